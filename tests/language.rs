@@ -6,33 +6,57 @@ use std::path::Path;
 
 /// Forbidden parts of identifiers: verbs of talking, and participles that fit any value.
 const PARTS: &[&str] = &[
-    "told", "tell", "tells", "telling", "untold", "said", "say", "says", "saying", "unsaid", "ask", "asks", "asked",
-    "asking", "heard", "hear", "hears", "hearing", "spoken", "word", "words", "whom", "given", "kept", "made", "ended",
-    "hasten", "hastens", "hastened", "tend", "tends", "tended", "tending", "recall", "recalled", "look", "looks",
-    "looked", "reading", "readings",
+    "told", "tell", "tells", "telling", "untold", "said", "say", "says", "saying", "unsaid", "ask",
+    "asks", "asked", "asking", "heard", "hear", "hears", "hearing", "spoken", "word", "words",
+    "whom", "given", "kept", "made", "ended", "hasten", "hastens", "hastened", "tend", "tends",
+    "tended", "tending", "recall", "recalled", "look", "looks", "looked", "reading", "readings",
 ];
 
 /// Exceptions: identifiers that may have such a part.
 const ALLOWED: &[Allowed] = &[
-    Allowed { name: "look_up", reason: "the term for DNS and for keys" },
-    Allowed { name: "lookups", reason: "the term for DNS and for keys" },
+    Allowed {
+        name: "look_up",
+        reason: "the term for DNS and for keys",
+    },
+    Allowed {
+        name: "lookups",
+        reason: "the term for DNS and for keys",
+    },
 ];
 
 /// Forbidden terms in comments, and in texts of production code.
-const TERMS: &[&str] = &["told", "untold", "whom", "heard", "spoken", "unsaid", "hasten", "hastens", "hastened"];
+const TERMS: &[&str] = &[
+    "told", "untold", "whom", "heard", "spoken", "unsaid", "hasten", "hastens", "hastened",
+];
 
 /// Exceptions: files that may use these terms.
-const ALLOWED_TERMS: &[Allowed] = &[Allowed { name: "tests/language.rs", reason: "this list" }];
+const ALLOWED_TERMS: &[Allowed] = &[Allowed {
+    name: "tests/language.rs",
+    reason: "this list",
+}];
 
 /// Forbidden beginnings of doc comments: they do not say what the item is.
-const BEGINNINGS: &[&str] = &["So many", "So long", "The same", "What became of", "What came of"];
+const BEGINNINGS: &[&str] = &[
+    "So many",
+    "So long",
+    "The same",
+    "What became of",
+    "What came of",
+];
 
 /// Maximum length of a function's name.
 const MAX_NAME: usize = 60;
 
 /// The folders whose findings are counted, inner ones first.
-const FOLDERS: &[&str] =
-    &["activities/protocols", "activities/storage", "activities", "api", "workflows/domain", "workflows", "tests"];
+const FOLDERS: &[&str] = &[
+    "activities/protocols",
+    "activities/storage",
+    "activities",
+    "api",
+    "workflows/domain",
+    "workflows",
+    "tests",
+];
 
 struct Allowed {
     name: &'static str,
@@ -57,7 +81,11 @@ struct Region<'a> {
 /// The kind and the end of the literal or comment at the beginning of `rest`, if there is one. `before` is the
 /// character before `rest`.
 fn end_of_region(rest: &str, before: Option<char>) -> Option<(Kind, usize)> {
-    let closed = |from: usize, close: &str| rest[from..].find(close).map_or(rest.len(), |at| from + at + close.len());
+    let closed = |from: usize, close: &str| {
+        rest[from..]
+            .find(close)
+            .map_or(rest.len(), |at| from + at + close.len())
+    };
     if rest.starts_with("//") {
         return Some((Kind::Comment, rest.find('\n').unwrap_or(rest.len())));
     }
@@ -71,11 +99,20 @@ fn end_of_region(rest: &str, before: Option<char>) -> Option<(Kind, usize)> {
         return end_of_character(rest).map(|end| (Kind::Text, end));
     }
     let is_inside_name = before.is_some_and(|last| last.is_alphanumeric() || last == '_');
-    let raw = rest.strip_prefix(['b', 'c']).unwrap_or(rest).strip_prefix('r').filter(|_| !is_inside_name)?;
+    let raw = rest
+        .strip_prefix(['b', 'c'])
+        .unwrap_or(rest)
+        .strip_prefix('r')
+        .filter(|_| !is_inside_name)?;
     let quoted = raw.trim_start_matches('#');
     let hashes = raw.len() - quoted.len();
     let from = rest.len() - quoted.len() + 1;
-    quoted.starts_with('"').then(|| (Kind::Text, closed(from, &format!("\"{}", "#".repeat(hashes)))))
+    quoted.starts_with('"').then(|| {
+        (
+            Kind::Text,
+            closed(from, &format!("\"{}", "#".repeat(hashes))),
+        )
+    })
 }
 
 /// The end of a string literal with escapes.
@@ -96,9 +133,14 @@ fn end_of_character(rest: &str) -> Option<usize> {
     let (_, first) = characters.next()?;
     if first == '\\' {
         characters.next();
-        return characters.find(|(_, character)| *character == '\'').map(|(at, _)| at + 1);
+        return characters
+            .find(|(_, character)| *character == '\'')
+            .map(|(at, _)| at + 1);
     }
-    characters.next().filter(|(_, character)| *character == '\'').map(|(at, _)| at + 1)
+    characters
+        .next()
+        .filter(|(_, character)| *character == '\'')
+        .map(|(at, _)| at + 1)
 }
 
 /// All regions of a source, in order.
@@ -112,13 +154,21 @@ fn regions(text: &str) -> Vec<Region<'_>> {
             continue;
         };
         for (kind, part) in [(Kind::Code, &text[start..at]), (kind, &rest[..length])] {
-            found.push(Region { kind, line, text: part });
+            found.push(Region {
+                kind,
+                line,
+                text: part,
+            });
             line += part.matches('\n').count();
         }
         at += length;
         start = at;
     }
-    found.push(Region { kind: Kind::Code, line, text: &text[start..] });
+    found.push(Region {
+        kind: Kind::Code,
+        line,
+        text: &text[start..],
+    });
     found
 }
 
@@ -127,8 +177,13 @@ fn names(region: &Region<'_>) -> Vec<(usize, String)> {
     let lines = region.text.split('\n').enumerate();
     let of_line = |(number, text): (usize, &str)| {
         let names = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-        let names: Vec<_> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        names.into_iter().map(move |name| (region.line + number, name))
+        let names: Vec<_> = names
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect();
+        names
+            .into_iter()
+            .map(move |name| (region.line + number, name))
     };
     lines.flat_map(of_line).collect()
 }
@@ -151,8 +206,12 @@ fn parts(name: &str) -> Vec<String> {
 }
 
 fn is_forbidden(name: &str) -> bool {
-    let without = ALLOWED.iter().fold(name.to_owned(), |name, allowed| name.replace(allowed.name, ""));
-    parts(&without).iter().any(|part| PARTS.contains(&part.as_str()))
+    let without = ALLOWED.iter().fold(name.to_owned(), |name, allowed| {
+        name.replace(allowed.name, "")
+    });
+    parts(&without)
+        .iter()
+        .any(|part| PARTS.contains(&part.as_str()))
 }
 
 fn is_test(path: &str) -> bool {
@@ -170,7 +229,10 @@ fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
                     found.push((line, format!("the identifier `{name}`")));
                 }
                 if follows_fn && name.chars().count() > MAX_NAME {
-                    found.push((line, format!("a name of {} characters: `{name}`", name.chars().count())));
+                    found.push((
+                        line,
+                        format!("a name of {} characters: `{name}`", name.chars().count()),
+                    ));
                 }
                 follows_fn = name == "fn";
             }
@@ -179,15 +241,27 @@ fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
         let is_comment = region.kind == Kind::Comment;
         let is_checked = is_comment || !is_test(path);
         if is_checked && !ALLOWED_TERMS.iter().any(|allowed| allowed.name == path) {
-            let terms = names(&region).into_iter().filter(|(_, name)| TERMS.contains(&name.to_lowercase().as_str()));
+            let terms = names(&region)
+                .into_iter()
+                .filter(|(_, name)| TERMS.contains(&name.to_lowercase().as_str()));
             found.extend(terms.map(|(line, name)| (line, format!("the term \"{name}\""))));
         }
         if is_comment {
-            let doc = region.text.strip_prefix("///").or_else(|| region.text.strip_prefix("//!"));
+            let doc = region
+                .text
+                .strip_prefix("///")
+                .or_else(|| region.text.strip_prefix("//!"));
             let is_first = last_comment.is_none_or(|last: usize| last + 1 != region.line);
-            let beginning = doc.and_then(|doc| BEGINNINGS.iter().find(|begin| doc.trim_start().starts_with(**begin)));
+            let beginning = doc.and_then(|doc| {
+                BEGINNINGS
+                    .iter()
+                    .find(|begin| doc.trim_start().starts_with(**begin))
+            });
             if let Some(beginning) = beginning.filter(|_| is_first) {
-                found.push((region.line, format!("a doc comment that begins with \"{beginning}\"")));
+                found.push((
+                    region.line,
+                    format!("a doc comment that begins with \"{beginning}\""),
+                ));
             }
             last_comment = Some(region.line);
         }
@@ -201,31 +275,55 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, String>) {
         if path.is_dir() {
             collect(root, &path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.strip_prefix(root).expect("a path in the work tree").display().to_string();
-            found.insert(name, std::fs::read_to_string(&path).expect("a file of Rust"));
+            let name = path
+                .strip_prefix(root)
+                .expect("a path in the work tree")
+                .display()
+                .to_string();
+            found.insert(
+                name,
+                std::fs::read_to_string(&path).expect("a file of Rust"),
+            );
         }
     }
 }
 
 #[test]
 fn the_code_uses_the_vocabulary() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the work tree");
     let mut sources = BTreeMap::new();
     for package in ["activities", "api", "tests", "workflows"] {
         collect(root, &root.join(package), &mut sources);
     }
-    assert!(sources.len() > 50, "only {} files were found", sources.len());
+    assert!(
+        sources.len() > 50,
+        "only {} files were found",
+        sources.len()
+    );
     let (mut counts, mut places) = (BTreeMap::<&str, usize>::new(), Vec::new());
     for (path, text) in &sources {
         let found = findings(path, text);
-        let folder = FOLDERS.iter().find(|folder| path.starts_with(**folder)).expect("a known folder");
+        let folder = FOLDERS
+            .iter()
+            .find(|folder| path.starts_with(**folder))
+            .expect("a known folder");
         *counts.entry(folder).or_default() += found.len();
-        places.extend(found.into_iter().map(|(line, what)| format!("{path}:{line}: {what}")));
+        places.extend(
+            found
+                .into_iter()
+                .map(|(line, what)| format!("{path}:{line}: {what}")),
+        );
     }
     for (folder, count) in &counts {
         println!("{folder}: {count}");
     }
-    assert!(places.is_empty(), "use the vocabulary:\n  {}\n{counts:#?}", places.join("\n  "));
+    assert!(
+        places.is_empty(),
+        "use the vocabulary:\n  {}\n{counts:#?}",
+        places.join("\n  ")
+    );
 }
 
 fn check(path: &str, text: &str, expected: &[usize]) {
@@ -236,30 +334,54 @@ fn check(path: &str, text: &str, expected: &[usize]) {
 
 #[test]
 fn a_forbidden_identifier_is_noticed() {
-    check("api/src/a.rs", "struct WasTold;\nlet x = TOLD_AT;\nlet told = 1;\nlet asHTTPWord = 1;", &[1, 2, 3, 4]);
-    check("tests/a.rs", "fn f<'a>(x: &'a str, c: char) { c == '\"'; tell() }", &[1]);
+    check(
+        "api/src/a.rs",
+        "struct WasTold;\nlet x = TOLD_AT;\nlet told = 1;\nlet asHTTPWord = 1;",
+        &[1, 2, 3, 4],
+    );
+    check(
+        "tests/a.rs",
+        "fn f<'a>(x: &'a str, c: char) { c == '\"'; tell() }",
+        &[1],
+    );
 }
 
 #[test]
 fn a_term_with_a_forbidden_part_inside_is_allowed() {
-    check("api/src/a.rs", "let (password, extend, keyword) = look_up(lookup);", &[]);
+    check(
+        "api/src/a.rs",
+        "let (password, extend, keyword) = look_up(lookup);",
+        &[],
+    );
 }
 
 #[test]
 fn literals_are_not_identifiers() {
-    check("tests/a.rs", "let a = \"told \\\" said\";\nlet b = r#\"SELECT \"told\"\"#;\nlet c = br\"told\";", &[]);
+    check(
+        "tests/a.rs",
+        "let a = \"told \\\" said\";\nlet b = r#\"SELECT \"told\"\"#;\nlet c = br\"told\";",
+        &[],
+    );
 }
 
 #[test]
 fn a_forbidden_term_is_noticed_in_comments_and_production_texts() {
-    check("tests/a.rs", "// nobody told it\nlet a = \"told\"; // told_revision", &[1]);
+    check(
+        "tests/a.rs",
+        "// nobody told it\nlet a = \"told\"; // told_revision",
+        &[1],
+    );
     check("api/src/a.rs", "let a = \"nobody\n was told\";", &[2]);
     check("api/src/tests.rs", "let a = \"told\";", &[]);
 }
 
 #[test]
 fn a_beginning_of_a_doc_comment_is_noticed() {
-    check("tests/a.rs", "/// So many rows.\nconst A: u8 = 1;\n/// A row.\n/// The same row.\nconst B: u8 = 1;", &[1]);
+    check(
+        "tests/a.rs",
+        "/// So many rows.\nconst A: u8 = 1;\n/// A row.\n/// The same row.\nconst B: u8 = 1;",
+        &[1],
+    );
 }
 
 #[test]
@@ -270,38 +392,72 @@ fn a_long_name_of_a_test_is_noticed() {
 }
 
 /// Things of which people read the `latest`; `newest` is for orders alone (`newest first`).
-const LATEST: [&str; 8] =
-    ["state", "states", "event", "events", "revision", "purchase", "payment", "`purchase.updated`"];
+const LATEST: [&str; 8] = [
+    "state",
+    "states",
+    "event",
+    "events",
+    "revision",
+    "purchase",
+    "payment",
+    "`purchase.updated`",
+];
 
 /// Whether a line has `newest` before one of them.
 fn names_the_newest(line: &str) -> bool {
     let line = line.to_lowercase();
     line.split("newest ").skip(1).any(|rest| {
-        let noun = rest.split(|letter: char| letter == ' ' || ",;:)\"".contains(letter)).next().unwrap_or_default();
+        let noun = rest
+            .split(|letter: char| letter == ' ' || ",;:)\"".contains(letter))
+            .next()
+            .unwrap_or_default();
         LATEST.contains(&noun.trim_end_matches('.'))
     })
 }
 
 #[test]
 fn what_came_last_is_the_latest_everywhere() {
-    assert!(names_the_newest("Send the newest state, once") && names_the_newest("the newest events."));
+    assert!(
+        names_the_newest("Send the newest state, once") && names_the_newest("the newest events.")
+    );
     assert!(!names_the_newest("Events, newest first") && !names_the_newest("the latest state"));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree");
-    let (mut folders, mut read, mut places) = (vec![root.join("api/src"), root.join("api/templates")], 0, Vec::new());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the work tree");
+    let (mut folders, mut read, mut places) = (
+        vec![root.join("api/src"), root.join("api/templates")],
+        0,
+        Vec::new(),
+    );
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_owned();
+            let ending = path
+                .extension()
+                .and_then(|ending| ending.to_str())
+                .unwrap_or_default()
+                .to_owned();
             if path.is_dir() {
                 folders.push(path);
             } else if ["rs", "html", "toml", "md"].contains(&ending.as_str()) {
                 read += 1;
                 let text = std::fs::read_to_string(&path).expect("a text");
-                let found = text.lines().enumerate().filter(|(_, line)| names_the_newest(line));
-                places.extend(found.map(|(at, line)| format!("{}:{}: {}", path.display(), at + 1, line.trim())));
+                let found = text
+                    .lines()
+                    .enumerate()
+                    .filter(|(_, line)| names_the_newest(line));
+                places.extend(
+                    found.map(|(at, line)| {
+                        format!("{}:{}: {}", path.display(), at + 1, line.trim())
+                    }),
+                );
             }
         }
     }
     assert!(read > 100, "only {read} files were found");
-    assert!(places.is_empty(), "people read `latest`:\n  {}", places.join("\n  "));
+    assert!(
+        places.is_empty(),
+        "people read `latest`:\n  {}",
+        places.join("\n  ")
+    );
 }

@@ -81,14 +81,34 @@ type Arrows = BTreeMap<Module, BTreeSet<Module>>;
 /// The code of each module, without comments and its own tests.
 fn modules(house: &House) -> BTreeMap<Module, String> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
-    let sources = sources().into_iter().filter(|source| !is_test(&source.path));
+    let sources = sources()
+        .into_iter()
+        .filter(|source| !is_test(&source.path));
     let module = |source: super::Source| {
-        let path = source.path.strip_prefix(house.path)?.strip_suffix(".rs")?.to_owned();
-        let path = if path == "lib" { String::new() } else { path.trim_end_matches("/mod").to_owned() };
+        let path = source
+            .path
+            .strip_prefix(house.path)?
+            .strip_suffix(".rs")?
+            .to_owned();
+        let path = if path == "lib" {
+            String::new()
+        } else {
+            path.trim_end_matches("/mod").to_owned()
+        };
         let code: Vec<&str> = source.code().map(|(_, line)| line).collect();
         let code = code.join("\n");
-        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
-        Some((path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(), code))
+        let code = code
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        Some((
+            path.split('/')
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            code,
+        ))
     };
     sources.filter_map(module).collect()
 }
@@ -97,7 +117,13 @@ fn modules(house: &House) -> BTreeMap<Module, String> {
 fn expand(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((parent, rest)) = tree.split_once('{') else {
-        return vec![tree.split(" as ").next().unwrap_or_default().trim().to_owned()];
+        return vec![
+            tree.split(" as ")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+        ];
     };
     let inner = rest.trim_end().strip_suffix('}').expect("a closed tree");
     let (mut parts, mut depth) = (vec![String::new()], 0_usize);
@@ -114,7 +140,10 @@ fn expand(tree: &str) -> Vec<String> {
         }
     }
     let named = parts.iter().filter(|part| !part.trim().is_empty());
-    named.flat_map(|part| expand(part)).map(|part| format!("{parent}{part}")).collect()
+    named
+        .flat_map(|part| expand(part))
+        .map(|part| format!("{parent}{part}"))
+        .collect()
 }
 
 /// The imported paths of all `use` lines, and the rest of the code.
@@ -122,8 +151,14 @@ fn uses(code: &str) -> (Vec<String>, String) {
     let (mut paths, mut rest) = (Vec::new(), String::new());
     for statement in code.split_inclusive(';') {
         let at = statement.find("use ").filter(|at| {
-            let before = statement[..*at].rsplit('\n').next().unwrap_or_default().trim();
-            before.is_empty() || before == "pub" || (before.starts_with("pub(") && before.ends_with(')'))
+            let before = statement[..*at]
+                .rsplit('\n')
+                .next()
+                .unwrap_or_default()
+                .trim();
+            before.is_empty()
+                || before == "pub"
+                || (before.starts_with("pub(") && before.ends_with(')'))
         });
         match at {
             Some(at) => {
@@ -141,11 +176,15 @@ fn paths<'c>(code: &'c str, first: &'c str) -> impl Iterator<Item = String> + 'c
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     let begins = code.match_indices(first).filter(move |(at, _)| {
         let before = &code[..*at];
-        !before.ends_with(is_part) && !before.ends_with(':') && code[at + first.len()..].starts_with("::")
+        !before.ends_with(is_part)
+            && !before.ends_with(':')
+            && code[at + first.len()..].starts_with("::")
     });
     begins.map(move |(at, _)| {
         let path = &code[at..];
-        let end = path.find(|letter| !is_part(letter) && letter != ':').unwrap_or(path.len());
+        let end = path
+            .find(|letter| !is_part(letter) && letter != ':')
+            .unwrap_or(path.len());
         path[..end].trim_end_matches(':').to_owned()
     })
 }
@@ -159,7 +198,9 @@ fn target(modules: &BTreeMap<Module, String>, from: &Module, path: &str) -> Opti
         "super" => from[..from.len().checked_sub(1)?].to_vec(),
         child => {
             let child = from.iter().cloned().chain([child.to_owned()]).collect();
-            return modules.contains_key(&child).then(|| descend(modules, child, &parts[1..]));
+            return modules
+                .contains_key(&child)
+                .then(|| descend(modules, child, &parts[1..]));
         }
     };
     parts.remove(0);
@@ -185,14 +226,26 @@ fn descend(modules: &BTreeMap<Module, String>, mut found: Module, parts: &[&str]
 fn arrows(modules: &BTreeMap<Module, String>) -> Arrows {
     let imported = |from: &Module, code: &str| {
         let (mut named, rest) = uses(code);
-        let children = modules.keys().filter(|other| other.len() == from.len() + 1 && other.starts_with(from));
-        let children: Vec<&str> = children.filter_map(|child| child.last()).map(String::as_str).collect();
+        let children = modules
+            .keys()
+            .filter(|other| other.len() == from.len() + 1 && other.starts_with(from));
+        let children: Vec<&str> = children
+            .filter_map(|child| child.last())
+            .map(String::as_str)
+            .collect();
         for first in ["crate", "super", "self"].into_iter().chain(children) {
             named.extend(paths(&rest, first));
         }
-        named.iter().filter_map(|path| target(modules, from, path)).filter(|to| to != from).collect()
+        named
+            .iter()
+            .filter_map(|path| target(modules, from, path))
+            .filter(|to| to != from)
+            .collect()
     };
-    modules.iter().map(|(from, code)| (from.clone(), imported(from, code))).collect()
+    modules
+        .iter()
+        .map(|(from, code)| (from.clone(), imported(from, code)))
+        .collect()
 }
 
 /// All modules that a module imports directly or indirectly.
@@ -205,20 +258,32 @@ fn reached(arrows: &Arrows, from: &Module) -> BTreeSet<Module> {
 }
 
 fn name(module: &Module) -> String {
-    if module.is_empty() { "the root of the crate".to_owned() } else { module.join("::") }
+    if module.is_empty() {
+        "the root of the crate".to_owned()
+    } else {
+        module.join("::")
+    }
 }
 
 #[test]
 fn imports_between_rooms_run_in_one_direction() {
     for house in [STORAGE, API] {
-        let floor =
-            |module: &Module| house.rooms.iter().position(|room| module.first().is_some_and(|first| first == room));
+        let floor = |module: &Module| {
+            house
+                .rooms
+                .iter()
+                .position(|room| module.first().is_some_and(|first| first == room))
+        };
         let modules = modules(&house);
-        let homeless = modules.keys().filter(|module| !module.is_empty() && floor(module).is_none());
+        let homeless = modules
+            .keys()
+            .filter(|module| !module.is_empty() && floor(module).is_none());
         none("these are in no room", homeless.map(name));
         let mut upwards = Vec::new();
         for (from, to) in arrows(&modules) {
-            let above = to.iter().filter(|to| !from.is_empty() && (floor(to).is_none() || floor(to) > floor(&from)));
+            let above = to
+                .iter()
+                .filter(|to| !from.is_empty() && (floor(to).is_none() || floor(to) > floor(&from)));
             upwards.extend(above.map(|to| format!("{} imports {}", name(&from), name(to))));
         }
         none("a room imports only from the rooms below it", upwards);
@@ -230,20 +295,36 @@ fn every_room_has_a_purpose_in_its_header() {
     let sources = sources();
     let silent = STORAGE.rooms.iter().filter(|room| {
         let path = format!("{}{room}/mod.rs", STORAGE.path);
-        !sources.iter().any(|source| source.path == path && source.text.starts_with("//! "))
+        !sources
+            .iter()
+            .any(|source| source.path == path && source.text.starts_with("//! "))
     });
-    none("no purpose stands in the mod.rs of these rooms", silent.map(ToString::to_string));
+    none(
+        "no purpose stands in the mod.rs of these rooms",
+        silent.map(ToString::to_string),
+    );
 }
 
 #[test]
 fn no_more_than_two_files_of_storage_import_each_other() {
     let arrows = arrows(&modules(&STORAGE));
-    let reached: BTreeMap<&Module, BTreeSet<Module>> =
-        arrows.keys().map(|module| (module, self::reached(&arrows, module))).collect();
+    let reached: BTreeMap<&Module, BTreeSet<Module>> = arrows
+        .keys()
+        .map(|module| (module, self::reached(&arrows, module)))
+        .collect();
     let circle = |module: &Module| -> Vec<String> {
-        let others = reached[module].iter().filter(|other| reached[other].contains(module));
+        let others = reached[module]
+            .iter()
+            .filter(|other| reached[other].contains(module));
         others.map(name).collect()
     };
-    let circles: BTreeSet<Vec<String>> = arrows.keys().map(circle).filter(|circle| circle.len() > MAX_CYCLE).collect();
-    none("these import each other in a circle", circles.into_iter().map(|circle| circle.join(", ")));
+    let circles: BTreeSet<Vec<String>> = arrows
+        .keys()
+        .map(circle)
+        .filter(|circle| circle.len() > MAX_CYCLE)
+        .collect();
+    none(
+        "these import each other in a circle",
+        circles.into_iter().map(|circle| circle.join(", ")),
+    );
 }

@@ -16,7 +16,11 @@ struct Template {
 fn templates() -> Vec<Template> {
     let mut found = Vec::new();
     collect(&root().join(FOLDER), &mut found);
-    assert!(found.len() > 15, "only {} templates were found", found.len());
+    assert!(
+        found.len() > 15,
+        "only {} templates were found",
+        found.len()
+    );
     found
 }
 
@@ -27,7 +31,14 @@ fn collect(folder: &Path, found: &mut Vec<Template>) {
             collect(&path, found);
         } else {
             let text = std::fs::read_to_string(&path).expect("a template");
-            found.push(Template { path: path.strip_prefix(root()).expect("a path here").display().to_string(), text });
+            found.push(Template {
+                path: path
+                    .strip_prefix(root())
+                    .expect("a path here")
+                    .display()
+                    .to_string(),
+                text,
+            });
         }
     }
 }
@@ -35,8 +46,14 @@ fn collect(folder: &Path, found: &mut Vec<Template>) {
 /// The lines that `wanted` matches, with their places.
 fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let lines = |template: &Template| {
-        let lines = template.text.lines().enumerate().filter(|(_, line)| wanted(line));
-        lines.map(|(at, line)| format!("{}:{}: {}", template.path, at + 1, line.trim())).collect::<Vec<_>>()
+        let lines = template
+            .text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| wanted(line));
+        lines
+            .map(|(at, line)| format!("{}:{}: {}", template.path, at + 1, line.trim()))
+            .collect::<Vec<_>>()
     };
     templates().iter().flat_map(lines).collect()
 }
@@ -45,17 +62,21 @@ fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
 fn attributes(line: &str) -> Vec<&str> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == ':';
     let ends = line.match_indices('=').map(|(at, _)| &line[..at]);
-    ends.map(|before| &before[before.trim_end_matches(is_part).len()..]).collect()
+    ends.map(|before| &before[before.trim_end_matches(is_part).len()..])
+        .collect()
 }
 
 /// What a browser would run, or take for a style.
 fn is_alive(line: &str) -> bool {
-    let is_active = |name: &&str| *name == "style" || name.starts_with("on") || name.starts_with("hx-on");
+    let is_active =
+        |name: &&str| *name == "style" || name.starts_with("on") || name.starts_with("hx-on");
     let has_code = line.contains("<style") || line.contains("javascript:") || line.contains("js:");
     let scripts = line.split("<script").skip(1);
     has_code
         || attributes(line).iter().any(is_active)
-        || scripts.into_iter().any(|rest| !rest.starts_with(" src=\"{{") || !rest.contains("></script>"))
+        || scripts
+            .into_iter()
+            .any(|rest| !rest.starts_with(" src=\"{{") || !rest.contains("></script>"))
 }
 
 #[test]
@@ -76,9 +97,12 @@ fn a_script_or_a_style_is_noticed() {
     ] {
         assert!(is_alive(alive), "{alive}");
     }
-    for quiet in
-        ["<script src=\"{{ script }}\" defer></script>", "<p class=\"on\">", "{% if a == b %}", "the style of it"]
-    {
+    for quiet in [
+        "<script src=\"{{ script }}\" defer></script>",
+        "<p class=\"on\">",
+        "{% if a == b %}",
+        "the style of it",
+    ] {
         assert!(!is_alive(quiet), "{quiet}");
     }
 }
@@ -86,7 +110,14 @@ fn a_script_or_a_style_is_noticed() {
 #[test]
 fn no_template_loads_or_leads_elsewhere_by_itself() {
     let is_foreign = |line: &str| {
-        let urls = ["src=\"http", "href=\"http", "action=\"http", "src=\"//", "href=\"//", "url("];
+        let urls = [
+            "src=\"http",
+            "href=\"http",
+            "action=\"http",
+            "src=\"//",
+            "href=\"//",
+            "url(",
+        ];
         urls.iter().any(|url| line.contains(url))
     };
     none("these lead elsewhere", places(is_foreign));
@@ -99,13 +130,25 @@ fn templates_escape_what_they_show() {
         places(|line| line.contains("|safe") || line.contains("| safe")),
     );
     let is_marked = |line: &str| line.contains("HtmlSafe");
-    none("here too", outside(|source| source.path == "api/src/pages/parts.rs" || source.is_test(), is_marked));
+    none(
+        "here too",
+        outside(
+            |source| source.path == "api/src/pages/parts.rs" || source.is_test(),
+            is_marked,
+        ),
+    );
 }
 
 #[test]
 fn only_the_page_uses_templates() {
     let is_page = |path: &str| path.starts_with("api/src/pages/") || path.starts_with("tests/");
-    none("only api/src/pages renders HTML", outside(|source| is_page(&source.path), |line| line.contains("askama")));
+    none(
+        "only api/src/pages renders HTML",
+        outside(
+            |source| is_page(&source.path),
+            |line| line.contains("askama"),
+        ),
+    );
 }
 
 #[test]
@@ -119,50 +162,88 @@ fn templates_name_no_store_and_no_kind_of_destination() {
 
 #[test]
 fn no_template_is_long() {
-    let long = templates().into_iter().map(|template| (template.text.lines().count(), template.path));
+    let long = templates()
+        .into_iter()
+        .map(|template| (template.text.lines().count(), template.path));
     let long = long.filter(|(lines, _)| *lines > MAX_LINES);
-    none("split these", long.map(|(lines, path)| format!("{path}: {lines} lines")));
+    none(
+        "split these",
+        long.map(|(lines, path)| format!("{path}: {lines} lines")),
+    );
 }
 
 #[test]
 fn every_form_of_a_sign_in_carries_its_token() {
     let forms = |template: &Template| {
-        let forms = template.text.split("<form").skip(1).filter(|form| form.contains("method=\"post\""));
+        let forms = template
+            .text
+            .split("<form")
+            .skip(1)
+            .filter(|form| form.contains("method=\"post\""));
         let forms = forms.map(|form| form.split("</form>").next().unwrap_or_default().to_owned());
         let path = template.path.clone();
-        forms.map(move |form| (path.clone(), form)).collect::<Vec<_>>()
+        forms
+            .map(move |form| (path.clone(), form))
+            .collect::<Vec<_>>()
     };
-    let all: Vec<_> = templates().iter().filter(|one| !one.path.contains("/sign_in/")).flat_map(forms).collect();
+    let all: Vec<_> = templates()
+        .iter()
+        .filter(|one| !one.path.contains("/sign_in/"))
+        .flat_map(forms)
+        .collect();
     assert!(all.len() >= 4, "{}", all.len());
-    let bare = all.into_iter().filter(|(_, form)| !form.contains("name=\"form_token\" value=\"{{ frame.token }}\""));
-    none("no form without the token of its sign-in", bare.map(|(path, form)| format!("{path}: {form}")));
+    let bare = all
+        .into_iter()
+        .filter(|(_, form)| !form.contains("name=\"form_token\" value=\"{{ frame.token }}\""));
+    none(
+        "no form without the token of its sign-in",
+        bare.map(|(path, form)| format!("{path}: {form}")),
+    );
 }
 
 /// The templates whose notices have links or lists, or stand in a card.
-const OWN_NOTICES: [&str; 3] = ["connect/sample", "destinations/once", "destinations/progress"];
+const OWN_NOTICES: [&str; 3] = [
+    "connect/sample",
+    "destinations/once",
+    "destinations/progress",
+];
 
 #[test]
 fn what_a_form_did_is_announced_by_one_template() {
-    let own: Vec<_> = OWN_NOTICES.iter().map(|name| format!("{FOLDER}/{name}.html:")).collect();
+    let own: Vec<_> = OWN_NOTICES
+        .iter()
+        .map(|name| format!("{FOLDER}/{name}.html:"))
+        .collect();
     let is_outside = |place: &String| !own.iter().any(|path| place.starts_with(path));
     let drawn = places(|line| line.contains("notice good"));
-    none("use parts/notice.html and the table of api/src/pages/notice.rs", drawn.into_iter().filter(is_outside));
+    none(
+        "use parts/notice.html and the table of api/src/pages/notice.rs",
+        drawn.into_iter().filter(is_outside),
+    );
     let is_read = |line: &str| line.contains("query(\"done\")");
     none(
         "the table is read there",
-        outside(|source| source.path == "api/src/pages/notice.rs" || source.is_test(), is_read),
+        outside(
+            |source| source.path == "api/src/pages/notice.rs" || source.is_test(),
+            is_read,
+        ),
     );
 }
 
 #[test]
 fn tabs_have_one_type_and_one_template() {
     let is_outside = |place: &String| !place.starts_with("api/templates/parts/tabs.html");
-    let drawn = places(|line| line.contains("class=\"tabs")).into_iter().filter(is_outside);
+    let drawn = places(|line| line.contains("class=\"tabs"))
+        .into_iter()
+        .filter(is_outside);
     none("these belong to api/templates/parts/tabs.html", drawn);
     let is_type = |line: &str| line.contains("struct Tab ");
     none(
         "use that of parts.rs",
-        outside(|source| source.path == "api/src/pages/parts.rs" || source.is_test(), is_type),
+        outside(
+            |source| source.path == "api/src/pages/parts.rs" || source.is_test(),
+            is_type,
+        ),
     );
 }
 
@@ -176,5 +257,8 @@ fn each_screen_has_its_files() {
         let has = |path: String| root().join(path).exists();
         !has(format!("api/src/pages/{name}/view.rs")) || !has(format!("{FOLDER}/{name}"))
     });
-    none("a screen has mod.rs, view.rs and a folder of templates", missing);
+    none(
+        "a screen has mod.rs, view.rs and a folder of templates",
+        missing,
+    );
 }

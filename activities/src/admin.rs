@@ -5,7 +5,9 @@ use crate::spans;
 use domain::{CollapseKey, Lane, RedeliverySelector};
 use protocols::destinations::Config;
 use std::time::Duration;
-use storage::{Actor, DestinationChange, DestinationSettings, Error, Page, RunMode, Store, Subject, fault};
+use storage::{
+    Actor, DestinationChange, DestinationSettings, Error, Page, RunMode, Store, Subject, fault,
+};
 use tokio::time::Instant;
 use workflows::activities::{
     Discard, Redeliver, RedeliverAll, RedeliveryProgress, SetEnabled, SetHold, Test, Unfinished,
@@ -24,9 +26,18 @@ const UNNAMED: &str = "a script";
 /// The handle to the database whose changes leave audit entries of whoever sent a signal. `call` names the activity:
 /// its attempts leave one audit entry for each operation.
 pub fn by(store: &Store, admin: &Admin, call: &str) -> Store {
-    let name = admin.by.as_deref().filter(|by| !by.is_empty()).unwrap_or(UNNAMED);
+    let name = admin
+        .by
+        .as_deref()
+        .filter(|by| !by.is_empty())
+        .unwrap_or(UNNAMED);
     let (reason, once) = (admin.reason.clone(), Some(call.to_owned()));
-    store.by(Actor { key: admin.key_id, reason, once, ..Actor::named(name) })
+    store.by(Actor {
+        key: admin.key_id,
+        reason,
+        once,
+        ..Actor::named(name)
+    })
 }
 
 /// Sets a hold on the purchase, or releases it when `duration` is absent.
@@ -36,12 +47,20 @@ pub async fn hold(store: &Store, call: &str, input: SetHold) -> Result<(), Error
         return store.release(input.collapse_key).await;
     };
     let until = store.now().await?.plus(duration);
-    let (by, reason) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
+    let (by, reason) = (
+        input.admin.by.unwrap_or_default(),
+        input.admin.reason.unwrap_or_default(),
+    );
     store.hold(input.collapse_key, until, &by, &reason).await
 }
 
 /// Leaves the audit entry of a flush, and notes it as a cause of the settling that follows.
-pub async fn flushed(store: &Store, admin: &Admin, key: CollapseKey, call: &str) -> Result<(), Error> {
+pub async fn flushed(
+    store: &Store,
+    admin: &Admin,
+    key: CollapseKey,
+    call: &str,
+) -> Result<(), Error> {
     let app = store.app_of(Subject::Purchase, &key.to_string()).await?;
     by(store, admin, call).note_flush(app, key).await
 }
@@ -49,14 +68,21 @@ pub async fn flushed(store: &Store, admin: &Admin, key: CollapseKey, call: &str)
 /// Discards the waiting notifications; returns their number.
 pub async fn discard(store: &Store, call: &str, input: Discard) -> Result<i64, Error> {
     let store = self::by(store, &input.admin, call);
-    let (by, reason) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
-    store.discard(input.collapse_key, input.through, &by, &reason).await
+    let (by, reason) = (
+        input.admin.by.unwrap_or_default(),
+        input.admin.reason.unwrap_or_default(),
+    );
+    store
+        .discard(input.collapse_key, input.through, &by, &reason)
+        .await
 }
 
 /// Redelivers the purchase's newest state and its failed `user.*` events; returns the purchase's open lanes.
 pub async fn redeliver(store: &Store, call: &str, input: Redeliver) -> Result<Vec<Lane>, Error> {
     let store = by(store, &input.admin, call);
-    let lanes = store.redeliver(input.collapse_key, input.destination_id, input.once).await?;
+    let lanes = store
+        .redeliver(input.collapse_key, input.destination_id, input.once)
+        .await?;
     fail::fail_point!("redeliver.after_commit", |_| std::process::abort());
     Ok(lanes)
 }
@@ -65,20 +91,40 @@ pub async fn redeliver(store: &Store, call: &str, input: Redeliver) -> Result<Ve
 /// skipped before the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination
 /// stays disabled and the result is `Some`: the caller repeats the call. Then the
 /// stream of device events is started, if any are pending.
-pub async fn set_enabled(context: &Context, call: &str, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
+pub async fn set_enabled(
+    context: &Context,
+    call: &str,
+    input: SetEnabled,
+) -> Result<Option<Unfinished>, Error> {
     let store = by(&context.store, &input.admin, call);
-    let (by, why) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
+    let (by, why) = (
+        input.admin.by.unwrap_or_default(),
+        input.admin.reason.unwrap_or_default(),
+    );
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
     if input.is_enabled && input.newest_only {
-        let at_once = if fault::is_planted("enable.one_by_one") { 1 } else { MAX_SKIPPED };
-        let skipped = store.skip_user_events(input.destination_id, at_once).await?;
+        let at_once = if fault::is_planted("enable.one_by_one") {
+            1
+        } else {
+            MAX_SKIPPED
+        };
+        let skipped = store
+            .skip_user_events(input.destination_id, at_once)
+            .await?;
         if skipped.more {
-            return Ok(Some(Unfinished { skipped: skipped.skipped }));
+            return Ok(Some(Unfinished {
+                skipped: skipped.skipped,
+            }));
         }
     }
-    let change = DestinationChange { reason: Some(reason), ..DestinationChange::default() };
+    let change = DestinationChange {
+        reason: Some(reason),
+        ..DestinationChange::default()
+    };
     let set = move |settings: &mut DestinationSettings| settings.enabled = input.is_enabled;
-    store.update_destination(input.destination_id, change, set).await?;
+    store
+        .update_destination(input.destination_id, change, set)
+        .await?;
     if store.stream_backlog(input.destination_id).await? > 0 && input.is_enabled {
         context.engine.stream(input.destination_id);
     }
@@ -89,19 +135,36 @@ pub async fn set_enabled(context: &Context, call: &str, input: SetEnabled) -> Re
 /// page of failed deliveries the destination's pause and all back-offs end too. `bulk` is the idempotency key: when
 /// Temporal retries the activity, the pages that were done before queue nothing a second time, even if it was delivered
 /// meanwhile.
-pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<RedeliveryProgress, Error> {
+pub async fn redeliver_all(
+    store: &Store,
+    bulk: &str,
+    input: RedeliverAll,
+) -> Result<RedeliveryProgress, Error> {
     let selection = input.selector.to(input.destination_id);
     // Each page has an audit entry: one that was carried out before is not repeated.
     let store = by(store, &input.admin, bulk);
-    let pages = store.by(Actor { once: None, ..store.actor().clone() });
-    let mut progress = RedeliveryProgress { pending: 0, next_cursor: input.cursor };
+    let pages = store.by(Actor {
+        once: None,
+        ..store.actor().clone()
+    });
+    let mut progress = RedeliveryProgress {
+        pending: 0,
+        next_cursor: input.cursor,
+    };
     let began = Instant::now();
     loop {
-        let page = Page { cursor: progress.next_cursor, ..Page::default() };
-        let done = pages.resend(selection.clone(), page, RunMode::Once(bulk.to_owned())).await?;
+        let page = Page {
+            cursor: progress.next_cursor,
+            ..Page::default()
+        };
+        let done = pages
+            .resend(selection.clone(), page, RunMode::Once(bulk.to_owned()))
+            .await?;
         fail::fail_point!("bulk.after_page", |_| std::process::abort());
-        progress =
-            RedeliveryProgress { pending: progress.pending + done.requeued.pending, next_cursor: done.next_cursor };
+        progress = RedeliveryProgress {
+            pending: progress.pending + done.requeued.pending,
+            next_cursor: done.next_cursor,
+        };
         let is_last = progress.next_cursor.is_none();
         if is_last && selection.selector == RedeliverySelector::Failed {
             store.retry_now(input.destination_id).await?;
@@ -114,10 +177,17 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
 
 /// Tests the connection to a destination with one request that carries no event; returns the result as a sentence.
 /// `token` becomes the id of the request.
-pub async fn test(context: &Context, input: Test, call: &str, token: &str) -> Result<String, Error> {
+pub async fn test(
+    context: &Context,
+    input: Test,
+    call: &str,
+    token: &str,
+) -> Result<String, Error> {
     let id = input.destination_id;
     let destination = context.store.destination(id).await?;
-    by(&context.store, &input.admin, call).record_audit_entry("destination.test", Some(destination.app_id), id).await?;
+    by(&context.store, &input.admin, call)
+        .record_audit_entry("destination.test", Some(destination.app_id), id)
+        .await?;
     let secret = context.store.destination_secret(id).await?;
     let config = match Config::ready(&destination, &secret, &context.allowed_addresses) {
         Ok(config) => config,
@@ -125,8 +195,15 @@ pub async fn test(context: &Context, input: Test, call: &str, token: &str) -> Re
     };
     Ok(match config.test((context.clock)(), token, None) {
         Ok(request) => {
-            let (span, request) = (spans::apart("RunActivity:test", id), request.of(destination.app_id));
-            let reply = span.within(spans::request(request, |request| context.http.send(request))).await;
+            let (span, request) = (
+                spans::apart("RunActivity:test", id),
+                request.of(destination.app_id),
+            );
+            let reply = span
+                .within(spans::request(request, |request| {
+                    context.http.send(request)
+                }))
+                .await;
             let description = config.describe_test(&reply);
             config.redact(&description.unwrap_or_else(|why| why))
         }

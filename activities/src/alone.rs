@@ -18,7 +18,10 @@ impl Context {
     /// # Errors
     /// The database does not answer.
     pub async fn send_alone(&self) -> Result<(), Error> {
-        let queued_for = self.store.announce_alarms(ALARMS_AT_ONCE, self.dashboard.clone()).await?;
+        let queued_for = self
+            .store
+            .announce_alarms(ALARMS_AT_ONCE, self.dashboard.clone())
+            .await?;
         let late = self.store.late_destinations().await?.destinations;
         let due: BTreeSet<DestinationId> = queued_for.into_iter().chain(late).collect();
         for destination_id in due {
@@ -26,7 +29,15 @@ impl Context {
             if Config::is_for_people(&destination.kind) {
                 let token = format!("alone/{:.15}", (self.random)()).replace('.', "-");
                 let run = SuperviseRun::new(destination_id, token, 1, Arc::clone(&self.stopping));
-                supervise(self, &run, &Supervise { destination_id, is_probe: false }).await?;
+                supervise(
+                    self,
+                    &run,
+                    &Supervise {
+                        destination_id,
+                        is_probe: false,
+                    },
+                )
+                .await?;
             }
         }
         Ok(())

@@ -95,18 +95,45 @@ impl Context {
             }
         };
         let streak = self.raised.streaks.failed(name(), Instant::now());
-        self.note(work, FailedAttempt { activity, attempt, streak, error: &failed }).await;
+        self.note(
+            work,
+            FailedAttempt {
+                activity,
+                attempt,
+                streak,
+                error: &failed,
+            },
+        )
+        .await;
         Err(failure::failure(Failed::Storage(failed), streak.count))
     }
 
     /// Notes that a part of an activity, which goes on without it, is refused for good.
     pub async fn note_part(&self, work: Work, activity: &str, error: &Error) {
-        let streak = Streak { count: FAILURES, age: FAILING_FOR, others_succeed: true };
-        self.note(work, FailedAttempt { activity, attempt: FAILURES, streak, error }).await;
+        let streak = Streak {
+            count: FAILURES,
+            age: FAILING_FOR,
+            others_succeed: true,
+        };
+        self.note(
+            work,
+            FailedAttempt {
+                activity,
+                attempt: FAILURES,
+                streak,
+                error,
+            },
+        )
+        .await;
     }
 
     async fn note(&self, work: Work, failure: FailedAttempt<'_>) {
-        let FailedAttempt { activity, attempt, streak, error } = failure;
+        let FailedAttempt {
+            activity,
+            attempt,
+            streak,
+            error,
+        } = failure;
         let (key, destination, platform) = work.ids();
         let cause = chain(error);
         if error.is_of_request() {
@@ -163,12 +190,17 @@ impl Context {
             return About::All;
         }
         match work {
-            Work::Settling(key) | Work::PurchaseRequest(key) => {
-                self.store.platform_of(key).await.ok().flatten().map_or(About::All, About::Platform)
-            }
-            Work::Lane(_, id) | Work::Backlog(id) | Work::Stream(id) | Work::DestinationRequest(id) => {
-                About::Destination(id)
-            }
+            Work::Settling(key) | Work::PurchaseRequest(key) => self
+                .store
+                .platform_of(key)
+                .await
+                .ok()
+                .flatten()
+                .map_or(About::All, About::Platform),
+            Work::Lane(_, id)
+            | Work::Backlog(id)
+            | Work::Stream(id)
+            | Work::DestinationRequest(id) => About::Destination(id),
             Work::Claims(id) => About::Platform(id),
             Work::Sweep | Work::Transfer(_) => About::All,
         }
@@ -228,7 +260,10 @@ impl Work {
                 "a purchase that a device reported cannot be verified and is retried",
                 "the log names the purchase, and `settle explain purchase ID` shows its failure",
             ),
-            Self::Sweep => ("the sweep fails and is retried", "`settle status` shows the last one that finished"),
+            Self::Sweep => (
+                "the sweep fails and is retried",
+                "`settle status` shows the last one that finished",
+            ),
             Self::Transfer(_) => (
                 "a transfer of purchases cannot be announced and is retried",
                 "later transfers of its two customers wait for it",
@@ -249,7 +284,9 @@ impl Work {
         match self {
             Self::Settling(key) | Self::PurchaseRequest(key) => (Some(key.to_string()), None, None),
             Self::Lane(key, id) => (Some(key.to_string()), Some(id.to_string()), None),
-            Self::Backlog(id) | Self::Stream(id) | Self::DestinationRequest(id) => (None, Some(id.to_string()), None),
+            Self::Backlog(id) | Self::Stream(id) | Self::DestinationRequest(id) => {
+                (None, Some(id.to_string()), None)
+            }
             Self::Claims(id) => (None, None, Some(id.to_string())),
             Self::Sweep | Self::Transfer(_) => (None, None, None),
         }
@@ -259,7 +296,9 @@ impl Work {
 fn is_too_many(attempt: u32, streak: Streak, error: &Error) -> bool {
     match error {
         Error::Refused { .. } => attempt >= REFUSALS,
-        Error::Unavailable(_) if !streak.others_succeed => streak.count.is_multiple_of(FAILURES_WITHOUT_DATABASE),
+        Error::Unavailable(_) if !streak.others_succeed => {
+            streak.count.is_multiple_of(FAILURES_WITHOUT_DATABASE)
+        }
         _ => streak.count >= FAILURES || streak.count > 1 && streak.age >= FAILING_FOR,
     }
 }
@@ -286,7 +325,11 @@ fn detail(work: Work, error: &Error) -> String {
         other => other.to_string(),
     };
     let (what, shown) = work.sentences();
-    let which = if let Work::Transfer(id) = work { format!(" ({id})") } else { String::new() };
+    let which = if let Work::Transfer(id) = work {
+        format!(" ({id})")
+    } else {
+        String::new()
+    };
     format!("{what}{which}: {why}; {shown}")
 }
 
@@ -301,10 +344,22 @@ mod tests {
     }
 
     fn errors() -> Vec<Error> {
-        let refused = [Refusal::Value, Refusal::Rule, Refusal::Rights, Refusal::Statement, Refusal::Damage];
-        let refused = refused.map(|refusal| Error::Refused { refusal, source: cause() });
+        let refused = [
+            Refusal::Value,
+            Refusal::Rule,
+            Refusal::Rights,
+            Refusal::Statement,
+            Refusal::Damage,
+        ];
+        let refused = refused.map(|refusal| Error::Refused {
+            refusal,
+            source: cause(),
+        });
         let others = [
-            Error::Corrupt { what: "a row".to_owned(), source: None },
+            Error::Corrupt {
+                what: "a row".to_owned(),
+                source: None,
+            },
             Error::Unavailable(cause()),
             Error::Raced(cause()),
             Error::MissingKeys(vec!["0badc0de".to_owned()]),
@@ -315,31 +370,64 @@ mod tests {
     #[test]
     fn the_fifth_failure_and_the_third_refusal_are_too_many() {
         let too_many = |error: &Error, others_succeed| -> Vec<u32> {
-            let streak = |count| Streak { count, age: Duration::ZERO, others_succeed };
-            (1..=41).filter(|attempt| is_too_many(*attempt, streak(*attempt), error)).collect()
+            let streak = |count| Streak {
+                count,
+                age: Duration::ZERO,
+                others_succeed,
+            };
+            (1..=41)
+                .filter(|attempt| is_too_many(*attempt, streak(*attempt), error))
+                .collect()
         };
         for error in errors() {
-            let expected: Vec<u32> = if matches!(error, Error::Refused { .. }) { 3..=41 } else { 5..=41 }.collect();
+            let expected: Vec<u32> = if matches!(error, Error::Refused { .. }) {
+                3..=41
+            } else {
+                5..=41
+            }
+            .collect();
             assert_eq!(too_many(&error, true), expected, "{error}");
-            let is_alone: Vec<u32> = if matches!(error, Error::Unavailable(_)) { vec![20, 40] } else { expected };
+            let is_alone: Vec<u32> = if matches!(error, Error::Unavailable(_)) {
+                vec![20, 40]
+            } else {
+                expected
+            };
             assert_eq!(too_many(&error, false), is_alone, "{error}");
         }
     }
 
     #[test]
     fn half_a_minute_of_failures_is_too_much_and_waiting_is_none() {
-        let long = Streak { count: 2, age: FAILING_FOR, others_succeed: true };
+        let long = Streak {
+            count: 2,
+            age: FAILING_FOR,
+            others_succeed: true,
+        };
         for error in errors() {
-            assert!(is_too_many(3, long, &error), "{error}: a lane is tried again after minutes");
-            let first = Streak { count: 1, age: Duration::ZERO, others_succeed: true };
+            assert!(
+                is_too_many(3, long, &error),
+                "{error}: a lane is tried again after minutes"
+            );
+            let first = Streak {
+                count: 1,
+                age: Duration::ZERO,
+                others_succeed: true,
+            };
             let is_refused = matches!(error, Error::Refused { .. });
-            assert_eq!(is_too_many(400, first, &error), is_refused, "{error}: the attempts before waited");
+            assert_eq!(
+                is_too_many(400, first, &error),
+                is_refused,
+                "{error}: the attempts before waited"
+            );
         }
     }
 
     #[test]
     fn each_alarm_fits_into_its_row_and_names_no_purchase() {
-        let (key, id) = (CollapseKey::new(Uuid::max()), DestinationId::new(Uuid::max()));
+        let (key, id) = (
+            CollapseKey::new(Uuid::max()),
+            DestinationId::new(Uuid::max()),
+        );
         let all = [
             Work::Settling(key),
             Work::Lane(key, id),
@@ -360,15 +448,22 @@ mod tests {
         let transfer = TransferId::new(Uuid::max());
         for error in errors() {
             let detail = detail(Work::Transfer(transfer), &error);
-            assert!(detail.len() < 500 && detail.contains(&format!("({transfer})")), "{detail}");
+            assert!(
+                detail.len() < 500 && detail.contains(&format!("({transfer})")),
+                "{detail}"
+            );
         }
     }
 
     #[tokio::test]
     async fn an_alarm_is_raised_once_a_minute_by_a_process() {
         let (raised, now) = (RaisedAlarms::default(), Instant::now());
-        let is_due = |alarm: &str, seconds: u64| raised.is_due(alarm, now + Duration::from_secs(seconds));
-        assert_eq!([is_due("one", 0), is_due("one", 59), is_due("other", 59)], [true, false, true]);
+        let is_due =
+            |alarm: &str, seconds: u64| raised.is_due(alarm, now + Duration::from_secs(seconds));
+        assert_eq!(
+            [is_due("one", 0), is_due("one", 59), is_due("other", 59)],
+            [true, false, true]
+        );
         assert_eq!([is_due("one", 60), is_due("other", 60)], [true, false]);
     }
 }

@@ -31,7 +31,10 @@ impl Failed {
 
     /// Whether it may pass without anybody's action.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Later { .. } | Self::Storage(storage::Error::Unavailable(_)))
+        matches!(
+            self,
+            Self::Later { .. } | Self::Storage(storage::Error::Unavailable(_))
+        )
     }
 }
 
@@ -60,17 +63,22 @@ pub fn failure(failed: Failed, failures: u32) -> ActivityError {
         }
         Failed::Storage(error) => error,
     };
-    let failure = ApplicationFailure::builder(storage::chain(&error)).type_name("storage".to_owned());
-    ActivityError::application(match slow_retry(failures).filter(|_| error.is_permanent()) {
-        Some(wait) => failure.next_retry_delay(wait).build(),
-        None => failure.non_retryable(error.is_of_request()).build(),
-    })
+    let failure =
+        ApplicationFailure::builder(storage::chain(&error)).type_name("storage".to_owned());
+    ActivityError::application(
+        match slow_retry(failures).filter(|_| error.is_permanent()) {
+            Some(wait) => failure.next_retry_delay(wait).build(),
+            None => failure.non_retryable(error.is_of_request()).build(),
+        },
+    )
 }
 
 /// The wait after such a failure of what the database refuses for good; `None` for the first ones, which the activity's
 /// own policy spaces.
 fn slow_retry(failures: u32) -> Option<Duration> {
-    let slow = failures.checked_sub(QUICK_ATTEMPTS).filter(|slow| *slow > 0)?;
+    let slow = failures
+        .checked_sub(QUICK_ATTEMPTS)
+        .filter(|slow| *slow > 0)?;
     Some(SLOW_RETRY.saturating_mul(slow).min(MAX_SLOW_RETRY))
 }
 
@@ -80,7 +88,20 @@ mod tests {
 
     #[test]
     fn what_is_refused_for_good_is_tried_again_more_and_more_seldom() {
-        let waits = [1, 5, 6, 7, 19, 20, 21, u32::MAX].map(|attempt| slow_retry(attempt).map(|wait| wait.as_secs()));
-        assert_eq!(waits, [None, None, Some(20), Some(40), Some(280), Some(300), Some(300), Some(300)]);
+        let waits = [1, 5, 6, 7, 19, 20, 21, u32::MAX]
+            .map(|attempt| slow_retry(attempt).map(|wait| wait.as_secs()));
+        assert_eq!(
+            waits,
+            [
+                None,
+                None,
+                Some(20),
+                Some(40),
+                Some(280),
+                Some(300),
+                Some(300),
+                Some(300)
+            ]
+        );
     }
 }

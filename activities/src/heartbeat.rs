@@ -21,7 +21,11 @@ pub struct Heartbeats<'a> {
 
 impl<'a> Heartbeats<'a> {
     pub fn new(ctx: &'a ActivityContext, actions: &'a Actions) -> Self {
-        Self { ctx, actions, throttle: Throttle::new(ctx.info().heartbeat_timeout.unwrap_or_default()) }
+        Self {
+            ctx,
+            actions,
+            throttle: Throttle::new(ctx.info().heartbeat_timeout.unwrap_or_default()),
+        }
     }
 
     /// Sends one, and counts it unless the SDK holds it back.
@@ -44,7 +48,10 @@ struct Throttle {
 
 impl Throttle {
     fn new(timeout: Duration) -> Self {
-        Self { pause: (timeout * 4 / 5).min(LONGEST_PAUSE), until: None }
+        Self {
+            pause: (timeout * 4 / 5).min(LONGEST_PAUSE),
+            until: None,
+        }
     }
 
     fn passes(&mut self, now: Instant) -> bool {
@@ -77,7 +84,9 @@ mod tests {
     #[test]
     fn only_heartbeats_that_reach_temporal_count() {
         let (began, mut throttle) = (Instant::now(), Throttle::new(Duration::from_secs(15)));
-        let sent = (0..60).step_by(4).filter(|second| throttle.passes(began + Duration::from_secs(*second)));
+        let sent = (0..60)
+            .step_by(4)
+            .filter(|second| throttle.passes(began + Duration::from_secs(*second)));
         assert_eq!(sent.collect::<Vec<_>>(), [0, 12, 24, 36, 48]);
     }
 }

@@ -39,21 +39,30 @@ use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
 use workflows::activities::{
-    Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Record, RecordActivity, Recorded,
-    Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity, RedeliveryProgress, SetEnabled,
-    SetEnabledActivity, SetHold, Settle, SettleActivity, Settled, Stream, StreamActivity, Streamed, Supervise,
-    SuperviseActivity, Supervised, SweepActivity, Swept, Test, TestActivity, Unfinished, Verified, VerifiedClaims,
-    Verify, VerifyActivity, VerifyClaims, VerifyClaimsActivity,
+    Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Record,
+    RecordActivity, Recorded, Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity,
+    RedeliveryProgress, SetEnabled, SetEnabledActivity, SetHold, Settle, SettleActivity, Settled,
+    Stream, StreamActivity, Streamed, Supervise, SuperviseActivity, Supervised, SweepActivity,
+    Swept, Test, TestActivity, Unfinished, Verified, VerifiedClaims, Verify, VerifyActivity,
+    VerifyClaims, VerifyClaimsActivity,
 };
 
 #[activities]
 impl Context {
     /// Loads a purchase, and settles it unless the store must be queried first.
     #[activity(definition = SettleActivity)]
-    pub async fn settle(self: Arc<Self>, ctx: ActivityContext, input: Settle) -> Result<Settled, ActivityError> {
+    pub async fn settle(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Settle,
+    ) -> Result<Settled, ActivityError> {
         let key = input.collapse_key;
         let run = async {
-            let attempt = if ctx.info().is_local { Attempt::First } else { Attempt::Repeated };
+            let attempt = if ctx.info().is_local {
+                Attempt::First
+            } else {
+                Attempt::Repeated
+            };
             for flush in &input.flushes {
                 let call = deliver::flush_name(ctx.info(), flush.number);
                 admin::flushed(&self.store, &flush.admin, key, &call).await?;
@@ -65,21 +74,43 @@ impl Context {
 
     /// Queries the purchase's store once.
     #[activity(definition = VerifyActivity)]
-    pub async fn verify(self: Arc<Self>, ctx: ActivityContext, input: Verify) -> Result<Verified, ActivityError> {
+    pub async fn verify(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Verify,
+    ) -> Result<Verified, ActivityError> {
         let key = input.collapse_key;
-        self.noting(&ctx, Work::Settling(key), verify::verify(&self, key)).await
+        self.noting(&ctx, Work::Settling(key), verify::verify(&self, key))
+            .await
     }
 
     /// Records a decision of the workflow.
     #[activity(definition = RecordActivity)]
-    pub async fn record(self: Arc<Self>, ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
-        self.noting(&ctx, Work::Settling(input.collapse_key), settle::record(&self, input)).await
+    pub async fn record(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Record,
+    ) -> Result<Recorded, ActivityError> {
+        self.noting(
+            &ctx,
+            Work::Settling(input.collapse_key),
+            settle::record(&self, input),
+        )
+        .await
     }
 
     /// Attempts the deliveries of a lane, for a purchase's run.
     #[activity(definition = DeliverActivity)]
-    pub async fn deliver(self: Arc<Self>, ctx: ActivityContext, input: Deliver) -> Result<Delivered, ActivityError> {
-        let (context, info, token) = (Arc::clone(&self), ctx.info(), deliver::token(ctx.info(), self.random));
+    pub async fn deliver(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Deliver,
+    ) -> Result<Delivered, ActivityError> {
+        let (context, info, token) = (
+            Arc::clone(&self),
+            ctx.info(),
+            deliver::token(ctx.info(), self.random),
+        );
         let work = Work::Lane(input.collapse_key, input.destination_id);
         let run = async {
             if info.is_local {
@@ -93,16 +124,32 @@ impl Context {
 
     /// Sets or releases a hold on a purchase.
     #[activity(definition = HoldActivity)]
-    pub async fn hold(self: Arc<Self>, ctx: ActivityContext, input: SetHold) -> Result<(), ActivityError> {
-        let (call, work) = (deliver::name(ctx.info()), Work::PurchaseRequest(input.collapse_key));
-        self.noting(&ctx, work, admin::hold(&self.store, &call, input)).await
+    pub async fn hold(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: SetHold,
+    ) -> Result<(), ActivityError> {
+        let (call, work) = (
+            deliver::name(ctx.info()),
+            Work::PurchaseRequest(input.collapse_key),
+        );
+        self.noting(&ctx, work, admin::hold(&self.store, &call, input))
+            .await
     }
 
     /// Discards the waiting notifications of a purchase; returns their number.
     #[activity(definition = DiscardActivity)]
-    pub async fn discard(self: Arc<Self>, ctx: ActivityContext, input: Discard) -> Result<i64, ActivityError> {
-        let (call, work) = (deliver::name(ctx.info()), Work::PurchaseRequest(input.collapse_key));
-        self.noting(&ctx, work, admin::discard(&self.store, &call, input)).await
+    pub async fn discard(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Discard,
+    ) -> Result<i64, ActivityError> {
+        let (call, work) = (
+            deliver::name(ctx.info()),
+            Work::PurchaseRequest(input.collapse_key),
+        );
+        self.noting(&ctx, work, admin::discard(&self.store, &call, input))
+            .await
     }
 
     /// Redelivers the newest state of a purchase and its failed `user.*` events; returns its open lanes.
@@ -112,8 +159,12 @@ impl Context {
         ctx: ActivityContext,
         input: Redeliver,
     ) -> Result<Vec<Lane>, ActivityError> {
-        let (call, work) = (deliver::name(ctx.info()), Work::PurchaseRequest(input.collapse_key));
-        self.noting(&ctx, work, admin::redeliver(&self.store, &call, input)).await
+        let (call, work) = (
+            deliver::name(ctx.info()),
+            Work::PurchaseRequest(input.collapse_key),
+        );
+        self.noting(&ctx, work, admin::redeliver(&self.store, &call, input))
+            .await
     }
 
     /// Probes the destination's open breaker, or delivers its backlog.
@@ -125,7 +176,12 @@ impl Context {
     ) -> Result<Supervised, ActivityError> {
         let info = ctx.info();
         let token = deliver::token(info, self.random);
-        let run = SuperviseRun::new(input.destination_id, token, info.attempt, self.stopping.clone());
+        let run = SuperviseRun::new(
+            input.destination_id,
+            token,
+            info.attempt,
+            self.stopping.clone(),
+        );
         let work = Work::Backlog(input.destination_id);
         tokio::select! {
             supervised = self.noting(&ctx, work, supervise::supervise(&self, &run, &input)) => supervised,
@@ -141,15 +197,28 @@ impl Context {
         input: SetEnabled,
     ) -> Result<Option<Unfinished>, ActivityError> {
         let (call, id) = (deliver::name(ctx.info()), input.destination_id);
-        self.noting(&ctx, Work::DestinationRequest(id), admin::set_enabled(&self, &call, input)).await
+        self.noting(
+            &ctx,
+            Work::DestinationRequest(id),
+            admin::set_enabled(&self, &call, input),
+        )
+        .await
     }
 
     /// Tests the connection to a destination; returns the result as a sentence.
     #[activity(definition = TestActivity)]
-    pub async fn test(self: Arc<Self>, ctx: ActivityContext, input: Test) -> Result<String, ActivityError> {
-        let (call, token) = (deliver::name(ctx.info()), deliver::token(ctx.info(), self.random));
+    pub async fn test(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Test,
+    ) -> Result<String, ActivityError> {
+        let (call, token) = (
+            deliver::name(ctx.info()),
+            deliver::token(ctx.info(), self.random),
+        );
         let work = Work::DestinationRequest(input.destination_id);
-        self.noting(&ctx, work, admin::test(&self, input, &call, &token)).await
+        self.noting(&ctx, work, admin::test(&self, input, &call, &token))
+            .await
     }
 
     /// Redelivers to a destination, page by page for a few seconds.
@@ -159,14 +228,25 @@ impl Context {
         ctx: ActivityContext,
         input: RedeliverAll,
     ) -> Result<RedeliveryProgress, ActivityError> {
-        let (call, work) = (deliver::name(ctx.info()), Work::DestinationRequest(input.destination_id));
-        self.noting(&ctx, work, admin::redeliver_all(&self.store, &call, input)).await
+        let (call, work) = (
+            deliver::name(ctx.info()),
+            Work::DestinationRequest(input.destination_id),
+        );
+        self.noting(&ctx, work, admin::redeliver_all(&self.store, &call, input))
+            .await
     }
 
     /// Delivers the events of devices to a destination.
     #[activity(definition = StreamActivity)]
-    pub async fn stream(self: Arc<Self>, ctx: ActivityContext, input: Stream) -> Result<Streamed, ActivityError> {
-        let run = StreamRun { token: deliver::token(ctx.info(), self.random), ..StreamRun::default() };
+    pub async fn stream(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Stream,
+    ) -> Result<Streamed, ActivityError> {
+        let run = StreamRun {
+            token: deliver::token(ctx.info(), self.random),
+            ..StreamRun::default()
+        };
         let work = Work::Stream(input.destination_id);
         tokio::select! {
             streamed = self.noting(&ctx, work, stream::stream(&self, &run, &input)) => streamed,
@@ -191,7 +271,11 @@ impl Context {
 
     /// Signals the runs of overdue purchases and destinations, and does the periodic clean-up.
     #[activity(definition = SweepActivity)]
-    pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, round: u32) -> Result<Swept, ActivityError> {
+    pub async fn sweep(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        round: u32,
+    ) -> Result<Swept, ActivityError> {
         let run_id = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
         // An attempt that is repeated begins with another part, since one that hangs may have taken all the time.
         let first_part = round.wrapping_add(ctx.info().attempt.saturating_sub(1));

@@ -31,12 +31,17 @@ impl Settling {
     /// The span of the whole settling, from its first notification to its record. [`Self::finish`] records it.
     pub fn context(&self) -> Option<TraceContext> {
         let trace = self.trace.as_ref()?;
-        trace.contexts.first().map(|first| first.of_settling(trace.settling))
+        trace
+            .contexts
+            .first()
+            .map(|first| first.of_settling(trace.settling))
     }
 
     /// Begins the span of one of its activities.
     pub fn activity(&self, name: &'static str) -> Span {
-        let Some(context) = self.context() else { return Span::none() };
+        let Some(context) = self.context() else {
+            return Span::none();
+        };
         let span = Span::of(&[context], name, SpanKind::Server);
         span.describe(|span| span.set("temporalWorkflowID", workflow_id(self.key)));
         span
@@ -44,14 +49,27 @@ impl Settling {
 
     /// Records the span of the settling: below its first notification, with links to the others.
     pub fn finish(&self) {
-        let (Some(context), Some(trace)) = (self.context(), &self.trace) else { return };
-        let begun = Begun { context, at: trace.began_at };
-        let span = Span::begun(begun, &trace.contexts, "RunWorkflow:purchase", SpanKind::Server);
+        let (Some(context), Some(trace)) = (self.context(), &self.trace) else {
+            return;
+        };
+        let begun = Begun {
+            context,
+            at: trace.began_at,
+        };
+        let span = Span::begun(
+            begun,
+            &trace.contexts,
+            "RunWorkflow:purchase",
+            SpanKind::Server,
+        );
         span.describe(|span| {
             span.set("temporalWorkflowID", workflow_id(self.key));
             span.set("collapse_key", self.key.to_string());
             span.set("settling", trace.settling);
-            span.set("notifications", i64::try_from(trace.contexts.len()).unwrap_or(i64::MAX));
+            span.set(
+                "notifications",
+                i64::try_from(trace.contexts.len()).unwrap_or(i64::MAX),
+            );
         });
     }
 }
@@ -61,7 +79,10 @@ pub fn attempt(lease: &Lease, batch: &Batch) -> Span {
     if !traces::is_on() {
         return Span::none();
     }
-    let contexts = batch.attempts.iter().filter_map(|attempt| attempt.traceparent.as_deref()?.parse().ok());
+    let contexts = batch
+        .attempts
+        .iter()
+        .filter_map(|attempt| attempt.traceparent.as_deref()?.parse().ok());
     let contexts: Vec<TraceContext> = contexts.collect();
     let name = match lease.mode {
         Mode::Lane => "RunActivity:deliver",
@@ -94,7 +115,10 @@ pub fn note_outcome(outcome: &'static str) {
 }
 
 /// Makes a request in a span of its own. The path and the query of a URL can hold a secret.
-pub async fn request<F: Future<Output = Reply>>(request: Request, send: impl FnOnce(Request) -> F) -> Reply {
+pub async fn request<F: Future<Output = Reply>>(
+    request: Request,
+    send: impl FnOnce(Request) -> F,
+) -> Reply {
     let span = Span::child(request.method.name(), SpanKind::Client);
     span.describe(|span| describe(span, &request));
     let reply = span.within(async move { send(request).await }).await;
@@ -112,14 +136,22 @@ pub async fn request<F: Future<Output = Reply>>(request: Request, send: impl FnO
 
 /// Adds the context of the running task to a request.
 pub fn propagate(request: &mut Request) {
-    let is_free = request.headers.iter().all(|(name, _)| name != "traceparent");
+    let is_free = request
+        .headers
+        .iter()
+        .all(|(name, _)| name != "traceparent");
     if let Some(context) = traces::current().filter(|_| is_free) {
-        request.headers.push(("traceparent".to_owned(), context.to_string()));
+        request
+            .headers
+            .push(("traceparent".to_owned(), context.to_string()));
     }
 }
 
 fn describe(span: &Span, request: &Request) {
-    let (scheme, host) = (request.url.scheme(), request.url.host_str().unwrap_or_default());
+    let (scheme, host) = (
+        request.url.scheme(),
+        request.url.host_str().unwrap_or_default(),
+    );
     span.set("http.request.method", request.method.name());
     span.set("server.address", host.to_owned());
     if let Some(port) = request.url.port_or_known_default() {

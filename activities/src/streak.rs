@@ -52,19 +52,33 @@ impl Streaks {
     pub fn failed(&self, activity: String, now: Instant) -> Streak {
         let mut state = self.state();
         if state.failing.len() >= MAX_STREAKS {
-            state.failing.retain(|_, one| now.duration_since(one.last) < FORGOTTEN);
+            state
+                .failing
+                .retain(|_, one| now.duration_since(one.last) < FORGOTTEN);
         }
-        let is_new = Failures { count: 0, first: now, last: now };
+        let is_new = Failures {
+            count: 0,
+            first: now,
+            last: now,
+        };
         let mut failures = state.failing.get(&activity).copied().unwrap_or(is_new);
         if now.duration_since(failures.last) >= FORGOTTEN {
             failures = is_new;
         }
-        failures = Failures { count: failures.count.saturating_add(1), last: now, ..failures };
+        failures = Failures {
+            count: failures.count.saturating_add(1),
+            last: now,
+            ..failures
+        };
         if state.failing.len() < MAX_STREAKS || state.failing.contains_key(&activity) {
             state.failing.insert(activity, failures);
         }
         let others_succeed = state.succeeded.is_some_and(|at| at > failures.first);
-        Streak { count: failures.count, age: now.duration_since(failures.first), others_succeed }
+        Streak {
+            count: failures.count,
+            age: now.duration_since(failures.first),
+            others_succeed,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Remembered> {
@@ -81,11 +95,19 @@ mod tests {
         let (streaks, began) = (Streaks::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
         let failed = |activity: &str, seconds| streaks.failed(activity.to_owned(), at(seconds));
-        let first = Streak { count: 1, age: Duration::ZERO, others_succeed: false };
+        let first = Streak {
+            count: 1,
+            age: Duration::ZERO,
+            others_succeed: false,
+        };
         assert_eq!(failed("a", 1), first);
         assert_eq!(failed("b", 2), first);
         streaks.succeeded(|| "b".to_owned(), at(3));
-        let second = Streak { count: 2, age: Duration::from_secs(3), others_succeed: true };
+        let second = Streak {
+            count: 2,
+            age: Duration::from_secs(3),
+            others_succeed: true,
+        };
         assert_eq!(failed("a", 4), second);
         assert_eq!(failed("b", 5), first, "its success was before");
     }
@@ -94,8 +116,16 @@ mod tests {
     fn a_streak_is_forgotten_after_an_hour() {
         let (streaks, began) = (Streaks::default(), Instant::now());
         assert_eq!(streaks.failed("a".to_owned(), began).count, 1);
-        assert_eq!(streaks.failed("a".to_owned(), began + FORGOTTEN - Duration::from_secs(1)).count, 2);
-        assert_eq!(streaks.failed("a".to_owned(), began + FORGOTTEN * 2).count, 1);
+        assert_eq!(
+            streaks
+                .failed("a".to_owned(), began + FORGOTTEN - Duration::from_secs(1))
+                .count,
+            2
+        );
+        assert_eq!(
+            streaks.failed("a".to_owned(), began + FORGOTTEN * 2).count,
+            1
+        );
     }
 
     #[test]
@@ -105,8 +135,16 @@ mod tests {
             streaks.failed(number.to_string(), now);
         }
         assert_eq!(streaks.failed("0".to_owned(), now).count, 2);
-        assert_eq!(streaks.failed(MAX_STREAKS.to_string(), now).count, 1, "there was no room");
+        assert_eq!(
+            streaks.failed(MAX_STREAKS.to_string(), now).count,
+            1,
+            "there was no room"
+        );
         assert_eq!(streaks.failed("late".to_owned(), now + FORGOTTEN).count, 1);
-        assert_eq!(streaks.failed("late".to_owned(), now + FORGOTTEN).count, 2, "the others are forgotten");
+        assert_eq!(
+            streaks.failed("late".to_owned(), now + FORGOTTEN).count,
+            2,
+            "the others are forgotten"
+        );
     }
 }

@@ -83,8 +83,15 @@ const DELIVERIES: usize = 500;
 impl Default for Slots {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let settling = cores.saturating_mul(SETTLING_PER_CORE).clamp(*SETTLING_BOUNDS.start(), *SETTLING_BOUNDS.end());
-        Self { workflow_tasks: settling, local_activities: settling, activities: ACTIVITIES, deliveries: DELIVERIES }
+        let settling = cores
+            .saturating_mul(SETTLING_PER_CORE)
+            .clamp(*SETTLING_BOUNDS.start(), *SETTLING_BOUNDS.end());
+        Self {
+            workflow_tasks: settling,
+            local_activities: settling,
+            activities: ACTIVITIES,
+            deliveries: DELIVERIES,
+        }
     }
 }
 
@@ -140,12 +147,24 @@ struct Generation<'a> {
 
 impl Generation<'_> {
     /// Works until `stop` resolves, then finishes the current tasks. Returns why, if a worker ended before.
-    async fn work(&self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<Option<Breakdown>, Error> {
-        let Self { core, client, context, slots } = *self;
+    async fn work(
+        &self,
+        stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Breakdown>, Error> {
+        let Self {
+            core,
+            client,
+            context,
+            slots,
+        } = *self;
         let mut settling = settling(core, client.clone(), context, slots)?;
         let mut delivering = delivering(core, client.clone(), context, slots)?;
-        let keys = [settling.worker_instance_key(), delivering.worker_instance_key()];
-        let (stop_settling, stop_delivering) = (settling.shutdown_handle(), delivering.shutdown_handle());
+        let keys = [
+            settling.worker_instance_key(),
+            delivering.worker_instance_key(),
+        ];
+        let (stop_settling, stop_delivering) =
+            (settling.shutdown_handle(), delivering.shutdown_handle());
         let stop_both = || {
             stop_settling();
             stop_delivering();
@@ -175,7 +194,12 @@ impl Generation<'_> {
             taken = context.engine.taken() => return Err(Error::Taken(taken)),
             () = stopping => return Ok(None),
         };
-        let Some(error) = result.err().filter(|_| !context.stopping.load(Ordering::Relaxed)) else { return Ok(None) };
+        let Some(error) = result
+            .err()
+            .filter(|_| !context.stopping.load(Ordering::Relaxed))
+        else {
+            return Ok(None);
+        };
         // As when a process dies: a task that such a worker still gets is given to another one after its time limit.
         stop_both();
         for key in keys {
@@ -193,7 +217,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The worker for workflows and all activities except those that send to destinations.
-fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
+fn settling(
+    core: &Runtime,
+    client: Client,
+    context: &Context,
+    slots: Slots,
+) -> Result<Worker, Error> {
     let mut options = WorkerOptions::new(contract::TASK_QUEUE)
         .register_activities(Context::clone(context))
         .register_workflow::<Purchase>()
@@ -215,11 +244,21 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
 
 /// The worker for activities that send to destinations. It runs no workflow, so a single
 /// slot for workflow tasks is enough.
-fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
+fn delivering(
+    core: &Runtime,
+    client: Client,
+    context: &Context,
+    slots: Slots,
+) -> Result<Worker, Error> {
     let mut options = WorkerOptions::new(contract::DELIVER_QUEUE)
         .register_activities(Context::clone(context))
         .graceful_shutdown_period(Duration::from_secs(20))
-        .tuner(tuner(Slots { workflow_tasks: 1, local_activities: 1, activities: slots.deliveries, ..slots }))
+        .tuner(tuner(Slots {
+            workflow_tasks: 1,
+            local_activities: 1,
+            activities: slots.deliveries,
+            ..slots
+        }))
         .activity_task_poller_behavior(polls(DELIVERY_POLLS))
         .build();
     context.engine.actions().count_in(&mut options);
@@ -228,7 +267,10 @@ fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -
 
 fn polls(bounds: RangeInclusive<usize>) -> PollerBehavior {
     let (minimum, maximum) = bounds.into_inner();
-    let polls = AutoscalingOptions::builder().minimum(minimum).initial(minimum).maximum(maximum);
+    let polls = AutoscalingOptions::builder()
+        .minimum(minimum)
+        .initial(minimum)
+        .maximum(maximum);
     PollerBehavior::Autoscaling(polls.build())
 }
 

@@ -56,7 +56,9 @@ const TAG_BYTES: usize = 12;
 impl IfNoneMatch {
     /// Whether the client has the answer with this tag (RFC 9110, 13.1.2: the weak comparison).
     fn has(&self, tag: &str) -> bool {
-        self.0.iter().any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+        self.0
+            .iter()
+            .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
     }
 }
 
@@ -64,8 +66,17 @@ impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let shown = parts.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        Ok(Self(shown.flat_map(|list| list.split(',')).map(|tag| tag.trim().to_owned()).collect()))
+        let shown = parts
+            .headers
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        Ok(Self(
+            shown
+                .flat_map(|list| list.split(','))
+                .map(|tag| tag.trim().to_owned())
+                .collect(),
+        ))
     }
 }
 
@@ -81,8 +92,13 @@ impl Input for IfNoneMatch {
 
 impl<T: Serialize> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {
-        let Ok(body) = serde_json::to_vec(&self.body) else { return Error::Internal.into_response() };
-        let revision = self.revision.map(|revision| format!("{revision}-")).unwrap_or_default();
+        let Ok(body) = serde_json::to_vec(&self.body) else {
+            return Error::Internal.into_response();
+        };
+        let revision = self
+            .revision
+            .map(|revision| format!("{revision}-"))
+            .unwrap_or_default();
         let tag = format!("\"{revision}{}\"", short_digest(&body));
         unless_known(&self.known, &tag, "private, no-cache", body.into())
     }
@@ -98,20 +114,32 @@ impl Prepared {
 
 impl IntoResponse for Document {
     fn into_response(self) -> Response {
-        unless_known(&self.known, &self.prepared.tag, "public, no-cache", self.prepared.bytes)
+        unless_known(
+            &self.known,
+            &self.prepared.tag,
+            "public, no-cache",
+            self.prepared.bytes,
+        )
     }
 }
 
 impl Output for Document {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         operation.json::<Value>(StatusCode::OK, schemas);
-        operation.answers.insert(StatusCode::NOT_MODIFIED.as_str().to_owned(), json!({}));
+        operation
+            .answers
+            .insert(StatusCode::NOT_MODIFIED.as_str().to_owned(), json!({}));
     }
 }
 
 /// The beginning of a SHA-256, in hex.
 pub fn short_digest(bytes: &[u8]) -> String {
-    storage::hex(digest(&SHA256, bytes).as_ref().get(..TAG_BYTES).unwrap_or_default())
+    storage::hex(
+        digest(&SHA256, bytes)
+            .as_ref()
+            .get(..TAG_BYTES)
+            .unwrap_or_default(),
+    )
 }
 
 /// 200 with JSON, or 304 if the client has the answer with this tag.
@@ -124,14 +152,19 @@ fn unless_known(known: &IfNoneMatch, tag: &str, caching: &'static str, body: Byt
     if known.has(tag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     (headers, body).into_response()
 }
 
 impl<T: JsonSchema> Output for Tagged<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         operation.json::<T>(StatusCode::OK, schemas);
-        operation.answers.insert(StatusCode::NOT_MODIFIED.as_str().to_owned(), json!({}));
+        operation
+            .answers
+            .insert(StatusCode::NOT_MODIFIED.as_str().to_owned(), json!({}));
     }
 }
 
@@ -173,13 +206,19 @@ impl<T: JsonSchema> Output for Accepted<T> {
 
 impl Output for NoContent {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
-        operation.answers.insert(StatusCode::NO_CONTENT.as_str().to_owned(), json!({}));
+        operation
+            .answers
+            .insert(StatusCode::NO_CONTENT.as_str().to_owned(), json!({}));
     }
 }
 
 impl Output for Text {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
-        operation.answer(StatusCode::OK, "text/plain", &json_schema!({ "type": "string" }));
+        operation.answer(
+            StatusCode::OK,
+            "text/plain",
+            &json_schema!({ "type": "string" }),
+        );
     }
 }
 
@@ -189,7 +228,8 @@ mod tests {
 
     #[test]
     fn a_tag_is_compared_weakly() {
-        let known = |text: &str| IfNoneMatch(text.split(',').map(|tag| tag.trim().to_owned()).collect());
+        let known =
+            |text: &str| IfNoneMatch(text.split(',').map(|tag| tag.trim().to_owned()).collect());
         for has in ["\"1-ab\"", "W/\"1-ab\"", "\"0-x\", \"1-ab\"", "*"] {
             assert!(known(has).has("\"1-ab\""), "{has}");
         }

@@ -29,7 +29,10 @@ pub struct Findings {
 
 impl Default for Findings {
     fn default() -> Self {
-        Self { checked: 0, rules: rules() }
+        Self {
+            checked: 0,
+            rules: rules(),
+        }
     }
 }
 
@@ -38,7 +41,9 @@ impl Findings {
     pub fn add(&mut self, checked: CheckedRows) {
         self.checked += checked.checked;
         for one in checked.broken {
-            let Some(rule) = self.rules.iter_mut().find(|rule| rule.name == one.name) else { continue };
+            let Some(rule) = self.rules.iter_mut().find(|rule| rule.name == one.name) else {
+                continue;
+            };
             rule.violations += one.violations;
             rule.examples.extend(one.examples);
             rule.examples.truncate(MAX_EXAMPLES);
@@ -51,8 +56,16 @@ impl Findings {
     }
 
     fn names(&self) -> String {
-        let broken = self.rules.iter().filter(|rule| rule.violations > 0).map(|rule| rule.name);
-        broken.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+        let broken = self
+            .rules
+            .iter()
+            .filter(|rule| rule.violations > 0)
+            .map(|rule| rule.name);
+        broken
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -85,7 +98,10 @@ impl Round {
     }
 
     fn set_gauge(&self) {
-        #[expect(clippy::cast_precision_loss, reason = "a count of rows is far below 2^52")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a count of rows is far below 2^52"
+        )]
         gauge!("settle_check_violations").set(self.violations() as f64);
     }
 }
@@ -112,7 +128,12 @@ pub fn watch(store: Store, _recorder: &Metrics) {
 /// One check. It ends after [`QUERIES_PER_CHECK`] queries, or at the end of the round.
 async fn check(store: &Store, round: &mut Round) -> Result<(), Error> {
     for _ in 0..QUERIES_PER_CHECK {
-        let checked = store.check(Page { cursor: round.cursor.clone(), limit: ROWS_PER_QUERY }).await?;
+        let checked = store
+            .check(Page {
+                cursor: round.cursor.clone(),
+                limit: ROWS_PER_QUERY,
+            })
+            .await?;
         if let Some(findings) = round.add(checked) {
             return report(store, &findings).await;
         }
@@ -130,7 +151,10 @@ async fn report(store: &Store, findings: &Findings) -> Result<(), Error> {
         rules = findings.names(),
         "the tables are inconsistent: see `settle check`"
     );
-    let detail = format!("the tables violate the rules {}: see `settle check`", findings.names());
+    let detail = format!(
+        "the tables violate the rules {}: see `settle check`",
+        findings.names()
+    );
     store.alarm(None, "check", &detail).await
 }
 
@@ -145,7 +169,11 @@ mod tests {
         for rule in &mut broken {
             (rule.violations, rule.examples) = (violations, vec!["x".to_owned()]);
         }
-        CheckedRows { checked: 10, broken, next_cursor: next.map(str::to_owned) }
+        CheckedRows {
+            checked: 10,
+            broken,
+            next_cursor: next.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -159,7 +187,10 @@ mod tests {
         assert_eq!((whole.violations(), whole.checked), (3, 30));
         assert_eq!(round.add(page(0, Some("events:"))), None);
         assert_eq!(round.violations(), 3);
-        assert_eq!(round.add(page(0, None)).map(|whole| whole.violations()), Some(0));
+        assert_eq!(
+            round.add(page(0, None)).map(|whole| whole.violations()),
+            Some(0)
+        );
         assert_eq!(round.violations(), 0);
     }
 
@@ -171,6 +202,9 @@ mod tests {
         assert_eq!(rules.len(), storage::rules().len());
         let broken: Vec<_> = rules.iter().filter(|rule| rule.violations != 0).collect();
         assert_eq!(broken.len(), 1);
-        assert_eq!((broken[0].name, &broken[0].examples[..]), ("a_status_fits", &["x".to_owned()][..]));
+        assert_eq!(
+            (broken[0].name, &broken[0].examples[..]),
+            ("a_status_fits", &["x".to_owned()][..])
+        );
     }
 }

@@ -9,15 +9,22 @@ use uuid::Uuid;
 /// the offset in milliseconds.
 pub fn now() -> Timestamp {
     fail::fail_point!("clock.moved", |file| {
-        let ahead = file.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|text| text.trim().parse().ok());
+        let ahead = file
+            .and_then(|file| std::fs::read_to_string(file).ok())
+            .and_then(|text| text.trim().parse().ok());
         unmoved().plus_millis(ahead.unwrap_or(0))
     });
     unmoved()
 }
 
 fn unmoved() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
@@ -27,7 +34,9 @@ fn unmoved() -> Timestamp {
 /// When the generator fails: continuing with guessable keys would be worse.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the random generator works");
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("the random generator works");
     bytes
 }
 

@@ -21,7 +21,10 @@ pub fn watch(store: Store) {
             ticks.tick().await;
             let written = write(&store, tick.is_multiple_of(PER_MINUTE)).await;
             if let Err(error) = written {
-                tracing::debug!(error = chain(&error), "counts were not written; they wait for the next time");
+                tracing::debug!(
+                    error = chain(&error),
+                    "counts were not written; they wait for the next time"
+                );
             }
         }
     });
@@ -36,5 +39,9 @@ pub async fn finish(store: &Store) {
 
 async fn write(store: &Store, with_minutes: bool) -> Result<(), Error> {
     store.write_arrivals().await?;
-    if with_minutes { store.write_minutes().await } else { Ok(()) }
+    if with_minutes {
+        store.write_minutes().await
+    } else {
+        Ok(())
+    }
 }

@@ -13,7 +13,8 @@ use storage::chain;
 const MAX_NAME_BYTES: usize = 100;
 
 /// The detail of an answer while the disk of the database is full.
-pub const FULL_DISK: &str = "the disk of the database is full; settle continues by itself when there is room";
+pub const FULL_DISK: &str =
+    "the disk of the database is full; settle continues by itself when there is room";
 
 /// The body of every error answer: problem details (RFC 9457).
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -44,7 +45,10 @@ pub struct Field {
 impl Field {
     /// A wrong field. A name in a body can have 2 MiB, and is not sent back whole.
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
-        Self { field: cut(field, MAX_NAME_BYTES), expected: expected.into() }
+        Self {
+            field: cut(field, MAX_NAME_BYTES),
+            expected: expected.into(),
+        }
     }
 }
 
@@ -54,7 +58,9 @@ pub enum Error {
     #[error("{}", list(.0))]
     Invalid(Vec<Field>),
     /// The key is missing, unknown, expired or revoked.
-    #[error("API key missing, unknown or expired; send `Authorization: Bearer KEY` with a key or SETTLE_ADMIN_TOKEN")]
+    #[error(
+        "API key missing, unknown or expired; send `Authorization: Bearer KEY` with a key or SETTLE_ADMIN_TOKEN"
+    )]
     Unauthorized,
     /// Nobody is signed in to the page any more.
     #[error("your sign-in has expired: sign in again, then repeat the change")]
@@ -93,7 +99,9 @@ pub enum Error {
     #[error("{0}")]
     Missing(String),
     /// The name of the host is not one of this service.
-    #[error("unknown host name: use the address of this service, or add the name to the setting `ui.hosts`")]
+    #[error(
+        "unknown host name: use the address of this service, or add the name to the setting `ui.hosts`"
+    )]
     Misdirected,
     /// The path exists, but not with this method.
     #[error("method not allowed for this path; the `Allow` header lists the allowed ones")]
@@ -114,7 +122,9 @@ pub enum Error {
     #[error("{0}")]
     Upstream(String),
     /// Too little room is left on the disk for what devices report.
-    #[error("the disk of this service is almost full; send the request again after the time in `Retry-After`")]
+    #[error(
+        "the disk of this service is almost full; send the request again after the time in `Retry-After`"
+    )]
     NoRoom(Duration),
     /// The database or Temporal does not answer; the client should try again.
     #[error("{0}")]
@@ -130,7 +140,9 @@ impl Error {
 
     /// The error of a body that is larger than this number of bytes.
     pub fn too_large(bytes: usize) -> Self {
-        Self::TooLarge { limit: sizes::text(u64::try_from(bytes).unwrap_or(u64::MAX)) }
+        Self::TooLarge {
+            limit: sizes::text(u64::try_from(bytes).unwrap_or(u64::MAX)),
+        }
     }
 
     /// The resource `what` with this id does not exist.
@@ -141,29 +153,90 @@ impl Error {
     /// Status, short name and title of each variant.
     pub fn answer(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid"),
+            Self::Invalid(_) => (
+                StatusCode::BAD_REQUEST,
+                "invalid",
+                "The request is not valid",
+            ),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "API key required"),
             Self::SignedOut => (StatusCode::UNAUTHORIZED, "signed_out", "Signed out"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed with this key"),
-            Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "Publishable key required"),
+            Self::Forbidden(_) => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "Not allowed with this key",
+            ),
+            Self::PublishableKey => (
+                StatusCode::UNAUTHORIZED,
+                "publishable_key",
+                "Publishable key required",
+            ),
             Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "Login not verified"),
-            Self::DeviceSecret(_) => (StatusCode::FORBIDDEN, "device_secret_required", "Device not verified"),
-            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),
-            Self::Quota { .. } => (StatusCode::TOO_MANY_REQUESTS, "device_quota", "Daily quota exceeded"),
+            Self::DeviceSecret(_) => (
+                StatusCode::FORBIDDEN,
+                "device_secret_required",
+                "Device not verified",
+            ),
+            Self::TooMany { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many",
+                "Too many requests",
+            ),
+            Self::Quota { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "device_quota",
+                "Daily quota exceeded",
+            ),
             Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
-            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "Unknown host name"),
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
-            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict with the current state"),
-            Self::Unsuitable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unsuitable", "Not possible with these settings"),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "Unknown host name",
+            ),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                "Method not allowed",
+            ),
+            Self::Conflict(_) => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "Conflict with the current state",
+            ),
+            Self::Unsuitable(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unsuitable",
+                "Not possible with these settings",
+            ),
+            Self::TooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "The body is too large",
+            ),
             Self::Store { status, .. } => {
-                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+                let status =
+                    StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
                 (status, "refused", "The store's message was not accepted")
             }
-            Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream", "Unexpected response from another service"),
-            Self::NoRoom(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_room", "No room on the disk"),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Upstream(_) => (
+                StatusCode::BAD_GATEWAY,
+                "upstream",
+                "Unexpected response from another service",
+            ),
+            Self::NoRoom(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_room",
+                "No room on the disk",
+            ),
+            Self::Unavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Temporarily unavailable",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal error",
+            ),
         }
     }
 
@@ -172,7 +245,9 @@ impl Error {
         match (self, status) {
             (Self::TooMany { wait, .. } | Self::Quota { wait, .. } | Self::NoRoom(wait), _) => {
                 // Whole seconds, rounded up: a request at that time is taken.
-                let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+                let seconds = wait
+                    .as_secs()
+                    .saturating_add(u64::from(wait.subsec_nanos() > 0));
                 Some((header::RETRY_AFTER, seconds.max(1).into()))
             }
             (_, StatusCode::UNAUTHORIZED) => Some((header::WWW_AUTHENTICATE, text("Bearer"))),
@@ -191,8 +266,10 @@ pub fn cut(text: &str, max_bytes: usize) -> String {
 }
 
 fn list(fields: &[Field]) -> String {
-    let parts: Vec<String> =
-        fields.iter().map(|field| format!("`{}`: expected {}", field.field, field.expected)).collect();
+    let parts: Vec<String> = fields
+        .iter()
+        .map(|field| format!("`{}`: expected {}", field.field, field.expected))
+        .collect();
     parts.join("; ")
 }
 
@@ -202,13 +279,26 @@ impl IntoResponse for Error {
         let kind = format!("urn:settle:problem:{name}");
         let detail = self.to_string();
         let extra = self.extra_header(status);
-        let errors = if let Self::Invalid(fields) = self { fields } else { Vec::new() };
-        let problem = Problem { kind, title, status: status.as_u16(), detail, errors };
+        let errors = if let Self::Invalid(fields) = self {
+            fields
+        } else {
+            Vec::new()
+        };
+        let problem = Problem {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail,
+            errors,
+        };
         let mut response = (status, Json(&problem)).into_response();
         // The page shows it in its own way.
         response.extensions_mut().insert(problem);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some((name, value)) = extra {
             headers.insert(name, value);
         }
@@ -221,14 +311,19 @@ impl From<storage::Error> for Error {
     fn from(error: storage::Error) -> Self {
         match error {
             storage::Error::Missing { .. } => Self::Missing(error.to_string()),
-            storage::Error::Cursor => {
-                Self::invalid("cursor", "the previous page's `next_cursor`; omit it for the first page")
-            }
+            storage::Error::Cursor => Self::invalid(
+                "cursor",
+                "the previous page's `next_cursor`; omit it for the first page",
+            ),
             storage::Error::Unsuitable(detail) => Self::Unsuitable(detail),
-            storage::Error::Invalid { field, detail } => Self::invalid(field, format!("a storable value ({detail})")),
+            storage::Error::Invalid { field, detail } => {
+                Self::invalid(field, format!("a storable value ({detail})"))
+            }
             storage::Error::Unproved(unproved) => Self::DeviceSecret(unproved),
             storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
-            storage::Error::Unavailable(_) | storage::Error::Raced(_) | storage::Error::Locked(_) => {
+            storage::Error::Unavailable(_)
+            | storage::Error::Raced(_)
+            | storage::Error::Locked(_) => {
                 tracing::warn!(error = chain(&error), "storage does not answer");
                 if error.is_of_full_disk() {
                     return Self::Unavailable(FULL_DISK.to_owned());
@@ -238,10 +333,15 @@ impl From<storage::Error> for Error {
             storage::Error::MissingKeys(_) => Self::Unavailable(error.to_string()),
             storage::Error::Refused { .. } => {
                 tracing::error!(error = chain(&error), "the database refuses this for good");
-                Self::Unavailable("the database refuses this change; the log says why, and what to do".to_owned())
+                Self::Unavailable(
+                    "the database refuses this change; the log says why, and what to do".to_owned(),
+                )
             }
             storage::Error::Corrupt { .. } => {
-                tracing::error!(error = chain(&error), "storage holds something that cannot be read");
+                tracing::error!(
+                    error = chain(&error),
+                    "storage holds something that cannot be read"
+                );
                 Self::Internal
             }
         }
@@ -258,18 +358,45 @@ mod tests {
     fn every_storage_error_has_its_status() {
         let cause = Arc::new(std::io::Error::other("the disk is full at /var/lib/secret"));
         let cases = [
-            (storage::Error::Refused { refusal: storage::Refusal::Value, source: cause.clone() }, 503),
+            (
+                storage::Error::Refused {
+                    refusal: storage::Refusal::Value,
+                    source: cause.clone(),
+                },
+                503,
+            ),
             (storage::Error::Raced(cause.clone()), 503),
             (storage::Error::Unavailable(cause), 503),
             (storage::Error::Locked(PathBuf::from("settle.sqlite")), 503),
-            (storage::Error::MissingKeys(vec!["0badc0de".to_owned()]), 503),
+            (
+                storage::Error::MissingKeys(vec!["0badc0de".to_owned()]),
+                503,
+            ),
             (storage::Error::Missing { what: "app" }, 404),
-            (storage::Error::Conflict { what: "app", detail: "its name is taken".to_owned() }, 409),
+            (
+                storage::Error::Conflict {
+                    what: "app",
+                    detail: "its name is taken".to_owned(),
+                },
+                409,
+            ),
             (storage::Error::Unproved(storage::Unproved::Missing), 403),
             (storage::Error::Cursor, 400),
-            (storage::Error::Invalid { field: "entitlements", detail: "`x` is none".to_owned() }, 400),
+            (
+                storage::Error::Invalid {
+                    field: "entitlements",
+                    detail: "`x` is none".to_owned(),
+                },
+                400,
+            ),
             (storage::Error::Unsuitable("not chosen".to_owned()), 422),
-            (storage::Error::Corrupt { what: "a row".to_owned(), source: None }, 500),
+            (
+                storage::Error::Corrupt {
+                    what: "a row".to_owned(),
+                    source: None,
+                },
+                500,
+            ),
         ];
         for (error, status) in cases {
             let shown = error.to_string();

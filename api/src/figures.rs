@@ -37,7 +37,10 @@ impl Figures {
             loop {
                 let began = Instant::now();
                 if let Err(error) = figures.refresh(&store).await {
-                    tracing::debug!(error = chain(&error), "the figures for metrics could not be read");
+                    tracing::debug!(
+                        error = chain(&error),
+                        "the figures for metrics could not be read"
+                    );
                 }
                 sleep(REFRESHED_EVERY.max(began.elapsed() * PAUSE_FACTOR)).await;
             }
@@ -54,7 +57,10 @@ impl Figures {
         let destinations = destinations(&store.figures().await?);
         gauge!("settle_inbox_age_seconds").set(inbox_age.map_or(0.0, |age| age.as_secs_f64()));
         set_sweep_age(&last_sweep);
-        let shown = ReadFigures { destinations: destinations.into(), read_at: Some(Instant::now()) };
+        let shown = ReadFigures {
+            destinations: destinations.into(),
+            read_at: Some(Instant::now()),
+        };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = shown;
         Ok(())
     }
@@ -70,8 +76,12 @@ impl Figures {
 }
 
 /// The states, as the figures have them.
-const STATES: [DestinationState; 4] =
-    [DestinationState::Healthy, DestinationState::Failing, DestinationState::Open, DestinationState::Disabled];
+const STATES: [DestinationState; 4] = [
+    DestinationState::Healthy,
+    DestinationState::Failing,
+    DestinationState::Open,
+    DestinationState::Disabled,
+];
 
 /// The destinations that have samples of their own: all, or of many those that need a look first. They are in the order of
 /// their ids.
@@ -107,22 +117,41 @@ fn destinations(all: &[OfDestination]) -> String {
         milliseconds: each is far below 2^52"
     )]
     let value = |number: i64| number as f64;
-    let count = |state: &str| i64::try_from(all.iter().filter(|one| one.state == state).count()).unwrap_or(i64::MAX);
+    let count = |state: &str| {
+        i64::try_from(all.iter().filter(|one| one.state == state).count()).unwrap_or(i64::MAX)
+    };
     let states = STATES.map(DestinationState::as_str);
     let counts = states.map(|state| (format!("{{state=\"{state}\"}}"), value(count(state))));
     family("settle_destinations", counts.into());
     let shown = shown(all);
     let omitted = i64::try_from(all.len() - shown.len()).unwrap_or(i64::MAX);
-    family("settle_destinations_omitted", vec![(String::new(), value(omitted))]);
+    family(
+        "settle_destinations_omitted",
+        vec![(String::new(), value(omitted))],
+    );
     let state = |one: &&OfDestination| {
         let (id, present) = (one.id, one.state.clone());
-        states.map(|state| (format!("{{destination=\"{id}\",state=\"{state}\"}}"), f64::from(state == present)))
+        states.map(|state| {
+            (
+                format!("{{destination=\"{id}\",state=\"{state}\"}}"),
+                f64::from(state == present),
+            )
+        })
     };
-    family("settle_destination_state", shown.iter().flat_map(state).collect());
+    family(
+        "settle_destination_state",
+        shown.iter().flat_map(state).collect(),
+    );
     let of_each = |value_of: &dyn Fn(&OfDestination) -> f64| {
-        shown.iter().map(|&one| (format!("{{destination=\"{}\"}}", one.id), value_of(one))).collect::<Vec<_>>()
+        shown
+            .iter()
+            .map(|&one| (format!("{{destination=\"{}\"}}", one.id), value_of(one)))
+            .collect::<Vec<_>>()
     };
-    family("settle_destination_pending", of_each(&|one| value(one.pending)));
+    family(
+        "settle_destination_pending",
+        of_each(&|one| value(one.pending)),
+    );
     let age = of_each(&|one| value(one.oldest_pending_ms) / 1000.0);
     family("settle_destination_oldest_pending_seconds", age);
     text
@@ -134,20 +163,36 @@ mod tests {
     use domain::DestinationId;
 
     fn one(number: usize, state: DestinationState, oldest_pending_ms: i64) -> OfDestination {
-        let id = DestinationId::new(uuid::Uuid::from_u128(u128::try_from(number).expect("a number")));
-        OfDestination { id, state: state.as_str().to_owned(), pending: 1, oldest_pending_ms }
+        let id = DestinationId::new(uuid::Uuid::from_u128(
+            u128::try_from(number).expect("a number"),
+        ));
+        OfDestination {
+            id,
+            state: state.as_str().to_owned(),
+            pending: 1,
+            oldest_pending_ms,
+        }
     }
 
     #[test]
     fn of_many_destinations_the_urgent_ones_have_samples() {
-        let mut all: Vec<_> = (0..30_000).map(|number| one(number, DestinationState::Healthy, 0)).collect();
+        let mut all: Vec<_> = (0..30_000)
+            .map(|number| one(number, DestinationState::Healthy, 0))
+            .collect();
         all[7] = one(7, DestinationState::Open, 0);
         all[8] = one(8, DestinationState::Failing, 0);
         all[29_999] = one(29_999, DestinationState::Healthy, 3_600_000);
         let text = destinations(&all);
-        assert!(text.lines().count() < 7 * MAX_SHOWN, "{} lines", text.lines().count());
+        assert!(
+            text.lines().count() < 7 * MAX_SHOWN,
+            "{} lines",
+            text.lines().count()
+        );
         for number in [7, 8, 29_999] {
-            let sample = format!("settle_destination_pending{{destination=\"{}\"}} 1\n", all[number].id);
+            let sample = format!(
+                "settle_destination_pending{{destination=\"{}\"}} 1\n",
+                all[number].id
+            );
             assert!(text.contains(&sample), "{sample}");
         }
         let counts = "settle_destinations{state=\"healthy\"} 29998\nsettle_destinations{state=\"failing\"} 1\n";
@@ -156,9 +201,15 @@ mod tests {
 
     #[test]
     fn of_few_destinations_each_has_samples() {
-        let all: Vec<_> = (0..MAX_SHOWN).map(|number| one(number, DestinationState::Healthy, 0)).collect();
+        let all: Vec<_> = (0..MAX_SHOWN)
+            .map(|number| one(number, DestinationState::Healthy, 0))
+            .collect();
         let text = destinations(&all);
-        assert_eq!(text.matches("settle_destination_oldest_pending_seconds{").count(), MAX_SHOWN);
+        assert_eq!(
+            text.matches("settle_destination_oldest_pending_seconds{")
+                .count(),
+            MAX_SHOWN
+        );
         assert!(text.contains("settle_destinations_omitted 0\n"));
     }
 }

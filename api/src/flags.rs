@@ -9,13 +9,22 @@ use std::sync::LazyLock;
 pub const TABLES: [(&str, &str); 19] = [
     ("app", include_str!("commands/verbs/app.toml")),
     ("platform", include_str!("commands/verbs/platform.toml")),
-    ("destination", include_str!("commands/verbs/destination.toml")),
+    (
+        "destination",
+        include_str!("commands/verbs/destination.toml"),
+    ),
     ("customer", include_str!("commands/verbs/customer.toml")),
     ("product", include_str!("commands/verbs/product.toml")),
-    ("entitlement", include_str!("commands/verbs/entitlement.toml")),
+    (
+        "entitlement",
+        include_str!("commands/verbs/entitlement.toml"),
+    ),
     ("purchase", include_str!("commands/verbs/purchase.toml")),
     ("payment", include_str!("commands/verbs/payment.toml")),
-    ("notification", include_str!("commands/verbs/notification.toml")),
+    (
+        "notification",
+        include_str!("commands/verbs/notification.toml"),
+    ),
     ("event", include_str!("commands/verbs/event.toml")),
     ("delivery", include_str!("commands/verbs/delivery.toml")),
     ("device", include_str!("commands/verbs/device.toml")),
@@ -31,7 +40,12 @@ pub const TABLES: [(&str, &str); 19] = [
 /// The ends of fields' names that are left out in the names of flags.
 const ENDS: [&str; 3] = ["_id", "_at", "_seconds"];
 /// Fields whose flag keeps its whole name: ids that are not ours.
-const WHOLE: [&str; 4] = ["app_user_id", "external_id", "client_id", "analytics_device_id"];
+const WHOLE: [&str; 4] = [
+    "app_user_id",
+    "external_id",
+    "client_id",
+    "analytics_device_id",
+];
 
 /// What is read of a table here.
 #[derive(Deserialize)]
@@ -55,11 +69,19 @@ struct Flag {
 static NAMED: LazyLock<BTreeMap<(String, String), String>> = LazyLock::new(|| {
     let mut found = BTreeMap::new();
     for (resource, table) in TABLES {
-        let table: Table = toml::from_str(table).unwrap_or_else(|error| panic!("the table of {resource}: {error}"));
+        let table: Table = toml::from_str(table)
+            .unwrap_or_else(|error| panic!("the table of {resource}: {error}"));
         let is_alone = table.verbs.len() == 1;
         for verb in table.verbs {
-            let command = if is_alone { resource.to_owned() } else { format!("{resource} {}", verb.name) };
-            let named = verb.flags.into_iter().filter_map(|(field, flag)| Some((field, flag.name?)));
+            let command = if is_alone {
+                resource.to_owned()
+            } else {
+                format!("{resource} {}", verb.name)
+            };
+            let named = verb
+                .flags
+                .into_iter()
+                .filter_map(|(field, flag)| Some((field, flag.name?)));
             found.extend(named.map(|(field, name)| ((command.clone(), field), name)));
         }
     }
@@ -68,12 +90,19 @@ static NAMED: LazyLock<BTreeMap<(String, String), String>> = LazyLock::new(|| {
 
 /// The name of a field's flag without dashes, by the rule.
 pub fn of_field(field: &str) -> String {
-    let end = ENDS.iter().find(|end| !WHOLE.contains(&field) && field.ends_with(*end));
-    end.and_then(|end| field.strip_suffix(end)).unwrap_or(field).replace('_', "-")
+    let end = ENDS
+        .iter()
+        .find(|end| !WHOLE.contains(&field) && field.ends_with(*end));
+    end.and_then(|end| field.strip_suffix(end))
+        .unwrap_or(field)
+        .replace('_', "-")
 }
 
 /// The name of a field's flag in a command such as `settle purchase list`, without dashes.
 pub fn of(command: &str, field: &str) -> String {
     let command = command.strip_prefix("settle ").unwrap_or(command);
-    NAMED.get(&(command.to_owned(), field.to_owned())).cloned().unwrap_or_else(|| of_field(field))
+    NAMED
+        .get(&(command.to_owned(), field.to_owned()))
+        .cloned()
+        .unwrap_or_else(|| of_field(field))
 }

@@ -34,13 +34,18 @@ struct Turn<V, E>(Arc<Mutex<Queue<V, E>>>);
 
 impl<V, E> Default for Lookups<V, E> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Queue { waiting: Vec::new(), is_answered: false })))
+        Self(Arc::new(Mutex::new(Queue {
+            waiting: Vec::new(),
+            is_answered: false,
+        })))
     }
 }
 
 impl<V, E> std::fmt::Debug for Lookups<V, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lookups").field("waiting", &locked(&self.0).waiting.len()).finish_non_exhaustive()
+        f.debug_struct("Lookups")
+            .field("waiting", &locked(&self.0).waiting.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,7 +63,10 @@ where
         let (answer, answered) = oneshot::channel();
         let is_first = {
             let mut queue = locked(&self.0);
-            queue.waiting.push(Waiting { key: key.to_owned(), answer });
+            queue.waiting.push(Waiting {
+                key: key.to_owned(),
+                answer,
+            });
             !std::mem::replace(&mut queue.is_answered, true)
         };
         if is_first {
@@ -82,7 +90,11 @@ where
         let found = read(keys).await;
         for Waiting { key, answer } in batch {
             let result = match &found {
-                Ok(found) => found.values.get(&key).cloned().ok_or_else(|| found.otherwise.clone()),
+                Ok(found) => found
+                    .values
+                    .get(&key)
+                    .cloned()
+                    .ok_or_else(|| found.otherwise.clone()),
                 Err(error) => Err(error.clone()),
             };
             // Who asked may have gone.
@@ -99,7 +111,9 @@ impl<V, E> Turn<V, E> {
         queue.waiting.retain(|waiting| !waiting.answer.is_closed());
         queue.is_answered = !queue.waiting.is_empty();
         let count = queue.waiting.len().min(AT_ONCE);
-        queue.is_answered.then(|| queue.waiting.drain(..count).collect())
+        queue
+            .is_answered
+            .then(|| queue.waiting.drain(..count).collect())
     }
 }
 
@@ -133,8 +147,12 @@ mod tests {
     fn gated(
         table: &Arc<GatedTable>,
         gate: &Arc<Semaphore>,
-    ) -> impl Fn(Vec<String>) -> futures::future::BoxFuture<'static, Result<Found<usize, &'static str>, &'static str>>
-    + Send
+    ) -> impl Fn(
+        Vec<String>,
+    ) -> futures::future::BoxFuture<
+        'static,
+        Result<Found<usize, &'static str>, &'static str>,
+    > + Send
     + 'static {
         let (table, gate) = (table.clone(), gate.clone());
         move |keys| {
@@ -143,10 +161,16 @@ mod tests {
                 locked(&table.batches).push(keys.len());
                 gate.acquire().await.expect("an open gate").forget();
                 let values = keys.into_iter().filter_map(|key| {
-                    let number = key.parse().ok().filter(|number: &usize| number.is_multiple_of(2))?;
+                    let number = key
+                        .parse()
+                        .ok()
+                        .filter(|number: &usize| number.is_multiple_of(2))?;
                     Some((key, number))
                 });
-                Ok(Found { values: values.collect(), otherwise: "unknown" })
+                Ok(Found {
+                    values: values.collect(),
+                    otherwise: "unknown",
+                })
             })
         }
     }
@@ -171,12 +195,23 @@ mod tests {
         let (answers, ()) = join(all, open).await;
         for (index, answer) in answers.into_iter().enumerate() {
             let number = index % 1200;
-            let expected = if number.is_multiple_of(2) { Ok(number) } else { Err("unknown") };
+            let expected = if number.is_multiple_of(2) {
+                Ok(number)
+            } else {
+                Err("unknown")
+            };
             assert_eq!(answer, Some(expected), "{number}");
         }
         let batches = locked(&table.batches).clone();
-        assert!(batches.len() <= 4 && batches.iter().all(|keys| *keys <= AT_ONCE), "{batches:?}");
-        assert_eq!(find(4).await, Some(Ok(4)), "a new task answers when one has ended");
+        assert!(
+            batches.len() <= 4 && batches.iter().all(|keys| *keys <= AT_ONCE),
+            "{batches:?}"
+        );
+        assert_eq!(
+            find(4).await,
+            Some(Ok(4)),
+            "a new task answers when one has ended"
+        );
     }
 
     fn fault() -> &'static str {
@@ -187,9 +222,16 @@ mod tests {
     async fn a_failure_is_the_answer_to_all_and_a_panic_to_none() {
         let lookups = Lookups::<(), &str>::default();
         let failing = || lookups.find("a", |_| async { Err("down") });
-        assert_eq!(join_all([failing(), failing()]).await, [Some(Err("down")); 2]);
+        assert_eq!(
+            join_all([failing(), failing()]).await,
+            [Some(Err("down")); 2]
+        );
         let panicking = || lookups.find("a", |_| async { Err(fault()) });
         assert_eq!(join_all([panicking(), panicking()]).await, [None; 2]);
-        assert_eq!(failing().await, Some(Err("down")), "the next one is answered");
+        assert_eq!(
+            failing().await,
+            Some(Err("down")),
+            "the next one is answered"
+        );
     }
 }

@@ -10,8 +10,13 @@ pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option
         return None;
     }
     let max_distance = 1 + typed.chars().count() / 5;
-    let distances = known.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name));
-    distances.filter(|(distance, _)| *distance <= max_distance).min().map(|(_, name)| name)
+    let distances = known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(typed, name), name));
+    distances
+        .filter(|(distance, _)| *distance <= max_distance)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// The nearest name as the end of an error text; empty when no name is near enough.
@@ -25,7 +30,14 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_found_and_a_distant_one_is_not() {
-        let known = ["name", "events", "enabled", "rate", "schedule", "concurrency"];
+        let known = [
+            "name",
+            "events",
+            "enabled",
+            "rate",
+            "schedule",
+            "concurrency",
+        ];
         for (typed, meant) in [
             ("event", Some("events")),
             ("evnets", Some("events")),

@@ -33,7 +33,8 @@ pub struct Schemas {
 impl Schemas {
     /// Schemas without references.
     pub fn inline() -> Self {
-        let settings = || SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+        let settings =
+            || SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
         Self {
             requests: settings().for_deserialize().into_generator(),
             responses: settings().for_serialize().into_generator(),
@@ -43,7 +44,9 @@ impl Schemas {
 
 impl Default for Schemas {
     fn default() -> Self {
-        let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = PATH.into());
+        let settings = || {
+            SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = PATH.into())
+        };
         Self {
             requests: settings().for_deserialize().into_generator(),
             responses: settings().for_serialize().into_generator(),
@@ -96,12 +99,17 @@ impl Operation {
     /// Adds an answer that has a body.
     pub fn answer(&mut self, status: StatusCode, media: &str, schema: &Schema) {
         let content = json!({ media: { "schema": schema } });
-        self.answers.insert(status.as_str().to_owned(), json!({ "content": content }));
+        self.answers
+            .insert(status.as_str().to_owned(), json!({ "content": content }));
     }
 
     /// Adds an answer whose body is this type as JSON.
     pub fn json<T: JsonSchema>(&mut self, status: StatusCode, schemas: &mut Schemas) {
-        self.answer(status, "application/json", &schemas.responses.subschema_for::<T>());
+        self.answer(
+            status,
+            "application/json",
+            &schemas.responses.subschema_for::<T>(),
+        );
     }
 }
 

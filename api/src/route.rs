@@ -87,19 +87,28 @@ impl Route {
         H: Handler<T, Shared>,
         T: 'static,
     {
-        Self { access: Access::Open, ..Self::page(Role::Admin, method, path, handler) }
+        Self {
+            access: Access::Open,
+            ..Self::page(Role::Admin, method, path, handler)
+        }
     }
 
     /// Names what the change of a page stands for.
     #[must_use]
     pub fn twin(self, twin: &'static str) -> Self {
-        Self { twin: Some(twin), ..self }
+        Self {
+            twin: Some(twin),
+            ..self
+        }
     }
 
     /// Marks a route that changes nothing, although it is no GET.
     #[must_use]
     pub fn as_query(self) -> Self {
-        Self { is_query: true, ..self }
+        Self {
+            is_query: true,
+            ..self
+        }
     }
 
     /// Describes the route in one sentence.
@@ -111,16 +120,28 @@ impl Route {
     /// Serves it to everybody.
     #[must_use]
     pub fn public(self) -> Self {
-        Self { is_public: true, ..self }
+        Self {
+            is_public: true,
+            ..self
+        }
     }
 
     /// A route that needs a key with at least this role.
-    pub fn key<H, T, Parts>(least: Role, method: &'static str, path: &'static str, handler: H) -> Self
+    pub fn key<H, T, Parts>(
+        least: Role,
+        method: &'static str,
+        path: &'static str,
+        handler: H,
+    ) -> Self
     where
         H: Handler<T, Shared> + Described<Parts>,
         T: 'static,
     {
-        Self { is_page: false, describe: H::describe, ..Self::page(least, method, path, handler) }
+        Self {
+            is_page: false,
+            describe: H::describe,
+            ..Self::page(least, method, path, handler)
+        }
     }
 }
 

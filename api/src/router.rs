@@ -39,11 +39,16 @@ pub fn router(edge: Shared) -> Router {
 }
 
 pub fn router_of(surface: Surface, edge: Shared) -> Router {
-    let (mut open, mut public, mut device, mut admin) = (Router::new(), Router::new(), Router::new(), Router::new());
+    let (mut open, mut public, mut device, mut admin) =
+        (Router::new(), Router::new(), Router::new(), Router::new());
     let all = routes();
     let documents = Arc::new(Served::new(&DOCUMENTS, &all, &edge));
     for route in all.into_iter().filter(|route| route.is_on(surface)) {
-        let guard = || Guard { edge: edge.clone(), least: route.least, scope: route.scope() };
+        let guard = || Guard {
+            edge: edge.clone(),
+            least: route.least,
+            scope: route.scope(),
+        };
         match route.access {
             Access::Open if route.is_page => {
                 let served = from_fn_with_state(edge.clone(), pages::serve);
@@ -98,9 +103,15 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
 ///
 /// # Errors
 /// 421 for another host.
-async fn known_host(State(edge): State<Shared>, request: Request, next: Next) -> Result<Response, Error> {
+async fn known_host(
+    State(edge): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
     match request.headers().get(header::HOST) {
-        Some(host) if !host.to_str().is_ok_and(|host| edge.pages.hosts.knows(host)) => Err(Error::Misdirected),
+        Some(host) if !host.to_str().is_ok_and(|host| edge.pages.hosts.knows(host)) => {
+            Err(Error::Misdirected)
+        }
         _ => Ok(next.run(request).await),
     }
 }
@@ -126,7 +137,12 @@ fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, devices::SECRET_HEADER])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            devices::SECRET_HEADER,
+        ])
         .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE)
 }
@@ -134,11 +150,15 @@ fn any_origin() -> CorsLayer {
 /// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection for ever.
 async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
-    tokio::time::timeout(TIMEOUT, next.run(request)).await.map_err(late)
+    tokio::time::timeout(TIMEOUT, next.run(request))
+        .await
+        .map_err(late)
 }
 
 /// As [`in_time`], for devices: few requests of them are carried out at once, and anybody has their key.
 async fn in_short_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
-    tokio::time::timeout(DEVICE_TIMEOUT, next.run(request)).await.map_err(late)
+    tokio::time::timeout(DEVICE_TIMEOUT, next.run(request))
+        .await
+        .map_err(late)
 }

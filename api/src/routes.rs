@@ -5,10 +5,11 @@ use crate::openapi::{self, Documents};
 use crate::operation::Described;
 use crate::pages;
 use crate::resources::{
-    about, alarms, apps, arrivals, audit_log, catalogue, check, customer_detail, customer_state, customers, deliveries,
-    destinations, device_events, devices, document, erasure, events, explain, feed, forms, health, import, keys, live,
-    metrics, naming, notifications, overview, payments, platforms, purchases, rates, resends, reviews, sales, samples,
-    schema, search, series, sign_ins, stores, topics, transfers,
+    about, alarms, apps, arrivals, audit_log, catalogue, check, customer_detail, customer_state,
+    customers, deliveries, destinations, device_events, devices, document, erasure, events,
+    explain, feed, forms, health, import, keys, live, metrics, naming, notifications, overview,
+    payments, platforms, purchases, rates, resends, reviews, sales, samples, schema, search,
+    series, sign_ins, stores, topics, transfers,
 };
 use crate::route::{Access, Route};
 use axum::handler::Handler;
@@ -188,25 +189,80 @@ fn customer_routes() -> Vec<Route> {
 
 fn catalogue_routes() -> Vec<Route> {
     vec![
-        key(Read, "GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
-            .summary("The app's entitlements, by reference id."),
-        key(Read, "GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),
-        key(Operator, "PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
-            .summary("Adds an entitlement, or renames it."),
-        key(Operator, "DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
-            .summary("Deletes an entitlement, and removes it from all products."),
-        key(Read, "GET", "/v1/apps/{app_id}/products", catalogue::products).summary("The app's products, by SKU."),
-        key(Read, "GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("One product."),
-        key(Operator, "PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
-            .summary("Adds a product, or replaces it."),
-        key(Operator, "DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product)
-            .summary("Deletes a product."),
+        key(
+            Read,
+            "GET",
+            "/v1/apps/{app_id}/entitlements",
+            catalogue::entitlements,
+        )
+        .summary("The app's entitlements, by reference id."),
+        key(
+            Read,
+            "GET",
+            "/v1/apps/{app_id}/entitlements/{ref}",
+            catalogue::entitlement,
+        )
+        .summary("One entitlement."),
+        key(
+            Operator,
+            "PUT",
+            "/v1/apps/{app_id}/entitlements/{ref}",
+            catalogue::set_entitlement,
+        )
+        .summary("Adds an entitlement, or renames it."),
+        key(
+            Operator,
+            "DELETE",
+            "/v1/apps/{app_id}/entitlements/{ref}",
+            catalogue::delete_entitlement,
+        )
+        .summary("Deletes an entitlement, and removes it from all products."),
+        key(
+            Read,
+            "GET",
+            "/v1/apps/{app_id}/products",
+            catalogue::products,
+        )
+        .summary("The app's products, by SKU."),
+        key(
+            Read,
+            "GET",
+            "/v1/apps/{app_id}/products/{sku}",
+            catalogue::shown_product,
+        )
+        .summary("One product."),
+        key(
+            Operator,
+            "PUT",
+            "/v1/apps/{app_id}/products/{sku}",
+            catalogue::set_product,
+        )
+        .summary("Adds a product, or replaces it."),
+        key(
+            Operator,
+            "DELETE",
+            "/v1/apps/{app_id}/products/{sku}",
+            catalogue::delete_product,
+        )
+        .summary("Deletes a product."),
         key(Read, "GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
             .summary("All entitlements and products, as PUT takes them."),
-        key(Operator, "PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
-            .summary("Replaces all entitlements and products; ids stay the same for the same reference ids."),
-        key(Read, "GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
-            .summary("SKUs that were bought and are not in the catalogue, the most bought first."),
+        key(
+            Operator,
+            "PUT",
+            "/v1/apps/{app_id}/catalogue",
+            catalogue::replace,
+        )
+        .summary(
+            "Replaces all entitlements and products; ids stay the same for the same reference ids.",
+        ),
+        key(
+            Read,
+            "GET",
+            "/v1/apps/{app_id}/catalogue/unmapped",
+            catalogue::unmapped,
+        )
+        .summary("SKUs that were bought and are not in the catalogue, the most bought first."),
         key(Read, "GET", "/v1/apps/{app_id}/rates", rates::list)
             .summary("The rates of a currency, the oldest day first."),
         key(Operator, "PUT", "/v1/apps/{app_id}/rates", rates::put)
@@ -344,7 +400,10 @@ where
     H: Handler<T, Shared> + Described<Parts>,
     T: 'static,
 {
-    Route { access: Access::Open, ..key(Admin, method, path, handler) }
+    Route {
+        access: Access::Open,
+        ..key(Admin, method, path, handler)
+    }
 }
 
 fn device<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
@@ -352,7 +411,11 @@ where
     H: Handler<T, Shared> + Described<Parts>,
     T: 'static,
 {
-    Route { access: Access::Device, is_public: true, ..key(Admin, method, path, handler) }
+    Route {
+        access: Access::Device,
+        is_public: true,
+        ..key(Admin, method, path, handler)
+    }
 }
 
 fn key<H, T, Parts>(least: Role, method: &'static str, path: &'static str, handler: H) -> Route

@@ -13,9 +13,16 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 pub fn read(command: &str) -> Vec<String> {
     let script = format!("printf '%s\\n' {command}");
-    let output = std::process::Command::new("/bin/sh").args(["-c", &script]).output().expect("a shell");
+    let output = std::process::Command::new("/bin/sh")
+        .args(["-c", &script])
+        .output()
+        .expect("a shell");
     assert!(output.status.success(), "{command}");
-    String::from_utf8(output.stdout).expect("a text").lines().map(str::to_owned).collect()
+    String::from_utf8(output.stdout)
+        .expect("a text")
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]

@@ -52,9 +52,26 @@ impl Watch {
         self.show(&found);
         let silent: BTreeSet<_> = found.iter().map(|one| one.platform_id).collect();
         if self.raised.is_none() {
-            let open = AlarmFilter { open: Some(true), kind: Some(KIND.to_owned()), ..AlarmFilter::default() };
-            let open = store.alarms_of(open, Page { cursor: None, limit: MAX_OPEN }).await?.items;
-            self.raised = Some(open.into_iter().filter_map(|alarm| alarm.platform_id).collect());
+            let open = AlarmFilter {
+                open: Some(true),
+                kind: Some(KIND.to_owned()),
+                ..AlarmFilter::default()
+            };
+            let open = store
+                .alarms_of(
+                    open,
+                    Page {
+                        cursor: None,
+                        limit: MAX_OPEN,
+                    },
+                )
+                .await?
+                .items;
+            self.raised = Some(
+                open.into_iter()
+                    .filter_map(|alarm| alarm.platform_id)
+                    .collect(),
+            );
         }
         let raised = self.raised.get_or_insert_default();
         for platform in silent.difference(&raised.clone()) {
@@ -62,7 +79,9 @@ impl Watch {
             raised.insert(*platform);
         }
         for platform in raised.clone().difference(&silent) {
-            store.close_alarm(Some(*platform), KIND, DETAIL, CLOSED).await?;
+            store
+                .close_alarm(Some(*platform), KIND, DETAIL, CLOSED)
+                .await?;
             raised.remove(platform);
         }
         Ok(())
@@ -70,7 +89,8 @@ impl Watch {
 
     /// Sets the metric; zero for a store that answers again.
     fn show(&mut self, found: &[SilentStore]) {
-        let mut waiting: BTreeMap<String, i64> = self.shown.iter().map(|store| (store.clone(), 0)).collect();
+        let mut waiting: BTreeMap<String, i64> =
+            self.shown.iter().map(|store| (store.clone(), 0)).collect();
         for one in found {
             *waiting.entry(one.store.clone()).or_default() += one.purchases;
         }

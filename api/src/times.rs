@@ -7,22 +7,29 @@ use std::time::Duration;
 
 /// Parses a duration such as `5s`, `2m`, `1h 30m` or `3d`; a day has 24 hours.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("`{text}` is not a duration (expected one such as 5s, 2m, 1h 30m or 3d)");
+    let expected =
+        || format!("`{text}` is not a duration (expected one such as 5s, 2m, 1h 30m or 3d)");
     let span: Span = text.parse().map_err(|_| expected())?;
-    let duration: SignedDuration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?;
+    let duration: SignedDuration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| expected())?;
     Duration::try_from(duration).map_err(|_| expected())
 }
 
 /// Parses an instant (RFC 3339), a day in UTC, `today`, `yesterday` or `tomorrow`, or a duration counted from `now`.
 pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ahead = || duration(text).map(|ahead| now.plus_millis(millis(ahead)));
-    stated(text, now).map_or_else(ahead, Ok).map_err(|_| no_time(text, "two hours from now"))
+    stated(text, now)
+        .map_or_else(ahead, Ok)
+        .map_err(|_| no_time(text, "two hours from now"))
 }
 
 /// Parses an instant as [`instant`] does, but counts a duration back from `now`.
 pub fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ago = || duration(text).map(|ago| now.plus_millis(-millis(ago)));
-    stated(text, now).map_or_else(ago, Ok).map_err(|_| no_time(text, "two hours ago"))
+    stated(text, now)
+        .map_or_else(ago, Ok)
+        .map_err(|_| no_time(text, "two hours ago"))
 }
 
 /// The instant that a text states without counting: a day is its midnight in UTC.
@@ -33,7 +40,10 @@ fn stated(text: &str, now: Timestamp) -> Option<Timestamp> {
         "today" => Some(today),
         "yesterday" => Some(today.plus_millis(-DAY_MS)),
         "tomorrow" => Some(today.plus_millis(DAY_MS)),
-        _ => text.parse().or_else(|_| format!("{text}T00:00:00Z").parse()).ok(),
+        _ => text
+            .parse()
+            .or_else(|_| format!("{text}T00:00:00Z").parse())
+            .ok(),
     }
 }
 
@@ -46,13 +56,19 @@ fn no_time(text: &str, example: &str) -> String {
 /// A duration in its short form: `5s`, `2m`, `1h 30m`.
 pub fn compact(duration: Duration) -> String {
     let mut rest = duration.as_secs();
-    let parts = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")].into_iter().filter_map(|(size, unit)| {
-        let count = rest / size;
-        rest %= size;
-        (count > 0).then(|| format!("{count}{unit}"))
-    });
+    let parts = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")]
+        .into_iter()
+        .filter_map(|(size, unit)| {
+            let count = rest / size;
+            rest %= size;
+            (count > 0).then(|| format!("{count}{unit}"))
+        });
     let parts = parts.collect::<Vec<_>>().join(" ");
-    if parts.is_empty() { "0s".to_owned() } else { parts }
+    if parts.is_empty() {
+        "0s".to_owned()
+    } else {
+        parts
+    }
 }
 
 /// A duration as a countdown: `1:58`, or `1:00:00`.
@@ -60,7 +76,11 @@ pub fn countdown(duration: Duration) -> String {
     // Rounded up to whole seconds.
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
 }
 
 #[cfg(test)]
@@ -70,11 +90,17 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_people_and_clocks_do() {
-        for (seconds, text, clock) in
-            [(0, "0s", "0:00"), (118, "1m 58s", "1:58"), (120, "2m", "2:00"), (5400, "1h 30m", "1:30:00")]
-        {
+        for (seconds, text, clock) in [
+            (0, "0s", "0:00"),
+            (118, "1m 58s", "1:58"),
+            (120, "2m", "2:00"),
+            (5400, "1h 30m", "1:30:00"),
+        ] {
             let duration = Duration::from_secs(seconds);
-            assert_eq!((compact(duration).as_str(), countdown(duration).as_str()), (text, clock));
+            assert_eq!(
+                (compact(duration).as_str(), countdown(duration).as_str()),
+                (text, clock)
+            );
         }
         assert_eq!(countdown(Duration::from_millis(4001)), "0:05");
     }

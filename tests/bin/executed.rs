@@ -18,10 +18,18 @@ fn main() -> Result<ExitCode> {
         _ => bail!("usage: executed FOLDER [run|release]"),
     };
     let mut executed = Executed::default();
-    for entry in Path::new(folder).read_dir().with_context(|| format!("{folder} cannot be read"))? {
+    for entry in Path::new(folder)
+        .read_dir()
+        .with_context(|| format!("{folder} cannot be read"))?
+    {
         let path = entry?.path();
-        if let Some(binary) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| path.is_file()) {
-            let log = std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        if let Some(binary) = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .filter(|_| path.is_file())
+        {
+            let log = std::fs::read(&path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
             executed.read(binary, &String::from_utf8_lossy(&log));
         }
     }
@@ -31,5 +39,9 @@ fn main() -> Result<ExitCode> {
     }
     let (passed, failed) = executed.sums();
     println!("{passed} passed, {failed} failed");
-    Ok(if findings.is_empty() && failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if findings.is_empty() && failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -18,7 +18,9 @@ fn main() -> Result<()> {
         [version, collected] => (version, Some(Path::new(collected))),
         _ => bail!("usage: freeze-release VERSION [FOLDER]"),
     };
-    if version.split('.').count() != 3 || !version.split('.').all(|part| part.parse::<u32>().is_ok()) {
+    if version.split('.').count() != 3
+        || !version.split('.').all(|part| part.parse::<u32>().is_ok())
+    {
         bail!("expected a version such as 0.1.0, got {version}");
     }
     println!("{}", released::freeze(version, collected)?.display());

@@ -17,19 +17,34 @@ pub struct Site {
 
 impl Site {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a port");
         let port = listener.local_addr().expect("its address").port();
         let router = Router::new()
-            .route("/page.html", get(|| async { ([(CONTENT_TYPE, "text/html; charset=utf-8")], PAGE) }))
-            .route("/settle.js", get(|| async { ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], CLIENT) }))
-            .route("/other.html", get(|| async { ([(CONTENT_TYPE, "text/html")], "<!doctype html>another page") }));
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
+            .route(
+                "/page.html",
+                get(|| async { ([(CONTENT_TYPE, "text/html; charset=utf-8")], PAGE) }),
+            )
+            .route(
+                "/settle.js",
+                get(|| async { ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], CLIENT) }),
+            )
+            .route(
+                "/other.html",
+                get(|| async { ([(CONTENT_TYPE, "text/html")], "<!doctype html>another page") }),
+            );
+        let server =
+            tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
         Self { port, server }
     }
 
     /// The page, reporting to this URL with this key.
     pub fn page(&self, settle: &str, key: &str) -> String {
-        format!("http://127.0.0.1:{}/page.html?url={settle}&key={key}", self.port)
+        format!(
+            "http://127.0.0.1:{}/page.html?url={settle}&key={key}",
+            self.port
+        )
     }
 
     /// A page of the same origin that reports nothing.

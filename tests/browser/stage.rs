@@ -22,45 +22,91 @@ pub struct Stage {
 
 impl Stage {
     pub async fn start() -> Self {
-        let world = World::start(Setting { events: vec!["device.*".to_owned()], ..Setting::default() }).await;
-        let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
-        let key = shown["publishable_key"].as_str().expect("a publishable key").to_owned();
+        let world = World::start(Setting {
+            events: vec!["device.*".to_owned()],
+            ..Setting::default()
+        })
+        .await;
+        let shown = world
+            .api
+            .get(&format!("/v1/platforms/{}", world.platform_id))
+            .await
+            .ok();
+        let key = shown["publishable_key"]
+            .as_str()
+            .expect("a publishable key")
+            .to_owned();
         let gate = Gate::start(&world.installation.public_url()).await;
-        Self { world, site: Site::start().await, gate, browser: Browser::start().await, key }
+        Self {
+            world,
+            site: Site::start().await,
+            gate,
+            browser: Browser::start().await,
+            key,
+        }
     }
 
     pub async fn open(&self) {
-        self.browser.open(&self.site.page(&self.gate.url(), &self.key)).await;
+        self.browser
+            .open(&self.site.page(&self.gate.url(), &self.key))
+            .await;
     }
 
     /// Waits until these types of events were received in this order, each once, and nothing else; returns them.
     pub async fn wait_types(&self, expected: &[&str]) -> Vec<Received> {
         let received = wait::until(SOON, &format!("{expected:?}"), async || {
-            let received: Vec<Received> = self.world.receiver.all().into_iter().filter(Received::is_acked).collect();
+            let received: Vec<Received> = self
+                .world
+                .receiver
+                .all()
+                .into_iter()
+                .filter(Received::is_acked)
+                .collect();
             let types: Vec<&str> = received.iter().map(Received::event_type).collect();
-            if types.len() >= expected.len() { Ok(received) } else { Err(format!("{types:?}")) }
+            if types.len() >= expected.len() {
+                Ok(received)
+            } else {
+                Err(format!("{types:?}"))
+            }
         })
         .await;
-        assert_eq!(received.iter().map(Received::event_type).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            received
+                .iter()
+                .map(Received::event_type)
+                .collect::<Vec<_>>(),
+            expected
+        );
         received
     }
 
     /// The reports of the page so far.
     pub fn reports(&self) -> Vec<Seen> {
         let line = format!("POST {EVENTS}");
-        self.gate.seen().into_iter().filter(|one| one.line == line).collect()
+        self.gate
+            .seen()
+            .into_iter()
+            .filter(|one| one.line == line)
+            .collect()
     }
 
     /// Whether this number of events waits in the page.
     pub async fn queued(&self, expected: u64) -> Result<(), String> {
         let queued = self.browser.run("return client.state().queued").await;
-        if queued == expected { Ok(()) } else { Err(queued.to_string()) }
+        if queued == expected {
+            Ok(())
+        } else {
+            Err(queued.to_string())
+        }
     }
 
     /// Ends everything, and checks what must always hold.
     pub async fn finish(self) {
         self.browser.quit().await;
-        self.world.receiver.check_no_duplicates().expect("each event once");
+        self.world
+            .receiver
+            .check_no_duplicates()
+            .expect("each event once");
         self.world.finish().await;
     }
 }

@@ -16,14 +16,18 @@ const RELEASED: Duration = Duration::from_secs(10);
 /// Whether `strace` is there, and may trace a process that it has not started.
 pub async fn is_possible() -> bool {
     let mut idle = Command::new("cat");
-    let Ok(idle) = Watched::spawn(idle.stdin(Stdio::piped()).stdout(Stdio::null())) else { return false };
+    let Ok(idle) = Watched::spawn(idle.stdin(Stdio::piped()).stdout(Stdio::null())) else {
+        return false;
+    };
     Injected::slow(&[idle.id()]).await.is_some()
 }
 
 /// Whether another process traces this one; `None` if it is gone.
 fn is_traced(process: u32) -> Option<bool> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    let tracer = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"))?;
     Some(tracer.trim() != "0")
 }
 
@@ -52,12 +56,22 @@ impl Injected {
         for process in processes {
             strace.args(["-p", &process.to_string()]);
         }
-        strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        strace
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let injected = Self(Watched::spawn(&mut strace).ok()?);
         let traced = wait::within(ATTACHED, "strace", async || {
-            let running: Vec<bool> = processes.iter().filter_map(|process| is_traced(*process)).collect();
+            let running: Vec<bool> = processes
+                .iter()
+                .filter_map(|process| is_traced(*process))
+                .collect();
             let is_begun = !running.is_empty() && running.iter().all(|is_traced| *is_traced);
-            if is_begun { Ok(()) } else { Err(format!("{running:?}")) }
+            if is_begun {
+                Ok(())
+            } else {
+                Err(format!("{running:?}"))
+            }
         });
         traced.await.ok().map(|()| injected)
     }
@@ -70,7 +84,10 @@ impl Drop for Injected {
             self.0.signal("TERM");
         }
         let end = wait::until_blocking(RELEASED, "the end of strace", || {
-            self.0.exit_status().map(drop).ok_or_else(|| "it runs".to_owned())
+            self.0
+                .exit_status()
+                .map(drop)
+                .ok_or_else(|| "it runs".to_owned())
         });
         drop(end);
     }

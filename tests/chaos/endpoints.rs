@@ -74,7 +74,10 @@ impl Endpoints {
     /// The settings that allow settle to deliver to them, except to the forbidden one.
     pub fn variables(&self) -> Vec<(String, String)> {
         let all = [
-            ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.1/32".to_owned()),
+            (
+                "SETTLE_DESTINATIONS_ALLOWED_NETWORKS",
+                "127.0.0.1/32".to_owned(),
+            ),
             ("SETTLE_AMPLITUDE_ALLOWED_URLS", self.analytics.url()),
         ];
         all.map(|(name, value)| (name.to_owned(), value)).to_vec()
@@ -93,14 +96,20 @@ impl Endpoints {
             let added = world.api.post(&path, &body).await.ok();
             (text(&added, "id"), added)
         };
-        let webhook = |name: &str, url: &str| json!({ "kind": "webhook", "name": name, "url": url });
+        let webhook =
+            |name: &str, url: &str| json!({ "kind": "webhook", "name": name, "url": url });
         if app == 0 {
             world.set_schedule(&schedule).await;
-            self.own.push(Endpoint { destination_id: world.destination_id.clone(), receiver: None, outage: None });
+            self.own.push(Endpoint {
+                destination_id: world.destination_id.clone(),
+                receiver: None,
+                outage: None,
+            });
             let url = format!("http://127.0.0.1:{}/hook", self.forbidden.port());
             let (id, _) = add(world, webhook("forbidden", &url)).await;
             let settings = json!({ "url": self.forbidden.scripted_url(), "headers": [] });
-            let statement = format!("UPDATE destinations SET settings = '{settings}' WHERE id = '{id}'");
+            let statement =
+                format!("UPDATE destinations SET settings = '{settings}' WHERE id = '{id}'");
             let database = world.installation.stored_in();
             tokio::task::block_in_place(|| Raw::of(&database).run(&statement));
             world.let_be_pending(&id, "no attempt may leave for its address");
@@ -109,7 +118,11 @@ impl Endpoints {
             let receiver = Receiver::start().await;
             let (id, added) = add(world, webhook("own", &receiver.url())).await;
             receiver.trust_shown(&added);
-            self.own.push(Endpoint { destination_id: id, receiver: Some(receiver), outage: None });
+            self.own.push(Endpoint {
+                destination_id: id,
+                receiver: Some(receiver),
+                outage: None,
+            });
         }
         if app == 1 {
             let integration = json!({
@@ -136,7 +149,11 @@ impl Endpoints {
     /// Closes the ports of all apps.
     pub async fn refuse(&mut self, world: &mut World) {
         world.receiver.refuse().await;
-        for endpoint in self.own.iter_mut().filter(|endpoint| endpoint.outage.is_none()) {
+        for endpoint in self
+            .own
+            .iter_mut()
+            .filter(|endpoint| endpoint.outage.is_none())
+        {
             if let Some(receiver) = &mut endpoint.receiver {
                 receiver.refuse().await;
             }
@@ -146,7 +163,11 @@ impl Endpoints {
     /// Opens them again.
     pub async fn accept(&mut self, world: &mut World) {
         world.receiver.accept().await;
-        for endpoint in self.own.iter_mut().filter(|endpoint| endpoint.outage.is_none()) {
+        for endpoint in self
+            .own
+            .iter_mut()
+            .filter(|endpoint| endpoint.outage.is_none())
+        {
             if let Some(receiver) = &mut endpoint.receiver {
                 receiver.accept().await;
             }
@@ -181,7 +202,9 @@ impl Endpoints {
         let elsewhere = self.forbidden.scripted_url();
         for endpoint in self.own.iter().filter(|endpoint| endpoint.outage.is_none()) {
             for _ in 0..2 + random.below(8) {
-                endpoint.receiver(world).answer_next(1, &reply(random, &elsewhere));
+                endpoint
+                    .receiver(world)
+                    .answer_next(1, &reply(random, &elsewhere));
             }
         }
     }
@@ -189,13 +212,16 @@ impl Endpoints {
     /// Lets the hostile endpoint attack its next requests.
     pub fn attack(&self, random: &mut Random) {
         for _ in 0..2 + random.below(5) {
-            self.hostile.answer_next(1, &attack(random, &self.forbidden.scripted_url()));
+            self.hostile
+                .answer_next(1, &attack(random, &self.forbidden.scripted_url()));
         }
     }
 
     /// Lets Amplitude answer its next requests with errors.
     pub fn disturb_analytics(&self, random: &mut Random) {
-        let faults: Vec<_> = (0..2 + random.below(5)).map(|_| analytics_fault(random)).collect();
+        let faults: Vec<_> = (0..2 + random.below(5))
+            .map(|_| analytics_fault(random))
+            .collect();
         self.analytics.script(faults);
     }
 

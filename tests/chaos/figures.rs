@@ -20,17 +20,30 @@ pub enum Promise {
 }
 
 impl Promise {
-    pub const ALL: [Self; 8] = [Self::I1, Self::I2, Self::I3, Self::I4, Self::I5, Self::I6, Self::I7, Self::I8];
+    pub const ALL: [Self; 8] = [
+        Self::I1,
+        Self::I2,
+        Self::I3,
+        Self::I4,
+        Self::I5,
+        Self::I6,
+        Self::I7,
+        Self::I8,
+    ];
 
     /// What is counted for it.
     const fn unit(self) -> &'static str {
         match self {
             Self::I1 => "accepted messages with one outcome for each notification",
-            Self::I2 => "deliveries that were observed at least twice since their end, and stayed so",
+            Self::I2 => {
+                "deliveries that were observed at least twice since their end, and stayed so"
+            }
             Self::I3 => "acknowledged revisions",
             Self::I4 => "requests",
             Self::I5 => "quiet purchases",
-            Self::I6 => "redirects to a forbidden address; besides, every event of one app is queued for one",
+            Self::I6 => {
+                "redirects to a forbidden address; besides, every event of one app is queued for one"
+            }
             Self::I7 => "requests, none beside another one about its purchase",
             Self::I8 => "messages that were answered 200, and stayed",
         }
@@ -87,13 +100,21 @@ impl Figures {
 fn seconds(lags: &[Duration]) -> String {
     let mut sorted = lags.to_vec();
     sorted.sort_unstable();
-    let of = |part| quantile(&sorted, part).copied().unwrap_or_default().as_secs_f64();
+    let of = |part| {
+        quantile(&sorted, part)
+            .copied()
+            .unwrap_or_default()
+            .as_secs_f64()
+    };
     format!("{} | {:.1} | {:.1}", lags.len(), of(0.5), of(1.0))
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(to, "| fault | times | events due | median lag s | longest lag s |\n|---|---|---|---|---|")?;
+        writeln!(
+            to,
+            "| fault | times | events due | median lag s | longest lag s |\n|---|---|---|---|---|"
+        )?;
         for kind in Kind::ALL {
             let lags = self.lags.get(&kind).map_or(&[][..], Vec::as_slice);
             writeln!(
@@ -104,10 +125,18 @@ impl fmt::Display for Figures {
                 seconds(lags)
             )?;
         }
-        writeln!(to, "| all events, after their window | | {} |", seconds(&self.all))?;
-        writeln!(to, "\n| load | rounds | smallest | largest |\n|---|---|---|---|")?;
+        writeln!(
+            to,
+            "| all events, after their window | | {} |",
+            seconds(&self.all)
+        )?;
+        writeln!(
+            to,
+            "\n| load | rounds | smallest | largest |\n|---|---|---|---|"
+        )?;
         for (load, sizes) in &self.loads {
-            let [least, most] = [sizes.iter().min(), sizes.iter().max()].map(|size| size.copied().unwrap_or_default());
+            let [least, most] = [sizes.iter().min(), sizes.iter().max()]
+                .map(|size| size.copied().unwrap_or_default());
             writeln!(to, "| {load} | {} | {least} | {most} |", sizes.len())?;
         }
         writeln!(to, "\n| killed (SIGKILL or abort) | times |\n|---|---|")?;

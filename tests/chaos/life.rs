@@ -17,7 +17,10 @@ const RENEWED: &str = "user.subscription.renewed";
 const RECOVERED: &str = "user.subscription.renewal_in_grace_period";
 const CONVERTED: &[&str] = &["user.journey.trial.converted", RENEWED];
 const EXPIRED: &[&str] = &["user.subscription.expired"];
-const NOT_CONVERTED: &[&str] = &["user.journey.trial.did_not_convert", "user.subscription.expired"];
+const NOT_CONVERTED: &[&str] = &[
+    "user.journey.trial.did_not_convert",
+    "user.subscription.expired",
+];
 
 /// A customer's subscription, and others after it.
 pub struct Life {
@@ -64,25 +67,43 @@ impl Life {
     /// The pause before the next step, in milliseconds.
     pub fn pause_ms(&mut self) -> u64 {
         // Some steps share a window, most do not.
-        if self.random.percent(25) { self.random.below(400) } else { 1500 + self.random.below(5000) }
+        if self.random.percent(25) {
+            self.random.below(400)
+        } else {
+            1500 + self.random.below(5000)
+        }
     }
 
     /// The next step: a first purchase, if there is none.
     pub fn go_on(&mut self, now: Timestamp) -> Step {
-        let Some(mut current) = self.current.take() else { return self.begin(now) };
+        let Some(mut current) = self.current.take() else {
+            return self.begin(now);
+        };
         if std::mem::take(&mut self.is_in_grace) {
             let is_lost = self.random.percent(30);
-            return if is_lost { self.expire(current, now) } else { self.renew(current, now, &[RECOVERED]) };
+            return if is_lost {
+                self.expire(current, now)
+            } else {
+                self.renew(current, now, &[RECOVERED])
+            };
         }
         match (self.random.below(100), current.renews()) {
             (0..40, true) if !self.is_verified => {
-                let events = if current.is_in_trial() { CONVERTED } else { &[RENEWED] };
+                let events = if current.is_in_trial() {
+                    CONVERTED
+                } else {
+                    &[RENEWED]
+                };
                 self.renew(current, now, events)
             }
             (40..55, true) if !self.is_verified && !current.is_in_trial() => {
                 self.is_in_grace = true;
                 let notifications = current.fail_payment(now);
-                self.happened(current, notifications, &["user.subscription.in_grace_period"])
+                self.happened(
+                    current,
+                    notifications,
+                    &["user.subscription.in_grace_period"],
+                )
             }
             (80.., true) if !current.is_in_trial() => self.change(current, now),
             (70.., false) if !self.is_verified => self.expire(current, now),
@@ -95,7 +116,9 @@ impl Life {
     pub fn conclude(&mut self, now: Timestamp) -> Step {
         match self.current.take() {
             None => self.begin(now),
-            Some(current) if std::mem::take(&mut self.is_in_grace) => self.renew(current, now, &[RECOVERED]),
+            Some(current) if std::mem::take(&mut self.is_in_grace) => {
+                self.renew(current, now, &[RECOVERED])
+            }
             Some(current) if current.renews() => self.switch_off(current, now),
             Some(current) => self.switch_on(current, now),
         }
@@ -110,10 +133,19 @@ impl Life {
         let receipt_id = self.receipt();
         let trial = self.random.percent(30).then_some(7);
         let (new, notifications) = Subscription::begin(&receipt_id, &self.customer, now, trial);
-        self.happened(new, notifications, if trial.is_some() { TRIED } else { BOUGHT })
+        self.happened(
+            new,
+            notifications,
+            if trial.is_some() { TRIED } else { BOUGHT },
+        )
     }
 
-    fn renew(&mut self, mut current: Subscription, now: Timestamp, events: &[&'static str]) -> Step {
+    fn renew(
+        &mut self,
+        mut current: Subscription,
+        now: Timestamp,
+        events: &[&'static str],
+    ) -> Step {
         let notifications = current.renew(now);
         self.happened(current, notifications, events)
     }
@@ -129,7 +161,11 @@ impl Life {
     }
 
     fn expire(&mut self, mut current: Subscription, now: Timestamp) -> Step {
-        let events = if current.is_in_trial() { NOT_CONVERTED } else { EXPIRED };
+        let events = if current.is_in_trial() {
+            NOT_CONVERTED
+        } else {
+            EXPIRED
+        };
         let notifications = current.expire(now);
         let step = self.happened(current, notifications, events);
         self.current = None;
@@ -140,24 +176,43 @@ impl Life {
         let receipt_id = self.receipt();
         let (new, notifications) = current.change(&receipt_id, "platinum.monthly", now);
         let mut step = self.happened(current.clone(), Vec::new(), &[]);
-        step.shown.extend(self.happened(new, Vec::new(), &["user.subscription.sku_change"]).shown);
-        Step { notifications, ..step }
+        step.shown.extend(
+            self.happened(new, Vec::new(), &["user.subscription.sku_change"])
+                .shown,
+        );
+        Step {
+            notifications,
+            ..step
+        }
     }
 
-    fn happened(&mut self, shown: Subscription, notifications: Vec<Rtn>, events: &[&'static str]) -> Step {
-        let new = Lived { shown: shown.clone(), events: Vec::new() };
+    fn happened(
+        &mut self,
+        shown: Subscription,
+        notifications: Vec<Rtn>,
+        events: &[&'static str],
+    ) -> Step {
+        let new = Lived {
+            shown: shown.clone(),
+            events: Vec::new(),
+        };
         let lived = self.lived.entry(shown.receipt_id.clone()).or_insert(new);
         lived.shown = shown.clone();
         lived.events.extend(events);
         self.current = Some(shown.clone());
-        Step { shown: vec![shown], notifications }
+        Step {
+            shown: vec![shown],
+            notifications,
+        }
     }
 }
 
 impl Lived {
     /// Whether the store shows that it runs.
     pub fn is_active(&self, now: Timestamp) -> bool {
-        self.shown.shown["cancelDate"].as_i64().is_none_or(|date| date > now.micros() / 1000)
+        self.shown.shown["cancelDate"]
+            .as_i64()
+            .is_none_or(|date| date > now.micros() / 1000)
     }
 
     /// A beginning or an end that was not announced, where no notification is lost. `is_begun_first`: the beginning was
@@ -165,8 +220,11 @@ impl Lived {
     /// not announce its beginning. A trial is announced only where purchases are verified.
     pub fn missing(&self, announced: &[String], is_begun_first: bool) -> Option<&'static str> {
         let due = [(BOUGHT[0], is_begun_first), (EXPIRED[0], true)];
-        let due = due.into_iter().filter(|(event, is_due)| *is_due && self.events.contains(event));
-        due.map(|(event, _)| event).find(|event| !announced.iter().any(|one| one == *event))
+        let due = due
+            .into_iter()
+            .filter(|(event, is_due)| *is_due && self.events.contains(event));
+        due.map(|(event, _)| event)
+            .find(|event| !announced.iter().any(|one| one == *event))
     }
 
     /// An event that was announced more often than it happened. A recovery counts as a plain renewal too: the store
@@ -188,7 +246,10 @@ mod tests {
     #[test]
     fn where_nothing_is_lost_a_beginning_and_an_end_must_come() {
         let (shown, _) = Subscription::begin("receipt", "customer", at("2027-01-31T10:00"), None);
-        let lived = Lived { shown, events: [BOUGHT, EXPIRED].concat() };
+        let lived = Lived {
+            shown,
+            events: [BOUGHT, EXPIRED].concat(),
+        };
         let [bought, expired] = [BOUGHT[0], EXPIRED[0]];
         let missing = |announced: &[&str], is_begun_first: bool| {
             let announced: Vec<String> = announced.iter().map(|one| (*one).to_owned()).collect();

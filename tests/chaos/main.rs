@@ -93,14 +93,20 @@ struct Options {
 
 impl Options {
     fn plan_of(&self, seed: u64) -> Plan {
-        Plan::new(seed, Duration::from_secs(self.seconds), Duration::from_millis(self.gap))
+        Plan::new(
+            seed,
+            Duration::from_secs(self.seconds),
+            Duration::from_millis(self.gap),
+        )
     }
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let first = options.seed.unwrap_or_else(|| u64::from(u32::from_le_bytes(api::clock::random_bytes())));
+    let first = options
+        .seed
+        .unwrap_or_else(|| u64::from(u32::from_le_bytes(api::clock::random_bytes())));
     if options.plan {
         print!("{}", options.plan_of(first));
         return ExitCode::SUCCESS;
@@ -115,21 +121,31 @@ async fn main() -> ExitCode {
         Some(name) => planted::all_found(&options, name, first).await,
         None => explore(&options, first).await,
     };
-    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Checks that the program under test has its fail points, and says what is missing besides.
 async fn prerequisites() -> Result<(), String> {
     let program = process::program();
-    let bytes = std::fs::read(&program).map_err(|error| format!("{}: {error}", program.display()))?;
+    let bytes =
+        std::fs::read(&program).map_err(|error| format!("{}: {error}", program.display()))?;
     // The name of a fail point that nothing else mentions.
     let point = b"clock.moved";
     if !bytes.windows(point.len()).any(|window| window == point) {
         let build = "cargo test --release --workspace --no-run --bins";
-        return Err(format!("{} has no fail points: build it with `{build}`", program.display()));
+        return Err(format!(
+            "{} has no fail points: build it with `{build}`",
+            program.display()
+        ));
     }
     if postgres::configured().is_some() {
-        return Err("SETTLE_TEST_POSTGRES names a server that may not be killed: unset it".to_owned());
+        return Err(
+            "SETTLE_TEST_POSTGRES names a server that may not be killed: unset it".to_owned(),
+        );
     }
     if !disk::is_possible().await {
         println!("strace is missing or may not trace: no disk is slow or full");
@@ -142,15 +158,26 @@ async fn explore(options: &Options, first: u64) -> bool {
     let (began, mut figures) = (Instant::now(), Figures::default());
     println!("from the seed {first}, for {} min", options.minutes);
     let mut is_well = true;
-    for seed in (first..).take(options.rounds.map_or(usize::MAX, |rounds| usize::try_from(rounds).unwrap_or(1))) {
+    for seed in (first..).take(
+        options
+            .rounds
+            .map_or(usize::MAX, |rounds| usize::try_from(rounds).unwrap_or(1)),
+    ) {
         if began.elapsed() > Duration::from_secs(options.minutes * 60) {
             break;
         }
         let broken = round(options, seed, &Break::default(), &mut figures).await;
         broken.iter().for_each(|one| println!("BROKEN: {one}"));
         if !broken.is_empty() {
-            let Options { seconds, gap, lives, patience, .. } = options;
-            let of_round = format!("--seconds {seconds} --gap {gap} --lives {lives} --patience {patience}");
+            let Options {
+                seconds,
+                gap,
+                lives,
+                patience,
+                ..
+            } = options;
+            let of_round =
+                format!("--seconds {seconds} --gap {gap} --lives {lives} --patience {patience}");
             println!("to repeat it: settle-chaos --seed {seed} --rounds 1 {of_round}");
             is_well = false;
             break;
@@ -163,14 +190,31 @@ async fn explore(options: &Options, first: u64) -> bool {
         figures.faults()
     );
     println!("{figures}");
-    println!("{}", if is_well { "Nothing is broken." } else { "Something is broken." });
+    println!(
+        "{}",
+        if is_well {
+            "Nothing is broken."
+        } else {
+            "Something is broken."
+        }
+    );
     is_well
 }
 
 /// Runs the round of a seed; returns what is broken.
-async fn round(options: &Options, seed: u64, planted: &Break, figures: &mut Figures) -> Vec<String> {
+async fn round(
+    options: &Options,
+    seed: u64,
+    planted: &Break,
+    figures: &mut Figures,
+) -> Vec<String> {
     let (plan, began) = (options.plan_of(seed), Instant::now());
-    println!("seed {seed}: {:?}, {} faults{}", plan.database, plan.faults.len(), planted.title());
+    println!(
+        "seed {seed}: {:?}, {} faults{}",
+        plan.database,
+        plan.faults.len(),
+        planted.title()
+    );
     let round = Box::pin(live(options, plan, planted, figures));
     let broken = match AssertUnwindSafe(round).catch_unwind().await {
         Ok(broken) => broken,
@@ -181,16 +225,33 @@ async fn round(options: &Options, seed: u64, planted: &Break, figures: &mut Figu
         }
     };
     figures.rounds += 1;
-    println!("seed {seed}: {} broken, after {:.0?}", broken.len(), began.elapsed());
+    println!(
+        "seed {seed}: {} broken, after {:.0?}",
+        broken.len(),
+        began.elapsed()
+    );
     broken
 }
 
-async fn live(options: &Options, plan: Plan, planted: &Break, figures: &mut Figures) -> Vec<String> {
+async fn live(
+    options: &Options,
+    plan: Plan,
+    planted: &Break,
+    figures: &mut Figures,
+) -> Vec<String> {
     let seed = plan.seed;
     let mut site = Site::start(plan, &planted.planted).await;
     let api = site.world.api.clone();
-    let watch = Watch::start(&api, &site.world.installation.token, site.endpoints.ids.clone());
-    let (platforms, sns, rvs) = (site.platforms.clone(), site.world.sns.clone(), Arc::clone(&site.rvs));
+    let watch = Watch::start(
+        &api,
+        &site.world.installation.token,
+        site.endpoints.ids.clone(),
+    );
+    let (platforms, sns, rvs) = (
+        site.platforms.clone(),
+        site.world.sns.clone(),
+        Arc::clone(&site.rvs),
+    );
     let mut store = Store::start(&site.plan, options.lives, platforms, sns, rvs);
     let time = Duration::from_secs(options.seconds);
     let visitors = match site.plan.loads.outage {
@@ -198,7 +259,11 @@ async fn live(options: &Options, plan: Plan, planted: &Break, figures: &mut Figu
         None => None,
     };
     site.run(time).await;
-    println!("seed {seed}: {} messages, {} faults; healing", store.accepted().len(), site.record.faults.len());
+    println!(
+        "seed {seed}: {} messages, {} faults; healing",
+        store.accepted().len(),
+        site.record.faults.len()
+    );
     store.conclude();
     site.heal().await;
     let healed = Instant::now();
@@ -211,8 +276,23 @@ async fn live(options: &Options, plan: Plan, planted: &Break, figures: &mut Figu
     let accepted = store.accepted();
     println!("seed {seed}: {} messages; judging", accepted.len());
     let patience = Duration::from_secs(options.patience);
-    let timeout = if planted.is_planted() { patience.min(LOST_WITH_A_BREAK) } else { patience };
-    judge(&mut site, Evidence { accepted, lived, visitors, watch, timeout }, figures).await
+    let timeout = if planted.is_planted() {
+        patience.min(LOST_WITH_A_BREAK)
+    } else {
+        patience
+    };
+    judge(
+        &mut site,
+        Evidence {
+            accepted,
+            lived,
+            visitors,
+            watch,
+            timeout,
+        },
+        figures,
+    )
+    .await
 }
 
 #[cfg(test)]
@@ -223,8 +303,14 @@ mod tests {
     #[test]
     fn a_run_of_nothing_is_refused() {
         for flag in ["--minutes", "--rounds", "--seconds", "--gap", "--patience"] {
-            assert!(Options::try_parse_from(["settle-chaos", flag, "0"]).is_err(), "{flag}");
-            assert!(Options::try_parse_from(["settle-chaos", flag, "1"]).is_ok(), "{flag}");
+            assert!(
+                Options::try_parse_from(["settle-chaos", flag, "0"]).is_err(),
+                "{flag}"
+            );
+            assert!(
+                Options::try_parse_from(["settle-chaos", flag, "1"]).is_ok(),
+                "{flag}"
+            );
         }
     }
 }

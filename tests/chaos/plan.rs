@@ -129,7 +129,11 @@ pub enum Database {
 impl Database {
     /// That of a seed: PostgreSQL for an even one, SQLite for an odd one.
     pub fn of(seed: u64) -> Self {
-        if seed.is_multiple_of(2) { Self::Postgres } else { Self::Sqlite }
+        if seed.is_multiple_of(2) {
+            Self::Postgres
+        } else {
+            Self::Sqlite
+        }
     }
 
     /// The names of the processes; the first one has the URL of the API.
@@ -142,7 +146,11 @@ impl Database {
 }
 
 /// The fail points of a process that takes notifications.
-const ACCEPTING: &[&str] = &["accept.before_commit", "accept.after_commit", "dispatch.before_signal"];
+const ACCEPTING: &[&str] = &[
+    "accept.before_commit",
+    "accept.after_commit",
+    "dispatch.before_signal",
+];
 /// The fail points of a process that settles and delivers.
 const WORKING: &[&str] = &[
     "load.before_commit",
@@ -221,7 +229,11 @@ impl Loads {
         let mut random = random(seed, 200_002);
         let purchases = 60 + place(&mut random, 91);
         let events = 2000 + 20 * place(&mut random, 101);
-        let outage = if random.percent(50) { Outage::Unavailable } else { Outage::Closed };
+        let outage = if random.percent(50) {
+            Outage::Unavailable
+        } else {
+            Outage::Closed
+        };
         Self {
             purchases: random.percent(50).then_some(purchases),
             outage: random.percent(50).then_some((outage, events)),
@@ -255,7 +267,9 @@ impl Plan {
             let once = once(seed, time);
             // A killed PostgreSQL ends a snapshot, and cannot fail over.
             let is_apart = |at: Duration| {
-                let mut ranges = once.iter().map(|other| other.at.saturating_sub(RECOVERED)..other.at + other.time);
+                let mut ranges = once
+                    .iter()
+                    .map(|other| other.at.saturating_sub(RECOVERED)..other.at + other.time);
                 !ranges.any(|range| range.contains(&at))
             };
             faults.retain(|fault| fault.kind != Kind::DatabaseKilled || is_apart(fault.at));
@@ -264,14 +278,33 @@ impl Plan {
         }
         let loads = Loads::of(seed);
         if loads.outage.is_some() {
-            faults.insert(0, Fault { at: Duration::ZERO, kind: Kind::Down, process: 0, time, seed: 0 });
+            faults.insert(
+                0,
+                Fault {
+                    at: Duration::ZERO,
+                    kind: Kind::Down,
+                    process: 0,
+                    time,
+                    seed: 0,
+                },
+            );
         }
-        Self { seed, database, loads, faults }
+        Self {
+            seed,
+            database,
+            loads,
+            faults,
+        }
     }
 
     /// The fail point of a process at its `start`th start, if it has one: `wanted` at each start of a process that
     /// passes it, else a random one.
-    pub fn armed(&self, process: usize, start: usize, wanted: Option<&'static str>) -> Option<Armed> {
+    pub fn armed(
+        &self,
+        process: usize,
+        start: usize,
+        wanted: Option<&'static str>,
+    ) -> Option<Armed> {
         let number = u64::try_from(process * 1000 + start).unwrap_or(0);
         let mut random = random(self.seed, 2 + number);
         let is_armed = random.percent(ARMED);
@@ -302,18 +335,32 @@ fn drawn(seed: u64, database: Database, time: Duration, gap: Duration) -> Vec<Fa
             return faults;
         }
         if deck.is_empty() {
-            deck = Kind::ALL.iter().flat_map(|kind| std::iter::repeat_n(*kind, kind.share(database))).collect();
+            deck = Kind::ALL
+                .iter()
+                .flat_map(|kind| std::iter::repeat_n(*kind, kind.share(database)))
+                .collect();
         }
         let kind = deck.swap_remove(place(&mut random, deck.len()));
         let process = place(&mut random, database.processes().len());
-        let time = Duration::from_millis(SHORTEST_MS + random.below(kind.longest_ms() - SHORTEST_MS));
-        let mut fault = Fault { at, kind, process, time, seed: random.below(u64::MAX) };
+        let time =
+            Duration::from_millis(SHORTEST_MS + random.below(kind.longest_ms() - SHORTEST_MS));
+        let mut fault = Fault {
+            at,
+            kind,
+            process,
+            time,
+            seed: random.below(u64::MAX),
+        };
         if [Kind::Clock, Kind::ClockBack].contains(&kind) {
             if last_step.is_some_and(|last| at < last + STEPS_APART) {
                 continue;
             }
             fault.kind = if time > ahead { Kind::Clock } else { kind };
-            ahead = if fault.kind == Kind::Clock { ahead + time } else { ahead - time };
+            ahead = if fault.kind == Kind::Clock {
+                ahead + time
+            } else {
+                ahead - time
+            };
             last_step = Some(at);
         }
         faults.push(fault);
@@ -324,14 +371,30 @@ fn drawn(seed: u64, database: Database, time: Duration, gap: Duration) -> Vec<Fa
 /// just before the end.
 fn once(seed: u64, time: Duration) -> Vec<Fault> {
     let mut random = random(seed, 200_001);
-    let mut percent = |from: u64, to: u64| time * u32::try_from(from + random.below(to - from)).unwrap_or(0) / 100;
+    let mut percent = |from: u64, to: u64| {
+        time * u32::try_from(from + random.below(to - from)).unwrap_or(0) / 100
+    };
     let held_at = percent(10, 50);
-    let held = Fault { at: held_at, kind: Kind::Snapshot, process: 0, time: percent(90, 99) - held_at, seed: 0 };
+    let held = Fault {
+        at: held_at,
+        kind: Kind::Snapshot,
+        process: 0,
+        time: percent(90, 99) - held_at,
+        seed: 0,
+    };
     let at = percent(5, 90);
     let outage = SHORTEST_MS + random.below(Kind::FailedOver.longest_ms() - SHORTEST_MS);
     let (time, seed) = (Duration::from_millis(outage), random.below(u64::MAX));
-    let failed_over = Fault { at, kind: Kind::FailedOver, process: 0, time, seed };
-    std::iter::once(failed_over).chain(random.percent(50).then_some(held)).collect()
+    let failed_over = Fault {
+        at,
+        kind: Kind::FailedOver,
+        process: 0,
+        time,
+        seed,
+    };
+    std::iter::once(failed_over)
+        .chain(random.percent(50).then_some(held))
+        .collect()
 }
 
 /// An index below `count`.
@@ -342,18 +405,46 @@ pub fn place(random: &mut Random, count: usize) -> usize {
 
 impl fmt::Display for Plan {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(to, "seed {}: {:?}, {} faults", self.seed, self.database, self.faults.len())?;
+        writeln!(
+            to,
+            "seed {}: {:?}, {} faults",
+            self.seed,
+            self.database,
+            self.faults.len()
+        )?;
         let Loads { purchases, outage } = self.loads;
         if let Some(purchases) = purchases {
-            writeln!(to, "load: {purchases} purchases of one customer, which change together")?;
+            writeln!(
+                to,
+                "load: {purchases} purchases of one customer, which change together"
+            )?;
         }
         if let Some((outage, events)) = outage {
-            writeln!(to, "load: {events} events of devices of an app whose endpoint is down ({outage:?})")?;
+            writeln!(
+                to,
+                "load: {events} events of devices of an app whose endpoint is down ({outage:?})"
+            )?;
         }
-        for Fault { at, kind, process, time, .. } in &self.faults {
+        for Fault {
+            at,
+            kind,
+            process,
+            time,
+            ..
+        } in &self.faults
+        {
             let of_process = matches!(kind, Kind::Kill | Kind::Suspended);
-            let name = if of_process { self.database.processes()[*process] } else { "" };
-            writeln!(to, "{:>7.1} s  {kind:<28} {name:<9} {:>5.1} s", at.as_secs_f64(), time.as_secs_f64())?;
+            let name = if of_process {
+                self.database.processes()[*process]
+            } else {
+                ""
+            };
+            writeln!(
+                to,
+                "{:>7.1} s  {kind:<28} {name:<9} {:>5.1} s",
+                at.as_secs_f64(),
+                time.as_secs_f64()
+            )?;
         }
         Ok(())
     }
@@ -373,7 +464,12 @@ mod tests {
         for seed in 0..20 {
             let faults = plan(seed).faults;
             assert_eq!(faults, plan(seed).faults);
-            assert!(faults.iter().all(|fault| fault.time >= Duration::from_millis(SHORTEST_MS)), "seed {seed}");
+            assert!(
+                faults
+                    .iter()
+                    .all(|fault| fault.time >= Duration::from_millis(SHORTEST_MS)),
+                "seed {seed}"
+            );
         }
     }
 
@@ -381,10 +477,17 @@ mod tests {
     fn steps_of_the_clock_are_apart() {
         for seed in 0..20 {
             let faults = plan(seed).faults;
-            let steps = faults.iter().filter(|fault| [Kind::Clock, Kind::ClockBack].contains(&fault.kind));
+            let steps = faults
+                .iter()
+                .filter(|fault| [Kind::Clock, Kind::ClockBack].contains(&fault.kind));
             let steps: Vec<Duration> = steps.map(|fault| fault.at).collect();
             assert!(steps.len() > 1, "seed {seed}");
-            assert!(steps.windows(2).all(|pair| pair[1] - pair[0] >= STEPS_APART), "seed {seed}: {steps:?}");
+            assert!(
+                steps
+                    .windows(2)
+                    .all(|pair| pair[1] - pair[0] >= STEPS_APART),
+                "seed {seed}: {steps:?}"
+            );
         }
     }
 
@@ -395,7 +498,11 @@ mod tests {
             for fault in plan(seed).faults {
                 match fault.kind {
                     Kind::Clock => ahead += fault.time,
-                    Kind::ClockBack => ahead = ahead.checked_sub(fault.time).expect("a clock that stays ahead"),
+                    Kind::ClockBack => {
+                        ahead = ahead
+                            .checked_sub(fault.time)
+                            .expect("a clock that stays ahead")
+                    }
                     _ => {}
                 }
             }
@@ -413,8 +520,14 @@ mod tests {
             snapshots += usize::from(held.is_some());
             for other in held.into_iter().chain([failed_over]) {
                 let range = other.at.saturating_sub(RECOVERED)..other.at + other.time;
-                assert!(range.end < Duration::from_secs(600), "seed {seed}: {other:?}");
-                assert!(of_kind(Kind::DatabaseKilled).all(|kill| !range.contains(&kill.at)), "seed {seed}");
+                assert!(
+                    range.end < Duration::from_secs(600),
+                    "seed {seed}: {other:?}"
+                );
+                assert!(
+                    of_kind(Kind::DatabaseKilled).all(|kill| !range.contains(&kill.at)),
+                    "seed {seed}"
+                );
             }
         }
         assert!((1..10).contains(&snapshots), "in some rounds: {snapshots}");

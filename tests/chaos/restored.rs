@@ -14,7 +14,8 @@ const CHANGED: usize = 4;
 
 /// The files of the database: itself, its log, and the index of the log.
 fn files(site: &Site) -> [PathBuf; 3] {
-    ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", site.world.installation.database())))
+    ["", "-wal", "-shm"]
+        .map(|end| PathBuf::from(format!("{}{end}", site.world.installation.database())))
 }
 
 /// Changes purchases of the first platform after a backup, restores the backup, and sends the changes again. Each change
@@ -22,7 +23,11 @@ fn files(site: &Site) -> [PathBuf; 3] {
 ///
 /// # Errors
 /// What does not arrive, or is refused.
-pub async fn restore(site: &mut Site, lived: &mut [LivedAt], timeout: Duration) -> Result<usize, String> {
+pub async fn restore(
+    site: &mut Site,
+    lived: &mut [LivedAt],
+    timeout: Duration,
+) -> Result<usize, String> {
     wait_quiet(site, timeout).await?;
     site.world.kill9();
     let backup = files(site).map(|file| std::fs::read(file).ok());
@@ -33,9 +38,16 @@ pub async fn restore(site: &mut Site, lived: &mut [LivedAt], timeout: Duration) 
     let receipts = receipts.flat_map(|(_, receipts)| receipts.values_mut());
     for lived in receipts.filter(|lived| lived.is_active(now)).take(CHANGED) {
         let renews = lived.shown.renews();
-        let kind = if renews { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };
+        let kind = if renews {
+            "SUBSCRIPTION_AUTO_RENEWAL_OFF"
+        } else {
+            "SUBSCRIPTION_AUTO_RENEWAL_ON"
+        };
         let rtn = Rtn::new(kind, &lived.shown.receipt_id);
-        lost.push(site.world.sns.notification(&Rtn { app_user_id: lived.shown.app_user_id.clone(), ..rtn }));
+        lost.push(site.world.sns.notification(&Rtn {
+            app_user_id: lived.shown.app_user_id.clone(),
+            ..rtn
+        }));
         lived.shown.shown["autoRenewing"] = (!renews).into();
     }
     settle_all(site, &lost, timeout).await?;
@@ -46,7 +58,8 @@ pub async fn restore(site: &mut Site, lived: &mut [LivedAt], timeout: Duration) 
             None => drop(std::fs::remove_file(file)),
         }
     }
-    let raised = tokio::task::block_in_place(|| site.world.installation.call(&["migrate", "--raise-epoch"]));
+    let raised =
+        tokio::task::block_in_place(|| site.world.installation.call(&["migrate", "--raise-epoch"]));
     if !raised.status.success() {
         return Err(format!("the epoch is not raised: {raised:?}"));
     }
@@ -56,7 +69,11 @@ pub async fn restore(site: &mut Site, lived: &mut [LivedAt], timeout: Duration) 
 }
 
 /// Sends messages, and waits until each has its outcome and is delivered.
-async fn settle_all(site: &mut Site, messages: &[Message], timeout: Duration) -> Result<(), String> {
+async fn settle_all(
+    site: &mut Site,
+    messages: &[Message],
+    timeout: Duration,
+) -> Result<(), String> {
     for message in messages {
         let answer = site.world.post(message).await?;
         if answer.status != 200 {
@@ -64,10 +81,22 @@ async fn settle_all(site: &mut Site, messages: &[Message], timeout: Duration) ->
         }
     }
     for message in messages {
-        wait::within(timeout, &format!("I1: the outcome of {} around a backup", message.id), async || {
-            let answer = site.world.api.try_get(&format!("/v1/notifications/{}", message.id)).await?;
-            if answer.body["notifications"][0]["outcome"].is_string() { Ok(()) } else { Err(format!("{answer:?}")) }
-        })
+        wait::within(
+            timeout,
+            &format!("I1: the outcome of {} around a backup", message.id),
+            async || {
+                let answer = site
+                    .world
+                    .api
+                    .try_get(&format!("/v1/notifications/{}", message.id))
+                    .await?;
+                if answer.body["notifications"][0]["outcome"].is_string() {
+                    Ok(())
+                } else {
+                    Err(format!("{answer:?}"))
+                }
+            },
+        )
         .await?;
     }
     wait_quiet(site, timeout).await
@@ -77,7 +106,9 @@ async fn settle_all(site: &mut Site, messages: &[Message], timeout: Duration) ->
 async fn wait_quiet(site: &Site, timeout: Duration) -> Result<(), String> {
     wait::within(timeout, "I5: the deliveries around a backup", async || {
         let pending = list(&site.world.api, "/v1/deliveries?status=pending&limit=500").await?;
-        let own = pending.iter().find(|one| one["destination_id"] != *site.endpoints.forbidden_id);
+        let own = pending
+            .iter()
+            .find(|one| one["destination_id"] != *site.endpoints.forbidden_id);
         own.map_or(Ok(()), |one| Err(one.to_string()))
     })
     .await

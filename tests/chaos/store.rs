@@ -75,14 +75,31 @@ pub struct Store {
 
 impl Store {
     /// Begins this number of lives, in turn on each platform, and those of one more customer, if the plan has one.
-    pub fn start(plan: &Plan, lives: usize, platforms: Vec<Platform>, sns: Sns, rvs: Arc<Mutex<Rvs>>) -> Self {
+    pub fn start(
+        plan: &Plan,
+        lives: usize,
+        platforms: Vec<Platform>,
+        sns: Sns,
+        rvs: Arc<Mutex<Rvs>>,
+    ) -> Self {
         let (seed, purchases) = (plan.seed, plan.loads.purchases);
-        let (accepted, refused, is_over) = (Lock::default(), Lock::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { platforms, sns, rvs, accepted, refused, is_over });
+        let (accepted, refused, is_over) =
+            (Lock::default(), Lock::default(), AtomicBool::new(false));
+        let shared = Arc::new(Shared {
+            platforms,
+            sns,
+            rvs,
+            accepted,
+            refused,
+            is_over,
+        });
         let own = |number: usize| random(seed, 100_000 + u64::try_from(number).unwrap_or(0));
         let single = |number: usize| {
             let platform = number % shared.platforms.len();
-            let (name, is_verified) = (format!("life-{seed}-{number}"), shared.platforms[platform].is_verified);
+            let (name, is_verified) = (
+                format!("life-{seed}-{number}"),
+                shared.platforms[platform].is_verified,
+            );
             let life = Life::new(name.clone(), name, own(number), is_verified);
             tokio::spawn(live(shared.clone(), vec![life], platform, own(number)))
         };
@@ -90,12 +107,18 @@ impl Store {
         if let Some(purchases) = purchases {
             let mut random = own(lives);
             // Where nothing is verified, purchases renew.
-            let fitting = (0..shared.platforms.len()).filter(|platform| !shared.platforms[*platform].is_verified);
+            let fitting = (0..shared.platforms.len())
+                .filter(|platform| !shared.platforms[*platform].is_verified);
             let fitting: Vec<usize> = fitting.collect();
             let platform = fitting[place(&mut random, fitting.len())];
             let customer = many(seed);
             let life = |number: usize| {
-                Life::new(customer.clone(), format!("{customer}-{number}"), own(lives + 1 + number), false)
+                Life::new(
+                    customer.clone(),
+                    format!("{customer}-{number}"),
+                    own(lives + 1 + number),
+                    false,
+                )
             };
             let lives = (0..purchases).map(life).collect();
             all.push(tokio::spawn(live(shared.clone(), lives, platform, random)));
@@ -104,7 +127,11 @@ impl Store {
     }
 
     pub fn accepted(&self) -> Vec<Accepted> {
-        self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .accepted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Lets every life take its last step. They are over once [`Self::are_over`].
@@ -126,8 +153,17 @@ impl Store {
         for life in self.lives.drain(..) {
             all.push(life.await.map_err(|error| format!("a life: {error}"))?);
         }
-        let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if refused.is_empty() { Ok(all) } else { Err(format!("not accepted: {refused:?}")) }
+        let refused = self
+            .shared
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if refused.is_empty() {
+            Ok(all)
+        } else {
+            Err(format!("not accepted: {refused:?}"))
+        }
     }
 }
 
@@ -144,7 +180,12 @@ pub fn many(seed: u64) -> String {
 }
 
 /// Lives until the store concludes; several lives take each step together.
-async fn live(shared: Arc<Shared>, mut lives: Vec<Life>, platform: usize, mut random: Random) -> LivedAt {
+async fn live(
+    shared: Arc<Shared>,
+    mut lives: Vec<Life>,
+    platform: usize,
+    mut random: Random,
+) -> LivedAt {
     let (mut sending, mut begun) = (JoinSet::new(), BTreeSet::new());
     let mut send = |step: Step, is_last: bool, random: &mut Random| {
         for rtn in step.notifications {
@@ -161,7 +202,15 @@ async fn live(shared: Arc<Shared>, mut lives: Vec<Life>, platform: usize, mut ra
             for _ in 0..times {
                 let late = Duration::from_millis(late_ms);
                 let first = usize::try_from(random.below(2)).unwrap_or(0);
-                sending.spawn(deliver(shared.clone(), rtn.clone(), Sending { platform, late, first }));
+                sending.spawn(deliver(
+                    shared.clone(),
+                    rtn.clone(),
+                    Sending {
+                        platform,
+                        late,
+                        first,
+                    },
+                ));
             }
         }
     };
@@ -169,7 +218,11 @@ async fn live(shared: Arc<Shared>, mut lives: Vec<Life>, platform: usize, mut ra
         let is_last = shared.is_over.load(Ordering::Relaxed);
         let now = api::clock::now();
         for life in &mut lives {
-            let step = if is_last { life.conclude(now) } else { life.go_on(now) };
+            let step = if is_last {
+                life.conclude(now)
+            } else {
+                life.go_on(now)
+            };
             show(&shared, &step).await;
             send(step, is_last, &mut random);
         }
@@ -183,7 +236,10 @@ async fn live(shared: Arc<Shared>, mut lives: Vec<Life>, platform: usize, mut ra
         pause(&shared, pause_ms).await;
     }
     sending.join_all().await;
-    (platform, lives.into_iter().flat_map(|life| life.lived).collect())
+    (
+        platform,
+        lives.into_iter().flat_map(|life| life.lived).collect(),
+    )
 }
 
 async fn pause(shared: &Shared, millis: u64) {
@@ -197,7 +253,11 @@ async fn show(shared: &Shared, step: &Step) {
     let rvs = shared.rvs.lock().await;
     for one in &step.shown {
         let environment = "sandbox".parse().expect("an environment");
-        let receipt = Receipt { environment, app_user_id: one.app_user_id.clone(), fields: one.shown.clone() };
+        let receipt = Receipt {
+            environment,
+            app_user_id: one.app_user_id.clone(),
+            fields: one.shown.clone(),
+        };
         rvs.know(&one.receipt_id, receipt);
     }
 }
@@ -213,7 +273,10 @@ struct Sending {
 async fn deliver(shared: Arc<Shared>, rtn: Rtn, how: Sending) {
     wait::pass(how.late).await;
     let platform = &shared.platforms[how.platform];
-    let rtn = Rtn { package_name: platform.package_name.clone(), ..rtn };
+    let rtn = Rtn {
+        package_name: platform.package_name.clone(),
+        ..rtn
+    };
     let message: Message = shared.sns.notification(&rtn);
     let due = Instant::now();
     let mut failures = 0;
@@ -231,7 +294,11 @@ async fn deliver(shared: Arc<Shared>, rtn: Rtn, how: Sending) {
         let is_refused = status.is_ok_and(|status| (400..500).contains(&status) && status != 429);
         if is_refused || due.elapsed() > ACCEPTED {
             let refused = format!("{} of {}: {status:?}", rtn.kind, rtn.receipt_id);
-            shared.refused.lock().unwrap_or_else(PoisonError::into_inner).push(refused);
+            shared
+                .refused
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(refused);
             return;
         }
         failures += 1;
@@ -245,5 +312,9 @@ async fn deliver(shared: Arc<Shared>, rtn: Rtn, how: Sending) {
         sent_at: due,
         at: Instant::now(),
     };
-    shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+    shared
+        .accepted
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(one);
 }

@@ -36,9 +36,21 @@ pub struct Evidence {
 
 /// Judges a healed round; returns everything that is broken.
 pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -> Vec<String> {
-    let Evidence { accepted, lived, visitors, watch, timeout } = evidence;
-    site.record.faults.iter().for_each(|fault| figures.occurred(fault.kind));
-    site.record.kills.iter().for_each(|(place, count)| figures.killed(place, *count));
+    let Evidence {
+        accepted,
+        lived,
+        visitors,
+        watch,
+        timeout,
+    } = evidence;
+    site.record
+        .faults
+        .iter()
+        .for_each(|fault| figures.occurred(fault.kind));
+    site.record
+        .kills
+        .iter()
+        .for_each(|(place, count)| figures.killed(place, *count));
     let mut broken = std::mem::take(&mut site.record.findings);
     let mut lived = lived.unwrap_or_else(|refused| {
         broken.push(format!("I1: {refused}"));
@@ -57,8 +69,18 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     };
     watch.enable(&site.endpoints.ids).await;
     // Where something is broken, much is lost, and one cause is enough.
-    let rest = |broken: &[String]| if broken.is_empty() { timeout } else { Duration::ZERO };
-    broken.extend(arrived(site, visitors.as_ref(), rest(&broken), figures).await.err());
+    let rest = |broken: &[String]| {
+        if broken.is_empty() {
+            timeout
+        } else {
+            Duration::ZERO
+        }
+    };
+    broken.extend(
+        arrived(site, visitors.as_ref(), rest(&broken), figures)
+            .await
+            .err(),
+    );
     if let Some(settled) = settled {
         note_lags(site, &accepted, &settled, figures);
     }
@@ -67,7 +89,8 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
         Ok(seen) => {
             figures.judged(Promise::I2, seen.watched());
             let is_idle = seen.watched() == 0;
-            broken.extend(is_idle.then(|| "no delivery was observed twice since its end".to_owned()));
+            broken
+                .extend(is_idle.then(|| "no delivery was observed twice since its end".to_owned()));
             broken.extend(seen.broken);
         }
         Err(why) => broken.push(format!("I2: {why}")),
@@ -84,7 +107,9 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     broken.extend(analytics(site, rest(&broken)).await);
     let connections = site.endpoints.forbidden.connections();
     if connections > 0 {
-        broken.push(format!("I6: {connections} connections to a forbidden address"));
+        broken.push(format!(
+            "I6: {connections} connections to a forbidden address"
+        ));
     }
     broken.extend(site.rvs.lock().await.verdict().err());
     // Also when something is broken: the world is then checked.
@@ -101,24 +126,40 @@ type Settled = BTreeMap<String, (String, Option<i64>)>;
 
 /// I1 and I8: each accepted message is there, with one outcome for each of its notifications. Returns the purchase and
 /// revision of each message.
-async fn outcomes(site: &Site, accepted: &[Accepted], timeout: Duration) -> Result<Settled, String> {
+async fn outcomes(
+    site: &Site,
+    accepted: &[Accepted],
+    timeout: Duration,
+) -> Result<Settled, String> {
     let api = &site.world.api;
     let open = wait::within(timeout, "the outcomes of all notifications", async || {
-        let open = api.try_get("/v1/notifications?outcome=open&limit=1").await?;
-        let first = open.body["items"].as_array().ok_or_else(|| format!("{open:?}"))?.first().cloned();
+        let open = api
+            .try_get("/v1/notifications?outcome=open&limit=1")
+            .await?;
+        let first = open.body["items"]
+            .as_array()
+            .ok_or_else(|| format!("{open:?}"))?
+            .first()
+            .cloned();
         first.map_or(Ok(()), |first| Err(first.to_string()))
     });
     open.await.map_err(|late| format!("I1: {late}"))?;
     let mut found = BTreeMap::<String, Vec<Value>>::new();
     for one in list(api, "/v1/notifications?limit=500").await? {
-        found.entry(one["message_id"].as_str().unwrap_or_default().to_owned()).or_default().push(one);
+        found
+            .entry(one["message_id"].as_str().unwrap_or_default().to_owned())
+            .or_default()
+            .push(one);
     }
     let mut settled = Settled::new();
     for message in accepted {
         let Some(all) = found.get(&message.message_id) else {
             return Err(format!("I8: {message:?} was answered 200, and is lost"));
         };
-        let purchases: BTreeSet<String> = all.iter().map(|one| one["collapse_key"].to_string()).collect();
+        let purchases: BTreeSet<String> = all
+            .iter()
+            .map(|one| one["collapse_key"].to_string())
+            .collect();
         if purchases.len() != all.len() {
             return Err(format!("I1: a message has several outcomes: {all:?}"));
         }
@@ -140,13 +181,18 @@ async fn arrived(
     figures: &mut Figures,
 ) -> Result<(), String> {
     let Some(visitors) = visitors else {
-        return newest(site, |_| true, timeout, figures).await.map_err(|late| format!("I5: {late}"));
+        return newest(site, |_| true, timeout, figures)
+            .await
+            .map_err(|late| format!("I5: {late}"));
     };
     let others = newest(site, |app| app != DOWN, timeout, figures).await;
     others.map_err(|late| format!("I5: while the endpoint of another app is down: {late}"))?;
     let accepted = visitors.accepted();
     if accepted != visitors.events {
-        return Err(format!("I1: {accepted} of {} events of devices were accepted in time", visitors.events));
+        return Err(format!(
+            "I1: {accepted} of {} events of devices were accepted in time",
+            visitors.events
+        ));
     }
     let pending = pending(site, timeout).await?;
     figures.loaded("events pending for an endpoint that is down", pending);
@@ -155,10 +201,18 @@ async fn arrived(
     let own = newest(site, |app| app == DOWN, timeout, figures).await;
     own.map_err(|late| format!("I5: for an endpoint that was down: {late}"))?;
     let receiver = site.endpoints.own[DOWN].receiver(&site.world);
-    let of_devices = wait::within(timeout, "the events of devices at an endpoint that was down", async || {
-        let found = receiver.device_events().len();
-        if found == accepted { Ok(()) } else { Err(format!("{found} of {accepted}")) }
-    });
+    let of_devices = wait::within(
+        timeout,
+        "the events of devices at an endpoint that was down",
+        async || {
+            let found = receiver.device_events().len();
+            if found == accepted {
+                Ok(())
+            } else {
+                Err(format!("{found} of {accepted}"))
+            }
+        },
+    );
     of_devices.await.map_err(|late| format!("I5: {late}"))
 }
 
@@ -166,16 +220,27 @@ async fn arrived(
 async fn pending(site: &Site, timeout: Duration) -> Result<usize, String> {
     let down = &site.endpoints.own[DOWN].destination_id;
     let excepted = [down, &site.endpoints.forbidden_id].map(String::as_str);
-    wait::within(timeout, "I5: what is pending while the endpoint of another app is down", async || {
-        let of_purchases = list(&site.world.api, "/v1/deliveries?status=pending&limit=500").await?;
-        let is_other = |one: &&Value| !excepted.contains(&one["destination_id"].as_str().unwrap_or_default());
-        if let Some(other) = of_purchases.iter().find(is_other) {
-            return Err(other.to_string());
-        }
-        let path = format!("/v1/device-events?status=pending&destination_id={down}&limit=500");
-        let of_devices = list(&site.world.api, &path).await?;
-        Ok(of_devices.len() + of_purchases.iter().filter(|one| one["destination_id"] == **down).count())
-    })
+    wait::within(
+        timeout,
+        "I5: what is pending while the endpoint of another app is down",
+        async || {
+            let of_purchases =
+                list(&site.world.api, "/v1/deliveries?status=pending&limit=500").await?;
+            let is_other = |one: &&Value| {
+                !excepted.contains(&one["destination_id"].as_str().unwrap_or_default())
+            };
+            if let Some(other) = of_purchases.iter().find(is_other) {
+                return Err(other.to_string());
+            }
+            let path = format!("/v1/device-events?status=pending&destination_id={down}&limit=500");
+            let of_devices = list(&site.world.api, &path).await?;
+            Ok(of_devices.len()
+                + of_purchases
+                    .iter()
+                    .filter(|one| one["destination_id"] == **down)
+                    .count())
+        },
+    )
     .await
 }
 
@@ -186,21 +251,34 @@ async fn newest(
     timeout: Duration,
     figures: &mut Figures,
 ) -> Result<(), String> {
-    for platform in site.platforms.iter().filter(|platform| is_wanted(platform.app)) {
+    for platform in site
+        .platforms
+        .iter()
+        .filter(|platform| is_wanted(platform.app))
+    {
         let receiver = receiver(site, platform);
         let path = format!("/v1/purchases?platform_id={}&limit=500", platform.id);
-        let count = wait::within(timeout, "the newest revision of each purchase at its endpoint", async || {
-            let acked = receiver.revisions_by_key();
-            let purchases = list(&site.world.api, &path).await?;
-            let is_late = |one: &&Value| {
-                let last = one["collapse_key"].as_str().and_then(|key| acked.get(key)?.last().copied());
-                last.unwrap_or_default() != one["revision"].as_i64().unwrap_or_default()
-            };
-            match purchases.iter().find(is_late) {
-                Some(late) => Err(format!("{:?} of {late}", late["collapse_key"].as_str().map(|key| acked.get(key)))),
-                None => Ok(purchases.len()),
-            }
-        });
+        let count = wait::within(
+            timeout,
+            "the newest revision of each purchase at its endpoint",
+            async || {
+                let acked = receiver.revisions_by_key();
+                let purchases = list(&site.world.api, &path).await?;
+                let is_late = |one: &&Value| {
+                    let last = one["collapse_key"]
+                        .as_str()
+                        .and_then(|key| acked.get(key)?.last().copied());
+                    last.unwrap_or_default() != one["revision"].as_i64().unwrap_or_default()
+                };
+                match purchases.iter().find(is_late) {
+                    Some(late) => Err(format!(
+                        "{:?} of {late}",
+                        late["collapse_key"].as_str().map(|key| acked.get(key))
+                    )),
+                    None => Ok(purchases.len()),
+                }
+            },
+        );
         figures.judged(Promise::I5, count.await?);
     }
     Ok(())
@@ -215,7 +293,10 @@ fn requests(site: &Site, figures: &mut Figures) -> Vec<String> {
     let mut broken = Vec::new();
     for endpoint in &site.endpoints.own {
         let receiver = endpoint.receiver(&site.world);
-        figures.judged(Promise::I3, receiver.revisions_by_key().values().map(Vec::len).sum());
+        figures.judged(
+            Promise::I3,
+            receiver.revisions_by_key().values().map(Vec::len).sum(),
+        );
         figures.judged(Promise::I4, receiver.count());
         figures.judged(Promise::I7, receiver.count());
         broken.extend(receiver.verdict().err());
@@ -226,25 +307,48 @@ fn requests(site: &Site, figures: &mut Figures) -> Vec<String> {
     figures.judged(Promise::I4, attacked.len());
     for request in attacked {
         let id = request.header("webhook-id").to_owned();
-        if *bodies.entry(id.clone()).or_insert_with(|| request.body.clone()) != request.body {
-            broken.push(format!("I4: one webhook-id, two bodies: {id} at the hostile endpoint"));
+        if *bodies
+            .entry(id.clone())
+            .or_insert_with(|| request.body.clone())
+            != request.body
+        {
+            broken.push(format!(
+                "I4: one webhook-id, two bodies: {id} at the hostile endpoint"
+            ));
         }
     }
     let redirects = |one: &system_tests::receiver::Received| one.status == Some(307);
-    let all = site.endpoints.own.iter().flat_map(|endpoint| endpoint.receiver(&site.world).all());
+    let all = site
+        .endpoints
+        .own
+        .iter()
+        .flat_map(|endpoint| endpoint.receiver(&site.world).all());
     figures.judged(Promise::I6, all.filter(redirects).count());
     broken
 }
 
 /// The last announced state is the one that the store shows, nothing was announced more often than it happened, and where
 /// no notification is lost, each beginning and each end was announced.
-async fn lives(site: &Site, lived: &[LivedAt], accepted: &[Accepted], timeout: Duration) -> Vec<String> {
+async fn lives(
+    site: &Site,
+    lived: &[LivedAt],
+    accepted: &[Accepted],
+    timeout: Duration,
+) -> Vec<String> {
     let mut broken = Vec::new();
     for (place, receipts) in lived {
         let platform = &site.platforms[*place];
         for (receipt_id, lived) in receipts {
-            let timeout = if broken.is_empty() { timeout } else { Duration::ZERO };
-            broken.extend(life(site, platform, receipt_id, lived, accepted, timeout).await.err());
+            let timeout = if broken.is_empty() {
+                timeout
+            } else {
+                Duration::ZERO
+            };
+            broken.extend(
+                life(site, platform, receipt_id, lived, accepted, timeout)
+                    .await
+                    .err(),
+            );
         }
     }
     broken
@@ -263,22 +367,36 @@ async fn life(
     let (is_active, renews) = (lived.is_active(api::clock::now()), lived.shown.renews());
     let what = format!("is_active {is_active} and is_auto_renewable {renews} of {receipt_id}");
     wait::within(timeout, &what, async || {
-        let newest = receiver.about(&key).into_iter().filter(|one| one.is_acked()).max_by_key(|one| one.revision());
+        let newest = receiver
+            .about(&key)
+            .into_iter()
+            .filter(|one| one.is_acked())
+            .max_by_key(|one| one.revision());
         let newest = newest.ok_or_else(|| "nothing".to_owned())?.body;
         let shown = &newest["data"]["is_auto_renewable"];
         // Without an answer of the store, a beginning alone does not show whether it renews.
         let is_unknown = !platform.is_verified && shown.is_null() && renews;
         let is_right = newest["data"]["is_active"] == is_active && (*shown == renews || is_unknown);
-        if is_right { Ok(()) } else { Err(newest.to_string()) }
+        if is_right {
+            Ok(())
+        } else {
+            Err(newest.to_string())
+        }
     })
     .await?;
     if !platform.is_verified {
         let is_begun_first = is_begun_first(accepted, platform, receipt_id);
-        wait::within(timeout, &format!("the events of {receipt_id}, of {:?}", lived.events), async || {
-            let announced = announced(receiver, receipt_id);
-            let missing = lived.missing(&announced, is_begun_first);
-            missing.map_or(Ok(()), |event| Err(format!("{event} is not in {announced:?}")))
-        })
+        wait::within(
+            timeout,
+            &format!("the events of {receipt_id}, of {:?}", lived.events),
+            async || {
+                let announced = announced(receiver, receipt_id);
+                let missing = lived.missing(&announced, is_begun_first);
+                missing.map_or(Ok(()), |event| {
+                    Err(format!("{event} is not in {announced:?}"))
+                })
+            },
+        )
         .await?;
     }
     let announced = announced(receiver, receipt_id);
@@ -286,7 +404,9 @@ async fn life(
         Some(event) => {
             let sent = notifications(site, &key).await;
             let events = &lived.events;
-            Err(format!("{receipt_id}: {event} is too much in {announced:?} of {events:?}: {sent}"))
+            Err(format!(
+                "{receipt_id}: {event} is too much in {announced:?} of {events:?}: {sent}"
+            ))
         }
         None => Ok(()),
     }
@@ -304,15 +424,20 @@ fn announced(receiver: &Receiver, receipt_id: &str) -> Vec<String> {
 
 /// Whether the first purchase of a receipt was accepted before any other notification about it was sent.
 fn is_begun_first(accepted: &[Accepted], platform: &Platform, receipt_id: &str) -> bool {
-    let own = accepted.iter().filter(|one| one.platform_id == platform.id && one.receipt_id == receipt_id);
-    let (begun, others): (Vec<_>, Vec<_>) = own.partition(|one| one.kind == "SUBSCRIPTION_PURCHASED");
+    let own = accepted
+        .iter()
+        .filter(|one| one.platform_id == platform.id && one.receipt_id == receipt_id);
+    let (begun, others): (Vec<_>, Vec<_>) =
+        own.partition(|one| one.kind == "SUBSCRIPTION_PURCHASED");
     let begun_at = begun.iter().map(|one| one.at).min();
     begun_at.is_some_and(|begun_at| others.iter().all(|one| one.sent_at > begun_at))
 }
 
 /// The notifications of a purchase and what came of them, for a message.
 async fn notifications(site: &Site, key: &str) -> String {
-    let all = list(&site.world.api, "/v1/notifications?limit=500").await.unwrap_or_default();
+    let all = list(&site.world.api, "/v1/notifications?limit=500")
+        .await
+        .unwrap_or_default();
     let own = all.iter().rev().filter(|one| one["collapse_key"] == *key);
     let line = |one: &Value| {
         let [accepted_at, kind, outcome, revision] =
@@ -326,24 +451,37 @@ async fn notifications(site: &Site, key: &str) -> String {
 async fn analytics(site: &Site, timeout: Duration) -> Vec<String> {
     let fake = &site.endpoints.analytics;
     let mut broken: Vec<String> = fake.verdict();
-    let is_of_user = |event_type: &str| event_type.starts_with("user.") && !TRANSFERS.contains(&event_type);
+    let is_of_user =
+        |event_type: &str| event_type.starts_with("user.") && !TRANSFERS.contains(&event_type);
     let arrived = wait::within(timeout, "the same events in Amplitude", async || {
         let received = site.endpoints.own[1].receiver(&site.world).all();
-        let sent = received.iter().filter(|one| one.is_acked() && is_of_user(one.event_type()));
+        let sent = received
+            .iter()
+            .filter(|one| one.is_acked() && is_of_user(one.event_type()));
         let sent: BTreeSet<String> = sent.map(|one| one.event_id().to_owned()).collect();
         let counted = fake
             .events(KEY)
             .into_iter()
             .map(|one| one.event)
-            .filter(|event| event["event_type"] != PURCHASE_UPDATED && event["event_type"] != REVENUE_ADJUSTED);
-        let counted: Vec<String> =
-            counted.map(|event| event["insert_id"].as_str().unwrap_or_default().to_owned()).collect();
+            .filter(|event| {
+                event["event_type"] != PURCHASE_UPDATED && event["event_type"] != REVENUE_ADJUSTED
+            });
+        let counted: Vec<String> = counted
+            .map(|event| event["insert_id"].as_str().unwrap_or_default().to_owned())
+            .collect();
         let once: BTreeSet<String> = counted.iter().cloned().collect();
         let odd: Vec<&String> = sent.symmetric_difference(&once).collect();
         match odd.first() {
             Some(first) => {
-                let one = received.iter().find(|one| one.event_id() == **first).map(|one| &one.body);
-                Err(format!("{} of {} are not in both, such as {first}: {one:?}", odd.len(), sent.len()))
+                let one = received
+                    .iter()
+                    .find(|one| one.event_id() == **first)
+                    .map(|one| &one.body);
+                Err(format!(
+                    "{} of {} are not in both, such as {first}: {one:?}",
+                    odd.len(),
+                    sent.len()
+                ))
             }
             None => Ok(counted.len() - once.len()),
         }
@@ -372,8 +510,13 @@ impl Way {
     /// How late it arrived because of a fault: from the end of its window or, if that is later, from the fault. `None` if
     /// it was not due then, or was late already because of another one.
     fn lag(&self, fault: &Occurred) -> Option<Duration> {
-        let is_concerned = self.due() < fault.over && self.due() + LATE > fault.began && self.arrived > fault.began;
-        is_concerned.then(|| self.arrived.saturating_duration_since(fault.began.max(self.due())))
+        let is_concerned = self.due() < fault.over
+            && self.due() + LATE > fault.began
+            && self.arrived > fault.began;
+        is_concerned.then(|| {
+            self.arrived
+                .saturating_duration_since(fault.began.max(self.due()))
+        })
     }
 }
 
@@ -383,34 +526,68 @@ fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mu
     let is_down = site.plan.loads.outage.is_some();
     let others = ways(site, accepted, settled, |app| app != DOWN || !is_down);
     let of_down = ways(site, accepted, settled, |app| app == DOWN && is_down);
-    others.iter().for_each(|way| figures.arrived(way.arrived.saturating_duration_since(way.due())));
+    others
+        .iter()
+        .for_each(|way| figures.arrived(way.arrived.saturating_duration_since(way.due())));
     for fault in &site.record.faults {
-        let ways = if fault.kind == Kind::Down { &of_down } else { &others };
-        figures.lagged(fault.kind, ways.iter().filter_map(|way| way.lag(fault)).collect());
+        let ways = if fault.kind == Kind::Down {
+            &of_down
+        } else {
+            &others
+        };
+        figures.lagged(
+            fault.kind,
+            ways.iter().filter_map(|way| way.lag(fault)).collect(),
+        );
     }
 }
 
 /// The ways of the events of these apps.
-fn ways(site: &Site, accepted: &[Accepted], settled: &Settled, is_wanted: impl Fn(usize) -> bool) -> Vec<Way> {
-    let own = site.endpoints.own.iter().enumerate().filter(|(app, _)| is_wanted(*app));
-    let arrivals: Vec<_> = own.map(|(_, one)| arrivals(one.receiver(&site.world))).collect();
+fn ways(
+    site: &Site,
+    accepted: &[Accepted],
+    settled: &Settled,
+    is_wanted: impl Fn(usize) -> bool,
+) -> Vec<Way> {
+    let own = site
+        .endpoints
+        .own
+        .iter()
+        .enumerate()
+        .filter(|(app, _)| is_wanted(*app));
+    let arrivals: Vec<_> = own
+        .map(|(_, one)| arrivals(one.receiver(&site.world)))
+        .collect();
     let mut ways = BTreeMap::<(&str, i64), Way>::new();
     for message in accepted {
-        let Some((key, Some(revision))) = settled.get(&message.message_id) else { continue };
-        let arrived = arrivals.iter().filter_map(|of_app| of_app.get(key.as_str())?.range(revision..).next());
-        let Some((_, arrived)) = arrived.min_by_key(|(_, at)| **at) else { continue };
-        let way = ways.entry((key, *revision)).or_insert(Way { last: message.at, arrived: *arrived });
+        let Some((key, Some(revision))) = settled.get(&message.message_id) else {
+            continue;
+        };
+        let arrived = arrivals
+            .iter()
+            .filter_map(|of_app| of_app.get(key.as_str())?.range(revision..).next());
+        let Some((_, arrived)) = arrived.min_by_key(|(_, at)| **at) else {
+            continue;
+        };
+        let way = ways.entry((key, *revision)).or_insert(Way {
+            last: message.at,
+            arrived: *arrived,
+        });
         way.last = way.last.max(message.at);
     }
     // One that arrived before its last message brought nothing new.
-    ways.into_values().filter(|way| way.arrived > way.last).collect()
+    ways.into_values()
+        .filter(|way| way.arrived > way.last)
+        .collect()
 }
 
 /// Notes the number of purchases of the customer with many.
 fn note_purchases(site: &Site, lived: &[LivedAt], figures: &mut Figures) {
     let customer = many(site.plan.seed);
     let receipts = lived.iter().flat_map(|(_, receipts)| receipts.values());
-    let own = receipts.filter(|lived| lived.shown.app_user_id == customer).count();
+    let own = receipts
+        .filter(|lived| lived.shown.app_user_id == customer)
+        .count();
     if own > 0 {
         figures.loaded("purchases of one customer", own);
     }
@@ -419,9 +596,15 @@ fn note_purchases(site: &Site, lived: &[LivedAt], figures: &mut Figures) {
 /// When each revision was first acknowledged, by its purchase.
 fn arrivals(receiver: &Receiver) -> BTreeMap<String, BTreeMap<i64, Instant>> {
     let mut arrivals = BTreeMap::<String, BTreeMap<i64, Instant>>::new();
-    for one in receiver.all().iter().filter(|one| one.is_acked() && !one.collapse_key().is_empty()) {
+    for one in receiver
+        .all()
+        .iter()
+        .filter(|one| one.is_acked() && !one.collapse_key().is_empty())
+    {
         let of_purchase = arrivals.entry(one.collapse_key().to_owned()).or_default();
-        of_purchase.entry(one.revision()).or_insert(one.finished_at.unwrap_or(one.began));
+        of_purchase
+            .entry(one.revision())
+            .or_insert(one.finished_at.unwrap_or(one.began));
     }
     arrivals
 }
@@ -436,7 +619,13 @@ mod tests {
     #[test]
     fn a_beginning_is_first_if_accepted_before_all_else_was_sent() {
         let (id, began) = (PlatformId::new(api::clock::random_uuid()), Instant::now());
-        let platform = Platform { id, app: 0, package_name: String::new(), urls: Vec::new(), is_verified: false };
+        let platform = Platform {
+            id,
+            app: 0,
+            package_name: String::new(),
+            urls: Vec::new(),
+            is_verified: false,
+        };
         let accepted = |kind: &str, from: u64, to: u64| Accepted {
             message_id: String::new(),
             platform_id: id,

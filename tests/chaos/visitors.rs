@@ -31,7 +31,8 @@ impl Visitors {
     /// Begins to report this number of events, evenly in this time.
     pub fn start(seed: u64, devices: Devices, events: usize, time: Duration) -> Self {
         let accepted = Arc::<AtomicUsize>::default();
-        let (counted, began, mut random) = (accepted.clone(), Instant::now(), random(seed, 200_003));
+        let (counted, began, mut random) =
+            (accepted.clone(), Instant::now(), random(seed, 200_003));
         let reports = events / PER_REPORT;
         let pause = time / u32::try_from(reports).unwrap_or(u32::MAX).max(1);
         let task = tokio::spawn(async move {
@@ -44,7 +45,11 @@ impl Visitors {
                 counted.fetch_add(events.len(), Ordering::Relaxed);
             }
         });
-        Self { task, accepted, events: reports * PER_REPORT }
+        Self {
+            task,
+            accepted,
+            events: reports * PER_REPORT,
+        }
     }
 
     /// Whether everything is accepted.

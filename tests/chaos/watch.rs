@@ -44,7 +44,8 @@ impl Watch {
     /// Begins to observe all deliveries, and these destinations.
     pub fn start(api: &Api, token: &str, destinations: Vec<String>) -> Self {
         let (seen, is_over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
-        let (own, noted, over, secret) = (api.clone(), seen.clone(), is_over.clone(), token.to_owned());
+        let (own, noted, over, secret) =
+            (api.clone(), seen.clone(), is_over.clone(), token.to_owned());
         let task = tokio::spawn(async move {
             while !over.load(Ordering::Relaxed) {
                 for id in &destinations {
@@ -57,7 +58,13 @@ impl Watch {
                 wait::pass(EVERY).await;
             }
         });
-        Self { api: api.clone(), token: token.to_owned(), seen, is_over, task }
+        Self {
+            api: api.clone(),
+            token: token.to_owned(),
+            seen,
+            is_over,
+            task,
+        }
     }
 
     /// Observes once more, and returns everything that was seen.
@@ -66,9 +73,16 @@ impl Watch {
     /// When the deliveries cannot be listed.
     pub async fn finish(mut self) -> Result<Seen, String> {
         self.is_over.store(true, Ordering::Relaxed);
-        (&mut self.task).await.map_err(|error| format!("the watch: {error}"))?;
-        observe(&self.seen, &list(&self.api, "/v1/deliveries?limit=500").await?);
-        Ok(std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner)))
+        (&mut self.task)
+            .await
+            .map_err(|error| format!("the watch: {error}"))?;
+        observe(
+            &self.seen,
+            &list(&self.api, "/v1/deliveries?limit=500").await?,
+        );
+        Ok(std::mem::take(
+            &mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner),
+        ))
     }
 
     /// Enables these destinations.
@@ -90,12 +104,15 @@ fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let seen = &mut *seen;
     for delivery in deliveries {
-        let [id, status] = ["id", "status"].map(|field| delivery[field].as_str().unwrap_or_default());
+        let [id, status] =
+            ["id", "status"].map(|field| delivery[field].as_str().unwrap_or_default());
         match seen.finals.get(id) {
             Some(end) => {
                 seen.again.insert(id.to_owned());
                 if end != status {
-                    seen.broken.push(format!("I2: a delivery ended as {end} and then became {status}: {delivery}"));
+                    seen.broken.push(format!(
+                        "I2: a delivery ended as {end} and then became {status}: {delivery}"
+                    ));
                 }
             }
             None if ["pending", "waiting"].contains(&status) => {}
@@ -107,9 +124,14 @@ fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
 /// Enables a destination if its answers disabled it. What does not succeed is tried again at the next observation.
 async fn enable(api: &Api, token: &str, id: &str) {
     let path = format!("/v1/destinations/{id}");
-    let Ok(Ok(shown)) = tokio::time::timeout(PAGE, api.try_get(&path)).await else { return };
+    let Ok(Ok(shown)) = tokio::time::timeout(PAGE, api.try_get(&path)).await else {
+        return;
+    };
     if shown.body["state"] == "disabled" {
-        let headers = [("content-type", "application/json".to_owned()), ("authorization", format!("Bearer {token}"))];
+        let headers = [
+            ("content-type", "application/json".to_owned()),
+            ("authorization", format!("Bearer {token}")),
+        ];
         let body = json!({ "enabled": true }).to_string().into_bytes();
         let url = format!("{}{path}", api.url());
         drop(tokio::time::timeout(PAGE, http::send_raw(Method::PATCH, &url, &headers, body)).await);
@@ -123,8 +145,12 @@ async fn enable(api: &Api, token: &str, id: &str) {
 pub async fn list(api: &Api, path: &str) -> Result<Vec<Value>, String> {
     let (mut items, mut next) = (Vec::new(), path.to_owned());
     loop {
-        let page = tokio::time::timeout(PAGE, api.try_get(&next)).await.map_err(|_| "no answer".to_owned())??;
-        let own = page.body["items"].as_array().ok_or_else(|| format!("{page:?}"))?;
+        let page = tokio::time::timeout(PAGE, api.try_get(&next))
+            .await
+            .map_err(|_| "no answer".to_owned())??;
+        let own = page.body["items"]
+            .as_array()
+            .ok_or_else(|| format!("{page:?}"))?;
         items.extend(own.iter().cloned());
         match page.body["next_cursor"].as_str() {
             Some(cursor) => next = format!("{path}&cursor={cursor}"),
@@ -142,11 +168,20 @@ mod tests {
     #[test]
     fn a_delivery_counts_once_it_was_observed_twice_since_its_end() {
         let seen = Mutex::<Seen>::default();
-        let steps = [("pending", 0, 0), ("succeeded", 0, 0), ("succeeded", 1, 0), ("pending", 1, 1)];
+        let steps = [
+            ("pending", 0, 0),
+            ("succeeded", 0, 0),
+            ("succeeded", 1, 0),
+            ("pending", 1, 1),
+        ];
         for (status, watched, broken) in steps {
             observe(&seen, &[json!({ "id": "delivery", "status": status })]);
             let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            assert_eq!((seen.watched(), seen.broken.len()), (watched, broken), "{status}: {seen:?}");
+            assert_eq!(
+                (seen.watched(), seen.broken.len()),
+                (watched, broken),
+                "{status}: {seen:?}"
+            );
         }
     }
 }

@@ -37,8 +37,9 @@ fn seen(trace: &str) -> Vec<Seen> {
 
 fn event(line: &str) -> Option<Seen> {
     let call = line.split_once(' ')?.1.trim_start();
-    let is_done =
-        |name: &str| call.starts_with(&format!("{name}(")) || call.starts_with(&format!("<... {name} resumed>"));
+    let is_done = |name: &str| {
+        call.starts_with(&format!("{name}(")) || call.starts_with(&format!("<... {name} resumed>"))
+    };
     // A sync counts when it has returned, and only if it succeeded.
     if (is_done("fsync") || is_done("fdatasync")) && call.ends_with("= 0") {
         return Some(Seen::Synced);
@@ -47,7 +48,8 @@ fn event(line: &str) -> Option<Seen> {
     if call.contains("\"POST /v1/stores/") || call.contains("\"POST /v1/device/events") {
         return Some(Seen::Request);
     }
-    call.contains("\"HTTP/1.1 200").then_some(Seen::Acknowledged)
+    call.contains("\"HTTP/1.1 200")
+        .then_some(Seen::Acknowledged)
 }
 
 /// The number of acknowledged requests; an error if one was acknowledged without a sync after the request.
@@ -68,8 +70,12 @@ fn check(seen: &[Seen]) -> Result<usize, String> {
 }
 
 async fn platform(api: &http::Api) -> Value {
-    let app = api.post("/v1/apps", &json!({ "name": "durability" })).await.ok();
-    let body = json!({ "store": "amazon", "name": "tests", "package_name": PACKAGE, "topic_arn": TOPIC });
+    let app = api
+        .post("/v1/apps", &json!({ "name": "durability" }))
+        .await
+        .ok();
+    let body =
+        json!({ "store": "amazon", "name": "tests", "package_name": PACKAGE, "topic_arn": TOPIC });
     let path = format!("/v1/apps/{}/platforms", app["id"].as_str().expect("an id"));
     api.post(&path, &body).await.ok()
 }
@@ -82,10 +88,19 @@ async fn send(sent: Sent, sns: &Sns, api: &http::Api) {
     for number in 0..REQUESTS {
         let answer = match sent {
             Sent::Notifications => {
-                let message = sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &format!("receipt-{number}")));
-                http::post_as_sns(&text("notification_url"), &message.body).await.expect("an answer")
+                let message = sns.notification(&Rtn::new(
+                    "SUBSCRIPTION_PURCHASED",
+                    &format!("receipt-{number}"),
+                ));
+                http::post_as_sns(&text("notification_url"), &message.body)
+                    .await
+                    .expect("an answer")
             }
-            Sent::Reports => devices.report(Device(number), &Device(number).visit()).await,
+            Sent::Reports => {
+                devices
+                    .report(Device(number), &Device(number).visit())
+                    .await
+            }
         };
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
@@ -101,26 +116,46 @@ async fn traced(sent: Sent, variables: &[Variable<'_>]) -> Result<usize, String>
     let sns = Sns::new();
     let installation = Installation::new(Backend::Sqlite, &temporal.address(), &sns);
     let file = installation.folder().join("trace");
-    let mut process = installation.start_traced(&["run"], variables, &Trace { calls: CALLS, file: &file });
+    let mut process = installation.start_traced(
+        &["run"],
+        variables,
+        &Trace {
+            calls: CALLS,
+            file: &file,
+        },
+    );
     process.wait_ready().await;
     send(sent, &sns, &installation.api()).await;
     wait::until(SOON, "the whole trace", async || {
         let seen = seen(&read(&file));
-        let answered = seen.iter().filter(|event| **event == Seen::Acknowledged).count();
+        let answered = seen
+            .iter()
+            .filter(|event| **event == Seen::Acknowledged)
+            .count();
         // Answers to `/readyz` and to the API count too.
-        if answered > REQUESTS as usize { Ok(check(&seen)) } else { Err(format!("{answered} answers")) }
+        if answered > REQUESTS as usize {
+            Ok(check(&seen))
+        } else {
+            Err(format!("{answered} answers"))
+        }
     })
     .await
 }
 
 async fn check_noticed(sent: Sent, fault: &str) {
     let refused = traced(sent, &[("FAILPOINTS", fault)]).await;
-    assert!(refused.is_err_and(|reason| reason.contains("no sync")), "the planted fault goes unseen");
+    assert!(
+        refused.is_err_and(|reason| reason.contains("no sync")),
+        "the planted fault goes unseen"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_completes_between_each_notification_and_its_200() {
-    assert_eq!(traced(Sent::Notifications, &[]).await, Ok(REQUESTS as usize));
+    assert_eq!(
+        traced(Sent::Notifications, &[]).await,
+        Ok(REQUESTS as usize)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,7 +178,8 @@ async fn an_acknowledgement_before_the_commit_is_noticed() {
 
 #[test]
 fn a_200_without_a_completed_sync_is_noticed() {
-    let request = "7 recvfrom(9, \"POST /v1/stores/amazon/k HTTP/1.1\\r\\n\"..., 64, 0, NULL, NULL) = 64";
+    let request =
+        "7 recvfrom(9, \"POST /v1/stores/amazon/k HTTP/1.1\\r\\n\"..., 64, 0, NULL, NULL) = 64";
     let begun = "8 fdatasync(11 <unfinished ...>";
     let completed = "8 <... fdatasync resumed>)            = 0";
     let failed = "8 fdatasync(11)                       = -1 EIO (Input/output error)";

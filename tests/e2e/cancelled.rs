@@ -15,7 +15,10 @@ const TWO_MINUTES: Duration = Duration::from_secs(120);
 const PURCHASES: usize = 20;
 
 fn quick() -> Setting {
-    Setting { window_seconds: 1, ..Setting::default() }
+    Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +47,8 @@ async fn a_run_cancelled_during_a_hanging_attempt_blocks_nobody() {
         world.receiver.answer(Reply::Status(200));
         world.send("SUBSCRIPTION_PURCHASED", &neighbour).await;
         world.wait_acked(&neighbour, 1).await;
-        let began = |receipt_id: &str| world.receiver.about(&world.key(receipt_id).to_string())[0].began;
+        let began =
+            |receipt_id: &str| world.receiver.about(&world.key(receipt_id).to_string())[0].began;
         let is_meanwhile = began(&neighbour) < began(&hanging) + LESS_THAN_AN_ATTEMPT;
         world.wait_asleep(&hanging).await;
         world.resend(&hanging).await;
@@ -67,8 +71,16 @@ async fn a_new_event_during_a_failing_attempt_is_sent_after_it() {
     world.send("SUBSCRIPTION_RENEWED", "news").await;
     wait::until(SOON, "the newest revision", async || {
         let acked = world.receiver.about(&world.key("news").to_string());
-        let newest = acked.iter().filter(|request| request.is_acked()).map(|request| request.revision()).max();
-        if newest == Some(2) { Ok(()) } else { Err(format!("{newest:?}")) }
+        let newest = acked
+            .iter()
+            .filter(|request| request.is_acked())
+            .map(|request| request.revision())
+            .max();
+        if newest == Some(2) {
+            Ok(())
+        } else {
+            Err(format!("{newest:?}"))
+        }
     })
     .await;
     world.finish().await;
@@ -78,7 +90,11 @@ async fn a_new_event_during_a_failing_attempt_is_sent_after_it() {
 async fn a_clock_step_sends_nothing_beside_a_request_in_flight() {
     let clock = Clock::new(api::clock::now());
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
-    let mut world = World::start(Setting { variables, ..quick() }).await;
+    let mut world = World::start(Setting {
+        variables,
+        ..quick()
+    })
+    .await;
     world.let_sweep_help("its clock is moved, and timers in Temporal do not move with it");
     world.receiver.ignore_time();
     world.receiver.answer(Reply::Hang);
@@ -87,10 +103,18 @@ async fn a_clock_step_sends_nothing_beside_a_request_in_flight() {
     world.receiver.answer(Reply::Status(200));
     clock.set(clock.now().plus(TWO_MINUTES));
     world.by_script("--signal-name probe ").await;
-    wait::until(SOON, "another lease of the lane whose lease seems over", async || {
-        let log = world.installation.logs();
-        if log.contains("a lease was over while its request was still in flight") { Ok(()) } else { Err(log) }
-    })
+    wait::until(
+        SOON,
+        "another lease of the lane whose lease seems over",
+        async || {
+            let log = world.installation.logs();
+            if log.contains("a lease was over while its request was still in flight") {
+                Ok(())
+            } else {
+                Err(log)
+            }
+        },
+    )
     .await;
     world.wait_acked("stepped", 1).await;
     world.finish().await;

@@ -31,7 +31,10 @@ const PURCHASES: usize = 20;
 const SECOND_TIMER: usize = 8;
 
 fn count(history: &[HistoryEvent], wanted: EventType) -> usize {
-    history.iter().filter(|event| event.event_type() == wanted).count()
+    history
+        .iter()
+        .filter(|event| event.event_type() == wanted)
+        .count()
 }
 
 /// The number of actions that Temporal Cloud bills for a run (<https://docs.temporal.io/cloud/actions>): each signal, with
@@ -45,32 +48,49 @@ fn actions(history: &[HistoryEvent]) -> usize {
         EventType::ActivityTaskScheduled,
     ];
     let task = |event: &HistoryEvent| match event.attributes.as_ref()? {
-        Attributes::MarkerRecordedEventAttributes(marker) => Some(marker.workflow_task_completed_event_id),
+        Attributes::MarkerRecordedEventAttributes(marker) => {
+            Some(marker.workflow_task_completed_event_id)
+        }
         _ => None,
     };
     let with_local: BTreeSet<i64> = history.iter().filter_map(task).collect();
     let retries = |event: &HistoryEvent| match event.attributes.as_ref()? {
-        Attributes::ActivityTaskStartedEventAttributes(started) => usize::try_from(started.attempt - 1).ok(),
+        Attributes::ActivityTaskStartedEventAttributes(started) => {
+            usize::try_from(started.attempt - 1).ok()
+        }
         _ => None,
     };
     let retries: usize = history.iter().filter_map(retries).sum();
-    billed.into_iter().map(|kind| count(history, kind)).sum::<usize>() + with_local.len() + retries
+    billed
+        .into_iter()
+        .map(|kind| count(history, kind))
+        .sum::<usize>()
+        + with_local.len()
+        + retries
 }
 
 /// The number of actions for purchases that the process counted, without queries, which are in no history.
 async fn metered(world: &World) -> Result<usize, String> {
     let page = world.api.try_get("/metrics").await?;
     let page = page.body.as_str().unwrap_or_default();
-    let lines = page.lines().filter(|line| line.starts_with("settle_temporal_actions_total{"));
-    let of_purchases =
-        lines.filter(|line| line.contains("workflow=\"purchase\"") && !line.contains("action=\"query\""));
+    let lines = page
+        .lines()
+        .filter(|line| line.starts_with("settle_temporal_actions_total{"));
+    let of_purchases = lines.filter(|line| {
+        line.contains("workflow=\"purchase\"") && !line.contains("action=\"query\"")
+    });
     let number = |line: &str| line.rsplit(' ').next().unwrap_or_default().parse::<usize>();
-    of_purchases.map(|line| number(line).map_err(|error| format!("{line}: {error}"))).sum()
+    of_purchases
+        .map(|line| number(line).map_err(|error| format!("{line}: {error}")))
+        .sum()
 }
 
 /// Whether a workflow task was lost: its commands count again in the next one.
 fn has_lost_tasks(history: &[HistoryEvent]) -> bool {
-    let lost = [EventType::WorkflowTaskTimedOut, EventType::WorkflowTaskFailed];
+    let lost = [
+        EventType::WorkflowTaskTimedOut,
+        EventType::WorkflowTaskFailed,
+    ];
     lost.into_iter().any(|kind| count(history, kind) > 0)
 }
 
@@ -81,7 +101,11 @@ async fn wait_metered(world: &World, before: usize, history: &[HistoryEvent]) {
         if metered == actions(history) {
             return Ok(());
         }
-        Err(format!("{metered} metered, {} in the history: {:#?}", actions(history), runs::summary(history)))
+        Err(format!(
+            "{metered} metered, {} in the history: {:#?}",
+            actions(history),
+            runs::summary(history)
+        ))
     })
     .await;
 }
@@ -89,7 +113,10 @@ async fn wait_metered(world: &World, before: usize, history: &[HistoryEvent]) {
 /// The number of events, without those of moving the time forward, which only tests do, and of workflow tasks that
 /// timed out, on a machine that stood still for ten seconds: each is scheduled and started once more.
 fn cost(history: &[HistoryEvent]) -> usize {
-    let forwards = [EventType::WorkflowExecutionOptionsUpdated, EventType::WorkflowExecutionTimeSkippingTransitioned];
+    let forwards = [
+        EventType::WorkflowExecutionOptionsUpdated,
+        EventType::WorkflowExecutionTimeSkippingTransitioned,
+    ];
     let forwards: usize = forwards.into_iter().map(|kind| count(history, kind)).sum();
     history.len() - forwards - 3 * count(history, EventType::WorkflowTaskTimedOut)
 }
@@ -97,17 +124,25 @@ fn cost(history: &[HistoryEvent]) -> usize {
 /// Whether the first timer fired before the end of the window. Temporal's dev server, whose time was moved forward, fires it
 /// up to a second late; a burst that takes longer to send ends its window later, and on a busy machine also a shorter one.
 fn fired_early(history: &[HistoryEvent]) -> bool {
-    let Some((at, last)) = runs::notified(history).pop() else { return false };
+    let Some((at, last)) = runs::notified(history).pop() else {
+        return false;
+    };
     let known = runs::tasks(history).into_iter().find(|time| *time >= at);
     let end = known.map(|known| known + last.quiet);
-    runs::times(history, EventType::TimerFired).first().is_some_and(|fired| end.is_some_and(|end| *fired < end))
+    runs::times(history, EventType::TimerFired)
+        .first()
+        .is_some_and(|fired| end.is_some_and(|end| *fired < end))
 }
 
 /// Sends this many notifications of a new purchase, and prints what they cost. Returns the history of the run.
 async fn burst(world: &mut World, receipt_id: &str, notifications: i64) -> Vec<HistoryEvent> {
     let mut last = String::new();
     for number in 0..notifications {
-        let kind = if number % 2 == 0 { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };
+        let kind = if number % 2 == 0 {
+            "SUBSCRIPTION_AUTO_RENEWAL_OFF"
+        } else {
+            "SUBSCRIPTION_AUTO_RENEWAL_ON"
+        };
         last = world.send(kind, receipt_id).await;
     }
     world.wait_notified(receipt_id, notifications).await;
@@ -142,19 +177,40 @@ async fn a_burst_costs_the_engine_little_more_than_one_notification() {
     for notifications in [1, 10, 100, 1000] {
         let is_limited = notifications <= 100;
         for number in 0..PURCHASES {
-            let history = burst(&mut world, &format!("burst-{notifications}-{number}"), notifications).await;
+            let history = burst(
+                &mut world,
+                &format!("burst-{notifications}-{number}"),
+                notifications,
+            )
+            .await;
             if !is_limited || count(&history, EventType::ActivityTaskScheduled) == 0 {
                 costs.extend(is_limited.then_some((notifications, history)));
                 break;
             }
         }
     }
-    assert_eq!(costs.len(), 3, "one of {PURCHASES} purchases of each kind is attempted within its task");
+    assert_eq!(
+        costs.len(),
+        3,
+        "one of {PURCHASES} purchases of each kind is attempted within its task"
+    );
     for (notifications, history) in costs {
-        let max = if notifications == 1 { MAX_OF_ONE } else { MAX_OF_BURST };
-        let max = if fired_early(&history) { max + SECOND_TIMER } else { max };
+        let max = if notifications == 1 {
+            MAX_OF_ONE
+        } else {
+            MAX_OF_BURST
+        };
+        let max = if fired_early(&history) {
+            max + SECOND_TIMER
+        } else {
+            max
+        };
         let cost = cost(&history);
-        assert!(cost <= max, "{notifications}: {cost} events: {:#?}", runs::summary(&history));
+        assert!(
+            cost <= max,
+            "{notifications}: {cost} events: {:#?}",
+            runs::summary(&history)
+        );
     }
     world.finish().await;
 }
@@ -172,24 +228,43 @@ async fn the_meter_counts_the_actions_of_a_purchases_history() {
             continue;
         }
         wait_metered(&world, before, &history).await;
-        compared.insert((count(&history, EventType::ActivityTaskScheduled) > 0, notifications));
+        compared.insert((
+            count(&history, EventType::ActivityTaskScheduled) > 0,
+            notifications,
+        ));
         if compared.len() > 2 {
             break;
         }
     }
-    assert!(compared.iter().any(|(has_activity, _)| *has_activity), "one with an activity was compared: {compared:?}");
-    assert!(compared.iter().any(|(_, notifications)| *notifications == 10), "a burst was compared: {compared:?}");
+    assert!(
+        compared.iter().any(|(has_activity, _)| *has_activity),
+        "one with an activity was compared: {compared:?}"
+    );
+    assert!(
+        compared
+            .iter()
+            .any(|(_, notifications)| *notifications == 10),
+        "a burst was compared: {compared:?}"
+    );
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_of_the_store_costs_at_least_two_more_actions() {
-    let mut world = World::start(Setting { window_seconds: 1, rvs: true, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        rvs: true,
+        ..Setting::default()
+    })
+    .await;
     let mut queried = None;
     for number in 0..PURCHASES {
         let before = metered(&world).await.expect("the metrics");
         let receipt_id = format!("queried-{number}");
-        world.rvs().know(&receipt_id, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+        world.rvs().know(
+            &receipt_id,
+            Receipt::subscription(api::clock::now().plus_millis(-3_600_000)),
+        );
         world.send("SUBSCRIPTION_PURCHASED", &receipt_id).await;
         world.wait_received(&receipt_id, 1).await;
         world.wait_asleep(&receipt_id).await;
@@ -207,6 +282,10 @@ async fn a_query_of_the_store_costs_at_least_two_more_actions() {
     let history = queried.expect("a purchase that was attempted within its task");
     let billed = actions(&history);
     println!("one notification, with a query of the store: {billed} actions");
-    assert!((QUERIED..=MAX_QUERIED).contains(&billed), "{billed} actions: {:#?}", runs::summary(&history));
+    assert!(
+        (QUERIED..=MAX_QUERIED).contains(&billed),
+        "{billed} actions: {:#?}",
+        runs::summary(&history)
+    );
     world.finish().await;
 }

@@ -34,7 +34,13 @@ fn receipts() -> Vec<String> {
 
 async fn world(backend: Backend, fail_points: &str) -> World {
     let variables = vec![("FAILPOINTS".to_owned(), fail_points.to_owned())];
-    let world = World::start(Setting { backend, window_seconds: 1, variables, ..Setting::default() }).await;
+    let world = World::start(Setting {
+        backend,
+        window_seconds: 1,
+        variables,
+        ..Setting::default()
+    })
+    .await;
     // An hour, so that no purchase's run makes a second attempt by itself.
     change(&world, &json!({ "schedule": [3600, 3600] })).await;
     world
@@ -54,10 +60,18 @@ fn workflow(world: &World) -> String {
 /// Waits until no run of this type is open.
 async fn wait_none_open(world: &World, workflow_type: &str) {
     let query = format!("WorkflowType = '{workflow_type}' AND ExecutionStatus = 'Running'");
-    wait::until(SOON, &format!("the end of all runs of {workflow_type}"), async || {
-        let open = world.temporal.list(&query).await.len();
-        if open == 0 { Ok(()) } else { Err(format!("{open} are open")) }
-    })
+    wait::until(
+        SOON,
+        &format!("the end of all runs of {workflow_type}"),
+        async || {
+            let open = world.temporal.list(&query).await.len();
+            if open == 0 {
+                Ok(())
+            } else {
+                Err(format!("{open} are open"))
+            }
+        },
+    )
     .await;
 }
 
@@ -71,7 +85,11 @@ async fn open_breaker(world: &mut World) {
     for receipt_id in receipts() {
         wait::until(SOON, &format!("a delivery of {receipt_id}"), async || {
             let deliveries = world.deliveries(&receipt_id).await;
-            if deliveries.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+            if deliveries.is_empty() {
+                Err("none".to_owned())
+            } else {
+                Ok(())
+            }
         })
         .await;
     }
@@ -79,21 +97,35 @@ async fn open_breaker(world: &mut World) {
 
 /// Waits until every purchase is acknowledged and its delivery has ended, and the destination is healthy.
 async fn check_delivered(world: &World, deadline: Duration) {
-    let keys: Vec<String> = receipts().iter().map(|receipt_id| world.key(receipt_id).to_string()).collect();
+    let keys: Vec<String> = receipts()
+        .iter()
+        .map(|receipt_id| world.key(receipt_id).to_string())
+        .collect();
     wait::until(deadline, "everything that was queued", async || {
-        let missing = keys.iter().filter(|key| world.receiver.revisions(key).is_empty()).count();
-        if missing == 0 { Ok(()) } else { Err(format!("{missing} of {MANY} are missing")) }
+        let missing = keys
+            .iter()
+            .filter(|key| world.receiver.revisions(key).is_empty())
+            .count();
+        if missing == 0 {
+            Ok(())
+        } else {
+            Err(format!("{missing} of {MANY} are missing"))
+        }
     })
     .await;
     for receipt_id in receipts() {
-        wait::until(deadline, &format!("the end of the delivery of {receipt_id}"), async || {
-            let deliveries = world.deliveries(&receipt_id).await;
-            if deliveries.iter().all(|one| one["status"] == "delivered") {
-                Ok(())
-            } else {
-                Err(format!("{deliveries:?}"))
-            }
-        })
+        wait::until(
+            deadline,
+            &format!("the end of the delivery of {receipt_id}"),
+            async || {
+                let deliveries = world.deliveries(&receipt_id).await;
+                if deliveries.iter().all(|one| one["status"] == "delivered") {
+                    Ok(())
+                } else {
+                    Err(format!("{deliveries:?}"))
+                }
+            },
+        )
         .await;
     }
     world.wait_state(&world.destination_id, "healthy").await;
@@ -101,32 +133,51 @@ async fn check_delivered(world: &World, deadline: Duration) {
 
 /// Whether the run began a `supervise` that probes because a person requested it.
 fn is_requested_probe(event: &HistoryEvent) -> bool {
-    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = event.attributes.as_ref() else {
+    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) =
+        event.attributes.as_ref()
+    else {
         return false;
     };
     let mut inputs = scheduled.input.iter().flat_map(|input| &input.payloads);
-    inputs.any(|input| serde_json::from_slice::<Supervise>(&input.data).is_ok_and(|input| input.is_probe))
+    inputs.any(|input| {
+        serde_json::from_slice::<Supervise>(&input.data).is_ok_and(|input| input.is_probe)
+    })
 }
 
 /// What happened in each run of the destination. A purchase's run that ends late can start one more, which finds nothing.
 async fn histories(world: &World) -> Vec<Vec<HistoryEvent>> {
     let runs = world.temporal.runs(&workflow(world)).await.into_iter();
-    join_all(runs.filter_map(|run| run.execution).map(async |run| world.temporal.run_history(&run).await)).await
+    join_all(
+        runs.filter_map(|run| run.execution)
+            .map(async |run| world.temporal.run_history(&run).await),
+    )
+    .await
 }
 
 /// How often the destination's run began a `supervise`, each of which probes an open breaker once at most.
 async fn supervisions(world: &World) -> usize {
     let is_one = |event: &HistoryEvent| match event.attributes.as_ref() {
-        Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
-            scheduled.activity_type.as_ref().is_some_and(|kind| kind.name == "supervise")
-        }
+        Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
+            .activity_type
+            .as_ref()
+            .is_some_and(|kind| kind.name == "supervise"),
         _ => false,
     };
-    histories(world).await.iter().flatten().filter(|event| is_one(event)).count()
+    histories(world)
+        .await
+        .iter()
+        .flatten()
+        .filter(|event| is_one(event))
+        .count()
 }
 
 fn acked(world: &World) -> usize {
-    world.receiver.all().iter().filter(|one| one.is_acked()).count()
+    world
+        .receiver
+        .all()
+        .iter()
+        .filter(|one| one.is_acked())
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,9 +188,15 @@ async fn an_open_breaker_ends_its_lanes_and_one_probe_delivers_all() {
     wait_none_open(&world, contract::PURCHASE).await;
     let requests_before = world.receiver.all().len();
     let probes = supervisions(&world).await;
-    assert!(requests_before <= MANY + probes, "{requests_before} requests of {MANY} purchases, {probes} probes");
+    assert!(
+        requests_before <= MANY + probes,
+        "{requests_before} requests of {MANY} purchases, {probes} probes"
+    );
     let status = world.by_script("--type status").await;
-    assert!(status.contains("probe") && status.contains("the endpoint answered 500"), "{status}");
+    assert!(
+        status.contains("probe") && status.contains("the endpoint answered 500"),
+        "{status}"
+    );
 
     world.receiver.answer(WELL);
     world.by_script("--signal-name probe ").await;
@@ -149,11 +206,21 @@ async fn an_open_breaker_ends_its_lanes_and_one_probe_delivers_all() {
     wait_none_open(&world, contract::PURCHASE).await;
     wait::until(SOON, "a run that probed on request", async || {
         let histories = histories(&world).await;
-        let failures: Vec<_> = histories.iter().flat_map(|history| runs::failures(history)).collect();
+        let failures: Vec<_> = histories
+            .iter()
+            .flat_map(|history| runs::failures(history))
+            .collect();
         assert_eq!(failures, Vec::<String>::new());
         let is_probed = histories.iter().flatten().any(is_requested_probe);
-        let seen: Vec<_> = histories.iter().map(|history| runs::summary(history)).collect();
-        if is_probed { Ok(()) } else { Err(format!("{seen:#?}")) }
+        let seen: Vec<_> = histories
+            .iter()
+            .map(|history| runs::summary(history))
+            .collect();
+        if is_probed {
+            Ok(())
+        } else {
+            Err(format!("{seen:#?}"))
+        }
     })
     .await;
     world.finish().await;
@@ -167,7 +234,11 @@ async fn a_failure_in_a_drain_returns_to_its_purchases_run() {
         world.send(BOUGHT, receipt_id).await;
         wait::until(SOON, "a delivery that is pending", async || {
             let deliveries = world.deliveries(receipt_id).await;
-            if deliveries.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+            if deliveries.is_empty() {
+                Err("none".to_owned())
+            } else {
+                Ok(())
+            }
         })
         .await;
         world.wait_asleep(receipt_id).await;
@@ -178,9 +249,16 @@ async fn a_failure_in_a_drain_returns_to_its_purchases_run() {
         let purchase = world.workflow(receipt_id);
         wait::until(SOON, "a delivery that backs off", async || {
             let pending = world.temporal.pending_activities(&purchase).await;
-            let is_seen =
-                pending.iter().any(|one| one.last_failure.as_ref().is_some_and(|why| why.message.contains("500")));
-            if is_seen { Ok(()) } else { Err(format!("{pending:?}")) }
+            let is_seen = pending.iter().any(|one| {
+                one.last_failure
+                    .as_ref()
+                    .is_some_and(|why| why.message.contains("500"))
+            });
+            if is_seen {
+                Ok(())
+            } else {
+                Err(format!("{pending:?}"))
+            }
         })
         .await;
     }
@@ -206,7 +284,11 @@ async fn retry_after_pauses_all_lanes_until_a_person_ends_it() {
     let quiet = Duration::from_secs(8);
     wait::throughout(quiet, "the pause", async || {
         let count = world.receiver.all().len();
-        if count == 1 { Ok(()) } else { Err(format!("{count} requests")) }
+        if count == 1 {
+            Ok(())
+        } else {
+            Err(format!("{count} requests"))
+        }
     })
     .await;
     world.by_script("they lost it").await;
@@ -227,12 +309,20 @@ async fn a_destination_disabled_by_script_gets_nothing_until_enabled() {
     // Otherwise its next attempt would be in an hour.
     world.wait_asleep("tried").await;
     let shown = world.wait_state(&world.destination_id, "disabled").await;
-    assert_eq!((&shown["enabled"], &shown["reason"]), (&json!(false), &json!("me: maintenance")), "{shown}");
+    assert_eq!(
+        (&shown["enabled"], &shown["reason"]),
+        (&json!(false), &json!("me: maintenance")),
+        "{shown}"
+    );
     let message_id = world.send(BOUGHT, "off").await;
     world.wait_outcome(&message_id).await;
     world.wait_asleep("off").await;
     assert_eq!(acked(&world), 0);
-    world.temporal.signal(&workflow(&world), contract::ENABLE, &json!(3)).await.unwrap_or_default();
+    world
+        .temporal
+        .signal(&workflow(&world), contract::ENABLE, &json!(3))
+        .await
+        .unwrap_or_default();
     world.by_script("\"reason\":\"done\"").await;
     world.wait_acked("off", 1).await;
     world.wait_acked("tried", 1).await;
@@ -255,7 +345,11 @@ async fn check_no_old_events(fail_points: &str) {
     world.send(BOUGHT, "off").await;
     wait::until(SOON, "a state and news that are pending", async || {
         let pending = world.deliveries("off").await.len();
-        if pending > 1 { Ok(()) } else { Err(format!("{pending}")) }
+        if pending > 1 {
+            Ok(())
+        } else {
+            Err(format!("{pending}"))
+        }
     })
     .await;
     world.wait_asleep("off").await;
@@ -263,7 +357,9 @@ async fn check_no_old_events(fail_points: &str) {
     world.wait_acked("off", 1).await;
     world.wait_state(&world.destination_id, "healthy").await;
     for delivery in world.deliveries("off").await {
-        let is_news = delivery["event_type"].as_str().is_some_and(|name| name.starts_with("user."));
+        let is_news = delivery["event_type"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("user."));
         assert_eq!(delivery["status"] == "skipped", is_news, "{delivery}");
     }
     assert_eq!(acked(&world), 1, "the newest state");
@@ -271,7 +367,11 @@ async fn check_no_old_events(fail_points: &str) {
     world.by_script("that is old news").await;
     wait::until(SOON, "the error about that", async || {
         let status = world.by_script("--type status").await;
-        if status.contains("disable it first") { Ok(()) } else { Err(status) }
+        if status.contains("disable it first") {
+            Ok(())
+        } else {
+            Err(status)
+        }
     })
     .await;
     world.finish().await;
@@ -288,7 +388,11 @@ async fn killed_at(point: &str, replies: &[Reply]) -> World {
     }
     world.by_script("--signal-name probe ").await;
     let exit = world.processes()[WORKER].wait_end().await;
-    assert_eq!(exit.signal(), Some(6), "{point}: ended with {exit} and not by aborting itself");
+    assert_eq!(
+        exit.signal(),
+        Some(6),
+        "{point}: ended with {exit} and not by aborting itself"
+    );
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
     check_delivered(&world, REPEATED).await;
     world
@@ -319,8 +423,17 @@ async fn a_drain_continues_in_another_worker() {
     world.receiver.answer_next(2, &Reply::Hang);
     world.by_script("--signal-name probe ").await;
     wait::until(SOON, "two requests that hang", async || {
-        let hanging = world.receiver.all().iter().filter(|one| one.finished_at.is_none()).count();
-        if hanging == 2 { Ok(()) } else { Err(format!("{hanging}")) }
+        let hanging = world
+            .receiver
+            .all()
+            .iter()
+            .filter(|one| one.finished_at.is_none())
+            .count();
+        if hanging == 2 {
+            Ok(())
+        } else {
+            Err(format!("{hanging}"))
+        }
     })
     .await;
     let before = world.receiver.all().len();
@@ -328,7 +441,11 @@ async fn a_drain_continues_in_another_worker() {
     world.receiver.release();
     world.processes()[WORKER].wait_end().await;
     let begun: Vec<Received> = world.receiver.all().into_iter().skip(before).collect();
-    assert!(begun.len() <= 2, "{} requests were begun by a worker that was ending", begun.len());
+    assert!(
+        begun.len() <= 2,
+        "{} requests were begun by a worker that was ending",
+        begun.len()
+    );
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
     check_delivered(&world, REPEATED).await;
     assert_eq!(acked(&world), MANY, "each of them once");

@@ -21,11 +21,21 @@ const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
 
 /// Waits until the newest `purchase.updated` of the receipt has this external id.
 async fn wait_named(world: &World, wanted: Value) {
-    wait::until(SOON, &format!("an update with the name {wanted}"), async || {
-        let updates = world.receiver.about(&world.key(RECEIPT).to_string());
-        let newest = updates.last().map(|one| one.body["data"]["last_seen_external_id"].clone());
-        if newest.as_ref() == Some(&wanted) { Ok(()) } else { Err(format!("{newest:?}")) }
-    })
+    wait::until(
+        SOON,
+        &format!("an update with the name {wanted}"),
+        async || {
+            let updates = world.receiver.about(&world.key(RECEIPT).to_string());
+            let newest = updates
+                .last()
+                .map(|one| one.body["data"]["last_seen_external_id"].clone());
+            if newest.as_ref() == Some(&wanted) {
+                Ok(())
+            } else {
+                Err(format!("{newest:?}"))
+            }
+        },
+    )
     .await;
 }
 
@@ -33,14 +43,31 @@ async fn wait_named(world: &World, wanted: Value) {
 fn bytes(world: &World) -> Vec<u8> {
     let path = world.installation.database();
     let mut connection = SqliteConnection::establish(path).expect("a database");
-    connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").expect("a checkpoint");
-    [path.to_owned(), format!("{path}-wal")].iter().flat_map(|file| std::fs::read(file).unwrap_or_default()).collect()
+    connection
+        .batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        .expect("a checkpoint");
+    [path.to_owned(), format!("{path}-wal")]
+        .iter()
+        .flat_map(|file| std::fs::read(file).unwrap_or_default())
+        .collect()
 }
 
 /// Types the command that erases the customer.
 fn erase(world: &World) -> Output {
-    let by_hand = ["--external-id", OWN_ID, "--reason", "request 17", "--by", "support", "--yes", "--json"];
-    let arguments: Vec<&str> = ["customer", "erase", "--app", &world.app_id].into_iter().chain(by_hand).collect();
+    let by_hand = [
+        "--external-id",
+        OWN_ID,
+        "--reason",
+        "request 17",
+        "--by",
+        "support",
+        "--yes",
+        "--json",
+    ];
+    let arguments: Vec<&str> = ["customer", "erase", "--app", &world.app_id]
+        .into_iter()
+        .chain(by_hand)
+        .collect();
     world.installation.call(&arguments)
 }
 
@@ -49,15 +76,25 @@ async fn check_files(world: &mut World) {
     world.kill9();
     let bytes = bytes(world);
     for name in [OWN_ID, CUSTOMER] {
-        assert!(!bytes.windows(name.len()).any(|part| part == name.as_bytes()), "{name} is in the database");
+        assert!(
+            !bytes
+                .windows(name.len())
+                .any(|part| part == name.as_bytes()),
+            "{name} is in the database"
+        );
     }
     world.restart().await;
 }
 
 /// Sends what names the customer and no purchase: a message that cannot be read, and one about another package.
 async fn send_oddly(world: &mut World, millis: i64) {
-    let unreadable = world.sns.message(TOPIC, &format!("about {CUSTOMER}, and no JSON"));
-    let rtn = Rtn { package_name: "com.example.other".to_owned(), ..Rtn::new("SUBSCRIPTION_PURCHASED", RECEIPT) };
+    let unreadable = world
+        .sns
+        .message(TOPIC, &format!("about {CUSTOMER}, and no JSON"));
+    let rtn = Rtn {
+        package_name: "com.example.other".to_owned(),
+        ..Rtn::new("SUBSCRIPTION_PURCHASED", RECEIPT)
+    };
     let foreign = world.sns.notification(&rtn.later(millis));
     for message in [&unreadable, &foreign] {
         world.post_until_accepted(message).await;
@@ -67,7 +104,9 @@ async fn send_oddly(world: &mut World, millis: i64) {
 /// The requests to Amplitude to delete users.
 fn deletions(amplitude: &Amplitude) -> Vec<Value> {
     let all = amplitude.requests().into_iter();
-    all.filter(|one| one.target == "POST /api/2/deletions/users").map(|one| one.body).collect()
+    all.filter(|one| one.target == "POST /api/2/deletions/users")
+        .map(|one| one.body)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,33 +115,66 @@ async fn an_erased_customer_renews_and_stays_unknown() {
     amplitude.project(KEY, SECRET_KEY);
     let events = vec!["*".to_owned(), "user.erased".to_owned()];
     let variables = vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())];
-    let mut world =
-        World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        rvs: true,
+        events,
+        variables,
+        ..Setting::default()
+    })
+    .await;
     let integration = json!({
         "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
         "secret_key": SECRET_KEY,
     });
     world.add(&integration).await;
-    world.rvs().know(RECEIPT, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    world.rvs().know(
+        RECEIPT,
+        Receipt::subscription(api::clock::now().plus_millis(-3_600_000)),
+    );
     let customers = format!("/v1/apps/{}/customers", world.app_id);
     let name = json!({ "external_id": OWN_ID, "app_user_id": CUSTOMER });
     let named = world.api.call(Method::PUT, &customers, &name).await.ok();
     world.send("SUBSCRIPTION_PURCHASED", RECEIPT).await;
     wait_named(&world, json!(OWN_ID)).await;
-    let state = world.api.get(&format!("{customers}/state?external_id={OWN_ID}&environment=sandbox")).await.ok();
-    assert_eq!((&state["user_id"], &state["purchases"][0]["is_active"]), (&named["user_id"], &json!(true)), "{state}");
+    let state = world
+        .api
+        .get(&format!(
+            "{customers}/state?external_id={OWN_ID}&environment=sandbox"
+        ))
+        .await
+        .ok();
+    assert_eq!(
+        (&state["user_id"], &state["purchases"][0]["is_active"]),
+        (&named["user_id"], &json!(true)),
+        "{state}"
+    );
 
     send_oddly(&mut world, 1).await;
     let printed = erase(&world);
-    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    assert!(
+        printed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&printed.stderr)
+    );
     let report: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
-    assert!(!report["removed_at"].is_null() && report["counts"]["purchases"] == 1, "{report}");
+    assert!(
+        !report["removed_at"].is_null() && report["counts"]["purchases"] == 1,
+        "{report}"
+    );
     world.restart().await;
     wait_named(&world, Value::Null).await;
-    let path = format!("{customers}/erase/{}", report["id"].as_str().expect("an id"));
+    let path = format!(
+        "{customers}/erase/{}",
+        report["id"].as_str().expect("an id")
+    );
     let report = wait::until(SOON, "a request to Amplitude", async || {
         let report = world.api.try_get(&path).await?.body;
-        if report["stage"] == "done" { Ok(report) } else { Err(report.to_string()) }
+        if report["stage"] == "done" {
+            Ok(report)
+        } else {
+            Err(report.to_string())
+        }
     })
     .await;
     assert_eq!(report["destinations"][0]["status"], "accepted", "{report}");
@@ -116,18 +188,28 @@ async fn an_erased_customer_renews_and_stays_unknown() {
     assert_eq!(world.wait_outcome(&message_id).await.len(), 1);
     let query = world.rvs().about(RECEIPT).pop().expect("a query");
     assert!(world.rvs().about(RECEIPT).len() > queries);
-    assert_eq!((query.app_user_id.as_str(), query.status), (CUSTOMER, Some(200)), "the store is queried as before");
+    assert_eq!(
+        (query.app_user_id.as_str(), query.status),
+        (CUSTOMER, Some(200)),
+        "the store is queried as before"
+    );
     let purchase = world.purchase(RECEIPT).await;
     assert_ne!(purchase["user_id"], named["user_id"]);
     let all = world.receiver.all();
-    let erased: Vec<_> = all.iter().filter(|one| one.event_type() == "user.erased").collect();
+    let erased: Vec<_> = all
+        .iter()
+        .filter(|one| one.event_type() == "user.erased")
+        .collect();
     assert_eq!(erased.len(), 1);
     assert_eq!(erased[0].body["user_id"], named["user_id"]);
     let later = all[received..].iter().map(|one| one.body.to_string());
     for text in later.chain([purchase.to_string(), report.to_string()]) {
         assert!(!text.contains(OWN_ID) && !text.contains(CUSTOMER), "{text}");
     }
-    for query in [format!("external_id={OWN_ID}"), format!("app_user_id={CUSTOMER}")] {
+    for query in [
+        format!("external_id={OWN_ID}"),
+        format!("app_user_id={CUSTOMER}"),
+    ] {
         let found = world.api.get(&format!("/v1/purchases?{query}")).await.ok();
         assert_eq!(found["items"], json!([]), "{query}");
     }
@@ -138,13 +220,35 @@ async fn an_erased_customer_renews_and_stays_unknown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_killed_after_each_step_is_completed() {
     let events = vec!["*".to_owned(), "user.erased".to_owned()];
-    let variables = vec![("FAILPOINTS".to_owned(), "erase.after_step=1*return".to_owned())];
-    let mut world =
-        World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
+    let variables = vec![(
+        "FAILPOINTS".to_owned(),
+        "erase.after_step=1*return".to_owned(),
+    )];
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        rvs: true,
+        events,
+        variables,
+        ..Setting::default()
+    })
+    .await;
     world.let_sweep_help("it goes on with what a kill interrupted");
-    world.rvs().know(RECEIPT, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    world.rvs().know(
+        RECEIPT,
+        Receipt::subscription(api::clock::now().plus_millis(-3_600_000)),
+    );
     let name = json!({ "external_id": OWN_ID, "app_user_id": CUSTOMER });
-    drop(world.api.call(Method::PUT, &format!("/v1/apps/{}/customers", world.app_id), &name).await.ok());
+    drop(
+        world
+            .api
+            .call(
+                Method::PUT,
+                &format!("/v1/apps/{}/customers", world.app_id),
+                &name,
+            )
+            .await
+            .ok(),
+    );
     world.send("SUBSCRIPTION_PURCHASED", RECEIPT).await;
     wait_named(&world, json!(OWN_ID)).await;
     let (mut kills, mut printed) = (0, erase(&world));
@@ -159,9 +263,16 @@ async fn an_erasure_killed_after_each_step_is_completed() {
     wait::until(SOON, "one event", async || {
         let all = world.receiver.all();
         // A kill may leave a request that arrived to be sent once more, with the same id.
-        let erased: BTreeSet<&str> =
-            all.iter().filter(|one| one.event_type() == "user.erased").map(Received::event_id).collect();
-        if erased.len() == 1 { Ok(()) } else { Err(format!("{erased:?}")) }
+        let erased: BTreeSet<&str> = all
+            .iter()
+            .filter(|one| one.event_type() == "user.erased")
+            .map(Received::event_id)
+            .collect();
+        if erased.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("{erased:?}"))
+        }
     })
     .await;
     check_files(&mut world).await;

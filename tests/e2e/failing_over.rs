@@ -16,9 +16,17 @@ const PURCHASES: usize = 8;
 
 /// Starts both servers, and processes whose URL names them, this one first.
 async fn start(first: Side) -> (World, Pair) {
-    let pair = tokio::task::spawn_blocking(|| Pair::start(Fsync::Off)).await.unwrap().unwrap();
+    let pair = tokio::task::spawn_blocking(|| Pair::start(Fsync::Off))
+        .await
+        .unwrap()
+        .unwrap();
     let variables = vec![("SETTLE_DATABASE".to_owned(), pair.url(first))];
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 2, variables, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 2,
+        variables,
+        ..Setting::default()
+    };
     (World::start(setting).await, pair)
 }
 
@@ -27,10 +35,14 @@ async fn send(world: &mut World, name: &str) -> Vec<(String, String)> {
     let mut sent = Vec::new();
     for number in 0..PURCHASES {
         let receipt = format!("{name}-{number}");
-        let message = world.sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &receipt));
-        wait::until(ACCEPTING_AGAIN, "a 200", async || match world.post(&message).await {
-            Ok(answer) if answer.status == 200 => Ok(()),
-            other => Err(format!("{other:?}")),
+        let message = world
+            .sns
+            .notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &receipt));
+        wait::until(ACCEPTING_AGAIN, "a 200", async || {
+            match world.post(&message).await {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         })
         .await;
         sent.push((message.id, receipt));
@@ -51,7 +63,9 @@ async fn goes_on(first: Side, change: fn(&Pair) -> anyhow::Result<()>) -> Pair {
     let settled = send(&mut world, "settled").await;
     arrive(&world, &settled).await;
     let under_way = send(&mut world, "under-way").await;
-    let (changed, pair) = tokio::task::spawn_blocking(move || (change(&pair), pair)).await.unwrap();
+    let (changed, pair) = tokio::task::spawn_blocking(move || (change(&pair), pair))
+        .await
+        .unwrap();
     changed.unwrap();
     let after = send(&mut world, "after").await;
     for sent in [&under_way, &after] {
@@ -70,6 +84,13 @@ async fn a_primary_that_restarts_behind_a_standby_is_found_again() {
 async fn a_primary_that_turns_read_only_and_stays_reachable_is_left() {
     let pair = goes_on(Side::Primary, Pair::fail_over).await;
     let count = "SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NOT NULL";
-    let settled = tokio::task::spawn_blocking(move || pair.number(Side::Standby, count)).await.unwrap().unwrap();
-    assert_eq!(settled, i64::try_from(3 * PURCHASES).unwrap(), "at the new primary");
+    let settled = tokio::task::spawn_blocking(move || pair.number(Side::Standby, count))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        settled,
+        i64::try_from(3 * PURCHASES).unwrap(),
+        "at the new primary"
+    );
 }

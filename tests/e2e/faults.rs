@@ -24,7 +24,13 @@ const SWEEP_SECONDS: i64 = 31;
 
 async fn world(backend: Backend, faults: &str) -> World {
     let variables = vec![("FAILPOINTS".to_owned(), faults.to_owned())];
-    World::start(Setting { backend, window_seconds: 1, variables, ..Setting::default() }).await
+    World::start(Setting {
+        backend,
+        window_seconds: 1,
+        variables,
+        ..Setting::default()
+    })
+    .await
 }
 
 /// The time limit for what these faults may prevent.
@@ -44,7 +50,10 @@ fn noticed(invariant: &str, without: &Result<(), String>, with: Result<(), Strin
     assert_eq!(*without, Ok(()), "without the fault");
     let reported = with.expect_err("the planted fault went unseen");
     println!("noticed: {}", reported.lines().next().unwrap_or_default());
-    assert!(reported.starts_with(invariant), "{invariant} is broken, and this was reported: {reported}");
+    assert!(
+        reported.starts_with(invariant),
+        "{invariant} is broken, and this was reported: {reported}"
+    );
 }
 
 /// A notification arrives during the delivery of the revision before it. The run was signalled, so it may not end
@@ -75,16 +84,28 @@ async fn a_run_that_ends_without_a_last_check_is_noticed() {
 
 /// Two attempts are started for one delivery, as if a worker that counts as lost were still running.
 async fn two_attempts(faults: &str) -> Result<(), String> {
-    let mut world = world(Backend::Sqlite, &format!("deliver.start_twice=return;{faults}")).await;
+    let mut world = world(
+        Backend::Sqlite,
+        &format!("deliver.start_twice=return;{faults}"),
+    )
+    .await;
     world.receiver.answer_next(2, &Reply::Hang);
     world.send(BOUGHT, ONE).await;
     let key = world.key(ONE).to_string();
     world.wait_received(ONE, 1).await;
     // Waits for both; without the fault there is only one.
-    let timeout = if faults.is_empty() { SECOND_ATTEMPT } else { SOON };
+    let timeout = if faults.is_empty() {
+        SECOND_ATTEMPT
+    } else {
+        SOON
+    };
     drop(
         wait::within(timeout, "a second attempt", async || {
-            if world.receiver.about(&key).len() > 1 { Ok(()) } else { Err("one".to_owned()) }
+            if world.receiver.about(&key).len() > 1 {
+                Ok(())
+            } else {
+                Err("one".to_owned())
+            }
         })
         .await,
     );
@@ -118,8 +139,10 @@ async fn a_lane_missing_in_a_record_is_noticed_before_the_sweep() {
 async fn rescued(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Postgres, faults).await;
     if send_during_a_delivery(&mut world).await.is_err() {
-        let a_minute_ago = "UPDATE notifications SET due_at = due_at - 60000000 WHERE outcome IS NULL";
-        postgres::execute(world.installation.database(), a_minute_ago).expect("the notification is late");
+        let a_minute_ago =
+            "UPDATE notifications SET due_at = due_at - 60000000 WHERE outcome IS NULL";
+        postgres::execute(world.installation.database(), a_minute_ago)
+            .expect("the notification is late");
         sweep_once(&world).await;
     }
     end(world, Ok(())).await
@@ -134,7 +157,11 @@ async fn a_purchase_that_only_the_sweep_settled_is_noticed() {
 
 /// A lane was erased and is made a minute late, and the sweep runs once more: it must find the lane.
 async fn swept(faults: &str) -> Result<(), String> {
-    let mut world = world(Backend::Postgres, &format!("record.forget_lane=return;{faults}")).await;
+    let mut world = world(
+        Backend::Postgres,
+        &format!("record.forget_lane=return;{faults}"),
+    )
+    .await;
     world.let_sweep_help("its record erases the lane");
     let timeout = timeout(faults);
     let only = world.send(BOUGHT, ONE).await;
@@ -155,16 +182,27 @@ async fn swept(faults: &str) -> Result<(), String> {
 
 async fn sweep_once(world: &World) {
     let before = sweeps(world).await;
-    world.temporal.fast_forward(contract::SWEEP, SWEEP_SECONDS).await;
+    world
+        .temporal
+        .fast_forward(contract::SWEEP, SWEEP_SECONDS)
+        .await;
     wait::until(SOON, "a sweep", async || {
         let seen = sweeps(world).await;
-        if seen > before { Ok(()) } else { Err(format!("{seen} of them")) }
+        if seen > before {
+            Ok(())
+        } else {
+            Err(format!("{seen} of them"))
+        }
     })
     .await;
 }
 
 async fn sweeps(world: &World) -> usize {
-    runs::times(&world.temporal.history(contract::SWEEP).await, EventType::ActivityTaskCompleted).len()
+    runs::times(
+        &world.temporal.history(contract::SWEEP).await,
+        EventType::ActivityTaskCompleted,
+    )
+    .len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +233,9 @@ async fn an_event_of_a_user(is_erased: bool) -> Result<(), String> {
 async fn an_event_that_is_never_delivered_is_noticed() {
     let without = an_event_of_a_user(false).await;
     let with = an_event_of_a_user(true).await;
-    let named = with.as_ref().is_err_and(|pending| pending.contains("user.subscription.purchased"));
+    let named = with
+        .as_ref()
+        .is_err_and(|pending| pending.contains("user.subscription.purchased"));
     assert!(named, "the event that is pending is named: {with:?}");
     noticed("pending", &without, with);
 }
@@ -224,12 +264,24 @@ async fn two_events(faults: &str) -> Result<(), String> {
     world.wait_acked(ONE, 1).await;
     let recorded = world.events(ONE).await;
     world.send(STOPPED, ONE).await;
-    let timeout = if faults.is_empty() { SOON } else { wait_refused(&world).await };
+    let timeout = if faults.is_empty() {
+        SOON
+    } else {
+        wait_refused(&world).await
+    };
     let verdict = world.verdict(timeout).await;
     let after = world.events(ONE).await;
-    assert_eq!(after.last(), recorded.last(), "an announced event has changed");
+    assert_eq!(
+        after.last(),
+        recorded.last(),
+        "an announced event has changed"
+    );
     if verdict.is_err() {
-        assert_eq!(after.len(), 1, "two events were recorded under one id: {after:?}");
+        assert_eq!(
+            after.len(),
+            1,
+            "two events were recorded under one id: {after:?}"
+        );
         return verdict;
     }
     world.check_revisions(ONE, 2).await
@@ -240,9 +292,16 @@ async fn wait_refused(world: &World) -> Duration {
     let workflow = world.workflow(ONE);
     wait::until(SOON, "the error of the database", async || {
         let pending = world.temporal.pending_activities(&workflow).await;
-        let refused = pending.iter().filter_map(|one| one.last_failure.as_ref()).map(|why| why.message.as_str());
+        let refused = pending
+            .iter()
+            .filter_map(|one| one.last_failure.as_ref())
+            .map(|why| why.message.as_str());
         let refused: Vec<_> = refused.collect();
-        if refused.iter().any(|why| why.contains("events.id")) { Ok(()) } else { Err(format!("{refused:?}")) }
+        if refused.iter().any(|why| why.contains("events.id")) {
+            Ok(())
+        } else {
+            Err(format!("{refused:?}"))
+        }
     })
     .await;
     Duration::ZERO
@@ -264,7 +323,11 @@ async fn grace(faults: &str) -> Result<(), String> {
         world.send(kind, ONE).await;
         let count = own.all().len();
         wait::until(SOON, "an event of the user", async || {
-            if own.all().len() > count { Ok(()) } else { Err(format!("{count} so far")) }
+            if own.all().len() > count {
+                Ok(())
+            } else {
+                Err(format!("{count} so far"))
+            }
         })
         .await;
     }

@@ -20,8 +20,10 @@ struct Demo {
 }
 
 /// Settings that allow nothing on this machine.
-const CLOSED: [(&str, &str); 2] =
-    [("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "192.0.2.1/32"), ("SETTLE_DESTINATIONS_ALLOW_HTTP", "false")];
+const CLOSED: [(&str, &str); 2] = [
+    ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "192.0.2.1/32"),
+    ("SETTLE_DESTINATIONS_ALLOW_HTTP", "false"),
+];
 
 impl Demo {
     async fn start() -> Self {
@@ -30,8 +32,15 @@ impl Demo {
         let mut process = installation.start(&["run", "--window", "1s"], &CLOSED);
         process.wait_connected().await;
         let log = process.log();
-        assert!(!log.contains("/ui/sign-in/"), "what is no terminal gets no link: {log}");
-        Self { process, temporal, installation }
+        assert!(
+            !log.contains("/ui/sign-in/"),
+            "what is no terminal gets no link: {log}"
+        );
+        Self {
+            process,
+            temporal,
+            installation,
+        }
     }
 
     fn call(&self, line: &[&str]) -> Output {
@@ -41,16 +50,28 @@ impl Demo {
     fn answer(&self, line: &[&str]) -> Value {
         let output = self.call(&[line, &["--json"]].concat());
         let printed = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{line:?}: {error}: {output:?}"))
+        serde_json::from_str(&printed)
+            .unwrap_or_else(|error| panic!("{line:?}: {error}: {output:?}"))
     }
 
     /// Sends a sample, waits until its purchase has this revision, and returns the purchase.
     async fn settled(&self, line: &[&str], revision: i64) -> Value {
         let sent = self.answer(&[&["sample"], line].concat());
-        let key = sent["collapse_key"].as_str().expect("a collapse key").to_owned();
+        let key = sent["collapse_key"]
+            .as_str()
+            .expect("a collapse key")
+            .to_owned();
         wait::until(SOON, &format!("{line:?} settled"), async || {
-            let answer = self.installation.api().try_get(&format!("/v1/purchases/{key}")).await?;
-            if answer.body["revision"] == revision { Ok(answer.body) } else { Err(format!("{answer:?}")) }
+            let answer = self
+                .installation
+                .api()
+                .try_get(&format!("/v1/purchases/{key}"))
+                .await?;
+            if answer.body["revision"] == revision {
+                Ok(answer.body)
+            } else {
+                Err(format!("{answer:?}"))
+            }
         })
         .await
     }
@@ -59,33 +80,69 @@ impl Demo {
 impl Demo {
     /// A sample by the API is accepted, settled and counted, and leaves an audit entry.
     async fn sends_samples_itself(&self, bought: &Value) {
-        let (api, platform) = (self.installation.api(), bought["platform_id"].as_str().expect("an id"));
-        let wrong =
-            api.call(Method::POST, &format!("/v1/platforms/{platform}/sample"), &json!({ "type": "paused" })).await;
+        let (api, platform) = (
+            self.installation.api(),
+            bought["platform_id"].as_str().expect("an id"),
+        );
+        let wrong = api
+            .call(
+                Method::POST,
+                &format!("/v1/platforms/{platform}/sample"),
+                &json!({ "type": "paused" }),
+            )
+            .await;
         assert_eq!(wrong.status, 400, "{wrong:?}");
         let body = json!({ "type": "purchased", "receipt_id": "r2" });
-        let sent = api.call(Method::POST, &format!("/v1/platforms/{platform}/sample"), &body).await;
-        assert_eq!((sent.status, &sent.body["type"]), (202, &json!("SUBSCRIPTION_PURCHASED")), "{sent:?}");
-        let key = sent.body["collapse_key"].as_str().expect("a key").to_owned();
+        let sent = api
+            .call(
+                Method::POST,
+                &format!("/v1/platforms/{platform}/sample"),
+                &body,
+            )
+            .await;
+        assert_eq!(
+            (sent.status, &sent.body["type"]),
+            (202, &json!("SUBSCRIPTION_PURCHASED")),
+            "{sent:?}"
+        );
+        let key = sent.body["collapse_key"]
+            .as_str()
+            .expect("a key")
+            .to_owned();
         wait::until(SOON, "the sample is settled and counted", async || {
             let purchase = api.try_get(&format!("/v1/purchases/{key}")).await?;
-            let arrivals = api.try_get(&format!("/v1/platforms/{platform}/arrivals")).await?;
+            let arrivals = api
+                .try_get(&format!("/v1/platforms/{platform}/arrivals"))
+                .await?;
             let accepted = api.try_get("/v1/series?what=accepted").await?;
             let delivered = api.try_get("/v1/series?what=delivered").await?;
             let sum = |series: &Value| {
-                series["items"].as_array().into_iter().flatten().filter_map(|one| one["count"].as_i64()).sum::<i64>()
+                series["items"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|one| one["count"].as_i64())
+                    .sum::<i64>()
             };
             let is_counted = sum(&accepted.body) == 2 && sum(&delivered.body) > 3;
             let is_here = purchase.body["revision"] == 1 && arrivals.body["accepted"]["count"] == 2;
             if is_counted && is_here {
                 Ok(())
             } else {
-                Err(format!("{purchase:?} {arrivals:?} {accepted:?} {delivered:?}"))
+                Err(format!(
+                    "{purchase:?} {arrivals:?} {accepted:?} {delivered:?}"
+                ))
             }
         })
         .await;
-        let audit_log = api.try_get("/v1/audit-log?operation=platform.sample").await.expect("the audit log");
-        assert_eq!(audit_log.body["items"][0]["subject"], *platform, "{audit_log:?}");
+        let audit_log = api
+            .try_get("/v1/audit-log?operation=platform.sample")
+            .await
+            .expect("the audit log");
+        assert_eq!(
+            audit_log.body["items"][0]["subject"], *platform,
+            "{audit_log:?}"
+        );
     }
 }
 
@@ -102,37 +159,80 @@ async fn a_demo_sample_is_verified_and_complete() {
     for field in ["purchase_price", "expires_at", "environment"] {
         assert!(!data[field].is_null(), "`{field}` is null: {bought}");
     }
-    assert_eq!(data["environment"], "sandbox", "what is simulated is a test: {bought}");
-    assert_eq!((&data["is_active"], &data["is_auto_renewable"]), (&json!(true), &json!(true)), "{bought}");
-    assert_eq!(data["entitlements"][0]["entitlement_ref_id"], "gold", "{bought}");
+    assert_eq!(
+        data["environment"], "sandbox",
+        "what is simulated is a test: {bought}"
+    );
+    assert_eq!(
+        (&data["is_active"], &data["is_auto_renewable"]),
+        (&json!(true), &json!(true)),
+        "{bought}"
+    );
+    assert_eq!(
+        data["entitlements"][0]["entitlement_ref_id"], "gold",
+        "{bought}"
+    );
     assert_eq!(bought["data"]["attributes"]["verified"], true, "{bought}");
     demo.sends_samples_itself(&bought).await;
-    let off = demo.settled(&["--receipt", "r1", "--type", "auto-renewal-off"], 2).await;
-    assert_eq!((&off["state"], &off["data"]["data"]["is_auto_renewable"]), (&json!("off"), &json!(false)), "{off}");
+    let off = demo
+        .settled(&["--receipt", "r1", "--type", "auto-renewal-off"], 2)
+        .await;
+    assert_eq!(
+        (&off["state"], &off["data"]["data"]["is_auto_renewable"]),
+        (&json!("off"), &json!(false)),
+        "{off}"
+    );
     let events = demo.answer(&["event", "list", "--limit", "1"]);
-    let event = demo.answer(&["event", "show", events["items"][0]["id"].as_str().expect("an id")]);
+    let event = demo.answer(&[
+        "event",
+        "show",
+        events["items"][0]["id"].as_str().expect("an id"),
+    ]);
     assert_eq!(event, events["items"][0], "one event with its body");
-    let listed =
-        text(&demo.call(&["purchase", "list", "--receipt", bought["receipt_id"].as_str().expect("a receipt")]));
+    let listed = text(&demo.call(&[
+        "purchase",
+        "list",
+        "--receipt",
+        bought["receipt_id"].as_str().expect("a receipt"),
+    ]));
     assert!(listed.contains("active, renewal off"), "{listed}");
     let none = text(&demo.call(&["purchase", "list", "--receipt", "nobodys"]));
     assert_eq!(none, "No matching purchases.\n");
     let received = || async {
         let log = demo.process.log();
-        if log.contains("purchase.updated") { Ok(()) } else { Err(log) }
+        if log.contains("purchase.updated") {
+            Ok(())
+        } else {
+            Err(log)
+        }
     };
     wait::until(SOON, "the event at the demo's receiver", received).await;
     let log = demo.process.log();
     let address = demo.temporal.address();
-    assert!(log.contains(&format!("Temporal     {address}  (`temporal --address {address} workflow list`)")), "{log}");
+    assert!(
+        log.contains(&format!(
+            "Temporal     {address}  (`temporal --address {address} workflow list`)"
+        )),
+        "{log}"
+    );
     assert!(log.contains("simulated store"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_sends_exactly_what_is_pending_at_once() {
-    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    })
+    .await;
     let path = format!("/v1/destinations/{}", world.destination_id);
-    drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [3600, 3600] })).await.ok());
+    drop(
+        world
+            .api
+            .call(Method::PATCH, &path, &json!({ "schedule": [3600, 3600] }))
+            .await
+            .ok(),
+    );
     world.send("SUBSCRIPTION_PURCHASED", "arrived").await;
     world.wait_acked("arrived", 1).await;
     world.receiver.answer(Reply::Status(500));
@@ -140,7 +240,10 @@ async fn retry_sends_exactly_what_is_pending_at_once() {
     world.wait_received("late", 1).await;
     wait::until(SOON, "a failed attempt", async || {
         let late = world.deliveries("late").await;
-        if late.iter().any(|one| one["attempts"] == 1 && one["status"] == "pending") {
+        if late
+            .iter()
+            .any(|one| one["attempts"] == 1 && one["status"] == "pending")
+        {
             Ok(())
         } else {
             Err(format!("{late:?}"))
@@ -149,14 +252,39 @@ async fn retry_sends_exactly_what_is_pending_at_once() {
     .await;
     let id = world.destination_id.clone();
     let again = world.installation.call(&["destination", "retry", &id]);
-    assert_eq!(again.status.code(), Some(1), "it fails again: {}", text(&again));
-    assert!(text(&again).contains("1 delivery is pending; sending now.\nIt failed again: "), "{}", text(&again));
+    assert_eq!(
+        again.status.code(),
+        Some(1),
+        "it fails again: {}",
+        text(&again)
+    );
+    assert!(
+        text(&again).contains("1 delivery is pending; sending now.\nIt failed again: "),
+        "{}",
+        text(&again)
+    );
     world.receiver.answer(Reply::Status(200));
-    let sent = world.installation.call(&["destination", "retry", &id, "--reason", "they are back"]);
-    assert_eq!(text(&sent), "1 delivery is pending; sending now.\nAll deliveries arrived.\n");
+    let sent = world
+        .installation
+        .call(&["destination", "retry", &id, "--reason", "they are back"]);
+    assert_eq!(
+        text(&sent),
+        "1 delivery is pending; sending now.\nAll deliveries arrived.\n"
+    );
     world.wait_acked("late", 1).await;
-    assert_eq!(world.receiver.about(&world.key("late").to_string()).len(), 3, "each attempt once");
-    assert_eq!(world.receiver.about(&world.key("arrived").to_string()).len(), 1, "what arrived is not sent again");
+    assert_eq!(
+        world.receiver.about(&world.key("late").to_string()).len(),
+        3,
+        "each attempt once"
+    );
+    assert_eq!(
+        world
+            .receiver
+            .about(&world.key("arrived").to_string())
+            .len(),
+        1,
+        "what arrived is not sent again"
+    );
     let nothing = world.installation.call(&["destination", "retry", &id]);
     assert_eq!(text(&nothing), "Nothing is pending.\n");
     for receipt in ["arrived", "late"] {
@@ -167,18 +295,28 @@ async fn retry_sends_exactly_what_is_pending_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_breaker_is_an_alarm_and_in_the_status() {
-    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    })
+    .await;
     let status = world.installation.call(&["status"]);
     let printed = text(&status);
     assert_eq!(status.status.code(), Some(0), "{printed}");
-    for part in
-        ["accepts notifications", "Temporal      connected", "no event sent yet", "nothing pending", "none in the last"]
-    {
+    for part in [
+        "accepts notifications",
+        "Temporal      connected",
+        "no event sent yet",
+        "nothing pending",
+        "none in the last",
+    ] {
         assert!(printed.contains(part), "`{part}` is missing: {printed}");
     }
     world.receiver.answer(Reply::Status(503));
     for number in 0..12 {
-        world.send("SUBSCRIPTION_PURCHASED", &format!("r{number}")).await;
+        world
+            .send("SUBSCRIPTION_PURCHASED", &format!("r{number}"))
+            .await;
     }
     let id = world.destination_id.clone();
     world.wait_state(&id, "open").await;
@@ -196,11 +334,22 @@ async fn an_open_breaker_is_an_alarm_and_in_the_status() {
     let json = world.installation.call(&["status", "--json"]);
     let data: Value = serde_json::from_slice(&json.stdout).expect("JSON");
     let all = data["destinations"].as_array().expect("destinations");
-    let state = all.iter().find(|one| one["id"] == id.as_str()).map(|one| &one["state"]);
-    assert_eq!((&data["ok"], state), (&json!(false), Some(&json!("open"))), "{data}");
+    let state = all
+        .iter()
+        .find(|one| one["id"] == id.as_str())
+        .map(|one| &one["state"]);
+    assert_eq!(
+        (&data["ok"], state),
+        (&json!(false), Some(&json!("open"))),
+        "{data}"
+    );
     world.receiver.answer(Reply::Status(200));
     let sent = world.installation.call(&["destination", "retry", &id]);
-    assert!(text(&sent).contains("pending; sending now."), "{}", text(&sent));
+    assert!(
+        text(&sent).contains("pending; sending now."),
+        "{}",
+        text(&sent)
+    );
     world.wait_state(&id, "healthy").await;
     for number in 0..12 {
         world.wait_acked(&format!("r{number}"), 1).await;

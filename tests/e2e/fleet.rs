@@ -37,7 +37,11 @@ struct Fleet {
 
 impl Fleet {
     async fn start() -> Self {
-        let setting = Setting { backend: Backend::Postgres, window_seconds: 3, ..Setting::default() };
+        let setting = Setting {
+            backend: Backend::Postgres,
+            window_seconds: 3,
+            ..Setting::default()
+        };
         let mut world = World::start(setting).await;
         for place in [OTHER_SERVE, OTHER_WORKER] {
             let process = Self::process(&world, place);
@@ -46,7 +50,10 @@ impl Fleet {
         world.processes()[OTHER_SERVE].wait_connected().await;
         // What fails does so every few seconds until that was seen.
         world.set_schedule(&[5; 40]).await;
-        Self { world, sent: BTreeMap::new() }
+        Self {
+            world,
+            sent: BTreeMap::new(),
+        }
     }
 
     fn process(world: &World, place: usize) -> system_tests::process::Process {
@@ -69,22 +76,34 @@ impl Fleet {
             let own = self.world.processes()[*place].public_url().to_owned();
             let url = self.world.notification_url.replace(&first, &own);
             let answer = self.world.post_at(&url, &message).await;
-            assert!(answer.as_ref().is_ok_and(|answer| answer.status == 200), "{receipt_id} at {own}: {answer:?}");
+            assert!(
+                answer.as_ref().is_ok_and(|answer| answer.status == 200),
+                "{receipt_id} at {own}: {answer:?}"
+            );
         }
     }
 
     /// Makes a delivery in back-off, open windows, and notifications that were just answered: the last one by the
     /// process that is killed next, if that is a `serve`.
     async fn make_busy(&mut self, round: &str, victim: usize) {
-        let [pending, one, other, fresh] = ["pending", "one", "other", "fresh"].map(|name| format!("{name}-{round}"));
+        let [pending, one, other, fresh] =
+            ["pending", "one", "other", "fresh"].map(|name| format!("{name}-{round}"));
         // If all requests failed, the breaker would open.
-        self.world.receiver.answer_about("pending-", Some(Reply::Status(500)));
+        self.world
+            .receiver
+            .answer_about("pending-", Some(Reply::Status(500)));
         self.send(&pending, &[SERVE]).await;
         self.send(&pending, &[OTHER_SERVE]).await;
         wait::until(SOON, "a delivery in back-off", async || {
             let pending = self.world.api.all("/v1/deliveries?status=pending").await;
-            let is_waiting = pending.iter().any(|delivery| delivery["last_error"].is_string());
-            if is_waiting { Ok(()) } else { Err(format!("{pending:?}")) }
+            let is_waiting = pending
+                .iter()
+                .any(|delivery| delivery["last_error"].is_string());
+            if is_waiting {
+                Ok(())
+            } else {
+                Err(format!("{pending:?}"))
+            }
         })
         .await;
         self.world.receiver.answer_about("pending-", None);
@@ -94,7 +113,11 @@ impl Fleet {
             self.send(receipt_id, &places[1..]).await;
         }
         self.send(&fresh, &[SERVE, OTHER_SERVE]).await;
-        let last = if SERVES.contains(&victim) { victim } else { SERVE };
+        let last = if SERVES.contains(&victim) {
+            victim
+        } else {
+            SERVE
+        };
         self.send(&fresh, &[last]).await;
     }
 
@@ -111,41 +134,81 @@ impl Fleet {
     async fn check(mut self) {
         let verdict = self.world.verdict(REPEATED).await;
         verdict.unwrap_or_else(|broken| panic!("{broken}"));
-        self.world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
+        self.world
+            .receiver
+            .check_no_duplicates()
+            .unwrap_or_else(|broken| panic!("{broken}"));
         for (receipt_id, sent) in &self.sent {
             let mut delivered = 0;
             for message_id in sent {
                 let outcomes = self.world.wait_outcome(message_id).await;
-                assert_eq!(outcomes.len(), 1, "{message_id} of {receipt_id}: {outcomes:?}");
+                assert_eq!(
+                    outcomes.len(),
+                    1,
+                    "{message_id} of {receipt_id}: {outcomes:?}"
+                );
                 delivered += usize::from(outcomes[0]["outcome"] == "settled");
             }
-            self.world.check_revisions(receipt_id, delivered).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+            self.world
+                .check_revisions(receipt_id, delivered)
+                .await
+                .unwrap_or_else(|wrong| panic!("{wrong}"));
             self.check_arrived(receipt_id).await;
         }
     }
 
     /// Checks that the last acknowledged event is the newest one, and that nothing is pending.
     async fn check_arrived(&self, receipt_id: &str) {
-        let deliveries = wait::until(REPEATED, &format!("the end of all deliveries of {receipt_id}"), async || {
-            let deliveries = self.world.deliveries(receipt_id).await;
-            let is_final = |one: &serde_json::Value| one["status"] == "delivered" || one["status"] == "superseded";
-            if deliveries.iter().all(is_final) { Ok(deliveries) } else { Err(format!("{deliveries:?}")) }
-        })
+        let deliveries = wait::until(
+            REPEATED,
+            &format!("the end of all deliveries of {receipt_id}"),
+            async || {
+                let deliveries = self.world.deliveries(receipt_id).await;
+                let is_final = |one: &serde_json::Value| {
+                    one["status"] == "delivered" || one["status"] == "superseded"
+                };
+                if deliveries.iter().all(is_final) {
+                    Ok(deliveries)
+                } else {
+                    Err(format!("{deliveries:?}"))
+                }
+            },
+        )
         .await;
         let events = self.world.events(receipt_id).await;
-        assert_eq!(deliveries.len(), events.len(), "one delivery for each event: {deliveries:?}");
-        let received = self.world.receiver.about(&self.world.key(receipt_id).to_string());
-        let last = received.iter().rfind(|request| request.is_acked()).map(|request| request.event_id());
-        let newest =
-            events.iter().max_by_key(|event| event["revision"].as_i64()).and_then(|event| event["id"].as_str());
-        assert_eq!(last, newest, "the last acknowledged event of {receipt_id}, and its newest one");
+        assert_eq!(
+            deliveries.len(),
+            events.len(),
+            "one delivery for each event: {deliveries:?}"
+        );
+        let received = self
+            .world
+            .receiver
+            .about(&self.world.key(receipt_id).to_string());
+        let last = received
+            .iter()
+            .rfind(|request| request.is_acked())
+            .map(|request| request.event_id());
+        let newest = events
+            .iter()
+            .max_by_key(|event| event["revision"].as_i64())
+            .and_then(|event| event["id"].as_str());
+        assert_eq!(
+            last, newest,
+            "the last acknowledged event of {receipt_id}, and its newest one"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_two_serves_and_two_workers_in_turn_loses_nothing() {
     let mut fleet = Fleet::start().await;
-    for (round, place) in [("a", SERVE), ("b", WORKER), ("c", OTHER_SERVE), ("d", OTHER_WORKER)] {
+    for (round, place) in [
+        ("a", SERVE),
+        ("b", WORKER),
+        ("c", OTHER_SERVE),
+        ("d", OTHER_WORKER),
+    ] {
         fleet.make_busy(round, place).await;
         fleet.kill9_and_restart(place).await;
     }

@@ -54,16 +54,36 @@ async fn scene(world: &mut World) -> Scene {
     let paused = hold(world, "paused", &until.to_string()).await;
     let waiting = world.send(BOUGHT, "waiting").await;
     world.wait_first_notified("waiting").await;
-    Scene { healing: vec![("pending", pending), ("paused", paused), ("waiting", waiting)], held }
+    Scene {
+        healing: vec![
+            ("pending", pending),
+            ("paused", paused),
+            ("waiting", waiting),
+        ],
+        held,
+    }
 }
 
 /// Sends a notification and holds its purchase at once.
 async fn hold(world: &mut World, receipt_id: &str, until: &str) -> String {
     let message_id = world.send(BOUGHT, receipt_id).await;
-    world.act(receipt_id, "hold", &json!({ "reason": "a test", "until": until })).await;
+    world
+        .act(
+            receipt_id,
+            "hold",
+            &json!({ "reason": "a test", "until": until }),
+        )
+        .await;
     wait::until(SOON, &format!("the hold of {receipt_id}"), async || {
-        let purchase = world.api.try_get(&format!("/v1/purchases/{}", world.key(receipt_id))).await?;
-        if purchase.body["held_until"].is_string() { Ok(()) } else { Err(format!("{purchase:?}")) }
+        let purchase = world
+            .api
+            .try_get(&format!("/v1/purchases/{}", world.key(receipt_id)))
+            .await?;
+        if purchase.body["held_until"].is_string() {
+            Ok(())
+        } else {
+            Err(format!("{purchase:?}"))
+        }
     })
     .await;
     message_id
@@ -73,7 +93,13 @@ async fn hold(world: &mut World, receipt_id: &str, until: &str) -> String {
 async fn paused(world: &World, broken: Timestamp) -> Duration {
     let broken = Duration::from_micros(broken.micros().unsigned_abs());
     let mut paused = Duration::ZERO;
-    for run in world.temporal.runs(contract::SWEEP).await.into_iter().filter_map(|run| run.execution) {
+    for run in world
+        .temporal
+        .runs(contract::SWEEP)
+        .await
+        .into_iter()
+        .filter_map(|run| run.execution)
+    {
         let history = world.temporal.run_history(&run).await;
         let fired = runs::times(&history, EventType::TimerFired);
         // A sweep has one timer at a time.
@@ -91,24 +117,47 @@ async fn paused(world: &World, broken: Timestamp) -> Duration {
 async fn check(world: World, scene: Scene, broken: Timestamp) {
     for (receipt_id, message_id) in &scene.healing {
         wait::until(HEALED, &format!("{receipt_id} to heal"), async || {
-            let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+            let answer = world
+                .api
+                .try_get(&format!("/v1/notifications/{message_id}"))
+                .await?;
             let is_settled = answer.body["notifications"][0]["outcome"] == "settled";
             let revisions = world.receiver.revisions(&world.key(receipt_id).to_string());
-            if is_settled && revisions.contains(&1) { Ok(()) } else { Err(format!("{answer:?}, {revisions:?}")) }
+            if is_settled && revisions.contains(&1) {
+                Ok(())
+            } else {
+                Err(format!("{answer:?}, {revisions:?}"))
+            }
         })
         .await;
         let paused = paused(&world, broken).await;
         eprintln!("{receipt_id} had healed after {paused:?} between sweeps");
-        assert!(paused <= TWO_MINUTES, "{receipt_id} healed after {paused:?} between sweeps");
+        assert!(
+            paused <= TWO_MINUTES,
+            "{receipt_id} healed after {paused:?} between sweeps"
+        );
     }
-    assert!(world.receiver.about(&world.key("held").to_string()).is_empty(), "the hold was lost");
-    world.act("held", "release", &json!({ "reason": "a test" })).await;
+    assert!(
+        world
+            .receiver
+            .about(&world.key("held").to_string())
+            .is_empty(),
+        "the hold was lost"
+    );
+    world
+        .act("held", "release", &json!({ "reason": "a test" }))
+        .await;
     world.wait_outcome(&scene.held).await;
     world.finish().await;
 }
 
 async fn terminated_runs_heal(backend: Backend) {
-    let mut world = World::start(Setting { backend, window_seconds: 3, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        backend,
+        window_seconds: 3,
+        ..Setting::default()
+    })
+    .await;
     world.let_sweep_help("all runs are terminated");
     let scene = scene(&mut world).await;
     world.temporal.terminate_all().await;
@@ -127,7 +176,12 @@ async fn terminated_runs_heal_on_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_temporal_heals() {
-    let setting = Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 3, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        memory: Memory::File,
+        window_seconds: 3,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.let_sweep_help("Temporal is emptied");
     let scene = scene(&mut world).await;
@@ -137,10 +191,18 @@ async fn an_emptied_temporal_heals() {
     let broken = api::clock::now();
     let registered = "temporal operator search-attribute list --output json";
     wait::until(HEALED, "the search attributes", async || {
-        let listed = String::from_utf8_lossy(&world.temporal.run_line(registered).await.stdout).into_owned();
+        let listed =
+            String::from_utf8_lossy(&world.temporal.run_line(registered).await.stdout).into_owned();
         let is_missing = |(name, _): &(&'static str, _)| !listed.contains(*name);
-        let missing: Vec<_> = workflows::attributes::all().into_iter().filter(is_missing).collect();
-        if missing.is_empty() { Ok(()) } else { Err(format!("missing: {missing:?}")) }
+        let missing: Vec<_> = workflows::attributes::all()
+            .into_iter()
+            .filter(is_missing)
+            .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("missing: {missing:?}"))
+        }
     })
     .await;
     check(world, scene, broken).await;
@@ -149,30 +211,66 @@ async fn an_emptied_temporal_heals() {
 /// A world with many open windows, of which Temporal knows, and their receipts. On a busy machine the first windows may
 /// end before Temporal knows of the last ones: these are not among them.
 async fn many_windows() -> (World, Vec<String>) {
-    let setting =
-        Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 180, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        memory: Memory::File,
+        window_seconds: 180,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
-    let receipts: Vec<String> = (0..lost_windows(LOST_WINDOWS)).map(|number| format!("lost{number}")).collect();
-    let messages: Vec<_> =
-        receipts.iter().map(|receipt_id| world.sns.notification(&Rtn::new(BOUGHT, receipt_id))).collect();
+    let receipts: Vec<String> = (0..lost_windows(LOST_WINDOWS))
+        .map(|number| format!("lost{number}"))
+        .collect();
+    let messages: Vec<_> = receipts
+        .iter()
+        .map(|receipt_id| world.sns.notification(&Rtn::new(BOUGHT, receipt_id)))
+        .collect();
     world.post_all(&messages).await;
-    let notified = stream::iter(&receipts).for_each_concurrent(16, |receipt_id| world.wait_first_notified(receipt_id));
+    let notified = stream::iter(&receipts)
+        .for_each_concurrent(16, |receipt_id| world.wait_first_notified(receipt_id));
     notified.await;
-    let is_open = |receipt_id: &String| world.receiver.revisions(&world.key(receipt_id).to_string()).is_empty();
-    let open: Vec<String> = receipts.iter().filter(|receipt_id| is_open(receipt_id)).cloned().collect();
-    assert!(open.len() > receipts.len() / 2, "{} of {} windows are open", open.len(), receipts.len());
+    let is_open = |receipt_id: &String| {
+        world
+            .receiver
+            .revisions(&world.key(receipt_id).to_string())
+            .is_empty()
+    };
+    let open: Vec<String> = receipts
+        .iter()
+        .filter(|receipt_id| is_open(receipt_id))
+        .cloned()
+        .collect();
+    assert!(
+        open.len() > receipts.len() / 2,
+        "{} of {} windows are open",
+        open.len(),
+        receipts.len()
+    );
     (world, open)
 }
 
 async fn all_heal(world: &World, receipts: &[String]) {
     let began = Instant::now();
     wait::until(MANY_HEALED, "all windows to be settled", async || {
-        let is_open = |receipt_id: &&String| world.receiver.revisions(&world.key(receipt_id).to_string()).is_empty();
+        let is_open = |receipt_id: &&String| {
+            world
+                .receiver
+                .revisions(&world.key(receipt_id).to_string())
+                .is_empty()
+        };
         let open = receipts.iter().filter(is_open).count();
-        if open == 0 { Ok(()) } else { Err(format!("{open} of {} are open", receipts.len())) }
+        if open == 0 {
+            Ok(())
+        } else {
+            Err(format!("{open} of {} are open", receipts.len()))
+        }
     })
     .await;
-    eprintln!("{} windows had healed after {:?}", receipts.len(), began.elapsed());
+    eprintln!(
+        "{} windows had healed after {:?}",
+        receipts.len(),
+        began.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,39 +291,63 @@ async fn many_windows_heal_with_an_alarm_after_a_termination() {
     world.temporal.terminate_all().await;
     all_heal(&world, &receipts).await;
     let alarms = world.api.all("/v1/alarms").await;
-    assert!(alarms.iter().any(|alarm| alarm["kind"] == "windows"), "{alarms:?}");
+    assert!(
+        alarms.iter().any(|alarm| alarm["kind"] == "windows"),
+        "{alarms:?}"
+    );
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_change_of_settings_is_resumed() {
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 1,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.let_sweep_help("the process that changed the settings died");
     world.receiver.answer(Reply::Status(500));
     world.send(BOUGHT, "pending").await;
     let statuses = async |world: &World| {
         let deliveries = world.deliveries("pending").await;
-        deliveries.iter().map(|one| one["status"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        deliveries
+            .iter()
+            .map(|one| one["status"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
     };
     wait::until(SOON, "a delivery that failed", async || {
-        if world.receiver.all().is_empty() { Err("no request".to_owned()) } else { Ok(()) }
+        if world.receiver.all().is_empty() {
+            Err("no request".to_owned())
+        } else {
+            Ok(())
+        }
     })
     .await;
     // As if the deliveries waited for an external id, and a process had stored a change and died before it reconsidered
     // them.
-    let left = ["UPDATE deliveries SET status = 'waiting'", "UPDATE destinations SET reconsider_after = 0"];
+    let left = [
+        "UPDATE deliveries SET status = 'waiting'",
+        "UPDATE destinations SET reconsider_after = 0",
+    ];
     for statement in left {
         postgres::execute(world.installation.database(), statement).expect("the change is left");
     }
     world.receiver.answer(Reply::Status(200));
     for (what, is_so) in [
-        ("the sweep to reconsider them", (|status| status != "waiting") as fn(&str) -> bool),
+        (
+            "the sweep to reconsider them",
+            (|status| status != "waiting") as fn(&str) -> bool,
+        ),
         ("their delivery", |status| status == "delivered"),
     ] {
         wait::until(HEALED, what, async || {
             let found = statuses(&world).await;
-            if found.iter().all(|status| is_so(status)) { Ok(()) } else { Err(format!("{found:?}")) }
+            if found.iter().all(|status| is_so(status)) {
+                Ok(())
+            } else {
+                Err(format!("{found:?}"))
+            }
         })
         .await;
     }
@@ -235,17 +357,30 @@ async fn an_interrupted_change_of_settings_is_resumed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_change_of_many_purchases_is_resumed() {
     let environment = "production";
-    let setting = Setting { backend: Backend::Postgres, environment, window_seconds: 1, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        environment,
+        window_seconds: 1,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.let_sweep_help("the process that changed the settings died");
     world.send(BOUGHT, "known").await;
     let is_production = async |world: &World, wanted: bool| {
         wait::until(HEALED, "the announced environment", async || {
-            if world.receiver.revisions(&world.key("known").to_string()).is_empty() {
+            if world
+                .receiver
+                .revisions(&world.key("known").to_string())
+                .is_empty()
+            {
                 return Err("nothing was announced".to_owned());
             }
             let newest = world.newest_acked("known");
-            if newest["data"]["is_production"] == json!(wanted) { Ok(()) } else { Err(newest.to_string()) }
+            if newest["data"]["is_production"] == json!(wanted) {
+                Ok(())
+            } else {
+                Err(newest.to_string())
+            }
         })
         .await;
     };

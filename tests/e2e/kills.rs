@@ -27,7 +27,14 @@ const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 
 async fn world(backend: Backend, memory: Memory, fail_points: &str) -> World {
     let variables = vec![("FAILPOINTS".to_owned(), fail_points.to_owned())];
-    World::start(Setting { backend, memory, window_seconds: 3, variables, ..Setting::default() }).await
+    World::start(Setting {
+        backend,
+        memory,
+        window_seconds: 3,
+        variables,
+        ..Setting::default()
+    })
+    .await
 }
 
 /// The indexes of the processes in `World::processes`. With SQLite the first one does both.
@@ -69,14 +76,23 @@ async fn make_busy(world: &mut World) -> Sent {
 /// Waits until everything has ended, and checks that nothing was lost or counted twice.
 async fn check(world: World, sent: &Sent) {
     for (receipt_id, message_id) in sent {
-        wait::until(REPEATED, &format!("the outcome of {message_id} of {receipt_id}"), async || {
-            let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
-            let found = answer.body["notifications"].as_array().map_or(&[][..], Vec::as_slice);
-            match found {
-                [one] if one["outcome"] == "settled" => Ok(()),
-                _ => Err(format!("{answer:?}")),
-            }
-        })
+        wait::until(
+            REPEATED,
+            &format!("the outcome of {message_id} of {receipt_id}"),
+            async || {
+                let answer = world
+                    .api
+                    .try_get(&format!("/v1/notifications/{message_id}"))
+                    .await?;
+                let found = answer.body["notifications"]
+                    .as_array()
+                    .map_or(&[][..], Vec::as_slice);
+                match found {
+                    [one] if one["outcome"] == "settled" => Ok(()),
+                    _ => Err(format!("{answer:?}")),
+                }
+            },
+        )
         .await;
     }
     for receipt_id in ["pending", "waiting", "fresh"] {
@@ -90,16 +106,29 @@ async fn check(world: World, sent: &Sent) {
 
 /// Checks that the revisions have no gap and count each notification once, and that the newest one arrived.
 async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
-    world.check_revisions(receipt_id, count).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    world
+        .check_revisions(receipt_id, count)
+        .await
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
     let newest = i64::try_from(world.events(receipt_id).await.len()).unwrap_or(i64::MAX);
     let key = world.key(receipt_id).to_string();
-    wait::until(REPEATED, &format!("the newest revision of {receipt_id} at the receiver"), async || {
-        let acked = world.receiver.revisions(&key);
-        let deliveries = world.deliveries(receipt_id).await;
-        let are_final = deliveries.iter().all(|one| one["status"] == "delivered" || one["status"] == "superseded");
-        let has_arrived = acked.last() == Some(&newest) && are_final;
-        if has_arrived { Ok(()) } else { Err(format!("{acked:?} of {newest}, {deliveries:?}")) }
-    })
+    wait::until(
+        REPEATED,
+        &format!("the newest revision of {receipt_id} at the receiver"),
+        async || {
+            let acked = world.receiver.revisions(&key);
+            let deliveries = world.deliveries(receipt_id).await;
+            let are_final = deliveries
+                .iter()
+                .all(|one| one["status"] == "delivered" || one["status"] == "superseded");
+            let has_arrived = acked.last() == Some(&newest) && are_final;
+            if has_arrived {
+                Ok(())
+            } else {
+                Err(format!("{acked:?} of {newest}, {deliveries:?}"))
+            }
+        },
+    )
     .await;
 }
 
@@ -165,19 +194,36 @@ struct Point {
 }
 
 /// The fail points between a notification and its signal.
-const ACCEPTING: [&str; 3] = ["accept.before_commit", "accept.after_commit", "dispatch.before_signal"];
+const ACCEPTING: [&str; 3] = [
+    "accept.before_commit",
+    "accept.after_commit",
+    "dispatch.before_signal",
+];
 /// The fail points of a settling.
 const SETTLING: [&str; 3] = ["load.after", "record.before_commit", "record.after_commit"];
 /// The fail points of an attempt.
-const DELIVERING: [&str; 3] = ["deliver.before_send", "deliver.after_send", "deliver.after_finish"];
+const DELIVERING: [&str; 3] = [
+    "deliver.before_send",
+    "deliver.after_send",
+    "deliver.after_finish",
+];
 
 /// Sends two purchases and kills a process at a fail point. At a point of `accept` the first purchase passes unharmed,
 /// so that a window is open when the API dies at the second one. At `dispatch.before_signal` there is one purchase
 /// only, because a signal may take several attempts and so reach the point any number of times.
 async fn killed_at(backend: Backend, point: Point) {
     let _place = PLACES.acquire().await;
-    let harmless = if point.name.starts_with("accept.") { "1*off->" } else { "" };
-    let mut world = world(backend, Memory::Shared, &format!("{}={harmless}1*return", point.name)).await;
+    let harmless = if point.name.starts_with("accept.") {
+        "1*off->"
+    } else {
+        ""
+    };
+    let mut world = world(
+        backend,
+        Memory::Shared,
+        &format!("{}={harmless}1*return", point.name),
+    )
+    .await;
     let mut sent = Sent::new();
     if point.name != "dispatch.before_signal" {
         sent.push(("waiting", world.send(BOUGHT, "waiting").await));
@@ -186,10 +232,18 @@ async fn killed_at(backend: Backend, point: Point) {
     let message = world.sns.notification(&Rtn::new(BOUGHT, "fresh"));
     let answer = world.post(&message).await;
     let exit = world.processes()[point.place].wait_end().await;
-    assert_eq!(exit.signal(), Some(6), "{}: ended with {exit} and not by aborting itself", point.name);
+    assert_eq!(
+        exit.signal(),
+        Some(6),
+        "{}: ended with {exit} and not by aborting itself",
+        point.name
+    );
     revive(&mut world, point.place).await;
     if point.name == "accept.before_commit" {
-        assert!(answer.is_err(), "it was answered before it was kept: {answer:?}");
+        assert!(
+            answer.is_err(),
+            "it was answered before it was kept: {answer:?}"
+        );
     }
     if answer.is_err() && point.name != "accept.after_commit" {
         world.post_until_accepted(&message).await;
@@ -198,13 +252,24 @@ async fn killed_at(backend: Backend, point: Point) {
     if point.name == "deliver.after_send" {
         let repeated = wait::until(REPEATED, "the same request again", async || {
             let all = world.receiver.all();
-            if all.len() > 2 { Ok(all) } else { Err(format!("{} requests", all.len())) }
+            if all.len() > 2 {
+                Ok(all)
+            } else {
+                Err(format!("{} requests", all.len()))
+            }
         });
-        let ids: std::collections::BTreeSet<_> = repeated.await.into_iter().map(|one| one.webhook_id).collect();
+        let ids: std::collections::BTreeSet<_> = repeated
+            .await
+            .into_iter()
+            .map(|one| one.webhook_id)
+            .collect();
         assert_eq!(ids.len(), 2, "a repeated request has the same webhook-id");
     }
     if point.name == "accept.after_commit" {
-        assert!(answer.is_err(), "it was answered by a dead process: {answer:?}");
+        assert!(
+            answer.is_err(),
+            "it was answered by a dead process: {answer:?}"
+        );
         world.wait_outcome(&message.id).await;
         // SNS got no answer and posts the message again, which is a repetition.
         world.post_until_accepted(&message).await;
@@ -213,7 +278,12 @@ async fn killed_at(backend: Backend, point: Point) {
 }
 
 async fn killed_at_each(backend: Backend, names: &[&'static str], place: usize) {
-    join_all(names.iter().map(|&name| killed_at(backend, Point { name, place }))).await;
+    join_all(
+        names
+            .iter()
+            .map(|&name| killed_at(backend, Point { name, place })),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,7 +303,12 @@ async fn a_delivery_survives_every_kill_in_its_attempt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_survive_a_kill_of_the_one_process_of_sqlite() {
-    killed_at_each(Backend::Sqlite, &["record.after_commit", "deliver.after_send"], SERVE).await;
+    killed_at_each(
+        Backend::Sqlite,
+        &["record.after_commit", "deliver.after_send"],
+        SERVE,
+    )
+    .await;
 }
 
 /// As a notebook that is closed, or a machine that is moved: Temporal gives the task to the poll that the worker had
@@ -243,19 +318,34 @@ async fn a_worker_suspended_beyond_the_limit_of_its_task_goes_on() {
     let mut world = world(Backend::SyncedPostgres, Memory::Shared, "").await;
     world.send(BOUGHT, "suspended").await;
     world.wait_acked("suspended", 1).await;
-    let rows = format!("purchases WHERE collapse_key = '{}'", world.key("suspended"));
-    let mut hold = Hold::on(world.installation.database(), &rows).await.expect("a lock");
+    let rows = format!(
+        "purchases WHERE collapse_key = '{}'",
+        world.key("suspended")
+    );
+    let mut hold = Hold::on(world.installation.database(), &rows)
+        .await
+        .expect("a lock");
     let second = world.send(STOPPED, "suspended").await;
     wait::until(SOON, "a settling that waits for the row", async || {
-        if hold.is_waited_for().expect("an answer") { Ok(()) } else { Err("nobody waits".to_owned()) }
+        if hold.is_waited_for().expect("an answer") {
+            Ok(())
+        } else {
+            Err("nobody waits".to_owned())
+        }
     })
     .await;
     world.worker().freeze();
     let workflow = world.workflow("suspended");
     wait::until(REPEATED, "the end of the task's time", async || {
         let history = world.temporal.history(&workflow).await;
-        let is_late = history.iter().any(|event| event.event_type() == EventType::WorkflowTaskTimedOut);
-        if is_late { Ok(()) } else { Err(format!("{} events", history.len())) }
+        let is_late = history
+            .iter()
+            .any(|event| event.event_type() == EventType::WorkflowTaskTimedOut);
+        if is_late {
+            Ok(())
+        } else {
+            Err(format!("{} events", history.len()))
+        }
     })
     .await;
     world.worker().thaw();
@@ -263,7 +353,12 @@ async fn a_worker_suspended_beyond_the_limit_of_its_task_goes_on() {
     world.wait_outcome(&second).await;
     world.send(BOUGHT, "next").await;
     world.wait_acked("next", 1).await;
-    assert_eq!(world.worker().exit_status(), None, "it ended:\n{}", world.worker().log());
+    assert_eq!(
+        world.worker().exit_status(),
+        None,
+        "it ended:\n{}",
+        world.worker().log()
+    );
     world.finish().await;
 }
 
@@ -271,11 +366,19 @@ async fn a_worker_suspended_beyond_the_limit_of_its_task_goes_on() {
 /// on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_outlives_a_panic_of_its_workers() {
-    let mut world = world(Backend::Sqlite, Memory::Shared, "worker.after_begin=1*panic->off").await;
+    let mut world = world(
+        Backend::Sqlite,
+        Memory::Shared,
+        "worker.after_begin=1*panic->off",
+    )
+    .await;
     let sent = world.send(BOUGHT, "r1").await;
     world.wait_outcome(&sent).await;
     world.wait_acked("r1", 1).await;
     let log = world.serve().log();
-    assert!(log.contains("the workers ended and begin again") && log.contains("SDK panicked"), "{log}");
+    assert!(
+        log.contains("the workers ended and begin again") && log.contains("SDK panicked"),
+        "{log}"
+    );
     world.finish().await;
 }

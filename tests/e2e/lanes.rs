@@ -22,7 +22,10 @@ const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
 
 fn quick() -> Setting {
-    Setting { window_seconds: 1, ..Setting::default() }
+    Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    }
 }
 
 /// Waits until the run's `deliver` activity has failed at least once and waits for another attempt, and returns it.
@@ -31,7 +34,11 @@ async fn wait_backing_off(world: &World, receipt_id: &str) -> PendingActivityInf
     wait::until(SOON, "a delivery that backs off", async || {
         let pending = world.temporal.pending_activities(&workflow).await;
         let is_waiting = |one: &PendingActivityInfo| one.attempt >= 2 && one.last_failure.is_some();
-        pending.iter().find(|one| is_waiting(one)).cloned().ok_or_else(|| format!("{pending:?}"))
+        pending
+            .iter()
+            .find(|one| is_waiting(one))
+            .cloned()
+            .ok_or_else(|| format!("{pending:?}"))
     })
     .await
 }
@@ -41,8 +48,16 @@ async fn wait_long_back_off(world: &World, receipt_id: &str) -> Vec<Received> {
     let received = world.wait_received(receipt_id, 2).await;
     wait::until(SOON, "the second failure in the database", async || {
         let deliveries = world.deliveries(receipt_id).await;
-        let attempts = deliveries.iter().filter_map(|one| one["attempts"].as_i64()).max().unwrap_or_default();
-        if attempts >= 2 { Ok(()) } else { Err(format!("{deliveries:?}")) }
+        let attempts = deliveries
+            .iter()
+            .filter_map(|one| one["attempts"].as_i64())
+            .max()
+            .unwrap_or_default();
+        if attempts >= 2 {
+            Ok(())
+        } else {
+            Err(format!("{deliveries:?}"))
+        }
     })
     .await;
     received
@@ -50,18 +65,37 @@ async fn wait_long_back_off(world: &World, receipt_id: &str) -> Vec<Received> {
 
 /// Checks that the engine waits, after the second failure, until the time at which the delivery is due in the database.
 async fn check_next_attempt(world: &World, receipt_id: &str) {
-    let due = world.deliveries(receipt_id).await[0]["next_due_at"].as_str().expect("a time").to_owned();
+    let due = world.deliveries(receipt_id).await[0]["next_due_at"]
+        .as_str()
+        .expect("a time")
+        .to_owned();
     let workflow = world.workflow(receipt_id);
     let (failed_at, next_at) = wait::until(SOON, "the time of the next attempt", async || {
         let pending = world.temporal.pending_activities(&workflow).await;
         let one = pending.first().ok_or("none")?;
-        let times = one.last_attempt_complete_time.as_ref().zip(one.next_attempt_schedule_time.as_ref());
-        times.map(|(failed, next)| (since_1970(failed), since_1970(next))).ok_or_else(|| format!("{one:?}"))
+        let times = one
+            .last_attempt_complete_time
+            .as_ref()
+            .zip(one.next_attempt_schedule_time.as_ref());
+        times
+            .map(|(failed, next)| (since_1970(failed), since_1970(next)))
+            .ok_or_else(|| format!("{one:?}"))
     })
     .await;
-    let due = due.parse::<domain::Timestamp>().expect("a time").micros().unsigned_abs();
-    assert!(next_at + ROUNDING >= Duration::from_micros(due), "attempted at {next_at:?}, due at {due} µs");
-    assert!(next_at - failed_at + ROUNDING >= SECOND_BACK_OFF, "{:?} after the failure", next_at - failed_at);
+    let due = due
+        .parse::<domain::Timestamp>()
+        .expect("a time")
+        .micros()
+        .unsigned_abs();
+    assert!(
+        next_at + ROUNDING >= Duration::from_micros(due),
+        "attempted at {next_at:?}, due at {due} µs"
+    );
+    assert!(
+        next_at - failed_at + ROUNDING >= SECOND_BACK_OFF,
+        "{:?} after the failure",
+        next_at - failed_at
+    );
 }
 
 fn since_1970(time: &prost_types::Timestamp) -> Duration {
@@ -71,21 +105,38 @@ fn since_1970(time: &prost_types::Timestamp) -> Duration {
 /// The statuses of the deliveries of a receipt's purchase to one destination, by revision.
 async fn statuses(world: &World, receipt_id: &str, destination_id: &str) -> Vec<(i64, String)> {
     let deliveries = world.deliveries(receipt_id).await;
-    let of_it = deliveries.iter().filter(|one| one["destination_id"] == destination_id);
+    let of_it = deliveries
+        .iter()
+        .filter(|one| one["destination_id"] == destination_id);
     let mut statuses: Vec<_> = of_it
         .map(|one| {
-            (one["revision"].as_i64().unwrap_or_default(), one["status"].as_str().unwrap_or_default().to_owned())
+            (
+                one["revision"].as_i64().unwrap_or_default(),
+                one["status"].as_str().unwrap_or_default().to_owned(),
+            )
         })
         .collect();
     statuses.sort();
     statuses
 }
 
-async fn wait_statuses(world: &World, receipt_id: &str, destination_id: &str, wanted: &[(i64, &str)]) {
+async fn wait_statuses(
+    world: &World,
+    receipt_id: &str,
+    destination_id: &str,
+    wanted: &[(i64, &str)],
+) {
     wait::until(SOON, &format!("deliveries {wanted:?}"), async || {
         let seen = statuses(world, receipt_id, destination_id).await;
-        let seen: Vec<_> = seen.iter().map(|(revision, status)| (*revision, status.as_str())).collect();
-        if seen == wanted { Ok(()) } else { Err(format!("{seen:?}")) }
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|(revision, status)| (*revision, status.as_str()))
+            .collect();
+        if seen == wanted {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        }
     })
     .await;
 }
@@ -97,13 +148,28 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
     world.send("SUBSCRIPTION_PURCHASED", "failing").await;
     wait_long_back_off(&world, "failing").await;
     let pending = wait_backing_off(&world, "failing").await;
-    let kind = pending.activity_type.as_ref().map(|kind| kind.name.as_str());
+    let kind = pending
+        .activity_type
+        .as_ref()
+        .map(|kind| kind.name.as_str());
     assert_eq!(kind, Some("deliver"), "{pending:?}");
-    let failure = pending.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+    let failure = pending
+        .last_failure
+        .as_ref()
+        .map(|failure| failure.message.as_str())
+        .unwrap_or_default();
     assert!(failure.contains("the endpoint answered 500"), "{failure}");
     check_next_attempt(&world, "failing").await;
-    let status = world.wait_status("failing", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
-    assert_eq!(status["lanes"][0]["destination_id"], world.destination_id.as_str(), "{status}");
+    let status = world
+        .wait_status("failing", "a failing lane", |status| {
+            status["lanes"][0]["failing"] == true
+        })
+        .await;
+    assert_eq!(
+        status["lanes"][0]["destination_id"],
+        world.destination_id.as_str(),
+        "{status}"
+    );
     world.receiver.answer(WELL);
     world.resend("failing").await;
     world.wait_acked("failing", 1).await;
@@ -114,9 +180,19 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
             received.first().map(|first| &first.webhook_id),
             "one id for all attempts"
         );
-        assert_eq!(Some(&request.raw), received.first().map(|first| &first.raw), "the same bytes in all attempts");
+        assert_eq!(
+            Some(&request.raw),
+            received.first().map(|first| &first.raw),
+            "the same bytes in all attempts"
+        );
     }
-    wait_statuses(&world, "failing", &world.destination_id, &[(1, "delivered")]).await;
+    wait_statuses(
+        &world,
+        "failing",
+        &world.destination_id,
+        &[(1, "delivered")],
+    )
+    .await;
     world.finish().await;
 }
 
@@ -125,16 +201,34 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_without_a_slot_are_delivered_by_the_destinations_run() {
     let variables = vec![("FAILPOINTS".to_owned(), "slots.none=return".to_owned())];
-    let mut world = World::start(Setting { variables, ..quick() }).await;
+    let mut world = World::start(Setting {
+        variables,
+        ..quick()
+    })
+    .await;
     world.receiver.answer_next(1, &FAILING);
     world.send("SUBSCRIPTION_PURCHASED", "crowded").await;
     let pending = wait_backing_off(&world, "crowded").await;
-    let failure = pending.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+    let failure = pending
+        .last_failure
+        .as_ref()
+        .map(|failure| failure.message.as_str())
+        .unwrap_or_default();
     assert!(failure.contains("the endpoint answered 500"), "{failure}");
     world.wait_acked("crowded", 1).await;
     world.wait_asleep("crowded").await;
-    assert_eq!(world.wait_received("crowded", 2).await.len(), 2, "one failure and one success");
-    wait_statuses(&world, "crowded", &world.destination_id, &[(1, "delivered")]).await;
+    assert_eq!(
+        world.wait_received("crowded", 2).await.len(),
+        2,
+        "one failure and one success"
+    );
+    wait_statuses(
+        &world,
+        "crowded",
+        &world.destination_id,
+        &[(1, "delivered")],
+    )
+    .await;
     world.finish().await;
 }
 
@@ -152,9 +246,16 @@ async fn a_worker_killed_between_attempts_loses_nothing() {
     world.wait_acked("killed", 1).await;
     world.wait_asleep("killed").await;
     let received = world.wait_received("killed", 2).await;
-    let acked: Vec<_> = received.iter().filter(|request| request.is_acked()).collect();
+    let acked: Vec<_> = received
+        .iter()
+        .filter(|request| request.is_acked())
+        .collect();
     assert_eq!(acked.len(), 1, "acknowledged once");
-    assert!(received.iter().all(|request| Some(&request.raw) == received.first().map(|first| &first.raw)));
+    assert!(
+        received
+            .iter()
+            .all(|request| Some(&request.raw) == received.first().map(|first| &first.raw))
+    );
     world.finish().await;
 }
 
@@ -167,14 +268,33 @@ async fn a_newer_revision_supersedes_the_older_and_wakes_the_lane() {
     world.receiver.answer(WELL);
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "newer").await;
     let key = world.key("newer").to_string();
-    let received = world.receiver.wait_for(&key, 3, BEFORE_THE_BACK_OFF_ENDS).await;
-    let revisions: Vec<_> = received.iter().map(|request| (request.revision(), request.is_acked())).collect();
+    let received = world
+        .receiver
+        .wait_for(&key, 3, BEFORE_THE_BACK_OFF_ENDS)
+        .await;
+    let revisions: Vec<_> = received
+        .iter()
+        .map(|request| (request.revision(), request.is_acked()))
+        .collect();
     assert_eq!(revisions, [(1, false), (1, false), (2, true)]);
-    let last = received.last().map(|request| request.body["attributes"].clone()).unwrap_or_default();
+    let last = received
+        .last()
+        .map(|request| request.body["attributes"].clone())
+        .unwrap_or_default();
     assert_eq!(last["previous_acked_revision"], Value::Null, "{last}");
-    wait_statuses(&world, "newer", &world.destination_id, &[(1, "superseded"), (2, "delivered")]).await;
+    wait_statuses(
+        &world,
+        "newer",
+        &world.destination_id,
+        &[(1, "superseded"), (2, "delivered")],
+    )
+    .await;
     world.wait_asleep("newer").await;
-    assert_eq!(world.receiver.all().len(), 3, "the older revision was not sent again");
+    assert_eq!(
+        world.receiver.all().len(),
+        3,
+        "the older revision was not sent again"
+    );
     world.finish().await;
 }
 
@@ -182,15 +302,26 @@ async fn a_newer_revision_supersedes_the_older_and_wakes_the_lane() {
 async fn a_hanging_destination_delays_no_other() {
     let mut world = World::start(quick()).await;
     let other = Receiver::start().await;
-    let other_id = world.add_destination(&other, &["purchase.updated".to_owned()]).await;
+    let other_id = world
+        .add_destination(&other, &["purchase.updated".to_owned()])
+        .await;
     world.receiver.answer(Reply::Hang);
     world.send("SUBSCRIPTION_PURCHASED", "both").await;
     let key = world.key("both").to_string();
     other.wait_for(&key, 1, SOON).await;
     wait_statuses(&world, "both", &other_id, &[(1, "delivered")]).await;
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "both").await;
-    wait_statuses(&world, "both", &other_id, &[(1, "delivered"), (2, "delivered")]).await;
-    assert!(world.receiver.revisions(&key).is_empty(), "the hanging one has acknowledged nothing yet");
+    wait_statuses(
+        &world,
+        "both",
+        &other_id,
+        &[(1, "delivered"), (2, "delivered")],
+    )
+    .await;
+    assert!(
+        world.receiver.revisions(&key).is_empty(),
+        "the hanging one has acknowledged nothing yet"
+    );
     assert_eq!(other.revisions(&key), [1, 2]);
     world.receiver.answer(WELL);
     world.receiver.release();
@@ -205,8 +336,15 @@ async fn signal_until_continued(world: &World, receipt_id: &str) {
     let admin = json!({ "by": "tests", "reason": "a long history" });
     wait::until(10 * SOON, "a continued run", async || {
         // With a hundred buffered signals the server would fail the workflow task that is under way.
-        let signals = (0..50).map(|_| world.temporal.signal(&workflow, workflows::contract::FLUSH, &admin));
-        futures::future::join_all(signals).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let signals = (0..50).map(|_| {
+            world
+                .temporal
+                .signal(&workflow, workflows::contract::FLUSH, &admin)
+        });
+        futures::future::join_all(signals)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?;
         match world.status(receipt_id).await?["continued"].as_i64() {
             Some(1..) => Ok(()),
             other => Err(format!("continued {other:?}")),
@@ -221,38 +359,72 @@ async fn a_long_run_continues_as_new_with_its_hold_and_lanes() {
     world.receiver.answer(FAILING);
     world.send("SUBSCRIPTION_PURCHASED", "long").await;
     wait_long_back_off(&world, "long").await;
-    world.act("long", "hold", &json!({ "reason": "a test" })).await;
-    world.wait_status("long", "a hold", |status| status["held_until"].is_string()).await;
+    world
+        .act("long", "hold", &json!({ "reason": "a test" }))
+        .await;
+    world
+        .wait_status("long", "a hold", |status| status["held_until"].is_string())
+        .await;
     let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "long").await;
     signal_until_continued(&world, "long").await;
 
-    let status = world.wait_status("long", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
+    let status = world
+        .wait_status("long", "a failing lane", |status| {
+            status["lanes"][0]["failing"] == true
+        })
+        .await;
     assert!(status["held_until"].is_string(), "{status}");
     wait_backing_off(&world, "long").await;
     let workflow = world.workflow("long");
     let history = world.temporal.history(&workflow).await;
-    assert!(runs::recorded(&history).is_empty(), "a flush went through the hold");
+    assert!(
+        runs::recorded(&history).is_empty(),
+        "a flush went through the hold"
+    );
     wait::until(SOON, "the continued run in the list", async || {
-        let states: Vec<_> = world.temporal.runs(&workflow).await.iter().map(|run| run.status()).collect();
+        let states: Vec<_> = world
+            .temporal
+            .runs(&workflow)
+            .await
+            .iter()
+            .map(|run| run.status())
+            .collect();
         let continued = WorkflowExecutionStatus::ContinuedAsNew;
-        if states.contains(&continued) { Ok(()) } else { Err(format!("{states:?}")) }
+        if states.contains(&continued) {
+            Ok(())
+        } else {
+            Err(format!("{states:?}"))
+        }
     })
     .await;
     assert_eq!(runs::failures(&history), Vec::<String>::new());
-    assert_eq!(world.receiver.all().len(), 2, "no additional attempt was made");
+    assert_eq!(
+        world.receiver.all().len(),
+        2,
+        "no additional attempt was made"
+    );
 
     world.receiver.answer(WELL);
     world.act("long", "release", &json!({})).await;
     world.wait_outcome(&message_id).await;
     world.wait_acked("long", 2).await;
-    wait_statuses(&world, "long", &world.destination_id, &[(1, "superseded"), (2, "delivered")]).await;
+    wait_statuses(
+        &world,
+        "long",
+        &world.destination_id,
+        &[(1, "superseded"), (2, "delivered")],
+    )
+    .await;
     world.finish().await;
 }
 
 /// The runs of `deliver` in a history: within a workflow task, and as an activity of its own.
 async fn delivers(world: &World, receipt_id: &str) -> (usize, usize) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
-    let scheduled = history.iter().filter(|event| event.event_type() == EventType::ActivityTaskScheduled).count();
+    let scheduled = history
+        .iter()
+        .filter(|event| event.event_type() == EventType::ActivityTaskScheduled)
+        .count();
     (runs::done(&history, "deliver").len(), scheduled)
 }
 
@@ -286,28 +458,48 @@ async fn hangs(world: &mut World, receipt_id: &str) -> (usize, usize) {
     world.receiver.answer_next(1, &Reply::Hang);
     world.send("SUBSCRIPTION_PURCHASED", receipt_id).await;
     let workflow = world.workflow(receipt_id);
-    wait::until(SOON, "the activity that waits for the attempt", async || {
-        let pending = world.temporal.pending_activities(&workflow).await;
-        if pending.is_empty() { Err("none".to_owned()) } else { Ok(()) }
-    })
+    wait::until(
+        SOON,
+        "the activity that waits for the attempt",
+        async || {
+            let pending = world.temporal.pending_activities(&workflow).await;
+            if pending.is_empty() {
+                Err("none".to_owned())
+            } else {
+                Ok(())
+            }
+        },
+    )
     .await;
     world.wait_received(receipt_id, 1).await;
     world.receiver.release();
     world.wait_acked(receipt_id, 1).await;
     world.wait_asleep(receipt_id).await;
-    assert_eq!(world.wait_received(receipt_id, 1).await.len(), 1, "one request");
+    assert_eq!(
+        world.wait_received(receipt_id, 1).await.len(),
+        1,
+        "one request"
+    );
     delivers(world, receipt_id).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_destination_is_attempted_within_the_task() {
     let mut world = World::start(quick()).await;
-    assert_eq!(bought(&mut world, "first").await, ACTIVITY, "nothing is known of it yet");
+    assert_eq!(
+        bought(&mut world, "first").await,
+        ACTIVITY,
+        "nothing is known of it yet"
+    );
     for number in 0..PURCHASES {
         make_prompt(&mut world, &format!("prompt-{number}")).await;
         // An attempt that outlasts its task is finished by the activity, and not repeated.
         if hangs(&mut world, &format!("slow-{number}")).await == BOTH {
-            assert_eq!(bought(&mut world, "after").await, ACTIVITY, "it was not prompt the last time");
+            assert_eq!(
+                bought(&mut world, "after").await,
+                ACTIVITY,
+                "it was not prompt the last time"
+            );
             return world.finish().await;
         }
     }
@@ -330,7 +522,10 @@ async fn a_prompt_destination_that_fails_is_retried_visibly() {
         if attempted == BOTH {
             return world.finish().await;
         }
-        assert_eq!(attempted.0, 0, "{receipt_id} was attempted within its task, and then: {attempted:?}");
+        assert_eq!(
+            attempted.0, 0,
+            "{receipt_id} was attempted within its task, and then: {attempted:?}"
+        );
     }
     panic!("none of {PURCHASES} purchases was attempted within its task first");
 }
@@ -339,8 +534,15 @@ async fn a_prompt_destination_that_fails_is_retried_visibly() {
 /// time-out to a replay in another shape, which [`World::finish`] would show.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_within_the_task_that_times_out_replays() {
-    let stands_still = ("FAILPOINTS".to_owned(), "deliver.stand_still=1*return->off".to_owned());
-    let mut world = World::start(Setting { variables: vec![stands_still], ..quick() }).await;
+    let stands_still = (
+        "FAILPOINTS".to_owned(),
+        "deliver.stand_still=1*return->off".to_owned(),
+    );
+    let mut world = World::start(Setting {
+        variables: vec![stands_still],
+        ..quick()
+    })
+    .await;
     for number in 0..PURCHASES {
         let receipt_id = format!("late-{number}");
         bought(&mut world, &receipt_id).await;

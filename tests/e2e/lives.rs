@@ -40,10 +40,23 @@ struct Life {
 }
 
 impl Life {
-    fn happened(&mut self, now: Timestamp, shown: Vec<Subscription>, notifications: Vec<Rtn>, events: &[&'static str]) {
-        let about = shown.last().map(|one| one.receipt_id.clone()).unwrap_or_default();
+    fn happened(
+        &mut self,
+        now: Timestamp,
+        shown: Vec<Subscription>,
+        notifications: Vec<Rtn>,
+        events: &[&'static str],
+    ) {
+        let about = shown
+            .last()
+            .map(|one| one.receipt_id.clone())
+            .unwrap_or_default();
         self.expected.entry(about).or_default().extend(events);
-        self.steps.push(Step { at: now, shown, notifications });
+        self.steps.push(Step {
+            at: now,
+            shown,
+            notifications,
+        });
     }
 }
 
@@ -53,21 +66,32 @@ const CONVERTED: [&str; 2] = ["user.journey.trial.converted", "user.subscription
 const BOUGHT: [&str; 1] = ["user.subscription.purchased"];
 const TRIED: [&str; 2] = ["user.journey.trial.started", "user.subscription.purchased"];
 const EXPIRED: [&str; 1] = ["user.subscription.expired"];
-const NOT_CONVERTED: [&str; 2] = ["user.journey.trial.did_not_convert", "user.subscription.expired"];
+const NOT_CONVERTED: [&str; 2] = [
+    "user.journey.trial.did_not_convert",
+    "user.subscription.expired",
+];
 
 fn live(name: &str, random: &mut Random) -> Life {
     let first_day = STRIDE * i64::try_from(random.below(2)).unwrap_or(0);
     let trial = random.percent(40).then_some(6);
-    let (mut current, notifications) = Subscription::begin(&format!("{name}-1"), name, day(first_day), trial);
+    let (mut current, notifications) =
+        Subscription::begin(&format!("{name}-1"), name, day(first_day), trial);
     let mut life = Life::default();
     let begun: &[&str] = if trial.is_some() { &TRIED } else { &BOUGHT };
     life.happened(day(first_day), vec![current.clone()], notifications, begun);
     let mut in_grace = false;
-    for number in (1..).map(|turn| first_day + turn * STRIDE).take_while(|number| *number < DAYS) {
+    for number in (1..)
+        .map(|turn| first_day + turn * STRIDE)
+        .take_while(|number| *number < DAYS)
+    {
         let now = day(number);
         let is_over = now >= current.ends_at();
         if is_over && (!current.renews() || (in_grace && random.percent(30))) {
-            let events: &[&str] = if current.is_in_trial() { &NOT_CONVERTED } else { &EXPIRED };
+            let events: &[&str] = if current.is_in_trial() {
+                &NOT_CONVERTED
+            } else {
+                &EXPIRED
+            };
             let notifications = current.expire(now);
             life.happened(now, vec![current.clone()], notifications, events);
             life.receipts.push(current);
@@ -76,18 +100,34 @@ fn live(name: &str, random: &mut Random) -> Life {
         if is_over && !in_grace && !current.is_in_trial() && random.percent(30) {
             in_grace = true;
             let notifications = current.fail_payment(now);
-            life.happened(now, vec![current.clone()], notifications, &["user.subscription.in_grace_period"]);
+            life.happened(
+                now,
+                vec![current.clone()],
+                notifications,
+                &["user.subscription.in_grace_period"],
+            );
         } else if is_over {
             renew(&mut life, &mut current, now, std::mem::take(&mut in_grace));
         } else if !current.renews() && random.percent(30) {
             let notifications = current.switch_on(now);
-            life.happened(now, vec![current.clone()], notifications, &["user.subscription.resumed"]);
+            life.happened(
+                now,
+                vec![current.clone()],
+                notifications,
+                &["user.subscription.resumed"],
+            );
         } else if current.renews() && random.percent(12) {
             let notifications = current.switch_off(now);
-            life.happened(now, vec![current.clone()], notifications, &["user.subscription.cancelled"]);
+            life.happened(
+                now,
+                vec![current.clone()],
+                notifications,
+                &["user.subscription.cancelled"],
+            );
         } else if current.renews() && !current.is_in_trial() && random.percent(6) {
             let number = life.receipts.len() + 2;
-            let (new, notifications) = current.change(&format!("{name}-{number}"), "platinum.monthly", now);
+            let (new, notifications) =
+                current.change(&format!("{name}-{number}"), "platinum.monthly", now);
             let shown = vec![current.clone(), new.clone()];
             life.happened(now, shown, notifications, &["user.subscription.sku_change"]);
             life.receipts.push(std::mem::replace(&mut current, new));
@@ -98,8 +138,15 @@ fn live(name: &str, random: &mut Random) -> Life {
     }
     // It still ends before the end of the test, and no notification reports that.
     if !current.renews() && current.ends_at() < end() {
-        let events: &[&str] = if current.is_in_trial() { &NOT_CONVERTED } else { &EXPIRED };
-        life.expected.entry(current.receipt_id.clone()).or_default().extend(events);
+        let events: &[&str] = if current.is_in_trial() {
+            &NOT_CONVERTED
+        } else {
+            &EXPIRED
+        };
+        life.expected
+            .entry(current.receipt_id.clone())
+            .or_default()
+            .extend(events);
     }
     life.receipts.push(current);
     life
@@ -172,7 +219,10 @@ pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
         if !arrives {
             disturb(&mut own, &mut random);
         }
-        life.sent = own.iter().flat_map(|step| step.notifications.iter().map(|rtn| sent(rtn, step.at))).collect();
+        life.sent = own
+            .iter()
+            .flat_map(|step| step.notifications.iter().map(|rtn| sent(rtn, step.at)))
+            .collect();
         steps.extend(own);
         lives.push((life, arrives));
     }
@@ -182,7 +232,11 @@ pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
     let mut count = 0;
     for (life, arrives) in &lives {
         for receipt in &life.receipts {
-            let expected = life.expected.get(&receipt.receipt_id).cloned().unwrap_or_default();
+            let expected = life
+                .expected
+                .get(&receipt.receipt_id)
+                .cloned()
+                .unwrap_or_default();
             let case = format!("seed {seed}, sent {:#?}", life.sent);
             count += check(&world, receipt, &expected, *arrives, &case).await;
         }
@@ -198,25 +252,51 @@ fn sent(rtn: &Rtn, at: Timestamp) -> String {
 
 /// Checks that the last announced state is what Amazon shows. If every notification arrived, the events are exactly the
 /// expected ones; if some were lost, no event may come too often. Returns the number of events.
-async fn check(world: &World, receipt: &Subscription, expected: &[&str], arrives: bool, case: &str) -> usize {
+async fn check(
+    world: &World,
+    receipt: &Subscription,
+    expected: &[&str],
+    arrives: bool,
+    case: &str,
+) -> usize {
     let id = &receipt.receipt_id;
-    let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|date| date > end().micros() / 1000);
-    wait::until(SOON, &format!("{case}: is_active {runs} of {}", receipt.shown), async || {
-        let newest = world.newest_acked(id);
-        if newest["data"]["is_active"] == runs { Ok(()) } else { Err(newest.to_string()) }
-    })
+    let runs = receipt.shown["cancelDate"]
+        .as_i64()
+        .is_none_or(|date| date > end().micros() / 1000);
+    wait::until(
+        SOON,
+        &format!("{case}: is_active {runs} of {}", receipt.shown),
+        async || {
+            let newest = world.newest_acked(id);
+            if newest["data"]["is_active"] == runs {
+                Ok(())
+            } else {
+                Err(newest.to_string())
+            }
+        },
+    )
     .await;
     if arrives {
-        wait::until(SOON, &format!("{case}: the events {expected:?} of {id}"), async || {
-            let announced = world.receiver.event_types(id);
-            if announced == expected { Ok(()) } else { Err(format!("{announced:?}")) }
-        })
+        wait::until(
+            SOON,
+            &format!("{case}: the events {expected:?} of {id}"),
+            async || {
+                let announced = world.receiver.event_types(id);
+                if announced == expected {
+                    Ok(())
+                } else {
+                    Err(format!("{announced:?}"))
+                }
+            },
+        )
         .await;
     }
     let announced = world.receiver.event_types(id);
     let announced: Vec<&str> = announced.iter().map(String::as_str).collect();
     if let Some(event) = too_often(&announced, expected) {
-        panic!("{case}: {id} announced {announced:?}, and {expected:?} happened: {event} is too much");
+        panic!(
+            "{case}: {id} announced {announced:?}, and {expected:?} happened: {event} is too much"
+        );
     }
     announced.len()
 }
@@ -228,7 +308,11 @@ fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
     let payments = [RENEWED[0], RECOVERED[0]];
     announced.iter().copied().find(|event| {
         let same = [*event];
-        let alike: &[&str] = if *event == RENEWED[0] { &payments } else { &same };
+        let alike: &[&str] = if *event == RENEWED[0] {
+            &payments
+        } else {
+            &same
+        };
         times(announced, alike) > times(happened, alike)
     })
 }
@@ -241,21 +325,46 @@ async fn a_recovery_from_an_unreported_grace_is_one_payment() {
     let time = |text| at(text);
     let mut calendar = Calendar::start(time("2027-03-04T10:00")).await;
     let (mut shown, notifications) = Subscription::begin(ID, ID, time("2027-03-04T10:00"), Some(6));
-    let mut steps = vec![Step { at: time("2027-03-04T10:00"), shown: vec![shown.clone()], notifications }];
+    let mut steps = vec![Step {
+        at: time("2027-03-04T10:00"),
+        shown: vec![shown.clone()],
+        notifications,
+    }];
     let notifications = shown.renew(time("2027-03-10T10:00"));
-    steps.push(Step { at: time("2027-03-10T10:00"), shown: vec![shown.clone()], notifications });
+    steps.push(Step {
+        at: time("2027-03-10T10:00"),
+        shown: vec![shown.clone()],
+        notifications,
+    });
     drop(shown.fail_payment(time("2027-04-12T10:00")));
-    steps.push(Step { at: time("2027-04-12T10:00"), shown: vec![shown.clone()], notifications: Vec::new() });
-    let [renewed, recovered] = <[Rtn; 2]>::try_from(shown.renew(time("2027-04-15T10:00"))).expect("two notifications");
+    steps.push(Step {
+        at: time("2027-04-12T10:00"),
+        shown: vec![shown.clone()],
+        notifications: Vec::new(),
+    });
+    let [renewed, recovered] =
+        <[Rtn; 2]>::try_from(shown.renew(time("2027-04-15T10:00"))).expect("two notifications");
     let notifications = vec![renewed.clone(), renewed];
-    steps.push(Step { at: time("2027-04-15T10:00"), shown: vec![shown], notifications });
-    steps.push(Step { at: time("2027-04-21T10:00"), shown: Vec::new(), notifications: vec![recovered] });
+    steps.push(Step {
+        at: time("2027-04-15T10:00"),
+        shown: vec![shown],
+        notifications,
+    });
+    steps.push(Step {
+        at: time("2027-04-21T10:00"),
+        shown: Vec::new(),
+        notifications: vec![recovered],
+    });
     calendar.live(steps).await;
     let world = calendar.world;
     let expected = [TRIED.as_slice(), &CONVERTED, &RENEWED].concat();
     wait::until(SOON, "one event of each payment", async || {
         let announced = world.receiver.event_types(ID);
-        if announced == expected { Ok(()) } else { Err(format!("{announced:?}")) }
+        if announced == expected {
+            Ok(())
+        } else {
+            Err(format!("{announced:?}"))
+        }
     })
     .await;
     assert_eq!(world.newest_acked(ID)["data"]["billing_cycles"], 2);

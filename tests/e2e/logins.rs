@@ -17,11 +17,26 @@ const SKU: &str = "products/com.example.gold.month";
 /// A world with an entitlement, and with devices.
 pub async fn world() -> (World, Devices) {
     let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
-    let mut world = World::start(Setting { window_seconds: 1, rvs: true, events, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        rvs: true,
+        events,
+        ..Setting::default()
+    })
+    .await;
     world.let_sweep_help("it starts the verification of claims, and wakes what a login moved");
     let app = world.app_id.clone();
-    for (path, body) in [("entitlements/gold", json!({ "name": "Gold" })), (SKU, json!({ "entitlements": ["gold"] }))] {
-        drop(world.api.call(Method::PUT, &format!("/v1/apps/{app}/{path}"), &body).await.ok());
+    for (path, body) in [
+        ("entitlements/gold", json!({ "name": "Gold" })),
+        (SKU, json!({ "entitlements": ["gold"] })),
+    ] {
+        drop(
+            world
+                .api
+                .call(Method::PUT, &format!("/v1/apps/{app}/{path}"), &body)
+                .await
+                .ok(),
+        );
     }
     let devices = Devices::of(&world).await;
     (world, devices)
@@ -41,37 +56,71 @@ pub struct Buyer {
 
 impl Buyer {
     pub fn new(number: u32) -> Self {
-        Self { receipt_id: format!("receipt-{number}"), app_user_id: format!("amzn1.account.BUYER{number}") }
+        Self {
+            receipt_id: format!("receipt-{number}"),
+            app_user_id: format!("amzn1.account.BUYER{number}"),
+        }
     }
 
     /// The store knows the receipt from now on.
     pub fn buys(&self, world: &World, bought: &Receipt) {
-        world.rvs().know(&self.receipt_id, Receipt { app_user_id: self.app_user_id.clone(), ..bought.clone() });
+        world.rvs().know(
+            &self.receipt_id,
+            Receipt {
+                app_user_id: self.app_user_id.clone(),
+                ..bought.clone()
+            },
+        );
     }
 
     /// The store notifies; returns the message's id.
     pub async fn is_notified(&self, world: &mut World) -> String {
-        let rtn = Rtn { app_user_id: self.app_user_id.clone(), ..Rtn::new("SUBSCRIPTION_PURCHASED", &self.receipt_id) };
+        let rtn = Rtn {
+            app_user_id: self.app_user_id.clone(),
+            ..Rtn::new("SUBSCRIPTION_PURCHASED", &self.receipt_id)
+        };
         world.send_rtn(&rtn).await
     }
 
     pub async fn is_claimed(&self, devices: &Devices, device: Device) {
         let receipts = json!([{ "receipt_id": self.receipt_id, "app_user_id": self.app_user_id }]);
-        let start = device.event("start", "device.session.start", &json!({ "receipts": receipts }));
+        let start = device.event(
+            "start",
+            "device.session.start",
+            &json!({ "receipts": receipts }),
+        );
         drop(devices.report(device, &[start]).await.ok());
     }
 }
 
 /// Waits until the newest update names this device and this customer; returns that `data`.
-async fn wait_data(world: &World, buyer: &Buyer, device: Device, external_id: Option<&str>) -> Value {
+async fn wait_data(
+    world: &World,
+    buyer: &Buyer,
+    device: Device,
+    external_id: Option<&str>,
+) -> Value {
     let key = world.key(&buyer.receipt_id).to_string();
-    wait::until(SOON, &format!("{external_id:?} with {device:?}"), async || {
-        let newest = world.receiver.about(&key).pop().map(|received| received.body).ok_or("nothing")?;
-        let data = &newest["data"];
-        let is_claimed = data["devices_with_access"][0]["id"] == json!(device.id());
-        let is_named = data["last_seen_external_id"] == json!(external_id);
-        if is_claimed && is_named { Ok(data.clone()) } else { Err(data.to_string()) }
-    })
+    wait::until(
+        SOON,
+        &format!("{external_id:?} with {device:?}"),
+        async || {
+            let newest = world
+                .receiver
+                .about(&key)
+                .pop()
+                .map(|received| received.body)
+                .ok_or("nothing")?;
+            let data = &newest["data"];
+            let is_claimed = data["devices_with_access"][0]["id"] == json!(device.id());
+            let is_named = data["last_seen_external_id"] == json!(external_id);
+            if is_claimed && is_named {
+                Ok(data.clone())
+            } else {
+                Err(data.to_string())
+            }
+        },
+    )
     .await
 }
 
@@ -79,11 +128,20 @@ async fn wait_data(world: &World, buyer: &Buyer, device: Device, external_id: Op
 fn user_events(world: &World, buyer: &Buyer) -> Vec<Value> {
     let is_about = |body: &Value| {
         let ids = body["external_ids"].as_array().into_iter().flatten();
-        ids.into_iter().any(|id| id["key"] == "receipt_id" && id["value"] == buyer.receipt_id.as_str())
+        ids.into_iter()
+            .any(|id| id["key"] == "receipt_id" && id["value"] == buyer.receipt_id.as_str())
     };
-    let bodies = world.receiver.all().into_iter().map(|received| received.body);
+    let bodies = world
+        .receiver
+        .all()
+        .into_iter()
+        .map(|received| received.body);
     bodies
-        .filter(|body| body["event_type"].as_str().is_some_and(|kind| kind.starts_with("user.")))
+        .filter(|body| {
+            body["event_type"]
+                .as_str()
+                .is_some_and(|kind| kind.starts_with("user."))
+        })
         .filter(is_about)
         .collect()
 }
@@ -96,23 +154,43 @@ fn external_id(body: &Value) -> Option<&str> {
 /// Checks that the explanation of each event of the transfer, and of its undo, names both customers and the cause.
 async fn check_explained(world: &World, transfer: &str) {
     let mut sentences = Vec::new();
-    for event in world.api.all(&format!("/v1/events?type={TRANSFERRED_TO}")).await {
+    for event in world
+        .api
+        .all(&format!("/v1/events?type={TRANSFERRED_TO}"))
+        .await
+    {
         let id = event["id"].as_str().expect("an id");
-        let explained = world.api.get(&format!("/v1/explain/events/{id}")).await.ok();
+        let explained = world
+            .api
+            .get(&format!("/v1/explain/events/{id}"))
+            .await
+            .ok();
         let nodes = explained["then"].as_array().expect("nodes").clone();
-        let node = nodes.iter().find(|node| node["what"] == "transfer").expect("a transfer");
-        assert!(nodes.iter().all(|node| node["what"] != "notifications"), "{explained}");
+        let node = nodes
+            .iter()
+            .find(|node| node["what"] == "transfer")
+            .expect("a transfer");
+        assert!(
+            nodes.iter().all(|node| node["what"] != "notifications"),
+            "{explained}"
+        );
         sentences.push(node["summary"].as_str().expect("a sentence").to_owned());
     }
     sentences.sort_by_key(|sentence| sentence.contains("by mistake"));
-    let [login, undo] = &sentences[..] else { panic!("{sentences:?}") };
+    let [login, undo] = &sentences[..] else {
+        panic!("{sentences:?}")
+    };
     assert!(
-        login.starts_with(&format!("transfer {transfer} from anna to otto: the customer logged in"))
-            && login.contains("undone since by transfer"),
+        login.starts_with(&format!(
+            "transfer {transfer} from anna to otto: the customer logged in"
+        )) && login.contains("undone since by transfer"),
         "{login}"
     );
     let of_undo = format!("from otto to anna: transfer {transfer} was undone by ");
-    assert!(undo.contains(&of_undo) && undo.ends_with(" (by mistake)"), "{undo}");
+    assert!(
+        undo.contains(&of_undo) && undo.ends_with(" (by mistake)"),
+        "{undo}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,19 +208,47 @@ async fn a_purchase_moves_to_the_customer_who_logs_in() {
     drop(devices.login(device, "otto").await.ok());
     wait_data(&world, &buyer, device, Some("otto")).await;
     let events = user_events(&world, &buyer);
-    let seen: Vec<(&str, Option<&str>, &Value)> =
-        events.iter().map(|body| (body["event_type"].as_str().unwrap(), external_id(body), &body["user_id"])).collect();
-    let [(PURCHASED, _, anna), from, (TRANSFERRED_TO, Some("otto"), otto)] = seen[..] else { panic!("{seen:?}") };
-    assert_eq!(from, (TRANSFERRED_FROM, Some("anna"), anna), "the anonymous user of the purchase got the name");
+    let seen: Vec<(&str, Option<&str>, &Value)> = events
+        .iter()
+        .map(|body| {
+            (
+                body["event_type"].as_str().unwrap(),
+                external_id(body),
+                &body["user_id"],
+            )
+        })
+        .collect();
+    let [
+        (PURCHASED, _, anna),
+        from,
+        (TRANSFERRED_TO, Some("otto"), otto),
+    ] = seen[..]
+    else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(
+        from,
+        (TRANSFERRED_FROM, Some("anna"), anna),
+        "the anonymous user of the purchase got the name"
+    );
     assert_ne!(anna, otto);
     assert_eq!(events[1]["transfer_id"], events[2]["transfer_id"]);
     let active = |body: &Value| body["active_entitlements"].as_array().map(Vec::len);
     assert_eq!((active(&events[1]), active(&events[2])), (Some(0), Some(1)));
     let transfer = events[1]["transfer_id"].as_str().expect("a transfer");
     let undo = format!("/v1/transfers/{transfer}/undo");
-    drop(world.api.post(&undo, &json!({ "reason": "by mistake" })).await.ok());
+    drop(
+        world
+            .api
+            .post(&undo, &json!({ "reason": "by mistake" }))
+            .await
+            .ok(),
+    );
     wait_data(&world, &buyer, device, Some("anna")).await;
-    let back: Vec<Value> = user_events(&world, &buyer)[3..].iter().map(|body| body["user_id"].clone()).collect();
+    let back: Vec<Value> = user_events(&world, &buyer)[3..]
+        .iter()
+        .map(|body| body["user_id"].clone())
+        .collect();
     assert_eq!(back, [otto.clone(), anna.clone()]);
     check_explained(&world, transfer).await;
     world.finish().await;

@@ -9,11 +9,23 @@ use system_tests::world::{SOON, Setting, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_counter_of_the_path_is_on_the_metrics_page() {
-    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
-    let message = world.sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "counted"));
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    })
+    .await;
+    let message = world
+        .sns
+        .notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "counted"));
     world.post_until_accepted(&message).await;
     world.post_until_accepted(&message).await;
-    let refused = world.post(&world.sns.message("arn:aws:sns:us-east-1:111122223333:foreign", "{}")).await;
+    let refused = world
+        .post(
+            &world
+                .sns
+                .message("arn:aws:sns:us-east-1:111122223333:foreign", "{}"),
+        )
+        .await;
     assert_eq!(refused.map(|answer| answer.status), Ok(403));
     world.wait_received("counted", 1).await;
 
@@ -61,23 +73,49 @@ async fn check_page(world: &World) {
     for line in page.lines().filter_map(|line| line.strip_prefix("# ")) {
         let (keyword, rest) = line.split_once(' ').expect("a keyword");
         let (name, rest) = rest.split_once(' ').expect("a name");
-        let metric = METRICS.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("{name} is unknown"));
-        assert_eq!(rest, if keyword == "HELP" { metric.help } else { metric.kind.as_str() }, "{name}");
+        let metric = METRICS
+            .iter()
+            .find(|metric| metric.name == name)
+            .unwrap_or_else(|| panic!("{name} is unknown"));
+        assert_eq!(
+            rest,
+            if keyword == "HELP" {
+                metric.help
+            } else {
+                metric.kind.as_str()
+            },
+            "{name}"
+        );
         count += 1;
     }
     assert!(count > 30, "{page}");
-    for line in page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+    for line in page
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+    {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         let of = |metric: &&Metric| match metric.kind {
-            Kind::Histogram => {
-                ["_bucket", "_sum", "_count"].iter().any(|end| name.strip_suffix(end) == Some(metric.name))
-            }
+            Kind::Histogram => ["_bucket", "_sum", "_count"]
+                .iter()
+                .any(|end| name.strip_suffix(end) == Some(metric.name)),
             Kind::Counter | Kind::Gauge => metric.name == name,
         };
-        let metric = METRICS.iter().find(of).unwrap_or_else(|| panic!("{line} is unknown"));
-        let labels = line.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap_or_default());
-        for label in labels.split("\",").filter_map(|label| label.split('=').next()).filter(|label| !label.is_empty()) {
-            assert!(metric.labels.contains(&label) || label == "le", "{line}: {label} is unknown");
+        let metric = METRICS
+            .iter()
+            .find(of)
+            .unwrap_or_else(|| panic!("{line} is unknown"));
+        let labels = line
+            .split_once('{')
+            .map_or("", |(_, rest)| rest.split('}').next().unwrap_or_default());
+        for label in labels
+            .split("\",")
+            .filter_map(|label| label.split('=').next())
+            .filter(|label| !label.is_empty())
+        {
+            assert!(
+                metric.labels.contains(&label) || label == "le",
+                "{line}: {label} is unknown"
+            );
         }
     }
 }

@@ -15,9 +15,15 @@ const PURCHASES: usize = 5;
 /// Waits for the line `Temporal     ADDRESS  (…)` of a `settle run`, and returns the address.
 async fn temporal_of(process: &mut Process) -> String {
     wait::until(SOON, "the address of Temporal", async || {
-        assert!(process.exit_status().is_none(), "settle ended:\n{}", process.log());
+        assert!(
+            process.exit_status().is_none(),
+            "settle ended:\n{}",
+            process.log()
+        );
         let log = process.log();
-        let line = log.lines().find_map(|line| line.trim().strip_prefix("Temporal  "));
+        let line = log
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Temporal  "));
         let address = line.and_then(|line| line.split_whitespace().next());
         address.map(str::to_owned).ok_or(log)
     })
@@ -27,18 +33,36 @@ async fn temporal_of(process: &mut Process) -> String {
 /// Sends a sample about a purchase of its own, and returns the purchase's key.
 fn send_sample(installation: &Installation, number: usize) -> String {
     let output = installation.call(&["sample", "--receipt", &format!("r{number}"), "--json"]);
-    let sent: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    sent["collapse_key"].as_str().expect("a collapse key").to_owned()
+    let sent: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    sent["collapse_key"]
+        .as_str()
+        .expect("a collapse key")
+        .to_owned()
 }
 
 /// Waits until the demo's receiver has acknowledged the first revision of each purchase.
 async fn wait_delivered(installation: &Installation, keys: &[String]) {
     let wanted: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
-    wait::until(SOON, &format!("the events of {}", installation.url()), async || {
-        let delivered = installation.api().all("/v1/deliveries?status=delivered").await;
-        let arrived: BTreeSet<&str> = delivered.iter().filter_map(|one| one["collapse_key"].as_str()).collect();
-        if wanted.is_subset(&arrived) { Ok(()) } else { Err(format!("{} of {}", arrived.len(), wanted.len())) }
-    })
+    wait::until(
+        SOON,
+        &format!("the events of {}", installation.url()),
+        async || {
+            let delivered = installation
+                .api()
+                .all("/v1/deliveries?status=delivered")
+                .await;
+            let arrived: BTreeSet<&str> = delivered
+                .iter()
+                .filter_map(|one| one["collapse_key"].as_str())
+                .collect();
+            if wanted.is_subset(&arrived) {
+                Ok(())
+            } else {
+                Err(format!("{} of {}", arrived.len(), wanted.len()))
+            }
+        },
+    )
     .await;
 }
 
@@ -48,7 +72,9 @@ async fn two_runs_that_start_at_once_settle_their_own_work() {
     let _ = temporal::cli();
     let sns = Sns::new();
     let installations = [(); 2].map(|()| Installation::new(Backend::Sqlite, "", &sns));
-    let mut processes = installations.each_ref().map(|one| one.start(&["run", "--window", "1s"], &[]));
+    let mut processes = installations
+        .each_ref()
+        .map(|one| one.start(&["run", "--window", "1s"], &[]));
     let mut addresses = BTreeSet::new();
     for process in &mut processes {
         addresses.insert(temporal_of(process).await);
@@ -70,8 +96,16 @@ async fn refusal(process: &mut Process) -> String {
     let status = process.wait_end().await;
     let log = process.log();
     assert_eq!(status.code(), Some(1), "{log}");
-    let reason = log.lines().rev().find(|line| line.starts_with("settle: ")).unwrap_or_else(|| panic!("{log}"));
-    for part in ["namespace `default`", "belongs to the installation", "TEMPORAL_NAMESPACE"] {
+    let reason = log
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("settle: "))
+        .unwrap_or_else(|| panic!("{log}"));
+    for part in [
+        "namespace `default`",
+        "belongs to the installation",
+        "TEMPORAL_NAMESPACE",
+    ] {
         assert!(reason.contains(part), "{part} is missing: {log}");
     }
     reason.to_owned()
@@ -87,7 +121,8 @@ fn command<'a>(sentence: &'a str, start: &str) -> &'a str {
 async fn a_second_installation_in_a_namespace_is_refused() {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();
-    let [first, second] = [(); 2].map(|()| Installation::new(Backend::Postgres, &temporal.address(), &sns));
+    let [first, second] =
+        [(); 2].map(|()| Installation::new(Backend::Postgres, &temporal.address(), &sns));
     let mut serve = first.start(&["serve"], &[]);
     let mut worker = first.start(&["worker"], &[]);
     serve.wait_connected().await;
@@ -95,14 +130,31 @@ async fn a_second_installation_in_a_namespace_is_refused() {
     for name in ["serve", "worker"] {
         reason = refusal(&mut second.start(&[name], &[])).await;
     }
-    drop(refusal(&mut Installation::new(Backend::Sqlite, &temporal.address(), &sns).start(&["run"], &[])).await);
-    assert_eq!((serve.exit_status(), worker.exit_status()), (None, None), "the first one goes on");
-    drop(temporal.run_line("temporal operator namespace create --namespace other").await);
+    drop(
+        refusal(
+            &mut Installation::new(Backend::Sqlite, &temporal.address(), &sns).start(&["run"], &[]),
+        )
+        .await,
+    );
+    assert_eq!(
+        (serve.exit_status(), worker.exit_status()),
+        (None, None),
+        "the first one goes on"
+    );
+    drop(
+        temporal
+            .run_line("temporal operator namespace create --namespace other")
+            .await,
+    );
     let elsewhere: &[Variable<'_>] = &[("TEMPORAL_NAMESPACE", "other")];
     second.start(&["serve"], elsewhere).wait_connected().await;
     serve.kill9();
     worker.kill9();
-    drop(temporal.run_line(command(&reason, "temporal workflow terminate")).await);
+    drop(
+        temporal
+            .run_line(command(&reason, "temporal workflow terminate"))
+            .await,
+    );
     second.start(&["serve"], &[]).wait_connected().await;
     drop(refusal(&mut first.start(&["serve"], &[])).await);
 }
@@ -111,10 +163,17 @@ async fn a_second_installation_in_a_namespace_is_refused() {
 async fn installations_that_start_at_once_agree_on_the_namespace() {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();
-    let installations = [(); 3].map(|()| Installation::new(Backend::Postgres, &temporal.address(), &sns));
-    let mut processes = installations.each_ref().map(|one| one.start(&["serve"], &[]));
+    let installations =
+        [(); 3].map(|()| Installation::new(Backend::Postgres, &temporal.address(), &sns));
+    let mut processes = installations
+        .each_ref()
+        .map(|one| one.start(&["serve"], &[]));
     wait::until(SOON, "all but one to end", async || {
-        match processes.iter_mut().filter_map(Process::exit_status).count() {
+        match processes
+            .iter_mut()
+            .filter_map(Process::exit_status)
+            .count()
+        {
             2 => Ok(()),
             count => Err(format!("{count} ended")),
         }
@@ -133,13 +192,19 @@ async fn installations_that_start_at_once_agree_on_the_namespace() {
 async fn a_sweep_that_was_terminated_is_started_by_its_owner() {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();
-    let [first, second] = [(); 2].map(|()| Installation::new(Backend::Postgres, &temporal.address(), &sns));
+    let [first, second] =
+        [(); 2].map(|()| Installation::new(Backend::Postgres, &temporal.address(), &sns));
     let mut serve = first.start(&["serve"], &[]);
     serve.wait_connected().await;
     temporal.terminate("sweep").await;
     // It starts within the time in which the first one notices, and waits for longer than that.
     drop(refusal(&mut second.start(&["serve"], &[])).await);
-    assert_eq!(serve.exit_status(), None, "the first one goes on:\n{}", serve.log());
+    assert_eq!(
+        serve.exit_status(),
+        None,
+        "the first one goes on:\n{}",
+        serve.log()
+    );
     serve.wait_connected().await;
 }
 
@@ -154,9 +219,16 @@ async fn a_sweep_that_was_replaced_by_hand_is_taken_back() {
                 --id-conflict-policy TerminateExisting";
     drop(temporal.run_line(line).await);
     wait::until(SOON, "the sweep on its queue", async || {
-        let found = temporal.describe("sweep").await.and_then(|found| found.workflow_execution_info);
+        let found = temporal
+            .describe("sweep")
+            .await
+            .and_then(|found| found.workflow_execution_info);
         let queue = found.map(|run| run.task_queue).unwrap_or_default();
-        if queue == "settle" { Ok(()) } else { Err(queue) }
+        if queue == "settle" {
+            Ok(())
+        } else {
+            Err(queue)
+        }
     })
     .await;
     assert_eq!(serve.exit_status(), None, "it goes on:\n{}", serve.log());
@@ -168,7 +240,8 @@ async fn workers_outlast_a_server_that_lost_their_namespace() {
     let mut temporal = Temporal::start(Memory::Volatile).await;
     let create = "temporal operator namespace create --namespace ours";
     drop(temporal.run_line(create).await);
-    let installation = Installation::new(Backend::Sqlite, &temporal.address(), &Sns::new()).in_namespace("ours");
+    let installation =
+        Installation::new(Backend::Sqlite, &temporal.address(), &Sns::new()).in_namespace("ours");
     let mut process = installation.start(&["run", "--window", "1s"], &[]);
     process.wait_connected().await;
     wait_delivered(&installation, &[send_sample(&installation, 0)]).await;
@@ -176,9 +249,17 @@ async fn workers_outlast_a_server_that_lost_their_namespace() {
     temporal.kill9();
     temporal.restart().await;
     wait::until(SOON, "a minute of polls in vain", async || {
-        assert!(process.exit_status().is_none(), "settle ended:\n{}", process.log());
+        assert!(
+            process.exit_status().is_none(),
+            "settle ended:\n{}",
+            process.log()
+        );
         let log = process.log();
-        if log.contains("Task polling has encountered errors continuously") { Ok(()) } else { Err(log) }
+        if log.contains("Task polling has encountered errors continuously") {
+            Ok(())
+        } else {
+            Err(log)
+        }
     })
     .await;
     drop(temporal.run_line(create).await);

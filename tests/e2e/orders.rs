@@ -43,27 +43,107 @@ const TABLE: [Row; 22] = [
     (&[Reported], DEVICE, None, DEVICE),
     (&[Notified, Named], NOBODY, Some(ANNA), ANNA),
     (&[Named, Notified], ANNA, Some(ANNA), ANNA),
-    (&[Reported, Named], DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
-    (&[Named, Reported], ANNA_ON_DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
-    (&[Reported, LoggedIn], DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
-    (&[LoggedIn, Reported], ANNA_ON_DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
+    (
+        &[Reported, Named],
+        DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Named, Reported],
+        ANNA_ON_DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Reported, LoggedIn],
+        DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[LoggedIn, Reported],
+        ANNA_ON_DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
     // A login on a device that never had the receipt is somebody else's.
     (&[Notified, LoggedIn], NOBODY, None, NOBODY),
     (&[LoggedIn, Notified], NOBODY, None, NOBODY),
     // All of them, with a login.
-    (&[Notified, Reported, LoggedIn], NOBODY, Some(ANNA), ANNA_ON_DEVICE),
-    (&[Notified, LoggedIn, Reported], NOBODY, Some(ANNA), ANNA_ON_DEVICE),
-    (&[Reported, Notified, LoggedIn], DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
-    (&[Reported, LoggedIn, Notified], DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
-    (&[LoggedIn, Notified, Reported], NOBODY, Some(ANNA), ANNA_ON_DEVICE),
-    (&[LoggedIn, Reported, Notified], ANNA_ON_DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
+    (
+        &[Notified, Reported, LoggedIn],
+        NOBODY,
+        Some(ANNA),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Notified, LoggedIn, Reported],
+        NOBODY,
+        Some(ANNA),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Reported, Notified, LoggedIn],
+        DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Reported, LoggedIn, Notified],
+        DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[LoggedIn, Notified, Reported],
+        NOBODY,
+        Some(ANNA),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[LoggedIn, Reported, Notified],
+        ANNA_ON_DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
     // All of them, with a name.
-    (&[Notified, Reported, Named], NOBODY, Some(ANNA), ANNA_ON_DEVICE),
-    (&[Notified, Named, Reported], NOBODY, Some(ANNA), ANNA_ON_DEVICE),
-    (&[Reported, Notified, Named], DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
-    (&[Reported, Named, Notified], DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
-    (&[Named, Notified, Reported], ANNA, Some(ANNA), ANNA_ON_DEVICE),
-    (&[Named, Reported, Notified], ANNA_ON_DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
+    (
+        &[Notified, Reported, Named],
+        NOBODY,
+        Some(ANNA),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Notified, Named, Reported],
+        NOBODY,
+        Some(ANNA),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Reported, Notified, Named],
+        DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Reported, Named, Notified],
+        DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Named, Notified, Reported],
+        ANNA,
+        Some(ANNA),
+        ANNA_ON_DEVICE,
+    ),
+    (
+        &[Named, Reported, Notified],
+        ANNA_ON_DEVICE,
+        Some(ANNA_ON_DEVICE),
+        ANNA_ON_DEVICE,
+    ),
 ];
 
 /// Whether the purchase was announced as an anonymous user's before the claim showed that it is the customer's who had
@@ -99,7 +179,11 @@ impl Life {
                     "kind": "purchased", "receipt_id": receipt_id, "app_user_id": app_user_id,
                     "sku": "com.example.gold.month",
                 });
-                let event = self.device.event("bought", "device.transaction", &json!({ "transaction": bought }));
+                let event = self.device.event(
+                    "bought",
+                    "device.transaction",
+                    &json!({ "transaction": bought }),
+                );
                 drop(devices.report(self.device, &[event]).await.ok());
             }
             LoggedIn => drop(devices.login(self.device, &self.external_id).await.ok()),
@@ -112,19 +196,39 @@ impl Life {
     }
 
     /// Waits until a webhook has all that is due after these steps.
-    async fn wait_for(&self, world: &World, receiver: &Receiver, steps: &[Step], wait_for_login: bool) {
+    async fn wait_for(
+        &self,
+        world: &World,
+        receiver: &Receiver,
+        steps: &[Step],
+        wait_for_login: bool,
+    ) {
         let is_reported = steps.contains(&Reported);
         let is_named = steps.contains(&Named) || (is_reported && steps.contains(&LoggedIn));
         if !(is_reported || steps.contains(&Notified)) || (wait_for_login && !is_named) {
             return;
         }
         let key = world.key(&self.buyer.receipt_id).to_string();
-        let wanted = (is_named.then_some(self.external_id.as_str()), usize::from(is_reported));
-        wait::until(SOON, &format!("{steps:?} of {}", self.buyer.receipt_id), async || {
-            let newest = receiver.about(&key).pop().ok_or("no record")?;
-            let found = (newest.body["data"]["last_seen_external_id"].as_str(), access(&newest.body));
-            if found == wanted { Ok(()) } else { Err(format!("{found:?}")) }
-        })
+        let wanted = (
+            is_named.then_some(self.external_id.as_str()),
+            usize::from(is_reported),
+        );
+        wait::until(
+            SOON,
+            &format!("{steps:?} of {}", self.buyer.receipt_id),
+            async || {
+                let newest = receiver.about(&key).pop().ok_or("no record")?;
+                let found = (
+                    newest.body["data"]["last_seen_external_id"].as_str(),
+                    access(&newest.body),
+                );
+                if found == wanted {
+                    Ok(())
+                } else {
+                    Err(format!("{found:?}"))
+                }
+            },
+        )
         .await;
         if let Some(message) = &self.message {
             world.wait_outcome(message).await;
@@ -134,20 +238,26 @@ impl Life {
     /// Everything that a webhook received about the purchase.
     fn received(&self, receiver: &Receiver) -> Vec<Received> {
         let all = receiver.all().into_iter();
-        all.filter(|one| one.receipt_id() == self.buyer.receipt_id).collect()
+        all.filter(|one| one.receipt_id() == self.buyer.receipt_id)
+            .collect()
     }
 
     /// The events of transfers that a webhook got, by their types.
     fn transfers(&self, receiver: &Receiver) -> Vec<String> {
-        let all = self.received(receiver).into_iter().map(|one| one.event_type().to_owned());
-        all.filter(|name| TRANSFERS.contains(&name.as_str())).collect()
+        let all = self
+            .received(receiver)
+            .into_iter()
+            .map(|one| one.event_type().to_owned());
+        all.filter(|name| TRANSFERS.contains(&name.as_str()))
+            .collect()
     }
 
     /// Who is in the only other `user.*` event that a webhook got.
     fn bought_by(&self, receiver: &Receiver, bodies: &mut Bodies) -> Option<Who> {
         let all = self.received(receiver);
-        let is_of_user =
-            |one: &&Received| one.event_type().starts_with("user.") && !TRANSFERS.contains(&one.event_type());
+        let is_of_user = |one: &&Received| {
+            one.event_type().starts_with("user.") && !TRANSFERS.contains(&one.event_type())
+        };
         let events: Vec<&Received> = all.iter().filter(is_of_user).collect();
         let [event] = events[..] else {
             assert!(events.is_empty(), "{events:?}");
@@ -156,16 +266,28 @@ impl Life {
         assert_eq!(event.event_type(), "user.subscription.purchased");
         let names = event.body["external_ids"].as_array().expect("names");
         let own = names.iter().find(|name| name["key"] == "external_id");
-        assert!(own.is_none_or(|own| own["value"] == self.external_id.as_str()), "{own:?}");
-        let who = (own.map(|_| "external_id"), event.body["devices"].as_array().map_or(0, Vec::len));
+        assert!(
+            own.is_none_or(|own| own["value"] == self.external_id.as_str()),
+            "{own:?}"
+        );
+        let who = (
+            own.map(|_| "external_id"),
+            event.body["devices"].as_array().map_or(0, Vec::len),
+        );
         bodies.compare(who, &self.without_ids(&event.body));
         Some(who)
     }
 
     /// Who is in the newest record that a webhook got.
     fn owner(&self, receiver: &Receiver, bodies: &mut Bodies) -> Who {
-        let records = self.received(receiver).into_iter().filter(|one| !one.collapse_key().is_empty());
-        let newest = records.max_by_key(Received::revision).expect("a record").body;
+        let records = self
+            .received(receiver)
+            .into_iter()
+            .filter(|one| !one.collapse_key().is_empty());
+        let newest = records
+            .max_by_key(Received::revision)
+            .expect("a record")
+            .body;
         let name = newest["data"]["last_seen_external_id"].as_str();
         assert!(name.is_none_or(|name| name == self.external_id), "{name:?}");
         let who = (name.map(|_| "external_id"), access(&newest));
@@ -182,9 +304,17 @@ impl Life {
             (self.external_id.clone(), "CUSTOMER"),
             (self.device.id().to_string(), "DEVICE"),
         ];
-        let text = own.iter().fold(text, |text, (id, name)| text.replace(&format!("\"{id}\""), &format!("\"{name}\"")));
+        let text = own.iter().fold(text, |text, (id, name)| {
+            text.replace(&format!("\"{id}\""), &format!("\"{name}\""))
+        });
         let mut body: Value = serde_json::from_str(&text).expect("a body");
-        for field in ["id", "user_id", "created_date", "user_revision", "occurred_at"] {
+        for field in [
+            "id",
+            "user_id",
+            "created_date",
+            "user_revision",
+            "occurred_at",
+        ] {
             drop(body.as_object_mut().expect("a body").remove(field));
         }
         let counted = [
@@ -204,7 +334,12 @@ impl Life {
             }
         }
         for list in ["/active_entitlements", "/data/devices_with_access"] {
-            for one in body.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            for one in body
+                .pointer_mut(list)
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
                 for field in ["last_verified", "first_launch", "last_active"] {
                     drop(one.as_object_mut().expect("an object").remove(field));
                 }
@@ -216,7 +351,9 @@ impl Life {
 
 /// The number of devices with access in a record.
 fn access(body: &Value) -> usize {
-    body["data"]["devices_with_access"].as_array().map_or(0, Vec::len)
+    body["data"]["devices_with_access"]
+        .as_array()
+        .map_or(0, Vec::len)
 }
 
 /// The first body with each name and device; all others must be as it.
@@ -237,7 +374,13 @@ async fn any_order_of_store_claim_and_login_gives_one_record() {
     let events = ["purchase.updated".to_owned(), "user.*".to_owned()];
     let id = world.add_destination(&patient, &events).await;
     let patch = json!({ "without_external_id": "wait" });
-    drop(world.api.call(Method::PATCH, &format!("/v1/destinations/{id}"), &patch).await.ok());
+    drop(
+        world
+            .api
+            .call(Method::PATCH, &format!("/v1/destinations/{id}"), &patch)
+            .await
+            .ok(),
+    );
     let bought = bought();
     let mut lives: Vec<Life> = (1..).take(TABLE.len()).map(Life::new).collect();
     for life in &lives {
@@ -257,22 +400,49 @@ async fn any_order_of_store_claim_and_login_gives_one_record() {
     }
     let (mut events, mut records) = (Bodies::default(), Bodies::default());
     let found = lives.iter().zip(TABLE).map(|(life, (steps, ..))| {
-        let at_once = life.bought_by(&world.receiver, &mut events).unwrap_or_else(|| panic!("{steps:?}: no event"));
+        let at_once = life
+            .bought_by(&world.receiver, &mut events)
+            .unwrap_or_else(|| panic!("{steps:?}: no event"));
         let later = life.bought_by(&patient, &mut events);
         assert_eq!(
             life.transfers(&world.receiver),
-            if is_transferred(steps) { TRANSFERS.to_vec() } else { vec![] },
+            if is_transferred(steps) {
+                TRANSFERS.to_vec()
+            } else {
+                vec![]
+            },
             "{steps:?}"
         );
-        assert_eq!(life.transfers(&patient).contains(&TRANSFERRED_TO.to_owned()), is_transferred(steps), "{steps:?}");
-        (steps, at_once, later, life.owner(&world.receiver, &mut records))
+        assert_eq!(
+            life.transfers(&patient)
+                .contains(&TRANSFERRED_TO.to_owned()),
+            is_transferred(steps),
+            "{steps:?}"
+        );
+        (
+            steps,
+            at_once,
+            later,
+            life.owner(&world.receiver, &mut records),
+        )
     });
     let found: Vec<Row> = found.collect();
-    assert!(found == TABLE, "found:\n{}", found.iter().map(|row| format!("{row:?}\n")).collect::<String>());
+    assert!(
+        found == TABLE,
+        "found:\n{}",
+        found
+            .iter()
+            .map(|row| format!("{row:?}\n"))
+            .collect::<String>()
+    );
     // Whoever has it, and on whatever devices: the purchase is the same.
     let mut plain = records.0.into_values().map(|mut body| {
         let data = body["data"].as_object_mut().expect("a record");
-        for field in ["devices_with_access", "last_seen_device_id", "last_seen_external_id"] {
+        for field in [
+            "devices_with_access",
+            "last_seen_device_id",
+            "last_seen_external_id",
+        ] {
             data.remove(field).expect(field);
         }
         body

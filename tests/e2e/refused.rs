@@ -18,16 +18,29 @@ const NOTICED: Duration = Duration::from_secs(150);
 
 /// The beginnings of the alarms' sentences, one for each kind of work.
 const SETTLING: &str = "a purchase cannot be settled and is retried";
-const DELIVERIES: &str = "deliveries to this destination cannot be made or recorded and are retried";
-const STREAM: &str = "events of devices cannot be delivered to this destination or recorded and are retried";
+const DELIVERIES: &str =
+    "deliveries to this destination cannot be made or recorded and are retried";
+const STREAM: &str =
+    "events of devices cannot be delivered to this destination or recorded and are retried";
 const CLAIM: &str = "a purchase that a device reported cannot be verified and is retried";
 const SWEEP: &str = "the sweep fails and is retried";
-const OF_PURCHASE: &str = "the request of an admin about a purchase cannot be executed and is retried";
-const OF_DESTINATION: &str = "the request of an admin about a destination cannot be executed and is retried";
+const OF_PURCHASE: &str =
+    "the request of an admin about a purchase cannot be executed and is retried";
+const OF_DESTINATION: &str =
+    "the request of an admin about a destination cannot be executed and is retried";
 
 async fn world(rvs: bool) -> World {
-    let events = ["purchase.updated", "user.*", "device.*"].map(str::to_owned).to_vec();
-    World::start(Setting { backend: Backend::Postgres, window_seconds: 1, rvs, events, ..Setting::default() }).await
+    let events = ["purchase.updated", "user.*", "device.*"]
+        .map(str::to_owned)
+        .to_vec();
+    World::start(Setting {
+        backend: Backend::Postgres,
+        window_seconds: 1,
+        rvs,
+        events,
+        ..Setting::default()
+    })
+    .await
 }
 
 fn change(world: &World, statement: &str) {
@@ -36,11 +49,17 @@ fn change(world: &World, statement: &str) {
 
 /// From now on the database refuses rows of a table, unless this holds for them.
 fn plant(world: &World, table: &str, holds: &str) {
-    change(world, &format!("ALTER TABLE {table} ADD CONSTRAINT planted CHECK ({holds}) NOT VALID"));
+    change(
+        world,
+        &format!("ALTER TABLE {table} ADD CONSTRAINT planted CHECK ({holds}) NOT VALID"),
+    );
 }
 
 fn remove(world: &World, table: &str) {
-    change(world, &format!("ALTER TABLE {table} DROP CONSTRAINT planted"));
+    change(
+        world,
+        &format!("ALTER TABLE {table} DROP CONSTRAINT planted"),
+    );
 }
 
 /// What an alarm of an activity is expected to be: its kind, the beginning of its sentence, and what it is about.
@@ -54,49 +73,95 @@ struct Noted<'a> {
 
 /// Waits for the line in the log about an activity, and for its alarm, which says what to do.
 async fn wait_noted(world: &World, expected: &Noted<'_>) {
-    let Noted { activity, kind, sentence, destination_id } = *expected;
-    wait::until(NOTICED, &format!("the alarm {kind} about {activity}"), async || {
-        let log = world.installation.logs();
-        let noted = log.lines().filter(|line| line.contains("an activity keeps failing"));
-        let activities: Vec<&str> = noted.filter(|line| line.contains(&format!("activity=\"{activity}\""))).collect();
-        let alarms = world.api.try_get("/v1/alarms").await?.body["items"].as_array().cloned().unwrap_or_default();
-        let is_alarm = |alarm: &Value| {
-            let detail = alarm["detail"].as_str().unwrap_or_default();
-            alarm["kind"] == kind
-                && alarm["closed_at"].is_null()
-                && alarm["destination_id"].as_str() == destination_id
-                && detail
-                    .starts_with(&format!("{sentence}: a constraint or a trigger of the database forbids the change"))
-        };
-        if !activities.is_empty() && alarms.iter().any(is_alarm) {
-            return Ok(());
-        }
-        let noted: Vec<&str> = log.lines().filter(|line| line.contains("keeps failing")).collect();
-        Err(format!("{noted:#?}\n{alarms:#?}"))
-    })
+    let Noted {
+        activity,
+        kind,
+        sentence,
+        destination_id,
+    } = *expected;
+    wait::until(
+        NOTICED,
+        &format!("the alarm {kind} about {activity}"),
+        async || {
+            let log = world.installation.logs();
+            let noted = log
+                .lines()
+                .filter(|line| line.contains("an activity keeps failing"));
+            let activities: Vec<&str> = noted
+                .filter(|line| line.contains(&format!("activity=\"{activity}\"")))
+                .collect();
+            let alarms = world.api.try_get("/v1/alarms").await?.body["items"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let is_alarm = |alarm: &Value| {
+                let detail = alarm["detail"].as_str().unwrap_or_default();
+                alarm["kind"] == kind
+                    && alarm["closed_at"].is_null()
+                    && alarm["destination_id"].as_str() == destination_id
+                    && detail.starts_with(&format!(
+                        "{sentence}: a constraint or a trigger of the database forbids the change"
+                    ))
+            };
+            if !activities.is_empty() && alarms.iter().any(is_alarm) {
+                return Ok(());
+            }
+            let noted: Vec<&str> = log
+                .lines()
+                .filter(|line| line.contains("keeps failing"))
+                .collect();
+            Err(format!("{noted:#?}\n{alarms:#?}"))
+        },
+    )
     .await;
 }
 
 /// Waits until an explanation names the constraint.
 async fn wait_explained(world: &World, path: &str) {
-    wait::until(NOTICED, &format!("the failure in the explanation of {path}"), async || {
-        let explained = world.api.try_get(&format!("/v1/explain/{path}")).await?.body.to_string();
-        if explained.contains("planted") { Ok(()) } else { Err(explained) }
-    })
+    wait::until(
+        NOTICED,
+        &format!("the failure in the explanation of {path}"),
+        async || {
+            let explained = world
+                .api
+                .try_get(&format!("/v1/explain/{path}"))
+                .await?
+                .body
+                .to_string();
+            if explained.contains("planted") {
+                Ok(())
+            } else {
+                Err(explained)
+            }
+        },
+    )
     .await;
 }
 
 const fn settling(activity: &str) -> Noted<'_> {
-    Noted { activity, kind: "settling_fails", sentence: SETTLING, destination_id: None }
+    Noted {
+        activity,
+        kind: "settling_fails",
+        sentence: SETTLING,
+        destination_id: None,
+    }
 }
 
 fn delivering<'a>(world: &'a World, activity: &'a str) -> Noted<'a> {
     let destination_id = Some(world.destination_id.as_str());
-    Noted { activity, kind: "delivering_fails", sentence: DELIVERIES, destination_id }
+    Noted {
+        activity,
+        kind: "delivering_fails",
+        sentence: DELIVERIES,
+        destination_id,
+    }
 }
 
 async fn buy(world: &mut World, receipt_id: &str) {
-    world.rvs().know(receipt_id, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    world.rvs().know(
+        receipt_id,
+        Receipt::subscription(api::clock::now().plus_millis(-3_600_000)),
+    );
     let sent = world.send(BOUGHT, receipt_id).await;
     world.wait_outcome(&sent).await;
     world.wait_acked(receipt_id, 1).await;
@@ -106,22 +171,37 @@ async fn buy(world: &mut World, receipt_id: &str) {
 /// Sends a documented signal to a destination.
 async fn signal(world: &World, destination_id: &str, part: &str) {
     let is_wanted = |line: &String| line.contains("DESTINATION_ID") && line.contains(part);
-    let line = documents::operators_lines().into_iter().find(is_wanted).expect("a documented line");
-    world.temporal.run_line(&line.replace("DESTINATION_ID", destination_id)).await;
+    let line = documents::operators_lines()
+        .into_iter()
+        .find(is_wanted)
+        .expect("a documented line");
+    world
+        .temporal
+        .run_line(&line.replace("DESTINATION_ID", destination_id))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_of_an_admin_that_is_refused_is_seen() {
     let mut world = world(true).await;
     let other = Receiver::start().await;
-    let destinations = [world.destination_id.clone(), world.add_destination(&other, &["device.*".to_owned()]).await];
+    let destinations = [
+        world.destination_id.clone(),
+        world
+            .add_destination(&other, &["device.*".to_owned()])
+            .await,
+    ];
     for receipt_id in ["hold", "discard", "redeliver"] {
         buy(&mut world, receipt_id).await;
     }
     world.signal_by_script("discard", "hold").await;
     wait::until(NOTICED, "a hold", async || {
         let purchase = world.purchase("discard").await;
-        if purchase["held_until"].is_string() { Ok(()) } else { Err(purchase.to_string()) }
+        if purchase["held_until"].is_string() {
+            Ok(())
+        } else {
+            Err(purchase.to_string())
+        }
     })
     .await;
     let waiting = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "discard").await;
@@ -139,7 +219,16 @@ async fn each_request_of_an_admin_that_is_refused_is_seen() {
         ("set_enabled", OF_DESTINATION, one),
         ("redeliver_all", OF_DESTINATION, another),
     ] {
-        wait_noted(&world, &Noted { activity, kind: "request_fails", sentence, destination_id }).await;
+        wait_noted(
+            &world,
+            &Noted {
+                activity,
+                kind: "request_fails",
+                sentence,
+                destination_id,
+            },
+        )
+        .await;
     }
     for receipt_id in ["hold", "discard", "redeliver"] {
         wait_explained(&world, &format!("purchases/{}", world.key(receipt_id))).await;
@@ -163,29 +252,56 @@ async fn what_waits_for_devices_or_the_sweep_and_is_refused_is_seen() {
     let device = Device(1);
     let visit = |name: &str| device.event(name, "device.session.start", &json!({}));
     drop(devices.report(device, &[visit("one")]).await.ok());
-    wait::until(
-        NOTICED,
-        "a device event",
-        async || if world.receiver.count() > 0 { Ok(()) } else { Err("none".to_owned()) },
-    )
+    wait::until(NOTICED, "a device event", async || {
+        if world.receiver.count() > 0 {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
+    })
     .await;
-    for (table, holds) in [("streams", "FALSE"), ("claims", "status = 'pending'"), ("sweeps", "FALSE")] {
+    for (table, holds) in [
+        ("streams", "FALSE"),
+        ("claims", "status = 'pending'"),
+        ("sweeps", "FALSE"),
+    ] {
         plant(&world, table, holds);
     }
-    world.rvs().know("claimed", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    world.rvs().know(
+        "claimed",
+        Receipt::subscription(api::clock::now().plus_millis(-3_600_000)),
+    );
     let transaction = json!({
         "kind": "purchased", "receipt_id": "claimed", "app_user_id": CUSTOMER, "sku": "com.example.gold.month",
         "price": "4.99", "currency": "USD", "marketplace": "US",
     });
-    let transaction = device.event("transaction", "device.transaction", &json!({ "transaction": transaction }));
-    drop(devices.report(device, &[visit("two"), transaction]).await.ok());
+    let transaction = device.event(
+        "transaction",
+        "device.transaction",
+        &json!({ "transaction": transaction }),
+    );
+    drop(
+        devices
+            .report(device, &[visit("two"), transaction])
+            .await
+            .ok(),
+    );
     let hook = Some(world.destination_id.as_str());
     for (activity, kind, sentence, destination_id) in [
         ("stream", "delivering_fails", STREAM, hook),
         ("verify_claims", "claims_fail", CLAIM, None),
         ("sweep", "sweep_fails", SWEEP, None),
     ] {
-        wait_noted(&world, &Noted { activity, kind, sentence, destination_id }).await;
+        wait_noted(
+            &world,
+            &Noted {
+                activity,
+                kind,
+                sentence,
+                destination_id,
+            },
+        )
+        .await;
     }
     wait_explained(&world, &format!("destinations/{}", world.destination_id)).await;
     wait_explained(&world, &format!("purchases/{}", world.key("claimed"))).await;
@@ -206,7 +322,10 @@ async fn a_query_of_the_store_that_cannot_be_noted_is_seen() {
     wait_explained(&world, &format!("purchases/{}", world.key("queried"))).await;
     remove(&world, "purchases");
     world.rvs().answer_truly();
-    world.rvs().know("queried", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    world.rvs().know(
+        "queried",
+        Receipt::subscription(api::clock::now().plus_millis(-3_600_000)),
+    );
     world.wait_outcome(&sent).await;
     world.finish().await;
 }

@@ -37,15 +37,25 @@ async fn wait_backing_off(world: &World) {
     let workflow = world.workflow(RECEIPT);
     wait::until(SOON, "a delivery that backs off", async || {
         let pending = world.temporal.pending_activities(&workflow).await;
-        let is_waiting = pending.iter().any(|one| one.attempt >= 2 && one.last_failure.is_some());
-        if is_waiting { Ok(()) } else { Err(format!("{pending:?}")) }
+        let is_waiting = pending
+            .iter()
+            .any(|one| one.attempt >= 2 && one.last_failure.is_some());
+        if is_waiting {
+            Ok(())
+        } else {
+            Err(format!("{pending:?}"))
+        }
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_backup_uses_no_id_for_two_bodies() {
-    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    })
+    .await;
     world.send("SUBSCRIPTION_PURCHASED", RECEIPT).await;
     world.wait_acked(RECEIPT, 1).await;
     world.wait_asleep(RECEIPT).await;
@@ -56,24 +66,43 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
     // Revision 2, which the backup does not have. It was sent, and the run that tries it again is open.
     world.receiver.answer(Reply::Status(500));
     // The store reports it as later than the renewal below, so that it changes the state in both futures.
-    let lost = world.sns.notification(&Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_OFF", RECEIPT).later(600_000));
+    let lost = world
+        .sns
+        .notification(&Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_OFF", RECEIPT).later(600_000));
     assert_eq!(world.post(&lost).await.expect("an answer").status, 200);
     wait_backing_off(&world).await;
     world.kill9();
     restore(&world, backup);
     let raised = world.installation.call(&["migrate", "--raise-epoch"]);
     let printed = String::from_utf8_lossy(&raised.stdout);
-    assert!(raised.status.success() && printed.contains("Raised the epoch from 1 to "), "{raised:?}");
+    assert!(
+        raised.status.success() && printed.contains("Raised the epoch from 1 to "),
+        "{raised:?}"
+    );
     world.receiver.answer(Reply::Status(200));
     world.restart().await;
     // From the list, which asks no run: an answer of a worker that has just begun is given before the signals that wait.
-    let restored = world.api.all(&format!("/v1/purchases?receipt_id={RECEIPT}")).await;
-    assert_eq!(restored.iter().map(|one| &one["revision"]).collect::<Vec<_>>(), [1], "the backup");
+    let restored = world
+        .api
+        .all(&format!("/v1/purchases?receipt_id={RECEIPT}"))
+        .await;
+    assert_eq!(
+        restored
+            .iter()
+            .map(|one| &one["revision"])
+            .collect::<Vec<_>>(),
+        [1],
+        "the backup"
+    );
 
     // The open run knows a delivery that no `deliver` finds.
     let now = json!({ "by": "tests", "reason": "it is restored" });
     let workflow = world.workflow(RECEIPT);
-    world.temporal.signal(&workflow, contract::CANCEL_BACKOFF, &now).await.expect("an open run");
+    world
+        .temporal
+        .signal(&workflow, contract::CANCEL_BACKOFF, &now)
+        .await
+        .expect("an open run");
     world.wait_asleep(RECEIPT).await;
 
     // Another revision 2, and what was lost, once it is sent again.
@@ -83,7 +112,8 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
     world.wait_acked(RECEIPT, 3).await;
     let received = world.receiver.about(&world.key(RECEIPT).to_string());
     let second = received.iter().filter(|one| one.revision() == 2);
-    let (ids, bodies): (BTreeSet<_>, BTreeSet<_>) = second.map(|one| (&one.webhook_id, &one.raw)).unzip();
+    let (ids, bodies): (BTreeSet<_>, BTreeSet<_>) =
+        second.map(|one| (&one.webhook_id, &one.raw)).unzip();
     assert_eq!((ids.len(), bodies.len()), (2, 2), "{received:?}");
     world.finish().await;
 }

@@ -38,33 +38,60 @@ fn texts(arguments: &str) -> Vec<String> {
 fn parts(source: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     for call in [".by_script(", ".by_script_with("] {
-        let first = calls(source, call).into_iter().filter_map(|texts| texts.into_iter().next());
-        parts.extend(first.map(|text| Part { about: "DESTINATION_ID", text }));
+        let first = calls(source, call)
+            .into_iter()
+            .filter_map(|texts| texts.into_iter().next());
+        parts.extend(first.map(|text| Part {
+            about: "DESTINATION_ID",
+            text,
+        }));
     }
     for call in ["act(&world, by,", "act(&world, By::Script,"] {
-        let last = calls(source, call).into_iter().filter_map(|mut texts| texts.pop());
-        parts.extend(last.map(|action| Part { about: "COLLAPSE_KEY", text: format!("--signal-name {action} ") }));
+        let last = calls(source, call)
+            .into_iter()
+            .filter_map(|mut texts| texts.pop());
+        parts.extend(last.map(|action| Part {
+            about: "COLLAPSE_KEY",
+            text: format!("--signal-name {action} "),
+        }));
     }
-    let run_lines = calls(source, "run_documented(&world,").into_iter().filter_map(|mut texts| texts.pop());
-    parts.extend(run_lines.map(|text| Part { about: "COLLAPSE_KEY", text }));
+    let run_lines = calls(source, "run_documented(&world,")
+        .into_iter()
+        .filter_map(|mut texts| texts.pop());
+    parts.extend(run_lines.map(|text| Part {
+        about: "COLLAPSE_KEY",
+        text,
+    }));
     parts
 }
 
 #[test]
 fn every_documented_operator_line_is_run_by_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
-    let files = std::fs::read_dir(folder).expect("this folder").map(|entry| entry.expect("an entry").path());
+    let files = std::fs::read_dir(folder)
+        .expect("this folder")
+        .map(|entry| entry.expect("an entry").path());
     let files = files.filter(|path| path.is_file() && !path.ends_with("scripts.rs"));
-    let parts: Vec<Part> = files.flat_map(|path| parts(&std::fs::read_to_string(path).expect("a source"))).collect();
+    let parts: Vec<Part> = files
+        .flat_map(|path| parts(&std::fs::read_to_string(path).expect("a source")))
+        .collect();
     let lines = documents::operators_lines();
-    let is_run = |line: &String| parts.iter().any(|part| line.contains(part.about) && line.contains(&part.text));
+    let is_run = |line: &String| {
+        parts
+            .iter()
+            .any(|part| line.contains(part.about) && line.contains(&part.text))
+    };
     let missing: Vec<&String> = lines.iter().filter(|line| !is_run(line)).collect();
-    assert!(!lines.is_empty() && missing.is_empty(), "no test runs these documented lines: {missing:#?}");
+    assert!(
+        !lines.is_empty() && missing.is_empty(),
+        "no test runs these documented lines: {missing:#?}"
+    );
 }
 
 #[test]
 fn quotes_of_a_call_are_parsed() {
-    let source = r#"world.by_script("\"reason\":\"done\"").await; act(&world, by, "held", "hold").await;"#;
+    let source =
+        r#"world.by_script("\"reason\":\"done\"").await; act(&world, by, "held", "hold").await;"#;
     let read: Vec<String> = parts(source).into_iter().map(|part| part.text).collect();
     assert_eq!(read, ["\"reason\":\"done\"", "--signal-name hold "]);
 }

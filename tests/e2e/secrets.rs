@@ -50,11 +50,25 @@ async fn no_secret_leaks() {
     };
     let mut world = World::start(setting).await;
     let patch = json!({ "shared_secret": SHARED_SECRET });
-    let patched = world.api.call(Method::PATCH, &format!("/v1/platforms/{}", world.platform_id), &patch).await;
+    let patched = world
+        .api
+        .call(
+            Method::PATCH,
+            &format!("/v1/platforms/{}", world.platform_id),
+            &patch,
+        )
+        .await;
     assert_eq!(patched.status, 200, "{}", patched.body);
     world.rvs().trust(SHARED_SECRET);
     let named = json!({ "external_id": EXTERNAL, "app_user_id": CUSTOMER });
-    let named = world.api.call(Method::PUT, &format!("/v1/apps/{}/customers", world.app_id), &named).await;
+    let named = world
+        .api
+        .call(
+            Method::PUT,
+            &format!("/v1/apps/{}/customers", world.app_id),
+            &named,
+        )
+        .await;
     assert_eq!(named.status, 200, "{}", named.body);
     seeds.sow(&mut world).await;
     let shown = seeds.show_secret(&world).await;
@@ -67,8 +81,14 @@ async fn no_secret_leaks() {
     let key = world.key(RECEIPT).to_string();
 
     absent(&secrets, &refusals);
-    absent(&secrets, &[("/metrics".to_owned(), text(&world, "/metrics").await)]);
-    absent(&secrets, &[("/readyz".to_owned(), text(&world, "/readyz").await)]);
+    absent(
+        &secrets,
+        &[("/metrics".to_owned(), text(&world, "/metrics").await)],
+    );
+    absent(
+        &secrets,
+        &[("/readyz".to_owned(), text(&world, "/readyz").await)],
+    );
     let spans = spans(&collector).await;
     present("RunActivity:verify", &spans);
     absent(&secrets, &spans);
@@ -81,11 +101,21 @@ async fn no_secret_leaks() {
     let logs = files(world.installation.folder(), ".log");
     present("attempted a delivery", &logs);
     absent(&secrets, &logs);
-    let database: Vec<_> =
-        files(world.installation.folder(), "").into_iter().filter(|(name, _)| name.contains("settle.sqlite")).collect();
+    let database: Vec<_> = files(world.installation.folder(), "")
+        .into_iter()
+        .filter(|(name, _)| name.contains("settle.sqlite"))
+        .collect();
     present(CUSTOMER, &database);
-    let in_clear = ["the customer", "the customer's own id", "an erased customer", "an erased customer's own id"];
-    let secrets: Vec<_> = secrets.into_iter().filter(|(whose, _)| !in_clear.contains(whose)).collect();
+    let in_clear = [
+        "the customer",
+        "the customer's own id",
+        "an erased customer",
+        "an erased customer's own id",
+    ];
+    let secrets: Vec<_> = secrets
+        .into_iter()
+        .filter(|(whose, _)| !in_clear.contains(whose))
+        .collect();
     absent(&secrets, &database);
     world.finish().await;
 }
@@ -93,23 +123,46 @@ async fn no_secret_leaks() {
 /// What the collector received, with the attempts of the test.
 async fn spans(collector: &Collector) -> Vec<Place> {
     wait::until(SOON, "the spans of attempts", async || {
-        let attempts = collector.spans().iter().filter(|span| span.name == "RunActivity:deliver").count();
-        if attempts >= 2 { Ok(()) } else { Err(format!("{attempts} attempts")) }
+        let attempts = collector
+            .spans()
+            .iter()
+            .filter(|span| span.name == "RunActivity:deliver")
+            .count();
+        if attempts >= 2 {
+            Ok(())
+        } else {
+            Err(format!("{attempts} attempts"))
+        }
     })
     .await;
-    collector.bodies().into_iter().map(|body| ("an export of spans".to_owned(), body)).collect()
+    collector
+        .bodies()
+        .into_iter()
+        .map(|body| ("an export of spans".to_owned(), body))
+        .collect()
 }
 
 /// Every secret and user's identifier of the test.
 fn secrets(world: &World) -> Vec<Secret> {
     let signing = world.receiver.secret();
-    let ingress_key = world.notification_url.rsplit('/').next().unwrap_or_default().to_owned();
-    assert!(ingress_key.len() >= 16 && signing.len() > 20, "{ingress_key} and {signing} are not what they should be");
+    let ingress_key = world
+        .notification_url
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(
+        ingress_key.len() >= 16 && signing.len() > 20,
+        "{ingress_key} and {signing} are not what they should be"
+    );
     vec![
         ("the customer", CUSTOMER.to_owned()),
         ("the customer's own id", EXTERNAL.to_owned()),
         ("the platform's shared secret", SHARED_SECRET.to_owned()),
-        ("the destination's secret", signing.trim_start_matches("whsec_").to_owned()),
+        (
+            "the destination's secret",
+            signing.trim_start_matches("whsec_").to_owned(),
+        ),
         ("the ingress key", ingress_key),
         ("the token of a SubscribeURL", TOKEN.to_owned()),
         ("the admin token", world.installation.token.clone()),
@@ -118,19 +171,30 @@ fn secrets(world: &World) -> Vec<Secret> {
 
 /// Whether the secret with this description is searched for. A short one would be found by chance.
 pub fn is_sought(secrets: &[Secret], name: &str) -> bool {
-    secrets.iter().any(|(whose, secret)| *whose == name && secret.len() >= 10)
+    secrets
+        .iter()
+        .any(|(whose, secret)| *whose == name && secret.len() >= 10)
 }
 
 fn rtn(kind: &str) -> Rtn {
-    Rtn { app_user_id: CUSTOMER.to_owned(), ..Rtn::new(kind, RECEIPT) }
+    Rtn {
+        app_user_id: CUSTOMER.to_owned(),
+        ..Rtn::new(kind, RECEIPT)
+    }
 }
 
 /// Settles and delivers a purchase with every kind of failure on the way, and returns the refusals.
 async fn go_through_failures(world: &mut World) -> Vec<Place> {
-    let receipt = Receipt { app_user_id: CUSTOMER.to_owned(), ..Receipt::subscription(api::clock::now()) };
+    let receipt = Receipt {
+        app_user_id: CUSTOMER.to_owned(),
+        ..Receipt::subscription(api::clock::now())
+    };
     world.rvs().know(RECEIPT, receipt);
     world.rvs().answer_next(1, &rvs::Reply::Status(500));
-    world.rvs().answer_next(1, &rvs::Reply::Body(format!("about {CUSTOMER}, and no JSON")));
+    world.rvs().answer_next(
+        1,
+        &rvs::Reply::Body(format!("about {CUSTOMER}, and no JSON")),
+    );
     world.receiver.answer_next(1, &Reply::Status(500));
     let bought = world.sns.notification(&rtn("SUBSCRIPTION_PURCHASED"));
     world.post_until_accepted(&bought).await;
@@ -138,19 +202,39 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
     world.wait_outcome(&bought.id).await;
     let workflow = world.workflow(RECEIPT);
     wait::until(SOON, "an attempt that failed", async || {
-        let failed =
-            world.temporal.pending_activities(&workflow).await.into_iter().any(|one| one.last_failure.is_some());
-        if failed { Ok(()) } else { Err("none".to_owned()) }
+        let failed = world
+            .temporal
+            .pending_activities(&workflow)
+            .await
+            .into_iter()
+            .any(|one| one.last_failure.is_some());
+        if failed {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
     })
     .await;
-    world.temporal.signal(&workflow, "hold", &json!({ "by": 5 })).await.expect("a signal");
+    world
+        .temporal
+        .signal(&workflow, "hold", &json!({ "by": 5 }))
+        .await
+        .expect("a signal");
     world.wait_acked(RECEIPT, 1).await;
     world.receiver.refuse().await;
     world.temporal.kill9();
-    let stopped = world.sns.notification(&rtn("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
+    let stopped = world
+        .sns
+        .notification(&rtn("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
     world.post_until_accepted(&stopped).await;
-    refusals
-        .push(answer("flush without Temporal", world, &format!("/v1/purchases/{}/flush", world.key(RECEIPT))).await);
+    refusals.push(
+        answer(
+            "flush without Temporal",
+            world,
+            &format!("/v1/purchases/{}/flush", world.key(RECEIPT)),
+        )
+        .await,
+    );
     world.temporal.restart().await;
     world.wait_outcome(&stopped.id).await;
     world.wait_back_off(RECEIPT).await;
@@ -162,34 +246,66 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
 
 /// Posts messages that SNS would not send, or that another topic sends, and returns the refusals.
 async fn post_wrongly(world: &mut World, genuine: &Message) -> Vec<Place> {
-    let unreadable = world.sns.message(TOPIC, &format!("about {CUSTOMER}, and no JSON"));
-    let too_long = Rtn { app_user_id: format!("{CUSTOMER}{}", "x".repeat(2000)), ..rtn("SUBSCRIPTION_PURCHASED") };
-    let foreign = Rtn { package_name: "com.example.other".to_owned(), ..rtn("SUBSCRIPTION_PURCHASED") };
+    let unreadable = world
+        .sns
+        .message(TOPIC, &format!("about {CUSTOMER}, and no JSON"));
+    let too_long = Rtn {
+        app_user_id: format!("{CUSTOMER}{}", "x".repeat(2000)),
+        ..rtn("SUBSCRIPTION_PURCHASED")
+    };
+    let foreign = Rtn {
+        package_name: "com.example.other".to_owned(),
+        ..rtn("SUBSCRIPTION_PURCHASED")
+    };
     let [too_long, foreign] = [too_long, foreign].map(|rtn| world.sns.notification(&rtn.later(1)));
     for message in [&unreadable, &foreign] {
         world.post_until_accepted(message).await;
     }
     let url = world.notification_url.clone();
-    let waiting = world.sns.message(STRANGER, &rtn("SUBSCRIPTION_PURCHASED").later(2).message());
+    let waiting = world
+        .sns
+        .message(STRANGER, &rtn("SUBSCRIPTION_PURCHASED").later(2).message());
     let bodies = [
-        ("a stranger's topic", url.clone(), world.sns.subscription(STRANGER, TOKEN).body),
+        (
+            "a stranger's topic",
+            url.clone(),
+            world.sns.subscription(STRANGER, TOKEN).body,
+        ),
         ("a stranger's notification", url.clone(), waiting.body),
-        ("a changed message", url.clone(), genuine.body.replace(CUSTOMER, &format!("{CUSTOMER}0"))),
-        ("a cut message", url.clone(), genuine.body.chars().take(genuine.body.len() / 2).collect()),
+        (
+            "a changed message",
+            url.clone(),
+            genuine.body.replace(CUSTOMER, &format!("{CUSTOMER}0")),
+        ),
+        (
+            "a cut message",
+            url.clone(),
+            genuine.body.chars().take(genuine.body.len() / 2).collect(),
+        ),
         ("too long an id", url.clone(), too_long.body),
-        ("a wrong ingress key", format!("{url}0"), genuine.body.clone()),
+        (
+            "a wrong ingress key",
+            format!("{url}0"),
+            genuine.body.clone(),
+        ),
     ];
     let mut refusals = Vec::new();
     for (what, url, body) in bodies {
         let answer = post_as_sns(&url, &body).await.expect("an answer");
-        refusals.push((format!("the answer {} to {what}", answer.status), answer.body.to_string().into_bytes()));
+        refusals.push((
+            format!("the answer {} to {what}", answer.status),
+            answer.body.to_string().into_bytes(),
+        ));
     }
     refusals
 }
 
 async fn answer(what: &str, world: &World, path: &str) -> Place {
     let answer = world.api.post(path, &json!({ "reason": "a test" })).await;
-    (format!("the answer {} to {what}", answer.status), answer.body.to_string().into_bytes())
+    (
+        format!("the answer {} to {what}", answer.status),
+        answer.body.to_string().into_bytes(),
+    )
 }
 
 /// Sends admin requests that contain secrets and are refused, and returns the refusals.
@@ -198,24 +314,49 @@ async fn request_wrongly(world: &World) -> Vec<Place> {
     let destinations = format!("/v1/apps/{}/destinations", world.app_id);
     let platforms = format!("/v1/apps/{}/platforms", world.app_id);
     let answers = [
-        (destinations.clone(), json!({ "kind": "webhook", "name": "x", "url": "no url", "secret": secret })),
-        (destinations, json!({ "kind": secret, "name": "x", "url": "http://127.0.0.1:1/" })),
-        (platforms.clone(), json!({ "store": "amazon", "name": "x", "shared_secret": [SHARED_SECRET] })),
-        (platforms, json!({ "store": "amazon", "name": "x", "sharedsecret": SHARED_SECRET })),
+        (
+            destinations.clone(),
+            json!({ "kind": "webhook", "name": "x", "url": "no url", "secret": secret }),
+        ),
+        (
+            destinations,
+            json!({ "kind": secret, "name": "x", "url": "http://127.0.0.1:1/" }),
+        ),
+        (
+            platforms.clone(),
+            json!({ "store": "amazon", "name": "x", "shared_secret": [SHARED_SECRET] }),
+        ),
+        (
+            platforms,
+            json!({ "store": "amazon", "name": "x", "sharedsecret": SHARED_SECRET }),
+        ),
     ];
     let mut refusals = Vec::new();
     for (path, body) in answers {
         let answer = world.api.post(&path, &body).await;
-        assert!(answer.status >= 400, "{path} took {body}: {}", answer.status);
+        assert!(
+            answer.status >= 400,
+            "{path} took {body}: {}",
+            answer.status
+        );
         // The value of `kind` is the sender's own, which the refusal may repeat.
         if body["kind"] != secret.as_str() {
-            refusals.push((format!("the answer {} to {path}", answer.status), answer.body.to_string().into_bytes()));
+            refusals.push((
+                format!("the answer {} to {path}", answer.status),
+                answer.body.to_string().into_bytes(),
+            ));
         }
     }
-    let stranger = Api::new(&world.installation.url(), &format!("{}0", world.installation.token));
+    let stranger = Api::new(
+        &world.installation.url(),
+        &format!("{}0", world.installation.token),
+    );
     let answer = stranger.get("/v1/apps").await;
     assert_eq!(answer.status, 401, "a wrong token");
-    refusals.push(("the answer to a wrong token".to_owned(), answer.body.to_string().into_bytes()));
+    refusals.push((
+        "the answer to a wrong token".to_owned(),
+        answer.body.to_string().into_bytes(),
+    ));
     refusals
 }
 
@@ -225,7 +366,10 @@ async fn text(world: &World, path: &str) -> Vec<u8> {
 
 /// The histories of all runs of all workflows, with their payloads decoded.
 pub async fn histories(world: &World) -> Vec<Place> {
-    let runs = world.temporal.list("WorkflowType IN ('purchase', 'sweep', 'destination', 'stream', 'claims')").await;
+    let runs = world
+        .temporal
+        .list("WorkflowType IN ('purchase', 'sweep', 'destination', 'stream', 'claims')")
+        .await;
     assert!(runs.len() >= 2, "{} runs are too few", runs.len());
     let mut histories = Vec::new();
     for run in runs.into_iter().filter_map(|run| run.execution) {
@@ -249,7 +393,9 @@ fn decode(json: &Value, found: &mut Vec<u8>) {
 
 /// The files of a folder whose names end with `ending`.
 pub fn files(folder: &Path, ending: &str) -> Vec<Place> {
-    let entries = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
+    let entries = std::fs::read_dir(folder)
+        .expect("a folder")
+        .filter_map(Result::ok);
     let read = |entry: std::fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_wanted = name.ends_with(ending) && entry.path().is_file();
@@ -259,25 +405,39 @@ pub fn files(folder: &Path, ending: &str) -> Vec<Place> {
 }
 
 fn holds(bytes: &[u8], needle: &str) -> bool {
-    bytes.windows(needle.len()).any(|part| part == needle.as_bytes())
+    bytes
+        .windows(needle.len())
+        .any(|part| part == needle.as_bytes())
 }
 
 /// Checks that the search finds a text that must be there.
 pub fn present(needle: &str, places: &[Place]) {
-    assert!(places.iter().any(|(_, bytes)| holds(bytes, needle)), "{needle} is not found: the search is blind");
+    assert!(
+        places.iter().any(|(_, bytes)| holds(bytes, needle)),
+        "{needle} is not found: the search is blind"
+    );
 }
 
 pub fn absent(secrets: &[Secret], places: &[Place]) {
     for (place, bytes) in places {
         for (whose, secret) in secrets {
-            assert!(!holds(bytes, secret), "{whose} is in the clear in {place}:\n{}", around(bytes, secret));
+            assert!(
+                !holds(bytes, secret),
+                "{whose} is in the clear in {place}:\n{}",
+                around(bytes, secret)
+            );
         }
     }
 }
 
 /// The bytes around a secret.
 fn around(bytes: &[u8], secret: &str) -> String {
-    let at = bytes.windows(secret.len()).position(|part| part == secret.as_bytes()).unwrap_or(0);
-    let part = bytes.get(at.saturating_sub(300)..bytes.len().min(at + 300)).unwrap_or_default();
+    let at = bytes
+        .windows(secret.len())
+        .position(|part| part == secret.as_bytes())
+        .unwrap_or(0);
+    let part = bytes
+        .get(at.saturating_sub(300)..bytes.len().min(at + 300))
+        .unwrap_or_default();
     String::from_utf8_lossy(part).into_owned()
 }

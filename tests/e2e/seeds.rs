@@ -41,8 +41,16 @@ const COLUMNS: [(&str, &str, &[&str]); 9] = [
     ("installation", "names_key", &["the key of tombstones"]),
     ("platforms", "ingress_key", &["the new ingress key"]),
     ("platforms", "old_ingress_key", &["the ingress key"]),
-    ("platforms", "shared_secret", &["the platform's shared secret"]),
-    ("platforms", "login_secret", &["the platform's login secret"]),
+    (
+        "platforms",
+        "shared_secret",
+        &["the platform's shared secret"],
+    ),
+    (
+        "platforms",
+        "login_secret",
+        &["the platform's login secret"],
+    ),
     (
         "destinations",
         "secret",
@@ -82,28 +90,66 @@ impl Seeds {
         let amplitude = Amplitude::start().await;
         amplitude.project(AMPLITUDE_SANDBOX_KEY, AMPLITUDE_SECRET_KEY);
         let (api_key, login_secret, ingress_key) = Default::default();
-        Self { amplitude, second: Receiver::start().await, api_key, login_secret, ingress_key }
+        Self {
+            amplitude,
+            second: Receiver::start().await,
+            api_key,
+            login_secret,
+            ingress_key,
+        }
     }
 
     /// The variables of the world's processes.
     pub fn variables(&self) -> Vec<(String, String)> {
         vec![
-            ("OTEL_EXPORTER_OTLP_HEADERS".to_owned(), format!("authorization=Bearer%20{OTLP_TOKEN}")),
-            ("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), self.amplitude.url()),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
+                format!("authorization=Bearer%20{OTLP_TOKEN}"),
+            ),
+            (
+                "SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(),
+                self.amplitude.url(),
+            ),
         ]
     }
 
     /// Stores the secrets, and uses each.
     pub async fn sow(&mut self, world: &mut World) {
-        let key = world.api.post("/v1/keys", &json!({ "name": "a reader", "role": "read" })).await.ok();
+        let key = world
+            .api
+            .post("/v1/keys", &json!({ "name": "a reader", "role": "read" }))
+            .await
+            .ok();
         self.api_key = text(&key, "key");
-        assert_eq!(world.api.with_token(&self.api_key).get("/v1/apps").await.status, 200);
-        assert_eq!(world.api.with_token(&self.api_key).post("/v1/apps", &json!({ "name": "x" })).await.status, 403);
+        assert_eq!(
+            world
+                .api
+                .with_token(&self.api_key)
+                .get("/v1/apps")
+                .await
+                .status,
+            200
+        );
+        assert_eq!(
+            world
+                .api
+                .with_token(&self.api_key)
+                .post("/v1/apps", &json!({ "name": "x" }))
+                .await
+                .status,
+            403
+        );
         let path = format!("/v1/platforms/{}/login-secret", world.platform_id);
-        self.login_secret = text(&world.api.post(&path, &json!({})).await.ok(), "login_secret");
+        self.login_secret = text(
+            &world.api.post(&path, &json!({})).await.ok(),
+            "login_secret",
+        );
         // The world goes on with the old URL.
         let path = format!("/v1/platforms/{}/rotate-ingress-key", world.platform_id);
-        let url = text(&world.api.post(&path, &json!({})).await.ok(), "notification_url");
+        let url = text(
+            &world.api.post(&path, &json!({})).await.ok(),
+            "notification_url",
+        );
         self.ingress_key = url.rsplit('/').next().unwrap_or_default().to_owned();
         let integration = json!({
             "kind": "amplitude", "name": "Analytics", "endpoint": self.amplitude.url(), "api_key": AMPLITUDE_KEY,
@@ -117,7 +163,10 @@ impl Seeds {
         let webhook = world.create_destination(&webhook).await;
         self.second.trust_shown(&webhook);
         for destination in [&integration, &webhook] {
-            world.let_be_pending(&text(destination, "id"), "its server ends before the story does");
+            world.let_be_pending(
+                &text(destination, "id"),
+                "its server ends before the story does",
+            );
         }
         self.second.answer_next(1, &Reply::Status(500));
     }
@@ -127,7 +176,9 @@ impl Seeds {
         let devices = Devices::of(world).await;
         let [device, stranger] = [DEVICE, Device(DEVICE.0 + 1)];
         let wrong = devices.client(stranger);
-        let malformed = devices.client(device).with_header("settle-device-secret", device.secret());
+        let malformed = devices
+            .client(device)
+            .with_header("settle-device-secret", device.secret());
         let body = device.body(&[]);
         let mut answers = vec![
             devices.report(device, &[]).await,
@@ -136,12 +187,25 @@ impl Seeds {
             wrong.post("/v1/device/events", &body).await,
             malformed.post("/v1/device/events", &body).await,
         ];
-        assert_eq!(answers.iter().map(|one| one.status).collect::<Vec<_>>(), [200, 403, 200, 403, 400], "{answers:?}");
-        for path in ["/v1/audit-log", "/v1/alarms", "/v1/device-events", "/v1/about", "/v1/overview"] {
+        assert_eq!(
+            answers.iter().map(|one| one.status).collect::<Vec<_>>(),
+            [200, 403, 200, 403, 400],
+            "{answers:?}"
+        );
+        for path in [
+            "/v1/audit-log",
+            "/v1/alarms",
+            "/v1/device-events",
+            "/v1/about",
+            "/v1/overview",
+        ] {
             answers.push(world.api.get(path).await);
         }
         let shown = |(number, answer): (usize, &Answer)| {
-            (format!("answer {number}, {}", answer.status), answer.body.to_string().into_bytes())
+            (
+                format!("answer {number}, {}", answer.status),
+                answer.body.to_string().into_bytes(),
+            )
         };
         answers.iter().enumerate().map(shown).collect()
     }
@@ -150,38 +214,73 @@ impl Seeds {
     pub async fn forget_somebody(self, world: &mut World) -> Vec<Secret> {
         wait::until(SOON, "a request with each secret", async || {
             let counts = (self.second.count(), self.amplitude.requests().len());
-            if counts.0 > 0 && counts.1 > 0 { Ok(()) } else { Err(format!("{counts:?}")) }
+            if counts.0 > 0 && counts.1 > 0 {
+                Ok(())
+            } else {
+                Err(format!("{counts:?}"))
+            }
         })
         .await;
         self.second.check();
-        let Self { amplitude, api_key, login_secret, ingress_key, .. } = self;
+        let Self {
+            amplitude,
+            api_key,
+            login_secret,
+            ingress_key,
+            ..
+        } = self;
         drop(amplitude);
-        let receipt = Receipt { app_user_id: ERASED.to_owned(), ..Receipt::subscription(api::clock::now()) };
+        let receipt = Receipt {
+            app_user_id: ERASED.to_owned(),
+            ..Receipt::subscription(api::clock::now())
+        };
         world.rvs().know(RECEIPT, receipt);
         let customers = format!("/v1/apps/{}/customers", world.app_id);
         let name = json!({ "external_id": ERASED_EXTERNAL, "app_user_id": ERASED });
         drop(world.api.call(Method::PUT, &customers, &name).await.ok());
-        let rtn = Rtn { app_user_id: ERASED.to_owned(), ..Rtn::new("SUBSCRIPTION_PURCHASED", RECEIPT) };
+        let rtn = Rtn {
+            app_user_id: ERASED.to_owned(),
+            ..Rtn::new("SUBSCRIPTION_PURCHASED", RECEIPT)
+        };
         let message_id = world.send_rtn(&rtn).await;
         world.wait_outcome(&message_id).await;
         world.wait_acked(RECEIPT, 1).await;
-        let request = json!({ "external_id": ERASED_EXTERNAL, "by": "support", "reason": "a test" });
-        drop(world.api.post(&format!("{customers}/erase"), &request).await.ok());
+        let request =
+            json!({ "external_id": ERASED_EXTERNAL, "by": "support", "reason": "a test" });
+        drop(
+            world
+                .api
+                .post(&format!("{customers}/erase"), &request)
+                .await
+                .ok(),
+        );
         vec![
             ("an erased customer", ERASED.to_owned()),
             ("an erased customer's own id", ERASED_EXTERNAL.to_owned()),
-            ("a key of the API", api_key.trim_start_matches("sk_").to_owned()),
-            ("the platform's login secret", login_secret.trim_start_matches("ls_").to_owned()),
+            (
+                "a key of the API",
+                api_key.trim_start_matches("sk_").to_owned(),
+            ),
+            (
+                "the platform's login secret",
+                login_secret.trim_start_matches("ls_").to_owned(),
+            ),
             ("the new ingress key", ingress_key),
             ("the private key of a webhook", PRIVATE_PART.to_owned()),
             ("the value of a header", HEADER.to_owned()),
             ("a part of a URL", URL_TOKEN.to_owned()),
             ("Amplitude's API key", AMPLITUDE_KEY.to_owned()),
-            ("Amplitude's API key of the sandbox", AMPLITUDE_SANDBOX_KEY.to_owned()),
+            (
+                "Amplitude's API key of the sandbox",
+                AMPLITUDE_SANDBOX_KEY.to_owned(),
+            ),
             ("Amplitude's secret key", AMPLITUDE_SECRET_KEY.to_owned()),
             ("a header of exports", OTLP_TOKEN.to_owned()),
             ("a device's secret", DEVICE.secret()),
-            ("the secret of another device", Device(DEVICE.0 + 1).secret()),
+            (
+                "the secret of another device",
+                Device(DEVICE.0 + 1).secret(),
+            ),
             ("SETTLE_KEY", storage::hex(&KEY)),
             ("the key of tombstones", key_of_tombstones(world)),
         ]
@@ -191,18 +290,33 @@ impl Seeds {
 /// Checks that each column that is encrypted has a value, and a secret that is searched for.
 pub fn cover_each_column(world: &World, secrets: &[Secret]) {
     for (table, column) in storage::secret_columns() {
-        let seeded = COLUMNS.iter().find(|seeded| (seeded.0, seeded.1) == (table, column));
-        let (_, _, names) = seeded.unwrap_or_else(|| panic!("{table}.{column} has no secret: seed one here"));
-        names.iter().for_each(|name| assert!(is_sought(secrets, name), "{name} is not among the secrets"));
+        let seeded = COLUMNS
+            .iter()
+            .find(|seeded| (seeded.0, seeded.1) == (table, column));
+        let (_, _, names) =
+            seeded.unwrap_or_else(|| panic!("{table}.{column} has no secret: seed one here"));
+        names
+            .iter()
+            .for_each(|name| assert!(is_sought(secrets, name), "{name} is not among the secrets"));
         let query = format!("SELECT {column} AS value FROM {table} WHERE {column} LIKE 'v1:%'");
-        assert!(!values(world, &query).is_empty(), "{table}.{column} has no value");
+        assert!(
+            !values(world, &query).is_empty(),
+            "{table}.{column} has no value"
+        );
     }
-    assert_eq!(storage::secret_columns().len(), COLUMNS.len(), "a column is gone");
+    assert_eq!(
+        storage::secret_columns().len(),
+        COLUMNS.len(),
+        "a column is gone"
+    );
 }
 
 fn values(world: &World, query: &str) -> Vec<String> {
-    let mut database = SqliteConnection::establish(world.installation.database()).expect("the database");
-    database.batch_execute("PRAGMA busy_timeout = 5000").expect("a setting");
+    let mut database =
+        SqliteConnection::establish(world.installation.database()).expect("the database");
+    database
+        .batch_execute("PRAGMA busy_timeout = 5000")
+        .expect("a setting");
     let rows: Vec<Row> = diesel::sql_query(query).load(&mut database).expect(query);
     rows.into_iter().map(|row| row.value).collect()
 }
@@ -211,12 +325,18 @@ fn values(world: &World, query: &str) -> Vec<String> {
 fn key_of_tombstones(world: &World) -> String {
     let sealed = values(world, "SELECT names_key AS value FROM installation").remove(0);
     let hex = sealed.rsplit(':').next().unwrap_or_default();
-    let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("hex"));
-    let mut bytes: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect();
+    let digits = hex
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| std::str::from_utf8(pair).expect("hex"));
+    let mut bytes: Vec<u8> = digits
+        .map(|pair| u8::from_str_radix(pair, 16).expect("hex"))
+        .collect();
     let (nonce, sealed) = bytes.split_at_mut(NONCE_LEN);
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &KEY).expect("a key"));
     let nonce = Nonce::try_assume_unique_for_key(nonce).expect("a nonce");
-    let plain =
-        key.open_in_place(nonce, Aad::from("installation.names_key/1"), sealed).expect("it is encrypted with KEY");
+    let plain = key
+        .open_in_place(nonce, Aad::from("installation.names_key/1"), sealed)
+        .expect("it is encrypted with KEY");
     String::from_utf8(plain.to_vec()).expect("a text")
 }

@@ -16,7 +16,12 @@ const WORKER: Duration = Duration::from_secs(30);
 const MARGIN: Duration = Duration::from_secs(8);
 
 async fn start() -> World {
-    World::start(Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() }).await
+    World::start(Setting {
+        backend: Backend::Postgres,
+        window_seconds: 1,
+        ..Setting::default()
+    })
+    .await
 }
 
 /// A process beside the others that has nothing to end: it is stopped in the same moment.
@@ -31,15 +36,28 @@ async fn end(process: &mut Process) -> Duration {
     let began = Instant::now();
     process.terminate();
     let status = process.wait_end().await;
-    assert!(status.success(), "it ended with {status}:\n{}", process.log());
+    assert!(
+        status.success(),
+        "it ended with {status}:\n{}",
+        process.log()
+    );
     began.elapsed()
 }
 
 /// Ends a process by SIGTERM, checks that it ends within a time, and starts it again.
-async fn check_end(world: &mut World, mut control: Process, at: usize, command: &str, at_most: Duration) {
+async fn check_end(
+    world: &mut World,
+    mut control: Process,
+    at: usize,
+    command: &str,
+    at_most: Duration,
+) {
     let (took, usual) = tokio::join!(end(&mut world.processes()[at]), end(&mut control));
     println!("{command} ended after {took:.1?}, and one with nothing to end after {usual:.1?}");
-    assert!(took <= at_most + MARGIN.max(usual * 2), "{command} ended after {took:?}, the control after {usual:?}");
+    assert!(
+        took <= at_most + MARGIN.max(usual * 2),
+        "{command} ended after {took:?}, the control after {usual:?}"
+    );
     world.processes()[at] = world.installation.start(&[command], &[]);
 }
 
@@ -49,10 +67,16 @@ async fn a_serve_ends_in_time_beside_a_body_that_never_ends() {
     let message = world.send("SUBSCRIPTION_PURCHASED", "slow").await;
     let control = control(&world).await;
     let url = world.notification_url.clone();
-    let (address, path) = url.trim_start_matches("http://").split_once('/').expect("a path");
+    let (address, path) = url
+        .trim_start_matches("http://")
+        .split_once('/')
+        .expect("a path");
     let mut slow = TcpStream::connect(address).await.expect("a connection");
-    let head = format!("POST /{path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 1000\r\n\r\nfirst");
-    slow.write_all(head.as_bytes()).await.expect("settle receives");
+    let head =
+        format!("POST /{path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 1000\r\n\r\nfirst");
+    slow.write_all(head.as_bytes())
+        .await
+        .expect("settle receives");
     check_end(&mut world, control, 0, "serve", SERVE).await;
     world.processes()[0].wait_connected().await;
     world.wait_outcome(&message).await;
@@ -75,7 +99,12 @@ async fn a_worker_ends_in_time_beside_an_endpoint_that_hangs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_ends_in_time_while_temporal_hangs() {
     let memory = Memory::Volatile;
-    let setting = Setting { backend: Backend::Postgres, memory, window_seconds: 1, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        memory,
+        window_seconds: 1,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.send("SUBSCRIPTION_PURCHASED", "frozen").await;
     world.wait_received("frozen", 1).await;

@@ -13,8 +13,16 @@ const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 /// Waits for this many acknowledged requests, which are signed, and returns them.
 async fn acknowledged(receiver: &Receiver, count: usize) -> Vec<Received> {
     wait::until(SOON, &format!("{count} requests"), async || {
-        let all: Vec<Received> = receiver.all().into_iter().filter(Received::is_acked).collect();
-        if all.len() >= count { Ok(()) } else { Err(format!("{}", all.len())) }
+        let all: Vec<Received> = receiver
+            .all()
+            .into_iter()
+            .filter(Received::is_acked)
+            .collect();
+        if all.len() >= count {
+            Ok(())
+        } else {
+            Err(format!("{}", all.len()))
+        }
     })
     .await;
     let all: Vec<Received> = receiver.all();
@@ -26,7 +34,11 @@ async fn acknowledged(receiver: &Receiver, count: usize) -> Vec<Received> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_arrives_as_a_message_until_the_setting_changes() {
-    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    })
+    .await;
     let chat = Receiver::start().await;
     let body = json!({
         "kind": "webhook", "name": "chat", "url": chat.url(), "body": "slack", "events": ["purchase.updated"],
@@ -38,13 +50,28 @@ async fn an_event_arrives_as_a_message_until_the_setting_changes() {
     let first = acknowledged(&chat, 1).await;
     let text = first[0].body["text"].as_str().expect("a text");
     assert_eq!(first[0].body, json!({ "text": text }));
-    assert!(text.starts_with("*A purchase's record changed") && text.contains("\nReceipt: chatty"), "{text}");
-    assert_eq!(world.wait_received("chatty", 1).await[0].event_type(), "purchase.updated");
-    let path = format!("/v1/destinations/{}", created["id"].as_str().expect("an id"));
-    let changed = world.api.call(Method::PATCH, &path, &json!({ "body": "event" })).await;
+    assert!(
+        text.starts_with("*A purchase's record changed") && text.contains("\nReceipt: chatty"),
+        "{text}"
+    );
+    assert_eq!(
+        world.wait_received("chatty", 1).await[0].event_type(),
+        "purchase.updated"
+    );
+    let path = format!(
+        "/v1/destinations/{}",
+        created["id"].as_str().expect("an id")
+    );
+    let changed = world
+        .api
+        .call(Method::PATCH, &path, &json!({ "body": "event" }))
+        .await;
     assert_eq!(changed.status, 200, "{}", changed.body);
     world.send(STOPPED, "chatty").await;
     let second = acknowledged(&chat, 2).await;
-    assert_eq!((second[1].event_type(), &second[1].body["text"]), ("purchase.updated", &Value::Null));
+    assert_eq!(
+        (second[1].event_type(), &second[1].body["text"]),
+        ("purchase.updated", &Value::Null)
+    );
     world.finish().await;
 }

@@ -35,7 +35,10 @@ const WINDOW: Duration = Duration::from_secs(8);
 /// How long before the end of a window the test begins to wait for its settling.
 const BEFORE: Duration = Duration::from_millis(200);
 
-const KINDS: [&str; 2] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"];
+const KINDS: [&str; 2] = [
+    "SUBSCRIPTION_AUTO_RENEWAL_OFF",
+    "SUBSCRIPTION_AUTO_RENEWAL_ON",
+];
 
 #[derive(Default)]
 struct Tally {
@@ -46,13 +49,20 @@ struct Tally {
 impl std::fmt::Display for Tally {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [rounds, hits] = [&self.rounds, &self.hits].map(|count| count.load(Ordering::Relaxed));
-        write!(to, "{rounds} rounds, {hits} of them with a notification inside a settling")
+        write!(
+            to,
+            "{rounds} rounds, {hits} of them with a notification inside a settling"
+        )
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_notification_is_lost_in_a_settling() {
-    let setting = Setting { backend: Backend::Postgres, window_seconds: WINDOW.as_secs(), ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: WINDOW.as_secs(),
+        ..Setting::default()
+    };
     let world = World::start(setting).await;
     let tally = Tally::default();
     let began = Instant::now();
@@ -62,7 +72,10 @@ async fn no_notification_is_lost_in_a_settling() {
         check(&world, &receipt(number), messages).await;
     }
     // Last: a fault can hide the rounds that would show it.
-    assert!(tally.hits.load(Ordering::Relaxed) >= HITS, "{HITS} inside a settling are wanted: {tally}");
+    assert!(
+        tally.hits.load(Ordering::Relaxed) >= HITS,
+        "{HITS} inside a settling are wanted: {tally}"
+    );
     world.finish().await;
 }
 
@@ -86,7 +99,14 @@ async fn storm(world: &World, tally: &Tally, number: usize, began: Instant) -> V
 }
 
 async fn wait_until(time: Instant) {
-    wait::until(SOON, "a time", async || if Instant::now() >= time { Ok(()) } else { Err("not yet".to_owned()) }).await;
+    wait::until(SOON, "a time", async || {
+        if Instant::now() >= time {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        }
+    })
+    .await;
 }
 
 /// One notification opens a window, another one arrives during its settling, and both are announced before the next
@@ -94,8 +114,13 @@ async fn wait_until(time: Instant) {
 async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool {
     let first_id = send(world, receipt_id, sent).await;
     let sent_at = Instant::now();
-    let open = format!("notifications WHERE collapse_key = '{}' AND outcome IS NULL", world.key(receipt_id));
-    let mut hold = Hold::on(world.installation.database(), &open).await.expect("the row is locked");
+    let open = format!(
+        "notifications WHERE collapse_key = '{}' AND outcome IS NULL",
+        world.key(receipt_id)
+    );
+    let mut hold = Hold::on(world.installation.database(), &open)
+        .await
+        .expect("the row is locked");
     if hold.rows == 0 {
         // The flush of the last round came so late that it settled this one.
         let first = settled(world, &first_id).await;
@@ -103,10 +128,14 @@ async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool 
         return false;
     }
     wait_until(sent_at + WINDOW.saturating_sub(BEFORE)).await;
-    wait::until(SOON, &format!("the record of {receipt_id}"), async || match hold.is_waited_for() {
-        Ok(true) => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
+    wait::until(
+        SOON,
+        &format!("the record of {receipt_id}"),
+        async || match hold.is_waited_for() {
+            Ok(true) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
     .await;
     let second_id = send(world, receipt_id, sent).await;
     hold.release().expect("the row is unlocked");
@@ -116,17 +145,27 @@ async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool 
     let second = settled(world, &second_id).await;
     wait_arrived(world, receipt_id, second.revision).await;
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
-    let is_inside = settlings(&history).iter().any(|(fired, closed)| (*fired..=*closed).contains(&second.accepted_at));
+    let is_inside = settlings(&history)
+        .iter()
+        .any(|(fired, closed)| (*fired..=*closed).contains(&second.accepted_at));
     is_inside && first.revision != second.revision
 }
 
 /// Waits until the receiver has acknowledged this revision, or a newer one.
 async fn wait_arrived(world: &World, receipt_id: &str, revision: i64) {
     let key = world.key(receipt_id).to_string();
-    wait::until(SOON, &format!("revision {revision} of {receipt_id}"), async || {
-        let acked = world.receiver.revisions(&key);
-        if acked.last() >= Some(&revision) { Ok(()) } else { Err(format!("{acked:?}")) }
-    })
+    wait::until(
+        SOON,
+        &format!("revision {revision} of {receipt_id}"),
+        async || {
+            let acked = world.receiver.revisions(&key);
+            if acked.last() >= Some(&revision) {
+                Ok(())
+            } else {
+                Err(format!("{acked:?}"))
+            }
+        },
+    )
     .await;
 }
 
@@ -143,11 +182,21 @@ async fn settle_next(world: &World, receipt_id: &str, message_id: &str) {
             return Ok(false);
         }
         let status = world.status(receipt_id).await?;
-        if status["pending"].as_i64() > Some(0) { Ok(true) } else { Err(status.to_string()) }
+        if status["pending"].as_i64() > Some(0) {
+            Ok(true)
+        } else {
+            Err(status.to_string())
+        }
     })
     .await;
     if is_known {
-        world.act(receipt_id, contract::FLUSH, &json!({ "reason": "the revision before has arrived" })).await;
+        world
+            .act(
+                receipt_id,
+                contract::FLUSH,
+                &json!({ "reason": "the revision before has arrived" }),
+            )
+            .await;
     }
 }
 
@@ -162,7 +211,10 @@ async fn send(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> String
     let rtn = Rtn::new(kind, receipt_id).later(i64::try_from(number).unwrap_or(0));
     let message = world.sns.notification(&rtn);
     let answer = post_as_sns(&world.notification_url, &message.body).await;
-    assert!(answer.as_ref().is_ok_and(|answer| answer.status == 200), "{kind} of {receipt_id}: {answer:?}");
+    assert!(
+        answer.as_ref().is_ok_and(|answer| answer.status == 200),
+        "{kind} of {receipt_id}: {answer:?}"
+    );
     sent.push(message.id.clone());
     message.id
 }
@@ -178,7 +230,10 @@ fn settlings(history: &[HistoryEvent]) -> Vec<(Micros, Micros)> {
     let fired = runs::times(history, EventType::TimerFired);
     // A flush settles without a timer of its own.
     let first_after = |fired: &Duration| recorded.iter().find(|at| *at >= fired).copied();
-    fired.iter().filter_map(|fired| Some((micros(*fired), micros(first_after(fired)?)))).collect()
+    fired
+        .iter()
+        .filter_map(|fired| Some((micros(*fired), micros(first_after(fired)?))))
+        .collect()
 }
 
 struct Settled {
@@ -193,17 +248,29 @@ async fn settled(world: &World, message_id: &str) -> Settled {
         if checks % 8 != 1 {
             return Err("not asked".to_owned());
         }
-        try_settled(world, message_id).await.ok_or_else(|| "none".to_owned())
+        try_settled(world, message_id)
+            .await
+            .ok_or_else(|| "none".to_owned())
     })
     .await
 }
 
 async fn try_settled(world: &World, message_id: &str) -> Option<Settled> {
-    let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await.ok()?;
+    let answer = world
+        .api
+        .try_get(&format!("/v1/notifications/{message_id}"))
+        .await
+        .ok()?;
     let one = &answer.body["notifications"][0];
     let revision = one["revision"].as_i64()?;
-    assert_eq!(one["outcome"], "settled", "each alone changes the state: {answer:?}");
-    Some(Settled { accepted_at: accepted_at(&answer.body)?, revision })
+    assert_eq!(
+        one["outcome"], "settled",
+        "each alone changes the state: {answer:?}"
+    );
+    Some(Settled {
+        accepted_at: accepted_at(&answer.body)?,
+        revision,
+    })
 }
 
 fn accepted_at(answer: &Value) -> Option<Micros> {
@@ -214,13 +281,29 @@ fn accepted_at(answer: &Value) -> Option<Micros> {
 /// Checks that each message made one revision, and that each revision arrived once and in order, unless a newer one that
 /// arrived superseded it.
 async fn check(world: &World, receipt_id: &str, messages: &[String]) {
-    world.check_revisions(receipt_id, messages.len()).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    world
+        .check_revisions(receipt_id, messages.len())
+        .await
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
     let newest = i64::try_from(messages.len()).unwrap_or(i64::MAX);
     let deliveries = world.deliveries(receipt_id).await;
-    let superseded = deliveries.iter().filter(|one| one["status"] == "superseded");
-    let superseded: Vec<_> = superseded.filter_map(|one| one["revision"].as_i64()).collect();
-    let wanted: Vec<_> = (1..=newest).filter(|one| !superseded.contains(one)).collect();
+    let superseded = deliveries
+        .iter()
+        .filter(|one| one["status"] == "superseded");
+    let superseded: Vec<_> = superseded
+        .filter_map(|one| one["revision"].as_i64())
+        .collect();
+    let wanted: Vec<_> = (1..=newest)
+        .filter(|one| !superseded.contains(one))
+        .collect();
     let acked = world.receiver.revisions(&world.key(receipt_id).to_string());
-    assert_eq!(acked, wanted, "the revisions of {receipt_id} at the receiver, without {superseded:?}");
-    assert_eq!(acked.last(), Some(&newest), "the newest revision of {receipt_id}");
+    assert_eq!(
+        acked, wanted,
+        "the revisions of {receipt_id} at the receiver, without {superseded:?}"
+    );
+    assert_eq!(
+        acked.last(),
+        Some(&newest),
+        "the newest revision of {receipt_id}"
+    );
 }

@@ -13,7 +13,8 @@ use system_tests::{ports, postgres};
 const NOTICED: Duration = Duration::from_secs(300);
 
 /// As if the last sweep had finished ten minutes earlier, until its workflow is started again.
-const EARLIER: &str = "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
+const EARLIER: &str =
+    "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
 
 /// A line that replaces the run of the sweep by one that does not begin for an hour.
 fn stuck(installation: &str) -> String {
@@ -26,14 +27,21 @@ fn stuck(installation: &str) -> String {
 async fn alarms(world: &World, kind: &str) -> Result<Vec<Value>, String> {
     let found = world.api.try_get("/v1/alarms").await?;
     let all = found.body["items"].as_array().cloned().unwrap_or_default();
-    Ok(all.into_iter().filter(|alarm| alarm["kind"] == kind).collect())
+    Ok(all
+        .into_iter()
+        .filter(|alarm| alarm["kind"] == kind)
+        .collect())
 }
 
 /// Waits for a state of the sweep after a sweep has finished.
 async fn wait_sweep(world: &World, state: &str) {
     wait::until(SOON, &format!("a sweep that is {state}"), async || {
         let ready = world.api.try_get("/readyz").await?.body;
-        if ready["sweep"] == state && ready["last_sweep_at"].is_string() { Ok(()) } else { Err(ready.to_string()) }
+        if ready["sweep"] == state && ready["last_sweep_at"].is_string() {
+            Ok(())
+        } else {
+            Err(ready.to_string())
+        }
     })
     .await;
 }
@@ -42,13 +50,19 @@ async fn wait_sweep(world: &World, state: &str) {
 async fn a_stuck_sweep_is_started_again_once() {
     let planted = "sweep.hang=1*return;sweep.hang/streams=2*return;sweep.fail/late=return";
     let hangs = ("FAILPOINTS".to_owned(), planted.to_owned());
-    let setting =
-        Setting { backend: Backend::Postgres, window_seconds: 1, variables: vec![hangs], ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 1,
+        variables: vec![hangs],
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.send("SUBSCRIPTION_PURCHASED", "r1").await;
     let received = world.wait_received("r1", 1).await;
-    let installation =
-        received[0].body["attributes"]["org_id"].as_str().expect("the id of the installation").to_owned();
+    let installation = received[0].body["attributes"]["org_id"]
+        .as_str()
+        .expect("the id of the installation")
+        .to_owned();
     // The first sweep hangs, ends by itself and is repeated. Parts that hang and fail do not stop the next ones.
     wait_sweep(&world, "on_time").await;
     world.temporal.run_line(&stuck(&installation)).await;
@@ -56,22 +70,38 @@ async fn a_stuck_sweep_is_started_again_once() {
     let found = wait::until(NOTICED, "the alarm", async || {
         postgres::execute(database, EARLIER).map_err(|error| error.to_string())?;
         let found = alarms(&world, "sweep").await?;
-        if found.is_empty() { Err("none".to_owned()) } else { Ok(found) }
+        if found.is_empty() {
+            Err("none".to_owned())
+        } else {
+            Ok(found)
+        }
     })
     .await;
     wait_sweep(&world, "on_time").await;
     // Both processes watch, and one acted. The sweep that finished closes the alarm.
-    assert_eq!(found.iter().map(|alarm| alarm["count"].as_i64()).collect::<Vec<_>>(), [Some(1)]);
+    assert_eq!(
+        found
+            .iter()
+            .map(|alarm| alarm["count"].as_i64())
+            .collect::<Vec<_>>(),
+        [Some(1)]
+    );
     let closed = wait::until(SOON, "the end of the alarm", async || {
         let found = alarms(&world, "sweep").await?;
-        if found.iter().all(|alarm| alarm["acknowledged_by"] == "settle") {
+        if found
+            .iter()
+            .all(|alarm| alarm["acknowledged_by"] == "settle")
+        {
             Ok(found)
         } else {
             Err(format!("{found:?}"))
         }
     })
     .await;
-    assert_eq!((closed.len(), &closed[0]["id"], &closed[0]["count"]), (1, &found[0]["id"], &found[0]["count"]));
+    assert_eq!(
+        (closed.len(), &closed[0]["id"], &closed[0]["count"]),
+        (1, &found[0]["id"], &found[0]["count"])
+    );
     world.finish().await;
 }
 
@@ -83,18 +113,33 @@ const LATE: &str = "UPDATE notifications SET due_at = due_at - 1200000000, sweep
 /// notification. Returns the workflow's id and the message's.
 async fn keep_failing(world: &mut World, signal: Option<&str>) -> (String, String) {
     let workflow = world.workflow("r1");
-    let line = format!("temporal workflow start --type unknown --workflow-id {workflow} --task-queue settle");
+    let line = format!(
+        "temporal workflow start --type unknown --workflow-id {workflow} --task-queue settle"
+    );
     world.temporal.run_line(&line).await;
     if let Some(signal) = signal {
-        let line =
-            format!("temporal workflow signal --workflow-id {workflow} --name {signal} --input '{{\"by\":\"ann\"}}'");
+        let line = format!(
+            "temporal workflow signal --workflow-id {workflow} --name {signal} --input '{{\"by\":\"ann\"}}'"
+        );
         world.temporal.run_line(&line).await;
     }
     let message = world.send("SUBSCRIPTION_PURCHASED", "r1").await;
-    wait::until(NOTICED, "a workflow task that fails again and again", async || {
-        let task = world.temporal.describe(&workflow).await.and_then(|found| found.pending_workflow_task);
-        if task.as_ref().is_some_and(|task| task.attempt >= 3) { Ok(()) } else { Err(format!("{task:?}")) }
-    })
+    wait::until(
+        NOTICED,
+        "a workflow task that fails again and again",
+        async || {
+            let task = world
+                .temporal
+                .describe(&workflow)
+                .await
+                .and_then(|found| found.pending_workflow_task);
+            if task.as_ref().is_some_and(|task| task.attempt >= 3) {
+                Ok(())
+            } else {
+                Err(format!("{task:?}"))
+            }
+        },
+    )
     .await;
     assert!(world.receiver.all().is_empty(), "nothing settles it");
     postgres::execute(world.installation.database(), LATE).expect("the window ended earlier");
@@ -104,7 +149,12 @@ async fn keep_failing(world: &mut World, signal: Option<&str>) -> (String, Strin
 /// Waits until the purchase `r1` is settled.
 async fn wait_settled(world: &World, message: &str) {
     wait::until(NOTICED, "the outcome", async || {
-        world.receiver.revisions(&world.key("r1").to_string()).first().copied().ok_or("none".to_owned())
+        world
+            .receiver
+            .revisions(&world.key("r1").to_string())
+            .first()
+            .copied()
+            .ok_or("none".to_owned())
     })
     .await;
     world.wait_outcome(message).await;
@@ -112,7 +162,11 @@ async fn wait_settled(world: &World, message: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_run_with_a_signal_of_an_admin_stays() {
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 1,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.let_sweep_help("it wakes the run in vain");
     let (workflow, message) = keep_failing(&mut world, Some("redeliver")).await;
@@ -121,30 +175,59 @@ async fn a_failing_run_with_a_signal_of_an_admin_stays() {
         found.first().cloned().ok_or("none".to_owned())
     })
     .await;
-    assert!(found["detail"].as_str().is_some_and(|detail| detail.contains("was not ended")), "{found}");
-    assert!(world.receiver.all().is_empty(), "the run goes on failing, and has the signal");
+    assert!(
+        found["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("was not ended")),
+        "{found}"
+    );
+    assert!(
+        world.receiver.all().is_empty(),
+        "the run goes on failing, and has the signal"
+    );
     // A person ends it, and starts another by a signal.
-    world.temporal.run_line(&format!("temporal workflow terminate --workflow-id {workflow}")).await;
-    world.act("r1", "flush", &json!({ "reason": "its run was ended" })).await;
+    world
+        .temporal
+        .run_line(&format!(
+            "temporal workflow terminate --workflow-id {workflow}"
+        ))
+        .await;
+    world
+        .act("r1", "flush", &json!({ "reason": "its run was ended" }))
+        .await;
     wait_settled(&world, &message).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_whose_run_keeps_failing_is_settled_by_another() {
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 1,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     let (_, message) = keep_failing(&mut world, None).await;
     wait_settled(&world, &message).await;
     let found = alarms(&world, "stuck").await.expect("the alarms");
-    assert_eq!(found.iter().map(|alarm| alarm["count"].as_i64()).collect::<Vec<_>>(), [Some(1)]);
+    assert_eq!(
+        found
+            .iter()
+            .map(|alarm| alarm["count"].as_i64())
+            .collect::<Vec<_>>(),
+        [Some(1)]
+    );
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_named_customer_waits_for_no_sweep() {
     let hangs = ("FAILPOINTS".to_owned(), "sweep.hang=return".to_owned());
-    let setting = Setting { window_seconds: 1, variables: vec![hangs], ..Setting::default() };
+    let setting = Setting {
+        window_seconds: 1,
+        variables: vec![hangs],
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.send("SUBSCRIPTION_PURCHASED", "r1").await;
     world.wait_received("r1", 1).await;
@@ -161,11 +244,17 @@ const WORKERS: &str = "settle_workers ";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sweep_counts_the_workers_whose_rates_add_up() {
-    let mut world = World::start(Setting { backend: Backend::Postgres, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        backend: Backend::Postgres,
+        ..Setting::default()
+    })
+    .await;
     let mut pages = Vec::new();
     for _ in 0..2 {
         let address = format!("127.0.0.1:{}", ports::free());
-        let process = world.installation.start(&["worker", "--metrics", &address], &[]);
+        let process = world
+            .installation
+            .start(&["worker", "--metrics", &address], &[]);
         world.join(process);
         pages.push(Api::new(&format!("http://{address}"), ""));
     }
@@ -176,10 +265,17 @@ async fn the_sweep_counts_the_workers_whose_rates_add_up() {
         for page in &pages {
             let answer = page.try_get("/metrics").await?;
             let lines = answer.body.as_str().unwrap_or_default().lines();
-            figures.extend(lines.filter_map(|line| line.strip_prefix(WORKERS)).map(str::to_owned));
+            figures.extend(
+                lines
+                    .filter_map(|line| line.strip_prefix(WORKERS))
+                    .map(str::to_owned),
+            );
         }
         // Temporal knows the one that was killed for a while.
-        if figures.iter().any(|figure| ["2", "3"].contains(&figure.as_str())) {
+        if figures
+            .iter()
+            .any(|figure| ["2", "3"].contains(&figure.as_str()))
+        {
             Ok(())
         } else {
             Err(format!("{figures:?}"))

@@ -16,17 +16,28 @@ const WORKER: usize = 1;
 /// The spans of the trace that the notification with this message id began.
 fn trace_of(collector: &Collector, message_id: &str) -> Vec<Span> {
     let spans = collector.spans();
-    let is_root = |span: &&Span| span.name == INGRESS && span.attribute("messaging.message.id") == message_id;
-    let Some(trace_id) = spans.iter().find(is_root).map(|root| root.trace_id.clone()) else { return Vec::new() };
-    spans.into_iter().filter(|span| span.trace_id == trace_id).collect()
+    let is_root =
+        |span: &&Span| span.name == INGRESS && span.attribute("messaging.message.id") == message_id;
+    let Some(trace_id) = spans.iter().find(is_root).map(|root| root.trace_id.clone()) else {
+        return Vec::new();
+    };
+    spans
+        .into_iter()
+        .filter(|span| span.trace_id == trace_id)
+        .collect()
 }
 
 /// The names of a span and of all above it; `Err` when a parent is missing.
 fn way_up(spans: &[Span], from: &Span) -> Result<Vec<String>, String> {
-    let by_id: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.span_id.as_str(), span)).collect();
+    let by_id: BTreeMap<&str, &Span> = spans
+        .iter()
+        .map(|span| (span.span_id.as_str(), span))
+        .collect();
     let (mut way, mut span) = (vec![from.name.clone()], from);
     while !span.parent_id.is_empty() {
-        span = by_id.get(span.parent_id.as_str()).ok_or_else(|| format!("nothing is above {span:?}"))?;
+        span = by_id
+            .get(span.parent_id.as_str())
+            .ok_or_else(|| format!("nothing is above {span:?}"))?;
         way.push(span.name.clone());
     }
     Ok(way)
@@ -34,15 +45,24 @@ fn way_up(spans: &[Span], from: &Span) -> Result<Vec<String>, String> {
 
 /// Checks that the spans are one tree with one root, and no id is used twice.
 fn check_tree(spans: &[Span]) -> Result<(), String> {
-    let roots = spans.iter().filter(|span| span.parent_id.is_empty()).count();
+    let roots = spans
+        .iter()
+        .filter(|span| span.parent_id.is_empty())
+        .count();
     let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
     if roots != 1 || ids.len() != spans.len() {
-        return Err(format!("{roots} roots, {} ids of {} spans", ids.len(), spans.len()));
+        return Err(format!(
+            "{roots} roots, {} ids of {} spans",
+            ids.len(),
+            spans.len()
+        ));
     }
-    spans.iter().try_for_each(|span| match way_up(spans, span)?.last() {
-        Some(root) if root == INGRESS => Ok(()),
-        other => Err(format!("{other:?} is the root of {span:?}")),
-    })
+    spans
+        .iter()
+        .try_for_each(|span| match way_up(spans, span)?.last() {
+            Some(root) if root == INGRESS => Ok(()),
+            other => Err(format!("{other:?} is the root of {span:?}")),
+        })
 }
 
 fn named<'s>(spans: &'s [Span], name: &str) -> Vec<&'s Span> {
@@ -51,7 +71,12 @@ fn named<'s>(spans: &'s [Span], name: &str) -> Vec<&'s Span> {
 
 /// The header of a request, and what it must be for the span of that request.
 fn traceparent(request: &Received) -> String {
-    request.headers.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    request
+        .headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn header_of(span: &Span) -> String {
@@ -61,7 +86,10 @@ fn header_of(span: &Span) -> String {
 /// Kills the worker, or what is left of it, and starts it again without fail points.
 fn revive_worker(world: &mut World, collector: &Collector) {
     let variables = collector.variables();
-    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     world.processes()[WORKER].kill9();
     world.processes()[WORKER] = world.installation.start(&["worker"], &variables);
 }
@@ -71,7 +99,12 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
     let collector = Collector::start().await;
     let mut variables = collector.variables();
     variables.push(("FAILPOINTS".to_owned(), "load.after=1*return".to_owned()));
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 2, variables, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 2,
+        variables,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     // The second worker dies in the first back-off, which ends by command.
     world.set_schedule(&[3600]).await;
@@ -87,7 +120,11 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
         let is_recorded = |span: &&Span| span.attribute("outcome") == "retry";
         let is_there = named(&spans, "POST").iter().any(has_failed)
             && named(&spans, "RunActivity:deliver").iter().any(is_recorded);
-        if is_there { Ok(()) } else { Err(format!("{spans:#?}")) }
+        if is_there {
+            Ok(())
+        } else {
+            Err(format!("{spans:#?}"))
+        }
     })
     .await;
     revive_worker(&mut world, &collector);
@@ -96,37 +133,76 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
 
     let spans = wait::until(SOON, "a whole tree", async || {
         let spans = trace_of(&collector, &message_id);
-        let has_all = named(&spans, "POST").len() == 2 && named(&spans, "RunActivity:deliver").len() >= 2;
+        let has_all =
+            named(&spans, "POST").len() == 2 && named(&spans, "RunActivity:deliver").len() >= 2;
         check_tree(&spans)?;
-        if has_all { Ok(spans) } else { Err(format!("{spans:#?}")) }
+        if has_all {
+            Ok(spans)
+        } else {
+            Err(format!("{spans:#?}"))
+        }
     })
     .await;
     check_path(&world, &spans);
     let line = format!("trace_id={}", spans[0].trace_id);
     let logs = world.installation.logs();
-    assert!(logs.lines().any(|one| one.contains("attempted a delivery") && one.contains(&line)), "{logs}");
+    assert!(
+        logs.lines()
+            .any(|one| one.contains("attempted a delivery") && one.contains(&line)),
+        "{logs}"
+    );
     world.finish().await;
 }
 
 /// Checks the spans of a notification that was delivered with its second attempt, by another worker.
 fn check_path(world: &World, spans: &[Span]) {
     let requests = named(spans, "POST");
-    let way = ["POST", "RunActivity:deliver", "RunWorkflow:purchase", INGRESS].map(str::to_owned);
+    let way = [
+        "POST",
+        "RunActivity:deliver",
+        "RunWorkflow:purchase",
+        INGRESS,
+    ]
+    .map(str::to_owned);
     for request in &requests {
         assert_eq!(way_up(spans, request), Ok(way.to_vec()));
-        let full = format!("{}/REDACTED", world.receiver.url().trim_end_matches("/hook"));
-        assert_eq!((request.kind, request.attribute("url.full")), (3, full.as_str()));
+        let full = format!(
+            "{}/REDACTED",
+            world.receiver.url().trim_end_matches("/hook")
+        );
+        assert_eq!(
+            (request.kind, request.attribute("url.full")),
+            (3, full.as_str())
+        );
     }
-    let statuses: BTreeSet<_> = requests.iter().map(|span| span.attribute("http.response.status_code")).collect();
+    let statuses: BTreeSet<_> = requests
+        .iter()
+        .map(|span| span.attribute("http.response.status_code"))
+        .collect();
     assert_eq!(statuses, BTreeSet::from(["200", "500"]));
-    let processes: BTreeSet<_> = requests.iter().map(|span| &span.resource["service.instance.id"]).collect();
+    let processes: BTreeSet<_> = requests
+        .iter()
+        .map(|span| &span.resource["service.instance.id"])
+        .collect();
     assert_eq!(processes.len(), 2, "two workers");
-    let received: BTreeSet<String> =
-        world.receiver.about(&world.key("traced").to_string()).iter().map(traceparent).collect();
-    assert_eq!(received, requests.iter().map(|span| header_of(span)).collect());
-    let outcomes: BTreeSet<_> =
-        named(spans, "RunActivity:deliver").iter().map(|span| span.attribute("outcome")).collect();
-    assert!(outcomes.is_superset(&BTreeSet::from(["delivered", "retry"])), "{outcomes:?}");
+    let received: BTreeSet<String> = world
+        .receiver
+        .about(&world.key("traced").to_string())
+        .iter()
+        .map(traceparent)
+        .collect();
+    assert_eq!(
+        received,
+        requests.iter().map(|span| header_of(span)).collect()
+    );
+    let outcomes: BTreeSet<_> = named(spans, "RunActivity:deliver")
+        .iter()
+        .map(|span| span.attribute("outcome"))
+        .collect();
+    assert!(
+        outcomes.is_superset(&BTreeSet::from(["delivered", "retry"])),
+        "{outcomes:?}"
+    );
     for (name, kind) in [
         (INGRESS, 2),
         ("INSERT notifications", 3),
@@ -135,26 +211,57 @@ fn check_path(world: &World, spans: &[Span]) {
         ("RunActivity:settle", 2),
     ] {
         let found = named(spans, name);
-        assert!(!found.is_empty() && found.iter().all(|span| span.kind == kind), "{name}: {spans:#?}");
-        assert!(found.iter().all(|span| span.resource["service.name"] == "settle"));
+        assert!(
+            !found.is_empty() && found.iter().all(|span| span.kind == kind),
+            "{name}: {spans:#?}"
+        );
+        assert!(
+            found
+                .iter()
+                .all(|span| span.resource["service.name"] == "settle")
+        );
     }
-    let [root] = named(spans, INGRESS)[..] else { panic!("{spans:#?}") };
-    let [settling] = named(spans, "RunWorkflow:purchase")[..] else { panic!("{spans:#?}") };
+    let [root] = named(spans, INGRESS)[..] else {
+        panic!("{spans:#?}")
+    };
+    let [settling] = named(spans, "RunWorkflow:purchase")[..] else {
+        panic!("{spans:#?}")
+    };
     assert_eq!(root.attribute("http.response.status_code"), "200");
     assert_eq!(root.attribute("url.path"), "/v1/stores/amazon/REDACTED");
-    assert_eq!(named(spans, "INSERT notifications")[0].attribute("db.system.name"), "postgresql");
+    assert_eq!(
+        named(spans, "INSERT notifications")[0].attribute("db.system.name"),
+        "postgresql"
+    );
     let window = settling.times.1.saturating_sub(settling.times.0);
-    assert!(window >= 1_900_000_000, "the span of a settling begins with its window: {window} ns");
+    assert!(
+        window >= 1_900_000_000,
+        "the span of a settling begins with its window: {window} ns"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settling_links_the_other_notifications_of_its_window() {
     let collector = Collector::start().await;
-    let setting = Setting { rvs: true, variables: collector.variables(), ..Setting::default() };
+    let setting = Setting {
+        rvs: true,
+        variables: collector.variables(),
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
-    world.rvs().know("linked", system_tests::rvs::Receipt::subscription(api::clock::now()));
+    world.rvs().know(
+        "linked",
+        system_tests::rvs::Receipt::subscription(api::clock::now()),
+    );
     let mut message_ids = Vec::new();
-    for (number, kind) in [BOUGHT, "SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"].iter().enumerate() {
+    for (number, kind) in [
+        BOUGHT,
+        "SUBSCRIPTION_AUTO_RENEWAL_OFF",
+        "SUBSCRIPTION_AUTO_RENEWAL_ON",
+    ]
+    .iter()
+    .enumerate()
+    {
         let later = i64::try_from(number).unwrap_or(0);
         message_ids.push(world.send_rtn(&Rtn::new(kind, "linked").later(later)).await);
     }
@@ -164,20 +271,41 @@ async fn a_settling_links_the_other_notifications_of_its_window() {
     let spans = wait::until(SOON, "a whole tree", async || {
         let spans = trace_of(&collector, &message_ids[0]);
         check_tree(&spans)?;
-        if named(&spans, "POST").is_empty() { Err(format!("{spans:#?}")) } else { Ok(spans) }
+        if named(&spans, "POST").is_empty() {
+            Err(format!("{spans:#?}"))
+        } else {
+            Ok(spans)
+        }
     })
     .await;
-    let [settling] = named(&spans, "RunWorkflow:purchase")[..] else { panic!("{spans:#?}") };
+    let [settling] = named(&spans, "RunWorkflow:purchase")[..] else {
+        panic!("{spans:#?}")
+    };
     let roots: Vec<String> = message_ids
         .iter()
-        .map(|id| trace_of(&collector, id).iter().find(|span| span.name == INGRESS).expect("a root").span_id.clone())
+        .map(|id| {
+            trace_of(&collector, id)
+                .iter()
+                .find(|span| span.name == INGRESS)
+                .expect("a root")
+                .span_id
+                .clone()
+        })
         .collect();
-    assert_eq!((&settling.parent_id, &settling.links[..]), (&roots[0], &roots[1..]));
+    assert_eq!(
+        (&settling.parent_id, &settling.links[..]),
+        (&roots[0], &roots[1..])
+    );
     assert_eq!(settling.attribute("notifications"), "3");
-    let [query] = named(&spans, "GET")[..] else { panic!("{spans:#?}") };
+    let [query] = named(&spans, "GET")[..] else {
+        panic!("{spans:#?}")
+    };
     let way = ["GET", "RunActivity:verify", "RunWorkflow:purchase", INGRESS].map(str::to_owned);
     assert_eq!(way_up(&spans, query), Ok(way.to_vec()));
-    assert!(!named(&spans, "RunActivity:record").is_empty(), "{spans:#?}");
+    assert!(
+        !named(&spans, "RunActivity:record").is_empty(),
+        "{spans:#?}"
+    );
     world.finish().await;
 }
 
@@ -188,14 +316,23 @@ async fn a_collector_that_hangs_costs_counted_spans_and_nothing_else() {
     let mut variables = collector.variables();
     variables.push(("OTEL_BSP_MAX_QUEUE_SIZE".to_owned(), "4".to_owned()));
     variables.push(("OTEL_EXPORTER_OTLP_TIMEOUT".to_owned(), "600000".to_owned()));
-    let mut world = World::start(Setting { window_seconds: 1, variables, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        variables,
+        ..Setting::default()
+    })
+    .await;
     for receipt_id in ["one", "two", "three"] {
         world.send(BOUGHT, receipt_id).await;
     }
     for receipt_id in ["one", "two", "three"] {
         world.wait_acked(receipt_id, 1).await;
     }
-    super::metrics::wait_shown(&world, &["settle_spans_dropped_total{reason=\"queue\"}".to_owned()]).await;
+    super::metrics::wait_shown(
+        &world,
+        &["settle_spans_dropped_total{reason=\"queue\"}".to_owned()],
+    )
+    .await;
     assert!(collector.requests() > 0 && collector.spans().is_empty());
     let serve = world.serve();
     serve.terminate();
@@ -206,10 +343,21 @@ async fn a_collector_that_hangs_costs_counted_spans_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_no_context_is_stored_or_sent() {
-    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    })
+    .await;
     world.send(BOUGHT, "untraced").await;
     let received = world.wait_received("untraced", 1).await;
-    assert!(received.iter().all(|one| traceparent(one).is_empty()), "{received:?}");
-    assert!(!world.installation.logs().contains("trace_id"), "{}", world.installation.logs());
+    assert!(
+        received.iter().all(|one| traceparent(one).is_empty()),
+        "{received:?}"
+    );
+    assert!(
+        !world.installation.logs().contains("trace_id"),
+        "{}",
+        world.installation.logs()
+    );
     world.finish().await;
 }

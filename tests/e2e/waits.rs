@@ -17,14 +17,18 @@ const COUNTER: &str = "settle_database_long_calls_total";
 /// The lines about long calls with these parts.
 fn lines(process: &Process, parts: &[&str]) -> Vec<String> {
     let log = process.log();
-    let lines = log.lines().filter(|line| line.contains(LINE) && parts.iter().all(|part| line.contains(part)));
+    let lines = log
+        .lines()
+        .filter(|line| line.contains(LINE) && parts.iter().all(|part| line.contains(part)));
     lines.map(str::to_owned).collect()
 }
 
 /// Waits for such a line, and returns it.
 async fn wait_line(process: &Process, parts: &[&str]) -> String {
-    wait::until(SOON, "a line about a long call", async || lines(process, parts).pop().ok_or_else(|| process.log()))
-        .await
+    wait::until(SOON, "a line about a long call", async || {
+        lines(process, parts).pop().ok_or_else(|| process.log())
+    })
+    .await
 }
 
 /// Waits until such a call was counted.
@@ -33,23 +37,35 @@ async fn wait_counted(metrics: &Api, purpose: &str, waits_for: &str) {
     wait::until(SOON, "a count of long calls", async || {
         let answer = metrics.try_get("/metrics").await?;
         let page = answer.body.as_str().unwrap_or_default();
-        if page.contains(&wanted) { Ok(()) } else { Err(format!("`{wanted}` is not in\n{page}")) }
+        if page.contains(&wanted) {
+            Ok(())
+        } else {
+            Err(format!("`{wanted}` is not in\n{page}"))
+        }
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_waits_for_a_lock_names_its_blocker() {
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 1,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     let address = format!("127.0.0.1:{}", ports::free());
-    *world.worker() = world.installation.start(&["worker", "--metrics", &address], &[]);
+    *world.worker() = world
+        .installation
+        .start(&["worker", "--metrics", &address], &[]);
     let metrics = Api::new(&format!("http://{address}"), "");
     world.send("SUBSCRIPTION_PURCHASED", "locked").await;
     world.wait_acked("locked", 1).await;
 
     let rows = format!("purchases WHERE collapse_key = '{}'", world.key("locked"));
-    let mut hold = Hold::on(world.installation.database(), &rows).await.expect("a lock");
+    let mut hold = Hold::on(world.installation.database(), &rows)
+        .await
+        .expect("a lock");
     assert_eq!(hold.rows, 1);
     let blocker = hold.backend().expect("its process id");
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "locked").await;
@@ -73,11 +89,20 @@ async fn a_record_that_waits_for_a_lock_names_its_blocker() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_waits_for_the_file_is_logged() {
-    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
-    let mut other = SqliteConnection::establish(world.installation.database()).expect("the database");
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        ..Setting::default()
+    })
+    .await;
+    let mut other =
+        SqliteConnection::establish(world.installation.database()).expect("the database");
     // settle may be writing at the moment.
-    other.batch_execute("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE").expect("the lock of the file");
-    let message = world.sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "locked"));
+    other
+        .batch_execute("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE")
+        .expect("the lock of the file");
+    let message = world
+        .sns
+        .notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "locked"));
     let (url, body) = (world.notification_url.clone(), message.body.clone());
     let posting = tokio::spawn(async move { post_as_sns(&url, &body).await });
     // Of the jobs that wait, the one that came first.

@@ -47,11 +47,19 @@ const SEED: u64 = 40_702;
 fn year(name: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
-        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), notifications });
+        steps.push(Step {
+            at: at(time),
+            shown: shown.iter().copied().cloned().collect(),
+            notifications,
+        });
     };
     let (one, two) = (format!("{name}-1"), format!("{name}-2"));
-    let (mut old, notifications) =
-        Subscription::begin(&one, &format!("amzn1.account.{name}"), at("2027-01-31T10:00"), Some(14));
+    let (mut old, notifications) = Subscription::begin(
+        &one,
+        &format!("amzn1.account.{name}"),
+        at("2027-01-31T10:00"),
+        Some(14),
+    );
     step("2027-01-31T10:00", &[&old], notifications);
     for time in ["2027-02-14T10:00", "2027-03-14T10:00"] {
         let notifications = old.renew(at(time));
@@ -75,13 +83,22 @@ fn year(name: &str) -> Vec<Step> {
     step("2027-07-31T10:00", &[&new], notifications);
     let notifications = new.defer("silver.monthly", at("2027-08-10T12:00"));
     step("2027-08-10T12:00", &[&new], notifications);
-    for time in ["2027-08-31T10:00", "2027-09-30T10:00", "2027-10-31T10:00", "2027-11-30T10:00"] {
+    for time in [
+        "2027-08-31T10:00",
+        "2027-09-30T10:00",
+        "2027-10-31T10:00",
+        "2027-11-30T10:00",
+    ] {
         let notifications = new.renew(at(time));
         step(time, &[&new], notifications);
     }
     let notifications = new.switch_off(at("2027-12-01T09:00"));
     step("2027-12-01T09:00", &[&new], notifications);
-    step("2027-12-21T09:00", &[&new], new.remind(at("2027-12-21T09:00")));
+    step(
+        "2027-12-21T09:00",
+        &[&new],
+        new.remind(at("2027-12-21T09:00")),
+    );
     let notifications = new.expire(at("2027-12-31T10:00"));
     step("2027-12-31T10:00", &[&new], notifications);
     steps
@@ -96,26 +113,42 @@ fn lose(steps: &mut Vec<Step>, seed: u64) -> Vec<String> {
         let lost = lose_some(&mut left, &mut Random::new(seed.wrapping_add(number)));
         (left, lost)
     });
-    let (left, lost) = tries.into_iter().find(|(_, lost)| lost.len() == all / 3).expect("there are endless attempts");
+    let (left, lost) = tries
+        .into_iter()
+        .find(|(_, lost)| lost.len() == all / 3)
+        .expect("there are endless attempts");
     *steps = left;
     lost
 }
 
 fn lose_some(steps: &mut [Step], random: &mut Random) -> Vec<String> {
     const PAIRS: [[&str; 2]; 2] = [
-        ["SUBSCRIPTION_IN_GRACE_PERIOD", "SUBSCRIPTION_OUT_OF_GRACE_PERIOD"],
-        ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"],
+        [
+            "SUBSCRIPTION_IN_GRACE_PERIOD",
+            "SUBSCRIPTION_OUT_OF_GRACE_PERIOD",
+        ],
+        [
+            "SUBSCRIPTION_AUTO_RENEWAL_OFF",
+            "SUBSCRIPTION_AUTO_RENEWAL_ON",
+        ],
     ];
     let (mut begun, mut gone, mut lost) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for step in steps {
         let when = step.at;
         step.notifications.retain(|rtn| {
             let is_first = begun.insert(rtn.receipt_id.clone());
-            let is_second_half = PAIRS.iter().any(|[begin, end]| rtn.kind == *end && gone.contains(begin));
+            let is_second_half = PAIRS
+                .iter()
+                .any(|[begin, end]| rtn.kind == *end && gone.contains(begin));
             if is_first || is_second_half || random.below(3) > 0 {
                 return true;
             }
-            gone.extend(PAIRS.iter().map(|[begin, _]| *begin).filter(|begin| rtn.kind == *begin));
+            gone.extend(
+                PAIRS
+                    .iter()
+                    .map(|[begin, _]| *begin)
+                    .filter(|begin| rtn.kind == *begin),
+            );
             lost.push(format!("{} of {when}", rtn.kind));
             false
         });
@@ -130,13 +163,27 @@ async fn a_year_is_announced_in_order_despite_lost_notifications() {
     let (complete, mut half_lost) = (year("complete"), year("half-lost"));
     let lost = lose(&mut half_lost, seed);
     println!("seed {seed}, lost: {}", lost.join(", "));
-    calendar.live(complete.into_iter().chain(half_lost).collect()).await;
+    calendar
+        .live(complete.into_iter().chain(half_lost).collect())
+        .await;
     calendar.pass_until(at(END)).await;
     for receipt in ["complete-1", "half-lost-1"] {
-        check(&calendar.world, receipt, &FIRST, &format!("seed {seed}, lost: {lost:?}")).await;
+        check(
+            &calendar.world,
+            receipt,
+            &FIRST,
+            &format!("seed {seed}, lost: {lost:?}"),
+        )
+        .await;
     }
     for receipt in ["complete-2", "half-lost-2"] {
-        check(&calendar.world, receipt, &SECOND, &format!("seed {seed}, lost: {lost:?}")).await;
+        check(
+            &calendar.world,
+            receipt,
+            &SECOND,
+            &format!("seed {seed}, lost: {lost:?}"),
+        )
+        .await;
     }
     calendar.world.finish().await;
 }
@@ -146,7 +193,11 @@ async fn check(world: &World, receipt_id: &str, expected: &[&str], of: &str) {
     let what = format!("the {} events of {receipt_id}; {of}", expected.len());
     let types = wait::until(SOON, &what, async || {
         let types = world.receiver.event_types(receipt_id);
-        if types.len() >= expected.len() { Ok(types) } else { Err(format!("{types:?}")) }
+        if types.len() >= expected.len() {
+            Ok(types)
+        } else {
+            Err(format!("{types:?}"))
+        }
     })
     .await;
     assert_eq!(types, expected, "{receipt_id}; {of}");

@@ -33,7 +33,11 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for seed in first.. {
         let one = Instant::now();
-        if catch_unwind(AssertUnwindSafe(|| runtime.block_on(lives::live_all(seed, LIVES, LAG)))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(lives::live_all(seed, LIVES, LAG))
+        }))
+        .is_err()
+        {
             println!(
                 "\nto repeat it: SETTLE_EXPLORE_SECONDS=0 SETTLE_TEST_SEED={seed} cargo test --workspace --test explore"
             );
@@ -55,8 +59,12 @@ fn rules(seed: u64) -> bool {
     // With the features of the workspace, which is built already.
     let arguments = ["test", "--profile", &profile, "--workspace", "--lib", RULES];
     let mut command = Command::new(env!("CARGO"));
-    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command.env("SETTLE_TEST_SEED", &seed).env("SETTLE_LIVES", &count);
+    command
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+        .env("SETTLE_TEST_SEED", &seed)
+        .env("SETTLE_LIVES", &count);
     let is_well = command.status().is_ok_and(|status| status.success());
     if !is_well {
         let variables = format!("SETTLE_TEST_SEED={seed} SETTLE_LIVES={count}");
@@ -68,21 +76,38 @@ fn rules(seed: u64) -> bool {
 /// The profile that this program was built in: the folder above `deps` has its name, but for the one of `dev`.
 fn profile() -> String {
     let program = std::env::current_exe().expect("this program");
-    let folder = program.ancestors().nth(2).and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
-    folder.filter(|name| *name != "debug").unwrap_or("dev").to_owned()
+    let folder = program
+        .ancestors()
+        .nth(2)
+        .and_then(|folder| folder.file_name())
+        .and_then(|name| name.to_str());
+    folder
+        .filter(|name| *name != "debug")
+        .unwrap_or("dev")
+        .to_owned()
 }
 
 /// A seed computed from the present commit.
 fn of_commit() -> u64 {
-    let commit = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-    let commit =
-        commit.ok().filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
-    let seed = commit.as_deref().and_then(|commit| u64::from_str_radix(commit.get(..8)?, 16).ok());
+    let commit = Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let commit = commit
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok());
+    let seed = commit
+        .as_deref()
+        .and_then(|commit| u64::from_str_radix(commit.get(..8)?, 16).ok());
     seed.expect("a commit: outside a repository, set SETTLE_TEST_SEED")
 }
 
 fn number(variable: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "an argument of this program")]
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+    )
 }

@@ -10,7 +10,10 @@ use std::time::Duration;
 use system_tests::folder::Folder;
 use system_tests::reaper::Watched;
 
-pub const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/src/devices/fire/SettleClient.java");
+pub const CLIENT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../api/src/devices/fire/SettleClient.java"
+);
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fire/App.java");
 
 /// Arguments of a shell under which a file has 64 or 128 KiB at most.
@@ -26,16 +29,31 @@ pub fn classes() -> &'static Path {
         let folder = Folder::of_process("classes");
         let mut command = Command::new("javac");
         command.args(["--release", "8", "-encoding", "UTF-8", "-Werror"]);
-        command.args(["-Xlint:unchecked,rawtypes,deprecation,serial,fallthrough,try", "-Xlint:-options", "-d"]);
-        let compiled = command.arg(&folder).args([CLIENT, APP]).output().expect("javac of openjdk-17-jdk-headless");
-        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        command.args([
+            "-Xlint:unchecked,rawtypes,deprecation,serial,fallthrough,try",
+            "-Xlint:-options",
+            "-d",
+        ]);
+        let compiled = command
+            .arg(&folder)
+            .args([CLIENT, APP])
+            .output()
+            .expect("javac of openjdk-17-jdk-headless");
+        assert!(
+            compiled.status.success(),
+            "{}",
+            String::from_utf8_lossy(&compiled.stderr)
+        );
         folder
     })
 }
 
 /// A command line that ends with that of an app.
 fn java(mut command: Command, address: [&str; 2], folder: &Path, more: &[&str]) -> Command {
-    command.args(["-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp"]).arg(classes()).arg("App");
+    command
+        .args(["-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp"])
+        .arg(classes())
+        .arg("App");
     command.args(address).arg(folder).args(more);
     command
 }
@@ -67,7 +85,12 @@ impl App {
 
     /// Whether the client of another process may use this folder.
     pub fn is_refused(url: &str, folder: &Path) -> bool {
-        let app = Self::spawn(&mut java(Command::new("java"), [url, "pk_test"], folder, &["1000"]));
+        let app = Self::spawn(&mut java(
+            Command::new("java"),
+            [url, "pk_test"],
+            folder,
+            &["1000"],
+        ));
         app.answer("start") == "refused"
     }
 
@@ -81,7 +104,18 @@ impl App {
     /// As [`App::without_room`], whose writes and syncs go to a file, until [`App::free_disk`] and after it.
     pub fn traced_without_room(url: &str, folder: &Path, trace: &Path) -> Self {
         let mut strace = Command::new("strace");
-        strace.args(["-D", "-f", "-y", "--seccomp-bpf", "-e", "trace=write,fsync", "-o"]).arg(trace).arg("sh");
+        strace
+            .args([
+                "-D",
+                "-f",
+                "-y",
+                "--seccomp-bpf",
+                "-e",
+                "trace=write,fsync",
+                "-o",
+            ])
+            .arg(trace)
+            .arg("sh");
         strace.args(SMALL_DISK);
         Self::spawn(&mut java(strace, [url, "pk_test"], folder, &["1000"])).started()
     }
@@ -89,7 +123,9 @@ impl App {
     /// Ends the limit of [`App::without_room`].
     pub fn free_disk(&self) {
         let process = self.process.id().to_string();
-        let freed = Command::new("prlimit").args(["--pid", &process, "--fsize=unlimited"]).status();
+        let freed = Command::new("prlimit")
+            .args(["--pid", &process, "--fsize=unlimited"])
+            .status();
         assert!(freed.is_ok_and(|status| status.success()), "prlimit");
     }
 
@@ -100,9 +136,14 @@ impl App {
         let (lines, answers) = channel();
         std::thread::spawn(move || {
             let all = BufReader::new(printed).lines().map_while(Result::ok);
-            all.take_while(|line| lines.send(line.clone()).is_ok()).for_each(drop);
+            all.take_while(|line| lines.send(line.clone()).is_ok())
+                .for_each(drop);
         });
-        Self { process, commands, answers }
+        Self {
+            process,
+            commands,
+            answers,
+        }
     }
 
     fn started(self) -> Self {
@@ -123,11 +164,17 @@ impl App {
 
     /// The answer to the command that was begun first, if there is one already.
     pub fn answered(&self) -> Option<Value> {
-        self.answers.try_recv().ok().map(|line| serde_json::from_str(&line).expect("JSON"))
+        self.answers
+            .try_recv()
+            .ok()
+            .map(|line| serde_json::from_str(&line).expect("JSON"))
     }
 
     fn answer(&self, command: &str) -> Value {
-        let line = self.answers.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{command}: {error}"));
+        let line = self
+            .answers
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|error| panic!("{command}: {error}"));
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{command}: {error}: {line}"))
     }
 

@@ -14,7 +14,11 @@ pub const ENTITLEMENTS: &str = "/v1/device/entitlements";
 const USER: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
 pub fn ok(body: Value) -> Reply {
-    Reply { status: 200, header: Some((header::ETAG, "\"7\"")), body }
+    Reply {
+        status: 200,
+        header: Some((header::ETAG, "\"7\"")),
+        body,
+    }
 }
 
 pub fn entitled() -> Value {
@@ -54,24 +58,47 @@ async fn the_last_entitlements_stay_without_a_network() {
     gate.set(Way::Closed);
     assert_eq!(app.run("entitlements")["status"], 0, "nothing is known");
     gate.set(Way::Open);
-    let unchanged = Reply { status: 304, header: Some((header::ETAG, "\"7\"")), body: Value::Null };
+    let unchanged = Reply {
+        status: 304,
+        header: Some((header::ETAG, "\"7\"")),
+        body: Value::Null,
+    };
     gate.answer(ENTITLEMENTS, [ok(entitled()), unchanged]);
     assert_eq!(app.run("entitlements"), current(true));
     app.kill();
     let mut app = start();
     assert_eq!(app.run("entitlements"), current(true), "304");
-    let seen: Vec<_> = gate.seen().into_iter().filter(|one| one.line.contains(ENTITLEMENTS)).collect();
-    let etags: Vec<_> = seen.iter().map(|one| one.headers.get(header::IF_NONE_MATCH).cloned()).collect();
-    assert_eq!(etags[etags.len() - 2..], [None, Some(header::HeaderValue::from_static("\"7\""))]);
-    let device = app.run("state")["device_id"].as_str().expect("an id").to_owned();
-    assert!(seen.iter().all(|one| one.line.ends_with(&format!("?device_id={device}"))));
+    let seen: Vec<_> = gate
+        .seen()
+        .into_iter()
+        .filter(|one| one.line.contains(ENTITLEMENTS))
+        .collect();
+    let etags: Vec<_> = seen
+        .iter()
+        .map(|one| one.headers.get(header::IF_NONE_MATCH).cloned())
+        .collect();
+    assert_eq!(
+        etags[etags.len() - 2..],
+        [None, Some(header::HeaderValue::from_static("\"7\""))]
+    );
+    let device = app.run("state")["device_id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert!(
+        seen.iter()
+            .all(|one| one.line.ends_with(&format!("?device_id={device}")))
+    );
     gate.set(Way::Closed);
     assert_eq!(app.run("entitlements"), current(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_200_that_is_not_of_settle_is_no_answer() {
-    let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("portal"));
+    let (gate, folder) = (
+        Gate::start("http://127.0.0.1:9").await,
+        Folder::new("portal"),
+    );
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
     let mut nameless = entitled();
     nameless["entitlements"][0]["entitlement_ref_id"] = Value::Null;
@@ -88,7 +115,11 @@ async fn a_200_that_is_not_of_settle_is_no_answer() {
     }
     gate.answer(ENTITLEMENTS, [ok(entitled()), ok(foreign[0].clone())]);
     assert_eq!(app.run("entitlements")["is_current"], json!(true));
-    assert_eq!(app.run("entitlements")["is_current"], json!(false), "the last answer of settle stays");
+    assert_eq!(
+        app.run("entitlements")["is_current"],
+        json!(false),
+        "the last answer of settle stays"
+    );
     gate.answer(LOGIN, [ok(foreign[0].clone())]);
     assert_eq!(app.run("login anna")["status"], 0);
     gate.answer(LOGOUT, [ok(foreign[0].clone())]);
@@ -115,7 +146,11 @@ async fn a_login_succeeds_once_the_files_can_be_read_again() {
         assert_eq!(app.run("login anna")["status"], 0, "{name}");
         std::fs::rename(&aside, &file).expect("the file is back");
         for _ in 0..2 {
-            assert_eq!(app.run("login anna"), logged_in(), "{name}: nothing waits that could be refused");
+            assert_eq!(
+                app.run("login anna"),
+                logged_in(),
+                "{name}: nothing waits that could be refused"
+            );
         }
         assert!(reports(&gate).is_empty(), "{name}");
     }
@@ -133,39 +168,90 @@ async fn what_happened_before_a_login_is_reported_before_it() {
     assert_eq!(app.run("login anna signed"), logged_in());
     assert_eq!(app.run("logout"), json!(USER));
     let seen = gate.seen();
-    let place = |line: &str| seen.iter().position(|one| one.line == line).unwrap_or_else(|| panic!("{line}: {seen:?}"));
-    let (login, logout) = (place(&format!("POST {LOGIN}")), place(&format!("POST {LOGOUT}")));
+    let place = |line: &str| {
+        seen.iter()
+            .position(|one| one.line == line)
+            .unwrap_or_else(|| panic!("{line}: {seen:?}"))
+    };
+    let (login, logout) = (
+        place(&format!("POST {LOGIN}")),
+        place(&format!("POST {LOGOUT}")),
+    );
     let is_before = |body: &Value| body["events"].to_string().contains("before");
-    assert!(seen[..login].iter().any(|one| is_before(&one.body)) && login < logout, "{seen:?}");
+    assert!(
+        seen[..login].iter().any(|one| is_before(&one.body)) && login < logout,
+        "{seen:?}"
+    );
     let receipts = &reports(&gate)[0].body["events"][0]["receipts"];
-    assert_eq!(receipts, &json!([{ "receipt_id": "OWNED", "app_user_id": "STORE_USER" }]));
+    assert_eq!(
+        receipts,
+        &json!([{ "receipt_id": "OWNED", "app_user_id": "STORE_USER" }])
+    );
     let body = &seen[login].body;
-    assert_eq!((&body["external_id"], &body["token"]), (&json!("anna"), &json!("signed")));
+    assert_eq!(
+        (&body["external_id"], &body["token"]),
+        (&json!("anna"), &json!("signed"))
+    );
     let state = app.run("state");
     assert_eq!(body["device"]["id"], state["device_id"]);
     assert_eq!(seen[logout].body, json!({ "device": body["device"] }));
     assert_eq!(seen[login].headers[header::AUTHORIZATION], "Bearer pk_test");
-    let secret = |name: &header::HeaderMap| name["settle-device-secret"].to_str().unwrap_or_default().to_owned();
+    let secret = |name: &header::HeaderMap| {
+        name["settle-device-secret"]
+            .to_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let secrets: BTreeSet<String> = seen.iter().map(|one| secret(&one.headers)).collect();
-    let [secret] = Vec::from_iter(secrets).try_into().unwrap_or_else(|all| panic!("one secret: {all:?}"));
-    assert!(secret.len() == 43 && seen.iter().all(|one| !one.body.to_string().contains(&secret)), "{secret}");
+    let [secret] = Vec::from_iter(secrets)
+        .try_into()
+        .unwrap_or_else(|all| panic!("one secret: {all:?}"));
+    assert!(
+        secret.len() == 43
+            && seen
+                .iter()
+                .all(|one| !one.body.to_string().contains(&secret)),
+        "{secret}"
+    );
     assert!(!state.to_string().contains(&secret), "{state}");
     let stored = std::fs::read_to_string(folder.path().join("device")).expect("the device's file");
     assert!(stored.contains(&secret), "{stored}");
     gate.answer(ENTITLEMENTS, [ok(entitled())]);
     assert_eq!(app.run("entitlements")["is_current"], json!(true));
     gate.set(Way::Closed);
-    assert_eq!(app.run("login bob")["status"], 0, "it fails, and is not repeated");
-    assert_eq!(app.run("entitlements")["is_current"], json!(false), "nobody else logged in");
+    assert_eq!(
+        app.run("login bob")["status"],
+        0,
+        "it fails, and is not repeated"
+    );
+    assert_eq!(
+        app.run("entitlements")["is_current"],
+        json!(false),
+        "nobody else logged in"
+    );
     assert_eq!(app.run("logout")["status"], 0);
-    assert_eq!(app.run("entitlements")["status"], 0, "those of another user are forgotten");
+    assert_eq!(
+        app.run("entitlements")["status"],
+        0,
+        "those of another user are forgotten"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_used_up_quota_of_reports_keeps_nobody_from_logging_in() {
-    let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("quota"));
+    let (gate, folder) = (
+        Gate::start("http://127.0.0.1:9").await,
+        Folder::new("quota"),
+    );
     let body = json!({ "type": "urn:settle:problem:device_quota", "title": "Daily quota exceeded", "status": 429 });
-    gate.answer(EVENTS, [Reply { status: 429, header: Some((header::RETRY_AFTER, "3600")), body }]);
+    gate.answer(
+        EVENTS,
+        [Reply {
+            status: 429,
+            header: Some((header::RETRY_AFTER, "3600")),
+            body,
+        }],
+    );
     gate.answer(LOGIN, [ok(logged_in())]);
     gate.answer(ENTITLEMENTS, [ok(entitled())]);
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
@@ -173,32 +259,59 @@ async fn a_used_up_quota_of_reports_keeps_nobody_from_logging_in() {
     assert_eq!(app.run("login anna")["external_id"], "anna");
     assert_eq!(app.run("entitlements")["is_current"], json!(true));
     app.run("flush");
-    assert_eq!(reports(&gate).len(), 1, "reports wait for the time that settle named");
-    assert_eq!(super::queued(&mut app), 2, "the session's start and the impression");
+    assert_eq!(
+        reports(&gate).len(),
+        1,
+        "reports wait for the time that settle named"
+    );
+    assert_eq!(
+        super::queued(&mut app),
+        2,
+        "the session's start and the impression"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_waits_for_the_reports_of_the_user_before() {
-    let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("waiting"));
-    let busy = Reply { status: 500, header: None, body: Value::Null };
+    let (gate, folder) = (
+        Gate::start("http://127.0.0.1:9").await,
+        Folder::new("waiting"),
+    );
+    let busy = Reply {
+        status: 500,
+        header: None,
+        body: Value::Null,
+    };
     gate.answer(EVENTS, (0..20).map(|_| busy.clone()));
     gate.answer(LOGIN, [ok(logged_in())]);
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
     app.run("impression before");
-    assert_eq!(app.run("login anna")["status"], 500, "what waits would become anna's");
+    assert_eq!(
+        app.run("login anna")["status"],
+        500,
+        "what waits would become anna's"
+    );
     assert!(gate.seen().iter().all(|one| !one.line.contains(LOGIN)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_not_valid_yet_costs_no_event() {
     let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("key"));
-    let unknown = || Reply { status: 401, header: None, body: json!({ "title": "API key unknown", "status": 401 }) };
+    let unknown = || Reply {
+        status: 401,
+        header: None,
+        body: json!({ "title": "API key unknown", "status": 401 }),
+    };
     gate.answer(ENTITLEMENTS, [ok(entitled()), unknown()]);
     gate.answer(LOGIN, [unknown()]);
     gate.answer(EVENTS, (0..3).map(|_| unknown()).chain(taken(20)));
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
     assert_eq!(app.run("entitlements")["is_current"], json!(true));
-    assert_eq!(app.run("entitlements")["status"], 401, "not the last answer: the app has a mistake");
+    assert_eq!(
+        app.run("entitlements")["status"],
+        401,
+        "not the last answer: the app has a mistake"
+    );
     app.run("impression one");
     app.run("flush");
     assert_eq!(super::queued(&mut app), 2, "the session's start, too");
@@ -210,5 +323,9 @@ async fn a_key_that_is_not_valid_yet_costs_no_event() {
     }
     let last = reports(&gate).pop().expect("a report");
     assert_eq!(super::stage::paywalls(&last), ["one"]);
-    assert_eq!(last.headers[header::AUTHORIZATION], "Bearer pk_next", "another version of the app");
+    assert_eq!(
+        last.headers[header::AUTHORIZATION],
+        "Bearer pk_next",
+        "another version of the app"
+    );
 }

@@ -35,7 +35,11 @@ async fn a_long_queue_drops_its_oldest_and_counts_them() {
     app.run("impressions 5");
     for _ in 0..2 {
         let state = app.run("state");
-        assert_eq!((&state["queued"], &state["dropped"]), (&json!(3), &json!(3)), "{state}");
+        assert_eq!(
+            (&state["queued"], &state["dropped"]),
+            (&json!(3), &json!(3)),
+            "{state}"
+        );
         app.kill();
         app = start("3");
     }
@@ -54,9 +58,13 @@ async fn a_long_queue_drops_its_oldest_and_counts_them() {
     gate.set(Way::Open);
     app.run("flush");
     let seen = reports(&gate);
-    let sizes = seen[seen.len() - 2..].iter().map(|one| one.body["events"].as_array().map(Vec::len));
+    let sizes = seen[seen.len() - 2..]
+        .iter()
+        .map(|one| one.body["events"].as_array().map(Vec::len));
     assert_eq!(sizes.collect::<Vec<_>>(), [Some(500), Some(201)]);
-    let size = std::fs::metadata(folder.path().join("queue")).expect("the queue's file").len();
+    let size = std::fs::metadata(folder.path().join("queue"))
+        .expect("the queue's file")
+        .len();
     assert!(size < 100, "{size} bytes: the file is shortened");
 }
 
@@ -69,19 +77,32 @@ async fn a_queue_of_long_events_is_bounded_in_bytes() {
     let mut app = start();
     app.run("impressions 600 15000");
     let state = app.run("state");
-    let (queued, dropped) = (state["queued"].as_u64().expect("a number"), state["dropped"].as_u64().expect("a number"));
-    assert!((270..280).contains(&queued) && queued * 15_000 < MAX_BYTES, "{state}");
+    let (queued, dropped) = (
+        state["queued"].as_u64().expect("a number"),
+        state["dropped"].as_u64().expect("a number"),
+    );
+    assert!(
+        (270..280).contains(&queued) && queued * 15_000 < MAX_BYTES,
+        "{state}"
+    );
     assert_eq!(queued + dropped, 601, "with the session's start: {state}");
-    let size = std::fs::metadata(folder.path().join("queue")).expect("the queue's file").len();
+    let size = std::fs::metadata(folder.path().join("queue"))
+        .expect("the queue's file")
+        .len();
     assert!(size < 2 * MAX_BYTES + 100_000, "{size} bytes");
     app.kill();
     let mut app = start();
     let restarted = app.run("state");
-    assert_eq!((&restarted["queued"], &restarted["dropped"]), (&state["queued"], &state["dropped"]));
+    assert_eq!(
+        (&restarted["queued"], &restarted["dropped"]),
+        (&state["queued"], &state["dropped"])
+    );
     gate.set(Way::Open);
     app.run("flush");
     let sent: Vec<String> = reports(&gate).iter().flat_map(paywalls).collect();
-    let latest: Vec<String> = (600 - queued..600).map(|number| format!("p{number}")).collect();
+    let latest: Vec<String> = (600 - queued..600)
+        .map(|number| format!("p{number}"))
+        .collect();
     assert!(sent.ends_with(&latest), "{sent:?}");
     assert_eq!(super::queued(&mut app), 0);
 }
@@ -90,8 +111,12 @@ async fn a_queue_of_long_events_is_bounded_in_bytes() {
 async fn a_session_starts_with_as_many_receipts_as_fit() {
     let (gate, folder) = (taking().await, Folder::new("receipts"));
     let long = |number: usize| format!("{number}-{}", "\"".repeat(200));
-    let receipts: Vec<String> = std::iter::once("x".repeat(20_000)).chain((0..60).map(long)).collect();
-    let arguments: Vec<&str> = std::iter::once("1000").chain(receipts.iter().map(String::as_str)).collect();
+    let receipts: Vec<String> = std::iter::once("x".repeat(20_000))
+        .chain((0..60).map(long))
+        .collect();
+    let arguments: Vec<&str> = std::iter::once("1000")
+        .chain(receipts.iter().map(String::as_str))
+        .collect();
     let mut app = App::with(&gate.url(), "pk_test", folder.path(), &arguments);
     app.run("foreground");
     app.run("flush");
@@ -99,7 +124,11 @@ async fn a_session_starts_with_as_many_receipts_as_fit() {
     let start = reports(&gate).remove(0).body["events"][0].clone();
     let size = start.to_string().len();
     assert!((15_000..16 * 1024).contains(&size), "{size} bytes");
-    let sent = start["receipts"].as_array().expect("receipts").iter().map(|one| one["receipt_id"].clone());
+    let sent = start["receipts"]
+        .as_array()
+        .expect("receipts")
+        .iter()
+        .map(|one| one["receipt_id"].clone());
     let sent: Vec<_> = sent.collect();
     assert!((20..50).contains(&sent.len()), "{}", sent.len());
     let expected: Vec<_> = (0..sent.len()).map(|number| json!(long(number))).collect();
@@ -114,7 +143,10 @@ async fn a_line_that_was_cut_off_costs_no_other() {
     let mut app = start();
     app.run("impression one");
     app.kill();
-    let mut file = std::fs::File::options().append(true).open(folder.path().join("queue")).expect("the queue's file");
+    let mut file = std::fs::File::options()
+        .append(true)
+        .open(folder.path().join("queue"))
+        .expect("the queue's file");
     file.write_all(b"+{\"id\":\"half").expect("a half line");
     let mut app = start();
     app.run("impression two");
@@ -135,7 +167,11 @@ async fn a_full_disk_costs_nothing_that_it_stores() {
     let mut app = limited();
     app.run("impressions 900");
     let state = app.run("state");
-    assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(901), &json!(false)), "{state}");
+    assert_eq!(
+        (&state["queued"], &state["is_persistent"]),
+        (&json!(901), &json!(false)),
+        "{state}"
+    );
     app.kill();
     // What the disk has is whole, and in order; what it has not is lost with the process.
     let mut app = limited();
@@ -146,10 +182,19 @@ async fn a_full_disk_costs_nothing_that_it_stores() {
     gate.set(Way::Open);
     app.run("flush");
     let state = app.run("state");
-    assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(true)), "room again: {state}");
-    let answered = reports(&gate).into_iter().filter(|one| !paywalls(one).is_empty());
+    assert_eq!(
+        (&state["queued"], &state["is_persistent"]),
+        (&json!(0), &json!(true)),
+        "room again: {state}"
+    );
+    let answered = reports(&gate)
+        .into_iter()
+        .filter(|one| !paywalls(one).is_empty());
     let sent: Vec<String> = answered.flat_map(|one| paywalls(&one)).collect();
-    let expected: Vec<String> = (0..stored - 1).chain(0..100).map(|number| format!("p{number}")).collect();
+    let expected: Vec<String> = (0..stored - 1)
+        .chain(0..100)
+        .map(|number| format!("p{number}"))
+        .collect();
     assert!(sent.ends_with(&expected), "{sent:?}");
     app.kill();
     assert_eq!(queued(&mut limited()), 0);
@@ -168,13 +213,36 @@ async fn what_waits_for_the_disk_is_synced_once_there_is_room() {
     // That 500 are removed needs no sync, and is the first line for which there is room.
     app.run("flush");
     let state = app.run("state");
-    assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(true)), "{state}");
+    assert_eq!(
+        (&state["queued"], &state["is_persistent"]),
+        (&json!(0), &json!(true)),
+        "{state}"
+    );
     app.kill();
-    let killed = || std::fs::read_to_string(&trace).ok().filter(|trace| trace.contains("+++ killed by SIGKILL"));
-    let trace = wait::until(SOON, "the trace", async || killed().ok_or_else(|| "no end".to_owned())).await;
-    let calls: Vec<&str> = trace.lines().filter(|line| line.contains("/queue>")).collect();
-    let added = calls.iter().rposition(|line| line.contains("write(") && line.contains("\"+{")).expect("an event");
-    assert!(calls.get(added + 1).is_some_and(|next| next.contains("fsync(")), "{:?}", calls.get(added..));
+    let killed = || {
+        std::fs::read_to_string(&trace)
+            .ok()
+            .filter(|trace| trace.contains("+++ killed by SIGKILL"))
+    };
+    let trace = wait::until(SOON, "the trace", async || {
+        killed().ok_or_else(|| "no end".to_owned())
+    })
+    .await;
+    let calls: Vec<&str> = trace
+        .lines()
+        .filter(|line| line.contains("/queue>"))
+        .collect();
+    let added = calls
+        .iter()
+        .rposition(|line| line.contains("write(") && line.contains("\"+{"))
+        .expect("an event");
+    assert!(
+        calls
+            .get(added + 1)
+            .is_some_and(|next| next.contains("fsync(")),
+        "{:?}",
+        calls.get(added..)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,8 +257,17 @@ async fn an_app_that_may_store_nothing_reports_from_memory() {
         app.run("impression one");
         app.run("flush");
         let state = app.run("state");
-        assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(false)), "{state}");
-        assert!(gate.seen().iter().any(|one| one.body["device"]["id"] == state["device_id"]), "{state}");
+        assert_eq!(
+            (&state["queued"], &state["is_persistent"]),
+            (&json!(0), &json!(false)),
+            "{state}"
+        );
+        assert!(
+            gate.seen()
+                .iter()
+                .any(|one| one.body["device"]["id"] == state["device_id"]),
+            "{state}"
+        );
         devices.insert(state["device_id"].to_string());
     }
     assert_eq!(devices.len(), 2, "each start is another device");
@@ -217,16 +294,36 @@ async fn what_cannot_be_read_is_neither_replaced_nor_lost() {
         app.run("flush");
         let state = app.run("state");
         let waiting = (&json!(2), &json!(false));
-        assert_eq!((&state["queued"], &state["is_persistent"]), waiting, "the session's start, too: {state}");
-        assert_eq!(reports(&gate).len(), sent, "nothing is sent by another device, or before earlier events");
+        assert_eq!(
+            (&state["queued"], &state["is_persistent"]),
+            waiting,
+            "the session's start, too: {state}"
+        );
+        assert_eq!(
+            reports(&gate).len(),
+            sent,
+            "nothing is sent by another device, or before earlier events"
+        );
         assert_eq!(app.run("login anna")["status"], 0);
         std::fs::rename(&aside, &file).expect("the file is back");
         app.run("flush");
         let state = app.run("state");
-        assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(true)), "{state}");
+        assert_eq!(
+            (&state["queued"], &state["is_persistent"]),
+            (&json!(0), &json!(true)),
+            "{state}"
+        );
         let sent = reports(&gate).split_off(sent);
-        assert_eq!(sent.iter().flat_map(paywalls).collect::<Vec<_>>(), ["before", "meanwhile"], "{name}");
-        assert!(state["device_id"] == device && sent.iter().all(|one| one.body["device"]["id"] == device), "{sent:?}");
+        assert_eq!(
+            sent.iter().flat_map(paywalls).collect::<Vec<_>>(),
+            ["before", "meanwhile"],
+            "{name}"
+        );
+        assert!(
+            state["device_id"] == device
+                && sent.iter().all(|one| one.body["device"]["id"] == device),
+            "{sent:?}"
+        );
         app.kill();
         assert_eq!(queued(&mut start()), 0);
     }
@@ -241,7 +338,10 @@ async fn a_folder_has_one_client() {
     // The refused start closes no file of the first client: that would end its lock.
     assert!(App::is_refused(&gate.url(), folder.path()));
     for _ in 0..2 {
-        assert_eq!(app.run(&format!("twice {}", folder.path().join("other").display())), "started");
+        assert_eq!(
+            app.run(&format!("twice {}", folder.path().join("other").display())),
+            "started"
+        );
     }
     app.kill();
     assert!(!App::is_refused(&gate.url(), folder.path()));
@@ -250,6 +350,9 @@ async fn a_folder_has_one_client() {
 #[test]
 fn the_client_needs_nothing_that_old_devices_lack() {
     let source = std::fs::read_to_string(CLIENT).expect("the client");
-    let found: Vec<_> = MISSING.iter().filter(|name| source.contains(**name)).collect();
+    let found: Vec<_> = MISSING
+        .iter()
+        .filter(|name| source.contains(**name))
+        .collect();
     assert!(found.is_empty(), "{found:?}");
 }

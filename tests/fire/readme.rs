@@ -27,13 +27,22 @@ const ANDROID: [(&str, &str); 6] = [
             public static class RunningAppProcessInfo { public int pid; public String processName; }
         }",
     ),
-    ("android/content/pm/ApplicationInfo.java", "public class ApplicationInfo { public String processName; }"),
+    (
+        "android/content/pm/ApplicationInfo.java",
+        "public class ApplicationInfo { public String processName; }",
+    ),
     (
         "android/os/Build.java",
         "public class Build { public static class VERSION { public static final String RELEASE = null; } }",
     ),
-    ("android/os/Process.java", "public class Process { public static int myPid() { return 1; } }"),
-    ("android/util/Log.java", "public class Log { public static int e(String tag, String message) { return 0; } }"),
+    (
+        "android/os/Process.java",
+        "public class Process { public static int myPid() { return 1; } }",
+    ),
+    (
+        "android/util/Log.java",
+        "public class Log { public static int e(String tag, String message) { return 0; } }",
+    ),
 ];
 const IMPORTS: &str =
     "import android.app.*; import android.os.Build; import android.os.Process; import android.util.Log;
@@ -65,7 +74,10 @@ const COROUTINES: &str = "import settle.SettleClient
 /// The examples in a language.
 fn examples(language: &str) -> Vec<&'static str> {
     let parts = README.split("\n```").collect::<Vec<_>>();
-    parts.iter().filter_map(|part| part.strip_prefix(language)?.strip_prefix('\n')).collect()
+    parts
+        .iter()
+        .filter_map(|part| part.strip_prefix(language)?.strip_prefix('\n'))
+        .collect()
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -77,17 +89,25 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 
 /// Compiles files by this compiler, with the client's classes.
 fn compile(compiler: &mut Command, folder: &Path, files: &[PathBuf]) {
-    let command = compiler.arg("-cp").arg(classes()).arg("-d").arg(folder.join("out")).args(files);
+    let command = compiler
+        .arg("-cp")
+        .arg(classes())
+        .arg("-d")
+        .arg(folder.join("out"))
+        .args(files);
     let compiled = command.output().expect("a compiler");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
 }
 
 #[test]
 fn the_java_of_the_readme_compiles() {
     let folder = Folder::new("java");
     let [start, report, price] = examples("java").try_into().expect("three examples");
-    let use_of =
-        "class BuildConfig { static final String VERSION_NAME = null; } class Use { void run(SettleClient settle) {";
+    let use_of = "class BuildConfig { static final String VERSION_NAME = null; } class Use { void run(SettleClient settle) {";
     let mut files: Vec<PathBuf> = ANDROID
         .iter()
         .map(|(name, class)| {
@@ -95,23 +115,42 @@ fn the_java_of_the_readme_compiles() {
             write(folder.path(), name, &format!("package {package}; {class}"))
         })
         .collect();
-    files.push(write(folder.path(), "RadioApplication.java", &format!("{IMPORTS} {start}")));
+    files.push(write(
+        folder.path(),
+        "RadioApplication.java",
+        &format!("{IMPORTS} {start}"),
+    ));
     files.push(write(folder.path(), "Main.java", MAIN));
     files.push(write(
         folder.path(),
         "Price.java",
         &format!("{IMPORTS} import java.math.*; class Price {{ {price} {PRICES} }}"),
     ));
-    files.push(write(folder.path(), "Use.java", &format!("{IMPORTS} {use_of} {report} }} }}")));
+    files.push(write(
+        folder.path(),
+        "Use.java",
+        &format!("{IMPORTS} {use_of} {report} }} }}"),
+    ));
     compile(
         Command::new("javac").args(["--release", "8", "-Xlint:-options", "-encoding", "UTF-8"]),
         folder.path(),
         &files,
     );
-    let all = format!("{}:{}", classes().display(), folder.path().join("out").display());
+    let all = format!(
+        "{}:{}",
+        classes().display(),
+        folder.path().join("out").display()
+    );
     for class in ["Main", "Price"] {
-        let ran = Command::new("java").args(["-cp", &all, class]).output().expect("java");
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let ran = Command::new("java")
+            .args(["-cp", &all, class])
+            .output()
+            .expect("java");
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
     }
 }
 

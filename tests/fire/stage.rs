@@ -22,11 +22,27 @@ pub struct Stage {
 
 impl Stage {
     pub async fn start() -> Self {
-        let world = World::start(Setting { events: vec!["device.*".to_owned()], ..Setting::default() }).await;
-        let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
-        let key = shown["publishable_key"].as_str().expect("a publishable key").to_owned();
+        let world = World::start(Setting {
+            events: vec!["device.*".to_owned()],
+            ..Setting::default()
+        })
+        .await;
+        let shown = world
+            .api
+            .get(&format!("/v1/platforms/{}", world.platform_id))
+            .await
+            .ok();
+        let key = shown["publishable_key"]
+            .as_str()
+            .expect("a publishable key")
+            .to_owned();
         let gate = Gate::start(&world.installation.public_url()).await;
-        Self { world, gate, folder: Folder::new("fire"), key }
+        Self {
+            world,
+            gate,
+            folder: Folder::new("fire"),
+            key,
+        }
     }
 
     /// Starts the app, always on the same device.
@@ -37,12 +53,28 @@ impl Stage {
     /// Waits until these types of events were received in this order, each once, and nothing else; returns them.
     pub async fn wait_types(&self, expected: &[&str]) -> Vec<Received> {
         let received = wait::until(SOON, &format!("{expected:?}"), async || {
-            let received: Vec<Received> = self.world.receiver.all().into_iter().filter(Received::is_acked).collect();
+            let received: Vec<Received> = self
+                .world
+                .receiver
+                .all()
+                .into_iter()
+                .filter(Received::is_acked)
+                .collect();
             let types: Vec<&str> = received.iter().map(Received::event_type).collect();
-            if types.len() >= expected.len() { Ok(received) } else { Err(format!("{types:?}")) }
+            if types.len() >= expected.len() {
+                Ok(received)
+            } else {
+                Err(format!("{types:?}"))
+            }
         })
         .await;
-        assert_eq!(received.iter().map(Received::event_type).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            received
+                .iter()
+                .map(Received::event_type)
+                .collect::<Vec<_>>(),
+            expected
+        );
         received
     }
 
@@ -53,7 +85,10 @@ impl Stage {
 
     /// Ends everything, and checks what must always hold.
     pub async fn finish(self) {
-        self.world.receiver.check_no_duplicates().expect("each event once");
+        self.world
+            .receiver
+            .check_no_duplicates()
+            .expect("each event once");
         self.world.finish().await;
     }
 }
@@ -61,13 +96,19 @@ impl Stage {
 /// The reports at a gate so far.
 pub fn reports(gate: &Gate) -> Vec<Seen> {
     let line = format!("POST {EVENTS}");
-    gate.seen().into_iter().filter(|one| one.line == line).collect()
+    gate.seen()
+        .into_iter()
+        .filter(|one| one.line == line)
+        .collect()
 }
 
 /// The paywalls in a report.
 pub fn paywalls(report: &Seen) -> Vec<String> {
     let events = report.body["events"].as_array().into_iter().flatten();
-    events.filter_map(|event| event["impression"]["paywall"].as_str()).map(str::to_owned).collect()
+    events
+        .filter_map(|event| event["impression"]["paywall"].as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The number of events that wait in an app.

@@ -18,15 +18,26 @@ use tokio::time::Instant;
 /// Waits until this number of requests of a path came.
 async fn wait_seen(gate: &Gate, path: &str, number: usize) {
     wait::until(SOON, path, async || {
-        let seen = gate.seen().iter().filter(|one| one.line.contains(path)).count();
-        if seen >= number { Ok(()) } else { Err(seen.to_string()) }
+        let seen = gate
+            .seen()
+            .iter()
+            .filter(|one| one.line.contains(path))
+            .count();
+        if seen >= number {
+            Ok(())
+        } else {
+            Err(seen.to_string())
+        }
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entitlements_and_close_wait_for_no_report() {
-    let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("silent"));
+    let (gate, folder) = (
+        Gate::start("http://127.0.0.1:9").await,
+        Folder::new("silent"),
+    );
     gate.hold(EVENTS);
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
     app.run("impression one");
@@ -36,8 +47,16 @@ async fn entitlements_and_close_wait_for_no_report() {
     assert_eq!(app.run("entitlements")["is_current"], json!(true));
     app.run("close");
     // The report ends after 15 seconds without an answer.
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    assert_eq!(app.run("entitlements")["is_current"], json!(false), "a closed client sends nothing");
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(
+        app.run("entitlements")["is_current"],
+        json!(false),
+        "a closed client sends nothing"
+    );
     assert_eq!(app.run("login anna")["status"], 0);
     app.kill();
     assert!(gate.seen().iter().all(|one| !one.line.contains(LOGIN)));
@@ -45,19 +64,29 @@ async fn entitlements_and_close_wait_for_no_report() {
     gate.answer(EVENTS, taken(20));
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
     app.run("flush");
-    assert_eq!(reports(&gate).last().map(paywalls), Some(vec!["one".to_owned()]), "what waited is in the folder");
+    assert_eq!(
+        reports(&gate).last().map(paywalls),
+        Some(vec!["one".to_owned()]),
+        "what waited is in the folder"
+    );
     assert_eq!(queued(&mut app), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_ends_at_its_limit_while_the_answer_still_comes() {
-    let (listener, folder) = (TcpListener::bind("127.0.0.1:0").await.expect("a port"), Folder::new("slow"));
+    let (listener, folder) = (
+        TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        Folder::new("slow"),
+    );
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let mut app = App::with_limit(&url, folder.path(), Duration::from_secs(1));
     app.run("impression one");
     app.send("flush");
     let (mut connection, _) = listener.accept().await.expect("a request");
-    connection.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ").await.expect("the answer's begin");
+    connection
+        .write_all(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        .await
+        .expect("the answer's begin");
     let flushed = wait::until(SOON, "the end of the request", async || {
         // A letter at each check: no read of the client waits long.
         drop(connection.write_all(b"x").await);
@@ -79,9 +108,17 @@ async fn entitlements_that_come_after_a_login_are_not_stored() {
     wait_seen(&gate, ENTITLEMENTS, 2).await;
     assert_eq!(app.run("login anna"), logged_in());
     gate.release(ENTITLEMENTS);
-    assert_eq!(app.run("joined")["is_current"], json!(true), "they were current before");
+    assert_eq!(
+        app.run("joined")["is_current"],
+        json!(true),
+        "they were current before"
+    );
     gate.set(Way::Closed);
-    assert_eq!(app.run("entitlements")["status"], 0, "those of another user are forgotten");
+    assert_eq!(
+        app.run("entitlements")["status"],
+        0,
+        "those of another user are forgotten"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,13 +133,28 @@ async fn threads_that_report_at_once_lose_and_repeat_nothing() {
     assert_eq!(queued(&mut app), 0);
     let sent: Vec<String> = reports(&gate).iter().flat_map(paywalls).collect();
     for thread in 0..THREADS {
-        let own = sent.iter().filter(|one| one.starts_with(&format!("t{thread}-"))).cloned();
-        let expected: Vec<String> = (0..PAYWALLS).map(|number| format!("t{thread}-{number}")).collect();
+        let own = sent
+            .iter()
+            .filter(|one| one.starts_with(&format!("t{thread}-")))
+            .cloned();
+        let expected: Vec<String> = (0..PAYWALLS)
+            .map(|number| format!("t{thread}-{number}"))
+            .collect();
         assert_eq!(own.collect::<Vec<_>>(), expected, "in order, each once");
     }
     let reports = reports(&gate);
-    let events = || reports.iter().flat_map(|one| one.body["events"].as_array().into_iter().flatten());
-    assert_eq!(events().filter(|one| one["type"] == "device.session.start").count(), 1, "one session");
+    let events = || {
+        reports
+            .iter()
+            .flat_map(|one| one.body["events"].as_array().into_iter().flatten())
+    };
+    assert_eq!(
+        events()
+            .filter(|one| one["type"] == "device.session.start")
+            .count(),
+        1,
+        "one session"
+    );
     let sessions: BTreeSet<String> = events().map(|one| one["session_id"].to_string()).collect();
     assert_eq!(sessions.len(), 1, "{sessions:?}");
 }
@@ -125,5 +177,8 @@ async fn a_client_that_is_closed_during_reports_loses_nothing() {
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
     app.run("flush");
     assert_eq!(queued(&mut app), 0);
-    assert_eq!(reports(&gate).last().map(paywalls), Some(vec!["first".to_owned(), "second".to_owned()]));
+    assert_eq!(
+        reports(&gate).last().map(paywalls),
+        Some(vec!["first".to_owned(), "second".to_owned()])
+    );
 }

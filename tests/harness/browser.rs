@@ -45,23 +45,41 @@ impl Browser {
     pub async fn start() -> Self {
         let port = ports::free();
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={port}")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let chromedriver = Watched::spawn(&mut command).expect("chromedriver of the package chromium-driver");
+        command
+            .arg(format!("--port={port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let chromedriver =
+            Watched::spawn(&mut command).expect("chromedriver of the package chromium-driver");
         let url = format!("http://127.0.0.1:{port}");
         let status = format!("{url}/status");
         wait::until(START, "chromedriver", async || {
-            http::send_raw(reqwest::Method::GET, &status, &[], Vec::new()).await.map(drop)
+            http::send_raw(reqwest::Method::GET, &status, &[], Vec::new())
+                .await
+                .map(drop)
         })
         .await;
         let folder = Folder::new("browser");
         let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
         arguments.push(format!("--user-data-dir={}", folder.path().display()));
         let wanted = json!({ "goog:chromeOptions": { "args": arguments } });
-        let session = call(&format!("{url}/session"), &json!({ "capabilities": { "alwaysMatch": wanted } })).await;
+        let session = call(
+            &format!("{url}/session"),
+            &json!({ "capabilities": { "alwaysMatch": wanted } }),
+        )
+        .await;
         let id = session["sessionId"].as_str().expect("the id of a session");
-        let process = session["capabilities"]["goog:processID"].as_u64().expect("the browser's process id");
+        let process = session["capabilities"]["goog:processID"]
+            .as_u64()
+            .expect("the browser's process id");
         reaper::kill_at_end(process);
-        Self { session: format!("{url}/session/{id}"), process, _chromedriver: chromedriver, _folder: folder }
+        Self {
+            session: format!("{url}/session/{id}"),
+            process,
+            _chromedriver: chromedriver,
+            _folder: folder,
+        }
     }
 
     pub async fn quit(self) {
@@ -86,7 +104,8 @@ impl Browser {
     /// # Panics
     /// When it throws.
     pub async fn run(&self, script: &str) -> Value {
-        self.command("execute/sync", &json!({ "script": script, "args": [] })).await
+        self.command("execute/sync", &json!({ "script": script, "args": [] }))
+            .await
     }
 
     /// Clicks on the element that a selector finds.
@@ -95,7 +114,8 @@ impl Browser {
     /// When there is none.
     pub async fn click(&self, selector: &str) {
         let id = self.element(selector).await;
-        self.command(&format!("element/{id}/click"), &json!({})).await;
+        self.command(&format!("element/{id}/click"), &json!({}))
+            .await;
     }
 
     /// Types a text into the element that a selector finds.
@@ -104,15 +124,19 @@ impl Browser {
     /// When there is none.
     pub async fn enter(&self, selector: &str, text: &str) {
         let id = self.element(selector).await;
-        self.command(&format!("element/{id}/value"), &json!({ "text": text })).await;
+        self.command(&format!("element/{id}/value"), &json!({ "text": text }))
+            .await;
     }
 
     /// Presses keys one after the other, wherever the focus is. `\u{e004}` is Tab, `\u{e007}` Enter.
     pub async fn press(&self, keys: &str) {
-        let strokes =
-            keys.chars().flat_map(|key| ["keyDown", "keyUp"].map(|stroke| json!({ "type": stroke, "value": key })));
-        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes.collect::<Vec<_>>() });
-        self.command("actions", &json!({ "actions": [keyboard] })).await;
+        let strokes = keys.chars().flat_map(|key| {
+            ["keyDown", "keyUp"].map(|stroke| json!({ "type": stroke, "value": key }))
+        });
+        let keyboard =
+            json!({ "type": "key", "id": "keyboard", "actions": strokes.collect::<Vec<_>>() });
+        self.command("actions", &json!({ "actions": [keyboard] }))
+            .await;
     }
 
     /// The text of the element that a selector finds, as a person sees it.
@@ -121,7 +145,11 @@ impl Browser {
     /// When there is none.
     pub async fn text(&self, selector: &str) -> String {
         let id = self.element(selector).await;
-        self.read(&format!("element/{id}/text")).await.as_str().expect("a text").to_owned()
+        self.read(&format!("element/{id}/text"))
+            .await
+            .as_str()
+            .expect("a text")
+            .to_owned()
     }
 
     /// The address of the page.
@@ -129,7 +157,11 @@ impl Browser {
     /// # Panics
     /// When there is no page.
     pub async fn address(&self) -> String {
-        self.read("url").await.as_str().expect("an address").to_owned()
+        self.read("url")
+            .await
+            .as_str()
+            .expect("an address")
+            .to_owned()
     }
 
     /// A picture of the page, as PNG.
@@ -138,42 +170,68 @@ impl Browser {
     /// When there is none.
     pub async fn picture(&self) -> Vec<u8> {
         let picture = self.read("screenshot").await;
-        STANDARD.decode(picture.as_str().expect("a picture")).expect("base64")
+        STANDARD
+            .decode(picture.as_str().expect("a picture"))
+            .expect("base64")
     }
 
     /// Sends a command of Chromium's own protocol (<https://chromedevtools.github.io/devtools-protocol/>).
     async fn chromium(&self, command: &str, params: Value) {
-        self.command("goog/cdp/execute", &json!({ "cmd": command, "params": params })).await;
+        self.command(
+            "goog/cdp/execute",
+            &json!({ "cmd": command, "params": params }),
+        )
+        .await;
     }
 
     /// The size of the page in pixels, whatever the size of the window.
     pub async fn resize(&self, width: u32, height: u32) {
-        let params = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.chromium("Emulation.setDeviceMetricsOverride", params).await;
+        let params =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.chromium("Emulation.setDeviceMetricsOverride", params)
+            .await;
     }
 
     /// Whether the system prefers `light` or `dark`.
     pub async fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        self.chromium("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+        self.chromium(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": features }),
+        )
+        .await;
     }
 
     /// The time zone of the system, such as `America/New_York`.
     pub async fn set_zone(&self, zone: &str) {
-        self.chromium("Emulation.setTimezoneOverride", json!({ "timezoneId": zone })).await;
+        self.chromium(
+            "Emulation.setTimezoneOverride",
+            json!({ "timezoneId": zone }),
+        )
+        .await;
     }
 
     /// Switches the scripts of all pages off, or on.
     pub async fn disable_scripts(&self, is_disabled: bool) {
-        self.chromium("Emulation.setScriptExecutionDisabled", json!({ "value": is_disabled })).await;
+        self.chromium(
+            "Emulation.setScriptExecutionDisabled",
+            json!({ "value": is_disabled }),
+        )
+        .await;
     }
 
     pub async fn forget_cookies(&self) {
-        self.chromium("Network.clearBrowserCookies", json!({})).await;
+        self.chromium("Network.clearBrowserCookies", json!({}))
+            .await;
     }
 
     async fn element(&self, selector: &str) -> String {
-        let element = self.command("element", &json!({ "using": "css selector", "value": selector })).await;
+        let element = self
+            .command(
+                "element",
+                &json!({ "using": "css selector", "value": selector }),
+            )
+            .await;
         element[ELEMENT].as_str().expect("an element").to_owned()
     }
 
@@ -187,13 +245,21 @@ impl Browser {
 
     /// Runs a script in each page before its own.
     pub async fn run_first(&self, script: &str) {
-        self.chromium("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+        self.chromium(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({ "source": script }),
+        )
+        .await;
     }
 
     /// Separates the browser from the network, as a pulled plug does.
     pub async fn unplug(&self) {
         let conditions = json!({ "offline": true, "latency": 0, "throughput": 0 });
-        self.command("chromium/network_conditions", &json!({ "network_conditions": conditions })).await;
+        self.command(
+            "chromium/network_conditions",
+            &json!({ "network_conditions": conditions }),
+        )
+        .await;
     }
 
     pub async fn plug_in(&self) {
@@ -202,7 +268,9 @@ impl Browser {
 
     async fn delete(&self, path: &str) {
         let url = format!("{}{path}", self.session);
-        http::send_raw(reqwest::Method::DELETE, &url, &[], Vec::new()).await.expect("an answer of chromedriver");
+        http::send_raw(reqwest::Method::DELETE, &url, &[], Vec::new())
+            .await
+            .expect("an answer of chromedriver");
     }
 }
 
@@ -210,7 +278,12 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // After `quit` there is none. Before it, chromedriver alone would leave it behind.
         let process = self.process.to_string();
-        drop(Command::new("kill").args(["-s", "KILL", &process]).stderr(Stdio::null()).status());
+        drop(
+            Command::new("kill")
+                .args(["-s", "KILL", &process])
+                .stderr(Stdio::null())
+                .status(),
+        );
         reaper::spare(self.process);
     }
 }
@@ -218,7 +291,13 @@ impl Drop for Browser {
 /// Sends a command, and returns the value of the answer.
 async fn call(url: &str, body: &Value) -> Value {
     let headers = [("content-type", "application/json".to_owned())];
-    let answer = http::send_raw(reqwest::Method::POST, url, &headers, body.to_string().into_bytes()).await;
+    let answer = http::send_raw(
+        reqwest::Method::POST,
+        url,
+        &headers,
+        body.to_string().into_bytes(),
+    )
+    .await;
     let mut answer = answer.unwrap_or_else(|error| panic!("{url}: {error}"));
     assert_eq!(answer.status, 200, "{url}: {body}: {}", answer.body);
     answer.body["value"].take()

@@ -53,20 +53,43 @@ impl Calendar {
 
     /// As [`Self::start`], with these settings besides.
     pub async fn start_with(now: Timestamp, setting: Setting) -> Self {
-        Self::begin(now, Setting { window_seconds: 1, events: vec!["*".to_owned()], ..setting }).await
+        Self::begin(
+            now,
+            Setting {
+                window_seconds: 1,
+                events: vec!["*".to_owned()],
+                ..setting
+            },
+        )
+        .await
     }
 
     /// As [`Self::start_with`], with the window and the events of these settings.
     pub async fn begin(now: Timestamp, mut setting: Setting) -> Self {
         let clock = Clock::new(now);
-        let own = [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())];
-        setting.variables.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        let mut world = World::start(Setting { rvs: true, ..setting }).await;
+        let own = [
+            ("FAILPOINTS", clock.fail_point()),
+            ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned()),
+        ];
+        setting
+            .variables
+            .extend(own.map(|(name, value)| (name.to_owned(), value)));
+        let mut world = World::start(Setting {
+            rvs: true,
+            ..setting
+        })
+        .await;
         world.let_sweep_help("its clock is moved, and timers in Temporal do not move with it");
         world.receiver.ignore_time();
         world.rvs().follow(clock.reader());
         let leases = Leases::of(&mut world);
-        Self { world, clock, leases, now, lag: None }
+        Self {
+            world,
+            clock,
+            leases,
+            now,
+            lag: None,
+        }
     }
 
     /// Restarts the processes with the same clock.
@@ -76,7 +99,8 @@ impl Calendar {
 
     /// As [`Self::restart`], with this fail point besides.
     pub async fn restart_with(&mut self, fail_point: &str) {
-        self.start_again(&format!("{};{fail_point}", self.clock.fail_point())).await;
+        self.start_again(&format!("{};{fail_point}", self.clock.fail_point()))
+            .await;
     }
 
     async fn start_again(&mut self, fail_points: &str) {
@@ -105,7 +129,10 @@ impl Calendar {
     async fn skip_timers(&self, time: Duration, destinations: &[&str]) {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         for id in destinations {
-            self.world.temporal.skip_timer(&format!("destination/{id}"), seconds).await;
+            self.world
+                .temporal
+                .skip_timer(&format!("destination/{id}"), seconds)
+                .await;
         }
         self.world.temporal.skip_timer(contract::SWEEP, 31).await;
     }
@@ -149,7 +176,11 @@ impl Calendar {
                     None => self.world.show(subscription),
                 }
             }
-            messages.extend(step.notifications.iter().map(|rtn| self.world.sns.notification(rtn)));
+            messages.extend(
+                step.notifications
+                    .iter()
+                    .map(|rtn| self.world.sns.notification(rtn)),
+            );
         }
         for message in &messages {
             self.world.post_until_accepted(message).await;
@@ -164,30 +195,57 @@ impl Calendar {
 
     /// Waits until the window of a message has ended. Its outcome may come later, since the store may lag.
     async fn wait_window(&self, message_id: &str) {
-        wait::until(SOON, &format!("the end of the window of {message_id}"), async || {
-            let answer = self.world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
-            let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
-            let is_open = |one: &Value| one["outcome"].is_null() && one["waiting_for"] == "window";
-            if all.is_empty() || all.iter().any(is_open) { Err(format!("{answer:?}")) } else { Ok(()) }
-        })
+        wait::until(
+            SOON,
+            &format!("the end of the window of {message_id}"),
+            async || {
+                let answer = self
+                    .world
+                    .api
+                    .try_get(&format!("/v1/notifications/{message_id}"))
+                    .await?;
+                let all = answer.body["notifications"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default();
+                let is_open =
+                    |one: &Value| one["outcome"].is_null() && one["waiting_for"] == "window";
+                if all.is_empty() || all.iter().any(is_open) {
+                    Err(format!("{answer:?}"))
+                } else {
+                    Ok(())
+                }
+            },
+        )
         .await;
     }
 
     /// Moves the clock to `now`, between two requests.
     async fn move_to(&mut self, now: Timestamp) {
         self.now = now;
-        let Self { world, clock, leases, .. } = self;
+        let Self {
+            world,
+            clock,
+            leases,
+            ..
+        } = self;
         if clock.now() >= now {
             return;
         }
-        leases.between_requests(world, || clock.now(), || clock.set(now)).await;
+        leases
+            .between_requests(world, || clock.now(), || clock.set(now))
+            .await;
     }
 
     /// Fires the sweep's timer until no `next_wake_at` is due; hundreds of purchases can be due at once.
     async fn wake_all(&mut self) {
         let (world, now) = (&self.world, self.now);
         wait::until(SOON * 5, &format!("no wake due at {now}"), async || {
-            let late: Vec<Timestamp> = wakes(world).await.into_iter().filter(|wake| *wake <= now).collect();
+            let late: Vec<Timestamp> = wakes(world)
+                .await
+                .into_iter()
+                .filter(|wake| *wake <= now)
+                .collect();
             if late.is_empty() {
                 return Ok(());
             }
@@ -205,10 +263,15 @@ impl Calendar {
 }
 
 async fn wakes(world: &World) -> Vec<Timestamp> {
-    let purchases = world.api.all(&format!("/v1/purchases?platform_id={}", world.platform_id)).await;
+    let purchases = world
+        .api
+        .all(&format!("/v1/purchases?platform_id={}", world.platform_id))
+        .await;
     purchases.iter().filter_map(wake).collect()
 }
 
 fn wake(purchase: &Value) -> Option<Timestamp> {
-    purchase["next_wake_at"].as_str().map(|text| text.parse().expect("a time"))
+    purchase["next_wake_at"]
+        .as_str()
+        .map(|text| text.parse().expect("a time"))
 }

@@ -19,7 +19,10 @@ impl Clock {
     /// # Panics
     /// When its file cannot be written.
     pub fn new(now: Timestamp) -> Self {
-        let clock = Self { folder: Folder::new("clock"), ahead_ms: Arc::default() };
+        let clock = Self {
+            folder: Folder::new("clock"),
+            ahead_ms: Arc::default(),
+        };
         clock.set(now);
         clock
     }

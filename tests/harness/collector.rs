@@ -66,21 +66,32 @@ impl Collector {
     /// When it cannot listen.
     pub async fn start() -> Self {
         let (port, seen) = (ports::free(), Shared::default());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the collector's port");
-        let router = Router::new().route("/v1/traces", post(receive)).with_state(seen.clone());
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .expect("the collector's port");
+        let router = Router::new()
+            .route("/v1/traces", post(receive))
+            .with_state(seen.clone());
+        let server =
+            tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
         Self { port, seen, server }
     }
 
     /// The variables of a process that exports to it, five times a second. A proxy is set that nothing may use.
     pub fn variables(&self) -> Vec<(String, String)> {
         let variables = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", self.port)),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                format!("http://127.0.0.1:{}", self.port),
+            ),
             ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
             ("HTTP_PROXY", "http://127.0.0.1:1".to_owned()),
             ("http_proxy", "http://127.0.0.1:1".to_owned()),
         ];
-        variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     /// From now on it answers no request.
@@ -112,7 +123,11 @@ impl Drop for Collector {
     }
 }
 
-async fn receive(State(seen): State<Shared>, headers: HeaderMap, body: Bytes) -> (StatusCode, Vec<u8>) {
+async fn receive(
+    State(seen): State<Shared>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, Vec<u8>) {
     let is_hanging = {
         let mut seen = locked(&seen);
         seen.requests += 1;
@@ -121,15 +136,26 @@ async fn receive(State(seen): State<Shared>, headers: HeaderMap, body: Bytes) ->
     if is_hanging {
         std::future::pending::<()>().await;
     }
-    let is_protobuf = headers.get("content-type").is_some_and(|kind| kind == "application/x-protobuf");
-    let Some(request) = ExportTraceServiceRequest::decode(body.clone()).ok().filter(|_| is_protobuf) else {
+    let is_protobuf = headers
+        .get("content-type")
+        .is_some_and(|kind| kind == "application/x-protobuf");
+    let Some(request) = ExportTraceServiceRequest::decode(body.clone())
+        .ok()
+        .filter(|_| is_protobuf)
+    else {
         return (StatusCode::BAD_REQUEST, Vec::new());
     };
     let mut seen = locked(&seen);
     seen.bodies.push(body.to_vec());
     for process in request.resource_spans {
-        let resource = process.resource.map(|resource| texts(resource.attributes)).unwrap_or_default();
-        let spans = process.scope_spans.into_iter().flat_map(|scope| scope.spans);
+        let resource = process
+            .resource
+            .map(|resource| texts(resource.attributes))
+            .unwrap_or_default();
+        let spans = process
+            .scope_spans
+            .into_iter()
+            .flat_map(|scope| scope.spans);
         seen.spans.extend(spans.map(|span| read(span, &resource)));
     }
     (StatusCode::OK, Vec::new())
@@ -155,7 +181,10 @@ fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
         Some(Any::IntValue(number)) => number.to_string(),
         other => format!("{other:?}"),
     };
-    attributes.into_iter().map(|one| (one.key, text(one.value.and_then(|any| any.value)))).collect()
+    attributes
+        .into_iter()
+        .map(|one| (one.key, text(one.value.and_then(|any| any.value))))
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -117,9 +117,17 @@ impl Compose {
         let mut found: Vec<String> = Vec::new();
         while found.len() < self.services.len() {
             let next = self.services.iter().find(|(name, service)| {
-                !found.contains(name) && service.depends_on.keys().all(|before| found.contains(before))
+                !found.contains(name)
+                    && service
+                        .depends_on
+                        .keys()
+                        .all(|before| found.contains(before))
             });
-            found.push(next.expect("a service whose dependencies are started").0.clone());
+            found.push(
+                next.expect("a service whose dependencies are started")
+                    .0
+                    .clone(),
+            );
         }
         found
     }
@@ -128,7 +136,9 @@ impl Compose {
 impl Service {
     /// The name of its image, without the tag.
     pub fn image_name(&self) -> &str {
-        self.image.rsplit_once(':').map_or(self.image.as_str(), |(name, _)| name)
+        self.image
+            .rsplit_once(':')
+            .map_or(self.image.as_str(), |(name, _)| name)
     }
 
     /// The command of its health check.
@@ -137,7 +147,10 @@ impl Service {
     /// When it has none, or one for a shell.
     pub fn probe(&self) -> &[String] {
         let check = self.healthcheck.as_ref().expect("a health check");
-        check.test.strip_prefix(&["CMD".to_owned()]).expect("a health check without a shell")
+        check
+            .test
+            .strip_prefix(&["CMD".to_owned()])
+            .expect("a health check without a shell")
     }
 }
 
@@ -145,8 +158,12 @@ impl Service {
 fn substitute(document: &mut Value, variables: &Texts) -> anyhow::Result<()> {
     match document {
         Value::String(text) => *text = substituted(text, variables)?,
-        Value::Array(items) => items.iter_mut().try_for_each(|item| substitute(item, variables))?,
-        Value::Object(fields) => fields.values_mut().try_for_each(|field| substitute(field, variables))?,
+        Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| substitute(item, variables))?,
+        Value::Object(fields) => fields
+            .values_mut()
+            .try_for_each(|field| substitute(field, variables))?,
         _ => {}
     }
     Ok(())
@@ -166,8 +183,11 @@ pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
             rest = after;
             continue;
         }
-        let variable = after.strip_prefix('{').and_then(|after| after.split_once('}'));
-        let (variable, after) = variable.ok_or_else(|| anyhow::anyhow!("`{text}`: a `$` is written `$$`"))?;
+        let variable = after
+            .strip_prefix('{')
+            .and_then(|after| after.split_once('}'));
+        let (variable, after) =
+            variable.ok_or_else(|| anyhow::anyhow!("`{text}`: a `$` is written `$$`"))?;
         if let Some((name, instead)) = variable.split_once(":+") {
             done.push_str(set(variables, name).map_or("", |_| instead));
             rest = after;
@@ -175,13 +195,18 @@ pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
         }
         let (name, default) = match variable.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
-            None => (variable.split_once(":?").map_or(variable, |(name, _)| name), None),
+            None => (
+                variable.split_once(":?").map_or(variable, |(name, _)| name),
+                None,
+            ),
         };
         let value = match default {
             Some(_) => set(variables, name),
             None => variables.get(name).map(String::as_str),
         };
-        let value = value.or(default).ok_or_else(|| anyhow::anyhow!("{name} has no value"))?;
+        let value = value
+            .or(default)
+            .ok_or_else(|| anyhow::anyhow!("{name} has no value"))?;
         done.push_str(value);
         rest = after;
     }
@@ -190,5 +215,8 @@ pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
 
 /// The value of a variable that is set and not empty.
 fn set<'a>(variables: &'a Texts, name: &str) -> Option<&'a str> {
-    variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    variables
+        .get(name)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
 }

@@ -40,22 +40,35 @@ pub fn check(answered: Answered<'_>) {
     if IS_OTHER_BUILD.load(Ordering::Relaxed) {
         return;
     }
-    let Answered { method, path, status, media, body } = answered;
+    let Answered {
+        method,
+        path,
+        status,
+        media,
+        body,
+    } = answered;
     let shown = format!("{method} {path} answered {status} ({media}): {body}");
     let operation = operation(method, path);
     let answers = operation.map(|operation| &operation["responses"]);
     let documented = answers.and_then(|answers| answers.get(status.to_string()));
     let documented = documented.filter(|answer| answer["$ref"].is_null());
     let problem = (status >= 400).then(|| &DOCUMENT["components"]["responses"]["Problem"]);
-    let answer = documented.or(problem).unwrap_or_else(|| panic!("this status is not documented: {shown}"));
+    let answer = documented
+        .or(problem)
+        .unwrap_or_else(|| panic!("this status is not documented: {shown}"));
     let Some(content) = answer["content"].as_object() else {
         assert_eq!(body, "", "no body is documented: {shown}");
         return;
     };
     let kind = media.split(';').next().unwrap_or_default();
-    let schema = content.get(kind).unwrap_or_else(|| panic!("this media type is not documented: {shown}"));
+    let schema = content
+        .get(kind)
+        .unwrap_or_else(|| panic!("this media type is not documented: {shown}"));
     if let Err(error) = validator(&schema["schema"]).validate(body) {
-        panic!("{shown} is not as it is documented: at `{}`: {error}", error.instance_path);
+        panic!(
+            "{shown} is not as it is documented: at `{}`: {error}",
+            error.instance_path
+        );
     }
 }
 
@@ -65,11 +78,17 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let parts: Vec<&str> = path.split('/').collect();
     let fits = |template: &str| {
         let names: Vec<&str> = template.split('/').collect();
-        let all =
-            names.iter().zip(&parts).all(|(name, part)| name == part || name.starts_with('{') && !part.is_empty());
+        let all = names
+            .iter()
+            .zip(&parts)
+            .all(|(name, part)| name == part || name.starts_with('{') && !part.is_empty());
         all && names.len() == parts.len()
     };
-    let paths = DOCUMENT["paths"].as_object().expect("paths").iter().filter(|(template, _)| fits(template));
+    let paths = DOCUMENT["paths"]
+        .as_object()
+        .expect("paths")
+        .iter()
+        .filter(|(template, _)| fits(template));
     let (_, found) = paths.min_by_key(|(template, _)| template.matches('{').count())?;
     found.get(method.to_lowercase())
 }
@@ -80,7 +99,11 @@ fn validator(schema: &Value) -> Arc<Validator> {
     let make = || {
         let whole = json!({ "allOf": [schema], "components": DOCUMENT["components"] });
         let options = jsonschema::options().should_validate_formats(true);
-        Arc::new(options.build(&whole).unwrap_or_else(|error| panic!("{schema} is no schema: {error}")))
+        Arc::new(
+            options
+                .build(&whole)
+                .unwrap_or_else(|error| panic!("{schema} is no schema: {error}")),
+        )
     };
     known.entry(schema.to_string()).or_insert_with(make).clone()
 }
@@ -89,7 +112,8 @@ fn close(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             let is_open = |fields: &Map<String, Value>| {
-                fields.get("properties").is_some_and(Value::is_object) && !fields.contains_key("additionalProperties")
+                fields.get("properties").is_some_and(Value::is_object)
+                    && !fields.contains_key("additionalProperties")
             };
             if is_open(fields) {
                 fields.insert("additionalProperties".to_owned(), json!(false));
@@ -108,9 +132,22 @@ mod tests {
     use std::panic::catch_unwind;
 
     fn is_refused(path: &str, status: u16, body: &Value) -> bool {
-        let media = if status < 400 { "application/json" } else { "application/problem+json" };
+        let media = if status < 400 {
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
         let body = body.clone();
-        catch_unwind(|| check(Answered { method: "GET", path, status, media, body: &body })).is_err()
+        catch_unwind(|| {
+            check(Answered {
+                method: "GET",
+                path,
+                status,
+                media,
+                body: &body,
+            })
+        })
+        .is_err()
     }
 
     #[test]
@@ -118,8 +155,12 @@ mod tests {
         let app = json!({ "id": "6b275a67-0bbb-4f3a-99b9-6600bf711993", "name": "reader", "created_at": "2026-01-31T12:00:00Z" });
         let path = "/v1/apps/6b275a67-0bbb-4f3a-99b9-6600bf711993";
         assert!(!is_refused(path, 200, &app));
-        for (field, value) in [("name", json!(1)), ("id", json!("x")), ("created_at", Value::Null), ("more", json!(1))]
-        {
+        for (field, value) in [
+            ("name", json!(1)),
+            ("id", json!("x")),
+            ("created_at", Value::Null),
+            ("more", json!(1)),
+        ] {
             let mut wrong = app.clone();
             wrong[field] = value;
             assert!(is_refused(path, 200, &wrong), "{field}");

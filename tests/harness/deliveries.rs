@@ -41,7 +41,11 @@ pub struct KeyResult {
 impl KeyResult {
     /// The version of signatures that the key verifies.
     pub fn version(&self) -> Version {
-        if self.key.starts_with(PUBLIC) { Version::V1a } else { Version::V1 }
+        if self.key.starts_with(PUBLIC) {
+            Version::V1a
+        } else {
+            Version::V1
+        }
     }
 }
 
@@ -64,8 +68,13 @@ pub struct Request {
 impl Request {
     /// A request with the results of verifying it.
     pub fn new(headers: &HeaderMap, raw: &[u8], results: Vec<KeyResult>) -> Self {
-        let header =
-            |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
         Self {
             results,
             is_refusal_wanted: false,
@@ -86,7 +95,10 @@ impl Request {
 
     /// The number of its signatures of this version.
     pub fn signatures(&self, version: Version) -> usize {
-        self.signature.split(' ').filter(|signature| signature.starts_with(version.prefix())).count()
+        self.signature
+            .split(' ')
+            .filter(|signature| signature.starts_with(version.prefix()))
+            .count()
     }
 }
 
@@ -106,7 +118,11 @@ impl Journal {
     pub fn keep(&self, request: &Request) {
         let folder = self.0.parent().expect("a file in a folder");
         std::fs::create_dir_all(folder).expect("the folder for deliveries");
-        let mut file = OpenOptions::new().create(true).append(true).open(&self.0).expect("a file for deliveries");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.0)
+            .expect("a file for deliveries");
         let line = serde_json::to_string(request).expect("a request as JSON");
         writeln!(file, "{line}").expect("a line of a delivery");
     }
@@ -114,7 +130,10 @@ impl Journal {
 
 /// The folder that `SETTLE_TEST_DELIVERIES` names. Without that variable nothing is stored.
 pub fn folder() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "where the tests keep what they receive")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where the tests keep what they receive"
+    )]
     let named = std::env::var_os("SETTLE_TEST_DELIVERIES");
     named.map(|named| std::path::absolute(named).expect("a folder for deliveries"))
 }
@@ -125,12 +144,17 @@ pub fn folder() -> Option<PathBuf> {
 /// When it cannot be read.
 #[must_use]
 pub fn read(folder: &Path) -> Vec<Vec<Request>> {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file of deliveries").path()).collect();
+    let entries =
+        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("a file of deliveries").path())
+        .collect();
     files.sort();
-    let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let parsed =
+        |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let read = |file: &PathBuf| {
-        let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let text = std::fs::read_to_string(file)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         text.lines().map(parsed).collect()
     };
     files.iter().map(read).collect()

@@ -51,8 +51,13 @@ impl Device {
 
     pub fn impression(self, id: &str) -> Value {
         let products = json!([{ "sku": "month", "price": "4.99", "currency": "EUR", "is_trial_eligible": true }]);
-        let impression = json!({ "paywall": "summer", "placement": "onboarding", "products": products });
-        self.event(id, "device.impression", &json!({ "impression": impression }))
+        let impression =
+            json!({ "paywall": "summer", "placement": "onboarding", "products": products });
+        self.event(
+            id,
+            "device.impression",
+            &json!({ "impression": impression }),
+        )
     }
 
     pub fn body(self, events: &[Value]) -> Value {
@@ -68,9 +73,17 @@ impl Device {
             "currency": "EUR", "marketplace": "DE", "impression_id": "impression",
         });
         vec![
-            self.event("start", "device.session.start", &json!({ "receipts": receipts })),
+            self.event(
+                "start",
+                "device.session.start",
+                &json!({ "receipts": receipts }),
+            ),
             self.impression("impression"),
-            self.event("transaction", "device.transaction", &json!({ "transaction": transaction })),
+            self.event(
+                "transaction",
+                "device.transaction",
+                &json!({ "transaction": transaction }),
+            ),
             self.event("end", "device.session.end", &Value::Null),
         ]
     }
@@ -91,18 +104,26 @@ impl Devices {
     /// When it has no publishable key.
     pub async fn of_platform(api: &Api, platform: PlatformId) -> Self {
         let shown = api.get(&format!("/v1/platforms/{platform}")).await.ok();
-        let key = shown["publishable_key"].as_str().expect("a publishable key");
+        let key = shown["publishable_key"]
+            .as_str()
+            .expect("a publishable key");
         Self::with_key(api, key)
     }
 
     /// The devices of the platform with this publishable key.
     pub fn with_key(api: &Api, publishable_key: &str) -> Self {
-        Self { api: api.with_token(publishable_key), key: publishable_key.to_owned() }
+        Self {
+            api: api.with_token(publishable_key),
+            key: publishable_key.to_owned(),
+        }
     }
 
     /// The devices at this address, behind a proxy.
     pub fn behind(&self, address: &str) -> Self {
-        Self { api: self.api.with_header("x-forwarded-for", address.to_owned()), ..self.clone() }
+        Self {
+            api: self.api.with_header("x-forwarded-for", address.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// Reports a whole visit of a device.
@@ -123,7 +144,9 @@ impl Devices {
     /// # Errors
     /// When nothing answers.
     pub async fn try_report(&self, device: Device, events: &[Value]) -> Result<Answer, String> {
-        self.client(device).try_post(PATH, &device.body(events)).await
+        self.client(device)
+            .try_post(PATH, &device.body(events))
+            .await
     }
 
     /// The client of a device that knows its secret.
@@ -138,7 +161,9 @@ impl Devices {
     }
 
     pub async fn logout(&self, device: Device) -> Answer {
-        self.client(device).post("/v1/device/logout", &json!({ "device": described(device) })).await
+        self.client(device)
+            .post("/v1/device/logout", &json!({ "device": described(device) }))
+            .await
     }
 
     /// The bytes of a request that reports events of a device, for a generator.
@@ -148,7 +173,11 @@ impl Devices {
 
     /// The bytes of a request that logs a customer in on a device, for a generator.
     pub fn login_request(&self, device: Device, external_id: &str) -> String {
-        self.bytes(LOGIN, device, &json!({ "device": described(device), "external_id": external_id }))
+        self.bytes(
+            LOGIN,
+            device,
+            &json!({ "device": described(device), "external_id": external_id }),
+        )
     }
 
     fn bytes(&self, path: &str, device: Device, body: &Value) -> String {

@@ -46,7 +46,10 @@ impl Gate {
                 counter.1 += 1;
                 return;
             }
-            limit = self.changed.wait(limit).unwrap_or_else(PoisonError::into_inner);
+            limit = self
+                .changed
+                .wait(limit)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -67,11 +70,18 @@ impl Distance {
         let (counts, passed) = ([trips.clone(), sent.clone()], gate.clone());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else { continue };
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else {
+                    continue;
+                };
                 drop(connect(client, server, each_way, &counts, &passed));
             }
         });
-        Ok(Self { port, trips, sent, gate })
+        Ok(Self {
+            port,
+            trips,
+            sent,
+            gate,
+        })
     }
 
     /// Host and port of the proxy.
@@ -87,15 +97,23 @@ impl Distance {
         let mut url = url::Url::parse(url)?;
         let server = url.port().unwrap_or(5432);
         let distance = Self::before(server, each_way)?;
-        url.set_port(Some(distance.port)).map_err(|()| anyhow::anyhow!("{url} has no port"))?;
+        url.set_port(Some(distance.port))
+            .map_err(|()| anyhow::anyhow!("{url} has no port"))?;
         Ok((distance, url.into()))
     }
 
     /// Lets each connection begin at most this many further round trips; the next ones are held back until this is called
     /// again. `None`: any number.
     pub fn allow_each(&self, most: Option<u64>) {
-        let mut limit = self.gate.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        *limit = Limit { number: limit.number + 1, most };
+        let mut limit = self
+            .gate
+            .limit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *limit = Limit {
+            number: limit.number + 1,
+            most,
+        };
         drop(limit);
         self.gate.changed.notify_all();
     }
@@ -121,14 +139,24 @@ fn connect(
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let is_answered = Arc::new(AtomicBool::new(true));
-    let (trips, sent, requested, answered) = (trips.clone(), sent.clone(), is_answered.clone(), is_answered);
+    let (trips, sent, requested, answered) = (
+        trips.clone(),
+        sent.clone(),
+        is_answered.clone(),
+        is_answered,
+    );
     let (gate, mut counter) = (gate.clone(), (0, 0));
-    carry(client.try_clone()?, server.try_clone()?, each_way, move |_| {
-        if requested.swap(false, Ordering::SeqCst) {
-            trips.fetch_add(1, Ordering::SeqCst);
-            gate.pass(&mut counter);
-        }
-    });
+    carry(
+        client.try_clone()?,
+        server.try_clone()?,
+        each_way,
+        move |_| {
+            if requested.swap(false, Ordering::SeqCst) {
+                trips.fetch_add(1, Ordering::SeqCst);
+                gate.pass(&mut counter);
+            }
+        },
+    );
     carry(server, client, each_way, move |length| {
         sent.fetch_add(length, Ordering::SeqCst);
         answered.store(true, Ordering::SeqCst);
@@ -138,7 +166,12 @@ fn connect(
 
 /// Carries what is received to the other side, each packet this time later.
 #[expect(clippy::disallowed_methods, reason = "a delay is what it is for")]
-fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl FnMut(u64) + Send + 'static) {
+fn carry(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    each_way: Duration,
+    seen: impl FnMut(u64) + Send + 'static,
+) {
     let (sender, packets) = channel::<Packet>();
     thread::spawn(move || receive(&mut from, &sender, each_way, seen));
     thread::spawn(move || {
@@ -152,12 +185,22 @@ fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl 
     });
 }
 
-fn receive(from: &mut TcpStream, packets: &Sender<Packet>, each_way: Duration, mut seen: impl FnMut(u64)) {
+fn receive(
+    from: &mut TcpStream,
+    packets: &Sender<Packet>,
+    each_way: Duration,
+    mut seen: impl FnMut(u64),
+) {
     let mut buffer = vec![0; 1 << 18];
     while let Ok(length) = from.read(&mut buffer) {
-        let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
+        let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
         seen(bytes.len() as u64);
-        if packets.send((Instant::now() + each_way, bytes.to_vec())).is_err() {
+        if packets
+            .send((Instant::now() + each_way, bytes.to_vec()))
+            .is_err()
+        {
             break;
         }
     }

@@ -29,7 +29,9 @@ pub struct Block {
 /// # Panics
 /// When this package is not in one.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the work tree")
 }
 
 /// The changelog.
@@ -48,18 +50,30 @@ pub fn all() -> Vec<Document> {
     let mut found = Vec::new();
     collect(root(), &mut found);
     found.sort();
-    found.iter().map(|path| Document::read(&path.display().to_string())).collect()
+    found
+        .iter()
+        .map(|path| Document::read(&path.display().to_string()))
+        .collect()
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder of the work tree") {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_foreign = name.starts_with('.') || ["target", "settle-data", "node_modules"].contains(&name.as_str());
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let is_foreign = name.starts_with('.')
+            || ["target", "settle-data", "node_modules"].contains(&name.as_str());
         if path.is_dir() && !is_foreign {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "md") {
-            found.push(path.strip_prefix(root()).expect("a path in the work tree").to_owned());
+            found.push(
+                path.strip_prefix(root())
+                    .expect("a path in the work tree")
+                    .to_owned(),
+            );
         }
     }
 }
@@ -70,7 +84,10 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 /// When a document of [`OPERATORS`] has none.
 pub fn operators_lines() -> Vec<String> {
     let lines = OPERATORS.iter().flat_map(|path| {
-        let tested = Document::read(path).blocks().into_iter().filter(|block| block.is_tested);
+        let tested = Document::read(path)
+            .blocks()
+            .into_iter()
+            .filter(|block| block.is_tested);
         let lines: Vec<String> = tested.flat_map(|block| block.lines).collect();
         assert!(!lines.is_empty(), "{path} has no tested lines");
         lines
@@ -84,8 +101,12 @@ impl Document {
     /// # Panics
     /// When it is not there.
     pub fn read(path: &str) -> Self {
-        let text = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-        Self { path: path.to_owned(), text }
+        let text = std::fs::read_to_string(root().join(path))
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        Self {
+            path: path.to_owned(),
+            text,
+        }
     }
 
     pub fn blocks(&self) -> Vec<Block> {
@@ -98,7 +119,11 @@ impl Document {
                     open = Some(block);
                 }
                 (None, Some(language)) => {
-                    open = Some(Block { language: language.to_owned(), lines: Vec::new(), is_tested: is_marked });
+                    open = Some(Block {
+                        language: language.to_owned(),
+                        lines: Vec::new(),
+                        is_tested: is_marked,
+                    });
                     is_marked = false;
                 }
                 (None, None) => is_marked = line.starts_with(TESTED),

@@ -41,11 +41,23 @@ impl Finding {
             let value = line.split_once(&format!(" {name}="))?.1;
             Some(value.split(' ').next()?.trim_matches('"').to_owned())
         };
-        let (why, read_at) = (field("why")?, field("read_at")?.parse::<domain::Timestamp>().ok()?);
-        let purchase = field("collapse_key").and_then(|key| Some(contract::workflow_id(key.parse().ok()?)));
-        let destination = || Some(contract::destination_workflow_id(field("destination.id")?.parse().ok()?));
+        let (why, read_at) = (
+            field("why")?,
+            field("read_at")?.parse::<domain::Timestamp>().ok()?,
+        );
+        let purchase =
+            field("collapse_key").and_then(|key| Some(contract::workflow_id(key.parse().ok()?)));
+        let destination = || {
+            Some(contract::destination_workflow_id(
+                field("destination.id")?.parse().ok()?,
+            ))
+        };
         let workflow = purchase.or_else(destination)?;
-        Some(Self { read_at: Duration::from_micros(u64::try_from(read_at.micros()).ok()?), workflow, why })
+        Some(Self {
+            read_at: Duration::from_micros(u64::try_from(read_at.micros()).ok()?),
+            workflow,
+            why,
+        })
     }
 }
 
@@ -55,7 +67,10 @@ impl World {
     /// # Panics
     /// When there is no reason.
     pub fn let_sweep_help(&mut self, because: &'static str) {
-        assert!(because.contains(' '), "a sentence says why the sweep has to help");
+        assert!(
+            because.contains(' '),
+            "a sentence says why the sweep has to help"
+        );
         self.sweep_helps = Some(because);
     }
 
@@ -69,7 +84,9 @@ impl World {
         let found: BTreeSet<Finding> = logs.lines().filter_map(Finding::read).collect();
         let count = found.len();
         let lost = self.lost_wake_up(found).await;
-        let Some(because) = self.sweep_helps else { return lost.map_or(Ok(()), Err) };
+        let Some(because) = self.sweep_helps else {
+            return lost.map_or(Ok(()), Err);
+        };
         println!("the sweep may help ({because}); it signalled {count} times");
         if let Some(lost) = lost {
             println!("{lost}");
@@ -82,13 +99,18 @@ impl World {
         for finding in &found {
             let needed = match finding.why.as_str() {
                 UNSETTLED => self.was_unattended(finding).await,
-                LANE => !self.was_delivering(finding).await && !self.was_just_enabled(finding, &found).await,
+                LANE => {
+                    !self.was_delivering(finding).await
+                        && !self.was_just_enabled(finding, &found).await
+                }
                 _ => continue,
             };
             if needed {
                 let runs = self.runs_of(&finding.workflow).await;
                 let seen: Vec<_> = runs.iter().map(|run| runs::summary(run)).collect();
-                return Some(format!("a lost wake-up: the sweep had to help, {finding:?}; the runs: {seen:#?}"));
+                return Some(format!(
+                    "a lost wake-up: the sweep had to help, {finding:?}; the runs: {seen:#?}"
+                ));
             }
         }
         None
@@ -96,7 +118,13 @@ impl World {
 
     async fn runs_of(&self, workflow: &str) -> Vec<Vec<HistoryEvent>> {
         let mut runs = Vec::new();
-        for run in self.temporal.runs(workflow).await.into_iter().filter_map(|run| run.execution) {
+        for run in self
+            .temporal
+            .runs(workflow)
+            .await
+            .into_iter()
+            .filter_map(|run| run.execution)
+        {
             runs.push(self.temporal.run_history(&run).await);
         }
         runs
@@ -107,19 +135,30 @@ impl World {
         let runs = self.runs_of(&finding.workflow).await;
         // The first one after the reading, however late it arrived.
         let is_it = |event: &HistoryEvent| is_wake(event) && runs::time(event) >= finding.read_at;
-        let signals = runs.iter().filter_map(|run| Some((run, run.iter().position(is_it)?)));
+        let signals = runs
+            .iter()
+            .filter_map(|run| Some((run, run.iter().position(is_it)?)));
         let Some((run, at)) = signals.min_by_key(|(run, at)| runs::time(&run[*at])) else {
             return true;
         };
         let signalled_at = runs::time(&run[at]);
         let before = before(run, at);
-        let others = runs.iter().filter(|other| other.first() != run.first()).flatten();
-        let has_progressed =
-            before.iter().chain(others).map(runs::time).any(|time| (finding.read_at..signalled_at).contains(&time));
-        let is_notified_late = runs.iter().flat_map(|run| runs::notified(run)).any(|(time, notified)| {
-            // The dispatcher sent it when the window had ended.
-            time >= signalled_at && notified.quiet.is_zero()
-        });
+        let others = runs
+            .iter()
+            .filter(|other| other.first() != run.first())
+            .flatten();
+        let has_progressed = before
+            .iter()
+            .chain(others)
+            .map(runs::time)
+            .any(|time| (finding.read_at..signalled_at).contains(&time));
+        let is_notified_late =
+            runs.iter()
+                .flat_map(|run| runs::notified(run))
+                .any(|(time, notified)| {
+                    // The dispatcher sent it when the window had ended.
+                    time >= signalled_at && notified.quiet.is_zero()
+                });
         !has_progressed && !is_under_way(&before, signalled_at) && !is_notified_late
     }
 
@@ -127,30 +166,68 @@ impl World {
     /// come. On a machine that stands still it comes later than [`ENABLED`]: then the sweep's signal was not the only one.
     async fn was_just_enabled(&self, finding: &Finding, found: &BTreeSet<Finding>) -> bool {
         let id = finding.workflow.rsplit('/').next().unwrap_or_default();
-        let entries = self.api.all(&format!("/v1/audit-log?operation=destination.update&subject={id}")).await;
-        let enabled_at = entries.iter().filter(|entry| entry["after"]["enabled"] == true).map(time_of).collect();
-        let signalled_at =
-            self.runs_of(&finding.workflow).await.iter().flatten().filter(is_pending).map(runs::time).collect();
-        let swept_at =
-            found.iter().filter(|other| other.workflow == finding.workflow).map(|other| other.read_at).collect();
-        is_signal_to_come(finding.read_at, &Enabling { enabled_at, signalled_at, swept_at })
+        let entries = self
+            .api
+            .all(&format!(
+                "/v1/audit-log?operation=destination.update&subject={id}"
+            ))
+            .await;
+        let enabled_at = entries
+            .iter()
+            .filter(|entry| entry["after"]["enabled"] == true)
+            .map(time_of)
+            .collect();
+        let signalled_at = self
+            .runs_of(&finding.workflow)
+            .await
+            .iter()
+            .flatten()
+            .filter(is_pending)
+            .map(runs::time)
+            .collect();
+        let swept_at = found
+            .iter()
+            .filter(|other| other.workflow == finding.workflow)
+            .map(|other| other.read_at)
+            .collect();
+        is_signal_to_come(
+            finding.read_at,
+            &Enabling {
+                enabled_at,
+                signalled_at,
+                swept_at,
+            },
+        )
     }
 
     /// Whether a destination's run was open when the sweep read the database, or a run of a purchase was about to
     /// deliver.
     async fn was_delivering(&self, finding: &Finding) -> bool {
         let is_open = |run: &Vec<HistoryEvent>| {
-            let began = run.first().map(runs::time).is_some_and(|began| began < finding.read_at);
-            let closed = run.last().filter(|last| is_end(last.event_type())).map(runs::time);
+            let began = run
+                .first()
+                .map(runs::time)
+                .is_some_and(|began| began < finding.read_at);
+            let closed = run
+                .last()
+                .filter(|last| is_end(last.event_type()))
+                .map(runs::time);
             began && closed.is_none_or(|closed| closed >= finding.read_at)
         };
         if self.runs_of(&finding.workflow).await.iter().any(is_open) {
             return true;
         }
-        for run in self.temporal.list("WorkflowType = 'purchase'").await.into_iter().filter_map(|run| run.execution) {
+        for run in self
+            .temporal
+            .list("WorkflowType = 'purchase'")
+            .await
+            .into_iter()
+            .filter_map(|run| run.execution)
+        {
             let history = self.temporal.run_history(&run).await;
             let before = history.partition_point(|event| runs::time(event) <= finding.read_at);
-            let is_of_it = |event: &HistoryEvent| is_activity(event) && concerns(event, &finding.workflow);
+            let is_of_it =
+                |event: &HistoryEvent| is_activity(event) && concerns(event, &finding.workflow);
             let before = &history[..before];
             if is_open(&history) && (has_task(before) || has_open(before, is_of_it)) {
                 return true;
@@ -174,28 +251,43 @@ fn is_signal_to_come(read_at: Duration, times: &Enabling) -> bool {
     let enabled_at = times.enabled_at.iter().filter(|at| **at <= read_at).max();
     enabled_at.is_some_and(|enabled_at| {
         let is_between = |at: &Duration| (*enabled_at..read_at).contains(at);
-        let is_first = !times.signalled_at.iter().chain(&times.swept_at).any(is_between);
-        let signals = times.signalled_at.iter().filter(|at| **at >= read_at).count();
+        let is_first = !times
+            .signalled_at
+            .iter()
+            .chain(&times.swept_at)
+            .any(is_between);
+        let signals = times
+            .signalled_at
+            .iter()
+            .filter(|at| **at >= read_at)
+            .count();
         let sweeps = times.swept_at.iter().filter(|at| **at >= read_at).count();
         read_at - *enabled_at <= ENABLED || (is_first && signals > sweeps)
     })
 }
 
 fn time_of(entry: &Value) -> Duration {
-    let at = entry["at"].as_str().and_then(|at| at.parse::<domain::Timestamp>().ok()).expect("the time of an entry");
+    let at = entry["at"]
+        .as_str()
+        .and_then(|at| at.parse::<domain::Timestamp>().ok())
+        .expect("the time of an entry");
     Duration::from_micros(at.micros().unsigned_abs())
 }
 
 fn is_pending(event: &&HistoryEvent) -> bool {
     match event.attributes.as_ref() {
-        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => signal.signal_name == contract::PENDING,
+        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => {
+            signal.signal_name == contract::PENDING
+        }
         _ => false,
     }
 }
 
 fn is_wake(event: &HistoryEvent) -> bool {
     match event.attributes.as_ref() {
-        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => signal.signal_name == contract::WAKE,
+        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => {
+            signal.signal_name == contract::WAKE
+        }
         _ => false,
     }
 }
@@ -225,7 +317,8 @@ fn is_activity(event: &HistoryEvent) -> bool {
 /// repetition only once it completes.
 fn has_task(events: &[HistoryEvent]) -> bool {
     use EventType::{
-        WorkflowTaskCompleted, WorkflowTaskFailed, WorkflowTaskScheduled, WorkflowTaskStarted, WorkflowTaskTimedOut,
+        WorkflowTaskCompleted, WorkflowTaskFailed, WorkflowTaskScheduled, WorkflowTaskStarted,
+        WorkflowTaskTimedOut,
     };
     let kinds = events.iter().map(HistoryEvent::event_type);
     let newest = kinds.rev().find(|kind| {
@@ -243,25 +336,39 @@ fn has_task(events: &[HistoryEvent]) -> bool {
 
 /// Whether an event is no attempt to deliver to another destination than that of this workflow.
 fn concerns(event: &HistoryEvent, workflow: &str) -> bool {
-    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = event.attributes.as_ref() else {
+    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) =
+        event.attributes.as_ref()
+    else {
         return true;
     };
-    let input: Vec<u8> =
-        scheduled.input.iter().flat_map(|input| &input.payloads).flat_map(|one| one.data.clone()).collect();
+    let input: Vec<u8> = scheduled
+        .input
+        .iter()
+        .flat_map(|input| &input.payloads)
+        .flat_map(|one| one.data.clone())
+        .collect();
     let input = String::from_utf8_lossy(&input);
     let id = workflow.rsplit('/').next().unwrap_or_default();
-    scheduled.activity_type.as_ref().is_none_or(|kind| kind.name != "deliver") || input.contains(id)
+    scheduled
+        .activity_type
+        .as_ref()
+        .is_none_or(|kind| kind.name != "deliver")
+        || input.contains(id)
 }
 
 /// Whether a run with these events has a workflow task, an activity that settles, or a timer that ends soon. An
 /// attempt to deliver settles nothing.
 fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
     let is_settling = |event: &HistoryEvent| match event.attributes.as_ref() {
-        Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
-            scheduled.activity_type.as_ref().is_none_or(|kind| kind.name != "deliver")
-        }
+        Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
+            .activity_type
+            .as_ref()
+            .is_none_or(|kind| kind.name != "deliver"),
         Some(Attributes::TimerStartedEventAttributes(timer)) => {
-            let seconds = timer.start_to_fire_timeout.as_ref().map_or(0, |length| length.seconds.unsigned_abs());
+            let seconds = timer
+                .start_to_fire_timeout
+                .as_ref()
+                .map_or(0, |length| length.seconds.unsigned_abs());
             runs::time(event) + Duration::from_secs(seconds) < now + NEAR
         }
         _ => false,
@@ -272,13 +379,17 @@ fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
 /// Whether these events began something of this kind and did not end it.
 fn has_open(events: &[HistoryEvent], is_wanted: impl Fn(&HistoryEvent) -> bool) -> bool {
     let closed: BTreeSet<i64> = events.iter().filter_map(beginning).collect();
-    events.iter().any(|event| is_wanted(event) && !closed.contains(&event.event_id))
+    events
+        .iter()
+        .any(|event| is_wanted(event) && !closed.contains(&event.event_id))
 }
 
 /// The events of a run before the one at this index: none where that is one of the first two, since the signal itself
 /// started the run. A signal that arrives during a workflow task is stored behind the end of the task, which was later.
 fn before(run: &[HistoryEvent], at: usize) -> Vec<HistoryEvent> {
-    let earlier = run[..at].iter().filter(|event| at > 1 && runs::time(event) <= runs::time(&run[at]));
+    let earlier = run[..at]
+        .iter()
+        .filter(|event| at > 1 && runs::time(event) <= runs::time(&run[at]));
     earlier.cloned().collect()
 }
 
@@ -301,7 +412,12 @@ mod tests {
 
     fn event(event_id: i64, seconds: i64, kind: EventType) -> HistoryEvent {
         let event_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
-        HistoryEvent { event_id, event_time, event_type: kind.into(), ..Default::default() }
+        HistoryEvent {
+            event_id,
+            event_time,
+            event_type: kind.into(),
+            ..Default::default()
+        }
     }
 
     /// A run whose first workflow task closed so, and which was signalled at five seconds.
@@ -320,30 +436,47 @@ mod tests {
 
     #[test]
     fn a_task_that_closed_after_a_signal_was_open_at_the_signal() {
-        let closed_at = |at| is_under_way_at_signal(&signalled(at, EventType::WorkflowTaskCompleted));
+        let closed_at =
+            |at| is_under_way_at_signal(&signalled(at, EventType::WorkflowTaskCompleted));
         assert!(closed_at(9), "the end is stored first, and was later");
         assert!(!closed_at(4));
     }
 
     #[test]
     fn a_signal_of_the_sweep_alone_is_no_late_one() {
-        let seconds = |all: &[u64]| all.iter().map(|one| Duration::from_secs(*one)).collect::<Vec<_>>();
+        let seconds = |all: &[u64]| {
+            all.iter()
+                .map(|one| Duration::from_secs(*one))
+                .collect::<Vec<_>>()
+        };
         let read_at_ten = |enabled: &[u64], signalled: &[u64], swept: &[u64]| {
-            let times =
-                Enabling { enabled_at: seconds(enabled), signalled_at: seconds(signalled), swept_at: seconds(swept) };
+            let times = Enabling {
+                enabled_at: seconds(enabled),
+                signalled_at: seconds(signalled),
+                swept_at: seconds(swept),
+            };
             is_signal_to_come(Duration::from_secs(10), &times)
         };
         assert!(read_at_ten(&[9], &[11], &[10]), "both within one signal");
         assert!(!read_at_ten(&[3], &[11], &[10]), "the sweep's own signal");
-        assert!(read_at_ten(&[3], &[11, 12], &[10]), "another one that was late");
+        assert!(
+            read_at_ten(&[3], &[11, 12], &[10]),
+            "another one that was late"
+        );
         assert!(!read_at_ten(&[3], &[11, 41], &[10, 40]), "two of the sweep");
-        assert!(!read_at_ten(&[3], &[4, 11, 12], &[10]), "it was signalled before");
+        assert!(
+            !read_at_ten(&[3], &[4, 11, 12], &[10]),
+            "it was signalled before"
+        );
         assert!(!read_at_ten(&[], &[11, 12], &[10]), "nobody enabled it");
     }
 
     #[test]
     fn a_task_that_timed_out_or_failed_is_repeated() {
-        for closed in [EventType::WorkflowTaskTimedOut, EventType::WorkflowTaskFailed] {
+        for closed in [
+            EventType::WorkflowTaskTimedOut,
+            EventType::WorkflowTaskFailed,
+        ] {
             assert!(is_under_way_at_signal(&signalled(4, closed)), "{closed:?}");
         }
     }

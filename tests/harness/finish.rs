@@ -24,8 +24,12 @@ impl World {
     /// # Panics
     /// When there is no reason.
     pub fn let_be_pending(&mut self, destination_id: &str, because: &'static str) {
-        assert!(because.contains(' '), "a sentence says why deliveries are pending at the end");
-        self.pending_at_end.insert(destination_id.to_owned(), because);
+        assert!(
+            because.contains(' '),
+            "a sentence says why deliveries are pending at the end"
+        );
+        self.pending_at_end
+            .insert(destination_id.to_owned(), because);
     }
 
     /// Waits until no delivery is pending: of purchases, users, destinations and devices, to any destination that
@@ -38,11 +42,17 @@ impl World {
             println!("deliveries to {destination} may be pending ({because})");
         }
         let pending = wait::within(timeout, "the end of all deliveries", async || {
-            let (events, of_devices) =
-                (self.pending("/v1/deliveries").await?, self.pending("/v1/device-events").await?);
+            let (events, of_devices) = (
+                self.pending("/v1/deliveries").await?,
+                self.pending("/v1/device-events").await?,
+            );
             match events.first().or(of_devices.first()) {
                 None => Ok(()),
-                Some(first) => Err(format!("{} and {} of devices, such as {first}", events.len(), of_devices.len())),
+                Some(first) => Err(format!(
+                    "{} and {} of devices, such as {first}",
+                    events.len(),
+                    of_devices.len()
+                )),
             }
         });
         pending.await.map_err(|late| format!("pending: {late}"))
@@ -53,9 +63,14 @@ impl World {
         let (mut found, mut path) = (Vec::new(), format!("{list}?status=pending"));
         loop {
             let answer = self.api.try_get(&path).await?;
-            let items = answer.body["items"].as_array().ok_or_else(|| format!("{answer:?}"))?;
+            let items = answer.body["items"]
+                .as_array()
+                .ok_or_else(|| format!("{answer:?}"))?;
             found.extend(items.iter().filter(|item| self.is_pending(item)).cloned());
-            match answer.body["next_cursor"].as_str().filter(|_| found.is_empty()) {
+            match answer.body["next_cursor"]
+                .as_str()
+                .filter(|_| found.is_empty())
+            {
                 Some(cursor) => path = format!("{list}?status=pending&cursor={cursor}"),
                 None => return Ok(found),
             }
@@ -68,7 +83,9 @@ impl World {
             let destination = one["destination_id"].as_str().unwrap_or_default();
             one["status"] == "pending" && !self.pending_at_end.contains_key(destination)
         };
-        item["deliveries"].as_array().map_or_else(|| is_wrong(item), |of_event| of_event.iter().any(is_wrong))
+        item["deliveries"]
+            .as_array()
+            .map_or_else(|| is_wrong(item), |of_event| of_event.iter().any(is_wrong))
     }
 
     /// Checks that the tables agree with each other.
@@ -81,8 +98,14 @@ impl World {
             let check = self.api.try_get(&path).await?.body;
             if check["violations"] != 0 {
                 let rules = check["rules"].as_array().cloned().unwrap_or_default();
-                let broken: Vec<_> = rules.into_iter().filter(|rule| rule["violations"] != 0).collect();
-                return Err(format!("check: {} violations: {broken:#?}", check["violations"]));
+                let broken: Vec<_> = rules
+                    .into_iter()
+                    .filter(|rule| rule["violations"] != 0)
+                    .collect();
+                return Err(format!(
+                    "check: {} violations: {broken:#?}",
+                    check["violations"]
+                ));
             }
             match check["next_cursor"].as_str() {
                 Some(cursor) => path = format!("/v1/check?cursor={cursor}"),
@@ -104,34 +127,65 @@ impl World {
         let options = options.and_then(|options| options.register_workflow::<Destination>());
         let options = options.and_then(|options| options.register_workflow::<DeviceStream>());
         let options = options.and_then(|options| options.register_workflow::<Claims>());
-        let options = options.and_then(|options| options.register_workflow::<Sweep>()).expect("our workflows").build();
+        let options = options
+            .and_then(|options| options.register_workflow::<Sweep>())
+            .expect("our workflows")
+            .build();
         let (mut histories, mut seen) = (Vec::new(), Vec::new());
-        for execution in newest(self.temporal.list("").await).into_iter().filter_map(|run| run.execution) {
+        for execution in newest(self.temporal.list("").await)
+            .into_iter()
+            .filter_map(|run| run.execution)
+        {
             let events = self.temporal.run_history(&execution).await;
             seen.push(runs::summary(&events));
             histories.push(WorkflowHistory::from(History { events }));
         }
-        let replayed = WorkflowReplayer::new(options).expect("a replayer").replay_workflows(histories).await;
+        let replayed = WorkflowReplayer::new(options)
+            .expect("a replayer")
+            .replay_workflows(histories)
+            .await;
         let results = replayed.map_err(|error| format!("replay: {error}"))?;
         let failed: Vec<String> = results
             .iter()
             .zip(seen)
             .filter_map(|(run, seen)| {
                 let failure = run.replay_failure.as_ref()?;
-                Some(format!("{:?}: {failure}; its events: {seen:#?}", run.history.workflow_id()))
+                Some(format!(
+                    "{:?}: {failure}; its events: {seen:#?}",
+                    run.history.workflow_id()
+                ))
             })
             .collect();
-        if failed.is_empty() { Ok(()) } else { Err(format!("replay: {}", failed.join("\n"))) }
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("replay: {}", failed.join("\n")))
+        }
     }
 }
 
 /// The newest runs of each workflow.
 fn newest(mut runs: Vec<WorkflowExecutionInfo>) -> Vec<WorkflowExecutionInfo> {
-    let name = |run: &WorkflowExecutionInfo| run.r#type.as_ref().map(|kind| kind.name.clone()).unwrap_or_default();
-    let started = |run: &WorkflowExecutionInfo| run.start_time.as_ref().map(|time| (time.seconds, time.nanos));
+    let name = |run: &WorkflowExecutionInfo| {
+        run.r#type
+            .as_ref()
+            .map(|kind| kind.name.clone())
+            .unwrap_or_default()
+    };
+    let started = |run: &WorkflowExecutionInfo| {
+        run.start_time
+            .as_ref()
+            .map(|time| (time.seconds, time.nanos))
+    };
     runs.sort_by_cached_key(|run| (name(run), Reverse(started(run))));
     runs.chunk_by(|one, other| name(one) == name(other))
-        .flat_map(|same| same.iter().take(if name(&same[0]) == contract::PURCHASE { PURCHASES } else { OTHERS }))
+        .flat_map(|same| {
+            same.iter().take(if name(&same[0]) == contract::PURCHASE {
+                PURCHASES
+            } else {
+                OTHERS
+            })
+        })
         .cloned()
         .collect()
 }

@@ -15,7 +15,10 @@ impl Folder {
     pub fn new(name: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("settle-test-{}-{number}-{name}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!(
+            "settle-test-{}-{number}-{name}",
+            std::process::id()
+        ));
         std::fs::create_dir_all(&folder).expect("a folder for the test");
         Self(folder)
     }

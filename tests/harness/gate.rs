@@ -80,12 +80,22 @@ pub struct Gate {
 impl Gate {
     /// Starts a gate to the service at this URL.
     pub async fn start(settle: &str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a port");
         let port = listener.local_addr().expect("its address").port();
-        let shared = Shared { settle: settle.to_owned(), inner: Arc::default() };
+        let shared = Shared {
+            settle: settle.to_owned(),
+            inner: Arc::default(),
+        };
         let router = Router::new().fallback(pass).with_state(shared.clone());
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
-        Self { port, shared, server }
+        let server =
+            tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
+        Self {
+            port,
+            shared,
+            server,
+        }
     }
 
     /// The URL that stands for settle.
@@ -100,7 +110,12 @@ impl Gate {
 
     /// Answers the next requests of a path; then they are passed on again.
     pub fn answer(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
-        self.shared.inner().replies.entry(path.to_owned()).or_default().extend(replies);
+        self.shared
+            .inner()
+            .replies
+            .entry(path.to_owned())
+            .or_default()
+            .extend(replies);
     }
 
     /// Holds requests of a path: they are recorded, and answered after [`Gate::release`].
@@ -126,10 +141,18 @@ impl Drop for Gate {
 
 async fn pass(State(shared): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
-    let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let body = axum::body::to_bytes(body, MAX_BODY_BYTES)
+        .await
+        .unwrap_or_default();
+    let path = parts
+        .uri
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let plain = path.split('?').next().unwrap_or_default();
-    shared.inner().record(&parts.method, &path, &parts.headers, &body);
+    shared
+        .inner()
+        .record(&parts.method, &path, &parts.headers, &body);
     while shared.inner().held.contains(plain) {
         wait::pass(Duration::from_millis(10)).await;
     }
@@ -153,7 +176,12 @@ impl Inner {
         if method != Method::OPTIONS {
             let body = serde_json::from_slice(body).unwrap_or(Value::Null);
             let line = format!("{method} {path}");
-            self.seen.push(Seen { at: Instant::now(), line, headers: headers.clone(), body });
+            self.seen.push(Seen {
+                at: Instant::now(),
+                line,
+                headers: headers.clone(),
+                body,
+            });
         }
     }
 
@@ -161,9 +189,20 @@ impl Inner {
     fn take(&mut self, method: &Method, path: &str) -> (Way, Option<Reply>) {
         let replies = self.replies.get_mut(path);
         if method == Method::OPTIONS {
-            return (self.way, replies.map(|_| Reply { status: 204, header: None, body: Value::Null }));
+            return (
+                self.way,
+                replies.map(|_| Reply {
+                    status: 204,
+                    header: None,
+                    body: Value::Null,
+                }),
+            );
         }
-        let reply = if self.way == Way::Closed { None } else { replies.and_then(VecDeque::pop_front) };
+        let reply = if self.way == Way::Closed {
+            None
+        } else {
+            replies.and_then(VecDeque::pop_front)
+        };
         (self.way, reply)
     }
 }
@@ -174,8 +213,14 @@ fn plain_client() -> &'static Client {
     CLIENT.get_or_init(|| {
         // An error means that this provider is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        #[expect(clippy::disallowed_methods, reason = "the tests are clients of settle, not a part of it")]
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the tests are clients of settle, not a part of it"
+        )]
+        let client = Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build();
         client.expect("a client")
     })
 }
@@ -183,11 +228,21 @@ fn plain_client() -> &'static Client {
 /// Sends a request to settle, and returns its answer with its headers.
 async fn forward(shared: &Shared, parts: &axum::http::request::Parts, body: Bytes) -> Response {
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let request = plain_client().request(parts.method.clone(), format!("{}{path}", shared.settle)).body(body);
-    let request = request.headers(parts.headers.clone()).build().expect("a request");
-    #[expect(clippy::disallowed_methods, reason = "the gate is not a part of settle")]
+    let request = plain_client()
+        .request(parts.method.clone(), format!("{}{path}", shared.settle))
+        .body(body);
+    let request = request
+        .headers(parts.headers.clone())
+        .build()
+        .expect("a request");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the gate is not a part of settle"
+    )]
     let answered = plain_client().execute(request).await;
-    let Ok(answer) = answered else { return StatusCode::BAD_GATEWAY.into_response() };
+    let Ok(answer) = answered else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
     let (status, mut headers) = (answer.status(), answer.headers().clone());
     headers.remove(header::TRANSFER_ENCODING);
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -196,18 +251,27 @@ async fn forward(shared: &Shared, parts: &axum::http::request::Parts, body: Byte
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        let text = if self.body.is_null() { String::new() } else { self.body.to_string() };
+        let text = if self.body.is_null() {
+            String::new()
+        } else {
+            self.body.to_string()
+        };
         let mut response = Response::new(Body::from(text));
         *response.status_mut() = StatusCode::from_u16(self.status).expect("a status");
         let cors = [
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET,POST"),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization,content-type,if-none-match,settle-device-secret"),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "authorization,content-type,if-none-match,settle-device-secret",
+            ),
             (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag,retry-after"),
             (header::CONNECTION, "close"),
         ];
         for (name, value) in cors.into_iter().chain(self.header) {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
         }
         response
     }

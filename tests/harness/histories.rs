@@ -19,16 +19,20 @@ pub fn to_write(root: &Path, release: Option<&str>) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(root)?;
         return Ok(root.to_owned());
     };
-    let is_version = release
-        .strip_prefix('v')
-        .is_some_and(|number| !number.is_empty() && number.split('.').all(|part| part.parse::<u32>().is_ok()));
+    let is_version = release.strip_prefix('v').is_some_and(|number| {
+        !number.is_empty() && number.split('.').all(|part| part.parse::<u32>().is_ok())
+    });
     if !is_version {
         bail!("expected a version such as v0.1, got {release}");
     }
     std::fs::create_dir_all(root)?;
     let folder = root.join(release);
-    std::fs::create_dir(&folder)
-        .with_context(|| format!("the histories of {release} stay as they are: {} exists", folder.display()))?;
+    std::fs::create_dir(&folder).with_context(|| {
+        format!(
+            "the histories of {release} stay as they are: {} exists",
+            folder.display()
+        )
+    })?;
     Ok(folder)
 }
 
@@ -38,18 +42,31 @@ pub fn to_write(root: &Path, release: Option<&str>) -> anyhow::Result<PathBuf> {
 /// When a folder cannot be read.
 pub fn names(root: &Path) -> Vec<String> {
     let mut names = files(root);
-    for release in entries(root).into_iter().filter(|entry| root.join(entry).is_dir()) {
-        names.extend(files(&root.join(&release)).into_iter().map(|name| format!("{release}/{name}")));
+    for release in entries(root)
+        .into_iter()
+        .filter(|entry| root.join(entry).is_dir())
+    {
+        names.extend(
+            files(&root.join(&release))
+                .into_iter()
+                .map(|name| format!("{release}/{name}")),
+        );
     }
     names.sort();
     names
 }
 
 fn entries(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+    let entries =
+        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect()
 }
 
 fn files(folder: &Path) -> Vec<String> {
-    entries(folder).into_iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect()
+    entries(folder)
+        .into_iter()
+        .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+        .collect()
 }

@@ -20,9 +20,9 @@ use temporalio_common::protos::temporal::api::workflow::v1::{
     PendingActivityInfo, WorkflowExecutionInfo, WorkflowExecutionOptions,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse, ListWorkflowExecutionsRequest,
-    ListWorkflowExecutionsResponse, StartWorkflowExecutionRequest, TerminateWorkflowExecutionRequest,
-    UpdateWorkflowExecutionOptionsRequest,
+    DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse,
+    ListWorkflowExecutionsRequest, ListWorkflowExecutionsResponse, StartWorkflowExecutionRequest,
+    TerminateWorkflowExecutionRequest, UpdateWorkflowExecutionOptionsRequest,
 };
 
 /// How long the list of workflows may lag behind the workflows themselves, and how long a busy server, of which hundreds of
@@ -32,7 +32,10 @@ const VISIBLE: Duration = Duration::from_secs(600);
 const LISTED: Duration = Duration::from_secs(60);
 
 fn execution(workflow_id: &str) -> WorkflowExecution {
-    WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }
+    WorkflowExecution {
+        workflow_id: workflow_id.to_owned(),
+        run_id: String::new(),
+    }
 }
 
 impl Temporal {
@@ -42,8 +45,14 @@ impl Temporal {
 
     /// The events of the newest run of a workflow id; none when there is no run.
     pub async fn history(&self, workflow_id: &str) -> Vec<HistoryEvent> {
-        let handle = self.client().get_workflow_handle::<UntypedWorkflow>(workflow_id);
-        handle.fetch_history(Default::default()).into_events().await.unwrap_or_default()
+        let handle = self
+            .client()
+            .get_workflow_handle::<UntypedWorkflow>(workflow_id);
+        handle
+            .fetch_history(Default::default())
+            .into_events()
+            .await
+            .unwrap_or_default()
     }
 
     /// The newest run's history as JSON, as `tests/replay` keeps it.
@@ -51,8 +60,14 @@ impl Temporal {
     /// # Panics
     /// When there is no run.
     pub async fn history_json(&self, workflow_id: &str) -> Vec<u8> {
-        let handle = self.client().get_workflow_handle::<UntypedWorkflow>(workflow_id);
-        handle.fetch_history(Default::default()).to_json().await.expect("a run with a history")
+        let handle = self
+            .client()
+            .get_workflow_handle::<UntypedWorkflow>(workflow_id);
+        handle
+            .fetch_history(Default::default())
+            .to_json()
+            .await
+            .expect("a run with a history")
     }
 
     /// The events of one run of a workflow id.
@@ -89,28 +104,46 @@ impl Temporal {
     /// When there is no such run.
     pub async fn run_history_json(&self, run: &WorkflowExecution) -> Vec<u8> {
         let handle = self.run_handle(run);
-        handle.fetch_history(Default::default()).to_json().await.expect("the history of a run")
+        handle
+            .fetch_history(Default::default())
+            .to_json()
+            .await
+            .expect("the history of a run")
     }
 
     fn run_handle(&self, run: &WorkflowExecution) -> UntypedWorkflowHandle<Client> {
-        let mut info = self.client().get_workflow_handle::<UntypedWorkflow>(&run.workflow_id).info().clone();
+        let mut info = self
+            .client()
+            .get_workflow_handle::<UntypedWorkflow>(&run.workflow_id)
+            .info()
+            .clone();
         info.run_id = Some(run.run_id.clone());
         info.bind_untyped(self.client().clone())
     }
 
     /// The number of events of a type in the newest run's history.
     pub async fn count(&self, workflow_id: &str, event: EventType) -> usize {
-        self.history(workflow_id).await.iter().filter(|seen| seen.event_type() == event).count()
+        self.history(workflow_id)
+            .await
+            .iter()
+            .filter(|seen| seen.event_type() == event)
+            .count()
     }
 
     /// Whether the newest run has a timer that has neither fired nor been cancelled.
     pub async fn has_timer(&self, workflow_id: &str) -> bool {
         let count = |events: &[HistoryEvent], wanted: EventType| {
-            events.iter().filter(|event| event.event_type() == wanted).count()
+            events
+                .iter()
+                .filter(|event| event.event_type() == wanted)
+                .count()
         };
         let events = self.history(workflow_id).await;
-        let closed = count(&events, EventType::TimerFired) + count(&events, EventType::TimerCanceled);
-        let is_open = events.last().is_some_and(|event| event.event_type() != EventType::WorkflowExecutionCompleted);
+        let closed =
+            count(&events, EventType::TimerFired) + count(&events, EventType::TimerCanceled);
+        let is_open = events
+            .last()
+            .is_some_and(|event| event.event_type() != EventType::WorkflowExecutionCompleted);
         is_open && count(&events, EventType::TimerStarted) > closed
     }
 
@@ -120,12 +153,19 @@ impl Temporal {
             namespace: self.namespace().to_owned(),
             execution: Some(execution(workflow_id)),
         };
-        self.service().describe_workflow_execution(request.into_request()).await.ok().map(|answer| answer.into_inner())
+        self.service()
+            .describe_workflow_execution(request.into_request())
+            .await
+            .ok()
+            .map(|answer| answer.into_inner())
     }
 
     /// The activities that are not finished, with attempt count and last failure.
     pub async fn pending_activities(&self, workflow_id: &str) -> Vec<PendingActivityInfo> {
-        self.describe(workflow_id).await.map(|answer| answer.pending_activities).unwrap_or_default()
+        self.describe(workflow_id)
+            .await
+            .map(|answer| answer.pending_activities)
+            .unwrap_or_default()
     }
 
     /// The runs that match a visibility query, such as `WorkflowType = "purchase" AND ExecutionStatus = "Running"`.
@@ -151,14 +191,22 @@ impl Temporal {
         }
     }
 
-    async fn page(&self, request: &ListWorkflowExecutionsRequest) -> ListWorkflowExecutionsResponse {
+    async fn page(
+        &self,
+        request: &ListWorkflowExecutionsRequest,
+    ) -> ListWorkflowExecutionsResponse {
         let page = wait::until(VISIBLE, "a list of runs", async || {
             let mut request = request.clone().into_request();
             request.set_timeout(LISTED);
             match self.service().list_workflow_executions(request).await {
                 Ok(page) => Ok(Ok(page.into_inner())),
                 // The client's own limit is `Cancelled`, the server's is one of the others.
-                Err(late) if matches!(late.code(), Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable) => {
+                Err(late)
+                    if matches!(
+                        late.code(),
+                        Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable
+                    ) =>
+                {
                     Err(late.to_string())
                 }
                 Err(refused) => Ok(Err(refused)),
@@ -192,12 +240,20 @@ impl Temporal {
     ///
     /// # Errors
     /// When no run of it is open.
-    pub(super) async fn try_fast_forward(&self, workflow_id: &str, seconds: i64) -> Result<(), String> {
+    pub(super) async fn try_fast_forward(
+        &self,
+        workflow_id: &str,
+        seconds: i64,
+    ) -> Result<(), String> {
         let forward = FastForwardConfig {
             id: api::clock::random_uuid().to_string(),
             duration: Some(prost_types::Duration { seconds, nanos: 0 }),
         };
-        let skipping = TimeSkippingConfig { enabled: true, fast_forward_config: Some(forward), ..Default::default() };
+        let skipping = TimeSkippingConfig {
+            enabled: true,
+            fast_forward_config: Some(forward),
+            ..Default::default()
+        };
         let request = UpdateWorkflowExecutionOptionsRequest {
             namespace: self.namespace().to_owned(),
             workflow_execution: Some(execution(workflow_id)),
@@ -205,10 +261,15 @@ impl Temporal {
                 time_skipping_config: Some(skipping),
                 ..Default::default()
             }),
-            update_mask: Some(FieldMask { paths: vec!["time_skipping_config".into()] }),
+            update_mask: Some(FieldMask {
+                paths: vec!["time_skipping_config".into()],
+            }),
             ..Default::default()
         };
-        let answer = self.service().update_workflow_execution_options(request.into_request()).await;
+        let answer = self
+            .service()
+            .update_workflow_execution_options(request.into_request())
+            .await;
         answer.map(drop).map_err(|status| status.to_string())
     }
 
@@ -218,20 +279,32 @@ impl Temporal {
     /// When it is refused.
     pub async fn start_workflow(&self, name: &str, workflow_id: &str, task_queue: &str) {
         let payload = Payload {
-            metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into_iter().collect(),
+            metadata: [("encoding".to_owned(), b"json/plain".to_vec())]
+                .into_iter()
+                .collect(),
             data: b"{}".to_vec(),
             ..Default::default()
         };
         let request = StartWorkflowExecutionRequest {
             namespace: self.namespace().to_owned(),
             workflow_id: workflow_id.to_owned(),
-            workflow_type: Some(WorkflowType { name: name.to_owned() }),
-            task_queue: Some(TaskQueue { name: task_queue.to_owned(), ..Default::default() }),
-            input: Some(Payloads { payloads: vec![payload] }),
+            workflow_type: Some(WorkflowType {
+                name: name.to_owned(),
+            }),
+            task_queue: Some(TaskQueue {
+                name: task_queue.to_owned(),
+                ..Default::default()
+            }),
+            input: Some(Payloads {
+                payloads: vec![payload],
+            }),
             request_id: api::clock::random_uuid().to_string(),
             ..Default::default()
         };
-        self.service().start_workflow_execution(request.into_request()).await.expect("the workflow starts");
+        self.service()
+            .start_workflow_execution(request.into_request())
+            .await
+            .expect("the workflow starts");
     }
 
     /// Terminates the open run of a workflow id.
@@ -245,14 +318,21 @@ impl Temporal {
             reason: "a test".to_owned(),
             ..Default::default()
         };
-        self.service().terminate_workflow_execution(request.into_request()).await.expect("an open run to terminate");
+        self.service()
+            .terminate_workflow_execution(request.into_request())
+            .await
+            .expect("an open run to terminate");
     }
 
     /// Terminates every run that is open now, the sweep included, and waits until none of them is listed as open. Runs
     /// that settle starts in their place meanwhile go on.
     pub async fn terminate_all(&self) {
         const OPEN: &str = "ExecutionStatus = 'Running'";
-        let id = |run: &WorkflowExecutionInfo| run.execution.as_ref().map(|execution| execution.run_id.clone());
+        let id = |run: &WorkflowExecutionInfo| {
+            run.execution
+                .as_ref()
+                .map(|execution| execution.run_id.clone())
+        };
         let all: BTreeSet<_> = self.list(OPEN).await.iter().filter_map(id).collect();
         wait::until(VISIBLE, "these runs to be terminated", async || {
             let mut open = self.list(OPEN).await;
@@ -264,13 +344,23 @@ impl Temporal {
                     reason: "a test".to_owned(),
                     ..Default::default()
                 };
-                self.service().terminate_workflow_execution(request.into_request()).await.err()
+                self.service()
+                    .terminate_workflow_execution(request.into_request())
+                    .await
+                    .err()
             };
-            let refused = stream::iter(open.clone()).map(terminate).buffer_unordered(16);
+            let refused = stream::iter(open.clone())
+                .map(terminate)
+                .buffer_unordered(16);
             // It may have ended meanwhile.
-            let refused = refused.filter_map(async |error| error.filter(|error| error.code() != Code::NotFound));
+            let refused = refused
+                .filter_map(async |error| error.filter(|error| error.code() != Code::NotFound));
             let refused: Vec<_> = refused.collect().await;
-            if open.is_empty() { Ok(()) } else { Err(format!("{} open, refused: {refused:?}", open.len())) }
+            if open.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} open, refused: {refused:?}", open.len()))
+            }
         })
         .await;
     }

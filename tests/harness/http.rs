@@ -27,15 +27,30 @@ impl Answer {
     /// # Panics
     /// When the status is another one, with the body.
     pub fn ok(self) -> Value {
-        assert!((200..300).contains(&self.status), "answered {}: {}", self.status, self.body);
+        assert!(
+            (200..300).contains(&self.status),
+            "answered {}: {}",
+            self.status,
+            self.body
+        );
         self.body
     }
 
     /// Checks the answer against the OpenAPI document.
     fn check(&self, method: &Method, url: &str) {
         let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
-        let Self { status, media, body } = self;
-        contract::check(Answered { method: method.as_str(), path: &path, status: *status, media, body });
+        let Self {
+            status,
+            media,
+            body,
+        } = self;
+        contract::check(Answered {
+            method: method.as_str(),
+            path: &path,
+            status: *status,
+            media,
+            body,
+        });
     }
 }
 
@@ -44,7 +59,10 @@ impl Answer {
 /// # Panics
 /// When the field is missing or no text.
 pub fn text(answer: &Value, field: &str) -> String {
-    answer[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {answer}")).to_owned()
+    answer[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("no text `{field}` in {answer}"))
+        .to_owned()
 }
 
 /// A client of one running service.
@@ -58,7 +76,11 @@ pub struct Api {
 impl Api {
     /// A client of the service at `url`, such as `http://127.0.0.1:8080`.
     pub fn new(url: &str, token: &str) -> Self {
-        Self { url: url.to_owned(), token: token.to_owned(), headers: Vec::new() }
+        Self {
+            url: url.to_owned(),
+            token: token.to_owned(),
+            headers: Vec::new(),
+        }
     }
 
     pub fn url(&self) -> &str {
@@ -67,7 +89,10 @@ impl Api {
 
     /// A client of this service with another token.
     pub fn with_token(&self, token: &str) -> Self {
-        Self { token: token.to_owned(), ..self.clone() }
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// A client of this service with a further header.
@@ -79,8 +104,13 @@ impl Api {
 
     /// The headers of a request with a body of this type.
     fn headers(&self, media: &str) -> Vec<(&'static str, String)> {
-        let own = [("content-type", media.to_owned()), ("authorization", format!("Bearer {}", self.token))];
-        own.into_iter().chain(self.headers.iter().cloned()).collect()
+        let own = [
+            ("content-type", media.to_owned()),
+            ("authorization", format!("Bearer {}", self.token)),
+        ];
+        own.into_iter()
+            .chain(self.headers.iter().cloned())
+            .collect()
     }
 
     /// Reads a path, which may have a query.
@@ -88,7 +118,13 @@ impl Api {
     /// # Errors
     /// When nothing answers.
     pub async fn try_get(&self, path: &str) -> Result<Answer, String> {
-        send(Method::GET, &format!("{}{path}", self.url), &self.headers(JSON), Vec::new()).await
+        send(
+            Method::GET,
+            &format!("{}{path}", self.url),
+            &self.headers(JSON),
+            Vec::new(),
+        )
+        .await
     }
 
     /// Reads a path, which may have a query.
@@ -96,7 +132,9 @@ impl Api {
     /// # Panics
     /// When nothing answers.
     pub async fn get(&self, path: &str) -> Answer {
-        self.try_get(path).await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
+        self.try_get(path)
+            .await
+            .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     /// Sends a JSON body with any method.
@@ -105,7 +143,13 @@ impl Api {
     /// When nothing answers.
     pub async fn call(&self, method: Method, path: &str, body: &Value) -> Answer {
         let url = format!("{}{path}", self.url);
-        let answer = send(method.clone(), &url, &self.headers(JSON), body.to_string().into_bytes()).await;
+        let answer = send(
+            method.clone(),
+            &url,
+            &self.headers(JSON),
+            body.to_string().into_bytes(),
+        )
+        .await;
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
@@ -114,7 +158,13 @@ impl Api {
     /// # Errors
     /// When nothing answers.
     pub async fn try_post(&self, path: &str, body: &Value) -> Result<Answer, String> {
-        send(Method::POST, &format!("{}{path}", self.url), &self.headers(JSON), body.to_string().into_bytes()).await
+        send(
+            Method::POST,
+            &format!("{}{path}", self.url),
+            &self.headers(JSON),
+            body.to_string().into_bytes(),
+        )
+        .await
     }
 
     /// Posts JSON to a path.
@@ -131,7 +181,13 @@ impl Api {
     /// When nothing answers.
     pub async fn post_csv(&self, path: &str, csv: String) -> Answer {
         let url = format!("{}{path}", self.url);
-        let answer = send(Method::POST, &url, &self.headers("text/csv"), csv.into_bytes()).await;
+        let answer = send(
+            Method::POST,
+            &url,
+            &self.headers("text/csv"),
+            csv.into_bytes(),
+        )
+        .await;
         answer.unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
@@ -145,7 +201,13 @@ impl Api {
         let mut next = path.to_owned();
         loop {
             let page = self.get(&next).await.ok();
-            items.extend(page["items"].as_array().expect("a list of items").iter().cloned());
+            items.extend(
+                page["items"]
+                    .as_array()
+                    .expect("a list of items")
+                    .iter()
+                    .cloned(),
+            );
             match page["next_cursor"].as_str() {
                 Some(cursor) => next = format!("{path}{joint}cursor={cursor}"),
                 None => return items,
@@ -167,24 +229,45 @@ pub async fn post_as_sns(url: &str, body: &str) -> Result<Answer, String> {
 ///
 /// # Errors
 /// When nothing answers.
-pub async fn send_raw(method: Method, url: &str, headers: &[(&str, String)], body: Vec<u8>) -> Result<Answer, String> {
+pub async fn send_raw(
+    method: Method,
+    url: &str,
+    headers: &[(&str, String)],
+    body: Vec<u8>,
+) -> Result<Answer, String> {
     let url = Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
     let mut request = client().request(method, url).body(body);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
     let request = request.build().map_err(|error| error.to_string())?;
-    #[expect(clippy::disallowed_methods, reason = "the harness is a client of settle, not a part of it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the harness is a client of settle, not a part of it"
+    )]
     let answered = client().execute(request).await;
     let response = answered.map_err(|error| chain(&error))?;
     let status = response.status().as_u16();
-    let media = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = response
+        .headers()
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media = media.to_owned();
     let text = response.text().await.map_err(|error| chain(&error))?;
-    Ok(Answer { status, media, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    Ok(Answer {
+        status,
+        media,
+        body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    })
 }
 
-async fn send(method: Method, url: &str, headers: &[(&str, String)], body: Vec<u8>) -> Result<Answer, String> {
+async fn send(
+    method: Method,
+    url: &str,
+    headers: &[(&str, String)],
+    body: Vec<u8>,
+) -> Result<Answer, String> {
     let answer = send_raw(method.clone(), url, headers, body).await?;
     answer.check(&method, url);
     Ok(answer)
@@ -196,8 +279,15 @@ fn client() -> &'static Client {
         // An error means that this provider is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
         // Connections are not pooled: each test has a runtime of its own, and a connection ends with its runtime.
-        #[expect(clippy::disallowed_methods, reason = "the harness is a client of settle, not a part of it")]
-        let client = Client::builder().no_proxy().timeout(TIMEOUT).pool_max_idle_per_host(0).build();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the harness is a client of settle, not a part of it"
+        )]
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .pool_max_idle_per_host(0)
+            .build();
         client.expect("a client")
     })
 }

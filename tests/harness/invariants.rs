@@ -43,10 +43,15 @@ impl World {
             let what = format!("the outcome of {message_id}");
             let all = wait::within(timeout, &what, async || self.outcome(message_id).await).await;
             let all = all.map_err(|late| format!("I1: {late}"))?;
-            keys.extend(all.iter().filter_map(|one| one["collapse_key"].as_str().map(str::to_owned)));
+            keys.extend(
+                all.iter()
+                    .filter_map(|one| one["collapse_key"].as_str().map(str::to_owned)),
+            );
         }
         for key in &keys {
-            self.newest(key, timeout).await.map_err(|late| format!("I5: {late}"))?;
+            self.newest(key, timeout)
+                .await
+                .map_err(|late| format!("I5: {late}"))?;
         }
         self.check_nothing_pending(timeout).await?;
         self.rvs.iter().for_each(Rvs::check);
@@ -58,21 +63,35 @@ impl World {
 
     /// I5: the last acknowledged revision is the newest one, or the delivery of the newest one failed.
     async fn newest(&self, key: &str, timeout: Duration) -> Result<(), String> {
-        wait::within(timeout, &format!("the newest revision of {key} at the receiver"), async || {
-            let answer = self.api.try_get(&format!("/v1/purchases/{key}")).await?;
-            let newest = answer.body["revision"].as_i64().unwrap_or_default();
-            let acked = self.receiver.revisions(key).last().copied().unwrap_or_default();
-            if answer.status == 404 || acked == newest || self.is_failed(key, newest).await {
-                return Ok(());
-            }
-            Err(format!("acknowledged {acked}, newest {newest}"))
-        })
+        wait::within(
+            timeout,
+            &format!("the newest revision of {key} at the receiver"),
+            async || {
+                let answer = self.api.try_get(&format!("/v1/purchases/{key}")).await?;
+                let newest = answer.body["revision"].as_i64().unwrap_or_default();
+                let acked = self
+                    .receiver
+                    .revisions(key)
+                    .last()
+                    .copied()
+                    .unwrap_or_default();
+                if answer.status == 404 || acked == newest || self.is_failed(key, newest).await {
+                    return Ok(());
+                }
+                Err(format!("acknowledged {acked}, newest {newest}"))
+            },
+        )
         .await
     }
 
     async fn is_failed(&self, key: &str, revision: i64) -> bool {
-        let deliveries = self.api.all(&format!("/v1/deliveries?collapse_key={key}")).await;
-        deliveries.iter().any(|one| one["status"] == "failed" && one["revision"] == revision)
+        let deliveries = self
+            .api
+            .all(&format!("/v1/deliveries?collapse_key={key}"))
+            .await;
+        deliveries
+            .iter()
+            .any(|one| one["status"] == "failed" && one["revision"] == revision)
     }
 
     /// Waits until no run of a receipt's purchase is open, and checks that the run left nothing undone. A later check
@@ -80,16 +99,24 @@ impl World {
     ///
     /// # Errors
     /// I1 for a notification of these messages without an outcome, I5 for a delivery that is pending.
-    pub async fn left_behind(&self, receipt_id: &str, message_ids: &[String]) -> Result<(), String> {
+    pub async fn left_behind(
+        &self,
+        receipt_id: &str,
+        message_ids: &[String],
+    ) -> Result<(), String> {
         self.wait_asleep(receipt_id).await;
         for message_id in message_ids {
             if let Err(seen) = self.outcome(message_id).await {
-                return Err(format!("I1: the run of {receipt_id} ended before the outcome of {message_id}: {seen}"));
+                return Err(format!(
+                    "I1: the run of {receipt_id} ended before the outcome of {message_id}: {seen}"
+                ));
             }
         }
         let deliveries = self.deliveries(receipt_id).await;
         match deliveries.iter().find(|one| one["status"] == "pending") {
-            Some(pending) => Err(format!("I5: the run of {receipt_id} ended while this was pending: {pending}")),
+            Some(pending) => Err(format!(
+                "I5: the run of {receipt_id} ended while this was pending: {pending}"
+            )),
             None => Ok(()),
         }
     }
@@ -99,17 +126,31 @@ impl World {
     ///
     /// # Errors
     /// What does not add up.
-    pub async fn check_revisions(&self, receipt_id: &str, notifications: usize) -> Result<(), String> {
+    pub async fn check_revisions(
+        &self,
+        receipt_id: &str,
+        notifications: usize,
+    ) -> Result<(), String> {
         let events = self.events(receipt_id).await;
-        let mut revisions: Vec<_> = events.iter().filter_map(|event| event["revision"].as_i64()).collect();
+        let mut revisions: Vec<_> = events
+            .iter()
+            .filter_map(|event| event["revision"].as_i64())
+            .collect();
         revisions.sort_unstable();
         let newest = i64::try_from(events.len()).unwrap_or(i64::MAX);
         if revisions != (1..=newest).collect::<Vec<_>>() {
             return Err(format!("the revisions of {receipt_id} are {revisions:?}"));
         }
-        let ids: BTreeSet<_> = events.iter().filter_map(|event| event["id"].as_str()).collect();
+        let ids: BTreeSet<_> = events
+            .iter()
+            .filter_map(|event| event["id"].as_str())
+            .collect();
         if ids.len() != events.len() {
-            return Err(format!("{} events of {receipt_id} have {} ids", events.len(), ids.len()));
+            return Err(format!(
+                "{} events of {receipt_id} have {} ids",
+                events.len(),
+                ids.len()
+            ));
         }
         let coalesced = |event: &Value| event["body"]["attributes"]["coalesced"].as_i64();
         let announced: i64 = events.iter().filter_map(coalesced).sum();

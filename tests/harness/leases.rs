@@ -6,7 +6,9 @@ use super::process::Backend;
 use super::wait;
 use super::world::{SOON, World};
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, QueryResult, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
+use diesel::{
+    Connection as _, QueryResult, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query,
+};
 use domain::Timestamp;
 use std::collections::BTreeSet;
 
@@ -31,7 +33,10 @@ pub struct Leases {
 impl Leases {
     /// The leases of the processes that run now.
     pub fn of(world: &mut World) -> Self {
-        Self { processes: processes(world), left: BTreeSet::new() }
+        Self {
+            processes: processes(world),
+            left: BTreeSet::new(),
+        }
     }
 
     /// Notes what killed processes left, before others are started.
@@ -52,17 +57,31 @@ impl Leases {
     ///
     /// # Panics
     /// When a lease is held for longer than any request takes, or a process was started that is not known here.
-    pub async fn between_requests(&self, world: &mut World, now: impl Fn() -> Timestamp, change: impl FnOnce()) {
+    pub async fn between_requests(
+        &self,
+        world: &mut World,
+        now: impl Fn() -> Timestamp,
+        change: impl FnOnce(),
+    ) {
         let running = processes(world);
         let unknown: Vec<_> = running.difference(&self.processes).collect();
-        assert!(unknown.is_empty(), "processes that were not started by the calendar: {unknown:?}");
+        assert!(
+            unknown.is_empty(),
+            "processes that were not started by the calendar: {unknown:?}"
+        );
         let (mut database, mut locked) = (Database::of(world), Database::of(world));
         wait::until(SOON, "a moment without a leased request", async || {
             let mut held = || -> Vec<String> {
                 // Nothing is in flight of processes that have aborted.
                 let is_running = !processes(world).is_empty();
-                let live = if is_running { database.live(now()) } else { Vec::new() };
-                live.into_iter().filter(|token| !self.left.contains(token)).collect()
+                let live = if is_running {
+                    database.live(now())
+                } else {
+                    Vec::new()
+                };
+                live.into_iter()
+                    .filter(|token| !self.left.contains(token))
+                    .collect()
             };
             // The lock is taken only when it is likely that nothing is leased, so that it holds no request up.
             let leased = held();
@@ -85,7 +104,11 @@ impl Leases {
 
 /// The processes of the world that run.
 fn processes(world: &mut World) -> BTreeSet<u32> {
-    world.processes().iter_mut().filter_map(|one| one.exit_status().is_none().then(|| one.id())).collect()
+    world
+        .processes()
+        .iter_mut()
+        .filter_map(|one| one.exit_status().is_none().then(|| one.id()))
+        .collect()
 }
 
 /// A connection of the test's own.
@@ -98,9 +121,10 @@ impl Database {
     fn of(world: &World) -> Self {
         let url = world.installation.database();
         let (mut database, patience) = match world.installation.backend() {
-            Backend::Sqlite => {
-                (Self::Sqlite(SqliteConnection::establish(url).expect("a file")), "PRAGMA busy_timeout = 60000")
-            }
+            Backend::Sqlite => (
+                Self::Sqlite(SqliteConnection::establish(url).expect("a file")),
+                "PRAGMA busy_timeout = 60000",
+            ),
             Backend::Postgres | Backend::SyncedPostgres => (
                 Self::Postgres(Box::new(PgConnection::establish(url).expect("a database"))),
                 "SET lock_timeout = '60s'",
@@ -139,6 +163,9 @@ impl Database {
             Self::Sqlite(connection) => query.load(connection),
             Self::Postgres(connection) => query.load(connection.as_mut()),
         };
-        rows.expect("the leases").into_iter().map(|row| row.lease_token).collect()
+        rows.expect("the leases")
+            .into_iter()
+            .map(|row| row.lease_token)
+            .collect()
     }
 }

@@ -33,7 +33,10 @@ impl Mail {
     /// The value of a header in one line; empty when there is none.
     pub fn header(&self, name: &str) -> &str {
         let start = format!("{name}: ");
-        self.text.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default()
+        self.text
+            .lines()
+            .find_map(|line| line.strip_prefix(&start))
+            .unwrap_or_default()
     }
 }
 
@@ -84,7 +87,11 @@ impl Mailbox {
                 std::thread::spawn(move || serve(stream, tls, protection, &shared));
             }
         });
-        Self { address, seen, authority: identity.authority.to_vec() }
+        Self {
+            address,
+            seen,
+            authority: identity.authority.to_vec(),
+        }
     }
 
     pub const fn address(&self) -> SocketAddr {
@@ -94,12 +101,17 @@ impl Mailbox {
     /// Answers the next command that begins with this text, such as `RCPT TO:<b@`, with this line. `CONNECT` is the
     /// greeting, and `.` the end of a message.
     pub fn answer_next(&self, command: &str, line: &str) {
-        locked(&self.seen).next.push_back((command.to_owned(), line.to_owned()));
+        locked(&self.seen)
+            .next
+            .push_back((command.to_owned(), line.to_owned()));
     }
 
     /// The mails that the server took.
     pub fn mails(&self) -> Vec<Mail> {
-        self.attempts().into_iter().filter(|mail| mail.is_taken).collect()
+        self.attempts()
+            .into_iter()
+            .filter(|mail| mail.is_taken)
+            .collect()
     }
 
     /// The mails that came, taken or not.
@@ -124,15 +136,37 @@ trait Duplex: Read + Write {}
 impl<T: Read + Write> Duplex for T {}
 
 fn serve(stream: TcpStream, tls: Arc<ServerConfig>, protection: Protection, seen: &Mutex<Seen>) {
-    let protect = |stream| StreamOwned::new(ServerConnection::new(tls.clone()).expect("a session of TLS"), stream);
+    let protect = |stream| {
+        StreamOwned::new(
+            ServerConnection::new(tls.clone()).expect("a session of TLS"),
+            stream,
+        )
+    };
     if protection == Protection::Tls {
-        Session { stream: protect(stream), is_protected: true, offers_tls: false, seen }.talk("CONNECT");
+        Session {
+            stream: protect(stream),
+            is_protected: true,
+            offers_tls: false,
+            seen,
+        }
+        .talk("CONNECT");
         return;
     }
     let offers_tls = protection == Protection::StartTls;
-    let mut plain = Session { stream, is_protected: false, offers_tls, seen };
+    let mut plain = Session {
+        stream,
+        is_protected: false,
+        offers_tls,
+        seen,
+    };
     if plain.talk("CONNECT") {
-        Session { stream: protect(plain.stream), is_protected: true, offers_tls: false, seen }.talk("");
+        Session {
+            stream: protect(plain.stream),
+            is_protected: true,
+            offers_tls: false,
+            seen,
+        }
+        .talk("");
     }
 }
 
@@ -153,7 +187,11 @@ impl<S: Duplex> Session<'_, S> {
         while let Some(command) = self.line() {
             let mark = if self.is_protected { "*" } else { "" };
             locked(self.seen).commands.push(format!("{mark}{command}"));
-            let verb = command.split([' ', ':']).next().unwrap_or_default().to_uppercase();
+            let verb = command
+                .split([' ', ':'])
+                .next()
+                .unwrap_or_default()
+                .to_uppercase();
             let is_open = match verb.as_str() {
                 "EHLO" => self.answer(&command, self.greeting()),
                 "STARTTLS" => return self.answer(&command, "220 go ahead"),
@@ -164,7 +202,11 @@ impl<S: Duplex> Session<'_, S> {
                 }
                 "RCPT" => {
                     let is_accepted = self.answer(&command, "250 ok");
-                    let address = command.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+                    let address = command
+                        .split(['<', '>'])
+                        .nth(1)
+                        .unwrap_or_default()
+                        .to_owned();
                     to.extend(is_accepted.then_some(address));
                     true
                 }
@@ -183,14 +225,20 @@ impl<S: Duplex> Session<'_, S> {
     }
 
     const fn greeting(&self) -> &'static str {
-        if self.offers_tls { "250-localhost\r\n250 STARTTLS" } else { "250-localhost\r\n250 AUTH PLAIN LOGIN" }
+        if self.offers_tls {
+            "250-localhost\r\n250 STARTTLS"
+        } else {
+            "250-localhost\r\n250 AUTH PLAIN LOGIN"
+        }
     }
 
     /// Reads a message to its end, and keeps it if it is accepted.
     fn message(&mut self, to: &[String]) -> bool {
         let mut text = String::new();
         loop {
-            let Some(line) = self.line() else { return false };
+            let Some(line) = self.line() else {
+                return false;
+            };
             if line == "." {
                 break;
             }
@@ -198,7 +246,11 @@ impl<S: Duplex> Session<'_, S> {
             text.push('\n');
         }
         let is_taken = self.answer(".", "250 queued");
-        locked(self.seen).mails.push(Mail { to: to.to_vec(), text, is_taken });
+        locked(self.seen).mails.push(Mail {
+            to: to.to_vec(),
+            text,
+            is_taken,
+        });
         true
     }
 
@@ -206,11 +258,16 @@ impl<S: Duplex> Session<'_, S> {
     fn answer(&mut self, command: &str, usual: &str) -> bool {
         let scripted = {
             let next = &mut locked(self.seen).next;
-            let at = next.iter().position(|(beginning, _)| command.starts_with(beginning.as_str()));
+            let at = next
+                .iter()
+                .position(|(beginning, _)| command.starts_with(beginning.as_str()));
             at.and_then(|at| next.remove(at)).map(|(_, line)| line)
         };
         let line = scripted.unwrap_or_else(|| usual.to_owned());
-        let is_sent = self.stream.write_all(format!("{line}\r\n").as_bytes()).and_then(|()| self.stream.flush());
+        let is_sent = self
+            .stream
+            .write_all(format!("{line}\r\n").as_bytes())
+            .and_then(|()| self.stream.flush());
         is_sent.is_ok() && line.starts_with(['2', '3'])
     }
 

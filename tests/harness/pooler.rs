@@ -20,7 +20,10 @@ struct Shared {
 /// When the URL names no port, or there is no port for the pooler.
 pub fn before_url(url: &str) -> anyhow::Result<String> {
     let mut url = url::Url::parse(url)?;
-    let server = (url.host_str().context("a host")?.to_owned(), url.port().context("a port")?);
+    let server = (
+        url.host_str().context("a host")?.to_owned(),
+        url.port().context("a port")?,
+    );
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
     let shared = Arc::new(Mutex::new(None));
@@ -38,7 +41,11 @@ pub fn before_url(url: &str) -> anyhow::Result<String> {
 }
 
 /// Serves a client: it has the session from its first message until no transaction is open any more.
-fn serve(mut client: TcpStream, server: &(String, u16), shared: &Mutex<Option<Shared>>) -> anyhow::Result<()> {
+fn serve(
+    mut client: TcpStream,
+    server: &(String, u16),
+    shared: &Mutex<Option<Shared>>,
+) -> anyhow::Result<()> {
     let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
     let startup = with_length(&mut client, Vec::new())?;
     let mut session = lock();
@@ -93,7 +100,8 @@ fn message(stream: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
 fn with_length(stream: &mut TcpStream, mut read: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
-    let mut rest = vec![0; usize::try_from(u32::from_be_bytes(length))?.saturating_sub(length.len())];
+    let mut rest =
+        vec![0; usize::try_from(u32::from_be_bytes(length))?.saturating_sub(length.len())];
     stream.read_exact(&mut rest)?;
     read.extend(length);
     read.extend(rest);

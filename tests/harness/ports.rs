@@ -21,14 +21,20 @@ struct Blocks {
     locked: Vec<File>,
 }
 
-static BLOCKS_OF_PROCESS: Mutex<Blocks> = Mutex::new(Blocks { next: 0, left: 0..0, locked: Vec::new() });
+static BLOCKS_OF_PROCESS: Mutex<Blocks> = Mutex::new(Blocks {
+    next: 0,
+    left: 0..0,
+    locked: Vec::new(),
+});
 
 /// A port of 127.0.0.1 that nothing listens on, and that no other call returns, in this test process or another.
 ///
 /// # Panics
 /// When there is none.
 pub fn free() -> u16 {
-    let mut blocks = BLOCKS_OF_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut blocks = BLOCKS_OF_PROCESS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     loop {
         let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
         if let Some(port) = blocks.left.find(is_free) {
@@ -45,7 +51,11 @@ impl Blocks {
             self.next += 1;
             let path = std::env::temp_dir().join(format!("settle-test-ports-{number}"));
             // A file of another user cannot be opened: that block is taken too.
-            let file = File::options().create(true).truncate(false).write(true).open(&path);
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path);
             if let Ok(file) = file
                 && file.try_lock().is_ok()
             {

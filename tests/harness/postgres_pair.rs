@@ -41,7 +41,10 @@ impl Pair {
         primary.start()?;
         standby.start()?;
         let pair = Self { primary, standby };
-        postgres::execute(&format!("{}/postgres", pair.primary.base()), &format!("CREATE DATABASE {NAME}"))?;
+        postgres::execute(
+            &format!("{}/postgres", pair.primary.base()),
+            &format!("CREATE DATABASE {NAME}"),
+        )?;
         // It blocks on a runtime of its own, and this may be a thread of another one.
         let database = Database::Postgres(pair.url_of(Side::Primary));
         let created = std::thread::spawn(move || storage::create_tables(&database)).join();
@@ -71,7 +74,11 @@ impl Pair {
             Side::Primary => (&self.primary, &self.standby),
             Side::Standby => (&self.standby, &self.primary),
         };
-        format!("postgres://settle@{},{}/{NAME}", first.host(), second.host())
+        format!(
+            "postgres://settle@{},{}/{NAME}",
+            first.host(),
+            second.host()
+        )
     }
 
     /// A URL of one server alone.
@@ -86,7 +93,9 @@ impl Pair {
     pub fn number(&self, side: Side, query: &str) -> anyhow::Result<i64> {
         let mut connection = PgConnection::establish(&self.url_of(side))?;
         let rows: Vec<Number> = diesel::sql_query(query).load(&mut connection)?;
-        rows.first().map(|row| row.value).with_context(|| format!("{query}: no row"))
+        rows.first()
+            .map(|row| row.value)
+            .with_context(|| format!("{query}: no row"))
     }
 
     /// Number of sessions of the database at a server, without the one that counts.
@@ -104,7 +113,8 @@ impl Pair {
     /// # Errors
     /// When it does not get there.
     pub fn catch_up(&self) -> anyhow::Result<()> {
-        let position = |function| format!("SELECT CAST({function}() - '0/0'::pg_lsn AS BIGINT) AS value");
+        let position =
+            |function| format!("SELECT CAST({function}() - '0/0'::pg_lsn AS BIGINT) AS value");
         let wanted = self.number(Side::Primary, &position("pg_current_wal_lsn"))?;
         wait::until_blocking(SOON, "a standby that has everything", || {
             match self.number(Side::Standby, &position("pg_last_wal_replay_lsn")) {
@@ -164,7 +174,10 @@ impl Pair {
     /// # Errors
     /// When it does not become one.
     pub fn promote(&self) -> anyhow::Result<()> {
-        let promoted = self.number(Side::Standby, "SELECT CAST(CAST(pg_promote() AS INT) AS BIGINT) AS value")?;
+        let promoted = self.number(
+            Side::Standby,
+            "SELECT CAST(CAST(pg_promote() AS INT) AS BIGINT) AS value",
+        )?;
         anyhow::ensure!(promoted == 1, "the standby was not promoted in time");
         Ok(())
     }
@@ -177,9 +190,11 @@ impl Pair {
     pub fn end_writers(&self) -> anyhow::Result<()> {
         let end = "SELECT COUNT(pg_terminate_backend(pid)) AS value FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND (backend_xid IS NOT NULL OR wait_event = 'SyncRep')";
-        wait::until_blocking(SOON, "a primary without writers", || match self.number(Side::Primary, end) {
-            Ok(0) => Ok(()),
-            other => Err(format!("{other:?}")),
+        wait::until_blocking(SOON, "a primary without writers", || {
+            match self.number(Side::Primary, end) {
+                Ok(0) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         })
     }
 

@@ -52,8 +52,7 @@ const FOREIGN: &[&str] = &[
 
 /// The log of every process, unless a test sets another: the default one, and the findings of the sweep, which
 /// [`findings`](super::findings) reads.
-const LOG: &str =
-    "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info,activities::sweep=debug";
+const LOG: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info,activities::sweep=debug";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -95,9 +94,18 @@ pub struct Trace<'a> {
 /// When it was not built. Cargo builds it for integration tests only.
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("this executable");
-    let found =
-        own.ancestors().skip(1).take(2).map(|folder| folder.join("settle-under-test")).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("settle-under-test is not built beside {}: run `cargo build`", own.display()))
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("settle-under-test"))
+        .find(|file| file.is_file());
+    found.unwrap_or_else(|| {
+        panic!(
+            "settle-under-test is not built beside {}: run `cargo build`",
+            own.display()
+        )
+    })
 }
 
 impl Installation {
@@ -113,7 +121,12 @@ impl Installation {
     ///
     /// # Panics
     /// When its files or its database cannot be made.
-    pub fn on(database: Option<String>, backend: Backend, temporal: &str, signer: &sns::Sns) -> Self {
+    pub fn on(
+        database: Option<String>,
+        backend: Backend,
+        temporal: &str,
+        signer: &sns::Sns,
+    ) -> Self {
         let folder = Folder::new("settle");
         let certificate = folder.path().join("certificate.pem");
         signer.write_certificate(&certificate);
@@ -145,7 +158,11 @@ impl Installation {
             folder,
             backend,
             // The tests' own connections need the one that accepts writes, as settle finds it by itself.
-            database: if hosts { format!("{database}?target_session_attrs=read-write") } else { database },
+            database: if hosts {
+                format!("{database}?target_session_attrs=read-write")
+            } else {
+                database
+            },
             temporal: temporal.to_owned(),
             namespace: None,
             port,
@@ -158,13 +175,19 @@ impl Installation {
     /// This installation in a namespace of Temporal, and not in the default one.
     #[must_use]
     pub fn in_namespace(self, namespace: &str) -> Self {
-        Self { namespace: Some(namespace.to_owned()), ..self }
+        Self {
+            namespace: Some(namespace.to_owned()),
+            ..self
+        }
     }
 
     /// This installation with processes that may have this number of descriptors and no more, if there is one.
     #[must_use]
     pub fn with_descriptors(self, number: Option<u32>) -> Self {
-        Self { descriptors: number, ..self }
+        Self {
+            descriptors: number,
+            ..self
+        }
     }
 
     /// This installation with one address for everything.
@@ -176,8 +199,12 @@ impl Installation {
         let file = self.folder.path().join("settle.toml");
         let settings = std::fs::read_to_string(&file).expect("the settings file");
         let own = format!("admin_listen = \"127.0.0.1:{}\"", self.admin_port);
-        std::fs::write(&file, settings.replace(&own, "admin_on_listen = true")).expect("the settings file");
-        Self { admin_port: self.port, ..self }
+        std::fs::write(&file, settings.replace(&own, "admin_on_listen = true"))
+            .expect("the settings file");
+        Self {
+            admin_port: self.port,
+            ..self
+        }
     }
 
     /// This installation with processes and tables of another program, such as an earlier build, if there is one.
@@ -196,12 +223,19 @@ impl Installation {
             Backend::Postgres => postgres::empty(Fsync::Off),
             Backend::SyncedPostgres => postgres::empty(Fsync::On),
         };
-        let (file, fresh) = (self.folder.path().join("settle.toml"), fresh.expect("a database"));
+        let (file, fresh) = (
+            self.folder.path().join("settle.toml"),
+            fresh.expect("a database"),
+        );
         let settings = std::fs::read_to_string(&file).expect("the settings file");
         std::fs::write(&file, settings.replace(&self.database, &fresh)).expect("the settings file");
         self.database = fresh;
         let migrated = self.call(&["migrate"]);
-        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        assert!(
+            migrated.status.success(),
+            "{}",
+            String::from_utf8_lossy(&migrated.stderr)
+        );
         self
     }
 
@@ -226,7 +260,9 @@ impl Installation {
     pub fn stored_in(&self) -> Database {
         match self.backend {
             Backend::Sqlite => Database::Sqlite(PathBuf::from(&self.database)),
-            Backend::Postgres | Backend::SyncedPostgres => Database::Postgres(self.database.clone()),
+            Backend::Postgres | Backend::SyncedPostgres => {
+                Database::Postgres(self.database.clone())
+            }
         }
     }
 
@@ -242,9 +278,15 @@ impl Installation {
 
     /// The output of all its processes so far, also of those that were killed.
     pub fn logs(&self) -> String {
-        let entries = std::fs::read_dir(self.folder()).into_iter().flatten().filter_map(Result::ok);
-        let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "log"));
-        logs.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+        let entries = std::fs::read_dir(self.folder())
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
+        let logs = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "log"));
+        logs.map(|path| std::fs::read_to_string(path).unwrap_or_default())
+            .collect()
     }
 
     /// A client of the first `run` or `serve` process.
@@ -264,12 +306,30 @@ impl Installation {
     ///
     /// # Panics
     /// When it does not start.
-    pub fn start_traced(&self, arguments: &[&str], variables: &[Variable<'_>], trace: &Trace<'_>) -> Process {
+    pub fn start_traced(
+        &self,
+        arguments: &[&str],
+        variables: &[Variable<'_>],
+        trace: &Trace<'_>,
+    ) -> Process {
         let plain = self.command(arguments, variables);
         let mut traced = Command::new("strace");
         // -D: the process that we start becomes settle itself, so that killing it kills settle.
-        traced.args(["-D", "-f", "-s", "64", "-e", &format!("trace={}", trace.calls), "-o"]).arg(trace.file);
-        traced.arg(plain.get_program()).args(plain.get_args()).current_dir(self.folder());
+        traced
+            .args([
+                "-D",
+                "-f",
+                "-s",
+                "64",
+                "-e",
+                &format!("trace={}", trace.calls),
+                "-o",
+            ])
+            .arg(trace.file);
+        traced
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .current_dir(self.folder());
         for (name, value) in plain.get_envs() {
             match value {
                 Some(value) => traced.env(name, value),
@@ -282,9 +342,15 @@ impl Installation {
     fn start_command(&self, mut command: Command, arguments: &[&str]) -> Process {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = arguments.first().copied().unwrap_or("run");
-        let log = self.folder().join(format!("{name}-{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let log = self.folder().join(format!(
+            "{name}-{}.log",
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        ));
         let output = File::create(&log).expect("a log");
-        command.stdin(Stdio::null()).stdout(output.try_clone().expect("the log")).stderr(output);
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("the log"))
+            .stderr(output);
         Process {
             name: name.to_owned(),
             watched: Watched::spawn(&mut command).expect("settle starts"),
@@ -296,12 +362,18 @@ impl Installation {
 
     /// Starts another `serve` process, on free ports.
     pub fn serve_beside(&self, variables: &[Variable<'_>]) -> Process {
-        self.serve_at([(); 2].map(|()| format!("127.0.0.1:{}", ports::free())), variables)
+        self.serve_at(
+            [(); 2].map(|()| format!("127.0.0.1:{}", ports::free())),
+            variables,
+        )
     }
 
     /// Starts another `serve` process at these addresses: that for stores and devices, and that of the API.
     pub fn serve_at(&self, [public, admin]: [String; 2], variables: &[Variable<'_>]) -> Process {
-        let mut process = self.start(&["serve", "--listen", &public, "--admin-listen", &admin], variables);
+        let mut process = self.start(
+            &["serve", "--listen", &public, "--admin-listen", &admin],
+            variables,
+        );
         (process.url, process.public_url) = (format!("http://{admin}"), format!("http://{public}"));
         process
     }
@@ -319,7 +391,10 @@ impl Installation {
     /// # Panics
     /// When it does not start.
     pub fn call_with(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Output {
-        self.command(arguments, variables).stdin(Stdio::null()).output().expect("settle starts")
+        self.command(arguments, variables)
+            .stdin(Stdio::null())
+            .output()
+            .expect("settle starts")
     }
 
     fn command(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Command {
@@ -327,17 +402,30 @@ impl Installation {
             None => Command::new(&self.program),
             Some(number) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {number} && exec \"$0\" \"$@\"")]).arg(&self.program);
+                shell
+                    .args(["-c", &format!("ulimit -n {number} && exec \"$0\" \"$@\"")])
+                    .arg(&self.program);
                 shell
             }
         };
         for name in FOREIGN {
             command.env_remove(name);
         }
-        command.args(arguments).current_dir(self.folder()).env("TEMPORAL_ADDRESS", &self.temporal);
-        command.envs(self.namespace.iter().map(|namespace| ("TEMPORAL_NAMESPACE", namespace)));
-        command.env("SETTLE_CONFIG", self.folder().join("settle.toml")).env("SETTLE_LOG", LOG);
-        command.env("SETTLE_URL", self.url()).env("SETTLE_ADMIN_TOKEN", &self.token);
+        command
+            .args(arguments)
+            .current_dir(self.folder())
+            .env("TEMPORAL_ADDRESS", &self.temporal);
+        command.envs(
+            self.namespace
+                .iter()
+                .map(|namespace| ("TEMPORAL_NAMESPACE", namespace)),
+        );
+        command
+            .env("SETTLE_CONFIG", self.folder().join("settle.toml"))
+            .env("SETTLE_LOG", LOG);
+        command
+            .env("SETTLE_URL", self.url())
+            .env("SETTLE_ADMIN_TOKEN", &self.token);
         // What is free on the disk of the machine that tests is no matter of a test.
         command.env("SETTLE_DEVICES_DISK_RESERVE", "off");
         command.envs(variables.iter().copied());
@@ -349,7 +437,8 @@ impl Installation {
 fn write_sample_key(data: &Path) {
     let signer = sns::Sns::of_samples();
     std::fs::create_dir(data).expect("the data folder");
-    std::fs::set_permissions(data, PermissionsExt::from_mode(0o700)).expect("the mode of the data folder");
+    std::fs::set_permissions(data, PermissionsExt::from_mode(0o700))
+        .expect("the mode of the data folder");
     signer.write_certificate(&data.join("sample-certificate.pem"));
     signer.write_key(&data.join("sample-key.pem"));
 }
@@ -395,8 +484,10 @@ impl Process {
     /// # Panics
     /// When it ends or does not answer in time, with what it printed.
     pub async fn wait_connected(&mut self) {
-        self.wait_health("a connection to Temporal", |status, body| status == 200 && body["temporal"] == "connected")
-            .await;
+        self.wait_health("a connection to Temporal", |status, body| {
+            status == 200 && body["temporal"] == "connected"
+        })
+        .await;
     }
 
     async fn wait_health(&mut self, what: &str, enough: impl Fn(u16, &Value) -> bool) {
@@ -406,7 +497,11 @@ impl Process {
                 panic!("settle {} ended with {status}:\n{}", self.name, self.log());
             }
             let answer = api.try_get("/readyz").await?;
-            if enough(answer.status, &answer.body) { Ok(()) } else { Err(format!("{answer:?}\n{}", self.log())) }
+            if enough(answer.status, &answer.body) {
+                Ok(())
+            } else {
+                Err(format!("{answer:?}\n{}", self.log()))
+            }
         })
         .await;
     }
@@ -421,9 +516,14 @@ impl Process {
     /// # Panics
     /// When it does not.
     pub async fn wait_end(&mut self) -> ExitStatus {
-        wait::until(READY, &format!("the end of settle {}", self.name), async || {
-            self.exit_status().ok_or_else(|| format!("it runs:\n{}", self.log()))
-        })
+        wait::until(
+            READY,
+            &format!("the end of settle {}", self.name),
+            async || {
+                self.exit_status()
+                    .ok_or_else(|| format!("it runs:\n{}", self.log()))
+            },
+        )
         .await
     }
 
@@ -450,8 +550,15 @@ impl Drop for Process {
     /// Shows what it printed, and whether it ended by itself, if its test fails.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let end = self.exit_status().map_or_else(String::new, |status| format!(", which ended with {status},"));
-            eprintln!("--- settle {} (process {}{end}) printed:\n{}", self.name, self.id(), self.log());
+            let end = self.exit_status().map_or_else(String::new, |status| {
+                format!(", which ended with {status},")
+            });
+            eprintln!(
+                "--- settle {} (process {}{end}) printed:\n{}",
+                self.name,
+                self.id(),
+                self.log()
+            );
         }
     }
 }

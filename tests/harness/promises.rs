@@ -126,14 +126,29 @@ impl Executed {
 
     /// What is wrong: tests that failed or were ignored, and promises of the gate whose tests did not pass.
     pub fn findings(&self, promises: &Promises, gate: Gate) -> Vec<String> {
-        let mut found: Vec<String> = self.failed.iter().map(|name| format!("{name} failed")).collect();
-        found.extend(self.ignored.iter().map(|name| format!("{name} was ignored: a test that cannot run must fail")));
+        let mut found: Vec<String> = self
+            .failed
+            .iter()
+            .map(|name| format!("{name} failed"))
+            .collect();
+        found.extend(
+            self.ignored
+                .iter()
+                .map(|name| format!("{name} was ignored: a test that cannot run must fail")),
+        );
         if self.skips > self.ignored.len() as u64 {
-            found.push(format!("{} tests were ignored: a test that cannot run must fail", self.skips));
+            found.push(format!(
+                "{} tests were ignored: a test that cannot run must fail",
+                self.skips
+            ));
         }
         for (id, promise) in promises.values().flatten() {
-            let missing = promise.tests(gate).iter().filter(|name| !self.has_passed(name));
-            found.extend(missing.map(|name| format!("{name}, which proves {id}, was not executed")));
+            let missing = promise
+                .tests(gate)
+                .iter()
+                .filter(|name| !self.has_passed(name));
+            found
+                .extend(missing.map(|name| format!("{name}, which proves {id}, was not executed")));
         }
         found
     }
@@ -141,7 +156,9 @@ impl Executed {
     /// Whether a test passed, on both databases if it is a story.
     fn has_passed(&self, name: &str) -> bool {
         self.passed.contains(name)
-            || DATABASES.iter().all(|database| self.passed.contains(&format!("{name}::{database}")))
+            || DATABASES
+                .iter()
+                .all(|database| self.passed.contains(&format!("{name}::{database}")))
     }
 
     /// The sums over all logs, of passed and of failed tests.
@@ -153,27 +170,50 @@ impl Executed {
 fn without_colours(log: &str) -> String {
     let mut parts = log.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
+    parts.fold(first, |plain, part| {
+        plain + part.split_once('m').map_or(part, |(_, rest)| rest)
+    })
 }
 
 /// The binary of a line of cargo such as `Running tests/e2e/main.rs (target/debug/deps/e2e-0123456789abcdef)`.
 fn running(line: &str) -> Option<&str> {
-    let (_, program) = line.trim().strip_prefix("Running ")?.strip_suffix(')')?.rsplit_once('/')?;
+    let (_, program) = line
+        .trim()
+        .strip_prefix("Running ")?
+        .strip_suffix(')')?
+        .rsplit_once('/')?;
     Some(program.rsplit_once('-')?.0)
 }
 
 /// The tests that passed, failed and were ignored, of a line `test result:`.
 fn sums(line: &str) -> Option<[u64; 3]> {
     let counts = line.strip_prefix("test result: ")?;
-    let count = |what: &str| counts.split_once(&format!(" {what};"))?.0.rsplit(' ').next()?.parse().ok();
+    let count = |what: &str| {
+        counts
+            .split_once(&format!(" {what};"))?
+            .0
+            .rsplit(' ')
+            .next()?
+            .parse()
+            .ok()
+    };
     Some([count("passed")?, count("failed")?, count("ignored")?])
 }
 
 /// The name of a test whose line begins here, or behind what another test has printed, and the rest of that line.
 fn begun(line: &str) -> Option<(&str, &str)> {
-    let is_name = |name: &str| name.chars().all(|letter| letter.is_alphanumeric() || "_:".contains(letter));
-    let named = |text: &str| text.strip_suffix(" - should panic").map_or(text.len(), str::len);
-    if let Some((name, rest)) = line.strip_prefix("test ").and_then(|test| test.split_once(" ... ")) {
+    let is_name = |name: &str| {
+        name.chars()
+            .all(|letter| letter.is_alphanumeric() || "_:".contains(letter))
+    };
+    let named = |text: &str| {
+        text.strip_suffix(" - should panic")
+            .map_or(text.len(), str::len)
+    };
+    if let Some((name, rest)) = line
+        .strip_prefix("test ")
+        .and_then(|test| test.split_once(" ... "))
+    {
         let name = &name[..named(name)];
         return is_name(name).then_some((name, rest));
     }

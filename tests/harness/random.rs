@@ -13,7 +13,10 @@ impl Random {
     pub fn seed(of_test: u64) -> u64 {
         #[expect(clippy::disallowed_methods, reason = "a seed of the tests")]
         let chosen = std::env::var("SETTLE_TEST_SEED").ok();
-        let number = |text: String| text.parse().unwrap_or_else(|_| panic!("SETTLE_TEST_SEED is no number: {text}"));
+        let number = |text: String| {
+            text.parse()
+                .unwrap_or_else(|_| panic!("SETTLE_TEST_SEED is no number: {text}"))
+        };
         chosen.map_or(of_test, number)
     }
 
@@ -24,7 +27,10 @@ impl Random {
 
     /// A number from 0 to `limit` - 1.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit.max(1)
     }
 

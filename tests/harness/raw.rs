@@ -29,11 +29,16 @@ impl Raw {
     pub fn of(database: &Database) -> Self {
         match database {
             Database::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("the database");
-                connection.batch_execute("PRAGMA busy_timeout = 60000").expect("a setting");
+                let mut connection =
+                    SqliteConnection::establish(&path.to_string_lossy()).expect("the database");
+                connection
+                    .batch_execute("PRAGMA busy_timeout = 60000")
+                    .expect("a setting");
                 Self::Sqlite(connection)
             }
-            Database::Postgres(url) => Self::Postgres(Box::new(PgConnection::establish(url).expect("the database"))),
+            Database::Postgres(url) => Self::Postgres(Box::new(
+                PgConnection::establish(url).expect("the database"),
+            )),
         }
     }
 
@@ -59,7 +64,9 @@ impl Raw {
             Self::Postgres(connection) => query.load(&mut **connection),
         }
         .unwrap_or_else(|error| panic!("{text}: {error}"));
-        rows.first().unwrap_or_else(|| panic!("{text}: no row")).value
+        rows.first()
+            .unwrap_or_else(|| panic!("{text}: no row"))
+            .value
     }
 
     /// The texts that a query returns in the column `value`.

@@ -30,8 +30,18 @@ static REAPER: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
 fn send(verb: &str, what: &str) {
     let pipe = REAPER.get_or_init(|| {
         // A process group of its own: Ctrl-C in the terminal must not end the shell before the test process.
-        let shell = Command::new("sh").args(["-c", SCRIPT]).stdin(Stdio::piped()).process_group(0).spawn();
-        Mutex::new(shell.expect("sh starts").stdin.take().expect("its standard input"))
+        let shell = Command::new("sh")
+            .args(["-c", SCRIPT])
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        Mutex::new(
+            shell
+                .expect("sh starts")
+                .stdin
+                .take()
+                .expect("its standard input"),
+        )
     });
     let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
     writeln!(pipe, "{verb} {what}").expect("the reaper listens");
@@ -93,8 +103,14 @@ impl Watched {
     /// # Panics
     /// When it is gone.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "process {} takes no signal {name}", self.child.id());
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "process {} takes no signal {name}",
+            self.child.id()
+        );
     }
 }
 

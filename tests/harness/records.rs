@@ -1,7 +1,10 @@
 //! What the ingress and a settling write, for tests that write it by the storage package.
 
 use domain::verification::Product;
-use domain::{CollapseKey, Notification, Outcome, PlatformId, SettlingContext, Snapshot, Timestamp, Verification};
+use domain::{
+    CollapseKey, Notification, Outcome, PlatformId, SettlingContext, Snapshot, Timestamp,
+    Verification,
+};
 use storage::{Fate, Loaded, NewNotification, Record};
 
 /// A notification as the ingress stores it.
@@ -36,7 +39,11 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded, renews_at: Timestamp) 
         ..Snapshot::default()
     };
     let verification = Verification::Verified(Box::new(snapshot));
-    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let context = SettlingContext {
+        verification: &verification,
+        is_replaced: false,
+        now: loaded.now,
+    };
     let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
     decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
     (decision.waits, decision.wake) = (None, None);

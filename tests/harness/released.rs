@@ -31,10 +31,19 @@ fn folder() -> PathBuf {
 
 /// All releases with a folder.
 pub fn all() -> Vec<Release> {
-    let entries = std::fs::read_dir(folder()).into_iter().flatten().filter_map(Result::ok);
-    let folders = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+    let entries = std::fs::read_dir(folder())
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let folders = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir());
     let release = |folder: PathBuf| {
-        let version = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let version = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         Release { version, folder }
     };
     folders.map(release).collect()
@@ -42,8 +51,13 @@ pub fn all() -> Vec<Release> {
 
 /// The versions of the changelog that have a date.
 pub fn published(changelog: &str) -> Vec<&str> {
-    let headings = changelog.lines().filter_map(|line| line.strip_prefix("## [")?.split_once("] - "));
-    headings.filter(|(_, date)| date.starts_with("20")).map(|(version, _)| version).collect()
+    let headings = changelog
+        .lines()
+        .filter_map(|line| line.strip_prefix("## [")?.split_once("] - "));
+    headings
+        .filter(|(_, date)| date.starts_with("20"))
+        .map(|(version, _)| version)
+        .collect()
 }
 
 impl Release {
@@ -54,7 +68,9 @@ impl Release {
     pub fn latest() -> Self {
         let (mut releases, own) = (all(), stored::number(env!("CARGO_PKG_VERSION")));
         releases.sort_by_cached_key(|release| stored::number(&release.version));
-        let before = releases.iter().rposition(|release| stored::number(&release.version) < own);
+        let before = releases
+            .iter()
+            .rposition(|release| stored::number(&release.version) < own);
         let index = before.unwrap_or_else(|| releases.len().saturating_sub(1));
         releases.into_iter().nth(index).expect("a release")
     }
@@ -86,14 +102,17 @@ impl Release {
 
     /// What a column held, one text a line; empty without samples.
     pub fn samples(&self, column: &JsonColumn) -> String {
-        std::fs::read_to_string(self.folder.join("samples").join(samples::file_name(column))).unwrap_or_default()
+        std::fs::read_to_string(self.folder.join("samples").join(samples::file_name(column)))
+            .unwrap_or_default()
     }
 }
 
 /// The files with such hashes that have changed or are gone, with what to do instead.
 pub fn changed(root: &Path, sums: &str) -> Vec<String> {
     let lines = sums.lines().filter_map(|line| line.split_once("  "));
-    let changed = lines.filter(|(sum, path)| !std::fs::read(root.join(path)).is_ok_and(|bytes| hash(&bytes) == *sum));
+    let changed = lines.filter(|(sum, path)| {
+        !std::fs::read(root.join(path)).is_ok_and(|bytes| hash(&bytes) == *sum)
+    });
     let because = |path: &str| match path.starts_with(MIGRATIONS) {
         true => format!("{path}: this migration is released: add a new one"),
         false => format!("{path}: this file is of a release and stays as it is"),
@@ -105,10 +124,16 @@ pub fn changed(root: &Path, sums: &str) -> Vec<String> {
 pub fn validators(event_type: &str) -> impl Iterator<Item = &'static Validator> {
     static ALL: LazyLock<Vec<BTreeMap<String, Validator>>> = LazyLock::new(|| {
         let options = || jsonschema::options().should_validate_formats(true);
-        let validator = |(name, schema): (String, Value)| (name, options().build(&schema).expect("a JSON Schema"));
-        all().iter().map(|release| release.schemas().into_iter().map(validator).collect()).collect()
+        let validator = |(name, schema): (String, Value)| {
+            (name, options().build(&schema).expect("a JSON Schema"))
+        };
+        all()
+            .iter()
+            .map(|release| release.schemas().into_iter().map(validator).collect())
+            .collect()
     });
-    ALL.iter().filter_map(move |of_release| of_release.get(event_type))
+    ALL.iter()
+        .filter_map(move |of_release| of_release.get(event_type))
 }
 
 /// Writes the folder of a release, with samples from what tests collected in a folder; without one, its samples stay.
@@ -122,21 +147,35 @@ pub fn freeze(version: &str, collected: Option<&Path>) -> anyhow::Result<PathBuf
     if own.exists() && published(&changelog).contains(&version) {
         bail!("{version} is released: {} stays as it is", own.display());
     }
-    let [of_schemas, of_stored, of_samples] = ["schemas", "stored", "samples"].map(|part| own.join(part));
+    let [of_schemas, of_stored, of_samples] =
+        ["schemas", "stored", "samples"].map(|part| own.join(part));
     if let Some(collected) = collected {
         write_samples(&of_samples, collected)?;
     }
     for folder in [&of_schemas, &of_stored] {
         drop(std::fs::remove_dir_all(folder));
     }
-    write(&of_schemas, domain::schemas::all().into_iter().map(|(event_type, _, schema)| (event_type, schema)))?;
+    write(
+        &of_schemas,
+        domain::schemas::all()
+            .into_iter()
+            .map(|(event_type, _, schema)| (event_type, schema)),
+    )?;
     write(&of_stored, stored::schemas())?;
     let root = documents::root();
-    let of_histories = histories::names(&histories::folder()).into_iter().filter(|name| name.contains('/'));
+    let of_histories = histories::names(&histories::folder())
+        .into_iter()
+        .filter(|name| name.contains('/'));
     let of_histories = of_histories.map(|name| histories::folder().join(format!("{name}.json")));
-    let frozen = files(&root.join(MIGRATIONS)).into_iter().chain(of_histories);
+    let frozen = files(&root.join(MIGRATIONS))
+        .into_iter()
+        .chain(of_histories);
     let mut sums = String::new();
-    for file in frozen.chain([of_schemas, of_stored, of_samples].iter().flat_map(|folder| files(folder))) {
+    for file in frozen.chain(
+        [of_schemas, of_stored, of_samples]
+            .iter()
+            .flat_map(|folder| files(folder)),
+    ) {
         let path = file.strip_prefix(root)?.display();
         sums.push_str(&format!("{}  {path}\n", hash(&std::fs::read(&file)?)));
     }
@@ -151,12 +190,15 @@ pub fn freeze(version: &str, collected: Option<&Path>) -> anyhow::Result<PathBuf
 fn write_samples(folder: &Path, collected: &Path) -> anyhow::Result<()> {
     let unlisted = std::fs::read_to_string(collected.join(samples::UNLISTED))?;
     if let Some(place) = unlisted.lines().next() {
-        bail!("{place} holds JSON: add it to JSON_COLUMNS, or to those that nothing reads (harness/samples.rs)");
+        bail!(
+            "{place} holds JSON: add it to JSON_COLUMNS, or to those that nothing reads (harness/samples.rs)"
+        );
     }
     let mut files = Vec::new();
     for column in &JSON_COLUMNS {
         let name = samples::file_name(column);
-        let texts = std::fs::read_to_string(collected.join(&name)).with_context(|| format!("samples {name}"))?;
+        let texts = std::fs::read_to_string(collected.join(&name))
+            .with_context(|| format!("samples {name}"))?;
         let chosen = samples::representative(&texts);
         println!("{:>4} samples of {}", chosen.len(), stored::name(column));
         if chosen.is_empty() {
@@ -176,7 +218,10 @@ fn write_samples(folder: &Path, collected: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When one cannot be written.
-pub fn write(folder: &Path, schemas: impl IntoIterator<Item = (impl Display, Value)>) -> anyhow::Result<()> {
+pub fn write(
+    folder: &Path,
+    schemas: impl IntoIterator<Item = (impl Display, Value)>,
+) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     for (name, schema) in schemas {
         std::fs::write(folder.join(format!("{name}.json")), format!("{schema:#}\n"))?;
@@ -187,7 +232,11 @@ pub fn write(folder: &Path, schemas: impl IntoIterator<Item = (impl Display, Val
 /// The schemas of a folder, by name.
 fn schemas(folder: &Path) -> BTreeMap<String, Value> {
     let read = |file: &PathBuf| {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let text = std::fs::read_to_string(file).expect("a schema");
         (name, serde_json::from_str(&text).expect("a schema in JSON"))
     };
@@ -196,8 +245,14 @@ fn schemas(folder: &Path) -> BTreeMap<String, Value> {
 
 /// The files of a folder, by name; none without the folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let entries = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
     files.sort();
     files
 }

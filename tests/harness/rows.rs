@@ -27,7 +27,9 @@ pub fn purchases(platform: impl Display, app: impl Display) -> Rows {
         ("created_at", "1"),
         ("updated_at", "1"),
     ];
-    Rows::of("purchases", &required).text("platform_id", platform).text("app_id", app)
+    Rows::of("purchases", &required)
+        .text("platform_id", platform)
+        .text("app_id", app)
 }
 
 /// Events `purchase.updated` of revision 1. They lack an `id` and a `collapse_key`.
@@ -78,7 +80,9 @@ pub fn payments() -> Rows {
 /// A device without a description.
 pub fn device(platform: impl Display, id: impl Display) -> Rows {
     let required = [("device", "'{}'"), ("created_at", "1"), ("seen_at", "1")];
-    Rows::of("devices", &required).text("platform_id", platform).text("id", id)
+    Rows::of("devices", &required)
+        .text("platform_id", platform)
+        .text("id", id)
 }
 
 /// Verified claims of a device, that it bought something. They lack a `collapse_key`, a `receipt_id` and an
@@ -92,7 +96,9 @@ pub fn claims(platform: impl Display, device: impl Display) -> Rows {
         ("due_at", "1"),
         ("created_at", "1"),
     ];
-    Rows::of("claims", &required).text("platform_id", platform).text("device_id", device)
+    Rows::of("claims", &required)
+        .text("platform_id", platform)
+        .text("device_id", device)
 }
 
 /// The start of a session of a device. It lacks an `id`.
@@ -105,7 +111,9 @@ pub fn device_event(platform: impl Display, device: impl Display) -> Rows {
         ("body", "'{}'"),
         ("created_at", "1"),
     ];
-    Rows::of("device_events", &required).text("platform_id", platform).text("device_id", device)
+    Rows::of("device_events", &required)
+        .text("platform_id", platform)
+        .text("device_id", device)
 }
 
 /// Copies of the deliveries `d` of a source, with these expressions for the new `id` and `n`.
@@ -121,14 +129,27 @@ pub fn copies(id: &str, n: &str) -> Rows {
         "last_error",
         "created_at",
     ];
-    let copied = deliveries().sql("id", id).sql("n", n).of_each("deliveries d");
-    same.into_iter().fold(copied, |rows, column| rows.sql(column, format!("d.{column}")))
+    let copied = deliveries()
+        .sql("id", id)
+        .sql("n", n)
+        .of_each("deliveries d");
+    same.into_iter().fold(copied, |rows, column| {
+        rows.sql(column, format!("d.{column}"))
+    })
 }
 
 impl Rows {
     fn of(table: &'static str, required: &[(&'static str, &str)]) -> Self {
-        let columns = required.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        Self { table, columns, numbers: String::new(), source: String::new() }
+        let columns = required
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        Self {
+            table,
+            columns,
+            numbers: String::new(),
+            source: String::new(),
+        }
     }
 
     /// With this text in a column.
@@ -161,10 +182,20 @@ impl Rows {
 
 impl Display for Rows {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
-        let Self { table, columns, numbers, source } = self;
-        let (names, values): (Vec<&str>, Vec<&str>) =
-            columns.iter().map(|(name, value)| (*name, value.as_str())).unzip();
+        let Self {
+            table,
+            columns,
+            numbers,
+            source,
+        } = self;
+        let (names, values): (Vec<&str>, Vec<&str>) = columns
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .unzip();
         let (names, values) = (names.join(", "), values.join(", "));
-        write!(formatter, "INSERT INTO {table} ({names}) {numbers} SELECT {values} {source};")
+        write!(
+            formatter,
+            "INSERT INTO {table} ({names}) {numbers} SELECT {values} {source};"
+        )
     }
 }

@@ -27,7 +27,11 @@ pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
     let one = |event: &HistoryEvent| {
         let micros = i64::try_from(time(event).as_micros()).unwrap_or(i64::MAX);
         let at = domain::Timestamp::from_micros(micros);
-        format!("{} {at} {}", event.event_id, event.event_type().as_str_name())
+        format!(
+            "{} {at} {}",
+            event.event_id,
+            event.event_type().as_str_name()
+        )
     };
     history.iter().map(one).collect()
 }
@@ -35,7 +39,9 @@ pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
 /// The `notified` signals of a history, with their times.
 pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
-        Attributes::WorkflowExecutionSignaledEventAttributes(signal) if signal.signal_name == contract::NOTIFIED => {
+        Attributes::WorkflowExecutionSignaledEventAttributes(signal)
+            if signal.signal_name == contract::NOTIFIED =>
+        {
             let payload = signal.input.as_ref()?.payloads.first()?;
             Some((time(event), serde_json::from_slice(&payload.data).ok()?))
         }
@@ -49,7 +55,10 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::TimerStartedEventAttributes(timer) => {
             let length = timer.start_to_fire_timeout.as_ref()?;
-            Some(Duration::new(length.seconds.unsigned_abs(), length.nanos.unsigned_abs()))
+            Some(Duration::new(
+                length.seconds.unsigned_abs(),
+                length.nanos.unsigned_abs(),
+            ))
         }
         _ => None,
     };
@@ -61,13 +70,23 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
 pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskFailedEventAttributes(failed) => {
-            let why = failed.failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
-            Some((failed.cause(), format!("{}: {why}", failed.cause().as_str_name())))
+            let why = failed
+                .failure
+                .as_ref()
+                .map(|failure| failure.message.as_str())
+                .unwrap_or_default();
+            Some((
+                failed.cause(),
+                format!("{}: {why}", failed.cause().as_str_name()),
+            ))
         }
         _ => None,
     };
     let found = history.iter().filter_map(read);
-    found.filter(|(cause, _)| *cause != WorkflowTaskFailedCause::UnhandledCommand).map(|(_, why)| why).collect()
+    found
+        .filter(|(cause, _)| *cause != WorkflowTaskFailedCause::UnhandledCommand)
+        .map(|(_, why)| why)
+        .collect()
 }
 
 /// When the local activities of this name ended.
@@ -77,16 +96,26 @@ pub fn done(history: &[HistoryEvent], activity: &str) -> Vec<Duration> {
 
 /// Whether a local activity of a history timed out.
 pub fn has_timed_out_within_task(history: &[HistoryEvent]) -> bool {
-    let failures = history.iter().filter_map(|event| match event.attributes.as_ref() {
-        Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.failure.as_ref(),
-        _ => None,
-    });
-    failures.into_iter().any(|failure| matches!(failure.failure_info, Some(FailureInfo::TimeoutFailureInfo(_))))
+    let failures = history
+        .iter()
+        .filter_map(|event| match event.attributes.as_ref() {
+            Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.failure.as_ref(),
+            _ => None,
+        });
+    failures.into_iter().any(|failure| {
+        matches!(
+            failure.failure_info,
+            Some(FailureInfo::TimeoutFailureInfo(_))
+        )
+    })
 }
 
 /// When settlings were recorded: by `settle`, or by `record` after the store was queried.
 pub fn recorded(history: &[HistoryEvent]) -> Vec<Duration> {
-    markers(history, &["\"record\"".to_owned(), "\"recorded\":".to_owned()])
+    markers(
+        history,
+        &["\"record\"".to_owned(), "\"recorded\":".to_owned()],
+    )
 }
 
 /// The times of the markers with one of these texts.
@@ -105,30 +134,46 @@ fn markers(history: &[HistoryEvent], wanted: &[String]) -> Vec<Duration> {
 
 /// The times of the events of one type.
 pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
-    history.iter().filter(|event| event.event_type() == wanted).map(time).collect()
+    history
+        .iter()
+        .filter(|event| event.event_type() == wanted)
+        .map(time)
+        .collect()
 }
 
 /// The times at which the workflow tasks of a history began, without those that failed or timed out: the server repeats
 /// these, and what they did does not count.
 pub fn tasks(history: &[HistoryEvent]) -> Vec<Duration> {
     let completed = |event: &HistoryEvent| match event.attributes.as_ref()? {
-        Attributes::WorkflowTaskCompletedEventAttributes(completed) => Some(completed.started_event_id),
+        Attributes::WorkflowTaskCompletedEventAttributes(completed) => {
+            Some(completed.started_event_id)
+        }
         _ => None,
     };
     let completed: BTreeSet<i64> = history.iter().filter_map(completed).collect();
-    history.iter().filter(|event| completed.contains(&event.event_id)).map(time).collect()
+    history
+        .iter()
+        .filter(|event| completed.contains(&event.event_id))
+        .map(time)
+        .collect()
 }
 
 impl Temporal {
     /// Whether the newest run of a workflow id is open.
     pub async fn is_open(&self, workflow_id: &str) -> bool {
-        let found = self.describe(workflow_id).await.and_then(|found| found.workflow_execution_info);
+        let found = self
+            .describe(workflow_id)
+            .await
+            .and_then(|found| found.workflow_execution_info);
         found.is_some_and(|info| info.close_time.is_none())
     }
 
     /// Whether the newest run of a workflow id has ended. False without a run.
     pub async fn is_closed(&self, workflow_id: &str) -> bool {
-        let found = self.describe(workflow_id).await.and_then(|found| found.workflow_execution_info);
+        let found = self
+            .describe(workflow_id)
+            .await
+            .and_then(|found| found.workflow_execution_info);
         found.is_some_and(|info| info.close_time.is_some())
     }
 
@@ -138,10 +183,22 @@ impl Temporal {
     /// How far the fast-forward is.
     pub async fn has_arrived(&self, workflow_id: &str) -> Result<(), String> {
         let found = self.describe(workflow_id).await.ok_or("no run")?;
-        let skipping = found.workflow_extended_info.and_then(|info| info.time_skipping_info).ok_or("no forward")?;
-        let has_closed = found.workflow_execution_info.is_some_and(|info| info.close_time.is_some());
-        let has_arrived = skipping.effective_config.as_ref().is_some_and(|config| !config.enabled);
-        if has_closed || has_arrived { Ok(()) } else { Err(format!("{skipping:?}")) }
+        let skipping = found
+            .workflow_extended_info
+            .and_then(|info| info.time_skipping_info)
+            .ok_or("no forward")?;
+        let has_closed = found
+            .workflow_execution_info
+            .is_some_and(|info| info.close_time.is_some());
+        let has_arrived = skipping
+            .effective_config
+            .as_ref()
+            .is_some_and(|config| !config.enabled);
+        if has_closed || has_arrived {
+            Ok(())
+        } else {
+            Err(format!("{skipping:?}"))
+        }
     }
 }
 
@@ -151,33 +208,61 @@ impl World {
     /// # Errors
     /// When no run is open or it does not answer, with the API's answer.
     pub async fn status(&self, receipt_id: &str) -> Result<Value, String> {
-        let mut answer = self.api.try_get(&format!("/v1/purchases/{}", self.key(receipt_id))).await?;
+        let mut answer = self
+            .api
+            .try_get(&format!("/v1/purchases/{}", self.key(receipt_id)))
+            .await?;
         let status = answer.body["status"].take();
-        if status.is_object() { Ok(status) } else { Err(format!("{answer:?}")) }
+        if status.is_object() {
+            Ok(status)
+        } else {
+            Err(format!("{answer:?}"))
+        }
     }
 
     /// Waits until the open run's status is as wanted, and returns it.
-    pub async fn wait_status(&self, receipt_id: &str, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
-        wait::until(SOON, &format!("{what} in the status of {receipt_id}"), async || {
-            let status = self.status(receipt_id).await?;
-            if is_wanted(&status) { Ok(status) } else { Err(status.to_string()) }
-        })
+    pub async fn wait_status(
+        &self,
+        receipt_id: &str,
+        what: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        wait::until(
+            SOON,
+            &format!("{what} in the status of {receipt_id}"),
+            async || {
+                let status = self.status(receipt_id).await?;
+                if is_wanted(&status) {
+                    Ok(status)
+                } else {
+                    Err(status.to_string())
+                }
+            },
+        )
         .await
     }
 
     /// Waits until a run is open and its `notified` signals count at least `count` notifications.
     pub async fn wait_notified(&self, receipt_id: &str, count: i64) {
         let workflow = self.workflow(receipt_id);
-        wait::until(SOON, &format!("{workflow} to be notified of {count}"), async || {
-            if !self.temporal.is_open(&workflow).await {
-                return Err("no open run".to_owned());
-            }
-            let notified_count: i64 = notified(&self.temporal.history(&workflow).await)
-                .iter()
-                .map(|(_, notified_count)| notified_count.count)
-                .sum();
-            if notified_count >= count { Ok(()) } else { Err(notified_count.to_string()) }
-        })
+        wait::until(
+            SOON,
+            &format!("{workflow} to be notified of {count}"),
+            async || {
+                if !self.temporal.is_open(&workflow).await {
+                    return Err("no open run".to_owned());
+                }
+                let notified_count: i64 = notified(&self.temporal.history(&workflow).await)
+                    .iter()
+                    .map(|(_, notified_count)| notified_count.count)
+                    .sum();
+                if notified_count >= count {
+                    Ok(())
+                } else {
+                    Err(notified_count.to_string())
+                }
+            },
+        )
         .await;
     }
 
@@ -187,7 +272,11 @@ impl World {
         let workflow = self.workflow(receipt_id);
         wait::until(SOON, &format!("{workflow} to be notified"), async || {
             let notified = notified(&self.temporal.history(&workflow).await);
-            if notified.is_empty() { Err("no signal".to_owned()) } else { Ok(()) }
+            if notified.is_empty() {
+                Err("no signal".to_owned())
+            } else {
+                Ok(())
+            }
         })
         .await;
     }
@@ -207,7 +296,10 @@ impl World {
             self.temporal.try_fast_forward(&workflow, seconds).await
         })
         .await;
-        wait::until(SOON, &what, async || self.temporal.has_arrived(&workflow).await).await;
+        wait::until(SOON, &what, async || {
+            self.temporal.has_arrived(&workflow).await
+        })
+        .await;
     }
 
     /// Checks that a receipt's purchase has not been settled before its window ended, and nothing was received about it
@@ -220,17 +312,29 @@ impl World {
         let received = self.receiver.about(&self.key(receipt_id).to_string()).len();
         let is_open = self.temporal.is_open(&workflow).await;
         // A request within a workflow task is received before the settling of that task is in the history.
-        let history = wait::until(SOON, &format!("the settling of {workflow} that was announced"), async || {
-            let history = self.temporal.history(&workflow).await;
-            let is_whole = received == 0 || !recorded(&history).is_empty();
-            if is_whole { Ok(history) } else { Err(format!("{:#?}", summary(&history))) }
-        })
+        let history = wait::until(
+            SOON,
+            &format!("the settling of {workflow} that was announced"),
+            async || {
+                let history = self.temporal.history(&workflow).await;
+                let is_whole = received == 0 || !recorded(&history).is_empty();
+                if is_whole {
+                    Ok(history)
+                } else {
+                    Err(format!("{:#?}", summary(&history)))
+                }
+            },
+        )
         .await;
         let is_waiting = match recorded(&history).first() {
             None => is_open,
             Some(recorded) => window_end(&history, *recorded).is_some_and(|end| *recorded >= end),
         };
-        assert!(is_waiting, "{received} requests came, open: {is_open}; the run: {:#?}", summary(&history));
+        assert!(
+            is_waiting,
+            "{received} requests came, open: {is_open}; the run: {:#?}",
+            summary(&history)
+        );
     }
 }
 
@@ -238,8 +342,12 @@ impl World {
 /// that it was notified of before. `None` when that is nothing.
 fn window_end(history: &[HistoryEvent], recorded: Duration) -> Option<Duration> {
     let before = |limit: Duration| move |time: &Duration| *time <= limit;
-    let fired = times(history, EventType::TimerFired).into_iter().rfind(before(recorded));
-    let known = notified(history).into_iter().rfind(|(time, _)| *time <= fired.unwrap_or(recorded));
+    let fired = times(history, EventType::TimerFired)
+        .into_iter()
+        .rfind(before(recorded));
+    let known = notified(history)
+        .into_iter()
+        .rfind(|(time, _)| *time <= fired.unwrap_or(recorded));
     known.map(|(time, notified)| time + notified.quiet)
 }
 
@@ -251,30 +359,59 @@ mod tests {
 
     fn event(seconds: i64, kind: EventType) -> HistoryEvent {
         let event_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
-        HistoryEvent { event_time, event_type: kind.into(), ..Default::default() }
+        HistoryEvent {
+            event_time,
+            event_type: kind.into(),
+            ..Default::default()
+        }
     }
 
     fn signal(seconds: i64) -> HistoryEvent {
-        let notified = Notified { quiet: Duration::from_secs(120), ..Notified::default() };
+        let notified = Notified {
+            quiet: Duration::from_secs(120),
+            ..Notified::default()
+        };
         let data = serde_json::to_vec(&notified).unwrap();
-        let input = Some(Payloads { payloads: vec![Payload { data, ..Default::default() }] });
+        let input = Some(Payloads {
+            payloads: vec![Payload {
+                data,
+                ..Default::default()
+            }],
+        });
         let signal_name = contract::NOTIFIED.to_owned();
-        let signal = WorkflowExecutionSignaledEventAttributes { signal_name, input, ..Default::default() };
+        let signal = WorkflowExecutionSignaledEventAttributes {
+            signal_name,
+            input,
+            ..Default::default()
+        };
         let attributes = Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal));
-        HistoryEvent { attributes, ..event(seconds, EventType::WorkflowExecutionSignaled) }
+        HistoryEvent {
+            attributes,
+            ..event(seconds, EventType::WorkflowExecutionSignaled)
+        }
     }
 
     #[test]
     fn a_settling_before_the_end_of_its_window_is_early() {
         let at = Duration::from_secs;
         let fired = |seconds| event(seconds, EventType::TimerFired);
-        let is_early =
-            |history: &[HistoryEvent], recorded| window_end(history, recorded).is_none_or(|end| recorded < end);
+        let is_early = |history: &[HistoryEvent], recorded| {
+            window_end(history, recorded).is_none_or(|end| recorded < end)
+        };
         assert!(!is_early(&[signal(1), fired(121)], at(122)));
-        assert!(is_early(&[signal(1), fired(100)], at(101)), "its timer was too short");
+        assert!(
+            is_early(&[signal(1), fired(100)], at(101)),
+            "its timer was too short"
+        );
         assert!(is_early(&[signal(1)], at(100)), "it did not wait");
-        assert!(is_early(&[signal(1), signal(60), fired(121)], at(122)), "another one restarted the window");
-        assert!(!is_early(&[signal(1), fired(121), signal(122)], at(123)), "that one is settled next");
+        assert!(
+            is_early(&[signal(1), signal(60), fired(121)], at(122)),
+            "another one restarted the window"
+        );
+        assert!(
+            !is_early(&[signal(1), fired(121), signal(122)], at(123)),
+            "that one is settled next"
+        );
         assert!(is_early(&[], at(122)), "of nothing");
     }
 }

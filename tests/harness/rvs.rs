@@ -81,7 +81,11 @@ impl Receipt {
             "purchaseDate": millis(bought_at), "renewalDate": millis(bought_at.plus_millis(30 * 86_400_000)),
             "term": "1 Month", "termSku": "com.example.gold.month", "testTransaction": true,
         });
-        Self { environment: Environment::Sandbox, app_user_id: CUSTOMER.to_owned(), fields }
+        Self {
+            environment: Environment::Sandbox,
+            app_user_id: CUSTOMER.to_owned(),
+            fields,
+        }
     }
 }
 
@@ -138,9 +142,20 @@ impl Rvs {
     /// # Panics
     /// When it cannot listen.
     pub async fn start() -> Self {
-        let seen = Seen { secret: SECRET.to_owned(), ..Seen::default() };
-        let shared = Shared { seen: Arc::new(Mutex::new(seen)), released: watch::Sender::new(0) };
-        let mut rvs = Self { port: ports::free(), shared, server: None, reserved: None };
+        let seen = Seen {
+            secret: SECRET.to_owned(),
+            ..Seen::default()
+        };
+        let shared = Shared {
+            seen: Arc::new(Mutex::new(seen)),
+            released: watch::Sender::new(0),
+        };
+        let mut rvs = Self {
+            port: ports::free(),
+            shared,
+            server: None,
+            reserved: None,
+        };
         rvs.accept().await;
         rvs
     }
@@ -163,7 +178,11 @@ impl Rvs {
     /// Whether it shows a receipt now or will show it later.
     pub fn is_known(&self, receipt_id: &str) -> bool {
         let seen = self.seen();
-        seen.receipts.contains_key(receipt_id) || seen.later.iter().any(|later| later.receipt_id == receipt_id)
+        seen.receipts.contains_key(receipt_id)
+            || seen
+                .later
+                .iter()
+                .any(|later| later.receipt_id == receipt_id)
     }
 
     /// Uses this clock from now on.
@@ -176,11 +195,21 @@ impl Rvs {
     pub fn know_at(&self, receipt_id: &str, receipt: &Receipt, at: Timestamp) {
         let fields = receipt.fields.as_object().cloned().unwrap_or_default();
         let mut seen = self.seen();
-        for later in seen.later.iter_mut().filter(|later| later.receipt_id == receipt_id && later.at >= at) {
+        for later in seen
+            .later
+            .iter_mut()
+            .filter(|later| later.receipt_id == receipt_id && later.at >= at)
+        {
             later.fields.retain(|name, _| !fields.contains_key(name));
         }
         let (receipt_id, app_user_id) = (receipt_id.to_owned(), receipt.app_user_id.clone());
-        seen.later.push(Later { at, receipt_id, environment: receipt.environment, app_user_id, fields });
+        seen.later.push(Later {
+            at,
+            receipt_id,
+            environment: receipt.environment,
+            app_user_id,
+            fields,
+        });
     }
 
     /// Changes fields of a known receipt; null removes a value.
@@ -189,7 +218,10 @@ impl Rvs {
     /// When it does not know the receipt.
     pub fn change(&self, receipt_id: &str, fields: &Value) {
         let mut seen = self.seen();
-        let receipt = seen.receipts.get_mut(receipt_id).unwrap_or_else(|| panic!("{receipt_id} is not known"));
+        let receipt = seen
+            .receipts
+            .get_mut(receipt_id)
+            .unwrap_or_else(|| panic!("{receipt_id} is not known"));
         for (name, value) in fields.as_object().into_iter().flatten() {
             receipt.fields[name] = value.clone();
         }
@@ -220,7 +252,9 @@ impl Rvs {
 
     /// Sets the reply to the next `times` requests.
     pub fn answer_next(&self, times: usize, reply: &Reply) {
-        self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
+        self.seen()
+            .next
+            .extend(std::iter::repeat_n(reply.clone(), times));
     }
 
     pub fn release(&self) {
@@ -239,8 +273,12 @@ impl Rvs {
 
     fn bind(&self) -> TcpSocket {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_reuseaddr(true).expect("an address that is used again");
-        socket.bind((Ipv4Addr::LOCALHOST, self.port).into()).expect("the fake's port");
+        socket
+            .set_reuseaddr(true)
+            .expect("an address that is used again");
+        socket
+            .bind((Ipv4Addr::LOCALHOST, self.port).into())
+            .expect("the fake's port");
         socket
     }
 
@@ -251,8 +289,12 @@ impl Rvs {
     pub async fn accept(&mut self) {
         let socket = self.reserved.take().unwrap_or_else(|| self.bind());
         let listener = socket.listen(1024).expect("the fake's port");
-        let router = Router::new().fallback(receive).with_state(self.shared.clone());
-        self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
+        let router = Router::new()
+            .fallback(receive)
+            .with_state(self.shared.clone());
+        self.server = Some(tokio::spawn(async move {
+            axum::serve(listener, router).await.unwrap_or_default()
+        }));
     }
 
     /// All queries so far, in the order of arrival.
@@ -261,18 +303,34 @@ impl Rvs {
     }
 
     pub fn about(&self, receipt_id: &str) -> Vec<Query> {
-        self.all().into_iter().filter(|query| query.receipt_id == receipt_id).collect()
+        self.all()
+            .into_iter()
+            .filter(|query| query.receipt_id == receipt_id)
+            .collect()
     }
 
     /// Waits for at least `count` queries about a receipt, and returns them.
     ///
     /// # Panics
     /// When the deadline passes.
-    pub async fn wait_queries(&self, receipt_id: &str, count: usize, deadline: Duration) -> Vec<Query> {
-        wait::until(deadline, &format!("{count} queries about {receipt_id}"), async || {
-            let queries = self.about(receipt_id);
-            if queries.len() >= count { Ok(queries) } else { Err(format!("{} of them", queries.len())) }
-        })
+    pub async fn wait_queries(
+        &self,
+        receipt_id: &str,
+        count: usize,
+        deadline: Duration,
+    ) -> Vec<Query> {
+        wait::until(
+            deadline,
+            &format!("{count} queries about {receipt_id}"),
+            async || {
+                let queries = self.about(receipt_id);
+                if queries.len() >= count {
+                    Ok(queries)
+                } else {
+                    Err(format!("{} of them", queries.len()))
+                }
+            },
+        )
         .await
     }
 
@@ -291,7 +349,13 @@ impl Rvs {
     pub fn verdict(&self) -> Result<(), String> {
         let strange = &self.seen().strange;
         let is_well = strange.is_empty();
-        if is_well { Ok(()) } else { Err(format!("requests that Amazon would not understand: {strange:#?}")) }
+        if is_well {
+            Ok(())
+        } else {
+            Err(format!(
+                "requests that Amazon would not understand: {strange:#?}"
+            ))
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -308,9 +372,14 @@ impl Drop for Rvs {
 }
 
 async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Response {
-    let Some(query) = read(uri.path()).filter(|_| method == Method::GET && uri.query().is_none()) else {
+    let Some(query) = read(uri.path()).filter(|_| method == Method::GET && uri.query().is_none())
+    else {
         locked(&shared.seen).strange.push(format!("{method} {uri}"));
-        return answer(404, &json!({ "message": "no such operation", "status": false }).to_string(), None);
+        return answer(
+            404,
+            &json!({ "message": "no such operation", "status": false }).to_string(),
+            None,
+        );
     };
     // Before the test sees the query: it may release it at once.
     let mut released = shared.released.subscribe();
@@ -330,13 +399,20 @@ async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Resp
     if let Some(recorded) = seen.queries.get_mut(place) {
         recorded.status = Some(status);
     }
-    let retry_after = if let Some(Reply::RetryAfter(seconds)) = reply { Some(seconds) } else { None };
+    let retry_after = if let Some(Reply::RetryAfter(seconds)) = reply {
+        Some(seconds)
+    } else {
+        None
+    };
     answer(status, &body, retry_after)
 }
 
 /// Records the query; returns its index and the scripted reply, if there is one.
 fn keep(seen: &mut Seen, query: &Query) -> (usize, Option<Reply>) {
-    let scripted = seen.next.pop_front().or_else(|| seen.of_receipt.get(&query.receipt_id).cloned());
+    let scripted = seen
+        .next
+        .pop_front()
+        .or_else(|| seen.of_receipt.get(&query.receipt_id).cloned());
     let reply = scripted.or_else(|| seen.always.clone());
     seen.queries.push(query.clone());
     (seen.queries.len() - 1, reply)
@@ -345,13 +421,19 @@ fn keep(seen: &mut Seen, query: &Query) -> (usize, Option<Reply>) {
 impl Seen {
     /// Makes the later fields whose time has come visible.
     fn catch_up(&mut self) {
-        let now = self.clock.as_ref().map_or_else(api::clock::now, |clock| clock());
+        let now = self
+            .clock
+            .as_ref()
+            .map_or_else(api::clock::now, |clock| clock());
         for later in self.later.extract_if(.., |later| later.at <= now) {
-            let receipt = self.receipts.entry(later.receipt_id).or_insert_with(|| Receipt {
-                environment: later.environment,
-                app_user_id: later.app_user_id,
-                fields: json!({}),
-            });
+            let receipt = self
+                .receipts
+                .entry(later.receipt_id)
+                .or_insert_with(|| Receipt {
+                    environment: later.environment,
+                    app_user_id: later.app_user_id,
+                    fields: json!({}),
+                });
             for (name, value) in later.fields {
                 receipt.fields[name] = value;
             }
@@ -364,8 +446,13 @@ impl Seen {
         if query.secret != self.secret {
             return (496, error("Invalid developer secret"));
         }
-        let known = self.receipts.get(&query.receipt_id).filter(|known| known.environment == query.environment);
-        let Some(receipt) = known else { return (400, error("Failed to parse receipt Id")) };
+        let known = self
+            .receipts
+            .get(&query.receipt_id)
+            .filter(|known| known.environment == query.environment);
+        let Some(receipt) = known else {
+            return (400, error("Failed to parse receipt Id"));
+        };
         if receipt.app_user_id != query.app_user_id {
             return (497, error("Purchase token/app user mismatch"));
         }
@@ -382,11 +469,22 @@ fn read(path: &str) -> Option<Query> {
         None => (Environment::Production, path.strip_prefix('/')?),
     };
     let segments: Vec<&str> = rest.split('/').collect();
-    let ["version", "1.0", "verifyReceiptId", "developer", secret, "user", user, "receiptId", receipt] = segments[..]
+    let [
+        "version",
+        "1.0",
+        "verifyReceiptId",
+        "developer",
+        secret,
+        "user",
+        user,
+        "receiptId",
+        receipt,
+    ] = segments[..]
     else {
         return None;
     };
-    let decoded = |segment: &str| Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned());
+    let decoded =
+        |segment: &str| Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned());
     Some(Query {
         path: path.to_owned(),
         environment,
@@ -404,7 +502,10 @@ fn error(message: &str) -> String {
 
 fn answer(status: u16, body: &str, retry_after: Option<u64>) -> Response {
     // Without keep-alive, so that after `Rvs::refuse` no connection is left.
-    let headers = [("connection", "close"), ("content-type", "application/json")];
+    let headers = [
+        ("connection", "close"),
+        ("content-type", "application/json"),
+    ];
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, headers, body.to_owned()).into_response();
     if let Some(seconds) = retry_after {

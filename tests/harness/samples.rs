@@ -21,7 +21,10 @@ pub const EMPTIED: &str = "{}";
 
 /// The folder that `SETTLE_TEST_SAMPLES` names. Without that variable nothing is stored.
 pub fn folder() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "where the tests put what databases hold")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where the tests put what databases hold"
+    )]
     let named = std::env::var_os("SETTLE_TEST_SAMPLES");
     named.map(|named| std::path::absolute(named).expect("a folder for samples"))
 }
@@ -48,9 +51,17 @@ pub fn collect(database: &Database, folder: &Path) {
 
 /// Some of the texts of a column.
 pub fn of_column(raw: &mut Raw, column: &JsonColumn) -> Vec<String> {
-    let JsonColumn { table, column: name, .. } = column;
+    let JsonColumn {
+        table,
+        column: name,
+        ..
+    } = column;
     // A message that nobody could read is stored as it came.
-    let of = if *table == "notifications" { "collapse_key IS NOT NULL" } else { "1 = 1" };
+    let of = if *table == "notifications" {
+        "collapse_key IS NOT NULL"
+    } else {
+        "1 = 1"
+    };
     raw.texts(&format!(
         "SELECT DISTINCT {name} AS value FROM {table} WHERE {name} IS NOT NULL AND {name} <> '' AND {of}
             LIMIT {PER_WORLD}"
@@ -59,10 +70,19 @@ pub fn of_column(raw: &mut Raw, column: &JsonColumn) -> Vec<String> {
 
 /// Adds the texts that have one line to a file.
 fn append(folder: &Path, name: &str, texts: Vec<String>) {
-    let lines: String = texts.into_iter().filter(|text| !text.contains('\n')).map(|text| text + "\n").collect();
-    let file = OpenOptions::new().create(true).append(true).open(folder.join(name));
+    let lines: String = texts
+        .into_iter()
+        .filter(|text| !text.contains('\n'))
+        .map(|text| text + "\n")
+        .collect();
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder.join(name));
     // In one write, because other tests append too.
-    file.expect("a file for samples").write_all(lines.as_bytes()).expect("samples");
+    file.expect("a file for samples")
+        .write_all(lines.as_bytes())
+        .expect("samples");
 }
 
 /// Columns with what is sent and with what others answer: nothing reads the JSON in them.
@@ -72,17 +92,22 @@ pub const UNLISTED: &str = "unlisted";
 
 /// The other columns of this SQLite file that hold JSON.
 fn unlisted(raw: &mut Raw) -> Vec<String> {
-    let columns = "SELECT m.name || '.' || p.name AS value FROM sqlite_master m, pragma_table_info(m.name) p
+    let columns =
+        "SELECT m.name || '.' || p.name AS value FROM sqlite_master m, pragma_table_info(m.name) p
         WHERE m.type = 'table' AND p.type = 'TEXT'";
     let mut places = raw.texts(columns);
     places.retain(|place| {
         let (table, name) = place.split_once('.').expect("a table and a column");
-        let is_known = JSON_COLUMNS.iter().any(|column| (column.table, column.column) == (table, name));
+        let is_known = JSON_COLUMNS
+            .iter()
+            .any(|column| (column.table, column.column) == (table, name));
         if is_known || UNREAD.contains(&(table, name)) {
             return false;
         }
         let is_json = format!("({name} LIKE '{{%' OR {name} LIKE '[%') AND json_valid({name})");
-        raw.number(&format!("SELECT COUNT(*) AS value FROM {table} WHERE {is_json}")) > 0
+        raw.number(&format!(
+            "SELECT COUNT(*) AS value FROM {table} WHERE {is_json}"
+        )) > 0
     });
     places
 }
@@ -106,7 +131,10 @@ pub fn representative(texts: &str) -> Vec<&str> {
 /// Adds the path of each value, with its type or variant.
 fn shape(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     let is_variant = |text: &str| {
-        text.len() <= VARIANT && text.chars().all(|letter| "_.".contains(letter) || letter.is_ascii_lowercase())
+        text.len() <= VARIANT
+            && text
+                .chars()
+                .all(|letter| "_.".contains(letter) || letter.is_ascii_lowercase())
     };
     let kind = match value {
         Value::Null => "null",
@@ -115,11 +143,15 @@ fn shape(value: &Value, path: &str, found: &mut BTreeSet<String>) {
         Value::String(text) if is_variant(text) => text,
         Value::String(_) => "text",
         Value::Array(items) => {
-            items.iter().for_each(|item| shape(item, &format!("{path}/*"), found));
+            items
+                .iter()
+                .for_each(|item| shape(item, &format!("{path}/*"), found));
             "list"
         }
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, field)| shape(field, &format!("{path}/{name}"), found));
+            fields
+                .iter()
+                .for_each(|(name, field)| shape(field, &format!("{path}/{name}"), found));
             "object"
         }
     };

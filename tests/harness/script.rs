@@ -22,7 +22,11 @@ impl World {
     /// # Panics
     /// When the answer is not 202.
     pub async fn act(&self, receipt_id: &str, action: &str, body: &Value) {
-        self.request(&format!("/v1/purchases/{}/{action}", self.key(receipt_id)), body).await;
+        self.request(
+            &format!("/v1/purchases/{}/{action}", self.key(receipt_id)),
+            body,
+        )
+        .await;
     }
 
     /// Resends the newest state of a purchase, and what failed of it, now.
@@ -42,8 +46,12 @@ impl World {
     pub async fn signal_by_script(&self, receipt_id: &str, signal: &str) {
         let part = format!("--signal-name {signal} ");
         let mut lines = documents::operators_lines().into_iter();
-        let line = lines.find(|line| line.contains("COLLAPSE_KEY") && line.contains(&part)).expect("a documented line");
-        self.temporal.run_line(&line.replace("COLLAPSE_KEY", &self.key(receipt_id).to_string())).await;
+        let line = lines
+            .find(|line| line.contains("COLLAPSE_KEY") && line.contains(&part))
+            .expect("a documented line");
+        self.temporal
+            .run_line(&line.replace("COLLAPSE_KEY", &self.key(receipt_id).to_string()))
+            .await;
     }
 
     /// Cancels the run of a purchase in Temporal, as an operator does.
@@ -51,7 +59,10 @@ impl World {
     /// # Panics
     /// When no run of it is open.
     pub async fn cancel(&self, receipt_id: &str) {
-        let line = format!("temporal workflow cancel --workflow-id {}", self.workflow(receipt_id));
+        let line = format!(
+            "temporal workflow cancel --workflow-id {}",
+            self.workflow(receipt_id)
+        );
         let output = self.temporal.run_line(&line).await;
         assert!(output.status.success(), "{output:?}");
     }
@@ -63,7 +74,11 @@ impl World {
     pub async fn request(&self, path: &str, body: &Value) {
         let answer = wait::until(SOON, &format!("an engine for {path}"), async || {
             let answer = self.api.post(path, body).await;
-            if answer.status == 503 { Err(answer.body.to_string()) } else { Ok(answer) }
+            if answer.status == 503 {
+                Err(answer.body.to_string())
+            } else {
+                Ok(answer)
+            }
         })
         .await;
         assert_eq!(answer.status, 202, "{path}: {}", answer.body);
@@ -72,7 +87,12 @@ impl World {
     /// Sets how many seconds the world's own destination waits after each failure.
     pub async fn set_schedule(&self, seconds: &[u64]) {
         let path = format!("/v1/destinations/{}", self.destination_id);
-        drop(self.api.call(Method::PATCH, &path, &json!({ "schedule": seconds })).await.ok());
+        drop(
+            self.api
+                .call(Method::PATCH, &path, &json!({ "schedule": seconds }))
+                .await
+                .ok(),
+        );
     }
 
     /// Runs the one documented line about a destination that contains `part`, for the world's own destination, and
@@ -90,8 +110,13 @@ impl World {
     /// When there is no such line or several, or it fails.
     pub async fn by_script_with(&self, part: &str, (name, value): (&str, &str)) -> String {
         let is_wanted = |line: &String| line.contains("DESTINATION_ID") && line.contains(part);
-        let lines: Vec<String> = documents::operators_lines().into_iter().filter(is_wanted).collect();
-        let [line] = lines.as_slice() else { panic!("not one documented line with {part:?}: {lines:?}") };
+        let lines: Vec<String> = documents::operators_lines()
+            .into_iter()
+            .filter(is_wanted)
+            .collect();
+        let [line] = lines.as_slice() else {
+            panic!("not one documented line with {part:?}: {lines:?}")
+        };
         let mut line = line.replace("DESTINATION_ID", &self.destination_id);
         if !name.is_empty() {
             line = line.replace(name, value);
@@ -106,12 +131,21 @@ impl Temporal {
     /// # Panics
     /// When it fails, with its output.
     pub async fn run_line(&self, line: &str) -> Output {
-        let arguments = line.strip_prefix("temporal ").unwrap_or_else(|| panic!("not a line for temporal: {line}"));
+        let arguments = line
+            .strip_prefix("temporal ")
+            .unwrap_or_else(|| panic!("not a line for temporal: {line}"));
         let arguments = arguments.replace("TEMPORAL_ADDRESS", &self.address());
-        let address =
-            if arguments.contains("--address ") { String::new() } else { format!("--address {}", self.address()) };
+        let address = if arguments.contains("--address ") {
+            String::new()
+        } else {
+            format!("--address {}", self.address())
+        };
         let own = self.namespace();
-        let namespace = if arguments.contains("--namespace ") { String::new() } else { format!("--namespace {own}") };
+        let namespace = if arguments.contains("--namespace ") {
+            String::new()
+        } else {
+            format!("--namespace {own}")
+        };
         let script = format!("exec \"$0\" {arguments} {address} {namespace}");
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).arg(cli()).stdin(Stdio::null());
@@ -131,22 +165,36 @@ impl Temporal {
     ///
     /// # Errors
     /// When the server refuses it, for example because no run is open.
-    pub async fn signal(&self, workflow_id: &str, signal_name: &str, input: &Value) -> Result<(), String> {
+    pub async fn signal(
+        &self,
+        workflow_id: &str,
+        signal_name: &str,
+        input: &Value,
+    ) -> Result<(), String> {
         let payload = Payload {
-            metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into_iter().collect(),
+            metadata: [("encoding".to_owned(), b"json/plain".to_vec())]
+                .into_iter()
+                .collect(),
             data: input.to_string().into_bytes(),
             ..Default::default()
         };
         let request = SignalWorkflowExecutionRequest {
             namespace: self.namespace().to_owned(),
-            workflow_execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), ..Default::default() }),
+            workflow_execution: Some(WorkflowExecution {
+                workflow_id: workflow_id.to_owned(),
+                ..Default::default()
+            }),
             signal_name: signal_name.to_owned(),
-            input: Some(Payloads { payloads: vec![payload] }),
+            input: Some(Payloads {
+                payloads: vec![payload],
+            }),
             request_id: api::clock::random_uuid().to_string(),
             ..Default::default()
         };
         let mut service = self.client().connection().workflow_service();
-        let answer = service.signal_workflow_execution(request.into_request()).await;
+        let answer = service
+            .signal_workflow_execution(request.into_request())
+            .await;
         answer.map(drop).map_err(|status| status.to_string())
     }
 }

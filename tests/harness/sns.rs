@@ -96,7 +96,9 @@ impl Sns {
     /// When they cannot be created.
     pub fn new() -> Self {
         static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(generate);
-        Self { signer: Arc::clone(&SIGNER) }
+        Self {
+            signer: Arc::clone(&SIGNER),
+        }
     }
 
     /// Another key and certificate of this process, which no process trusts by a setting.
@@ -105,7 +107,9 @@ impl Sns {
     /// When they cannot be created.
     pub fn of_samples() -> Self {
         static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(generate);
-        Self { signer: Arc::clone(&SIGNER) }
+        Self {
+            signer: Arc::clone(&SIGNER),
+        }
     }
 
     pub fn signer(&self) -> &Signer {
@@ -122,7 +126,8 @@ impl Sns {
     /// # Panics
     /// When it cannot be written.
     pub fn write_certificate(&self, file: &Path) {
-        std::fs::write(file, self.signer.certificate_pem().expect("a certificate")).expect("the certificate's file");
+        std::fs::write(file, self.signer.certificate_pem().expect("a certificate"))
+            .expect("the certificate's file");
     }
 
     /// Writes the key as PEM, for its owner alone.
@@ -131,7 +136,8 @@ impl Sns {
     /// When it cannot be written.
     pub fn write_key(&self, file: &Path) {
         std::fs::write(file, self.signer.key_pem().expect("a key")).expect("the key's file");
-        std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).expect("the mode of the key's file");
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o600))
+            .expect("the mode of the key's file");
     }
 
     /// A notification in a new message of [`TOPIC`], with signature version 1.
@@ -145,8 +151,13 @@ impl Sns {
     /// When the key cannot sign.
     pub fn message(&self, topic_arn: &str, text: &str) -> Message {
         let message_id = clock::random_uuid();
-        let signed = self.signer.sign_notification(&header(message_id, topic_arn), None, text);
-        Message { id: message_id.to_string(), body: signed.expect("a signed message") }
+        let signed = self
+            .signer
+            .sign_notification(&header(message_id, topic_arn), None, text);
+        Message {
+            id: message_id.to_string(),
+            body: signed.expect("a signed message"),
+        }
     }
 
     /// A signed subscription confirmation request of a topic.
@@ -155,8 +166,13 @@ impl Sns {
     /// When the key cannot sign.
     pub fn subscription(&self, topic_arn: &str, token: &str) -> Message {
         let message_id = clock::random_uuid();
-        let signed = self.signer.sign_subscription(&header(message_id, topic_arn), token);
-        Message { id: message_id.to_string(), body: signed.expect("a signed message") }
+        let signed = self
+            .signer
+            .sign_subscription(&header(message_id, topic_arn), token);
+        Message {
+            id: message_id.to_string(),
+            body: signed.expect("a signed message"),
+        }
     }
 }
 
@@ -167,5 +183,10 @@ impl Default for Sns {
 }
 
 fn header(message_id: Uuid, topic_arn: &str) -> Header<'_> {
-    Header { message_id, topic_arn, at: clock::now(), version: Version::One }
+    Header {
+        message_id,
+        topic_arn,
+        at: clock::now(),
+        version: Version::One,
+    }
 }

@@ -32,17 +32,24 @@ pub fn name(column: &JsonColumn) -> String {
 /// # Panics
 /// When the changelog names a value that no type has.
 pub fn schemas() -> BTreeMap<String, Value> {
-    let mut schemas: BTreeMap<_, _> =
-        JSON_COLUMNS.iter().map(|column| (name(column), normal(&column.schema()))).collect();
+    let mut schemas: BTreeMap<_, _> = JSON_COLUMNS
+        .iter()
+        .map(|column| (name(column), normal(&column.schema())))
+        .collect();
     let enums: Map<_, _> = storage::stored_enums().into_iter().map(texts).collect();
     schemas.insert(ENUMS.to_owned(), json!({ "$defs": enums }));
     schemas.retain(|_, schema| schema.as_object().is_some_and(|limits| !limits.is_empty()));
     for value in unwritten(&documents::changelog(), env!("CARGO_PKG_VERSION")) {
         let path: Vec<&str> = value.split('/').collect();
-        let is_known = path
-            .split_first()
-            .is_some_and(|(column, path)| schemas.get_mut(*column).is_some_and(|schema| remove(schema, path)));
-        assert!(is_known, "the changelog says when {value} is written, and no type has it");
+        let is_known = path.split_first().is_some_and(|(column, path)| {
+            schemas
+                .get_mut(*column)
+                .is_some_and(|schema| remove(schema, path))
+        });
+        assert!(
+            is_known,
+            "the changelog says when {value} is written, and no type has it"
+        );
     }
     schemas
 }
@@ -56,22 +63,31 @@ fn texts((name, texts): (&str, Vec<&str>)) -> (String, Value) {
 /// # Panics
 /// When one of the two has no numbers.
 pub fn unwritten<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
-    let lines = changelog.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: written from "));
+    let lines = changelog
+        .lines()
+        .filter_map(|line| line.strip_prefix("- `")?.split_once("`: written from "));
     let later = lines.filter(|(_, from)| number(from.trim_end_matches('.')) > number(version));
     later.map(|(value, _)| value).collect()
 }
 
 /// The fields that the changelog names as no longer stored: `column/place/field`.
 pub fn unstored(changelog: &str) -> Vec<&str> {
-    let lines = changelog.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: no longer stored"));
+    let lines = changelog
+        .lines()
+        .filter_map(|line| line.strip_prefix("- `")?.split_once("`: no longer stored"));
     lines.map(|(field, _)| field).collect()
 }
 
 /// Whether a place in the JSON of a column is that of one of these fields, or within it.
 pub fn is_unstored(place: &str, unstored: &[&str]) -> bool {
     let (column, path) = place.split_once('/').unwrap_or((place, ""));
-    let mut names =
-        unstored.iter().filter_map(|field| field.strip_prefix(column)?.strip_prefix('/')?.rsplit('/').next());
+    let mut names = unstored.iter().filter_map(|field| {
+        field
+            .strip_prefix(column)?
+            .strip_prefix('/')?
+            .rsplit('/')
+            .next()
+    });
     names.any(|name| path.split('/').any(|part| part == name))
 }
 
@@ -80,18 +96,30 @@ pub fn is_unstored(place: &str, unstored: &[&str]) -> bool {
 /// # Panics
 /// When it is no version.
 pub fn number(version: &str) -> Vec<u32> {
-    version.split('.').map(|part| part.parse().unwrap_or_else(|_| panic!("{version} is no version"))).collect()
+    version
+        .split('.')
+        .map(|part| {
+            part.parse()
+                .unwrap_or_else(|_| panic!("{version} is no version"))
+        })
+        .collect()
 }
 
 /// A schema without annotations, in which an enum is one list of values, whether its variants have documentation or not.
 pub fn normal(schema: &Value) -> Value {
-    let Value::Object(fields) = schema else { return schema.clone() };
+    let Value::Object(fields) = schema else {
+        return schema.clone();
+    };
     let mut own = Map::new();
-    for (name, field) in fields.iter().filter(|(name, _)| !ANNOTATIONS.contains(&name.as_str())) {
+    for (name, field) in fields
+        .iter()
+        .filter(|(name, _)| !ANNOTATIONS.contains(&name.as_str()))
+    {
         let field = match field {
-            Value::Object(parts) if NAMED.contains(&name.as_str()) => {
-                parts.iter().map(|(name, part)| (name.clone(), normal(part))).collect()
-            }
+            Value::Object(parts) if NAMED.contains(&name.as_str()) => parts
+                .iter()
+                .map(|(name, part)| (name.clone(), normal(part)))
+                .collect(),
             Value::Array(parts) => parts.iter().map(normal).collect(),
             one => normal(one),
         };
@@ -101,8 +129,15 @@ pub fn normal(schema: &Value) -> Value {
         own.insert("enum".to_owned(), json!([value]));
     }
     if let Some(Value::Array(choices)) = own.remove("oneOf") {
-        let (enums, mut others): (Vec<_>, Vec<_>) = choices.into_iter().partition(|choice| choice["enum"].is_array());
-        let values: Vec<Value> = enums.iter().filter_map(|one| one["enum"].as_array()).flatten().cloned().collect();
+        let (enums, mut others): (Vec<_>, Vec<_>) = choices
+            .into_iter()
+            .partition(|choice| choice["enum"].is_array());
+        let values: Vec<Value> = enums
+            .iter()
+            .filter_map(|one| one["enum"].as_array())
+            .flatten()
+            .cloned()
+            .collect();
         let joined = json!({ "type": "string", "enum": values });
         match joined {
             Value::Object(joined) if others.is_empty() => own.extend(joined),
@@ -119,12 +154,16 @@ pub fn normal(schema: &Value) -> Value {
 
 /// Removes a value of an enum, whose path has the names of fields and types; returns whether it was there.
 pub fn remove(schema: &mut Value, path: &[&str]) -> bool {
-    let Some((first, rest)) = path.split_first() else { return false };
+    let Some((first, rest)) = path.split_first() else {
+        return false;
+    };
     if !rest.is_empty() {
         let inner = match *first {
             "*" => schema.get_mut("items"),
             first => {
-                let part = NAMED.into_iter().find(|part| schema[*part].get(first).is_some());
+                let part = NAMED
+                    .into_iter()
+                    .find(|part| schema[*part].get(first).is_some());
                 part.and_then(|part| schema[part].get_mut(first))
             }
         };
@@ -139,7 +178,8 @@ pub fn remove(schema: &mut Value, path: &[&str]) -> bool {
     if let Some(choices) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
         let before = choices.len();
         choices.retain(|choice| choice["properties"].get(first).is_none());
-        is_removed |= choices.len() < before || choices.iter_mut().any(|choice| remove(choice, path));
+        is_removed |=
+            choices.len() < before || choices.iter_mut().any(|choice| remove(choice, path));
     }
     is_removed
 }
@@ -149,7 +189,10 @@ pub fn remove(schema: &mut Value, path: &[&str]) -> bool {
 /// # Panics
 /// When that is no JSON Schema.
 pub fn validator(schema: &Value) -> Validator {
-    jsonschema::options().should_validate_formats(true).build(schema).expect("a JSON Schema")
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(schema)
+        .expect("a JSON Schema")
 }
 
 /// Checks that the latest release reads what this database holds, as far as this version does.
@@ -158,17 +201,25 @@ pub fn validator(schema: &Value) -> Validator {
 /// The first text that it does not read.
 pub fn check(database: &Database) -> Result<(), String> {
     static VALIDATORS: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
-        Release::latest().stored().iter().map(|(name, schema)| (name.clone(), validator(schema))).collect()
+        Release::latest()
+            .stored()
+            .iter()
+            .map(|(name, schema)| (name.clone(), validator(schema)))
+            .collect()
     });
     let mut raw = Raw::of(database);
     for column in JSON_COLUMNS {
-        let Some(validator) = VALIDATORS.get(&name(&column)) else { continue };
+        let Some(validator) = VALIDATORS.get(&name(&column)) else {
+            continue;
+        };
         for text in samples::of_column(&mut raw, &column) {
             let is_own = column.check(&text).is_ok() && text != samples::EMPTIED;
             let value: Value = serde_json::from_str(&text).unwrap_or_default();
             if let Some(error) = validator.iter_errors(&value).next().filter(|_| is_own) {
                 let (name, place) = (name(&column), &error.instance_path);
-                return Err(format!("the latest release does not read {name}{place}: {error}: {text}"));
+                return Err(format!(
+                    "the latest release does not read {name}{place}: {error}: {text}"
+                ));
             }
         }
     }

@@ -49,7 +49,12 @@ fn millis(time: DateTime) -> Value {
 
 impl Subscription {
     /// A monthly subscription, bought now, perhaps with a trial of some days.
-    pub fn begin(receipt_id: &str, app_user_id: &str, now: Timestamp, trial_days: Option<i64>) -> (Self, Vec<Rtn>) {
+    pub fn begin(
+        receipt_id: &str,
+        app_user_id: &str,
+        now: Timestamp,
+        trial_days: Option<i64>,
+    ) -> (Self, Vec<Rtn>) {
         let bought = civil(now);
         let anchor = trial_days.map_or(bought, |days| bought + days.days());
         let paid = i64::from(trial_days.is_none());
@@ -91,9 +96,16 @@ impl Subscription {
     /// When it has renewed, or its auto-renewal is off.
     #[must_use]
     pub fn in_weeks(mut self, weeks: i64, term_sku: &str) -> Self {
-        assert!(self.paid < 2 && self.renews(), "only a new subscription has its term chosen");
+        assert!(
+            self.paid < 2 && self.renews(),
+            "only a new subscription has its term chosen"
+        );
         self.term = weeks.weeks();
-        self.shown["term"] = json!(if weeks == 1 { "1 Week".to_owned() } else { format!("{weeks} Weeks") });
+        self.shown["term"] = json!(if weeks == 1 {
+            "1 Week".to_owned()
+        } else {
+            format!("{weeks} Weeks")
+        });
         self.shown["termSku"] = json!(term_sku);
         self.shown["renewalDate"] = millis(self.term_end());
         self
@@ -104,7 +116,12 @@ impl Subscription {
         self.anchor = civil(now);
         self.paid = 1;
         self.shown["autoRenewing"] = json!(true);
-        for field in ["cancelDate", "cancelReason", "gracePeriodEndDate", "freeTrialEndDate"] {
+        for field in [
+            "cancelDate",
+            "cancelReason",
+            "gracePeriodEndDate",
+            "freeTrialEndDate",
+        ] {
             self.shown[field] = Value::Null;
         }
         self.shown["renewalDate"] = millis(self.term_end());
@@ -135,7 +152,10 @@ impl Subscription {
             (true, _) => vec![self.rtn("SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID", now)],
             (false, false) => vec![self.rtn("SUBSCRIPTION_RENEWED", now)],
             (false, true) => {
-                vec![self.rtn("SUBSCRIPTION_RENEWED", now), self.rtn("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", now)]
+                vec![
+                    self.rtn("SUBSCRIPTION_RENEWED", now),
+                    self.rtn("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", now),
+                ]
             }
         }
     }
@@ -202,7 +222,13 @@ impl Subscription {
 
     fn end(&mut self, now: Timestamp, reason: i64) {
         self.shown["autoRenewing"] = json!(false);
-        for field in ["renewalDate", "gracePeriodEndDate", "freeTrialEndDate", "deferredDate", "deferredSku"] {
+        for field in [
+            "renewalDate",
+            "gracePeriodEndDate",
+            "freeTrialEndDate",
+            "deferredDate",
+            "deferredSku",
+        ] {
             self.shown[field] = Value::Null;
         }
         self.shown["cancelDate"] = millis(civil(now));
@@ -210,6 +236,10 @@ impl Subscription {
     }
 
     fn rtn(&self, kind: &str, now: Timestamp) -> Rtn {
-        Rtn { app_user_id: self.app_user_id.clone(), at: now, ..Rtn::new(kind, &self.receipt_id) }
+        Rtn {
+            app_user_id: self.app_user_id.clone(),
+            at: now,
+            ..Rtn::new(kind, &self.receipt_id)
+        }
     }
 }

@@ -39,11 +39,21 @@ impl Tally {
     /// When it cannot listen.
     pub async fn start() -> Self {
         let counts = Shared::default();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-        let url = format!("http://{}/hook", listener.local_addr().expect("its address"));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a port");
+        let url = format!(
+            "http://{}/hook",
+            listener.local_addr().expect("its address")
+        );
         let router = Router::new().fallback(count).with_state(counts.clone());
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
-        Self { url, counts, server }
+        let server =
+            tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
+        Self {
+            url,
+            counts,
+            server,
+        }
     }
 
     pub fn url(&self) -> &str {
@@ -61,7 +71,11 @@ impl Tally {
 
     /// Number of requests that came again.
     pub fn repeated(&self) -> usize {
-        locked(&self.counts).requests.values().map(|(_, times)| times - 1).sum()
+        locked(&self.counts)
+            .requests
+            .values()
+            .map(|(_, times)| times - 1)
+            .sum()
     }
 
     /// Waits for this many events.
@@ -69,10 +83,18 @@ impl Tally {
     /// # Panics
     /// When the deadline passes.
     pub async fn wait(&self, events: usize, deadline: Duration) {
-        wait::until(deadline, &format!("{events} events at the webhook"), async || {
-            let arrived = self.events();
-            if arrived >= events { Ok(()) } else { Err(format!("{arrived}")) }
-        })
+        wait::until(
+            deadline,
+            &format!("{events} events at the webhook"),
+            async || {
+                let arrived = self.events();
+                if arrived >= events {
+                    Ok(())
+                } else {
+                    Err(format!("{arrived}"))
+                }
+            },
+        )
         .await;
     }
 
@@ -81,7 +103,11 @@ impl Tally {
     /// # Panics
     /// With the id that did.
     pub fn check(&self) {
-        assert_eq!(locked(&self.counts).broken, None, "I4: an id came with two bodies");
+        assert_eq!(
+            locked(&self.counts).broken,
+            None,
+            "I4: an id came with two bodies"
+        );
     }
 }
 
@@ -92,7 +118,11 @@ impl Drop for Tally {
 }
 
 async fn count(State(counts): State<Shared>, headers: HeaderMap, body: Bytes) {
-    let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let id = headers
+        .get("webhook-id")
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let bytes = digest(&SHA256, &body).as_ref().to_vec();
     let events = if body.starts_with(b"[") {
         serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&body).map_or(0, |all| all.len())

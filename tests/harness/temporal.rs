@@ -94,7 +94,10 @@ impl Temporal {
     /// When it does not answer, or when the shared server is to have settings.
     pub async fn start_with(memory: Memory, settings: &[String]) -> Self {
         if memory == Memory::Shared {
-            assert!(settings.is_empty(), "the shared server takes no settings: choose Memory::Volatile");
+            assert!(
+                settings.is_empty(),
+                "the shared server takes no settings: choose Memory::Volatile"
+            );
             return Self::share().await;
         }
         let folder = Folder::new("temporal");
@@ -102,8 +105,20 @@ impl Temporal {
         let settings = settings.to_vec();
         let mut server = spawn(folder.path(), [port, metrics_port], memory, &settings);
         let client = ready(&mut server, port, folder.path()).await;
-        let own = Own { folder, metrics_port, memory, settings, server: Some(server) };
-        Self { own: Some(own), _shared: None, port, namespace: DEFAULT.to_owned(), client }
+        let own = Own {
+            folder,
+            metrics_port,
+            memory,
+            settings,
+            server: Some(server),
+        };
+        Self {
+            own: Some(own),
+            _shared: None,
+            port,
+            namespace: DEFAULT.to_owned(),
+            client,
+        }
     }
 
     /// A new namespace in a server that tests share.
@@ -111,17 +126,29 @@ impl Temporal {
         let shared = Shared::place().await;
         let port = shared.port;
         let namespace = format!("test-{}", api::clock::random_uuid().simple());
-        let client = connect(port, &namespace).await.expect("a connection to the shared Temporal server");
+        let client = connect(port, &namespace)
+            .await
+            .expect("a connection to the shared Temporal server");
         register(&client, &namespace).await;
-        Self { own: None, _shared: Some(shared), port, namespace, client }
+        Self {
+            own: None,
+            _shared: Some(shared),
+            port,
+            namespace,
+            client,
+        }
     }
 
     fn own(&self) -> &Own {
-        self.own.as_ref().expect("a server of the test's own: choose Memory::Volatile or Memory::File")
+        self.own
+            .as_ref()
+            .expect("a server of the test's own: choose Memory::Volatile or Memory::File")
     }
 
     fn own_mut(&mut self) -> &mut Own {
-        self.own.as_mut().expect("a server of the test's own: choose Memory::Volatile or Memory::File")
+        self.own
+            .as_mut()
+            .expect("a server of the test's own: choose Memory::Volatile or Memory::File")
     }
 
     pub fn namespace(&self) -> &str {
@@ -157,9 +184,20 @@ impl Temporal {
     /// # Panics
     /// When it is not running, or the system's `renice` does not work.
     pub fn let_others_first(&self) {
-        let id = self.own().server.as_ref().expect("a running Temporal server").id().to_string();
-        let done = std::process::Command::new("renice").args(["-n", "10", "-p", &id]).output();
-        assert!(done.is_ok_and(|output| output.status.success()), "renice works");
+        let id = self
+            .own()
+            .server
+            .as_ref()
+            .expect("a running Temporal server")
+            .id()
+            .to_string();
+        let done = std::process::Command::new("renice")
+            .args(["-n", "10", "-p", &id])
+            .output();
+        assert!(
+            done.is_ok_and(|output| output.status.success()),
+            "renice works"
+        );
     }
 
     /// Kills the server (SIGKILL); everything that needs it fails from now on.
@@ -172,7 +210,11 @@ impl Temporal {
     /// # Panics
     /// When it is down.
     pub fn freeze(&self) {
-        self.own().server.as_ref().expect("a running server").signal("STOP");
+        self.own()
+            .server
+            .as_ref()
+            .expect("a running server")
+            .signal("STOP");
     }
 
     /// Resumes the server after [`Self::freeze`].
@@ -180,7 +222,11 @@ impl Temporal {
     /// # Panics
     /// When it is down.
     pub fn thaw(&self) {
-        self.own().server.as_ref().expect("a running server").signal("CONT");
+        self.own()
+            .server
+            .as_ref()
+            .expect("a running server")
+            .signal("CONT");
     }
 
     /// Starts it again on the same port and file, after killing it if it still runs.
@@ -191,7 +237,12 @@ impl Temporal {
         self.kill9();
         let port = self.port;
         let own = self.own_mut();
-        let mut server = spawn(own.folder.path(), [port, own.metrics_port], own.memory, &own.settings);
+        let mut server = spawn(
+            own.folder.path(),
+            [port, own.metrics_port],
+            own.memory,
+            &own.settings,
+        );
         let client = ready(&mut server, port, own.folder.path()).await;
         own.server = Some(server);
         self.client = client;
@@ -202,7 +253,10 @@ impl Temporal {
     /// # Panics
     /// When it still runs or the file cannot be removed.
     pub fn delete_file(&self) {
-        assert!(self.own().server.is_none(), "the server still runs: kill9() comes first");
+        assert!(
+            self.own().server.is_none(),
+            "the server still runs: kill9() comes first"
+        );
         let file = database(self.own().folder.path());
         for suffix in ["", "-wal", "-shm"] {
             let file = PathBuf::from(format!("{}{suffix}", file.display()));
@@ -234,7 +288,10 @@ impl Shared {
         let (folder, port) = (Folder::of_process("temporal"), ports::free());
         let mut server = spawn(&folder, [port, ports::free()], Memory::Volatile, &[]);
         drop(ready(&mut server, port, &folder).await);
-        let shared = Arc::new(Self { port, _server: server });
+        let shared = Arc::new(Self {
+            port,
+            _server: server,
+        });
         *newest = Some((shared.clone(), 1));
         shared
     }
@@ -248,19 +305,44 @@ fn log(folder: &Path) -> PathBuf {
     folder.join("temporal.log")
 }
 
-fn spawn(folder: &Path, [port, metrics_port]: [u16; 2], memory: Memory, settings: &[String]) -> Watched {
-    let output = File::options().create(true).append(true).open(log(folder)).expect("the server's log");
+fn spawn(
+    folder: &Path,
+    [port, metrics_port]: [u16; 2],
+    memory: Memory,
+    settings: &[String],
+) -> Watched {
+    let output = File::options()
+        .create(true)
+        .append(true)
+        .open(log(folder))
+        .expect("the server's log");
     let mut command = Command::new(cli());
-    command.args(["server", "start-dev", "--headless", "--log-level", "warn", "--port", &port.to_string()]);
+    command.args([
+        "server",
+        "start-dev",
+        "--headless",
+        "--log-level",
+        "warn",
+        "--port",
+        &port.to_string(),
+    ]);
     // Without this the server takes a fixed port for its metrics.
     command.args(["--metrics-port", &metrics_port.to_string()]);
-    command.args(["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]);
+    command.args([
+        "--dynamic-config-value",
+        "frontend.WorkflowTimeSkippingEnabled=true",
+    ]);
     for setting in settings {
         command.args(["--dynamic-config-value", setting]);
     }
     if memory == Memory::File {
         command.arg("--db-filename").arg(database(folder));
-        command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
+        command.args([
+            "--sqlite-pragma",
+            "journal_mode=WAL",
+            "--sqlite-pragma",
+            "synchronous=NORMAL",
+        ]);
     }
     let errors = output.try_clone().expect("the server's log");
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
@@ -281,11 +363,15 @@ async fn ready(server: &mut Watched, port: u16, folder: &Path) -> Client {
 
 async fn connect(port: u16, namespace: &str) -> Result<Client, String> {
     let url: temporalio_client::Url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
-    let options = ConnectionOptions::new(url).identity("system-tests".to_owned()).build();
+    let options = ConnectionOptions::new(url)
+        .identity("system-tests".to_owned())
+        .build();
     let connected = tokio::time::timeout(ANSWER, Connection::connect(options)).await;
-    let connection =
-        connected.map_err(|_| "it accepts and does not answer".to_owned())?.map_err(|error| error.to_string())?;
-    Client::new(connection, ClientOptions::new(namespace).build()).map_err(|error| error.to_string())
+    let connection = connected
+        .map_err(|_| "it accepts and does not answer".to_owned())?
+        .map_err(|error| error.to_string())?;
+    Client::new(connection, ClientOptions::new(namespace).build())
+        .map_err(|error| error.to_string())
 }
 
 /// Registers a namespace, and waits until all parts of the server know it.
@@ -296,11 +382,23 @@ async fn register(client: &Client, namespace: &str) {
         workflow_execution_retention_period: RETENTION.try_into().ok(),
         ..Default::default()
     };
-    service.register_namespace(request.into_request()).await.expect("a namespace of the test's own");
+    service
+        .register_namespace(request.into_request())
+        .await
+        .expect("a namespace of the test's own");
     wait::until(READY, &format!("the namespace {namespace}"), async || {
-        let list = ListWorkflowExecutionsRequest { namespace: namespace.to_owned(), ..Default::default() };
-        let listed = client.connection().workflow_service().list_workflow_executions(list.into_request()).await;
-        listed.map(drop).map_err(|status| status.message().to_owned())
+        let list = ListWorkflowExecutionsRequest {
+            namespace: namespace.to_owned(),
+            ..Default::default()
+        };
+        let listed = client
+            .connection()
+            .workflow_service()
+            .list_workflow_executions(list.into_request())
+            .await;
+        listed
+            .map(drop)
+            .map_err(|status| status.message().to_owned())
     })
     .await;
 }

@@ -17,8 +17,14 @@ fn pause_after(elapsed: Duration) -> Duration {
 ///
 /// # Panics
 /// When the deadline passes, with `what` was waited for and what was seen last.
-pub async fn until<T>(deadline: Duration, what: &str, check: impl AsyncFnMut() -> Result<T, String>) -> T {
-    within(deadline, what, check).await.unwrap_or_else(|late| panic!("{late}"))
+pub async fn until<T>(
+    deadline: Duration,
+    what: &str,
+    check: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    within(deadline, what, check)
+        .await
+        .unwrap_or_else(|late| panic!("{late}"))
 }
 
 /// As [`until`], but returns an error at the deadline, for a condition that may never hold.
@@ -67,7 +73,11 @@ pub fn until_blocking<T>(
 ///
 /// # Panics
 /// When `check` returns `Err`, with what it saw.
-pub async fn throughout(time: Duration, what: &str, mut check: impl AsyncFnMut() -> Result<(), String>) {
+pub async fn throughout(
+    time: Duration,
+    what: &str,
+    mut check: impl AsyncFnMut() -> Result<(), String>,
+) {
     let started = Instant::now();
     while started.elapsed() < time {
         if let Err(seen) = check().await {
@@ -79,6 +89,9 @@ pub async fn throughout(time: Duration, what: &str, mut check: impl AsyncFnMut()
 
 /// Sleeps, for a fake that answers late. A test that waits for a condition uses [`until`].
 pub async fn pass(time: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "the one place that lets time pass")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that lets time pass"
+    )]
     tokio::time::sleep(time).await;
 }

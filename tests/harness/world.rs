@@ -104,19 +104,34 @@ impl World {
     /// # Panics
     /// When something does not start, with what it printed.
     pub async fn start(mut setting: Setting) -> Self {
-        let rvs = if setting.rvs { Some(Rvs::start().await) } else { None };
-        setting.variables.extend(rvs.iter().map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())));
+        let rvs = if setting.rvs {
+            Some(Rvs::start().await)
+        } else {
+            None
+        };
+        setting.variables.extend(
+            rvs.iter()
+                .map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())),
+        );
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
-        let distance = setting.temporal_distance.map(|round_trip| temporal.at_a_distance(round_trip));
+        let distance = setting
+            .temporal_distance
+            .map(|round_trip| temporal.at_a_distance(round_trip));
         let address = distance.map_or_else(|| temporal.address(), |distance| distance.address());
-        let installation = Installation::on(setting.database.clone(), setting.backend, &address, &sns);
+        let installation =
+            Installation::on(setting.database.clone(), setting.backend, &address, &sns);
         let installation = installation.in_namespace(temporal.namespace());
-        let installation = installation.with_descriptors(setting.descriptors).with_program(setting.program.clone());
+        let installation = installation
+            .with_descriptors(setting.descriptors)
+            .with_program(setting.program.clone());
         let mut processes = launch(&installation, &setting, &[]);
         wait_all(&mut processes).await;
         let api = installation.api();
-        let app_id = text(&api.post("/v1/apps", &json!({ "name": "tests" })).await.ok(), "id");
+        let app_id = text(
+            &api.post("/v1/apps", &json!({ "name": "tests" })).await.ok(),
+            "id",
+        );
         let platform = add_platform(&api, &app_id, &setting).await;
         let platform_id = text(&platform, "id").parse().expect("a platform id");
         let notification_url = text(&platform, "notification_url");
@@ -145,7 +160,10 @@ impl World {
     /// Adds a destination whose receiver checks the schemas of its events, and returns its id.
     pub async fn add_destination(&self, receiver: &Receiver, events: &[String]) -> String {
         expect_schemas(&self.api, receiver).await;
-        let setting = Setting { events: events.to_vec(), ..self.setting.clone() };
+        let setting = Setting {
+            events: events.to_vec(),
+            ..self.setting.clone()
+        };
         add_destination(&self.api, &self.app_id, receiver, &setting).await
     }
 
@@ -167,7 +185,8 @@ impl World {
 
     /// Makes the fake of RVS show a subscription as it is now.
     pub fn show(&self, subscription: &Subscription) {
-        self.rvs().know(&subscription.receipt_id, self.receipt(subscription));
+        self.rvs()
+            .know(&subscription.receipt_id, self.receipt(subscription));
     }
 
     /// Makes the fake of RVS show a subscription later: each group of fields at a time of `at`, and all fields of a new
@@ -178,8 +197,13 @@ impl World {
             return rvs.know_at(&subscription.receipt_id, &receipt, at());
         }
         for group in rvs::GROUPS {
-            let fields = group.iter().map(|name| ((*name).to_owned(), receipt.fields[*name].clone()));
-            let part = rvs::Receipt { fields: Value::Object(fields.collect()), ..receipt.clone() };
+            let fields = group
+                .iter()
+                .map(|name| ((*name).to_owned(), receipt.fields[*name].clone()));
+            let part = rvs::Receipt {
+                fields: Value::Object(fields.collect()),
+                ..receipt.clone()
+            };
             rvs.know_at(&subscription.receipt_id, &part, at());
         }
     }
@@ -198,8 +222,13 @@ impl World {
     /// When there is none.
     pub fn newest_acked(&self, receipt_id: &str) -> Value {
         let received = self.receiver.about(&self.key(receipt_id).to_string());
-        let acked = received.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
-        acked.unwrap_or_else(|| panic!("nothing was received of {receipt_id}")).body
+        let acked = received
+            .into_iter()
+            .filter(Received::is_acked)
+            .max_by_key(Received::revision);
+        acked
+            .unwrap_or_else(|| panic!("nothing was received of {receipt_id}"))
+            .body
     }
 
     /// The collapse key of a receipt.
@@ -223,7 +252,11 @@ impl World {
     /// When the answer is not 200.
     pub async fn send_rtn(&mut self, rtn: &Rtn) -> String {
         let message = self.sns.notification(rtn);
-        assert_eq!(self.post(&message).await.map(|answer| answer.status), Ok(200), "{rtn:?}");
+        assert_eq!(
+            self.post(&message).await.map(|answer| answer.status),
+            Ok(200),
+            "{rtn:?}"
+        );
         message.id
     }
 
@@ -240,7 +273,11 @@ impl World {
     ///
     /// # Errors
     /// When nothing answers.
-    pub async fn post_at(&mut self, notification_url: &str, message: &Message) -> Result<Answer, String> {
+    pub async fn post_at(
+        &mut self,
+        notification_url: &str,
+        message: &Message,
+    ) -> Result<Answer, String> {
         let answer = post_as_sns(notification_url, &message.body).await?;
         if answer.status == 200 && !self.accepted.contains(&message.id) {
             self.accepted.push(message.id.clone());
@@ -259,13 +296,16 @@ impl World {
     /// When an answer is not 200.
     pub async fn post_all(&mut self, messages: &[Message]) {
         for together in messages.chunks(AT_ONCE) {
-            let posts = together.iter().map(|message| post_as_sns(&self.notification_url, &message.body));
+            let posts = together
+                .iter()
+                .map(|message| post_as_sns(&self.notification_url, &message.body));
             for answer in futures::future::join_all(posts).await {
                 let status = answer.map(|answer| answer.status);
                 assert_eq!(status, Ok(200), "a message that is not accepted");
             }
         }
-        self.accepted.extend(messages.iter().map(|message| message.id.clone()));
+        self.accepted
+            .extend(messages.iter().map(|message| message.id.clone()));
     }
 
     /// Posts a message repeatedly, as SNS does, until it is answered 200.
@@ -297,36 +337,68 @@ impl World {
 
     /// Waits until all notifications of a message have an outcome, and returns them.
     pub async fn wait_outcome(&self, message_id: &str) -> Vec<Value> {
-        wait::until(SOON, &format!("the outcome of {message_id}"), async || self.outcome(message_id).await).await
+        wait::until(SOON, &format!("the outcome of {message_id}"), async || {
+            self.outcome(message_id).await
+        })
+        .await
     }
 
     pub(super) async fn outcome(&self, message_id: &str) -> Result<Vec<Value>, String> {
-        let answer = self.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
-        let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
+        let answer = self
+            .api
+            .try_get(&format!("/v1/notifications/{message_id}"))
+            .await?;
+        let all = answer.body["notifications"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let is_final = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
-        if is_final { Ok(all) } else { Err(format!("{answer:?}")) }
+        if is_final {
+            Ok(all)
+        } else {
+            Err(format!("{answer:?}"))
+        }
     }
 
     /// Waits for at least `count` `purchase.updated` requests about a receipt's purchase, and returns them.
     pub async fn wait_received(&self, receipt_id: &str, count: usize) -> Vec<Received> {
-        self.receiver.wait_for(&self.key(receipt_id).to_string(), count, SOON).await
+        self.receiver
+            .wait_for(&self.key(receipt_id).to_string(), count, SOON)
+            .await
     }
 
     /// Waits until the receiver has acknowledged a revision of a receipt's purchase.
     pub async fn wait_acked(&self, receipt_id: &str, revision: i64) {
         let key = self.key(receipt_id).to_string();
-        wait::until(SOON, &format!("revision {revision} of {receipt_id}"), async || {
-            let revisions = self.receiver.revisions(&key);
-            if revisions.contains(&revision) { Ok(()) } else { Err(format!("{revisions:?}")) }
-        })
+        wait::until(
+            SOON,
+            &format!("revision {revision} of {receipt_id}"),
+            async || {
+                let revisions = self.receiver.revisions(&key);
+                if revisions.contains(&revision) {
+                    Ok(())
+                } else {
+                    Err(format!("{revisions:?}"))
+                }
+            },
+        )
         .await;
     }
 
     /// Waits until the newest run of a receipt's purchase has ended.
     pub async fn wait_asleep(&self, receipt_id: &str) {
         let workflow = self.workflow(receipt_id);
-        wait::until(SOON, &format!("the end of {workflow}"), async || match self.temporal.describe(&workflow).await {
-            Some(found) if found.workflow_execution_info.as_ref().is_some_and(|info| info.close_time.is_some()) => {
+        wait::until(SOON, &format!("the end of {workflow}"), async || match self
+            .temporal
+            .describe(&workflow)
+            .await
+        {
+            Some(found)
+                if found
+                    .workflow_execution_info
+                    .as_ref()
+                    .is_some_and(|info| info.close_time.is_some()) =>
+            {
                 Ok(())
             }
             other => Err(format!("{other:?}")),
@@ -340,26 +412,47 @@ impl World {
     /// When the deadline passes.
     pub async fn wait_state(&self, destination_id: &str, state: &str) -> Value {
         let path = format!("/v1/destinations/{destination_id}");
-        wait::until(SOON, &format!("a destination that is {state}"), async || {
-            let found = self.api.try_get(&path).await?;
-            if found.body["state"] == state { Ok(found.body) } else { Err(format!("{found:?}")) }
-        })
+        wait::until(
+            SOON,
+            &format!("a destination that is {state}"),
+            async || {
+                let found = self.api.try_get(&path).await?;
+                if found.body["state"] == state {
+                    Ok(found.body)
+                } else {
+                    Err(format!("{found:?}"))
+                }
+            },
+        )
         .await
     }
 
     /// The purchase of a receipt as the API shows it.
     pub async fn purchase(&self, receipt_id: &str) -> Value {
-        self.api.get(&format!("/v1/purchases/{}", self.key(receipt_id))).await.ok()
+        self.api
+            .get(&format!("/v1/purchases/{}", self.key(receipt_id)))
+            .await
+            .ok()
     }
 
     /// All deliveries of a receipt's purchase.
     pub async fn deliveries(&self, receipt_id: &str) -> Vec<Value> {
-        self.api.all(&format!("/v1/deliveries?collapse_key={}", self.key(receipt_id))).await
+        self.api
+            .all(&format!(
+                "/v1/deliveries?collapse_key={}",
+                self.key(receipt_id)
+            ))
+            .await
     }
 
     /// All `purchase.updated` of a receipt's purchase: one for each revision.
     pub async fn events(&self, receipt_id: &str) -> Vec<Value> {
-        self.api.all(&format!("/v1/events?type=purchase.updated&collapse_key={}", self.key(receipt_id))).await
+        self.api
+            .all(&format!(
+                "/v1/events?type=purchase.updated&collapse_key={}",
+                self.key(receipt_id)
+            ))
+            .await
     }
 
     /// Adds a started process, and returns its index in [`Self::processes`].
@@ -410,20 +503,30 @@ impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let is_checked = self.is_finished || self.accepted.is_empty();
-            assert!(is_checked, "{} messages were accepted and finish() was not called", self.accepted.len());
+            assert!(
+                is_checked,
+                "{} messages were accepted and finish() was not called",
+                self.accepted.len()
+            );
         }
     }
 }
 
 fn launch(installation: &Installation, setting: &Setting, more: &[Variable<'_>]) -> Vec<Process> {
-    let mut variables: Vec<Variable<'_>> =
-        setting.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut variables: Vec<Variable<'_>> = setting
+        .variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     variables.extend(more);
     let commands: &[&str] = match setting.backend {
         Backend::Sqlite => &["run"],
         Backend::Postgres | Backend::SyncedPostgres => &["serve", "worker"],
     };
-    commands.iter().map(|command| installation.start(&[command], &variables)).collect()
+    commands
+        .iter()
+        .map(|command| installation.start(&[command], &variables))
+        .collect()
 }
 
 /// Waits for the first process, the only one that serves HTTP.
@@ -439,14 +542,29 @@ async fn add_platform(api: &Api, app_id: &str, setting: &Setting) -> Value {
         "topic_arn": TOPIC, "window_seconds": setting.window_seconds, "max_wait_seconds": setting.max_wait_seconds,
         "shared_secret": setting.rvs.then_some(rvs::SECRET),
     });
-    api.post(&format!("/v1/apps/{app_id}/platforms"), &without_nulls(platform)).await.ok()
+    api.post(
+        &format!("/v1/apps/{app_id}/platforms"),
+        &without_nulls(platform),
+    )
+    .await
+    .ok()
 }
 
-async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, setting: &Setting) -> String {
-    let Setting { events, signature, .. } = setting;
+async fn add_destination(
+    api: &Api,
+    app_id: &str,
+    receiver: &Receiver,
+    setting: &Setting,
+) -> String {
+    let Setting {
+        events, signature, ..
+    } = setting;
     let url = receiver.url();
     let body = json!({ "kind": "webhook", "name": url, "url": url, "events": events, "signature": signature });
-    let created = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
+    let created = api
+        .post(&format!("/v1/apps/{app_id}/destinations"), &body)
+        .await
+        .ok();
     receiver.trust_shown(&created);
     text(&created, "id")
 }
@@ -456,7 +574,12 @@ pub async fn expect_schemas(api: &Api, receiver: &Receiver) {
     let index = api.get("/api/v1/events/schema/").await.ok();
     for event in index["events"].as_array().into_iter().flatten() {
         let event_type = text(event, "type");
-        receiver.expect_schema(&event_type, &api.get(&format!("/api/v1/events/schema/{event_type}")).await.ok());
+        receiver.expect_schema(
+            &event_type,
+            &api.get(&format!("/api/v1/events/schema/{event_type}"))
+                .await
+                .ok(),
+        );
     }
 }
 

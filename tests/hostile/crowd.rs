@@ -39,8 +39,15 @@ pub struct Counts {
 /// Opens this number of connections to an address, and holds them until the attack ends.
 pub async fn hold(address: SocketAddr, count: usize, part: Part) -> Arc<Counts> {
     rlimit::increase_nofile_limit(16_384).expect("descriptors for a crowd");
-    let crowd = Arc::new(Crowd { address, part, end: Instant::now() + LASTING, counts: Arc::default() });
-    let connections: JoinSet<()> = (0..count).map(|number| again_and_again(crowd.clone(), number)).collect();
+    let crowd = Arc::new(Crowd {
+        address,
+        part,
+        end: Instant::now() + LASTING,
+        counts: Arc::default(),
+    });
+    let connections: JoinSet<()> = (0..count)
+        .map(|number| again_and_again(crowd.clone(), number))
+        .collect();
     connections.join_all().await;
     println!("{count} connections: {:?}", crowd.counts);
     crowd.counts.clone()
@@ -56,7 +63,12 @@ struct Crowd {
 impl Crowd {
     /// Connects from one of the addresses of the crowd; the store has another one.
     async fn connect(&self, number: usize) -> io::Result<TcpStream> {
-        let own = Ipv4Addr::new(127, 0, 0, FIRST_ADDRESS + u8::try_from(number % ADDRESSES).unwrap_or(0));
+        let own = Ipv4Addr::new(
+            127,
+            0,
+            0,
+            FIRST_ADDRESS + u8::try_from(number % ADDRESSES).unwrap_or(0),
+        );
         let socket = TcpSocket::new_v4()?;
         socket.bind((own, 0).into())?;
         socket.connect(self.address).await
@@ -71,7 +83,10 @@ async fn again_and_again(crowd: Arc<Crowd>, number: usize) {
             continue;
         };
         crowd.counts.opened.fetch_add(1, Ordering::Relaxed);
-        if timeout_at(crowd.end, until_closed(stream, &crowd.part)).await.is_ok() {
+        if timeout_at(crowd.end, until_closed(stream, &crowd.part))
+            .await
+            .is_ok()
+        {
             crowd.counts.closed.fetch_add(1, Ordering::Relaxed);
             wait::pass(PAUSE).await;
         }

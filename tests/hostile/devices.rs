@@ -31,7 +31,12 @@ const LETTERS: usize = 200;
 const PAUSE: Duration = Duration::from_millis(200);
 
 async fn publishable_key(target: &Target) -> String {
-    let shown = target.world.api.get(&format!("/v1/platforms/{}", target.world.platform_id)).await.ok();
+    let shown = target
+        .world
+        .api
+        .get(&format!("/v1/platforms/{}", target.world.platform_id))
+        .await
+        .ok();
     shown["publishable_key"].as_str().expect("a key").to_owned()
 }
 
@@ -54,14 +59,18 @@ fn wrong_events(device: Device) -> Vec<u8> {
 async fn wrong_events_hold_nothing_up() {
     let target = Target::start().await;
     let key = publishable_key(&target).await;
-    let url = format!("{}/v1/device/events", target.world.installation.public_url());
+    let url = format!(
+        "{}/v1/device/events",
+        target.world.installation.public_url()
+    );
     let mut statuses = BTreeMap::<u16, usize>::new();
     let attack = async |round: usize| {
         let requests = (0..SENDERS).map(|sender| {
             let (url, headers) = (url.clone(), [("authorization", format!("Bearer {key}"))]);
             let device = Device(u32::try_from(round).unwrap_or(0) * SENDERS + sender);
             async move {
-                let answer = send_raw(reqwest::Method::POST, &url, &headers, wrong_events(device)).await;
+                let answer =
+                    send_raw(reqwest::Method::POST, &url, &headers, wrong_events(device)).await;
                 answer.expect("an answer")
             }
         });
@@ -73,7 +82,10 @@ async fn wrong_events_hold_nothing_up() {
     };
     let witness = Witness::watch_rounds(&target, ROUNDS, attack).await;
     println!("requests of {EVENTS} wrong events were answered {statuses:?}");
-    assert!(statuses.get(&200).is_some_and(|count| *count >= ROUNDS), "{statuses:?}");
+    assert!(
+        statuses.get(&200).is_some_and(|count| *count >= ROUNDS),
+        "{statuses:?}"
+    );
     target.finish(&witness.receipts).await;
 }
 
@@ -99,21 +111,33 @@ fn shapes() -> Vec<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_any_shape_hold_nothing_up() {
-    let variables =
-        [("SETTLE_DEVICES_TRUSTED_PROXIES", "127.0.0.0/8"), ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "100MiB")];
+    let variables = [
+        ("SETTLE_DEVICES_TRUSTED_PROXIES", "127.0.0.0/8"),
+        ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "100MiB"),
+    ];
     let target = Target::with(&variables).await;
     let key = publishable_key(&target).await;
-    let url = format!("{}/v1/device/events", target.world.installation.public_url());
+    let url = format!(
+        "{}/v1/device/events",
+        target.world.installation.public_url()
+    );
     let bodies = shapes();
     let mut statuses = BTreeMap::<u16, usize>::new();
     let attack = async |round: usize| {
         let body = &bodies[round % bodies.len()];
         let requests = (0..ADDRESSES * BODIES).map(|number| {
             let address = format!("198.51.{}.1", number % ADDRESSES);
-            let headers = [("authorization", format!("Bearer {key}")), ("x-forwarded-for", address)];
+            let headers = [
+                ("authorization", format!("Bearer {key}")),
+                ("x-forwarded-for", address),
+            ];
             let (url, body) = (url.clone(), body.clone());
             // One whose body is incomplete may be closed for others.
-            async move { send_raw(reqwest::Method::POST, &url, &headers, body).await.map_or(0, |answer| answer.status) }
+            async move {
+                send_raw(reqwest::Method::POST, &url, &headers, body)
+                    .await
+                    .map_or(0, |answer| answer.status)
+            }
         });
         for status in requests.collect::<JoinSet<_>>().join_all().await {
             *statuses.entry(status).or_default() += 1;
@@ -121,7 +145,12 @@ async fn bodies_of_any_shape_hold_nothing_up() {
     };
     let witness = Witness::watch_rounds(&target, 3 * bodies.len(), attack).await;
     println!("large bodies were answered {statuses:?}");
-    assert!(statuses.get(&400).is_some_and(|count| *count >= bodies.len()), "{statuses:?}");
+    assert!(
+        statuses
+            .get(&400)
+            .is_some_and(|count| *count >= bodies.len()),
+        "{statuses:?}"
+    );
     target.finish(&witness.receipts).await;
 }
 
@@ -148,19 +177,28 @@ async fn claims_of_eighteen_addresses_hold_nothing_up() {
     };
     let witness = Witness::watch_rounds(&target, 1, attack).await;
     let alarms = target.world.api.all("/v1/alarms").await;
-    assert!(alarms.iter().any(|alarm| alarm["kind"] == "claims_dropped"), "{alarms:?}");
+    assert!(
+        alarms.iter().any(|alarm| alarm["kind"] == "claims_dropped"),
+        "{alarms:?}"
+    );
     target.finish(&witness.receipts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_bodies_leave_devices_their_places() {
     let target = Target::start().await;
-    let (key, devices) = (publishable_key(&target).await, Devices::of(&target.world).await);
+    let (key, devices) = (
+        publishable_key(&target).await,
+        Devices::of(&target.world).await,
+    );
     let head = format!(
         "POST /v1/device/events HTTP/1.1\r\nhost: settle\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n",
         MIB / 2
     );
-    let part = Part { first: head.into_bytes(), then: &PIECE[..64] };
+    let part = Part {
+        first: head.into_bytes(),
+        then: &PIECE[..64],
+    };
     let end = Instant::now() + LASTING;
     let honest = async {
         let mut reports = 0;
@@ -190,12 +228,21 @@ async fn a_flood_of_events_holds_nothing_up() {
             let (mut statuses, mut number) = (BTreeMap::<u16, usize>::new(), 0);
             while Instant::now() < end {
                 let device = Device(number * SENDERS + sender);
-                let product = json!({ "sku": "x".repeat(LETTERS), "price": "4.99", "currency": "EUR" });
-                let shown = json!({ "paywall": "x".repeat(LETTERS), "products": vec![product; 40] });
-                let event =
-                    |id: usize| device.event(&id.to_string(), "device.impression", &json!({ "impression": shown }));
+                let product =
+                    json!({ "sku": "x".repeat(LETTERS), "price": "4.99", "currency": "EUR" });
+                let shown =
+                    json!({ "paywall": "x".repeat(LETTERS), "products": vec![product; 40] });
+                let event = |id: usize| {
+                    device.event(
+                        &id.to_string(),
+                        "device.impression",
+                        &json!({ "impression": shown }),
+                    )
+                };
                 let events: Vec<Value> = (0..FLOOD).map(event).collect();
-                *statuses.entry(devices.report(device, &events).await.status).or_default() += 1;
+                *statuses
+                    .entry(devices.report(device, &events).await.status)
+                    .or_default() += 1;
                 number += 1;
             }
             statuses
@@ -206,6 +253,9 @@ async fn a_flood_of_events_holds_nothing_up() {
     println!("requests of {FLOOD} large events were answered {statuses:?}");
     let taken: usize = statuses.iter().filter_map(|one| one.get(&200)).sum();
     let refused: usize = statuses.iter().filter_map(|one| one.get(&429)).sum();
-    assert!(taken > 0 && refused > taken, "an address has a quota of bytes: {statuses:?}");
+    assert!(
+        taken > 0 && refused > taken,
+        "an address has a quota of bytes: {statuses:?}"
+    );
     target.finish(&witness.receipts).await;
 }

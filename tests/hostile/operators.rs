@@ -27,8 +27,14 @@ async fn streams_of_a_read_key_leave_health_checks_their_place() {
     let body = json!({ "name": "reader", "role": "read" });
     let created = target.world.api.post("/v1/keys", &body).await.ok();
     let key = created["key"].as_str().expect("a key");
-    let first = format!("GET /v1/live HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {key}\r\n\r\n", target.admin());
-    let part = Part { first: first.into_bytes(), then: b"" };
+    let first = format!(
+        "GET /v1/live HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {key}\r\n\r\n",
+        target.admin()
+    );
+    let part = Part {
+        first: first.into_bytes(),
+        then: b"",
+    };
     let end = Instant::now() + LASTING;
     let checks = async {
         let mut count = 0;
@@ -44,7 +50,10 @@ async fn streams_of_a_read_key_leave_health_checks_their_place() {
     let attack = async { tokio::join!(checks, hold(target.admin(), STREAMS, part)) };
     let ((checks, counts), witness) = Witness::watch(&target, attack).await;
     println!("{checks} times each health check was answered 200");
-    assert!(counts.opened.load(Ordering::Relaxed) >= STREAMS && checks > 10, "{counts:?}, {checks} checks");
+    assert!(
+        counts.opened.load(Ordering::Relaxed) >= STREAMS && checks > 10,
+        "{counts:?}, {checks} checks"
+    );
     target.finish(&witness.receipts).await;
 }
 
@@ -58,7 +67,10 @@ async fn open_forms_of_four_mebibytes_hold_nothing_up() {
         let sent = (0..SENDERS).map(|_| {
             let (url, form) = (url.clone(), form.clone());
             let headers = [
-                ("content-type", "application/x-www-form-urlencoded".to_owned()),
+                (
+                    "content-type",
+                    "application/x-www-form-urlencoded".to_owned(),
+                ),
                 ("origin", target.world.installation.url()),
                 ("sec-fetch-site", "same-origin".to_owned()),
             ];
@@ -71,8 +83,16 @@ async fn open_forms_of_four_mebibytes_hold_nothing_up() {
         }
     };
     let witness = Witness::watch_rounds(&target, ROUNDS, attack).await;
-    println!("forms of four mebibytes were answered {statuses:?}; 0 is a connection that was closed");
-    assert!(statuses.keys().all(|status| [0, 400, 413].contains(status)), "{statuses:?}");
-    assert!(statuses.keys().any(|status| *status > 0), "some are answered: {statuses:?}");
+    println!(
+        "forms of four mebibytes were answered {statuses:?}; 0 is a connection that was closed"
+    );
+    assert!(
+        statuses.keys().all(|status| [0, 400, 413].contains(status)),
+        "{statuses:?}"
+    );
+    assert!(
+        statuses.keys().any(|status| *status > 0),
+        "some are answered: {statuses:?}"
+    );
     target.finish(&witness.receipts).await;
 }

@@ -11,7 +11,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// Number of unknown ingress keys: a tenth in a debug build.
-const KEYS: usize = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+const KEYS: usize = if cfg!(debug_assertions) {
+    100_000
+} else {
+    1_000_000
+};
 /// Connections that send them, and requests that each sends at once.
 const SENDERS: usize = 50;
 const AT_ONCE: usize = 50;
@@ -21,12 +25,22 @@ const DEPTH: usize = 4000;
 
 /// Sends unknown keys over one connection, which is opened again if settle closes it. Returns the number of answers.
 async fn send_keys(address: SocketAddr, sender: usize) -> usize {
-    let (mut answered, mut stream) = (0, TcpStream::connect(address).await.expect("settle accepts"));
+    let (mut answered, mut stream) = (
+        0,
+        TcpStream::connect(address).await.expect("settle accepts"),
+    );
     while answered < KEYS / SENDERS {
-        let keys = (answered..answered + AT_ONCE).map(|number| format!("unknown-key-{sender:06}-{number:08}"));
-        let requests = keys
-            .map(|key| format!("POST /v1/stores/amazon/{key} HTTP/1.1\r\nhost: settle\r\ncontent-length: 0\r\n\r\n"));
-        stream.write_all(requests.collect::<String>().as_bytes()).await.expect("settle receives");
+        let keys = (answered..answered + AT_ONCE)
+            .map(|number| format!("unknown-key-{sender:06}-{number:08}"));
+        let requests = keys.map(|key| {
+            format!(
+                "POST /v1/stores/amazon/{key} HTTP/1.1\r\nhost: settle\r\ncontent-length: 0\r\n\r\n"
+            )
+        });
+        stream
+            .write_all(requests.collect::<String>().as_bytes())
+            .await
+            .expect("settle receives");
         let mut text = String::new();
         while text.matches("HTTP/1.1 404").count() < AT_ONCE {
             let mut bytes = vec![0; 64 * 1024];
@@ -43,10 +57,15 @@ async fn send_keys(address: SocketAddr, sender: usize) -> usize {
 async fn a_million_unknown_ingress_keys_hold_nothing_up() {
     let target = Target::start().await;
     let address = target.public();
-    let senders = (0..SENDERS).map(|sender| send_keys(address, sender)).collect::<JoinSet<usize>>();
+    let senders = (0..SENDERS)
+        .map(|sender| send_keys(address, sender))
+        .collect::<JoinSet<usize>>();
     let attack = senders.join_all();
     let (answered, witness) = Witness::watch(&target, attack).await;
-    println!("{} unknown keys were answered 404", answered.iter().sum::<usize>());
+    println!(
+        "{} unknown keys were answered 404",
+        answered.iter().sum::<usize>()
+    );
     target.finish(&witness.receipts).await;
 }
 
@@ -54,18 +73,31 @@ async fn a_million_unknown_ingress_keys_hold_nothing_up() {
 async fn documents_of_four_thousand_levels_hold_nothing_up() {
     let target = Target::start().await;
     let installation = &target.world.installation;
-    let (array, object) = ("[".repeat(DEPTH) + &"]".repeat(DEPTH), r#"{"a":"#.repeat(DEPTH) + "1" + &"}".repeat(DEPTH));
+    let (array, object) = (
+        "[".repeat(DEPTH) + &"]".repeat(DEPTH),
+        r#"{"a":"#.repeat(DEPTH) + "1" + &"}".repeat(DEPTH),
+    );
     // What the store itself signs may be anything: it is stored as unreadable.
-    let signed: Vec<_> = [&array, &object].map(|text| target.sns().message(TOPIC, text)).into();
-    let bodies = [array.clone(), object.clone(), format!(r#"{{"Type":{array}}}"#)];
+    let signed: Vec<_> = [&array, &object]
+        .map(|text| target.sns().message(TOPIC, text))
+        .into();
+    let bodies = [
+        array.clone(),
+        object.clone(),
+        format!(r#"{{"Type":{array}}}"#),
+    ];
     let admin = [("authorization", format!("Bearer {}", installation.token))];
     let attack = async |round: usize| {
         for message in &signed {
-            let answer = post_as_sns(target.notification_url(), &message.body).await.expect("an answer");
+            let answer = post_as_sns(target.notification_url(), &message.body)
+                .await
+                .expect("an answer");
             assert_eq!(answer.status, 200, "{}", answer.body);
         }
         for body in &bodies {
-            let refused = post_as_sns(target.notification_url(), body).await.expect("an answer");
+            let refused = post_as_sns(target.notification_url(), body)
+                .await
+                .expect("an answer");
             assert_eq!(refused.status, 400, "{}", refused.body);
             let url = format!("{}/v1/apps", installation.url());
             let refused = send_raw(Method::POST, &url, &admin, body.clone().into_bytes()).await;

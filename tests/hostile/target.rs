@@ -19,8 +19,16 @@ impl Target {
     }
 
     pub async fn with(variables: &[(&str, &str)]) -> Self {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let setting = Setting { window_seconds: 1, descriptors: Some(DESCRIPTORS), variables, ..Setting::default() };
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let setting = Setting {
+            window_seconds: 1,
+            descriptors: Some(DESCRIPTORS),
+            variables,
+            ..Setting::default()
+        };
         let mut world = World::start(setting).await;
         let process = world.serve().id();
         Self { world, process }
@@ -40,7 +48,8 @@ impl Target {
 
     /// The path of the notification URL.
     pub fn ingress_path(&self) -> String {
-        self.notification_url().replace(&self.world.installation.public_url(), "")
+        self.notification_url()
+            .replace(&self.world.installation.public_url(), "")
     }
 
     /// The address for stores and devices.
@@ -53,7 +62,10 @@ impl Target {
     }
 
     pub fn sender(&self) -> Sender {
-        Sender { url: self.notification_url().to_owned(), process: self.process }
+        Sender {
+            url: self.notification_url().to_owned(),
+            process: self.process,
+        }
     }
 
     /// Checks that these receipts were settled and delivered, and what must always hold.
@@ -74,12 +86,23 @@ pub struct Sender {
 impl Sender {
     /// The resident memory of the process, in MiB.
     pub fn resident_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process)).expect("the process runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-        line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process))
+            .expect("the process runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("its memory");
+        line.trim()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse::<f64>()
+            .expect("a number")
+            / 1024.0
     }
 }
 
 fn address(url: &str) -> SocketAddr {
-    url.trim_start_matches("http://").parse().expect("an address")
+    url.trim_start_matches("http://")
+        .parse()
+        .expect("an address")
 }

@@ -37,7 +37,11 @@ impl Witness {
 
     /// As [`Self::watch`], during at least `rounds` rounds of an attack, and as many more as last until [`ENOUGH`]
     /// notifications were sent, however fast the machine is.
-    pub async fn watch_rounds(target: &Target, rounds: usize, mut attack: impl AsyncFnMut(usize)) -> Self {
+    pub async fn watch_rounds(
+        target: &Target,
+        rounds: usize,
+        mut attack: impl AsyncFnMut(usize),
+    ) -> Self {
         let sent = Arc::new(AtomicUsize::new(0));
         let all = async {
             let mut round = 0;
@@ -50,8 +54,13 @@ impl Witness {
         witness
     }
 
-    async fn watch_counted<T>(target: &Target, attack: impl Future<Output = T>, sent: &Arc<AtomicUsize>) -> (T, Self) {
-        let (_, before) = Self::during(target, "before", wait::pass(CONTROL), &Arc::default()).await;
+    async fn watch_counted<T>(
+        target: &Target,
+        attack: impl Future<Output = T>,
+        sent: &Arc<AtomicUsize>,
+    ) -> (T, Self) {
+        let (_, before) =
+            Self::during(target, "before", wait::pass(CONTROL), &Arc::default()).await;
         println!("before the attack, {}", before.report());
         let (result, witness) = Self::during(target, "during", attack, sent).await;
         println!("during the attack, {}", witness.report());
@@ -73,7 +82,10 @@ impl Witness {
         let is_over = Arc::new(AtomicBool::new(false));
         let seen = is_over.clone();
         let watching = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let mut witness = Self::default();
                 while !seen.load(Ordering::Relaxed) {
@@ -86,33 +98,53 @@ impl Witness {
         });
         let result = attack.await;
         is_over.store(true, Ordering::Relaxed);
-        let witness = watching.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let witness = watching
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         (result, witness)
     }
 
     async fn send(&mut self, sender: &Sender, name: &str) {
         let receipt = format!("{name}-{}", self.receipts.len());
         let customer = format!("customer-of-{receipt}");
-        let rtn = Rtn { app_user_id: customer, ..Rtn::new("SUBSCRIPTION_PURCHASED", &receipt) };
+        let rtn = Rtn {
+            app_user_id: customer,
+            ..Rtn::new("SUBSCRIPTION_PURCHASED", &receipt)
+        };
         let message = Sns::new().notification(&rtn);
         let began = Instant::now();
         let answer = post_as_sns(&sender.url, &message.body).await;
         let took_ms = began.elapsed().as_millis();
         let mib = sender.resident_mib();
         (self.slowest_ms, self.most_mib) = (self.slowest_ms.max(took_ms), self.most_mib.max(mib));
-        assert_eq!(answer.map(|answer| answer.status), Ok(200), "notification {receipt} after {took_ms} ms");
+        assert_eq!(
+            answer.map(|answer| answer.status),
+            Ok(200),
+            "notification {receipt} after {took_ms} ms"
+        );
         self.receipts.push(receipt);
     }
 
     fn report(&self) -> String {
-        let Self { receipts, slowest_ms, most_mib } = self;
-        format!("{} notifications, the slowest in {slowest_ms} ms; at most {most_mib:.0} MiB", receipts.len())
+        let Self {
+            receipts,
+            slowest_ms,
+            most_mib,
+        } = self;
+        format!(
+            "{} notifications, the slowest in {slowest_ms} ms; at most {most_mib:.0} MiB",
+            receipts.len()
+        )
     }
 
     fn check(&self, control_ms: u128) {
         assert!(self.receipts.len() >= ENOUGH, "the attack was too short");
         let max_ms = MAX_MS.max(control_ms * MAX_FACTOR);
-        assert!(self.slowest_ms <= max_ms, "{}, and {control_ms} ms without an attack", self.report());
+        assert!(
+            self.slowest_ms <= max_ms,
+            "{}, and {control_ms} ms without an attack",
+            self.report()
+        );
         assert!(self.most_mib <= MAX_MIB, "{}", self.report());
     }
 }

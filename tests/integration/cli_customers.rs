@@ -27,7 +27,10 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 fn on_terminal(desk: &Desk, line: &[&str], typed: &str) -> (Option<i32>, String) {
     let settle = desk.command(line);
     let mut command = Command::new("python3");
-    command.args(["-c", TERMINAL, typed]).arg(settle.get_program()).args(settle.get_args());
+    command
+        .args(["-c", TERMINAL, typed])
+        .arg(settle.get_program())
+        .args(settle.get_args());
     for (name, value) in settle.get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -36,11 +39,23 @@ fn on_terminal(desk: &Desk, line: &[&str], typed: &str) -> (Option<i32>, String)
     }
     command.current_dir(settle.get_current_dir().expect("a folder"));
     let output = command.output().expect("Python starts");
-    (output.status.code(), stdout_of(&output) + &stderr_of(&output))
+    (
+        output.status.code(),
+        stdout_of(&output) + &stderr_of(&output),
+    )
 }
 
 fn name<'a>(desk: &'a Desk, external: &'a str, store: &'a str) -> Vec<&'a str> {
-    vec!["customer", "name", "--app", &desk.app, "--external-id", external, "--app-user-id", store]
+    vec![
+        "customer",
+        "name",
+        "--app",
+        &desk.app,
+        "--external-id",
+        external,
+        "--app-user-id",
+        store,
+    ]
 }
 
 fn with<'a>(line: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
@@ -49,15 +64,32 @@ fn with<'a>(line: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
 
 /// Who has an id of the store.
 fn owner(desk: &Desk, store: &str) -> Output {
-    desk.run(&["customer", "show", "--app", &desk.app, "--app-user-id", store])
+    desk.run(&[
+        "customer",
+        "show",
+        "--app",
+        &desk.app,
+        "--app-user-id",
+        store,
+    ])
 }
 
 #[test]
 fn a_state_without_access_has_the_reason_of_the_customers_page() {
     let desk = Desk::open("cli-no-access");
     desk.answer(&name(&desk, "anna", "u1"));
-    let shown = stdout_of(&desk.run(&["customer", "state", "--app", &desk.app, "--external-id", "anna"]));
-    assert!(shown.contains("No active entitlements. No purchase is known."), "{shown}");
+    let shown = stdout_of(&desk.run(&[
+        "customer",
+        "state",
+        "--app",
+        &desk.app,
+        "--external-id",
+        "anna",
+    ]));
+    assert!(
+        shown.contains("No active entitlements. No purchase is known."),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -66,28 +98,59 @@ fn a_customer_is_named_by_any_id_where_settles_is_expected() {
     let named = desk.answer(&name(&desk, "anna", "u1"));
     let user = named["user_id"].as_str().expect("an id");
     for id in ["anna", user] {
-        assert_eq!(desk.answer(&["customer", "transfers", id])["items"], json!([]), "{id}");
-        assert_eq!(desk.answer(&["payment", "--external-id", id])["items"], json!([]), "{id}");
+        assert_eq!(
+            desk.answer(&["customer", "transfers", id])["items"],
+            json!([]),
+            "{id}"
+        );
+        assert_eq!(
+            desk.answer(&["payment", "--external-id", id])["items"],
+            json!([]),
+            "{id}"
+        );
     }
     let unknown = desk.run(&["payment", "--user", "otto"]);
-    assert!(stderr_of(&unknown).contains("no customer has the id `otto`"), "{}", stderr_of(&unknown));
+    assert!(
+        stderr_of(&unknown).contains("no customer has the id `otto`"),
+        "{}",
+        stderr_of(&unknown)
+    );
 }
 
 #[test]
 fn a_name_of_another_customer_merges_no_two_by_mistake() {
     let desk = Desk::open("cli-merge");
     let first = stdout_of(&desk.run(&name(&desk, "anna", "u1")));
-    assert!(first.starts_with("No purchase of this store customer is known yet"), "{first}");
+    assert!(
+        first.starts_with("No purchase of this store customer is known yet"),
+        "{first}"
+    );
     let anna = desk.answer(&name(&desk, "anna", "u1"));
     let line = name(&desk, "anna", "u2");
     let refused = desk.run(&line);
-    check_failure(&refused, &["`anna` is the id of another customer with 0 purchases", "--merge"]);
+    check_failure(
+        &refused,
+        &[
+            "`anna` is the id of another customer with 0 purchases",
+            "--merge",
+        ],
+    );
     let (code, shown) = on_terminal(&desk, &line, "n\n");
     assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("Merge 0 + 0 purchases? [y/N]") && shown.contains("nothing was changed"), "{shown}");
+    assert!(
+        shown.contains("Merge 0 + 0 purchases? [y/N]") && shown.contains("nothing was changed"),
+        "{shown}"
+    );
     let shown = stdout_of(&desk.run(&with(&line, &["--dry-run"])));
-    assert!(shown.contains("Merge 0 + 0 purchases?") && shown.contains("The customer would become"), "{shown}");
-    assert_eq!(owner(&desk, "u2").status.code(), Some(1), "nothing was changed");
+    assert!(
+        shown.contains("Merge 0 + 0 purchases?") && shown.contains("The customer would become"),
+        "{shown}"
+    );
+    assert_eq!(
+        owner(&desk, "u2").status.code(),
+        Some(1),
+        "nothing was changed"
+    );
     let (code, shown) = on_terminal(&desk, &line, "y\n");
     assert_eq!(code, Some(0), "{shown}");
     assert!(stdout_of(&owner(&desk, "u2")).contains("anna"));
@@ -98,11 +161,14 @@ fn a_name_of_another_customer_merges_no_two_by_mistake() {
         "a script says that it is wanted"
     );
     let other = stdout_of(&desk.run(&name(&desk, "Anna", "u5")));
-    let warning =
-        "Warning: `Anna` differs only by case from `anna`, the id of another customer; the two are not merged.";
+    let warning = "Warning: `Anna` differs only by case from `anna`, the id of another customer; the two are not merged.";
     assert!(other.contains(warning), "{other}");
     let alone = desk.answer(&name(&desk, "otto", "u4"));
-    assert_eq!((&alone["external_id"], &alone["preview"]), (&json!("otto"), &Value::Null), "nothing to confirm");
+    assert_eq!(
+        (&alone["external_id"], &alone["preview"]),
+        (&json!("otto"), &Value::Null),
+        "nothing to confirm"
+    );
     assert_eq!(desk.answer(&name(&desk, "otto", "u4")), alone, "again");
 }
 
@@ -110,19 +176,47 @@ fn a_name_of_another_customer_merges_no_two_by_mistake() {
 fn a_customer_is_erased_only_by_an_id_that_is_typed_or_a_flag() {
     let desk = Desk::open("cli-erase");
     desk.answer(&name(&desk, "max@example.com", "u1"));
-    let line =
-        ["customer", "erase", "--app", &desk.app, "--external-id", "max@example.com", "--reason", "r", "--by", "me"];
-    check_failure(&desk.run(&line), &["Erase max@example.com: 0 purchases, 0 events, 0 devices", "--yes"]);
+    let line = [
+        "customer",
+        "erase",
+        "--app",
+        &desk.app,
+        "--external-id",
+        "max@example.com",
+        "--reason",
+        "r",
+        "--by",
+        "me",
+    ];
+    check_failure(
+        &desk.run(&line),
+        &[
+            "Erase max@example.com: 0 purchases, 0 events, 0 devices",
+            "--yes",
+        ],
+    );
     let counted = desk.answer(&with(&line, &["--dry-run"]));
-    assert_eq!((&counted["external_id"], &counted["purchases"]), (&json!("max@example.com"), &json!(0)));
+    assert_eq!(
+        (&counted["external_id"], &counted["purchases"]),
+        (&json!("max@example.com"), &json!(0))
+    );
     let shown = stdout_of(&desk.run(&with(&line, &["--dry-run"])));
-    assert!(shown.contains("Erasing max@example.com would affect 0 purchases"), "{shown}");
+    assert!(
+        shown.contains("Erasing max@example.com would affect 0 purchases"),
+        "{shown}"
+    );
     for typed in ["n\n", "y\n", "\n"] {
         let (code, shown) = on_terminal(&desk, &line, typed);
         assert_eq!(code, Some(1), "{typed:?}: {shown}");
-        assert!(shown.contains("This cannot be undone. Type the id:"), "{shown}");
+        assert!(
+            shown.contains("This cannot be undone. Type the id:"),
+            "{shown}"
+        );
     }
-    assert!(stdout_of(&owner(&desk, "u1")).contains("max@example.com"), "nothing was changed");
+    assert!(
+        stdout_of(&owner(&desk, "u1")).contains("max@example.com"),
+        "nothing was changed"
+    );
     let (code, shown) = on_terminal(&desk, &line, "max@example.com\n");
     assert_eq!(code, Some(0), "{shown}");
     let report = desk.answer(&with(&line, &["--yes"]));
@@ -134,14 +228,26 @@ fn a_customer_is_erased_only_by_an_id_that_is_typed_or_a_flag() {
 fn an_app_is_deleted_after_what_belongs_to_it_is_shown() {
     let desk = Desk::open("cli-delete-app");
     desk.seed(2);
-    desk.id(&["destination", "create", "--app", &desk.app, "--name", "hook", "--url", "https://example.com/hooks"]);
+    desk.id(&[
+        "destination",
+        "create",
+        "--app",
+        &desk.app,
+        "--name",
+        "hook",
+        "--url",
+        "https://example.com/hooks",
+    ]);
     let line = ["app", "delete", &desk.app];
     let question = "(1 platform, 1 destination, 2 purchases)?";
     check_failure(&desk.run(&line), &["Delete app ", question, "--yes"]);
     let (code, shown) = on_terminal(&desk, &line, "n\n");
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains(question), "{shown}");
-    assert_eq!(desk.answer(&["app", "show", &desk.app])["id"], json!(desk.app));
+    assert_eq!(
+        desk.answer(&["app", "show", &desk.app])["id"],
+        json!(desk.app)
+    );
     let (code, shown) = on_terminal(&desk, &line, "y\n");
     assert_eq!(code, Some(0), "{shown}");
     assert_eq!(desk.run(&["app", "show", &desk.app]).status.code(), Some(1));

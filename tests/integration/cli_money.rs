@@ -23,7 +23,10 @@ fn desk(name: &str) -> (Desk, String) {
     let line: Vec<&str> = line.split(' ').collect();
     let integration = desk.id(&line);
     desk.seed(2);
-    let event = rows::events().text("id", EVENT).text("collapse_key", FIRST).text("event_type", PURCHASED);
+    let event = rows::events()
+        .text("id", EVENT)
+        .text("collapse_key", FIRST)
+        .text("event_type", PURCHASED);
     let paid = format!(
         "{event}
          INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku, price, currency,
@@ -45,8 +48,10 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
     let (desk, _) = desk("cli-sales");
     let good = "Amazon.com,T1,2026-11-10 12:00:00 UTC,Charge,gold,r0,USD,8.49";
     let import = |more: &[&str]| {
-        let line: Vec<&str> =
-            ["app", "import-sales", "sales.csv", "--app", &desk.app].into_iter().chain(more.iter().copied()).collect();
+        let line: Vec<&str> = ["app", "import-sales", "sales.csv", "--app", &desk.app]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect();
         desk.run(&line)
     };
     let wrong = "Amazon.com,T2,sometime,Charge,gold,r0,USD,free";
@@ -54,9 +59,18 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
     let refused = import(&[]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let printed = stderr_of(&refused);
-    assert!(printed.contains("line 3, column `Transaction Time`: expected a time such as"), "{printed}");
-    assert!(printed.contains("line 3, column `Sales Price`: expected a decimal such as 9.99"), "{printed}");
-    assert!(printed.contains("2 errors, nothing was imported"), "{printed}");
+    assert!(
+        printed.contains("line 3, column `Transaction Time`: expected a time such as"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("line 3, column `Sales Price`: expected a decimal such as 9.99"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("2 errors, nothing was imported"),
+        "{printed}"
+    );
 
     desk.write("sales.csv", &report(&[good]));
     let dry = stdout_of(&import(&["--dry-run", "--json"]));
@@ -70,17 +84,38 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
     assert_eq!(imported.status.code(), Some(0), "{imported:?}");
     let printed = stdout_of(&imported);
     assert!(
-        printed.contains("correction for purchase") && printed.contains("listed 9.99 USD, reported 8.49 USD"),
+        printed.contains("correction for purchase")
+            && printed.contains("listed 9.99 USD, reported 8.49 USD"),
         "{printed}"
     );
-    assert!(printed.contains("adjusted by -1.50 USD (transaction T1)"), "{printed}");
-    assert!(printed.contains("1 new, 0 known and 0 changed transactions, 1 matched"), "{printed}");
+    assert!(
+        printed.contains("adjusted by -1.50 USD (transaction T1)"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("1 new, 0 known and 0 changed transactions, 1 matched"),
+        "{printed}"
+    );
     assert!(stdout_of(&import(&[])).contains("0 new, 1 known and 0 changed"));
 
-    desk.write("sales.csv", &report(&[good, "Amazon.com,T9,2026-11-10,Refund,gold,elsewhere,USD,-1"]));
+    desk.write(
+        "sales.csv",
+        &report(&[
+            good,
+            "Amazon.com,T9,2026-11-10,Refund,gold,elsewhere,USD,-1",
+        ]),
+    );
     let open = import(&[]);
-    assert_eq!(open.status.code(), Some(1), "unmatched sales have an exit code of their own");
-    assert!(stdout_of(&open).contains("refund T9 is unmatched (purchase_unknown)"), "{}", stdout_of(&open));
+    assert_eq!(
+        open.status.code(),
+        Some(1),
+        "unmatched sales have an exit code of their own"
+    );
+    assert!(
+        stdout_of(&open).contains("refund T9 is unmatched (purchase_unknown)"),
+        "{}",
+        stdout_of(&open)
+    );
 }
 
 #[test]
@@ -90,20 +125,30 @@ fn the_revenue_check_exits_with_1_on_unexplained_differences() {
     assert_eq!(created_later.status.code(), Some(0), "{created_later:?}");
     let printed = stdout_of(&created_later);
     assert!(
-        printed.contains("created_later: purchase") && printed.contains("1 entries differ with a reason, 0 without"),
+        printed.contains("created_later: purchase")
+            && printed.contains("1 entries differ with a reason, 0 without"),
         "{printed}"
     );
     let events = |revenue: &str| {
-        let row = rows::deliveries().text("id", EVENT).text("destination_id", &integration).text("event_id", EVENT);
-        let row = row.text("event_type", PURCHASED).text("collapse_key", FIRST).text("status", "delivered");
+        let row = rows::deliveries()
+            .text("id", EVENT)
+            .text("destination_id", &integration)
+            .text("event_id", EVENT);
+        let row = row
+            .text("event_type", PURCHASED)
+            .text("collapse_key", FIRST)
+            .text("status", "delivered");
         let row = row.text("revenue", revenue).sql("finished_at", 1);
-        desk.beside().batch_execute(&format!("DELETE FROM deliveries; {row}")).expect("a delivery");
+        desk.beside()
+            .batch_execute(&format!("DELETE FROM deliveries; {row}"))
+            .expect("a delivery");
         desk.run(&["check", "revenue", "--month", "2026-11", "--app", &desk.app])
     };
     let equal = events("9.99");
     assert_eq!(equal.status.code(), Some(0), "{equal:?}");
     assert!(
-        stdout_of(&equal).contains("growth") && stdout_of(&equal).contains("0 entries differ with a reason, 0 without")
+        stdout_of(&equal).contains("growth")
+            && stdout_of(&equal).contains("0 entries differ with a reason, 0 without")
     );
     let unequal = events("19.98");
     assert_eq!(unequal.status.code(), Some(1), "{unequal:?}");
@@ -120,9 +165,20 @@ fn the_revenue_check_exits_with_1_on_unexplained_differences() {
         (&json!("9.99"), &json!("19.98"), &json!("-9.99"))
     );
     let other = desk.run(&["check", "revenue", "--month", "2026-10"]);
-    assert!(stdout_of(&other).contains("No revenue for any integration."), "{}", stdout_of(&other));
+    assert!(
+        stdout_of(&other).contains("No revenue for any integration."),
+        "{}",
+        stdout_of(&other)
+    );
     let wrong = desk.run(&["check", "revenue", "--month", "November"]);
-    assert!(stderr_of(&wrong).contains("a month such as 2026-11"), "{}", stderr_of(&wrong));
+    assert!(
+        stderr_of(&wrong).contains("a month such as 2026-11"),
+        "{}",
+        stderr_of(&wrong)
+    );
     let story = stdout_of(&desk.run(&["explain", "event", EVENT]));
-    assert!(story.contains("first payment: 9.99 USD (catalogue price)"), "{story}");
+    assert!(
+        story.contains("first payment: 9.99 USD (catalogue price)"),
+        "{story}"
+    );
 }

@@ -46,17 +46,31 @@ impl AttemptResult {
     /// Checks for a failure that is retried by the schedule, without a `Retry-After`.
     fn check_failed(&self, class: &str) {
         assert_eq!(self.class.as_str(), class, "{self:?}");
-        assert_eq!(self.verdict, Verdict::Retry { delay: duration(5_000) });
-        assert_eq!((&self.endpoint_signal, self.counts), (&EndpointSignal::Failure { pause: None }, true));
+        assert_eq!(
+            self.verdict,
+            Verdict::Retry {
+                delay: duration(5_000)
+            }
+        );
+        assert_eq!(
+            (&self.endpoint_signal, self.counts),
+            (&EndpointSignal::Failure { pause: None }, true)
+        );
     }
 
     fn check_took(&self, at_least: Duration, at_most: Duration) {
-        assert!((at_least..at_most + MARGIN).contains(&self.took), "{self:?}");
+        assert!(
+            (at_least..at_most + MARGIN).contains(&self.took),
+            "{self:?}"
+        );
     }
 
     /// Checks that no more than a byte a second came, with one at the beginning and one that was on its way.
     fn check_dripped(&self, bytes: usize) {
-        assert!(u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.took.as_secs() + 2), "{bytes} bytes: {self:?}");
+        assert!(
+            u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.took.as_secs() + 2),
+            "{bytes} bytes: {self:?}"
+        );
     }
 
     fn body(&self) -> &str {
@@ -74,8 +88,15 @@ fn attempt() -> Attempt {
 fn config(url: &str) -> Config {
     // These rules only let the destination be created; the rules of each test decide about its request.
     let allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
-    let rules = Rules { allowed_networks, allow_http: true, ..Rules::default() };
-    let allowed = Allowed { rules, ..Allowed::default() };
+    let rules = Rules {
+        allowed_networks,
+        allow_http: true,
+        ..Rules::default()
+    };
+    let allowed = Allowed {
+        rules,
+        ..Allowed::default()
+    };
     ready::destination("webhook", &json!({ "url": url }), &allowed)
 }
 
@@ -85,23 +106,47 @@ fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut roots = RootCertStore::empty();
     for authority in authorities {
-        roots.add(CertificateDer::from(authority.clone())).expect("an authority");
+        roots
+            .add(CertificateDer::from(authority.clone()))
+            .expect("an authority");
     }
-    let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let tls = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let allowed_networks = vec!["127.0.0.1/32".parse().expect("a network")];
     Http::with_parts(
-        Rules { allowed_networks, allow_http: true, ..Rules::default() },
-        Parts { tls, mail_roots: None, lookup, total },
+        Rules {
+            allowed_networks,
+            allow_http: true,
+            ..Rules::default()
+        },
+        Parts {
+            tls,
+            mail_roots: None,
+            lookup,
+            total,
+        },
     )
 }
 
 async fn attempted(http: &Http, url: &str) -> AttemptResult {
-    let (config, attempt, at) = (config(url), attempt(), Timestamp::from_millis(AT_SECONDS * 1000));
-    let request = config.request(at, std::slice::from_ref(&attempt)).expect("a request");
+    let (config, attempt, at) = (
+        config(url),
+        attempt(),
+        Timestamp::from_millis(AT_SECONDS * 1000),
+    );
+    let request = config
+        .request(at, std::slice::from_ref(&attempt))
+        .expect("a request");
     let began = Instant::now();
     let reply = http.send(request).await;
     let took = began.elapsed();
-    let mut outcome = config.judge(Exchange { events: &[attempt], reply: &reply, at, jitter: 0.5 });
+    let mut outcome = config.judge(Exchange {
+        events: &[attempt],
+        reply: &reply,
+        at,
+        jitter: 0.5,
+    });
     let judged = outcome.events.pop().expect("a judgement");
     AttemptResult {
         class: judged.class,
@@ -141,7 +186,11 @@ async fn a_2xx_counts_although_its_body_comes_at_one_byte_per_second() {
     let (met, _faulty) = met(&Fault::DripBody, SHORT_TIMEOUT).await;
     assert_eq!(
         (met.class, met.verdict, &met.endpoint_signal),
-        (AttemptClass::Success, Verdict::Delivered, &EndpointSignal::Success)
+        (
+            AttemptClass::Success,
+            Verdict::Delivered,
+            &EndpointSignal::Success
+        )
     );
     met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
     met.check_dripped(met.body().len());
@@ -160,9 +209,14 @@ async fn a_retry_after_a_dropped_connection_has_the_same_id() {
     let faulty = Faulty::start();
     faulty.answer_next(1, &Fault::Drop);
     let http = http(LONG_TIMEOUT, &[], of_this_machine());
-    attempted(&http, &faulty.scripted_url()).await.check_failed("reset");
+    attempted(&http, &faulty.scripted_url())
+        .await
+        .check_failed("reset");
     let again = attempted(&http, &faulty.scripted_url()).await;
-    assert_eq!((again.class, again.verdict), (AttemptClass::Success, Verdict::Delivered));
+    assert_eq!(
+        (again.class, again.verdict),
+        (AttemptClass::Success, Verdict::Delivered)
+    );
     let received = faulty.requests();
     assert_eq!((received.len(), faulty.connections()), (2, 2));
     assert_eq!(
@@ -174,18 +228,33 @@ async fn a_retry_after_a_dropped_connection_has_the_same_id() {
 #[tokio::test]
 async fn a_301_is_a_failure_and_its_target_is_not_called() {
     let elsewhere = Faulty::start();
-    let (met, faulty) = met(&Fault::Redirect(301, elsewhere.scripted_url()), LONG_TIMEOUT).await;
+    let (met, faulty) = met(
+        &Fault::Redirect(301, elsewhere.scripted_url()),
+        LONG_TIMEOUT,
+    )
+    .await;
     met.check_failed("redirect");
     assert_eq!((faulty.requests().len(), elsewhere.connections()), (1, 0));
 }
 
 /// Checks for a delivery of which only the stored part of the body was read.
 fn check_little(met: &AttemptResult, faulty: &Faulty) {
-    assert_eq!((met.class, met.verdict), (AttemptClass::Success, Verdict::Delivered));
+    assert_eq!(
+        (met.class, met.verdict),
+        (AttemptClass::Success, Verdict::Delivered)
+    );
     // A character that was cut at the limit is left out.
-    assert!((64 * 1024 - 3..=64 * 1024).contains(&met.body().len()), "{}", met.body().len());
+    assert!(
+        (64 * 1024 - 3..=64 * 1024).contains(&met.body().len()),
+        "{}",
+        met.body().len()
+    );
     met.check_took(Duration::ZERO, Duration::ZERO);
-    assert!(faulty.sent_bytes() < LITTLE_BYTES, "{}", faulty.sent_bytes());
+    assert!(
+        faulty.sent_bytes() < LITTLE_BYTES,
+        "{}",
+        faulty.sent_bytes()
+    );
 }
 
 #[tokio::test]
@@ -198,7 +267,10 @@ async fn only_the_start_of_a_ten_megabyte_body_is_read() {
 async fn a_gzip_bomb_is_not_unpacked() {
     let (met, faulty) = met(&Fault::Bomb, LONG_TIMEOUT).await;
     check_little(&met, &faulty);
-    assert!(met.body().starts_with("\u{1f}\u{fffd}\u{8}"), "it was unpacked");
+    assert!(
+        met.body().starts_with("\u{1f}\u{fffd}\u{8}"),
+        "it was unpacked"
+    );
 }
 
 #[tokio::test]
@@ -206,21 +278,35 @@ async fn an_endless_head_is_aborted() {
     let (met, faulty) = met(&Fault::EndlessHead, LONG_TIMEOUT).await;
     met.check_failed("unreadable");
     met.check_took(Duration::ZERO, Duration::ZERO);
-    assert!(faulty.sent_bytes() < MORE_THAN_BUFFERED, "{}", faulty.sent_bytes());
+    assert!(
+        faulty.sent_bytes() < MORE_THAN_BUFFERED,
+        "{}",
+        faulty.sent_bytes()
+    );
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_receives_no_request() {
-    for (name, class, received) in [("hook.example.com", "success", 1), ("other.example.com", "tls", 0)] {
+    for (name, class, received) in [
+        ("hook.example.com", "success", 1),
+        ("other.example.com", "tls", 0),
+    ] {
         let (faulty, authority) = Faulty::with_tls(name);
-        let lookup: Lookup = Arc::new(|_| std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])).boxed());
+        let lookup: Lookup =
+            Arc::new(|_| std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])).boxed());
         let url = format!("https://hook.example.com:{}/hook", faulty.port());
         let met = attempted(&http(LONG_TIMEOUT, &[authority], lookup), &url).await;
-        assert_eq!((met.class.as_str(), faulty.requests().len()), (class, received), "{name}");
+        assert_eq!(
+            (met.class.as_str(), faulty.requests().len()),
+            (class, received),
+            "{name}"
+        );
     }
     let (faulty, _authority) = Faulty::with_tls("localhost");
     let url = format!("https://127.0.0.1:{}/hook", faulty.port());
-    attempted(&http(LONG_TIMEOUT, &[], of_this_machine()), &url).await.check_failed("tls");
+    attempted(&http(LONG_TIMEOUT, &[], of_this_machine()), &url)
+        .await
+        .check_failed("tls");
 }
 
 #[tokio::test]
@@ -230,5 +316,9 @@ async fn endless_answers_at_once_are_each_read_a_little() {
     let url = faulty.url(&Fault::Big);
     let all = futures::future::join_all((0..32).map(|_| attempted(&http, &url))).await;
     assert!(all.iter().all(|met| met.body().len() == 64 * 1024));
-    assert!(faulty.sent_bytes() < 32 * LITTLE_BYTES, "{}", faulty.sent_bytes());
+    assert!(
+        faulty.sent_bytes() < 32 * LITTLE_BYTES,
+        "{}",
+        faulty.sent_bytes()
+    );
 }

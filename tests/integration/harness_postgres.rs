@@ -17,17 +17,23 @@ struct Count {
 }
 
 fn setting(connection: &mut PgConnection, name: &str) -> String {
-    let rows: Vec<Setting> =
-        sql_query(format!("SELECT current_setting('{name}') AS setting")).load(connection).expect(name);
+    let rows: Vec<Setting> = sql_query(format!("SELECT current_setting('{name}') AS setting"))
+        .load(connection)
+        .expect(name);
     rows.into_iter().next().expect(name).setting
 }
 
 #[test]
 fn every_call_gives_an_empty_database_of_its_own() {
-    let (first, second) = (postgres::database().expect("a database"), postgres::database().expect("another"));
+    let (first, second) = (
+        postgres::database().expect("a database"),
+        postgres::database().expect("another"),
+    );
     assert_ne!(first, second);
     let mut connection = PgConnection::establish(&first).expect("the first one");
-    sql_query("CREATE TABLE only_here (id bigint)").execute(&mut connection).expect("a table");
+    sql_query("CREATE TABLE only_here (id bigint)")
+        .execute(&mut connection)
+        .expect("a table");
     let mut connection = PgConnection::establish(&second).expect("the second one");
     let count = "SELECT count(*) AS count FROM pg_tables WHERE schemaname = 'public'";
     let tables: Vec<Count> = sql_query(count).load(&mut connection).expect("a count");

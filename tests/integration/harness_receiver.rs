@@ -31,12 +31,19 @@ fn other_secret() -> String {
 fn send(receiver: &Receiver, webhook_id: &str, body: &Value) -> tokio::task::JoinHandle<()> {
     let at = api::clock::now().micros() / 1_000_000;
     let raw = body.to_string();
-    let signature =
-        Webhook::new(&secret()).and_then(|key| key.sign(webhook_id, at, raw.as_bytes())).expect("a signature");
+    let signature = Webhook::new(&secret())
+        .and_then(|key| key.sign(webhook_id, at, raw.as_bytes()))
+        .expect("a signature");
     let (url, id) = (receiver.url(), webhook_id.to_owned());
     tokio::spawn(async move {
-        let headers = [("webhook-id", id), ("webhook-timestamp", at.to_string()), ("webhook-signature", signature)];
-        system_tests::http::send_raw(Method::POST, &url, &headers, raw.into_bytes()).await.expect("an answer");
+        let headers = [
+            ("webhook-id", id),
+            ("webhook-timestamp", at.to_string()),
+            ("webhook-signature", signature),
+        ];
+        system_tests::http::send_raw(Method::POST, &url, &headers, raw.into_bytes())
+            .await
+            .expect("an answer");
     })
 }
 
@@ -83,7 +90,11 @@ async fn an_event_under_two_ids_is_noticed() {
     let receiver = after(&[("a", update(1)), ("a", update(1))]).await;
     assert_eq!(receiver.check_no_duplicates(), Ok(()));
     send(&receiver, "b", &update(1)).await.expect("sent");
-    assert!(receiver.check_no_duplicates().is_err_and(|broken| broken.contains("announced twice")));
+    assert!(
+        receiver
+            .check_no_duplicates()
+            .is_err_and(|broken| broken.contains("announced twice"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,17 +116,34 @@ fn a_public_key_verifies_only_what_its_own_key_signed() {
             ("webhook-timestamp", time),
             ("webhook-signature", &signatures),
         ];
-        let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
+        let pair = |(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).expect("a value"),
+            )
+        };
         let headers: HeaderMap = headers.into_iter().map(pair).collect();
-        let signed = Signed { headers: &headers, raw };
+        let signed = Signed {
+            headers: &headers,
+            raw,
+        };
         assert_eq!(signed.verify(key), signed.verify_at_any_time(key));
         signed.verify(key)
     };
     let (time, raw) = ("1614265330", br#"{"test": 2432232314}"#);
     assert_eq!(verified_with(PUBLIC, time, raw), Ok(()));
-    assert!(verified_with(PUBLIC, time, br#"{"test": 2432232315}"#).is_err(), "a changed byte");
-    assert!(verified_with(PUBLIC, "1614265331", raw).is_err(), "another time");
-    assert!(verified_with(OTHER_PUBLIC, time, raw).is_err(), "another key");
+    assert!(
+        verified_with(PUBLIC, time, br#"{"test": 2432232315}"#).is_err(),
+        "a changed byte"
+    );
+    assert!(
+        verified_with(PUBLIC, "1614265331", raw).is_err(),
+        "another time"
+    );
+    assert!(
+        verified_with(OTHER_PUBLIC, time, raw).is_err(),
+        "another key"
+    );
     for wrong in ["whpk_", "whpk_AAAA", "whpk_!"] {
         assert!(verified_with(wrong, time, raw).is_err(), "{wrong}");
     }
@@ -130,7 +158,10 @@ async fn a_version_that_is_not_signed_is_noticed() {
     send(&receiver, "a", &update(1)).await.expect("sent");
     assert!(failure(&receiver).contains("signature"));
     let stored = deliveries::read(folder.path());
-    assert_eq!(verdicts(&stored[0][0]), [(PUBLIC, false), (secret().as_str(), true)]);
+    assert_eq!(
+        verdicts(&stored[0][0]),
+        [(PUBLIC, false), (secret().as_str(), true)]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,29 +178,54 @@ async fn each_request_is_recorded_with_each_secrets_result() {
     receiver.trust(&secret());
     send(&receiver, "d", &update(4)).await.expect("sent");
     let stored = deliveries::read(folder.path());
-    let [stored] = stored.as_slice() else { panic!("one file of one receiver: {stored:?}") };
-    let summary: Vec<_> = stored.iter().map(|one| (one.id.as_str(), one.is_refusal_wanted, verdicts(one))).collect();
+    let [stored] = stored.as_slice() else {
+        panic!("one file of one receiver: {stored:?}")
+    };
+    let summary: Vec<_> = stored
+        .iter()
+        .map(|one| (one.id.as_str(), one.is_refusal_wanted, verdicts(one)))
+        .collect();
     let (own, other) = (secret(), other_secret());
     let expected = [
         ("a", false, vec![]),
         ("b", false, vec![(own.as_str(), true)]),
-        ("c", true, vec![(other.as_str(), false), (own.as_str(), true)]),
-        ("d", false, vec![(own.as_str(), true), (other.as_str(), false)]),
+        (
+            "c",
+            true,
+            vec![(other.as_str(), false), (own.as_str(), true)],
+        ),
+        (
+            "d",
+            false,
+            vec![(own.as_str(), true), (other.as_str(), false)],
+        ),
     ];
     assert_eq!(summary, expected);
-    assert!(stored.iter().zip(receiver.all()).all(|(one, request)| one.raw() == request.raw));
+    assert!(
+        stored
+            .iter()
+            .zip(receiver.all())
+            .all(|(one, request)| one.raw() == request.raw)
+    );
 }
 
 /// Each key of a request, and whether it accepted the signature.
 fn verdicts(request: &deliveries::Request) -> Vec<(&str, bool)> {
-    request.results.iter().map(|result| (result.key.as_str(), result.refusal.is_none())).collect()
+    request
+        .results
+        .iter()
+        .map(|result| (result.key.as_str(), result.refusal.is_none()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_attempts_at_once_are_noticed() {
     let receiver = after(&[]).await;
     receiver.answer(Reply::Hang);
-    let sent = [send(&receiver, "a", &update(1)), send(&receiver, "a", &update(1))];
+    let sent = [
+        send(&receiver, "a", &update(1)),
+        send(&receiver, "a", &update(1)),
+    ];
     receiver.wait_for(KEY, 2, SOON).await;
     receiver.release();
     for one in sent {
@@ -192,5 +248,8 @@ async fn a_closed_port_refuses_and_opens_again() {
 #[tokio::test]
 #[should_panic(expected = "last seen: three")]
 async fn a_deadline_names_what_was_seen_last() {
-    wait::until(Duration::from_millis(50), "four", async || Err::<(), _>("three".to_owned())).await;
+    wait::until(Duration::from_millis(50), "four", async || {
+        Err::<(), _>("three".to_owned())
+    })
+    .await;
 }

@@ -10,9 +10,11 @@ const SOON: Duration = Duration::from_secs(180);
 /// Starts a run that no worker takes, so that it stays open.
 async fn start_one(temporal: &Temporal, id: &str) {
     temporal.start_workflow("nobody", id, "no-worker").await;
-    wait::until(SOON, "the run to be listed", async || match temporal.runs(id).await.len() {
-        1 => Ok(()),
-        other => Err(format!("{other} runs")),
+    wait::until(SOON, "the run to be listed", async || {
+        match temporal.runs(id).await.len() {
+            1 => Ok(()),
+            other => Err(format!("{other} runs")),
+        }
     })
     .await;
 }
@@ -22,13 +24,24 @@ async fn a_killed_server_comes_back_with_what_its_file_holds() {
     let mut temporal = Temporal::start(Memory::File).await;
     start_one(&temporal, "kept").await;
     temporal.kill9();
-    assert!(temporal.describe("kept").await.is_none(), "a dead server answers nothing");
+    assert!(
+        temporal.describe("kept").await.is_none(),
+        "a dead server answers nothing"
+    );
     temporal.restart().await;
-    assert_eq!(temporal.count("kept", EventType::WorkflowExecutionStarted).await, 1);
+    assert_eq!(
+        temporal
+            .count("kept", EventType::WorkflowExecutionStarted)
+            .await,
+        1
+    );
     temporal.kill9();
     temporal.delete_file();
     temporal.restart().await;
-    assert!(temporal.describe("kept").await.is_none(), "an emptied server knows no run");
+    assert!(
+        temporal.describe("kept").await.is_none(),
+        "an emptied server knows no run"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +49,12 @@ async fn time_of_an_open_run_can_be_moved_forward() {
     let temporal = Temporal::start(Memory::Volatile).await;
     start_one(&temporal, "moved").await;
     temporal.fast_forward("moved", 121).await;
-    assert_eq!(temporal.count("moved", EventType::WorkflowExecutionOptionsUpdated).await, 1);
+    assert_eq!(
+        temporal
+            .count("moved", EventType::WorkflowExecutionOptionsUpdated)
+            .await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,5 +64,8 @@ async fn all_open_runs_can_be_terminated() {
         start_one(&temporal, id).await;
     }
     temporal.terminate_all().await;
-    assert_eq!(temporal.list("ExecutionStatus = 'Terminated'").await.len(), 3);
+    assert_eq!(
+        temporal.list("ExecutionStatus = 'Terminated'").await.len(),
+        3
+    );
 }

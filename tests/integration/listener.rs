@@ -32,18 +32,23 @@ pub async fn platform(api: &Api) -> String {
 async fn add_platform(api: &Api) -> Value {
     let name = format!("tests {}", clock::random_uuid());
     let app = api.post("/v1/apps", &json!({ "name": name })).await.ok();
-    let body = json!({ "store": "amazon", "name": "fire", "package_name": PACKAGE, "topic_arn": TOPIC });
+    let body =
+        json!({ "store": "amazon", "name": "fire", "package_name": PACKAGE, "topic_arn": TOPIC });
     let path = format!("/v1/apps/{}/platforms", app["id"].as_str().expect("an id"));
     api.post(&path, &body).await.ok()
 }
 
 fn address(url: &str) -> SocketAddr {
-    url.trim_start_matches("http://").parse().expect("an address")
+    url.trim_start_matches("http://")
+        .parse()
+        .expect("an address")
 }
 
 /// Sends bytes, and returns what is answered until settle closes the connection.
 async fn exchange(url: &str, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address(url)).await.expect("a connection");
+    let mut stream = TcpStream::connect(address(url))
+        .await
+        .expect("a connection");
     stream.write_all(bytes).await.expect("settle receives");
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
@@ -54,54 +59,118 @@ async fn exchange(url: &str, bytes: &[u8]) -> String {
 
 async fn status(url: &str, token: &str) -> u16 {
     let headers = [("authorization", format!("Bearer {token}"))];
-    send_raw(reqwest::Method::GET, url, &headers, Vec::new()).await.expect("an answer").status
+    send_raw(reqwest::Method::GET, url, &headers, Vec::new())
+        .await
+        .expect("an answer")
+        .status
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_reaches_stores_devices_and_schemas_alone() {
     let (installation, _process) = start(&[]).await;
-    let (public, admin, token) = (installation.public_url(), installation.url(), &installation.token);
+    let (public, admin, token) = (
+        installation.public_url(),
+        installation.url(),
+        &installation.token,
+    );
     for path in ["/livez", "/openapi/device.json", "/api/v1/events/schema/"] {
         assert_eq!(
-            (status(&format!("{public}{path}"), token).await, status(&format!("{admin}{path}"), token).await),
+            (
+                status(&format!("{public}{path}"), token).await,
+                status(&format!("{admin}{path}"), token).await
+            ),
             (200, 200)
         );
     }
-    for path in ["/readyz", "/metrics", "/openapi.json", "/v1/apps", "/v1/alarms"] {
-        assert_eq!(status(&format!("{public}{path}"), token).await, 404, "{path} for everybody");
-        assert_eq!(status(&format!("{admin}{path}"), token).await, 200, "{path} at the API");
+    for path in [
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/v1/apps",
+        "/v1/alarms",
+    ] {
+        assert_eq!(
+            status(&format!("{public}{path}"), token).await,
+            404,
+            "{path} for everybody"
+        );
+        assert_eq!(
+            status(&format!("{admin}{path}"), token).await,
+            200,
+            "{path} at the API"
+        );
     }
-    assert_eq!(status(&format!("{public}/v1/device/entitlements"), "pk_none").await, 401);
+    assert_eq!(
+        status(&format!("{public}/v1/device/entitlements"), "pk_none").await,
+        401
+    );
     let url = platform(&installation.api()).await;
     assert!(url.starts_with(&public), "{url}");
     let message = Sns::new().notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "r1"));
-    assert_eq!(post_as_sns(&url, &message.body).await.expect("an answer").status, 200);
+    assert_eq!(
+        post_as_sns(&url, &message.body)
+            .await
+            .expect("an answer")
+            .status,
+        200
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_serves_everything_by_a_setting() {
-    let installation = Installation::new(Backend::Sqlite, NO_TEMPORAL, &Sns::new()).with_one_address();
+    let installation =
+        Installation::new(Backend::Sqlite, NO_TEMPORAL, &Sns::new()).with_one_address();
     let mut process = installation.start(&["run"], &[]);
     process.wait_ready().await;
     let url = installation.url();
     assert_eq!(url, installation.public_url());
     for path in ["/livez", "/readyz", "/metrics", "/v1/apps"] {
-        assert_eq!(status(&format!("{url}{path}"), &installation.token).await, 200, "{path}");
+        assert_eq!(
+            status(&format!("{url}{path}"), &installation.token).await,
+            200,
+            "{path}"
+        );
     }
-    assert!(process.log().contains(&format!("settle accepts notifications at {url}; ")), "{}", process.log());
+    assert!(
+        process
+            .log()
+            .contains(&format!("settle accepts notifications at {url}; ")),
+        "{}",
+        process.log()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_ingress_key_is_refused_before_its_body() {
     let (installation, _process) = start(&[]).await;
-    let known = platform(&installation.api()).await.replace(&installation.public_url(), "");
-    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nhost: settle\r\ncontent-length: 100000\r\n\r\n");
-    let answer = exchange(&installation.public_url(), head("/v1/stores/amazon/unknown").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("unknown ingress key"), "{answer}");
-    let no_store = exchange(&installation.public_url(), head("/v1/stores/nobody/unknown").as_bytes()).await;
+    let known = platform(&installation.api())
+        .await
+        .replace(&installation.public_url(), "");
+    let head = |path: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: settle\r\ncontent-length: 100000\r\n\r\n")
+    };
+    let answer = exchange(
+        &installation.public_url(),
+        head("/v1/stores/amazon/unknown").as_bytes(),
+    )
+    .await;
+    assert!(
+        answer.starts_with("HTTP/1.1 404") && answer.contains("unknown ingress key"),
+        "{answer}"
+    );
+    let no_store = exchange(
+        &installation.public_url(),
+        head("/v1/stores/nobody/unknown").as_bytes(),
+    )
+    .await;
     assert!(no_store.starts_with("HTTP/1.1 404"), "{no_store}");
-    let mut stream = TcpStream::connect(address(&installation.public_url())).await.expect("a connection");
-    stream.write_all(head(&known).as_bytes()).await.expect("settle receives");
+    let mut stream = TcpStream::connect(address(&installation.public_url()))
+        .await
+        .expect("a connection");
+    stream
+        .write_all(head(&known).as_bytes())
+        .await
+        .expect("settle receives");
     let early = timeout(Duration::from_millis(500), stream.read_u8()).await;
     assert!(early.is_err(), "the body of a known key is awaited");
 }
@@ -111,27 +180,54 @@ async fn a_head_has_sixteen_kibibytes_and_ten_seconds() {
     let (installation, _process) = start(&[]).await;
     let url = installation.public_url();
     let head = |bytes: usize| {
-        format!("GET /livez HTTP/1.1\r\nhost: settle\r\nconnection: close\r\nx-long: {}\r\n\r\n", "a".repeat(bytes))
+        format!(
+            "GET /livez HTTP/1.1\r\nhost: settle\r\nconnection: close\r\nx-long: {}\r\n\r\n",
+            "a".repeat(bytes)
+        )
     };
-    assert!(exchange(&url, head(15 * 1024).as_bytes()).await.starts_with("HTTP/1.1 200"));
-    assert!(exchange(&url, head(17 * 1024).as_bytes()).await.starts_with("HTTP/1.1 431"));
+    assert!(
+        exchange(&url, head(15 * 1024).as_bytes())
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    assert!(
+        exchange(&url, head(17 * 1024).as_bytes())
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
     // An idle connection is closed after a minute: those without a head are closed before it, however slow the machine is.
     let mut idle = answered(&url).await;
     let began = Instant::now();
-    let (half, nothing) = tokio::join!(exchange(&url, b"GET /livez HTTP/1.1\r\nhost: set"), exchange(&url, b""));
+    let (half, nothing) = tokio::join!(
+        exchange(&url, b"GET /livez HTTP/1.1\r\nhost: set"),
+        exchange(&url, b"")
+    );
     let took = began.elapsed();
     assert_eq!((half.as_str(), nothing.as_str()), ("", ""));
     assert!(took > Duration::from_millis(9_500), "closed after {took:?}");
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n").await.expect("settle receives");
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n")
+        .await
+        .expect("settle receives");
     let mut rest = String::new();
-    timeout(PATIENCE, idle.read_to_string(&mut rest)).await.expect("in time").expect("an answer");
-    assert!(rest.contains("HTTP/1.1 200"), "the idle connection was closed as early as the others: {rest}");
+    timeout(PATIENCE, idle.read_to_string(&mut rest))
+        .await
+        .expect("in time")
+        .expect("an answer");
+    assert!(
+        rest.contains("HTTP/1.1 200"),
+        "the idle connection was closed as early as the others: {rest}"
+    );
 }
 
 /// A connection with one answered request, which stays open.
 async fn answered(url: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address(url)).await.expect("a connection");
-    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: settle\r\n\r\n").await.expect("settle receives");
+    let mut stream = TcpStream::connect(address(url))
+        .await
+        .expect("a connection");
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: settle\r\n\r\n")
+        .await
+        .expect("settle receives");
     let mut first = [0; 12];
     stream.read_exact(&mut first).await.expect("an answer");
     assert_eq!(&first, b"HTTP/1.1 200");
@@ -142,9 +238,20 @@ async fn answered(url: &str) -> TcpStream {
 async fn a_request_has_one_host() {
     let (installation, _process) = start(&[]).await;
     for url in [installation.public_url(), installation.url()] {
-        for hosts in ["", "host: settle\r\nhost: settle\r\n", "host: settle\r\nHost: other\r\n"] {
-            let answer = exchange(&url, format!("GET /livez HTTP/1.1\r\n{hosts}\r\n").as_bytes()).await;
-            assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("one `Host` header"), "{hosts:?}: {answer}");
+        for hosts in [
+            "",
+            "host: settle\r\nhost: settle\r\n",
+            "host: settle\r\nHost: other\r\n",
+        ] {
+            let answer = exchange(
+                &url,
+                format!("GET /livez HTTP/1.1\r\n{hosts}\r\n").as_bytes(),
+            )
+            .await;
+            assert!(
+                answer.starts_with("HTTP/1.1 400") && answer.contains("one `Host` header"),
+                "{hosts:?}: {answer}"
+            );
         }
         let old = exchange(&url, b"GET /livez HTTP/1.0\r\n\r\n").await;
         assert!(old.starts_with("HTTP/1.0 200"), "{old}");
@@ -155,11 +262,20 @@ async fn a_request_has_one_host() {
 async fn the_other_versions_of_http_are_refused() {
     let (installation, _process) = start(&[]).await;
     for url in [installation.public_url(), installation.url()] {
-        let answer = exchange(&url, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer:?}");
+        let answer = exchange(
+            &url,
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        )
+        .await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{answer:?}"
+        );
         let upgrade = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n\
                         http2-settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n";
-        let mut stream = TcpStream::connect(address(&url)).await.expect("a connection");
+        let mut stream = TcpStream::connect(address(&url))
+            .await
+            .expect("a connection");
         stream.write_all(upgrade).await.expect("settle receives");
         let mut first = [0; 12];
         stream.read_exact(&mut first).await.expect("an answer");
@@ -177,15 +293,24 @@ async fn more_connections_than_allowed_close_the_oldest_idle_one() {
     }
     // An address may have half of the sixteen: the ninth closed the first.
     let mut rest = Vec::new();
-    timeout(PATIENCE, all[0].read_to_end(&mut rest)).await.expect("the first one is closed").expect("its end");
+    timeout(PATIENCE, all[0].read_to_end(&mut rest))
+        .await
+        .expect("the first one is closed")
+        .expect("its end");
     let mut open = all.pop().expect("the last one");
-    open.write_all(b"GET /livez HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n").await.expect("settle receives");
+    open.write_all(b"GET /livez HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n")
+        .await
+        .expect("settle receives");
     let mut answers = String::new();
     open.read_to_string(&mut answers).await.expect("an answer");
     assert!(answers.contains("HTTP/1.1 200"), "{answers}");
-    let shown = "settle_connections_closed_total{listener=\"public\",why=\"room\",phase=\"idle\"} 1";
+    let shown =
+        "settle_connections_closed_total{listener=\"public\",why=\"room\",phase=\"idle\"} 1";
     let metrics = installation.api().get("/metrics").await.body;
-    assert!(metrics.as_str().is_some_and(|text| text.contains(shown)), "{metrics}");
+    assert!(
+        metrics.as_str().is_some_and(|text| text.contains(shown)),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +326,11 @@ async fn readiness_writes_nothing() {
         for _ in 0..30 {
             assert_eq!(api.get("/readyz").await.status, 200);
         }
-        if size() == before { Ok(()) } else { Err(format!("written since {began}: {}", process.log())) }
+        if size() == before {
+            Ok(())
+        } else {
+            Err(format!("written since {began}: {}", process.log()))
+        }
     })
     .await;
 }
@@ -226,15 +355,29 @@ async fn a_health_check_needs_neither_a_token_nor_another_program() {
 async fn streams_of_one_key_leave_readyz_its_place() {
     let (installation, _process) = start(&[]).await;
     let (api, url) = (installation.api(), installation.url());
-    let key = text(&api.post("/v1/keys", &json!({ "name": "reader", "role": "read" })).await.ok(), "key");
-    let head = format!("GET /v1/live HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n");
+    let key = text(
+        &api.post("/v1/keys", &json!({ "name": "reader", "role": "read" }))
+            .await
+            .ok(),
+        "key",
+    );
+    let head =
+        format!("GET /v1/live HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n");
     // More than the connections of that listener.
     let (mut all, mut streams) = (Vec::new(), 0);
     for number in 0..260 {
-        let mut stream = TcpStream::connect(address(&url)).await.expect("a connection");
-        stream.write_all(head.as_bytes()).await.expect("settle receives");
+        let mut stream = TcpStream::connect(address(&url))
+            .await
+            .expect("a connection");
+        stream
+            .write_all(head.as_bytes())
+            .await
+            .expect("settle receives");
         let mut first = [0; 12];
-        timeout(PATIENCE, stream.read_exact(&mut first)).await.expect("an answer in time").expect("an answer");
+        timeout(PATIENCE, stream.read_exact(&mut first))
+            .await
+            .expect("an answer in time")
+            .expect("an answer");
         match &first {
             b"HTTP/1.1 200" => streams += 1,
             b"HTTP/1.1 429" => {}
@@ -246,16 +389,31 @@ async fn streams_of_one_key_leave_readyz_its_place() {
     assert_eq!(api.get("/readyz").await.status, 200);
     // A stream that its client closes has left its place.
     drop(all);
-    wait::until(PATIENCE, "a place is free", async || begins(&url, &head).await).await;
+    wait::until(PATIENCE, "a place is free", async || {
+        begins(&url, &head).await
+    })
+    .await;
 }
 
 /// Sends a head; `Ok` if the answer is a 200, which may have no end.
 async fn begins(url: &str, head: &str) -> Result<(), String> {
-    let mut stream = TcpStream::connect(address(url)).await.expect("a connection");
-    stream.write_all(head.as_bytes()).await.expect("settle receives");
+    let mut stream = TcpStream::connect(address(url))
+        .await
+        .expect("a connection");
+    stream
+        .write_all(head.as_bytes())
+        .await
+        .expect("settle receives");
     let mut first = [0; 12];
-    stream.read_exact(&mut first).await.map_err(|error| error.to_string())?;
-    if &first == b"HTTP/1.1 200" { Ok(()) } else { Err(String::from_utf8_lossy(&first).into_owned()) }
+    stream
+        .read_exact(&mut first)
+        .await
+        .map_err(|error| error.to_string())?;
+    if &first == b"HTTP/1.1 200" {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&first).into_owned())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,11 +441,20 @@ async fn slow_devices_hold_no_place() {
     // More than an address may have carried out at once. Settle asks each for its body, which never comes.
     let mut slow = Vec::new();
     for number in 0..16 {
-        let mut stream = TcpStream::connect(address(&url)).await.expect("a connection");
-        stream.write_all(head("expect: 100-continue\r\n").as_bytes()).await.expect("settle receives");
+        let mut stream = TcpStream::connect(address(&url))
+            .await
+            .expect("a connection");
+        stream
+            .write_all(head("expect: 100-continue\r\n").as_bytes())
+            .await
+            .expect("settle receives");
         let mut first = [0; 12];
         stream.read_exact(&mut first).await.expect("an answer");
-        assert_eq!(String::from_utf8_lossy(&first), "HTTP/1.1 100", "request {number}");
+        assert_eq!(
+            String::from_utf8_lossy(&first),
+            "HTTP/1.1 100",
+            "request {number}"
+        );
         slow.push(stream);
     }
     let answer = exchange(&url, format!("{}{body}", head("")).as_bytes()).await;
@@ -296,13 +463,15 @@ async fn slow_devices_hold_no_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_for_devices_has_a_tag_and_counts_its_readers() {
-    let (installation, _process) = start(&[("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "1")]).await;
+    let (installation, _process) =
+        start(&[("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "1")]).await;
     check_document(&installation.public_url(), "/openapi/device.json").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_document_is_written_once() {
-    let (installation, _process) = start(&[("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "1")]).await;
+    let (installation, _process) =
+        start(&[("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "1")]).await;
     check_document(&installation.url(), "/openapi.json").await;
 }
 
@@ -311,16 +480,33 @@ async fn check_document(url: &str, path: &str) {
     let host = url.trim_start_matches("http://");
     let read = async |tag: &str| {
         let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
-        exchange(url, format!("{head}if-none-match: {tag}\r\n\r\n").as_bytes()).await
+        exchange(
+            url,
+            format!("{head}if-none-match: {tag}\r\n\r\n").as_bytes(),
+        )
+        .await
     };
     let first = read("\"none\"").await;
-    assert!(first.starts_with("HTTP/1.1 200") && first.contains("/v1/device/events"), "{first}");
-    let tag = first.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a tag");
+    assert!(
+        first.starts_with("HTTP/1.1 200") && first.contains("/v1/device/events"),
+        "{first}"
+    );
+    let tag = first
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .expect("a tag");
     let known = read(tag).await;
-    assert!(known.starts_with("HTTP/1.1 304") && !known.contains("/v1/device"), "{known}");
+    assert!(
+        known.starts_with("HTTP/1.1 304") && !known.contains("/v1/device"),
+        "{known}"
+    );
     wait::until(PATIENCE, "an address that asks too often", async || {
         let answer = read(tag).await;
-        if answer.starts_with("HTTP/1.1 429") { Ok(()) } else { Err(answer) }
+        if answer.starts_with("HTTP/1.1 429") {
+            Ok(())
+        } else {
+            Err(answer)
+        }
     })
     .await;
 }
@@ -336,6 +522,14 @@ async fn a_proxy_that_nobody_named_is_warned_of_once() {
     }
     let metrics = installation.api().get("/metrics").await.body;
     let counted = "settle_unknown_proxy_requests_total 3";
-    assert!(metrics.as_str().is_some_and(|text| text.contains(counted)), "{metrics}");
-    assert_eq!(process.log().matches("X-Forwarded-For").count(), 1, "{}", process.log());
+    assert!(
+        metrics.as_str().is_some_and(|text| text.contains(counted)),
+        "{metrics}"
+    );
+    assert_eq!(
+        process.log().matches("X-Forwarded-For").count(),
+        1,
+        "{}",
+        process.log()
+    );
 }

@@ -16,7 +16,9 @@ use system_tests::mailbox::{Mailbox, Protection};
 use uuid::Uuid;
 
 const PASSWORD: &str = "hunter2";
-const RETRY: Verdict = Verdict::Retry { delay: Duration::from_secs(5) };
+const RETRY: Verdict = Verdict::Retry {
+    delay: Duration::from_secs(5),
+};
 /// The time of the first attempt.
 const FIRST: Timestamp = Timestamp::from_millis(1_772_625_600_000);
 const HALF_AN_HOUR_MS: i64 = 1_800_000;
@@ -31,23 +33,53 @@ impl Desk {
     fn new(url: &str, authority: &[u8], denied: &[&str]) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let mail = email::Server::parse(url, "settle <settle@example.com>").expect("a server");
-        let allowed = Allowed { mail: Some(mail), ..Allowed::default() };
+        let allowed = Allowed {
+            mail: Some(mail),
+            ..Allowed::default()
+        };
         let fields = json!({ "to": ["ops@example.com", "cto@example.com"] });
         let config = ready::destination("email", &fields, &allowed);
-        let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let tls = ClientConfig::builder()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
         let mail_roots = Some(vec![CertificateDer::from(authority.to_vec())]);
-        let denied_networks = denied.iter().map(|network| network.parse().expect("a network")).collect();
-        let parts = Parts { tls, mail_roots, lookup: of_this_machine(), total: Duration::from_secs(10) };
-        Self { config, http: Http::with_parts(Rules { denied_networks, ..Rules::default() }, parts) }
+        let denied_networks = denied
+            .iter()
+            .map(|network| network.parse().expect("a network"))
+            .collect();
+        let parts = Parts {
+            tls,
+            mail_roots,
+            lookup: of_this_machine(),
+            total: Duration::from_secs(10),
+        };
+        Self {
+            config,
+            http: Http::with_parts(
+                Rules {
+                    denied_networks,
+                    ..Rules::default()
+                },
+                parts,
+            ),
+        }
     }
 
     fn plain(mailbox: &Mailbox) -> Self {
-        Self::new(&format!("smtp://{}?tls=none", mailbox.address()), &mailbox.authority, &[])
+        Self::new(
+            &format!("smtp://{}?tls=none", mailbox.address()),
+            &mailbox.authority,
+            &[],
+        )
     }
 
     fn protected(scheme: &str, mailbox: &Mailbox, authority: &[u8]) -> Self {
         let port = mailbox.address().port();
-        Self::new(&format!("{scheme}://user:{PASSWORD}@localhost:{port}"), authority, &[])
+        Self::new(
+            &format!("{scheme}://user:{PASSWORD}@localhost:{port}"),
+            authority,
+            &[],
+        )
     }
 
     /// Makes this attempt at the one event, so long after the first.
@@ -60,21 +92,47 @@ impl Desk {
             first_tried_at: (number > 1).then_some(FIRST),
             ..fixtures::attempt("destination.failing", &letter.to_string())
         };
-        let request = self.config.request(at, std::slice::from_ref(&event)).expect("a request");
+        let request = self
+            .config
+            .request(at, std::slice::from_ref(&event))
+            .expect("a request");
         let reply = self.http.send(request).await;
-        let exchange = Exchange { events: &[event], reply: &reply, at, jitter: 0.5 };
+        let exchange = Exchange {
+            events: &[event],
+            reply: &reply,
+            at,
+            jitter: 0.5,
+        };
         let mut result = self.config.judge(exchange);
-        (result.events.pop().expect("a verdict"), result.endpoint_signal, reply)
+        (
+            result.events.pop().expect("a verdict"),
+            result.endpoint_signal,
+            reply,
+        )
     }
 
     async fn check(&self, number: i64, verdict: Verdict, class: AttemptClass) -> Reply {
         self.check_after(0, number, verdict, class).await
     }
 
-    async fn check_after(&self, passed_ms: i64, number: i64, verdict: Verdict, class: AttemptClass) -> Reply {
+    async fn check_after(
+        &self,
+        passed_ms: i64,
+        number: i64,
+        verdict: Verdict,
+        class: AttemptClass,
+    ) -> Reply {
         let (result, signal, reply) = self.attempt(number, passed_ms).await;
-        assert_eq!((result.verdict, result.class), (verdict, class), "{reply:?}");
-        assert_eq!(signal == EndpointSignal::Success, verdict == Verdict::Delivered, "{signal:?}");
+        assert_eq!(
+            (result.verdict, result.class),
+            (verdict, class),
+            "{reply:?}"
+        );
+        assert_eq!(
+            signal == EndpointSignal::Success,
+            verdict == Verdict::Delivered,
+            "{signal:?}"
+        );
         reply
     }
 }
@@ -89,21 +147,40 @@ fn body(reply: &Reply) -> &str {
 #[tokio::test]
 async fn a_mail_arrives_as_it_is() {
     let mailbox = Mailbox::start(Protection::None);
-    let reply = Desk::plain(&mailbox).check(1, Verdict::Delivered, AttemptClass::Success).await;
+    let reply = Desk::plain(&mailbox)
+        .check(1, Verdict::Delivered, AttemptClass::Success)
+        .await;
     assert_eq!(body(&reply), "queued");
     let mails = mailbox.mails();
-    assert_eq!((mails.len(), mails[0].to.clone()), (1, vec!["ops@example.com".into(), "cto@example.com".into()]));
+    assert_eq!(
+        (mails.len(), mails[0].to.clone()),
+        (1, vec!["ops@example.com".into(), "cto@example.com".into()])
+    );
     assert_eq!(mails[0].header("Subject"), "[settle] Billing is failing");
-    assert!(mails[0].text.trim_end().ends_with("\n\nBilling is failing\n.\n.."), "dots stay: {}", mails[0].text);
+    assert!(
+        mails[0]
+            .text
+            .trim_end()
+            .ends_with("\n\nBilling is failing\n.\n.."),
+        "dots stay: {}",
+        mails[0].text
+    );
     let commands = mailbox.commands();
-    assert!(commands[0] == "EHLO example.com" && commands[1].starts_with("MAIL FROM:<settle@example.com>"));
+    assert!(
+        commands[0] == "EHLO example.com"
+            && commands[1].starts_with("MAIL FROM:<settle@example.com>")
+    );
 }
 
 #[tokio::test]
 async fn a_postponed_mail_is_repeated_with_the_same_message_id() {
     let mailbox = Mailbox::start(Protection::None);
     let desk = Desk::plain(&mailbox);
-    for (command, line) in [("RCPT", "451 4.3.0 later"), ("DATA", "452 full"), (".", "451 later")] {
+    for (command, line) in [
+        ("RCPT", "451 4.3.0 later"),
+        ("DATA", "452 full"),
+        (".", "451 later"),
+    ] {
         mailbox.answer_next(command, line);
         if command == "RCPT" {
             mailbox.answer_next(command, line);
@@ -112,11 +189,16 @@ async fn a_postponed_mail_is_repeated_with_the_same_message_id() {
     }
     mailbox.answer_next("CONNECT", "421 closing");
     desk.check(1, RETRY, AttemptClass::Throttled).await;
-    desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
-    desk.check(2, Verdict::Delivered, AttemptClass::Success).await;
+    desk.check(1, Verdict::Delivered, AttemptClass::Success)
+        .await;
+    desk.check(2, Verdict::Delivered, AttemptClass::Success)
+        .await;
     let mails = mailbox.mails();
     assert_eq!((mails.len(), &mails[0]), (2, &mails[1]), "the same bytes");
-    assert_eq!(mails[0].header("Message-ID"), "<00000000-0000-0000-0000-000000000007@example.com>");
+    assert_eq!(
+        mails[0].header("Message-ID"),
+        "<00000000-0000-0000-0000-000000000007@example.com>"
+    );
 }
 
 #[tokio::test]
@@ -124,9 +206,10 @@ async fn a_server_that_postpones_everybody_is_a_failing_destination() {
     let mailbox = Mailbox::start(Protection::None);
     let desk = Desk::plain(&mailbox);
     let failure = EndpointSignal::Failure { pause: None };
-    for (line, expected) in
-        [("450 4.7.1 try later", failure.clone()), ("452 4.2.2 mailbox full", EndpointSignal::Neutral)]
-    {
+    for (line, expected) in [
+        ("450 4.7.1 try later", failure.clone()),
+        ("452 4.2.2 mailbox full", EndpointSignal::Neutral),
+    ] {
         (0..2).for_each(|_| mailbox.answer_next("RCPT", line));
         let (event, signal, _) = desk.attempt(1, 0).await;
         assert_eq!((event.verdict, signal), (RETRY, expected), "{line}");
@@ -148,7 +231,9 @@ async fn a_refused_mail_fails_for_good() {
     mailbox.answer_next("RCPT", "550 5.1.1 no such user");
     let reply = desk.check(1, Verdict::Failed, AttemptClass::Refused).await;
     let line = "550 5.1.1 no such user";
-    let named = format!("5.1.1 no such user\nnot to ops@example.com: {line}\nnot to cto@example.com: {line}");
+    let named = format!(
+        "5.1.1 no such user\nnot to ops@example.com: {line}\nnot to cto@example.com: {line}"
+    );
     assert_eq!(body(&reply), named);
     mailbox.answer_next(".", "554 5.6.0 spam");
     desk.check(1, Verdict::Failed, AttemptClass::Refused).await;
@@ -162,12 +247,25 @@ async fn a_refused_mail_fails_for_good() {
 async fn a_mail_goes_to_the_recipients_that_are_accepted() {
     let mailbox = Mailbox::start(Protection::None);
     let desk = Desk::plain(&mailbox);
-    for (line, passed_ms) in [("550 5.1.1 no such user", 0), ("452 4.2.2 mailbox full", HALF_AN_HOUR_MS)] {
+    for (line, passed_ms) in [
+        ("550 5.1.1 no such user", 0),
+        ("452 4.2.2 mailbox full", HALF_AN_HOUR_MS),
+    ] {
         mailbox.answer_next("RCPT TO:<ops@", line);
-        let reply = desk.check_after(passed_ms, 4, Verdict::Delivered, AttemptClass::Success).await;
-        assert_eq!(body(&reply), format!("queued\nnot to ops@example.com: {line}"));
+        let reply = desk
+            .check_after(passed_ms, 4, Verdict::Delivered, AttemptClass::Success)
+            .await;
+        assert_eq!(
+            body(&reply),
+            format!("queued\nnot to ops@example.com: {line}")
+        );
     }
-    assert!(mailbox.mails().iter().all(|mail| mail.to == ["cto@example.com"]));
+    assert!(
+        mailbox
+            .mails()
+            .iter()
+            .all(|mail| mail.to == ["cto@example.com"])
+    );
     // Where none is accepted, one of them may be later.
     mailbox.answer_next("RCPT TO:<ops@", "550 5.1.1 no such user");
     mailbox.answer_next("RCPT TO:<cto@", "452 4.2.2 mailbox full");
@@ -180,16 +278,30 @@ async fn a_postponed_recipient_gets_the_mail_with_the_others_and_once() {
     let desk = Desk::plain(&mailbox);
     mailbox.answer_next("RCPT TO:<cto@", "451 4.7.1 greylisted");
     let (event, signal, reply) = desk.attempt(1, 0).await;
-    assert_eq!((event.verdict, signal), (RETRY, EndpointSignal::Neutral), "the server accepts the other one");
-    assert_eq!(body(&reply), "4.7.1 greylisted\nnot to cto@example.com: 451 4.7.1 greylisted");
+    assert_eq!(
+        (event.verdict, signal),
+        (RETRY, EndpointSignal::Neutral),
+        "the server accepts the other one"
+    );
+    assert_eq!(
+        body(&reply),
+        "4.7.1 greylisted\nnot to cto@example.com: 451 4.7.1 greylisted"
+    );
     assert_eq!(mailbox.attempts(), [], "nobody has it yet");
-    desk.check(2, Verdict::Delivered, AttemptClass::Success).await;
+    desk.check(2, Verdict::Delivered, AttemptClass::Success)
+        .await;
     let mails = mailbox.mails();
-    assert_eq!((mails.len(), mails[0].to.clone()), (1, vec!["ops@example.com".into(), "cto@example.com".into()]));
+    assert_eq!(
+        (mails.len(), mails[0].to.clone()),
+        (1, vec!["ops@example.com".into(), "cto@example.com".into()])
+    );
     // A server that closes refuses all, also if it accepted one before.
     mailbox.answer_next("RCPT TO:<cto@", "421 4.3.2 closing");
     let reply = desk.check(1, RETRY, AttemptClass::Throttled).await;
-    assert_eq!((body(&reply), mailbox.attempts().len()), ("4.3.2 closing", 1));
+    assert_eq!(
+        (body(&reply), mailbox.attempts().len()),
+        ("4.3.2 closing", 1)
+    );
 }
 
 #[tokio::test]
@@ -197,12 +309,25 @@ async fn the_login_is_sent_over_tls_alone() {
     for (scheme, protection) in [("smtps", Protection::Tls), ("smtp", Protection::StartTls)] {
         let mailbox = Mailbox::start(protection);
         let desk = Desk::protected(scheme, &mailbox, &mailbox.authority);
-        desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+        desk.check(1, Verdict::Delivered, AttemptClass::Success)
+            .await;
         let commands = mailbox.commands();
-        let plain: Vec<&String> = commands.iter().filter(|command| !command.starts_with('*')).collect();
-        let expected: &[&str] = if scheme == "smtp" { &["EHLO example.com", "STARTTLS"] } else { &[] };
+        let plain: Vec<&String> = commands
+            .iter()
+            .filter(|command| !command.starts_with('*'))
+            .collect();
+        let expected: &[&str] = if scheme == "smtp" {
+            &["EHLO example.com", "STARTTLS"]
+        } else {
+            &[]
+        };
         assert_eq!(plain, expected);
-        assert!(commands.iter().any(|command| command.starts_with("*AUTH PLAIN ")), "{commands:?}");
+        assert!(
+            commands
+                .iter()
+                .any(|command| command.starts_with("*AUTH PLAIN ")),
+            "{commands:?}"
+        );
         mailbox.answer_next("AUTH", "535 5.7.8 wrong password");
         desk.check(1, RETRY, AttemptClass::Forbidden).await;
     }
@@ -217,9 +342,16 @@ async fn a_server_without_trusted_tls_gets_nothing() {
         ("smtp", Protection::None, AttemptClass::Tls),
     ] {
         let mailbox = Mailbox::start(protection);
-        Desk::protected(scheme, &mailbox, &other.authority).check(1, RETRY, expected).await;
+        Desk::protected(scheme, &mailbox, &other.authority)
+            .check(1, RETRY, expected)
+            .await;
         let commands = mailbox.commands();
-        assert!(!commands.iter().any(|command| command.contains("AUTH") || command.contains("MAIL")), "{commands:?}");
+        assert!(
+            !commands
+                .iter()
+                .any(|command| command.contains("AUTH") || command.contains("MAIL")),
+            "{commands:?}"
+        );
     }
 }
 
@@ -227,17 +359,26 @@ async fn a_server_without_trusted_tls_gets_nothing() {
 async fn replies_before_tls_are_no_replies() {
     // What somebody on the way puts behind a reply: the replies to a login and a whole mail.
     let injected = "250-localhost\r\n250 AUTH PLAIN\r\n235 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 ok\r\n250 injected";
-    for (command, reply) in
-        [("CONNECT", "220 localhost"), ("EHLO", "250-localhost\r\n250 STARTTLS"), ("STARTTLS", "220 go")]
-    {
+    for (command, reply) in [
+        ("CONNECT", "220 localhost"),
+        ("EHLO", "250-localhost\r\n250 STARTTLS"),
+        ("STARTTLS", "220 go"),
+    ] {
         let mailbox = Mailbox::start(Protection::StartTls);
         mailbox.answer_next(command, &format!("{reply}\r\n{injected}"));
         let desk = Desk::protected("smtp", &mailbox, &mailbox.authority);
         let answer = desk.check(1, RETRY, AttemptClass::Tls).await;
-        assert!(body(&answer).contains("before TLS"), "{command}: {answer:?}");
+        assert!(
+            body(&answer).contains("before TLS"),
+            "{command}: {answer:?}"
+        );
         let commands = mailbox.commands();
-        assert!(!commands.iter().any(|command| command.starts_with('*')), "{commands:?}");
-        desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+        assert!(
+            !commands.iter().any(|command| command.starts_with('*')),
+            "{commands:?}"
+        );
+        desk.check(1, Verdict::Delivered, AttemptClass::Success)
+            .await;
     }
 }
 
@@ -254,7 +395,10 @@ async fn a_reply_without_an_end_is_named() {
             };
             mailbox.answer_next(command, &long);
             let answer = desk.check(1, RETRY, AttemptClass::Unreadable).await;
-            assert!(body(&answer).contains("more than 1000 bytes"), "{protection:?} {command}: {answer:?}");
+            assert!(
+                body(&answer).contains("more than 1000 bytes"),
+                "{protection:?} {command}: {answer:?}"
+            );
         }
     }
 }
@@ -267,7 +411,8 @@ async fn a_server_that_is_down_or_silent_is_tried_again() {
     let desk = Desk::new(&format!("smtp://{address}?tls=none"), &[], &[]);
     desk.check(1, RETRY, AttemptClass::Connect).await;
     let mailbox = Mailbox::at(address, Protection::None);
-    desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+    desk.check(1, Verdict::Delivered, AttemptClass::Success)
+        .await;
     assert_eq!(mailbox.mails().len(), 1);
 }
 
@@ -275,6 +420,8 @@ async fn a_server_that_is_down_or_silent_is_tried_again() {
 async fn a_denied_network_gets_no_mail() {
     let mailbox = Mailbox::start(Protection::None);
     let url = format!("smtp://localhost:{}?tls=none", mailbox.address().port());
-    Desk::new(&url, &[], &["127.0.0.0/8", "::1/128"]).check(1, RETRY, AttemptClass::ForbiddenAddress).await;
+    Desk::new(&url, &[], &["127.0.0.0/8", "::1/128"])
+        .check(1, RETRY, AttemptClass::ForbiddenAddress)
+        .await;
     assert_eq!(mailbox.commands(), [] as [String; 0]);
 }

@@ -34,21 +34,42 @@ async fn no_notification_is_lost_at_a_process_that_lacks_a_key() {
     let mut turned = installation.serve_beside(&[("SETTLE_KEY", &new_first)]);
     turned.wait_ready().await;
 
-    let messages = [1, 2, 3].map(|number| sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &format!("r{number}"))));
-    assert_eq!(post(&lacking, "/nobody", &messages[0]).await.status, 404, "nothing is encrypted with the new key yet");
+    let messages = [1, 2, 3]
+        .map(|number| sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &format!("r{number}"))));
+    assert_eq!(
+        post(&lacking, "/nobody", &messages[0]).await.status,
+        404,
+        "nothing is encrypted with the new key yet"
+    );
     assert_eq!(readiness(&lacking).await.0, 200);
     let created = platform(&Api::new(turned.url(), &installation.token)).await;
     for _ in 0..3 {
         let answer = post(&lacking, &created, &messages[0]).await;
         assert_eq!(answer.status, 503, "SNS repeats it: {}", answer.body);
     }
-    assert_eq!(post(&lacking, &known, &messages[1]).await.status, 200, "its platform is found");
+    assert_eq!(
+        post(&lacking, &known, &messages[1]).await.status,
+        200,
+        "its platform is found"
+    );
     let (status, body) = readiness(&lacking).await;
     let id = storage::key_id(&NEW);
-    assert!(status == 503 && body["detail"].as_str().is_some_and(|detail| detail.contains(&id)), "{status}: {body}");
+    assert!(
+        status == 503
+            && body["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains(&id)),
+        "{status}: {body}"
+    );
     let log = lacking.log();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("lacks a key")).collect();
-    assert!(lines.len() == 1 && lines[0].contains("ERROR") && lines[0].contains(&id), "{log}");
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("lacks a key"))
+        .collect();
+    assert!(
+        lines.len() == 1 && lines[0].contains("ERROR") && lines[0].contains(&id),
+        "{log}"
+    );
     assert_eq!(post(&turned, &created, &messages[0]).await.status, 200);
     assert_eq!(readiness(&turned).await.0, 200);
 

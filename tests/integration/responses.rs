@@ -10,7 +10,10 @@ use storage::AttemptClass;
 async fn reply(head: &str) -> Reply {
     drop(rustls::crypto::ring::default_provider().install_default());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/hook", listener.local_addr().expect("its address"));
+    let url = format!(
+        "http://{}/hook",
+        listener.local_addr().expect("its address")
+    );
     let head = head.to_owned();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a connection");
@@ -36,7 +39,9 @@ async fn reply(head: &str) -> Reply {
 
 #[tokio::test]
 async fn a_response_with_odd_fields_is_read_as_browsers_read_it() {
-    let many: String = (0..990).map(|number| format!("x-{number}: y\r\n")).collect();
+    let many: String = (0..990)
+        .map(|number| format!("x-{number}: y\r\n"))
+        .collect();
     for fields in [
         many.as_str(),
         "set-cookie : a=b\r\n",
@@ -46,29 +51,67 @@ async fn a_response_with_odd_fields_is_read_as_browsers_read_it() {
         "no colon\r\n",
         "x-name: Žofie\r\n",
     ] {
-        let reply = reply(&format!("HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n")).await;
-        assert!(matches!(&reply, Reply::Answer { status: 200, .. }), "{fields:?}: {reply:?}");
+        let reply = reply(&format!(
+            "HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n"
+        ))
+        .await;
+        assert!(
+            matches!(&reply, Reply::Answer { status: 200, .. }),
+            "{fields:?}: {reply:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_response_that_cannot_be_read_names_the_rule() {
-    let many: String = (0..1100).map(|number| format!("x-{number}: y\r\n")).collect();
+    let many: String = (0..1100)
+        .map(|number| format!("x-{number}: y\r\n"))
+        .collect();
     let long = format!("x-long: {}\r\n", "y".repeat(2_000_000));
     for (head, part) in [
-        (format!("HTTP/1.1 200 OK\r\n{many}\r\n"), "more than 1000 fields"),
-        (format!("HTTP/1.1 200 OK\r\n{long}\r\n"), "more than 1000 fields or 400 KiB"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n".to_owned(), "Content-Length"),
-        ("HTTP/1.1 2000 OK\r\ncontent-length: 0\r\n\r\n".to_owned(), "first line"),
-        ("220 mail.example.com ESMTP\r\n\r\n".to_owned(), "first line"),
+        (
+            format!("HTTP/1.1 200 OK\r\n{many}\r\n"),
+            "more than 1000 fields",
+        ),
+        (
+            format!("HTTP/1.1 200 OK\r\n{long}\r\n"),
+            "more than 1000 fields or 400 KiB",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n".to_owned(),
+            "Content-Length",
+        ),
+        (
+            "HTTP/1.1 2000 OK\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            "first line",
+        ),
+        (
+            "220 mail.example.com ESMTP\r\n\r\n".to_owned(),
+            "first line",
+        ),
     ] {
         match reply(&head).await {
-            Reply::Failure { class: AttemptClass::Unreadable, message } => {
-                assert!(message.starts_with("a response came") && message.contains(part), "{message}");
+            Reply::Failure {
+                class: AttemptClass::Unreadable,
+                message,
+            } => {
+                assert!(
+                    message.starts_with("a response came") && message.contains(part),
+                    "{message}"
+                );
             }
             other => panic!("{part}: {other:?}"),
         }
     }
     let closed = reply("").await;
-    assert!(matches!(&closed, Reply::Failure { class: AttemptClass::Reset, .. }), "{closed:?}");
+    assert!(
+        matches!(
+            &closed,
+            Reply::Failure {
+                class: AttemptClass::Reset,
+                ..
+            }
+        ),
+        "{closed:?}"
+    );
 }

@@ -59,27 +59,50 @@ struct Options {
 async fn main() {
     let options = Options::parse();
     let no_limit = |name: &str| (format!("SETTLE_DEVICES_{name}"), "1000".to_owned());
-    let many_bytes = || ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS".to_owned(), "100MiB".to_owned());
+    let many_bytes = || {
+        (
+            "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS".to_owned(),
+            "100MiB".to_owned(),
+        )
+    };
     let world = World::start(Setting {
-        backend: if options.postgres { Backend::Postgres } else { Backend::Sqlite },
+        backend: if options.postgres {
+            Backend::Postgres
+        } else {
+            Backend::Sqlite
+        },
         memory: Memory::File,
-        variables: vec![no_limit("REQUESTS_PER_SECOND"), no_limit("REQUESTS_PER_SECOND_AND_ADDRESS"), many_bytes()],
+        variables: vec![
+            no_limit("REQUESTS_PER_SECOND"),
+            no_limit("REQUESTS_PER_SECOND_AND_ADDRESS"),
+            many_bytes(),
+        ],
         ..Setting::default()
     })
     .await;
     world.temporal.let_others_first();
     let tally = Tally::start().await;
-    let hook = json!({ "kind": "webhook", "name": "tally", "url": tally.url(), "events": ["device.*"] });
+    let hook =
+        json!({ "kind": "webhook", "name": "tally", "url": tally.url(), "events": ["device.*"] });
     world.add(&hook).await;
     let platform = long_platform(&world).await;
-    let url = platform["notification_url"].as_str().expect("a URL").to_owned();
+    let url = platform["notification_url"]
+        .as_str()
+        .expect("a URL")
+        .to_owned();
     let devices = Devices::of(&world).await;
     let (mut messages, mut next) = (Messages::new(&world.sns, &url), 0);
-    println!("{:<10}{:<18}{:>16}{:>10}{:>10}{:>10}", "round", "", "answered 200/s", "p50 ms", "p99 ms", "worst ms");
+    println!(
+        "{:<10}{:<18}{:>16}{:>10}{:>10}{:>10}",
+        "round", "", "answered 200/s", "p50 ms", "p99 ms", "worst ms"
+    );
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        let count = options.notifications as usize * usize::try_from(options.seconds).unwrap_or(usize::MAX);
-        let receipts: Vec<String> = (0..count).map(|number| format!("load-{:03}", number % 200)).collect();
+        let count =
+            options.notifications as usize * usize::try_from(options.seconds).unwrap_or(usize::MAX);
+        let receipts: Vec<String> = (0..count)
+            .map(|number| format!("load-{:03}", number % 200))
+            .collect();
         let batch = messages.sign(&receipts);
         let alone = store(&options, &url, batch).await;
         print(round, "without devices", &alone);
@@ -91,7 +114,10 @@ async fn main() {
         let load = Load::new(&world.notification_url, DEVICE_CONNECTIONS);
         let pace = Pace::PerSecond(f64::from(options.requests));
         let at_most = Duration::from_secs(options.seconds * 2);
-        let (of_store, of_devices) = tokio::join!(store(&options, &url, batch), load.run(reports, pace, at_most));
+        let (of_store, of_devices) = tokio::join!(
+            store(&options, &url, batch),
+            load.run(reports, pace, at_most)
+        );
         print(round, "with devices", &of_store);
         with.push(of_store.latency_ms(0.99));
         print(round, "  their requests", &of_devices);
@@ -108,7 +134,10 @@ async fn main() {
     world.finish().await;
     let (without, with) = (median(without), median(with));
     let most = (MOST_TIMES * without).max(MOST_MS);
-    assert!(with <= most, "p99 {with:.1} ms with devices, {without:.1} ms without: above {most:.1} ms");
+    assert!(
+        with <= most,
+        "p99 {with:.1} ms with devices, {without:.1} ms without: above {most:.1} ms"
+    );
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -122,14 +151,19 @@ async fn long_platform(world: &World) -> Value {
         "store": "amazon", "name": "long", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
         "window_seconds": 3600, "shares_package": true,
     });
-    world.api.post(&format!("/v1/apps/{}/platforms", world.app_id), &platform).await.ok()
+    world
+        .api
+        .post(&format!("/v1/apps/{}/platforms", world.app_id), &platform)
+        .await
+        .ok()
 }
 
 /// Sends notifications at the fixed rate.
 async fn store(options: &Options, url: &str, batch: Vec<Message>) -> Measured {
     let load = Load::new(url, options.connections);
     let pace = Pace::PerSecond(f64::from(options.notifications));
-    load.run(batch, pace, Duration::from_secs(options.seconds * 2)).await
+    load.run(batch, pace, Duration::from_secs(options.seconds * 2))
+        .await
 }
 
 /// The requests of devices that have not reported yet.
@@ -138,8 +172,13 @@ fn reports(options: &Options, devices: &Devices, next: &mut u32) -> Vec<Message>
     *next += options.requests * u32::try_from(options.seconds).unwrap_or(u32::MAX);
     let request = |number: u32| {
         let device = Device(number);
-        let events: Vec<Value> = (0..options.events).map(|index| device.impression(&format!("e{index}"))).collect();
-        Message { id: number.to_string(), request: devices.request(device, &events).into_bytes().into() }
+        let events: Vec<Value> = (0..options.events)
+            .map(|index| device.impression(&format!("e{index}")))
+            .collect();
+        Message {
+            id: number.to_string(),
+            request: devices.request(device, &events).into_bytes().into(),
+        }
     };
     (first..*next).map(request).collect()
 }
@@ -147,5 +186,8 @@ fn reports(options: &Options, devices: &Devices, next: &mut u32) -> Vec<Message>
 fn print(round: u32, what: &str, measured: &Measured) {
     measured.check();
     let [p50, p99, worst] = [0.5, 0.99, 1.0].map(|part| measured.latency_ms(part));
-    println!("{round:<10}{what:<18}{:>16.0}{p50:>10.1}{p99:>10.1}{worst:>10.1}", measured.rate());
+    println!(
+        "{round:<10}{what:<18}{:>16.0}{p50:>10.1}{p99:>10.1}{worst:>10.1}",
+        measured.rate()
+    );
 }

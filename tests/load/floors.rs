@@ -7,7 +7,9 @@ use axum::body::Bytes;
 use domain::{CollapseKey, PlatformId};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Config, Database, Fate, Key, NewNotification, NewPlatform, Platform, PlatformSettings, Store};
+use storage::{
+    Config, Database, Fate, Key, NewNotification, NewPlatform, Platform, PlatformSettings, Store,
+};
 use system_tests::folder::Folder;
 use system_tests::sns::{REGION, Rtn, Sns};
 use tokio::net::TcpListener;
@@ -33,9 +35,16 @@ impl Floors {
         sns.write_certificate(&pem);
         let pem = std::fs::read(&pem).expect("the certificate");
         let key = Arc::new(SigningKey::read(&pem, REGION).expect("a signing key"));
-        let body = sns.notification(&Rtn::new("SUBSCRIPTION_RENEWED", "floor")).body.into();
+        let body = sns
+            .notification(&Rtn::new("SUBSCRIPTION_RENEWED", "floor"))
+            .body
+            .into();
         let database = Database::Sqlite(folder.path().join("floors.sqlite"));
-        let config = Config { database, key: Key::new([7; 32]), clock: api::clock::now };
+        let config = Config {
+            database,
+            key: Key::new([7; 32]),
+            clock: api::clock::now,
+        };
         let store = Store::open(config).await.expect("a database");
         let app = store.new_app("floors").await.expect("an app");
         let platform = NewPlatform {
@@ -51,7 +60,13 @@ impl Floors {
             publishable_key: "pk_test".to_owned(),
         };
         let platform = store.new_platform(platform).await.expect("a platform");
-        Self { body, key, store, platform, _folder: folder }
+        Self {
+            body,
+            key,
+            store,
+            platform,
+            _folder: folder,
+        }
     }
 
     /// Signature checks per second on two threads. Each check parses the envelope again.
@@ -80,8 +95,9 @@ impl Floors {
     /// Durable inserts per second, one row each, which the storage groups into transactions.
     pub async fn inserts(&self, time: Duration) -> f64 {
         let began = Instant::now();
-        let tasks: Vec<_> =
-            (0..AT_ONCE).map(|_| tokio::spawn(insert(self.store.clone(), self.platform.clone(), time))).collect();
+        let tasks: Vec<_> = (0..AT_ONCE)
+            .map(|_| tokio::spawn(insert(self.store.clone(), self.platform.clone(), time)))
+            .collect();
         let mut count = 0_u32;
         for task in tasks {
             count += task.await.expect("a task of the insert floor");
@@ -95,14 +111,25 @@ impl Floors {
         let (store, platform) = (self.store.clone(), self.platform.id);
         let (send, address) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build();
             runtime.expect("a runtime").block_on(async move {
                 let insert = move |_: Bytes| {
                     let store = store.clone();
-                    async move { drop(store.accept(vec![row(platform)]).await.expect("a durable insert")) }
+                    async move {
+                        drop(
+                            store
+                                .accept(vec![row(platform)])
+                                .await
+                                .expect("a durable insert"),
+                        )
+                    }
                 };
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-                send.send(listener.local_addr().expect("an address")).expect("somebody waits for it");
+                send.send(listener.local_addr().expect("an address"))
+                    .expect("somebody waits for it");
                 let app = Router::new().fallback(insert);
                 axum::serve(listener, app).await.expect("a server");
             });
@@ -114,7 +141,10 @@ impl Floors {
 async fn insert(store: Store, platform: Platform, time: Duration) -> u32 {
     let (began, mut count) = (Instant::now(), 0);
     while began.elapsed() < time {
-        store.accept(vec![row(platform.id)]).await.expect("a durable insert");
+        store
+            .accept(vec![row(platform.id)])
+            .await
+            .expect("a durable insert");
         count += 1;
     }
     count

@@ -22,9 +22,17 @@ impl Life {
     ///
     /// # Errors
     /// The storage failed.
-    pub async fn live(self, store: &Store, platform: PlatformId, webhook: DestinationId) -> anyhow::Result<()> {
+    pub async fn live(
+        self,
+        store: &Store,
+        platform: PlatformId,
+        webhook: DestinationId,
+    ) -> anyhow::Result<()> {
         let all = (0..self.purchases).map(|number| self.one(store, platform, webhook, number));
-        stream::iter(all).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        stream::iter(all)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<()>>()
+            .await?;
         Ok(())
     }
 
@@ -39,18 +47,33 @@ impl Life {
         let noise = |part: String| CollapseKey::of(platform, &part).to_string();
         let [one, other] = ["a", "b"].map(|part| noise(format!("{part}{number}")).replace('-', ""));
         let receipt = format!("{one}{}=:1:11", &other[..11]);
-        let (key, customer) = (CollapseKey::of(platform, &receipt), noise(format!("c{number}")));
+        let (key, customer) = (
+            CollapseKey::of(platform, &receipt),
+            noise(format!("c{number}")),
+        );
         for settling in 0..self.settlings {
             for notification in 0..self.notifications {
                 let place = settling * self.notifications + notification;
-                let (message, at_ms) = (noise(format!("m{number}/{place}")), i64::try_from(place + 1)? * 1000);
-                let accepted = purchase::notification(platform, &message, &receipt, &customer, at_ms);
+                let (message, at_ms) = (
+                    noise(format!("m{number}/{place}")),
+                    i64::try_from(place + 1)? * 1000,
+                );
+                let accepted =
+                    purchase::notification(platform, &message, &receipt, &customer, at_ms);
                 store.accept(vec![accepted]).await?;
             }
-            let kind = if settling == 0 { TransitionKind::Purchased } else { TransitionKind::Renewed };
+            let kind = if settling == 0 {
+                TransitionKind::Purchased
+            } else {
+                TransitionKind::Renewed
+            };
             let loaded = store.load(key, i64::MAX, 500).await?;
             let mut record = purchase::record(key, &loaded);
-            record.decision.transitions = vec![Transition { kind, at: Some(loaded.now), cycle: None }];
+            record.decision.transitions = vec![Transition {
+                kind,
+                at: Some(loaded.now),
+                cycle: None,
+            }];
             purchase::settle(store, record).await?;
             purchase::deliver(store, key, webhook).await?;
         }

@@ -67,20 +67,37 @@ async fn main() -> anyhow::Result<()> {
     let store = purchase::open(database.clone()).await?;
     let (platform, webhooks) = purchase::installation(&store, 1).await?;
     let webhook = webhooks[0];
-    anyhow::ensure!(options.lives > MEASURED, "at least {} purchases must live", MEASURED + 1);
+    anyhow::ensure!(
+        options.lives > MEASURED,
+        "at least {} purchases must live",
+        MEASURED + 1
+    );
     // Those that are measured live, too.
     let purchases = options.lives - MEASURED;
-    let life = Life { purchases, settlings: options.settlings, notifications: 1 };
+    let life = Life {
+        purchases,
+        settlings: options.settlings,
+        notifications: 1,
+    };
     life.live(&store, platform, webhook).await?;
     let before = measure(&store, platform, webhook, purchases).await?;
     life::prune_all(&store).await?;
     let (mut raw, began) = (Raw::of(&database), Instant::now());
     let copies = options.purchases.div_ceil(options.lives);
     let counts = multiplied::multiply(&mut raw, copies)?;
-    println!("{} purchases after {:.0?}: {counts}", copies * options.lives, began.elapsed());
+    println!(
+        "{} purchases after {:.0?}: {counts}",
+        copies * options.lives,
+        began.elapsed()
+    );
     let after = measure(&store, platform, webhook, options.lives).await?;
-    let [purchase, idle] = [(before.purchase, after.purchase), (before.idle, after.idle)]
-        .map(|(before, after)| format!("{before:.1?} before, {after:.1?} after, {:.2} times", ratio(before, after)));
+    let [purchase, idle] =
+        [(before.purchase, after.purchase), (before.idle, after.idle)].map(|(before, after)| {
+            format!(
+                "{before:.1?} before, {after:.1?} after, {:.2} times",
+                ratio(before, after)
+            )
+        });
     println!("a purchase, accepted, settled and delivered: {purchase}");
     println!("a sweep's step that finds nothing: {idle}");
     check(&store).await
@@ -96,7 +113,11 @@ async fn measure(
     webhook: DestinationId,
     first: usize,
 ) -> anyhow::Result<Measured> {
-    let life = Life { purchases: MEASURED, settlings: 1, notifications: 1 };
+    let life = Life {
+        purchases: MEASURED,
+        settlings: 1,
+        notifications: 1,
+    };
     let (mut purchases, mut idles) = (Vec::new(), Vec::new());
     for number in first..first + MEASURED {
         let began = Instant::now();
@@ -108,10 +129,17 @@ async fn measure(
         let found = store.overdue(Quota::of(50)).await?.found.len();
         store.inbox_age().await?;
         anyhow::ensure!(found == 0, "{found} purchases are due");
-        anyhow::ensure!(began.elapsed() <= LONGEST_IDLE, "a step that finds nothing took {:?}", began.elapsed());
+        anyhow::ensure!(
+            began.elapsed() <= LONGEST_IDLE,
+            "a step that finds nothing took {:?}",
+            began.elapsed()
+        );
         idles.push(began.elapsed());
     }
-    Ok(Measured { purchase: median(purchases), idle: median(idles) })
+    Ok(Measured {
+        purchase: median(purchases),
+        idle: median(idles),
+    })
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -121,14 +149,29 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// Checks every rule on every row.
 async fn check(store: &Store) -> anyhow::Result<()> {
-    let (mut page, mut rows, began) = (Page { cursor: None, limit: CHECKED }, 0, Instant::now());
+    let (mut page, mut rows, began) = (
+        Page {
+            cursor: None,
+            limit: CHECKED,
+        },
+        0,
+        Instant::now(),
+    );
     loop {
         let checked = store.check(page).await?;
         rows += checked.checked;
         anyhow::ensure!(checked.broken.is_empty(), "{:#?}", checked.broken);
-        let Some(cursor) = checked.next_cursor else { break };
-        page = Page { cursor: Some(cursor), limit: CHECKED };
+        let Some(cursor) = checked.next_cursor else {
+            break;
+        };
+        page = Page {
+            cursor: Some(cursor),
+            limit: CHECKED,
+        };
     }
-    println!("the check found nothing in {rows} rows, in {:.0?}", began.elapsed());
+    println!(
+        "the check found nothing in {rows} rows, in {:.0?}",
+        began.elapsed()
+    );
     Ok(())
 }

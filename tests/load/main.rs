@@ -71,7 +71,10 @@ async fn main() {
     let floors = floors::Floors::new(&world.sns).await;
     let load = Load::new(&world.notification_url, options.connections);
 
-    println!("{:<8}{:>22}{:>22}{:>22}", "round", "signature alone /s", "insert alone /s", "acknowledged /s");
+    println!(
+        "{:<8}{:>22}{:>22}{:>22}",
+        "round", "signature alone /s", "insert alone /s", "acknowledged /s"
+    );
     let (mut best, mut shares) = (Vec::new(), Vec::new());
     let mut created = 0;
     let mut sent = Vec::new();
@@ -80,13 +83,24 @@ async fn main() {
         let batch = messages.sign(&receipts(&options, &mut created, saturating));
         let signature = floors.signatures(Duration::from_secs(3)).await;
         let insert = floors.inserts(Duration::from_secs(3)).await;
-        let result = load.run(batch.clone(), Pace::Saturate, Duration::from_secs(options.seconds)).await;
+        let result = load
+            .run(
+                batch.clone(),
+                Pace::Saturate,
+                Duration::from_secs(options.seconds),
+            )
+            .await;
         let rate = result.rate();
         println!("{round:<8}{signature:>22.0}{insert:>22.0}{rate:>22.0}");
         result.check();
         best.push(rate);
         shares.push(rate / insert);
-        sent.extend(batch.into_iter().take(result.acknowledged().len()).map(|message| message.id));
+        sent.extend(
+            batch
+                .into_iter()
+                .take(result.acknowledged().len())
+                .map(|message| message.id),
+        );
     }
     let median = median_of(best);
     let control = Load::new(&floors.serve().await, options.connections);
@@ -106,10 +120,19 @@ async fn main() {
         sent.extend(at_a_third().await);
     }
     drop(floors);
-    outcome::check(&mut world, &sent, options.purchases, Duration::from_secs(options.window)).await;
+    outcome::check(
+        &mut world,
+        &sent,
+        options.purchases,
+        Duration::from_secs(options.window),
+    )
+    .await;
     world.finish().await;
     let share = median_of(shares);
-    assert!(share >= LEAST_SHARE, "the ingress reached {share:.2} of the grouped inserts alone, below {LEAST_SHARE}");
+    assert!(
+        share >= LEAST_SHARE,
+        "the ingress reached {share:.2} of the grouped inserts alone, below {LEAST_SHARE}"
+    );
 }
 
 fn median_of(mut values: Vec<f64>) -> f64 {
@@ -121,20 +144,34 @@ fn median_of(mut values: Vec<f64>) -> f64 {
 fn receipts(options: &Options, created: &mut usize, count: usize) -> Vec<String> {
     let first = *created;
     *created += count;
-    (first..*created).map(|number| format!("load-{:05}", number % options.purchases)).collect()
+    (first..*created)
+        .map(|number| format!("load-{:05}", number % options.purchases))
+        .collect()
 }
 
 /// The number of messages at this rate.
 fn paced_count(options: &Options, rate: f64) -> usize {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number of messages")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small positive number of messages"
+    )]
     let count = (rate * Duration::from_secs(options.paced_seconds).as_secs_f64()) as usize;
     count
 }
 
 /// Sends to settle or the control at a fixed rate, and returns the ids of the acknowledged messages.
-async fn paced(options: &Options, name: &str, load: &Load, batch: Vec<Message>, rate: f64) -> Vec<String> {
+async fn paced(
+    options: &Options,
+    name: &str,
+    load: &Load,
+    batch: Vec<Message>,
+    rate: f64,
+) -> Vec<String> {
     let duration = Duration::from_secs(options.paced_seconds);
-    let result = load.run(batch.clone(), Pace::PerSecond(rate), duration * 2).await;
+    let result = load
+        .run(batch.clone(), Pace::PerSecond(rate), duration * 2)
+        .await;
     println!(
         "{name} at a third, {:.0}/s: p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms, counted from when each was due",
         result.rate(),
@@ -143,5 +180,9 @@ async fn paced(options: &Options, name: &str, load: &Load, batch: Vec<Message>, 
         result.latency_ms(1.0),
     );
     result.check();
-    batch.into_iter().take(result.acknowledged().len()).map(|message| message.id).collect()
+    batch
+        .into_iter()
+        .take(result.acknowledged().len())
+        .map(|message| message.id)
+        .collect()
 }

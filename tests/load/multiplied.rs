@@ -4,8 +4,17 @@ use std::collections::BTreeMap;
 use system_tests::raw::Raw;
 
 /// The tables with rows of purchases. The record of acceptances follows from the notifications.
-const TABLES: [&str; 9] =
-    ["users", "store_users", "purchases", "notifications", "events", "deliveries", "attempts", "lanes", "payments"];
+const TABLES: [&str; 9] = [
+    "users",
+    "store_users",
+    "purchases",
+    "notifications",
+    "events",
+    "deliveries",
+    "attempts",
+    "lanes",
+    "payments",
+];
 /// Their columns with ids. A copy's differ in the first eight letters.
 const IDS: [&str; 10] = [
     "id",
@@ -45,15 +54,25 @@ pub fn multiply(raw: &mut Raw, copies: usize) -> anyhow::Result<String> {
         raw.run(&format!("DROP INDEX {name}"));
     }
     for table in TABLES {
-        raw.run(&format!("CREATE TEMPORARY TABLE original_{table} AS SELECT * FROM {table}"));
+        raw.run(&format!(
+            "CREATE TEMPORARY TABLE original_{table} AS SELECT * FROM {table}"
+        ));
     }
     for table in NUMBERED {
-        let last = raw.number(&format!("SELECT COALESCE(MAX(seq), 0) AS value FROM {table}"));
-        anyhow::ensure!(last < STRIDE, "{table} has {last} rows, and copies begin at {STRIDE}");
+        let last = raw.number(&format!(
+            "SELECT COALESCE(MAX(seq), 0) AS value FROM {table}"
+        ));
+        anyhow::ensure!(
+            last < STRIDE,
+            "{table} has {last} rows, and copies begin at {STRIDE}"
+        );
     }
     for table in TABLES {
         let columns = columns(raw, table);
-        let values: Vec<String> = columns.iter().map(|column| value(raw, table, column)).collect();
+        let values: Vec<String> = columns
+            .iter()
+            .map(|column| value(raw, table, column))
+            .collect();
         raw.run(&format!(
             "INSERT INTO {table} ({})
              WITH RECURSIVE copies (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < {})
@@ -78,8 +97,11 @@ pub fn multiply(raw: &mut Raw, copies: usize) -> anyhow::Result<String> {
         }
     }
     raw.run("ANALYZE");
-    let count = |table: &str, raw: &mut Raw| raw.number(&format!("SELECT COUNT(*) AS value FROM {table}"));
-    Ok(TABLES.map(|table| format!("{} {table}", count(table, raw))).join(", "))
+    let count =
+        |table: &str, raw: &mut Raw| raw.number(&format!("SELECT COUNT(*) AS value FROM {table}"));
+    Ok(TABLES
+        .map(|table| format!("{} {table}", count(table, raw)))
+        .join(", "))
 }
 
 /// The statements that create the indexes, by name, without those that belong to a constraint.
@@ -87,24 +109,35 @@ fn indexes(raw: &mut Raw) -> BTreeMap<String, String> {
     let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
     let (names, statements) = match raw {
         Raw::Sqlite(_) => {
-            let of = format!("FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN ({tables})");
-            (format!("SELECT name AS value {of} ORDER BY name"), format!("SELECT sql AS value {of} ORDER BY name"))
+            let of = format!(
+                "FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN ({tables})"
+            );
+            (
+                format!("SELECT name AS value {of} ORDER BY name"),
+                format!("SELECT sql AS value {of} ORDER BY name"),
+            )
         }
         Raw::Postgres(_) => {
             let of = format!(
                 "FROM pg_indexes WHERE schemaname = 'public' AND tablename IN ({tables})
                  AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = indexname::regclass)"
             );
-            let select = |column: &str| format!("SELECT {column}::text AS value {of} ORDER BY indexname");
+            let select =
+                |column: &str| format!("SELECT {column}::text AS value {of} ORDER BY indexname");
             (select("indexname"), select("indexdef"))
         }
     };
-    raw.texts(&names).into_iter().zip(raw.texts(&statements)).collect()
+    raw.texts(&names)
+        .into_iter()
+        .zip(raw.texts(&statements))
+        .collect()
 }
 
 fn columns(raw: &mut Raw, table: &str) -> Vec<String> {
     raw.texts(&match raw {
-        Raw::Sqlite(_) => format!("SELECT name AS value FROM pragma_table_info('{table}') ORDER BY cid"),
+        Raw::Sqlite(_) => {
+            format!("SELECT name AS value FROM pragma_table_info('{table}') ORDER BY cid")
+        }
         Raw::Postgres(_) => format!(
             "SELECT column_name::text AS value FROM information_schema.columns
              WHERE table_schema = 'public' AND table_name = '{table}' ORDER BY ordinal_position"

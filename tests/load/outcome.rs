@@ -14,34 +14,58 @@ const DRAIN: Duration = Duration::from_secs(900);
 /// Waits until everything is settled and received, and checks it.
 pub async fn check(world: &mut World, sent: &[String], purchases: usize, window: Duration) {
     let expected = purchases.min(sent.len());
-    eprintln!("{} acknowledged; waiting for {expected} purchases to be settled and received …", sent.len());
+    eprintln!(
+        "{} acknowledged; waiting for {expected} purchases to be settled and received …",
+        sent.len()
+    );
     let began = Instant::now();
     let platform = world.platform_id;
-    wait::until(window + DRAIN, "every purchase to be received in its newest revision", async || {
-        let received = world.receiver.revisions_by_key();
-        if received.len() < expected {
-            return Err(format!("{} of {expected} purchases received", received.len()));
-        }
-        let known = world.api.all(&format!("/v1/purchases?platform_id={platform}")).await;
-        let behind = known
-            .iter()
-            .filter(|purchase| {
-                let newest = purchase["collapse_key"]
-                    .as_str()
-                    .and_then(|key| received.get(key))
-                    .and_then(|all| all.iter().max());
-                newest != purchase["revision"].as_i64().as_ref()
-            })
-            .count();
-        if behind == 0 && known.len() == expected { Ok(()) } else { Err(format!("{behind} of {} behind", known.len())) }
-    })
+    wait::until(
+        window + DRAIN,
+        "every purchase to be received in its newest revision",
+        async || {
+            let received = world.receiver.revisions_by_key();
+            if received.len() < expected {
+                return Err(format!(
+                    "{} of {expected} purchases received",
+                    received.len()
+                ));
+            }
+            let known = world
+                .api
+                .all(&format!("/v1/purchases?platform_id={platform}"))
+                .await;
+            let behind = known
+                .iter()
+                .filter(|purchase| {
+                    let newest = purchase["collapse_key"]
+                        .as_str()
+                        .and_then(|key| received.get(key))
+                        .and_then(|all| all.iter().max());
+                    newest != purchase["revision"].as_i64().as_ref()
+                })
+                .count();
+            if behind == 0 && known.len() == expected {
+                Ok(())
+            } else {
+                Err(format!("{behind} of {} behind", known.len()))
+            }
+        },
+    )
     .await;
     let step = (sent.len() / SAMPLE).max(1);
     for message_id in sent.iter().step_by(step) {
         wait::until(DRAIN, "an outcome", async || {
-            let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+            let answer = world
+                .api
+                .try_get(&format!("/v1/notifications/{message_id}"))
+                .await?;
             let outcome = &answer.body["notifications"][0]["outcome"];
-            if outcome == "settled" { Ok(()) } else { Err(format!("{message_id}: {}", answer.body)) }
+            if outcome == "settled" {
+                Ok(())
+            } else {
+                Err(format!("{message_id}: {}", answer.body))
+            }
         })
         .await;
     }

@@ -1,6 +1,9 @@
 //! People who look while the ingress is measured: each has the first screen open and live, as a browser has it.
 
-#![expect(clippy::disallowed_methods, reason = "a person's browser: it sends what settle answers")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a person's browser: it sends what settle answers"
+)]
 
 use std::time::Duration;
 use system_tests::wait;
@@ -30,10 +33,18 @@ pub async fn open(world: &World, count: usize) -> Pages {
         pages.push(tokio::spawn(async move {
             let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
             let client = client.build().expect("a client");
-            let signed = client.post(format!("{url}{path}")).header("sec-fetch-site", "same-origin").send().await;
+            let signed = client
+                .post(format!("{url}{path}"))
+                .header("sec-fetch-site", "same-origin")
+                .send()
+                .await;
             let signed = signed.expect("a sign-in");
-            let cookie =
-                signed.headers()["set-cookie"].to_str().expect("a cookie").split(';').next().map(str::to_owned);
+            let cookie = signed.headers()["set-cookie"]
+                .to_str()
+                .expect("a cookie")
+                .split(';')
+                .next()
+                .map(str::to_owned);
             watch(&client, &url, &cookie.expect("a cookie")).await;
         }));
     }
@@ -44,15 +55,29 @@ pub async fn open(world: &World, count: usize) -> Pages {
 async fn watch(client: &reqwest::Client, url: &str, cookie: &str) {
     let get = |path: String| client.get(format!("{url}{path}")).header("cookie", cookie);
     loop {
-        let page = get("/ui/".to_owned()).send().await.expect("the first screen");
+        let page = get("/ui/".to_owned())
+            .send()
+            .await
+            .expect("the first screen");
         assert_eq!(page.status(), 200);
         let page = page.text().await.expect("a whole page");
-        let marks = page.split("/ui/live?since=").nth(1).and_then(|rest| rest.split('"').next()).expect("marks");
-        let Ok(mut stream) = get(format!("/ui/live?since={marks}")).send().await else { continue };
+        let marks = page
+            .split("/ui/live?since=")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next())
+            .expect("marks");
+        let Ok(mut stream) = get(format!("/ui/live?since={marks}")).send().await else {
+            continue;
+        };
         while let Ok(Some(chunk)) = stream.chunk().await {
             if chunk.starts_with(b"event:") || chunk.windows(7).any(|part| part == b"\nevent:") {
                 wait::pass(EVERY).await;
-                let _ = get("/ui/".to_owned()).send().await.expect("the first screen").bytes().await;
+                let _ = get("/ui/".to_owned())
+                    .send()
+                    .await
+                    .expect("the first screen")
+                    .bytes()
+                    .await;
             }
         }
     }

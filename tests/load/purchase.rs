@@ -5,18 +5,27 @@ use domain::{CollapseKey, DestinationId, Notification, NotificationKind, Platfor
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Config, Database, DeliveryResult, DestinationSettings, EndpointSignal, EventResult, Finish,
-    Key, Lease, LeaseResult, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings, Record,
-    Recorded, Rendered, SecretString, Store, Traits, Verdict,
+    Attempt, AttemptClass, Config, Database, DeliveryResult, DestinationSettings, EndpointSignal,
+    EventResult, Finish, Key, Lease, LeaseResult, Loaded, Mode, NewDestination, NewNotification,
+    NewPlatform, PlatformSettings, Record, Recorded, Rendered, SecretString, Store, Traits,
+    Verdict,
 };
 use system_tests::records;
 
 pub async fn open(database: Database) -> anyhow::Result<Store> {
-    Ok(Store::open(Config { database, key: Key::new([1; 32]), clock: api::clock::now }).await?)
+    Ok(Store::open(Config {
+        database,
+        key: Key::new([1; 32]),
+        clock: api::clock::now,
+    })
+    .await?)
 }
 
 /// Creates an app with a platform and this many webhooks.
-pub async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(PlatformId, Vec<DestinationId>)> {
+pub async fn installation(
+    store: &Store,
+    webhooks: usize,
+) -> anyhow::Result<(PlatformId, Vec<DestinationId>)> {
     let app = store.new_app("Acme").await?;
     let platform = store
         .new_platform(NewPlatform {
@@ -55,7 +64,10 @@ pub fn notification(
     customer: &str,
     at_ms: i64,
 ) -> NewNotification {
-    let (collapse_key, store_time) = (CollapseKey::of(platform_id, receipt_id), Timestamp::from_millis(at_ms));
+    let (collapse_key, store_time) = (
+        CollapseKey::of(platform_id, receipt_id),
+        Timestamp::from_millis(at_ms),
+    );
     let notification = Notification {
         message_id: message_id.to_owned(),
         collapse_key,
@@ -81,11 +93,19 @@ pub async fn settle(store: &Store, record: Record) -> anyhow::Result<()> {
 
 /// The record that settles everything that was loaded.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
-    records::record(collapse_key, loaded, loaded.now.plus(Duration::from_secs(30 * 24 * 3600)))
+    records::record(
+        collapse_key,
+        loaded,
+        loaded.now.plus(Duration::from_secs(30 * 24 * 3600)),
+    )
 }
 
 /// Delivers everything of a purchase that is pending for a webhook.
-pub async fn deliver(store: &Store, key: CollapseKey, destination: DestinationId) -> anyhow::Result<()> {
+pub async fn deliver(
+    store: &Store,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> anyhow::Result<()> {
     loop {
         let token = api::clock::random_uuid().to_string();
         let lease = Lease {

@@ -47,7 +47,8 @@ struct Options {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off)).await??;
-    let (distance, far) = Distance::before_url(&url, Duration::from_micros(options.round_trip / 2))?;
+    let (distance, far) =
+        Distance::before_url(&url, Duration::from_micros(options.round_trip / 2))?;
     let near = open(&url).await?;
     let (platform, webhooks) = purchase::installation(&near, options.webhooks).await?;
     let workers = [open(&far).await?, open(&far).await?];
@@ -55,13 +56,23 @@ async fn main() -> anyhow::Result<()> {
         for count in [1, 2] {
             let mut keys = Vec::new();
             for worker in 0..count {
-                keys.push(accept(&near, platform, &format!("{round}-{count}-{worker}"), options.purchases).await?);
+                keys.push(
+                    accept(
+                        &near,
+                        platform,
+                        &format!("{round}-{count}-{worker}"),
+                        options.purchases,
+                    )
+                    .await?,
+                );
             }
             let (began, trips) = (Instant::now(), distance.trips());
             let running: Vec<_> = keys
                 .into_iter()
                 .zip(&workers)
-                .map(|(keys, store)| tokio::spawn(work(store.clone(), keys, webhooks.clone(), options.at_once)))
+                .map(|(keys, store)| {
+                    tokio::spawn(work(store.clone(), keys, webhooks.clone(), options.at_once))
+                })
                 .collect();
             for worker in running {
                 worker.await??;
@@ -69,8 +80,13 @@ async fn main() -> anyhow::Result<()> {
             let purchases = f64::from(u32::try_from(count * options.purchases)?);
             let trips = f64::from(u32::try_from(distance.trips() - trips)?) / purchases;
             let rate = purchases / began.elapsed().as_secs_f64();
-            println!("round {round}: {count} workers, {rate:.0} purchases/s, {trips:.1} round trips each");
-            anyhow::ensure!(trips <= MOST_TRIPS, "{trips:.1} round trips for each purchase, above {MOST_TRIPS}");
+            println!(
+                "round {round}: {count} workers, {rate:.0} purchases/s, {trips:.1} round trips each"
+            );
+            anyhow::ensure!(
+                trips <= MOST_TRIPS,
+                "{trips:.1} round trips for each purchase, above {MOST_TRIPS}"
+            );
         }
     }
     Ok(())
@@ -81,16 +97,32 @@ async fn open(url: &str) -> anyhow::Result<Store> {
 }
 
 /// Accepts one notification for each of this many purchases of users of their own.
-async fn accept(store: &Store, platform: PlatformId, name: &str, count: usize) -> anyhow::Result<Vec<CollapseKey>> {
-    let receipts: Vec<String> = (0..count).map(|number| format!("{name}-{number}")).collect();
+async fn accept(
+    store: &Store,
+    platform: PlatformId,
+    name: &str,
+    count: usize,
+) -> anyhow::Result<Vec<CollapseKey>> {
+    let receipts: Vec<String> = (0..count)
+        .map(|number| format!("{name}-{number}"))
+        .collect();
     let mut notifications = Vec::new();
     for receipt in &receipts {
-        let mut notification = purchase::notification(platform, receipt, receipt, &format!("customer-{receipt}"), 1);
+        let mut notification = purchase::notification(
+            platform,
+            receipt,
+            receipt,
+            &format!("customer-{receipt}"),
+            1,
+        );
         notification.fate = Fate::AtOnce;
         notifications.push(notification);
     }
     store.accept(notifications).await?;
-    Ok(receipts.iter().map(|receipt| CollapseKey::of(platform, receipt)).collect())
+    Ok(receipts
+        .iter()
+        .map(|receipt| CollapseKey::of(platform, receipt))
+        .collect())
 }
 
 /// Settles purchases and delivers their events, this many at once.
@@ -106,8 +138,13 @@ async fn work(
             let (store, keys, webhooks) = (store.clone(), keys.clone(), webhooks.clone());
             tokio::spawn(async move {
                 loop {
-                    let next = keys.lock().map_err(|_| anyhow::anyhow!("a task failed"))?.pop();
-                    let Some(key) = next else { return anyhow::Ok(()) };
+                    let next = keys
+                        .lock()
+                        .map_err(|_| anyhow::anyhow!("a task failed"))?
+                        .pop();
+                    let Some(key) = next else {
+                        return anyhow::Ok(());
+                    };
                     let loaded = store.load(key, 0, 100).await?;
                     purchase::settle(&store, purchase::record(key, &loaded)).await?;
                     for webhook in &webhooks {

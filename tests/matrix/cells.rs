@@ -24,8 +24,12 @@ pub const SUBSCRIPTION_TYPES: [&str; 12] = [
     "SUBSCRIPTION_EXPIRED",
 ];
 /// The documented types of notifications about one-time purchases.
-pub const ONE_TIME_TYPES: [&str; 4] =
-    ["CONSUMABLE_PURCHASED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_PURCHASED", "ENTITLEMENT_CANCELLED"];
+pub const ONE_TIME_TYPES: [&str; 4] = [
+    "CONSUMABLE_PURCHASED",
+    "CONSUMABLE_CANCELLED",
+    "ENTITLEMENT_PURCHASED",
+    "ENTITLEMENT_CANCELLED",
+];
 
 /// The states that a purchase can have when a notification arrives; `bought` and `revoked` are those of a one-time
 /// purchase. In `did_not_convert` auto-renewal was switched off within the last two hours, and in `resumed`, an active
@@ -99,7 +103,14 @@ pub fn cells() -> Vec<Cell> {
     let types = SUBSCRIPTION_TYPES.into_iter().chain(ONE_TIME_TYPES);
     let states = || STATES.into_iter().enumerate();
     let pairs = types.flat_map(|kind| states().map(move |(place, state)| (place, kind, state)));
-    let all = pairs.flat_map(|(place, kind, state)| Store::ALL.map(|store| Cell { place, kind, state, store }));
+    let all = pairs.flat_map(|(place, kind, state)| {
+        Store::ALL.map(|store| Cell {
+            place,
+            kind,
+            state,
+            store,
+        })
+    });
     all.collect()
 }
 
@@ -124,13 +135,27 @@ impl Cell {
     /// Its steps, with the notification at `now`.
     pub fn story(&self, now: Timestamp) -> Story {
         let name = self.name();
-        let scene = Scene { name: &name, is_due: DUE.contains(&self.kind), is_entitlement: self.is_entitlement(), now };
-        let notifications = Rtn { app_user_id: name.clone(), at: now, ..Rtn::new(self.kind, &name) };
+        let scene = Scene {
+            name: &name,
+            is_due: DUE.contains(&self.kind),
+            is_entitlement: self.is_entitlement(),
+            now,
+        };
+        let notifications = Rtn {
+            app_user_id: name.clone(),
+            at: now,
+            ..Rtn::new(self.kind, &name)
+        };
         let (before, known) = match self.state {
             "unknown" => (Vec::new(), None),
             state => scene.reach(state),
         };
-        let unseen = if known.is_none() { self.prior().map(|state| scene.reach(state).1) } else { None }.flatten();
+        let unseen = if known.is_none() {
+            self.prior().map(|state| scene.reach(state).1)
+        } else {
+            None
+        }
+        .flatten();
         let mut story = Story {
             before,
             unseen: unseen.iter().cloned().collect(),
@@ -138,8 +163,13 @@ impl Cell {
             receipts: vec![name.clone()],
             rtn: notifications,
         };
-        let state = if known.is_some() { self.state } else { self.prior().unwrap_or("unknown") };
-        let is_of_product = ONE_TIME.contains(&state) == ONE_TIME_TYPES.contains(&self.kind) || state == "unknown";
+        let state = if known.is_some() {
+            self.state
+        } else {
+            self.prior().unwrap_or("unknown")
+        };
+        let is_of_product =
+            ONE_TIME.contains(&state) == ONE_TIME_TYPES.contains(&self.kind) || state == "unknown";
         match known.or(unseen) {
             Some(subscription) if is_of_product => self.act(&mut story, subscription, state, now),
             Some(subscription) => story.after.push(subscription),
@@ -182,8 +212,12 @@ impl Cell {
                 pay(&mut shown, state, now);
             }
             "SUBSCRIPTION_AUTO_RENEWAL_ON" if is_finished => shown.restart(now),
-            "SUBSCRIPTION_AUTO_RENEWAL_ON" if !shown.renews() && !is_over => drop(shown.switch_on(now)),
-            "SUBSCRIPTION_AUTO_RENEWAL_OFF" | "SUBSCRIPTION_SCHEDULED_TO_END" if shown.renews() && !is_over => {
+            "SUBSCRIPTION_AUTO_RENEWAL_ON" if !shown.renews() && !is_over => {
+                drop(shown.switch_on(now))
+            }
+            "SUBSCRIPTION_AUTO_RENEWAL_OFF" | "SUBSCRIPTION_SCHEDULED_TO_END"
+                if shown.renews() && !is_over =>
+            {
                 let grace_end = shown.shown["gracePeriodEndDate"].clone();
                 drop(shown.switch_off(now));
                 if in_grace {
@@ -199,7 +233,11 @@ impl Cell {
             }
             "SUBSCRIPTION_MODIFIED_IMMEDIATE" => return self.change(story, shown, is_over, now),
             "SUBSCRIPTION_MODIFIED_DEFERRED" if !is_over => {
-                let sku = if state == "scheduled" { "silver.biweekly" } else { "platinum.biweekly" };
+                let sku = if state == "scheduled" {
+                    "silver.biweekly"
+                } else {
+                    "platinum.biweekly"
+                };
                 drop(shown.defer(sku, now));
                 if in_grace {
                     shown.shown["deferredDate"] = shown.shown["gracePeriodEndDate"].clone();
@@ -207,7 +245,9 @@ impl Cell {
             }
             "SUBSCRIPTION_CANCELLED" if !is_over => drop(shown.revoke(now)),
             "SUBSCRIPTION_EXPIRED" if !is_over => drop(shown.expire(now)),
-            "CONSUMABLE_CANCELLED" | "ENTITLEMENT_CANCELLED" if state == "bought" => take_back(&mut shown, now),
+            "CONSUMABLE_CANCELLED" | "ENTITLEMENT_CANCELLED" if state == "bought" => {
+                take_back(&mut shown, now)
+            }
             _ => {}
         }
         story.after.push(shown);
@@ -224,7 +264,9 @@ impl Cell {
         story.rtn.cancelled_receipt_id = Some(old.receipt_id.clone());
         story.rtn.receipt_id.clone_from(&new_id);
         story.receipts.push(new_id);
-        story.after.extend([old, new.in_weeks(2, "platinum.biweekly")]);
+        story
+            .after
+            .extend([old, new.in_weeks(2, "platinum.biweekly")]);
     }
 }
 
@@ -276,12 +318,18 @@ impl Scene<'_> {
         if ONE_TIME_TYPES.contains(&kind) {
             return self.one_time(self.now);
         }
-        Subscription::begin(self.name, self.name, self.now, None).0.in_weeks(2, "gold.biweekly")
+        Subscription::begin(self.name, self.name, self.now, None)
+            .0
+            .in_weeks(2, "gold.biweekly")
     }
 
     fn one_time(&self, at: Timestamp) -> Subscription {
         let (mut bought, _) = Subscription::begin(self.name, self.name, at, None);
-        let (sku, product) = if self.is_entitlement { ("level", "ENTITLED") } else { ("coins", "CONSUMABLE") };
+        let (sku, product) = if self.is_entitlement {
+            ("level", "ENTITLED")
+        } else {
+            ("coins", "CONSUMABLE")
+        };
         bought.shown = json!({
             "productId": sku, "productType": product, "purchaseDate": at.micros() / 1000, "cancelDate": null,
             "cancelReason": null, "countryCode": "US", "betaProduct": false, "testTransaction": false, "quantity": null,
@@ -290,7 +338,11 @@ impl Scene<'_> {
     }
 
     fn rtn(&self, kind: &str, at: Timestamp) -> Rtn {
-        Rtn { app_user_id: self.name.to_owned(), at, ..Rtn::new(kind, self.name) }
+        Rtn {
+            app_user_id: self.name.to_owned(),
+            at,
+            ..Rtn::new(kind, self.name)
+        }
     }
 
     /// The steps to a state, with the subscription as the store shows it then. No two notifications are a week apart,
@@ -305,14 +357,26 @@ impl Scene<'_> {
     }
 
     fn reach_one_time(&self, is_revoked: bool) -> (Vec<Step>, Option<Subscription>) {
-        let product = if self.is_entitlement { "ENTITLEMENT" } else { "CONSUMABLE" };
+        let product = if self.is_entitlement {
+            "ENTITLEMENT"
+        } else {
+            "CONSUMABLE"
+        };
         let mut shown = self.one_time(self.day(-3));
         let notifications = vec![self.rtn(&format!("{product}_PURCHASED"), self.day(-3))];
-        let mut steps = vec![Step { at: self.day(-3), shown: vec![shown.clone()], notifications }];
+        let mut steps = vec![Step {
+            at: self.day(-3),
+            shown: vec![shown.clone()],
+            notifications,
+        }];
         if is_revoked {
             take_back(&mut shown, self.day(-2));
             let notifications = vec![self.rtn(&format!("{product}_CANCELLED"), self.day(-2))];
-            steps.push(Step { at: self.day(-2), shown: vec![shown.clone()], notifications });
+            steps.push(Step {
+                at: self.day(-2),
+                shown: vec![shown.clone()],
+                notifications,
+            });
         }
         (steps, Some(shown))
     }
@@ -323,46 +387,95 @@ impl Scene<'_> {
         let (begun, middle, end) = (self.day(-9), self.day(-5), self.day(-2));
         let (shown, notifications) = Subscription::begin(self.name, self.name, begun, trial);
         let mut shown = shown.in_weeks(1, "gold.weekly");
-        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], notifications }];
-        let notifications = if state == "expired" { shown.switch_off(middle) } else { vec![self.touch(middle)] };
-        steps.push(Step { at: middle, shown: vec![shown.clone()], notifications });
-        let notifications = if state == "expired" { shown.expire(end) } else { shown.fail_payment(end) };
+        let mut steps = vec![Step {
+            at: begun,
+            shown: vec![shown.clone()],
+            notifications,
+        }];
+        let notifications = if state == "expired" {
+            shown.switch_off(middle)
+        } else {
+            vec![self.touch(middle)]
+        };
+        steps.push(Step {
+            at: middle,
+            shown: vec![shown.clone()],
+            notifications,
+        });
+        let notifications = if state == "expired" {
+            shown.expire(end)
+        } else {
+            shown.fail_payment(end)
+        };
         shown.shown["freeTrialEndDate"] = Value::Null;
-        steps.push(Step { at: end, shown: vec![shown.clone()], notifications });
+        steps.push(Step {
+            at: end,
+            shown: vec![shown.clone()],
+            notifications,
+        });
         (steps, Some(shown))
     }
 
     /// The steps to a trial that was switched off an hour ago and ended half an hour ago.
     fn reach_end_of_trial(&self) -> (Vec<Step>, Option<Subscription>) {
         let minutes = |minutes: i64| self.now.plus_millis(minutes * -60_000);
-        let (begun, middle, off, end) =
-            (minutes(30).plus_millis(-7 * 86_400_000), self.day(-3), minutes(60), minutes(30));
+        let (begun, middle, off, end) = (
+            minutes(30).plus_millis(-7 * 86_400_000),
+            self.day(-3),
+            minutes(60),
+            minutes(30),
+        );
         let (shown, bought) = Subscription::begin(self.name, self.name, begun, Some(7));
         let mut shown = shown.in_weeks(1, "gold.weekly");
-        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], notifications: bought }];
-        steps.push(Step { at: middle, shown: vec![shown.clone()], notifications: vec![self.touch(middle)] });
+        let mut steps = vec![Step {
+            at: begun,
+            shown: vec![shown.clone()],
+            notifications: bought,
+        }];
+        steps.push(Step {
+            at: middle,
+            shown: vec![shown.clone()],
+            notifications: vec![self.touch(middle)],
+        });
         let notifications = shown.switch_off(off);
-        steps.push(Step { at: off, shown: vec![shown.clone()], notifications });
+        steps.push(Step {
+            at: off,
+            shown: vec![shown.clone()],
+            notifications,
+        });
         let notifications = shown.expire(end);
-        steps.push(Step { at: end, shown: vec![shown.clone()], notifications });
+        steps.push(Step {
+            at: end,
+            shown: vec![shown.clone()],
+            notifications,
+        });
         (steps, Some(shown))
     }
 
     /// The steps to a state whose first term or trial still runs or ends now.
     fn reach_running(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
-        let (days, weeks, sku) = if self.is_due { (7, 1, "gold.weekly") } else { (14, 2, "gold.biweekly") };
+        let (days, weeks, sku) = if self.is_due {
+            (7, 1, "gold.weekly")
+        } else {
+            (14, 2, "gold.biweekly")
+        };
         let begun = self.day(if self.is_due { -7 } else { -6 });
         let trial = ["trial", "trial_off"].contains(&state).then_some(days);
         let (shown, notifications) = Subscription::begin(self.name, self.name, begun, trial);
         let mut shown = shown.in_weeks(weeks, sku);
-        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], notifications }];
+        let mut steps = vec![Step {
+            at: begun,
+            shown: vec![shown.clone()],
+            notifications,
+        }];
         let middle = self.day(-3);
         let mut others = Vec::new();
         let notifications = match state {
             "off" | "trial_off" | "resumed" => shown.switch_off(middle),
             "scheduled" => shown.defer("platinum.biweekly", middle),
             "replaced" => {
-                let (new, notifications) = shown.change(&format!("{}-then", self.name), "silver.biweekly", middle);
+                let (new, notifications) =
+                    shown.change(&format!("{}-then", self.name), "silver.biweekly", middle);
                 others.push(new.in_weeks(2, "silver.biweekly"));
                 notifications
             }
@@ -371,12 +484,20 @@ impl Scene<'_> {
         };
         if !notifications.is_empty() {
             others.push(shown.clone());
-            steps.push(Step { at: middle, shown: others, notifications });
+            steps.push(Step {
+                at: middle,
+                shown: others,
+                notifications,
+            });
         }
         if state == "resumed" {
             let on = self.now.plus_millis(-50 * 60_000);
             let notifications = shown.switch_on(on);
-            steps.push(Step { at: on, shown: vec![shown.clone()], notifications });
+            steps.push(Step {
+                at: on,
+                shown: vec![shown.clone()],
+                notifications,
+            });
         }
         (steps, Some(shown))
     }

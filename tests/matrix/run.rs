@@ -56,7 +56,10 @@ pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
     let first = run.events();
     for minutes in CHECKS {
         run.pass_and_settle(minutes, &messages).await;
-        println!("{minutes} minutes after the notifications, {:.0?} after the start", began.elapsed());
+        println!(
+            "{minutes} minutes after the notifications, {:.0?} after the start",
+            began.elapsed()
+        );
     }
     let then = run.events();
     let mut revenue = run.revenue(&then, earlier);
@@ -67,11 +70,19 @@ pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
             all(to).split_off(all(from).len())
         };
         let (first, then) = (between(&before, &first), between(&first, &then));
-        let names = |events: &[(String, String)]| events.iter().map(|(name, _)| short(name)).collect();
+        let names =
+            |events: &[(String, String)]| events.iter().map(|(name, _)| short(name)).collect();
         let revenue = revenue.remove(cell).unwrap_or_default();
         let outcome = run.outcome(&messages[cell]).await;
         let own = [cell.kind, cell.state, &cell.store.to_string()].map(str::to_owned);
-        let line = Line { cell: own, first: names(&first), then: names(&then), revenue, outcome, why: String::new() };
+        let line = Line {
+            cell: own,
+            first: names(&first),
+            then: names(&then),
+            revenue,
+            outcome,
+            why: String::new(),
+        };
         lines.insert(*cell, (line, run.record(story)));
     }
     run.amplitude.check();
@@ -80,7 +91,10 @@ pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
 }
 
 fn short(event_type: &str) -> String {
-    event_type.trim_start_matches("user.subscription.").trim_start_matches("user.").to_owned()
+    event_type
+        .trim_start_matches("user.subscription.")
+        .trim_start_matches("user.")
+        .to_owned()
 }
 
 /// The events of each cell that the webhook acknowledged, in the order of arrival: type and id.
@@ -102,8 +116,14 @@ impl Run {
             ("SETTLE_AMAZON_PATIENCE", "1s".to_owned()),
             ("SETTLE_LOG", "warn".to_owned()),
         ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let setting = Setting { environment: "production", variables, ..Setting::default() };
+        let variables = variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec();
+        let setting = Setting {
+            environment: "production",
+            variables,
+            ..Setting::default()
+        };
         let calendar = Calendar::start_with(at(BEGIN), setting).await;
         sell(&calendar.world).await;
         let body = json!({
@@ -112,19 +132,33 @@ impl Run {
         calendar.world.add(&body).await;
         let now = at(NOW);
         let stories = cells.iter().map(|cell| (*cell, cell.story(now))).collect();
-        Self { calendar, amplitude, stories, now }
+        Self {
+            calendar,
+            amplitude,
+            stories,
+            now,
+        }
     }
 
     /// Brings every purchase into its state, with a store that agrees.
     async fn reach(&mut self) {
-        let mut steps: Vec<Step> = self.stories.values().flat_map(|story| story.before.iter().cloned()).collect();
+        let mut steps: Vec<Step> = self
+            .stories
+            .values()
+            .flat_map(|story| story.before.iter().cloned())
+            .collect();
         steps.sort_by_key(|step| step.at);
         for together in steps.chunk_by(|one, next| one.at == next.at) {
             self.jump(together[0].at).await;
             let world = &mut self.calendar.world;
-            together.iter().flat_map(|step| &step.shown).for_each(|shown| world.show(shown));
+            together
+                .iter()
+                .flat_map(|step| &step.shown)
+                .for_each(|shown| world.show(shown));
             let notifications = together.iter().flat_map(|step| &step.notifications);
-            let messages: Vec<_> = notifications.map(|rtn| world.sns.notification(rtn)).collect();
+            let messages: Vec<_> = notifications
+                .map(|rtn| world.sns.notification(rtn))
+                .collect();
             world.post_all(&messages).await;
             let ids: Vec<_> = messages.into_iter().map(|message| message.id).collect();
             self.quiet(ids.iter()).await;
@@ -145,13 +179,19 @@ impl Run {
                 }
             }
             if cell.store == Store::Absent {
-                story.receipts.iter().for_each(|receipt| world.rvs().answer_about(receipt, Reply::Status(503)));
+                story
+                    .receipts
+                    .iter()
+                    .for_each(|receipt| world.rvs().answer_about(receipt, Reply::Status(503)));
             }
             messages.insert(*cell, world.sns.notification(&story.rtn));
         }
         let all: Vec<_> = messages.values().cloned().collect();
         world.post_all(&all).await;
-        messages.into_iter().map(|(cell, message)| (cell, message.id)).collect()
+        messages
+            .into_iter()
+            .map(|(cell, message)| (cell, message.id))
+            .collect()
     }
 
     async fn pass_and_settle(&mut self, minutes: i64, messages: &BTreeMap<Cell, String>) {
@@ -170,18 +210,29 @@ impl Run {
     /// The revenue that Amplitude counted for each cell, without its first `earlier` events, in the order of arrival.
     /// Revenue of an event that the webhook does not receive belongs to the cell of the same user.
     fn revenue(&self, cell_events: &Events, earlier: usize) -> BTreeMap<Cell, Vec<String>> {
-        let of_event: BTreeMap<&str, Cell> =
-            cell_events.iter().flat_map(|(cell, events)| events.iter().map(|(_, id)| (id.as_str(), *cell))).collect();
+        let of_event: BTreeMap<&str, Cell> = cell_events
+            .iter()
+            .flat_map(|(cell, events)| events.iter().map(|(_, id)| (id.as_str(), *cell)))
+            .collect();
         let counted = self.amplitude.events(KEY);
         let person = |event: &Value| (event["user_id"].to_string(), event["device_id"].to_string());
         let by_event = |event: &Value| of_event.get(event["insert_id"].as_str()?).copied();
-        let of_person: BTreeMap<_, Cell> =
-            counted.iter().filter_map(|one| Some((person(&one.event), by_event(&one.event)?))).collect();
+        let of_person: BTreeMap<_, Cell> = counted
+            .iter()
+            .filter_map(|one| Some((person(&one.event), by_event(&one.event)?)))
+            .collect();
         let mut revenue = BTreeMap::<Cell, Vec<String>>::new();
-        for one in counted.iter().skip(earlier).filter(|one| !one.event["revenue"].is_null()) {
+        for one in counted
+            .iter()
+            .skip(earlier)
+            .filter(|one| !one.event["revenue"].is_null())
+        {
             let cell = by_event(&one.event).or_else(|| of_person.get(&person(&one.event)).copied());
             let cell = cell.unwrap_or_else(|| panic!("revenue of nobody: {}", one.event));
-            revenue.entry(cell).or_default().push(one.event["revenue"].to_string());
+            revenue
+                .entry(cell)
+                .or_default()
+                .push(one.event["revenue"].to_string());
         }
         revenue
     }
@@ -196,22 +247,48 @@ impl Run {
     async fn quiet(&self, messages: impl Iterator<Item = &String>) {
         let world = &self.calendar.world;
         for id in messages {
-            wait::until(LONG, &format!("the end of the window of {id}"), async || {
-                let answer = world.api.try_get(&format!("/v1/notifications/{id}")).await?;
-                let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
-                let waits = |one: &&Value| one["outcome"].is_null() && one["waiting_for"] == "window";
-                if all.is_empty() || all.iter().any(|one| waits(&one)) { Err(format!("{answer:?}")) } else { Ok(()) }
-            })
+            wait::until(
+                LONG,
+                &format!("the end of the window of {id}"),
+                async || {
+                    let answer = world
+                        .api
+                        .try_get(&format!("/v1/notifications/{id}"))
+                        .await?;
+                    let all = answer.body["notifications"]
+                        .as_array()
+                        .cloned()
+                        .unwrap_or_default();
+                    let waits =
+                        |one: &&Value| one["outcome"].is_null() && one["waiting_for"] == "window";
+                    if all.is_empty() || all.iter().any(|one| waits(&one)) {
+                        Err(format!("{answer:?}"))
+                    } else {
+                        Ok(())
+                    }
+                },
+            )
             .await;
         }
         wait::until(LONG, "no open run", async || {
-            let open = world.temporal.list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'").await;
-            if open.is_empty() { Ok(()) } else { Err(format!("{} open", open.len())) }
+            let open = world
+                .temporal
+                .list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'")
+                .await;
+            if open.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} open", open.len()))
+            }
         })
         .await;
         wait::until(LONG, "nothing pending", async || {
             let pending = world.api.all("/v1/deliveries?status=pending").await;
-            if pending.is_empty() { Ok(()) } else { Err(format!("{} pending", pending.len())) }
+            if pending.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} pending", pending.len()))
+            }
         })
         .await;
     }
@@ -224,7 +301,9 @@ impl Run {
             .collect();
         let mut cell_events = Events::new();
         for one in self.calendar.world.receiver.all() {
-            let Some(cell) = of.get(one.receipt_id()).filter(|_| one.is_acked()) else { continue };
+            let Some(cell) = of.get(one.receipt_id()).filter(|_| one.is_acked()) else {
+                continue;
+            };
             if one.event_type().starts_with("user.") {
                 let event = (one.event_type().to_owned(), one.event_id().to_owned());
                 cell_events.entry(*cell).or_default().push(event);
@@ -234,9 +313,20 @@ impl Run {
     }
 
     async fn outcome(&self, message_id: &str) -> String {
-        let answer = self.calendar.world.api.get(&format!("/v1/notifications/{message_id}")).await.ok();
+        let answer = self
+            .calendar
+            .world
+            .api
+            .get(&format!("/v1/notifications/{message_id}"))
+            .await
+            .ok();
         let outcome = |one: &Value| one["outcome"].as_str().unwrap_or("none").to_owned();
-        let all: BTreeSet<String> = answer["notifications"].as_array().into_iter().flatten().map(outcome).collect();
+        let all: BTreeSet<String> = answer["notifications"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(outcome)
+            .collect();
         all.into_iter().collect::<Vec<_>>().join("+")
     }
 
@@ -245,8 +335,13 @@ impl Run {
         let world = &self.calendar.world;
         let newest = |id: &String| {
             let all = world.receiver.about(&world.key(id).to_string());
-            let newest = all.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
-            let mut text = newest.map(|one| one.body["data"].to_string()).unwrap_or_else(|| "null".to_owned());
+            let newest = all
+                .into_iter()
+                .filter(Received::is_acked)
+                .max_by_key(Received::revision);
+            let mut text = newest
+                .map(|one| one.body["data"].to_string())
+                .unwrap_or_else(|| "null".to_owned());
             // In reverse order, because a later receipt id contains the first one.
             for (number, id) in story.receipts.iter().enumerate().rev() {
                 text = text.replace(id.as_str(), &format!("[receipt {number}]"));
@@ -259,11 +354,23 @@ impl Run {
 
 async fn sell(world: &World) {
     let put = async |path: &str, body: Value| {
-        let _: Value = world.api.call(Method::PUT, &format!("/v1/apps/{}/{path}", world.app_id), &body).await.ok();
+        let _: Value = world
+            .api
+            .call(
+                Method::PUT,
+                &format!("/v1/apps/{}/{path}", world.app_id),
+                &body,
+            )
+            .await
+            .ok();
     };
     for (sku, usd) in PRICES {
         put(&format!("entitlements/{sku}"), json!({ "name": sku })).await;
         let prices = json!([{ "currency": "USD", "price": usd }]);
-        put(&format!("products/{sku}"), json!({ "entitlements": [sku], "prices": prices })).await;
+        put(
+            &format!("products/{sku}"),
+            json!({ "entitlements": [sku], "prices": prices }),
+        )
+        .await;
     }
 }

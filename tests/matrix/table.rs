@@ -23,26 +23,49 @@ pub struct Line {
 const NOTHING: &str = "-";
 
 fn parts(text: &str) -> Vec<String> {
-    text.split_whitespace().filter(|part| *part != NOTHING).map(str::to_owned).collect()
+    text.split_whitespace()
+        .filter(|part| *part != NOTHING)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn text(parts: &[String]) -> String {
-    if parts.is_empty() { NOTHING.to_owned() } else { parts.join(" ") }
+    if parts.is_empty() {
+        NOTHING.to_owned()
+    } else {
+        parts.join(" ")
+    }
 }
 
 impl Line {
     pub fn events(&self) -> Vec<&str> {
-        self.first.iter().chain(&self.then).map(String::as_str).collect()
+        self.first
+            .iter()
+            .chain(&self.then)
+            .map(String::as_str)
+            .collect()
     }
 
     pub fn because(&self, why: &str) -> Self {
-        Self { why: why.to_owned(), ..self.clone() }
+        Self {
+            why: why.to_owned(),
+            ..self.clone()
+        }
     }
 
     fn fields(&self) -> [String; 8] {
         let [kind, state, store] = self.cell.clone();
         let (first, then, revenue) = (text(&self.first), text(&self.then), text(&self.revenue));
-        [kind, state, store, first, then, revenue, self.outcome.clone(), self.why.clone()]
+        [
+            kind,
+            state,
+            store,
+            first,
+            then,
+            revenue,
+            self.outcome.clone(),
+            self.why.clone(),
+        ]
     }
 }
 
@@ -59,7 +82,14 @@ pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
         };
         let cell = [kind, state, store].map(str::to_owned);
         let (outcome, why) = (outcome.to_owned(), why.to_owned());
-        let line = Line { cell, first: parts(first), then: parts(then), revenue: parts(revenue), outcome, why };
+        let line = Line {
+            cell,
+            first: parts(first),
+            then: parts(then),
+            revenue: parts(revenue),
+            outcome,
+            why,
+        };
         (line.cell.clone(), line)
     };
     file.lines().filter(is_line).map(parse).collect()
@@ -81,7 +111,10 @@ pub fn write(head: &str, lines: &[Line]) -> String {
             file.push('\n');
             last.clone_from(&row[0]);
         }
-        let padded = row.iter().zip(widths).map(|(field, width)| format!("{field:width$}"));
+        let padded = row
+            .iter()
+            .zip(widths)
+            .map(|(field, width)| format!("{field:width$}"));
         let line = padded.collect::<Vec<_>>().join(" | ");
         writeln!(file, "{}", line.trim_end()).expect("a string takes everything");
     }
@@ -113,7 +146,11 @@ const NEVER: [(&str, &str); 9] = [
 pub fn broken(lines: &[Line]) -> Vec<String> {
     lines
         .iter()
-        .flat_map(|line| of_line(line).into_iter().map(|why| format!("{}: {why}", line.cell.join(" "))))
+        .flat_map(|line| {
+            of_line(line)
+                .into_iter()
+                .map(|why| format!("{}: {why}", line.cell.join(" ")))
+        })
         .collect()
 }
 
@@ -131,7 +168,9 @@ fn of_line(line: &Line) -> Vec<String> {
         has(one) && has(other) && in_first(one) != in_first(other)
     };
     for (one, other) in OPPOSITES.iter().filter(|pair| is_split(pair)) {
-        wrong.push(format!("{one} and {other} are announced one after the other"));
+        wrong.push(format!(
+            "{one} and {other} are announced one after the other"
+        ));
     }
     for (one, other) in NEVER.iter().filter(|(one, other)| has(one) && has(other)) {
         wrong.push(format!("{one} and {other} contradict each other"));
@@ -165,17 +204,28 @@ fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
 fn shown(value: &Value) -> Value {
     let text = value.as_str().unwrap_or_default();
     let time = text.parse::<Timestamp>().ok();
-    if time.is_some_and(|time| time.micros() % 1_000_000 != 0) { json!("[first seen]") } else { value.clone() }
+    if time.is_some_and(|time| time.micros() % 1_000_000 != 0) {
+        json!("[first seen]")
+    } else {
+        value.clone()
+    }
 }
 
 /// The lines of an absent store whose events or revenue differ from those of a store that agrees, without a reason.
 pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
-    let of_absence = lines.values().filter(|line| line.cell[2] == Store::Absent.to_string() && line.why.is_empty());
+    let of_absence = lines
+        .values()
+        .filter(|line| line.cell[2] == Store::Absent.to_string() && line.why.is_empty());
     let other = |line: &Line| {
         let [kind, state, _] = line.cell.clone();
         let agreed = lines.get(&[kind, state, Store::Agrees.to_string()])?;
         let is_alike = line.events() == agreed.events() && line.revenue == agreed.revenue;
-        (!is_alike).then(|| format!("{}: unlike a store that agrees, and no reason is written", line.cell.join(" ")))
+        (!is_alike).then(|| {
+            format!(
+                "{}: unlike a store that agrees, and no reason is written",
+                line.cell.join(" ")
+            )
+        })
     };
     of_absence.filter_map(other).collect()
 }
@@ -185,16 +235,28 @@ pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
 pub fn unlike(lines: &BTreeMap<Cell, (Line, Record)>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (cell, (line, record)) in lines.iter().filter(|(cell, _)| cell.store == Store::Behind) {
-        let (agreed, agreed_record) = &lines[&Cell { store: Store::Agrees, ..*cell }];
+        let (agreed, agreed_record) = &lines[&Cell {
+            store: Store::Agrees,
+            ..*cell
+        }];
         let name = format!("{} {}", cell.kind, cell.state);
         if line.events() != agreed.events() {
-            wrong.push(format!("{name}: behind announces {:?}, agreeing {:?}", line.events(), agreed.events()));
+            wrong.push(format!(
+                "{name}: behind announces {:?}, agreeing {:?}",
+                line.events(),
+                agreed.events()
+            ));
         }
         if line.revenue != agreed.revenue {
-            wrong.push(format!("{name}: behind earns {:?}, agreeing {:?}", line.revenue, agreed.revenue));
+            wrong.push(format!(
+                "{name}: behind earns {:?}, agreeing {:?}",
+                line.revenue, agreed.revenue
+            ));
         }
         for (field, one, other) in differences(record, agreed_record) {
-            wrong.push(format!("{name}: behind ends with {field} {one}, agreeing with {other}"));
+            wrong.push(format!(
+                "{name}: behind ends with {field} {one}, agreeing with {other}"
+            ));
         }
     }
     wrong

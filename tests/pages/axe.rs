@@ -20,14 +20,27 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
     if !file.is_file() {
         std::fs::create_dir_all(&folder).expect("a folder");
         let run = |program: &str, arguments: &[&str]| {
-            let done = Command::new(program).args(arguments).current_dir(&folder).output().expect(program);
-            assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+            let done = Command::new(program)
+                .args(arguments)
+                .current_dir(&folder)
+                .output()
+                .expect(program);
+            assert!(
+                done.status.success(),
+                "{program}: {}",
+                String::from_utf8_lossy(&done.stderr)
+            );
         };
         run("npm", &["pack", "--silent", PACKAGE]);
         run("tar", &["xzf", "axe-core-4.14.1.tgz"]);
     }
     let source = std::fs::read(&file).expect("the script");
-    assert_eq!(storage::hex(digest(&SHA256, &source).as_ref()), HASH, "{}", file.display());
+    assert_eq!(
+        storage::hex(digest(&SHA256, &source).as_ref()),
+        HASH,
+        "{}",
+        file.display()
+    );
     String::from_utf8(source).expect("UTF-8")
 });
 

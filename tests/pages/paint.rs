@@ -15,7 +15,11 @@ const SHOWN: i64 = 99_000;
 const LOADS: usize = 7;
 /// The time until the first contents are painted. A debug build has no bound of interest: it must end at all. On a slow
 /// machine it is more: [`MAX_FACTOR`] times that of [`CONTROL`], which is loaded in turn with each page.
-const BOUND_MS: f64 = if cfg!(debug_assertions) { 3_000.0 } else { 200.0 };
+const BOUND_MS: f64 = if cfg!(debug_assertions) {
+    3_000.0
+} else {
+    200.0
+};
 const MAX_FACTOR: f64 = 4.0;
 /// A page that reads no purchase.
 const CONTROL: &str = "/ui/sign-in";
@@ -32,19 +36,43 @@ fn fill(stage: &Stage) {
     let body = "json_object('id', i, 'data', json_object('product_ref_id', 'com.example.month', 'state', 'active'))";
     // The newest were accepted an hour ago, one each second before.
     let at = format!("(unixepoch() - 3600 - {PURCHASES} + i) * 1000000");
-    let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PURCHASES})");
-    let filled = |rows: Rows| rows.numbered(1, PURCHASES).sql("collapse_key", &key).sql("created_at", &at);
-    let purchases = filled(rows::purchases(platform, app)).sql("receipt_id", "'receipt-' || i").sql("updated_at", &at);
-    let purchases = purchases.sql("app_user_id", "'store-' || i").sql("user_id", &user).text("environment", "sandbox");
+    let numbers = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PURCHASES})"
+    );
+    let filled = |rows: Rows| {
+        rows.numbered(1, PURCHASES)
+            .sql("collapse_key", &key)
+            .sql("created_at", &at)
+    };
+    let purchases = filled(rows::purchases(platform, app))
+        .sql("receipt_id", "'receipt-' || i")
+        .sql("updated_at", &at);
+    let purchases = purchases
+        .sql("app_user_id", "'store-' || i")
+        .sql("user_id", &user)
+        .text("environment", "sandbox");
     let purchases = purchases.sql("product_id", "'com.example.month' || (i % 40)");
-    let events = filled(rows::events()).sql("id", &event).text("app_id", app).sql("user_id", &user);
-    let events = events.sql("user_revision", 1).text("environment", "sandbox").sql("body", body);
-    let deliveries = filled(rows::deliveries()).sql("id", &delivery).text("destination_id", destination);
-    let deliveries =
-        ["next_due_at", "tried_at", "finished_at"].into_iter().fold(deliveries, |rows, column| rows.sql(column, &at));
-    let deliveries = deliveries.sql("status", "CASE WHEN i % 1000 = 0 THEN 'failed' ELSE 'delivered' END");
+    let events = filled(rows::events())
+        .sql("id", &event)
+        .text("app_id", app)
+        .sql("user_id", &user);
+    let events = events
+        .sql("user_revision", 1)
+        .text("environment", "sandbox")
+        .sql("body", body);
+    let deliveries = filled(rows::deliveries())
+        .sql("id", &delivery)
+        .text("destination_id", destination);
+    let deliveries = ["next_due_at", "tried_at", "finished_at"]
+        .into_iter()
+        .fold(deliveries, |rows, column| rows.sql(column, &at));
+    let deliveries = deliveries.sql(
+        "status",
+        "CASE WHEN i % 1000 = 0 THEN 'failed' ELSE 'delivered' END",
+    );
     let deliveries = deliveries.sql("event_id", &event).sql("attempts", 1);
-    let mut database = SqliteConnection::establish(stage.world.installation.database()).expect("the database");
+    let mut database =
+        SqliteConnection::establish(stage.world.installation.database()).expect("the database");
     database
         .batch_execute(&format!(
             "PRAGMA busy_timeout = 20000;
@@ -68,9 +96,11 @@ fn fill(stage: &Stage) {
 async fn painted(stage: &Stage, path: &str) -> f64 {
     stage.open(path).await;
     let script = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0";
-    wait::until(SOON, "the first paint", async || match stage.browser.run(script).await.as_f64() {
-        Some(time) if time > 0.0 => Ok(time),
-        other => Err(format!("{other:?}")),
+    wait::until(SOON, "the first paint", async || {
+        match stage.browser.run(script).await.as_f64() {
+            Some(time) if time > 0.0 => Ok(time),
+            other => Err(format!("{other:?}")),
+        }
     })
     .await
 }
@@ -114,7 +144,9 @@ async fn a_page_is_painted_soon_with_a_hundred_thousand_purchases() {
         let [time, control] = in_turn(&stage, path).await;
         println!("{path}: first contents after {time:.0} ms, of the control after {control:.0} ms");
         if time > BOUND_MS.max(control * MAX_FACTOR) {
-            slow.push(format!("{path}: {time:.0} ms, and the control {control:.0} ms"));
+            slow.push(format!(
+                "{path}: {time:.0} ms, and the control {control:.0} ms"
+            ));
         }
     }
     assert!(slow.is_empty(), "later than {BOUND_MS} ms: {slow:?}");

@@ -58,7 +58,9 @@ impl Stage {
     }
 
     pub async fn open(&self, path: &str) {
-        self.browser.open(&format!("{}{path}", self.world.api.url())).await;
+        self.browser
+            .open(&format!("{}{path}", self.world.api.url()))
+            .await;
     }
 
     /// Enters a text where a label says so, as a person finds it; in a choice it picks what begins with it.
@@ -73,7 +75,9 @@ impl Stage {
              return all.find((one) => one.innerText.trim().split(/ [(]|[\\n]/)[0] === {label:?})?.htmlFor"
         );
         let id = self.browser.run(&script).await;
-        let id = id.as_str().unwrap_or_else(|| panic!("no field is called {label}"));
+        let id = id
+            .as_str()
+            .unwrap_or_else(|| panic!("no field is called {label}"));
         format!("[id=\"{id}\"]")
     }
 
@@ -84,15 +88,23 @@ impl Stage {
              const found = all.find((one) => one.innerText.trim().startsWith({text:?}) && one.checkVisibility());
              found?.setAttribute('data-pressed', 'yes'); return Boolean(found)"
         );
-        assert_eq!(self.browser.run(&script).await, true, "there is a button {text}");
+        assert_eq!(
+            self.browser.run(&script).await,
+            true,
+            "there is a button {text}"
+        );
         self.browser.click("[data-pressed]").await;
         // Where the page is still there, the next button is another one.
-        self.browser.run("document.querySelector('[data-pressed]')?.removeAttribute('data-pressed')").await;
+        self.browser
+            .run("document.querySelector('[data-pressed]')?.removeAttribute('data-pressed')")
+            .await;
     }
 
     pub async fn path(&self) -> String {
         let address = self.browser.address().await;
-        let path = address.strip_prefix(self.world.api.url()).unwrap_or_else(|| panic!("a foreign page: {address}"));
+        let path = address
+            .strip_prefix(self.world.api.url())
+            .unwrap_or_else(|| panic!("a foreign page: {address}"));
         path.split(['?', '#']).next().unwrap_or_default().to_owned()
     }
 
@@ -111,7 +123,11 @@ impl Stage {
         wait::until(SOON, &format!("{text} in {selector}"), async || {
             let shown = self.browser.run(&script).await;
             let shown = shown.as_str().unwrap_or_default().to_owned();
-            if shown.contains(text) { Ok(()) } else { Err(shown) }
+            if shown.contains(text) {
+                Ok(())
+            } else {
+                Err(shown)
+            }
         })
         .await;
     }
@@ -127,7 +143,11 @@ impl Stage {
         let script = "return document.getElementById('ticks')?._htmx?.sse?.reader ? 'yes' : ''";
         wait::until(SOON, "a stream", async || {
             let is_open = self.browser.run(script).await;
-            if is_open == "yes" { Ok(()) } else { Err(is_open.to_string()) }
+            if is_open == "yes" {
+                Ok(())
+            } else {
+                Err(is_open.to_string())
+            }
         })
         .await;
     }
@@ -138,26 +158,46 @@ impl Stage {
         wait::until(SOON, operation, async || {
             let found = self.world.api.try_get(&path).await?;
             let entry = found.body["items"][0].clone();
-            if entry.is_null() { Err(found.body.to_string()) } else { Ok(entry) }
+            if entry.is_null() {
+                Err(found.body.to_string())
+            } else {
+                Ok(entry)
+            }
         })
         .await
     }
 
     /// Checks the page: nothing was blocked, nothing was requested elsewhere, and it is as wide as the window.
     pub async fn check(&self, what: &str) {
-        let reports = self.browser.run("return sessionStorage.getItem('reports')").await;
+        let reports = self
+            .browser
+            .run("return sessionStorage.getItem('reports')")
+            .await;
         assert_eq!(reports, Value::Null, "{what}");
         let foreign = "return performance.getEntriesByType('resource').map((one) => one.name)
             .filter((name) => !name.startsWith(location.origin))";
-        assert_eq!(self.browser.run(foreign).await, json!([]), "{what} requests these elsewhere");
-        let wide = "const page = document.documentElement; return page.scrollWidth - page.clientWidth";
-        assert_eq!(self.browser.run(wide).await, json!(0), "{what} scrolls sideways");
+        assert_eq!(
+            self.browser.run(foreign).await,
+            json!([]),
+            "{what} requests these elsewhere"
+        );
+        let wide =
+            "const page = document.documentElement; return page.scrollWidth - page.clientWidth";
+        assert_eq!(
+            self.browser.run(wide).await,
+            json!(0),
+            "{what} scrolls sideways"
+        );
         // On a narrow window a row is a card; on a wide one the menu has one line for each screen.
         let cut = "const all = (selector) => Array.from(document.querySelectorAll(selector));
              const cards = all('.scroll:has(> .cards)').filter((one) => one.scrollWidth > one.clientWidth);
              const screens = all('.side nav a span').filter((one) => one.getBoundingClientRect().height > 30);
              return (innerWidth < 832 ? cards : screens).map((one) => one.textContent.trim().slice(0, 60));";
-        assert_eq!(self.browser.run(cut).await, json!([]), "{what} cuts or wraps these");
+        assert_eq!(
+            self.browser.run(cut).await,
+            json!([]),
+            "{what} cuts or wraps these"
+        );
     }
 
     pub async fn check_with_axe(&self, what: &str) {
@@ -167,12 +207,22 @@ impl Stage {
 
     /// Stores a picture of the whole page for people: `target/pages/NAME.png`.
     pub async fn store_picture(&self, name: &str, width: u32) {
-        let height = self.browser.run("return document.documentElement.scrollHeight").await;
-        let height = height.as_u64().and_then(|height| u32::try_from(height).ok()).unwrap_or(900);
+        let height = self
+            .browser
+            .run("return document.documentElement.scrollHeight")
+            .await;
+        let height = height
+            .as_u64()
+            .and_then(|height| u32::try_from(height).ok())
+            .unwrap_or(900);
         self.browser.resize(width, height.clamp(700, 6000)).await;
         let folder = target().join("pages");
         std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(folder.join(format!("{name}.png")), self.browser.picture().await).expect("a file");
+        std::fs::write(
+            folder.join(format!("{name}.png")),
+            self.browser.picture().await,
+        )
+        .expect("a file");
         self.browser.resize(width, 900).await;
     }
 
@@ -186,6 +236,8 @@ impl Stage {
 /// The target folder of the build.
 pub fn target() -> PathBuf {
     let own = std::env::current_exe().expect("this executable");
-    let found = own.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let found = own
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
     found.expect("the target folder").to_owned()
 }

@@ -19,12 +19,18 @@ impl Door {
     /// When there is no port.
     pub async fn open() -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let (port, nodes) = (listener.local_addr()?.port(), Arc::<Mutex<Vec<u16>>>::default());
+        let (port, nodes) = (
+            listener.local_addr()?.port(),
+            Arc::<Mutex<Vec<u16>>>::default(),
+        );
         let behind = nodes.clone();
         tokio::spawn(async move {
             let turn = AtomicUsize::new(0);
             while let Ok((client, _)) = listener.accept().await {
-                let mut nodes = behind.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let mut nodes = behind
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
                 let first = turn.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
                 nodes.rotate_left(first);
                 tokio::spawn(connect(client, nodes));
@@ -39,7 +45,10 @@ impl Door {
 
     /// Adds the port of a node.
     pub fn lead_to(&self, port: u16) {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).push(port);
+        self.nodes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(port);
     }
 }
 

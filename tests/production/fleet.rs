@@ -44,13 +44,29 @@ pub struct Fleet {
 impl Fleet {
     /// The services of a file; none runs yet.
     pub async fn new(compose: Compose, added: Texts, folder: Folder) -> Self {
-        let server = compose.services[TEMPORAL.0].image.rsplit_once(':').expect("an image with a tag").1;
-        let tools = Tools::find(server, folder.path()).unwrap_or_else(|missing| panic!("{missing:#}"));
+        let server = compose.services[TEMPORAL.0]
+            .image
+            .rsplit_once(':')
+            .expect("an image with a tag")
+            .1;
+        let tools =
+            Tools::find(server, folder.path()).unwrap_or_else(|missing| panic!("{missing:#}"));
         let named = std::env::var("SETTLE_TEST_IMAGE").ok();
-        let image = named.map(|name| Image::open(&name, folder.path()).unwrap_or_else(|error| panic!("{error:#}")));
+        let image = named.map(|name| {
+            Image::open(&name, folder.path()).unwrap_or_else(|error| panic!("{error:#}"))
+        });
         let door = Door::open().await.expect("a port for the door");
         let (ports, running) = (BTreeMap::new(), BTreeMap::new());
-        Self { compose, tools, door, ports, running, image, added, folder }
+        Self {
+            compose,
+            tools,
+            door,
+            ports,
+            running,
+            image,
+            added,
+            folder,
+        }
     }
 
     pub fn folder(&self) -> &Path {
@@ -90,15 +106,25 @@ impl Fleet {
         let began = Instant::now();
         self.start(name);
         self.wait_healthy(name).await;
-        println!("{name}: stopped in {stopped:.1?}, healthy {:.1?} after its start", began.elapsed());
+        println!(
+            "{name}: stopped in {stopped:.1?}, healthy {:.1?} after its start",
+            began.elapsed()
+        );
     }
 
     /// Asks a service to end as the engine of containers does, and waits for its end, which must come within its time.
     pub async fn stop(&mut self, name: &str) -> Duration {
         let service = &self.compose.services[name];
-        let at_most = service.stop_grace_period.as_deref().map_or(Duration::from_secs(10), duration);
+        let at_most = service
+            .stop_grace_period
+            .as_deref()
+            .map_or(Duration::from_secs(10), duration);
         // The image of PostgreSQL names its fast shutdown.
-        let signal = if service.image_name() == "postgres" { "INT" } else { "TERM" };
+        let signal = if service.image_name() == "postgres" {
+            "INT"
+        } else {
+            "TERM"
+        };
         let began = Instant::now();
         let process = &self.running[name];
         if self.is_contained(service) {
@@ -113,15 +139,25 @@ impl Fleet {
     /// Starts a service and does not wait for it.
     pub fn start(&mut self, name: &str) {
         let service = self.compose.services[name].clone();
-        let log = File::options().create(true).append(true).open(self.log_file(name)).expect("a log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file(name))
+            .expect("a log");
         let mut command = if service.image_name() == "postgres" {
             self.postgres(name, &service)
         } else {
             let line = self.line(name, &service);
             self.command(name, &service, &line)
         };
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log")).stderr(log);
-        self.running.insert(name.to_owned(), Watched::spawn(&mut command).expect("the program starts"));
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log);
+        self.running.insert(
+            name.to_owned(),
+            Watched::spawn(&mut command).expect("the program starts"),
+        );
         if service.image == self.compose.services[TEMPORAL.0].image {
             let port = self.port(name, TEMPORAL.1);
             self.door.lead_to(port);
@@ -130,14 +166,23 @@ impl Fleet {
 
     /// The port of this machine that stands for the port of a service.
     pub fn port(&mut self, service: &str, port: u16) -> u16 {
-        *self.ports.entry((service.to_owned(), port)).or_insert_with(ports::free)
+        *self
+            .ports
+            .entry((service.to_owned(), port))
+            .or_insert_with(ports::free)
     }
 
     /// The URL of a database in a PostgreSQL of the file.
     pub fn database(&mut self, service: &str, name: &str) -> String {
         let variables = &self.compose.services[service].environment;
-        let (user, password) = (variables["POSTGRES_USER"].clone(), variables["POSTGRES_PASSWORD"].clone());
-        format!("postgres://{user}:{password}@127.0.0.1:{}/{name}", self.port(service, 5432))
+        let (user, password) = (
+            variables["POSTGRES_USER"].clone(),
+            variables["POSTGRES_PASSWORD"].clone(),
+        );
+        format!(
+            "postgres://{user}:{password}@127.0.0.1:{}/{name}",
+            self.port(service, 5432)
+        )
     }
 
     /// The output of a service so far.
@@ -148,23 +193,33 @@ impl Fleet {
     /// Runs settle on this machine with these variables, and returns its output.
     pub fn settle(&self, arguments: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
         let mut command = Command::new(&self.tools.settle);
-        command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(self.folder());
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .current_dir(self.folder());
         command.output().expect("settle starts")
     }
 
     /// Whether a service ends when it has done its work.
     fn is_task(&self, name: &str) -> bool {
         let services = self.compose.services.values();
-        let conditions = services.filter_map(|service| service.depends_on.get(name)).map(|one| one.condition);
-        conditions.into_iter().any(|condition| condition == Condition::ServiceCompletedSuccessfully)
+        let conditions = services
+            .filter_map(|service| service.depends_on.get(name))
+            .map(|one| one.condition);
+        conditions
+            .into_iter()
+            .any(|condition| condition == Condition::ServiceCompletedSuccessfully)
     }
 
     async fn wait_end(&mut self, name: &str, at_most: Duration) {
         let log = self.log_file(name);
         let process = self.running.get_mut(name).expect("a started service");
         let what = format!("the end of {name}");
-        let status =
-            wait::until(at_most, &what, async || process.exit_status().ok_or_else(|| "it runs".to_owned())).await;
+        let status = wait::until(at_most, &what, async || {
+            process.exit_status().ok_or_else(|| "it runs".to_owned())
+        })
+        .await;
         let printed = std::fs::read_to_string(&log).unwrap_or_default();
         assert!(status.success(), "{name} ended with {status}:\n{printed}");
         self.running.remove(name);
@@ -180,9 +235,22 @@ impl Fleet {
             if let Some(status) = self.running.get_mut(name).and_then(Watched::exit_status) {
                 panic!("{name} ended with {status}:\n{}", self.log(name));
             }
-            let output = self.command(name, &service, &line).output().expect("the health check starts");
-            let why = || format!("{}\n{}", String::from_utf8_lossy(&output.stderr), self.log(name));
-            if output.status.success() { Ok(()) } else { Err(why()) }
+            let output = self
+                .command(name, &service, &line)
+                .output()
+                .expect("the health check starts");
+            let why = || {
+                format!(
+                    "{}\n{}",
+                    String::from_utf8_lossy(&output.stderr),
+                    self.log(name)
+                )
+            };
+            if output.status.success() {
+                Ok(())
+            } else {
+                Err(why())
+            }
         })
         .await;
         if self.is_contained(&service) {
@@ -213,15 +281,23 @@ impl Fleet {
             "settle" => &["/usr/local/bin/settle"],
             _ => &[],
         };
-        let parts = program.iter().map(|part| (*part).to_owned()).chain(service.command.clone());
-        parts.collect::<Vec<_>>().into_iter().map(|part| self.localized(name, &part)).collect()
+        let parts = program
+            .iter()
+            .map(|part| (*part).to_owned())
+            .chain(service.command.clone());
+        parts
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|part| self.localized(name, &part))
+            .collect()
     }
 
     /// A command with the variables of a service, as its user, if the tests may choose it.
     fn command(&mut self, name: &str, service: &Service, line: &[String]) -> Command {
         let own = service.environment.iter();
-        let mut variables: Texts =
-            own.map(|(key, value)| (key.clone(), self.variable(name, service, key, value))).collect();
+        let mut variables: Texts = own
+            .map(|(key, value)| (key.clone(), self.variable(name, service, key, value)))
+            .collect();
         let is_settle = service.image_name() == "settle";
         if is_settle {
             variables.extend(self.added.clone());
@@ -231,10 +307,22 @@ impl Fleet {
         }
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).env_clear().current_dir("/");
-        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.tools.folder.display());
-        command.env("PATH", path).env("HOME", self.folder()).envs(variables);
-        if let Some((user, group)) = service.user.split_once(':').filter(|_| is_settle && postgres::is_root()) {
-            command.uid(user.parse().expect("a user's id")).gid(group.parse().expect("a group's id"));
+        let path = format!(
+            "{}:/usr/local/bin:/usr/bin:/bin",
+            self.tools.folder.display()
+        );
+        command
+            .env("PATH", path)
+            .env("HOME", self.folder())
+            .envs(variables);
+        if let Some((user, group)) = service
+            .user
+            .split_once(':')
+            .filter(|_| is_settle && postgres::is_root())
+        {
+            command
+                .uid(user.parse().expect("a user's id"))
+                .gid(group.parse().expect("a group's id"));
         }
         command
     }
@@ -247,7 +335,10 @@ impl Fleet {
         let Some(port) = value.parse().ok().filter(|_| variable.ends_with("_PORT")) else {
             return self.localized(name, value);
         };
-        let host = HOSTS.iter().find(|(_, port)| *port == variable).map(|(host, _)| *host);
+        let host = HOSTS
+            .iter()
+            .find(|(_, port)| *port == variable)
+            .map(|(host, _)| *host);
         let of = host.map_or(name, |host| service.environment[host].as_str());
         self.port(of, port).to_string()
     }
@@ -256,24 +347,45 @@ impl Fleet {
     fn localized(&mut self, name: &str, text: &str) -> String {
         let mut text = match &self.image {
             Some(_) => text.to_owned(),
-            None => text.replace("/usr/local/bin/settle", &self.tools.settle.display().to_string()),
+            None => text.replace(
+                "/usr/local/bin/settle",
+                &self.tools.settle.display().to_string(),
+            ),
         };
-        text = text.replace("/etc/temporal/schema", &self.tools.schema.display().to_string());
+        text = text.replace(
+            "/etc/temporal/schema",
+            &self.tools.schema.display().to_string(),
+        );
         // First what may be there before, so that no address is replaced twice.
         let own = ["127.0.0.1", "0.0.0.0"].map(str::to_owned);
-        let hosts: Vec<String> = own.into_iter().chain(self.compose.services.keys().cloned()).collect();
+        let hosts: Vec<String> = own
+            .into_iter()
+            .chain(self.compose.services.keys().cloned())
+            .collect();
         for host in hosts {
             let mut done = String::new();
             while let Some((before, port, after)) = address(&text, &host) {
-                let of = if self.compose.services.contains_key(&host) { host.as_str() } else { name };
+                let of = if self.compose.services.contains_key(&host) {
+                    host.as_str()
+                } else {
+                    name
+                };
                 let is_door = (of, port) == TEMPORAL && of != name;
-                let local = if is_door { self.door.port() } else { self.port(of, port) };
+                let local = if is_door {
+                    self.door.port()
+                } else {
+                    self.port(of, port)
+                };
                 done.push_str(&format!("{before}127.0.0.1:{local}"));
                 text = after;
             }
             text = done + &text;
         }
-        if text == "0.0.0.0" { "127.0.0.1".to_owned() } else { text }
+        if text == "0.0.0.0" {
+            "127.0.0.1".to_owned()
+        } else {
+            text
+        }
     }
 
     /// PostgreSQL as its image starts it: the first time with a new cluster of this user and password.
@@ -284,7 +396,11 @@ impl Fleet {
             self.initialize(&data, user, &service.environment["POSTGRES_PASSWORD"]);
         }
         let mut command = postgres::unprivileged(&self.tools.postgres.join("postgres"));
-        command.arg("-D").arg(data.join("cluster")).arg("-k").arg(&data);
+        command
+            .arg("-D")
+            .arg(data.join("cluster"))
+            .arg("-k")
+            .arg(&data);
         command.args(["-h", "127.0.0.1", "-p", &self.port(name, 5432).to_string()]);
         command.args(service.command.iter().skip(1));
         command
@@ -295,24 +411,46 @@ impl Fleet {
         let secret = data.join("password");
         std::fs::write(&secret, password).expect("a file with the password");
         if postgres::is_root() {
-            std::os::unix::fs::chown(data, Some(postgres::NOBODY), Some(postgres::NOBODY)).expect("an owner");
+            std::os::unix::fs::chown(data, Some(postgres::NOBODY), Some(postgres::NOBODY))
+                .expect("an owner");
         }
         let mut init = postgres::unprivileged(&self.tools.postgres.join("initdb"));
-        init.args(["--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale", "--username"]);
-        init.arg(user).arg("--pwfile").arg(&secret).arg("--pgdata").arg(data.join("cluster"));
+        init.args([
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--username",
+        ]);
+        init.arg(user)
+            .arg("--pwfile")
+            .arg(&secret)
+            .arg("--pgdata")
+            .arg(data.join("cluster"));
         let output = init.output().expect("initdb starts");
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Creates the database of a PostgreSQL, unless it is there.
     async fn create_database(&mut self, name: &str, service: &Service) {
-        let (server, wanted) = (self.database(name, "postgres"), service.environment["POSTGRES_DB"].clone());
-        wait::until(READY, &format!("the database of {name}"), async || {
-            match postgres::execute(&server, &format!("CREATE DATABASE {wanted}")) {
-                Err(error) if !error.to_string().contains("already exists") => Err(format!("{error:#}")),
+        let (server, wanted) = (
+            self.database(name, "postgres"),
+            service.environment["POSTGRES_DB"].clone(),
+        );
+        wait::until(
+            READY,
+            &format!("the database of {name}"),
+            async || match postgres::execute(&server, &format!("CREATE DATABASE {wanted}")) {
+                Err(error) if !error.to_string().contains("already exists") => {
+                    Err(format!("{error:#}"))
+                }
                 _ => Ok(()),
-            }
-        })
+            },
+        )
         .await;
     }
 
@@ -327,7 +465,10 @@ impl Drop for Fleet {
             for name in self.running.keys() {
                 let log = self.log(name);
                 let last: Vec<&str> = log.lines().rev().take(20).collect();
-                eprintln!("--- the last lines of {name}:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+                eprintln!(
+                    "--- the last lines of {name}:\n{}",
+                    last.into_iter().rev().collect::<Vec<_>>().join("\n")
+                );
             }
         }
     }
@@ -338,14 +479,21 @@ fn address(text: &str, host: &str) -> Option<(String, u16, String)> {
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '.';
     text.match_indices(host).find_map(|(at, _)| {
         let (before, after) = (&text[..at], text[at + host.len()..].strip_prefix(':')?);
-        let digits = after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len());
-        let port = after[..digits].parse().ok().filter(|_| !before.ends_with(is_name))?;
+        let digits = after
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(after.len());
+        let port = after[..digits]
+            .parse()
+            .ok()
+            .filter(|_| !before.ends_with(is_name))?;
         Some((before.to_owned(), port, after[digits..].to_owned()))
     })
 }
 
 /// A duration of the compose file, in seconds.
 fn duration(text: &str) -> Duration {
-    let seconds = text.strip_suffix('s').and_then(|seconds| seconds.parse().ok());
+    let seconds = text
+        .strip_suffix('s')
+        .and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or_else(|| panic!("`{text}` is no number of seconds")))
 }

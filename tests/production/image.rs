@@ -9,7 +9,12 @@ use std::process::Command;
 use system_tests::compose::{Service, Texts};
 
 /// Variables of this machine that buildah gets.
-const OWN: &[&str] = &["BUILDAH_ISOLATION", "CONTAINERS_STORAGE_CONF", "HOME", "PATH"];
+const OWN: &[&str] = &[
+    "BUILDAH_ISOLATION",
+    "CONTAINERS_STORAGE_CONF",
+    "HOME",
+    "PATH",
+];
 
 /// Files that buildah mounts, and which it cannot create in a root that cannot be changed.
 const MOUNTED: &[&str] = &["etc/hostname", "etc/hosts", "etc/resolv.conf"];
@@ -39,10 +44,17 @@ impl Image {
     pub fn open(name: &str, folder: &Path) -> anyhow::Result<Self> {
         let container = buildah(&["from", "--pull-never", name])?;
         let root = PathBuf::from(buildah(&["mount", &container])?);
-        let opened = Self { container, root, folder: folder.to_owned() };
+        let opened = Self {
+            container,
+            root,
+            folder: folder.to_owned(),
+        };
         std::fs::create_dir_all(opened.root.join(folder.strip_prefix("/")?))?;
         for file in MOUNTED {
-            File::options().create(true).append(true).open(opened.root.join(file))?;
+            File::options()
+                .create(true)
+                .append(true)
+                .open(opened.root.join(file))?;
         }
         println!("settle is the image {name}");
         Ok(opened)
@@ -52,14 +64,37 @@ impl Image {
     pub fn command(&self, service: &Service, line: &[String], variables: &Texts) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-        command.args(["setpriv", "--no-new-privs", "sh", "-c", READ_ONLY]).arg(&self.root);
-        command.args(["buildah", "run", "--network", "host", "--cap-drop", "all", "--user", &service.user]);
-        command.arg("--volume").arg(format!("{0}:{0}:ro", self.folder.display()));
-        command.args(variables.iter().map(|(name, value)| format!("--env={name}={value}")));
+        command
+            .args(["setpriv", "--no-new-privs", "sh", "-c", READ_ONLY])
+            .arg(&self.root);
+        command.args([
+            "buildah",
+            "run",
+            "--network",
+            "host",
+            "--cap-drop",
+            "all",
+            "--user",
+            &service.user,
+        ]);
+        command
+            .arg("--volume")
+            .arg(format!("{0}:{0}:ro", self.folder.display()));
+        command.args(
+            variables
+                .iter()
+                .map(|(name, value)| format!("--env={name}={value}")),
+        );
         command.arg(&self.container).arg("--").args(line);
-        let own = OWN.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
+        let own = OWN
+            .iter()
+            .filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
         // Where buildah leaves an empty folder if it is killed.
-        command.env_clear().envs(own).env("TMPDIR", &self.folder).current_dir("/");
+        command
+            .env_clear()
+            .envs(own)
+            .env("TMPDIR", &self.folder)
+            .current_dir("/");
         command
     }
 }
@@ -77,8 +112,13 @@ impl Drop for Image {
 /// # Panics
 /// When it is gone.
 pub fn signal(container: u32, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &program(container).to_string()]).status();
-    assert!(sent.is_ok_and(|status| status.success()), "the program takes no signal {name}");
+    let sent = Command::new("kill")
+        .args(["-s", name, &program(container).to_string()])
+        .status();
+    assert!(
+        sent.is_ok_and(|status| status.success()),
+        "the program takes no signal {name}"
+    );
 }
 
 /// Checks that the program in a container may do no more than its service.
@@ -87,8 +127,9 @@ pub fn signal(container: u32, name: &str) {
 /// When it may.
 pub fn check(container: u32, service: &Service) {
     let process = program(container);
-    let [status, mounts] = ["status", "mountinfo"]
-        .map(|file| std::fs::read_to_string(format!("/proc/{process}/{file}")).expect("a running program"));
+    let [status, mounts] = ["status", "mountinfo"].map(|file| {
+        std::fs::read_to_string(format!("/proc/{process}/{file}")).expect("a running program")
+    });
     let (user, group) = service.user.split_once(':').expect("a user and a group");
     let four = |id: &str| [id; 4].join("\t");
     let wanted = [
@@ -99,15 +140,27 @@ pub fn check(container: u32, service: &Service) {
     ];
     let is_held = |line: &String| status.lines().any(|found| found == line);
     assert!(wanted.iter().all(is_held), "{wanted:?} of\n{status}");
-    let root = mounts.lines().find(|mount| mount.split(' ').nth(4) == Some("/")).expect("a root");
+    let root = mounts
+        .lines()
+        .find(|mount| mount.split(' ').nth(4) == Some("/"))
+        .expect("a root");
     let options = root.split(' ').nth(5).expect("its options");
-    assert!(options.split(',').any(|option| option == "ro"), "the root can be written: {root}");
+    assert!(
+        options.split(',').any(|option| option == "ro"),
+        "the root can be written: {root}"
+    );
 }
 
 /// The process of the program in a container.
 fn program(container: u32) -> u32 {
-    let output = Command::new("sh").args(["-c", LAST, &container.to_string()]).output().expect("sh starts");
-    let last = String::from_utf8_lossy(&output.stdout).trim().parse().expect("the id of a process");
+    let output = Command::new("sh")
+        .args(["-c", LAST, &container.to_string()])
+        .output()
+        .expect("sh starts");
+    let last = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .expect("the id of a process");
     assert_ne!(last, container, "pgrep finds the program");
     last
 }
@@ -116,6 +169,11 @@ fn program(container: u32) -> u32 {
 fn buildah(arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new("buildah").args(arguments).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "buildah {}: {}", arguments.join(" "), errors.trim());
+    anyhow::ensure!(
+        output.status.success(),
+        "buildah {}: {}",
+        arguments.join(" "),
+        errors.trim()
+    );
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

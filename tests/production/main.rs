@@ -26,16 +26,30 @@ const CALM: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread")]
 async fn restarts_of_everything_under_load_lose_and_double_nothing() {
     let mut site = Site::start(PER_SECOND).await;
-    site.phase("undisturbed", async |site| site.pass(CALM).await).await;
+    site.phase("undisturbed", async |site| site.pass(CALM).await)
+        .await;
     for name in ["serve-a", "serve-b", "worker-a", "worker-b"] {
-        site.phase(&format!("{name} restarted"), async |site| site.restart(name).await).await;
+        site.phase(&format!("{name} restarted"), async |site| {
+            site.restart(name).await
+        })
+        .await;
     }
     for name in ["settle-postgresql", "temporal-postgresql", "temporal"] {
-        site.phase(&format!("{name} restarted"), async |site| site.restart(name).await).await;
+        site.phase(&format!("{name} restarted"), async |site| {
+            site.restart(name).await
+        })
+        .await;
     }
-    site.phase("a second Temporal Server joined", async |site| site.join_temporal().await).await;
-    site.phase("the first Temporal Server stopped", async |site| site.leave_temporal().await).await;
-    site.phase("undisturbed again", async |site| site.pass(CALM).await).await;
+    site.phase("a second Temporal Server joined", async |site| {
+        site.join_temporal().await
+    })
+    .await;
+    site.phase("the first Temporal Server stopped", async |site| {
+        site.leave_temporal().await
+    })
+    .await;
+    site.phase("undisturbed again", async |site| site.pass(CALM).await)
+        .await;
     site.finish().await;
 }
 
@@ -43,9 +57,13 @@ async fn restarts_of_everything_under_load_lose_and_double_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_events_arrive() {
     let mut site = Site::start(PER_SECOND).await;
-    site.phase("first events", async |site| site.pass(Duration::ZERO).await).await;
+    site.phase("first events", async |site| site.pass(Duration::ZERO).await)
+        .await;
     for name in ["serve-a", "worker-a"] {
-        site.phase(&format!("{name} restarted"), async |site| site.restart(name).await).await;
+        site.phase(&format!("{name} restarted"), async |site| {
+            site.restart(name).await
+        })
+        .await;
     }
     site.finish().await;
 }

@@ -43,23 +43,41 @@ impl Site {
     pub async fn start(per_second: f64) -> Self {
         let (folder, sns) = (Folder::new("production"), Sns::new());
         let variables = variables();
-        let compose = Compose::read(&variables).unwrap_or_else(|error| panic!("the compose file: {error:#}"));
+        let compose =
+            Compose::read(&variables).unwrap_or_else(|error| panic!("the compose file: {error:#}"));
         let added = configuration(&folder, &sns);
         let mut fleet = Fleet::new(compose, added, folder).await;
         fleet.start_all().await;
-        let [admin, public, other] =
-            [("serve-a", 8081), ("serve-a", 8080), ("serve-b", 8080)].map(|(name, port)| fleet.port(name, port));
+        let [admin, public, other] = [("serve-a", 8081), ("serve-a", 8080), ("serve-b", 8080)]
+            .map(|(name, port)| fleet.port(name, port));
         let token = variables["SETTLE_ADMIN_TOKEN"].clone();
         let api = Api::new(&format!("http://127.0.0.1:{admin}"), &token);
         let receiver = Receiver::start().await;
         let platform = set_up(&api, &receiver).await;
-        let notification_url = platform["notification_url"].as_str().expect("a notification URL");
-        let at = |port: u16| notification_url.replace(PUBLIC_URL, &format!("http://127.0.0.1:{port}"));
+        let notification_url = platform["notification_url"]
+            .as_str()
+            .expect("a notification URL");
+        let at =
+            |port: u16| notification_url.replace(PUBLIC_URL, &format!("http://127.0.0.1:{port}"));
         let urls = vec![at(public), at(other)];
-        assert!(urls.iter().all(|url| url.starts_with("http://127.0.0.1:")), "{urls:?}");
-        let platform_id = platform["id"].as_str().and_then(|id| id.parse().ok()).expect("a platform id");
+        assert!(
+            urls.iter().all(|url| url.starts_with("http://127.0.0.1:")),
+            "{urls:?}"
+        );
+        let platform_id = platform["id"]
+            .as_str()
+            .and_then(|id| id.parse().ok())
+            .expect("a platform id");
         let load = Store::start(urls, sns, per_second, PURCHASES);
-        Self { fleet, receiver, api, platform_id, token, load, phases: Vec::new() }
+        Self {
+            fleet,
+            receiver,
+            api,
+            platform_id,
+            token,
+            load,
+            phases: Vec::new(),
+        }
     }
 
     /// Runs a part of the story, and notes how long it took.
@@ -83,14 +101,25 @@ impl Site {
     pub async fn join_temporal(&mut self) {
         let before = self.acquisitions();
         self.fleet.join(SECOND, TEMPORAL.0).await;
-        let moved = wait::until(RECOVERED, "history shards of the second server", async || {
-            let moved = self.acquisitions() - before;
-            if moved > 0 { Ok(moved) } else { Err("none".to_owned()) }
-        })
+        let moved = wait::until(
+            RECOVERED,
+            "history shards of the second server",
+            async || {
+                let moved = self.acquisitions() - before;
+                if moved > 0 {
+                    Ok(moved)
+                } else {
+                    Err("none".to_owned())
+                }
+            },
+        )
         .await;
         println!("the first of {moved} history shards moved");
         self.load.flows(&self.receiver).await;
-        println!("{} history shards were acquired", self.acquisitions() - before);
+        println!(
+            "{} history shards were acquired",
+            self.acquisitions() - before
+        );
     }
 
     /// Stops the first Temporal Server, so that the second one gets its history shards.
@@ -100,7 +129,10 @@ impl Site {
         self.load.flows(&self.receiver).await;
         let moved = self.acquisitions() - before;
         println!("the first server stopped in {stopped:.1?}; {moved} history shards were acquired");
-        assert!(moved > 0, "the second server has the shards of the first one");
+        assert!(
+            moved > 0,
+            "the second server has the shards of the first one"
+        );
     }
 
     /// How often a Temporal Server took a history shard.
@@ -113,17 +145,48 @@ impl Site {
 
     /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost or doubled.
     pub async fn finish(self) {
-        let Self { fleet, receiver, api, platform_id, token, load, phases } = self;
+        let Self {
+            fleet,
+            receiver,
+            api,
+            platform_id,
+            token,
+            load,
+            phases,
+        } = self;
         let accepted = load.finish().await;
         let finished_at = Instant::now();
-        let checked = verdict::Checked { api: &api, receiver: &receiver, accepted: &accepted, platform_id };
+        let checked = verdict::Checked {
+            api: &api,
+            receiver: &receiver,
+            accepted: &accepted,
+            platform_id,
+        };
         checked.check().await;
-        println!("settled and delivered {:.1?} after the last message", finished_at.elapsed());
-        let check = fleet.settle(&["check"], &[("SETTLE_URL", api.url()), ("SETTLE_ADMIN_TOKEN", &token)]);
+        println!(
+            "settled and delivered {:.1?} after the last message",
+            finished_at.elapsed()
+        );
+        let check = fleet.settle(
+            &["check"],
+            &[("SETTLE_URL", api.url()), ("SETTLE_ADMIN_TOKEN", &token)],
+        );
         let text = String::from_utf8_lossy(&check.stdout);
-        assert!(check.status.success(), "settle check: {text}{}", String::from_utf8_lossy(&check.stderr));
+        assert!(
+            check.status.success(),
+            "settle check: {text}{}",
+            String::from_utf8_lossy(&check.stderr)
+        );
         println!("settle check: {}", text.lines().last().unwrap_or_default());
-        print_figures(&phases, &accepted, Arrivals { receiver: &receiver, platform_id, window: WINDOW });
+        print_figures(
+            &phases,
+            &accepted,
+            Arrivals {
+                receiver: &receiver,
+                platform_id,
+                window: WINDOW,
+            },
+        );
     }
 }
 
@@ -131,14 +194,25 @@ impl Site {
 fn variables() -> Texts {
     let secret = || format!("{:0>32}", api::clock::random_uuid().simple()).repeat(2);
     let public = ("SETTLE_PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned());
-    let secrets =
-        ["SETTLE_POSTGRES_PASSWORD", "TEMPORAL_POSTGRES_PASSWORD", "SETTLE_KEY", "SETTLE_ADMIN_TOKEN"].into_iter();
-    secrets.map(|name| (name.to_owned(), secret())).chain([public]).collect()
+    let secrets = [
+        "SETTLE_POSTGRES_PASSWORD",
+        "TEMPORAL_POSTGRES_PASSWORD",
+        "SETTLE_KEY",
+        "SETTLE_ADMIN_TOKEN",
+    ]
+    .into_iter();
+    secrets
+        .map(|name| (name.to_owned(), secret()))
+        .chain([public])
+        .collect()
 }
 
 /// The variables that settle's services have beyond the file.
 fn configuration(folder: &Folder, sns: &Sns) -> Texts {
-    let (certificate, file) = (folder.path().join("certificate.pem"), folder.path().join("settle.toml"));
+    let (certificate, file) = (
+        folder.path().join("certificate.pem"),
+        folder.path().join("settle.toml"),
+    );
     sns.write_certificate(&certificate);
     let settings = format!(
         "[[amazon.certificates]]\nurl = {:?}\nfile = {certificate:?}\n\
@@ -151,16 +225,25 @@ fn configuration(folder: &Folder, sns: &Sns) -> Texts {
 
 /// Creates an app with a platform and a destination, and returns the platform.
 async fn set_up(api: &Api, receiver: &Receiver) -> Value {
-    let app = api.post("/v1/apps", &json!({ "name": "production" })).await.ok();
+    let app = api
+        .post("/v1/apps", &json!({ "name": "production" }))
+        .await
+        .ok();
     let app_id = app["id"].as_str().expect("an app id");
     let url = receiver.url();
-    let destination = json!({ "kind": "webhook", "name": "tests", "url": url, "events": ["purchase.updated"] });
-    let created = api.post(&format!("/v1/apps/{app_id}/destinations"), &destination).await.ok();
+    let destination =
+        json!({ "kind": "webhook", "name": "tests", "url": url, "events": ["purchase.updated"] });
+    let created = api
+        .post(&format!("/v1/apps/{app_id}/destinations"), &destination)
+        .await
+        .ok();
     receiver.trust_shown(&created);
     receiver.keep_alive();
     let platform = json!({
         "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
         "window_seconds": WINDOW.as_secs(),
     });
-    api.post(&format!("/v1/apps/{app_id}/platforms"), &platform).await.ok()
+    api.post(&format!("/v1/apps/{app_id}/platforms"), &platform)
+        .await
+        .ok()
 }

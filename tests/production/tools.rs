@@ -51,19 +51,37 @@ impl Tools {
         }
         // The server's image has it; a machine may not.
         script(&folder.join("nc"), "exec 3<>\"/dev/tcp/$2/$3\"")?;
-        Ok(Self { folder, settle, schema: sources.join("schema"), postgres })
+        Ok(Self {
+            folder,
+            settle,
+            schema: sources.join("schema"),
+            postgres,
+        })
     }
 }
 
 /// The folder with the sources of the Temporal Server, which Go fetches and verifies.
 fn module(version: &str) -> anyhow::Result<PathBuf> {
-    let output = go(&["mod", "download", "-json", &format!("go.temporal.io/server@v{version}")])?;
+    let output = go(&[
+        "mod",
+        "download",
+        "-json",
+        &format!("go.temporal.io/server@v{version}"),
+    ])?;
     let found: serde_json::Value = serde_json::from_slice(&output)?;
     let pinned = std::fs::read_to_string(documents::root().join(MODULE).join("go.mod"))?;
-    let is_pinned = pinned.lines().any(|line| line.trim().starts_with(&format!("go.temporal.io/server v{version}")));
-    anyhow::ensure!(is_pinned, "{MODULE}/go.mod pins another version than {version}, that of the compose file");
+    let is_pinned = pinned.lines().any(|line| {
+        line.trim()
+            .starts_with(&format!("go.temporal.io/server v{version}"))
+    });
+    anyhow::ensure!(
+        is_pinned,
+        "{MODULE}/go.mod pins another version than {version}, that of the compose file"
+    );
     let folder = found["Dir"].as_str();
-    folder.map(PathBuf::from).ok_or_else(|| anyhow::anyhow!("Go names no folder for the sources: {found}"))
+    folder
+        .map(PathBuf::from)
+        .ok_or_else(|| anyhow::anyhow!("Go names no folder for the sources: {found}"))
 }
 
 /// Builds a program as its makefile does, unless it is there. Takes a quarter of an hour on two cores.
@@ -73,19 +91,34 @@ fn build(package: &str, program: &Path) -> anyhow::Result<()> {
     }
     println!("building {}", program.display());
     let partial = program.with_extension("part");
-    go(&["build", "-tags", "disable_grpc_modules", "-o", &partial.display().to_string(), package])?;
+    go(&[
+        "build",
+        "-tags",
+        "disable_grpc_modules",
+        "-o",
+        &partial.display().to_string(),
+        package,
+    ])?;
     std::fs::rename(partial, program)?;
     Ok(())
 }
 
 fn go(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new("go");
-    command.args(arguments).current_dir(documents::root().join(MODULE)).env("CGO_ENABLED", "0");
+    command
+        .args(arguments)
+        .current_dir(documents::root().join(MODULE))
+        .env("CGO_ENABLED", "0");
     let output = command.output().map_err(|error| {
         anyhow::anyhow!("`go` does not start ({error}): install Go 1.26 or newer, which builds the Temporal Server")
     })?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "go {}: {}", arguments.join(" "), errors.trim());
+    anyhow::ensure!(
+        output.status.success(),
+        "go {}: {}",
+        arguments.join(" "),
+        errors.trim()
+    );
     Ok(output.stdout)
 }
 
@@ -96,5 +129,8 @@ fn link(program: &Path, name: &Path) -> anyhow::Result<()> {
 fn script(file: &Path, text: &str) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(file, format!("#!/bin/bash\n{text}\n"))?;
-    Ok(std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755))?)
+    Ok(std::fs::set_permissions(
+        file,
+        std::fs::Permissions::from_mode(0o755),
+    )?)
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
+use temporalio_workflow::{
+    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
+};
 use workflows::activities::{Activities, Deliver, Recorded, Settle, SettlingMode, SettlingStart};
 use workflows::attributes::Values;
 use workflows::contract;
@@ -34,18 +36,41 @@ macro_rules! imitation {
                 let key = contract::collapse_key(ctx.workflow_id()).expect("a purchase's id");
                 let signal = ctx.state(|run| run.signal.clone()).unwrap_or_default();
                 ctx.timer(signal.quiet).await;
-                let start = SettlingStart { through: signal.through, is_early: false, mode: SettlingMode::Due };
-                let settle = Settle { collapse_key: key, start, flushes: Vec::new() };
-                let settled = ctx.execute_local_activity(Activities::settle, settle, options::short()).await?;
+                let start = SettlingStart {
+                    through: signal.through,
+                    is_early: false,
+                    mode: SettlingMode::Due,
+                };
+                let settle = Settle {
+                    collapse_key: key,
+                    start,
+                    flushes: Vec::new(),
+                };
+                let settled = ctx
+                    .execute_local_activity(Activities::settle, settle, options::short())
+                    .await?;
                 if $extra {
                     ctx.timer(Duration::from_secs(1)).await;
                 }
                 let (loaded, recorded) = (settled.loaded, settled.recorded);
-                let values = Values { app_id: loaded.app_id, platform_id: loaded.platform_id, ..Values::default() };
-                let Some(Recorded::Done { lanes, .. }) = recorded else { return Ok(()) };
+                let values = Values {
+                    app_id: loaded.app_id,
+                    platform_id: loaded.platform_id,
+                    ..Values::default()
+                };
+                let Some(Recorded::Done { lanes, .. }) = recorded else {
+                    return Ok(());
+                };
                 for lane in lanes {
-                    let deliver = Deliver { collapse_key: key, destination_id: lane.destination_id };
-                    let options = options::lane(ctx.cancellation_token().child_token(), Retries::None, String::new());
+                    let deliver = Deliver {
+                        collapse_key: key,
+                        destination_id: lane.destination_id,
+                    };
+                    let options = options::lane(
+                        ctx.cancellation_token().child_token(),
+                        Retries::None,
+                        String::new(),
+                    );
                     let delivering = ctx.execute_activity(Activities::deliver, deliver, options);
                     ctx.upsert_search_attributes(values.upsert(key, &[]));
                     delivering.await?;
@@ -55,7 +80,11 @@ macro_rules! imitation {
 
             /// There are new rows in the inbox.
             #[signal(name = contract::NOTIFIED)]
-            pub fn notified(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
+            pub fn notified(
+                &mut self,
+                _ctx: &mut SyncWorkflowContext<Self>,
+                signal: Lenient<Notified>,
+            ) {
                 self.signal = signal.0.ok();
             }
         }

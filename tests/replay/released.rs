@@ -11,7 +11,12 @@ use system_tests::{released, samples, stored};
 /// The document with an example body of each kind of event.
 const BODIES: &str = "activities/protocols/src/destinations/webhook/README.md";
 /// Columns of which each release has samples.
-const SAMPLED: [&str; 4] = ["purchases.purchase", "notifications.body", "events.body", "events.views"];
+const SAMPLED: [&str; 4] = [
+    "purchases.purchase",
+    "notifications.body",
+    "events.body",
+    "events.views",
+];
 
 #[test]
 fn no_file_of_a_release_changes() {
@@ -27,7 +32,10 @@ fn no_file_of_a_release_changes() {
 #[test]
 fn a_changed_or_deleted_file_of_a_release_is_noticed() {
     let root = Folder::new("released");
-    let (migration, sample) = ("activities/storage/migrations/a.sql", "tests/released/0.1.0/samples/a.jsonl");
+    let (migration, sample) = (
+        "activities/storage/migrations/a.sql",
+        "tests/released/0.1.0/samples/a.jsonl",
+    );
     for path in [migration, sample] {
         let file = root.path().join(path);
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
@@ -58,16 +66,29 @@ fn the_stored_json_of_each_release_is_readable() {
     let unstored = stored::unstored(&changelog);
     for release in released::all() {
         for column in &JSON_COLUMNS {
-            let (name, samples) = (format!("{}.{}", column.table, column.column), release.samples(column));
+            let (name, samples) = (
+                format!("{}.{}", column.table, column.column),
+                release.samples(column),
+            );
             let is_needed = SAMPLED.contains(&name.as_str());
-            assert!(!is_needed || !samples.is_empty(), "{} has no samples of {name}", release.version);
+            assert!(
+                !is_needed || !samples.is_empty(),
+                "{} has no samples of {name}",
+                release.version
+            );
             for sample in samples.lines() {
                 let again = column.read_back(sample);
-                let again = again.unwrap_or_else(|error| panic!("{name} of {}: {error}: {sample}", release.version));
+                let again = again.unwrap_or_else(|error| {
+                    panic!("{name} of {}: {error}: {sample}", release.version)
+                });
                 let mut lost = lost(&serde_json::from_str(sample).expect("JSON"), &again, &name);
                 lost.retain(|place| !stored::is_unstored(place, &unstored));
                 let version = &release.version;
-                assert!(lost.is_empty(), "not stored again of {version}: {}: {sample}", lost.join(", "));
+                assert!(
+                    lost.is_empty(),
+                    "not stored again of {version}: {}: {sample}",
+                    lost.join(", ")
+                );
             }
         }
     }
@@ -77,7 +98,9 @@ fn the_stored_json_of_each_release_is_readable() {
 fn lost(stored: &Value, again: &Value, place: &str) -> Vec<String> {
     match stored {
         Value::Object(fields) => {
-            let of_field = |(name, field): (&String, &Value)| lost(field, &again[name], &format!("{place}/{name}"));
+            let of_field = |(name, field): (&String, &Value)| {
+                lost(field, &again[name], &format!("{place}/{name}"))
+            };
             fields.iter().flat_map(of_field).collect()
         }
         Value::Array(items) => {
@@ -86,39 +109,78 @@ fn lost(stored: &Value, again: &Value, place: &str) -> Vec<String> {
             // In any order, for that of a set is the order of its type.
             let nearest = |item: &Value| {
                 let of_others = others.iter().map(|other| lost(item, other, &place));
-                of_others.min_by_key(Vec::len).unwrap_or_else(|| lost(item, &Value::Null, &place))
+                of_others
+                    .min_by_key(Vec::len)
+                    .unwrap_or_else(|| lost(item, &Value::Null, &place))
             };
             items.iter().flat_map(nearest).collect()
         }
-        one if one == again || [json!(null), json!(false), json!(0), json!("")].contains(one) => Vec::new(),
+        one if one == again || [json!(null), json!(false), json!(0), json!("")].contains(one) => {
+            Vec::new()
+        }
         _ => vec![place.to_owned()],
     }
 }
 
 #[test]
 fn a_value_that_is_not_stored_again_is_noticed() {
-    let sample = json!({ "a": 1, "b": null, "c": [{ "d": "x" }, { "d": "y" }], "e": [], "f": false });
-    assert_eq!(lost(&sample, &json!({ "a": 1, "c": [{ "d": "y" }, { "d": "x" }] }), "t.c"), [""; 0]);
-    assert_eq!(lost(&sample, &json!({ "a": 2, "c": [{ "d": "y" }] }), "t.c"), ["t.c/a", "t.c/c/*/d"]);
-    let column = JSON_COLUMNS.iter().find(|column| column.table == "rechecks").expect("a column");
+    let sample =
+        json!({ "a": 1, "b": null, "c": [{ "d": "x" }, { "d": "y" }], "e": [], "f": false });
+    assert_eq!(
+        lost(
+            &sample,
+            &json!({ "a": 1, "c": [{ "d": "y" }, { "d": "x" }] }),
+            "t.c"
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        lost(&sample, &json!({ "a": 2, "c": [{ "d": "y" }] }), "t.c"),
+        ["t.c/a", "t.c/c/*/d"]
+    );
+    let column = JSON_COLUMNS
+        .iter()
+        .find(|column| column.table == "rechecks")
+        .expect("a column");
     let renamed = json!({ "kind": "scheduled", "who": "me" });
     let again = column.read_back(&renamed.to_string()).expect("a cause");
-    assert_eq!(lost(&renamed, &again, "rechecks.cause"), ["rechecks.cause/who"]);
+    assert_eq!(
+        lost(&renamed, &again, "rechecks.cause"),
+        ["rechecks.cause/who"]
+    );
 }
 
 #[test]
 fn a_sample_has_something_that_none_before_it_has() {
     let texts = "{\"a\":1}\n{\"a\":2}\n{\"a\":null}\n{\"a\":\"active\"}\n{\"a\":\"expired\"}\n{\"a\":\"active\"}\n[]\n";
-    let chosen = ["{\"a\":1}", "{\"a\":null}", "{\"a\":\"active\"}", "{\"a\":\"expired\"}", "[]"];
+    let chosen = [
+        "{\"a\":1}",
+        "{\"a\":null}",
+        "{\"a\":\"active\"}",
+        "{\"a\":\"expired\"}",
+        "[]",
+    ];
     assert_eq!(samples::representative(texts), chosen);
 }
 
 #[test]
 fn json_of_another_type_is_noticed() {
-    let column = |table: &str| JSON_COLUMNS.iter().find(|column| column.table == table).expect("a column");
+    let column = |table: &str| {
+        JSON_COLUMNS
+            .iter()
+            .find(|column| column.table == table)
+            .expect("a column")
+    };
     assert!(column("rechecks").check("{\"kind\":\"scheduled\"}").is_ok());
-    assert!(column("rechecks").check("{\"kind\":\"of_the_future\"}").is_err());
-    assert!(column("notifications").check("{}").is_ok() && column("notifications").check("{\"a\":1}").is_err());
+    assert!(
+        column("rechecks")
+            .check("{\"kind\":\"of_the_future\"}")
+            .is_err()
+    );
+    assert!(
+        column("notifications").check("{}").is_ok()
+            && column("notifications").check("{\"a\":1}").is_err()
+    );
 }
 
 #[test]
@@ -134,14 +196,26 @@ fn the_events_of_today_are_those_of_each_release() {
                 None => broken.push(format!("{event_type} is gone")),
             }
         }
-        assert!(broken.is_empty(), "not only additions since {}:\n{}", release.version, broken.join("\n"));
+        assert!(
+            broken.is_empty(),
+            "not only additions since {}:\n{}",
+            release.version,
+            broken.join("\n")
+        );
     }
-    for block in Document::read(BODIES).blocks().into_iter().filter(|block| block.language == "json") {
+    for block in Document::read(BODIES)
+        .blocks()
+        .into_iter()
+        .filter(|block| block.language == "json")
+    {
         let body: Value = serde_json::from_str(&block.lines.join("\n")).expect("a body");
-        let event_type =
-            ["/attributes/event_type", "/event_type"].iter().find_map(|place| body.pointer(place)?.as_str());
+        let event_type = ["/attributes/event_type", "/event_type"]
+            .iter()
+            .find_map(|place| body.pointer(place)?.as_str());
         for validator in event_type.into_iter().flat_map(released::validators) {
-            validator.validate(&body).unwrap_or_else(|error| panic!("{event_type:?}: {error}"));
+            validator
+                .validate(&body)
+                .unwrap_or_else(|error| panic!("{event_type:?}: {error}"));
         }
     }
 }
@@ -157,7 +231,9 @@ fn entries(schema: &Value, name: &str) -> BTreeSet<String> {
 
 /// The schemas that a schema is combined of; itself if it is not.
 fn combined<'a>(schema: &'a Value, combination: &str) -> Vec<&'a Value> {
-    schema[combination].as_array().map_or_else(|| vec![schema], |all| all.iter().collect())
+    schema[combination]
+        .as_array()
+        .map_or_else(|| vec![schema], |all| all.iter().collect())
 }
 
 /// Whether the old schema allows all that the new one does.
@@ -170,7 +246,11 @@ fn is_within(old: &Value, new: &Value) -> bool {
 /// Adds what an event of the new schema may lack or have that the old one does not allow.
 pub fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) {
     let optional = &entries(old, "required") - &entries(new, "required");
-    broken.extend(optional.iter().map(|name| format!("{place}: {name} is not required any more")));
+    broken.extend(
+        optional
+            .iter()
+            .map(|name| format!("{place}: {name} is not required any more")),
+    );
     for limit in [
         "type",
         "enum",
@@ -186,12 +266,19 @@ pub fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) 
     ] {
         let (allowed, possible) = (entries(old, limit), entries(new, limit));
         if !allowed.is_empty() && (possible.is_empty() || !possible.is_subset(&allowed)) {
-            broken.push(format!("{place}: {limit} was {allowed:?}, and is {possible:?}"));
+            broken.push(format!(
+                "{place}: {limit} was {allowed:?}, and is {possible:?}"
+            ));
         }
     }
-    for choice in ["anyOf", "oneOf"].into_iter().filter(|choice| old[choice].is_array()) {
+    for choice in ["anyOf", "oneOf"]
+        .into_iter()
+        .filter(|choice| old[choice].is_array())
+    {
         let allowed = combined(old, choice);
-        let others = combined(new, choice).into_iter().filter(|new| !allowed.iter().any(|old| is_within(old, new)));
+        let others = combined(new, choice)
+            .into_iter()
+            .filter(|new| !allowed.iter().any(|old| is_within(old, new)));
         broken.extend(others.map(|new| format!("{place}: {choice} did not allow {new}")));
     }
     for old in old["allOf"].as_array().into_iter().flatten() {
@@ -217,10 +304,19 @@ fn compare_items(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>
     if old["items"].is_object() {
         compare(&old["items"], &new["items"], &format!("{place}/*"), broken);
     }
-    let Some(tuple) = old["prefixItems"].as_array() else { return };
-    let items = new["prefixItems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(tuple) = old["prefixItems"].as_array() else {
+        return;
+    };
+    let items = new["prefixItems"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if items.len() != tuple.len() {
-        return broken.push(format!("{place}: a tuple had {} items, and has {}", tuple.len(), items.len()));
+        return broken.push(format!(
+            "{place}: a tuple had {} items, and has {}",
+            tuple.len(),
+            items.len()
+        ));
     }
     for (index, (old, new)) in tuple.iter().zip(items).enumerate() {
         compare(old, new, &format!("{place}/{index}"), broken);
@@ -237,23 +333,48 @@ fn a_schema_that_is_not_only_extended_is_noticed() {
         let mut broken = Vec::new();
         compare(&old, new, "event", &mut broken);
         assert_eq!(broken.len(), expected.len(), "{broken:?}");
-        broken.iter().zip(expected).for_each(|(found, part)| assert!(found.contains(part), "{found}"));
+        broken
+            .iter()
+            .zip(expected)
+            .for_each(|(found, part)| assert!(found.contains(part), "{found}"));
     };
-    let (a, b) = (json!({ "type": "string" }), json!({ "items": { "enum": ["x"] } }));
+    let (a, b) = (
+        json!({ "type": "string" }),
+        json!({ "items": { "enum": ["x"] } }),
+    );
     let extended = json!({ "required": ["a", "c"], "properties": { "a": a, "b": b, "c": {} } });
     check(&extended, &[]);
-    check(&json!({ "properties": { "a": a, "b": b } }), &["\"a\" is not required"]);
-    check(&json!({ "required": ["a"], "properties": { "a": { "type": "number" }, "b": b } }), &["event/a: type"]);
-    check(&json!({ "required": ["a"], "properties": { "a": a } }), &["event/b is gone"]);
+    check(
+        &json!({ "properties": { "a": a, "b": b } }),
+        &["\"a\" is not required"],
+    );
+    check(
+        &json!({ "required": ["a"], "properties": { "a": { "type": "number" }, "b": b } }),
+        &["event/a: type"],
+    );
+    check(
+        &json!({ "required": ["a"], "properties": { "a": a } }),
+        &["event/b is gone"],
+    );
     let other = json!({ "items": { "enum": ["x", "z"] } });
-    check(&json!({ "required": ["a"], "properties": { "a": a, "b": other } }), &["event/b/*: enum"]);
+    check(
+        &json!({ "required": ["a"], "properties": { "a": a, "b": other } }),
+        &["event/b/*: enum"],
+    );
 }
 
 #[test]
 fn a_changed_limit_or_alternative_is_noticed() {
     let reference = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
-    let (one, other, nothing) = (reference("One"), reference("Other"), json!({ "type": "null" }));
-    let (time, day) = (json!({ "format": "date-time" }), json!({ "format": "date" }));
+    let (one, other, nothing) = (
+        reference("One"),
+        reference("Other"),
+        json!({ "type": "null" }),
+    );
+    let (time, day) = (
+        json!({ "format": "date-time" }),
+        json!({ "format": "date" }),
+    );
     let hex = json!({ "pattern": "^[0-9a-f]{64}$", "type": "string" });
     let (closed, open) = (json!({ "additionalProperties": false }), json!({}));
     for (old, new, part) in [
@@ -261,23 +382,67 @@ fn a_changed_limit_or_alternative_is_noticed() {
         (&time, &day, "format was"),
         (&time, &open, "format was"),
         (&hex, &json!({ "type": "string" }), "pattern was"),
-        (&json!({ "minimum": 1 }), &json!({ "minimum": 0 }), "minimum was"),
+        (
+            &json!({ "minimum": 1 }),
+            &json!({ "minimum": 0 }),
+            "minimum was",
+        ),
         (&closed, &open, "additionalProperties was"),
-        (&json!({ "anyOf": [one, nothing] }), &json!({ "anyOf": [other, nothing] }), "anyOf did not allow"),
-        (&json!({ "oneOf": [one] }), &json!({ "oneOf": [one, nothing] }), "oneOf did not allow"),
-        (&json!({ "anyOf": [one, nothing] }), &open, "anyOf did not allow"),
-        (&json!({ "allOf": [one, time] }), &json!({ "allOf": [one] }), "allOf had"),
-        (&json!({ "prefixItems": [time, open] }), &json!({ "prefixItems": [open, time] }), "event/0: format was"),
-        (&json!({ "prefixItems": [time, open] }), &json!({ "prefixItems": [time] }), "a tuple had 2 items, and has 1"),
-        (&json!({ "minItems": 2 }), &json!({ "minItems": 1 }), "minItems was"),
+        (
+            &json!({ "anyOf": [one, nothing] }),
+            &json!({ "anyOf": [other, nothing] }),
+            "anyOf did not allow",
+        ),
+        (
+            &json!({ "oneOf": [one] }),
+            &json!({ "oneOf": [one, nothing] }),
+            "oneOf did not allow",
+        ),
+        (
+            &json!({ "anyOf": [one, nothing] }),
+            &open,
+            "anyOf did not allow",
+        ),
+        (
+            &json!({ "allOf": [one, time] }),
+            &json!({ "allOf": [one] }),
+            "allOf had",
+        ),
+        (
+            &json!({ "prefixItems": [time, open] }),
+            &json!({ "prefixItems": [open, time] }),
+            "event/0: format was",
+        ),
+        (
+            &json!({ "prefixItems": [time, open] }),
+            &json!({ "prefixItems": [time] }),
+            "a tuple had 2 items, and has 1",
+        ),
+        (
+            &json!({ "minItems": 2 }),
+            &json!({ "minItems": 1 }),
+            "minItems was",
+        ),
         (&json!({ "maxItems": 2 }), &open, "maxItems was"),
     ] {
         let mut broken = Vec::new();
         compare(old, new, "event", &mut broken);
-        assert!(broken.len() == 1 && broken[0].contains(part), "{old} {new}: {broken:?}");
+        assert!(
+            broken.len() == 1 && broken[0].contains(part),
+            "{old} {new}: {broken:?}"
+        );
         assert!(is_within(old, old), "{old}");
     }
-    assert!(is_within(&json!({ "anyOf": [one, nothing] }), &one), "only one of them is left");
-    assert!(is_within(&json!({ "oneOf": [one, nothing] }), &json!({ "oneOf": [nothing] })));
-    assert!(is_within(&one, &json!({ "allOf": [one, time], "$ref": one["$ref"] })));
+    assert!(
+        is_within(&json!({ "anyOf": [one, nothing] }), &one),
+        "only one of them is left"
+    );
+    assert!(is_within(
+        &json!({ "oneOf": [one, nothing] }),
+        &json!({ "oneOf": [nothing] })
+    ));
+    assert!(is_within(
+        &one,
+        &json!({ "allOf": [one, time], "$ref": one["$ref"] })
+    ));
 }

@@ -35,7 +35,9 @@ const LOCAL: [&str; 1] = ["identity"];
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let release = std::env::args().nth(1);
-    let keep = Keep { folder: histories::to_write(&histories::folder(), release.as_deref())? };
+    let keep = Keep {
+        folder: histories::to_write(&histories::folder(), release.as_deref())?,
+    };
     let temporal = vec![CONTINUE_AFTER.to_owned()];
     let setting = Setting {
         backend: Backend::Postgres,
@@ -56,7 +58,11 @@ async fn main() -> anyhow::Result<()> {
     stream(&keep).await?;
     wait::until(SOON, "a second sweep", async || {
         let sweeps = world.temporal.count("sweep", EventType::TimerFired).await;
-        if sweeps > 0 { Ok(()) } else { Err("none".to_owned()) }
+        if sweeps > 0 {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
     })
     .await;
     keep.newest(&world, "sweep", "sweep").await?;
@@ -66,13 +72,26 @@ async fn main() -> anyhow::Result<()> {
 
 /// A stream that delivers what a device reports, and ends when nothing more is pending.
 async fn stream(keep: &Keep) -> anyhow::Result<()> {
-    let world = World::start(Setting { events: vec!["device.*".to_owned()], ..Setting::default() }).await;
+    let world = World::start(Setting {
+        events: vec!["device.*".to_owned()],
+        ..Setting::default()
+    })
+    .await;
     Devices::of(&world).await.visit(Device(1)).await;
     let id = contract::stream_workflow_id(world.destination_id.parse()?);
-    wait::until(Duration::from_secs(150), "the end of the stream", async || {
-        let is_open = world.temporal.runs(&id).await.is_empty() || world.temporal.is_open(&id).await;
-        if is_open { Err("it is open".to_owned()) } else { Ok(()) }
-    })
+    wait::until(
+        Duration::from_secs(150),
+        "the end of the stream",
+        async || {
+            let is_open =
+                world.temporal.runs(&id).await.is_empty() || world.temporal.is_open(&id).await;
+            if is_open {
+                Err("it is open".to_owned())
+            } else {
+                Ok(())
+            }
+        },
+    )
     .await;
     keep.newest(&world, &id, "stream").await?;
     world.finish().await;
@@ -81,14 +100,31 @@ async fn stream(keep: &Keep) -> anyhow::Result<()> {
 
 /// A device's claim of a receipt, which the store confirms.
 async fn claims(keep: &Keep) -> anyhow::Result<()> {
-    let world = World::start(Setting { window_seconds: 1, rvs: true, ..Setting::default() }).await;
-    world.rvs().know("claimed", Receipt::subscription(api::clock::now()));
+    let world = World::start(Setting {
+        window_seconds: 1,
+        rvs: true,
+        ..Setting::default()
+    })
+    .await;
+    world
+        .rvs()
+        .know("claimed", Receipt::subscription(api::clock::now()));
     let transaction = json!({
         "kind": "purchased", "receipt_id": "claimed", "app_user_id": rvs::CUSTOMER, "sku": "com.example.gold.month",
         "price": "4.99", "currency": "USD", "marketplace": "US",
     });
-    let event = Device(1).event("transaction", "device.transaction", &json!({ "transaction": transaction }));
-    drop(Devices::of(&world).await.report(Device(1), &[event]).await.ok());
+    let event = Device(1).event(
+        "transaction",
+        "device.transaction",
+        &json!({ "transaction": transaction }),
+    );
+    drop(
+        Devices::of(&world)
+            .await
+            .report(Device(1), &[event])
+            .await
+            .ok(),
+    );
     world.wait_acked("claimed", 1).await;
     let id = contract::claims_workflow_id(world.platform_id);
     wait_closed(&world, &id).await;
@@ -118,7 +154,11 @@ impl Keep {
         blank(&mut json);
         let file = self.folder.join(format!("{name}.json"));
         std::fs::write(&file, format!("{json}\n")).with_context(|| file.display().to_string())?;
-        println!("{} events in {}", json["events"].as_array().map_or(0, Vec::len), file.display());
+        println!(
+            "{} events in {}",
+            json["events"].as_array().map_or(0, Vec::len),
+            file.display()
+        );
         Ok(())
     }
 }
@@ -152,13 +192,21 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     keep.asleep(world, "rearmed-burst").await?;
     world.send(BOUGHT, "open-window").await;
     wait_timer(world, "open-window").await;
-    keep.newest(world, &world.workflow("open-window"), "open-window").await
+    keep.newest(world, &world.workflow("open-window"), "open-window")
+        .await
 }
 
 /// A store that answers the second query.
 async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
-    let mut world = World::start(Setting { window_seconds: 2, rvs: true, ..Setting::default() }).await;
-    world.rvs().know("queried-twice", Receipt::subscription(api::clock::now()));
+    let mut world = World::start(Setting {
+        window_seconds: 2,
+        rvs: true,
+        ..Setting::default()
+    })
+    .await;
+    world
+        .rvs()
+        .know("queried-twice", Receipt::subscription(api::clock::now()));
     world.rvs().answer_next(1, &rvs::Reply::Status(500));
     world.send(BOUGHT, "queried-twice").await;
     world.wait_acked("queried-twice", 1).await;
@@ -171,8 +219,13 @@ async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
 /// destination is disabled; a run that was started by hand and finds nothing to do.
 async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let temporal = vec![CONTINUE_AFTER.to_owned()];
-    let mut world =
-        World::start(Setting { window_seconds: 1, memory: Memory::Volatile, temporal, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        window_seconds: 1,
+        memory: Memory::Volatile,
+        temporal,
+        ..Setting::default()
+    })
+    .await;
     let workflow = contract::destination_workflow_id(world.destination_id.parse()?);
     let receipts = fail(&mut world, "recovered").await;
     wait_for_timer(&world, &workflow).await;
@@ -181,32 +234,57 @@ async fn destinations(keep: &Keep) -> anyhow::Result<()> {
         world.wait_acked(receipt_id, 1).await;
     }
     wait_closed(&world, &workflow).await;
-    keep.newest(&world, &workflow, "destination-recovered").await?;
+    keep.newest(&world, &workflow, "destination-recovered")
+        .await?;
 
     fail(&mut world, "continued").await;
     wait_for_timer(&world, &workflow).await;
     let before = world.temporal.runs(&workflow).await.len();
     let runs = wait::until(SOON, "a continued run", async || {
-        world.temporal.signal(&workflow, contract::PENDING, &json!({})).await?;
+        world
+            .temporal
+            .signal(&workflow, contract::PENDING, &json!({}))
+            .await?;
         let runs = world.temporal.runs(&workflow).await;
-        if runs.len() > before { Ok(runs) } else { Err(format!("{} runs", runs.len())) }
+        if runs.len() > before {
+            Ok(runs)
+        } else {
+            Err(format!("{} runs", runs.len()))
+        }
     })
     .await;
-    let [_, first, ..] = runs.as_slice() else { anyhow::bail!("{} runs", runs.len()) };
+    let [_, first, ..] = runs.as_slice() else {
+        anyhow::bail!("{} runs", runs.len())
+    };
     let first = first.execution.as_ref().context("a run without an id")?;
-    keep.write("destination-continued", &world.temporal.run_history_json(first).await)?;
+    keep.write(
+        "destination-continued",
+        &world.temporal.run_history_json(first).await,
+    )?;
 
     let body = json!({ "by": "me", "reason": "a history" });
-    world.temporal.signal(&workflow, contract::DISABLE, &body).await.map_err(anyhow::Error::msg)?;
+    world
+        .temporal
+        .signal(&workflow, contract::DISABLE, &body)
+        .await
+        .map_err(anyhow::Error::msg)?;
     wait_closed(&world, &workflow).await;
-    keep.newest(&world, &workflow, "destination-switched-off").await?;
+    keep.newest(&world, &workflow, "destination-switched-off")
+        .await?;
 
-    world.temporal.start_workflow(contract::DESTINATION, &workflow, contract::TASK_QUEUE).await;
+    world
+        .temporal
+        .start_workflow(contract::DESTINATION, &workflow, contract::TASK_QUEUE)
+        .await;
     wait_closed(&world, &workflow).await;
-    keep.newest(&world, &workflow, "destination-at-rest").await?;
+    keep.newest(&world, &workflow, "destination-at-rest")
+        .await?;
     world.receiver.answer(Reply::Status(200));
     let path = format!("/v1/destinations/{}", world.destination_id);
-    world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await;
+    world
+        .api
+        .call(Method::PATCH, &path, &json!({ "enabled": true }))
+        .await;
     world.finish().await;
     Ok(())
 }
@@ -223,8 +301,16 @@ async fn fail(world: &mut World, name: &str) -> Vec<String> {
 
 async fn wait_closed(world: &World, workflow: &str) {
     wait::until(SOON, &format!("the end of {workflow}"), async || {
-        let found = world.temporal.describe(workflow).await.and_then(|found| found.workflow_execution_info);
-        if found.is_some_and(|info| info.close_time.is_some()) { Ok(()) } else { Err("it is open".to_owned()) }
+        let found = world
+            .temporal
+            .describe(workflow)
+            .await
+            .and_then(|found| found.workflow_execution_info);
+        if found.is_some_and(|info| info.close_time.is_some()) {
+            Ok(())
+        } else {
+            Err("it is open".to_owned())
+        }
     })
     .await;
 }
@@ -235,7 +321,11 @@ async fn wait_timer(world: &World, receipt_id: &str) {
 
 async fn wait_for_timer(world: &World, workflow: &str) {
     wait::until(SOON, &format!("a timer of {workflow}"), async || {
-        if world.temporal.has_timer(workflow).await { Ok(()) } else { Err("none".to_owned()) }
+        if world.temporal.has_timer(workflow).await {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
     })
     .await;
 }
@@ -244,8 +334,18 @@ async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     let body = json!({ "reason": "a history" });
     let held = world.send(BOUGHT, "hold-and-release").await;
     wait_timer(world, "hold-and-release").await;
-    world.act("hold-and-release", "hold", &json!({ "reason": "a history", "until": "2030-01-01T00:00:00Z" })).await;
-    world.wait_status("hold-and-release", "a hold", |status| status["held_until"].is_string()).await;
+    world
+        .act(
+            "hold-and-release",
+            "hold",
+            &json!({ "reason": "a history", "until": "2030-01-01T00:00:00Z" }),
+        )
+        .await;
+    world
+        .wait_status("hold-and-release", "a hold", |status| {
+            status["held_until"].is_string()
+        })
+        .await;
     for name in ["flush", "discard"] {
         let message_id = world.send(BOUGHT, name).await;
         wait_timer(world, name).await;
@@ -283,18 +383,28 @@ async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
         // A malformed flush, which only adds a signal to the history.
         world.temporal.signal(&workflow, "flush", &json!(3)).await?;
         let runs = world.temporal.runs(&workflow).await.len();
-        if runs > 1 { Ok(()) } else { Err(format!("{runs} runs")) }
+        if runs > 1 {
+            Ok(())
+        } else {
+            Err(format!("{runs} runs"))
+        }
     })
     .await;
     world.wait_acked("continued", 1).await;
     world.wait_asleep("continued").await;
     wait::until(SOON, "two runs that have ended", async || {
         let runs = world.temporal.runs(&workflow).await;
-        if runs.iter().all(|run| run.close_time.is_some()) { Ok(()) } else { Err(format!("{runs:?}")) }
+        if runs.iter().all(|run| run.close_time.is_some()) {
+            Ok(())
+        } else {
+            Err(format!("{runs:?}"))
+        }
     })
     .await;
     let runs = world.temporal.runs(&workflow).await;
-    let [second, .., first] = runs.as_slice() else { anyhow::bail!("{} runs", runs.len()) };
+    let [second, .., first] = runs.as_slice() else {
+        anyhow::bail!("{} runs", runs.len())
+    };
     for (name, run) in [("continued-first", first), ("continued-second", second)] {
         let run = run.execution.as_ref().context("a run without an id")?;
         keep.write(name, &world.temporal.run_history_json(run).await)?;
@@ -309,8 +419,15 @@ async fn failed_over_settling(world: &mut World, keep: &Keep) -> anyhow::Result<
     let mut frozen = Frozen::new(world)?;
     let workflow = world.workflow("failed-over-settling");
     wait::until(SOON, "the regular activity", async || {
-        let count = world.temporal.count(&workflow, EventType::ActivityTaskScheduled).await;
-        if count > 0 { Ok(()) } else { Err("none".to_owned()) }
+        let count = world
+            .temporal
+            .count(&workflow, EventType::ActivityTaskScheduled)
+            .await;
+        if count > 0 {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
     })
     .await;
     frozen.thaw()?;
@@ -324,10 +441,14 @@ struct Frozen(PgConnection);
 impl Frozen {
     fn new(world: &World) -> anyhow::Result<Self> {
         let settings = std::fs::read_to_string(world.installation.folder().join("settle.toml"))?;
-        let line = settings.lines().find_map(|line| line.strip_prefix("database = ")).context("no database")?;
+        let line = settings
+            .lines()
+            .find_map(|line| line.strip_prefix("database = "))
+            .context("no database")?;
         let mut connection = PgConnection::establish(line.trim_matches('"'))?;
         diesel::sql_query("BEGIN").execute(&mut connection)?;
-        diesel::sql_query("LOCK TABLE purchases IN ACCESS EXCLUSIVE MODE").execute(&mut connection)?;
+        diesel::sql_query("LOCK TABLE purchases IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut connection)?;
         Ok(Self(connection))
     }
 

@@ -20,7 +20,11 @@ const SEEDS: u64 = 2;
 const PURCHASES: u64 = 12;
 const NOTIFICATIONS: usize = 60;
 const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
-const KINDS: [&str; 3] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON", "SUBSCRIPTION_RENEWED"];
+const KINDS: [&str; 3] = [
+    "SUBSCRIPTION_AUTO_RENEWAL_OFF",
+    "SUBSCRIPTION_AUTO_RENEWAL_ON",
+    "SUBSCRIPTION_RENEWED",
+];
 /// Time limit on any machine: an attempt that died with its worker is repeated after its time-out, a breaker is probed
 /// every half minute, and random replies may follow each other unluckily.
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -56,7 +60,10 @@ impl Ends {
     /// Checks that no delivery to the world's own destination has changed its final status, and returns the pending
     /// ones.
     async fn observe(&mut self, world: &World) -> Vec<Value> {
-        let path = format!("/v1/deliveries?limit=500&destination_id={}", world.destination_id);
+        let path = format!(
+            "/v1/deliveries?limit=500&destination_id={}",
+            world.destination_id
+        );
         let mut deliveries = world.api.all(&path).await;
         for delivery in &deliveries {
             let status = delivery["status"].as_str().expect("a status");
@@ -85,10 +92,22 @@ async fn begun(random: &mut Random) -> (World, usize, Forbidden) {
     let other = world.join(worker);
     let path = format!("/v1/destinations/{}", world.destination_id);
     let schedule: Vec<i64> = std::iter::repeat_n(1, 60).collect();
-    drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": schedule, "concurrency": 5 })).await.ok());
+    drop(
+        world
+            .api
+            .call(
+                Method::PATCH,
+                &path,
+                &json!({ "schedule": schedule, "concurrency": 5 }),
+            )
+            .await
+            .ok(),
+    );
     let forbidden = Forbidden::join(&mut world, &EVENTS).await;
     for _ in 0..2000 {
-        world.receiver.answer_next(1, &reply(random, &forbidden.url()));
+        world
+            .receiver
+            .answer_next(1, &reply(random, &forbidden.url()));
     }
     (world, other, forbidden)
 }
@@ -109,7 +128,11 @@ async fn live(seed: u64) {
     let mut ends = Ends::default();
     for number in 0..NOTIFICATIONS {
         let receipt = format!("chance-{}", random.below(PURCHASES));
-        let kind = if number < 12 { "SUBSCRIPTION_PURCHASED" } else { KINDS[number % KINDS.len()] };
+        let kind = if number < 12 {
+            "SUBSCRIPTION_PURCHASED"
+        } else {
+            KINDS[number % KINDS.len()]
+        };
         let message_id = world.send(kind, &receipt).await;
         // In most cases the next notification may share the window; sometimes it cannot.
         if random.percent(30) {
@@ -129,42 +152,77 @@ async fn live(seed: u64) {
     wait::until(TIMEOUT, "the end of all deliveries", async || {
         enable(&world).await;
         let pending = ends.observe(&world).await;
-        if pending.is_empty() { Ok(()) } else { Err(format!("{} are pending: {:?}", pending.len(), pending[0])) }
+        if pending.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} are pending: {:?}", pending.len(), pending[0]))
+        }
     })
     .await;
     forbidden.unheard();
     let verdict = world.verdict(TIMEOUT).await;
     verdict.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
-    world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+    world
+        .receiver
+        .check_no_duplicates()
+        .unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     ends.observe(&world).await;
     let check = world.api.get("/v1/check").await.ok();
     assert_eq!(check["violations"], 0, "seed {seed}: {check}");
     let deliveries = check_sets(&world).await;
-    println!("{} requests for {deliveries} deliveries, each explained; {}", world.receiver.count(), met(&world));
+    println!(
+        "{} requests for {deliveries} deliveries, each explained; {}",
+        world.receiver.count(),
+        met(&world)
+    );
     world.wait_state(&world.destination_id, "healthy").await;
     let refused = forbidden.check(&world).await;
-    let led = world.receiver.all().iter().filter(|one| one.status == Some(307)).count();
-    println!("{refused} attempts at a forbidden address and {led} redirects to it, none of which left");
+    let led = world
+        .receiver
+        .all()
+        .iter()
+        .filter(|one| one.status == Some(307))
+        .count();
+    println!(
+        "{refused} attempts at a forbidden address and {led} redirects to it, none of which left"
+    );
 }
 
 /// Enables the destination again if a 410 disabled it.
 async fn enable(world: &World) {
     let path = format!("/v1/destinations/{}", world.destination_id);
     if world.api.get(&path).await.ok()["state"] == "disabled" {
-        drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
+        drop(
+            world
+                .api
+                .call(Method::PATCH, &path, &json!({ "enabled": true }))
+                .await
+                .ok(),
+        );
     }
 }
 
 /// Checks that every received request is a delivery, that exactly the acknowledged deliveries are delivered, and that
 /// each is explained so. Returns the number of deliveries.
 async fn check_sets(world: &World) -> usize {
-    let deliveries = world.api.all(&format!("/v1/deliveries?destination_id={}", world.destination_id)).await;
+    let deliveries = world
+        .api
+        .all(&format!(
+            "/v1/deliveries?destination_id={}",
+            world.destination_id
+        ))
+        .await;
     let sent: BTreeSet<&str> = deliveries.iter().map(id).collect();
     let received = world.receiver.all();
-    let acked: BTreeSet<&str> =
-        received.iter().filter(|one| one.is_acked()).map(|one| one.webhook_id.as_str()).collect();
+    let acked: BTreeSet<&str> = received
+        .iter()
+        .filter(|one| one.is_acked())
+        .map(|one| one.webhook_id.as_str())
+        .collect();
     assert!(
-        received.iter().all(|one| sent.contains(one.webhook_id.as_str())),
+        received
+            .iter()
+            .all(|one| sent.contains(one.webhook_id.as_str())),
         "every request is a delivery in the database"
     );
     for delivery in &deliveries {
@@ -175,7 +233,10 @@ async fn check_sets(world: &World) -> usize {
             _ => panic!("acknowledged: {is_acked}, and in the database: {delivery}"),
         };
         let explanation = explained(world, delivery).await;
-        assert!(explanation.contains(end), "{delivery} is explained by {explanation}");
+        assert!(
+            explanation.contains(end),
+            "{delivery} is explained by {explanation}"
+        );
     }
     deliveries.len()
 }
@@ -184,7 +245,11 @@ async fn check_sets(world: &World) -> usize {
 fn met(world: &World) -> String {
     let received = world.receiver.all();
     let count = |status: Option<u16>| received.iter().filter(|one| one.status == status).count();
-    format!("{} answered 410, {} not at all", count(Some(410)), count(None))
+    format!(
+        "{} answered 410, {} not at all",
+        count(Some(410)),
+        count(None)
+    )
 }
 
 fn id(delivery: &Value) -> &str {
@@ -194,5 +259,8 @@ fn id(delivery: &Value) -> &str {
 /// Whether a worker died in an attempt of a delivery. The delivery may then have been acknowledged although it is
 /// superseded.
 async fn has_died(world: &World, delivery: &Value) -> bool {
-    attempts(world, delivery).await.iter().any(|attempt| attempt["finished_at"].is_null())
+    attempts(world, delivery)
+        .await
+        .iter()
+        .any(|attempt| attempt["finished_at"].is_null())
 }

@@ -30,10 +30,19 @@ const ENOUGH: Duration = Duration::from_secs(3600);
 
 /// The resident memory of a process, in MiB: now, and at its highest.
 fn memory_mib(process: u32) -> (f64, f64) {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");
+    let status =
+        fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");
     let of = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
-        line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .expect("its memory");
+        line.trim()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse::<f64>()
+            .expect("a number")
+            / 1024.0
     };
     (of("VmRSS:"), of("VmHWM:"))
 }
@@ -41,7 +50,11 @@ fn memory_mib(process: u32) -> (f64, f64) {
 fn devices() -> u32 {
     #[expect(clippy::disallowed_methods, reason = "a size of the test")]
     let named = std::env::var("SETTLE_TRUST_DEVICES").ok();
-    named.map_or(DEVICES, |number| number.parse().expect("SETTLE_TRUST_DEVICES is a number of devices"))
+    named.map_or(DEVICES, |number| {
+        number
+            .parse()
+            .expect("SETTLE_TRUST_DEVICES is a number of devices")
+    })
 }
 
 /// Reports everything, and returns the events a second.
@@ -52,12 +65,17 @@ async fn report_all(world: &World, count: u32) -> f64 {
         let devices = devices.clone();
         async move {
             let device = Device(number);
-            let events: Vec<Value> = (0..PER_DEVICE).map(|index| device.impression(&format!("e{index}"))).collect();
+            let events: Vec<Value> = (0..PER_DEVICE)
+                .map(|index| device.impression(&format!("e{index}")))
+                .collect();
             let taken = devices.report(device, &events).await.ok();
             assert_eq!(taken["accepted"], PER_DEVICE, "{taken}");
         }
     });
-    futures::stream::iter(reports).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    futures::stream::iter(reports)
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<()>>()
+        .await;
     f64::from(count) * PER_DEVICE as f64 / began.elapsed().as_secs_f64()
 }
 
@@ -66,11 +84,19 @@ async fn check_visible(world: &World, streams: &[String]) -> usize {
     for stream in streams {
         wait::until(SOON, "a pending activity", async || {
             let pending = world.temporal.pending_activities(stream).await;
-            if pending.len() == 1 { Ok(()) } else { Err(format!("{pending:?}")) }
+            if pending.len() == 1 {
+                Ok(())
+            } else {
+                Err(format!("{pending:?}"))
+            }
         })
         .await;
     }
-    world.temporal.list("ExecutionStatus = 'Running'").await.len()
+    world
+        .temporal
+        .list("ExecutionStatus = 'Running'")
+        .await
+        .len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,10 +110,18 @@ async fn events_of_many_devices_survive_a_killed_worker() {
         ("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url()),
         no_limit("REQUESTS_PER_SECOND"),
         no_limit("REQUESTS_PER_SECOND_AND_ADDRESS"),
-        ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS".to_owned(), "100MiB".to_owned()),
+        (
+            "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS".to_owned(),
+            "100MiB".to_owned(),
+        ),
     ];
     let same = variables.clone();
-    let mut world = World::start(Setting { backend: Backend::SyncedPostgres, variables, ..Setting::default() }).await;
+    let mut world = World::start(Setting {
+        backend: Backend::SyncedPostgres,
+        variables,
+        ..Setting::default()
+    })
+    .await;
     let events = json!(["device.*"]);
     let hook = json!({
         "kind": "webhook", "name": "tally", "url": tally.url(), "events": events, "concurrency": CONCURRENCY,
@@ -95,7 +129,8 @@ async fn events_of_many_devices_survive_a_killed_worker() {
     let analytics = json!({
         "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY, "events": events,
     });
-    let streams = [world.add(&hook).await, world.add(&analytics).await].map(|id| format!("stream/{id}"));
+    let streams =
+        [world.add(&hook).await, world.add(&analytics).await].map(|id| format!("stream/{id}"));
 
     let began = Instant::now();
     let rate = report_all(&world, count).await;
@@ -106,7 +141,10 @@ async fn events_of_many_devices_survive_a_killed_worker() {
     tally.wait(events_in_all / 4, ENOUGH).await;
     let (_, highest) = memory_mib(world.worker().id());
     world.worker().kill9();
-    let same: Vec<(&str, &str)> = same.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let same: Vec<(&str, &str)> = same
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let second = world.installation.start(&["worker"], &same);
     world.join(second);
     println!(
@@ -118,7 +156,11 @@ async fn events_of_many_devices_survive_a_killed_worker() {
     tally.wait(events_in_all, ENOUGH).await;
     wait::until(ENOUGH, "every event in Amplitude", async || {
         let counted = amplitude.count(KEY);
-        if counted >= events_in_all { Ok(()) } else { Err(format!("{counted}")) }
+        if counted >= events_in_all {
+            Ok(())
+        } else {
+            Err(format!("{counted}"))
+        }
     })
     .await;
     let took = began.elapsed().as_secs_f64();
@@ -133,12 +175,25 @@ async fn events_of_many_devices_survive_a_killed_worker() {
     println!(
         "sent again after the kill: {repeated} webhooks, {counted_again} events to Amplitude, each under the same id"
     );
-    assert_eq!((tally.count(), amplitude.count(KEY)), (events_in_all, events_in_all));
-    assert!(repeated <= CONCURRENCY, "{repeated} webhooks were sent twice");
+    assert_eq!(
+        (tally.count(), amplitude.count(KEY)),
+        (events_in_all, events_in_all)
+    );
+    assert!(
+        repeated <= CONCURRENCY,
+        "{repeated} webhooks were sent twice"
+    );
 
-    let now_open = world.temporal.list("ExecutionStatus = 'Running'").await.len();
+    let now_open = world
+        .temporal
+        .list("ExecutionStatus = 'Running'")
+        .await
+        .len();
     println!("open workflows: {open} while they were reported, {now_open} at the end");
-    assert!(open <= 4 && now_open <= 4, "a stream for each destination and the sweeps: {open}, {now_open}");
+    assert!(
+        open <= 4 && now_open <= 4,
+        "a stream for each destination and the sweeps: {open}, {now_open}"
+    );
     let mut history = 0;
     for stream in &streams {
         let (runs, own) = world.temporal.history_size(stream).await;
@@ -150,7 +205,10 @@ async fn events_of_many_devices_survive_a_killed_worker() {
     let rounds = 1 + began.elapsed().as_secs() / 30;
     let signalled = usize::try_from(rounds).expect("few") * streams.len() * 2 * HISTORY_PER_SIGNAL;
     let most = events_in_all / 1000 * MAX_HISTORY_PER_THOUSAND + signalled;
-    assert!(history <= most, "{history} events of history, at most {most} are allowed");
+    assert!(
+        history <= most,
+        "{history} events of history, at most {most} are allowed"
+    );
     amplitude.check();
     tally.check();
     world.finish().await;

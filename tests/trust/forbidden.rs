@@ -16,8 +16,15 @@ use system_tests::world::{SOON, World};
 pub const ALLOWED: Variable<'static> = ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.1/32");
 const ADDRESS: [u8; 4] = [127, 0, 0, 2];
 /// The notations of [`ADDRESS`] that URLs allow.
-const WRITTEN: [&str; 7] =
-    ["127.0.0.2", "127.2", "2130706434", "0x7f000002", "0177.0.0.2", "[::ffff:127.0.0.2]", "127.0.0.2."];
+const WRITTEN: [&str; 7] = [
+    "127.0.0.2",
+    "127.2",
+    "2130706434",
+    "0x7f000002",
+    "0177.0.0.2",
+    "[::ffff:127.0.0.2]",
+    "127.0.0.2.",
+];
 
 /// The destination, and the listener at its address.
 pub struct Forbidden {
@@ -32,18 +39,33 @@ impl Forbidden {
         let listener = Faulty::at((ADDRESS, 0).into());
         let url = format!("http://127.0.0.1:{}/hook", listener.port());
         let body = json!({ "kind": "webhook", "name": "forbidden", "url": url, "events": events, "enabled": false });
-        let forbidden = Self { listener, destination_id: world.add(&body).await };
+        let forbidden = Self {
+            listener,
+            destination_id: world.add(&body).await,
+        };
         forbidden.lead_to(world, &forbidden.url());
         let path = format!("/v1/destinations/{}", forbidden.destination_id);
-        drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
-        world.let_be_pending(&forbidden.destination_id, "no attempt may leave for its address");
+        drop(
+            world
+                .api
+                .call(Method::PATCH, &path, &json!({ "enabled": true }))
+                .await
+                .ok(),
+        );
+        world.let_be_pending(
+            &forbidden.destination_id,
+            "no attempt may leave for its address",
+        );
         forbidden
     }
 
     /// Sets its URL in the database, because the API refuses a forbidden address.
     fn lead_to(&self, world: &World, url: &str) {
         let settings = json!({ "url": url, "headers": [] });
-        let statement = format!("UPDATE destinations SET settings = '{settings}' WHERE id = '{}'", self.destination_id);
+        let statement = format!(
+            "UPDATE destinations SET settings = '{settings}' WHERE id = '{}'",
+            self.destination_id
+        );
         postgres::execute(world.installation.database(), &statement).expect("another URL");
     }
 
@@ -55,8 +77,14 @@ impl Forbidden {
     /// Sets its URL to another notation and enables it again, so that what is pending for it is attempted at once.
     pub async fn turn(&self, world: &World, random: &mut Random) {
         let path = format!("/v1/destinations/{}", self.destination_id);
-        let host = usize::try_from(random.below(WRITTEN.len() as u64)).ok().and_then(|place| WRITTEN.get(place));
-        let url = format!("http://{}:{}/hook", host.expect("a host"), self.listener.port());
+        let host = usize::try_from(random.below(WRITTEN.len() as u64))
+            .ok()
+            .and_then(|place| WRITTEN.get(place));
+        let url = format!(
+            "http://{}:{}/hook",
+            host.expect("a host"),
+            self.listener.port()
+        );
         self.lead_to(world, &url);
         for fields in [json!({ "enabled": false }), json!({ "enabled": true })] {
             drop(world.api.call(Method::PATCH, &path, &fields).await.ok());
@@ -65,7 +93,11 @@ impl Forbidden {
 
     /// Checks that no connection was made.
     pub fn unheard(&self) {
-        assert_eq!(self.listener.connections(), 0, "I6: a connection to a forbidden address");
+        assert_eq!(
+            self.listener.connections(),
+            0,
+            "I6: a connection to a forbidden address"
+        );
     }
 
     /// Checks that no connection was made although the listener works, that the same events were queued for the
@@ -73,15 +105,34 @@ impl Forbidden {
     /// of the forbidden address. Returns the number of attempts.
     pub async fn check(&self, world: &World) -> usize {
         self.unheard();
-        let deliveries = world.api.all(&format!("/v1/deliveries?destination_id={}", self.destination_id)).await;
-        let own = world.api.all(&format!("/v1/deliveries?destination_id={}", world.destination_id)).await;
-        assert_eq!(events(&deliveries), events(&own), "the same events were queued for it");
+        let deliveries = world
+            .api
+            .all(&format!(
+                "/v1/deliveries?destination_id={}",
+                self.destination_id
+            ))
+            .await;
+        let own = world
+            .api
+            .all(&format!(
+                "/v1/deliveries?destination_id={}",
+                world.destination_id
+            ))
+            .await;
+        assert_eq!(
+            events(&deliveries),
+            events(&own),
+            "the same events were queued for it"
+        );
         let newest = newest(&deliveries);
         let mut attempts = 0;
         for delivery in &deliveries {
-            let is_old = newest.get(&delivery["collapse_key"].to_string()).is_some_and(|newest| {
-                delivery["event_type"] == "purchase.updated" && delivery["revision"].as_i64() < Some(*newest)
-            });
+            let is_old = newest
+                .get(&delivery["collapse_key"].to_string())
+                .is_some_and(|newest| {
+                    delivery["event_type"] == "purchase.updated"
+                        && delivery["revision"].as_i64() < Some(*newest)
+                });
             // An older state becomes superseded when its lane is leased the next time.
             let end = match delivery["status"].as_str() {
                 Some("pending") => "pending",
@@ -89,7 +140,10 @@ impl Forbidden {
                 _ => panic!("{delivery} is not pending"),
             };
             let explanation = explained(world, delivery).await;
-            assert!(explanation.contains(end), "{delivery} is explained by {explanation}");
+            assert!(
+                explanation.contains(end),
+                "{delivery} is explained by {explanation}"
+            );
             attempts += refused(world, delivery).await;
         }
         assert!(attempts >= 10, "only {attempts} attempts were refused");
@@ -97,7 +151,11 @@ impl Forbidden {
         drop(TcpStream::connect(address).expect("the listener accepts connections"));
         wait::until(SOON, "the one connection, of this test", async || {
             let count = self.listener.connections();
-            if count == 1 { Ok(()) } else { Err(format!("{count}")) }
+            if count == 1 {
+                Ok(())
+            } else {
+                Err(format!("{count}"))
+            }
         })
         .await;
         attempts
@@ -108,20 +166,36 @@ impl Forbidden {
 /// died, do not count.
 async fn refused(world: &World, delivery: &Value) -> usize {
     let attempts = attempts(world, delivery).await;
-    let finished = attempts.iter().filter(|attempt| attempt["finished_at"].is_string());
-    finished.inspect(|attempt| assert_eq!(attempt["class"], "forbidden_address", "{attempt}")).count()
+    let finished = attempts
+        .iter()
+        .filter(|attempt| attempt["finished_at"].is_string());
+    finished
+        .inspect(|attempt| assert_eq!(attempt["class"], "forbidden_address", "{attempt}"))
+        .count()
 }
 
 pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
-    let path = format!("/v1/deliveries/{}/attempts", delivery["id"].as_str().expect("an id"));
-    world.api.get(&path).await.ok()["items"].as_array().cloned().unwrap_or_default()
+    let path = format!(
+        "/v1/deliveries/{}/attempts",
+        delivery["id"].as_str().expect("an id")
+    );
+    world.api.get(&path).await.ok()["items"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// The explanation of a delivery, from the explanation of its event.
 pub async fn explained(world: &World, delivery: &Value) -> String {
     let event_id = delivery["event_id"].as_str().expect("an event");
-    let story = world.api.get(&format!("/v1/explain/events/{event_id}")).await.ok();
-    explanation_of(&story, &delivery["id"]).unwrap_or_else(|| panic!("{delivery} is not in {story}")).to_owned()
+    let story = world
+        .api
+        .get(&format!("/v1/explain/events/{event_id}"))
+        .await
+        .ok();
+    explanation_of(&story, &delivery["id"])
+        .unwrap_or_else(|| panic!("{delivery} is not in {story}"))
+        .to_owned()
 }
 
 fn explanation_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> {
@@ -133,19 +207,29 @@ fn explanation_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> 
         Value::Object(fields) => fields.values().collect(),
         _ => Vec::new(),
     };
-    within.into_iter().find_map(|part| explanation_of(part, delivery_id))
+    within
+        .into_iter()
+        .find_map(|part| explanation_of(part, delivery_id))
 }
 
 fn events(deliveries: &[Value]) -> BTreeSet<String> {
-    deliveries.iter().map(|delivery| delivery["event_id"].to_string()).collect()
+    deliveries
+        .iter()
+        .map(|delivery| delivery["event_id"].to_string())
+        .collect()
 }
 
 /// The highest revision of each purchase.
 fn newest(deliveries: &[Value]) -> BTreeMap<String, i64> {
     let mut newest = BTreeMap::new();
-    for delivery in deliveries.iter().filter(|delivery| delivery["event_type"] == "purchase.updated") {
+    for delivery in deliveries
+        .iter()
+        .filter(|delivery| delivery["event_type"] == "purchase.updated")
+    {
         let revision = delivery["revision"].as_i64().unwrap_or_default();
-        let known = newest.entry(delivery["collapse_key"].to_string()).or_insert(revision);
+        let known = newest
+            .entry(delivery["collapse_key"].to_string())
+            .or_insert(revision);
         *known = revision.max(*known);
     }
     newest

@@ -26,12 +26,19 @@ const MAX_GROWTH_MIB: f64 = 64.0;
 const NOISE_MS: f64 = 100.0;
 
 fn time(value: &Value) -> i64 {
-    value.as_str().expect("a time").parse::<domain::Timestamp>().expect("a time").micros()
+    value
+        .as_str()
+        .expect("a time")
+        .parse::<domain::Timestamp>()
+        .expect("a time")
+        .micros()
 }
 
 /// The median time from the recording of an event to its acknowledgement, in milliseconds, over some new purchases.
 async fn lag_ms(world: &mut World, round: &str) -> f64 {
-    let receipts: Vec<String> = (0..PER_ROUND).map(|number| format!("{round}-{number}")).collect();
+    let receipts: Vec<String> = (0..PER_ROUND)
+        .map(|number| format!("{round}-{number}"))
+        .collect();
     for receipt in &receipts {
         world.send("SUBSCRIPTION_PURCHASED", receipt).await;
     }
@@ -41,8 +48,11 @@ async fn lag_ms(world: &mut World, round: &str) -> f64 {
         let created_at = time(&world.events(receipt).await[0]["created_at"]);
         let deliveries = wait::until(SOON, "a finished delivery", async || {
             let all = world.deliveries(receipt).await;
-            let own = all.into_iter().find(|one| one["destination_id"] == world.destination_id.as_str());
-            own.filter(|one| one["finished_at"].is_string()).ok_or_else(|| "none".to_owned())
+            let own = all
+                .into_iter()
+                .find(|one| one["destination_id"] == world.destination_id.as_str());
+            own.filter(|one| one["finished_at"].is_string())
+                .ok_or_else(|| "none".to_owned())
         })
         .await;
         lags.push(time(&deliveries["finished_at"]) - created_at);
@@ -59,14 +69,24 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 async fn enable(world: &World, destination_id: &str, enabled: bool) {
     let path = format!("/v1/destinations/{destination_id}");
-    drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": enabled })).await.ok());
+    drop(
+        world
+            .api
+            .call(Method::PATCH, &path, &json!({ "enabled": enabled }))
+            .await
+            .ok(),
+    );
 }
 
 /// Waits until a request hangs that arrived after the first `known` ones, which have timed out.
 async fn wait_hanging(hanging: &Receiver, known: usize) {
     wait::until(SOON, "new requests that hang", async || {
         let new = hanging.all().split_off(known);
-        if new.iter().any(|one| one.finished_at.is_none()) { Ok(()) } else { Err(format!("{} new ones", new.len())) }
+        if new.iter().any(|one| one.finished_at.is_none()) {
+            Ok(())
+        } else {
+            Err(format!("{} new ones", new.len()))
+        }
     })
     .await;
 }
@@ -88,14 +108,27 @@ async fn queue_all(world: &World, destination_id: &str) -> usize {
 
 /// The resident memory of a process, in MiB.
 fn resident_mib(process: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
+    let status =
+        std::fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("its memory");
+    line.trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse::<f64>()
+        .expect("a number")
+        / 1024.0
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
-    let setting = Setting { backend: Backend::SyncedPostgres, window_seconds: 1, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::SyncedPostgres,
+        window_seconds: 1,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.let_sweep_help("revisions are written past the runs");
     let receipts: Vec<String> = (0..PENDING).map(|number| format!("old-{number}")).collect();
@@ -104,12 +137,18 @@ async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
     enable(&world, &world.destination_id.clone(), true).await;
     wait::until(SOON, "the neighbour's own", async || {
         let count = world.receiver.count();
-        if count >= PENDING { Ok(()) } else { Err(format!("{count}")) }
+        if count >= PENDING {
+            Ok(())
+        } else {
+            Err(format!("{count}"))
+        }
     })
     .await;
     let hanging = Receiver::start().await;
     hanging.answer(Reply::Hang);
-    let hanging_id = world.add_destination(&hanging, &["purchase.updated".to_owned()]).await;
+    let hanging_id = world
+        .add_destination(&hanging, &["purchase.updated".to_owned()])
+        .await;
     enable(&world, &hanging_id, false).await;
     let before = resident_mib(world.worker().id());
     assert_eq!(queue_all(&world, &hanging_id).await, PENDING);
@@ -122,31 +161,50 @@ async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
         enable(&world, &hanging_id, true).await;
         wait_hanging(&hanging, known).await;
         let with = lag_ms(&mut world, &format!("with-{round}")).await;
-        println!("round {round}: lag of the neighbour {without:.0} ms without and {with:.0} ms with a hanging one");
+        println!(
+            "round {round}: lag of the neighbour {without:.0} ms without and {with:.0} ms with a hanging one"
+        );
         lags.push((without, with));
     }
     let ratio = median(lags.iter().map(|(without, with)| with / without));
     let longer_ms = median(lags.iter().map(|(without, with)| with - without));
     println!("in the median round {ratio:.2} times as long, {longer_ms:.0} ms longer");
-    assert!(ratio <= MAX_RATIO || longer_ms <= NOISE_MS, "the neighbour's lag grew {ratio:.2} times");
+    assert!(
+        ratio <= MAX_RATIO || longer_ms <= NOISE_MS,
+        "the neighbour's lag grew {ratio:.2} times"
+    );
 
     world.wait_state(&hanging_id, "open").await;
     wait_quiet(&world).await;
     let worker = world.worker().id();
     let grown = wait::until(SOON, "the worker's memory to be free again", async || {
         let grown = resident_mib(worker) - before;
-        if grown < MAX_GROWTH_MIB { Ok(grown) } else { Err(format!("it grew by {grown:.1} MiB")) }
+        if grown < MAX_GROWTH_MIB {
+            Ok(grown)
+        } else {
+            Err(format!("it grew by {grown:.1} MiB"))
+        }
     })
     .await;
-    println!("no run of a purchase is open; the worker's memory grew by {grown:.1} MiB from {before:.1} MiB");
+    println!(
+        "no run of a purchase is open; the worker's memory grew by {grown:.1} MiB from {before:.1} MiB"
+    );
     enable(&world, &hanging_id, false).await;
     hanging.answer(Reply::Status(200));
     hanging.release();
     enable(&world, &hanging_id, true).await;
-    wait::until(Duration::from_secs(300), "everything pending after its return", async || {
-        let acked = hanging.revisions_by_key().len();
-        if acked >= PENDING { Ok(()) } else { Err(format!("{acked}")) }
-    })
+    wait::until(
+        Duration::from_secs(300),
+        "everything pending after its return",
+        async || {
+            let acked = hanging.revisions_by_key().len();
+            if acked >= PENDING {
+                Ok(())
+            } else {
+                Err(format!("{acked}"))
+            }
+        },
+    )
     .await;
     hanging.check();
     world.finish().await;

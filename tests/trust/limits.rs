@@ -36,24 +36,40 @@ const ENOUGH: Duration = Duration::from_secs(300);
 
 async fn two_workers(variables: Vec<(String, String)>) -> World {
     let same = variables.clone();
-    let setting = Setting { backend: Backend::SyncedPostgres, window_seconds: 1, variables, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::SyncedPostgres,
+        window_seconds: 1,
+        variables,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.let_sweep_help("revisions are written past the runs");
-    let same: Vec<(&str, &str)> = same.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let same: Vec<(&str, &str)> = same
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let worker = world.installation.start(&["worker"], &same);
     world.join(worker);
     world
 }
 
 async fn change(world: &World, id: &str, body: &Value) {
-    drop(world.api.call(Method::PATCH, &format!("/v1/destinations/{id}"), body).await.ok());
+    drop(
+        world
+            .api
+            .call(Method::PATCH, &format!("/v1/destinations/{id}"), body)
+            .await
+            .ok(),
+    );
 }
 
 /// Queues [`PENDING`] deliveries of this round for a destination under these limits. It is disabled then.
 async fn queue(world: &World, id: &str, limits: &Value, round: usize) {
     change(world, id, &json!({ "enabled": false })).await;
     change(world, id, limits).await;
-    let receipts: Vec<String> = (0..PENDING).map(|number| format!("pending-{round}-{number}")).collect();
+    let receipts: Vec<String> = (0..PENDING)
+        .map(|number| format!("pending-{round}-{number}"))
+        .collect();
     RevisionWriter::of(world).await.write(&receipts, 1).await;
 }
 
@@ -62,8 +78,10 @@ async fn notify(world: &mut World, round: usize) {
     for number in 0..EVENTS {
         let receipt = format!("limited-{round}-{number}");
         let customer = format!("customer-of-{receipt}");
-        let message =
-            world.sns.notification(&Rtn { app_user_id: customer, ..Rtn::new("SUBSCRIPTION_PURCHASED", &receipt) });
+        let message = world.sns.notification(&Rtn {
+            app_user_id: customer,
+            ..Rtn::new("SUBSCRIPTION_PURCHASED", &receipt)
+        });
         let answer = world.post(&message).await.expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
@@ -82,10 +100,16 @@ async fn flood(world: &mut World, id: &str, limits: &Value, round: usize) -> Ins
 /// The acknowledged requests of a round at the world's webhook, when all have arrived, each once.
 async fn all_acked(world: &World, round: usize) -> Vec<Received> {
     let names = [format!("pending-{round}-"), format!("limited-{round}-")];
-    let of_round = |one: &Received| one.is_acked() && names.iter().any(|name| one.receipt_id().starts_with(name));
+    let of_round = |one: &Received| {
+        one.is_acked() && names.iter().any(|name| one.receipt_id().starts_with(name))
+    };
     let received = wait::until(ENOUGH, "everything pending", async || {
         let own: Vec<Received> = world.receiver.all().into_iter().filter(of_round).collect();
-        if own.len() >= PENDING + EVENTS { Ok(own) } else { Err(format!("{} requests", own.len())) }
+        if own.len() >= PENDING + EVENTS {
+            Ok(own)
+        } else {
+            Err(format!("{} requests", own.len()))
+        }
     })
     .await;
     assert_eq!(received.len(), PENDING + EVENTS, "each once");
@@ -145,7 +169,11 @@ impl Used {
     fn note(&mut self, times: &[Instant], control: f64) {
         let (most, at_once) = (busiest(times, SPAN), busiest(times, Duration::from_secs(1)));
         let best = busiest(&times[..PENDING], BEST) as f64 / BEST.as_secs_f64();
-        let round = Round { best, per_second: pace::per_second(&times[..PENDING]), control };
+        let round = Round {
+            best,
+            per_second: pace::per_second(&times[..PENDING]),
+            control,
+        };
         println!(
             "{} requests at {RATE}/s: {round:.1?} while much is pending, at most {most} in {SPAN:?}, {at_once} in a second",
             times.len()
@@ -154,14 +182,22 @@ impl Used {
     }
 
     fn check(&self) {
-        assert!(self.0.iter().any(Round::is_enough), "no round used its rate of {RATE}/s: {:.1?}", self.0);
+        assert!(
+            self.0.iter().any(Round::is_enough),
+            "no round used its rate of {RATE}/s: {:.1?}",
+            self.0
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rate_holds_for_amplitude_over_two_workers() {
     let amplitude = Amplitude::start().await;
-    let mut world = two_workers(vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())]).await;
+    let mut world = two_workers(vec![(
+        "SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(),
+        amplitude.url(),
+    )])
+    .await;
     let mut used = Used::default();
     let mut earlier: Option<String> = None;
     while used.is_wanted() {
@@ -171,7 +207,10 @@ async fn the_rate_holds_for_amplitude_over_two_workers() {
         }
         let control = pace::unlimited(&world, used.rounds()).await;
         // A project and a destination of its own, for which nothing of the control is pending.
-        let (key, name) = (format!("{KEY}{}", used.rounds()), format!("Analytics {}", used.rounds()));
+        let (key, name) = (
+            format!("{KEY}{}", used.rounds()),
+            format!("Analytics {}", used.rounds()),
+        );
         amplitude.project(&key, SECRET_KEY);
         let body = json!({
             "kind": "amplitude", "name": name, "endpoint": amplitude.url(), "sandbox_api_key": key,
@@ -183,9 +222,18 @@ async fn the_rate_holds_for_amplitude_over_two_workers() {
         let before = amplitude.requests().len();
         let enabled_at = flood(&mut world, &id, &json!({}), used.rounds()).await;
         amplitude.wait_counted(&key, PENDING + EVENTS, ENOUGH).await;
-        let times: Vec<Instant> = amplitude.requests().iter().skip(before).map(|request| request.began).collect();
+        let times: Vec<Instant> = amplitude
+            .requests()
+            .iter()
+            .skip(before)
+            .map(|request| request.began)
+            .collect();
         pace::check_never_ahead(&times, RATE, enabled_at);
-        assert_eq!((amplitude.events(&key).len(), amplitude.repeated(&key)), (PENDING + EVENTS, 0), "each once");
+        assert_eq!(
+            (amplitude.events(&key).len(), amplitude.repeated(&key)),
+            (PENDING + EVENTS, 0),
+            "each once"
+        );
         used.note(&times, control);
         earlier = Some(id);
     }
@@ -201,24 +249,49 @@ async fn the_concurrency_holds_over_two_workers() {
     world.receiver.answer(Reply::Hang);
     change(&world, &id, &json!({ "enabled": true })).await;
     // The sender gives up after a while, and then others come in their place.
-    let open = || world.receiver.all().iter().filter(|one| one.finished_at.is_none() && is_in_flight(one)).count();
+    let open = || {
+        world
+            .receiver
+            .all()
+            .iter()
+            .filter(|one| one.finished_at.is_none() && is_in_flight(one))
+            .count()
+    };
     wait::until(ENOUGH, "as many requests as are allowed", async || {
         let open = open();
-        if open == CONCURRENCY { Ok(()) } else { Err(format!("{open} are open")) }
+        if open == CONCURRENCY {
+            Ok(())
+        } else {
+            Err(format!("{open} are open"))
+        }
     })
     .await;
     wait::throughout(Duration::from_secs(2), "the concurrency", async || {
         let open = open();
-        if open <= CONCURRENCY { Ok(()) } else { Err(format!("{open} are open")) }
+        if open <= CONCURRENCY {
+            Ok(())
+        } else {
+            Err(format!("{open} are open"))
+        }
     })
     .await;
-    world.receiver.answer(Reply::After(Duration::from_millis(200)));
+    world
+        .receiver
+        .answer(Reply::After(Duration::from_millis(200)));
     world.receiver.release();
     notify(&mut world, 0).await;
     let received = all_acked(&world, 0).await;
-    let open_at =
-        |time| received.iter().filter(|one| one.began <= time && one.finished_at.is_some_and(|end| end > time)).count();
-    let most = received.iter().map(|request| open_at(request.began)).max().unwrap_or(0);
+    let open_at = |time| {
+        received
+            .iter()
+            .filter(|one| one.began <= time && one.finished_at.is_some_and(|end| end > time))
+            .count()
+    };
+    let most = received
+        .iter()
+        .map(|request| open_at(request.began))
+        .max()
+        .unwrap_or(0);
     println!("at most {most} requests at once, {CONCURRENCY} allowed");
     assert!(most <= CONCURRENCY, "{most} requests at once");
     world.finish().await;

@@ -40,15 +40,23 @@ const TRIED: usize = 6;
 async fn broken(clock: &Clock) -> World {
     let events = EVENTS.map(str::to_owned).to_vec();
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
-    let setting =
-        Setting { backend: Backend::SyncedPostgres, window_seconds: 1, events, variables, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::SyncedPostgres,
+        window_seconds: 1,
+        events,
+        variables,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
-    postgres::set_ahead(world.installation.database(), Duration::ZERO).expect("a clock that can be moved");
+    postgres::set_ahead(world.installation.database(), Duration::ZERO)
+        .expect("a clock that can be moved");
     world.restart().await;
     world.receiver.ignore_time();
     world.receiver.refuse().await;
     for number in 0..FAILING {
-        world.send("SUBSCRIPTION_PURCHASED", &format!("first-{number}")).await;
+        world
+            .send("SUBSCRIPTION_PURCHASED", &format!("first-{number}"))
+            .await;
     }
     world.wait_state(&world.destination_id, "open").await;
     world
@@ -57,25 +65,49 @@ async fn broken(clock: &Clock) -> World {
 /// Moves the clock by an hour. The breaker is then still open, because its probe fails, and nearly everything that is
 /// pending has been due for nearly an hour; only the probed lanes are due later.
 async fn pass_outage(world: &mut World, clock: &Clock) {
-    let (database, after) = (world.installation.database().to_owned(), clock.now().plus_millis(OUTAGE_MS));
+    let (database, after) = (
+        world.installation.database().to_owned(),
+        clock.now().plus_millis(OUTAGE_MS),
+    );
     let change = || {
         postgres::set_ahead(&database, OUTAGE).expect("a clock that is moved");
         clock.set(after);
     };
-    Leases::of(world).between_requests(world, || clock.now(), change).await;
+    Leases::of(world)
+        .between_requests(world, || clock.now(), change)
+        .await;
     let path = format!("/v1/destinations/{}", world.destination_id);
     wait::until(SOON, "a failed probe after the outage", async || {
         let shown = world.api.get(&path).await.ok();
-        let has_failed = at(&shown["health"]["last_failure_at"]).is_some_and(|failed| failed >= after);
-        if has_failed && shown["state"] == "open" { Ok(()) } else { Err(shown.to_string()) }
+        let has_failed =
+            at(&shown["health"]["last_failure_at"]).is_some_and(|failed| failed >= after);
+        if has_failed && shown["state"] == "open" {
+            Ok(())
+        } else {
+            Err(shown.to_string())
+        }
     })
     .await;
-    let pending =
-        world.api.all(&format!("/v1/deliveries?status=pending&destination_id={}", world.destination_id)).await;
+    let pending = world
+        .api
+        .all(&format!(
+            "/v1/deliveries?status=pending&destination_id={}",
+            world.destination_id
+        ))
+        .await;
     let early = after.plus_millis(-OUTAGE_MS * 9 / 10);
-    let late = pending.iter().filter(|one| at(&one["next_due_at"]).is_none_or(|due| due > early)).count();
-    println!("{} deliveries pending, all but {late} of them due for nine tenths of {OUTAGE:?}", pending.len());
-    assert!(late <= TRIED, "{late} deliveries were due when the outage was nearly over");
+    let late = pending
+        .iter()
+        .filter(|one| at(&one["next_due_at"]).is_none_or(|due| due > early))
+        .count();
+    println!(
+        "{} deliveries pending, all but {late} of them due for nine tenths of {OUTAGE:?}",
+        pending.len()
+    );
+    assert!(
+        late <= TRIED,
+        "{late} deliveries were due when the outage was nearly over"
+    );
     wait_quiet(world).await;
 }
 
@@ -86,8 +118,15 @@ fn at(time: &Value) -> Option<Timestamp> {
 /// Waits until no run of a purchase is open.
 pub async fn wait_quiet(world: &World) {
     wait::until(SOON, "the end of all runs of purchases", async || {
-        let open = world.temporal.list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'").await;
-        if open.is_empty() { Ok(()) } else { Err(format!("{} runs are open", open.len())) }
+        let open = world
+            .temporal
+            .list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'")
+            .await;
+        if open.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} runs are open", open.len()))
+        }
     })
     .await;
 }
@@ -104,27 +143,57 @@ fn by_receipt(received: &[Received]) -> BTreeMap<&str, Vec<&Received>> {
 fn check(received: &[Received]) {
     for (receipt, requests) in by_receipt(received) {
         let is_first = receipt.starts_with("first-");
-        let revisions: Vec<i64> =
-            requests.iter().filter(|one| !one.collapse_key().is_empty()).map(|one| one.revision()).collect();
-        assert_eq!(revisions, [if is_first { 1 } else { REVISIONS }], "the newest state of {receipt}, once");
-        let user_revisions: Vec<i64> = requests.iter().filter_map(|one| one.body["user_revision"].as_i64()).collect();
+        let revisions: Vec<i64> = requests
+            .iter()
+            .filter(|one| !one.collapse_key().is_empty())
+            .map(|one| one.revision())
+            .collect();
+        assert_eq!(
+            revisions,
+            [if is_first { 1 } else { REVISIONS }],
+            "the newest state of {receipt}, once"
+        );
+        let user_revisions: Vec<i64> = requests
+            .iter()
+            .filter_map(|one| one.body["user_revision"].as_i64())
+            .collect();
         // The first purchases all belong to one user, so their user revisions are not compared.
-        let all = if is_first { user_revisions.clone() } else { (1..=REVISIONS).collect() };
-        assert_eq!(user_revisions, all, "what happened to {receipt}, each once and in order");
-        assert_eq!(user_revisions.len() == 1, is_first, "all that happened to {receipt}");
+        let all = if is_first {
+            user_revisions.clone()
+        } else {
+            (1..=REVISIONS).collect()
+        };
+        assert_eq!(
+            user_revisions, all,
+            "what happened to {receipt}, each once and in order"
+        );
+        assert_eq!(
+            user_revisions.len() == 1,
+            is_first,
+            "all that happened to {receipt}"
+        );
     }
 }
 
 /// The maximum number of requests within any span of this length.
 pub fn busiest(times: &[Instant], span: Duration) -> usize {
-    let within = |from: &Instant| times.iter().filter(|time| (*from..*from + span).contains(time)).count();
+    let within = |from: &Instant| {
+        times
+            .iter()
+            .filter(|time| (*from..*from + span).contains(time))
+            .count()
+    };
     times.iter().map(within).max().unwrap_or(0)
 }
 
 fn purchases() -> usize {
     #[expect(clippy::disallowed_methods, reason = "a size of the test")]
     let named = std::env::var("SETTLE_TRUST_PURCHASES").ok();
-    named.map_or(PURCHASES, |number| number.parse().expect("SETTLE_TRUST_PURCHASES is a number of purchases"))
+    named.map_or(PURCHASES, |number| {
+        number
+            .parse()
+            .expect("SETTLE_TRUST_PURCHASES is a number of purchases")
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,35 +204,60 @@ async fn after_an_hour_of_outage_all_pending_arrives_once_in_order() {
     wait_quiet(&world).await;
     let writer = RevisionWriter::of(&world).await;
     let purchases = purchases();
-    let receipts: Vec<String> = (0..purchases).map(|number| format!("purchase-{number}")).collect();
+    let receipts: Vec<String> = (0..purchases)
+        .map(|number| format!("purchase-{number}"))
+        .collect();
     writer.write(&receipts, REVISIONS).await;
     wait_quiet(&world).await;
     pass_outage(&mut world, &clock).await;
     let path = format!("/v1/destinations/{}", world.destination_id);
-    drop(world.api.call(Method::PATCH, &path, &json!({ "rate": RATE })).await.ok());
+    drop(
+        world
+            .api
+            .call(Method::PATCH, &path, &json!({ "rate": RATE }))
+            .await
+            .ok(),
+    );
 
-    let pending = purchases + FAILING + purchases * usize::try_from(REVISIONS).unwrap_or(0) + FAILING;
+    let pending =
+        purchases + FAILING + purchases * usize::try_from(REVISIONS).unwrap_or(0) + FAILING;
     let seconds = u64::try_from(pending / RATE).unwrap_or(0);
     let by_rate = Duration::from_secs(seconds);
     let returned = Instant::now();
     world.receiver.accept().await;
-    wait::until((OPEN + by_rate) * 4, &format!("{pending} requests"), async || {
-        let count = world.receiver.count();
-        if count >= pending { Ok(()) } else { Err(format!("{count} of them")) }
-    })
+    wait::until(
+        (OPEN + by_rate) * 4,
+        &format!("{pending} requests"),
+        async || {
+            let count = world.receiver.count();
+            if count >= pending {
+                Ok(())
+            } else {
+                Err(format!("{count} of them"))
+            }
+        },
+    )
     .await;
     let received = world.receiver.all();
     assert_eq!(received.len(), pending, "nothing came twice");
     check(&received);
     let times: Vec<Instant> = received.iter().map(|request| request.began).collect();
     let most = busiest(&times, Duration::from_secs(5));
-    println!("at most {most} requests within five seconds, {} by the rate", RATE * 5);
+    println!(
+        "at most {most} requests within five seconds, {} by the rate",
+        RATE * 5
+    );
     pace::check_never_ahead(&times, RATE, returned);
     let took = times[pending - 1] - returned;
     let possible = Duration::from_secs_f64(pending as f64 / pace::unlimited(&world, 0).await);
     let bound = OPEN + by_rate.max(possible * 2);
-    println!("{pending} pending deliveries at {RATE}/s arrived {took:?} after the return; bound {bound:?}");
-    assert!(took <= bound, "{took:?}, not within {bound:?}; {possible:?} without a rate");
+    println!(
+        "{pending} pending deliveries at {RATE}/s arrived {took:?} after the return; bound {bound:?}"
+    );
+    assert!(
+        took <= bound,
+        "{took:?}, not within {bound:?}; {possible:?} without a rate"
+    );
     world.wait_state(&world.destination_id, "healthy").await;
     assert_eq!(world.api.get("/v1/check").await.ok()["violations"], 0);
     world.finish().await;

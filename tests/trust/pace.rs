@@ -19,10 +19,17 @@ const ENOUGH: Duration = Duration::from_secs(600);
 pub async fn unlimited(world: &World, round: usize) -> f64 {
     let name = format!("{NAME}{round}-");
     let path = format!("/v1/destinations/{}", world.destination_id);
-    let change = async |body: serde_json::Value| drop(world.api.call(Method::PATCH, &path, &body).await.ok());
-    let (before, known) = (world.receiver.count(), world.receiver.revisions_by_key().len());
+    let change = async |body: serde_json::Value| {
+        drop(world.api.call(Method::PATCH, &path, &body).await.ok())
+    };
+    let (before, known) = (
+        world.receiver.count(),
+        world.receiver.revisions_by_key().len(),
+    );
     change(json!({ "enabled": false, "rate": null })).await;
-    let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("{name}{number}")).collect();
+    let receipts: Vec<String> = (0..PURCHASES)
+        .map(|number| format!("{name}{number}"))
+        .collect();
     RevisionWriter::of(world).await.write(&receipts, 1).await;
     change(json!({ "enabled": true })).await;
     wait::until(ENOUGH, "everything pending for the control", async || {
@@ -31,12 +38,19 @@ pub async fn unlimited(world: &World, round: usize) -> f64 {
             return Err("too few requests".to_owned());
         }
         let purchases = world.receiver.revisions_by_key().len() - known;
-        if purchases >= PURCHASES { Ok(()) } else { Err(format!("{purchases} purchases")) }
+        if purchases >= PURCHASES {
+            Ok(())
+        } else {
+            Err(format!("{purchases} purchases"))
+        }
     })
     .await;
     let received = world.receiver.all();
-    let times: Vec<Instant> =
-        received.iter().filter(|one| one.receipt_id().starts_with(&name)).map(|one| one.began).collect();
+    let times: Vec<Instant> = received
+        .iter()
+        .filter(|one| one.receipt_id().starts_with(&name))
+        .map(|one| one.began)
+        .collect();
     let per_second = per_second(&times);
     println!("control: {per_second:.1} requests a second without a limit");
     per_second
@@ -55,6 +69,10 @@ pub fn check_never_ahead(times: &[Instant], rate: usize, began: Instant) {
     const MORE: f64 = 3.0;
     for (number, time) in (1_u32..).zip(times) {
         let allowed = (*time - began).as_secs_f64() * rate as f64 + MORE;
-        assert!(f64::from(number) <= allowed, "{number} requests {:?} after the beginning", *time - began);
+        assert!(
+            f64::from(number) <= allowed,
+            "{number} requests {:?} after the beginning",
+            *time - began
+        );
     }
 }

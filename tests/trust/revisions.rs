@@ -2,7 +2,9 @@
 //! processes under test deliver them. Settling them through Temporal's dev server would take an hour, and these tests
 //! are about delivery.
 
-use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, Transition, TransitionKind};
+use domain::{
+    CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, Transition, TransitionKind,
+};
 use futures::{StreamExt, stream};
 use storage::{Config, Database, Key, Loaded, NewNotification, Record, Recorded, Store};
 use system_tests::records;
@@ -23,9 +25,16 @@ impl RevisionWriter {
     /// Opens the database of a world, which is PostgreSQL.
     pub async fn of(world: &World) -> Self {
         let database = Database::Postgres(world.installation.database().to_owned());
-        let config = Config { database, key: Key::new([7; 32]), clock: api::clock::now };
+        let config = Config {
+            database,
+            key: Key::new([7; 32]),
+            clock: api::clock::now,
+        };
         let store = Store::open(config).await.expect("the world's database");
-        Self { store, platform_id: world.platform_id }
+        Self {
+            store,
+            platform_id: world.platform_id,
+        }
     }
 
     /// Writes `revisions` revisions of each receipt, each with a transition. Receipts are written concurrently.
@@ -43,13 +52,21 @@ impl RevisionWriter {
         let key = CollapseKey::of(self.platform_id, receipt);
         let number = self.load(key).await.revision;
         let row = self.notification_of(receipt, number);
-        self.store.accept(vec![row]).await.expect("an accepted notification");
+        self.store
+            .accept(vec![row])
+            .await
+            .expect("an accepted notification");
         loop {
             let loaded = self.load(key).await;
             if loaded.revision > number {
                 return; // The purchase's own run was faster.
             }
-            match self.store.record(record(key, &loaded)).await.expect("a recorded settling") {
+            match self
+                .store
+                .record(record(key, &loaded))
+                .await
+                .expect("a recorded settling")
+            {
                 Recorded::Done { .. } => return,
                 Recorded::Moved => {}
             }
@@ -57,7 +74,10 @@ impl RevisionWriter {
     }
 
     async fn load(&self, key: CollapseKey) -> Loaded {
-        self.store.load(key, i64::MAX, 500).await.expect("a loaded purchase")
+        self.store
+            .load(key, i64::MAX, 500)
+            .await
+            .expect("a loaded purchase")
     }
 
     fn notification_of(&self, receipt: &str, number: i64) -> NewNotification {
@@ -80,9 +100,21 @@ impl RevisionWriter {
 /// A settling with one transition, whose snapshot renews one month later with every revision.
 fn record(key: CollapseKey, loaded: &Loaded) -> Record {
     let month_ms = 30 * 24 * 3600 * 1000;
-    let mut record = records::record(key, loaded, loaded.now.plus_millis((loaded.revision + 1) * month_ms));
+    let mut record = records::record(
+        key,
+        loaded,
+        loaded.now.plus_millis((loaded.revision + 1) * month_ms),
+    );
     let turn = usize::try_from(loaded.revision).unwrap_or(0);
-    let what = if turn == 0 { TransitionKind::Purchased } else { TURNS[turn % TURNS.len()] };
-    record.decision.transitions = vec![Transition { kind: what, at: Some(loaded.now), cycle: None }];
+    let what = if turn == 0 {
+        TransitionKind::Purchased
+    } else {
+        TURNS[turn % TURNS.len()]
+    };
+    record.decision.transitions = vec![Transition {
+        kind: what,
+        at: Some(loaded.now),
+        cycle: None,
+    }];
     record
 }

@@ -19,14 +19,16 @@ const CALM: Duration = Duration::from_secs(10);
 
 async fn at_once(backend: Backend) {
     let mut site = Site::start(backend).await;
-    site.phase("the earlier release", async |site| site.pass(CALM).await).await;
+    site.phase("the earlier release", async |site| site.pass(CALM).await)
+        .await;
     site.phase("upgraded at once", async |site| {
         site.stop_all().await;
         site.migrate();
         site.start_all(Release::Later).await;
     })
     .await;
-    site.phase("the later release", async |site| site.pass(CALM).await).await;
+    site.phase("the later release", async |site| site.pass(CALM).await)
+        .await;
     site.finish().await;
 }
 
@@ -43,21 +45,38 @@ async fn an_upgrade_at_once_on_postgresql_loses_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_upgrade_loses_and_doubles_nothing() {
     let mut site = Site::start(Backend::Postgres).await;
-    site.phase("the earlier release", async |site| site.pass(CALM).await).await;
+    site.phase("the earlier release", async |site| site.pass(CALM).await)
+        .await;
     site.phase("migrated", async |site| site.migrate()).await;
     // The earlier release works with the tables of the later one, so a crash of one of its processes mends itself.
     for name in ["worker-b", "serve-b"] {
         let crashed = format!("{name} of the earlier release crashed");
-        site.phase(&crashed, async |site| site.crash(name, Release::Earlier).await).await;
+        site.phase(&crashed, async |site| {
+            site.crash(name, Release::Earlier).await
+        })
+        .await;
     }
-    site.phase("worker-a upgraded", async |site| site.replace("worker-a", Release::Later).await).await;
-    site.phase("worker-a crashed", async |site| site.crash("worker-a", Release::Later).await).await;
+    site.phase("worker-a upgraded", async |site| {
+        site.replace("worker-a", Release::Later).await
+    })
+    .await;
+    site.phase("worker-a crashed", async |site| {
+        site.crash("worker-a", Release::Later).await
+    })
+    .await;
     // Its runs go to a worker that cannot continue them, and wait until it is back.
-    site.phase("worker-a died, and came back", async |site| site.strand("worker-a").await).await;
+    site.phase("worker-a died, and came back", async |site| {
+        site.strand("worker-a").await
+    })
+    .await;
     for name in ["serve-a", "worker-b", "serve-b"] {
-        site.phase(&format!("{name} upgraded"), async |site| site.replace(name, Release::Later).await).await;
+        site.phase(&format!("{name} upgraded"), async |site| {
+            site.replace(name, Release::Later).await
+        })
+        .await;
     }
-    site.phase("the later release", async |site| site.pass(CALM).await).await;
+    site.phase("the later release", async |site| site.pass(CALM).await)
+        .await;
     site.finish().await;
 }
 
@@ -74,7 +93,8 @@ async fn and_back(backend: Backend) {
         site.start_all(Release::Earlier).await;
     })
     .await;
-    site.phase("the earlier release", async |site| site.pass(CALM).await).await;
+    site.phase("the earlier release", async |site| site.pass(CALM).await)
+        .await;
     site.finish().await;
 }
 

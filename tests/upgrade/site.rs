@@ -87,8 +87,13 @@ impl Site {
         let rvs = system_tests::rvs::Rvs::start().await;
         let variables = vec![("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())];
         let window_seconds = WINDOW.as_secs();
-        let setting =
-            Setting { backend, window_seconds, variables, program: Some(earlier.clone()), ..Setting::default() };
+        let setting = Setting {
+            backend,
+            window_seconds,
+            variables,
+            program: Some(earlier.clone()),
+            ..Setting::default()
+        };
         let mut world = World::start(setting).await;
         world.let_sweep_help("processes are stopped, and crash");
         let filled = Filled::fill(&mut world, rvs).await;
@@ -96,10 +101,22 @@ impl Site {
         let first = world.notification_url.clone();
         let mut urls = vec![first.clone()];
         if backend != Backend::Sqlite {
-            urls.push(first.replace(&world.installation.public_url(), &format!("http://{}", second[0])));
+            urls.push(first.replace(
+                &world.installation.public_url(),
+                &format!("http://{}", second[0]),
+            ));
         }
         let store = Store::start(urls, world.sns.clone(), PER_SECOND, PURCHASES);
-        let mut site = Self { world, filled, store, earlier, planted, second, phases: Vec::new(), has_changed: false };
+        let mut site = Self {
+            world,
+            filled,
+            store,
+            earlier,
+            planted,
+            second,
+            phases: Vec::new(),
+            has_changed: false,
+        };
         if backend != Backend::Sqlite {
             site.start_second_pair().await;
         }
@@ -125,10 +142,18 @@ impl Site {
             return;
         }
         let variables = self.become_release(Release::LaterWithTheSameWorkflows);
-        let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let migrated = tokio::task::block_in_place(|| self.world.installation.call_with(&["migrate"], &variables));
-        let printed =
-            format!("{}{}", String::from_utf8_lossy(&migrated.stdout), String::from_utf8_lossy(&migrated.stderr));
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let migrated = tokio::task::block_in_place(|| {
+            self.world.installation.call_with(&["migrate"], &variables)
+        });
+        let printed = format!(
+            "{}{}",
+            String::from_utf8_lossy(&migrated.stdout),
+            String::from_utf8_lossy(&migrated.stderr)
+        );
         assert!(migrated.status.success(), "{printed}");
         println!("{}", printed.trim_end());
     }
@@ -189,23 +214,33 @@ impl Site {
                 break;
             }
         }
-        assert!(!stranded.is_empty(), "{name} died {DEATHS} times outside of a run with the planted change");
+        assert!(
+            !stranded.is_empty(),
+            "{name} died {DEATHS} times outside of a run with the planted change"
+        );
         let temporal = &self.world.temporal;
-        let refused = wait::until(RECOVERED, "a run that the earlier release cannot continue", async || {
-            let mut seen = Vec::new();
-            for workflow in &stranded {
-                let failures = runs::failures(&temporal.history(workflow).await);
-                let attempt =
-                    temporal.describe(workflow).await.and_then(|run| Some(run.pending_workflow_task?.attempt));
-                let line = format!("{workflow}: attempt {attempt:?}, {failures:?}");
-                // The first attempt died with the former, so that a third one follows an attempt of the latter.
-                if failures.iter().any(|why| why.contains(NONDETERMINISM)) || attempt > Some(2) {
-                    return Ok(line);
+        let refused = wait::until(
+            RECOVERED,
+            "a run that the earlier release cannot continue",
+            async || {
+                let mut seen = Vec::new();
+                for workflow in &stranded {
+                    let failures = runs::failures(&temporal.history(workflow).await);
+                    let attempt = temporal
+                        .describe(workflow)
+                        .await
+                        .and_then(|run| Some(run.pending_workflow_task?.attempt));
+                    let line = format!("{workflow}: attempt {attempt:?}, {failures:?}");
+                    // The first attempt died with the former, so that a third one follows an attempt of the latter.
+                    if failures.iter().any(|why| why.contains(NONDETERMINISM)) || attempt > Some(2)
+                    {
+                        return Ok(line);
+                    }
+                    seen.push(line);
                 }
-                seen.push(line);
-            }
-            Err(seen.join("; "))
-        })
+                Err(seen.join("; "))
+            },
+        )
         .await;
         println!("{} runs wait for {name}, such as {refused}", stranded.len());
         self.start_one(name, Release::Later).await;
@@ -213,24 +248,50 @@ impl Site {
 
     /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost, doubled or reordered.
     pub async fn finish(self) {
-        let Self { mut world, mut filled, store, phases, has_changed, .. } = self;
+        let Self {
+            mut world,
+            mut filled,
+            store,
+            phases,
+            has_changed,
+            ..
+        } = self;
         let accepted = store.finish().await;
         let finished_at = Instant::now();
         world.expect_outcomes(accepted.iter().map(|message| message.message_id.clone()));
         filled.check(&mut world).await;
         let settled = settled(&world).await;
         let applied = Raw::of(&world.installation.stored_in()).number(APPLIED);
-        assert_eq!(usize::try_from(applied), Ok(MIGRATIONS.len()), "the planted migrations");
-        println!("settled {:.1?} after the last message", finished_at.elapsed());
+        assert_eq!(
+            usize::try_from(applied),
+            Ok(MIGRATIONS.len()),
+            "the planted migrations"
+        );
+        println!(
+            "settled {:.1?} after the last message",
+            finished_at.elapsed()
+        );
         for (receipt_id, count) in &settled {
-            world.check_revisions(receipt_id, *count).await.unwrap_or_else(|broken| panic!("{broken}"));
+            world
+                .check_revisions(receipt_id, *count)
+                .await
+                .unwrap_or_else(|broken| panic!("{broken}"));
         }
         assert_eq!(settled.len(), PURCHASES, "{settled:?}");
-        world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
-        let arrivals = Arrivals { receiver: &world.receiver, platform_id: world.platform_id, window: WINDOW };
+        world
+            .receiver
+            .check_no_duplicates()
+            .unwrap_or_else(|broken| panic!("{broken}"));
+        let arrivals = Arrivals {
+            receiver: &world.receiver,
+            platform_id: world.platform_id,
+            window: WINDOW,
+        };
         print_figures(&phases, &accepted, arrivals);
         let failed = world.installation.logs().matches("[TMPRL1100]").count();
-        println!("{failed} workflow tasks went to a worker that could not run them, and were run by another one");
+        println!(
+            "{failed} workflow tasks went to a worker that could not run them, and were run by another one"
+        );
         let mut changed = 0;
         for receipt_id in settled.keys() {
             changed += usize::from(has_change(&world, &world.workflow(receipt_id)).await);
@@ -250,7 +311,10 @@ impl Site {
     }
 
     fn index(&mut self, name: &str) -> usize {
-        self.names().iter().position(|one| *one == name).expect("a process that was started")
+        self.names()
+            .iter()
+            .position(|one| *one == name)
+            .expect("a process that was started")
     }
 
     async fn start_one(&mut self, name: &str, release: Release) {
@@ -261,13 +325,19 @@ impl Site {
 
     fn process(&mut self, name: &str, release: Release) -> Process {
         let variables = self.become_release(release);
-        let mut variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let rvs = self.filled.rvs.url();
         variables.push(("SETTLE_AMAZON_RVS_URL", &rvs));
         let installation = &self.world.installation;
         match name {
             "serve-b" => installation.serve_at(self.second.clone(), &variables),
-            _ => installation.start(&[name.trim_end_matches("-a").trim_end_matches("-b")], &variables),
+            _ => installation.start(
+                &[name.trim_end_matches("-a").trim_end_matches("-b")],
+                &variables,
+            ),
         }
     }
 
@@ -277,12 +347,18 @@ impl Site {
         let (program, fail_points) = match release {
             Release::Earlier => (self.earlier.clone(), None),
             Release::Later => (process::program(), Some(format!("{planted};{CHANGE}"))),
-            Release::LaterThatDies => (process::program(), Some(format!("{planted};{CHANGE};load.after=1*return"))),
+            Release::LaterThatDies => (
+                process::program(),
+                Some(format!("{planted};{CHANGE};load.after=1*return")),
+            ),
             Release::LaterWithTheSameWorkflows => (process::program(), Some(planted)),
         };
         self.world.installation.set_program(program);
         self.has_changed |= matches!(release, Release::Later | Release::LaterThatDies);
-        fail_points.into_iter().map(|points| ("FAILPOINTS".to_owned(), points)).collect()
+        fail_points
+            .into_iter()
+            .map(|points| ("FAILPOINTS".to_owned(), points))
+            .collect()
     }
 
     /// Waits until a process serves HTTP, or runs Temporal's tasks.
@@ -313,7 +389,9 @@ fn earlier() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "the gate builds it")]
     let named = std::env::var_os("SETTLE_TEST_EARLIER");
     let Some(named) = named else {
-        println!("SETTLE_TEST_EARLIER names no program: the one under test is also the earlier release");
+        println!(
+            "SETTLE_TEST_EARLIER names no program: the one under test is also the earlier release"
+        );
         return process::program();
     };
     contract::leave_out_for_another_build();
@@ -346,7 +424,11 @@ async fn settled(world: &World) -> BTreeMap<String, usize> {
     let all = wait::until(SOON, "the outcomes of all messages", async || {
         let all = world.api.all("/v1/notifications?limit=500").await;
         let open: Vec<&Value> = all.iter().filter(|one| one["outcome"].is_null()).collect();
-        if open.is_empty() { Ok(all) } else { Err(format!("{} have none, such as {}", open.len(), open[0])) }
+        if open.is_empty() {
+            Ok(all)
+        } else {
+            Err(format!("{} have none, such as {}", open.len(), open[0]))
+        }
     })
     .await;
     let mut settled = BTreeMap::new();

@@ -24,7 +24,14 @@ struct Library {
 
 const NPM: Library = Library {
     program: "node",
-    install: &["npm", "install", "--silent", "--no-audit", "--no-fund", "standardwebhooks@1.1.1"],
+    install: &[
+        "npm",
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "standardwebhooks@1.1.1",
+    ],
     script: include_str!("verifier.js"),
 };
 
@@ -50,7 +57,11 @@ async fn stored_deliveries() -> &'static Path {
     let lived = async || {
         let folder = deliveries::folder();
         if let Some(named) = &folder {
-            assert!(!deliveries::read(named).is_empty(), "{} is empty: no test kept anything", named.display());
+            assert!(
+                !deliveries::read(named).is_empty(),
+                "{} is empty: no test kept anything",
+                named.display()
+            );
         }
         let folder = folder.unwrap_or_else(|| Folder::of_process("deliveries"));
         for signature in rotation::SIGNATURES {
@@ -64,9 +75,19 @@ async fn stored_deliveries() -> &'static Path {
 /// Runs a program in a folder, and returns its output.
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(folder).env("PYTHONPATH", folder.join("python")).stdin(Stdio::null());
-    let done = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("PYTHONPATH", folder.join("python"))
+        .stdin(Stdio::null());
+    let done = command
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        done.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     String::from_utf8(done.stdout).expect("text")
 }
 
@@ -78,10 +99,16 @@ async fn verify(library: &Library) {
     let (installer, arguments) = library.install.split_first().expect("an installer");
     run(folder.path(), installer, arguments);
     std::fs::write(folder.path().join("script"), library.script).expect("the script");
-    let printed = run(folder.path(), library.program, &["script", &stored_deliveries.display().to_string()]);
-    let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let printed = run(
+        folder.path(),
+        library.program,
+        &["script", &stored_deliveries.display().to_string()],
+    );
+    let parsed =
+        |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let answers: Vec<Vec<Answer>> = printed.lines().map(parsed).collect();
-    let tally = Tally::of(&receivers, &answers).unwrap_or_else(|wrong| panic!("{}: {wrong}", library.program));
+    let tally = Tally::of(&receivers, &answers)
+        .unwrap_or_else(|wrong| panic!("{}: {wrong}", library.program));
     println!("{}: {tally}", library.program);
     check("v1", &tally.v1);
     check("v1a", &tally.v1a);
@@ -90,10 +117,19 @@ async fn verify(library: &Library) {
 /// Checks that every type of event was verified, and that at least as many requests as there are types were verified
 /// before, in and after the overlap of a rotation.
 fn check(version: &str, count: &Count) {
-    let least = [count.before, count.overlap, count.after].into_iter().min().unwrap_or(0);
+    let least = [count.before, count.overlap, count.after]
+        .into_iter()
+        .min()
+        .unwrap_or(0);
     assert!(least >= rotation::EVENTS.len(), "{version}: {count}");
-    let missing: Vec<_> = rotation::EVENTS.iter().filter(|name| !count.event_types.contains(**name)).collect();
-    assert!(missing.is_empty(), "{version}: nothing was verified of {missing:?}");
+    let missing: Vec<_> = rotation::EVENTS
+        .iter()
+        .filter(|name| !count.event_types.contains(**name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{version}: nothing was verified of {missing:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,7 +54,13 @@ pub async fn live(folder: &Path, signature: &'static str) {
     let clock = Clock::new(api::clock::now());
     let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
-    let setting = Setting { window_seconds: WINDOW_SECONDS, events, variables, signature, ..Setting::default() };
+    let setting = Setting {
+        window_seconds: WINDOW_SECONDS,
+        events,
+        variables,
+        signature,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     world.let_sweep_help("its clock is moved, and the times in Temporal do not move with it");
     world.receiver.keep_in(folder);
@@ -62,19 +68,40 @@ pub async fn live(folder: &Path, signature: &'static str) {
     send_all(&mut world, "é-before", clock.now()).await;
     let before = world.receiver.count();
     let path = format!("/v1/destinations/{}/rotate-secret", world.destination_id);
-    let rotated = world.api.post(&path, &json!({ "overlap_hours": OVERLAP_HOURS })).await.ok();
+    let rotated = world
+        .api
+        .post(&path, &json!({ "overlap_hours": OVERLAP_HOURS }))
+        .await
+        .ok();
     world.receiver.trust_shown(&rotated);
     send_all(&mut world, "é-overlap", clock.now()).await;
     let overlap = world.receiver.count();
     let later = clock.now().plus_millis((OVERLAP_HOURS + 1) * HOUR_MS);
-    Leases::of(&mut world).between_requests(&mut world, || clock.now(), || clock.set(later)).await;
+    Leases::of(&mut world)
+        .between_requests(&mut world, || clock.now(), || clock.set(later))
+        .await;
     send_all(&mut world, "é-after", clock.now()).await;
     for (place, request) in world.receiver.all().iter().enumerate() {
-        let signed = request.headers["webhook-signature"].to_str().expect("a signature");
-        let found: Vec<&str> = signed.split(' ').filter_map(|one| Some(one.split_once(',')?.0)).collect();
-        let times = if (before..overlap).contains(&place) { 2 } else { 1 };
-        let expected: Vec<&str> = signature.split(',').flat_map(|version| [version].repeat(times)).collect();
-        assert_eq!(found, expected, "one signature for each key that signs: {request:?}");
+        let signed = request.headers["webhook-signature"]
+            .to_str()
+            .expect("a signature");
+        let found: Vec<&str> = signed
+            .split(' ')
+            .filter_map(|one| Some(one.split_once(',')?.0))
+            .collect();
+        let times = if (before..overlap).contains(&place) {
+            2
+        } else {
+            1
+        };
+        let expected: Vec<&str> = signature
+            .split(',')
+            .flat_map(|version| [version].repeat(times))
+            .collect();
+        assert_eq!(
+            found, expected,
+            "one signature for each key that signs: {request:?}"
+        );
     }
     world.finish().await;
 }
@@ -84,17 +111,44 @@ async fn send_all(world: &mut World, receipt_id: &str, now: Timestamp) {
     let own = format!("amzn1.account.{receipt_id}");
     for (kind, hours) in TEXTS.into_iter().zip(-10..) {
         let at = now.plus_millis(hours * HOUR_MS);
-        send(world, &Rtn { at, app_user_id: own.clone(), ..Rtn::new(kind, receipt_id) }).await;
+        send(
+            world,
+            &Rtn {
+                at,
+                app_user_id: own.clone(),
+                ..Rtn::new(kind, receipt_id)
+            },
+        )
+        .await;
     }
     let next = format!("{receipt_id}-next");
     let cancelled_receipt_id = Some(format!("{receipt_id}-other"));
-    send(world, &Rtn { cancelled_receipt_id, app_user_id: own, at: now, ..Rtn::new(CHANGED, &next) }).await;
-    wait::until(SOON, &format!("every event about {receipt_id}"), async || {
-        let received = world.receiver.all();
-        let about = received.iter().filter(|one| one.is_acked() && one.receipt_id().starts_with(receipt_id));
-        let types: BTreeSet<&str> = about.map(|one| one.event_type()).collect();
-        if types == BTreeSet::from(EVENTS) { Ok(()) } else { Err(format!("{types:?}")) }
-    })
+    send(
+        world,
+        &Rtn {
+            cancelled_receipt_id,
+            app_user_id: own,
+            at: now,
+            ..Rtn::new(CHANGED, &next)
+        },
+    )
+    .await;
+    wait::until(
+        SOON,
+        &format!("every event about {receipt_id}"),
+        async || {
+            let received = world.receiver.all();
+            let about = received
+                .iter()
+                .filter(|one| one.is_acked() && one.receipt_id().starts_with(receipt_id));
+            let types: BTreeSet<&str> = about.map(|one| one.event_type()).collect();
+            if types == BTreeSet::from(EVENTS) {
+                Ok(())
+            } else {
+                Err(format!("{types:?}"))
+            }
+        },
+    )
     .await;
     wait_quiet(world).await;
 }
@@ -107,8 +161,15 @@ async fn send(world: &mut World, rtn: &Rtn) {
 /// Waits until every delivery has ended, so that no request is signed after the next change of keys.
 async fn wait_quiet(world: &World) {
     wait::until(SOON, "the end of all deliveries", async || {
-        let open = world.temporal.list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'").await;
-        if open.is_empty() { Ok(()) } else { Err(format!("{} runs are open", open.len())) }
+        let open = world
+            .temporal
+            .list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'")
+            .await;
+        if open.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} runs are open", open.len()))
+        }
     })
     .await;
 }

@@ -35,9 +35,17 @@ pub struct Count {
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { before, overlap, after, event_types } = self;
+        let Self {
+            before,
+            overlap,
+            after,
+            event_types,
+        } = self;
         let (all, types) = (before + overlap + after, event_types.len());
-        write!(f, "{all} bodies of {types} types ({before} before, {overlap} in and {after} after an overlap)")
+        write!(
+            f,
+            "{all} bodies of {types} types ({before} before, {overlap} in and {after} after an overlap)"
+        )
     }
 }
 
@@ -55,7 +63,13 @@ pub struct Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { v1, v1a, receivers, refused, unknown } = self;
+        let Self {
+            v1,
+            v1a,
+            receivers,
+            refused,
+            unknown,
+        } = self;
         write!(
             f,
             "verified for {receivers} receivers: by v1 {v1}, by v1a {v1a}; {refused} refused as wanted, {unknown} to \
@@ -72,11 +86,20 @@ impl Tally {
     pub fn of(receivers: &[Vec<Request>], answers: &[Vec<Answer>]) -> Result<Self, String> {
         let all: Vec<&Request> = receivers.iter().flatten().collect();
         if all.len() != answers.len() {
-            return Err(format!("{} requests were kept, and {} were verified", all.len(), answers.len()));
+            return Err(format!(
+                "{} requests were kept, and {} were verified",
+                all.len(),
+                answers.len()
+            ));
         }
-        let mut tally = Self { receivers: receivers.len(), ..Self::default() };
+        let mut tally = Self {
+            receivers: receivers.len(),
+            ..Self::default()
+        };
         for (request, answers) in all.into_iter().zip(answers) {
-            tally.count(request, answers).map_err(|wrong| format!("{wrong}: {request:?}"))?;
+            tally
+                .count(request, answers)
+                .map_err(|wrong| format!("{wrong}: {request:?}"))?;
         }
         Ok(tally)
     }
@@ -98,9 +121,16 @@ impl Tally {
 
     /// Counts the results of the keys of one version.
     fn count_version(&mut self, request: &Request, version: Version) -> Result<(), String> {
-        let results: Vec<&KeyResult> = request.results.iter().filter(|result| result.version() == version).collect();
+        let results: Vec<&KeyResult> = request
+            .results
+            .iter()
+            .filter(|result| result.version() == version)
+            .collect();
         let signatures = request.signatures(version);
-        let right = results.iter().filter(|result| result.refusal.is_none()).count();
+        let right = results
+            .iter()
+            .filter(|result| result.refusal.is_none())
+            .count();
         let count = match version {
             Version::V1 => &mut self.v1,
             Version::V1a => &mut self.v1a,
@@ -112,7 +142,9 @@ impl Tally {
                 return Err("the test expected the other verdict".to_owned());
             }
             Some(_) if request.is_refusal_wanted => self.refused += 1,
-            Some(_) if right > signatures => return Err(format!("{right} keys verify its {version:?}")),
+            Some(_) if right > signatures => {
+                return Err(format!("{right} keys verify its {version:?}"));
+            }
             Some(_) => {
                 match (right, results.len()) {
                     (1, 1) => count.before += 1,
@@ -129,22 +161,34 @@ impl Tally {
 /// Checks that the crate and the library agree. If both accept the signature, the library must refuse the changed body,
 /// the changed time, the other key and, with a secret, the late request. No library checks the time with a public key.
 fn agree(result: &KeyResult, answer: &Answer) -> Result<(), String> {
-    let has = |refusal: &Option<String>, part: &str| refusal.as_ref().is_some_and(|why| why.contains(part));
+    let has = |refusal: &Option<String>, part: &str| {
+        refusal.as_ref().is_some_and(|why| why.contains(part))
+    };
     let is_past = result.version() == Version::V1a || has(&answer.late, "too old");
     let mut wrong = [&answer.changed, &answer.moved, &answer.stranger].into_iter();
     match (&result.refusal, &answer.refusal) {
-        (None, None) if !wrong.all(|refusal| has(refusal, "No matching signature")) => {
-            Err(format!("a changed byte, another time or a key that signed nothing: {answer:?}"))
-        }
+        (None, None) if !wrong.all(|refusal| has(refusal, "No matching signature")) => Err(
+            format!("a changed byte, another time or a key that signed nothing: {answer:?}"),
+        ),
         (None, None) if !is_past => Err(format!("five minutes later: {answer:?}")),
         (None, None) | (Some(_), Some(_)) => Ok(()),
-        (crates, librarys) => Err(format!("the crate returned {crates:?} and the library {librarys:?}")),
+        (crates, librarys) => Err(format!(
+            "the crate returned {crates:?} and the library {librarys:?}"
+        )),
     }
 }
 
 /// The event type of a request, from the field that its kind of body has.
 fn event_type(request: &Request) -> String {
     let body: serde_json::Value = serde_json::from_slice(&request.raw()).unwrap_or_default();
-    let named = [&body["attributes"]["event_type"], &body["event_type"], &body["type"]];
-    named.iter().find_map(|name| name.as_str()).unwrap_or_default().to_owned()
+    let named = [
+        &body["attributes"]["event_type"],
+        &body["event_type"],
+        &body["type"],
+    ];
+    named
+        .iter()
+        .find_map(|name| name.as_str())
+        .unwrap_or_default()
+        .to_owned()
 }

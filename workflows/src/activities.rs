@@ -4,7 +4,9 @@
 //! read those.
 
 use crate::signal::{Admin, Hold};
-pub use domain::settling::{Loaded, MAX_PER_SETTLING, Readiness, Record, Recorded, SettlingMode, SettlingStart};
+pub use domain::settling::{
+    Loaded, MAX_PER_SETTLING, Readiness, Record, Recorded, SettlingMode, SettlingStart,
+};
 use domain::time::{as_millis, as_optional_millis};
 use domain::{CollapseKey, DestinationId, Lane, PlatformId, RedeliverySelector, Verification};
 use serde::{Deserialize, Serialize};
@@ -324,8 +326,9 @@ impl Activities {
 }
 
 pub use activities::{
-    Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Record as RecordActivity,
-    Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity, SetEnabled as SetEnabledActivity,
-    Settle as SettleActivity, Stream as StreamActivity, Supervise as SuperviseActivity, Sweep as SweepActivity,
-    Test as TestActivity, Verify as VerifyActivity, VerifyClaims as VerifyClaimsActivity,
+    Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity,
+    Record as RecordActivity, Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity,
+    SetEnabled as SetEnabledActivity, Settle as SettleActivity, Stream as StreamActivity,
+    Supervise as SuperviseActivity, Sweep as SweepActivity, Test as TestActivity,
+    Verify as VerifyActivity, VerifyClaims as VerifyClaimsActivity,
 };

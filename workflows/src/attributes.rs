@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributeUpdate};
 
-pub const COLLAPSE_KEY: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleCollapseKey");
+pub const COLLAPSE_KEY: SearchAttributeKey<String> =
+    SearchAttributeKey::keyword("SettleCollapseKey");
 pub const APP: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleApp");
 pub const PLATFORM: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettlePlatform");
 pub const STATE: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleState");
@@ -54,7 +55,11 @@ impl Values {
 
     /// Whether more than the revision differs.
     pub fn differs_visibly(&self, other: &Self) -> bool {
-        *self != Self { revision: self.revision, ..other.clone() }
+        *self
+            != Self {
+                revision: self.revision,
+                ..other.clone()
+            }
     }
 
     /// All attributes as one upsert, without those of these names.
@@ -67,7 +72,10 @@ impl Values {
             FAILING.value_set(self.failing),
         ];
         all.extend(self.app_id.map(|id| APP.value_set(id.to_string())));
-        all.extend(self.platform_id.map(|id| PLATFORM.value_set(id.to_string())));
+        all.extend(
+            self.platform_id
+                .map(|id| PLATFORM.value_set(id.to_string())),
+        );
         all.retain(|update| !left_out.iter().any(|name| name == update.name()));
         all
     }

@@ -38,18 +38,27 @@ impl Claims {
     #[run(name = contract::CLAIMS)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let ctx: &WorkflowContext<Self> = ctx;
-        let Some(platform_id) = contract::claims_platform_id(ctx.workflow_id()) else { return Ok(()) };
+        let Some(platform_id) = contract::claims_platform_id(ctx.workflow_id()) else {
+            return Ok(());
+        };
         let mut last = String::new();
         for _ in 0..ACTIVITIES_PER_RUN {
             let seen = ctx.state(|claims| claims.signals);
-            let input = VerifyClaims { platform_id, network: std::mem::take(&mut last) };
+            let input = VerifyClaims {
+                platform_id,
+                network: std::mem::take(&mut last),
+            };
             let options = Interruptible::only_by_end_of_run(options::verify_claims);
             match execute_regular(ctx, || Activities::verify_claims, input, options).await {
                 // A signal that arrived meanwhile may announce claims that the activity had missed.
-                Ok(Some(VerifiedClaims { is_idle: true, .. })) if ctx.state(|claims| claims.signals) == seen => {
+                Ok(Some(VerifiedClaims { is_idle: true, .. }))
+                    if ctx.state(|claims| claims.signals) == seen =>
+                {
                     return Ok(());
                 }
-                Ok(Some(VerifiedClaims { examined, network, .. })) => {
+                Ok(Some(VerifiedClaims {
+                    examined, network, ..
+                })) => {
                     last = network;
                     ctx.set_current_details(format!("examined in the last round: {examined}"));
                 }

@@ -55,7 +55,11 @@ pub fn workflow_id(key: CollapseKey) -> String {
 
 /// The purchase that a workflow id names: the inverse of [`workflow_id`].
 pub fn collapse_key(workflow_id: &str) -> Option<CollapseKey> {
-    workflow_id.strip_prefix(PURCHASE)?.strip_prefix('/')?.parse().ok()
+    workflow_id
+        .strip_prefix(PURCHASE)?
+        .strip_prefix('/')?
+        .parse()
+        .ok()
 }
 
 /// The workflow id of a destination.
@@ -65,7 +69,11 @@ pub fn destination_workflow_id(id: DestinationId) -> String {
 
 /// The destination that a workflow id names: the inverse of [`destination_workflow_id`].
 pub fn destination_id(workflow_id: &str) -> Option<DestinationId> {
-    workflow_id.strip_prefix(DESTINATION)?.strip_prefix('/')?.parse().ok()
+    workflow_id
+        .strip_prefix(DESTINATION)?
+        .strip_prefix('/')?
+        .parse()
+        .ok()
 }
 
 /// The workflow id of a destination's stream.
@@ -75,7 +83,11 @@ pub fn stream_workflow_id(id: DestinationId) -> String {
 
 /// The destination whose stream a workflow id names: the inverse of [`stream_workflow_id`].
 pub fn stream_destination_id(workflow_id: &str) -> Option<DestinationId> {
-    workflow_id.strip_prefix(STREAM)?.strip_prefix('/')?.parse().ok()
+    workflow_id
+        .strip_prefix(STREAM)?
+        .strip_prefix('/')?
+        .parse()
+        .ok()
 }
 
 /// The workflow id of the claims of a platform's devices.
@@ -85,5 +97,9 @@ pub fn claims_workflow_id(id: PlatformId) -> String {
 
 /// The platform that a workflow id of claims names: the inverse of [`claims_workflow_id`].
 pub fn claims_platform_id(workflow_id: &str) -> Option<PlatformId> {
-    workflow_id.strip_prefix(CLAIMS)?.strip_prefix('/')?.parse().ok()
+    workflow_id
+        .strip_prefix(CLAIMS)?
+        .strip_prefix('/')?
+        .parse()
+        .ok()
 }

@@ -4,7 +4,8 @@ use crate::contract::DELIVER_QUEUE;
 use std::time::Duration;
 use temporalio_common::RetryPolicy;
 use temporalio_workflow::{
-    ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, LocalActivityOptions, WorkflowCancellationToken,
+    ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, LocalActivityOptions,
+    WorkflowCancellationToken,
 };
 
 /// Timeout of one attempt of `deliver`: fifteen seconds of HTTP, the successes before it, and a margin.
@@ -56,7 +57,10 @@ fn once() -> RetryPolicy {
 /// Retries until success: first after one second, then after growing intervals of at most `longest_seconds`.
 fn retried(longest_seconds: u64) -> RetryPolicy {
     let longest = Duration::from_secs(longest_seconds);
-    RetryPolicy::builder().initial_interval(Duration::from_secs(1)).maximum_interval(longest).build()
+    RetryPolicy::builder()
+        .initial_interval(Duration::from_secs(1))
+        .maximum_interval(longest)
+        .build()
 }
 
 /// A local activity with one short attempt inside the workflow task. It costs one event instead of six.
@@ -97,7 +101,10 @@ pub fn verify(token: WorkflowCancellationToken) -> ActivityOptions {
 }
 
 const fn within(start_to_close: Duration, schedule_to_close: Duration) -> ActivityCloseTimeouts {
-    ActivityCloseTimeouts::ScheduleAndStartToClose { schedule_to_close, start_to_close }
+    ActivityCloseTimeouts::ScheduleAndStartToClose {
+        schedule_to_close,
+        start_to_close,
+    }
 }
 
 /// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a
@@ -126,7 +133,11 @@ pub enum Retries {
 
 /// `deliver`. The first attempt of a healthy lane is not retried, so that the workflow learns at once that the lane
 /// fails; the engine retries a failing lane until it ends.
-pub fn lane(token: WorkflowCancellationToken, retries: Retries, summary: String) -> ActivityOptions {
+pub fn lane(
+    token: WorkflowCancellationToken,
+    retries: Retries,
+    summary: String,
+) -> ActivityOptions {
     let attempts = match retries {
         Retries::None => 1,
         Retries::UntilItEnds => 0,

@@ -14,8 +14,8 @@ use temporalio_common::error::ActivityExecutionError;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_workflow::{
-    ActivityOptions, CancellableFuture, TimerOptions, TimerResult, WaitConditionOptions, WorkflowCancellationToken,
-    WorkflowContext,
+    ActivityOptions, CancellableFuture, TimerOptions, TimerResult, WaitConditionOptions,
+    WorkflowCancellationToken, WorkflowContext,
 };
 
 /// Maximum number of events in a history; a longer run continues as a new one, even if Temporal does not suggest it.
@@ -37,13 +37,18 @@ impl<'a> RunTimer<'a> {
         if let Some((_, old)) = self.0.take() {
             old.cancel();
         }
-        let options = TimerOptions::builder(until.since(workflow_time(ctx))).summary(summary.to_owned()).build();
+        let options = TimerOptions::builder(until.since(workflow_time(ctx)))
+            .summary(summary.to_owned())
+            .build();
         self.0 = Some((until, Box::pin(ctx.timer(options))));
     }
 
     /// Whether it fired; a timer that fired is removed.
     pub fn poll(&mut self, task: &mut Context<'_>) -> bool {
-        let has_fired = self.0.as_mut().is_some_and(|(_, timer)| timer.as_mut().poll(task).is_ready());
+        let has_fired = self
+            .0
+            .as_mut()
+            .is_some_and(|(_, timer)| timer.as_mut().poll(task).is_ready());
         if has_fired {
             self.0 = None;
         }
@@ -62,7 +67,9 @@ pub fn must_end_run<W>(ctx: &WorkflowContext<W>) -> bool {
 /// activities, and with the workflow's token this wait would be over at once, each time, so that its loop would spin on
 /// the one thread of all workflows.
 pub async fn changed<W>(ctx: &WorkflowContext<W>, holds: impl FnMut(&W) -> bool) {
-    let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
+    let own = WaitConditionOptions::builder()
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build();
     // Its own token is never cancelled.
     let _ = ctx.wait_condition_with_options(holds, own).await;
 }
@@ -73,7 +80,9 @@ pub fn workflow_time<W>(ctx: &WorkflowContext<W>) -> Timestamp {
 
 /// A system time as a timestamp; 1970 when there is none.
 pub fn timestamp(time: Option<SystemTime>) -> Timestamp {
-    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let since = time
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default();
     Timestamp::default().plus(since)
 }
 
@@ -90,9 +99,21 @@ where
     A::Input: Clone + Serialize + TemporalSerializable,
     A::Output: TemporalDeserializable,
 {
-    match ctx.execute_local_activity(activity(), input.clone(), options::short()).await {
+    match ctx
+        .execute_local_activity(activity(), input.clone(), options::short())
+        .await
+    {
         Err(ActivityExecutionError::Failed(_)) => {
-            execute_regular(ctx, activity, input, Interruptible { options: options::lasting, is_urgent }).await
+            execute_regular(
+                ctx,
+                activity,
+                input,
+                Interruptible {
+                    options: options::lasting,
+                    is_urgent,
+                },
+            )
+            .await
         }
         other => other.map(Some),
     }
@@ -107,8 +128,13 @@ pub struct Interruptible<W> {
 }
 
 impl<W> Interruptible<W> {
-    pub const fn only_by_end_of_run(options: fn(WorkflowCancellationToken) -> ActivityOptions) -> Self {
-        Self { options, is_urgent: |_| false }
+    pub const fn only_by_end_of_run(
+        options: fn(WorkflowCancellationToken) -> ActivityOptions,
+    ) -> Self {
+        Self {
+            options,
+            is_urgent: |_| false,
+        }
     }
 }
 

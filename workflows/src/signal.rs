@@ -95,7 +95,9 @@ impl DestinationSignal {
             Self::Redeliver(body) => serde_json::to_value(body),
             Self::Replay(body) => serde_json::to_value(body),
             Self::Enable(body) => serde_json::to_value(body),
-            Self::Test(body) | Self::Disable(body) | Self::Probe(body) => serde_json::to_value(body),
+            Self::Test(body) | Self::Disable(body) | Self::Probe(body) => {
+                serde_json::to_value(body)
+            }
         };
         json.unwrap_or(serde_json::Value::Null)
     }
@@ -112,7 +114,11 @@ pub struct Notified {
     /// Number of rows since the last signal; for people.
     pub count: i64,
     /// How long until the max-wait cap of the oldest waiting row, when the platform has one.
-    #[serde(rename = "cap_ms", with = "as_optional_millis", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "cap_ms",
+        with = "as_optional_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub cap: Option<Duration>,
 }
 
@@ -178,7 +184,10 @@ pub struct RedeliverEvents {
 
 impl From<Admin> for RedeliverEvents {
     fn from(admin: Admin) -> Self {
-        Self { admin, ..Self::default() }
+        Self {
+            admin,
+            ..Self::default()
+        }
     }
 }
 
@@ -194,7 +203,10 @@ pub struct Enable {
 
 impl From<Admin> for Enable {
     fn from(admin: Admin) -> Self {
-        Self { admin, ..Self::default() }
+        Self {
+            admin,
+            ..Self::default()
+        }
     }
 }
 
@@ -223,23 +235,39 @@ impl<T> From<T> for Lenient<T> {
 }
 
 impl<T: DeserializeOwned + Default + 'static> TemporalDeserializable for Lenient<T> {
-    fn from_payload(context: &SerializationContext<'_>, payload: Payload) -> Result<Self, PayloadConversionError> {
+    fn from_payload(
+        context: &SerializationContext<'_>,
+        payload: Payload,
+    ) -> Result<Self, PayloadConversionError> {
         Self::from_payloads(context, vec![payload])
     }
 
-    fn from_payloads(_: &SerializationContext<'_>, payloads: Vec<Payload>) -> Result<Self, PayloadConversionError> {
+    fn from_payloads(
+        _: &SerializationContext<'_>,
+        payloads: Vec<Payload>,
+    ) -> Result<Self, PayloadConversionError> {
         if payloads.len() > 1 {
-            return Ok(Self(Err(format!("expected one input, got {}", payloads.len()))));
+            return Ok(Self(Err(format!(
+                "expected one input, got {}",
+                payloads.len()
+            ))));
         }
-        let data = payloads.first().map_or(&[][..], |payload| &payload.data[..]).trim_ascii();
+        let data = payloads
+            .first()
+            .map_or(&[][..], |payload| &payload.data[..])
+            .trim_ascii();
         if data.is_empty() || data == b"null" {
             return Ok(Self(Ok(T::default())));
         }
         // serde would read a list as the fields in their order.
         if !data.starts_with(b"{") {
-            return Ok(Self(Err("expected a JSON object, such as {\"reason\":\"…\"}".to_owned())));
+            return Ok(Self(Err(
+                "expected a JSON object, such as {\"reason\":\"…\"}".to_owned(),
+            )));
         }
-        Ok(Self(serde_json::from_slice(data).map_err(|error| error.to_string())))
+        Ok(Self(
+            serde_json::from_slice(data).map_err(|error| error.to_string()),
+        ))
     }
 }
 
@@ -249,7 +277,13 @@ impl<T: Serialize + 'static> TemporalSerializable for Lenient<T> {
             Ok(value) => serde_json::to_vec(value).unwrap_or_default(),
             Err(_) => b"null".to_vec(),
         };
-        let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into_iter().collect();
-        Ok(Payload { metadata, data, ..Default::default() })
+        let metadata = [("encoding".to_owned(), b"json/plain".to_vec())]
+            .into_iter()
+            .collect();
+        Ok(Payload {
+            metadata,
+            data,
+            ..Default::default()
+        })
     }
 }

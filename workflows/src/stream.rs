@@ -38,13 +38,26 @@ impl DeviceStream {
     #[run(name = contract::STREAM)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let ctx: &WorkflowContext<Self> = ctx;
-        let Some(destination_id) = contract::stream_destination_id(ctx.workflow_id()) else { return Ok(()) };
+        let Some(destination_id) = contract::stream_destination_id(ctx.workflow_id()) else {
+            return Ok(());
+        };
         for _ in 0..ACTIVITIES_PER_RUN {
             let seen = ctx.state(|stream| stream.signals);
             let options = Interruptible::only_by_end_of_run(options::stream);
-            match execute_regular(ctx, || Activities::stream, Stream { destination_id }, options).await {
+            match execute_regular(
+                ctx,
+                || Activities::stream,
+                Stream { destination_id },
+                options,
+            )
+            .await
+            {
                 // A signal that arrived meanwhile may announce events that the activity had missed.
-                Ok(Some(Streamed { is_idle: true, .. })) if ctx.state(|stream| stream.signals) == seen => return Ok(()),
+                Ok(Some(Streamed { is_idle: true, .. }))
+                    if ctx.state(|stream| stream.signals) == seen =>
+                {
+                    return Ok(());
+                }
                 Ok(Some(Streamed { delivered, .. })) => {
                     ctx.set_current_details(format!("delivered in the last round: {delivered}"));
                 }

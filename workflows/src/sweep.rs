@@ -8,7 +8,9 @@ use crate::signal::Lenient;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContextView, WorkflowResult};
+use temporalio_workflow::{
+    ContinueAsNewOptions, WorkflowContext, WorkflowContextView, WorkflowResult,
+};
 
 const PAUSE: Duration = Duration::from_secs(30);
 /// Time between two sweeps while more is due than one sweep may signal. A sweep itself bounds the rate of its signals.
@@ -40,7 +42,9 @@ impl Sweep {
             if ctx.cancellation_token().is_cancelled() {
                 return Ok(());
             }
-            let swept = ctx.execute_activity(Activities::sweep, round, options::sweep()).await;
+            let swept = ctx
+                .execute_activity(Activities::sweep, round, options::sweep())
+                .await;
             let found = swept.unwrap_or_default();
             ctx.set_current_details(format!("woken in the last sweep: {}", found.woken));
             let pause = if found.more { SHORT_PAUSE } else { PAUSE };

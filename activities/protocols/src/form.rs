@@ -63,12 +63,23 @@ pub struct Entry {
 impl Entry {
     /// A field that is always shown.
     pub const fn new(name: &'static str, label: &'static str, input: Input) -> Self {
-        Self { name, label, input, help: None, choices: &[], group: "", is_alternative: false }
+        Self {
+            name,
+            label,
+            input,
+            help: None,
+            choices: &[],
+            group: "",
+            is_alternative: false,
+        }
     }
 
     #[must_use]
     pub const fn help(self, help: &'static str) -> Self {
-        Self { help: Some(help), ..self }
+        Self {
+            help: Some(help),
+            ..self
+        }
     }
 
     #[must_use]
@@ -79,13 +90,19 @@ impl Entry {
     /// The field as one of several, of which one is needed.
     #[must_use]
     pub const fn alternative(self) -> Self {
-        Self { is_alternative: true, ..self }
+        Self {
+            is_alternative: true,
+            ..self
+        }
     }
 
     /// The field among those that are folded away.
     #[must_use]
     pub const fn folded(self) -> Self {
-        Self { group: MORE, ..self }
+        Self {
+            group: MORE,
+            ..self
+        }
     }
 }
 
@@ -116,8 +133,8 @@ pub struct Form {
 }
 
 /// The name that people give to something.
-pub const NAME: Entry =
-    Entry::new("name", "Name", Input::Text).help("A display name, such as the team or system behind it.");
+pub const NAME: Entry = Entry::new("name", "Name", Input::Text)
+    .help("A display name, such as the team or system behind it.");
 pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
     .help("While it is off, events are stored; they are sent when you turn it on again.");
 pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
@@ -131,14 +148,22 @@ pub const LIMITS: [Entry; 6] = [
         .help("Only events of purchases in these. Select none for both.")
         .choices(&[("production", "Production"), ("sandbox", "Sandbox")])
         .folded(),
-    Entry::new("both_environments", "Combine production and sandbox in the user's state", Input::Switch)
-        .help("As before 0.1.1. Off: only purchases in the event's environment count.")
-        .folded(),
+    Entry::new(
+        "both_environments",
+        "Combine production and sandbox in the user's state",
+        Input::Switch,
+    )
+    .help("As before 0.1.1. Off: only purchases in the event's environment count.")
+    .folded(),
     Entry::new("rate", "Requests per second", Input::Number)
         .help("Leave empty for the default of this type of destination.")
         .folded(),
-    Entry::new("concurrency", "Concurrent requests", Input::Number).help("Leave empty for 32.").folded(),
+    Entry::new("concurrency", "Concurrent requests", Input::Number)
+        .help("Leave empty for 32.")
+        .folded(),
     Entry::new("schedule", "Retry waits", Input::Waits)
-        .help("Seconds, separated by commas, for example 5, 300, 3600. Leave empty for the default.")
+        .help(
+            "Seconds, separated by commas, for example 5, 300, 3600. Leave empty for the default.",
+        )
         .folded(),
 ];

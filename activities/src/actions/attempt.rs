@@ -1,7 +1,9 @@
 //! Counts the repeated attempts of regular activities. The first one counts where its run schedules it.
 
 use super::{Action, Actions};
-use temporalio_sdk::interceptors::{ActivityInboundInterceptor, ExecuteActivityInput, ExecuteActivityOutput, Next};
+use temporalio_sdk::interceptors::{
+    ActivityInboundInterceptor, ExecuteActivityInput, ExecuteActivityOutput, Next,
+};
 
 pub struct AttemptMeter {
     actions: Actions,
@@ -21,7 +23,10 @@ impl ActivityInboundInterceptor for AttemptMeter {
     ) -> ExecuteActivityOutput<'a> {
         let info = input.activity_info();
         if info.attempt > 1 && !info.is_local {
-            self.actions.count(info.workflow_type.as_deref().unwrap_or_default(), Action::Retry);
+            self.actions.count(
+                info.workflow_type.as_deref().unwrap_or_default(),
+                Action::Retry,
+            );
         }
         next.run(input)
     }

@@ -85,13 +85,24 @@ impl Actions {
     /// Counts what the runs and activities of a worker cause.
     pub fn count_in(&self, options: &mut WorkerOptions) {
         let actions = self.clone();
-        options.workflow_interceptor(WorkflowInterceptorConstructor::new(move |_| RunMeter::new(actions.clone())));
+        options.workflow_interceptor(WorkflowInterceptorConstructor::new(move |_| {
+            RunMeter::new(actions.clone())
+        }));
         options.activity_inbound_interceptor(AttemptMeter::new(self.clone()));
     }
 }
 
 /// The workflow's type, if it is one of settle's: the metric has no other values.
 fn workflow_label(workflow: &str) -> &'static str {
-    let known = [contract::PURCHASE, contract::DESTINATION, contract::STREAM, contract::CLAIMS, contract::SWEEP];
-    known.into_iter().find(|known| *known == workflow).unwrap_or("other")
+    let known = [
+        contract::PURCHASE,
+        contract::DESTINATION,
+        contract::STREAM,
+        contract::CLAIMS,
+        contract::SWEEP,
+    ];
+    known
+        .into_iter()
+        .find(|known| *known == workflow)
+        .unwrap_or("other")
 }

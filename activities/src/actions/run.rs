@@ -7,10 +7,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use temporalio_sdk::TimerResult;
 use temporalio_sdk::workflow_interceptors::{
-    CancellableWorkflowOutboundFuture, ContinueAsNewInput, ContinueAsNewResult, ExecuteWorkflowInput,
-    ExecuteWorkflowResult, ScheduleActivityInput, ScheduleActivityResult, ScheduleLocalActivityInput, StartTimerInput,
-    SyncWorkflowInterceptorContext, WorkflowInterceptor, WorkflowInterceptorContext, WorkflowInterceptorFuture,
-    WorkflowNext,
+    CancellableWorkflowOutboundFuture, ContinueAsNewInput, ContinueAsNewResult,
+    ExecuteWorkflowInput, ExecuteWorkflowResult, ScheduleActivityInput, ScheduleActivityResult,
+    ScheduleLocalActivityInput, StartTimerInput, SyncWorkflowInterceptorContext,
+    WorkflowInterceptor, WorkflowInterceptorContext, WorkflowInterceptorFuture, WorkflowNext,
 };
 
 /// The meter of one run while it is in the worker's memory.
@@ -23,7 +23,10 @@ pub struct RunMeter {
 
 impl RunMeter {
     pub const fn new(actions: Actions) -> Self {
-        Self { actions, local_at: Cell::new(0) }
+        Self {
+            actions,
+            local_at: Cell::new(0),
+        }
     }
 
     fn count(&self, ctx: &WorkflowInterceptorContext, action: Action) {
@@ -39,7 +42,11 @@ impl WorkflowInterceptor for RunMeter {
         &'a self,
         ctx: WorkflowInterceptorContext,
         input: ExecuteWorkflowInput,
-        next: WorkflowNext<'a, ExecuteWorkflowInput, WorkflowInterceptorFuture<'a, ExecuteWorkflowResult>>,
+        next: WorkflowNext<
+            'a,
+            ExecuteWorkflowInput,
+            WorkflowInterceptorFuture<'a, ExecuteWorkflowResult>,
+        >,
     ) -> WorkflowInterceptorFuture<'a, ExecuteWorkflowResult> {
         WorkflowInterceptorFuture::new(async move {
             let mut known = ctx.search_attributes();
@@ -61,7 +68,11 @@ impl WorkflowInterceptor for RunMeter {
         &self,
         ctx: WorkflowInterceptorContext,
         input: StartTimerInput,
-        next: WorkflowNext<'static, StartTimerInput, CancellableWorkflowOutboundFuture<TimerResult>>,
+        next: WorkflowNext<
+            'static,
+            StartTimerInput,
+            CancellableWorkflowOutboundFuture<TimerResult>,
+        >,
     ) -> CancellableWorkflowOutboundFuture<TimerResult> {
         self.count(&ctx, Action::Timer);
         next.run(input)
@@ -71,7 +82,11 @@ impl WorkflowInterceptor for RunMeter {
         &self,
         ctx: WorkflowInterceptorContext,
         input: ScheduleActivityInput,
-        next: WorkflowNext<'static, ScheduleActivityInput, CancellableWorkflowOutboundFuture<ScheduleActivityResult>>,
+        next: WorkflowNext<
+            'static,
+            ScheduleActivityInput,
+            CancellableWorkflowOutboundFuture<ScheduleActivityResult>,
+        >,
     ) -> CancellableWorkflowOutboundFuture<ScheduleActivityResult> {
         self.count(&ctx, Action::Activity);
         next.run(input)
@@ -100,7 +115,8 @@ impl WorkflowInterceptor for RunMeter {
         next: WorkflowNext<'static, ContinueAsNewInput, ContinueAsNewResult>,
     ) -> ContinueAsNewResult {
         if !ctx.is_replaying() {
-            self.actions.count(ctx.workflow_type(), Action::ContinueAsNew);
+            self.actions
+                .count(ctx.workflow_type(), Action::ContinueAsNew);
         }
         next.run(input)
     }

@@ -9,7 +9,10 @@ use storage::{Destination, Rendered, Unsent};
 /// Renders an event for a destination. The body is frozen: every attempt sends it.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let rendered = Config::render(destination, unsent);
-    count(&destination.kind, Config::render_notes(destination, unsent, &rendered));
+    count(
+        &destination.kind,
+        Config::render_notes(destination, unsent, &rendered),
+    );
     rendered
 }
 
@@ -19,14 +22,17 @@ fn count(kind: &str, RenderNotes { capped, wrong_id }: RenderNotes) {
         metrics::counter!("settle_capped_values_total", "kind" => kind()).increment(capped);
     }
     if let Some(reason) = wrong_id {
-        metrics::counter!("settle_refused_ids_total", "kind" => kind(), "reason" => reason).increment(1);
+        metrics::counter!("settle_refused_ids_total", "kind" => kind(), "reason" => reason)
+            .increment(1);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
     use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Mutex};
@@ -42,7 +48,10 @@ mod tests {
         fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
         fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-            let labels: Vec<String> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let labels: Vec<String> = key
+                .labels()
+                .map(|label| format!("{}={}", label.key(), label.value()))
+                .collect();
             let name = format!("{}{{{}}}", key.name(), labels.join(","));
             Counter::from_arc(self.0.lock().unwrap().entry(name).or_default().clone())
         }
@@ -60,14 +69,35 @@ mod tests {
     fn cuts_and_refusals_are_counted_by_kind_and_reason() {
         let counters = Counters::default();
         metrics::with_local_recorder(&counters, || {
-            count("a", RenderNotes { capped: 2, wrong_id: None });
-            count("a", RenderNotes { capped: 3, wrong_id: Some("short") });
+            count(
+                "a",
+                RenderNotes {
+                    capped: 2,
+                    wrong_id: None,
+                },
+            );
+            count(
+                "a",
+                RenderNotes {
+                    capped: 3,
+                    wrong_id: Some("short"),
+                },
+            );
             count("b", RenderNotes::default());
         });
         let counters = counters.0.into_inner().unwrap();
-        let counts = counters.into_iter().map(|(name, count)| (name, count.load(Ordering::Relaxed)));
-        let expected =
-            [("settle_capped_values_total{kind=a}", 5), ("settle_refused_ids_total{kind=a,reason=short}", 1)];
-        assert_eq!(counts.collect::<BTreeMap<_, _>>(), expected.map(|(name, count)| (name.to_owned(), count)).into());
+        let counts = counters
+            .into_iter()
+            .map(|(name, count)| (name, count.load(Ordering::Relaxed)));
+        let expected = [
+            ("settle_capped_values_total{kind=a}", 5),
+            ("settle_refused_ids_total{kind=a,reason=short}", 1),
+        ];
+        assert_eq!(
+            counts.collect::<BTreeMap<_, _>>(),
+            expected
+                .map(|(name, count)| (name.to_owned(), count))
+                .into()
+        );
     }
 }

@@ -18,10 +18,20 @@ impl Counts<'_> {
 
     /// Counts an attempt to deliver one event.
     pub fn attempt(self, is_delivered: bool) {
-        self.store.count(if is_delivered { Series::Delivered } else { Series::Failed }, self.of());
+        self.store.count(
+            if is_delivered {
+                Series::Delivered
+            } else {
+                Series::Failed
+            },
+            self.of(),
+        );
     }
 
     fn of(self) -> Counted {
-        Counted { app: Some(self.destination.app_id), destination: Some(self.destination.id) }
+        Counted {
+            app: Some(self.destination.app_id),
+            destination: Some(self.destination.id),
+        }
     }
 }

@@ -6,7 +6,9 @@
 //! activity ends without a failure, and the destination's own run delivers what is pending in the lane. It also ends
 //! when the lane is closed: nothing is pending, or the destination is disabled or deleted.
 
-use crate::delivery::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease};
+use crate::delivery::attempt::{
+    AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease,
+};
 use crate::dependencies::Context;
 use crate::failure::Failed;
 use domain::DestinationId;
@@ -42,7 +44,10 @@ pub fn name(info: &ActivityInfo) -> String {
 /// The name of a request to settle now: `run/flush/number`. An activity has several, and a repetition of it may have
 /// more of them.
 pub fn flush_name(info: &ActivityInfo, number: u64) -> String {
-    format!("{}/flush/{number}", info.workflow_run_id.as_deref().unwrap_or_default())
+    format!(
+        "{}/flush/{number}",
+        info.workflow_run_id.as_deref().unwrap_or_default()
+    )
 }
 
 /// Attempts the due deliveries of a lane within a workflow task, for [`PROMPT_ATTEMPT`] at most. What takes longer goes
@@ -50,7 +55,11 @@ pub fn flush_name(info: &ActivityInfo, number: u64) -> String {
 ///
 /// # Errors
 /// As those of [`deliver`].
-pub async fn within_task(context: Arc<Context>, token: String, lane: Deliver) -> Result<Delivered, Failed> {
+pub async fn within_task(
+    context: Arc<Context>,
+    token: String,
+    lane: Deliver,
+) -> Result<Delivered, Failed> {
     if fault::is_planted("deliver.stand_still") {
         tokio::time::sleep(PROMPT_ATTEMPT.saturating_mul(4)).await;
     }
@@ -60,7 +69,10 @@ pub async fn within_task(context: Arc<Context>, token: String, lane: Deliver) ->
         Ok(result) => result.unwrap_or_else(|error| Err(later(LEASE_RETRY, error.to_string()))),
         Err(_) => {
             prompt.leave(&lane, attempting);
-            Ok(Delivered { last_seq: 0, more: true })
+            Ok(Delivered {
+                last_seq: 0,
+                more: true,
+            })
         }
     }
 }
@@ -76,11 +88,17 @@ pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<D
     {
         return result;
     }
-    let Some(_slot) = context.slots.take(lane.destination_id) else { return defer(context, lane).await };
+    let Some(_slot) = context.slots.take(lane.destination_id) else {
+        return defer(context, lane).await;
+    };
     if fault::is_planted("deliver.start_twice") {
         // As if a worker that Temporal believes dead still runs.
         let other = format!("{token}/other");
-        return tokio::join!(attempts(context, token, lane), attempts(context, &other, lane)).0;
+        return tokio::join!(
+            attempts(context, token, lane),
+            attempts(context, &other, lane)
+        )
+        .0;
     }
     attempts(context, token, lane).await
 }
@@ -93,33 +111,60 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
     let mut token = || tokens.next().unwrap_or_default();
     let mut turn = Turn::new(lease(lane.collapse_key, destination, token(), Mode::Lane));
     loop {
-        let again = Lease { token: token(), ..turn.lease.clone() };
-        let next = Next { token: token(), is_wanted: &|| began.elapsed() < BUDGET };
+        let again = Lease {
+            token: token(),
+            ..turn.lease.clone()
+        };
+        let next = Next {
+            token: token(),
+            is_wanted: &|| began.elapsed() < BUDGET,
+        };
         match attempt(context, turn, Some(next)).await? {
-            AttemptResult::Completed(Completed { next: Some(next), .. }) => {
+            AttemptResult::Completed(Completed {
+                next: Some(next), ..
+            }) => {
                 turn = next;
                 continue;
             }
             AttemptResult::Completed(completed) => {
-                if let Some(delivered) = finish_run(context, destination, &completed, began.elapsed())? {
+                if let Some(delivered) =
+                    finish_run(context, destination, &completed, began.elapsed())?
+                {
                     return Ok(delivered);
                 }
-                turn = Turn::new(Lease { at_most: completed.at_most.unwrap_or(NO_LIMIT), ..again });
+                turn = Turn::new(Lease {
+                    at_most: completed.at_most.unwrap_or(NO_LIMIT),
+                    ..again
+                });
             }
-            AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
-            AttemptResult::Idle(Idle::UserBusy { wait, .. }) if began.elapsed() < USER_BUSY_TIMEOUT => {
+            AttemptResult::Idle(Idle::Closed { last_seq }) => {
+                return Ok(Delivered {
+                    last_seq,
+                    more: false,
+                });
+            }
+            AttemptResult::Idle(Idle::UserBusy { wait, .. })
+                if began.elapsed() < USER_BUSY_TIMEOUT =>
+            {
                 tokio::time::sleep(wait).await;
                 turn = Turn::new(again);
             }
-            AttemptResult::Idle(Idle::Pending { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
+            AttemptResult::Idle(
+                Idle::Pending { last_seq, .. } | Idle::UserBusy { last_seq, .. },
+            ) => {
                 return Ok(leave_to_destination(context, destination, last_seq));
             }
             AttemptResult::Idle(Idle::Leased { wait }) => {
                 return Err(later(wait, "another attempt is still in flight"));
             }
-            AttemptResult::Idle(Idle::Wait { wait, last_error }) => return Err(not_due(wait, last_error)),
+            AttemptResult::Idle(Idle::Wait { wait, last_error }) => {
+                return Err(not_due(wait, last_error));
+            }
             AttemptResult::LeaseExpired => {
-                return Err(later(LEASE_RETRY, "the lease of this attempt ran out before it was sent"));
+                return Err(later(
+                    LEASE_RETRY,
+                    "the lease of this attempt ran out before it was sent",
+                ));
             }
         }
     }
@@ -127,7 +172,10 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
 
 /// The failure that makes Temporal run the activity again after this time.
 fn later(wait: Duration, why: impl Into<String>) -> Failed {
-    Failed::Later { wait, why: why.into() }
+    Failed::Later {
+        wait,
+        why: why.into(),
+    }
 }
 
 fn not_due(wait: Duration, last_error: Option<String>) -> Failed {
@@ -142,15 +190,26 @@ fn finish_run(
     elapsed: Duration,
 ) -> Result<Option<Delivered>, Failed> {
     match (completed.lane, &completed.retry_reason) {
-        (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
-        (LaneState::Pending { last_seq }, _) => Ok(Some(leave_to_destination(context, destination, last_seq))),
+        (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered {
+            last_seq,
+            more: false,
+        })),
+        (LaneState::Pending { last_seq }, _) => {
+            Ok(Some(leave_to_destination(context, destination, last_seq)))
+        }
         (LaneState::Wait { wait }, Some(why)) => Err(later(wait, why.as_str())),
-        (LaneState::Wait { wait }, None) => Err(later(wait, "the lane's other track waits for its next attempt")),
+        (LaneState::Wait { wait }, None) => Err(later(
+            wait,
+            "the lane's other track waits for its next attempt",
+        )),
         // A retry with fewer events per request stays in this run: only this run knows the limit.
         (LaneState::More, Some(why)) if completed.at_most.is_none() => {
             Err(later(Duration::from_millis(1), why.as_str()))
         }
-        (LaneState::More, _) if elapsed > BUDGET => Ok(Some(Delivered { last_seq: 0, more: true })),
+        (LaneState::More, _) if elapsed > BUDGET => Ok(Some(Delivered {
+            last_seq: 0,
+            more: true,
+        })),
         (LaneState::More, _) => Ok(None),
     }
 }
@@ -159,16 +218,29 @@ fn finish_run(
 /// due, the destination's own run delivers it. If not, Temporal runs the activity again at that time; the wait occupies
 /// no slot.
 async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
-    let last_seq = context.store.last_seq(lane.collapse_key, lane.destination_id).await?;
-    if let Some((wait, last_error)) = context.store.lane_wait(lane.collapse_key, lane.destination_id).await? {
+    let last_seq = context
+        .store
+        .last_seq(lane.collapse_key, lane.destination_id)
+        .await?;
+    if let Some((wait, last_error)) = context
+        .store
+        .lane_wait(lane.collapse_key, lane.destination_id)
+        .await?
+    {
         return Err(not_due(wait, last_error));
     }
     context.engine.supervise(lane.destination_id);
-    Ok(Delivered { last_seq, more: false })
+    Ok(Delivered {
+        last_seq,
+        more: false,
+    })
 }
 
 /// Leaves the lane to the destination's own run, which it signals.
 fn leave_to_destination(context: &Context, destination: DestinationId, last_seq: i64) -> Delivered {
     context.engine.supervise(destination);
-    Delivered { last_seq, more: false }
+    Delivered {
+        last_seq,
+        more: false,
+    }
 }

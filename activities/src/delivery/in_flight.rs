@@ -40,7 +40,12 @@ pub struct Request {
 impl InFlight {
     /// Begins a request about a purchase and perhaps its user, once there is none about either of them; `None` if one is
     /// in flight for more than a moment.
-    pub async fn begin(&self, destination: DestinationId, key: CollapseKey, user: Option<UserId>) -> Option<Request> {
+    pub async fn begin(
+        &self,
+        destination: DestinationId,
+        key: CollapseKey,
+        user: Option<UserId>,
+    ) -> Option<Request> {
         let begun = async {
             loop {
                 let freed = self.0.freed.notified();
@@ -53,15 +58,30 @@ impl InFlight {
         timeout(MOMENT, begun).await.ok()
     }
 
-    fn begin_now(&self, destination: DestinationId, key: CollapseKey, user: Option<UserId>) -> Option<Request> {
-        let subjects = [Some(RequestSubject::Purchase(key)), user.map(RequestSubject::User)];
-        let own: Vec<_> = subjects.into_iter().flatten().map(|subject| (destination, subject)).collect();
+    fn begin_now(
+        &self,
+        destination: DestinationId,
+        key: CollapseKey,
+        user: Option<UserId>,
+    ) -> Option<Request> {
+        let subjects = [
+            Some(RequestSubject::Purchase(key)),
+            user.map(RequestSubject::User),
+        ];
+        let own: Vec<_> = subjects
+            .into_iter()
+            .flatten()
+            .map(|subject| (destination, subject))
+            .collect();
         let mut all = self.lock();
         if own.iter().any(|one| all.contains(one)) && !fault::is_planted("lease.ignored") {
             return None;
         }
         all.extend(own.iter().copied());
-        Some(Request { all: self.clone(), own })
+        Some(Request {
+            all: self.clone(),
+            own,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<(DestinationId, RequestSubject)>> {
@@ -91,11 +111,22 @@ mod tests {
         let [hook, other] = [1, 2].map(|id| DestinationId::new(Uuid::from_u128(id)));
         let [one, two] = [4, 5].map(|id| CollapseKey::new(Uuid::from_u128(id)));
         let user = Some(UserId::new(Uuid::from_u128(3)));
-        let first = in_flight.begin_now(hook, one, user).expect("nothing is in flight");
-        assert!(in_flight.begin_now(hook, one, None).is_none(), "the purchase");
+        let first = in_flight
+            .begin_now(hook, one, user)
+            .expect("nothing is in flight");
+        assert!(
+            in_flight.begin_now(hook, one, None).is_none(),
+            "the purchase"
+        );
         assert!(in_flight.begin_now(hook, two, user).is_none(), "the user");
-        assert!(in_flight.begin_now(hook, two, None).is_some(), "another purchase");
-        assert!(in_flight.begin_now(other, one, user).is_some(), "another destination");
+        assert!(
+            in_flight.begin_now(hook, two, None).is_some(),
+            "another purchase"
+        );
+        assert!(
+            in_flight.begin_now(other, one, user).is_some(),
+            "another destination"
+        );
         drop(first);
         assert!(in_flight.begin_now(hook, one, user).is_some(), "it ended");
     }
@@ -106,8 +137,14 @@ mod tests {
         let hook = DestinationId::new(Uuid::from_u128(1));
         let [one, two] = [4, 5].map(|id| CollapseKey::new(Uuid::from_u128(id)));
         let user = Some(UserId::new(Uuid::from_u128(3)));
-        let first = in_flight.begin(hook, one, user).await.expect("nothing is in flight");
-        assert!(in_flight.begin(hook, two, user).await.is_none(), "its request goes on");
+        let first = in_flight
+            .begin(hook, one, user)
+            .await
+            .expect("nothing is in flight");
+        assert!(
+            in_flight.begin(hook, two, user).await.is_none(),
+            "its request goes on"
+        );
         let (next, ()) = tokio::join!(in_flight.begin(hook, two, user), async { drop(first) });
         assert!(next.is_some(), "it ended meanwhile");
     }

@@ -40,9 +40,14 @@ impl Prompt {
     }
 
     /// Which of these destinations answered promptly lately. A destination without an attempt of this process is none.
-    pub fn among(&self, destinations: impl Iterator<Item = DestinationId>) -> BTreeSet<DestinationId> {
+    pub fn among(
+        &self,
+        destinations: impl Iterator<Item = DestinationId>,
+    ) -> BTreeSet<DestinationId> {
         let known = self.known();
-        destinations.filter(|id| known.destinations.contains(id)).collect()
+        destinations
+            .filter(|id| known.destinations.contains(id))
+            .collect()
     }
 
     /// Leaves an attempt to the regular activity of its lane. Its destination is no longer prompt.
@@ -50,18 +55,29 @@ impl Prompt {
         let mut known = self.known();
         known.destinations.remove(&lane.destination_id);
         // Another worker may have run the regular activity: it found the lane leased, and the result in storage.
-        known.unfinished.retain(|_, attempting| !attempting.is_finished());
-        known.unfinished.insert((lane.collapse_key, lane.destination_id), attempting);
+        known
+            .unfinished
+            .retain(|_, attempting| !attempting.is_finished());
+        known
+            .unfinished
+            .insert((lane.collapse_key, lane.destination_id), attempting);
     }
 
     /// Takes the attempt that was left of a lane.
     pub fn take(&self, lane: &Deliver) -> Option<Attempting> {
-        self.known().unfinished.remove(&(lane.collapse_key, lane.destination_id))
+        self.known()
+            .unfinished
+            .remove(&(lane.collapse_key, lane.destination_id))
     }
 
     /// Waits for all attempts that were left and not taken: the process stops.
     pub async fn finish(&self) {
-        let left: Vec<Attempting> = self.known().unfinished.drain().map(|(_, attempting)| attempting).collect();
+        let left: Vec<Attempting> = self
+            .known()
+            .unfinished
+            .drain()
+            .map(|(_, attempting)| attempting)
+            .collect();
         futures::future::join_all(left).await;
     }
 
@@ -78,7 +94,10 @@ mod tests {
 
     fn lane() -> Deliver {
         let platform = PlatformId::new(Uuid::nil());
-        Deliver { collapse_key: CollapseKey::of(platform, "receipt"), destination_id: DestinationId::new(Uuid::nil()) }
+        Deliver {
+            collapse_key: CollapseKey::of(platform, "receipt"),
+            destination_id: DestinationId::new(Uuid::nil()),
+        }
     }
 
     fn is_prompt(prompt: &Prompt) -> bool {
@@ -90,7 +109,11 @@ mod tests {
         let prompt = Prompt::default();
         assert!(!is_prompt(&prompt), "nothing is known yet");
         let note = |signal: EndpointSignal, millis| {
-            prompt.note(lane().destination_id, &signal, Duration::from_millis(millis));
+            prompt.note(
+                lane().destination_id,
+                &signal,
+                Duration::from_millis(millis),
+            );
             is_prompt(&prompt)
         };
         assert!(note(EndpointSignal::Success, 1000));
@@ -102,8 +125,20 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_that_was_left_is_taken_once() {
         let prompt = Prompt::default();
-        prompt.note(lane().destination_id, &EndpointSignal::Success, Duration::ZERO);
-        prompt.leave(&lane(), tokio::spawn(async { Ok(Delivered { last_seq: 7, more: false }) }));
+        prompt.note(
+            lane().destination_id,
+            &EndpointSignal::Success,
+            Duration::ZERO,
+        );
+        prompt.leave(
+            &lane(),
+            tokio::spawn(async {
+                Ok(Delivered {
+                    last_seq: 7,
+                    more: false,
+                })
+            }),
+        );
         assert!(!is_prompt(&prompt));
         let attempting = prompt.take(&lane()).expect("the attempt");
         assert_eq!(attempting.await.unwrap().unwrap().last_seq, 7);

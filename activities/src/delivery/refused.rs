@@ -34,8 +34,16 @@ impl RefusedLanes {
     }
 
     /// How long a lane is left alone; `None` if it is not.
-    pub fn wait(&self, destination: DestinationId, key: CollapseKey, now: Instant) -> Option<Duration> {
-        self.lanes().get(&(destination, key)).map(|until| until.duration_since(now)).filter(|wait| !wait.is_zero())
+    pub fn wait(
+        &self,
+        destination: DestinationId,
+        key: CollapseKey,
+        now: Instant,
+    ) -> Option<Duration> {
+        self.lanes()
+            .get(&(destination, key))
+            .map(|until| until.duration_since(now))
+            .filter(|wait| !wait.is_zero())
     }
 
     fn lanes(&self) -> MutexGuard<'_, HashMap<(DestinationId, CollapseKey), Instant>> {
@@ -52,8 +60,13 @@ pub async fn set_back(
     token: &str,
     error: &Error,
 ) -> Duration {
-    context.note_part(Work::Lane(key, destination), "supervise", error).await;
-    let is_set_back = context.store.set_lane_back(key, destination, token, &chain(error)).await;
+    context
+        .note_part(Work::Lane(key, destination), "supervise", error)
+        .await;
+    let is_set_back = context
+        .store
+        .set_lane_back(key, destination, token, &chain(error))
+        .await;
     if let Ok(Some(wait)) = is_set_back {
         return wait;
     }
@@ -84,9 +97,22 @@ mod tests {
         for number in 0..MAX_REFUSED + 1 {
             refused.add(destination(1), key(number), now + minute);
         }
-        assert_eq!(refused.count(destination(1), now), 1_000, "memory is bounded");
+        assert_eq!(
+            refused.count(destination(1), now),
+            1_000,
+            "memory is bounded"
+        );
         assert_eq!(refused.wait(destination(1), key(0), now), Some(minute));
-        assert_eq!([destination(1), destination(2)].map(|of| refused.wait(of, key(0), now + minute)), [None; 2]);
-        assert_eq!((refused.count(destination(2), now), refused.count(destination(1), now + minute)), (0, 0));
+        assert_eq!(
+            [destination(1), destination(2)].map(|of| refused.wait(of, key(0), now + minute)),
+            [None; 2]
+        );
+        assert_eq!(
+            (
+                refused.count(destination(2), now),
+                refused.count(destination(1), now + minute)
+            ),
+            (0, 0)
+        );
     }
 }

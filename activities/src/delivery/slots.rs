@@ -51,13 +51,19 @@ impl DeliverySlots {
         }
         *count += 1;
         drop(taken);
-        Some(Slot { slots: self.clone(), destination })
+        Some(Slot {
+            slots: self.clone(),
+            destination,
+        })
     }
 
     /// Takes a slot for a stream; `None` when streams already occupy `MAX_STREAMS` slots.
     pub fn take_stream(&self) -> Option<StreamSlot> {
         let one_more = |taken: usize| (taken < MAX_STREAMS).then_some(taken + 1);
-        let result = self.streams.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        let result =
+            self.streams
+                .taken
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         if result.is_err() {
             self.streams.is_wanted.store(true, Ordering::Relaxed);
         }
@@ -100,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_destination_takes_its_share_and_no_more() {
-        let [slow, other] = [1, 2].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
+        let [slow, other] =
+            [1, 2].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
         let slots = DeliverySlots::default();
         let mut taken: Vec<Slot> = std::iter::from_fn(|| slots.take(slow)).collect();
         assert_eq!(taken.len(), MAX_SLOTS);
@@ -116,7 +123,11 @@ mod tests {
         let slots = DeliverySlots::default();
         let mut taken: Vec<StreamSlot> = std::iter::from_fn(|| slots.take_stream()).collect();
         assert_eq!(taken.len(), MAX_STREAMS);
-        assert_eq!([&taken[0], &taken[1]].map(StreamSlot::is_wanted), [true, false], "one of them ends");
+        assert_eq!(
+            [&taken[0], &taken[1]].map(StreamSlot::is_wanted),
+            [true, false],
+            "one of them ends"
+        );
         taken.pop();
         assert!(slots.take_stream().is_some(), "a freed slot can be taken");
         assert!(!taken[0].is_wanted());

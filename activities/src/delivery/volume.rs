@@ -27,7 +27,10 @@ impl Volume {
         let mut today = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let day = now.micros().div_euclid(DAY_MICROS);
         if today.day != day {
-            *today = Today { day, ..Today::default() };
+            *today = Today {
+                day,
+                ..Today::default()
+            };
         }
         today.all += 1;
         let all = today.all;
@@ -47,18 +50,36 @@ mod tests {
 
     #[test]
     fn an_app_that_sends_much_in_a_day_raises_one_alarm() {
-        let (volume, now) = (Volume::default(), Timestamp::from_micros(DAY_MICROS * 20_000));
-        let count = |app: u128, at: Timestamp| volume.count(AppId::new(Uuid::from_u128(app)), 3, at).is_some();
-        assert_eq!([1, 1, 1, 1].map(|app| count(app, now)), [false, false, true, false]);
+        let (volume, now) = (
+            Volume::default(),
+            Timestamp::from_micros(DAY_MICROS * 20_000),
+        );
+        let count = |app: u128, at: Timestamp| {
+            volume
+                .count(AppId::new(Uuid::from_u128(app)), 3, at)
+                .is_some()
+        };
+        assert_eq!(
+            [1, 1, 1, 1].map(|app| count(app, now)),
+            [false, false, true, false]
+        );
         assert!(!count(2, now), "another app");
         let tomorrow = Timestamp::from_micros(DAY_MICROS * 20_001);
-        assert_eq!([1, 1, 1].map(|app| count(app, tomorrow)), [false, false, true], "each day");
+        assert_eq!(
+            [1, 1, 1].map(|app| count(app, tomorrow)),
+            [false, false, true],
+            "each day"
+        );
     }
 
     #[test]
     fn all_apps_together_raise_an_alarm_too() {
         let (volume, now) = (Volume::default(), Timestamp::from_millis(0));
-        let alarms = (0..100_u128).filter_map(|app| volume.count(AppId::new(Uuid::from_u128(app)), 3, now));
-        assert_eq!(alarms.collect::<Vec<_>>(), ["all apps together sent 30 emails today"]);
+        let alarms =
+            (0..100_u128).filter_map(|app| volume.count(AppId::new(Uuid::from_u128(app)), 3, now));
+        assert_eq!(
+            alarms.collect::<Vec<_>>(),
+            ["all apps together sent 30 emails today"]
+        );
     }
 }

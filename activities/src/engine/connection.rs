@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::Code;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, NamespacedClient, RetryOptions, Url,
+    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, NamespacedClient,
+    RetryOptions, Url,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 
@@ -28,9 +29,10 @@ impl Server {
     pub fn address(&self) -> String {
         match self {
             Self::External(connection) => host_and_port(&connection.target),
-            Self::Own(dev_server) => dev_server
-                .addresses()
-                .map_or_else(|| "127.0.0.1".to_owned(), |addresses| addresses.temporal.to_string()),
+            Self::Own(dev_server) => dev_server.addresses().map_or_else(
+                || "127.0.0.1".to_owned(),
+                |addresses| addresses.temporal.to_string(),
+            ),
         }
     }
 
@@ -89,7 +91,8 @@ async fn connect_once(
 ) -> Result<Client, String> {
     // Without the time-out, `connect` would wait for ever for a server that accepts the connection and sends nothing.
     let connected = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(connection)).await;
-    let connected = connected.map_err(|_| "it accepts connections and does not answer".to_owned())?;
+    let connected =
+        connected.map_err(|_| "it accepts connections and does not answer".to_owned())?;
     let connected = connected.map_err(|error| cause(&error))?;
     let client = Client::new(connected, options.clone()).map_err(|error| error.to_string())?;
     if let Server::Own(dev_server) = server {
@@ -100,31 +103,50 @@ async fn connect_once(
 
 /// Checks that the server that answers is the one that this process starts: no other has the namespace.
 async fn find(dev_server: &DevServer, client: &Client) -> Result<(), String> {
-    let Some(addresses) = dev_server.addresses() else { return Err("it has no address yet".to_owned()) };
-    let request = DescribeNamespaceRequest { namespace: client.namespace(), ..Default::default() };
-    match client.connection().workflow_service().describe_namespace(timed(request)).await {
+    let Some(addresses) = dev_server.addresses() else {
+        return Err("it has no address yet".to_owned());
+    };
+    let request = DescribeNamespaceRequest {
+        namespace: client.namespace(),
+        ..Default::default()
+    };
+    match client
+        .connection()
+        .workflow_service()
+        .describe_namespace(timed(request))
+        .await
+    {
         Ok(_) if dev_server.note_found(addresses.temporal) => Ok(()),
         Ok(_) => Err("it moved to another port".to_owned()),
-        Err(status) if status.code() == Code::NotFound => Err("another Temporal server answers there".to_owned()),
+        Err(status) if status.code() == Code::NotFound => {
+            Err("another Temporal server answers there".to_owned())
+        }
         Err(status) => Err(status.message().to_owned()),
     }
 }
 
 fn is_on_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port_or_known_default()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// The innermost cause of a failure: the part that an operator can act on.
 fn cause(error: &ClientConnectError) -> String {
     if let ClientConnectError::SystemInfoCallError(status) = error {
-        return format!("something answers that is no Temporal server ({})", status.message());
+        return format!(
+            "something answers that is no Temporal server ({})",
+            status.message()
+        );
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
@@ -140,10 +162,19 @@ mod tests {
     #[test]
     fn only_loopback_addresses_are_on_this_machine() {
         let is_here = |url: &str| is_on_this_machine(&url.parse().expect("a URL"));
-        for here in ["http://localhost:7233", "http://127.0.0.1:7233", "http://127.8.9.1:7233", "http://[::1]:7233"] {
+        for here in [
+            "http://localhost:7233",
+            "http://127.0.0.1:7233",
+            "http://127.8.9.1:7233",
+            "http://[::1]:7233",
+        ] {
             assert!(is_here(here), "{here}");
         }
-        for elsewhere in ["http://10.0.0.1:7233", "https://localhost.example.com:7233", "http://[2001:db8::1]:7233"] {
+        for elsewhere in [
+            "http://10.0.0.1:7233",
+            "https://localhost.example.com:7233",
+            "http://[2001:db8::1]:7233",
+        ] {
             assert!(!is_here(elsewhere), "{elsewhere}");
         }
     }

@@ -46,7 +46,9 @@ impl DevServer {
     /// Notes that the server was found at this address. Returns false when it was moved meanwhile.
     pub(super) fn note_found(&self, temporal: SocketAddr) -> bool {
         self.0.send_if_modified(|state| {
-            let is_here = state.addresses.is_some_and(|addresses| addresses.temporal == temporal);
+            let is_here = state
+                .addresses
+                .is_some_and(|addresses| addresses.temporal == temporal);
             state.is_found |= is_here;
             is_here
         })
@@ -58,7 +60,8 @@ mod tests {
     use super::*;
 
     fn addresses(port: u16) -> Addresses {
-        let [temporal, ui] = [port, port + 1000].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let [temporal, ui] =
+            [port, port + 1000].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         Addresses { temporal, ui }
     }
 
@@ -68,7 +71,10 @@ mod tests {
         assert_eq!((server.addresses(), server.final_addresses()), (None, None));
         assert_eq!(server.propose(addresses(7233)), addresses(7233));
         assert_eq!(server.propose(addresses(50_000)), addresses(50_000));
-        assert_eq!((server.addresses(), server.final_addresses()), (Some(addresses(50_000)), None));
+        assert_eq!(
+            (server.addresses(), server.final_addresses()),
+            (Some(addresses(50_000)), None)
+        );
     }
 
     #[test]

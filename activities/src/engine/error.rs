@@ -37,7 +37,10 @@ const CAUSE: &str = "x-resource-exhausted-cause";
 
 /// Whether a limit is reached because one run is closing, which says nothing about the server's load.
 fn is_about_one_run(status: &Status) -> bool {
-    status.metadata().get(CAUSE).is_some_and(|cause| cause == "BusyWorkflow")
+    status
+        .metadata()
+        .get(CAUSE)
+        .is_some_and(|cause| cause == "BusyWorkflow")
 }
 
 #[cfg(test)]
@@ -48,10 +51,15 @@ mod tests {
     fn a_run_that_closes_is_no_limit_of_the_server() {
         let refused = |cause: &'static str| {
             let mut status = Status::resource_exhausted("not now");
-            status.metadata_mut().insert(CAUSE, cause.parse().expect("a value"));
+            status
+                .metadata_mut()
+                .insert(CAUSE, cause.parse().expect("a value"));
             TemporalError::from(status)
         };
         assert!(matches!(refused("RpsLimit"), TemporalError::Exhausted(_)));
-        assert!(matches!(refused("BusyWorkflow"), TemporalError::Unavailable(_)));
+        assert!(matches!(
+            refused("BusyWorkflow"),
+            TemporalError::Unavailable(_)
+        ));
     }
 }

@@ -16,12 +16,27 @@ impl Engine {
     ///
     /// # Errors
     /// See [`TemporalError`].
-    pub async fn failing(&self, workflow_id: String) -> Result<Vec<FailingActivity>, TemporalError> {
+    pub async fn failing(
+        &self,
+        workflow_id: String,
+    ) -> Result<Vec<FailingActivity>, TemporalError> {
         let client = self.now()?;
-        let describe =
-            DescribeWorkflowExecutionRequest { namespace: client.namespace(), execution: Some(execution(workflow_id)) };
-        match client.connection().workflow_service().describe_workflow_execution(timed(describe)).await {
-            Ok(found) => Ok(found.into_inner().pending_activities.into_iter().filter_map(failing).collect()),
+        let describe = DescribeWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            execution: Some(execution(workflow_id)),
+        };
+        match client
+            .connection()
+            .workflow_service()
+            .describe_workflow_execution(timed(describe))
+            .await
+        {
+            Ok(found) => Ok(found
+                .into_inner()
+                .pending_activities
+                .into_iter()
+                .filter_map(failing)
+                .collect()),
             Err(status) if status.code() == Code::NotFound => Ok(Vec::new()),
             Err(status) => Err(status.into()),
         }
@@ -30,16 +45,20 @@ impl Engine {
 
 fn failing(pending: PendingActivityInfo) -> Option<FailingActivity> {
     let failure = innermost(pending.last_failure.as_ref()?);
-    let is_later =
-        matches!(&failure.failure_info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == LATER);
+    let is_later = matches!(&failure.failure_info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == LATER);
     let next_at = pending.next_attempt_schedule_time.map(|at| {
-        let millis = at.seconds.saturating_mul(1_000).saturating_add(i64::from(at.nanos) / 1_000_000);
+        let millis = at
+            .seconds
+            .saturating_mul(1_000)
+            .saturating_add(i64::from(at.nanos) / 1_000_000);
         Timestamp::from_millis(millis)
     });
     (!is_later).then(|| FailingActivity {
         activity: pending.activity_type.map(|of| of.name).unwrap_or_default(),
         // The attempt that is under way, or the next one, is counted.
-        attempts: u32::try_from(pending.attempt).unwrap_or(0).saturating_sub(1),
+        attempts: u32::try_from(pending.attempt)
+            .unwrap_or(0)
+            .saturating_sub(1),
         why: failure.message.clone(),
         next_at,
     })
@@ -57,7 +76,10 @@ mod tests {
 
     fn pending(failure_type: Option<&str>) -> PendingActivityInfo {
         let info = |of: &str| {
-            let info = ApplicationFailureInfo { r#type: of.to_owned(), ..Default::default() };
+            let info = ApplicationFailureInfo {
+                r#type: of.to_owned(),
+                ..Default::default()
+            };
             Failure {
                 message: "why".to_owned(),
                 failure_info: Some(FailureInfo::ApplicationFailureInfo(info)),
@@ -65,7 +87,9 @@ mod tests {
             }
         };
         PendingActivityInfo {
-            activity_type: Some(ActivityType { name: "record".to_owned() }),
+            activity_type: Some(ActivityType {
+                name: "record".to_owned(),
+            }),
             attempt: 8,
             last_failure: failure_type.map(info),
             ..Default::default()
@@ -74,8 +98,12 @@ mod tests {
 
     #[test]
     fn an_attempt_that_is_due_later_is_no_failing_activity() {
-        let found = failing(pending(Some("storage"))).map(|found| (found.activity, found.attempts, found.why));
+        let found = failing(pending(Some("storage")))
+            .map(|found| (found.activity, found.attempts, found.why));
         assert_eq!(found, Some(("record".to_owned(), 7, "why".to_owned())));
-        assert_eq!([failing(pending(Some(LATER))), failing(pending(None))], [None, None]);
+        assert_eq!(
+            [failing(pending(Some(LATER))), failing(pending(None))],
+            [None, None]
+        );
     }
 }

@@ -36,8 +36,12 @@ use std::time::Duration;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::tonic::{Code, IntoRequest, Request};
 use temporalio_client::{Client, ClientOptions, NamespacedClient};
-use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
-use temporalio_common::protos::temporal::api::enums::v1::{TaskQueueKind, WorkflowIdConflictPolicy};
+use temporalio_common::protos::temporal::api::common::v1::{
+    Payload, Payloads, WorkflowExecution, WorkflowType,
+};
+use temporalio_common::protos::temporal::api::enums::v1::{
+    TaskQueueKind, WorkflowIdConflictPolicy,
+};
 use temporalio_common::protos::temporal::api::operatorservice::v1::ListSearchAttributesRequest;
 use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
@@ -106,17 +110,35 @@ impl Engine {
     /// # Errors
     /// When those settings are wrong, with the setting's name.
     pub fn start(identity: &str, installation: OrgId, actions: Actions) -> Result<Self, String> {
-        let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
-            .map_err(|error| format!("invalid Temporal settings (TEMPORAL_*): {error}"))?;
-        let process = Process { identity: identity.to_owned(), installation, actions };
-        Ok(Self::connect_in_background(process, Server::External(Box::new(connection)), options))
+        let (connection, options) =
+            ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
+                .map_err(|error| format!("invalid Temporal settings (TEMPORAL_*): {error}"))?;
+        let process = Process {
+            identity: identity.to_owned(),
+            installation,
+            actions,
+        };
+        Ok(Self::connect_in_background(
+            process,
+            Server::External(Box::new(connection)),
+            options,
+        ))
     }
 
     /// Connects in the background to a dev server that the caller starts with the namespace of [`namespace_of`].
     /// Ignores the environment.
-    pub fn start_at(identity: &str, installation: OrgId, actions: Actions, dev_server: DevServer) -> Self {
+    pub fn start_at(
+        identity: &str,
+        installation: OrgId,
+        actions: Actions,
+        dev_server: DevServer,
+    ) -> Self {
         let options = ClientOptions::new(namespace_of(installation)).build();
-        let process = Process { identity: identity.to_owned(), installation, actions };
+        let process = Process {
+            identity: identity.to_owned(),
+            installation,
+            actions,
+        };
         Self::connect_in_background(process, Server::Own(dev_server), options)
     }
 
@@ -138,16 +160,23 @@ impl Engine {
         engine.call_in_background(engine.signals.clone(), |engine, id| async move {
             engine.destination(id, DestinationSignal::Pending).await
         });
-        engine.call_in_background(engine.streams.clone(), |engine, id| async move { engine.signal_stream(id).await });
-        engine.call_in_background(engine.claims.clone(), |engine, id| async move { engine.signal_claims(id).await });
+        engine.call_in_background(engine.streams.clone(), |engine, id| async move {
+            engine.signal_stream(id).await
+        });
+        engine.call_in_background(engine.claims.clone(), |engine, id| async move {
+            engine.signal_claims(id).await
+        });
         tokio::spawn(engine.clone().keep(options, publish));
         engine
     }
 
     /// Makes the pending calls as soon as there is a connection: what is reported while the process starts does not wait
     /// for the repetition of a call that failed.
-    fn call_in_background<K, C>(&self, signals: Arc<RunSignals<K>>, call: impl Fn(Self, K) -> C + Send + 'static)
-    where
+    fn call_in_background<K, C>(
+        &self,
+        signals: Arc<RunSignals<K>>,
+        call: impl Fn(Self, K) -> C + Send + 'static,
+    ) where
         K: Copy + Ord + Display + Send + Sync + 'static,
         C: Future<Output = Result<(), TemporalError>> + Send + 'static,
     {
@@ -164,22 +193,36 @@ impl Engine {
         let (mut observed, mut failures) = (Observed::default(), 0_u32);
         loop {
             let ensured = self.ensure(&client, &mut observed, failures).await;
-            self.last_call_succeeded.store(matches!(ensured, Ok(Ownership::Ours)), Ordering::Relaxed);
+            self.last_call_succeeded
+                .store(matches!(ensured, Ok(Ownership::Ours)), Ordering::Relaxed);
             let is_starting = matches!(*publish.borrow(), Access::Unknown);
-            failures = if ensured.is_ok() { 0 } else { failures.saturating_add(1) };
+            failures = if ensured.is_ok() {
+                0
+            } else {
+                failures.saturating_add(1)
+            };
             match ensured {
                 Ok(Ownership::Ours) => _ = publish.send_if_modified(|access| access.give(&client)),
                 Ok(Ownership::Pending) => {}
-                Ok(Ownership::Taken(taken)) => _ = publish.send_if_modified(|access| access.take(taken)),
+                Ok(Ownership::Taken(taken)) => {
+                    _ = publish.send_if_modified(|access| access.take(taken))
+                }
                 // A server that was just started needs some attempts.
-                Err(error) if (!is_starting && failures == 1) || failures.is_multiple_of(FAILURES_BEFORE_WARNING) => {
+                Err(error)
+                    if (!is_starting && failures == 1)
+                        || failures.is_multiple_of(FAILURES_BEFORE_WARNING) =>
+                {
                     tracing::warn!(error = %error, "the sweep or the search attributes could not be ensured");
                 }
                 Err(_) => {}
             }
             // After an outage the server may be empty: this process takes it again before any other.
             let is_urgent = failures > 0 || matches!(*publish.borrow(), Access::Unknown);
-            let interval = if is_urgent { RETRY_INTERVAL } else { ENSURE_INTERVAL };
+            let interval = if is_urgent {
+                RETRY_INTERVAL
+            } else {
+                ENSURE_INTERVAL
+            };
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
                 () = publish.closed() => return,
@@ -211,7 +254,11 @@ impl Engine {
     /// ended.
     pub async fn client(&self) -> Option<Client> {
         let mut access = self.access.clone();
-        match &*access.wait_for(|access| matches!(access, Access::Ours(_))).await.ok()? {
+        match &*access
+            .wait_for(|access| matches!(access, Access::Ours(_)))
+            .await
+            .ok()?
+        {
             Access::Ours(client) => Some(client.clone()),
             Access::Unknown | Access::Taken(_) => None,
         }
@@ -219,13 +266,15 @@ impl Engine {
 
     /// Waits until another installation has the namespace. A process that takes work from Temporal must stop then.
     pub async fn taken(&self) -> NamespaceTaken {
-        self.first_taken(|access| matches!(access, Access::Taken(_))).await
+        self.first_taken(|access| matches!(access, Access::Taken(_)))
+            .await
     }
 
     /// Waits until it is known whose the namespace is, and returns if it is another installation's. A process that only
     /// signals can go on when that happens later: its signals wait.
     pub async fn taken_at_start(&self) -> NamespaceTaken {
-        self.first_taken(|access| !matches!(access, Access::Unknown)).await
+        self.first_taken(|access| !matches!(access, Access::Unknown))
+            .await
     }
 
     async fn first_taken(&self, is_wanted: impl FnMut(&Access) -> bool) -> NamespaceTaken {
@@ -253,8 +302,14 @@ impl Engine {
     /// Temporal does not answer: see [`TemporalError`].
     pub async fn ping(&self) -> Result<(), TemporalError> {
         let client = self.now()?;
-        let request = timed(ListSearchAttributesRequest { namespace: client.namespace() });
-        client.connection().operator_service().list_search_attributes(request).await?;
+        let request = timed(ListSearchAttributesRequest {
+            namespace: client.namespace(),
+        });
+        client
+            .connection()
+            .operator_service()
+            .list_search_attributes(request)
+            .await?;
         Ok(())
     }
 
@@ -263,10 +318,18 @@ impl Engine {
     /// # Errors
     /// See [`TemporalError`]. After `Unavailable` the signal may or may not have arrived; repeating it is harmless.
     pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
-        let left_out: Vec<String> = self.left_out().into_iter().flatten().map(str::to_owned).collect();
+        let left_out: Vec<String> = self
+            .left_out()
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect();
         let mut known = vec![attributes::COLLAPSE_KEY.value_set(key.to_string())];
         known.retain(|update| !left_out.iter().any(|name| name == update.name()));
-        let start = purchase::Start { carried: None, left_out };
+        let start = purchase::Start {
+            carried: None,
+            left_out,
+        };
         let input = (!start.left_out.is_empty()).then(|| serde_json::json!(start));
         let message = SignalWithStart {
             workflow_id: contract::workflow_id(key),
@@ -274,7 +337,9 @@ impl Engine {
             signal: signal.name(),
             payload: signal.payload(),
             summary: "one purchase",
-            input: input.map(|input| Payloads { payloads: vec![json(&input)] }),
+            input: input.map(|input| Payloads {
+                payloads: vec![json(&input)],
+            }),
             attributes: SearchAttributes::new(known),
         };
         self.signal_with_start(message).await
@@ -290,11 +355,18 @@ impl Engine {
             namespace: client.namespace(),
             workflow_execution: Some(execution(contract::workflow_id(key))),
             signal_name: signal.name().to_owned(),
-            input: Some(Payloads { payloads: vec![json(&signal.payload())] }),
+            input: Some(Payloads {
+                payloads: vec![json(&signal.payload())],
+            }),
             identity: self.identity.clone(),
             ..Default::default()
         };
-        match client.connection().workflow_service().signal_workflow_execution(timed(request)).await {
+        match client
+            .connection()
+            .workflow_service()
+            .signal_workflow_execution(timed(request))
+            .await
+        {
             Err(status) if status.code() == Code::NotFound => Ok(()),
             Err(status) => Err(status.into()),
             Ok(_) => {
@@ -308,7 +380,11 @@ impl Engine {
     ///
     /// # Errors
     /// As of [`Self::signal`].
-    pub async fn destination(&self, id: DestinationId, signal: DestinationSignal) -> Result<(), TemporalError> {
+    pub async fn destination(
+        &self,
+        id: DestinationId,
+        signal: DestinationSignal,
+    ) -> Result<(), TemporalError> {
         let message = SignalWithStart {
             workflow_id: contract::destination_workflow_id(id),
             workflow_type: contract::DESTINATION,
@@ -332,17 +408,25 @@ impl Engine {
         let request = SignalWithStartWorkflowExecutionRequest {
             namespace: client.namespace(),
             workflow_id: message.workflow_id,
-            workflow_type: Some(WorkflowType { name: message.workflow_type.to_owned() }),
+            workflow_type: Some(WorkflowType {
+                name: message.workflow_type.to_owned(),
+            }),
             task_queue: Some(queue()),
             input: message.input,
             signal_name: message.signal.to_owned(),
-            signal_input: Some(Payloads { payloads: vec![json(&message.payload)] }),
+            signal_input: Some(Payloads {
+                payloads: vec![json(&message.payload)],
+            }),
             identity: self.identity.clone(),
             user_metadata: Some(summary(message.summary)),
             search_attributes: Some(message.attributes.to_proto()),
             ..Default::default()
         };
-        client.connection().workflow_service().signal_with_start_workflow_execution(timed(request)).await?;
+        client
+            .connection()
+            .workflow_service()
+            .signal_with_start_workflow_execution(timed(request))
+            .await?;
         self.actions.count(message.workflow_type, Action::Signal);
         Ok(())
     }
@@ -377,7 +461,8 @@ impl Engine {
     /// # Errors
     /// See [`TemporalError`].
     pub async fn restart_sweep(&self) -> Result<(), TemporalError> {
-        self.start_sweep(&self.now()?, WorkflowIdConflictPolicy::TerminateExisting).await
+        self.start_sweep(&self.now()?, WorkflowIdConflictPolicy::TerminateExisting)
+            .await
     }
 }
 
@@ -413,15 +498,25 @@ where
 
 /// The newest run of a workflow.
 fn execution(workflow_id: String) -> WorkflowExecution {
-    WorkflowExecution { workflow_id, run_id: String::new() }
+    WorkflowExecution {
+        workflow_id,
+        run_id: String::new(),
+    }
 }
 
 fn queue() -> TaskQueue {
-    TaskQueue { name: contract::TASK_QUEUE.to_owned(), kind: TaskQueueKind::Normal as i32, ..Default::default() }
+    TaskQueue {
+        name: contract::TASK_QUEUE.to_owned(),
+        kind: TaskQueueKind::Normal as i32,
+        ..Default::default()
+    }
 }
 
 fn summary(text: &str) -> UserMetadata {
-    UserMetadata { summary: Some(json(&text.into())), details: None }
+    UserMetadata {
+        summary: Some(json(&text.into())),
+        details: None,
+    }
 }
 
 fn json(value: &serde_json::Value) -> Payload {

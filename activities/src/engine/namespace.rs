@@ -10,10 +10,13 @@ use std::time::Duration;
 use temporalio_client::tonic::Code;
 use temporalio_client::{Client, NamespacedClient};
 use temporalio_common::protos::temporal::api::common::v1::{Memo, Payload, WorkflowType};
-use temporalio_common::protos::temporal::api::enums::v1::{WorkflowExecutionStatus, WorkflowIdConflictPolicy};
+use temporalio_common::protos::temporal::api::enums::v1::{
+    WorkflowExecutionStatus, WorkflowIdConflictPolicy,
+};
 use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeWorkflowExecutionRequest, StartWorkflowExecutionRequest, TerminateWorkflowExecutionRequest,
+    DescribeWorkflowExecutionRequest, StartWorkflowExecutionRequest,
+    TerminateWorkflowExecutionRequest,
 };
 use tokio::time::Instant;
 use workflows::contract;
@@ -126,33 +129,58 @@ impl Observed {
         };
         let before = self.gone.take().filter(|(id, _)| Some(id) == gone.as_ref());
         self.gone = before.or_else(|| gone.map(|id| (id, now)));
-        self.gone.as_ref().map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
+        self.gone.as_ref().map_or(Duration::ZERO, |(_, since)| {
+            now.saturating_duration_since(*since)
+        })
     }
 }
 
 /// The next step of a process.
 fn step(run: Option<&Run>, standing: StepContext<'_>) -> NamespaceStep {
-    let StepContext { own, gone_for, had_namespace } = standing;
-    let Some(Run { id, holder, is_open }) = run else {
-        return if had_namespace || gone_for >= TAKE_AFTER { NamespaceStep::Start } else { NamespaceStep::Wait };
+    let StepContext {
+        own,
+        gone_for,
+        had_namespace,
+    } = standing;
+    let Some(Run {
+        id,
+        holder,
+        is_open,
+    }) = run
+    else {
+        return if had_namespace || gone_for >= TAKE_AFTER {
+            NamespaceStep::Start
+        } else {
+            NamespaceStep::Wait
+        };
     };
     let is_own = matches!(holder, Holder::Installation(id) if id == own);
     match (holder, is_open) {
         (Holder::Installation(_), true) if is_own => NamespaceStep::Keep,
         // An operator replaced the sweep of this installation by hand, and by one that nothing serves.
         (Holder::Elsewhere, true) if had_namespace => NamespaceStep::Terminate(id.clone()),
-        (Holder::Installation(_) | Holder::Elsewhere | Holder::Stranger, true) => NamespaceStep::Leave(holder.clone()),
+        (Holder::Installation(_) | Holder::Elsewhere | Holder::Stranger, true) => {
+            NamespaceStep::Leave(holder.clone())
+        }
         (Holder::Nobody, true) => NamespaceStep::Terminate(id.clone()),
-        (Holder::Installation(_), false) if !is_own && gone_for < TAKE_OVER_AFTER => NamespaceStep::Wait,
+        (Holder::Installation(_), false) if !is_own && gone_for < TAKE_OVER_AFTER => {
+            NamespaceStep::Wait
+        }
         (_, false) => NamespaceStep::Start,
     }
 }
 
 impl Run {
     fn of(info: WorkflowExecutionInfo) -> Self {
-        let is_sweep = info.r#type.as_ref().is_some_and(|workflow_type| workflow_type.name == contract::SWEEP);
+        let is_sweep = info
+            .r#type
+            .as_ref()
+            .is_some_and(|workflow_type| workflow_type.name == contract::SWEEP);
         let is_served = info.task_queue == contract::TASK_QUEUE;
-        let installation = info.memo.as_ref().and_then(|memo| memo.fields.get(INSTALLATION));
+        let installation = info
+            .memo
+            .as_ref()
+            .and_then(|memo| memo.fields.get(INSTALLATION));
         let holder = match installation.and_then(text) {
             // Also on a queue that nobody polls: the process that notices it starts another one.
             Some(id) => Holder::Installation(id),
@@ -162,9 +190,15 @@ impl Run {
         };
         let is_open = matches!(
             info.status(),
-            WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused | WorkflowExecutionStatus::Unspecified
+            WorkflowExecutionStatus::Running
+                | WorkflowExecutionStatus::Paused
+                | WorkflowExecutionStatus::Unspecified
         );
-        Self { id: info.execution.map(|run| run.run_id).unwrap_or_default(), holder, is_open }
+        Self {
+            id: info.execution.map(|run| run.run_id).unwrap_or_default(),
+            holder,
+            is_open,
+        }
     }
 }
 
@@ -192,16 +226,26 @@ impl Engine {
                     observed.had_namespace = true;
                     return Ok(Ownership::Ours);
                 }
-                NamespaceStep::Start => self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting).await?,
+                NamespaceStep::Start => {
+                    self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting)
+                        .await?
+                }
                 NamespaceStep::Terminate(run_id) => self.terminate_sweep(client, run_id).await?,
                 NamespaceStep::Wait => return Ok(Ownership::Pending),
                 NamespaceStep::Leave(holder) => {
                     let (address, namespace) = (self.address(), self.namespace().to_owned());
-                    return Ok(Ownership::Taken(NamespaceTaken { address, namespace, holder, own }));
+                    return Ok(Ownership::Taken(NamespaceTaken {
+                        address,
+                        namespace,
+                        holder,
+                        own,
+                    }));
                 }
             }
         }
-        Err(TemporalError::Unavailable("the sweep is started and ended by somebody else".to_owned()))
+        Err(TemporalError::Unavailable(
+            "the sweep is started and ended by somebody else".to_owned(),
+        ))
     }
 
     async fn newest_sweep(&self, client: &Client) -> Result<Option<Run>, TemporalError> {
@@ -209,7 +253,12 @@ impl Engine {
             namespace: client.namespace(),
             execution: Some(execution(contract::SWEEP.to_owned())),
         };
-        match client.connection().workflow_service().describe_workflow_execution(timed(request)).await {
+        match client
+            .connection()
+            .workflow_service()
+            .describe_workflow_execution(timed(request))
+            .await
+        {
             Ok(found) => Ok(found.into_inner().workflow_execution_info.map(Run::of)),
             // Of an unknown namespace, the start that follows fails with the same code.
             Err(status) if status.code() == Code::NotFound => Ok(None),
@@ -227,17 +276,25 @@ impl Engine {
         let request = StartWorkflowExecutionRequest {
             namespace: client.namespace(),
             workflow_id: contract::SWEEP.to_owned(),
-            workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
+            workflow_type: Some(WorkflowType {
+                name: contract::SWEEP.to_owned(),
+            }),
             task_queue: Some(queue()),
             identity: self.identity.clone(),
             // No request id: for a repeated one the server would return the run that it started first, even if that run
             // has completed.
             workflow_id_conflict_policy: existing as i32,
-            memo: Some(Memo { fields: [(INSTALLATION.to_owned(), json(&own.into()))].into() }),
+            memo: Some(Memo {
+                fields: [(INSTALLATION.to_owned(), json(&own.into()))].into(),
+            }),
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()
         };
-        let begun = client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
+        let begun = client
+            .connection()
+            .workflow_service()
+            .start_workflow_execution(timed(request))
+            .await?;
         if begun.into_inner().started {
             self.actions.count(contract::SWEEP, Action::Start);
         }
@@ -255,7 +312,12 @@ impl Engine {
             identity: self.identity.clone(),
             ..Default::default()
         };
-        match client.connection().workflow_service().terminate_workflow_execution(timed(request)).await {
+        match client
+            .connection()
+            .workflow_service()
+            .terminate_workflow_execution(timed(request))
+            .await
+        {
             Err(status) if status.code() != Code::NotFound => Err(status.into()),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -270,7 +332,11 @@ mod tests {
     const NEVER: Duration = Duration::ZERO;
 
     fn run(holder: Holder, is_open: bool) -> Run {
-        Run { id: "run".to_owned(), holder, is_open }
+        Run {
+            id: "run".to_owned(),
+            holder,
+            is_open,
+        }
     }
 
     fn installation(id: &str) -> Holder {
@@ -278,54 +344,100 @@ mod tests {
     }
 
     fn newcomer(gone_for: Duration) -> StepContext<'static> {
-        StepContext { own: OWN, gone_for, had_namespace: false }
+        StepContext {
+            own: OWN,
+            gone_for,
+            had_namespace: false,
+        }
     }
 
     fn holder() -> StepContext<'static> {
-        StepContext { had_namespace: true, ..newcomer(NEVER) }
+        StepContext {
+            had_namespace: true,
+            ..newcomer(NEVER)
+        }
     }
 
     #[test]
     fn a_free_namespace_is_taken_by_starting_the_sweep() {
         assert_eq!(step(None, newcomer(TAKE_AFTER)), NamespaceStep::Start);
-        assert_eq!(step(Some(&run(installation(OWN), false)), newcomer(NEVER)), NamespaceStep::Start);
-        assert_eq!(step(Some(&run(installation(OWN), true)), newcomer(NEVER)), NamespaceStep::Keep);
+        assert_eq!(
+            step(Some(&run(installation(OWN), false)), newcomer(NEVER)),
+            NamespaceStep::Start
+        );
+        assert_eq!(
+            step(Some(&run(installation(OWN), true)), newcomer(NEVER)),
+            NamespaceStep::Keep
+        );
     }
 
     #[test]
     fn an_emptied_server_is_taken_first_by_who_had_it() {
         assert_eq!(step(None, holder()), NamespaceStep::Start);
-        assert_eq!(step(None, newcomer(TAKE_AFTER - Duration::from_millis(1))), NamespaceStep::Wait);
+        assert_eq!(
+            step(None, newcomer(TAKE_AFTER - Duration::from_millis(1))),
+            NamespaceStep::Wait
+        );
     }
 
     #[test]
     fn an_open_run_of_another_installation_is_left_alone() {
         let other = installation("other");
-        assert_eq!(step(Some(&run(other.clone(), true)), newcomer(TAKE_OVER_AFTER)), NamespaceStep::Leave(other));
+        assert_eq!(
+            step(Some(&run(other.clone(), true)), newcomer(TAKE_OVER_AFTER)),
+            NamespaceStep::Leave(other)
+        );
         for standing in [newcomer(NEVER), holder()] {
-            assert_eq!(step(Some(&run(Holder::Stranger, true)), standing), NamespaceStep::Leave(Holder::Stranger));
+            assert_eq!(
+                step(Some(&run(Holder::Stranger, true)), standing),
+                NamespaceStep::Leave(Holder::Stranger)
+            );
         }
     }
 
     #[test]
     fn a_lost_namespace_may_be_taken_back_before_another_takes_it() {
         let closed = run(installation("other"), false);
-        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER - Duration::from_millis(1))), NamespaceStep::Wait);
-        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER)), NamespaceStep::Start);
+        assert_eq!(
+            step(
+                Some(&closed),
+                newcomer(TAKE_OVER_AFTER - Duration::from_millis(1))
+            ),
+            NamespaceStep::Wait
+        );
+        assert_eq!(
+            step(Some(&closed), newcomer(TAKE_OVER_AFTER)),
+            NamespaceStep::Start
+        );
     }
 
     #[test]
     fn a_sweep_of_no_installation_is_replaced() {
-        assert_eq!(step(Some(&run(Holder::Nobody, true)), newcomer(NEVER)), NamespaceStep::Terminate("run".to_owned()));
-        assert_eq!(step(Some(&run(Holder::Nobody, false)), newcomer(NEVER)), NamespaceStep::Start);
-        assert_eq!(step(Some(&run(Holder::Stranger, false)), newcomer(NEVER)), NamespaceStep::Start);
+        assert_eq!(
+            step(Some(&run(Holder::Nobody, true)), newcomer(NEVER)),
+            NamespaceStep::Terminate("run".to_owned())
+        );
+        assert_eq!(
+            step(Some(&run(Holder::Nobody, false)), newcomer(NEVER)),
+            NamespaceStep::Start
+        );
+        assert_eq!(
+            step(Some(&run(Holder::Stranger, false)), newcomer(NEVER)),
+            NamespaceStep::Start
+        );
     }
 
     #[test]
     fn a_sweep_elsewhere_is_replaced_only_by_who_had_the_namespace() {
         let elsewhere = run(Holder::Elsewhere, true);
-        assert_eq!(step(Some(&elsewhere), holder()), NamespaceStep::Terminate("run".to_owned()));
-        assert_eq!(step(Some(&elsewhere), newcomer(NEVER)), NamespaceStep::Leave(Holder::Elsewhere));
+        assert_eq!(
+            step(Some(&elsewhere), holder()),
+            NamespaceStep::Terminate("run".to_owned())
+        );
+        assert_eq!(
+            step(Some(&elsewhere), newcomer(NEVER)),
+            NamespaceStep::Leave(Holder::Elsewhere)
+        );
     }
 
     #[test]
@@ -334,28 +446,64 @@ mod tests {
         let (closed, later) = (run(installation("other"), false), now + TAKE_OVER_AFTER);
         assert_eq!(observed.gone_for(Some(&closed), now), NEVER);
         assert_eq!(observed.gone_for(Some(&closed), later), TAKE_OVER_AFTER);
-        let next = Run { id: "next".to_owned(), ..closed };
-        assert_eq!(observed.gone_for(Some(&next), later), NEVER, "another run was closed later");
-        assert_eq!(observed.gone_for(Some(&run(installation("other"), true)), later), NEVER);
-        assert_eq!(observed.gone_for(Some(&next), later), NEVER, "it was taken again meanwhile");
-        assert_eq!(observed.gone_for(None, later), NEVER, "it is missing since now");
+        let next = Run {
+            id: "next".to_owned(),
+            ..closed
+        };
+        assert_eq!(
+            observed.gone_for(Some(&next), later),
+            NEVER,
+            "another run was closed later"
+        );
+        assert_eq!(
+            observed.gone_for(Some(&run(installation("other"), true)), later),
+            NEVER
+        );
+        assert_eq!(
+            observed.gone_for(Some(&next), later),
+            NEVER,
+            "it was taken again meanwhile"
+        );
+        assert_eq!(
+            observed.gone_for(None, later),
+            NEVER,
+            "it is missing since now"
+        );
         assert_eq!(observed.gone_for(None, later + TAKE_AFTER), TAKE_AFTER);
     }
 
     #[test]
     fn the_memo_of_a_sweep_names_its_installation() {
-        let memo = Memo { fields: [(INSTALLATION.to_owned(), json(&OWN.into()))].into() };
+        let memo = Memo {
+            fields: [(INSTALLATION.to_owned(), json(&OWN.into()))].into(),
+        };
         let mut info = WorkflowExecutionInfo {
-            r#type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
+            r#type: Some(WorkflowType {
+                name: contract::SWEEP.to_owned(),
+            }),
             task_queue: contract::TASK_QUEUE.to_owned(),
             status: WorkflowExecutionStatus::Running as i32,
             memo: Some(memo),
             ..Default::default()
         };
-        assert_eq!(Run::of(info.clone()), Run { id: String::new(), holder: installation(OWN), is_open: true });
+        assert_eq!(
+            Run::of(info.clone()),
+            Run {
+                id: String::new(),
+                holder: installation(OWN),
+                is_open: true
+            }
+        );
         info.memo = None;
         info.status = WorkflowExecutionStatus::Terminated as i32;
-        assert_eq!(Run::of(info.clone()), Run { id: String::new(), holder: Holder::Nobody, is_open: false });
+        assert_eq!(
+            Run::of(info.clone()),
+            Run {
+                id: String::new(),
+                holder: Holder::Nobody,
+                is_open: false
+            }
+        );
         info.task_queue = "another".to_owned();
         assert_eq!(Run::of(info.clone()).holder, Holder::Elsewhere);
         info.r#type = None;
@@ -365,7 +513,12 @@ mod tests {
     #[test]
     fn the_refusal_names_both_installations_and_both_ways_out() {
         let (address, namespace) = ("temporal:7233".to_owned(), "default".to_owned());
-        let taken = NamespaceTaken { address, namespace, holder: installation("other"), own: OWN.to_owned() };
+        let taken = NamespaceTaken {
+            address,
+            namespace,
+            holder: installation("other"),
+            own: OWN.to_owned(),
+        };
         let sentence = taken.to_string();
         for part in [
             "`default` at temporal:7233 belongs to the installation other",

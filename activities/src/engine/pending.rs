@@ -19,7 +19,8 @@ impl Engine {
     /// See [`TemporalError`].
     pub(super) async fn signal_stream(&self, id: DestinationId) -> Result<(), TemporalError> {
         let summary = "the events of devices for one destination";
-        self.signal_pending(contract::STREAM, contract::stream_workflow_id(id), summary).await
+        self.signal_pending(contract::STREAM, contract::stream_workflow_id(id), summary)
+            .await
     }
 
     /// Schedules a signal to the verification of a platform's claims, as [`Self::stream`] does for events, at most once in ten
@@ -31,7 +32,8 @@ impl Engine {
     /// Signals the run that verifies a platform's claims, starting it if there is none.
     pub(super) async fn signal_claims(&self, id: PlatformId) -> Result<(), TemporalError> {
         let summary = "what the devices of one platform report of receipts";
-        self.signal_pending(contract::CLAIMS, contract::claims_workflow_id(id), summary).await
+        self.signal_pending(contract::CLAIMS, contract::claims_workflow_id(id), summary)
+            .await
     }
 
     async fn signal_pending(

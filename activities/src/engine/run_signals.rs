@@ -58,23 +58,45 @@ struct PendingSignal {
 impl<K: Copy + Ord> Plan<K> {
     fn new(interval: Duration) -> Self {
         let (entries, pending, resting) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { entries, pending, resting, interval_ms: millis(interval) }
+        Self {
+            entries,
+            pending,
+            resting,
+            interval_ms: millis(interval),
+        }
     }
 
     fn mark_pending(&mut self, id: K, now: i64) {
         let not_before = self.entries.get(&id).map_or(now, |entry| entry.not_before);
-        self.set(id, PendingSignal { is_pending: true, not_before });
+        self.set(
+            id,
+            PendingSignal {
+                is_pending: true,
+                not_before,
+            },
+        );
     }
 
     /// Returns the next step. A destination in [`SignalStep::Signal`] counts as signalled: the caller must signal it, or call
     /// [`Self::mark_failed`].
     fn next(&mut self, now: i64) -> SignalStep<K> {
-        while let Some((_, id)) = self.resting.first().copied().filter(|(not_before, _)| *not_before <= now) {
+        while let Some((_, id)) = self
+            .resting
+            .first()
+            .copied()
+            .filter(|(not_before, _)| *not_before <= now)
+        {
             self.remove(id);
         }
         match self.pending.first().copied() {
             Some((not_before, id)) if not_before <= now => {
-                self.set(id, PendingSignal { is_pending: false, not_before: now + self.interval_ms });
+                self.set(
+                    id,
+                    PendingSignal {
+                        is_pending: false,
+                        not_before: now + self.interval_ms,
+                    },
+                );
                 SignalStep::Signal(id)
             }
             Some((not_before, _)) => SignalStep::Sleep(not_before),
@@ -84,7 +106,13 @@ impl<K: Copy + Ord> Plan<K> {
 
     /// Marks the signal to a destination as still pending, since Temporal did not accept it; it is repeated soon.
     fn mark_failed(&mut self, id: K, now: i64) {
-        self.set(id, PendingSignal { is_pending: true, not_before: now + millis(RETRY_INTERVAL) });
+        self.set(
+            id,
+            PendingSignal {
+                is_pending: true,
+                not_before: now + millis(RETRY_INTERVAL),
+            },
+        );
     }
 
     fn set(&mut self, id: K, entry: PendingSignal) {
@@ -100,7 +128,11 @@ impl<K: Copy + Ord> Plan<K> {
     }
 
     const fn ordered(&mut self, entry: PendingSignal) -> &mut BTreeSet<(i64, K)> {
-        if entry.is_pending { &mut self.pending } else { &mut self.resting }
+        if entry.is_pending {
+            &mut self.pending
+        } else {
+            &mut self.resting
+        }
     }
 }
 
@@ -113,7 +145,11 @@ pub struct RunSignals<K> {
 
 impl<K: Copy + Ord> RunSignals<K> {
     pub fn new(interval: Duration) -> Self {
-        Self { plan: Mutex::new(Plan::new(interval)), changed: Notify::new(), began: Instant::now() }
+        Self {
+            plan: Mutex::new(Plan::new(interval)),
+            changed: Notify::new(),
+            began: Instant::now(),
+        }
     }
 
     /// Marks a call as pending for a destination or a platform, so that its run is signalled.
@@ -153,7 +189,11 @@ where
 {
     let mut calls = FuturesUnordered::new();
     loop {
-        let step = if calls.len() < MAX_CONCURRENT { signals.plan().next(signals.now_ms()) } else { SignalStep::Idle };
+        let step = if calls.len() < MAX_CONCURRENT {
+            signals.plan().next(signals.now_ms())
+        } else {
+            SignalStep::Idle
+        };
         if let SignalStep::Signal(id) = step {
             calls.push(call(id).map(move |result| (id, result)));
             continue;
@@ -165,7 +205,11 @@ where
     }
 }
 
-fn note<K: Copy + Ord + Display>(signals: &RunSignals<K>, id: K, result: Result<(), TemporalError>) {
+fn note<K: Copy + Ord + Display>(
+    signals: &RunSignals<K>,
+    id: K,
+    result: Result<(), TemporalError>,
+) {
     match result {
         Ok(()) => {}
         Err(TemporalError::Unavailable(reason) | TemporalError::Exhausted(reason)) => {
@@ -197,7 +241,11 @@ mod tests {
             plan.mark_pending(id(1), now);
             assert_eq!(plan.next(now), SignalStep::Sleep(1000));
         }
-        assert_eq!(plan.next(1000), SignalStep::Signal(id(1)), "a last signal follows the last lane");
+        assert_eq!(
+            plan.next(1000),
+            SignalStep::Signal(id(1)),
+            "a last signal follows the last lane"
+        );
         assert_eq!(plan.next(5000), SignalStep::Idle);
     }
 
@@ -228,7 +276,11 @@ mod tests {
             plan.mark_pending(id(1), 1010);
             let rest = 1010 + millis(interval);
             let step = plan.next(1010);
-            assert_eq!(step, SignalStep::Sleep(rest), "the interval counts from a call that Temporal took");
+            assert_eq!(
+                step,
+                SignalStep::Sleep(rest),
+                "the interval counts from a call that Temporal took"
+            );
         }
     }
 
@@ -284,6 +336,10 @@ mod tests {
                 () = all.notified() => {}
             }
         };
-        assert!(tokio::time::timeout(Duration::from_secs(30), calling).await.is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(30), calling)
+                .await
+                .is_ok()
+        );
     }
 }

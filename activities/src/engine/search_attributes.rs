@@ -27,11 +27,20 @@ impl Lacking {
     /// Compares the attributes with those that the namespace has.
     fn among(known: &HashMap<String, i32>) -> Self {
         let is_mistyped = |(name, kind): &(&str, IndexedValueType)| {
-            known.get(*name).is_some_and(|known_kind| *known_kind != *kind as i32)
+            known
+                .get(*name)
+                .is_some_and(|known_kind| *known_kind != *kind as i32)
         };
         Self {
-            missing: attributes::all().into_iter().filter(|(name, _)| !known.contains_key(*name)).collect(),
-            mistyped: attributes::all().into_iter().filter(is_mistyped).map(|(name, _)| name).collect(),
+            missing: attributes::all()
+                .into_iter()
+                .filter(|(name, _)| !known.contains_key(*name))
+                .collect(),
+            mistyped: attributes::all()
+                .into_iter()
+                .filter(is_mistyped)
+                .map(|(name, _)| name)
+                .collect(),
         }
     }
 }
@@ -61,10 +70,20 @@ fn probe(name: &str, kind: IndexedValueType) -> String {
 impl Engine {
     /// Registers the missing search attributes, and notes those that are left out.
     pub(super) async fn register(&self, client: &Client) -> Result<(), TemporalError> {
-        let list = timed(ListSearchAttributesRequest { namespace: client.namespace() });
-        let left_out = match client.connection().operator_service().list_search_attributes(list).await {
+        let list = timed(ListSearchAttributesRequest {
+            namespace: client.namespace(),
+        });
+        let left_out = match client
+            .connection()
+            .operator_service()
+            .list_search_attributes(list)
+            .await
+        {
             Ok(known) => {
-                let Lacking { missing, mistyped: mut left_out } = Lacking::among(&known.into_inner().custom_attributes);
+                let Lacking {
+                    missing,
+                    mistyped: mut left_out,
+                } = Lacking::among(&known.into_inner().custom_attributes);
                 left_out.extend(self.add(client, &missing).await?);
                 left_out
             }
@@ -101,9 +120,20 @@ impl Engine {
         client: &Client,
         added: &[(&'static str, IndexedValueType)],
     ) -> Result<bool, TemporalError> {
-        let search_attributes = added.iter().map(|(name, kind)| ((*name).to_owned(), *kind as i32)).collect();
-        let request = AddSearchAttributesRequest { search_attributes, namespace: client.namespace() };
-        match client.connection().operator_service().add_search_attributes(timed(request)).await {
+        let search_attributes = added
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), *kind as i32))
+            .collect();
+        let request = AddSearchAttributesRequest {
+            search_attributes,
+            namespace: client.namespace(),
+        };
+        match client
+            .connection()
+            .operator_service()
+            .add_search_attributes(timed(request))
+            .await
+        {
             Ok(_) => Ok(true),
             Err(status) if is_refusal(&status) => Ok(false),
             Err(status) => Err(status.into()),
@@ -114,10 +144,20 @@ impl Engine {
     async fn unregistered(&self, client: &Client) -> Result<LeftOut, TemporalError> {
         let mut unregistered = LeftOut::new();
         for (name, kind) in attributes::all() {
-            let count = CountWorkflowExecutionsRequest { namespace: client.namespace(), query: probe(name, kind) };
-            match client.connection().workflow_service().count_workflow_executions(timed(count)).await {
+            let count = CountWorkflowExecutionsRequest {
+                namespace: client.namespace(),
+                query: probe(name, kind),
+            };
+            match client
+                .connection()
+                .workflow_service()
+                .count_workflow_executions(timed(count))
+                .await
+            {
                 Ok(_) => {}
-                Err(status) if status.code() == Code::InvalidArgument => _ = unregistered.insert(name),
+                Err(status) if status.code() == Code::InvalidArgument => {
+                    _ = unregistered.insert(name)
+                }
                 // Without the right to count, they count as registered.
                 Err(status) if is_refusal(&status) => {}
                 Err(status) => return Err(status.into()),
@@ -127,7 +167,10 @@ impl Engine {
     }
 
     fn note_left_out(&self, left_out: LeftOut) {
-        let mut known = self.left_out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self
+            .left_out
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if !left_out.is_empty() && known.as_ref() != Some(&left_out) {
             let names: Vec<&str> = left_out.iter().copied().collect();
             tracing::warn!(
@@ -142,13 +185,21 @@ impl Engine {
     /// Leaves out all attributes, unless it is known which ones Temporal takes.
     pub(super) fn leave_out_unknown(&self) {
         if self.left_out().is_none() {
-            self.note_left_out(attributes::all().into_iter().map(|(name, _)| name).collect());
+            self.note_left_out(
+                attributes::all()
+                    .into_iter()
+                    .map(|(name, _)| name)
+                    .collect(),
+            );
         }
     }
 
     /// The attributes that are left out; `None` before that is known.
     pub(super) fn left_out(&self) -> Option<LeftOut> {
-        self.left_out.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.left_out
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -157,12 +208,21 @@ mod tests {
     use super::*;
 
     fn registered() -> HashMap<String, i32> {
-        attributes::all().into_iter().map(|(name, kind)| (name.to_owned(), kind as i32)).collect()
+        attributes::all()
+            .into_iter()
+            .map(|(name, kind)| (name.to_owned(), kind as i32))
+            .collect()
     }
 
     #[test]
     fn what_is_registered_is_neither_added_nor_left_out() {
-        assert_eq!(Lacking::among(&registered()), Lacking { missing: Vec::new(), mistyped: LeftOut::new() });
+        assert_eq!(
+            Lacking::among(&registered()),
+            Lacking {
+                missing: Vec::new(),
+                mistyped: LeftOut::new()
+            }
+        );
         assert_eq!(Lacking::among(&HashMap::new()).missing, attributes::all());
     }
 
@@ -178,20 +238,37 @@ mod tests {
 
     #[test]
     fn only_what_will_never_be_allowed_is_a_refusal() {
-        for code in [Code::PermissionDenied, Code::Unimplemented, Code::InvalidArgument] {
+        for code in [
+            Code::PermissionDenied,
+            Code::Unimplemented,
+            Code::InvalidArgument,
+        ] {
             assert!(is_refusal(&Status::new(code, "")), "{code:?}");
         }
-        for code in
-            [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::NotFound, Code::ResourceExhausted]
-        {
+        for code in [
+            Code::Unavailable,
+            Code::DeadlineExceeded,
+            Code::Cancelled,
+            Code::NotFound,
+            Code::ResourceExhausted,
+        ] {
             assert!(!is_refusal(&Status::new(code, "")), "{code:?}");
         }
     }
 
     #[test]
     fn a_probe_has_a_value_of_the_attributes_type() {
-        assert_eq!(probe("SettleRevision", IndexedValueType::Int), "SettleRevision = 0");
-        assert_eq!(probe("SettleHeld", IndexedValueType::Bool), "SettleHeld = true");
-        assert_eq!(probe("SettleState", IndexedValueType::Keyword), "SettleState = 'settle'");
+        assert_eq!(
+            probe("SettleRevision", IndexedValueType::Int),
+            "SettleRevision = 0"
+        );
+        assert_eq!(
+            probe("SettleHeld", IndexedValueType::Bool),
+            "SettleHeld = true"
+        );
+        assert_eq!(
+            probe("SettleState", IndexedValueType::Keyword),
+            "SettleState = 'settle'"
+        );
     }
 }

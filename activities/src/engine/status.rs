@@ -26,8 +26,16 @@ impl Engine {
         let client = self.now()?;
         let mut run = execution(workflow_id.to_owned());
         run_id.clone_into(&mut run.run_id);
-        let request = DescribeWorkflowExecutionRequest { namespace: client.namespace(), execution: Some(run) };
-        match client.connection().workflow_service().describe_workflow_execution(timed(request)).await {
+        let request = DescribeWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            execution: Some(run),
+        };
+        match client
+            .connection()
+            .workflow_service()
+            .describe_workflow_execution(timed(request))
+            .await
+        {
             Ok(_) => Ok(true),
             Err(status) if status.code() == Code::NotFound => Ok(false),
             Err(status) => Err(status.into()),
@@ -38,15 +46,26 @@ impl Engine {
     ///
     /// # Errors
     /// See [`TemporalError`].
-    pub async fn status(&self, key: CollapseKey) -> Result<Option<serde_json::Value>, TemporalError> {
+    pub async fn status(
+        &self,
+        key: CollapseKey,
+    ) -> Result<Option<serde_json::Value>, TemporalError> {
         let client = self.now()?;
         let request = QueryWorkflowRequest {
             namespace: client.namespace(),
             execution: Some(execution(contract::workflow_id(key))),
-            query: Some(WorkflowQuery { query_type: contract::STATUS.to_owned(), ..Default::default() }),
+            query: Some(WorkflowQuery {
+                query_type: contract::STATUS.to_owned(),
+                ..Default::default()
+            }),
             query_reject_condition: QueryRejectCondition::NotOpen as i32,
         };
-        let answer = match client.connection().workflow_service().query_workflow(timed(request)).await {
+        let answer = match client
+            .connection()
+            .workflow_service()
+            .query_workflow(timed(request))
+            .await
+        {
             Ok(answer) => answer.into_inner(),
             Err(status) if status.code() == Code::NotFound => return Ok(None),
             Err(status) => return Err(status.into()),
@@ -54,7 +73,9 @@ impl Engine {
         if answer.query_result.is_some() {
             self.actions.count(contract::PURCHASE, Action::Query);
         }
-        let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
+        let payload = answer
+            .query_result
+            .and_then(|result| result.payloads.into_iter().next());
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
 
@@ -78,9 +99,18 @@ impl Engine {
             task_queue_type: TaskQueueType::Workflow as i32,
             ..Default::default()
         };
-        let answer = client.connection().workflow_service().describe_task_queue(timed(request)).await?;
+        let answer = client
+            .connection()
+            .workflow_service()
+            .describe_task_queue(timed(request))
+            .await?;
         let polls = answer.into_inner().pollers;
-        Ok(live(polls.into_iter().map(|poll| (poll.identity, poll.last_access_time.map_or(0, |at| at.seconds)))))
+        Ok(live(polls.into_iter().map(|poll| {
+            (
+                poll.identity,
+                poll.last_access_time.map_or(0, |at| at.seconds),
+            )
+        })))
     }
 }
 
@@ -95,10 +125,19 @@ pub struct Polls {
 
 /// The workers, by each poll's worker and its time in seconds. The clock is Temporal's alone.
 fn live(polls: impl Iterator<Item = (String, i64)> + Clone) -> Polls {
-    let Some(last) = polls.clone().map(|(_, at)| at).max() else { return Polls::default() };
+    let Some(last) = polls.clone().map(|(_, at)| at).max() else {
+        return Polls::default();
+    };
     let since = last.saturating_sub_unsigned(POLLED.as_secs());
-    let workers = polls.filter(|(_, at)| *at >= since).map(|(worker, _)| worker).collect::<BTreeSet<String>>().len();
-    Polls { workers, last_at: Some(last) }
+    let workers = polls
+        .filter(|(_, at)| *at >= since)
+        .map(|(worker, _)| worker)
+        .collect::<BTreeSet<String>>()
+        .len();
+    Polls {
+        workers,
+        last_at: Some(last),
+    }
 }
 
 #[cfg(test)]
@@ -107,9 +146,17 @@ mod tests {
 
     #[test]
     fn a_worker_that_polls_no_more_is_not_counted() {
-        let polls = |polls: &[(&str, i64)]| live(polls.iter().map(|(worker, at)| ((*worker).to_owned(), *at)));
+        let polls = |polls: &[(&str, i64)]| {
+            live(polls.iter().map(|(worker, at)| ((*worker).to_owned(), *at)))
+        };
         assert_eq!(polls(&[]), Polls::default());
-        assert_eq!(polls(&[("a", 1_000), ("a", 990), ("b", 940)]), Polls { workers: 2, last_at: Some(1_000) });
+        assert_eq!(
+            polls(&[("a", 1_000), ("a", 990), ("b", 940)]),
+            Polls {
+                workers: 2,
+                last_at: Some(1_000)
+            }
+        );
         assert_eq!(polls(&[("a", 1_000), ("b", 900)]).workers, 1);
     }
 }

@@ -10,8 +10,8 @@ use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse, GetWorkflowExecutionHistoryReverseRequest,
-    TerminateWorkflowExecutionRequest,
+    DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse,
+    GetWorkflowExecutionHistoryReverseRequest, TerminateWorkflowExecutionRequest,
 };
 use workflows::contract;
 
@@ -21,7 +21,12 @@ use workflows::contract;
 const STUCK_ATTEMPTS: i32 = 3;
 
 /// The signals of admins that no other run can do without. A flush is none: what is late is settled by the next run.
-const OF_ADMINS: [&str; 4] = [contract::HOLD, contract::RELEASE, contract::DISCARD, contract::REDELIVER];
+const OF_ADMINS: [&str; 4] = [
+    contract::HOLD,
+    contract::RELEASE,
+    contract::DISCARD,
+    contract::REDELIVER,
+];
 /// Number of events in one page of a history.
 const PAGE: i32 = 200;
 
@@ -47,7 +52,12 @@ impl Engine {
             namespace: client.namespace(),
             execution: Some(execution(contract::workflow_id(key))),
         };
-        let found = match client.connection().workflow_service().describe_workflow_execution(timed(describe)).await {
+        let found = match client
+            .connection()
+            .workflow_service()
+            .describe_workflow_execution(timed(describe))
+            .await
+        {
             Ok(found) => found.into_inner(),
             Err(status) if status.code() == Code::NotFound => return Ok(Stuck::No),
             Err(status) => return Err(status.into()),
@@ -55,7 +65,9 @@ impl Engine {
         if !is_stuck(&found) {
             return Ok(Stuck::No);
         }
-        let run = found.workflow_execution_info.and_then(|info| info.execution);
+        let run = found
+            .workflow_execution_info
+            .and_then(|info| info.execution);
         if has_signals_of_admins(&client, run.clone()).await? {
             return Ok(Stuck::HasSignals);
         }
@@ -66,7 +78,12 @@ impl Engine {
             identity: self.identity.clone(),
             ..Default::default()
         };
-        match client.connection().workflow_service().terminate_workflow_execution(timed(request)).await {
+        match client
+            .connection()
+            .workflow_service()
+            .terminate_workflow_execution(timed(request))
+            .await
+        {
             // It has ended meanwhile.
             Err(status) if status.code() == Code::NotFound => Ok(Stuck::No),
             Err(status) => Err(status.into()),
@@ -77,13 +94,22 @@ impl Engine {
 
 /// Whether a run is open, and its workflow task fails again and again.
 fn is_stuck(found: &DescribeWorkflowExecutionResponse) -> bool {
-    let status = found.workflow_execution_info.as_ref().map(WorkflowExecutionInfo::status);
-    let keeps_failing = found.pending_workflow_task.as_ref().is_some_and(|task| task.attempt >= STUCK_ATTEMPTS);
+    let status = found
+        .workflow_execution_info
+        .as_ref()
+        .map(WorkflowExecutionInfo::status);
+    let keeps_failing = found
+        .pending_workflow_task
+        .as_ref()
+        .is_some_and(|task| task.attempt >= STUCK_ATTEMPTS);
     status == Some(WorkflowExecutionStatus::Running) && keeps_failing
 }
 
 /// Whether a run has signals of admins.
-async fn has_signals_of_admins(client: &Client, run: Option<WorkflowExecution>) -> Result<bool, TemporalError> {
+async fn has_signals_of_admins(
+    client: &Client,
+    run: Option<WorkflowExecution>,
+) -> Result<bool, TemporalError> {
     let mut next_page_token = Vec::new();
     loop {
         let request = GetWorkflowExecutionHistoryReverseRequest {
@@ -92,8 +118,11 @@ async fn has_signals_of_admins(client: &Client, run: Option<WorkflowExecution>) 
             maximum_page_size: PAGE,
             next_page_token,
         };
-        let page =
-            client.connection().workflow_service().get_workflow_execution_history_reverse(timed(request)).await?;
+        let page = client
+            .connection()
+            .workflow_service()
+            .get_workflow_execution_history_reverse(timed(request))
+            .await?;
         let page = page.into_inner();
         let is_of_admin = |event: HistoryEvent| match event.attributes {
             Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => {
@@ -101,7 +130,12 @@ async fn has_signals_of_admins(client: &Client, run: Option<WorkflowExecution>) 
             }
             _ => false,
         };
-        if page.history.into_iter().flat_map(|history| history.events).any(is_of_admin) {
+        if page
+            .history
+            .into_iter()
+            .flat_map(|history| history.events)
+            .any(is_of_admin)
+        {
             return Ok(true);
         }
         if page.next_page_token.is_empty() {
@@ -114,13 +148,24 @@ async fn has_signals_of_admins(client: &Client, run: Option<WorkflowExecution>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use temporalio_common::protos::temporal::api::workflow::v1::{PendingActivityInfo, PendingWorkflowTaskInfo};
+    use temporalio_common::protos::temporal::api::workflow::v1::{
+        PendingActivityInfo, PendingWorkflowTaskInfo,
+    };
 
     /// A run, with a workflow task in this attempt.
-    fn described(status: WorkflowExecutionStatus, attempt: Option<i32>) -> DescribeWorkflowExecutionResponse {
+    fn described(
+        status: WorkflowExecutionStatus,
+        attempt: Option<i32>,
+    ) -> DescribeWorkflowExecutionResponse {
         DescribeWorkflowExecutionResponse {
-            workflow_execution_info: Some(WorkflowExecutionInfo { status: status as i32, ..Default::default() }),
-            pending_workflow_task: attempt.map(|attempt| PendingWorkflowTaskInfo { attempt, ..Default::default() }),
+            workflow_execution_info: Some(WorkflowExecutionInfo {
+                status: status as i32,
+                ..Default::default()
+            }),
+            pending_workflow_task: attempt.map(|attempt| PendingWorkflowTaskInfo {
+                attempt,
+                ..Default::default()
+            }),
             ..Default::default()
         }
     }
@@ -130,16 +175,28 @@ mod tests {
         use WorkflowExecutionStatus::{Completed, Paused, Running};
         assert!(is_stuck(&described(Running, Some(STUCK_ATTEMPTS))));
         for attempt in [None, Some(1), Some(STUCK_ATTEMPTS - 1)] {
-            assert!(!is_stuck(&described(Running, attempt)), "it is late, or waits for a worker");
+            assert!(
+                !is_stuck(&described(Running, attempt)),
+                "it is late, or waits for a worker"
+            );
         }
         for status in [Paused, Completed] {
-            assert!(!is_stuck(&described(status, Some(99))), "people paused it, or it has ended");
+            assert!(
+                !is_stuck(&described(status, Some(99))),
+                "people paused it, or it has ended"
+            );
         }
         assert!(!is_stuck(&DescribeWorkflowExecutionResponse::default()));
         let waiting = DescribeWorkflowExecutionResponse {
-            pending_activities: vec![PendingActivityInfo { attempt: 99, ..Default::default() }],
+            pending_activities: vec![PendingActivityInfo {
+                attempt: 99,
+                ..Default::default()
+            }],
             ..described(Running, None)
         };
-        assert!(!is_stuck(&waiting), "an activity that fails is in view, and retried");
+        assert!(
+            !is_stuck(&waiting),
+            "an activity that fails is in view, and retried"
+        );
     }
 }

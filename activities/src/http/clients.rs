@@ -30,7 +30,10 @@ pub struct Clients {
 
 impl Clients {
     pub fn new(tls: ClientConfig) -> Self {
-        Self { tls, cached: Mutex::default() }
+        Self {
+            tls,
+            cached: Mutex::default(),
+        }
     }
 
     /// A client that connects to these addresses and to nothing else.
@@ -50,7 +53,10 @@ impl Clients {
     }
 
     fn build(&self, addresses: Vec<SocketAddr>) -> Result<Client, Failure> {
-        #[expect(clippy::disallowed_methods, reason = "the one sender's clients are made here")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one sender's clients are made here"
+        )]
         let client = Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
             .dns_resolver(Pinned(addresses))

@@ -20,7 +20,9 @@ pub fn of(error: &reqwest::Error) -> Failure {
 /// The rule that the head of an answer breaks; `None` if the connection ended before one came.
 fn broken_rule(error: &(dyn Error + 'static)) -> Option<BrokenRule> {
     let mut causes = std::iter::successors(Some(error), |error| (*error).source());
-    let error = causes.find_map(|cause| cause.downcast_ref::<hyper::Error>()).filter(|error| error.is_parse())?;
+    let error = causes
+        .find_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .filter(|error| error.is_parse())?;
     // Which field is wrong, only its text says.
     let text = error.to_string();
     Some(if error.is_parse_too_large() {
@@ -49,8 +51,12 @@ pub fn has_cause<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
         if error.is::<E>() {
             return true;
         }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause = wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        cause = wrapped
+            .map(|inner| inner as &(dyn Error + 'static))
+            .or_else(|| error.source());
     }
     false
 }

@@ -19,7 +19,8 @@ pub struct LookupRequest {
 }
 
 /// Resolves a name to all its addresses.
-pub type Lookup = Arc<dyn Fn(LookupRequest) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+pub type Lookup =
+    Arc<dyn Fn(LookupRequest) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
 /// Maximum number of concurrent lookups of this process, shared fairly among apps and names. Storage's reads use the same
 /// thread pool.
@@ -32,7 +33,12 @@ static SLOTS: LazyLock<Slots> = LazyLock::new(|| Slots::new(MAX_CONCURRENT));
 
 /// The resolver of this machine, with at most 64 concurrent lookups per process.
 pub fn of_this_machine() -> Lookup {
-    bounded(SLOTS.clone(), BUDGET, |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+    bounded(SLOTS.clone(), BUDGET, |name| {
+        Ok((name, 0)
+            .to_socket_addrs()?
+            .map(|address| address.ip())
+            .collect())
+    })
 }
 
 /// Makes an asynchronous lookup from a blocking resolver. Each call holds a slot until `resolve` returns or the budget is
@@ -45,14 +51,20 @@ where
     Arc::new(move |wanted| {
         let (slots, resolve) = (slots.clone(), resolve.clone());
         async move {
-            let slot = slots.take(&wanted).await.ok_or_else(|| io::Error::other("no slot for a lookup"))?;
+            let slot = slots
+                .take(&wanted)
+                .await
+                .ok_or_else(|| io::Error::other("no slot for a lookup"))?;
             let found = tokio::task::spawn_blocking(move || resolve(&wanted.name));
             // Whoever waits for it may go before.
             let held = tokio::spawn(async move {
                 let _slot = slot;
                 timeout(budget, found).await
             });
-            held.await.map_err(io::Error::other)?.map_err(io::Error::other)?.map_err(io::Error::other)?
+            held.await
+                .map_err(io::Error::other)?
+                .map_err(io::Error::other)?
+                .map_err(io::Error::other)?
         }
         .boxed()
     })

@@ -32,7 +32,11 @@ const TEXT_CAP: usize = 4096;
 
 /// Why a mail has no 2xx: what the server answered to a command, or that it did not.
 pub(super) enum Refusal {
-    Answer { command: &'static str, code: u16, text: String },
+    Answer {
+        command: &'static str,
+        code: u16,
+        text: String,
+    },
     Failure(Failure),
 }
 
@@ -46,7 +50,9 @@ impl From<Failure> for Refusal {
 pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(authorities);
-    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+    ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 /// A server at checked addresses.
@@ -74,7 +80,11 @@ pub async fn send(
             return Ok(());
         }
     };
-    *received = Some(transfer(&mut connection, envelope, message).await.or_else(Refusal::into_reply)?);
+    *received = Some(
+        transfer(&mut connection, envelope, message)
+            .await
+            .or_else(Refusal::into_reply)?,
+    );
     // The mail is taken or refused already.
     let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
     Ok(())
@@ -89,50 +99,96 @@ async fn connect(
     let name = ClientId::Domain(envelope.from.domain().to_owned());
     let stream = smtp::connect(&server, envelope.security, &name, tls).await?;
     let connecting = AsyncSmtpConnection::connect_with_transport(stream, &name);
-    let mut connection = connecting.await.map_err(|error| refusal("CONNECT", &error, Failure::Connect))?;
+    let mut connection = connecting
+        .await
+        .map_err(|error| refusal("CONNECT", &error, Failure::Connect))?;
     if let Some(login) = &envelope.login {
-        if connection.server_info().get_auth_mechanism(&LOGINS).is_none() {
+        if connection
+            .server_info()
+            .get_auth_mechanism(&LOGINS)
+            .is_none()
+        {
             return Err(Failure::Login.into());
         }
-        let credentials = Credentials::new(login.user.clone(), login.password.expose_secret().to_owned());
+        let credentials = Credentials::new(
+            login.user.clone(),
+            login.password.expose_secret().to_owned(),
+        );
         let logged_in = connection.auth(&LOGINS, &credentials).await;
         logged_in.map_err(|error| refusal("AUTH", &error, Failure::Reset))?;
     }
     Ok(connection)
 }
 
-async fn transfer(connection: &mut AsyncSmtpConnection, envelope: &Envelope, message: &[u8]) -> Result<Reply, Refusal> {
+async fn transfer(
+    connection: &mut AsyncSmtpConnection,
+    envelope: &Envelope,
+    message: &[u8],
+) -> Result<Reply, Refusal> {
     let from = Mail::new(Some(envelope.from.clone()), Vec::new());
-    connection.command(from).await.map_err(|error| refusal("MAIL", &error, Failure::Reset))?;
+    connection
+        .command(from)
+        .await
+        .map_err(|error| refusal("MAIL", &error, Failure::Reset))?;
     let mut refused = Vec::new();
     for address in &envelope.to {
-        match connection.command(Rcpt::new(address.clone(), Vec::new())).await {
+        match connection
+            .command(Rcpt::new(address.clone(), Vec::new()))
+            .await
+        {
             Ok(_) => {}
             Err(error) => match refusal("RCPT", &error, Failure::Reset) {
-                Refusal::Answer { code, text, .. } if code != CLOSING => refused.push((address, code, text)),
+                Refusal::Answer { code, text, .. } if code != CLOSING => {
+                    refused.push((address, code, text))
+                }
                 closed => return Err(closed),
             },
         }
     }
     // A single recipient is the one that the answer is about.
     let named = refused.iter().filter(|_| envelope.to.len() > 1);
-    let names: String = named.map(|(address, code, text)| format!("\nnot to {address}: {code} {text}")).collect();
-    let postponed = refused.iter().enumerate().filter(|(_, (_, code, _))| *code < 500);
-    let later = postponed.min_by_key(|(_, (_, _, text))| text.starts_with(OF_MAILBOX)).map(|(index, _)| index);
+    let names: String = named
+        .map(|(address, code, text)| format!("\nnot to {address}: {code} {text}"))
+        .collect();
+    let postponed = refused
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, code, _))| *code < 500);
+    let later = postponed
+        .min_by_key(|(_, (_, _, text))| text.starts_with(OF_MAILBOX))
+        .map(|(index, _)| index);
     if refused.len() == envelope.to.len() || (envelope.awaits_all && later.is_some()) {
         let accepted = envelope.to.len().saturating_sub(refused.len()).to_string();
         let (_, code, text) = refused.swap_remove(later.unwrap_or(0));
-        return Ok(answer(&[(COMMAND, "RCPT"), (ACCEPTED, &accepted)], code, text + &names));
+        return Ok(answer(
+            &[(COMMAND, "RCPT"), (ACCEPTED, &accepted)],
+            code,
+            text + &names,
+        ));
     }
-    connection.command(Data).await.map_err(|error| refusal("DATA", &error, Failure::Reset))?;
-    let taken = connection.message(message).await.map_err(|error| refusal("DATA", &error, Failure::Reset))?;
-    Ok(answer(&[(COMMAND, "DATA")], code(&taken), text(&taken) + &names))
+    connection
+        .command(Data)
+        .await
+        .map_err(|error| refusal("DATA", &error, Failure::Reset))?;
+    let taken = connection
+        .message(message)
+        .await
+        .map_err(|error| refusal("DATA", &error, Failure::Reset))?;
+    Ok(answer(
+        &[(COMMAND, "DATA")],
+        code(&taken),
+        text(&taken) + &names,
+    ))
 }
 
 impl Refusal {
     fn into_reply(self) -> Result<Reply, Failure> {
         match self {
-            Self::Answer { command, code, text } => Ok(answer(&[(COMMAND, command)], code, text)),
+            Self::Answer {
+                command,
+                code,
+                text,
+            } => Ok(answer(&[(COMMAND, command)], code, text)),
             Self::Failure(failure) => Err(failure),
         }
     }
@@ -142,7 +198,11 @@ impl Refusal {
 fn refusal(command: &'static str, error: &Error, otherwise: Failure) -> Refusal {
     if let Some(code) = error.status() {
         let text = error.source().map(ToString::to_string).unwrap_or_default();
-        return Refusal::Answer { command, code: code.into(), text };
+        return Refusal::Answer {
+            command,
+            code: code.into(),
+            text,
+        };
     }
     Refusal::Failure(if has_cause::<TooLong>(error) {
         Failure::Reply
@@ -156,8 +216,16 @@ fn refusal(command: &'static str, error: &Error, otherwise: Failure) -> Refusal 
 }
 
 fn answer(headers: &[(&str, &str)], status: u16, text: String) -> Reply {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Reply::Answer { status, retry_after: None, headers, body: text.chars().take(TEXT_CAP).collect() }
+    let headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Reply::Answer {
+        status,
+        retry_after: None,
+        headers,
+        body: text.chars().take(TEXT_CAP).collect(),
+    }
 }
 
 fn code(response: &Response) -> u16 {

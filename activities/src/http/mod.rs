@@ -47,7 +47,12 @@ impl Parts {
     ///
     /// Install a `rustls` crypto provider for the process before.
     pub fn usual() -> Self {
-        Self { tls: clients::system_tls(), mail_roots: None, lookup: of_this_machine(), total: TOTAL_TIMEOUT }
+        Self {
+            tls: clients::system_tls(),
+            mail_roots: None,
+            lookup: of_this_machine(),
+            total: TOTAL_TIMEOUT,
+        }
     }
 }
 
@@ -73,10 +78,25 @@ impl Http {
     }
 
     /// A sender under these rules with these parts.
-    pub fn with_parts(rules: Rules, Parts { tls, mail_roots, lookup, total }: Parts) -> Self {
+    pub fn with_parts(
+        rules: Rules,
+        Parts {
+            tls,
+            mail_roots,
+            lookup,
+            total,
+        }: Parts,
+    ) -> Self {
         let (rules, operators) = (Arc::new(rules), Arc::new(Rules::open()));
         let mail_tls = Arc::new(mail_roots.map_or_else(|| tls.clone(), mail::trusting));
-        Self { rules, operators, clients: Arc::new(Clients::new(tls)), mail_tls, lookup, total }
+        Self {
+            rules,
+            operators,
+            clients: Arc::new(Clients::new(tls)),
+            mail_tls,
+            lookup,
+            total,
+        }
     }
 
     /// Sends the request once. Follows no redirect, repeats nothing, uses no proxy. After the status has arrived, the
@@ -86,7 +106,8 @@ impl Http {
             return self.send_mail(&request, envelope).await;
         }
         let mut received = None;
-        let exchanged = tokio::time::timeout(self.total, self.exchange(request, &mut received)).await;
+        let exchanged =
+            tokio::time::timeout(self.total, self.exchange(request, &mut received)).await;
         match (received, exchanged) {
             (Some(received), _) => received.reply(),
             (None, Ok(Err(failure))) => failure.into(),
@@ -100,9 +121,23 @@ impl Http {
         let mut received = None;
         let exchange = async {
             let resolved = Resolved::of_operator(&request.url, &self.rules, &self.lookup).await?;
-            let host = request.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-            let server = mail::Server { host, addresses: &resolved.addresses };
-            mail::send(server, envelope, &request.body, &self.mail_tls, &mut received).await
+            let host = request
+                .url
+                .host_str()
+                .unwrap_or_default()
+                .trim_matches(['[', ']']);
+            let server = mail::Server {
+                host,
+                addresses: &resolved.addresses,
+            };
+            mail::send(
+                server,
+                envelope,
+                &request.body,
+                &self.mail_tls,
+                &mut received,
+            )
+            .await
         };
         let exchanged = tokio::time::timeout(self.total, exchange).await;
         match (received, exchanged) {
@@ -113,8 +148,16 @@ impl Http {
         }
     }
 
-    async fn exchange(&self, request: Request, received: &mut Option<Response>) -> Result<(), Failure> {
-        let rules = if request.is_operator_url { &self.operators } else { &self.rules };
+    async fn exchange(
+        &self,
+        request: Request,
+        received: &mut Option<Response>,
+    ) -> Result<(), Failure> {
+        let rules = if request.is_operator_url {
+            &self.operators
+        } else {
+            &self.rules
+        };
         let resolved = Resolved::find(&request.url, request.app, rules, &self.lookup).await?;
         let client = self.clients.to(resolved.addresses)?;
         let builder = match request.method {
@@ -124,7 +167,10 @@ impl Http {
             Method::Mail(_) => return Err(Failure::Scheme),
         };
         let builder = builder.headers(headers(&request.headers)?);
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that sends, to addresses checked above")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place that sends, to addresses checked above"
+        )]
         let mut response = builder.send().await.map_err(|error| failure::of(&error))?;
         let received = received.insert(Response::head(&response));
         while let Ok(Some(chunk)) = response.chunk().await {
@@ -138,7 +184,9 @@ impl Http {
 
 impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Http").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("Http")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
     }
 }
 

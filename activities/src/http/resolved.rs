@@ -2,7 +2,9 @@
 
 use super::{Lookup, LookupRequest};
 use domain::AppId;
-use protocols::http::{Failure, Rules, check_addresses, check_operators_addresses, host_and_port, is_localhost};
+use protocols::http::{
+    Failure, Rules, check_addresses, check_operators_addresses, host_and_port, is_localhost,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use url::{Host, Url};
@@ -18,10 +20,16 @@ pub struct Resolved {
 
 impl Resolved {
     /// Resolves the URL's host and checks every address: one forbidden address refuses the whole name.
-    pub async fn find(url: &Url, app: Option<AppId>, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
+    pub async fn find(
+        url: &Url,
+        app: Option<AppId>,
+        rules: &Rules,
+        lookup: &Lookup,
+    ) -> Result<Self, Failure> {
         let (host, port) = host_and_port(url, rules)?;
         let addresses = addresses(&host, app, lookup).await?;
-        check_addresses(&addresses, port, rules).map_err(|failure| public_failure(failure, host))?;
+        check_addresses(&addresses, port, rules)
+            .map_err(|failure| public_failure(failure, host))?;
         Ok(Self::new(addresses, port))
     }
 
@@ -36,15 +44,33 @@ impl Resolved {
     }
 
     fn new(addresses: Vec<IpAddr>, port: u16) -> Self {
-        Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() }
+        Self {
+            addresses: addresses
+                .into_iter()
+                .map(|ip| SocketAddr::new(ip, port))
+                .collect(),
+        }
     }
 }
 
-async fn addresses<T: AsRef<str>>(host: &Host<T>, app: Option<AppId>, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
+async fn addresses<T: AsRef<str>>(
+    host: &Host<T>,
+    app: Option<AppId>,
+    lookup: &Lookup,
+) -> Result<Vec<IpAddr>, Failure> {
     Ok(match host {
         Host::Ipv4(address) => vec![IpAddr::V4(*address)],
         Host::Ipv6(address) => vec![IpAddr::V6(*address)],
-        Host::Domain(name) => resolve(LookupRequest { name: name.as_ref().to_owned(), app }, lookup).await?,
+        Host::Domain(name) => {
+            resolve(
+                LookupRequest {
+                    name: name.as_ref().to_owned(),
+                    app,
+                },
+                lookup,
+            )
+            .await?
+        }
     })
 }
 
@@ -60,7 +86,10 @@ async fn resolve(wanted: LookupRequest, lookup: &Lookup) -> Result<Vec<IpAddr>, 
 fn public_failure(failure: Failure, host: Host<&str>) -> Failure {
     match (failure, host) {
         (Failure::Forbidden, Host::Domain(name)) if !is_localhost(name) => {
-            tracing::info!(host = name, "a destination's name resolves to an address that is not allowed");
+            tracing::info!(
+                host = name,
+                "a destination's name resolves to an address that is not allowed"
+            );
             Failure::Dns
         }
         (failure, _) => failure,

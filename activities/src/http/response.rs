@@ -8,7 +8,15 @@ pub const BODY_CAP: usize = 64 * 1024;
 /// Maximum length of a header's value in characters; the rest is cut off.
 const VALUE_CAP: usize = 256;
 /// The stored headers: they help the operator of an endpoint to find the request in their logs.
-const RECORDED: [&str; 7] = ["cf-ray", "content-type", "date", "retry-after", "server", "via", "x-request-id"];
+const RECORDED: [&str; 7] = [
+    "cf-ray",
+    "content-type",
+    "date",
+    "retry-after",
+    "server",
+    "via",
+    "x-request-id",
+];
 
 /// The part of a response that has arrived.
 pub struct Response {
@@ -22,7 +30,9 @@ impl Response {
     /// Reads the status and the headers.
     pub fn head(response: &reqwest::Response) -> Self {
         let all = response.headers();
-        let headers = RECORDED.iter().filter_map(|name| Some(((*name).to_owned(), value(all, name)?)));
+        let headers = RECORDED
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), value(all, name)?)));
         Self {
             status: response.status().as_u16(),
             retry_after: value(all, RETRY_AFTER.as_str()),
@@ -42,7 +52,12 @@ impl Response {
         let mut body = String::from_utf8_lossy(&self.body).into_owned();
         // Each invalid UTF-8 byte became a replacement character of three bytes.
         body.truncate(body.floor_char_boundary(BODY_CAP));
-        Reply::Answer { status: self.status, retry_after: self.retry_after, headers: self.headers, body }
+        Reply::Answer {
+            status: self.status,
+            retry_after: self.retry_after,
+            headers: self.headers,
+            body,
+        }
     }
 }
 

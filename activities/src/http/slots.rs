@@ -41,16 +41,29 @@ pub struct Slot {
 
 impl Slots {
     pub fn new(count: usize) -> Self {
-        let (per_app, per_name) = (count.div_ceil(PART_OF_AN_APP), count.div_ceil(PART_OF_A_NAME));
+        let (per_app, per_name) = (
+            count.div_ceil(PART_OF_AN_APP),
+            count.div_ceil(PART_OF_A_NAME),
+        );
         let (of_apps, of_names) = (HashMap::new(), HashMap::new());
-        let shares = Shares { free: count, per_app, per_name, of_apps, of_names, waiting: Vec::new() };
+        let shares = Shares {
+            free: count,
+            per_app,
+            per_name,
+            of_apps,
+            of_names,
+            waiting: Vec::new(),
+        };
         Self(Arc::new(Mutex::new(shares)))
     }
 
     /// Waits for a slot for a lookup of this name. Whoever stops waiting leaves the queue.
     pub async fn take(&self, wanted: &LookupRequest) -> Option<Slot> {
         let (admit, admitted) = oneshot::channel();
-        self.shares().waiting.push(Waiting { wanted: wanted.clone(), admit });
+        self.shares().waiting.push(Waiting {
+            wanted: wanted.clone(),
+            admit,
+        });
         self.admit();
         admitted.await.ok()
     }
@@ -58,9 +71,14 @@ impl Slots {
     /// Gives free slots to those who wait.
     fn admit(&self) {
         loop {
-            let Some(Waiting { wanted, admit }) = self.shares().next() else { return };
+            let Some(Waiting { wanted, admit }) = self.shares().next() else {
+                return;
+            };
             // Whoever has stopped waiting meanwhile gives the slot back at once.
-            let unwanted = admit.send(Slot { wanted, slots: self.clone() });
+            let unwanted = admit.send(Slot {
+                wanted,
+                slots: self.clone(),
+            });
             drop(unwanted);
         }
     }
@@ -85,12 +103,17 @@ impl Shares {
         if self.free == 0 {
             return None;
         }
-        let of_app = |app: Option<AppId>| app.and_then(|app| self.of_apps.get(&app).copied()).unwrap_or(0);
+        let of_app = |app: Option<AppId>| {
+            app.and_then(|app| self.of_apps.get(&app).copied())
+                .unwrap_or(0)
+        };
         let of_name = |name: &str| self.of_names.get(name).copied().unwrap_or(0);
         let candidates = self.waiting.iter().enumerate();
-        let candidates =
-            candidates.map(|(place, Waiting { wanted, .. })| (of_app(wanted.app), of_name(&wanted.name), place));
-        let may_have = |(app, name, _): &(usize, usize, usize)| *app < self.per_app && *name < self.per_name;
+        let candidates = candidates.map(|(place, Waiting { wanted, .. })| {
+            (of_app(wanted.app), of_name(&wanted.name), place)
+        });
+        let may_have =
+            |(app, name, _): &(usize, usize, usize)| *app < self.per_app && *name < self.per_name;
         let (.., place) = candidates.filter(may_have).min()?;
         let next = self.waiting.remove(place);
         self.free -= 1;
@@ -126,11 +149,23 @@ mod tests {
     use futures::future::BoxFuture;
 
     /// Waits for a slot; `None` while there is none.
-    fn taking(slots: &Slots, name: &'static str) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
-        taking_for(slots, LookupRequest { name: name.to_owned(), app: None })
+    fn taking(
+        slots: &Slots,
+        name: &'static str,
+    ) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
+        taking_for(
+            slots,
+            LookupRequest {
+                name: name.to_owned(),
+                app: None,
+            },
+        )
     }
 
-    fn taking_for(slots: &Slots, wanted: LookupRequest) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
+    fn taking_for(
+        slots: &Slots,
+        wanted: LookupRequest,
+    ) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
         let slots = slots.clone();
         let mut waiting = async move { slots.take(&wanted).await }.boxed();
         match (&mut waiting).now_or_never() {
@@ -142,37 +177,73 @@ mod tests {
     #[test]
     fn a_name_has_an_eighth_at_most() {
         let slots = Slots::new(16);
-        let taken: Vec<_> = (0..2).map(|_| taking(&slots, "slow").0.expect("a slot")).collect();
+        let taken: Vec<_> = (0..2)
+            .map(|_| taking(&slots, "slow").0.expect("a slot"))
+            .collect();
         let (none, waiting) = taking(&slots, "slow");
         assert!(none.is_none() && taking(&slots, "other").0.is_some());
         drop(taken);
-        assert!(waiting.expect("it waits").now_or_never().flatten().is_some());
+        assert!(
+            waiting
+                .expect("it waits")
+                .now_or_never()
+                .flatten()
+                .is_some()
+        );
     }
 
     #[test]
     fn the_next_free_slot_is_for_the_name_with_the_fewest() {
         let slots = Slots::new(16);
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
-        let mut taken: Vec<_> =
-            names.into_iter().chain(names).map(|name| taking(&slots, name).0.expect("a slot")).collect();
-        let [full, many, newcomer] = ["b", "a", "new"].map(|name| taking(&slots, name).1.expect("it waits"));
+        let mut taken: Vec<_> = names
+            .into_iter()
+            .chain(names)
+            .map(|name| taking(&slots, name).0.expect("a slot"))
+            .collect();
+        let [full, many, newcomer] =
+            ["b", "a", "new"].map(|name| taking(&slots, name).1.expect("it waits"));
         drop(taken.remove(0));
-        assert!(newcomer.now_or_never().flatten().is_some(), "it had none, though it came last");
-        assert!(many.now_or_never().is_some_and(|slot| slot.is_some()), "it is free again, and `a` has one");
-        assert!(full.now_or_never().is_none(), "`b` has as many as it may have");
+        assert!(
+            newcomer.now_or_never().flatten().is_some(),
+            "it had none, though it came last"
+        );
+        assert!(
+            many.now_or_never().is_some_and(|slot| slot.is_some()),
+            "it is free again, and `a` has one"
+        );
+        assert!(
+            full.now_or_never().is_none(),
+            "`b` has as many as it may have"
+        );
     }
 
     #[test]
     fn an_app_has_half_however_many_names_it_has() {
         let slots = Slots::new(16);
         let [many, other] = [1, 2].map(|number| AppId::new(uuid::Uuid::from_u128(number)));
-        let of = |app, name: usize| taking_for(&slots, LookupRequest { name: name.to_string(), app: Some(app) });
-        let mut taken: Vec<Slot> = (0..8).map(|name| of(many, name).0.expect("a slot")).collect();
-        let waiting: Vec<_> = (8..40).map(|name| of(many, name).1.expect("it waits")).collect();
+        let of = |app, name: usize| {
+            taking_for(
+                &slots,
+                LookupRequest {
+                    name: name.to_string(),
+                    app: Some(app),
+                },
+            )
+        };
+        let mut taken: Vec<Slot> = (0..8)
+            .map(|name| of(many, name).0.expect("a slot"))
+            .collect();
+        let waiting: Vec<_> = (8..40)
+            .map(|name| of(many, name).1.expect("it waits"))
+            .collect();
         taken.extend((0..8).map(|name| of(other, 100 + name).0.expect("the others have theirs")));
         assert!(taking(&slots, "settle's own").0.is_none(), "all are taken");
         drop(taken.pop());
-        assert!(taking(&slots, "settle's own").0.is_some(), "the app that has half gets no more");
+        assert!(
+            taking(&slots, "settle's own").0.is_some(),
+            "the app that has half gets no more"
+        );
         drop(waiting);
     }
 

@@ -58,7 +58,11 @@ pub async fn connect(
     };
     let host = ServerName::try_from(server.host.to_owned()).map_err(|_| Failure::Tls)?;
     let protected = TlsConnector::from(tls.clone()).connect(host, stream).await;
-    Ok(Box::new(Bounded::new(protected.map_err(|_| Failure::Tls)?, peer, greeting)))
+    Ok(Box::new(Bounded::new(
+        protected.map_err(|_| Failure::Tls)?,
+        peer,
+        greeting,
+    )))
 }
 
 async fn reach(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
@@ -74,7 +78,10 @@ async fn reach(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
 }
 
 /// STARTTLS (RFC 3207), up to where the handshake begins.
-async fn start_tls<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, name: &ClientId) -> Result<(), Refusal> {
+async fn start_tls<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    name: &ClientId,
+) -> Result<(), Refusal> {
     accepted(stream, b"").await?;
     let features = accepted(stream, format!("EHLO {name}\r\n").as_bytes()).await?;
     let mut features = features.lines().filter_map(|line| line.get(4..));
@@ -86,12 +93,21 @@ async fn start_tls<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, name: &Cli
 }
 
 /// Sends a command before TLS; returns the reply, which is a good one and ends what the server sent.
-async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, command: &[u8]) -> Result<String, Refusal> {
-    stream.write_all(command).await.map_err(|_| Failure::Reset)?;
+async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    command: &[u8],
+) -> Result<String, Refusal> {
+    stream
+        .write_all(command)
+        .await
+        .map_err(|_| Failure::Reset)?;
     let (mut reply, mut bound, mut chunk) = (Vec::new(), Bound::default(), [0; CHUNK_BYTES]);
     let length = loop {
         let read = stream.read(&mut chunk).await.map_err(|_| Failure::Reset)?;
-        let new = chunk.get(..read).filter(|new| !new.is_empty()).ok_or(Failure::Reset)?;
+        let new = chunk
+            .get(..read)
+            .filter(|new| !new.is_empty())
+            .ok_or(Failure::Reset)?;
         bound.count(new).map_err(|TooLong| Failure::Reply)?;
         reply.extend_from_slice(new);
         if let Some(length) = length(&reply) {
@@ -105,8 +121,16 @@ async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, command: &[
     match text.get(..3).and_then(|code| code.parse().ok()) {
         Some(200..=299) => Ok(text),
         Some(code) => {
-            let text = text.lines().filter_map(|line| line.get(4..)).collect::<Vec<_>>().join("\n");
-            Err(Refusal::Answer { command: "CONNECT", code, text })
+            let text = text
+                .lines()
+                .filter_map(|line| line.get(4..))
+                .collect::<Vec<_>>()
+                .join("\n");
+            Err(Refusal::Answer {
+                command: "CONNECT",
+                code,
+                text,
+            })
         }
         None => Err(Failure::Reset.into()),
     }
@@ -115,7 +139,10 @@ async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, command: &[
 /// The length of the reply that bytes begin with, once it is complete: its last line has no `-` behind the code.
 fn length(bytes: &[u8]) -> Option<usize> {
     let mut length = 0;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+    for line in bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| line.ends_with(b"\n"))
+    {
         length += line.len();
         if line.get(3) != Some(&b'-') {
             return Some(length);
@@ -140,7 +167,11 @@ impl Bound {
                 return Err(TooLong);
             }
         }
-        if self.reply > MAX_REPLY_BYTES { Err(TooLong) } else { Ok(()) }
+        if self.reply > MAX_REPLY_BYTES {
+            Err(TooLong)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -156,11 +187,18 @@ struct Bounded<S> {
 
 impl<S> Bounded<S> {
     fn new(stream: S, peer: SocketAddr, first: &'static [u8]) -> Self {
-        Self { stream, peer, first, bound: Bound::default() }
+        Self {
+            stream,
+            peer,
+            first,
+            bound: Bound::default(),
+        }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream for Bounded<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream
+    for Bounded<S>
+{
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.peer)
     }
@@ -187,7 +225,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.bound = Bound::default();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -210,7 +252,10 @@ mod tests {
     #[tokio::test]
     async fn a_line_without_an_end_costs_a_kibibyte() {
         let lines = "250-x\r\n".repeat(MAX_REPLY_BYTES);
-        for (text, most) in [("a".repeat(1_000_000), CHUNK_BYTES), (lines, MAX_REPLY_BYTES + READ_ALREADY.len())] {
+        for (text, most) in [
+            ("a".repeat(1_000_000), CHUNK_BYTES),
+            (lines, MAX_REPLY_BYTES + READ_ALREADY.len()),
+        ] {
             let (client, mut server) = duplex(CHUNK_BYTES);
             let sent = tokio::spawn(async move { server.write_all(text.as_bytes()).await });
             let mut stream = Bounded::new(client, (Ipv4Addr::LOCALHOST, 25).into(), READ_ALREADY);
@@ -223,13 +268,25 @@ mod tests {
                     Err(error) => break error,
                 }
             };
-            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TooLong>());
-            assert!(inner.is_some() && line.len() <= CHUNK_BYTES && length <= most, "{length} {}", line.len());
+            let inner = error
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<TooLong>());
+            assert!(
+                inner.is_some() && line.len() <= CHUNK_BYTES && length <= most,
+                "{length} {}",
+                line.len()
+            );
             drop(stream);
-            assert!(sent.await.expect("a task").is_err(), "the rest is never read");
+            assert!(
+                sent.await.expect("a task").is_err(),
+                "the rest is never read"
+            );
             let (mut client, mut server) = duplex(1_000_000);
             server.write_all(&[b'a'; 100_000]).await.expect("written");
-            assert!(matches!(accepted(&mut client, b"").await, Err(Refusal::Failure(Failure::Reply))));
+            assert!(matches!(
+                accepted(&mut client, b"").await,
+                Err(Refusal::Failure(Failure::Reply))
+            ));
         }
     }
 

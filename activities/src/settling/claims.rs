@@ -52,20 +52,40 @@ pub struct ClaimsRun {
 ///
 /// # Errors
 /// Storage failed: Temporal begins the next run.
-pub async fn verify_claims(context: &Context, run: &ClaimsRun, input: &VerifyClaims) -> Result<VerifiedClaims, Failed> {
+pub async fn verify_claims(
+    context: &Context,
+    run: &ClaimsRun,
+    input: &VerifyClaims,
+) -> Result<VerifiedClaims, Failed> {
     let began = Instant::now();
     let (mut examined, mut idle_since, mut network) = (0, began, input.network.clone());
     loop {
         if run.is_over(context) || began.elapsed() > CLAIMS_BUDGET {
-            return Ok(VerifiedClaims { examined, is_idle: false, network });
+            return Ok(VerifiedClaims {
+                examined,
+                is_idle: false,
+                network,
+            });
         }
-        let Some(page) = context.store.due_claims(input.platform_id, &network, PAGE).await? else {
-            return Ok(VerifiedClaims { examined, is_idle: true, network });
+        let Some(page) = context
+            .store
+            .due_claims(input.platform_id, &network, PAGE)
+            .await?
+        else {
+            return Ok(VerifiedClaims {
+                examined,
+                is_idle: true,
+                network,
+            });
         };
         if page.due.is_empty() {
             let is_due_soon = page.next_due_in.is_some_and(|wait| wait <= IDLE_LIMIT);
             if !is_due_soon && idle_since.elapsed() > LONGEST_SLEEP {
-                return Ok(VerifiedClaims { examined, is_idle: true, network });
+                return Ok(VerifiedClaims {
+                    examined,
+                    is_idle: true,
+                    network,
+                });
             }
             let sleep = page.next_due_in.unwrap_or(LONGEST_SLEEP);
             tokio::time::sleep(sleep.clamp(Duration::from_millis(1), LONGEST_SLEEP)).await;
@@ -74,7 +94,15 @@ pub async fn verify_claims(context: &Context, run: &ClaimsRun, input: &VerifyCla
         network = page.network;
         let due = page.due.into_iter().take_while(|_| !run.is_over(context));
         let results: Vec<Result<(), Error>> = futures::stream::iter(due)
-            .map(|(place, key)| Claim { context, run, place, key }.examine_or_postpone())
+            .map(|(place, key)| {
+                Claim {
+                    context,
+                    run,
+                    place,
+                    key,
+                }
+                .examine_or_postpone()
+            })
             .buffer_unordered(CONCURRENT)
             .collect()
             .await;
@@ -93,7 +121,11 @@ impl ClaimsRun {
 
     /// Sends heartbeats to Temporal for ever, and halts the run when the activity is cancelled: what is in flight is
     /// finished.
-    pub async fn send_heartbeats(&self, ctx: &ActivityContext, mut heartbeats: Heartbeats<'_>) -> Infallible {
+    pub async fn send_heartbeats(
+        &self,
+        ctx: &ActivityContext,
+        mut heartbeats: Heartbeats<'_>,
+    ) -> Infallible {
         loop {
             heartbeats.send().await;
             tokio::select! {
@@ -128,12 +160,19 @@ struct Claim<'a> {
 impl Claim<'_> {
     /// Examines the claim. One that the database refuses to change is noted and postponed: it holds up no other.
     async fn examine_or_postpone(self) -> Result<(), Error> {
-        let Self { context, place, key, .. } = self;
+        let Self {
+            context,
+            place,
+            key,
+            ..
+        } = self;
         match self.examine().await {
             Err(error) if error.is_permanent() => {
                 let why = storage::chain(&error);
                 tracing::error!(collapse_key = %key, error = why, "a claim cannot be verified");
-                context.note_part(Work::Claims(place.platform), "verify_claims", &error).await;
+                context
+                    .note_part(Work::Claims(place.platform), "verify_claims", &error)
+                    .await;
                 context.store.note_claim_failure(place, key, &why).await
             }
             examined => examined,
@@ -141,7 +180,12 @@ impl Claim<'_> {
     }
 
     async fn examine(&self) -> Result<(), Error> {
-        let Self { context, place, key, .. } = self;
+        let Self {
+            context,
+            place,
+            key,
+            ..
+        } = self;
         match context.store.examine_claim(*place, *key).await? {
             ClaimStep::Done(_) => {}
             ClaimStep::Reported(open) => self.signal(notified(open)).await,
@@ -152,11 +196,22 @@ impl Claim<'_> {
     }
 
     async fn query(&self) -> Result<(), Error> {
-        let Self { context, run, place, key } = *self;
-        let Some(known) = context.store.claim_query(place, key).await? else { return Ok(()) };
+        let Self {
+            context,
+            run,
+            place,
+            key,
+        } = *self;
+        let Some(known) = context.store.claim_query(place, key).await? else {
+            return Ok(());
+        };
         run.take_place(context.verifier.rate.per_second()).await;
         let Some(answer) = self.query_store(&known).await? else {
-            return context.store.finish_claim(place, key, ClaimAnswer::Unanswered(BUSY_RETRY)).await.map(drop);
+            return context
+                .store
+                .finish_claim(place, key, ClaimAnswer::Unanswered(BUSY_RETRY))
+                .await
+                .map(drop);
         };
         let label = label(&answer);
         count(label);
@@ -187,14 +242,24 @@ impl Claim<'_> {
     /// `None`: no request was sent, since this process sends too many, or does not know the store.
     async fn query_store(&self, known: &StoreQuery) -> Result<Option<Answer>, Error> {
         let settings = &self.context.verifier.settings;
-        let Ok(store) = settings.of(&known.store, known.platform_id, &known.receipt_id) else { return Ok(None) };
+        let Ok(store) = settings.of(&known.store, known.platform_id, &known.receipt_id) else {
+            return Ok(None);
+        };
         let receipt = Receipt {
             environment: known.environment,
             app_user_id: known.app_user_id.clone(),
             receipt_id: known.receipt_id.clone(),
             secret: known.secret.clone(),
         };
-        query::send(self.context, store, &Subject { platform: known.platform_id, receipt: &receipt }).await
+        query::send(
+            self.context,
+            store,
+            &Subject {
+                platform: known.platform_id,
+                receipt: &receipt,
+            },
+        )
+        .await
     }
 
     /// Signals the run of the purchase. If Temporal is not available, the sweep finds the purchase.
@@ -206,8 +271,20 @@ impl Claim<'_> {
 }
 
 /// The signal of a claim that became a notification of its purchase.
-const fn notified(Open { seq: through, quiet, cap, .. }: Open) -> Signal {
-    Signal::Notified(Notified { through, quiet, cap, count: 1 })
+const fn notified(
+    Open {
+        seq: through,
+        quiet,
+        cap,
+        ..
+    }: Open,
+) -> Signal {
+    Signal::Notified(Notified {
+        through,
+        quiet,
+        cap,
+        count: 1,
+    })
 }
 
 /// What an answer means for a claim.
@@ -215,11 +292,15 @@ fn judged(verification: Verification) -> ClaimAnswer {
     match verification {
         Verification::Verified(snapshot) => ClaimAnswer::Confirmed(snapshot),
         Verification::Gone => ClaimAnswer::Refused(ClaimReason::Invalid),
-        Verification::Parked(Parked::WrongCustomer) => ClaimAnswer::Refused(ClaimReason::WrongCustomer),
+        Verification::Parked(Parked::WrongCustomer) => {
+            ClaimAnswer::Refused(ClaimReason::WrongCustomer)
+        }
         Verification::Parked(Parked::UnknownReceipt | Parked::Believable) => {
             ClaimAnswer::Refused(ClaimReason::UnknownReceipt)
         }
-        Verification::Unverifiable | Verification::Unreachable { .. } => ClaimAnswer::Unanswered(Duration::ZERO),
+        Verification::Unverifiable | Verification::Unreachable { .. } => {
+            ClaimAnswer::Unanswered(Duration::ZERO)
+        }
     }
 }
 

@@ -27,18 +27,30 @@ pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Resul
     span.within(decide(context, input, attempt, &trace)).await
 }
 
-async fn decide(context: &Context, input: Settle, attempt: Attempt, trace: &Settling) -> Result<Settled, Error> {
+async fn decide(
+    context: &Context,
+    input: Settle,
+    attempt: Attempt,
+    trace: &Settling,
+) -> Result<Settled, Error> {
     let loaded = load(&context.store, &input, attempt).await?;
     match input.start.readiness(&loaded) {
-        Readiness::Ready if loaded.verify => Ok(Settled { loaded, recorded: None }),
+        Readiness::Ready if loaded.verify => Ok(Settled {
+            loaded,
+            recorded: None,
+        }),
         Readiness::Ready => {
             let decided = Record::decided(input.collapse_key, &loaded, &Verification::Unverifiable);
             let recorded = write(context, decided, trace).await?;
-            Ok(Settled { loaded: loaded.without_bodies(), recorded: Some(recorded) })
+            Ok(Settled {
+                loaded: loaded.without_bodies(),
+                recorded: Some(recorded),
+            })
         }
-        Readiness::Held | Readiness::Quiet | Readiness::Early | Readiness::Idle => {
-            Ok(Settled { loaded: loaded.without_bodies(), recorded: None })
-        }
+        Readiness::Held | Readiness::Quiet | Readiness::Early | Readiness::Idle => Ok(Settled {
+            loaded: loaded.without_bodies(),
+            recorded: None,
+        }),
     }
 }
 
@@ -53,10 +65,23 @@ pub async fn record(context: &Context, decided: Record) -> Result<Recorded, Erro
 /// promptly lately.
 async fn write(context: &Context, decided: Record, trace: &Settling) -> Result<Recorded, Error> {
     let traceparent = trace.context().map(|context| context.to_string());
-    let mut recorded = context.store.record(Record { traceparent, ..decided }).await?;
-    if let Recorded::Done { lanes, prompt: answered, .. } = &mut recorded {
+    let mut recorded = context
+        .store
+        .record(Record {
+            traceparent,
+            ..decided
+        })
+        .await?;
+    if let Recorded::Done {
+        lanes,
+        prompt: answered,
+        ..
+    } = &mut recorded
+    {
         trace.finish();
-        *answered = context.prompt.among(lanes.iter().map(|lane| lane.destination_id));
+        *answered = context
+            .prompt
+            .among(lanes.iter().map(|lane| lane.destination_id));
     }
     Ok(recorded)
 }
@@ -65,15 +90,29 @@ async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded,
     let (key, through) = (input.collapse_key, input.start.through);
     let mut loaded = match attempt {
         Attempt::First => store.load(key, through, MAX_PER_SETTLING).await?,
-        Attempt::Repeated => store.load_after_record(key, through, MAX_PER_SETTLING).await?,
+        Attempt::Repeated => {
+            store
+                .load_after_record(key, through, MAX_PER_SETTLING)
+                .await?
+        }
     };
     fail::fail_point!("load.after", |_| std::process::abort());
     if let Some(store) = &loaded.store {
-        check_known(store).map_err(|cause| Error::Corrupt { what: cause.to_string(), source: None })?;
+        check_known(store).map_err(|cause| Error::Corrupt {
+            what: cause.to_string(),
+            source: None,
+        })?;
     }
     if let Some(late) = loaded.late.filter(|_| loaded.held.is_none()) {
         metrics::histogram!("settle_settling_lag_seconds").record(late);
-        store.count_timed(Series::Lag, Counted { app: loaded.app_id, destination: None }, late);
+        store.count_timed(
+            Series::Lag,
+            Counted {
+                app: loaded.app_id,
+                destination: None,
+            },
+            late,
+        );
     }
     for (_, notification) in &mut loaded.notifications {
         notification.app_user_id = None;

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 /// Maximum wait for a permit. A query that would wait longer gets no permit and is repeated later.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Bounds of a pause, whether or not the store sent a `Retry-After`.
-const PAUSE_BOUNDS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+const PAUSE_BOUNDS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(300);
 
 /// Whether and when a platform's store may be queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,11 @@ impl StoreRate {
     /// A limit of `per_second` queries a second per platform.
     pub fn new(per_second: u32) -> Self {
         let per_second = per_second.max(1);
-        Self { per_second, interval: Duration::from_secs(1) / per_second, platforms: Mutex::default() }
+        Self {
+            per_second,
+            interval: Duration::from_secs(1) / per_second,
+            platforms: Mutex::default(),
+        }
     }
 
     /// The number of queries a second per platform.
@@ -100,7 +105,9 @@ impl StoreRate {
     }
 
     fn platforms(&self) -> MutexGuard<'_, HashMap<PlatformId, Platform>> {
-        self.platforms.lock().unwrap_or_else(PoisonError::into_inner)
+        self.platforms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,22 +123,43 @@ mod tests {
     async fn permits_are_spread_evenly_and_wait_two_seconds_at_most() {
         let (rate, now) = (StoreRate::new(10), Instant::now());
         for place in 0..=20 {
-            assert_eq!(rate.reserve(platform(1), now), Permit::At(now + Duration::from_millis(100 * place)));
+            assert_eq!(
+                rate.reserve(platform(1), now),
+                Permit::At(now + Duration::from_millis(100 * place))
+            );
         }
         assert_eq!(rate.reserve(platform(1), now), Permit::Later);
-        assert_eq!(rate.reserve(platform(2), now), Permit::At(now), "another platform has its own rate");
+        assert_eq!(
+            rate.reserve(platform(2), now),
+            Permit::At(now),
+            "another platform has its own rate"
+        );
         let later = now + Duration::from_secs(60);
-        assert_eq!(rate.reserve(platform(1), later), Permit::At(later), "unused permits are not saved up");
-        assert_eq!(rate.reserve(platform(1), later), Permit::At(later + Duration::from_millis(100)));
+        assert_eq!(
+            rate.reserve(platform(1), later),
+            Permit::At(later),
+            "unused permits are not saved up"
+        );
+        assert_eq!(
+            rate.reserve(platform(1), later),
+            Permit::At(later + Duration::from_millis(100))
+        );
     }
 
     #[tokio::test]
     async fn a_pause_holds_for_one_platform_alone() {
         let (rate, now) = (StoreRate::new(10), Instant::now());
-        let throttle = Throttle { at: now, retry_after: Some(Duration::from_secs(7)), jitter: 0.5 };
+        let throttle = Throttle {
+            at: now,
+            retry_after: Some(Duration::from_secs(7)),
+            jitter: 0.5,
+        };
         let until = rate.pause(platform(1), throttle);
         assert_eq!(until, now + Duration::from_secs(7));
-        assert_eq!(rate.reserve(platform(1), now + Duration::from_secs(6)), Permit::Paused(until));
+        assert_eq!(
+            rate.reserve(platform(1), now + Duration::from_secs(6)),
+            Permit::Paused(until)
+        );
         assert_eq!(rate.reserve(platform(1), until), Permit::At(until));
         assert_eq!(rate.reserve(platform(2), now), Permit::At(now));
     }
@@ -139,11 +167,22 @@ mod tests {
     #[tokio::test]
     async fn a_pause_is_bounded_and_doubles_without_a_retry_after() {
         let (rate, now) = (StoreRate::new(10), Instant::now());
-        let throttle = |retry_after| Throttle { at: now, retry_after, jitter: 0.5 };
-        let pause = |retry_after| rate.pause(platform(1), throttle(retry_after)).duration_since(now).as_secs();
+        let throttle = |retry_after| Throttle {
+            at: now,
+            retry_after,
+            jitter: 0.5,
+        };
+        let pause = |retry_after| {
+            rate.pause(platform(1), throttle(retry_after))
+                .duration_since(now)
+                .as_secs()
+        };
         assert_eq!(pause(Some(Duration::ZERO)), 1);
         assert_eq!(pause(Some(Duration::MAX / 4)), 300);
-        assert_eq!([(); 9].map(|()| pause(None)), [2, 4, 8, 16, 32, 64, 128, 256, 256]);
+        assert_eq!(
+            [(); 9].map(|()| pause(None)),
+            [2, 4, 8, 16, 32, 64, 128, 256, 256]
+        );
         rate.answered(platform(1));
         assert_eq!(pause(None), 2);
     }

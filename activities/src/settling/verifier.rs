@@ -20,6 +20,10 @@ pub struct Verifier {
 
 impl Verifier {
     pub fn new(settings: Settings) -> Self {
-        Self { rate: StoreRate::new(settings.per_second()), in_flight: Semaphore::new(MAX_IN_FLIGHT), settings }
+        Self {
+            rate: StoreRate::new(settings.per_second()),
+            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            settings,
+        }
     }
 }

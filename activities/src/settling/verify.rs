@@ -23,15 +23,32 @@ const NO_PERMIT_RETRY: Duration = Duration::from_secs(4);
 
 /// Queries the store once; returns the verification, or the time of the next query.
 pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
-    let span = Settling::find(&context.store, key).await.activity("RunActivity:verify");
+    let span = Settling::find(&context.store, key)
+        .await
+        .activity("RunActivity:verify");
     span.within(query(context, key)).await
 }
 
 async fn query(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
-    let Some(known) = context.store.store_query(key).await? else { return Ok(verified(Verification::Unverifiable)) };
-    let store = context.verifier.settings.of(&known.store, known.platform_id, &known.receipt_id);
-    let store = store.map_err(|cause| Error::Corrupt { what: cause.to_string(), source: None })?;
-    Query { context, key, known: &known, store }.run().await
+    let Some(known) = context.store.store_query(key).await? else {
+        return Ok(verified(Verification::Unverifiable));
+    };
+    let store = context
+        .verifier
+        .settings
+        .of(&known.store, known.platform_id, &known.receipt_id);
+    let store = store.map_err(|cause| Error::Corrupt {
+        what: cause.to_string(),
+        source: None,
+    })?;
+    Query {
+        context,
+        key,
+        known: &known,
+        store,
+    }
+    .run()
+    .await
 }
 
 struct Query<'a> {
@@ -46,7 +63,10 @@ impl Query<'_> {
         let Some(answer) = self.attempt().await? else {
             count("no_turn");
             return self
-                .later(self.spread(NO_PERMIT_RETRY), "other purchases of this platform are queried first")
+                .later(
+                    self.spread(NO_PERMIT_RETRY),
+                    "other purchases of this platform are queried first",
+                )
                 .await;
         };
         let (platform, label) = (self.known.platform_id, label(&answer));
@@ -68,7 +88,15 @@ impl Query<'_> {
             receipt_id: known.receipt_id.clone(),
             secret: known.secret.clone(),
         };
-        query::send(self.context, self.store, &Subject { platform: known.platform_id, receipt: &receipt }).await
+        query::send(
+            self.context,
+            self.store,
+            &Subject {
+                platform: known.platform_id,
+                receipt: &receipt,
+            },
+        )
+        .await
     }
 
     /// Returns the verification. Where the platform's setting says so, a receipt that the store does not know is
@@ -93,7 +121,12 @@ impl Query<'_> {
             metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
             tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
         } else if store.store_query(self.key).await?.is_some() {
-            return self.later(self.spread(FIRST_RETRY), "another shared secret was set meanwhile").await;
+            return self
+                .later(
+                    self.spread(FIRST_RETRY),
+                    "another shared secret was set meanwhile",
+                )
+                .await;
         }
         Ok(verified(Verification::Unverifiable))
     }
@@ -103,15 +136,37 @@ impl Query<'_> {
     async fn record_failure(&self, retry: &Retry) -> Result<Verified, Error> {
         let store = &self.context.store;
         if retry.is_strange {
-            raise_alarm(self.context, self.known.platform_id, "verification_strange", &retry.why).await;
+            raise_alarm(
+                self.context,
+                self.known.platform_id,
+                "verification_strange",
+                &retry.why,
+            )
+            .await;
         }
         let unanswered = store.verify_failed(self.key, &retry.why).await?;
-        let outage = Outage { unanswered, now: store.now().await? };
-        match next_query_in(outage, self.store.give_up_after(), retry.retry_after, (self.context.random)()) {
-            Some(wait) => self.later(wait, &format!("{} (attempt {})", retry.why, unanswered.attempts)).await,
+        let outage = Outage {
+            unanswered,
+            now: store.now().await?,
+        };
+        match next_query_in(
+            outage,
+            self.store.give_up_after(),
+            retry.retry_after,
+            (self.context.random)(),
+        ) {
+            Some(wait) => {
+                self.later(
+                    wait,
+                    &format!("{} (attempt {})", retry.why, unanswered.attempts),
+                )
+                .await
+            }
             None => Ok(Verified {
                 why: Some(retry.why.clone()),
-                ..verified(Verification::Unreachable { since: unanswered.since })
+                ..verified(Verification::Unreachable {
+                    since: unanswered.since,
+                })
             }),
         }
     }
@@ -123,9 +178,16 @@ impl Query<'_> {
         let (next_query_in, why) = if store.schedule_query(self.key, settling, wait).await? {
             (wait, why)
         } else {
-            (self.spread(FIRST_RETRY).min(wait), "another query was requested meanwhile")
+            (
+                self.spread(FIRST_RETRY).min(wait),
+                "another query was requested meanwhile",
+            )
         };
-        Ok(Verified { verification: None, next_query_in, why: Some(why.to_owned()) })
+        Ok(Verified {
+            verification: None,
+            next_query_in,
+            why: Some(why.to_owned()),
+        })
     }
 
     fn spread(&self, wait: Duration) -> Duration {
@@ -148,16 +210,23 @@ fn next_query_in(
     jitter: f64,
 ) -> Option<Duration> {
     let left = give_up_after.saturating_sub(outage.now.since(outage.unanswered.since));
-    let doublings = u32::try_from(outage.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
+    let doublings =
+        u32::try_from(outage.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
     let wait = spread((FIRST_RETRY * (1 << doublings)).min(MAX_RETRY_WAIT), jitter);
     // A random time after the `Retry-After`, so that the queries of all purchases do not arrive together.
-    let retry_after = retry_after.map_or(Duration::ZERO, |retry_after| retry_after.saturating_add(wait / 4));
+    let retry_after = retry_after.map_or(Duration::ZERO, |retry_after| {
+        retry_after.saturating_add(wait / 4)
+    });
     // Whole milliseconds, as the workflow's timer has them: it must not end before the time that storage knows.
     (!left.is_zero()).then(|| duration(millis(wait.max(retry_after).min(left)).max(1)))
 }
 
 const fn verified(verification: Verification) -> Verified {
-    Verified { verification: Some(verification), next_query_in: Duration::ZERO, why: None }
+    Verified {
+        verification: Some(verification),
+        next_query_in: Duration::ZERO,
+        why: None,
+    }
 }
 
 /// Spreads a wait by up to 50 % either way, to whole milliseconds. `jitter` is from 0 to 1.
@@ -172,7 +241,10 @@ mod tests {
 
     fn outage(attempts: i64, elapsed_ms: i64) -> Outage {
         let since = Timestamp::from_millis(1_700_000_000_000);
-        Outage { unanswered: Unanswered { since, attempts }, now: since.plus_millis(elapsed_ms) }
+        Outage {
+            unanswered: Unanswered { since, attempts },
+            now: since.plus_millis(elapsed_ms),
+        }
     }
 
     #[test]
@@ -189,12 +261,23 @@ mod tests {
         assert_eq!(wait(899_999), Some(Duration::from_millis(1)));
         assert_eq!(wait(900_000), None);
         assert_eq!(wait(9_000_000), None);
-        assert_eq!(wait(-60_000), Some(MINUTE), "a clock that went back gives no more than patience");
+        assert_eq!(
+            wait(-60_000),
+            Some(MINUTE),
+            "a clock that went back gives no more than patience"
+        );
     }
 
     #[test]
     fn retry_after_is_honoured_within_patience() {
-        let wait = |seconds| next_query_in(outage(1, 0), GIVE_UP_AFTER, Some(Duration::from_secs(seconds)), 0.5);
+        let wait = |seconds| {
+            next_query_in(
+                outage(1, 0),
+                GIVE_UP_AFTER,
+                Some(Duration::from_secs(seconds)),
+                0.5,
+            )
+        };
         assert_eq!(wait(10), Some(Duration::from_millis(10_500)));
         assert_eq!(wait(3_600), Some(GIVE_UP_AFTER));
         assert_eq!(wait(0), Some(FIRST_RETRY));

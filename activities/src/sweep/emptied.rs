@@ -18,7 +18,9 @@ pub async fn check(context: &Context, run_id: &str) -> Result<Swept, Failed> {
         Some(before) => match context.engine.knows(contract::SWEEP, &before).await {
             Ok(true) => store.set_sweep_run(run_id.to_owned()).await?,
             Ok(false) => note(store, before, run_id).await?,
-            Err(error) => tracing::warn!(error = %error, "whether Temporal was emptied is not known"),
+            Err(error) => {
+                tracing::warn!(error = %error, "whether Temporal was emptied is not known")
+            }
         },
         None => store.set_sweep_run(run_id.to_owned()).await?,
     }

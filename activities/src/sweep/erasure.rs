@@ -24,7 +24,10 @@ const MAX_CONCURRENT: usize = 16;
 pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Failed> {
     while context.store.continue_erasure(ROWS).await? {
         if Instant::now() > until {
-            return Ok(Swept { woken: 0, more: true });
+            return Ok(Swept {
+                woken: 0,
+                more: true,
+            });
         }
     }
     Ok(Swept::default())
@@ -44,8 +47,14 @@ async fn request_all(context: &Context, due: &DeletionRequest) -> Result<(), Err
     for id in &due.destinations {
         requests.push(request_deletion(context, *id, due).map_ok(|outcome| (*id, outcome)));
     }
-    let outcomes: Vec<Result<_, Error>> = futures::stream::iter(requests).buffered(MAX_CONCURRENT).collect().await;
-    context.store.note_deletions(due.id, outcomes.into_iter().collect::<Result<_, _>>()?).await
+    let outcomes: Vec<Result<_, Error>> = futures::stream::iter(requests)
+        .buffered(MAX_CONCURRENT)
+        .collect()
+        .await;
+    context
+        .store
+        .note_deletions(due.id, outcomes.into_iter().collect::<Result<_, _>>()?)
+        .await
 }
 
 /// Asks one destination. A request that is repeated after a kill deletes nothing more.
@@ -55,7 +64,9 @@ async fn request_deletion(
     due: &DeletionRequest,
 ) -> Result<RequestOutcome, Error> {
     let destination = match context.store.destination(id).await {
-        Err(Error::Missing { .. }) => return Ok(RequestOutcome::NotPossible("it was deleted".to_owned())),
+        Err(Error::Missing { .. }) => {
+            return Ok(RequestOutcome::NotPossible("it was deleted".to_owned()));
+        }
         found => found?,
     };
     let secret = context.store.destination_secret(id).await?;
@@ -68,7 +79,10 @@ async fn request_deletion(
         return Ok(RequestOutcome::NotPossible(why.to_owned()));
     };
     let span = spans::apart("RunActivity:erase", id);
-    let sent = span.within(spans::request(deletion.of(destination.app_id), |deletion| context.http.send(deletion)));
+    let sent = span.within(spans::request(
+        deletion.of(destination.app_id),
+        |deletion| context.http.send(deletion),
+    ));
     let Ok(reply) = timeout(REQUEST_TIMEOUT, sent).await else {
         return Ok(RequestOutcome::Failed("no answer in time".to_owned()));
     };

@@ -44,25 +44,61 @@ const WAKES: Part<Context> = Part {
 };
 /// What was stored before the clock was set back. A sweep that did not make all of it due has not finished: the time of its
 /// end would hide that the clock was set back.
-const SET_BACK: Part<Context> =
-    Part { budget: seconds(6), ..part("set_back", |context, _| upkeep::make_stored_ahead_due(context).boxed()) };
+const SET_BACK: Part<Context> = Part {
+    budget: seconds(6),
+    ..part("set_back", |context, _| {
+        upkeep::make_stored_ahead_due(context).boxed()
+    })
+};
 /// The other parts. None has a budget beyond what [`emptied`], [`WAKES`] and [`SET_BACK`] leave of [`TURNS`].
 const PARTS: [Part<Context>; 15] = [
     part("late", |context, _| upkeep::start_late(context).boxed()),
-    part("streams", |context, _| upkeep::start_streams(context).boxed()),
+    part("streams", |context, _| {
+        upkeep::start_streams(context).boxed()
+    }),
     part("claims", |context, _| upkeep::start_claims(context).boxed()),
-    part("rechecks", |context, _| upkeep::schedule_rechecks(context).boxed()),
-    part("transfers", |context, until| upkeep::announce_transfers(context, until).boxed()),
-    part("alarms", |context, _| upkeep::announce_alarms(context).boxed()),
-    part("topics", |context, _| upkeep::expire_topics(context).boxed()),
-    part("sessions", |context, until| upkeep::end_sessions(context, until).boxed()),
-    part("erasure", |context, until| erasure::carry_on(context, until).boxed()),
-    Part { budget: seconds(6), ..part("deletions", |context, _| erasure::request_deletions(context).boxed()) },
-    part("deliveries", |context, _| upkeep::reconsider(context).boxed()),
-    part("unnamed", |context, until| upkeep::give_up(context, until).boxed()),
-    part("pages", |context, _| retention::forget_pages(context).boxed()),
-    part("counts", |context, until| retention::tidy_counts(context, until).boxed()),
-    Part { steps: seconds(3), ..part("retention", |context, until| retention::prune(context, until).boxed()) },
+    part("rechecks", |context, _| {
+        upkeep::schedule_rechecks(context).boxed()
+    }),
+    part("transfers", |context, until| {
+        upkeep::announce_transfers(context, until).boxed()
+    }),
+    part("alarms", |context, _| {
+        upkeep::announce_alarms(context).boxed()
+    }),
+    part("topics", |context, _| {
+        upkeep::expire_topics(context).boxed()
+    }),
+    part("sessions", |context, until| {
+        upkeep::end_sessions(context, until).boxed()
+    }),
+    part("erasure", |context, until| {
+        erasure::carry_on(context, until).boxed()
+    }),
+    Part {
+        budget: seconds(6),
+        ..part("deletions", |context, _| {
+            erasure::request_deletions(context).boxed()
+        })
+    },
+    part("deliveries", |context, _| {
+        upkeep::reconsider(context).boxed()
+    }),
+    part("unnamed", |context, until| {
+        upkeep::give_up(context, until).boxed()
+    }),
+    part("pages", |context, _| {
+        retention::forget_pages(context).boxed()
+    }),
+    part("counts", |context, until| {
+        retention::tidy_counts(context, until).boxed()
+    }),
+    Part {
+        steps: seconds(3),
+        ..part("retention", |context, until| {
+            retention::prune(context, until).boxed()
+        })
+    },
 ];
 /// When the last turn has ended: the rest of [`SWEEP_BUDGET`] is for noting the end.
 const TURNS: Duration = seconds(24);
@@ -74,12 +110,23 @@ const RETRY: Duration = seconds(1);
 
 /// Whether Temporal was emptied, which decides what the wakes wait for.
 const fn emptied<'c>() -> Part<(&'c Context, &'c str)> {
-    let run: parts::Run<(&'c Context, &'c str)> = |(context, run_id), _| emptied::check(context, run_id).boxed();
-    Part { name: "emptied", steps: seconds(2), budget: seconds(2), run }
+    let run: parts::Run<(&'c Context, &'c str)> =
+        |(context, run_id), _| emptied::check(context, run_id).boxed();
+    Part {
+        name: "emptied",
+        steps: seconds(2),
+        budget: seconds(2),
+        run,
+    }
 }
 
 const fn part(name: &'static str, run: parts::Run<Context>) -> Part<Context> {
-    Part { name, steps: seconds(2), budget: seconds(4), run }
+    Part {
+        name,
+        steps: seconds(2),
+        budget: seconds(4),
+        run,
+    }
 }
 
 const fn seconds(number: u64) -> Duration {
@@ -129,7 +176,10 @@ async fn sweep(context: &Context, run_id: &str, round: u32) -> Result<Swept, Fai
         note(context, part, &taken).await;
     }
     set_back?;
-    woken.map(|woken| Swept { woken: woken.woken + swept.woken, more: woken.more || swept.more })
+    woken.map(|woken| Swept {
+        woken: woken.woken + swept.woken,
+        more: woken.more || swept.more,
+    })
 }
 
 /// Notes how the turn of a part ended: what cannot pass is an alarm at once, and so is what does not pass.
@@ -139,7 +189,11 @@ async fn note(context: &Context, part: &'static str, taken: &Result<Swept, Faile
             context.note_part(Work::Sweep, part, error).await;
         }
         _ if context.streaks.note(part, taken) => {
-            if let Err(error) = context.store.alarm(None, "sweep_fails", &failing(part)).await {
+            if let Err(error) = context
+                .store
+                .alarm(None, "sweep_fails", &failing(part))
+                .await
+            {
                 tracing::warn!(part, error = %error, "the alarm about a part of the sweep was not stored");
             }
         }
@@ -148,5 +202,8 @@ async fn note(context: &Context, part: &'static str, taken: &Result<Swept, Faile
 }
 
 fn too_long() -> Failed {
-    Failed::Later { wait: RETRY, why: "the sweep took too long".to_owned() }
+    Failed::Later {
+        wait: RETRY,
+        why: "the sweep took too long".to_owned(),
+    }
 }

@@ -53,11 +53,22 @@ impl<C> Part<C> {
     /// It failed or took too long, which is logged.
     pub async fn take(&self, context: &C) -> Result<Swept, Failed> {
         let until = Instant::now() + self.steps;
-        let too_long = |_| Err(Failed::Later { wait: RETRY, why: format!("{} took too long", self.name) });
-        let taken = timeout(self.budget, self.run_or_fail(context, until)).await.unwrap_or_else(too_long);
+        let too_long = |_| {
+            Err(Failed::Later {
+                wait: RETRY,
+                why: format!("{} took too long", self.name),
+            })
+        };
+        let taken = timeout(self.budget, self.run_or_fail(context, until))
+            .await
+            .unwrap_or_else(too_long);
         if let Err(failed) = &taken {
             let error = failed.why();
-            tracing::warn!(part = self.name, error, "a part of the sweep failed; the next sweep tries again");
+            tracing::warn!(
+                part = self.name,
+                error,
+                "a part of the sweep failed; the next sweep tries again"
+            );
         }
         taken
     }
@@ -67,7 +78,9 @@ impl<C> Part<C> {
             std::future::pending::<()>().await;
         }
         if fault::is_planted_for("sweep.fail", self.name) {
-            return Err(Failed::Storage(Error::Unsuitable("a test planted this".to_owned())));
+            return Err(Failed::Storage(Error::Unsuitable(
+                "a test planted this".to_owned(),
+            )));
         }
         (self.run)(context, until).await
     }
@@ -82,10 +95,16 @@ pub async fn take_turns<C>(
     deadline: Instant,
 ) -> (Swept, Vec<(&'static str, Result<Swept, Failed>)>) {
     let (mut swept, mut turns) = (Swept::default(), Vec::with_capacity(parts.len()));
-    let first = usize::try_from(round).unwrap_or(0).checked_rem(parts.len()).unwrap_or(0);
+    let first = usize::try_from(round)
+        .unwrap_or(0)
+        .checked_rem(parts.len())
+        .unwrap_or(0);
     for part in parts.iter().cycle().skip(first).take(parts.len()) {
         if Instant::now() + part.budget > deadline {
-            tracing::debug!(part = part.name, "a part of the sweep had no turn; a later sweep gives it one");
+            tracing::debug!(
+                part = part.name,
+                "a part of the sweep had no turn; a later sweep gives it one"
+            );
             swept.more = true;
             continue;
         }
@@ -112,7 +131,10 @@ where
             return Ok(Swept::default());
         }
         if Instant::now() >= until {
-            return Ok(Swept { woken: 0, more: true });
+            return Ok(Swept {
+                woken: 0,
+                more: true,
+            });
         }
     }
 }
@@ -142,7 +164,10 @@ mod tests {
 
     async fn done(log: &Log, name: &'static str) -> Result<Swept, Failed> {
         log.note(name);
-        Ok(Swept { woken: 1, more: false })
+        Ok(Swept {
+            woken: 1,
+            more: false,
+        })
     }
 
     async fn fails(log: &Log) -> Result<Swept, Failed> {
@@ -156,19 +181,45 @@ mod tests {
     }
 
     const PARTS: [Part<Log>; 4] = [
-        Part { name: "a", steps: HOUR, budget: HOUR, run: |log, _| done(log, "a").boxed() },
-        Part { name: "fails", steps: HOUR, budget: HOUR, run: |log, _| fails(log).boxed() },
-        Part { name: "hangs", steps: SHORT, budget: SHORT, run: |log, _| hangs(log).boxed() },
-        Part { name: "b", steps: HOUR, budget: HOUR, run: |log, _| done(log, "b").boxed() },
+        Part {
+            name: "a",
+            steps: HOUR,
+            budget: HOUR,
+            run: |log, _| done(log, "a").boxed(),
+        },
+        Part {
+            name: "fails",
+            steps: HOUR,
+            budget: HOUR,
+            run: |log, _| fails(log).boxed(),
+        },
+        Part {
+            name: "hangs",
+            steps: SHORT,
+            budget: SHORT,
+            run: |log, _| hangs(log).boxed(),
+        },
+        Part {
+            name: "b",
+            steps: HOUR,
+            budget: HOUR,
+            run: |log, _| done(log, "b").boxed(),
+        },
     ];
 
     #[tokio::test]
     async fn a_part_that_fails_or_hangs_stops_no_other() {
         let log = Log::default();
-        for (round, order) in [(0, ["a", "fails", "hangs", "b"]), (5, ["fails", "hangs", "b", "a"])] {
+        for (round, order) in [
+            (0, ["a", "fails", "hangs", "b"]),
+            (5, ["fails", "hangs", "b", "a"]),
+        ] {
             let (swept, turns) = take_turns(&PARTS, round, &log, Instant::now() + HOUR * 2).await;
             assert_eq!(log.take(), order);
-            let failed = turns.iter().filter(|(_, taken)| taken.is_err()).map(|(part, _)| *part);
+            let failed = turns
+                .iter()
+                .filter(|(_, taken)| taken.is_err())
+                .map(|(part, _)| *part);
             assert_eq!(failed.collect::<Vec<_>>(), ["fails", "hangs"]);
             assert_eq!((swept.woken, swept.more), (2, false));
         }
@@ -185,11 +236,21 @@ mod tests {
     #[test]
     fn a_part_that_keeps_failing_is_worth_an_alarm_each_third_time() {
         let streaks = Streaks::default();
-        let passing = || Err(Failed::Later { wait: RETRY, why: "late".to_owned() });
-        let noted = |number, taken: &dyn Fn() -> Result<Swept, Failed>| {
-            (0..number).map(|_| streaks.note("a", &taken())).collect::<Vec<_>>()
+        let passing = || {
+            Err(Failed::Later {
+                wait: RETRY,
+                why: "late".to_owned(),
+            })
         };
-        assert_eq!(noted(7, &passing), [false, false, true, false, false, true, false]);
+        let noted = |number, taken: &dyn Fn() -> Result<Swept, Failed>| {
+            (0..number)
+                .map(|_| streaks.note("a", &taken()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            noted(7, &passing),
+            [false, false, true, false, false, true, false]
+        );
         assert_eq!(noted(1, &|| Ok(Swept::default())), [false]);
         assert_eq!(noted(3, &passing), [false, false, true], "another series");
     }
@@ -203,6 +264,11 @@ mod tests {
         });
         assert!(!swept.await.unwrap().more);
         assert_eq!(left, 0);
-        assert!(repeat(Instant::now(), || std::future::ready(Ok(1))).await.unwrap().more);
+        assert!(
+            repeat(Instant::now(), || std::future::ready(Ok(1)))
+                .await
+                .unwrap()
+                .more
+        );
     }
 }

@@ -28,7 +28,8 @@ pub async fn prune(context: &Context, until: Instant) -> Result<Swept, Failed> {
 
 async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
     let before = store.now().await?.plus_millis(-millis(retention));
-    let pruned = store.prune(before, MAX_ROWS).await? + store.forget_reports(before, MAX_ROWS).await?;
+    let pruned =
+        store.prune(before, MAX_ROWS).await? + store.forget_reports(before, MAX_ROWS).await?;
     metrics::counter!("settle_pruned_total").increment(u64::try_from(pruned).unwrap_or(0));
     Ok(pruned)
 }
@@ -44,7 +45,8 @@ pub async fn tidy_counts(context: &Context, until: Instant) -> Result<Swept, Fai
     let store = &context.store;
     let now = store.now().await?;
     let tidy = || async move {
-        Ok(store.forget_minutes(now.minus(COUNTS)).await? + store.roll_up_minutes(now.minus(MINUTES)).await?)
+        Ok(store.forget_minutes(now.minus(COUNTS)).await?
+            + store.roll_up_minutes(now.minus(MINUTES)).await?)
     };
     repeat(until, tidy).await?;
     Ok(Swept::default())

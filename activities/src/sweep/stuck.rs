@@ -21,9 +21,12 @@ const HAS_SIGNALS: &str = "the run of a purchase makes no progress because its w
 /// examined; one that is being ended is not abandoned before its alarm.
 pub async fn end(store: &Store, engine: &Engine, keys: Vec<CollapseKey>, budget: Duration) {
     let began = Instant::now();
-    let in_time = futures::stream::iter(keys).take_while(|_| std::future::ready(began.elapsed() < budget));
+    let in_time =
+        futures::stream::iter(keys).take_while(|_| std::future::ready(began.elapsed() < budget));
     let runs = in_time.map(|key| end_one(store, engine, key));
-    runs.buffer_unordered(MAX_CONCURRENT).for_each(|()| std::future::ready(())).await;
+    runs.buffer_unordered(MAX_CONCURRENT)
+        .for_each(|()| std::future::ready(()))
+        .await;
 }
 
 async fn end_one(store: &Store, engine: &Engine, key: CollapseKey) {

@@ -37,11 +37,19 @@ pub async fn start_late(context: &Context) -> Result<Swept, Failed> {
     let late = context.store.late_destinations().await?;
     signal_destinations(&context.engine, &late.destinations, "lane", late.at);
     signal_destinations(&context.engine, &late.in_backoff, "cancel_backoff", late.at);
-    Ok(Swept { woken: late.destinations.len() + late.in_backoff.len(), more: false })
+    Ok(Swept {
+        woken: late.destinations.len() + late.in_backoff.len(),
+        more: false,
+    })
 }
 
 /// Signals the runs of destinations, starting those that do not exist.
-fn signal_destinations(engine: &Engine, found: &[DestinationId], why: &'static str, read_at: Timestamp) {
+fn signal_destinations(
+    engine: &Engine,
+    found: &[DestinationId],
+    why: &'static str,
+    read_at: Timestamp,
+) {
     for id in found {
         metrics::counter!("settle_sweep_findings_total", "why" => why).increment(1);
         tracing::debug!(destination.id = %id, why, %read_at, "signals an overdue destination");
@@ -51,14 +59,20 @@ fn signal_destinations(engine: &Engine, found: &[DestinationId], why: &'static s
 
 /// Starts the streams of destinations with pending events of devices, where none is open.
 pub async fn start_streams(context: &Context) -> Result<Swept, Failed> {
-    context.store.streams_pending().await?.into_iter().for_each(|id| context.engine.stream(id));
+    context
+        .store
+        .streams_pending()
+        .await?
+        .into_iter()
+        .for_each(|id| context.engine.stream(id));
     Ok(Swept::default())
 }
 
 /// Starts the verification of the claims of platforms where some are due, and removes refused ones.
 pub async fn start_claims(context: &Context) -> Result<Swept, Failed> {
     let due = context.store.platforms_with_due_claims().await?;
-    due.into_iter().for_each(|id| context.engine.verify_claims(id));
+    due.into_iter()
+        .for_each(|id| context.engine.verify_claims(id));
     context.store.forget_refused_claims(CLAIMS_AT_ONCE).await?;
     Ok(Swept::default())
 }
@@ -68,9 +82,15 @@ pub async fn start_claims(context: &Context) -> Result<Swept, Failed> {
 pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Failed> {
     let scanned = context.store.continue_rechecks(MAX_SCANNED).await?;
     if scanned > 0 {
-        tracing::info!(scanned, "scheduled rechecks of purchases after a change of settings");
+        tracing::info!(
+            scanned,
+            "scheduled rechecks of purchases after a change of settings"
+        );
     }
-    Ok(Swept { woken: 0, more: scanned > 0 })
+    Ok(Swept {
+        woken: 0,
+        more: scanned > 0,
+    })
 }
 
 /// Announces the purchases of large transfers. If there are some, the next sweep wakes the first of them at once. A transfer
@@ -90,12 +110,17 @@ pub async fn announce_transfers(context: &Context, until: Instant) -> Result<Swe
         if matches!(error, Error::Unavailable(_)) {
             passing = Some(error);
         } else {
-            context.note_part(Work::Transfer(id), "transfers", &error).await;
+            context
+                .note_part(Work::Transfer(id), "transfers", &error)
+                .await;
         }
     }
     match passing.filter(|_| number == 0) {
         Some(error) => Err(error.into()),
-        None => Ok(Swept { woken: 0, more: number > 0 }),
+        None => Ok(Swept {
+            woken: 0,
+            more: number > 0,
+        }),
     }
 }
 
@@ -121,14 +146,22 @@ where
 
 /// Records events about the alarms that were opened or closed, and starts their deliveries.
 pub async fn announce_alarms(context: &Context) -> Result<Swept, Failed> {
-    let queued_for = context.store.announce_alarms(ALARMS_AT_ONCE, context.dashboard.clone()).await?;
-    queued_for.into_iter().for_each(|id| context.engine.supervise(id));
+    let queued_for = context
+        .store
+        .announce_alarms(ALARMS_AT_ONCE, context.dashboard.clone())
+        .await?;
+    queued_for
+        .into_iter()
+        .for_each(|id| context.engine.supervise(id));
     Ok(Swept::default())
 }
 
 /// Expires topics that waited too long for approval.
 pub async fn expire_topics(context: &Context) -> Result<Swept, Failed> {
-    context.store.expire_topics(context.store.now().await?).await?;
+    context
+        .store
+        .expire_topics(context.store.now().await?)
+        .await?;
     Ok(Swept::default())
 }
 
@@ -142,7 +175,10 @@ pub async fn end_sessions(context: &Context, until: Instant) -> Result<Swept, Fa
 pub async fn reconsider(context: &Context) -> Result<Swept, Failed> {
     let reconsidered = context.store.reconsider_left(MAX_RECONSIDERED).await?;
     if reconsidered > 0 {
-        tracing::info!(reconsidered, "reconsidered waiting deliveries after a change of settings");
+        tracing::info!(
+            reconsidered,
+            "reconsidered waiting deliveries after a change of settings"
+        );
     }
     let closed = context.store.end_deleted_pending(MAX_CLOSED).await?;
     if closed > 0 {
@@ -157,8 +193,12 @@ pub async fn give_up(context: &Context, until: Instant) -> Result<Swept, Failed>
         let number = context.store.give_up_unnamed(ABANDONED_AT_ONCE).await?;
         if number > 0 {
             let count = u64::try_from(number).unwrap_or(0);
-            metrics::counter!("settle_deliveries_given_up_total", "why" => "no_login").increment(count);
-            tracing::info!(number, "gave up deliveries whose customer has no external id after 30 days");
+            metrics::counter!("settle_deliveries_given_up_total", "why" => "no_login")
+                .increment(count);
+            tracing::info!(
+                number,
+                "gave up deliveries whose customer has no external id after 30 days"
+            );
         }
         Ok(number)
     })
@@ -175,7 +215,10 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn failing() -> (TransferId, Error) {
-        (TransferId::new(Uuid::max()), Error::Unsuitable("planted".to_owned()))
+        (
+            TransferId::new(Uuid::max()),
+            Error::Unsuitable("planted".to_owned()),
+        )
     }
 
     #[tokio::test]
@@ -183,12 +226,21 @@ mod tests {
         let mut left = vec![0, 50, 100];
         let rounds = announce_all(Instant::now() + HOUR, || {
             let number = left.pop().unwrap_or_default();
-            std::future::ready(Ok(AnnouncedTransfers { number, failed: vec![failing()] }))
+            std::future::ready(Ok(AnnouncedTransfers {
+                number,
+                failed: vec![failing()],
+            }))
         });
         let (number, failed) = rounds.await.unwrap();
-        assert_eq!((number, failed.into_keys().collect::<Vec<_>>()), (150, vec![failing().0]));
+        assert_eq!(
+            (number, failed.into_keys().collect::<Vec<_>>()),
+            (150, vec![failing().0])
+        );
         let rounds = announce_all(Instant::now(), || {
-            std::future::ready(Ok(AnnouncedTransfers { number: 100, failed: Vec::new() }))
+            std::future::ready(Ok(AnnouncedTransfers {
+                number: 100,
+                failed: Vec::new(),
+            }))
         });
         assert_eq!(rounds.await.unwrap().0, 100, "the time is over");
     }

@@ -82,7 +82,10 @@ fn progress(swept: Swept, left: usize) -> Result<Swept, Failed> {
     if left < MANY_LEFT || swept.woken.saturating_mul(10) >= left {
         return Ok(swept);
     }
-    let why = format!("it woke {} purchases and left {left} that it had found", swept.woken);
+    let why = format!(
+        "it woke {} purchases and left {left} that it had found",
+        swept.woken
+    );
     Err(Failed::Later { wait: RETRY, why })
 }
 
@@ -104,7 +107,10 @@ async fn workers(engine: &Engine) -> f64 {
 fn quota(per_second: f64, took: Duration) -> Quota {
     let rate = per_second * SHARE;
     let wakes = |time: Duration| {
-        #[expect(clippy::cast_possible_truncation, reason = "some thousands a second for some seconds")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "some thousands a second for some seconds"
+        )]
         let wakes = (rate * time.as_secs_f64()) as i64;
         wakes.max(1)
     };
@@ -120,15 +126,28 @@ fn quota(per_second: f64, took: Duration) -> Quota {
 async fn wake_all(context: &Context, overdue: &Overdue, until: Instant) -> Vec<Due> {
     let until = until.max(Instant::now() + SENDING);
     let unfollowed: BTreeSet<CollapseKey> = overdue.unfollowed.iter().copied().collect();
-    let (last, first): (Vec<Due>, Vec<Due>) =
-        overdue.found.iter().partition(|due| unfollowed.contains(&due.collapse_key));
+    let (last, first): (Vec<Due>, Vec<Due>) = overdue
+        .found
+        .iter()
+        .partition(|due| unfollowed.contains(&due.collapse_key));
     let mut woken = signal_all(&context.engine, first, overdue.at, until).await;
-    stuck::end(&context.store, &context.engine, overdue.unfollowed.clone(), EXAMINE_BUDGET).await;
+    stuck::end(
+        &context.store,
+        &context.engine,
+        overdue.unfollowed.clone(),
+        EXAMINE_BUDGET,
+    )
+    .await;
     woken.extend(signal_all(&context.engine, last, overdue.at, until).await);
     woken
 }
 
-async fn signal_all(engine: &Engine, found: Vec<Due>, read_at: Timestamp, until: Instant) -> Vec<Due> {
+async fn signal_all(
+    engine: &Engine,
+    found: Vec<Due>,
+    read_at: Timestamp,
+    until: Instant,
+) -> Vec<Due> {
     let woken: Vec<Option<Due>> = futures::stream::iter(found)
         .take_while(|_| std::future::ready(Instant::now() < until))
         .map(|due| wake(engine, due, read_at))
@@ -158,7 +177,10 @@ mod tests {
     #[test]
     fn a_sweep_that_finds_much_and_wakes_nearly_nothing_failed() {
         let sweep = |woken, left| progress(Swept { woken, more: true }, left).is_ok();
-        assert!(sweep(0, 0) && sweep(0, 49), "a few may be left to the next sweep");
+        assert!(
+            sweep(0, 0) && sweep(0, 49),
+            "a few may be left to the next sweep"
+        );
         assert!(!sweep(0, 50) && !sweep(9, 100));
         assert!(sweep(10, 100) && sweep(2_000, 15_000), "it makes progress");
     }
@@ -167,8 +189,16 @@ mod tests {
     fn the_calendar_uses_four_fifths_of_the_rate() {
         let seconds = |number| Duration::from_secs(number);
         assert_eq!(quota(10.0, seconds(1)).per_store, 8);
-        assert_eq!(quota(100.0, seconds(2)).per_store, 160, "a long step counts");
-        assert_eq!(quota(100.0, seconds(60)).per_store, 240, "but not as a burst");
+        assert_eq!(
+            quota(100.0, seconds(2)).per_store,
+            160,
+            "a long step counts"
+        );
+        assert_eq!(
+            quota(100.0, seconds(60)).per_store,
+            240,
+            "but not as a burst"
+        );
         assert_eq!(quota(1.0, Duration::ZERO).per_store, 1);
         assert_eq!(quota(10.0, seconds(1)).unfollowed, 80);
     }

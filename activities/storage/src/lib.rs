@@ -20,14 +20,16 @@ pub use admin::apps::App;
 pub use admin::audited_changes::AuditedChange;
 pub use admin::catalogue::changes::{Condition, MAX_UNMAPPED, UnmappedSku};
 pub use admin::catalogue::{
-    Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, NEW_ENTITLEMENT, Product, entitlement_id,
+    Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, NEW_ENTITLEMENT, Product,
+    entitlement_id,
 };
 pub use admin::customers::{Customer, CustomerKey, Owner};
 pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay};
 #[cfg(feature = "fail-points")]
 pub use admin::erasure::erased_columns;
 pub use admin::erasure::{
-    DeletionRequest, DeletionState, DeletionStatus, Erase, Erasure, ErasurePreview, ErasureStage, RequestOutcome,
+    DeletionRequest, DeletionState, DeletionStatus, Erase, Erasure, ErasurePreview, ErasureStage,
+    RequestOutcome,
 };
 pub use admin::ingress_key::{OldIngressKey, Recipient, Recipients};
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
@@ -66,13 +68,15 @@ pub use delivery::class::{AttemptClass, Repair};
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
 pub use delivery::lanes::{
-    Attempt, Batch, DeliveryResult, EndpointSignal, EventResult, Finish, FinishResult, Idle, LaneState, Lease,
-    LeaseResult, Mode, Render, Rendered, Sibling, Unsent, Verdict,
+    Attempt, Batch, DeliveryResult, EndpointSignal, EventResult, Finish, FinishResult, Idle,
+    LaneState, Lease, LeaseResult, Mode, Render, Rendered, Sibling, Unsent, Verdict,
 };
 pub use delivery::last_sweep::LastSweep;
 pub use delivery::late::LateDestinations;
 pub use delivery::overdue::{Due, Overdue, Postponed, Quota};
-pub use delivery::stream::finish::{StreamFinished, StreamRequest, StreamResult, StreamStatus, StreamVerdict, Tried};
+pub use delivery::stream::finish::{
+    StreamFinished, StreamRequest, StreamResult, StreamStatus, StreamVerdict, Tried,
+};
 pub use delivery::stream::start::{StreamStart, StreamStarted};
 pub use delivery::stream::{StreamBatch, StreamLease, StreamPage, StreamWait, StreamedEvent};
 pub use delivery::unnamed::LONGEST_WAIT;
@@ -108,20 +112,23 @@ pub use reports::customer::{
 };
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, SentBody};
 pub use reports::device_events::{
-    DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,
+    DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter,
+    DeviceEventFull, DeviceEventView,
 };
 pub use reports::events::{EventFilter, EventView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, Backlog, ClaimView, Concerned, DestinationExplanation, EventExplanation, EventFacts,
-    MessageExplanation, PaymentFacts, PurchaseExplanation, ReceivedNotification, STATED_TIME, Sending, Stated,
-    Successor,
+    Addressee, AnnouncedEvent, Backlog, ClaimView, Concerned, DestinationExplanation,
+    EventExplanation, EventFacts, MessageExplanation, PaymentFacts, PurchaseExplanation,
+    ReceivedNotification, STATED_TIME, Sending, Stated, Successor,
 };
 pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, SkippedEvents};
 pub use reports::listing::{PurchaseFilter, PurchaseStatus, PurchaseView};
 pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{NotificationFilter, NotificationView, OutcomeFilter, WaitingFor};
-pub use reports::overview::{DestinationOverview, LatestChanges, NamedDestination, OpenWindow, Overview};
+pub use reports::overview::{
+    DestinationOverview, LatestChanges, NamedDestination, OpenWindow, Overview,
+};
 pub use reports::payments::{PaymentSubject, PaymentView};
 pub use reports::pending::{FailedDelivery, PendingDeliveries};
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
@@ -131,7 +138,9 @@ pub use reports::shown_state::{ShownDestination, ShownState};
 pub use reports::silent::SilentStore;
 pub use reports::store_names::FoundCustomer;
 pub use reports::unchosen::{UnchosenPayment, UnchosenType};
-pub use settings::destinations::{Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits};
+pub use settings::destinations::{
+    Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits,
+};
 pub use settling::payments::Earned;
 pub use settling::verification::{StoreQuery, Unanswered};
 

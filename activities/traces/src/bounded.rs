@@ -62,7 +62,11 @@ pub struct Counted<E> {
 impl<E> Counted<E> {
     /// Counts the spans that leave the queue.
     pub const fn new(inner: E, waiting: Waiting) -> Self {
-        Self { inner, waiting, is_failing: AtomicBool::new(false) }
+        Self {
+            inner,
+            waiting,
+            is_failing: AtomicBool::new(false),
+        }
     }
 
     /// Counts the result of one request, and logs a change.
@@ -70,7 +74,8 @@ impl<E> Counted<E> {
         self.waiting.fetch_sub(spans, Ordering::Relaxed);
         match result {
             Ok(()) => {
-                counter!("settle_spans_exported_total").increment(u64::try_from(spans).unwrap_or(u64::MAX));
+                counter!("settle_spans_exported_total")
+                    .increment(u64::try_from(spans).unwrap_or(u64::MAX));
                 if self.is_failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("spans are exported again");
                 }
@@ -107,5 +112,6 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
 }
 
 fn count_dropped(reason: &'static str, spans: usize) {
-    counter!("settle_spans_dropped_total", "reason" => reason).increment(u64::try_from(spans).unwrap_or(u64::MAX));
+    counter!("settle_spans_dropped_total", "reason" => reason)
+        .increment(u64::try_from(spans).unwrap_or(u64::MAX));
 }

@@ -53,7 +53,11 @@ pub fn start(settings: Settings) -> Result<(), String> {
     let provider = SdkTracerProvider::builder()
         .with_id_generator(Ids::default())
         .with_resource(resource(&settings))
-        .with_span_processor(Bounded { inner: queue, waiting, limit: settings.queue })
+        .with_span_processor(Bounded {
+            inner: queue,
+            waiting,
+            limit: settings.queue,
+        })
         .build();
     let tracer = provider.tracer("settle");
     // A second start in one process, which only tests make, leaves the first one as it is.
@@ -80,5 +84,9 @@ fn resource(settings: &Settings) -> Resource {
         KeyValue::new("service.instance.id", settings.instance.clone()),
     ];
     let builder = Resource::builder().with_attributes(own);
-    settings.service_name.into_iter().fold(builder, |builder, name| builder.with_service_name(name)).build()
+    settings
+        .service_name
+        .into_iter()
+        .fold(builder, |builder, name| builder.with_service_name(name))
+        .build()
 }

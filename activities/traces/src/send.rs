@@ -24,7 +24,10 @@ impl Sender {
     /// # Errors
     /// The machine's root certificates cannot be read.
     pub fn new(timeout: Duration) -> Result<Self, reqwest::Error> {
-        #[expect(clippy::disallowed_methods, reason = "the one client for spans, to the operator's own address")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one client for spans, to the operator's own address"
+        )]
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -32,7 +35,10 @@ impl Sender {
             .timeout(timeout)
             .pool_max_idle_per_host(1)
             .build()?;
-        Ok(Self { client, runtime: Handle::current() })
+        Ok(Self {
+            client,
+            runtime: Handle::current(),
+        })
     }
 }
 
@@ -44,9 +50,18 @@ impl HttpClient for Sender {
     }
 }
 
-async fn exchange(client: reqwest::Client, request: reqwest::Request) -> Result<Response<Bytes>, HttpError> {
-    #[expect(clippy::disallowed_methods, reason = "the one client for spans, to the operator's own address")]
-    let mut answer = client.execute(request).await.map_err(reqwest::Error::without_url)?;
+async fn exchange(
+    client: reqwest::Client,
+    request: reqwest::Request,
+) -> Result<Response<Bytes>, HttpError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one client for spans, to the operator's own address"
+    )]
+    let mut answer = client
+        .execute(request)
+        .await
+        .map_err(reqwest::Error::without_url)?;
     let mut response = Response::builder().status(answer.status());
     if let Some(headers) = response.headers_mut() {
         headers.clone_from(answer.headers());

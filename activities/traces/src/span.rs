@@ -6,8 +6,8 @@ use domain::{Timestamp, TraceContext};
 use futures::future::Either;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::trace::{
-    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-    Tracer as _,
+    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags,
+    TraceId, TraceState, Tracer as _,
 };
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::SdkTracer;
@@ -57,7 +57,11 @@ impl Span {
     /// Begins a span below that of the running task, or a trace without one.
     pub fn child(name: &'static str, kind: SpanKind) -> Self {
         export::tracer().map_or(Self(None), |tracer| {
-            Self(Some(begin(tracer, SpanBuilder::from_name(name).with_kind(kind), &Context::current())))
+            Self(Some(begin(
+                tracer,
+                SpanBuilder::from_name(name).with_kind(kind),
+                &Context::current(),
+            )))
         })
     }
 
@@ -70,9 +74,16 @@ impl Span {
     }
 
     /// As [`Self::of`], for a span that began earlier and has an id.
-    pub fn begun(begun: Begun, contexts: &[TraceContext], name: &'static str, kind: SpanKind) -> Self {
+    pub fn begun(
+        begun: Begun,
+        contexts: &[TraceContext],
+        name: &'static str,
+        kind: SpanKind,
+    ) -> Self {
         export::tracer().map_or(Self(None), |tracer| {
-            let builder = SpanBuilder::from_name(name).with_kind(kind).with_start_time(time(begun.at));
+            let builder = SpanBuilder::from_name(name)
+                .with_kind(kind)
+                .with_start_time(time(begun.at));
             let (builder, parent) = below(contexts, builder);
             let id = SpanId::from(begun.context.span_id());
             Self(Some(with_id(id, || begin(tracer, builder, &parent))))
@@ -81,12 +92,18 @@ impl Span {
 
     /// Its context, for a row or a header; `None` while nothing is exported.
     pub fn context(&self) -> Option<TraceContext> {
-        self.0.as_ref().and_then(|context| local(context.span().span_context()))
+        self.0
+            .as_ref()
+            .and_then(|context| local(context.span().span_context()))
     }
 
     /// Calls this with the span, if it is recorded: for attributes that cost something to compute.
     pub fn describe(&self, describe: impl FnOnce(&Self)) {
-        if self.0.as_ref().is_some_and(|context| context.span().is_recording()) {
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|context| context.span().is_recording())
+        {
             describe(self);
         }
     }
@@ -126,26 +143,43 @@ fn begin(tracer: &SdkTracer, builder: SpanBuilder, parent: &Context) -> Context 
 }
 
 fn fail(context: &Context, class: impl Into<Value>) {
-    context.span().set_attribute(KeyValue::new("error.type", class));
+    context
+        .span()
+        .set_attribute(KeyValue::new("error.type", class));
     context.span().set_status(Status::error(""));
 }
 
 /// The span's builder with links to all contexts but the first, and the first as the parent.
 fn below(contexts: &[TraceContext], builder: SpanBuilder) -> (SpanBuilder, Context) {
-    let Some((parent, others)) = contexts.split_first() else { return (builder, Context::new()) };
-    let links = others.iter().filter(|other| *other != parent).map(|other| Link::with_context(remote(*other)));
-    (builder.with_links(links.collect()), Context::new().with_remote_span_context(remote(*parent)))
+    let Some((parent, others)) = contexts.split_first() else {
+        return (builder, Context::new());
+    };
+    let links = others
+        .iter()
+        .filter(|other| *other != parent)
+        .map(|other| Link::with_context(remote(*other)));
+    (
+        builder.with_links(links.collect()),
+        Context::new().with_remote_span_context(remote(*parent)),
+    )
 }
 
 fn remote(context: TraceContext) -> SpanContext {
     let flags = TraceFlags::default().with_sampled(context.is_sampled());
-    let (trace_id, span_id) = (TraceId::from(context.trace_id()), SpanId::from(context.span_id()));
+    let (trace_id, span_id) = (
+        TraceId::from(context.trace_id()),
+        SpanId::from(context.span_id()),
+    );
     SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE)
 }
 
 fn local(context: &SpanContext) -> Option<TraceContext> {
     let (trace_id, span_id) = (context.trace_id().to_bytes(), context.span_id().to_bytes());
-    TraceContext::new(u128::from_be_bytes(trace_id), u64::from_be_bytes(span_id), context.is_sampled())
+    TraceContext::new(
+        u128::from_be_bytes(trace_id),
+        u64::from_be_bytes(span_id),
+        context.is_sampled(),
+    )
 }
 
 fn time(at: Timestamp) -> SystemTime {

@@ -29,7 +29,9 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn spans_allocate_nothing_while_nothing_is_exported() {
-    let parent: TraceContext = "00-b1c4d9bb0fd954b28f748e59c91e396a-0f748e59c91e396a-01".parse().expect("a context");
+    let parent: TraceContext = "00-b1c4d9bb0fd954b28f748e59c91e396a-0f748e59c91e396a-01"
+        .parse()
+        .expect("a context");
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     for number in 0..1_000_i64 {
         let spans = [
@@ -40,11 +42,20 @@ fn spans_allocate_nothing_while_nothing_is_exported() {
             span.set("settle.attempt", number);
             span.describe(|span| span.set("server.address", number.to_string()));
             span.fail("503");
-            assert_eq!(futures::executor::block_on(span.within(async { number })), number);
-            assert_eq!((span.context(), traces::current(), traces::is_on()), (None, None, false));
+            assert_eq!(
+                futures::executor::block_on(span.within(async { number })),
+                number
+            );
+            assert_eq!(
+                (span.context(), traces::current(), traces::is_on()),
+                (None, None, false)
+            );
         }
     }
     // A few belong to the threads of the test itself.
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    assert!(allocations < 100, "{allocations} allocations for 2,000 spans");
+    assert!(
+        allocations < 100,
+        "{allocations} allocations for 2,000 spans"
+    );
 }

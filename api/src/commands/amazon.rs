@@ -49,14 +49,27 @@ Next: if a valid message was refused, check its topic: `settle platform topics I
 
 /// Runs one subcommand.
 pub fn amazon(options: Options) -> anyhow::Result<ExitCode> {
-    let Verb::Verify { message, certificate, at, json } = options.verb;
-    let message = std::fs::read(&message).with_context(|| format!("cannot read {}", message.display()))?;
-    let certificate = std::fs::read(&certificate).with_context(|| format!("cannot read {}", certificate.display()))?;
-    let refusal = verify_file(&message, &certificate, at).err().map(|refusal| refusal.to_string());
+    let Verb::Verify {
+        message,
+        certificate,
+        at,
+        json,
+    } = options.verb;
+    let message =
+        std::fs::read(&message).with_context(|| format!("cannot read {}", message.display()))?;
+    let certificate = std::fs::read(&certificate)
+        .with_context(|| format!("cannot read {}", certificate.display()))?;
+    let refusal = verify_file(&message, &certificate, at)
+        .err()
+        .map(|refusal| refusal.to_string());
     match &refusal {
         refusal if json => table::json(&json!({ "valid": refusal.is_none(), "reason": refusal })),
         None => table::line("valid"),
         Some(refusal) => table::line(&format!("refused: {refusal}")),
     }
-    Ok(if refusal.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if refusal.is_none() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -30,35 +30,68 @@ pub const HOOKS: &[(&str, Hook)] = &[
             Box::pin(async { sales::sales(client, &Sales::from_arg_matches(matches)?).await })
         }),
     ),
-    ("delete", Hook::Before(|client, planned| Box::pin(confirm_deletion(client, planned)))),
+    (
+        "delete",
+        Hook::Before(|client, planned| Box::pin(confirm_deletion(client, planned))),
+    ),
 ];
 
 fn print_created(_: &Client, Exchange { answer: app, .. }: &Exchange) {
     table::fields(app);
     let id = table::field(app, "id");
-    table::line(&format!("Next: connect its store with `settle platform create --app {id} …`."));
+    table::line(&format!(
+        "Next: connect its store with `settle platform create --app {id} …`."
+    ));
 }
 
 /// Asks whether an app is to be deleted, with what belongs to it.
-async fn confirm_deletion(client: &Client, planned: &Planned<'_>) -> anyhow::Result<Map<String, Value>> {
+async fn confirm_deletion(
+    client: &Client,
+    planned: &Planned<'_>,
+) -> anyhow::Result<Map<String, Value>> {
     if planned.is_confirmed {
         return Ok(Map::new());
     }
     let app = client.get(planned.path, &[]).await?;
     let id = app["id"].as_str().unwrap_or_default();
-    let platforms = count(client, &format!("{}/platforms", planned.path), None, "platform").await?;
-    let destinations = count(client, &format!("{}/destinations", planned.path), None, "destination").await?;
+    let platforms = count(
+        client,
+        &format!("{}/platforms", planned.path),
+        None,
+        "platform",
+    )
+    .await?;
+    let destinations = count(
+        client,
+        &format!("{}/destinations", planned.path),
+        None,
+        "destination",
+    )
+    .await?;
     let purchases = count(client, "/v1/purchases", Some(id), "purchase").await?;
     let name = table::text(&app["name"]);
     let text = format!("Delete app {name} ({platforms}, {destinations}, {purchases})? [y/N]");
-    Question { text, answer: YES.to_owned(), flag: "--yes" }.require()?;
+    Question {
+        text,
+        answer: YES.to_owned(),
+        flag: "--yes",
+    }
+    .require()?;
     Ok(Map::new())
 }
 
 /// How many items a list has, in words; a long list is not read to its end.
-async fn count(client: &Client, path: &str, app: Option<&str>, what: &str) -> anyhow::Result<String> {
+async fn count(
+    client: &Client,
+    path: &str,
+    app: Option<&str>,
+    what: &str,
+) -> anyhow::Result<String> {
     const MAX: &str = "500";
-    let query = [("limit", Some(MAX.to_owned())), ("app_id", app.map(str::to_owned))];
+    let query = [
+        ("limit", Some(MAX.to_owned())),
+        ("app_id", app.map(str::to_owned)),
+    ];
     let list = client.get(path, &query).await?;
     Ok(match table::items(&list).len() {
         _ if list["next_cursor"].is_string() => format!("more than {MAX} {what}s"),

@@ -50,7 +50,10 @@ pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
         table::json(&whole);
     } else {
         let is_shown = |rule: &&Value| options.all || violations_of(rule) > 0;
-        table::items(&whole["rules"]).iter().filter(is_shown).for_each(print_rule);
+        table::items(&whole["rules"])
+            .iter()
+            .filter(is_shown)
+            .for_each(print_rule);
         let rows = table::field(&whole, "checked");
         let rules = table::items(&whole["rules"]).len();
         match violations {
@@ -58,7 +61,11 @@ pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
             count => table::line(&format!("{count} violations in {rows} rows.")),
         }
     }
-    Ok(if violations > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if violations > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Reads all pages and sums them up in one answer.
@@ -101,12 +108,19 @@ fn violations_of(rule: &Value) -> i64 {
 }
 
 fn print_rule(rule: &Value) {
-    let [name, description, of] = ["name", "description", "of"].map(|field| table::field(rule, field));
+    let [name, description, of] =
+        ["name", "description", "of"].map(|field| table::field(rule, field));
     match violations_of(rule) {
         0 => table::line(&format!("ok  {name} ({of}): {description}")),
         count => {
-            let examples = table::items(&rule["examples"]).iter().map(table::text).collect::<Vec<_>>().join(", ");
-            table::line(&format!("{count} {of} violate the rule {name} ({description}): {examples}"));
+            let examples = table::items(&rule["examples"])
+                .iter()
+                .map(table::text)
+                .collect::<Vec<_>>()
+                .join(", ");
+            table::line(&format!(
+                "{count} {of} violate the rule {name} ({description}): {examples}"
+            ));
         }
     }
 }
@@ -123,6 +137,9 @@ mod tests {
         for violations in [0, 3, 4] {
             add(&mut rules, page(violations).as_array().unwrap());
         }
-        assert_eq!(rules, [json!({"name": "a", "violations": 7, "examples": ["x", "y", "z", "x", "y"]})]);
+        assert_eq!(
+            rules,
+            [json!({"name": "a", "violations": 7, "examples": ["x", "y", "z", "x", "y"]})]
+        );
     }
 }

@@ -10,8 +10,17 @@ use std::process::ExitCode;
 
 /// Maximum number of differing entries that are printed.
 const MAX_LISTED: usize = 100;
-const COLUMNS: [&str; 9] =
-    ["integration", "month", "environment", "sku", "ledger", "delivered", "pending", "failed", "difference"];
+const COLUMNS: [&str; 9] = [
+    "integration",
+    "month",
+    "environment",
+    "sku",
+    "ledger",
+    "delivered",
+    "pending",
+    "failed",
+    "difference",
+];
 
 /// Which money is compared.
 #[derive(Debug, clap::Args)]
@@ -54,7 +63,11 @@ struct Whole {
 }
 
 /// Reads and prints the comparison, page by page.
-pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> anyhow::Result<ExitCode> {
+pub async fn revenue(
+    client: &Client,
+    remote: &Remote,
+    options: &Revenue,
+) -> anyhow::Result<ExitCode> {
     let bar = bar("purchases checked", None);
     let (mut whole, mut cursor) = (Whole::default(), None);
     let app = match &options.app {
@@ -62,7 +75,11 @@ pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> any
         None => None,
     };
     loop {
-        let query = [("app_id", app.clone()), ("month", options.month.clone()), ("cursor", cursor)];
+        let query = [
+            ("app_id", app.clone()),
+            ("month", options.month.clone()),
+            ("cursor", cursor),
+        ];
         let page = client.get("/v1/check/revenue", &query).await?;
         bar.inc(page["purchases"].as_u64().unwrap_or_default());
         whole.add(&page);
@@ -73,7 +90,11 @@ pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> any
     }
     bar.finish_and_clear();
     whole.print(remote);
-    Ok(if whole.unexplained > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if whole.unexplained > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 impl Whole {
@@ -82,11 +103,15 @@ impl Whole {
         self.purchases += count("purchases");
         self.unexplained += count("unexplained");
         for one in table::items(&page["integrations"]) {
-            self.names.insert(table::field(one, "id"), table::field(one, "name"));
+            self.names
+                .insert(table::field(one, "id"), table::field(one, "name"));
         }
         for line in table::items(&page["lines"]) {
             let field = |name: &str| table::field(line, name);
-            let sums = self.sums.entry(["destination_id", "month", "environment", "sku"].map(field)).or_default();
+            let sums = self
+                .sums
+                .entry(["destination_id", "month", "environment", "sku"].map(field))
+                .or_default();
             sums.ledger = sums.ledger.saturating_add(decimal(&line["ledger"]));
             for (fate, usd) in line["sent"].as_object().into_iter().flatten() {
                 let sum = sums.sent.entry(fate.clone()).or_default();
@@ -119,7 +144,11 @@ impl Whole {
                 "purchases": self.purchases, "unexplained": self.unexplained, "sums": rows, "differs": self.differs,
             }));
         }
-        table::list(&json!(rows), &COLUMNS.map(|name| (name, name)), "No revenue for any integration.");
+        table::list(
+            &json!(rows),
+            &COLUMNS.map(|name| (name, name)),
+            "No revenue for any integration.",
+        );
         for line in self.differs.iter().take(MAX_LISTED) {
             let field = |name: &str| table::field(line, name);
             table::line(&format!(
@@ -132,7 +161,10 @@ impl Whole {
             ));
         }
         if self.differs.len() > MAX_LISTED {
-            table::line(&format!("{} more: use --json to see them", self.differs.len() - MAX_LISTED));
+            table::line(&format!(
+                "{} more: use --json to see them",
+                self.differs.len() - MAX_LISTED
+            ));
         }
         let differing = i64::try_from(self.differs.len()).unwrap_or(i64::MAX);
         table::line(&format!(
@@ -145,7 +177,10 @@ impl Whole {
 }
 
 fn decimal(value: &Value) -> Decimal {
-    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -160,7 +195,10 @@ mod tests {
                 "sent": {"delivered": sent}, "differs": differs, "kind": "initial"})
         };
         let mut whole = Whole::default();
-        let lines = json!([line("9.99", "9.99", json!(null)), line("-9.99", "-9.99", json!(null))]);
+        let lines = json!([
+            line("9.99", "9.99", json!(null)),
+            line("-9.99", "-9.99", json!(null))
+        ]);
         whole.add(
             &json!({"purchases": 2, "unexplained": 0, "integrations": [{"id": "d", "name": "A"}], "lines": lines}),
         );
@@ -172,7 +210,10 @@ mod tests {
             (&row["ledger"], &row["delivered"], &row["difference"]),
             (&json!("0.10"), &json!("0.20"), &json!("-0.10"))
         );
-        assert_eq!((whole.purchases, whole.unexplained, whole.differs.len()), (3, 1, 1));
+        assert_eq!(
+            (whole.purchases, whole.unexplained, whole.differs.len()),
+            (3, 1, 1)
+        );
         assert_eq!(row["integration"], "A");
     }
 }

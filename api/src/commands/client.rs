@@ -55,7 +55,11 @@ pub struct Remote {
 
 /// The name by which this program was started.
 pub fn program() -> &'static str {
-    if config::environment().contains_key("CARGO") { "cargo run --" } else { "settle" }
+    if config::environment().contains_key("CARGO") {
+        "cargo run --"
+    } else {
+        "settle"
+    }
 }
 
 /// A text for people, whose commands begin as this program was started: `` `settle status` `` may become
@@ -66,7 +70,9 @@ pub fn as_started(text: &str) -> String {
 
 /// One segment of a path, escaped.
 pub fn segment(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
+        .to_string()
+        .replace("%2D", "-")
 }
 
 /// Removes the null fields of a body, because the API resets a field that is null.
@@ -93,9 +99,14 @@ impl Remote {
     pub fn client(&self) -> anyhow::Result<Client> {
         let variables = config::environment();
         let config = self.place.load(&variables)?;
-        let data = config.as_ref().map_or_else(|| self.place.data(&variables), |config| config.data.clone());
+        let data = config
+            .as_ref()
+            .map_or_else(|| self.place.data(&variables), |config| config.data.clone());
         let address = match &self.service {
-            Some(service) => Address { url: service.clone(), recorded_in: None },
+            Some(service) => Address {
+                url: service.clone(),
+                recorded_in: None,
+            },
             None => address(config.as_ref(), &data)?,
         };
         let token = match self.named_token(&variables, config)? {
@@ -112,15 +123,28 @@ impl Remote {
                 address.url.origin().ascii_serialization()
             );
         }
-        Ok(Client { json: self.json, http: http()?, url: address.url, token, reason: None })
+        Ok(Client {
+            json: self.json,
+            http: http()?,
+            url: address.url,
+            token,
+            reason: None,
+        })
     }
 
     /// A command for the same service, as a person types it: with the flags that this command was started with.
     pub fn command(&self, arguments: &str) -> String {
-        let address = self.service.as_ref().map(|url| url.as_str().trim_end_matches('/'));
+        let address = self
+            .service
+            .as_ref()
+            .map(|url| url.as_str().trim_end_matches('/'));
         let service = address.map_or_else(String::new, |url| format!(" --service {}", quoted(url)));
         let insecure = if self.insecure { " --insecure" } else { "" };
-        format!("{} {arguments}{service}{insecure}{}", program(), self.place.as_typed())
+        format!(
+            "{} {arguments}{service}{insecure}{}",
+            program(),
+            self.place.as_typed()
+        )
     }
 
     /// The data directory of `settle run`.
@@ -131,12 +155,19 @@ impl Remote {
     }
 
     /// The token of a flag, the environment or a settings file.
-    fn named_token(&self, variables: &Variables, config: Option<Config>) -> anyhow::Result<Option<SecretString>> {
+    fn named_token(
+        &self,
+        variables: &Variables,
+        config: Option<Config>,
+    ) -> anyhow::Result<Option<SecretString>> {
         if let Some(source) = &self.token {
             return source.read("--token").map(Some);
         }
         // Not clap's `env`, which belongs to a flag: then the token itself could be written on the command line.
-        if let Some(token) = variables.get("SETTLE_ADMIN_TOKEN").filter(|token| !token.is_empty()) {
+        if let Some(token) = variables
+            .get("SETTLE_ADMIN_TOKEN")
+            .filter(|token| !token.is_empty())
+        {
             return Ok(Some(SecretString::from(trimmed(token))));
         }
         Ok(config.and_then(|config| config.http.admin_token))
@@ -154,7 +185,9 @@ impl Address {
     /// Refuses to send a token from elsewhere to an address in a data directory: anybody may have written that directory,
     /// as in a clone or an archive.
     fn check_named_token(&self) -> anyhow::Result<()> {
-        let Some(file) = &self.recorded_in else { return Ok(()) };
+        let Some(file) = &self.recorded_in else {
+            return Ok(());
+        };
         let origin = self.url.origin().ascii_serialization();
         bail!(
             "the admin token was not sent to {origin}, which only {file} names: if that is your service, name it with \
@@ -175,8 +208,14 @@ fn address(config: Option<&Config>, data: &Path) -> anyhow::Result<Address> {
     let file = super::data::service_file(data);
     let recorded = if is_named { None } else { recorded(&file)? };
     match recorded.filter(|url| url.origin() != usual.origin()) {
-        None => Ok(Address { url: usual, recorded_in: None }),
-        Some(url) if is_here(&url) => Ok(Address { url, recorded_in: Some(file) }),
+        None => Ok(Address {
+            url: usual,
+            recorded_in: None,
+        }),
+        Some(url) if is_here(&url) => Ok(Address {
+            url,
+            recorded_in: Some(file),
+        }),
         Some(url) => bail!(
             "{file} names another machine: if {origin} is your service, name it with --service {origin} (SETTLE_URL)",
             file = file.display(),
@@ -197,7 +236,8 @@ fn recorded_token(url: &Url, data: &Path) -> anyhow::Result<SecretString> {
             data.display()
         );
     }
-    let is_recorded = recorded(&super::data::service_file(data))?.is_some_and(|known| known.origin() == url.origin());
+    let is_recorded = recorded(&super::data::service_file(data))?
+        .is_some_and(|known| known.origin() == url.origin());
     if !is_here(url) && !is_recorded {
         bail!(
             "the token in {file} belongs to another service, so it was not sent to {other}: give the right token with \
@@ -221,8 +261,13 @@ fn is_here(url: &Url) -> bool {
 
 /// The URL that `settle run` recorded in a file.
 fn recorded(file: &Path) -> anyhow::Result<Option<Url>> {
-    let Ok(url) = std::fs::read_to_string(file) else { return Ok(None) };
-    url.trim().parse().map(Some).with_context(|| format!("{} does not contain a URL: delete it", file.display()))
+    let Ok(url) = std::fs::read_to_string(file) else {
+        return Ok(None);
+    };
+    url.trim()
+        .parse()
+        .map(Some)
+        .with_context(|| format!("{} does not contain a URL: delete it", file.display()))
 }
 
 /// The URL at which this machine reaches a service that listens at an address. An unspecified address becomes
@@ -230,9 +275,15 @@ fn recorded(file: &Path) -> anyhow::Result<Option<Url>> {
 pub fn listening(address: SocketAddr) -> anyhow::Result<Url> {
     let mut address = address;
     if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
     }
-    format!("http://{address}").parse().with_context(|| format!("`{address}` is not a service address"))
+    format!("http://{address}")
+        .parse()
+        .with_context(|| format!("`{address}` is not a service address"))
 }
 
 impl Client {
@@ -243,12 +294,16 @@ impl Client {
     pub fn because(&self, reason: Option<&String>) -> anyhow::Result<Self> {
         let reason = reason.map(|text| HeaderValue::from_bytes(text.as_bytes()));
         let reason = reason.transpose().context("--reason: expected one line")?;
-        Ok(Self { reason, ..self.clone() })
+        Ok(Self {
+            reason,
+            ..self.clone()
+        })
     }
 
     /// Reads one resource or list. Absent parameters are left out.
     pub async fn get(&self, path: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<Value> {
-        self.request(Method::GET, with_query(self.at(path)?, query), None).await
+        self.request(Method::GET, with_query(self.at(path)?, query), None)
+            .await
     }
 
     /// Creates something, or requests an action.
@@ -258,7 +313,11 @@ impl Client {
 
     /// Sends a file as CSV. The path may have a query.
     pub async fn post_csv(&self, path: &str, csv: Vec<u8>) -> anyhow::Result<Value> {
-        let request = self.http.request(Method::POST, self.at(path)?).header("content-type", "text/csv").body(csv);
+        let request = self
+            .http
+            .request(Method::POST, self.at(path)?)
+            .header("content-type", "text/csv")
+            .body(csv);
         self.answer(request).await
     }
 
@@ -268,7 +327,8 @@ impl Client {
     }
 
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.request(Method::PATCH, self.at(path)?, Some(body)).await
+        self.request(Method::PATCH, self.at(path)?, Some(body))
+            .await
     }
 
     pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
@@ -285,7 +345,8 @@ impl Client {
     ) -> anyhow::Result<Value> {
         let method = Method::from_bytes(method.as_bytes()).context("not an HTTP method")?;
         let body = Some(body).filter(|_| method != Method::DELETE);
-        self.request(method, with_query(self.at(path)?, query), body).await
+        self.request(method, with_query(self.at(path)?, query), body)
+            .await
     }
 
     /// The address of a page of the service, for people.
@@ -296,10 +357,16 @@ impl Client {
     /// The URL of a path of the service.
     fn at(&self, path: &str) -> anyhow::Result<Url> {
         let base = self.url.as_str().trim_end_matches('/');
-        Url::parse(&format!("{base}{path}")).with_context(|| format!("`{base}` is not a service address"))
+        Url::parse(&format!("{base}{path}"))
+            .with_context(|| format!("`{base}` is not a service address"))
     }
 
-    async fn request(&self, method: Method, url: Url, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn request(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
@@ -313,14 +380,16 @@ impl Client {
             Some(reason) => request.header(REASON, reason),
             None => request,
         };
-        let (status, text) = send(request.bearer_auth(self.token.expose_secret()), &self.url).await?;
+        let (status, text) =
+            send(request.bearer_auth(self.token.expose_secret()), &self.url).await?;
         if !status.is_success() {
             return Err(refusal(&self.url, status, &text));
         }
         if text.trim().is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).with_context(|| format!("the response of {} is not JSON", self.url))
+        serde_json::from_str(&text)
+            .with_context(|| format!("the response of {} is not JSON", self.url))
     }
 }
 
@@ -349,7 +418,10 @@ impl Refused {
     pub fn rename(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
         if !self.fields.is_empty() && self.fields.iter().any(|(field, _)| name(field).is_some()) {
             let wrong = self.fields.iter().map(|(field, expected)| {
-                format!("{}: expected {expected}", name(field).unwrap_or_else(|| field.clone()))
+                format!(
+                    "{}: expected {expected}",
+                    name(field).unwrap_or_else(|| field.clone())
+                )
             });
             self.line = format!("{}: {}", self.title, wrong.collect::<Vec<_>>().join("; "));
         }
@@ -359,7 +431,9 @@ impl Refused {
     /// Names the id that the service does not know, and the command that lists the known ones, if there is one.
     pub fn missing(mut self, what: &str, id: &str, listing: Option<&str>) -> Self {
         if self.line.ends_with(&format!("there is no such {what}")) {
-            let hint = listing.map(|command| format!("; `{command}` shows all")).unwrap_or_default();
+            let hint = listing
+                .map(|command| format!("; `{command}` shows all"))
+                .unwrap_or_default();
             self.line = format!("{}: there is no {what} `{id}`{hint}", self.title);
         }
         self
@@ -368,7 +442,10 @@ impl Refused {
 
 /// Posts a body to an address that needs no token, such as a notification URL.
 pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
-    let request = http()?.post(url.clone()).header("content-type", "text/plain; charset=UTF-8").body(body);
+    let request = http()?
+        .post(url.clone())
+        .header("content-type", "text/plain; charset=UTF-8")
+        .body(body);
     let (status, text) = send(request, url).await?;
     Ok((status.as_u16(), text))
 }
@@ -379,24 +456,43 @@ pub async fn read_from(url: &Url) -> anyhow::Result<(u16, String)> {
     Ok((status.as_u16(), text))
 }
 
-#[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "admin verbs call our own HTTP API; nothing of a customer's is called"
+)]
 pub fn http() -> anyhow::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none());
     builder.build().context("cannot create an HTTP client")
 }
 
-#[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]
-async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result<(StatusCode, String)> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "admin verbs call our own HTTP API; nothing of a customer's is called"
+)]
+async fn send(
+    request: reqwest::RequestBuilder,
+    service: &Url,
+) -> anyhow::Result<(StatusCode, String)> {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_connect() => bail!(
             "no service answers at {}: start it with `settle run`, or set its address with --service or SETTLE_URL",
             service.origin().ascii_serialization()
         ),
-        Err(error) => return Err(anyhow::Error::new(error.without_url()).context("no response from the service")),
+        Err(error) => {
+            return Err(
+                anyhow::Error::new(error.without_url()).context("no response from the service")
+            );
+        }
     };
     let status = response.status();
-    let text = response.text().await.context("the service cut off its response")?;
+    let text = response
+        .text()
+        .await
+        .context("the service cut off its response")?;
     Ok((status, text))
 }
 
@@ -412,7 +508,8 @@ pub fn problem_line(text: &str) -> Option<String> {
 /// The error of a problem document, as one line. Its detail names each wrong field.
 fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
-    let mut line = problem_line(text).unwrap_or_else(|| format!("the service responded with {status}"));
+    let mut line =
+        problem_line(text).unwrap_or_else(|| format!("the service responded with {status}"));
     if status == StatusCode::UNAUTHORIZED {
         line = format!(
             "the token is not valid at {}: set the service's address with --service, its token with --token @FILE, or \
@@ -425,6 +522,13 @@ fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let fields = problem["errors"].as_array().into_iter().flatten();
-    let fields = fields.map(|one| (text(&one["field"]), text(&one["expected"]))).collect();
-    Refused { line, title: text(&problem["title"]), fields }.into()
+    let fields = fields
+        .map(|one| (text(&one["field"]), text(&one["expected"])))
+        .collect();
+    Refused {
+        line,
+        title: text(&problem["title"]),
+        fields,
+    }
+    .into()
 }

@@ -30,7 +30,11 @@ impl Confirm {
         if self.yes || !is_terminal() {
             return Ok(());
         }
-        let yes = Question { text: format!("{what} Continue? [y/N]"), answer: YES.to_owned(), flag: "--yes" };
+        let yes = Question {
+            text: format!("{what} Continue? [y/N]"),
+            answer: YES.to_owned(),
+            flag: "--yes",
+        };
         yes.on(&mut std::io::stdin().lock(), &mut std::io::stderr())
     }
 }
@@ -45,7 +49,11 @@ impl Question {
     /// When the answer is another one, or nobody can answer.
     pub fn require(&self) -> anyhow::Result<()> {
         if !is_terminal() {
-            bail!("nothing was changed: {} Without a terminal, confirm with {}", self.text, self.flag);
+            bail!(
+                "nothing was changed: {} Without a terminal, confirm with {}",
+                self.text,
+                self.flag
+            );
         }
         self.on(&mut std::io::stdin().lock(), &mut std::io::stderr())
     }
@@ -56,13 +64,17 @@ impl Question {
             .and_then(|()| output.flush())
             .with_context(|| format!("cannot show the question: confirm with {flag}"))?;
         let mut typed = String::new();
-        input.read_line(&mut typed).with_context(|| format!("cannot read the answer: confirm with {flag}"))?;
+        input
+            .read_line(&mut typed)
+            .with_context(|| format!("cannot read the answer: confirm with {flag}"))?;
         let typed = typed.trim();
         let is_yes = answer == YES && ["y", "yes"].contains(&typed.to_lowercase().as_str());
         if is_yes || (answer != YES && typed == answer) {
             return Ok(());
         }
-        bail!("nothing was changed: the answer was not `{answer}` ({flag} confirms without a question)")
+        bail!(
+            "nothing was changed: the answer was not `{answer}` ({flag} confirms without a question)"
+        )
     }
 }
 
@@ -75,7 +87,11 @@ mod tests {
     use super::{Question, YES};
 
     fn is_confirmed(answer: &str, typed: &str) -> bool {
-        let question = Question { text: "Delete it?".to_owned(), answer: answer.to_owned(), flag: "--yes" };
+        let question = Question {
+            text: "Delete it?".to_owned(),
+            answer: answer.to_owned(),
+            flag: "--yes",
+        };
         let mut output = Vec::new();
         let result = question.on(&mut typed.as_bytes(), &mut output);
         assert_eq!(output, b"Delete it? ");
@@ -100,7 +116,12 @@ mod tests {
 
     #[test]
     fn an_id_is_typed_whole() {
-        for (typed, goes_on) in [("max@example.com\n", true), ("y\n", false), ("max\n", false), ("", false)] {
+        for (typed, goes_on) in [
+            ("max@example.com\n", true),
+            ("y\n", false),
+            ("max\n", false),
+            ("", false),
+        ] {
             assert_eq!(is_confirmed("max@example.com", typed), goes_on, "{typed:?}");
         }
     }

@@ -36,7 +36,10 @@ impl Countdown<'_> {
                 break;
             }
             let left = Duration::from_millis(left_ms.unsigned_abs());
-            bar.set_message(format!("settles in {}  (Ctrl-C stops only this clock)", times::countdown(left)));
+            bar.set_message(format!(
+                "settles in {}  (Ctrl-C stops only this clock)",
+                times::countdown(left)
+            ));
             tokio::time::sleep(TICK.min(left)).await;
         }
         bar.set_message("settling");
@@ -58,6 +61,9 @@ impl Countdown<'_> {
 
 /// The revision of a purchase; 0 when it is not settled yet, or when the service does not answer.
 pub async fn revision(client: &Client, key: CollapseKey) -> i64 {
-    let purchase = client.get(&format!("/v1/purchases/{key}"), &[]).await.unwrap_or_default();
+    let purchase = client
+        .get(&format!("/v1/purchases/{key}"), &[])
+        .await
+        .unwrap_or_default();
     purchase["revision"].as_i64().unwrap_or_default()
 }

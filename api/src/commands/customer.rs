@@ -11,9 +11,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub const HOOKS: &[(&str, Hook)] = &[
-    ("name", Hook::Before(|client, planned| Box::pin(confirm_merge(client, planned)))),
+    (
+        "name",
+        Hook::Before(|client, planned| Box::pin(confirm_merge(client, planned))),
+    ),
     ("name", Hook::Print(print_named)),
-    ("state", Hook::WhyEmpty(|client, exchange| Box::pin(no_access(client, exchange)))),
+    (
+        "state",
+        Hook::WhyEmpty(|client, exchange| Box::pin(no_access(client, exchange))),
+    ),
     ("state", Hook::Print(print_state)),
     (
         "erase",
@@ -21,7 +27,10 @@ pub const HOOKS: &[(&str, Hook)] = &[
             Box::pin(async { erase(client, Erasure::from_arg_matches(matches)?).await })
         }),
     ),
-    ("erasure", Hook::Print(|_, exchange| print_report(&exchange.answer))),
+    (
+        "erasure",
+        Hook::Print(|_, exchange| print_report(&exchange.answer)),
+    ),
     (
         "move",
         Hook::Own(Move::augment_args, |matches, client| {
@@ -82,7 +91,12 @@ struct Move {
     #[arg(long, required_unless_present = "dry_run")]
     reason: Option<String>,
     /// The author, which is stored [default: cli].
-    #[arg(long, value_name = "WHO", default_value = "cli", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "WHO",
+        default_value = "cli",
+        hide_default_value = true
+    )]
     by: String,
 }
 
@@ -103,23 +117,41 @@ struct MoveKey {
 
 /// The path of an app's customers.
 async fn customers(client: &Client, app: &str) -> anyhow::Result<String> {
-    Ok(format!("/v1/apps/{}/customers", segment(&names::app_id(client, app).await?)))
+    Ok(format!(
+        "/v1/apps/{}/customers",
+        segment(&names::app_id(client, app).await?)
+    ))
 }
 
 async fn move_to(client: &Client, wanted: Move) -> anyhow::Result<ExitCode> {
-    let Move { app, key, to, dry_run, reason, by } = wanted;
-    let MoveKey { external_id, app_user_id, receipt } = key;
-    let from = json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
+    let Move {
+        app,
+        key,
+        to,
+        dry_run,
+        reason,
+        by,
+    } = wanted;
+    let MoveKey {
+        external_id,
+        app_user_id,
+        receipt,
+    } = key;
+    let from =
+        json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
     let path = format!("{}/move", customers(client, &app).await?);
     if dry_run {
         let body = json!({ "from": present_fields(from), "external_id": to });
         let answer = client.post(&format!("{path}/preview"), &body).await?;
         if answer["to"].is_null() && !client.json {
-            table::line(&format!("Nobody has the id `{to}`: the move would create a customer. Check its spelling."));
+            table::line(&format!(
+                "Nobody has the id `{to}`: the move would create a customer. Check its spelling."
+            ));
         }
         return Ok(table::answer(client, &answer));
     }
-    let body = json!({ "from": present_fields(from), "external_id": to, "reason": reason, "by": by });
+    let body =
+        json!({ "from": present_fields(from), "external_id": to, "reason": reason, "by": by });
     let mut answer = client.post(&path, &body).await?;
     print_warnings(client, &mut answer);
     Ok(table::answer(client, &answer))
@@ -128,41 +160,68 @@ async fn move_to(client: &Client, wanted: Move) -> anyhow::Result<ExitCode> {
 /// Prints the warnings of an answer to people, and removes them from what they are shown.
 fn print_warnings(client: &Client, answer: &mut Value) {
     let fields = answer.as_object_mut().filter(|_| !client.json);
-    table::warnings(&fields.and_then(|fields| fields.remove("warnings")).unwrap_or_default());
+    table::warnings(
+        &fields
+            .and_then(|fields| fields.remove("warnings"))
+            .unwrap_or_default(),
+    );
 }
 
 /// Shows the merge that a name would make, and asks whether it is wanted. The call then does what was shown, or nothing.
-async fn confirm_merge(client: &Client, planned: &Planned<'_>) -> anyhow::Result<Map<String, Value>> {
+async fn confirm_merge(
+    client: &Client,
+    planned: &Planned<'_>,
+) -> anyhow::Result<Map<String, Value>> {
     if planned.typed.contains_key("merge") {
         return Ok(Map::new());
     }
     let body = Value::Object(planned.body.clone());
-    let mut shown = client.put(&format!("{}?dry_run=true", planned.path), &body).await?;
+    let mut shown = client
+        .put(&format!("{}?dry_run=true", planned.path), &body)
+        .await?;
     if let Some(note) = shown["preview"]["note"].as_str().filter(|_| !client.json) {
         table::line(note);
     }
     let merge = &shown["preview"]["merge"];
     if !merge.is_null() {
-        Question { text: format!("{} [y/N]", merge_question(merge)), answer: YES.to_owned(), flag: "--merge" }
-            .require()?;
+        Question {
+            text: format!("{} [y/N]", merge_question(merge)),
+            answer: YES.to_owned(),
+            flag: "--merge",
+        }
+        .require()?;
     }
-    Ok(Map::from_iter([("preview".to_owned(), shown["preview"]["id"].take())]))
+    Ok(Map::from_iter([(
+        "preview".to_owned(),
+        shown["preview"]["id"].take(),
+    )]))
 }
 
 /// What a merge would do, as a question.
 fn merge_question(merge: &Value) -> String {
-    let number =
-        |side: &str| merge[side]["purchases"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
-    let (owned, all) = (counted(number("to")), counted(number("from") + number("to")));
+    let number = |side: &str| {
+        merge[side]["purchases"]
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or_default()
+    };
+    let (owned, all) = (
+        counted(number("to")),
+        counted(number("from") + number("to")),
+    );
     let id = table::field(merge, "to.external_id");
-    format!("`{id}` is the id of another customer with {owned}. Merge the two customers, with {all} in all?")
+    format!(
+        "`{id}` is the id of another customer with {owned}. Merge the two customers, with {all} in all?"
+    )
 }
 
 /// Prints a customer who was named; of a dry run what it would do.
 fn print_named(client: &Client, Exchange { answer, .. }: &Exchange) {
     let mut customer = answer.clone();
     print_warnings(client, &mut customer);
-    let preview = customer.as_object_mut().and_then(|fields| fields.remove("preview"));
+    let preview = customer
+        .as_object_mut()
+        .and_then(|fields| fields.remove("preview"));
     if let Some(preview) = &preview {
         if let Some(note) = preview["note"].as_str() {
             table::line(note);
@@ -187,26 +246,58 @@ fn stored(preview: &Value) -> String {
         number => format!("{number} {what}s"),
     };
     let requests = counted("deletion_requests", "deletion request");
-    let counts = [counted("purchases", "purchase"), counted("events", "event"), counted("devices", "device"), requests];
+    let counts = [
+        counted("purchases", "purchase"),
+        counted("events", "event"),
+        counted("devices", "device"),
+        requests,
+    ];
     counts.join(", ")
 }
 
 async fn erase(client: &Client, erasure: Erasure) -> anyhow::Result<ExitCode> {
-    let Erasure { app, key, reason, by, dry_run, confirm } = erasure;
-    let ErasureKey { external_id, app_user_id, user_id } = key;
-    let id = [&external_id, &app_user_id, &user_id].into_iter().flatten().next().cloned().unwrap_or_default();
+    let Erasure {
+        app,
+        key,
+        reason,
+        by,
+        dry_run,
+        confirm,
+    } = erasure;
+    let ErasureKey {
+        external_id,
+        app_user_id,
+        user_id,
+    } = key;
+    let id = [&external_id, &app_user_id, &user_id]
+        .into_iter()
+        .flatten()
+        .next()
+        .cloned()
+        .unwrap_or_default();
     let body = present_fields(json!({
         "external_id": external_id, "app_user_id": app_user_id, "user_id": user_id, "reason": reason, "by": by,
     }));
     let path = customers(client, &app).await?;
     if dry_run || !confirm.yes {
-        let preview = client.post(&format!("{path}/erase?dry_run=true"), &body).await?;
+        let preview = client
+            .post(&format!("{path}/erase?dry_run=true"), &body)
+            .await?;
         let stored = stored(&preview);
         if dry_run {
-            return Ok(table::answer_line(client, &preview, &format!("Erasing {id} would affect {stored}.")));
+            return Ok(table::answer_line(
+                client,
+                &preview,
+                &format!("Erasing {id} would affect {stored}."),
+            ));
         }
         let text = format!("Erase {id}: {stored}? This cannot be undone. Type the id:");
-        Question { text, answer: id, flag: "--yes" }.require()?;
+        Question {
+            text,
+            answer: id,
+            flag: "--yes",
+        }
+        .require()?;
     }
     let report = client.post(&format!("{path}/erase"), &body).await?;
     let answer = until_removed(client, &path, report).await?;
@@ -229,14 +320,20 @@ async fn until_removed(client: &Client, path: &str, mut report: Value) -> anyhow
         }
         tokio::time::sleep(BETWEEN_READS).await;
         let id = report["id"].as_str().unwrap_or_default();
-        report = client.get(&format!("{path}/erase/{}", segment(id)), &[]).await?;
+        report = client
+            .get(&format!("{path}/erase/{}", segment(id)), &[])
+            .await?;
     }
     Ok(report)
 }
 
 /// The columns of the destinations of a report.
-const DESTINATIONS: [table::Column; 4] =
-    [("destination", "destination_id"), ("status", "status"), ("attempts", "attempts"), ("why", "error")];
+const DESTINATIONS: [table::Column; 4] = [
+    ("destination", "destination_id"),
+    ("status", "status"),
+    ("attempts", "attempts"),
+    ("why", "error"),
+];
 
 /// Prints a report: what was done, the changed rows by table, and the destinations.
 fn print_report(report: &Value) {
@@ -252,7 +349,11 @@ fn print_report(report: &Value) {
     table::fields(&about);
     table::line("");
     let destinations = json!({ "items": report["destinations"] });
-    table::list(&destinations, &DESTINATIONS, "No destination of the app stores users.");
+    table::list(
+        &destinations,
+        &DESTINATIONS,
+        "No destination of the app stores users.",
+    );
 }
 
 /// The columns of the active entitlements.
@@ -279,16 +380,29 @@ const PURCHASES: [table::Column; 6] = [
 fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
     let mut purchases = state["purchases"].as_array().into_iter().flatten();
     let has_states = purchases.any(|one| !one["state"].is_null());
-    PURCHASES.iter().filter(|column| column.1 != "state" || has_states).copied().collect()
+    PURCHASES
+        .iter()
+        .filter(|column| column.1 != "state" || has_states)
+        .copied()
+        .collect()
 }
 
 /// Why a customer has no active entitlement now, as their page has it; `None` of one who has, and of a past time.
 async fn no_access(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
     let state = &exchange.answer;
-    let is_empty = state["active_entitlements"].as_array().is_some_and(Vec::is_empty);
-    let Some(user) = state["user_id"].as_str().filter(|_| is_empty && state["at"].is_null()) else { return Ok(None) };
+    let is_empty = state["active_entitlements"]
+        .as_array()
+        .is_some_and(Vec::is_empty);
+    let Some(user) = state["user_id"]
+        .as_str()
+        .filter(|_| is_empty && state["at"].is_null())
+    else {
+        return Ok(None);
+    };
     let path = customers(client, &exchange.typed("app_id")).await?;
-    let detail = client.get(&format!("{path}/{}", segment(user)), &[]).await?;
+    let detail = client
+        .get(&format!("{path}/{}", segment(user)), &[])
+        .await?;
     let environment = state["environment"].as_str().unwrap_or_default();
     Ok(detail[environment]["no_access"].as_str().map(str::to_owned))
 }
@@ -297,8 +411,14 @@ async fn no_access(client: &Client, exchange: &Exchange) -> anyhow::Result<Optio
 fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     if state["active_entitlements"].is_array() {
         let items = json!({ "items": state["active_entitlements"] });
-        let why = state["why_empty"].as_str().map_or_else(String::new, |why| format!(" {why}"));
-        table::list(&items, &ENTITLEMENTS, &format!("No active entitlements.{why}"));
+        let why = state["why_empty"]
+            .as_str()
+            .map_or_else(String::new, |why| format!(" {why}"));
+        table::list(
+            &items,
+            &ENTITLEMENTS,
+            &format!("No active entitlements.{why}"),
+        );
         table::line("");
     }
     table::list(
@@ -312,7 +432,12 @@ fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     }
     let mut about = state.clone();
     if let Some(about) = about.as_object_mut() {
-        about.retain(|name, _| !matches!(name.as_str(), "active_entitlements" | "purchases" | "devices" | "why_empty"));
+        about.retain(|name, _| {
+            !matches!(
+                name.as_str(),
+                "active_entitlements" | "purchases" | "devices" | "why_empty"
+            )
+        });
     }
     table::fields(&about);
 }
@@ -332,7 +457,11 @@ mod tests {
             column.map(|column| table::field(&past["purchases"][0], column.1))
         };
         assert_eq!(shown("is_active").as_deref(), Some("yes"));
-        assert!(shown("expires_at").is_some_and(|end| end.starts_with("2026-10-15")), "{:?}", shown("expires_at"));
+        assert!(
+            shown("expires_at").is_some_and(|end| end.starts_with("2026-10-15")),
+            "{:?}",
+            shown("expires_at")
+        );
         assert_eq!(shown("state"), None, "an announced record has none");
         let now = json!({ "at": null, "purchases": [{ "state": "active" }] });
         assert_eq!(purchase_columns(&now).len(), PURCHASES.len());

@@ -45,7 +45,11 @@ pub fn sample_certificate_file(data: &Path) -> PathBuf {
 /// The directory of `run`: as [`directory`], and nobody but its owner may enter it. An empty one is closed to others.
 pub fn own_directory(data: &Path) -> anyhow::Result<PathBuf> {
     let data = directory(data)?;
-    let mode = std::fs::metadata(&data).with_context(|| data.display().to_string())?.permissions().mode() & 0o777;
+    let mode = std::fs::metadata(&data)
+        .with_context(|| data.display().to_string())?
+        .permissions()
+        .mode()
+        & 0o777;
     let is_closed = || std::fs::set_permissions(&data, Permissions::from_mode(0o700)).is_ok();
     if mode & 0o077 != 0 && !(is_empty(&data) && is_closed()) {
         bail!(
@@ -62,8 +66,17 @@ fn is_empty(directory: &Path) -> bool {
 
 /// Creates the directory, readable by its owner only, checks that it is writable, and returns its full path.
 pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
-    let next_step = || format!("cannot use the data directory {}: choose another one with --data DIR", data.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(next_step)?;
+    let next_step = || {
+        format!(
+            "cannot use the data directory {}: choose another one with --data DIR",
+            data.display()
+        )
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(next_step)?;
     let data = data.canonicalize().with_context(next_step)?;
     process_user(&data).with_context(next_step)?;
     Ok(data)
@@ -75,7 +88,8 @@ pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// The directory cannot be read or written.
 pub fn foreign_owner(directory: &Path) -> anyhow::Result<Option<u32>> {
-    let read = std::fs::metadata(directory).and_then(|found| Ok((found.uid(), process_user(directory)?)));
+    let read =
+        std::fs::metadata(directory).and_then(|found| Ok((found.uid(), process_user(directory)?)));
     let (owner, user) = read.with_context(|| directory.display().to_string())?;
     Ok(Some(owner).filter(|_| user == 0 && owner != 0))
 }
@@ -91,7 +105,11 @@ fn process_user(directory: &Path) -> std::io::Result<u32> {
 /// Creates a file, readable by its owner only. It fails if there is one, or a link: if root runs this, the owner of the
 /// directory could name any file by a link.
 fn create(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// The admin token of this directory.
@@ -113,7 +131,10 @@ pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
 fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => {
-            bail!("{} is empty: delete it, and settle creates it again", path.display())
+            bail!(
+                "{} is empty: delete it, and settle creates it again",
+                path.display()
+            )
         }
         Ok(text) => Ok(trimmed(&text).into()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -131,14 +152,20 @@ pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     // The file of an earlier, interrupted write may be open to others.
     match std::fs::remove_file(&partial) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(failed),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(failed);
+        }
         _ => {}
     }
     let mut file = create(&partial).with_context(failed)?;
-    file.write_all(content).and_then(|()| file.sync_all()).with_context(failed)?;
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .with_context(failed)?;
     std::fs::rename(&partial, path).with_context(failed)?;
     let directory = path.parent().unwrap_or(Path::new("."));
-    File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .with_context(failed)
 }
 
 #[cfg(test)]
@@ -149,14 +176,18 @@ mod tests {
 
     #[test]
     fn planted_links_lead_nowhere() {
-        let folder = std::env::temp_dir().join(format!("settle-links-{}", crate::clock::random_uuid()));
+        let folder =
+            std::env::temp_dir().join(format!("settle-links-{}", crate::clock::random_uuid()));
         let (data, other) = (folder.join("data"), folder.join("other"));
         std::fs::create_dir_all(&data).expect("a directory");
         std::fs::write(&other, "text").expect("a file");
         let links = ["key.partial", ".writable"].map(|name| data.join(name));
         for link in &links {
             symlink(&other, link).expect("a link");
-            assert_eq!(create(link).map_err(|error| error.kind()).err(), Some(ErrorKind::AlreadyExists));
+            assert_eq!(
+                create(link).map_err(|error| error.kind()).err(),
+                Some(ErrorKind::AlreadyExists)
+            );
         }
         directory(&data).expect("a directory that can be written");
         write(&data.join("key"), b"secret").expect("a file");

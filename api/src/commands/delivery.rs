@@ -8,5 +8,9 @@ pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Shown("status", shown))];
 
 /// What people see for a status.
 fn shown(status: &str) -> Vec<&str> {
-    status.parse::<DeliveryStatus>().map(status_for_people).into_iter().collect()
+    status
+        .parse::<DeliveryStatus>()
+        .map(status_for_people)
+        .into_iter()
+        .collect()
 }

@@ -12,11 +12,21 @@ pub async fn all(store: &Store) -> Result<Vec<Destination>, Error> {
             loop {
                 let read = store.destinations(app.id, page).await?;
                 found.extend(read.items.into_iter().map(|one| one.destination));
-                let Some(cursor) = read.next_cursor else { break };
-                page = Page { cursor: Some(cursor), ..Page::default() };
+                let Some(cursor) = read.next_cursor else {
+                    break;
+                };
+                page = Page {
+                    cursor: Some(cursor),
+                    ..Page::default()
+                };
             }
         }
-        let Some(cursor) = read.next_cursor else { return Ok(found) };
-        apps = Page { cursor: Some(cursor), ..Page::default() };
+        let Some(cursor) = read.next_cursor else {
+            return Ok(found);
+        };
+        apps = Page {
+            cursor: Some(cursor),
+            ..Page::default()
+        };
     }
 }

@@ -4,23 +4,37 @@ use super::drawn::Hook;
 use super::{explain, table};
 use serde_json::{Value, json};
 
-pub const HOOKS: &[(&str, Hook)] =
-    &[("events", Hook::Humanize(add_all_statuses)), ("explain", Hook::Print(explain::print))];
+pub const HOOKS: &[(&str, Hook)] = &[
+    ("events", Hook::Humanize(add_all_statuses)),
+    ("explain", Hook::Print(explain::print)),
+];
 
 fn add_all_statuses(answer: &mut Value) {
-    answer["items"].as_array_mut().into_iter().flatten().for_each(add_statuses);
+    answer["items"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .for_each(add_statuses);
 }
 
 /// Adds how the deliveries of an event stand, such as `2 delivered, 1 pending`.
 fn add_statuses(event: &mut Value) {
-    let statuses: Vec<String> =
-        event["deliveries"].as_array().into_iter().flatten().map(|one| table::field(one, "status")).collect();
+    let statuses: Vec<String> = event["deliveries"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| table::field(one, "status"))
+        .collect();
     let counts = ["delivered", "pending", "skipped", "failed"].map(|status| {
         let count = statuses.iter().filter(|one| *one == status).count();
         (count > 0).then(|| format!("{count} {status}"))
     });
     let counted = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    event["delivered"] = json!(if counted.is_empty() { "no destination is subscribed".to_owned() } else { counted });
+    event["delivered"] = json!(if counted.is_empty() {
+        "no destination is subscribed".to_owned()
+    } else {
+        counted
+    });
 }
 
 #[cfg(test)]
@@ -31,7 +45,8 @@ mod tests {
     #[test]
     fn the_statuses_of_an_event_are_counted() {
         let delivery = |status: &str| json!({ "status": status });
-        let mut event = json!({ "deliveries": (["pending", "delivered", "delivered"].map(delivery)) });
+        let mut event =
+            json!({ "deliveries": (["pending", "delivered", "delivered"].map(delivery)) });
         add_statuses(&mut event);
         assert_eq!(event["delivered"], "2 delivered, 1 pending");
         let mut none = json!({ "deliveries": [] });

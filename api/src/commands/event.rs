@@ -8,5 +8,7 @@ pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Parse("type", types))];
 
 /// Checks a list of types and groups.
 fn types(text: &str) -> Result<Value, String> {
-    chosen(text).map(|_| text.into()).map_err(|expected| format!("expected {expected}"))
+    chosen(text)
+        .map(|_| text.into())
+        .map_err(|expected| format!("expected {expected}"))
 }

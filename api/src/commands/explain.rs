@@ -20,7 +20,9 @@ pub fn print(_: &Client, Exchange { answer, .. }: &Exchange) {
         match layout::width() {
             Some(width) => {
                 let below = line.len() - line.trim_start_matches(' ').len() + 2;
-                layout::wrap(&line, width, below).iter().for_each(|line| table::plain(line));
+                layout::wrap(&line, width, below)
+                    .iter()
+                    .for_each(|line| table::plain(line));
             }
             None => table::plain(&line),
         }
@@ -29,8 +31,18 @@ pub fn print(_: &Client, Exchange { answer, .. }: &Exchange) {
 
 /// Adds the sentence of a node, and below it those of its children, indented.
 fn indent(node: &Value, depth: usize, lines: &mut Vec<String>) {
-    lines.push(format!("{:width$}{}", "", table::field(node, "summary"), width = 2 * depth));
-    for next in node.get("then").and_then(Value::as_array).into_iter().flatten() {
+    lines.push(format!(
+        "{:width$}{}",
+        "",
+        table::field(node, "summary"),
+        width = 2 * depth
+    ));
+    for next in node
+        .get("then")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         indent(next, depth + 1, lines);
     }
 }
@@ -44,8 +56,18 @@ mod tests {
     fn what_came_of_a_thing_stands_below_it() {
         let event = json!({"summary": "event e", "then": [{"summary": "to `hook`: delivered", "then": [{"summary": "attempt 1"}]}]});
         let mut lines = Vec::new();
-        indent(&json!({"summary": "purchase k", "then": [{"summary": "RENEWED: settled"}, event]}), 0, &mut lines);
-        let expected = ["purchase k", "  RENEWED: settled", "  event e", "    to `hook`: delivered", "      attempt 1"];
+        indent(
+            &json!({"summary": "purchase k", "then": [{"summary": "RENEWED: settled"}, event]}),
+            0,
+            &mut lines,
+        );
+        let expected = [
+            "purchase k",
+            "  RENEWED: settled",
+            "  event e",
+            "    to `hook`: delivered",
+            "      attempt 1",
+        ];
         assert_eq!(lines, expected);
     }
 }

@@ -12,8 +12,13 @@ use tokio::time::Instant;
 use url::Url;
 
 /// Headers of one connection, which the next one sets by itself.
-const OF_CONNECTION: [HeaderName; 5] =
-    [header::CONNECTION, header::CONTENT_LENGTH, header::EXPECT, header::HOST, header::TRANSFER_ENCODING];
+const OF_CONNECTION: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::TRANSFER_ENCODING,
+];
 
 /// Maximum time until the answer: less than settle waits for that of the receiver.
 const TIMEOUT: Duration = Duration::from_secs(14);
@@ -45,16 +50,29 @@ impl Forward {
         if !matches!(url.scheme(), "http" | "https") {
             bail!("--forward-to: expected a URL such as http://127.0.0.1:3000/hooks, not `{url}`");
         }
-        Ok(Self { http: client::http()?, url })
+        Ok(Self {
+            http: client::http()?,
+            url,
+        })
     }
 
     /// Sends a request on.
     pub async fn send(&self, headers: &HeaderMap, body: Bytes) -> Forwarded {
         let began = Instant::now();
         let mut headers = headers.clone();
-        OF_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
-        let request = self.http.post(self.url.clone()).headers(headers).body(body).timeout(TIMEOUT);
-        #[expect(clippy::disallowed_methods, reason = "the user names the URL, on the machine where this runs")]
+        OF_CONNECTION
+            .iter()
+            .for_each(|name| drop(headers.remove(name)));
+        let request = self
+            .http
+            .post(self.url.clone())
+            .headers(headers)
+            .body(body)
+            .timeout(TIMEOUT);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the user names the URL, on the machine where this runs"
+        )]
         let answer = request.send().await;
         let result = match answer {
             Ok(response) => Ok(ProgramAnswer {
@@ -65,7 +83,10 @@ impl Forward {
             Err(error) if error.is_timeout() => Err("no response in time".to_owned()),
             Err(error) => Err(error.without_url().to_string()),
         };
-        Forwarded { result, took: began.elapsed() }
+        Forwarded {
+            result,
+            took: began.elapsed(),
+        }
     }
 }
 
@@ -78,8 +99,15 @@ impl Forwarded {
                 format!("forwarded  POST {url}  {} in {ms} ms", status.as_u16())
             }
             Ok(ProgramAnswer { status, .. }) => {
-                let next = if *status == StatusCode::GONE { "disables the destination" } else { "retries" };
-                format!("refused    POST {url}  {} in {ms} ms: settle {next}", status.as_u16())
+                let next = if *status == StatusCode::GONE {
+                    "disables the destination"
+                } else {
+                    "retries"
+                };
+                format!(
+                    "refused    POST {url}  {} in {ms} ms: settle {next}",
+                    status.as_u16()
+                )
             }
             Err(why) => format!("failed     POST {url}  {why}: settle retries"),
         }
@@ -87,7 +115,11 @@ impl Forwarded {
 
     /// The facts of [`Self::line`].
     pub fn shown(&self, Forward { url, .. }: &Forward) -> Value {
-        let status = self.result.as_ref().ok().map(|answer| answer.status.as_u16());
+        let status = self
+            .result
+            .as_ref()
+            .ok()
+            .map(|answer| answer.status.as_u16());
         let ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
         json!({ "url": url.as_str(), "status": status, "ms": ms, "error": self.result.as_ref().err() })
     }
@@ -95,11 +127,17 @@ impl Forwarded {
     /// The answer to settle: that of the program, or 502.
     pub fn answer(self) -> Response {
         match self.result {
-            Ok(ProgramAnswer { status, retry_after }) => {
+            Ok(ProgramAnswer {
+                status,
+                retry_after,
+            }) => {
                 let retry_after = retry_after.map(|after| (header::RETRY_AFTER, after));
                 (status, HeaderMap::from_iter(retry_after)).into_response()
             }
-            Err(_) => (StatusCode::BAD_GATEWAY, "no response from the program that receives forwarded events\n")
+            Err(_) => (
+                StatusCode::BAD_GATEWAY,
+                "no response from the program that receives forwarded events\n",
+            )
                 .into_response(),
         }
     }

@@ -30,6 +30,10 @@ pub async fn healthy(options: Options) -> anyhow::Result<ExitCode> {
         Ok(Ok((200, _))) => Ok(ExitCode::SUCCESS),
         Ok(Ok((status, text))) => bail!("{} answered {status}: {}", options.url, text.trim()),
         Ok(Err(error)) => Err(error),
-        Err(_) => bail!("{} did not answer within {} seconds", options.url, TIMEOUT.as_secs()),
+        Err(_) => bail!(
+            "{} did not answer within {} seconds",
+            options.url,
+            TIMEOUT.as_secs()
+        ),
     }
 }

@@ -13,7 +13,9 @@ const INDENT: &str = "      ";
 
 /// Formats the end of the help of this command and of all its subcommands.
 pub fn unfold(command: Command) -> Command {
-    let end = command.get_after_help().map(|help| unfolded(&help.to_string()));
+    let end = command
+        .get_after_help()
+        .map(|help| unfolded(&help.to_string()));
     let command = match end {
         Some(end) => command.after_help(end),
         None => command,
@@ -25,8 +27,12 @@ pub fn unfold(command: Command) -> Command {
 /// elsewhere, and without a secret that was typed.
 pub fn with_tip(mut error: Error, command: &Command) -> Error {
     let is_secret = |name: &str| name.contains("@FILE");
-    if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(name)) if is_secret(name)) {
-        error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(name)) if is_secret(name))
+    {
+        error.insert(
+            ContextKind::InvalidValue,
+            ContextValue::String("…".to_owned()),
+        );
     }
     let is_app = |name: &String| name.starts_with("--app ");
     let lacks_app = match error.get(ContextKind::InvalidArg) {
@@ -52,10 +58,15 @@ pub fn with_tip(mut error: Error, command: &Command) -> Error {
 
 /// The only command of this name below another one, as it is typed.
 fn elsewhere(command: &Command, name: &str) -> Option<String> {
-    let all = command.get_subcommands().flat_map(|above| above.get_subcommands().map(move |below| (above, below)));
+    let all = command
+        .get_subcommands()
+        .flat_map(|above| above.get_subcommands().map(move |below| (above, below)));
     let mut found = all.filter(|found| found.1.get_name() == name);
     let (above, below) = found.next()?;
-    found.next().is_none().then(|| format!("{} {}", above.get_name(), below.get_name()))
+    found
+        .next()
+        .is_none()
+        .then(|| format!("{} {}", above.get_name(), below.get_name()))
 }
 
 fn unfolded(help: &str) -> String {
@@ -69,7 +80,11 @@ fn unfolded(help: &str) -> String {
             _ => lines.push(line.to_owned()),
         }
     }
-    lines.iter().map(|line| fold(line)).collect::<Vec<_>>().join("\n")
+    lines
+        .iter()
+        .map(|line| fold(line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn is_sentence(line: &str) -> bool {
@@ -78,7 +93,11 @@ fn is_sentence(line: &str) -> bool {
 
 /// Breaks an example command that is too long before its flags. Any other line stays as it is.
 fn fold(line: &str) -> String {
-    if line.chars().count() <= MAX_CHARS || !line.starts_with("  ") || line.contains("   ") || line.ends_with('\\') {
+    if line.chars().count() <= MAX_CHARS
+        || !line.starts_with("  ")
+        || line.contains("   ")
+        || line.ends_with('\\')
+    {
         return line.to_owned();
     }
     let mut parts = line.split(" --");

@@ -10,11 +10,19 @@ use std::ffi::{OsStr, OsString};
 /// The matches of a line that the strict grammar refuses with this error; `None` if the other one refuses it too.
 pub fn matches(command: Command, line: &[OsString], refused: &Error) -> Option<ArgMatches> {
     let is_help = |token: &OsString| HELP.iter().any(|help| token == help);
-    if matches!(refused.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) && line.iter().any(is_help) {
+    if matches!(
+        refused.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) && line.iter().any(is_help)
+    {
         return None;
     }
     let found = lenient(command).try_get_matches_from(line).ok()?;
-    let typed: Vec<&OsStr> = line.iter().map(OsString::as_os_str).take_while(|token| *token != "--").collect();
+    let typed: Vec<&OsStr> = line
+        .iter()
+        .map(OsString::as_os_str)
+        .take_while(|token| *token != "--")
+        .collect();
     (!takes_a_flag(&found, &typed)).then_some(found)
 }
 
@@ -24,27 +32,43 @@ const HELP: [&str; 5] = ["-h", "--help", "help", "-V", "--version"];
 /// The command, whose values may begin with a hyphen. A flag whose value may be missing takes none such.
 fn lenient(command: Command) -> Command {
     let command = command.mut_args(|arg| {
-        let is_optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
+        let is_optional = arg
+            .get_num_args()
+            .is_some_and(|range| range.min_values() == 0);
         let takes_values = arg.get_action().takes_values() && !is_optional;
-        if takes_values { arg.allow_hyphen_values(true) } else { arg }
+        if takes_values {
+            arg.allow_hyphen_values(true)
+        } else {
+            arg
+        }
     });
     command.mut_subcommands(lenient)
 }
 
 /// Whether one of these tokens was taken as a value, though it looks like a flag.
 fn takes_a_flag(matches: &ArgMatches, typed: &[&OsStr]) -> bool {
-    let of_ids = matches.ids().filter_map(|id| matches.try_get_raw(id.as_str()).ok().flatten());
-    of_ids.flatten().any(|value| is_like_a_flag(value) && typed.contains(&value))
-        || matches.subcommand().is_some_and(|(_, below)| takes_a_flag(below, typed))
+    let of_ids = matches
+        .ids()
+        .filter_map(|id| matches.try_get_raw(id.as_str()).ok().flatten());
+    of_ids
+        .flatten()
+        .any(|value| is_like_a_flag(value) && typed.contains(&value))
+        || matches
+            .subcommand()
+            .is_some_and(|(_, below)| takes_a_flag(below, typed))
 }
 
 /// Whether a text has the form of a flag: two hyphens, then lower-case letters, hyphens and perhaps a value.
 fn is_like_a_flag(text: &OsStr) -> bool {
     let text = text.to_string_lossy();
-    let name = text.strip_prefix("--").map(|rest| rest.split('=').next().unwrap_or_default());
+    let name = text
+        .strip_prefix("--")
+        .map(|rest| rest.split('=').next().unwrap_or_default());
     name.is_some_and(|name| {
         name.starts_with(|first: char| first.is_ascii_lowercase())
-            && name.chars().all(|char| char.is_ascii_lowercase() || char == '-')
+            && name
+                .chars()
+                .all(|char| char.is_ascii_lowercase() || char == '-')
     })
 }
 
@@ -79,15 +103,29 @@ mod tests {
     #[test]
     fn a_mistyped_flag_stays_an_error_and_help_is_help() {
         for (line, part) in [
-            ("settle explain purchase --jsn", "unexpected argument '--jsn'"),
-            ("settle explain purchase r1 --jsn", "unexpected argument '--jsn'"),
-            ("settle app rename a b --reason --json", "a value is required for '--reason"),
+            (
+                "settle explain purchase --jsn",
+                "unexpected argument '--jsn'",
+            ),
+            (
+                "settle explain purchase r1 --jsn",
+                "unexpected argument '--jsn'",
+            ),
+            (
+                "settle app rename a b --reason --json",
+                "a value is required for '--reason",
+            ),
             ("settle purchase list -x", "unexpected argument '-x'"),
             ("settle explain purchase -h", "Usage:"),
             ("settle --version", "settle "),
         ] {
-            let refused = Cli::read(line.split(' ')).map(drop).map_err(|error| error.to_string());
-            assert!(refused.as_ref().is_err_and(|text| text.contains(part)), "{line}: {refused:?}");
+            let refused = Cli::read(line.split(' '))
+                .map(drop)
+                .map_err(|error| error.to_string());
+            assert!(
+                refused.as_ref().is_err_and(|text| text.contains(part)),
+                "{line}: {refused:?}"
+            );
         }
     }
 }

@@ -58,7 +58,13 @@ struct Importer<'a> {
 
 /// Imports the file, if there is one, and prints the progress of the platform's imports.
 pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCode> {
-    let platform = names::id_in(client, "platform_id", &options.platform, options.app.as_deref()).await?;
+    let platform = names::id_in(
+        client,
+        "platform_id",
+        &options.platform,
+        options.app.as_deref(),
+    )
+    .await?;
     let platform = format!("/v1/platforms/{}", segment(&platform));
     let path = format!("{platform}/import");
     if options.file.is_some() {
@@ -85,7 +91,11 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
         );
     }
     let has_failed = tally.is_some_and(|tally| tally.wrong > 0);
-    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if has_failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Refuses an import without a shared secret, and warns when the store refused it: only the store knows the dates and
@@ -109,9 +119,17 @@ fn check_verification(platform: &Value) -> anyhow::Result<()> {
 async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow::Result<Tally> {
     let rows = rows::read(file, COLUMNS)?;
     let bar = bar("importing", Some(rows.count));
-    let mut importer =
-        Importer { client, path, bar, tally: Tally::default(), lines: Vec::new(), purchases: Vec::new() };
-    let size = usize::try_from(rate).unwrap_or(MAX_PURCHASES).clamp(1, MAX_PURCHASES);
+    let mut importer = Importer {
+        client,
+        path,
+        bar,
+        tally: Tally::default(),
+        lines: Vec::new(),
+        purchases: Vec::new(),
+    };
+    let size = usize::try_from(rate)
+        .unwrap_or(MAX_PURCHASES)
+        .clamp(1, MAX_PURCHASES);
     let mut pace = Pace::new(rate);
     for row in rows.rows {
         importer.take(row);
@@ -126,7 +144,9 @@ async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow
 
 impl Importer<'_> {
     fn take(&mut self, row: ImportRow) {
-        let checked = row.fields.and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
+        let checked = row
+            .fields
+            .and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
         match checked {
             Ok(fields) => {
                 self.lines.push(row.line);
@@ -145,17 +165,30 @@ impl Importer<'_> {
         if self.lines.is_empty() {
             return Ok(0);
         }
-        let (lines, purchases) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.purchases));
-        let sent = self.client.post(self.path, &json!({ "purchases": purchases })).await;
+        let (lines, purchases) = (
+            std::mem::take(&mut self.lines),
+            std::mem::take(&mut self.purchases),
+        );
+        let sent = self
+            .client
+            .post(self.path, &json!({ "purchases": purchases }))
+            .await;
         let answer = rows::answer(sent, "purchases", &lines, "known purchases are skipped")?;
         let count = |name: &str| answer[name].as_u64().unwrap_or_default();
         self.tally.accepted += count("accepted");
         self.tally.known += count("known");
         self.tally.waiting += count("waiting");
         for unnamed in table::items(&answer["unnamed"]) {
-            let place = unnamed["field"].as_str().and_then(|field| field.strip_prefix("purchases[")?.split(']').next());
-            let line = place.and_then(|place| place.parse::<usize>().ok()).and_then(|at| lines.get(at));
-            let (line, why) = (line.copied().unwrap_or_default(), table::text(&unnamed["detail"]));
+            let place = unnamed["field"]
+                .as_str()
+                .and_then(|field| field.strip_prefix("purchases[")?.split(']').next());
+            let line = place
+                .and_then(|place| place.parse::<usize>().ok())
+                .and_then(|at| lines.get(at));
+            let (line, why) = (
+                line.copied().unwrap_or_default(),
+                table::text(&unnamed["detail"]),
+            );
             self.tally.wrong += 1;
             complain(
                 &self.bar,
@@ -175,7 +208,12 @@ async fn wait(client: &Client, path: &str) -> anyhow::Result<Value> {
     loop {
         let state = client.get(path, &[]).await?;
         let waiting = state["waiting"].as_u64().unwrap_or_default();
-        let all = state.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+        let all = state
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, count)| count.as_u64())
+            .sum();
         let bar = shown.get_or_insert_with(|| bar("verified", Some(all)));
         bar.set_length(all);
         bar.set_position(all - waiting);

@@ -18,7 +18,16 @@ pub fn behind_the_command(line: Vec<OsString>) -> Vec<OsString> {
             Some((_, takes_value)) => *takes_value,
             None if TAKEN.contains(&flag.as_str()) => true,
             None if flag.starts_with('-') => return line,
-            None => return [line[..1].to_vec(), staying, vec![text.clone()], moved, line[at + 1..].to_vec()].concat(),
+            None => {
+                return [
+                    line[..1].to_vec(),
+                    staying,
+                    vec![text.clone()],
+                    moved,
+                    line[at + 1..].to_vec(),
+                ]
+                .concat();
+            }
         };
         let length = if takes_value && !has_value { 2 } else { 1 };
         let whole = line.iter().skip(at).take(length).cloned();
@@ -48,21 +57,35 @@ mod tests {
 
     fn moved(line: &str) -> String {
         let moved = behind_the_command(line.split(' ').map(OsString::from).collect());
-        moved.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        moved
+            .iter()
+            .map(|part| part.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
     fn flags_of_the_service_move_behind_the_command() {
         for (typed, expected) in [
             ("settle --json app list", "settle app --json list"),
-            ("settle --data d --json --service=u app list", "settle --data d app --json --service=u list"),
-            ("settle --token @f --service u app list -x", "settle app --token @f --service u list -x"),
+            (
+                "settle --data d --json --service=u app list",
+                "settle --data d app --json --service=u list",
+            ),
+            (
+                "settle --token @f --service u app list -x",
+                "settle app --token @f --service u list -x",
+            ),
         ] {
             assert_eq!(moved(typed), expected);
         }
-        for same in
-            ["settle app list --json", "settle --json", "settle --window 5s --json run", "settle", "settle --data"]
-        {
+        for same in [
+            "settle app list --json",
+            "settle --json",
+            "settle --window 5s --json run",
+            "settle",
+            "settle --data",
+        ] {
             assert_eq!(moved(same), same);
         }
     }

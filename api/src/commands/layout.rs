@@ -16,19 +16,27 @@ const TIME_LENGTH: usize = 19;
 
 /// Width of standard output; `None` when lines are not broken.
 pub fn width() -> Option<usize> {
-    let terminal = std::io::stdout().is_terminal().then(|| terminal_size::terminal_size_of(std::io::stdout()));
+    let terminal = std::io::stdout()
+        .is_terminal()
+        .then(|| terminal_size::terminal_size_of(std::io::stdout()));
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
 /// Width of standard error; `None` when lines are not broken.
 pub fn width_of_errors() -> Option<usize> {
-    let terminal = std::io::stderr().is_terminal().then(|| terminal_size::terminal_size_of(std::io::stderr()));
+    let terminal = std::io::stderr()
+        .is_terminal()
+        .then(|| terminal_size::terminal_size_of(std::io::stderr()));
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
 /// The width of a terminal, if it is known; otherwise the value of `COLUMNS`, or the default for a terminal.
 fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
-    let columns = || config::environment().get("COLUMNS").and_then(|columns| columns.parse().ok());
+    let columns = || {
+        config::environment()
+            .get("COLUMNS")
+            .and_then(|columns| columns.parse().ok())
+    };
     let width = match terminal {
         Some(size) => Some(size.map_or_else(|| columns().unwrap_or(DEFAULT_WIDTH), usize::from)),
         None => columns(),
@@ -38,12 +46,16 @@ fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
 
 /// A line as a terminal may have it: a character that it could take as a command is shown as `\u{1b}`.
 pub fn harmless(line: &str) -> Cow<'_, str> {
-    escaped(line, |letter, text| text.push_str(&letter.escape_unicode().to_string()))
+    escaped(line, |letter, text| {
+        text.push_str(&letter.escape_unicode().to_string())
+    })
 }
 
 /// Indented JSON as a terminal may have it, and JSON still: such characters stand in its texts alone.
 pub fn harmless_json(line: &str) -> Cow<'_, str> {
-    escaped(line, |letter, text| text.push_str(&format!("\\u{:04x}", u32::from(letter))))
+    escaped(line, |letter, text| {
+        text.push_str(&format!("\\u{:04x}", u32::from(letter)))
+    })
 }
 
 fn escaped(line: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
@@ -52,7 +64,13 @@ fn escaped(line: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
         return Cow::Borrowed(line);
     }
     let mut text = String::with_capacity(line.len());
-    line.chars().for_each(|letter| if is_plain(letter) { text.push(letter) } else { escape(letter, &mut text) });
+    line.chars().for_each(|letter| {
+        if is_plain(letter) {
+            text.push(letter)
+        } else {
+            escape(letter, &mut text)
+        }
+    });
     Cow::Owned(text)
 }
 
@@ -112,7 +130,10 @@ fn time(text: &str) -> Option<(&str, &str)> {
         Some(fraction) => fraction.trim_start_matches(|letter: char| letter.is_ascii_digit()),
         None => behind,
     };
-    behind.strip_prefix('Z').filter(|_| is_time).map(|behind| (seconds, behind))
+    behind
+        .strip_prefix('Z')
+        .filter(|_| is_time)
+        .map(|behind| (seconds, behind))
 }
 
 #[cfg(test)]
@@ -121,10 +142,19 @@ mod tests {
 
     #[test]
     fn lines_break_at_spaces_and_a_long_id_is_not_cut() {
-        assert_eq!(wrap("one two three four", 9, 2), ["one two", "  three", "  four"]);
-        assert_eq!(wrap("  deep text that goes on", 12, 4), ["  deep text", "    that", "    goes on"]);
+        assert_eq!(
+            wrap("one two three four", 9, 2),
+            ["one two", "  three", "  four"]
+        );
+        assert_eq!(
+            wrap("  deep text that goes on", 12, 4),
+            ["  deep text", "    that", "    goes on"]
+        );
         let id = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
-        assert_eq!(wrap(&format!("see {id} there"), 20, 0), ["see", id, "there"]);
+        assert_eq!(
+            wrap(&format!("see {id} there"), 20, 0),
+            ["see", id, "there"]
+        );
         assert_eq!(wrap("", 9, 2), [""]);
         assert_eq!(wrap("a  gap", 9, 2), ["a  gap"], "what fits stays as it is");
     }
@@ -132,10 +162,19 @@ mod tests {
     #[test]
     fn a_time_loses_its_fraction_and_nothing_else() {
         for (long, short) in [
-            ("at 2026-11-21T07:47:06.127019Z, then", "at 2026-11-21T07:47:06Z, then"),
+            (
+                "at 2026-11-21T07:47:06.127019Z, then",
+                "at 2026-11-21T07:47:06Z, then",
+            ),
             ("2026-11-21T07:47:06Z", "2026-11-21T07:47:06Z"),
-            ("2026-11-21T07:47:06.5Z 2026-11-22T00:00:00.000001Z", "2026-11-21T07:47:06Z 2026-11-22T00:00:00Z"),
-            ("1.5 s, 2026-11-21, äöü 12.5Z", "1.5 s, 2026-11-21, äöü 12.5Z"),
+            (
+                "2026-11-21T07:47:06.5Z 2026-11-22T00:00:00.000001Z",
+                "2026-11-21T07:47:06Z 2026-11-22T00:00:00Z",
+            ),
+            (
+                "1.5 s, 2026-11-21, äöü 12.5Z",
+                "1.5 s, 2026-11-21, äöü 12.5Z",
+            ),
         ] {
             assert_eq!(short_times(long), short);
         }

@@ -43,11 +43,22 @@ pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
     let webhook = receiver::webhook(&options.secret.read("--secret")?).context("--secret")?;
     let listener = sockets::bind("--listen", options.listen)?;
     let stop = Stop::on_signals()?;
-    let style = if options.json { Style::Json } else { Style::Line };
+    let style = if options.json {
+        Style::Json
+    } else {
+        Style::Line
+    };
     if style == Style::Line {
-        table::line(&format!("Listening on http://{} (Ctrl-C to stop)", listener.local_addr()?));
+        table::line(&format!(
+            "Listening on http://{} (Ctrl-C to stop)",
+            listener.local_addr()?
+        ));
     }
-    let receiver = Receiver { webhook, style, forward: options.forward_to.map(Forward::new).transpose()? };
+    let receiver = Receiver {
+        webhook,
+        style,
+        forward: options.forward_to.map(Forward::new).transpose()?,
+    };
     receiver::receive(listener, receiver, stop.requested()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -70,10 +70,14 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let org_id = store.installation().org_id;
     let epoch = store.epoch().await?;
-    table::line(&format!("The tables are up to date (org {org_id}, epoch {epoch})."));
+    table::line(&format!(
+        "The tables are up to date (org {org_id}, epoch {epoch})."
+    ));
     if options.raise_epoch {
         let raised = store.raise_epoch().await?;
-        table::line(&format!("Raised the epoch from {epoch} to {raised}: new events get ids that were never used."));
+        table::line(&format!(
+            "Raised the epoch from {epoch} to {raised}: new events get ids that were never used."
+        ));
     }
     if options.rekey {
         rekey(&store).await?;
@@ -105,7 +109,14 @@ fn show_plan(steps: &[Planned]) {
     if steps.is_empty() {
         table::line("Nothing to do: the tables are up to date.");
     }
-    for Planned { name, kind, table, rows, is_estimate } in steps {
+    for Planned {
+        name,
+        kind,
+        table,
+        rows,
+        is_estimate,
+    } in steps
+    {
         let about = if *is_estimate { "about " } else { "" };
         let touched = match (table, rows) {
             (Some(table), Some(rows)) => format!("{about}{rows} rows of {table}"),
@@ -135,20 +146,29 @@ async fn show_keys(store: &Store) -> anyhow::Result<()> {
 async fn rekey(store: &Store) -> anyhow::Result<()> {
     let key = store.key_id();
     let left = store.left_of_older_keys().await?;
-    table::line(&format!("Encrypting with the key {key}: {}.", sentence(&left)));
+    table::line(&format!(
+        "Encrypting with the key {key}: {}.",
+        sentence(&left)
+    ));
     let total: i64 = left.iter().map(|left| left.count).sum();
     let (mut cursor, mut done) = (Some(TurnCursor::default()), 0);
     while let Some(from) = cursor {
         let turned = store.turn_page(from).await?;
         done += turned.count;
         if turned.count > 0 {
-            table::line(&format!("  {done} encrypted, {} left: {}", (total - done).max(0), turned.what));
+            table::line(&format!(
+                "  {done} encrypted, {} left: {}",
+                (total - done).max(0),
+                turned.what
+            ));
         }
         cursor = turned.next;
     }
     let dropped = store.turn_out_older_keys().await?;
     match dropped.as_slice() {
-        [] => table::line(&format!("Everything is encrypted with the key {key}; no other key was in use.")),
+        [] => table::line(&format!(
+            "Everything is encrypted with the key {key}; no other key was in use."
+        )),
         ids => table::line(&format!(
             "Everything is encrypted with the key {key}. Drop {} from every process's SETTLE_KEY: only older backups \
              need it.",
@@ -163,6 +183,9 @@ fn sentence(left: &[Left]) -> String {
     if left.is_empty() {
         return "nothing is left".to_owned();
     }
-    let parts: Vec<String> = left.iter().map(|left| format!("{} {}", left.count, left.what)).collect();
+    let parts: Vec<String> = left
+        .iter()
+        .map(|left| format!("{} {}", left.count, left.what))
+        .collect();
     parts.join(", ")
 }

@@ -120,7 +120,9 @@ enum Command {
 
 impl Cli {
     /// Parses a command line. A flag of `settle run` before another command is an error.
-    fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+    fn read<T: Into<OsString> + Clone>(
+        line: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
         let mut command = help::unfold(Self::command());
         let line = in_front::behind_the_command(line.into_iter().map(Into::into).collect());
         let strict = command.try_get_matches_from_mut(&line);
@@ -132,7 +134,9 @@ impl Cli {
         let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         match (&cli.command, cli.run.own_flag()) {
             (Some(_), Some(flag)) => {
-                let why = format!("{flag} belongs to `settle run`: put it after the command that it is for");
+                let why = format!(
+                    "{flag} belongs to `settle run`: put it after the command that it is for"
+                );
                 Err(command.error(ErrorKind::ArgumentConflict, why))
             }
             _ => Ok(cli),
@@ -146,7 +150,10 @@ pub fn main() -> ExitCode {
     // An error means that a TLS provider is installed already, which in this process can only be the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("cannot start threads")),
     };
@@ -184,7 +191,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     let line = format!("settle: {}", lines.join(" | "));
     let line = layout::harmless(&line);
     match layout::width_of_errors() {
-        Some(width) => layout::wrap(&line, width, 2).iter().for_each(|line| eprintln!("{line}")),
+        Some(width) => layout::wrap(&line, width, 2)
+            .iter()
+            .for_each(|line| eprintln!("{line}")),
         None => eprintln!("{line}"),
     }
     ExitCode::FAILURE

@@ -22,9 +22,17 @@ pub struct Named {
 }
 
 /// Platforms, as the column `platform`.
-pub const PLATFORM: Named = Named { id: "platform_id", name: "platform", path: "/v1/platforms" };
+pub const PLATFORM: Named = Named {
+    id: "platform_id",
+    name: "platform",
+    path: "/v1/platforms",
+};
 /// Destinations, as the column `destination`.
-pub const DESTINATION: Named = Named { id: "destination_id", name: "destination", path: "/v1/destinations" };
+pub const DESTINATION: Named = Named {
+    id: "destination_id",
+    name: "destination",
+    path: "/v1/destinations",
+};
 
 impl Named {
     /// Whether these columns have its name.
@@ -65,16 +73,33 @@ pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Res
 }
 
 /// As [`id_of`], in this app, by its id or name; in all apps without one.
-pub async fn id_in(client: &Client, field: &str, text: &str, app: Option<&str>) -> anyhow::Result<String> {
+pub async fn id_in(
+    client: &Client,
+    field: &str,
+    text: &str,
+    app: Option<&str>,
+) -> anyhow::Result<String> {
     let app = match app {
         Some(app) => Some(app_id(client, app).await?),
         None => None,
     };
-    id_of(client, field, Text { text, app: app.as_deref() }).await
+    id_of(
+        client,
+        field,
+        Text {
+            text,
+            app: app.as_deref(),
+        },
+    )
+    .await
 }
 
 /// The id of the only app, platform, destination or key in use with this name.
-async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
+async fn of_name(
+    client: &Client,
+    kind: &str,
+    Text { text, app }: Text<'_>,
+) -> anyhow::Result<String> {
     let field = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
     let mut all = Vec::new();
     if kind == "app" {
@@ -86,19 +111,31 @@ async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> a
     } else {
         let apps = match app {
             Some(app) => vec![app.to_owned()],
-            None => every(client, "/v1/apps").await?.iter().map(|app| field(app, "id")).collect(),
+            None => every(client, "/v1/apps")
+                .await?
+                .iter()
+                .map(|app| field(app, "id"))
+                .collect(),
         };
         for app in apps {
             all.extend(every(client, &format!("/v1/apps/{}/{kind}s", segment(&app))).await?);
         }
     }
     let names: Vec<String> = all.iter().map(|one| field(one, "name")).collect();
-    let mut found = all.iter().zip(&names).filter(|(_, name)| *name == text).map(|(one, _)| field(one, "id"));
+    let mut found = all
+        .iter()
+        .zip(&names)
+        .filter(|(_, name)| *name == text)
+        .map(|(one, _)| field(one, "id"));
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),
         (Some(_), Some(_)) => match kind {
-            "app" | "key" => bail!("several {kind}s are named `{text}`: use the id of one (`settle {kind} list`)"),
-            _ => bail!("several {kind}s are named `{text}`: use its id, or name the app with --app"),
+            "app" | "key" => bail!(
+                "several {kind}s are named `{text}`: use the id of one (`settle {kind} list`)"
+            ),
+            _ => {
+                bail!("several {kind}s are named `{text}`: use its id, or name the app with --app")
+            }
         },
         (None, _) => {
             let meant = did_you_mean(text, names.iter().map(String::as_str));
@@ -120,7 +157,10 @@ pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
     for app in &apps {
         let id = table::field(app, "id");
         let mut list = every(client, &path.replace(OF_APP, &segment(&id))).await?;
-        let named = list.iter_mut().filter_map(Value::as_object_mut).filter(|_| !client.json && apps.len() > 1);
+        let named = list
+            .iter_mut()
+            .filter_map(Value::as_object_mut)
+            .filter(|_| !client.json && apps.len() > 1);
         named.for_each(|item| drop(item.insert(APP.to_owned(), app["name"].clone())));
         items.append(&mut list);
     }
@@ -131,7 +171,12 @@ pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
 pub async fn every(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
-        let page = client.get(path, &[("limit", Some("500".to_owned())), ("cursor", cursor)]).await?;
+        let page = client
+            .get(
+                path,
+                &[("limit", Some("500".to_owned())), ("cursor", cursor)],
+            )
+            .await?;
         all.extend(table::items(&page).iter().cloned());
         cursor = page["next_cursor"].as_str().map(str::to_owned);
         if cursor.is_none() {
@@ -149,7 +194,11 @@ pub async fn add(client: &Client, list: &mut Value, named: Named) {
     let mut names = BTreeMap::new();
     let items = list.get_mut("items").and_then(Value::as_array_mut);
     for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
-        let Some(id) = item.get(named.id).and_then(Value::as_str).map(str::to_owned) else {
+        let Some(id) = item
+            .get(named.id)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+        else {
             item.insert(named.name.to_owned(), Value::Null);
             continue;
         };
@@ -163,7 +212,10 @@ pub async fn add(client: &Client, list: &mut Value, named: Named) {
 }
 
 async fn name(client: &Client, named: Named, id: &str) -> Option<String> {
-    let found = client.get(&format!("{}/{}", named.path, segment(id)), &[]).await.ok()?;
+    let found = client
+        .get(&format!("{}/{}", named.path, segment(id)), &[])
+        .await
+        .ok()?;
     Some(table::field(&found, "name")).filter(|name| !name.is_empty())
 }
 
@@ -172,12 +224,16 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
     if text.parse::<CollapseKey>().is_ok() {
         return Ok(text.to_owned());
     }
-    let found = client.get("/v1/purchases", &[("receipt_id", Some(text.to_owned()))]).await?;
+    let found = client
+        .get("/v1/purchases", &[("receipt_id", Some(text.to_owned()))])
+        .await?;
     match table::items(&found) {
         [one] => Ok(table::field(one, "collapse_key")),
         [] => match of_sample(client, text).await? {
             Some(key) => Ok(key),
-            None => bail!("`{text}` is neither a collapse key nor a known receipt: see `settle purchase list`"),
+            None => bail!(
+                "`{text}` is neither a collapse key nor a known receipt: see `settle purchase list`"
+            ),
         },
         _ => bail!(
             "several platforms have a receipt `{text}`: use the collapse key (see `settle purchase list --receipt`)"
@@ -189,7 +245,9 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
 async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>> {
     let wanted = json!({ "q": format!("{SAMPLE_RECEIPT}{name}.") });
     let found = client.post("/v1/search", &wanted).await?;
-    let mut keys = table::items(&found).iter().filter(|hit| hit["kind"] == "purchase");
+    let mut keys = table::items(&found)
+        .iter()
+        .filter(|hit| hit["kind"] == "purchase");
     let only = keys.next().filter(|_| keys.next().is_none());
     Ok(only.map(|hit| table::field(hit, "collapse_key")))
 }
@@ -199,7 +257,10 @@ pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<DeliveryId>().is_err() {
         return Ok(text.to_owned());
     }
-    match client.get(&format!("/v1/deliveries/{}", segment(text)), &[]).await {
+    match client
+        .get(&format!("/v1/deliveries/{}", segment(text)), &[])
+        .await
+    {
         Ok(delivery) => Ok(table::field(&delivery, "event_id")),
         Err(error) if error.is::<Refused>() => Ok(text.to_owned()),
         Err(error) => Err(error),
@@ -219,17 +280,24 @@ async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Resul
 /// The id of the only customer who was found by this id. A UUID that is settle's id of one, or that nobody has, is
 /// itself: the call then decides.
 fn only_user(text: &str, found: &Value) -> anyhow::Result<String> {
-    let is_user =
-        |hit: &&Value| hit["kind"] == "customer" && ["id", "customer"].iter().any(|by| hit["found_by"] == *by);
-    let mut users: Vec<String> =
-        table::items(found).iter().filter(is_user).map(|hit| table::field(hit, "id")).collect();
+    let is_user = |hit: &&Value| {
+        hit["kind"] == "customer" && ["id", "customer"].iter().any(|by| hit["found_by"] == *by)
+    };
+    let mut users: Vec<String> = table::items(found)
+        .iter()
+        .filter(is_user)
+        .map(|hit| table::field(hit, "id"))
+        .collect();
     users.dedup();
-    let is_own = text.parse::<CollapseKey>().is_ok() && (users.is_empty() || users.iter().any(|user| user == text));
+    let is_own = text.parse::<CollapseKey>().is_ok()
+        && (users.is_empty() || users.iter().any(|user| user == text));
     let mut users = users.into_iter();
     match (users.next(), users.next()) {
         _ if is_own => Ok(text.to_owned()),
         (Some(user), None) => Ok(user),
-        (Some(_), Some(_)) => bail!("several customers have the id `{text}`: use settle's id of one"),
+        (Some(_), Some(_)) => {
+            bail!("several customers have the id `{text}`: use settle's id of one")
+        }
         (None, _) => bail!("no customer has the id `{text}`: see `settle search`"),
     }
 }
@@ -251,7 +319,11 @@ mod tests {
             (OWN, vec![hit(OTHER, "customer")], Some(OTHER)),
             (OWN, vec![hit(OTHER, "customer"), hit(OWN, "id")], Some(OWN)),
             ("anna", vec![hit(OTHER, "customer")], Some(OTHER)),
-            ("anna", vec![hit(OTHER, "customer"), hit(OWN, "customer")], None),
+            (
+                "anna",
+                vec![hit(OTHER, "customer"), hit(OWN, "customer")],
+                None,
+            ),
             ("anna", vec![hit(OTHER, "beginning")], None),
         ] {
             let found = only_user(text, &json!({ "items": hits })).ok();

@@ -18,6 +18,14 @@ const COLUMNS: &[Column<'_>] = &[
 
 fn print(_: &Client, Exchange { answer, .. }: &Exchange) {
     let field = |name| table::field(answer, name);
-    table::line(&format!("Message {}, accepted {}", field("message_id"), field("accepted_at")));
-    table::list(answer.get("notifications").unwrap_or(answer), COLUMNS, "No purchases.");
+    table::line(&format!(
+        "Message {}, accepted {}",
+        field("message_id"),
+        field("accepted_at")
+    ));
+    table::list(
+        answer.get("notifications").unwrap_or(answer),
+        COLUMNS,
+        "No purchases.",
+    );
 }

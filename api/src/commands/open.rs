@@ -31,7 +31,11 @@ pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     if own["role"] != "admin" {
         let page = client.address("/ui/sign-in");
         let shown = json!({ "link": page, "opened": false });
-        return Ok(table::answer_line(&client, &shown, &format!("Sign in with your key at {page}")));
+        return Ok(table::answer_line(
+            &client,
+            &shown,
+            &format!("Sign in with your key at {page}"),
+        ));
     }
     let body = json!({ "name": own["name"], "role": "admin", "app_id": own["app_id"] });
     let link = client.address(&path(&client.post("/v1/sign-in-links", &body).await?));
@@ -41,7 +45,11 @@ pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     } else {
         format!("Open this link; it works once, within ten minutes:\n  {link}")
     };
-    Ok(table::answer_line(&client, &json!({ "link": link, "opened": is_open }), &text))
+    Ok(table::answer_line(
+        &client,
+        &json!({ "link": link, "opened": is_open }),
+        &text,
+    ))
 }
 
 /// The path of a link in an answer.
@@ -58,8 +66,14 @@ const FILE: &str = "sign-in.html";
 /// could be faster.
 fn browse(link: &str, data: &Path) -> bool {
     let variables = config::environment();
-    let has_desktop = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| variables.contains_key(*name));
-    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let has_desktop = ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|name| variables.contains_key(*name));
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
     if !cfg!(target_os = "macos") && !has_desktop {
         return false;
     }
@@ -71,13 +85,20 @@ fn browse(link: &str, data: &Path) -> bool {
         return false;
     }
     let mut command = crate::tools::command(program);
-    command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 /// A page that leads to a link at once.
 fn page_to(link: &str) -> String {
-    let link = link.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let link = link
+        .replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;");
     format!(
         "<!doctype html><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\
          <meta http-equiv=\"refresh\" content=\"0; url={link}\"><title>settle</title><a href=\"{link}\">Sign in</a>\n"

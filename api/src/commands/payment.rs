@@ -44,7 +44,10 @@ mod tests {
             let one = json!({ "source": source, "transaction_id": transaction, "is_corrected": is_corrected });
             let mut answer = json!({ "items": [one] });
             humanize_sources(&mut answer);
-            assert_eq!(answer["items"][0]["source"], shown, "{source} {transaction:?}");
+            assert_eq!(
+                answer["items"][0]["source"], shown,
+                "{source} {transaction:?}"
+            );
         }
     }
 }

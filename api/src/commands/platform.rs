@@ -14,7 +14,10 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ("create", Hook::Order(order)),
     ("create", Hook::Print(print_created)),
     ("update", Hook::Order(order)),
-    ("arrivals", Hook::Humanize(|answer| *answer = arrivals(answer))),
+    (
+        "arrivals",
+        Hook::Humanize(|answer| *answer = arrivals(answer)),
+    ),
     (
         "sign-logins",
         Hook::Own(SignLogins::augment_args, |matches, client| {
@@ -25,15 +28,28 @@ pub const HOOKS: &[(&str, Hook)] = &[
 
 /// The fields in the order of the form.
 fn order() -> Vec<&'static str> {
-    of_stores().iter().flat_map(|form| form.fields.iter().map(|field| field.name)).collect()
+    of_stores()
+        .iter()
+        .flat_map(|form| form.fields.iter().map(|field| field.name))
+        .collect()
 }
 
-fn print_created(_: &Client, Exchange { answer: platform, .. }: &Exchange) {
+fn print_created(
+    _: &Client,
+    Exchange {
+        answer: platform, ..
+    }: &Exchange,
+) {
     let mut shown = platform.clone();
-    let warnings = shown.as_object_mut().and_then(|fields| fields.remove("warnings"));
+    let warnings = shown
+        .as_object_mut()
+        .and_then(|fields| fields.remove("warnings"));
     table::fields(&shown);
     table::warnings(&warnings.unwrap_or_default());
-    let (id, url) = (table::field(platform, "id"), table::field(platform, "notification_url"));
+    let (id, url) = (
+        table::field(platform, "id"),
+        table::field(platform, "notification_url"),
+    );
     if url.parse::<Url>().is_ok_and(|url| is_of_this_machine(&url)) {
         table::line(
             "No store can reach this address, because it is local: start settle with its public address in \
@@ -67,10 +83,17 @@ struct SignLogins {
     off: bool,
 }
 
-async fn sign_logins(client: &Client, SignLogins { id, app, off }: SignLogins) -> anyhow::Result<ExitCode> {
+async fn sign_logins(
+    client: &Client,
+    SignLogins { id, app, off }: SignLogins,
+) -> anyhow::Result<ExitCode> {
     let id = names::id_in(client, "platform_id", &id, app.as_deref()).await?;
     let path = format!("/v1/platforms/{}/login-secret", segment(&id));
-    let answer = if off { client.delete(&path).await? } else { client.post(&path, &json!({})).await? };
+    let answer = if off {
+        client.delete(&path).await?
+    } else {
+        client.post(&path, &json!({})).await?
+    };
     Ok(table::answer(client, &answer))
 }
 
@@ -81,10 +104,14 @@ fn arrivals(answer: &Value) -> Value {
         accepted.insert("result".to_owned(), "accepted".into());
         Value::Object(accepted)
     });
-    let refused = answer["refused"].as_array().into_iter().flatten().map(|one| {
-        let mut one = one.clone();
-        one["result"] = "refused".into();
-        one
-    });
+    let refused = answer["refused"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| {
+            let mut one = one.clone();
+            one["result"] = "refused".into();
+            one
+        });
     json!({ "items": accepted.into_iter().chain(refused).collect::<Vec<_>>() })
 }

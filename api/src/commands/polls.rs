@@ -43,7 +43,11 @@ pub struct Watch {
 
 impl Watch {
     pub const fn new(workers: Workers, now: Instant) -> Self {
-        Self { workers, seen: Seen::new(now), is_raised: None }
+        Self {
+            workers,
+            seen: Seen::new(now),
+            is_raised: None,
+        }
     }
 
     /// Notes an answer of Temporal, and raises or closes the alarm; `None`: it does not answer, and that is what is wrong.
@@ -62,10 +66,15 @@ impl Watch {
         };
         match noted {
             Ok(()) => self.is_raised = Some(is_missing),
-            Err(error) => tracing::warn!(error = chain(&error), "the alarm about missing workers was not stored"),
+            Err(error) => tracing::warn!(
+                error = chain(&error),
+                "the alarm about missing workers was not stored"
+            ),
         }
         if is_missing {
-            tracing::error!("no worker polls Temporal: nothing is settled or sent until one is started");
+            tracing::error!(
+                "no worker polls Temporal: nothing is settled or sent until one is started"
+            );
         }
     }
 }
@@ -81,7 +90,11 @@ struct Seen {
 
 impl Seen {
     const fn new(now: Instant) -> Self {
-        Self { last_at: None, moved_at: now, began: now }
+        Self {
+            last_at: None,
+            moved_at: now,
+            began: now,
+        }
     }
 
     /// The number of workers that poll; `None` while that is not known.
@@ -107,14 +120,21 @@ mod tests {
         let began = Instant::now();
         let mut seen = Seen::new(began);
         let mut number = |workers: usize, last_at: Option<i64>, seconds: u64| {
-            seen.number(Polls { workers, last_at }, began + Duration::from_secs(seconds))
+            seen.number(
+                Polls { workers, last_at },
+                began + Duration::from_secs(seconds),
+            )
         };
         assert_eq!(number(0, None, 10), None, "it may start");
         assert_eq!(number(0, None, 30), Some(0));
         assert_eq!(number(2, Some(1_000), 40), Some(2));
         assert_eq!(number(2, Some(1_060), 100), Some(2));
         assert_eq!(number(2, Some(1_060), 164), Some(2));
-        assert_eq!(number(2, Some(1_060), 165), Some(0), "nobody polled for longer than a poll lasts");
+        assert_eq!(
+            number(2, Some(1_060), 165),
+            Some(0),
+            "nobody polled for longer than a poll lasts"
+        );
         assert_eq!(number(1, Some(1_140), 170), Some(1));
     }
 }

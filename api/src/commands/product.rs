@@ -31,7 +31,10 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ),
 ];
 
-pub const OF_ENTITLEMENTS: &[(&str, Hook)] = &[("set", Hook::Sentence(affected)), ("delete", Hook::Sentence(affected))];
+pub const OF_ENTITLEMENTS: &[(&str, Hook)] = &[
+    ("set", Hook::Sentence(affected)),
+    ("delete", Hook::Sentence(affected)),
+];
 
 #[derive(Debug, clap::Args)]
 struct Export {
@@ -56,18 +59,24 @@ struct Import {
 
 /// A price as it is typed.
 fn price(text: &str) -> Result<Value, String> {
-    let (price, since) = text.split_once('@').map_or((text, None), |(price, since)| (price, Some(since)));
+    let (price, since) = text
+        .split_once('@')
+        .map_or((text, None), |(price, since)| (price, Some(since)));
     // A comma separates prices: what stands behind one is no price without its currency.
     if !text.is_empty() && text.chars().all(|letter| letter.is_ascii_digit()) {
         return Err("expected a price with a decimal point: USD:9.99".to_owned());
     }
     let mut tag = match price.split(':').collect::<Vec<_>>()[..] {
         [currency, price] => json!({ "currency": currency, "price": price }),
-        [country, currency, price] => json!({ "country": country, "currency": currency, "price": price }),
+        [country, currency, price] => {
+            json!({ "country": country, "currency": currency, "price": price })
+        }
         _ => return Err(EXPECTED_PRICE.to_owned()),
     };
     if let Some(since) = since {
-        let since: Since = since.parse().map_err(|wrong| format!("{EXPECTED_PRICE}: {wrong}"))?;
+        let since: Since = since
+            .parse()
+            .map_err(|wrong| format!("{EXPECTED_PRICE}: {wrong}"))?;
         tag["since"] = json!(since);
     }
     Ok(tag)
@@ -88,11 +97,16 @@ fn affected_purchases(answer: &Value, is_dry: bool) -> String {
         format!("Done. This affects {count} purchases, which will be re-settled gradually.")
     };
     let warnings = answer["warnings"].as_array().into_iter().flatten();
-    warnings.fold(sentence, |text, warning| format!("{text}\nWarning: {}.", table::raw(warning)))
+    warnings.fold(sentence, |text, warning| {
+        format!("{text}\nWarning: {}.", table::raw(warning))
+    })
 }
 
 async fn catalogue(client: &Client, app: &str) -> anyhow::Result<String> {
-    Ok(format!("/v1/apps/{}/catalogue", segment(&names::app_id(client, app).await?)))
+    Ok(format!(
+        "/v1/apps/{}/catalogue",
+        segment(&names::app_id(client, app).await?)
+    ))
 }
 
 async fn export(client: &Client, Export { file, app }: Export) -> anyhow::Result<ExitCode> {
@@ -102,16 +116,34 @@ async fn export(client: &Client, Export { file, app }: Export) -> anyhow::Result
         return Ok(ExitCode::SUCCESS);
     };
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    std::fs::write(&file, format!("{text}\n")).with_context(|| format!("cannot write {}", file.display()))?;
-    table::line(&format!("Written to {}; `settle product import` reads it.", file.display()));
+    std::fs::write(&file, format!("{text}\n"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    table::line(&format!(
+        "Written to {}; `settle product import` reads it.",
+        file.display()
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn import(client: &Client, Import { file, app, dry_run }: Import) -> anyhow::Result<ExitCode> {
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let document: Value = serde_json::from_str(&text)
-        .with_context(|| format!("{} is not JSON from `settle product export`", file.display()))?;
+async fn import(
+    client: &Client,
+    Import { file, app, dry_run }: Import,
+) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let document: Value = serde_json::from_str(&text).with_context(|| {
+        format!(
+            "{} is not JSON from `settle product export`",
+            file.display()
+        )
+    })?;
     let query = [("dry_run", dry_run.then(|| "true".to_owned()))];
-    let answer = client.change("PUT", &catalogue(client, &app).await?, &query, &document).await?;
-    Ok(table::answer_line(client, &answer, &affected_purchases(&answer, dry_run)))
+    let answer = client
+        .change("PUT", &catalogue(client, &app).await?, &query, &document)
+        .await?;
+    Ok(table::answer_line(
+        client,
+        &answer,
+        &affected_purchases(&answer, dry_run),
+    ))
 }

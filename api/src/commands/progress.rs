@@ -11,7 +11,11 @@ const COUNT: &str = "{pos} {msg}, {per_sec}";
 pub fn bar(what: &'static str, count: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(count, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template(if count.is_some() { BAR } else { COUNT });
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    bar.set_style(
+        style
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> "),
+    );
     bar.set_message(what);
     bar
 }
@@ -31,7 +35,11 @@ pub struct Pace {
 impl Pace {
     /// Starts now.
     pub fn new(per_second: u32) -> Self {
-        Self { began: Instant::now(), per_second: per_second.max(1), done: 0 }
+        Self {
+            began: Instant::now(),
+            per_second: per_second.max(1),
+            done: 0,
+        }
     }
 
     /// Counts finished items, and waits until the next one may start.

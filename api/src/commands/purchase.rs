@@ -12,21 +12,34 @@ use serde_json::{Map, Value};
 pub const HOOKS: &[(&str, Hook)] = &[
     ("list", Hook::Shown("state", shown)),
     ("list", Hook::Humanize(humanize_states)),
-    ("list", Hook::WhyEmpty(|client, exchange| Box::pin(waiting(client, exchange)))),
+    (
+        "list",
+        Hook::WhyEmpty(|client, exchange| Box::pin(waiting(client, exchange))),
+    ),
     ("show", Hook::Humanize(humanize_state)),
     ("explain", Hook::Print(explain::print)),
-    ("hold", Hook::Before(|client, planned| Box::pin(note_earlier_hold(client, planned)))),
+    (
+        "hold",
+        Hook::Before(|client, planned| Box::pin(note_earlier_hold(client, planned))),
+    ),
     ("hold", Hook::Sentence(held)),
 ];
 
 /// What people see for a state: `active, renewal off`, or `renewal off` alone.
 fn shown(state: &str) -> Vec<&str> {
     let shown = state_for_people(state);
-    [Some(shown), shown.strip_prefix("active, ")].into_iter().flatten().collect()
+    [Some(shown), shown.strip_prefix("active, ")]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn humanize_states(answer: &mut Value) {
-    answer["items"].as_array_mut().into_iter().flatten().for_each(humanize_state);
+    answer["items"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .for_each(humanize_state);
 }
 
 /// Replaces the state of a purchase by its readable form.
@@ -42,13 +55,22 @@ const NEWEST: &str = "500";
 /// Whether a notification waits, where nothing or only a platform is selected. A purchase of a filter by receipt or
 /// customer is listed before it is settled.
 async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
-    if exchange.typed.keys().any(|name| !["platform_id", "cursor", "limit"].contains(&name.as_str())) {
+    if exchange
+        .typed
+        .keys()
+        .any(|name| !["platform_id", "cursor", "limit"].contains(&name.as_str()))
+    {
         return Ok(None);
     }
     let platform = Some(exchange.typed("platform_id")).filter(|id| !id.is_empty());
-    let newest = [("platform_id", platform), ("limit", Some(NEWEST.to_owned()))];
+    let newest = [
+        ("platform_id", platform),
+        ("limit", Some(NEWEST.to_owned())),
+    ];
     let newest = client.get("/v1/notifications", &newest).await?;
-    let mut waiting = table::items(&newest).iter().filter(|one| one["outcome"].is_null());
+    let mut waiting = table::items(&newest)
+        .iter()
+        .filter(|one| one["outcome"].is_null());
     Ok(waiting.find_map(|one| one["collapse_key"].as_str()).map(|key| {
         format!(
             "Nothing is settled yet, but a notification is waiting: `settle explain purchase {key}` shows for what; \
@@ -58,14 +80,21 @@ async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<
 }
 
 /// Names the hold that a new one replaces. Without an answer there is nothing to name: the call itself fails then.
-async fn note_earlier_hold(client: &Client, planned: &Planned<'_>) -> anyhow::Result<Map<String, Value>> {
+async fn note_earlier_hold(
+    client: &Client,
+    planned: &Planned<'_>,
+) -> anyhow::Result<Map<String, Value>> {
     let path = planned.path.strip_suffix("/hold").unwrap_or(planned.path);
     let until = match client.get(path, &[]).await {
-        Ok(purchase) => purchase["held_until"].as_str().and_then(|until| until.parse::<Timestamp>().ok()),
+        Ok(purchase) => purchase["held_until"]
+            .as_str()
+            .and_then(|until| until.parse::<Timestamp>().ok()),
         Err(_) => None,
     };
     if let Some(until) = until.filter(|until| *until > clock::now() && !client.json) {
-        table::line(&format!("It is already held until {until}; the new hold replaces that one."));
+        table::line(&format!(
+            "It is already held until {until}; the new hold replaces that one."
+        ));
     }
     Ok(Map::new())
 }
@@ -90,16 +119,31 @@ mod tests {
     #[test]
     fn a_hold_prints_its_end_and_the_next_command() {
         for (typed, part) in [
-            (json!({ "collapse_key": "r1" }), "for seven days (`settle purchase release r1`"),
-            (json!({ "collapse_key": "r 1" }), "for seven days (`settle purchase release 'r 1'`"),
-            (json!({ "collapse_key": "r1", "until": "2026-12-01T00:00:00Z" }), "until 2026-12-01T00:00:00Z (`settle"),
+            (
+                json!({ "collapse_key": "r1" }),
+                "for seven days (`settle purchase release r1`",
+            ),
+            (
+                json!({ "collapse_key": "r 1" }),
+                "for seven days (`settle purchase release 'r 1'`",
+            ),
+            (
+                json!({ "collapse_key": "r1", "until": "2026-12-01T00:00:00Z" }),
+                "until 2026-12-01T00:00:00Z (`settle",
+            ),
         ] {
             let typed = typed.as_object().cloned().unwrap_or_default();
             let purchase = crate::shell::quoted(typed["collapse_key"].as_str().unwrap_or_default());
-            let sentence = held(&Exchange { answer: Value::Null, typed, is_filtered: false });
+            let sentence = held(&Exchange {
+                answer: Value::Null,
+                typed,
+                is_filtered: false,
+            });
             assert!(sentence.contains(part), "{sentence}");
             assert!(
-                sentence.ends_with(&format!("; `settle explain purchase {purchase}` shows the result.")),
+                sentence.ends_with(&format!(
+                    "; `settle explain purchase {purchase}` shows the result."
+                )),
                 "{sentence}"
             );
         }

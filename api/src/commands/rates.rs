@@ -25,7 +25,10 @@ pub struct Rates {
 
 /// Sends the rates; a wrong line is reported and left out.
 pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode> {
-    let path = format!("/v1/apps/{}/rates", segment(&names::app_id(client, &options.app).await?));
+    let path = format!(
+        "/v1/apps/{}/rates",
+        segment(&names::app_id(client, &options.app).await?)
+    );
     let rows = rows::read(&options.file, COLUMNS)?;
     let bar = bar("rates read", Some(rows.count));
     let (mut batch, mut lines, mut stored, mut wrong) = (Vec::new(), Vec::new(), 0_usize, 0_u64);
@@ -49,18 +52,33 @@ pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode>
     stored += put(client, &path, &mut batch, &mut lines).await?;
     bar.finish_and_clear();
     table::answer(client, &json!({ "rates": stored, "wrong": wrong }));
-    Ok(if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if wrong > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Checks a rate as the API does.
 fn rate(fields: &Map<String, Value>) -> Result<(), String> {
     let mistakes = rows::check::<NewRate>(fields)?.mistakes(clock::now());
-    let mistakes: Vec<_> =
-        mistakes.into_iter().map(|(field, expected)| format!("{field}: expected {expected}")).collect();
-    if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("; ")) }
+    let mistakes: Vec<_> = mistakes
+        .into_iter()
+        .map(|(field, expected)| format!("{field}: expected {expected}"))
+        .collect();
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(mistakes.join("; "))
+    }
 }
 
-async fn put(client: &Client, path: &str, batch: &mut Vec<Value>, lines: &mut Vec<u64>) -> anyhow::Result<usize> {
+async fn put(
+    client: &Client,
+    path: &str,
+    batch: &mut Vec<Value>,
+    lines: &mut Vec<u64>,
+) -> anyhow::Result<usize> {
     if batch.is_empty() {
         return Ok(0);
     }

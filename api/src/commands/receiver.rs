@@ -40,10 +40,15 @@ pub struct Receiver {
 
 /// The verifier of requests that are signed with a secret.
 pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
-    let secret = secret.expose_secret().strip_prefix("whsec_").filter(|key| !key.is_empty());
+    let secret = secret
+        .expose_secret()
+        .strip_prefix("whsec_")
+        .filter(|key| !key.is_empty());
     secret
         .and_then(|secret| Webhook::new(secret).ok())
-        .ok_or_else(|| anyhow::anyhow!("not a webhook secret (expected `whsec_` followed by base64)"))
+        .ok_or_else(|| {
+            anyhow::anyhow!("not a webhook secret (expected `whsec_` followed by base64)")
+        })
 }
 
 /// Receives until `stop` ends.
@@ -52,16 +57,28 @@ pub async fn receive(
     receiver: Receiver,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let router =
-        Router::new().fallback(event).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(Arc::new(receiver));
-    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the receiver stopped")
+    let router = Router::new()
+        .fallback(event)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .with_state(Arc::new(receiver));
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop)
+        .await
+        .context("the receiver stopped")
 }
 
 async fn event(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> Response {
-    let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
+    let id = headers
+        .get("webhook-id")
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or("-");
     if let Err(error) = receiver.webhook.verify(&body, &headers) {
         table::plain(&refused(receiver.style, id, &error.to_string()));
-        return (StatusCode::UNAUTHORIZED, "not signed with this receiver's secret\n").into_response();
+        return (
+            StatusCode::UNAUTHORIZED,
+            "not signed with this receiver's secret\n",
+        )
+            .into_response();
     }
     let event = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let Some(forward) = &receiver.forward else {
@@ -97,20 +114,29 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     }
     // A batch of events of devices: a line for each.
     if let Some(events) = event.as_array() {
-        return events.iter().map(|event| received(style, id, event)).collect::<Vec<_>>().join("\n");
+        return events
+            .iter()
+            .map(|event| received(style, id, event))
+            .collect::<Vec<_>>()
+            .join("\n");
     }
     let at = |path: &str| Some(table::field(event, path)).filter(|text| !text.is_empty());
     // `purchase.updated` has `attributes` and `data`; all other events are flat. A test has a `type` and a message.
     let revision = at("attributes.revision").map(|revision| format!("revision {revision}"));
     let parts = [
         Some("received".to_owned()),
-        at("attributes.event_type").or_else(|| at("event_type")).or_else(|| at("type")),
-        revision.or_else(|| at("user_revision").map(|revision| format!("user_revision {revision}"))),
+        at("attributes.event_type")
+            .or_else(|| at("event_type"))
+            .or_else(|| at("type")),
+        revision
+            .or_else(|| at("user_revision").map(|revision| format!("user_revision {revision}"))),
         Some(summary(event)).filter(|text| !text.is_empty()),
-        Some(match at("attributes.event_id").or_else(|| at("event_type").and_then(|_| at("id"))) {
-            Some(event_id) => format!("(verified, event {event_id}, webhook-id {id})"),
-            None => format!("(verified, webhook-id {id})"),
-        }),
+        Some(
+            match at("attributes.event_id").or_else(|| at("event_type").and_then(|_| at("id"))) {
+                Some(event_id) => format!("(verified, event {event_id}, webhook-id {id})"),
+                None => format!("(verified, webhook-id {id})"),
+            },
+        ),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
@@ -129,7 +155,11 @@ fn summary(event: &Value) -> String {
     ];
     let mut facts: Vec<String> = Vec::new();
     for name in shown {
-        let value = data.get(name).or_else(|| event.get("attributes").and_then(|attributes| attributes.get(name)));
+        let value = data.get(name).or_else(|| {
+            event
+                .get("attributes")
+                .and_then(|attributes| attributes.get(name))
+        });
         if let Some(value) = value.filter(|value| !value.is_null()) {
             facts.push(format!("{name}={}", table::text(value)));
         }
@@ -152,9 +182,18 @@ mod tests {
         let failing = json!({"event_type": "destination.failing", "id": "f"});
         let test = json!({"type": "test", "id": "test_1", "data": {"message": "A test."}});
         for (event, line) in [
-            (updated, "received  purchase.updated  revision 2  product_ref_id=gold  (verified, event e, webhook-id w)"),
-            (renewed, "received  user.subscription.renewed  user_revision 4  (verified, webhook-id w)"),
-            (failing, "received  destination.failing  (verified, event f, webhook-id w)"),
+            (
+                updated,
+                "received  purchase.updated  revision 2  product_ref_id=gold  (verified, event e, webhook-id w)",
+            ),
+            (
+                renewed,
+                "received  user.subscription.renewed  user_revision 4  (verified, webhook-id w)",
+            ),
+            (
+                failing,
+                "received  destination.failing  (verified, event f, webhook-id w)",
+            ),
             (test, "received  test  (verified, webhook-id w)"),
         ] {
             assert_eq!(received(Style::Line, "w", &event), line);
@@ -164,7 +203,13 @@ mod tests {
     #[test]
     fn only_what_settle_shows_as_a_secret_is_one() {
         assert!(webhook(&"whsec_bm9uc2Vuc2U=".into()).is_ok());
-        for wrong in ["nonsense", "bm9uc2Vuc2U=", "whsec_", "whsk_bm9uc2Vuc2U=", "whsec_?"] {
+        for wrong in [
+            "nonsense",
+            "bm9uc2Vuc2U=",
+            "whsec_",
+            "whsk_bm9uc2Vuc2U=",
+            "whsec_?",
+        ] {
             assert!(webhook(&wrong.into()).is_err(), "{wrong}");
         }
     }

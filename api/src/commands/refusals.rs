@@ -9,8 +9,14 @@ use storage::{Destination, Store, chain};
 pub fn warn(store: Store, allowed: Allowed) {
     tokio::spawn(async move {
         match destinations::all(&store).await {
-            Ok(all) => all.iter().filter(|one| one.enabled).for_each(|one| warn_about(one, &allowed)),
-            Err(error) => tracing::warn!(error = chain(&error), "the destinations could not be read at the start"),
+            Ok(all) => all
+                .iter()
+                .filter(|one| one.enabled)
+                .for_each(|one| warn_about(one, &allowed)),
+            Err(error) => tracing::warn!(
+                error = chain(&error),
+                "the destinations could not be read at the start"
+            ),
         }
     });
 }

@@ -163,16 +163,27 @@ struct Pages {
 
 /// Resends the selection, page by page, and prints the result.
 pub async fn resend(options: Options) -> anyhow::Result<ExitCode> {
-    let Options { mut selection, pages, remote } = options;
+    let Options {
+        mut selection,
+        pages,
+        remote,
+    } = options;
     if let Selection::Range { until, .. } = &mut selection {
         *until = Some(until.unwrap_or_else(clock::now));
     }
     let client = remote.client()?;
     let mut body = selection.body(&client).await?;
-    let run = pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
+    let run = pages
+        .run
+        .clone()
+        .unwrap_or_else(|| clock::random_uuid().to_string());
     (body["now"], body["dry_run"]) = (pages.now.into(), pages.dry_run.into());
     (body["run"], body["reason"]) = (run.as_str().into(), json!(pages.reason));
-    let (bar, mut done, mut cursor) = (bar(selection.unit(), None), Done::default(), pages.cursor.clone());
+    let (bar, mut done, mut cursor) = (
+        bar(selection.unit(), None),
+        Done::default(),
+        pages.cursor.clone(),
+    );
     loop {
         body["cursor"] = json!(cursor);
         let answer = client.post("/v1/resends", &body).await;
@@ -202,21 +213,49 @@ impl Selection {
     /// The fields of the request that select this.
     async fn body(&self, client: &Client) -> anyhow::Result<Value> {
         let (mut body, to, app) = match self {
-            Self::Event { id, to } => {
-                (json!({ "event_id": names::event_id(client, id).await? }), to.destination.as_deref(), None)
-            }
-            Self::Purchase { collapse_key, failed, to } => {
+            Self::Event { id, to } => (
+                json!({ "event_id": names::event_id(client, id).await? }),
+                to.destination.as_deref(),
+                None,
+            ),
+            Self::Purchase {
+                collapse_key,
+                failed,
+                to,
+            } => {
                 let key = names::collapse_key(client, collapse_key).await?;
-                (json!({ "collapse_key": key, "failed": failed }), to.destination.as_deref(), None)
+                (
+                    json!({ "collapse_key": key, "failed": failed }),
+                    to.destination.as_deref(),
+                    None,
+                )
             }
-            Self::Range { from, until, scope: Scope { to, app } } => {
-                (json!({ "from": from, "until": until }), to.destination.as_deref(), app.as_deref())
-            }
-            Self::Failed { scope: Scope { to, app } } => {
-                (json!({ "failed": true }), to.destination.as_deref(), app.as_deref())
-            }
-            Self::Behind(to) => (json!({ "behind": true }), Some(to.destination.as_str()), None),
-            Self::Missing(to) => (json!({ "missing": true }), Some(to.destination.as_str()), None),
+            Self::Range {
+                from,
+                until,
+                scope: Scope { to, app },
+            } => (
+                json!({ "from": from, "until": until }),
+                to.destination.as_deref(),
+                app.as_deref(),
+            ),
+            Self::Failed {
+                scope: Scope { to, app },
+            } => (
+                json!({ "failed": true }),
+                to.destination.as_deref(),
+                app.as_deref(),
+            ),
+            Self::Behind(to) => (
+                json!({ "behind": true }),
+                Some(to.destination.as_str()),
+                None,
+            ),
+            Self::Missing(to) => (
+                json!({ "missing": true }),
+                Some(to.destination.as_str()),
+                None,
+            ),
             Self::All(to) => (json!({ "all": true }), Some(to.destination.as_str()), None),
         };
         let app = match app {
@@ -224,7 +263,9 @@ impl Selection {
             None => None,
         };
         match to {
-            Some(to) => body["destination_id"] = destination_id(client, to, app.as_deref()).await?.into(),
+            Some(to) => {
+                body["destination_id"] = destination_id(client, to, app.as_deref()).await?.into()
+            }
             None => body["app_id"] = json!(app),
         }
         Ok(body)
@@ -242,7 +283,11 @@ impl Selection {
     /// The flags that a continued run needs, since they depend on the time.
     fn flags(&self) -> String {
         match self {
-            Self::Range { from, until: Some(until), .. } => format!(" --from {from} --until {until}"),
+            Self::Range {
+                from,
+                until: Some(until),
+                ..
+            } => format!(" --from {from} --until {until}"),
             _ => String::new(),
         }
     }
@@ -254,8 +299,13 @@ async fn destination_id(client: &Client, text: &str, app: Option<&str>) -> anyho
     let id = names::id_of(client, "destination_id", Text { text, app }).await?;
     // A name was looked up in the app.
     if let Some(app) = app.filter(|_| id == text) {
-        let destination = client.get(&format!("/v1/destinations/{}", segment(&id)), &[]).await?;
-        ensure!(destination["app_id"] == app, "the destination `{id}` is not one of the app `{app}`; nothing was sent");
+        let destination = client
+            .get(&format!("/v1/destinations/{}", segment(&id)), &[])
+            .await?;
+        ensure!(
+            destination["app_id"] == app,
+            "the destination `{id}` is not one of the app `{app}`; nothing was sent"
+        );
     }
     Ok(id)
 }
@@ -273,8 +323,15 @@ impl Done {
         self.checked += answer["checked"].as_u64().unwrap_or_default();
         self.pending += answer["pending"].as_u64().unwrap_or_default();
         for (why, count) in answer["skipped"].as_object().into_iter().flatten() {
-            let before = self.skipped.get(why).and_then(Value::as_u64).unwrap_or_default();
-            self.skipped.insert(why.clone(), json!(before + count.as_u64().unwrap_or_default()));
+            let before = self
+                .skipped
+                .get(why)
+                .and_then(Value::as_u64)
+                .unwrap_or_default();
+            self.skipped.insert(
+                why.clone(),
+                json!(before + count.as_u64().unwrap_or_default()),
+            );
         }
     }
 
@@ -290,7 +347,10 @@ impl Done {
             (true, true) => "delivery would be queued",
             (false, true) => "deliveries would be queued",
         };
-        table::line(&format!("{} {sent}; {} checked.", self.pending, self.checked));
+        table::line(&format!(
+            "{} {sent}; {} checked.",
+            self.pending, self.checked
+        ));
         for (why, count) in &self.skipped {
             table::line(&format!("  {count} skipped: {}", reason(why)));
         }
@@ -327,14 +387,17 @@ mod tests {
             done.add(&json!({"pending": 3, "skipped": {"already_pending": 1, "pruned": 2}}));
         }
         assert_eq!(done.pending, 6);
-        assert_eq!(json!(done.skipped), json!({"already_pending": 2, "pruned": 4}));
+        assert_eq!(
+            json!(done.skipped),
+            json!({"already_pending": 2, "pruned": 4})
+        );
     }
 
     #[test]
     fn every_reason_is_a_sentence() {
         use storage::Skipped::{
-            Acknowledged, AlreadyPending, Counted, Deleted, MayBeCounted, NotChosen, Operators, Pruned, Superseded,
-            Unknown,
+            Acknowledged, AlreadyPending, Counted, Deleted, MayBeCounted, NotChosen, Operators,
+            Pruned, Superseded, Unknown,
         };
         let all = [
             Superseded,
@@ -352,7 +415,11 @@ mod tests {
             let code = json!(one);
             let code = code.as_str().unwrap();
             assert_ne!(reason(code), code);
-            assert_eq!(reason(code).contains("for operators"), one == Operators, "alarms have such events too");
+            assert_eq!(
+                reason(code).contains("for operators"),
+                one == Operators,
+                "alarms have such events too"
+            );
         }
     }
 }

@@ -26,12 +26,16 @@ pub struct Rows {
 
 /// Reads a file: CSV whose first line names these columns in any order, or JSON lines.
 pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Rows> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = text.trim_start_matches('\u{feff}').to_owned();
     let count = text.lines().filter(|line| !line.trim().is_empty()).count();
     let count = u64::try_from(count).unwrap_or(u64::MAX);
     if text.trim_start().starts_with('{') {
-        return Ok(Rows { rows: Box::new(json_lines(&text).into_iter()), count });
+        return Ok(Rows {
+            rows: Box::new(json_lines(&text).into_iter()),
+            count,
+        });
     }
     let bytes: Arc<[u8]> = text.into_bytes().into();
     let mut reader = csv::ReaderBuilder::new()
@@ -40,15 +44,22 @@ pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Row
         .trim(csv::Trim::All)
         .from_reader(std::io::Cursor::new(bytes.clone()));
     let names = header(reader.records().next(), columns)?;
-    let rows = reader.into_records().map(move |record| cells(record, &names, &bytes));
-    Ok(Rows { rows: Box::new(rows), count: count.saturating_sub(1) })
+    let rows = reader
+        .into_records()
+        .map(move |record| cells(record, &names, &bytes));
+    Ok(Rows {
+        rows: Box::new(rows),
+        count: count.saturating_sub(1),
+    })
 }
 
 /// Checks a row against the schema of the API. The error names each wrong field and what was expected there.
 pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
     checked(row.clone()).map_err(|error| match error {
         Error::Invalid(wrong) => {
-            let parts = wrong.iter().map(|field| format!("{}: expected {}", field.field, field.expected));
+            let parts = wrong
+                .iter()
+                .map(|field| format!("{}: expected {}", field.field, field.expected));
             parts.collect::<Vec<_>>().join("; ")
         }
         other => other.to_string(),
@@ -57,26 +68,42 @@ pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
 
 /// The answer to rows that were sent as the list `list`. A refusal names the lines that it is about; after another error
 /// the same command goes on where this one stopped, and `harmless` says why.
-pub fn answer(sent: anyhow::Result<Value>, list: &str, lines: &[u64], harmless: &str) -> anyhow::Result<Value> {
+pub fn answer(
+    sent: anyhow::Result<Value>,
+    list: &str,
+    lines: &[u64],
+    harmless: &str,
+) -> anyhow::Result<Value> {
     sent.map_err(|error| match error.downcast::<Refused>() {
         Ok(refused) => refused.rename(|field| in_line(field, list, lines)).into(),
         Err(error) => {
             let first = lines.first().copied().unwrap_or_default();
-            error.context(format!("stopped at line {first}: run the same command again to continue; {harmless}"))
+            error.context(format!(
+                "stopped at line {first}: run the same command again to continue; {harmless}"
+            ))
         }
     })
 }
 
 /// The field of a row as `line 7: usd`, from `rates[3].usd`.
 fn in_line(field: &str, list: &str, lines: &[u64]) -> Option<String> {
-    let (index, field) = field.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
+    let (index, field) = field
+        .strip_prefix(list)?
+        .strip_prefix('[')?
+        .split_once(']')?;
     let line = lines.get(index.parse::<usize>().ok()?)?;
     let field = field.trim_start_matches('.');
-    Some(if field.is_empty() { format!("line {line}") } else { format!("line {line}: {field}") })
+    Some(if field.is_empty() {
+        format!("line {line}")
+    } else {
+        format!("line {line}: {field}")
+    })
 }
 
 fn json_lines(text: &str) -> Vec<ImportRow> {
-    let lines = (1_u64..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let lines = (1_u64..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty());
     let row = |(line, text): (u64, &str)| {
         let fields = match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => Ok(fields),
@@ -90,8 +117,13 @@ fn json_lines(text: &str) -> Vec<ImportRow> {
 
 /// The columns in the first line. A first line with an unknown column is refused: it is probably data, and the header
 /// is missing.
-fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]) -> anyhow::Result<Vec<String>> {
-    let Some(first) = first else { return Ok(Vec::new()) };
+fn header(
+    first: Option<Result<csv::StringRecord, csv::Error>>,
+    columns: &[&str],
+) -> anyhow::Result<Vec<String>> {
+    let Some(first) = first else {
+        return Ok(Vec::new());
+    };
     let first = first.context("the first line is not valid CSV")?;
     let names: Vec<String> = first.iter().map(str::to_ascii_lowercase).collect();
     let known = columns.join(",");
@@ -105,34 +137,67 @@ fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]
         );
     }
     if let Some(wrong) = names.iter().find(|name| !columns.contains(&name.as_str())) {
-        bail!("the first line has the unknown column `{wrong}`: name columns of {known}, in any order");
+        bail!(
+            "the first line has the unknown column `{wrong}`: name columns of {known}, in any order"
+        );
     }
     Ok(names)
 }
 
-fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: &[u8]) -> ImportRow {
+fn cells(
+    record: Result<csv::StringRecord, csv::Error>,
+    names: &[String],
+    file: &[u8],
+) -> ImportRow {
     let record = match record {
         Ok(record) => record,
         Err(error) => {
-            let line = error.position().map_or(0, |position| line_of(position, file));
-            return ImportRow { line, fields: Err(format!("expected CSV ({error})")) };
+            let line = error
+                .position()
+                .map_or(0, |position| line_of(position, file));
+            return ImportRow {
+                line,
+                fields: Err(format!("expected CSV ({error})")),
+            };
         }
     };
-    let line = record.position().map_or(0, |position| line_of(position, file));
+    let line = record
+        .position()
+        .map_or(0, |position| line_of(position, file));
     if record.len() > names.len() {
-        let why = format!("expected at most {} cells ({}), not {}", names.len(), names.join(", "), record.len());
-        return ImportRow { line, fields: Err(why) };
+        let why = format!(
+            "expected at most {} cells ({}), not {}",
+            names.len(),
+            names.join(", "),
+            record.len()
+        );
+        return ImportRow {
+            line,
+            fields: Err(why),
+        };
     }
-    let cells = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
-    let fields = cells.map(|(name, cell)| (name.clone(), Value::from(cell))).collect();
-    ImportRow { line, fields: Ok(fields) }
+    let cells = names
+        .iter()
+        .zip(record.iter())
+        .filter(|(_, cell)| !cell.is_empty());
+    let fields = cells
+        .map(|(name, cell)| (name.clone(), Value::from(cell)))
+        .collect();
+    ImportRow {
+        line,
+        fields: Ok(fields),
+    }
 }
 
 /// The line number of a record. The parser's position is before the empty lines that precede the record.
 fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let rest = file.get(start..).unwrap_or_default();
-    let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
+    let ends = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .filter(|byte| **byte == b'\n')
+        .count();
     position.line() + u64::try_from(ends).unwrap_or_default()
 }
 
@@ -142,7 +207,11 @@ mod tests {
     use crate::resources::rates::NewRate;
 
     fn rows(text: &str) -> Rows {
-        let name = format!("settle-rows-{}-{}", std::process::id(), crate::clock::random_uuid());
+        let name = format!(
+            "settle-rows-{}-{}",
+            std::process::id(),
+            crate::clock::random_uuid()
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
         let rows = read(&path, &["day", "currency", "usd"]).unwrap();
@@ -152,33 +221,64 @@ mod tests {
 
     fn read_all(text: &str) -> Vec<(u64, Result<String, String>)> {
         let usd = |fields| {
-            check::<NewRate>(&fields).map(|rate| format!("{} {} {}", rate.day, rate.currency, rate.usd.normalize()))
+            check::<NewRate>(&fields)
+                .map(|rate| format!("{} {} {}", rate.day, rate.currency, rate.usd.normalize()))
         };
-        rows(text).rows.map(|row| (row.line, row.fields.and_then(usd))).collect()
+        rows(text)
+            .rows
+            .map(|row| (row.line, row.fields.and_then(usd)))
+            .collect()
     }
 
     #[test]
     fn csv_in_any_order_of_columns_and_json_lines_are_the_same() {
-        let expected = [(2, Ok("2026-01-31 EUR 1.08".to_owned())), (3, Ok("2026-02-01 EUR 1.1".to_owned()))];
-        assert_eq!(read_all("usd,day,currency\n1.08,2026-01-31,EUR\n1.10, 2026-02-01 ,EUR\n"), expected);
-        let apart = read_all("day,currency,usd\n2026-01-31,EUR,1.08\r\n\r\n\r\n2026-02-01,EUR,1.1\n");
-        assert_eq!(apart.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 5]);
+        let expected = [
+            (2, Ok("2026-01-31 EUR 1.08".to_owned())),
+            (3, Ok("2026-02-01 EUR 1.1".to_owned())),
+        ];
+        assert_eq!(
+            read_all("usd,day,currency\n1.08,2026-01-31,EUR\n1.10, 2026-02-01 ,EUR\n"),
+            expected
+        );
+        let apart =
+            read_all("day,currency,usd\n2026-01-31,EUR,1.08\r\n\r\n\r\n2026-02-01,EUR,1.1\n");
+        assert_eq!(
+            apart.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+            [2, 5]
+        );
         let json = "\n{\"day\":\"2026-01-31\",\"currency\":\"EUR\",\"usd\":\"1.08\"}\n\
             {\"day\":\"2026-02-01\",\"currency\":\"EUR\",\"usd\":\"1.10\"}\n";
         assert_eq!(read_all(json), expected);
-        assert_eq!(rows("day,currency,usd\n2026-01-31,EUR,1\n\n2026-02-01,EUR,1\n").count, 2);
+        assert_eq!(
+            rows("day,currency,usd\n2026-01-31,EUR,1\n\n2026-02-01,EUR,1\n").count,
+            2
+        );
     }
 
     #[test]
     fn a_file_whose_first_line_names_no_columns_is_refused() {
         for (text, part) in [
             ("2026-01-31,EUR,1.08", "unknown column `2026-01-31`"),
-            ("date,currency,usd\n2026-01-31,EUR,1", "unknown column `date`"),
-            ("day;currency;usd\n2026-01-31;EUR;1", "separate cells by commas"),
+            (
+                "date,currency,usd\n2026-01-31,EUR,1",
+                "unknown column `date`",
+            ),
+            (
+                "day;currency;usd\n2026-01-31;EUR;1",
+                "separate cells by commas",
+            ),
         ] {
-            let first = text.lines().next().map(|line| csv::StringRecord::from(line.split(',').collect::<Vec<_>>()));
-            let why = header(first.map(Ok), &["day", "currency", "usd"]).unwrap_err().to_string();
-            assert!(why.contains(part) && why.contains("day,currency,usd"), "{why}");
+            let first = text
+                .lines()
+                .next()
+                .map(|line| csv::StringRecord::from(line.split(',').collect::<Vec<_>>()));
+            let why = header(first.map(Ok), &["day", "currency", "usd"])
+                .unwrap_err()
+                .to_string();
+            assert!(
+                why.contains(part) && why.contains("day,currency,usd"),
+                "{why}"
+            );
         }
     }
 
@@ -188,8 +288,16 @@ mod tests {
             "day,currency,usd\n2026-02-30,EUR,1\n2026-02-01,euro,0\n2026-02-01,EUR\n1,2,3,4\n2026-02-01,EUR,2",
         );
         let wrong = |at: usize| all[at].1.clone().unwrap_err();
-        assert!(wrong(0).starts_with("day: expected a day such as 2026-01-31"), "{}", wrong(0));
-        assert!(wrong(1).contains("currency: expected") && wrong(1).contains("usd: expected"), "{}", wrong(1));
+        assert!(
+            wrong(0).starts_with("day: expected a day such as 2026-01-31"),
+            "{}",
+            wrong(0)
+        );
+        assert!(
+            wrong(1).contains("currency: expected") && wrong(1).contains("usd: expected"),
+            "{}",
+            wrong(1)
+        );
         assert!(wrong(2).contains("usd: expected a decimal"), "{}", wrong(2));
         assert!(wrong(3).contains("at most 3 cells"), "{}", wrong(3));
         assert_eq!((all[4].0, all[4].1.as_deref()), (6, Ok("2026-02-01 EUR 2")));
@@ -207,7 +315,16 @@ mod tests {
 
     #[test]
     fn what_may_pass_later_is_repeated() {
-        let error = answer(Err(anyhow::anyhow!("no response")), "rates", &[7], "it is harmless").unwrap_err();
-        assert_eq!(error.to_string(), "stopped at line 7: run the same command again to continue; it is harmless");
+        let error = answer(
+            Err(anyhow::anyhow!("no response")),
+            "rates",
+            &[7],
+            "it is harmless",
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "stopped at line 7: run the same command again to continue; it is harmless"
+        );
     }
 }

@@ -42,8 +42,15 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
         }
     };
     let app = names::app_id(client, &options.app).await?;
-    let path = format!("/v1/apps/{}/sales{}", segment(&app), if options.dry_run { "?dry_run=true" } else { "" });
-    let bar = bar("lines read", Some(u64::try_from(report.sales.len()).unwrap_or(u64::MAX)));
+    let path = format!(
+        "/v1/apps/{}/sales{}",
+        segment(&app),
+        if options.dry_run { "?dry_run=true" } else { "" }
+    );
+    let bar = bar(
+        "lines read",
+        Some(u64::try_from(report.sales.len()).unwrap_or(u64::MAX)),
+    );
     let mut whole = json!({ "new": 0, "known": 0, "changed": 0, "matched": 0, "purchases": 0, "unmatched": [],
         "differences": [], "trials": report.trials, "without_receipt": report.without_receipt,
         "dry_run": options.dry_run });
@@ -58,7 +65,11 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
     bar.finish_and_clear();
     print(client, &whole);
     let has_open = !table::items(&whole["unmatched"]).is_empty();
-    Ok(if has_open { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if has_open {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn add(whole: &mut Value, part: &Value) {

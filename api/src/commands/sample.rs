@@ -68,7 +68,9 @@ fn help() -> String {
         help,
         "Samples are purchases of the simulated products {}, which are in the demo's catalogue only: \
          `settle product set --help` adds one to your app's.",
-        simulated::PRODUCTS.map(|(sku, ..)| format!("`{sku}`")).join(", ")
+        simulated::PRODUCTS
+            .map(|(sku, ..)| format!("`{sku}`"))
+            .join(", ")
     );
     help.push_str(
         "With `modified-immediate`, `--related` names the purchase that the plan replaces.\n\
@@ -82,7 +84,10 @@ fn help() -> String {
 /// The store's name of a type.
 fn store_type(text: &str) -> Result<String, String> {
     sample::store_type(text).map(str::to_owned).map_err(|_| {
-        let known: Vec<String> = TYPES.iter().map(|(known, _)| sample::short(known)).collect();
+        let known: Vec<String> = TYPES
+            .iter()
+            .map(|(known, _)| sample::short(known))
+            .collect();
         let meant = did_you_mean(
             &sample::short(&text.to_ascii_uppercase().replace('-', "_")),
             known.iter().map(String::as_str),
@@ -119,7 +124,11 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         }
         // With equal times, the later samples of a type would be duplicate notifications.
         let at = clock::now().max(begun.plus_millis(i64::from(number)));
-        let store_type = options.types.get(number as usize).or(options.types.last()).map_or("", String::as_str);
+        let store_type = options
+            .types
+            .get(number as usize)
+            .or(options.types.last())
+            .map_or("", String::as_str);
         let message_id = send(&target, &options, store_type, at).await?;
         if !options.remote.json {
             table::line(&format!("sent  {store_type}  message {message_id}"));
@@ -127,7 +136,14 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         sent.push(json!({"message_id": message_id, "type": store_type, "at": at}));
     }
     if let Some(due) = conclude(&options, &target, key, sent).await? {
-        Countdown { client: &target.client, key, revision, due }.show().await;
+        Countdown {
+            client: &target.client,
+            key,
+            revision,
+            due,
+        }
+        .show()
+        .await;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -139,37 +155,59 @@ async fn conclude(
     key: CollapseKey,
     sent: Vec<Value>,
 ) -> anyhow::Result<Option<Timestamp>> {
-    let window =
-        target.window.as_f64().map_or(WINDOW, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW));
+    let window = target.window.as_f64().map_or(WINDOW, |seconds| {
+        Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW)
+    });
     let due = clock::now().plus_millis(millis(window));
     if options.remote.json {
-        table::json(&json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}));
+        table::json(
+            &json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}),
+        );
         return Ok(None);
     }
     table::line(&format!("purchase {key}  (receipt {})", target.receipt));
-    table::line(&format!("settles in {}, at {}, as a test purchase", times::countdown(window), clock_time(due)));
+    table::line(&format!(
+        "settles in {}, at {}, as a test purchase",
+        times::countdown(window),
+        clock_time(due)
+    ));
     let (receivers, disabled) = receivers(target).await?;
     if !receivers.is_empty() {
         table::line(&format!("Its events will go to: {}.", receivers.join(", ")));
     }
     if !disabled.is_empty() {
         let enable = options.remote.command("destination enable");
-        table::line(&format!("Its events stay pending for {} until `{enable}`.", disabled.join(", ")));
+        table::line(&format!(
+            "Its events stay pending for {} until `{enable}`.",
+            disabled.join(", ")
+        ));
     }
     if receivers.is_empty() && disabled.is_empty() {
-        let create = options.remote.command(&format!("destination create --app {}", target.app));
-        table::line(&format!("No destination will receive its events. `{create}` adds one."));
+        let create = options
+            .remote
+            .command(&format!("destination create --app {}", target.app));
+        table::line(&format!(
+            "No destination will receive its events. `{create}` adds one."
+        ));
     }
     table::line("Then:");
-    table::line(&format!("  {}", options.remote.command(&format!("purchase explain {key}"))));
+    table::line(&format!(
+        "  {}",
+        options.remote.command(&format!("purchase explain {key}"))
+    ));
     Ok(std::io::stderr().is_terminal().then_some(due))
 }
 
 /// The names of the destinations that take events of a test purchase on the platform: the enabled and the disabled ones.
 async fn receivers(target: &Target) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-    let all = names::every(&target.client, &format!("/v1/apps/{}/destinations", segment(&target.app))).await?;
+    let all = names::every(
+        &target.client,
+        &format!("/v1/apps/{}/destinations", segment(&target.app)),
+    )
+    .await?;
     let wants = |list: &Value, one: &str| {
-        list.as_array().is_none_or(|list| list.is_empty() || list.iter().any(|wanted| *wanted == one))
+        list.as_array()
+            .is_none_or(|list| list.is_empty() || list.iter().any(|wanted| *wanted == one))
     };
     let platform = target.platform.to_string();
     let takes = |one: &&Value| {
@@ -179,13 +217,24 @@ async fn receivers(target: &Target) -> anyhow::Result<(Vec<String>, Vec<String>)
             && wants(&filter["platforms"], &platform)
             && wants(&filter["environments"], Environment::Sandbox.as_str())
     };
-    let (enabled, disabled): (Vec<&Value>, Vec<&Value>) =
-        all.iter().filter(takes).partition(|one| one["enabled"] != false);
-    let names = |all: Vec<&Value>| all.into_iter().map(|one| table::field(one, "name")).collect();
+    let (enabled, disabled): (Vec<&Value>, Vec<&Value>) = all
+        .iter()
+        .filter(takes)
+        .partition(|one| one["enabled"] != false);
+    let names = |all: Vec<&Value>| {
+        all.into_iter()
+            .map(|one| table::field(one, "name"))
+            .collect()
+    };
     Ok((names(enabled), names(disabled)))
 }
 
-async fn send(target: &Target, options: &Options, store_type: &str, at: Timestamp) -> anyhow::Result<String> {
+async fn send(
+    target: &Target,
+    options: &Options,
+    store_type: &str,
+    at: Timestamp,
+) -> anyhow::Result<String> {
     let sample = Sample {
         package_name: &target.package_name,
         store_type,
@@ -195,8 +244,16 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
         at,
         is_test: true,
     };
-    let header = Header { message_id: clock::random_uuid(), topic_arn: TOPIC_ARN, at, version: Version::One };
-    let body = target.signer.sign_notification(&header, None, &sample.message()).context("cannot sign the sample")?;
+    let header = Header {
+        message_id: clock::random_uuid(),
+        topic_arn: TOPIC_ARN,
+        at,
+        version: Version::One,
+    };
+    let body = target
+        .signer
+        .sign_notification(&header, None, &sample.message())
+        .context("cannot sign the sample")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
     if !(200..300).contains(&status) {
         let why = client::problem_line(&answer).unwrap_or_else(|| answer.trim().to_owned());
@@ -220,9 +277,13 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     let mint = signer.mint()?;
     Ok(Target {
         app: table::field(&platform, "app_id"),
-        platform: table::field(&platform, "id").parse().context("the service returned an invalid platform id")?,
+        platform: table::field(&platform, "id")
+            .parse()
+            .context("the service returned an invalid platform id")?,
         package_name: table::field(&platform, "package_name"),
-        url: url.parse().with_context(|| format!("`{url}` is not a URL"))?,
+        url: url
+            .parse()
+            .with_context(|| format!("`{url}` is not a URL"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
         receipt: sample::receipt_id(&mint, options.receipt.as_deref()),
         related: options.related.as_deref().map(|name| mint.receipt_id(name)),
@@ -238,17 +299,38 @@ async fn platform(client: &Client, options: &Options) -> anyhow::Result<Value> {
         None => None,
     };
     if let Some(text) = &options.platform {
-        let id = names::id_of(client, "platform_id", Text { text, app: app.as_deref() }).await?;
-        return client.get(&format!("/v1/platforms/{}", segment(&id)), &[]).await;
+        let id = names::id_of(
+            client,
+            "platform_id",
+            Text {
+                text,
+                app: app.as_deref(),
+            },
+        )
+        .await?;
+        return client
+            .get(&format!("/v1/platforms/{}", segment(&id)), &[])
+            .await;
     }
-    let Some(app) = app else { return demo_platform(client).await };
+    let Some(app) = app else {
+        return demo_platform(client).await;
+    };
     let all = names::every(client, &format!("/v1/apps/{}/platforms", segment(&app))).await?;
     match all.as_slice() {
         [only] => Ok(only.clone()),
-        [] => bail!("the app has no platform yet: `{}`", options.remote.command("platform create --help")),
+        [] => bail!(
+            "the app has no platform yet: `{}`",
+            options.remote.command("platform create --help")
+        ),
         several => {
-            let names: Vec<String> = several.iter().map(|one| format!("`{}`", table::field(one, "name"))).collect();
-            bail!("the app has several platforms: choose one with --platform ({})", names.join(", "))
+            let names: Vec<String> = several
+                .iter()
+                .map(|one| format!("`{}`", table::field(one, "name")))
+                .collect();
+            bail!(
+                "the app has several platforms: choose one with --platform ({})",
+                names.join(", ")
+            )
         }
     }
 }
@@ -256,14 +338,21 @@ async fn platform(client: &Client, options: &Options) -> anyhow::Result<Value> {
 async fn demo_platform(client: &Client) -> anyhow::Result<Value> {
     let missing = "there is no demo app: start the service with `settle run`";
     let apps = names::every(client, "/v1/apps").await?;
-    let app = apps.iter().find(|app| app["name"] == demo::APP).context(missing)?;
+    let app = apps
+        .iter()
+        .find(|app| app["name"] == demo::APP)
+        .context(missing)?;
     let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(app, "id")));
     let platforms = names::every(client, &platforms).await?;
-    platforms.into_iter().find(|platform| platform["package_name"] == demo::PACKAGE_NAME).context(missing)
+    platforms
+        .into_iter()
+        .find(|platform| platform["package_name"] == demo::PACKAGE_NAME)
+        .context(missing)
 }
 
 /// Hours, minutes and seconds in UTC.
 fn clock_time(at: Timestamp) -> String {
     let text = at.to_string();
-    text.get(11..19).map_or_else(|| text.clone(), |time| format!("{time} UTC"))
+    text.get(11..19)
+        .map_or_else(|| text.clone(), |time| format!("{time} UTC"))
 }

@@ -4,8 +4,10 @@ use super::drawn::{Exchange, Hook};
 use super::table;
 use crate::shell::quoted;
 
-pub const HOOKS: &[(&str, Hook)] =
-    &[("search", Hook::WhyEmpty(|_, exchange| Box::pin(async move { Ok(suggestion(exchange)) })))];
+pub const HOOKS: &[(&str, Hook)] = &[(
+    "search",
+    Hook::WhyEmpty(|_, exchange| Box::pin(async move { Ok(suggestion(exchange)) })),
+)];
 
 /// The line about the id that was probably meant.
 fn suggestion(exchange: &Exchange) -> Option<String> {
@@ -22,9 +24,18 @@ mod tests {
 
     #[test]
     fn the_id_that_was_probably_meant_is_a_line() {
-        let of = |answer: Value| suggestion(&Exchange { answer, typed: Map::new(), is_filtered: true });
+        let of = |answer: Value| {
+            suggestion(&Exchange {
+                answer,
+                typed: Map::new(),
+                is_filtered: true,
+            })
+        };
         let meant = of(json!({ "items": [], "did_you_mean": "cust-1003" })).unwrap();
-        assert_eq!(meant, "No results. Did you mean cust-1003? `settle search cust-1003` finds it.");
+        assert_eq!(
+            meant,
+            "No results. Did you mean cust-1003? `settle search cust-1003` finds it."
+        );
         assert_eq!(of(json!({ "items": [] })), None);
     }
 }

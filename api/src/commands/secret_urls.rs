@@ -38,7 +38,10 @@ pub async fn show(store: &Store) -> anyhow::Result<()> {
         count += usize::from(matches!(change_of(store, &destination).await, Ok(Some(_))));
     }
     let deleted = store.deleted_destinations().await?;
-    count += deleted.iter().filter(|one| shown_settings(&one.kind, &one.settings) != one.settings).count();
+    count += deleted
+        .iter()
+        .filter(|one| shown_settings(&one.kind, &one.settings) != one.settings)
+        .count();
     if count > 0 {
         table::line(&format!(
             "{count} secret URLs are stored unencrypted. Once no process before 0.1.1 runs and you will not go back, \
@@ -50,16 +53,29 @@ pub async fn show(store: &Store) -> anyhow::Result<()> {
 
 /// Encrypts the URL of a destination, if it is a secret in the clear; returns whether it was.
 async fn seal_one(store: &Store, destination: &Destination) -> anyhow::Result<bool> {
-    let Some(change) = change_of(store, destination).await? else { return Ok(false) };
-    let changed = store.update_destination(destination.id, change, |_| {}).await;
-    changed.with_context(|| format!("the URL of the destination {} was not encrypted", destination.id))?;
+    let Some(change) = change_of(store, destination).await? else {
+        return Ok(false);
+    };
+    let changed = store
+        .update_destination(destination.id, change, |_| {})
+        .await;
+    changed.with_context(|| {
+        format!(
+            "the URL of the destination {} was not encrypted",
+            destination.id
+        )
+    })?;
     Ok(true)
 }
 
 /// The change that encrypts a URL; `None` where there is nothing to encrypt.
-async fn change_of(store: &Store, destination: &Destination) -> anyhow::Result<Option<DestinationChange>> {
+async fn change_of(
+    store: &Store,
+    destination: &Destination,
+) -> anyhow::Result<Option<DestinationChange>> {
     let secret = store.destination_secret(destination.id).await?;
-    let sealed = sealed(destination, &secret).with_context(|| format!("the destination {}", destination.id))?;
+    let sealed = sealed(destination, &secret)
+        .with_context(|| format!("the destination {}", destination.id))?;
     let based_on = Some((destination.settings.clone(), secret));
     Ok(sealed.map(|changed| DestinationChange {
         settings: Some(changed.settings),
@@ -72,14 +88,24 @@ async fn change_of(store: &Store, destination: &Destination) -> anyhow::Result<O
 /// Number of audit entries about a destination that have a URL which is a secret.
 async fn entries_with_url(store: &Store, destination: &Destination) -> anyhow::Result<usize> {
     let has_url = |entry: &AuditEntryView| {
-        [&entry.old_fields, &entry.new_fields].into_iter().any(|fields| has_secret_url(fields, destination))
+        [&entry.old_fields, &entry.new_fields]
+            .into_iter()
+            .any(|fields| has_secret_url(fields, destination))
     };
     let (mut count, mut page) = (0, Page::default());
     loop {
-        let filter = AuditLogFilter { subject: Some(destination.id.to_string()), ..AuditLogFilter::default() };
+        let filter = AuditLogFilter {
+            subject: Some(destination.id.to_string()),
+            ..AuditLogFilter::default()
+        };
         let read = store.audit_log(filter, page).await?;
         count += read.items.iter().filter(|entry| has_url(entry)).count();
-        let Some(cursor) = read.next_cursor else { return Ok(count) };
-        page = Page { cursor: Some(cursor), ..Page::default() };
+        let Some(cursor) = read.next_cursor else {
+            return Ok(count);
+        };
+        page = Page {
+            cursor: Some(cursor),
+            ..Page::default()
+        };
     }
 }

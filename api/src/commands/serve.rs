@@ -71,7 +71,10 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let engine = connect(&identity("serve"), &store)?;
     let pages = pages(&config, &engine);
     let edge = edge(&config, store.clone(), engine.clone(), pages)?;
-    table::line(&format!("settle is serving {} (Ctrl-C to stop)", sockets.addresses()?.text()));
+    table::line(&format!(
+        "settle is serving {} (Ctrl-C to stop)",
+        sockets.addresses()?.text()
+    ));
     tokio::select! {
         () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
@@ -82,12 +85,18 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
 
 /// The identity of this process in Temporal's UI. In containers every process has the same number, so it names the host.
 pub fn identity(command: &str) -> String {
-    format!("settle {command} {}@{}", std::process::id(), gethostname::gethostname().to_string_lossy())
+    format!(
+        "settle {command} {}@{}",
+        std::process::id(),
+        gethostname::gethostname().to_string_lossy()
+    )
 }
 
 /// Starts the connection to the Temporal server that the `TEMPORAL_*` variables name.
 pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> {
-    let address = environment().remove("TEMPORAL_ADDRESS").filter(|address| !address.is_empty());
+    let address = environment()
+        .remove("TEMPORAL_ADDRESS")
+        .filter(|address| !address.is_empty());
     let (installation, actions) = (store.installation().org_id, Actions::new(store.clone()));
     engine::Engine::start(identity, installation, actions).map_err(|why| match address {
         Some(address) => anyhow::anyhow!(
@@ -99,25 +108,42 @@ pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> 
 
 /// The page, with links to the configured UI of Temporal.
 pub fn pages(config: &Config, engine: &engine::Engine) -> Pages {
-    let (ui, namespace) = (config.ui.temporal_url.clone(), engine.namespace().to_owned());
+    let (ui, namespace) = (
+        config.ui.temporal_url.clone(),
+        engine.namespace().to_owned(),
+    );
     let of_namespace = move |url: &Url| format!("{}namespaces/{namespace}", url.as_str());
     Pages::new(config).with_temporal_ui(move || ui.as_ref().map(&of_namespace))
 }
 
 /// Creates the state of the HTTP edge, and starts the dispatcher, the background check and the watch over sweeps. Warns
 /// about destinations that the settings refuse.
-pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages) -> anyhow::Result<Arc<Edge>> {
+pub fn edge(
+    config: &Config,
+    store: Store,
+    engine: engine::Engine,
+    pages: Pages,
+) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
-        bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` generates one)");
+        bail!(
+            "no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` generates one)"
+        );
     };
     let settings = amazon::Settings {
-        certificates: config.amazon.certificates.iter().map(|known| (known.url.clone(), known.file.clone())).collect(),
+        certificates: config
+            .amazon
+            .certificates
+            .iter()
+            .map(|known| (known.url.clone(), known.file.clone()))
+            .collect(),
         auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
         clock: clock::now,
     };
     let mut amazon = Amazon::new(settings).context("invalid settings of the store")?;
     if let Some(demo) = &config.demo {
-        amazon = amazon.with_samples(demo).context("invalid certificate of samples")?;
+        amazon = amazon
+            .with_samples(demo)
+            .context("invalid certificate of samples")?;
     }
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
@@ -126,7 +152,12 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     sweeping::watch(store.clone(), engine.clone());
     let workers = Workers::default();
     polls::watch(workers.clone(), store.clone(), engine.clone());
-    let parts = worker::Parts { config, store: store.clone(), engine: engine.clone(), simulated: None };
+    let parts = worker::Parts {
+        config,
+        store: store.clone(),
+        engine: engine.clone(),
+        simulated: None,
+    };
     alone::watch(worker::context(parts), workers.clone());
     silence::watch(store.clone());
     refusals::warn(store.clone(), allowed(config));
@@ -183,11 +214,17 @@ impl Engine for engine::Engine {
         async move { Self::signal(self, key, signal).await.map_err(translated) }.boxed()
     }
 
-    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+    fn status(
+        &self,
+        key: CollapseKey,
+    ) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async move { Self::status(self, key).await.map_err(translated) }.boxed()
     }
 
-    fn failing(&self, workflow_id: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
+    fn failing(
+        &self,
+        workflow_id: String,
+    ) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
         async move { Self::failing(self, workflow_id).await.map_err(translated) }.boxed()
     }
 
@@ -196,7 +233,12 @@ impl Engine for engine::Engine {
         id: DestinationId,
         signal: DestinationSignal,
     ) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move { Self::destination(self, id, signal).await.map_err(translated) }.boxed()
+        async move {
+            Self::destination(self, id, signal)
+                .await
+                .map_err(translated)
+        }
+        .boxed()
     }
 
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {

@@ -28,27 +28,44 @@ pub struct PathFlags {
 impl PathFlags {
     /// The flags for [`load`].
     pub fn flags(&self) -> Flags {
-        Flags { config: self.config.clone(), data: self.data.clone(), ..Flags::default() }
+        Flags {
+            config: self.config.clone(),
+            data: self.data.clone(),
+            ..Flags::default()
+        }
     }
 
     /// The flags as they were typed, each with a space before it.
     pub fn as_typed(&self) -> String {
         let flags = [("--config", &self.config), ("--data", &self.data)];
         let shown = |path: &PathBuf| quoted(&path.display().to_string());
-        let typed = flags.into_iter().filter_map(|(name, path)| Some(format!(" {name} {}", shown(path.as_ref()?))));
+        let typed = flags
+            .into_iter()
+            .filter_map(|(name, path)| Some(format!(" {name} {}", shown(path.as_ref()?))));
         typed.collect()
     }
 
     /// The settings in the named settings file; `None` when no file is named.
     pub fn load(&self, variables: &Variables) -> anyhow::Result<Option<Config>> {
-        let is_named = self.config.is_some() || variables.get("SETTLE_CONFIG").is_some_and(|file| !file.is_empty());
-        Ok(is_named.then(|| load(&self.flags(), variables)).transpose()?)
+        let is_named = self.config.is_some()
+            || variables
+                .get("SETTLE_CONFIG")
+                .is_some_and(|file| !file.is_empty());
+        Ok(is_named
+            .then(|| load(&self.flags(), variables))
+            .transpose()?)
     }
 
     /// The data directory by flag or variable, or the default. A settings file is not read.
     pub fn data(&self, variables: &Variables) -> PathBuf {
-        let variable = variables.get("SETTLE_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
-        self.data.clone().or(variable).unwrap_or_else(|| PathBuf::from(super::data::DEFAULT))
+        let variable = variables
+            .get("SETTLE_DATA")
+            .filter(|data| !data.is_empty())
+            .map(PathBuf::from);
+        self.data
+            .clone()
+            .or(variable)
+            .unwrap_or_else(|| PathBuf::from(super::data::DEFAULT))
     }
 }
 
@@ -66,7 +83,10 @@ pub struct Options {
 impl Options {
     /// The flags for [`load`].
     pub fn flags(&self) -> Flags {
-        Flags { database: self.database.clone(), ..self.place.flags() }
+        Flags {
+            database: self.database.clone(),
+            ..self.place.flags()
+        }
     }
 
     /// The settings, for a command that has no further flags.
@@ -77,21 +97,40 @@ impl Options {
 
 /// Parses a whole number within limits.
 pub fn number(text: &str, limits: RangeInclusive<u32>) -> Result<u32, String> {
-    let expected = || format!("expected a whole number from {} to {}", limits.start(), limits.end());
-    text.parse().ok().filter(|number| limits.contains(number)).ok_or_else(expected)
+    let expected = || {
+        format!(
+            "expected a whole number from {} to {}",
+            limits.start(),
+            limits.end()
+        )
+    };
+    text.parse()
+        .ok()
+        .filter(|number| limits.contains(number))
+        .ok_or_else(expected)
 }
 
 /// Parses an address to listen on.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
-    let expected = if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { "127.0.0.1:8080".to_owned() };
-    text.parse().map_err(|_| format!("expected an IP address and a port, such as {expected}"))
+    let expected = if text.parse::<u16>().is_ok() {
+        format!("127.0.0.1:{text}")
+    } else {
+        "127.0.0.1:8080".to_owned()
+    };
+    text.parse()
+        .map_err(|_| format!("expected an IP address and a port, such as {expected}"))
 }
 
 /// Parses the URL of a server, with its scheme.
 pub fn url(text: &str) -> Result<Url, String> {
-    let of_http = |text: &str| text.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"));
+    let of_http = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|url: &Url| matches!(url.scheme(), "http" | "https"))
+    };
     of_http(text).ok_or_else(|| {
-        let meant = Some(format!("http://{text}")).filter(|url| !text.contains("://") && of_http(url).is_some());
+        let meant = Some(format!("http://{text}"))
+            .filter(|url| !text.contains("://") && of_http(url).is_some());
         let meant = meant.as_deref().unwrap_or("http://127.0.0.1:8081");
         format!("expected a URL that begins with http:// or https://, such as {meant}")
     })
@@ -100,11 +139,22 @@ pub fn url(text: &str) -> Result<Url, String> {
 /// Opens the database. Migrates the tables of SQLite, and none of PostgreSQL.
 pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let key = key(config)?;
-    let opened = Store::open(storage::Config { database: database(config), key, clock: clock::now }).await;
-    let store = opened.map_err(|error| unopened(config, error))?.showing(shown_settings);
+    let opened = Store::open(storage::Config {
+        database: database(config),
+        key,
+        clock: clock::now,
+    })
+    .await;
+    let store = opened
+        .map_err(|error| unopened(config, error))?
+        .showing(shown_settings);
     // Beside SQLite there is no transaction with an old snapshot.
     let is_postgres = matches!(config.database, Database::Postgres(_));
-    Ok(if is_postgres { store.with_low_marks(storage::SLOW_READ) } else { store })
+    Ok(if is_postgres {
+        store.with_low_marks(storage::SLOW_READ)
+    } else {
+        store
+    })
 }
 
 /// Brings the tables of the database up to date, and prints what it does.
@@ -112,12 +162,16 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     // Without a key the database could not be opened afterwards.
     key(config)?;
     let print = |progress: &Progress| table::line(&format!("{progress}."));
-    storage::migrate(database(config), print).await.map_err(|error| unopened(config, error))
+    storage::migrate(database(config), print)
+        .await
+        .map_err(|error| unopened(config, error))
 }
 
 /// The steps that [`migrate`] would apply.
 pub async fn planned(config: &Config) -> anyhow::Result<Vec<Planned>> {
-    storage::planned(database(config)).await.map_err(|error| unopened(config, error))
+    storage::planned(database(config))
+        .await
+        .map_err(|error| unopened(config, error))
 }
 
 fn key(config: &Config) -> anyhow::Result<Key> {
@@ -134,7 +188,9 @@ fn key(config: &Config) -> anyhow::Result<Key> {
 fn database(config: &Config) -> storage::Database {
     match &config.database {
         Database::Sqlite(path) => storage::Database::Sqlite(path.clone()),
-        Database::Postgres(url) => storage::Database::Postgres(secrecy::ExposeSecret::expose_secret(url).to_owned()),
+        Database::Postgres(url) => {
+            storage::Database::Postgres(secrecy::ExposeSecret::expose_secret(url).to_owned())
+        }
     }
 }
 
@@ -156,10 +212,15 @@ fn unopened(config: &Config, error: Error) -> anyhow::Error {
 /// Creates the directory of the SQLite file. Root creates no file in a directory of another user, such as that of a
 /// service: the service could not open it, and usually another database is meant.
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
-    let Database::Sqlite(path) = &config.database else { return Ok(()) };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let directory =
-        super::data::directory(parent).with_context(|| format!("cannot create the database {}", path.display()))?;
+    let Database::Sqlite(path) = &config.database else {
+        return Ok(());
+    };
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let directory = super::data::directory(parent)
+        .with_context(|| format!("cannot create the database {}", path.display()))?;
     match super::data::foreign_owner(&directory)? {
         Some(owner) if !path.exists() => bail!(
             "there is no database {}, and its directory belongs to another user ({owner}), who could not open a file \
@@ -178,10 +239,14 @@ mod tests {
 
     #[test]
     fn root_creates_no_database_in_the_directory_of_another_user() {
-        let directory = std::env::temp_dir().join(format!("settle-room-{}", crate::clock::random_uuid()));
+        let directory =
+            std::env::temp_dir().join(format!("settle-room-{}", crate::clock::random_uuid()));
         std::fs::create_dir(&directory).expect("a directory");
         let file = directory.join("settle.sqlite");
-        let flags = Flags { database: Some(file.display().to_string()), ..Flags::default() };
+        let flags = Flags {
+            database: Some(file.display().to_string()),
+            ..Flags::default()
+        };
         let config = load(&flags, &Variables::new()).expect("settings");
         make_room(&config).expect("one's own directory");
         // Only root can give a directory away.
@@ -191,7 +256,11 @@ mod tests {
         let existing = make_room(&config).map_err(|error| error.to_string());
         std::fs::remove_dir_all(&directory).expect("it is removed");
         assert_eq!(refused.is_err(), is_root);
-        assert!(!is_root || refused.is_err_and(|message| message.contains("belongs to another user (12345)")));
+        assert!(
+            !is_root
+                || refused
+                    .is_err_and(|message| message.contains("belongs to another user (12345)"))
+        );
         assert_eq!(existing, Ok(()), "an existing file keeps its owner");
     }
 }

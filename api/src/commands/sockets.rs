@@ -41,7 +41,11 @@ impl Addresses {
     /// Both, for people.
     pub fn text(&self) -> String {
         let Self { public, api } = self;
-        if public == api { format!("http://{public}") } else { format!("http://{public}, its API at http://{api}") }
+        if public == api {
+            format!("http://{public}")
+        } else {
+            format!("http://{public}, its API at http://{api}")
+        }
     }
 }
 
@@ -56,12 +60,20 @@ impl Sockets {
             proxies: config.devices.trusted_proxies.clone(),
         };
         let limits::Both { public, admin } = wanted.within(limits::descriptors());
-        let public = Listener { name: "public", socket: bind("--listen", http.listen)?, limits: public };
+        let public = Listener {
+            name: "public",
+            socket: bind("--listen", http.listen)?,
+            limits: public,
+        };
         let admin = match http.admin_listen {
             None => None,
             Some(address) => {
                 let socket = bind("--admin-listen", address)?;
-                Some(Listener { name: "admin", socket, limits: admin })
+                Some(Listener {
+                    name: "admin",
+                    socket,
+                    limits: admin,
+                })
             }
         };
         let sockets = Self { public, admin };
@@ -72,17 +84,33 @@ impl Sockets {
 
     /// The addresses with their ports.
     pub fn addresses(&self) -> anyhow::Result<Addresses> {
-        let of = |listener: &Listener| listener.socket.local_addr().context("the address of a listener");
+        let of = |listener: &Listener| {
+            listener
+                .socket
+                .local_addr()
+                .context("the address of a listener")
+        };
         let public = of(&self.public)?;
-        Ok(Addresses { public, api: self.admin.as_ref().map_or(Ok(public), of)? })
+        Ok(Addresses {
+            public,
+            api: self.admin.as_ref().map_or(Ok(public), of)?,
+        })
     }
 
     /// Answers requests until `stop`, then finishes the running ones.
     pub async fn serve(self, edge: Shared, stop: Stop) {
-        let surface = if self.admin.is_some() { Surface::Public } else { Surface::All };
+        let surface = if self.admin.is_some() {
+            Surface::Public
+        } else {
+            Surface::All
+        };
         let live = edge.pages.live.clone();
-        let public = self.public.serve(router_of(surface, edge.clone()), stop.clone().requested());
-        let admin = self.admin.map(|admin| admin.serve(router_of(Surface::All, edge), stop.clone().requested()));
+        let public = self
+            .public
+            .serve(router_of(surface, edge.clone()), stop.clone().requested());
+        let admin = self
+            .admin
+            .map(|admin| admin.serve(router_of(Surface::All, edge), stop.clone().requested()));
         let stopped = stop.clone().requested();
         let streams = async move {
             stopped.await;
@@ -105,18 +133,28 @@ impl Sockets {
 pub fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     bound(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is in use by another program: choose another address with {flag}")
+            anyhow::anyhow!(
+                "{address} is in use by another program: choose another address with {flag}"
+            )
         }
-        ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is not an address of this machine: change {flag}"),
+        ErrorKind::AddrNotAvailable => {
+            anyhow::anyhow!("{address} is not an address of this machine: change {flag}")
+        }
         ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("this user may not listen on {address}: choose a port above 1023 with {flag}")
+            anyhow::anyhow!(
+                "this user may not listen on {address}: choose a port above 1023 with {flag}"
+            )
         }
         _ => anyhow::Error::new(error).context(format!("cannot listen on {address}")),
     })
 }
 
 fn bound(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     // As the default of tokio: a restart may take the port of connections that wait for their end.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -125,6 +163,10 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The limits of the listener for the metrics of a worker.
 pub fn of_metrics() -> Limits {
-    let wanted = LimitSettings { connections: 16, per_address: 16, proxies: Vec::new() };
+    let wanted = LimitSettings {
+        connections: 16,
+        per_address: 16,
+        proxies: Vec::new(),
+    };
     wanted.within(limits::descriptors()).admin
 }

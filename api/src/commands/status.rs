@@ -47,21 +47,29 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
         for (name, text) in sentences(&found) {
             match (name.is_empty(), layout::width()) {
                 (true, Some(width)) => {
-                    layout::wrap(&format!("  {text}"), width, 4).iter().for_each(|line| table::plain(line));
+                    layout::wrap(&format!("  {text}"), width, 4)
+                        .iter()
+                        .for_each(|line| table::plain(line));
                 }
                 (true, None) => table::plain(&format!("  {text}")),
                 (false, _) => table::named(name, LABEL_WIDTH, &text),
             }
         }
     }
-    Ok(if found["ok"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if found["ok"] == true {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The status as data.
 async fn collect(client: &Client) -> anyhow::Result<Value> {
     // The first request fails if no service answers, or if it does not accept the token.
     let destinations = destinations(client).await?;
-    let alarms = client.get("/v1/alarms", &[("limit", Some(MAX_ALARMS.to_string()))]).await?;
+    let alarms = client
+        .get("/v1/alarms", &[("limit", Some(MAX_ALARMS.to_string()))])
+        .await?;
     let (inbox, ready) = match client.get("/readyz", &[]).await {
         Ok(ready) => (json!("ok"), ready),
         Err(error) => (json!(error.to_string()), Value::Null),
@@ -69,7 +77,12 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
     let overview = client.get("/v1/overview", &[]).await.unwrap_or_default();
     let (temporal, sweep, workers) = (&ready["temporal"], &ready["sweep"], &ready["workers"]);
     let since = clock::now().plus_millis(-RECENT_MS);
-    let is_recent = |alarm: &&Value| alarm["last_at"].as_str().and_then(time).is_some_and(|at| at > since);
+    let is_recent = |alarm: &&Value| {
+        alarm["last_at"]
+            .as_str()
+            .and_then(time)
+            .is_some_and(|at| at > since)
+    };
     let recent: Vec<&Value> = items(&alarms).iter().filter(is_recent).collect();
     let is_running = temporal != "unreachable" && sweep != "late" && *workers != 0;
     let is_ok = inbox == "ok" && is_running && !destinations.iter().any(is_in_trouble);
@@ -94,11 +107,31 @@ fn time(text: &str) -> Option<Timestamp> {
 async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     let mut found = Vec::new();
     for app in all(client, "/v1/apps").await? {
-        for listed in all(client, &format!("/v1/apps/{}/destinations", segment(&field(&app, "id")))).await? {
-            let shown = client.get(&format!("/v1/destinations/{}", segment(&field(&listed, "id"))), &[]).await?;
+        for listed in all(
+            client,
+            &format!("/v1/apps/{}/destinations", segment(&field(&app, "id"))),
+        )
+        .await?
+        {
+            let shown = client
+                .get(
+                    &format!("/v1/destinations/{}", segment(&field(&listed, "id"))),
+                    &[],
+                )
+                .await?;
             let health = &shown["health"];
             let mut one = json!({ "app": app["name"], "pending": health["pending"], "failed": health["failed"] });
-            for name in ["id", "name", "kind", "enabled", "state", "shown_state", "since", "reason", "refusal"] {
+            for name in [
+                "id",
+                "name",
+                "kind",
+                "enabled",
+                "state",
+                "shown_state",
+                "since",
+                "reason",
+                "refusal",
+            ] {
                 one[name] = shown[name].clone();
             }
             for name in ["last_error", "skipped"] {
@@ -114,7 +147,12 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
 async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
-        let page = client.get(path, &[("cursor", cursor), ("limit", Some("500".to_owned()))]).await?;
+        let page = client
+            .get(
+                path,
+                &[("cursor", cursor), ("limit", Some("500".to_owned()))],
+            )
+            .await?;
         found.extend(items(&page).iter().cloned());
         cursor = page["next_cursor"].as_str().map(str::to_owned);
         if cursor.is_none() {
@@ -127,7 +165,9 @@ async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
 /// pending. A disabled destination is no trouble here: an admin disabled it, or an alarm reports that it was disabled
 /// automatically.
 fn is_in_trouble(destination: &Value) -> bool {
-    let is_pending = destination["pending"].as_i64().is_some_and(|pending| pending > 0);
+    let is_pending = destination["pending"]
+        .as_i64()
+        .is_some_and(|pending| pending > 0);
     destination["state"] == "open" || (is_pending && is_refused(destination))
 }
 
@@ -151,19 +191,30 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     if found["workers"] == 0 {
         lines.push((
             "Workers",
-            "none is running: nothing is settled or sent until `settle worker` is started".to_owned(),
+            "none is running: nothing is settled or sent until `settle worker` is started"
+                .to_owned(),
         ));
     }
     lines.push(("Sweep", sweep(found)));
-    lines.extend(items(&found["silent_stores"]).iter().map(|one| ("Store", silent(one))));
+    lines.extend(
+        items(&found["silent_stores"])
+            .iter()
+            .map(|one| ("Store", silent(one))),
+    );
     let destinations = items(&found["destinations"]);
     lines.push(("Destinations", counts_by_state(destinations)));
     lines.extend(destinations.iter().map(|one| ("", destination(one))));
     let alarms = items(&found["alarms"]);
     lines.push(match alarms.len() {
         0 => ("Alarms", "none in the last 24 hours".to_owned()),
-        MAX_ALARMS => ("Alarms", format!("at least {MAX_ALARMS} in the last 24 hours; `settle alarm list` shows all")),
-        count => ("Alarms", format!("{count} in the last 24 hours; `settle alarm list` shows all")),
+        MAX_ALARMS => (
+            "Alarms",
+            format!("at least {MAX_ALARMS} in the last 24 hours; `settle alarm list` shows all"),
+        ),
+        count => (
+            "Alarms",
+            format!("{count} in the last 24 hours; `settle alarm list` shows all"),
+        ),
     });
     lines.extend(alarms.iter().map(|one| ("", alarm(one))));
     lines
@@ -175,9 +226,15 @@ fn silent(one: &Value) -> String {
         Some(1) => "1 purchase waits".to_owned(),
         number => format!("{} purchases wait", number.unwrap_or_default()),
     };
-    let because = one["because"].as_str().map_or_else(String::new, |because| format!(" ({because})"));
+    let because = one["because"]
+        .as_str()
+        .map_or_else(String::new, |because| format!(" ({because})"));
     let (store, platform) = (field(one, "store"), field(one, "platform"));
-    format!("{} has not answered since {}{because}; {purchases} for {platform}", name(&store), field(one, "since"))
+    format!(
+        "{} has not answered since {}{because}; {purchases} for {platform}",
+        name(&store),
+        field(one, "since")
+    )
 }
 
 /// The line about the sweep.
@@ -202,7 +259,10 @@ fn counts_by_state(destinations: &[Value]) -> String {
         return "none: `settle destination create --help`".to_owned();
     }
     let of = |name: &str| destinations.iter().filter(|one| state(one) == name).count();
-    let states = ["healthy", UNTRIED, SKIPPING, "failing", "open", "disabled", REFUSED].map(|state| (state, of(state)));
+    let states = [
+        "healthy", UNTRIED, SKIPPING, "failing", "open", "disabled", REFUSED,
+    ]
+    .map(|state| (state, of(state)));
     let states = states.into_iter().filter(|(_, count)| *count > 0);
     let states = states.map(|(state, count)| match state {
         "open" => format!("{count} with an open breaker"),
@@ -214,20 +274,37 @@ fn counts_by_state(destinations: &[Value]) -> String {
 
 /// The state of a destination as people see it. One to which the settings allow no request has a name of its own.
 fn state(one: &Value) -> &str {
-    if is_refused(one) { REFUSED } else { notable_state(one).or(one["state"].as_str()).unwrap_or_default() }
+    if is_refused(one) {
+        REFUSED
+    } else {
+        notable_state(one)
+            .or(one["state"].as_str())
+            .unwrap_or_default()
+    }
 }
 
 /// The line about one destination.
 fn destination(one: &Value) -> String {
-    let shown = if one["state"] == "open" { "breaker open" } else { state(one) };
+    let shown = if one["state"] == "open" {
+        "breaker open"
+    } else {
+        state(one)
+    };
     let mut text = format!("{} {}: {shown}", field(one, "name"), field(one, "id"));
     let is_healthy = ["healthy", UNTRIED, SKIPPING].contains(&shown);
     if !is_healthy && shown != REFUSED {
         text.push_str(&format!(" since {}", field(one, "since")));
     }
-    let refusal = if is_refused(one) { &one["refusal"] } else { &Value::Null };
+    let refusal = if is_refused(one) {
+        &one["refusal"]
+    } else {
+        &Value::Null
+    };
     let reasons = [refusal, &one["reason"], &one["last_error"]];
-    let reason = reasons.into_iter().find_map(Value::as_str).filter(|_| !is_healthy);
+    let reason = reasons
+        .into_iter()
+        .find_map(Value::as_str)
+        .filter(|_| !is_healthy);
     if let Some(reason) = reason {
         text.push_str(&format!(" ({reason})"));
     }
@@ -244,10 +321,16 @@ fn destination(one: &Value) -> String {
         text.push_str(&format!(", {skipped} skipped"));
     }
     if shown == SKIPPING {
-        text.push_str(&format!("; `settle explain destination {}` shows why", field(one, "id")));
+        text.push_str(&format!(
+            "; `settle explain destination {}` shows why",
+            field(one, "id")
+        ));
     }
     if one["state"] == "open" {
-        text.push_str(&format!("; `settle destination retry {}` retries now", field(one, "id")));
+        text.push_str(&format!(
+            "; `settle destination retry {}` retries now",
+            field(one, "id")
+        ));
     }
     text
 }
@@ -264,10 +347,18 @@ fn alarm(one: &Value) -> String {
         None => String::new(),
     };
     let detail = field(one, "detail");
-    let about = one["about"].as_str().filter(|about| !detail.contains(about));
+    let about = one["about"]
+        .as_str()
+        .filter(|about| !detail.contains(about));
     let about = about.map_or_else(String::new, |about| format!(" of {about}"));
-    let closed = one["acknowledged_by"].as_str().map_or_else(String::new, |by| format!(", acknowledged by {by}"));
-    format!("{} {}{about}{count}{customers}{closed}: {detail}", field(one, "last_at"), field(one, "kind"))
+    let closed = one["acknowledged_by"]
+        .as_str()
+        .map_or_else(String::new, |by| format!(", acknowledged by {by}"));
+    format!(
+        "{} {}{about}{count}{customers}{closed}: {detail}",
+        field(one, "last_at"),
+        field(one, "kind")
+    )
 }
 
 #[cfg(test)]
@@ -297,7 +388,10 @@ mod tests {
                  "about": "Fire TV", "customers": 2},
             ],
         });
-        let lines: Vec<String> = sentences(&found).into_iter().map(|(name, text)| format!("{name}|{text}")).collect();
+        let lines: Vec<String> = sentences(&found)
+            .into_iter()
+            .map(|(name, text)| format!("{name}|{text}"))
+            .collect();
         let expected = [
             "Inbox|accepts notifications",
             "Temporal|does not answer: notifications are accepted, and settled once it does",
@@ -321,7 +415,10 @@ mod tests {
     fn a_missing_worker_is_named() {
         let named = |workers: serde_json::Value| {
             let found = json!({ "inbox": "ok", "temporal": "connected", "workers": workers });
-            sentences(&found).into_iter().find(|(name, _)| *name == "Workers").map(|(_, text)| text)
+            sentences(&found)
+                .into_iter()
+                .find(|(name, _)| *name == "Workers")
+                .map(|(_, text)| text)
         };
         assert!(named(json!(0)).is_some_and(|text| text.contains("none is running")));
         assert_eq!((named(json!(1)), named(json!(null))), (None, None));
@@ -332,7 +429,10 @@ mod tests {
         let one = json!({ "store": "amazon", "platform": "Fire TV", "since": "2026-01-31T06:53:00.5Z", "purchases": 8,
             "because": "HTTP 500" });
         let found = json!({ "inbox": "ok", "temporal": "connected", "silent_stores": [one] });
-        let lines: Vec<_> = sentences(&found).into_iter().filter(|(name, _)| *name == "Store").collect();
+        let lines: Vec<_> = sentences(&found)
+            .into_iter()
+            .filter(|(name, _)| *name == "Store")
+            .collect();
         let sentence = "Amazon has not answered since 2026-01-31T06:53:00Z (HTTP 500); 8 purchases wait for Fire TV";
         assert_eq!(lines, [("Store", sentence.to_owned())]);
     }
@@ -340,7 +440,10 @@ mod tests {
     #[test]
     fn the_line_about_the_sweep_names_its_last_end() {
         let on_time = json!({ "sweep": "on_time", "last_sweep_at": "2026-01-31T11:00:00.5Z" });
-        assert_eq!(sweep(&on_time), "repairs lost signals; the last one finished at 2026-01-31T11:00:00Z");
+        assert_eq!(
+            sweep(&on_time),
+            "repairs lost signals; the last one finished at 2026-01-31T11:00:00Z"
+        );
         let new = json!({ "sweep": "on_time", "last_sweep_at": null });
         assert_eq!(sweep(&new), "repairs lost signals; none has finished yet");
         assert_eq!(sweep(&json!({})), "unknown");
@@ -348,8 +451,17 @@ mod tests {
 
     #[test]
     fn an_open_breaker_alone_is_trouble() {
-        for (state, trouble) in [("open", true), ("failing", false), ("healthy", false), ("disabled", false)] {
-            assert_eq!(is_in_trouble(&json!({ "state": state })), trouble, "{state}");
+        for (state, trouble) in [
+            ("open", true),
+            ("failing", false),
+            ("healthy", false),
+            ("disabled", false),
+        ] {
+            assert_eq!(
+                is_in_trouble(&json!({ "state": state })),
+                trouble,
+                "{state}"
+            );
         }
     }
 
@@ -361,10 +473,20 @@ mod tests {
                 "refusal": "needs SETTLE_X",
             })
         };
-        assert_eq!(destination(&refused(2, true)), "hook d1: not allowed by the settings (needs SETTLE_X), 2 pending");
-        assert_eq!(counts_by_state(&[refused(0, true)]), "1 not allowed by the settings");
+        assert_eq!(
+            destination(&refused(2, true)),
+            "hook d1: not allowed by the settings (needs SETTLE_X), 2 pending"
+        );
+        assert_eq!(
+            counts_by_state(&[refused(0, true)]),
+            "1 not allowed by the settings"
+        );
         for (pending, enabled, trouble) in [(2, true, true), (0, true, false), (2, false, false)] {
-            assert_eq!(is_in_trouble(&refused(pending, enabled)), trouble, "{pending} {enabled}");
+            assert_eq!(
+                is_in_trouble(&refused(pending, enabled)),
+                trouble,
+                "{pending} {enabled}"
+            );
         }
     }
 }

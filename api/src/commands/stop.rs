@@ -15,15 +15,22 @@ pub struct Stop(watch::Receiver<bool>);
 impl Stop {
     /// Listens for signals from now on. The first one is confirmed by a line; a second one ends the process at once.
     pub fn on_signals() -> anyhow::Result<Self> {
-        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) = (
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+        );
         let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             either(&mut interrupt, &mut terminate).await;
             // Without a receiver the process is ending already.
             let _ = sender.send(true);
-            print("settle: stopping: finishing running work, for at most 30 s; press Ctrl-C again to stop at once");
+            print(
+                "settle: stopping: finishing running work, for at most 30 s; press Ctrl-C again to stop at once",
+            );
             either(&mut interrupt, &mut terminate).await;
-            print("settle: stopped at once; everything accepted is safe, and work continues at the next start");
+            print(
+                "settle: stopped at once; everything accepted is safe, and work continues at the next start",
+            );
             std::process::exit(EXIT_CODE);
         });
         Ok(Self(receiver))

@@ -39,7 +39,9 @@ pub fn watch(store: Store, engine: Engine) {
 async fn check(store: &Store, engine: Option<&Engine>) -> Result<bool, storage::Error> {
     let last = store.last_sweep().await?;
     metrics::set_sweep_age(&last);
-    let Some(engine) = engine.filter(|_| last.is_late()) else { return Ok(last.is_late()) };
+    let Some(engine) = engine.filter(|_| last.is_late()) else {
+        return Ok(last.is_late());
+    };
     if !store.take_sweep_restart().await? {
         return Ok(true);
     }

@@ -23,7 +23,9 @@ const BETWEEN: &str = " · ";
 pub fn line(text: &str) {
     for text in as_started(text).split('\n') {
         match layout::width() {
-            Some(width) if !text.starts_with(' ') => layout::wrap(text, width, 0).iter().for_each(|text| plain(text)),
+            Some(width) if !text.starts_with(' ') => layout::wrap(text, width, 0)
+                .iter()
+                .for_each(|text| plain(text)),
             _ => plain(text),
         }
     }
@@ -56,7 +58,12 @@ pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode 
 }
 
 /// Prints a list: verbatim with `--json`, else as a table.
-pub fn answer_list(client: &Client, answer: &Value, columns: &[Column<'_>], nothing: &str) -> ExitCode {
+pub fn answer_list(
+    client: &Client,
+    answer: &Value,
+    columns: &[Column<'_>],
+    nothing: &str,
+) -> ExitCode {
     if client.json {
         json(answer)
     } else {
@@ -67,7 +74,9 @@ pub fn answer_list(client: &Client, answer: &Value, columns: &[Column<'_>], noth
 
 /// Prints a value as indented JSON.
 pub fn json(value: &Value) {
-    plain(&layout::harmless_json(&serde_json::to_string_pretty(value).unwrap_or_default()));
+    plain(&layout::harmless_json(
+        &serde_json::to_string_pretty(value).unwrap_or_default(),
+    ));
 }
 
 /// Prints the items of a list with their chosen columns, or `nothing` when there are none.
@@ -75,11 +84,15 @@ pub fn list(answer: &Value, columns: &[Column<'_>], nothing: &str) {
     let items = items(answer);
     let cursor = answer.get("next_cursor").and_then(Value::as_str);
     if items.is_empty() {
-        return line(
-            &cursor.map_or_else(|| nothing.to_owned(), |cursor| format!("None on this page: add --cursor {cursor}")),
-        );
+        return line(&cursor.map_or_else(
+            || nothing.to_owned(),
+            |cursor| format!("None on this page: add --cursor {cursor}"),
+        ));
     }
-    let rows = items.iter().map(|item| columns.iter().map(|(_, path)| field(item, path)).collect()).collect();
+    let rows = items
+        .iter()
+        .map(|item| columns.iter().map(|(_, path)| field(item, path)).collect())
+        .collect();
     let headings = columns.iter().map(|(heading, _)| *heading).collect();
     for row in lay_out(headings, rows, layout::width()) {
         plain(&row);
@@ -91,16 +104,35 @@ pub fn list(answer: &Value, columns: &[Column<'_>], nothing: &str) {
 
 /// The lines of a table. With a width, empty columns are left out; if the table is still too wide, its texts are
 /// wrapped at spaces; and if that is not enough, each row becomes a record of several lines.
-fn lay_out(mut headings: Vec<&str>, mut rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<String> {
-    let Some(width) = width else { return draw(&headings, &rows, None) };
+fn lay_out(
+    mut headings: Vec<&str>,
+    mut rows: Vec<Vec<String>>,
+    width: Option<usize>,
+) -> Vec<String> {
+    let Some(width) = width else {
+        return draw(&headings, &rows, None);
+    };
     let is_filled = |at: usize| rows.iter().any(|row| !is_nothing(&row[at]));
-    let filled: Vec<bool> = (0..headings.len()).map(|at| at == 0 || is_filled(at)).collect();
+    let filled: Vec<bool> = (0..headings.len())
+        .map(|at| at == 0 || is_filled(at))
+        .collect();
     keep(&mut headings, &filled);
     rows.iter_mut().for_each(|row| keep(row, &filled));
-    let widest = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([headings[at].len()]).max();
+    let widest = |at: usize| {
+        rows.iter()
+            .map(|row| row[at].chars().count())
+            .chain([headings[at].len()])
+            .max()
+    };
     let is_text = |at: usize| rows.iter().any(|row| row[at].contains(' '));
-    let widths: Vec<usize> = (0..headings.len()).map(|at| widest(at).unwrap_or_default() + GAP).collect();
-    let least: usize = widths.iter().enumerate().map(|(at, width)| if is_text(at) { MIN_WIDTH } else { *width }).sum();
+    let widths: Vec<usize> = (0..headings.len())
+        .map(|at| widest(at).unwrap_or_default() + GAP)
+        .collect();
+    let least: usize = widths
+        .iter()
+        .enumerate()
+        .map(|(at, width)| if is_text(at) { MIN_WIDTH } else { *width })
+        .sum();
     if widths.iter().sum::<usize>() <= width {
         return draw(&headings, &rows, None);
     }
@@ -108,7 +140,9 @@ fn lay_out(mut headings: Vec<&str>, mut rows: Vec<Vec<String>>, width: Option<us
         let fixed = (0..headings.len()).map(|at| !is_text(at)).collect();
         return draw(&headings, &rows, Some((width, fixed)));
     }
-    rows.iter().flat_map(|row| record(&headings, row, width)).collect()
+    rows.iter()
+        .flat_map(|row| record(&headings, row, width))
+        .collect()
 }
 
 fn keep<T>(cells: &mut Vec<T>, wanted: &[bool]) {
@@ -123,7 +157,9 @@ fn is_nothing(cell: &str) -> bool {
 /// Draws the table. `fit` holds its width, and for each column whether its text must stay on one line.
 fn draw(headings: &[&str], rows: &[Vec<String>], fit: Option<(usize, Vec<bool>)>) -> Vec<String> {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_preset(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
     for row in rows {
         table.add_row(row);
@@ -144,7 +180,11 @@ fn draw(headings: &[&str], rows: &[Vec<String>], fit: Option<(usize, Vec<bool>)>
 fn record(headings: &[&str], row: &[String], width: usize) -> Vec<String> {
     let mut lines = row.first().cloned().into_iter().collect::<Vec<_>>();
     let mut line = String::new();
-    let facts = headings.iter().zip(row).skip(1).filter(|(_, cell)| !is_nothing(cell));
+    let facts = headings
+        .iter()
+        .zip(row)
+        .skip(1)
+        .filter(|(_, cell)| !is_nothing(cell));
     for fact in facts.map(|(heading, cell)| format!("{heading} {cell}")) {
         if line.is_empty() {
             line = format!("  {fact}");
@@ -156,7 +196,11 @@ fn record(headings: &[&str], row: &[String], width: usize) -> Vec<String> {
             line = format!("  {fact}");
         }
     }
-    lines.extend(layout::wrap(&line, width, 4).into_iter().filter(|line| !line.is_empty()));
+    lines.extend(
+        layout::wrap(&line, width, 4)
+            .into_iter()
+            .filter(|line| !line.is_empty()),
+    );
     lines
 }
 
@@ -165,15 +209,25 @@ const FIRST: [&str; 3] = ["id", "app_id", "name"];
 
 /// Prints the fields of an object, one per line.
 pub fn fields(answer: &Value) {
-    let Value::Object(map) = answer else { return json(answer) };
+    let Value::Object(map) = answer else {
+        return json(answer);
+    };
     let width = map.keys().map(String::len).max().unwrap_or(0);
     let mut fields: Vec<(&String, &Value)> = map.iter().collect();
-    fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    fields.sort_by_key(|(name, _)| {
+        FIRST
+            .iter()
+            .position(|first| first == name)
+            .unwrap_or(FIRST.len())
+    });
     for (name, value) in fields {
         match value {
             Value::Object(_) | Value::Array(_) if !is_flat(value) => {
                 plain(&format!("{name}:"));
-                for row in serde_json::to_string_pretty(value).unwrap_or_default().lines() {
+                for row in serde_json::to_string_pretty(value)
+                    .unwrap_or_default()
+                    .lines()
+                {
                     plain(&format!("  {row}"));
                 }
             }
@@ -186,16 +240,25 @@ pub fn fields(answer: &Value) {
 pub fn named(name: &str, width: usize, value: &str) {
     let value = &as_started(value);
     let text = format!("{name:width$}  {value}");
-    let Some(screen) = layout::width() else { return plain(&text) };
+    let Some(screen) = layout::width() else {
+        return plain(&text);
+    };
     let lines = layout::wrap(value, screen.saturating_sub(width + GAP).max(MIN_WIDTH), 0);
     for (at, line) in lines.iter().enumerate() {
-        plain(&format!("{:width$}  {line}", if at == 0 { name } else { "" }));
+        plain(&format!(
+            "{:width$}  {line}",
+            if at == 0 { name } else { "" }
+        ));
     }
 }
 
 /// The items of a list, or of a bare array.
 pub fn items(answer: &Value) -> &[Value] {
-    answer.get("items").unwrap_or(answer).as_array().map_or(&[], Vec::as_slice)
+    answer
+        .get("items")
+        .unwrap_or(answer)
+        .as_array()
+        .map_or(&[], Vec::as_slice)
 }
 
 /// Prints a list of warnings, one line each.
@@ -207,12 +270,16 @@ pub fn warnings(list: &Value) {
 
 /// One field as text; empty when it is absent.
 pub fn field(item: &Value, path: &str) -> String {
-    path.split('.').try_fold(item, |value, name| value.get(name)).map_or_else(String::new, text)
+    path.split('.')
+        .try_fold(item, |value, name| value.get(name))
+        .map_or_else(String::new, text)
 }
 
 /// A value as it is sent: a text without quotation marks.
 pub fn raw(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A value as readable text.
@@ -225,9 +292,11 @@ pub fn text(value: &Value) -> String {
         Value::Bool(false) => "no".to_owned(),
         Value::Array(values) if values.is_empty() => "none".to_owned(),
         Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
-        Value::Object(map) => {
-            map.iter().map(|(name, value)| format!("{name}={}", text(value))).collect::<Vec<_>>().join(" ")
-        }
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| format!("{name}={}", text(value)))
+            .collect::<Vec<_>>()
+            .join(" "),
         Value::Number(number) => number.to_string(),
     }
 }
@@ -247,13 +316,21 @@ mod tests {
 
     #[test]
     fn no_answer_of_an_endpoint_reaches_the_terminal_raw() {
-        let answer = serde_json::json!("a\u{1b}]52;c;Zm9v\u{7}\u{9b}2J\nfaked: line\u{202e}\u{7f} b");
+        let answer =
+            serde_json::json!("a\u{1b}]52;c;Zm9v\u{7}\u{9b}2J\nfaked: line\u{202e}\u{7f} b");
         let shown = super::text(&answer);
-        assert_eq!(shown, "a\\u{1b}]52;c;Zm9v\\u{7}\\u{9b}2J\\nfaked: line\\u{202e}\\u{7f} b");
+        assert_eq!(
+            shown,
+            "a\\u{1b}]52;c;Zm9v\\u{7}\\u{9b}2J\\nfaked: line\\u{202e}\\u{7f} b"
+        );
         let json = serde_json::to_string_pretty(&answer).unwrap();
         let json = crate::commands::layout::harmless_json(&json);
         assert!(!json.chars().any(domain::text::is_commanding), "{json}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), answer, "it is the same JSON");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&json).unwrap(),
+            answer,
+            "it is the same JSON"
+        );
     }
 
     const KEY: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -262,7 +339,13 @@ mod tests {
         let row = |cells: [&str; 5]| cells.map(str::to_owned).to_vec();
         let headings = vec!["name", "key", "held until", "why", "at"];
         let rows = vec![
-            row(["one", KEY, "-", "its endpoint answers with nothing but errors", "2026-01-31T12:00:00Z"]),
+            row([
+                "one",
+                KEY,
+                "-",
+                "its endpoint answers with nothing but errors",
+                "2026-01-31T12:00:00Z",
+            ]),
             row(["two", KEY, "-", "-", "2026-01-31T12:00:00Z"]),
         ];
         lay_out(headings, rows, width)
@@ -272,8 +355,14 @@ mod tests {
     fn a_table_that_is_too_wide_is_fitted_without_cutting_an_id() {
         assert_eq!(drawn(None).len(), 3, "one line per row for programs");
         let wrapped = drawn(Some(90));
-        assert!(wrapped[0].contains("KEY") && !wrapped[0].contains("HELD UNTIL"), "{wrapped:#?}");
-        assert!(wrapped.len() > 3 && wrapped.iter().all(|line| line.chars().count() <= 90), "{wrapped:#?}");
+        assert!(
+            wrapped[0].contains("KEY") && !wrapped[0].contains("HELD UNTIL"),
+            "{wrapped:#?}"
+        );
+        assert!(
+            wrapped.len() > 3 && wrapped.iter().all(|line| line.chars().count() <= 90),
+            "{wrapped:#?}"
+        );
         let records = drawn(Some(60));
         let expected = [
             "one",
@@ -286,7 +375,11 @@ mod tests {
         ];
         assert_eq!(records, expected);
         for lines in [wrapped, records] {
-            assert_eq!(lines.iter().filter(|line| line.contains(KEY)).count(), 2, "{lines:#?}");
+            assert_eq!(
+                lines.iter().filter(|line| line.contains(KEY)).count(),
+                2,
+                "{lines:#?}"
+            );
         }
     }
 }

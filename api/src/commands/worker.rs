@@ -52,7 +52,9 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let config = config::load(&options.settings.flags(), &variables)?;
     if matches!(config.database, Database::Sqlite(_)) {
-        tracing::warn!("this worker has its SQLite file to itself: no `settle serve` can use it at the same time");
+        tracing::warn!(
+            "this worker has its SQLite file to itself: no `settle serve` can use it at the same time"
+        );
     }
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
@@ -64,7 +66,16 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     sweeping::watch(store.clone(), engine.clone());
     counting::watch(store.clone());
     table::line("The worker is running (Ctrl-C to stop)");
-    work(Parts { config: &config, store: store.clone(), engine, simulated: None }, stop).await?;
+    work(
+        Parts {
+            config: &config,
+            store: store.clone(),
+            engine,
+            simulated: None,
+        },
+        stop,
+    )
+    .await?;
     counting::finish(&store).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -72,10 +83,15 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
 /// Serves the metrics of this process until `stop`. A failure does not stop the worker.
 fn show_metrics(socket: TcpListener, stop: Stop) {
     let metrics = Metrics::install();
-    let router = Router::new()
-        .route("/livez", get(health::live))
-        .route("/metrics", get(async move || ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.render())));
-    let listener = Listener { name: "metrics", socket, limits: sockets::of_metrics() };
+    let router = Router::new().route("/livez", get(health::live)).route(
+        "/metrics",
+        get(async move || ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.render())),
+    );
+    let listener = Listener {
+        name: "metrics",
+        socket,
+        limits: sockets::of_metrics(),
+    };
     tokio::spawn(listener.serve(router, stop.requested()));
 }
 
@@ -124,7 +140,12 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
 
 /// What activities need.
 pub fn context(parts: Parts<'_>) -> activities::Context {
-    let Parts { config, store, engine, simulated } = parts;
+    let Parts {
+        config,
+        store,
+        engine,
+        simulated,
+    } = parts;
     let allowed = serve::allowed(config);
     activities::Context {
         store,
@@ -155,7 +176,10 @@ fn stores(config: &Config, simulated: Option<stores::Simulated>) -> stores::Sett
         per_second: config.amazon.rvs_per_second,
     };
     let simulated = simulated.map(|simulated| stores::Simulated {
-        amazon: stores::amazon::Settings { base: simulated.amazon.base, ..amazon.clone() },
+        amazon: stores::amazon::Settings {
+            base: simulated.amazon.base,
+            ..amazon.clone()
+        },
         ..simulated
     });
     stores::Settings { amazon, simulated }

@@ -12,11 +12,17 @@ pub fn parse(text: &str) -> Result<Keys, Invalid> {
                     or several such keys separated by commas, each once and the newest first";
     let parsed: Option<Vec<[u8; 32]>> = text.split(',').map(|key| one_key(trimmed(key))).collect();
     let mut parsed = parsed.unwrap_or_default();
-    let is_repeated = parsed.iter().enumerate().any(|(index, key)| parsed.iter().take(index).any(|one| one == key));
+    let is_repeated = parsed
+        .iter()
+        .enumerate()
+        .any(|(index, key)| parsed.iter().take(index).any(|one| one == key));
     if parsed.is_empty() || is_repeated {
         return Err(invalid("key", expected));
     }
-    Ok(Keys { newest: parsed.remove(0), older: parsed })
+    Ok(Keys {
+        newest: parsed.remove(0),
+        older: parsed,
+    })
 }
 
 fn one_key(text: &str) -> Option<[u8; 32]> {
@@ -28,5 +34,8 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }
-    (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+    (0..64)
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
+        .collect()
 }

@@ -18,12 +18,21 @@ pub struct Raw {
 pub fn server(raw: &Raw) -> Result<Option<Server>, Invalid> {
     match (&raw.url, &raw.from) {
         (None, None) => Ok(None),
-        (Some(_), None) => Err(invalid("mail.from", "the sender of emails, since `mail.url` is set")),
-        (None, Some(_)) => Err(invalid("mail.url", "the SMTP server for emails, since `mail.from` is set")),
+        (Some(_), None) => Err(invalid(
+            "mail.from",
+            "the sender of emails, since `mail.url` is set",
+        )),
+        (None, Some(_)) => Err(invalid(
+            "mail.url",
+            "the SMTP server for emails, since `mail.from` is set",
+        )),
         (Some(url), Some(from)) => {
-            let server = Server::parse(url, from).map_err(|(field, expected)| invalid(field, expected))?;
+            let server =
+                Server::parse(url, from).map_err(|(field, expected)| invalid(field, expected))?;
             let server = server.for_domains(&raw.allowed_domains);
-            server.map(Some).map_err(|expected| invalid("mail.allowed_domains", expected))
+            server
+                .map(Some)
+                .map_err(|expected| invalid("mail.allowed_domains", expected))
         }
     }
 }

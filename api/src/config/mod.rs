@@ -76,7 +76,10 @@ pub struct Config {
 impl Config {
     /// The public address of the page, without a slash at the end.
     pub fn dashboard(&self) -> Option<String> {
-        self.ui.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned())
+        self.ui
+            .url
+            .as_ref()
+            .map(|url| url.as_str().trim_end_matches('/').to_owned())
     }
 }
 

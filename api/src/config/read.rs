@@ -2,7 +2,9 @@
 
 use super::Rate;
 use super::Reserve;
-use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, keys, mail, ui};
+use super::{
+    Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, keys, mail, ui,
+};
 use crate::near::did_you_mean;
 use crate::{sizes, times};
 use config::{File, FileFormat, Value};
@@ -57,30 +59,86 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("admin_listen", "SETTLE_ADMIN_LISTEN", Form::One),
     ("admin_on_listen", "SETTLE_ADMIN_ON_LISTEN", Form::One),
     ("connections", "SETTLE_CONNECTIONS", Form::One),
-    ("connections_per_address", "SETTLE_CONNECTIONS_PER_ADDRESS", Form::One),
+    (
+        "connections_per_address",
+        "SETTLE_CONNECTIONS_PER_ADDRESS",
+        Form::One,
+    ),
     ("public_url", "SETTLE_PUBLIC_URL", Form::One),
     ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
     ("window", "SETTLE_WINDOW", Form::One),
     ("retention", "SETTLE_RETENTION", Form::One),
     ("temporal_cli", "SETTLE_TEMPORAL_CLI", Form::One),
-    ("amazon.auto_confirm_accounts", "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", Form::List),
+    (
+        "amazon.auto_confirm_accounts",
+        "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS",
+        Form::List,
+    ),
     ("amazon.rvs_url", "SETTLE_AMAZON_RVS_URL", Form::One),
     ("amazon.patience", "SETTLE_AMAZON_PATIENCE", Form::One),
-    ("amazon.rvs_per_second", "SETTLE_AMAZON_RVS_PER_SECOND", Form::One),
-    ("amplitude.allowed_urls", "SETTLE_AMPLITUDE_ALLOWED_URLS", Form::List),
-    ("devices.requests_per_second", "SETTLE_DEVICES_REQUESTS_PER_SECOND", Form::One),
-    ("devices.requests_per_second_and_address", "SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", Form::One),
-    ("devices.bytes_per_second_and_address", "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", Form::One),
-    ("devices.trusted_proxies", "SETTLE_DEVICES_TRUSTED_PROXIES", Form::List),
-    ("devices.disk_reserve", "SETTLE_DEVICES_DISK_RESERVE", Form::One),
-    ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
-    ("destinations.denied_networks", "SETTLE_DESTINATIONS_DENIED_NETWORKS", Form::List),
-    ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
+    (
+        "amazon.rvs_per_second",
+        "SETTLE_AMAZON_RVS_PER_SECOND",
+        Form::One,
+    ),
+    (
+        "amplitude.allowed_urls",
+        "SETTLE_AMPLITUDE_ALLOWED_URLS",
+        Form::List,
+    ),
+    (
+        "devices.requests_per_second",
+        "SETTLE_DEVICES_REQUESTS_PER_SECOND",
+        Form::One,
+    ),
+    (
+        "devices.requests_per_second_and_address",
+        "SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS",
+        Form::One,
+    ),
+    (
+        "devices.bytes_per_second_and_address",
+        "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS",
+        Form::One,
+    ),
+    (
+        "devices.trusted_proxies",
+        "SETTLE_DEVICES_TRUSTED_PROXIES",
+        Form::List,
+    ),
+    (
+        "devices.disk_reserve",
+        "SETTLE_DEVICES_DISK_RESERVE",
+        Form::One,
+    ),
+    (
+        "destinations.allowed_networks",
+        "SETTLE_DESTINATIONS_ALLOWED_NETWORKS",
+        Form::List,
+    ),
+    (
+        "destinations.denied_networks",
+        "SETTLE_DESTINATIONS_DENIED_NETWORKS",
+        Form::List,
+    ),
+    (
+        "destinations.allow_http",
+        "SETTLE_DESTINATIONS_ALLOW_HTTP",
+        Form::One,
+    ),
     ("mail.url", "SETTLE_MAIL_URL", Form::One),
     ("mail.from", "SETTLE_MAIL_FROM", Form::One),
-    ("mail.allowed_domains", "SETTLE_MAIL_ALLOWED_DOMAINS", Form::List),
+    (
+        "mail.allowed_domains",
+        "SETTLE_MAIL_ALLOWED_DOMAINS",
+        Form::List,
+    ),
     ("ui.sign_in_idle", "SETTLE_UI_SIGN_IN_IDLE", Form::One),
-    ("ui.sign_in_lifetime", "SETTLE_UI_SIGN_IN_LIFETIME", Form::One),
+    (
+        "ui.sign_in_lifetime",
+        "SETTLE_UI_SIGN_IN_LIFETIME",
+        Form::One,
+    ),
     ("ui.hosts", "SETTLE_UI_HOSTS", Form::List),
     ("ui.temporal_url", "SETTLE_UI_TEMPORAL_URL", Form::One),
     ("ui.url", "SETTLE_UI_URL", Form::One),
@@ -159,9 +217,14 @@ struct RawDestinations {
 
 /// The environment of this process. The only place that reads it.
 pub fn environment() -> Variables {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     let variables = std::env::vars_os();
-    variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Reads and checks all settings.
@@ -179,17 +242,33 @@ impl Flags {
             ("data", "--data", self.data.is_some()),
             ("database", "--database", self.database.is_some()),
             ("listen", "--listen", self.listen.is_some()),
-            ("admin_listen", "--admin-listen", self.admin_listen.is_some()),
+            (
+                "admin_listen",
+                "--admin-listen",
+                self.admin_listen.is_some(),
+            ),
             ("window", "--window", self.window.is_some()),
         ];
-        let flag = flags.into_iter().find(|(field, _, is_set)| *is_set && *field == wrong.field);
-        Invalid { origin: flag.map(|(_, flag, _)| flag).or(wrong.origin), ..wrong }
+        let flag = flags
+            .into_iter()
+            .find(|(field, _, is_set)| *is_set && *field == wrong.field);
+        Invalid {
+            origin: flag.map(|(_, flag, _)| flag).or(wrong.origin),
+            ..wrong
+        }
     }
 }
 
 fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
-    if flags.data.as_ref().is_some_and(|path| path.to_str().is_none()) {
-        return Err(invalid("data", "a path that is UTF-8: SQLite opens only paths that are UTF-8"));
+    if flags
+        .data
+        .as_ref()
+        .is_some_and(|path| path.to_str().is_none())
+    {
+        return Err(invalid(
+            "data",
+            "a path that is UTF-8: SQLite opens only paths that are UTF-8",
+        ));
     }
     let raw = gather(flags, variables)?;
     let http = http(&raw)?;
@@ -201,8 +280,14 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         amazon: amazon(raw.amazon)?,
         devices: devices(&raw.devices)?,
         destinations: Destinations {
-            allowed_networks: networks("destinations.allowed_networks", &raw.destinations.allowed_networks)?,
-            denied_networks: networks("destinations.denied_networks", &raw.destinations.denied_networks)?,
+            allowed_networks: networks(
+                "destinations.allowed_networks",
+                &raw.destinations.allowed_networks,
+            )?,
+            denied_networks: networks(
+                "destinations.denied_networks",
+                &raw.destinations.denied_networks,
+            )?,
             allow_http: raw.destinations.allow_http,
         },
         amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
@@ -217,13 +302,20 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
 }
 
 fn gather(flags: &Flags, variables: &Variables) -> Result<Raw, Invalid> {
-    let file = flags.config.clone().or_else(|| non_empty(variables, "SETTLE_CONFIG").map(PathBuf::from));
+    let file = flags
+        .config
+        .clone()
+        .or_else(|| non_empty(variables, "SETTLE_CONFIG").map(PathBuf::from));
     layered(file.as_deref(), flags, variables)
         .and_then(config::Config::try_deserialize)
         .map_err(|error| unreadable(file.as_deref(), &error))
 }
 
-fn layered(file: Option<&Path>, flags: &Flags, variables: &Variables) -> Result<config::Config, config::ConfigError> {
+fn layered(
+    file: Option<&Path>,
+    flags: &Flags,
+    variables: &Variables,
+) -> Result<config::Config, config::ConfigError> {
     let mut builder = config::Config::builder();
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
@@ -249,7 +341,10 @@ impl Form {
         match self {
             Self::One => Value::new(Some(&origin), text),
             Self::List => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items = text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty());
                 Value::new(Some(&origin), items.map(str::to_owned).collect::<Vec<_>>())
             }
         }
@@ -264,8 +359,16 @@ fn non_empty(variables: &Variables, name: &str) -> Option<String> {
 /// The error for settings that cannot be read. It names the setting and never contains a value.
 fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
     match error {
-        config::ConfigError::Type { key: Some(key), expected, .. } => invalid(key, *expected),
-        config::ConfigError::At { error, key: Some(key), .. } => invalid(key, error.to_string()),
+        config::ConfigError::Type {
+            key: Some(key),
+            expected,
+            ..
+        } => invalid(key, *expected),
+        config::ConfigError::At {
+            error,
+            key: Some(key),
+            ..
+        } => invalid(key, error.to_string()),
         config::ConfigError::Type { expected, .. } => invalid("config", *expected),
         config::ConfigError::Foreign(error) if file.is_some_and(|path| !path.exists()) => {
             invalid("config", format!("an existing file; {error}"))
@@ -282,51 +385,94 @@ fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
 /// The setting that an unknown one probably means, at the end of its error; `None` for another error. Serde lists the
 /// known ones in it.
 fn unknown_name(error: &str) -> Option<String> {
-    let mut quoted = error.split_once("unknown field ")?.1.split('`').skip(1).step_by(2);
+    let mut quoted = error
+        .split_once("unknown field ")?
+        .1
+        .split('`')
+        .skip(1)
+        .step_by(2);
     let typed = quoted.next()?;
     Some(did_you_mean(typed, quoted))
 }
 
 pub(super) fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
-    let variable = VARIABLES.iter().find(|(name, ..)| *name == field).map(|(_, variable, _)| *variable);
-    Invalid { field: field.to_owned(), origin: variable, expected: expected.into() }
+    let variable = VARIABLES
+        .iter()
+        .find(|(name, ..)| *name == field)
+        .map(|(_, variable, _)| *variable);
+    Invalid {
+        field: field.to_owned(),
+        origin: variable,
+        expected: expected.into(),
+    }
 }
 
 fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str, expected: &str) -> Result<T, Invalid> {
-    text.trim().parse().map_err(|error| invalid(field, format!("{expected}, not `{text}` ({error})")))
+    text.trim()
+        .parse()
+        .map_err(|error| invalid(field, format!("{expected}, not `{text}` ({error})")))
 }
 
 fn database(text: Option<String>, data: &Path) -> Result<Database, Invalid> {
-    let Some(text) = text else { return Ok(Database::Sqlite(data.join("settle.sqlite"))) };
+    let Some(text) = text else {
+        return Ok(Database::Sqlite(data.join("settle.sqlite")));
+    };
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         return Ok(Database::Postgres(SecretString::from(text)));
     }
     let path = text.strip_prefix("sqlite:").unwrap_or(&text);
     if path.is_empty() || path.contains("://") {
-        return Err(invalid("database", "a path, `sqlite:PATH` or a `postgres://` URL"));
+        return Err(invalid(
+            "database",
+            "a path, `sqlite:PATH` or a `postgres://` URL",
+        ));
     }
     Ok(Database::Sqlite(PathBuf::from(path)))
 }
 
 fn http(raw: &Raw) -> Result<Http, Invalid> {
     let listen = raw.listen.as_deref().unwrap_or("127.0.0.1:8080");
-    let listen = parsed("listen", listen, "an address with a port, such as 127.0.0.1:8080")?;
-    let public_url = raw.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
-    let public_url: Url = parsed("public_url", &public_url, "a URL such as https://settle.example.com")?;
+    let listen = parsed(
+        "listen",
+        listen,
+        "an address with a port, such as 127.0.0.1:8080",
+    )?;
+    let public_url = raw
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{listen}"));
+    let public_url: Url = parsed(
+        "public_url",
+        &public_url,
+        "a URL such as https://settle.example.com",
+    )?;
     let plain = public_url.query().is_none() && public_url.fragment().is_none();
     if !plain || !matches!(public_url.scheme(), "http" | "https") {
-        return Err(invalid("public_url", "an HTTP or HTTPS URL without a query or fragment"));
+        return Err(invalid(
+            "public_url",
+            "an HTTP or HTTPS URL without a query or fragment",
+        ));
     }
-    let admin_token = raw.admin_token.as_ref().map(|token| trimmed(token).to_owned());
+    let admin_token = raw
+        .admin_token
+        .as_ref()
+        .map(|token| trimmed(token).to_owned());
     if admin_token.as_ref().is_some_and(|token| token.len() < 16) {
-        return Err(invalid("admin_token", "at least 16 characters; `openssl rand -hex 32` generates some"));
+        return Err(invalid(
+            "admin_token",
+            "at least 16 characters; `openssl rand -hex 32` generates some",
+        ));
     }
     Ok(Http {
         listen,
         admin_listen: admin_listen(listen, raw)?,
         is_admin_listen_set: raw.admin_listen.is_some() || raw.admin_on_listen,
         connections: connections("connections", raw.connections.unwrap_or(2048), 16)?,
-        connections_per_address: connections("connections_per_address", raw.connections_per_address.unwrap_or(256), 1)?,
+        connections_per_address: connections(
+            "connections_per_address",
+            raw.connections_per_address.unwrap_or(256),
+            1,
+        )?,
         public_url,
         admin_token: admin_token.map(SecretString::from),
     })
@@ -339,11 +485,18 @@ fn admin_listen(listen: SocketAddr, raw: &Raw) -> Result<Option<SocketAddr>, Inv
         port => port.checked_add(1).unwrap_or(port - 1),
     };
     match (&raw.admin_listen, raw.admin_on_listen) {
-        (Some(_), true) => Err(invalid("admin_on_listen", "`false` while `admin_listen` is set")),
+        (Some(_), true) => Err(invalid(
+            "admin_on_listen",
+            "`false` while `admin_listen` is set",
+        )),
         (None, true) => Ok(None),
         (None, false) => Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, next)))),
         (Some(text), false) => {
-            let address: SocketAddr = parsed("admin_listen", text, "an address with a port, such as 127.0.0.1:8081")?;
+            let address: SocketAddr = parsed(
+                "admin_listen",
+                text,
+                "an address with a port, such as 127.0.0.1:8081",
+            )?;
             if address == listen && address.port() != 0 {
                 return Err(invalid(
                     "admin_listen",
@@ -364,20 +517,32 @@ fn connections(field: &str, number: usize, least: usize) -> Result<usize, Invali
 }
 
 fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {
-    let is_account = |text: &String| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(wrong) = raw.auto_confirm_accounts.iter().find(|text| !is_account(text)) {
+    let is_account =
+        |text: &String| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(wrong) = raw
+        .auto_confirm_accounts
+        .iter()
+        .find(|text| !is_account(text))
+    {
         let expected = format!("AWS account numbers of twelve digits, not `{wrong}`");
         return Err(invalid("amazon.auto_confirm_accounts", expected));
     }
     let certificates = raw.certificates.into_iter().map(|certificate| {
         let url = parsed("amazon.certificates.url", &certificate.url, "a URL")?;
-        Ok(Certificate { url, file: certificate.file })
+        Ok(Certificate {
+            url,
+            file: certificate.file,
+        })
     });
     let certificates = certificates.collect::<Result<_, Invalid>>()?;
     Ok(Amazon {
         certificates,
         auto_confirm_accounts: raw.auto_confirm_accounts,
-        rvs_url: raw.rvs_url.as_deref().map(|text| origin("amazon.rvs_url", text)).transpose()?,
+        rvs_url: raw
+            .rvs_url
+            .as_deref()
+            .map(|text| origin("amazon.rvs_url", text))
+            .transpose()?,
         patience: patience(raw.patience.as_deref())?,
         rvs_per_second: rvs_per_second(raw.rvs_per_second)?,
     })
@@ -395,7 +560,11 @@ pub(super) fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
         is_http && is_bare && url.username().is_empty() && url.password().is_none()
     };
     let expected = "only scheme, host and port, such as https://proxy.internal:8443";
-    text.trim().parse().ok().filter(is_origin).ok_or_else(|| invalid(field, expected))
+    text.trim()
+        .parse()
+        .ok()
+        .filter(is_origin)
+        .ok_or_else(|| invalid(field, expected))
 }
 
 fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
@@ -405,7 +574,9 @@ fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
 
 /// Parses a duration from a second to `max`.
 pub(super) fn bounded(text: &str, max: Duration) -> Option<Duration> {
-    times::duration(text.trim()).ok().filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
+    times::duration(text.trim())
+        .ok()
+        .filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
 }
 
 fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {
@@ -419,11 +590,19 @@ fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {
 fn devices(raw: &RawDevices) -> Result<Devices, Invalid> {
     let rate = |field: &str, number: u32, max: u32| {
         let per_second = NonZeroU32::new(number).filter(|number| number.get() <= max);
-        let per_second = per_second.ok_or_else(|| invalid(field, format!("a number from 1 to {max}")))?;
-        Ok(Rate { per_second, burst: per_second.saturating_mul(BURST_SECONDS) })
+        let per_second =
+            per_second.ok_or_else(|| invalid(field, format!("a number from 1 to {max}")))?;
+        Ok(Rate {
+            per_second,
+            burst: per_second.saturating_mul(BURST_SECONDS),
+        })
     };
     Ok(Devices {
-        per_device: rate("devices.requests_per_second", raw.requests_per_second.unwrap_or(2), 1000)?,
+        per_device: rate(
+            "devices.requests_per_second",
+            raw.requests_per_second.unwrap_or(2),
+            1000,
+        )?,
         per_address: rate(
             "devices.requests_per_second_and_address",
             raw.requests_per_second_and_address.unwrap_or(100),
@@ -438,32 +617,58 @@ fn devices(raw: &RawDevices) -> Result<Devices, Invalid> {
 fn bytes_per_address(text: Option<&str>) -> Result<Rate, Invalid> {
     let range = 32 * 1024..=100 * 1024 * 1024;
     let bytes = sizes::bytes(text.unwrap_or("256KiB")).filter(|bytes| range.contains(bytes));
-    let per_second = bytes.and_then(|bytes| u32::try_from(bytes).ok()).and_then(NonZeroU32::new);
-    let expected = || invalid("devices.bytes_per_second_and_address", "a size from 32KiB to 100MiB, such as 256KiB");
+    let per_second = bytes
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .and_then(NonZeroU32::new);
+    let expected = || {
+        invalid(
+            "devices.bytes_per_second_and_address",
+            "a size from 32KiB to 100MiB, such as 256KiB",
+        )
+    };
     let per_second = per_second.ok_or_else(expected)?;
     // A request of the largest size is taken at once.
-    Ok(Rate { per_second, burst: per_second.saturating_mul(BYTES_BURST_SECONDS) })
+    Ok(Rate {
+        per_second,
+        burst: per_second.saturating_mul(BYTES_BURST_SECONDS),
+    })
 }
 
 fn disk_reserve(text: Option<&str>) -> Result<Reserve, Invalid> {
-    let Some(text) = text.map(str::trim) else { return Ok(Reserve::Automatic) };
+    let Some(text) = text.map(str::trim) else {
+        return Ok(Reserve::Automatic);
+    };
     if text == "off" {
         return Ok(Reserve::Bytes(0));
     }
-    let bytes = sizes::bytes(text)
-        .ok_or_else(|| invalid("devices.disk_reserve", "a size such as 500MiB or 20GiB, or `off`"))?;
+    let bytes = sizes::bytes(text).ok_or_else(|| {
+        invalid(
+            "devices.disk_reserve",
+            "a size such as 500MiB or 20GiB, or `off`",
+        )
+    })?;
     Ok(Reserve::Bytes(bytes))
 }
 
 fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
-    texts.iter().map(|text| parsed(field, text, "networks such as 127.0.0.0/8")).collect()
+    texts
+        .iter()
+        .map(|text| parsed(field, text, "networks such as 127.0.0.0/8"))
+        .collect()
 }
 
 /// The quiet window of a platform: two minutes unless set, one second to one hour, in whole seconds as the API has it.
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
-    let expected = || invalid("window", "a duration of whole seconds from 1s to 1h, such as 2m");
+    let expected = || {
+        invalid(
+            "window",
+            "a duration of whole seconds from 1s to 1h, such as 2m",
+        )
+    };
     let window = bounded(text.unwrap_or("2m"), Duration::from_secs(3600));
-    window.filter(|window| window.subsec_nanos() == 0).ok_or_else(expected)
+    window
+        .filter(|window| window.subsec_nanos() == 0)
+        .ok_or_else(expected)
 }
 
 /// Bodies are kept at least until the last attempt of a delivery: the longest schedule lasts this many days.
@@ -474,9 +679,14 @@ fn retention(text: Option<&str>) -> Result<Option<Duration>, Invalid> {
     if text == "off" {
         return Ok(None);
     }
-    let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
+    let days = text
+        .strip_suffix('d')
+        .and_then(|days| days.trim().parse::<u32>().ok());
     match days.filter(|days| (SHORTEST_RETENTION_DAYS..=36_500).contains(days)) {
         Some(days) => Ok(Some(Duration::from_secs(u64::from(days) * 24 * 3600))),
-        None => Err(invalid("retention", "at least 8 days, such as 90d, or `off`")),
+        None => Err(invalid(
+            "retention",
+            "at least 8 days, such as 90d, or `off`",
+        )),
     }
 }

@@ -23,11 +23,25 @@ pub struct Setting {
 impl Config {
     /// All settings that have a variable.
     pub fn shown(&self) -> Vec<Setting> {
-        VARIABLES.iter().map(|(name, variable, _)| Setting { name, variable, value: self.value(name) }).collect()
+        VARIABLES
+            .iter()
+            .map(|(name, variable, _)| Setting {
+                name,
+                variable,
+                value: self.value(name),
+            })
+            .collect()
     }
 
     fn value(&self, name: &str) -> String {
-        let Self { http, amazon, devices, destinations, ui, .. } = self;
+        let Self {
+            http,
+            amazon,
+            devices,
+            destinations,
+            ui,
+            ..
+        } = self;
         match name {
             "data" => self.data.display().to_string(),
             "database" => match &self.database {
@@ -36,7 +50,9 @@ impl Config {
             },
             "key" => set(self.key.is_some()),
             "listen" => http.listen.to_string(),
-            "admin_listen" => http.admin_listen.map_or_else(none, |address| address.to_string()),
+            "admin_listen" => http
+                .admin_listen
+                .map_or_else(none, |address| address.to_string()),
             "admin_on_listen" => http.admin_listen.is_none().to_string(),
             "connections" => http.connections.to_string(),
             "connections_per_address" => http.connections_per_address.to_string(),
@@ -44,28 +60,45 @@ impl Config {
             "admin_token" => set(http.admin_token.is_some()),
             "window" => compact(self.window),
             "retention" => self.retention.map_or_else(|| "off".to_owned(), compact),
-            "temporal_cli" => self.temporal_cli.as_ref().map_or_else(none, |path| path.display().to_string()),
+            "temporal_cli" => self
+                .temporal_cli
+                .as_ref()
+                .map_or_else(none, |path| path.display().to_string()),
             "amazon.auto_confirm_accounts" => list(&amazon.auto_confirm_accounts),
-            "amazon.rvs_url" => amazon.rvs_url.as_ref().map_or_else(|| "Amazon's own".to_owned(), ToString::to_string),
+            "amazon.rvs_url" => amazon
+                .rvs_url
+                .as_ref()
+                .map_or_else(|| "Amazon's own".to_owned(), ToString::to_string),
             "amazon.patience" => compact(amazon.patience),
             "amazon.rvs_per_second" => amazon.rvs_per_second.to_string(),
             "amplitude.allowed_urls" => list(&self.amplitude_urls),
             "devices.requests_per_second" => devices.per_device.per_second.to_string(),
             "devices.requests_per_second_and_address" => devices.per_address.per_second.to_string(),
-            "devices.bytes_per_second_and_address" => sizes::text(devices.bytes_per_address.per_second.get().into()),
+            "devices.bytes_per_second_and_address" => {
+                sizes::text(devices.bytes_per_address.per_second.get().into())
+            }
             "devices.disk_reserve" => reserve(devices.disk_reserve),
             "devices.trusted_proxies" => list(&devices.trusted_proxies),
             "destinations.allowed_networks" => list(&destinations.allowed_networks),
             "destinations.denied_networks" => list(&destinations.denied_networks),
             "destinations.allow_http" => destinations.allow_http.to_string(),
             "mail.url" => set(self.mail.is_some()),
-            "mail.from" => self.mail.as_ref().map_or_else(none, |mail| mail.from.to_string()),
-            "mail.allowed_domains" => self.mail.as_ref().map_or_else(none, |mail| list(&mail.allowed_domains)),
+            "mail.from" => self
+                .mail
+                .as_ref()
+                .map_or_else(none, |mail| mail.from.to_string()),
+            "mail.allowed_domains" => self
+                .mail
+                .as_ref()
+                .map_or_else(none, |mail| list(&mail.allowed_domains)),
             "ui.sign_in_idle" => compact(ui.sign_in_idle),
             "ui.sign_in_lifetime" => compact(ui.sign_in_lifetime),
             "ui.hosts" => list(&ui.hosts),
             "ui.url" => ui.url.as_ref().map_or_else(none, ToString::to_string),
-            "ui.temporal_url" => ui.temporal_url.as_ref().map_or_else(none, ToString::to_string),
+            "ui.temporal_url" => ui
+                .temporal_url
+                .as_ref()
+                .map_or_else(none, ToString::to_string),
             other => format!("`{other}` is not shown"),
         }
     }
@@ -88,5 +121,12 @@ fn set(is_set: bool) -> String {
 }
 
 fn list<T: Display>(all: &[T]) -> String {
-    if all.is_empty() { none() } else { all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") }
+    if all.is_empty() {
+        none()
+    } else {
+        all.iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
 }

@@ -24,12 +24,16 @@ const OF_FOUR: [u8; 1] = [32];
 /// The networks of an address that one customer of a provider may have, the smallest first.
 pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
     let lengths: &[u8] = if address.is_ipv4() { &OF_FOUR } else { &OF_SIX };
-    lengths.iter().filter_map(move |length| Some(IpNet::new(address, *length).ok()?.trunc()))
+    lengths
+        .iter()
+        .filter_map(move |length| Some(IpNet::new(address, *length).ok()?.trunc()))
 }
 
 /// The largest of these networks: an address with IPv4.
 pub fn site(address: IpAddr) -> IpNet {
-    networks(address).last().unwrap_or_else(|| IpNet::from(address))
+    networks(address)
+        .last()
+        .unwrap_or_else(|| IpNet::from(address))
 }
 
 /// The networks of proxies whose word on a client's address counts. Others could claim any address.
@@ -40,8 +44,14 @@ impl TrustedProxies {
     /// The address of the client of a request: the last one in the way of the request that is no trusted proxy.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
-        let lines = headers.get_all(FORWARDED).into_iter().filter_map(|line| line.to_str().ok());
-        let way: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+        let lines = headers
+            .get_all(FORWARDED)
+            .into_iter()
+            .filter_map(|line| line.to_str().ok());
+        let way: Vec<&str> = lines
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .collect();
         for text in way.into_iter().rev() {
             if !self.0.iter().any(|network| network.contains(&client)) {
                 break;
@@ -62,7 +72,10 @@ impl TrustedProxies {
 /// An address as proxies write it: some add the port, and then put an IPv6 address in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    text.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip())).or_else(in_brackets)
+    text.parse()
+        .ok()
+        .or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
+        .or_else(in_brackets)
 }
 
 /// Warns, once in a while, of proxies that nobody named.
@@ -75,7 +88,10 @@ impl UnknownProxies {
     /// Counts a request of an unknown proxy. Returns whether to warn of it: the first time, and then once an hour.
     pub fn note(&self, now: Instant) -> bool {
         metrics::counter!("settle_unknown_proxy_requests_total").increment(1);
-        let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned_at = self
+            .warned_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_due = warned_at.is_none_or(|at| now.duration_since(at) >= HOUR);
         if is_due {
             *warned_at = Some(now);
@@ -93,7 +109,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         // Without a connection, as in tests that call the router itself, all clients are one.
-        let known = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let known = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0.ip());
         Ok(Self(known.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
     }
 }
@@ -119,12 +138,18 @@ mod tests {
         for line in lines {
             headers.append(FORWARDED, HeaderValue::from_static(line));
         }
-        proxies.client(peer.parse().expect("an address"), &headers).to_string()
+        proxies
+            .client(peer.parse().expect("an address"), &headers)
+            .to_string()
     }
 
     #[test]
     fn only_a_trusted_proxy_names_the_address_of_a_client() {
-        assert_eq!(client("203.0.113.9", &["198.51.100.1"]), "203.0.113.9", "anybody can send the header");
+        assert_eq!(
+            client("203.0.113.9", &["198.51.100.1"]),
+            "203.0.113.9",
+            "anybody can send the header"
+        );
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
@@ -132,10 +157,21 @@ mod tests {
 
     #[test]
     fn a_proxy_may_write_a_port_and_brackets() {
-        assert_eq!(client("10.0.0.1", &["203.0.113.1:4711"]), "203.0.113.1", "as Azure does");
+        assert_eq!(
+            client("10.0.0.1", &["203.0.113.1:4711"]),
+            "203.0.113.1",
+            "as Azure does"
+        );
         assert_eq!(client("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(client("10.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
-        for wrong in ["203.0.113.1:", "203.0.113.1:70000", "[203.0.113.1", "[]", "unknown", "_hidden"] {
+        for wrong in [
+            "203.0.113.1:",
+            "203.0.113.1:70000",
+            "[203.0.113.1",
+            "[]",
+            "unknown",
+            "_hidden",
+        ] {
             assert_eq!(client("10.0.0.1", &[wrong]), "10.0.0.1", "{wrong}");
         }
     }
@@ -144,8 +180,9 @@ mod tests {
     fn a_proxy_that_nobody_named_is_noticed() {
         let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().expect("a network")]);
         let mut headers = HeaderMap::new();
-        let is_unknown =
-            |peer: &str, headers: &HeaderMap| proxies.is_unknown_proxy(peer.parse().expect("an address"), headers);
+        let is_unknown = |peer: &str, headers: &HeaderMap| {
+            proxies.is_unknown_proxy(peer.parse().expect("an address"), headers)
+        };
         assert!(!is_unknown("192.168.0.7", &headers));
         headers.insert(FORWARDED, HeaderValue::from_static("203.0.113.1"));
         assert!(is_unknown("192.168.0.7", &headers) && !is_unknown("::ffff:10.0.0.7", &headers));
@@ -154,7 +191,9 @@ mod tests {
     #[test]
     fn it_is_warned_of_once_an_hour() {
         let (proxies, now) = (UnknownProxies::default(), Instant::now());
-        let is_due: Vec<bool> = [0, 1, 59, 60, 61, 120].map(|minute| proxies.note(now + minute * HOUR / 60)).into();
+        let is_due: Vec<bool> = [0, 1, 59, 60, 61, 120]
+            .map(|minute| proxies.note(now + minute * HOUR / 60))
+            .into();
         assert_eq!(is_due, [true, false, false, true, false, true]);
     }
 
@@ -167,8 +206,15 @@ mod tests {
 
     #[test]
     fn what_a_client_claims_of_itself_is_left_out() {
-        assert_eq!(client("10.0.0.1", &["192.0.2.66, 198.51.100.1, 10.0.0.7"]), "198.51.100.1");
-        assert_eq!(client("10.0.0.1", &["192.0.2.66", "198.51.100.1"]), "198.51.100.1", "two lines are one list");
+        assert_eq!(
+            client("10.0.0.1", &["192.0.2.66, 198.51.100.1, 10.0.0.7"]),
+            "198.51.100.1"
+        );
+        assert_eq!(
+            client("10.0.0.1", &["192.0.2.66", "198.51.100.1"]),
+            "198.51.100.1",
+            "two lines are one list"
+        );
         assert_eq!(client("10.0.0.1", &["192.0.2.66, nonsense"]), "10.0.0.1");
     }
 }

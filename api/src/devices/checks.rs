@@ -18,7 +18,9 @@ pub struct Checks {
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 }
 
@@ -35,7 +37,12 @@ impl Checks {
         if bytes <= SMALL_BYTES {
             return check();
         }
-        let turn = self.turns.clone().acquire_owned().await.map_err(|_| Error::Internal)?;
+        let turn = self
+            .turns
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Internal)?;
         let checked = spawn_blocking(move || {
             // A check goes on when its request has ended, and so does its turn.
             let _turn = turn;
@@ -73,7 +80,11 @@ mod tests {
         let (threads, small) = join(join_all(all), small).await;
         let here = thread::current().id();
         assert_eq!(small.ok(), Some(here));
-        assert!(threads.into_iter().all(|thread| thread.is_ok_and(|thread| thread != here)));
+        assert!(
+            threads
+                .into_iter()
+                .all(|thread| thread.is_ok_and(|thread| thread != here))
+        );
         assert_eq!(*running.lock().expect("no check panics"), (0, AT_ONCE));
     }
 }

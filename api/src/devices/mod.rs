@@ -51,7 +51,11 @@ pub struct Devices {
 impl Devices {
     pub fn new(settings: &config::Devices) -> Self {
         Self {
-            limits: Limits::new(settings.per_device, settings.per_address, settings.bytes_per_address),
+            limits: Limits::new(
+                settings.per_device,
+                settings.per_address,
+                settings.bytes_per_address,
+            ),
             trusted_proxies: TrustedProxies(settings.trusted_proxies.clone()),
             publishable_keys: PublishableKeys::default(),
             unknown_proxies: UnknownProxies::default(),
@@ -66,12 +70,20 @@ impl Devices {
     ///
     /// # Errors
     /// The disk has too little room, the address sent too many bytes, or there is no place.
-    pub fn admit(&self, store: &Store, address: IpAddr, bytes: usize) -> Result<RequestPlace, Error> {
+    pub fn admit(
+        &self,
+        store: &Store,
+        address: IpAddr,
+        bytes: usize,
+    ) -> Result<RequestPlace, Error> {
         self.room.check(store.disk(), Instant::now())?;
         let counted = self.limits.check_bytes(address, bytes);
         counted.map_err(|wait| {
             counter!("settle_device_requests_refused_total", "reason" => "bytes").increment(1);
-            Error::TooMany { what: "this address", wait }
+            Error::TooMany {
+                what: "this address",
+                wait,
+            }
         })?;
         self.places.take(address)
     }

@@ -33,7 +33,10 @@ pub struct RequestPlace {
 
 impl Default for Places {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(PLACES)), of_network: Arc::default() }
+        Self {
+            free: Arc::new(Semaphore::new(PLACES)),
+            of_network: Arc::default(),
+        }
     }
 }
 
@@ -46,17 +49,28 @@ impl Places {
         let mut taken = self.taken();
         let is_full = |(network, most)| taken.get(&network).is_some_and(|count| *count >= most);
         if networks(address).zip(OF_NETWORK).any(is_full) {
-            return Err(Error::TooMany { what: "this address", wait: RETRY_AFTER });
+            return Err(Error::TooMany {
+                what: "this address",
+                wait: RETRY_AFTER,
+            });
         }
         let permit = self.free.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Unavailable("too many devices are reporting; try again".to_owned()))?;
+        let permit = permit.map_err(|_| {
+            Error::Unavailable("too many devices are reporting; try again".to_owned())
+        })?;
         networks(address).for_each(|network| *taken.entry(network).or_default() += 1);
         drop(taken);
-        Ok(RequestPlace { places: self.clone(), address, _permit: permit })
+        Ok(RequestPlace {
+            places: self.clone(),
+            address,
+            _permit: permit,
+        })
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<IpNet, usize>> {
-        self.of_network.lock().unwrap_or_else(PoisonError::into_inner)
+        self.of_network
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,13 +106,22 @@ mod tests {
     #[test]
     fn an_address_has_eight_places_and_all_have_a_hundred() {
         let places = Places::default();
-        let mut of_one: Vec<RequestPlace> = std::iter::from_fn(|| places.take(address(1)).ok()).collect();
+        let mut of_one: Vec<RequestPlace> =
+            std::iter::from_fn(|| places.take(address(1)).ok()).collect();
         assert_eq!(of_one.len(), OF_ADDRESS);
-        assert!(matches!(places.take(address(1)), Err(Error::TooMany { .. })));
-        let others: Vec<RequestPlace> = (2..1000).filter_map(|number| places.take(address(number)).ok()).collect();
+        assert!(matches!(
+            places.take(address(1)),
+            Err(Error::TooMany { .. })
+        ));
+        let others: Vec<RequestPlace> = (2..1000)
+            .filter_map(|number| places.take(address(number)).ok())
+            .collect();
         assert_eq!(others.len(), PLACES - OF_ADDRESS);
         of_one.pop();
-        assert!(places.take(address(1)).is_ok(), "a freed place can be taken");
+        assert!(
+            places.take(address(1)).is_ok(),
+            "a freed place can be taken"
+        );
         let full = places.take(address(7));
         drop((of_one, others, full));
         assert!(places.taken().is_empty(), "no entry remains without places");
@@ -108,11 +131,18 @@ mod tests {
     #[test]
     fn a_site_has_a_quarter_of_the_places_whatever_its_networks() {
         let places = Places::default();
-        let of_network: Vec<RequestPlace> = (0..100).filter_map(|host| places.take(six(1, 1, host)).ok()).collect();
+        let of_network: Vec<RequestPlace> = (0..100)
+            .filter_map(|host| places.take(six(1, 1, host)).ok())
+            .collect();
         assert_eq!(of_network.len(), 8);
-        let of_site: Vec<RequestPlace> = (2..100).filter_map(|network| places.take(six(1, network, 1)).ok()).collect();
+        let of_site: Vec<RequestPlace> = (2..100)
+            .filter_map(|network| places.take(six(1, network, 1)).ok())
+            .collect();
         assert_eq!(of_site.len(), 32 - 8);
-        assert!(places.take(six(2, 1, 1)).is_ok(), "another site has its own");
+        assert!(
+            places.take(six(2, 1, 1)).is_ok(),
+            "another site has its own"
+        );
         drop((of_network, of_site));
         assert!(places.taken().is_empty(), "no entry remains without places");
     }

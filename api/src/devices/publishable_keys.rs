@@ -26,9 +26,18 @@ impl PublishableKeys {
         let look_up = move |keys: Vec<String>| {
             let store = store.clone();
             async move {
-                let found = store.platforms_by_publishable_keys(keys).await.map_err(Miss::from)?;
-                let values = found.into_iter().map(|platform| (platform.publishable_key.clone(), platform)).collect();
-                Ok(Found { values, otherwise: Miss::Unknown })
+                let found = store
+                    .platforms_by_publishable_keys(keys)
+                    .await
+                    .map_err(Miss::from)?;
+                let values = found
+                    .into_iter()
+                    .map(|platform| (platform.publishable_key.clone(), platform))
+                    .collect();
+                Ok(Found {
+                    values,
+                    otherwise: Miss::Unknown,
+                })
             }
         };
         let found = self.0.find(key, look_up).await;

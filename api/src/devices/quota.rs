@@ -28,7 +28,12 @@ const MAX_KNOWN: usize = 100_000;
 const MAX_NETWORKS: usize = 100_000;
 /// The part of a bound that one network has, and what it has at least: an office or a small app is one network.
 const SHARE: i64 = 100;
-const LEAST: DeviceUsage = DeviceUsage { events: 100_000, bytes: 256 * 1024 * 1024, devices: 10_000, users: 10_000 };
+const LEAST: DeviceUsage = DeviceUsage {
+    events: 100_000,
+    bytes: 256 * 1024 * 1024,
+    devices: 10_000,
+    users: 10_000,
+};
 /// The part of a bound that only devices with a customer use.
 const RESERVED: i64 = 10;
 /// About how many bytes of the database a new device takes.
@@ -166,9 +171,16 @@ impl Quotas {
     ///
     /// # Errors
     /// What they used up of this day.
-    pub fn check(&self, reporter: Reporter<'_>, kinds: &[Kind], now: Timestamp) -> Result<(), Error> {
+    pub fn check(
+        &self,
+        reporter: Reporter<'_>,
+        kinds: &[Kind],
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let reached = self.find_reached(reporter, kinds, Part::Whole, now);
-        reached.map_or(Ok(()), |reached| Err(self.refuse(reporter.platform.id, reached, now)))
+        reached.map_or(Ok(()), |reached| {
+            Err(self.refuse(reporter.platform.id, reached, now))
+        })
     }
 
     /// Whether a device may report more, from this network: the last tenth of a bound is for devices with a customer.
@@ -182,39 +194,72 @@ impl Quotas {
         place: DevicePlace,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let reached = self.find_reached(reporter, &[Kind::Events, Kind::Bytes], Part::Anonymous, now);
+        let reached =
+            self.find_reached(reporter, &[Kind::Events, Kind::Bytes], Part::Anonymous, now);
         match reached {
-            Some(reached) if !store.has_customer(place).await? => Err(self.refuse(reporter.platform.id, reached, now)),
+            Some(reached) if !store.has_customer(place).await? => {
+                Err(self.refuse(reporter.platform.id, reached, now))
+            }
             _ => Ok(()),
         }
     }
 
     /// The bound of these kinds of which this part is used up; that of the network first.
-    fn find_reached(&self, reporter: Reporter<'_>, kinds: &[Kind], part: Part, now: Timestamp) -> Option<Reached> {
+    fn find_reached(
+        &self,
+        reporter: Reporter<'_>,
+        kinds: &[Kind],
+        part: Part,
+        now: Timestamp,
+    ) -> Option<Reached> {
         let Reporter { platform, network } = reporter;
         let (bounds, at) = (platform.settings.quota.bounds(), (platform.id, day(now)));
-        let own = locked(&self.networks).get(&(at, network)).copied().unwrap_or_default();
-        let of_network = kinds.iter().find(|kind| kind.of(&own) >= part.of(kind.share(&bounds)));
+        let own = locked(&self.networks)
+            .get(&(at, network))
+            .copied()
+            .unwrap_or_default();
+        let of_network = kinds
+            .iter()
+            .find(|kind| kind.of(&own) >= part.of(kind.share(&bounds)));
         if let Some(kind) = of_network {
-            return Some(Reached { holder: Holder::Network(part), kind: *kind, bound: kind.share(&bounds) });
+            return Some(Reached {
+                holder: Holder::Network(part),
+                kind: *kind,
+                bound: kind.share(&bounds),
+            });
         }
         let mut used = DeviceUsage::default();
         if let Some(today) = locked(&self.days).get(&at) {
             used += today.written;
             used += today.waiting;
         }
-        let kind = *kinds.iter().find(|kind| kind.of(&used) >= part.of(kind.of(&bounds)))?;
-        Some(Reached { holder: Holder::Platform(part), kind, bound: kind.of(&bounds) })
+        let kind = *kinds
+            .iter()
+            .find(|kind| kind.of(&used) >= part.of(kind.of(&bounds)))?;
+        Some(Reached {
+            holder: Holder::Platform(part),
+            kind,
+            bound: kind.of(&bounds),
+        })
     }
 
     /// Refuses a request because of a bound, whose alarm is due.
     fn refuse(&self, platform: PlatformId, reached: Reached, now: Timestamp) -> Error {
         let at = (platform, day(now));
-        if locked(&self.days).entry(at).or_default().reached.insert(reached) {
+        if locked(&self.days)
+            .entry(at)
+            .or_default()
+            .reached
+            .insert(reached)
+        {
             locked(&self.alarms).insert((at, reached));
         }
         counter!("settle_device_requests_refused_total", "reason" => "quota").increment(1);
-        Error::Quota { who: reached.holder.who(), what: reached.kind.name(), wait: until_next_day(now) }
+        Error::Quota {
+            who: reached.holder.who(),
+            what: reached.kind.name(),
+            wait: until_next_day(now),
+        }
     }
 
     /// Whether a device is new, and may be.
@@ -251,7 +296,9 @@ impl Quotas {
         external_id: &str,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let is_new = !store.knows_external_id(reporter.platform.app_id, external_id.to_owned()).await?;
+        let is_new = !store
+            .knows_external_id(reporter.platform.app_id, external_id.to_owned())
+            .await?;
         if is_new {
             self.check(reporter, &[Kind::Users], now)?;
         }
@@ -300,12 +347,16 @@ impl Quotas {
                 day.waiting -= waiting[&at];
             }
         }
-        locked(&self.days).retain(|(_, number), one| *number >= day(now) || one.waiting != DeviceUsage::default());
+        locked(&self.days).retain(|(_, number), one| {
+            *number >= day(now) || one.waiting != DeviceUsage::default()
+        });
         locked(&self.networks).retain(|((_, number), _), _| *number >= day(now));
         let alarms = locked(&self.alarms).clone();
         for due @ ((platform, number), reached) in alarms {
             let kind = reached.holder.alarm();
-            store.alarm(Some(platform), kind, &detail(reached, number)).await?;
+            store
+                .alarm(Some(platform), kind, &detail(reached, number))
+                .await?;
             counter!("settle_alarms_total", "kind" => kind).increment(1);
             locked(&self.alarms).remove(&due);
         }
@@ -336,7 +387,11 @@ fn day_micros() -> i64 {
 fn detail(reached: Reached, number: i64) -> String {
     let began = Timestamp::from_micros(number.saturating_mul(day_micros())).to_string();
     let date = began.split('T').next().unwrap_or_default();
-    let Reached { holder, kind, bound } = reached;
+    let Reached {
+        holder,
+        kind,
+        bound,
+    } = reached;
     let (name, setting) = (kind.name(), kind.setting());
     match holder {
         Holder::Platform(Part::Whole) => format!(

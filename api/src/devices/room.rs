@@ -44,7 +44,12 @@ pub struct Room {
 
 impl Room {
     pub fn new(reserve: Reserve) -> Self {
-        Self { reserve, is_low: AtomicBool::new(false), was_full: AtomicBool::new(false), alarmed_at: Mutex::default() }
+        Self {
+            reserve,
+            is_low: AtomicBool::new(false),
+            was_full: AtomicBool::new(false),
+            alarmed_at: Mutex::default(),
+        }
     }
 
     /// Whether a device may add something.
@@ -52,7 +57,8 @@ impl Room {
     /// # Errors
     /// It may not, since too little room is left.
     pub fn check(&self, disk: &Disk, now: Instant) -> Result<(), Error> {
-        if self.is_low.load(Ordering::Relaxed) || disk.is_full() || disk.was_full(now, REFUSED_FOR) {
+        if self.is_low.load(Ordering::Relaxed) || disk.is_full() || disk.was_full(now, REFUSED_FOR)
+        {
             counter!("settle_device_requests_refused_total", "reason" => "disk").increment(1);
             return Err(Error::NoRoom(REFUSED_FOR));
         }
@@ -65,13 +71,20 @@ impl Room {
         if disk.is_full()
             && let Err(error) = store.probe_disk().await
         {
-            tracing::debug!(error = chain(&error), "the disk was probed, and has no room");
+            tracing::debug!(
+                error = chain(&error),
+                "the disk was probed, and has no room"
+            );
         }
         let is_full = disk.is_full();
         gauge!("settle_disk_full").set(f64::from(u8::from(is_full)));
         match (self.was_full.swap(is_full, Ordering::Relaxed), is_full) {
-            (false, true) => tracing::error!("no room for the database: notifications are answered 503 until there is"),
-            (true, false) => tracing::info!("room for the database again: notifications are accepted"),
+            (false, true) => tracing::error!(
+                "no room for the database: notifications are answered 503 until there is"
+            ),
+            (true, false) => {
+                tracing::info!("room for the database again: notifications are accepted")
+            }
             _ => {}
         }
         let space = store.free_space().await;
@@ -89,12 +102,18 @@ impl Room {
 
     /// Whether the alarm is due: an hour after it was stored last.
     fn is_alarm_due(&self, now: Instant) -> bool {
-        let alarmed_at = *self.alarmed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let alarmed_at = *self
+            .alarmed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         alarmed_at.is_none_or(|at| now.saturating_duration_since(at) >= HOUR)
     }
 
     fn note_alarm(&self, now: Instant) {
-        *self.alarmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self
+            .alarmed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 }
 
@@ -103,7 +122,11 @@ async fn raise(store: &Store) -> bool {
     let detail = "less of the disk is free than `devices.disk_reserve`: devices get 503, and notifications are \
          accepted until the disk is full; free some space";
     if let Err(error) = store.alarm(None, "disk_reserve", detail).await {
-        tracing::error!(error = chain(&error), alarm.kind = "disk_reserve", "an alarm could not be stored");
+        tracing::error!(
+            error = chain(&error),
+            alarm.kind = "disk_reserve",
+            "an alarm could not be stored"
+        );
         return false;
     }
     counter!("settle_alarms_total", "kind" => "disk_reserve").increment(1);
@@ -131,9 +154,16 @@ mod tests {
 
     #[test]
     fn the_reserve_is_two_gibibytes_or_a_twentieth_of_a_large_disk() {
-        let is_used = |reserve: Reserve, free: u64, total: u64| reserve.is_used(Space { free, total });
-        assert!(is_used(Reserve::Automatic, 2 * GIB - 1, 8 * GIB) && !is_used(Reserve::Automatic, 2 * GIB, 8 * GIB));
-        assert!(is_used(Reserve::Automatic, 4 * GIB, 100 * GIB) && !is_used(Reserve::Automatic, 5 * GIB, 100 * GIB));
+        let is_used =
+            |reserve: Reserve, free: u64, total: u64| reserve.is_used(Space { free, total });
+        assert!(
+            is_used(Reserve::Automatic, 2 * GIB - 1, 8 * GIB)
+                && !is_used(Reserve::Automatic, 2 * GIB, 8 * GIB)
+        );
+        assert!(
+            is_used(Reserve::Automatic, 4 * GIB, 100 * GIB)
+                && !is_used(Reserve::Automatic, 5 * GIB, 100 * GIB)
+        );
         assert!(is_used(Reserve::Bytes(10), 9, GIB) && !is_used(Reserve::Bytes(10), 10, GIB));
         assert!(!is_used(Reserve::Bytes(0), 0, GIB));
     }

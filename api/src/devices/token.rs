@@ -53,11 +53,20 @@ pub struct Expected<'a> {
 ///
 /// # Errors
 /// What is wrong with it, for the app's engineers. No part of the token is in it.
-pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Result<(), &'static str> {
+pub fn check(
+    token: &str,
+    secret: &SecretString,
+    expected: Expected<'_>,
+) -> Result<(), &'static str> {
     if token.len() > MAX_BYTES {
         return Err("it is longer than 4096 bytes");
     }
-    let Claims { sub, exp_micros, nbf_micros, device_id } = claims(signed(token, secret)?)?;
+    let Claims {
+        sub,
+        exp_micros,
+        nbf_micros,
+        device_id,
+    } = claims(signed(token, secret)?)?;
     let left_micros = exp_micros.saturating_sub(expected.now.micros());
     if left_micros < -LEEWAY_SECONDS * MICROS {
         return Err("its `exp` has passed");
@@ -68,7 +77,9 @@ pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Resu
     if left_micros > (MAX_VALIDITY_SECONDS + LEEWAY_SECONDS) * MICROS {
         return Err("its `exp` is more than a day ahead");
     }
-    if nbf_micros.is_some_and(|nbf| nbf.saturating_sub(expected.now.micros()) > LEEWAY_SECONDS * MICROS) {
+    if nbf_micros
+        .is_some_and(|nbf| nbf.saturating_sub(expected.now.micros()) > LEEWAY_SECONDS * MICROS)
+    {
         return Err("its `nbf` has not come yet");
     }
     if sub != expected.external_id {
@@ -82,23 +93,29 @@ pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Resu
 
 /// The claims of a token that is signed with this secret.
 fn signed(token: &str, secret: &SecretString) -> Result<Map<String, Value>, &'static str> {
-    let parts =
-        token.rsplit_once('.').and_then(|(message, signature)| Some((message, message.split_once('.')?, signature)));
-    let Some((message, (header, claims), signature)) = parts.filter(|(_, (_, claims), _)| !claims.contains('.')) else {
+    let parts = token
+        .rsplit_once('.')
+        .and_then(|(message, signature)| Some((message, message.split_once('.')?, signature)));
+    let Some((message, (header, claims), signature)) =
+        parts.filter(|(_, (_, claims), _)| !claims.contains('.'))
+    else {
         return Err("it is not a JSON Web Token of three parts with a `.` between them");
     };
-    let header: Header =
-        part(header).ok_or("its first part is not base64url (without `=`) of a JSON object with `alg`")?;
+    let header: Header = part(header)
+        .ok_or("its first part is not base64url (without `=`) of a JSON object with `alg`")?;
     if header.alg != "HS256" {
         return Err("its `alg` is not HS256, the only algorithm that is accepted");
     }
     if header.crit.is_some() {
         return Err("its `crit` names extensions, and none is known");
     }
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its third part is not base64url (without `=`)")?;
+    let signature = URL_SAFE_NO_PAD
+        .decode(signature)
+        .map_err(|_| "its third part is not base64url (without `=`)")?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-    hmac::verify(&key, message.as_bytes(), &signature)
-        .map_err(|_| "its signature is not by the platform's login secret, whose text is the key as it is")?;
+    hmac::verify(&key, message.as_bytes(), &signature).map_err(
+        |_| "its signature is not by the platform's login secret, whose text is the key as it is",
+    )?;
     part(claims).ok_or("its second part is not base64url (without `=`) of a JSON object")
 }
 
@@ -126,7 +143,12 @@ fn claims(claims: Map<String, Value>) -> Result<Claims, &'static str> {
             Some(id.map_err(|_| "its `device_id` is not the UUID of a device")?)
         }
     };
-    Ok(Claims { sub, exp_micros, nbf_micros, device_id })
+    Ok(Claims {
+        sub,
+        exp_micros,
+        nbf_micros,
+        device_id,
+    })
 }
 
 /// A date in seconds, which may have a fraction (RFC 7519, section 2, "NumericDate"), in microseconds.
@@ -135,7 +157,10 @@ fn micros(seconds: &Number) -> Option<i64> {
         return Some(whole.saturating_mul(MICROS));
     }
     let micros = (seconds.as_f64()? * 1e6).floor();
-    #[expect(clippy::cast_possible_truncation, reason = "a decimal that is too great becomes the greatest number")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a decimal that is too great becomes the greatest number"
+    )]
     let whole = micros as i64;
     micros.is_finite().then_some(whole)
 }
@@ -159,14 +184,24 @@ mod tests {
 
     fn signed(algorithm: &str, secret: &str, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&json!({ "alg": algorithm, "typ": "JWT" })), part(claims));
+        let message = format!(
+            "{}.{}",
+            part(&json!({ "alg": algorithm, "typ": "JWT" })),
+            part(claims)
+        );
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes())))
+        format!(
+            "{message}.{}",
+            URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()))
+        )
     }
 
     fn checked(token: &str) -> Result<(), &'static str> {
-        let expected =
-            Expected { external_id: "anna", device: device(1), now: Timestamp::from_micros(NOW * 1_000_000) };
+        let expected = Expected {
+            external_id: "anna",
+            device: device(1),
+            now: Timestamp::from_micros(NOW * 1_000_000),
+        };
         check(token, &SecretString::from(SECRET), expected)
     }
 
@@ -200,7 +235,11 @@ mod tests {
             json!({ "sub": "anna", "exp": NOW + 60, "nbf": NOW + 60 }),
             json!({ "sub": "anna", "exp": NOW + 60, "nbf": null }),
         ] {
-            assert_eq!(checked(&signed("HS256", SECRET, &claims)), Ok(()), "{claims}");
+            assert_eq!(
+                checked(&signed("HS256", SECRET, &claims)),
+                Ok(()),
+                "{claims}"
+            );
         }
     }
 
@@ -208,25 +247,73 @@ mod tests {
     fn another_token_is_refused_with_the_reason() {
         let token = |claims: Value| signed("HS256", SECRET, &claims);
         for (token, expected) in [
-            (token(json!({ "sub": "otto", "exp": NOW + 60 })), "its `sub`"),
-            (token(json!({ "sub": "anna", "exp": NOW - 61 })), "its `exp` has passed"),
-            (token(json!({ "sub": "anna", "exp": NOW + 25 * 3600 })), "its `exp` is more"),
-            (token(json!({ "sub": "anna", "exp": NOW + 60, "device_id": device(2) })), "its `device_id`"),
+            (
+                token(json!({ "sub": "otto", "exp": NOW + 60 })),
+                "its `sub`",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": NOW - 61 })),
+                "its `exp` has passed",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": NOW + 25 * 3600 })),
+                "its `exp` is more",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": NOW + 60, "device_id": device(2) })),
+                "its `device_id`",
+            ),
             (token(json!({ "exp": NOW + 60 })), "it has no `sub`"),
-            (token(json!({ "sub": 7, "exp": NOW + 60 })), "its `sub` is not text"),
+            (
+                token(json!({ "sub": 7, "exp": NOW + 60 })),
+                "its `sub` is not text",
+            ),
             (token(json!({ "sub": "anna" })), "it has no `exp`"),
-            (token(json!({ "sub": "anna", "exp": (NOW + 60).to_string() })), "its `exp` is not a number"),
-            (token(json!({ "sub": "anna", "exp": (NOW + 60) * 1000 })), "its `exp` is in milliseconds"),
-            (token(json!({ "sub": "anna", "exp": 1e300 })), "its `exp` is in milliseconds"),
-            (token(json!({ "sub": "anna", "exp": 1_799_999_939.5 })), "its `exp` has passed"),
-            (token(json!({ "sub": "anna", "exp": NOW + 60, "device_id": "tv" })), "its `device_id` is not the UUID"),
-            (token(json!({ "sub": "anna", "exp": NOW + 3600, "nbf": NOW + 61 })), "its `nbf` has not come yet"),
-            (token(json!({ "sub": "anna", "exp": NOW + 60, "nbf": "now" })), "its `nbf` is not a number"),
+            (
+                token(json!({ "sub": "anna", "exp": (NOW + 60).to_string() })),
+                "its `exp` is not a number",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": (NOW + 60) * 1000 })),
+                "its `exp` is in milliseconds",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": 1e300 })),
+                "its `exp` is in milliseconds",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": 1_799_999_939.5 })),
+                "its `exp` has passed",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": NOW + 60, "device_id": "tv" })),
+                "its `device_id` is not the UUID",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": NOW + 3600, "nbf": NOW + 61 })),
+                "its `nbf` has not come yet",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": NOW + 60, "nbf": "now" })),
+                "its `nbf` is not a number",
+            ),
             (token(json!([])), "its second part"),
-            (signed("HS256", "other", &json!({ "sub": "anna", "exp": NOW + 60 })), "its signature is not by"),
-            (signed("HS384", SECRET, &json!({ "sub": "anna", "exp": NOW + 60 })), "its `alg` is not HS256"),
-            ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIiwiZXhwIjoxODAwMDAwMDYwfQ.".to_owned(), "its `alg` is not HS256"),
-            (token(json!({ "sub": "anna", "exp": NOW + 60 })) + "=", "its third part"),
+            (
+                signed("HS256", "other", &json!({ "sub": "anna", "exp": NOW + 60 })),
+                "its signature is not by",
+            ),
+            (
+                signed("HS384", SECRET, &json!({ "sub": "anna", "exp": NOW + 60 })),
+                "its `alg` is not HS256",
+            ),
+            (
+                "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIiwiZXhwIjoxODAwMDAwMDYwfQ.".to_owned(),
+                "its `alg` is not HS256",
+            ),
+            (
+                token(json!({ "sub": "anna", "exp": NOW + 60 })) + "=",
+                "its third part",
+            ),
             ("eyJhbGciOiJIUzI1NiJ9=.e30.e30".to_owned(), "its first part"),
             ("anna".to_owned(), "it is not a JSON Web Token"),
             ("a.b.c.d".to_owned(), "it is not a JSON Web Token"),

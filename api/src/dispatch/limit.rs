@@ -42,10 +42,18 @@ pub struct Call {
 impl Limit {
     /// The limit of a process that has called nothing yet.
     pub const fn new() -> Self {
-        Self { calls: LEAST, fastest: None, halved_at: Duration::ZERO }
+        Self {
+            calls: LEAST,
+            fastest: None,
+            halved_at: Duration::ZERO,
+        }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number between the bounds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number between the bounds"
+    )]
     pub const fn calls(&self) -> usize {
         self.calls as usize
     }
@@ -90,7 +98,12 @@ mod tests {
 
     /// Calls a server for this long, always with as many calls at once as the limit allows, and returns how many it took. Its
     /// answer to a call takes this long, by the number of the call and by how many run at once.
-    fn call(limit: &mut Limit, from: Duration, time: Duration, took: impl Fn(usize, usize) -> Duration) -> usize {
+    fn call(
+        limit: &mut Limit,
+        from: Duration,
+        time: Duration,
+        took: impl Fn(usize, usize) -> Duration,
+    ) -> usize {
         let (mut now, mut calls, mut running) = (from, 0, Vec::new());
         loop {
             while running.len() < limit.calls() {
@@ -103,7 +116,11 @@ mod tests {
                 return calls - running.len() - 1;
             }
             now = answered_at;
-            limit.taken(Call { began_at, answered_at, was_awaited: true });
+            limit.taken(Call {
+                began_at,
+                answered_at,
+                was_awaited: true,
+            });
         }
     }
 
@@ -127,9 +144,12 @@ mod tests {
     fn a_server_that_answers_one_after_the_other_gets_few_at_once() {
         let mut limit = Limit::new();
         for minute in 0..10 {
-            call(&mut limit, minute * 60_000 * MS, 60_000 * MS, |_, running| {
-                u32::try_from(running).expect("small") * 7 * MS
-            });
+            call(
+                &mut limit,
+                minute * 60_000 * MS,
+                60_000 * MS,
+                |_, running| u32::try_from(running).expect("small") * 7 * MS,
+            );
             assert!(limit.calls() <= 12, "{limit:?} after {minute} minutes");
         }
     }
@@ -138,7 +158,11 @@ mod tests {
     fn a_limit_that_nothing_waits_for_stays() {
         let mut limit = Limit::new();
         for began_at in (0..10_000).map(|ms| ms * MS) {
-            limit.taken(Call { began_at, answered_at: began_at + MS, was_awaited: false });
+            limit.taken(Call {
+                began_at,
+                answered_at: began_at + MS,
+                was_awaited: false,
+            });
         }
         assert_eq!(limit.calls(), 4);
     }
@@ -153,14 +177,20 @@ mod tests {
     #[test]
     fn one_slow_call_in_ten_is_no_slow_server() {
         let mut limit = Limit::new();
-        call(&mut limit, Duration::ZERO, 10_000 * MS, |call, _| if call % 10 == 0 { 300 * MS } else { 30 * MS });
+        call(&mut limit, Duration::ZERO, 10_000 * MS, |call, _| {
+            if call % 10 == 0 { 300 * MS } else { 30 * MS }
+        });
         assert!(limit.calls() >= 32, "{limit:?}");
     }
 
     #[test]
     fn refusals_halve_the_limit_once_in_a_round() {
         let mut limit = grown();
-        let refused = |ms: u32| Call { began_at: ms * MS, answered_at: (ms + 5) * MS, was_awaited: true };
+        let refused = |ms: u32| Call {
+            began_at: ms * MS,
+            answered_at: (ms + 5) * MS,
+            was_awaited: true,
+        };
         for _ in 0..64 {
             limit.refused(refused(4000));
         }
@@ -174,7 +204,11 @@ mod tests {
     #[test]
     fn half_of_the_limit_shows_after_a_while_how_fast_the_server_is() {
         let mut limit = grown();
-        let late = Call { began_at: 40_000 * MS, answered_at: 40_050 * MS, was_awaited: true };
+        let late = Call {
+            began_at: 40_000 * MS,
+            answered_at: 40_050 * MS,
+            was_awaited: true,
+        };
         limit.taken(late);
         assert_eq!(limit.calls(), 32);
     }

@@ -31,9 +31,15 @@ pub trait Engine: Send + Sync + 'static {
     /// Sends one signal to a purchase's workflow, and starts a run when none is open.
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>>;
     /// The status of the open run; `None` when no run is open.
-    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
+    fn status(
+        &self,
+        key: CollapseKey,
+    ) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
     /// The activities of an open run that fail and are tried again, by its workflow id; none when no run is open.
-    fn failing(&self, workflow_id: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>>;
+    fn failing(
+        &self,
+        workflow_id: String,
+    ) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>>;
     /// Sends one signal to a destination's workflow, and starts a run when none is open.
     fn signal_destination(
         &self,
@@ -88,25 +94,52 @@ impl Dispatch {
             engine,
             began: Instant::now(),
         });
-        let tasks = Tasks([tokio::spawn(send::run(shared.clone())), tokio::spawn(refill::run(shared.clone(), store))]);
-        Self { shared, _tasks: Arc::new(tasks) }
+        let tasks = Tasks([
+            tokio::spawn(send::run(shared.clone())),
+            tokio::spawn(refill::run(shared.clone(), store)),
+        ]);
+        Self {
+            shared,
+            _tasks: Arc::new(tasks),
+        }
     }
 
     /// Adds a new row of the inbox to the plan, in the trace of the running task. Takes a short lock and never waits for
     /// Temporal.
     pub fn notify(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
-        self.shared.notify(UnsentSignal { key, seq, quiet_ms, cap_ms, trace: traces::current() });
+        self.shared.notify(UnsentSignal {
+            key,
+            seq,
+            quiet_ms,
+            cap_ms,
+            trace: traces::current(),
+        });
     }
 
     /// Adds a row of the inbox that may be in the plan already.
     pub fn notify_again(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
-        self.shared.notify_again(UnsentSignal { key, seq, quiet_ms, cap_ms, trace: traces::current() });
+        self.shared.notify_again(UnsentSignal {
+            key,
+            seq,
+            quiet_ms,
+            cap_ms,
+            trace: traces::current(),
+        });
     }
 
     /// Adds a new row of the inbox that is settled without a window: sends a flush, which a hold stops.
     pub fn flush(&self, key: CollapseKey, seq: i64) {
         let now = self.shared.now_ms();
-        self.shared.plan().flush(now, UnsentSignal { key, seq, quiet_ms: 0, cap_ms: None, trace: traces::current() });
+        self.shared.plan().flush(
+            now,
+            UnsentSignal {
+                key,
+                seq,
+                quiet_ms: 0,
+                cap_ms: None,
+                trace: traces::current(),
+            },
+        );
         self.shared.plan_changed.notify_one();
         self.shared.room_freed.notify_one();
     }

@@ -20,9 +20,15 @@ const LONGEST_SPACING_MS: i64 = 300_000;
 const CROWD: i64 = 1_000;
 const SECOND_MS: i64 = 1_000;
 /// First and longest back-off of a key whose signal failed; doubled each time.
-const KEY_BACKOFF: Backoff = Backoff { first_ms: 100, longest_ms: 10_000 };
+const KEY_BACKOFF: Backoff = Backoff {
+    first_ms: 100,
+    longest_ms: 10_000,
+};
 /// First and longest pause of all keys while Temporal does not answer; doubled each time.
-const PAUSE: Backoff = Backoff { first_ms: 100, longest_ms: 5_000 };
+const PAUSE: Backoff = Backoff {
+    first_ms: 100,
+    longest_ms: 5_000,
+};
 /// After this many failures in a row, over all keys, Temporal counts as down, and all keys pause.
 const FAILURES_BEFORE_PAUSE: u32 = 4;
 
@@ -140,7 +146,9 @@ impl Plan {
     /// Adds one row that may have been added before: one that was read from the inbox, or that a store repeated. It is
     /// known if its sequence number is not above the newest.
     pub fn notify_again(&mut self, now: i64, unsent: UnsentSignal) {
-        let is_known = |entry: &KeyEntry| unsent.seq <= entry.newest && !matches!(entry.place, KeyPlace::Backlog(_));
+        let is_known = |entry: &KeyEntry| {
+            unsent.seq <= entry.newest && !matches!(entry.place, KeyPlace::Backlog(_))
+        };
         if !self.entries.get(&unsent.key).is_some_and(is_known) {
             self.notify(now, unsent);
         }
@@ -157,7 +165,10 @@ impl Plan {
         // What waits takes half of the memory at most: the rest would be read back from the inbox.
         let may_wait = self.arrivals.add(now) && self.room() > self.capacity / 2;
         let is_first = !self.entries.contains_key(&unsent.key);
-        let entry = self.entries.entry(unsent.key).or_insert_with(|| KeyEntry::new(now));
+        let entry = self
+            .entries
+            .entry(unsent.key)
+            .or_insert_with(|| KeyEntry::new(now));
         let is_new = entry.add(now, unsent);
         if is_first && may_wait {
             entry.not_before = now.saturating_add(entry.spacing);
@@ -188,7 +199,9 @@ impl Plan {
     /// read back later, and settled at the end of its window like any other.
     pub fn flush(&mut self, now: i64, unsent: UnsentSignal) {
         self.notify(now, unsent);
-        let Some(entry) = self.entries.get_mut(&unsent.key) else { return };
+        let Some(entry) = self.entries.get_mut(&unsent.key) else {
+            return;
+        };
         entry.flush.0 = entry.flush.0.max(Some(unsent.seq));
         if entry.place == KeyPlace::InFlight || entry.failures > 0 {
             return;
@@ -213,15 +226,25 @@ impl Plan {
         };
         let Some((_, key)) = next else {
             let backlog_at = (!self.backlog.is_empty()).then_some(self.paused_until);
-            let wake = due_at.into_iter().chain(backlog_at).min().or(self.resting.first().map(|&(at, _)| at));
+            let wake = due_at
+                .into_iter()
+                .chain(backlog_at)
+                .min()
+                .or(self.resting.first().map(|&(at, _)| at));
             return wake.map_or(Step::Idle, Step::Sleep);
         };
-        let Some(entry) = self.entries.get_mut(&key) else { return Step::Sleep(now) };
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return Step::Sleep(now);
+        };
         entry.place = KeyPlace::InFlight;
         entry.unsignalled.1 = entry.unsignalled.0;
         entry.flush.1 = entry.flush.0;
         entry.trace = (None, entry.trace.1.or(entry.trace.0));
-        if entry.flush.0.is_some() { Step::Flush(key, entry.newest) } else { Step::Signal(key, entry.signal(now)) }
+        if entry.flush.0.is_some() {
+            Step::Flush(key, entry.newest)
+        } else {
+            Step::Signal(key, entry.signal(now))
+        }
     }
 
     /// Whether a signal is to be sent now: whether [`Plan::next`] would return one.
@@ -239,7 +262,9 @@ impl Plan {
     pub fn sent(&mut self, now: i64, key: CollapseKey, through: i64) {
         self.failures = 0;
         self.paused_until = i64::MIN;
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return;
+        };
         entry.failures = 0;
         entry.unsignalled = (entry.unsignalled.0.saturating_sub(entry.unsignalled.1), 0);
         entry.trace.1 = None;
@@ -272,11 +297,14 @@ impl Plan {
         if self.paused_until <= now {
             self.failures = self.failures.saturating_add(1);
             if self.failures >= FAILURES_BEFORE_PAUSE {
-                self.paused_until = now.saturating_add(PAUSE.after(self.failures - FAILURES_BEFORE_PAUSE));
+                self.paused_until =
+                    now.saturating_add(PAUSE.after(self.failures - FAILURES_BEFORE_PAUSE));
             }
             pauses = self.failures == FAILURES_BEFORE_PAUSE;
         }
-        let Some(entry) = self.entries.get_mut(&key) else { return pauses };
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return pauses;
+        };
         entry.not_before = now.saturating_add(KEY_BACKOFF.after(entry.failures));
         entry.failures = entry.failures.saturating_add(1);
         self.queue(key, now);
@@ -313,7 +341,10 @@ impl Plan {
 
     /// Number of further keys that fit into the backlog, which takes half of the memory at most.
     pub fn backlog_room(&self) -> usize {
-        self.capacity.div_ceil(2).saturating_sub(self.backlog.len()).min(self.room())
+        self.capacity
+            .div_ceil(2)
+            .saturating_sub(self.backlog.len())
+            .min(self.room())
     }
 
     /// Number of keys that are due, in the backlog or in flight.
@@ -325,7 +356,9 @@ impl Plan {
         if self.entries.len() < self.capacity {
             return true;
         }
-        let Some((_, key)) = self.resting.pop_first() else { return false };
+        let Some((_, key)) = self.resting.pop_first() else {
+            return false;
+        };
         self.entries.remove(&key);
         true
     }
@@ -341,7 +374,9 @@ impl Plan {
     }
 
     fn queue(&mut self, key: CollapseKey, now: i64) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return;
+        };
         let at = now.max(entry.not_before);
         entry.place = KeyPlace::Due(at);
         self.due.insert((at, key));
@@ -375,7 +410,10 @@ impl KeyEntry {
         self.trace.0 = self.trace.0.or(unsent.trace);
         let quiet_ms = unsent.quiet_ms.max(0);
         self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));
-        self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(LONGEST_SPACING_MS);
+        self.spacing = self
+            .spacing
+            .max(quiet_ms / SIGNALS_PER_WINDOW)
+            .min(LONGEST_SPACING_MS);
         let cap = unsent.cap_ms.map(|ms| now.saturating_add(ms.max(0)));
         // A cap in the past belongs to an earlier window, which has ended.
         self.cap_until = match self.cap_until.filter(|&until| until > now) {
@@ -390,7 +428,9 @@ impl KeyEntry {
             through: self.newest,
             quiet: duration(self.quiet_until.saturating_sub(now)),
             count: self.unsignalled.0,
-            cap: self.cap_until.map(|until| duration(until.saturating_sub(now))),
+            cap: self
+                .cap_until
+                .map(|until| duration(until.saturating_sub(now))),
         }
     }
 }
@@ -401,7 +441,11 @@ impl Arrivals {
         let age = now.saturating_sub(self.since);
         if age >= SECOND_MS {
             let is_next = age < SECOND_MS * 2;
-            *self = Self { since: now, count: 0, was_crowded: is_next && self.count >= CROWD };
+            *self = Self {
+                since: now,
+                count: 0,
+                was_crowded: is_next && self.count >= CROWD,
+            };
         }
         self.count = self.count.saturating_add(1);
         self.was_crowded || self.count >= CROWD
@@ -411,6 +455,8 @@ impl Arrivals {
 impl Backoff {
     /// The wait before the next attempt, after `failures` earlier failures in a row.
     fn after(self, failures: u32) -> i64 {
-        self.first_ms.saturating_mul(1_i64 << failures.min(20)).min(self.longest_ms)
+        self.first_ms
+            .saturating_mul(1_i64 << failures.min(20))
+            .min(self.longest_ms)
     }
 }

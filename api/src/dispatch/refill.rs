@@ -34,14 +34,23 @@ struct Losses {
 impl Losses {
     /// Whether Temporal was emptied since the last call. Checks at most once in [`CHECK_INTERVAL`].
     async fn is_new(&mut self, store: &Store) -> bool {
-        if self.checked_at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
+        if self
+            .checked_at
+            .is_some_and(|at| at.elapsed() < CHECK_INTERVAL)
+        {
             return false;
         }
         self.checked_at = Some(Instant::now());
         match store.last_sweep().await {
-            Ok(sweep) => self.last.replace(sweep.emptied_at).is_some_and(|last| last != sweep.emptied_at),
+            Ok(sweep) => self
+                .last
+                .replace(sweep.emptied_at)
+                .is_some_and(|last| last != sweep.emptied_at),
             Err(error) => {
-                tracing::debug!(error = chain(&error), "whether Temporal was emptied is not known; checked again soon");
+                tracing::debug!(
+                    error = chain(&error),
+                    "whether Temporal was emptied is not known; checked again soon"
+                );
                 false
             }
         }
@@ -58,17 +67,25 @@ struct StartPass {
 
 impl StartPass {
     const fn new() -> Self {
-        Self { before: Some(i64::MAX), left: START_LIMIT }
+        Self {
+            before: Some(i64::MAX),
+            left: START_LIMIT,
+        }
     }
 
     /// From where and how many rows to read next; `None` while memory has no room, and at the end.
     fn next(&self, shared: &Shared) -> Option<(i64, usize)> {
         let limit = shared.plan().backlog_room().min(PAGE).min(self.left);
-        self.before.filter(|_| limit > 0).map(|before| (before, limit))
+        self.before
+            .filter(|_| limit > 0)
+            .map(|before| (before, limit))
     }
 
     async fn read(&mut self, shared: &Shared, store: &Store, before: i64, limit: usize) {
-        match store.newest_open_before(before, i64::try_from(limit).unwrap_or(i64::MAX)).await {
+        match store
+            .newest_open_before(before, i64::try_from(limit).unwrap_or(i64::MAX))
+            .await
+        {
             Ok(page) => {
                 self.before = page.last().map(|last| last.seq);
                 self.left = self.left.saturating_sub(page.len());
@@ -77,7 +94,10 @@ impl StartPass {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the inbox could not be read at the start; it is tried again");
+                tracing::warn!(
+                    error = chain(&error),
+                    "the inbox could not be read at the start; it is tried again"
+                );
                 sleep(PAUSE).await;
             }
         }
@@ -111,7 +131,10 @@ async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
             Ok(page) => page,
             Err(error) => {
                 shared.plan().mark_missed_from(cursor.saturating_add(1));
-                tracing::warn!(error = chain(&error), "the inbox could not be read for signals; it is tried again");
+                tracing::warn!(
+                    error = chain(&error),
+                    "the inbox could not be read for signals; it is tried again"
+                );
                 sleep(PAUSE).await;
                 return;
             }
@@ -137,5 +160,11 @@ async fn wait_for_room(shared: &Shared) -> i64 {
 
 fn unsent(row: Open) -> UnsentSignal {
     let (quiet_ms, cap_ms) = (millis(row.quiet), row.cap.map(millis));
-    UnsentSignal { key: row.collapse_key, seq: row.seq, quiet_ms, cap_ms, trace: row.trace }
+    UnsentSignal {
+        key: row.collapse_key,
+        seq: row.seq,
+        quiet_ms,
+        cap_ms,
+        trace: row.trace,
+    }
 }

@@ -31,7 +31,11 @@ struct Over {
 }
 
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut calls = Calls { shared, running: JoinSet::new(), limit: Limit::new() };
+    let mut calls = Calls {
+        shared,
+        running: JoinSet::new(),
+        limit: Limit::new(),
+    };
     calls.show();
     loop {
         match calls.next() {
@@ -55,11 +59,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
 impl Calls {
     /// The next step of the plan; [`Step::Idle`] while as many calls are running as may.
     fn next(&self) -> Step {
-        if self.running.len() < self.limit.calls() { self.shared.plan().next(self.shared.now_ms()) } else { Step::Idle }
+        if self.running.len() < self.limit.calls() {
+            self.shared.plan().next(self.shared.now_ms())
+        } else {
+            Step::Idle
+        }
     }
 
     fn begin(&mut self, key: CollapseKey, signal: Signal, through: i64) {
-        self.running.spawn(traced(self.shared.clone(), key, signal, through));
+        self.running
+            .spawn(traced(self.shared.clone(), key, signal, through));
     }
 
     /// Waits until the plan has changed or a call is over.
@@ -95,19 +104,30 @@ impl Calls {
 
 /// The author and reason of a flush that the platform's `flush_on_revoke` causes.
 fn author() -> Admin {
-    Admin { by: Some("settle".to_owned()), reason: Some("the platform's flush_on_revoke".to_owned()), key_id: None }
+    Admin {
+        by: Some("settle".to_owned()),
+        reason: Some("the platform's flush_on_revoke".to_owned()),
+        key_id: None,
+    }
 }
 
 /// Sends the signal in a span of the trace of the first notification that it covers.
 async fn traced(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) -> Over {
     let trace = shared.plan().trace(key).filter(|_| traces::is_on());
     let span = match trace {
-        Some(trace) => Span::of(&[trace], "SignalWithStartWorkflow:purchase", SpanKind::Client),
+        Some(trace) => Span::of(
+            &[trace],
+            "SignalWithStartWorkflow:purchase",
+            SpanKind::Client,
+        ),
         None => Span::none(),
     };
     span.describe(|span| {
         span.set("rpc.system.name", "grpc");
-        span.set("rpc.method", "temporal.api.workflowservice.v1.WorkflowService/SignalWithStartWorkflowExecution");
+        span.set(
+            "rpc.method",
+            "temporal.api.workflowservice.v1.WorkflowService/SignalWithStartWorkflowExecution",
+        );
         span.set("temporalWorkflowID", workflow_id(key));
     });
     span.within(call(shared, key, signal, through)).await
@@ -118,15 +138,27 @@ async fn call(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i6
     let began_at = shared.began.elapsed();
     let answer = timeout(TIMEOUT, shared.engine.signal(key, signal)).await;
     let answered_at = shared.began.elapsed();
-    let answer =
-        answer.unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer in {} s", TIMEOUT.as_secs()))));
+    let answer = answer.unwrap_or_else(|_| {
+        Err(EngineError::Unavailable(format!(
+            "no answer in {} s",
+            TIMEOUT.as_secs()
+        )))
+    });
     if let Err(error) = &answer {
-        let class = if matches!(error, EngineError::Rejected(_)) { "rejected" } else { "unavailable" };
+        let class = if matches!(error, EngineError::Rejected(_)) {
+            "rejected"
+        } else {
+            "unavailable"
+        };
         traces::fail_current(class);
     }
     record(&shared, key, through, &answer);
     shared.room_freed.notify_one();
-    Over { began_at, answered_at, answer }
+    Over {
+        began_at,
+        answered_at,
+        answer,
+    }
 }
 
 /// Passes the result of a call to the plan.
@@ -140,7 +172,10 @@ fn record(shared: &Shared, key: CollapseKey, through: i64, answer: &Result<(), E
         }
         Err(EngineError::Unavailable(reason) | EngineError::Exhausted(reason)) => {
             if plan.failed(now, key) {
-                tracing::warn!(reason, "Temporal does not answer; signals are sent again until it does");
+                tracing::warn!(
+                    reason,
+                    "Temporal does not answer; signals are sent again until it does"
+                );
             }
             counter!("settle_dispatch_signals_total", "result" => "unavailable").increment(1);
             tracing::debug!(collapse_key = %key, reason, "Temporal did not take a signal; it is sent again");

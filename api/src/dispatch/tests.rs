@@ -15,7 +15,13 @@ fn key(number: u128) -> CollapseKey {
 }
 
 fn unsent(number: u128, seq: i64) -> UnsentSignal {
-    UnsentSignal { key: key(number), seq, quiet_ms: WINDOW_MS, cap_ms: None, trace: None }
+    UnsentSignal {
+        key: key(number),
+        seq,
+        quiet_ms: WINDOW_MS,
+        cap_ms: None,
+        trace: None,
+    }
 }
 
 fn plan(capacity: usize) -> Plan {
@@ -38,7 +44,15 @@ fn the_first_notification_is_signalled_at_once() {
     plan.notify(0, unsent(1, 7));
     assert_eq!(
         flush(&mut plan, 0),
-        [(key(1), Notified { through: 7, quiet: duration(WINDOW_MS), count: 1, cap: None })]
+        [(
+            key(1),
+            Notified {
+                through: 7,
+                quiet: duration(WINDOW_MS),
+                count: 1,
+                cap: None
+            }
+        )]
     );
 }
 
@@ -54,7 +68,18 @@ fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
     assert_eq!(plan.next(1000), Step::Sleep(1 + TWELFTH_MS));
     let trailing = flush(&mut plan, 1 + TWELFTH_MS);
     let quiet = duration(WINDOW_MS - (1 + TWELFTH_MS - 1000));
-    assert_eq!(trailing, [(key(1), Notified { through: 1000, quiet, count: 999, cap: None })]);
+    assert_eq!(
+        trailing,
+        [(
+            key(1),
+            Notified {
+                through: 1000,
+                quiet,
+                count: 999,
+                cap: None
+            }
+        )]
+    );
     assert_eq!(plan.unsignalled_purchases(), 0);
 }
 
@@ -65,11 +90,17 @@ fn in_a_crowd_the_first_signal_of_a_window_waits_a_twelfth() {
     for number in 0..crowd {
         plan.notify(0, unsent(u128::from(number.unsigned_abs()), number));
     }
-    assert_eq!(flush(&mut plan, 1000).len(), 999, "those before it was a crowd");
+    assert_eq!(
+        flush(&mut plan, 1000).len(),
+        999,
+        "those before it was a crowd"
+    );
     // One more of each within the time: the signal covers both.
     plan.notify(2000, unsent(1_400, crowd));
-    let later: Vec<_> =
-        flush(&mut plan, 1000 + TWELFTH_MS).into_iter().map(|(key, notified)| (key, notified.count)).collect();
+    let later: Vec<_> = flush(&mut plan, 1000 + TWELFTH_MS)
+        .into_iter()
+        .map(|(key, notified)| (key, notified.count))
+        .collect();
     assert_eq!(later.len(), 501);
     assert!(later.contains(&(key(1_400), 2)), "{later:?}");
     plan.notify(20_000, unsent(20_000, 3_000));
@@ -83,7 +114,11 @@ fn what_waits_in_a_crowd_takes_half_of_the_memory_at_most() {
         plan.notify(0, unsent(u128::from(number), i64::from(number)));
     }
     assert_eq!(plan.missed_from(), None);
-    assert_eq!(flush(&mut plan, 0).len(), 999 + 1_000, "those before the crowd, and those beyond half of the memory");
+    assert_eq!(
+        flush(&mut plan, 0).len(),
+        999 + 1_000,
+        "those before the crowd, and those beyond half of the memory"
+    );
     assert_eq!(flush(&mut plan, TWELFTH_MS).len(), 501);
 }
 
@@ -127,8 +162,15 @@ fn what_an_emptied_engine_took_is_sent_again() {
     plan.forget_sent();
     plan.add_to_backlog(2, unsent(1, 5));
     plan.add_to_backlog(2, unsent(2, 6));
-    let sent: Vec<_> = flush(&mut plan, 2).into_iter().map(|(key, notified)| (key, notified.through)).collect();
-    assert_eq!(sent, [(key(2), 6), (key(1), 5)], "each once, and first what it never took");
+    let sent: Vec<_> = flush(&mut plan, 2)
+        .into_iter()
+        .map(|(key, notified)| (key, notified.through))
+        .collect();
+    assert_eq!(
+        sent,
+        [(key(2), 6), (key(1), 5)],
+        "each once, and first what it never took"
+    );
 }
 
 #[test]
@@ -149,12 +191,29 @@ fn a_database_that_failed_over_numbers_new_rows_again() {
     flush(&mut plan, 0);
     plan.notify(20_000, unsent(1, 4));
     let quiet = duration(WINDOW_MS);
-    assert_eq!(flush(&mut plan, 20_000), [(key(1), Notified { through: 100, quiet, count: 1, cap: None })]);
+    assert_eq!(
+        flush(&mut plan, 20_000),
+        [(
+            key(1),
+            Notified {
+                through: 100,
+                quiet,
+                count: 1,
+                cap: None
+            }
+        )]
+    );
     plan.notify(30_000, unsent(1, 5));
-    let Step::Signal(again, notified) = plan.next(30_000) else { panic!("a signal is due") };
+    let Step::Signal(again, notified) = plan.next(30_000) else {
+        panic!("a signal is due")
+    };
     plan.notify(30_001, unsent(1, 6));
     plan.sent(30_002, again, notified.through);
-    assert_eq!(flush(&mut plan, 30_002 + TWELFTH_MS).len(), 1, "the row that came while the call ran");
+    assert_eq!(
+        flush(&mut plan, 30_002 + TWELFTH_MS).len(),
+        1,
+        "the row that came while the call ran"
+    );
     assert_eq!(flush(&mut plan, 30_002 + 2 * TWELFTH_MS), []);
 }
 
@@ -162,7 +221,9 @@ fn a_database_that_failed_over_numbers_new_rows_again() {
 fn news_that_come_while_a_call_runs_are_sent_after_it() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
-    let Step::Signal(first, notified) = plan.next(0) else { panic!("a signal is due") };
+    let Step::Signal(first, notified) = plan.next(0) else {
+        panic!("a signal is due")
+    };
     plan.notify(5, unsent(1, 2));
     assert_eq!(plan.next(5), Step::Idle, "one call per key at a time");
     plan.sent(10, first, notified.through);
@@ -173,7 +234,10 @@ fn news_that_come_while_a_call_runs_are_sent_after_it() {
 #[test]
 fn the_cap_is_that_of_the_oldest_row_until_it_has_passed() {
     let mut plan = plan(10);
-    let capped = |seq| UnsentSignal { cap_ms: Some(300_000), ..unsent(1, seq) };
+    let capped = |seq| UnsentSignal {
+        cap_ms: Some(300_000),
+        ..unsent(1, seq)
+    };
     plan.notify(0, capped(1));
     assert_eq!(flush(&mut plan, 0)[0].1.cap, Some(duration(300_000)));
     plan.notify(100_000, capped(2));
@@ -225,7 +289,10 @@ fn rows_of_before_the_start_come_last_the_newest_first() {
     }
     plan.notify(0, unsent(7, 70));
     plan.notify(5, unsent(8, 80));
-    let keys: Vec<CollapseKey> = flush(&mut plan, 5).into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<CollapseKey> = flush(&mut plan, 5)
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
     assert_eq!(keys, [7, 8, 3, 2, 1].map(key));
 }
 
@@ -237,7 +304,10 @@ fn news_of_a_purchase_take_it_out_of_the_backlog() {
     }
     plan.notify(1, unsent(1, 9));
     plan.notify(2, unsent(2, 2));
-    let sent: Vec<_> = flush(&mut plan, 2).into_iter().map(|(key, notified)| (key, notified.through)).collect();
+    let sent: Vec<_> = flush(&mut plan, 2)
+        .into_iter()
+        .map(|(key, notified)| (key, notified.through))
+        .collect();
     assert_eq!(sent, [(key(1), 9), (key(2), 2), (key(3), 3)]);
     plan.add_to_backlog(3, unsent(1, 8));
     assert_eq!(flush(&mut plan, 3), [], "a newer row of it was signalled");
@@ -265,10 +335,15 @@ fn the_backlog_waits_while_the_engine_is_down() {
         plan.notify(0, unsent(number, 1));
     }
     for _ in 0..4 {
-        let Step::Signal(key, _) = plan.next(0) else { panic!("a signal is due") };
+        let Step::Signal(key, _) = plan.next(0) else {
+            panic!("a signal is due")
+        };
         plan.failed(0, key);
     }
-    assert!(matches!(plan.next(0), Step::Sleep(until) if until > 0), "all keys pause");
+    assert!(
+        matches!(plan.next(0), Step::Sleep(until) if until > 0),
+        "all keys pause"
+    );
 }
 
 #[test]
@@ -278,9 +353,13 @@ fn a_failed_signal_is_sent_again_later_and_later() {
     let mut now = 0;
     let mut waits = Vec::new();
     for _ in 0..3 {
-        let Step::Signal(key, _) = plan.next(now) else { panic!("a signal is due at {now}") };
+        let Step::Signal(key, _) = plan.next(now) else {
+            panic!("a signal is due at {now}")
+        };
         plan.failed(now, key);
-        let Step::Sleep(until) = plan.next(now) else { panic!("the key waits") };
+        let Step::Sleep(until) = plan.next(now) else {
+            panic!("the key waits")
+        };
         waits.push(until - now);
         now = until;
     }
@@ -323,7 +402,9 @@ fn calls_that_fail_together_begin_one_short_pause() {
     (0..64).for_each(|number| plan.notify(0, unsent(number, 1)));
     let calls: Vec<Step> = (0..64).map(|_| plan.next(0)).collect();
     for call in calls {
-        let Step::Signal(key, _) = call else { panic!("a signal is due") };
+        let Step::Signal(key, _) = call else {
+            panic!("a signal is due")
+        };
         plan.failed(1, key);
     }
     assert_eq!(plan.next(1), Step::Sleep(101));
@@ -334,7 +415,9 @@ fn a_signal_that_is_due_is_seen_before_it_is_taken() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
     assert!(plan.has_due(0));
-    let Step::Signal(first, notified) = plan.next(0) else { panic!("a signal is due") };
+    let Step::Signal(first, notified) = plan.next(0) else {
+        panic!("a signal is due")
+    };
     assert!(!plan.has_due(0), "it is in flight");
     plan.notify(1, unsent(1, 2));
     plan.sent(2, first, notified.through);
@@ -347,7 +430,9 @@ fn a_signal_that_is_due_is_seen_before_it_is_taken() {
 fn one_busy_purchase_does_not_stop_the_others() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
-    let Step::Signal(busy, _) = plan.next(0) else { panic!("a signal is due") };
+    let Step::Signal(busy, _) = plan.next(0) else {
+        panic!("a signal is due")
+    };
     plan.failed(0, busy);
     plan.notify(1, unsent(2, 2));
     assert_eq!(flush(&mut plan, 1).len(), 1);
@@ -357,9 +442,14 @@ fn one_busy_purchase_does_not_stop_the_others() {
 fn a_refused_key_is_let_go() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));
-    let Step::Signal(refused, _) = plan.next(0) else { panic!("a signal is due") };
+    let Step::Signal(refused, _) = plan.next(0) else {
+        panic!("a signal is due")
+    };
     plan.refused(refused);
-    assert_eq!((plan.unsignalled_purchases(), plan.next(0)), (0, Step::Idle));
+    assert_eq!(
+        (plan.unsignalled_purchases(), plan.next(0)),
+        (0, Step::Idle)
+    );
 }
 
 /// In any order of notifications, failures and successes, each key's newest row is signalled in the end, or it is
@@ -368,7 +458,9 @@ fn a_refused_key_is_let_go() {
 fn nothing_is_lost_in_any_order() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut dice = move |sides: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (random >> 33) % sides
     };
     for _ in 0..200 {
@@ -381,11 +473,15 @@ fn nothing_is_lost_in_any_order() {
             newest.insert(row.key, seq);
             plan.notify(now, row);
             if let Step::Signal(key, notified) = plan.next(now) {
-                assert!(calls.iter().all(|(other, _)| *other != key), "two calls for one key");
+                assert!(
+                    calls.iter().all(|(other, _)| *other != key),
+                    "two calls for one key"
+                );
                 calls.push((key, notified.through));
             }
             if dice(2) == 0 && !calls.is_empty() {
-                let (key, through) = calls.swap_remove(usize::try_from(dice(calls.len() as u64)).expect("small"));
+                let (key, through) =
+                    calls.swap_remove(usize::try_from(dice(calls.len() as u64)).expect("small"));
                 if dice(3) == 0 {
                     plan.failed(now, key);
                 } else {
@@ -399,12 +495,19 @@ fn nothing_is_lost_in_any_order() {
             signalled.insert(key, through.max(signalled.get(&key).copied().unwrap_or(0)));
         }
         for _ in 0..100 {
-            signalled.extend(flush(&mut plan, now).into_iter().map(|(key, notified)| (key, notified.through)));
+            signalled.extend(
+                flush(&mut plan, now)
+                    .into_iter()
+                    .map(|(key, notified)| (key, notified.through)),
+            );
             now += 10_000;
         }
         let missed = plan.missed_from().unwrap_or(i64::MAX);
         for (key, seq) in newest {
-            assert!(signalled.get(&key) == Some(&seq) || missed <= seq, "{key} at {seq}, missed from {missed}");
+            assert!(
+                signalled.get(&key) == Some(&seq) || missed <= seq,
+                "{key} at {seq}, missed from {missed}"
+            );
         }
     }
 }
@@ -416,25 +519,49 @@ fn a_row_to_settle_at_once_is_a_flush_without_spacing() {
     flush(&mut plan, 0);
     plan.notify(5, unsent(1, 2));
     assert_eq!(plan.next(5), Step::Sleep(TWELFTH_MS));
-    plan.flush(6, UnsentSignal { quiet_ms: 0, ..unsent(1, 3) });
+    plan.flush(
+        6,
+        UnsentSignal {
+            quiet_ms: 0,
+            ..unsent(1, 3)
+        },
+    );
     assert_eq!(plan.next(6), Step::Flush(key(1), 3));
     plan.sent(7, key(1), 3);
-    assert_eq!(flush(&mut plan, 7 + TWELFTH_MS), [], "the flush covers the second row too");
+    assert_eq!(
+        flush(&mut plan, 7 + TWELFTH_MS),
+        [],
+        "the flush covers the second row too"
+    );
     plan.notify(20_000, unsent(1, 4));
-    assert_eq!(flush(&mut plan, 20_000).len(), 1, "what comes later has its window");
+    assert_eq!(
+        flush(&mut plan, 20_000).len(),
+        1,
+        "what comes later has its window"
+    );
 }
 
 #[test]
 fn a_flush_is_not_lost_to_a_call_that_runs_or_fails() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 5));
-    let Step::Signal(first, notified) = plan.next(0) else { panic!("a signal is due") };
-    plan.flush(1, UnsentSignal { quiet_ms: 0, ..unsent(1, 4) });
+    let Step::Signal(first, notified) = plan.next(0) else {
+        panic!("a signal is due")
+    };
+    plan.flush(
+        1,
+        UnsentSignal {
+            quiet_ms: 0,
+            ..unsent(1, 4)
+        },
+    );
     assert_eq!(plan.next(1), Step::Idle, "one call per key at a time");
     plan.sent(2, first, notified.through);
     assert_eq!(plan.next(2), Step::Flush(key(1), 5));
     plan.failed(3, key(1));
-    let Step::Sleep(again) = plan.next(3) else { panic!("it backs off") };
+    let Step::Sleep(again) = plan.next(3) else {
+        panic!("it backs off")
+    };
     assert_eq!(plan.next(again), Step::Flush(key(1), 5));
     plan.sent(again, key(1), 5);
     assert_eq!(plan.unsignalled_purchases(), 0);

@@ -16,10 +16,18 @@ impl Hosts {
 
     /// Whether a `Host` header is known, whatever its port.
     pub fn knows(&self, host: &str) -> bool {
-        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let Ok(authority) = host.parse::<Authority>() else {
+            return false;
+        };
         let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
-        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        address.is_ok() || !name.contains('.') || name.ends_with(".localhost") || self.0.contains(&name)
+        let address = name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>();
+        address.is_ok()
+            || !name.contains('.')
+            || name.ends_with(".localhost")
+            || self.0.contains(&name)
     }
 }
 
@@ -44,7 +52,14 @@ mod tests {
         for host in known {
             assert!(hosts.knows(host), "{host}");
         }
-        for host in ["", "evil.example", "evil.example:8081", "127.0.0.1.evil.example", "example.com", "a b"] {
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:8081",
+            "127.0.0.1.evil.example",
+            "example.com",
+            "a b",
+        ] {
             assert!(!hosts.knows(host), "{host}");
         }
     }

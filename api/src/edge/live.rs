@@ -33,25 +33,40 @@ impl Marks {
             let hash = digest(&SHA256, format!("{values:?}").as_bytes());
             storage::hex(hash.as_ref().get(..MARK_BYTES).unwrap_or_default())
         };
-        Self(latest.kinds().iter().map(|(kind, values)| (*kind, mark(values))).collect())
+        Self(
+            latest
+                .kinds()
+                .iter()
+                .map(|(kind, values)| (*kind, mark(values)))
+                .collect(),
+        )
     }
 
     /// The marks in a text; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let kinds = LatestChanges::default().kinds();
         let marks: Vec<&str> = text.split('.').collect();
-        let all = kinds.iter().zip(&marks).map(|((kind, _), mark)| (*kind, (*mark).to_owned()));
+        let all = kinds
+            .iter()
+            .zip(&marks)
+            .map(|((kind, _), mark)| (*kind, (*mark).to_owned()));
         (marks.len() == kinds.len()).then(|| Self(all.collect()))
     }
 
     pub fn text(&self) -> String {
-        self.0.iter().map(|(_, mark)| mark.as_str()).collect::<Vec<_>>().join(".")
+        self.0
+            .iter()
+            .map(|(_, mark)| mark.as_str())
+            .collect::<Vec<_>>()
+            .join(".")
     }
 
     /// The kinds of things that changed since others.
     pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
         let pairs = self.0.iter().zip(&before.0);
-        pairs.filter_map(|((kind, mark), (_, known))| (mark != known).then_some(*kind)).collect()
+        pairs
+            .filter_map(|((kind, mark), (_, known))| (mark != known).then_some(*kind))
+            .collect()
     }
 }
 
@@ -103,7 +118,13 @@ impl Default for Live {
     fn default() -> Self {
         let (latest, stopped) = (watch::Sender::new(None), watch::Sender::new(false));
         let (is_read, changed_at, open) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(LiveState { latest, stopped, is_read, changed_at, open }))
+        Self(Arc::new(LiveState {
+            latest,
+            stopped,
+            is_read,
+            changed_at,
+            open,
+        }))
     }
 }
 
@@ -116,7 +137,11 @@ impl Live {
     /// When the last change was seen: a reader that starts later already sees it. `None` while nobody listens, since
     /// nobody sees changes then.
     pub fn changed_at(&self) -> Option<Instant> {
-        *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .0
+            .changed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
@@ -129,22 +154,43 @@ impl Live {
     /// 429 for one too many.
     pub fn slot(&self, holder: Holder) -> Result<OpenStream, Error> {
         let mut open = self.open();
-        let of_app = |app| open.iter().filter(|(other, _)| other.app == Some(app)).map(|(_, count)| count).sum();
+        let of_app = |app| {
+            open.iter()
+                .filter(|(other, _)| other.app == Some(app))
+                .map(|(_, count)| count)
+                .sum()
+        };
         let of_app: usize = holder.app.map_or(0, of_app);
-        let what = match (open.get(&holder).copied().unwrap_or(0), of_app, open.values().sum::<usize>()) {
+        let what = match (
+            open.get(&holder).copied().unwrap_or(0),
+            of_app,
+            open.values().sum::<usize>(),
+        ) {
             (OF_ONE.., ..) => "this key or sign-in (4 streams are open)",
             (_, OF_APP.., _) => "the keys and sign-ins of this app (16 streams are open)",
             (.., OF_ALL..) => "the service (64 streams are open)",
             _ => {
                 *open.entry(holder).or_default() += 1;
-                return Ok(OpenStream { live: self.clone(), holder });
+                return Ok(OpenStream {
+                    live: self.clone(),
+                    holder,
+                });
             }
         };
-        Err(Error::TooMany { what, wait: NEXT_AFTER })
+        Err(Error::TooMany {
+            what,
+            wait: NEXT_AFTER,
+        })
     }
 
     /// What changes from now on, and whether all streams end, for one stream.
-    pub fn listen(&self, store: &Store) -> (watch::Receiver<Option<LatestChanges>>, watch::Receiver<bool>) {
+    pub fn listen(
+        &self,
+        store: &Store,
+    ) -> (
+        watch::Receiver<Option<LatestChanges>>,
+        watch::Receiver<bool>,
+    ) {
         let receivers = (self.0.latest.subscribe(), self.0.stopped.subscribe());
         self.read(store.clone());
         receivers
@@ -152,7 +198,11 @@ impl Live {
 
     /// Reads the tables as long as somebody listens.
     fn read(&self, store: Store) {
-        let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_read = self
+            .0
+            .is_read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut *is_read, true) {
             return;
         }
@@ -161,7 +211,9 @@ impl Live {
             while live.is_wanted() {
                 match store.latest_changes().await {
                     Ok(latest) => live.saw(latest),
-                    Err(error) => tracing::debug!(error = chain(&error), "what changed could not be read"),
+                    Err(error) => {
+                        tracing::debug!(error = chain(&error), "what changed could not be read")
+                    }
                 }
                 sleep(EVERY).await;
             }
@@ -171,17 +223,29 @@ impl Live {
     /// Notes a change before it is announced: who reads because of it reads anew.
     fn saw(&self, latest: LatestChanges) {
         if *self.0.latest.borrow() != Some(latest) || self.changed_at().is_none() {
-            *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            *self
+                .0
+                .changed_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         self.0.latest.send_replace(Some(latest));
     }
 
     /// Whether somebody listens. Without anybody the reading task ends, and the next listener starts another.
     fn is_wanted(&self) -> bool {
-        let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_read = self
+            .0
+            .is_read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *is_read = self.0.latest.receiver_count() > 0;
         if !*is_read {
-            *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *self
+                .0
+                .changed_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = None;
         }
         *is_read
     }
@@ -197,41 +261,84 @@ mod tests {
     #[test]
     fn one_holder_has_four_streams_and_all_have_sixty_four() {
         let key = |number: usize| Some(KeyId::new(Uuid::from_u128(number as u128)));
-        let holder = |number: usize| Holder { app: None, sign_in: None, key: key(number) };
+        let holder = |number: usize| Holder {
+            app: None,
+            sign_in: None,
+            key: key(number),
+        };
         let live = Live::default();
-        let mut slots: Vec<_> = (0..OF_ALL).filter_map(|number| live.slot(holder(number / OF_ONE)).ok()).collect();
+        let mut slots: Vec<_> = (0..OF_ALL)
+            .filter_map(|number| live.slot(holder(number / OF_ONE)).ok())
+            .collect();
         assert_eq!((OF_ONE, slots.len()), (4, 64));
         let is_free = |number: usize| live.slot(holder(number)).is_ok();
-        assert!(!is_free(0) && !is_free(OF_ALL), "all slots are taken, even for a holder without one");
+        assert!(
+            !is_free(0) && !is_free(OF_ALL),
+            "all slots are taken, even for a holder without one"
+        );
         drop(slots.pop());
-        assert!(!is_free(0) && is_free(OF_ALL), "a holder of four gets no other");
+        assert!(
+            !is_free(0) && is_free(OF_ALL),
+            "a holder of four gets no other"
+        );
     }
 
     #[test]
     fn an_app_has_a_quarter_of_all_streams() {
         let holder = |app: u128, number: usize| {
             let key = KeyId::new(Uuid::from_u128(number as u128));
-            Holder { app: Some(AppId::new(Uuid::from_u128(app))), sign_in: None, key: Some(key) }
+            Holder {
+                app: Some(AppId::new(Uuid::from_u128(app))),
+                sign_in: None,
+                key: Some(key),
+            }
         };
         let live = Live::default();
-        let slots: Vec<_> = (0..OF_ALL).filter_map(|number| live.slot(holder(1, number)).ok()).collect();
+        let slots: Vec<_> = (0..OF_ALL)
+            .filter_map(|number| live.slot(holder(1, number)).ok())
+            .collect();
         assert_eq!((OF_APP * 4, slots.len()), (OF_ALL, OF_APP));
         assert!(live.slot(holder(2, OF_ALL)).is_ok(), "another app");
-        assert!(live.slot(Holder { app: None, sign_in: None, key: None }).is_ok(), "the admin token");
+        assert!(
+            live.slot(Holder {
+                app: None,
+                sign_in: None,
+                key: None
+            })
+            .is_ok(),
+            "the admin token"
+        );
         drop(slots);
         assert!(live.slot(holder(1, 0)).is_ok());
     }
 
     #[test]
     fn a_change_names_what_changed_since_the_marks() {
-        let before = LatestChanges { events: Some(1), failed: Some(1), ..LatestChanges::default() };
+        let before = LatestChanges {
+            events: Some(1),
+            failed: Some(1),
+            ..LatestChanges::default()
+        };
         let changed = |after: LatestChanges| {
             let known = Marks::parse(&Marks::of(&before).text()).expect("marks");
             Marks::of(&after).changed_since(&known)
         };
         assert_eq!(changed(before), [""; 0]);
-        assert_eq!(changed(LatestChanges { events: Some(2), audit_log: Some(1), ..before }), ["events", "audit_log"]);
-        assert_eq!(changed(LatestChanges { failed: Some(2), ..before }), ["deliveries", "destinations"]);
+        assert_eq!(
+            changed(LatestChanges {
+                events: Some(2),
+                audit_log: Some(1),
+                ..before
+            }),
+            ["events", "audit_log"]
+        );
+        assert_eq!(
+            changed(LatestChanges {
+                failed: Some(2),
+                ..before
+            }),
+            ["deliveries", "destinations"]
+        );
         assert!(Marks::parse("").is_none() && Marks::parse("a.b").is_none());
     }
 }

@@ -80,7 +80,10 @@ pub struct Waking {
 
 impl Default for Waking {
     fn default() -> Self {
-        Self { places: Semaphore::new(2), turn: Mutex::default() }
+        Self {
+            places: Semaphore::new(2),
+            turn: Mutex::default(),
+        }
     }
 }
 
@@ -113,7 +116,10 @@ impl Edge {
         let edge = self.clone();
         tokio::spawn(async move {
             if let Some(Err(error)) = edge.waking.pass(edge.wake_all_for_persons()).await {
-                tracing::debug!(error = chain(&error), "rechecked purchases were not woken; the sweep wakes them");
+                tracing::debug!(
+                    error = chain(&error),
+                    "rechecked purchases were not woken; the sweep wakes them"
+                );
             }
         });
     }
@@ -138,7 +144,11 @@ impl Edge {
     ///
     /// # Errors
     /// No platform has the key, or the database does not answer.
-    pub async fn check_ingress(&self, store: &str, ingress_key: &str) -> Option<Result<(), Answer>> {
+    pub async fn check_ingress(
+        &self,
+        store: &str,
+        ingress_key: &str,
+    ) -> Option<Result<(), Answer>> {
         match store {
             amazon::STORE => Some(self.amazon.check_key(&self.store, ingress_key).await),
             _ => None,
@@ -148,7 +158,11 @@ impl Edge {
     /// Passes a message to the ingress of its store; `None` when there is no such store.
     pub async fn receive(&self, store: &str, ingress_key: &str, body: &[u8]) -> Option<Answer> {
         match store {
-            amazon::STORE => Some(self.amazon.receive(&self.store, &self.dispatch, ingress_key, body).await),
+            amazon::STORE => Some(
+                self.amazon
+                    .receive(&self.store, &self.dispatch, ingress_key, body)
+                    .await,
+            ),
             _ => None,
         }
     }
@@ -159,7 +173,11 @@ impl Edge {
     /// The reason as text, without the URL, which is a secret.
     pub async fn confirm(&self, store: &str, subscribe_url: &SecretString) -> Result<(), String> {
         match store {
-            amazon::STORE => self.amazon.visit(subscribe_url).await.map_err(|error| error.to_string()),
+            amazon::STORE => self
+                .amazon
+                .visit(subscribe_url)
+                .await
+                .map_err(|error| error.to_string()),
             other => Err(format!("there is no store `{other}`")),
         }
     }
@@ -190,9 +208,17 @@ impl Edge {
     ///
     /// # Errors
     /// The platform takes none, or it was refused.
-    pub async fn sample(&self, platform: &Platform, wanted: SampleSettings) -> Result<SentSample, NoSample> {
+    pub async fn sample(
+        &self,
+        platform: &Platform,
+        wanted: SampleSettings,
+    ) -> Result<SentSample, NoSample> {
         match platform.store.as_str() {
-            amazon::STORE => self.amazon.sample(&self.store, &self.dispatch, platform, wanted).await,
+            amazon::STORE => {
+                self.amazon
+                    .sample(&self.store, &self.dispatch, platform, wanted)
+                    .await
+            }
             _ => Err(NoSample::NotTrusted),
         }
     }
@@ -235,7 +261,11 @@ mod tests {
     async fn one_pass_runs_one_waits_and_others_are_left_out() {
         let (waking, gate, running) = (Waking::default(), Semaphore::new(0), AtomicUsize::new(0));
         let pass = async || {
-            assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "two read what neither has noted");
+            assert_eq!(
+                running.fetch_add(1, Ordering::SeqCst),
+                0,
+                "two read what neither has noted"
+            );
             gate.acquire().await.expect("an open gate").forget();
             running.fetch_sub(1, Ordering::SeqCst);
         };

@@ -37,15 +37,28 @@ pub struct Pages {
 impl Pages {
     pub fn new(config: &Config) -> Self {
         let ui = &config.ui;
-        let temporal = ui.temporal_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let own = [ui.url.as_ref(), Some(&config.http.public_url)].into_iter().flatten();
+        let temporal = ui
+            .temporal_url
+            .as_ref()
+            .map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let own = [ui.url.as_ref(), Some(&config.http.public_url)]
+            .into_iter()
+            .flatten();
         Self {
             sign_in_idle: ui.sign_in_idle,
             sign_in_lifetime: ui.sign_in_lifetime,
             settings: config.shown(),
-            hosts: Hosts::new(ui.hosts.iter().map(String::as_str).chain(own.clone().filter_map(Url::host_str))),
+            hosts: Hosts::new(
+                ui.hosts
+                    .iter()
+                    .map(String::as_str)
+                    .chain(own.clone().filter_map(Url::host_str)),
+            ),
             live: Live::default(),
-            is_secure: own.clone().next().is_some_and(|url| url.scheme() == "https"),
+            is_secure: own
+                .clone()
+                .next()
+                .is_some_and(|url| url.scheme() == "https"),
             temporal_ui: Arc::new(move || temporal.clone()),
             url: config.dashboard(),
             address: config.http.admin_listen,
@@ -54,8 +67,14 @@ impl Pages {
 
     /// The page, whose links to Temporal's own UI begin with what `find` returns: the address with the namespace.
     #[must_use]
-    pub fn with_temporal_ui(self, find: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { temporal_ui: Arc::new(find), ..self }
+    pub fn with_temporal_ui(
+        self,
+        find: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            temporal_ui: Arc::new(find),
+            ..self
+        }
     }
 
     /// The address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
@@ -76,14 +95,18 @@ impl Pages {
     /// The line for a browser at the address of stores and devices. An address that others reach is not shown there.
     pub fn whereabouts(&self) -> String {
         let own = self.address.filter(|address| address.ip().is_loopback());
-        let page =
-            own.map_or_else(|| "the address of `admin_listen`".to_owned(), |address| format!("http://{address}/"));
+        let page = own.map_or_else(
+            || "the address of `admin_listen`".to_owned(),
+            |address| format!("http://{address}/"),
+        );
         format!("This address is for stores and devices. The dashboard is at {page}\n")
     }
 }
 
 impl fmt::Debug for Pages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pages").field("live", &self.live).finish_non_exhaustive()
+        f.debug_struct("Pages")
+            .field("live", &self.live)
+            .finish_non_exhaustive()
     }
 }

@@ -9,11 +9,23 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Maximum number of tests at once, and the time after which there may be one more.
-const OF_DESTINATION: Rate = Rate { burst: NonZeroU32::new(5).unwrap(), every: Duration::from_secs(300) };
-const OF_APP: Rate = Rate { burst: NonZeroU32::new(20).unwrap(), every: Duration::from_secs(180) };
-const OF_ALL: Rate = Rate { burst: NonZeroU32::new(100).unwrap(), every: Duration::from_secs(36) };
+const OF_DESTINATION: Rate = Rate {
+    burst: NonZeroU32::new(5).unwrap(),
+    every: Duration::from_secs(300),
+};
+const OF_APP: Rate = Rate {
+    burst: NonZeroU32::new(20).unwrap(),
+    every: Duration::from_secs(180),
+};
+const OF_ALL: Rate = Rate {
+    burst: NonZeroU32::new(100).unwrap(),
+    every: Duration::from_secs(36),
+};
 /// The alarms about the tests of an app.
-const OF_ALARMS: Rate = Rate { burst: NonZeroU32::MIN, every: Duration::from_secs(3600) };
+const OF_ALARMS: Rate = Rate {
+    burst: NonZeroU32::MIN,
+    every: Duration::from_secs(3600),
+};
 /// Maximum number of remembered destinations or apps; beyond it, those that were not tested for long are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -24,7 +36,9 @@ struct Rate {
 
 impl Rate {
     fn quota(&self) -> Quota {
-        Quota::with_period(self.every).unwrap_or(Quota::per_second(self.burst)).allow_burst(self.burst)
+        Quota::with_period(self.every)
+            .unwrap_or(Quota::per_second(self.burst))
+            .allow_burst(self.burst)
     }
 }
 
@@ -79,14 +93,23 @@ impl TestQuota {
             self.alarms.retain_recent();
         }
         let refused = |what, until: NotUntil<_>, is_alarming| {
-            Err(TooMany { what, wait: until.wait_time_from(self.clock.now()), is_alarming })
+            Err(TooMany {
+                what,
+                wait: until.wait_time_from(self.clock.now()),
+                is_alarming,
+            })
         };
         if let Err(until) = self.destinations.check_key(&destination) {
-            return refused("whoever tests this destination (5 tests at once, then one in 5 minutes)", until, false);
+            return refused(
+                "whoever tests this destination (5 tests at once, then one in 5 minutes)",
+                until,
+                false,
+            );
         }
         let is_alarming = |this: &Self| this.alarms.check_key(&app).is_ok();
         if let Err(until) = self.apps.check_key(&app) {
-            let what = "whoever tests this app's destinations (20 tests at once, then one in 3 minutes)";
+            let what =
+                "whoever tests this app's destinations (20 tests at once, then one in 3 minutes)";
             return refused(what, until, is_alarming(self));
         }
         match self.all.check() {
@@ -105,8 +128,14 @@ mod tests {
     use uuid::Uuid;
 
     fn wait(quota: &TestQuota, destination: u128, app: u128) -> Option<Duration> {
-        let (destination, app) = (DestinationId::new(Uuid::from_u128(destination)), AppId::new(Uuid::from_u128(app)));
-        quota.count(destination, app).err().map(|refused| refused.wait)
+        let (destination, app) = (
+            DestinationId::new(Uuid::from_u128(destination)),
+            AppId::new(Uuid::from_u128(app)),
+        );
+        quota
+            .count(destination, app)
+            .err()
+            .map(|refused| refused.wait)
     }
 
     #[test]
@@ -114,21 +143,36 @@ mod tests {
         let quota = TestQuota::default();
         assert!((0..5).all(|_| wait(&quota, 1, 1).is_none()));
         let until = wait(&quota, 1, 1).expect("a wait");
-        assert!(until > Duration::from_secs(240) && until <= Duration::from_secs(300), "{until:?}");
+        assert!(
+            until > Duration::from_secs(240) && until <= Duration::from_secs(300),
+            "{until:?}"
+        );
         assert_eq!(wait(&quota, 2, 1), None);
     }
 
     #[test]
     fn new_destinations_bring_no_new_tests() {
         let quota = TestQuota::default();
-        assert_eq!((0..20).filter(|destination| wait(&quota, *destination, 1).is_none()).count(), 20);
+        assert_eq!(
+            (0..20)
+                .filter(|destination| wait(&quota, *destination, 1).is_none())
+                .count(),
+            20
+        );
         let refused = |destination: u128| {
             let app = AppId::new(Uuid::from_u128(1));
-            quota.count(DestinationId::new(Uuid::from_u128(destination)), app).expect_err("one too many").is_alarming
+            quota
+                .count(DestinationId::new(Uuid::from_u128(destination)), app)
+                .expect_err("one too many")
+                .is_alarming
         };
         assert_eq!((refused(20), refused(21)), (true, false), "one alarm");
         assert_eq!(wait(&quota, 100, 2), None, "another app");
-        let apps = |from: u128| (from..from + 2000).filter(|one| wait(&quota, *one, one / 10).is_none()).count();
+        let apps = |from: u128| {
+            (from..from + 2000)
+                .filter(|one| wait(&quota, *one, one / 10).is_none())
+                .count()
+        };
         assert_eq!(apps(1000), 79, "a hundred of all apps");
     }
 }

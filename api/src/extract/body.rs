@@ -39,7 +39,10 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        Draft::from_request(request, state).await?.finish().map(Self)
+        Draft::from_request(request, state)
+            .await?
+            .finish()
+            .map(Self)
     }
 }
 
@@ -55,7 +58,10 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Unread<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        Ok(Self { bytes: whole(request, state).await?, of: PhantomData })
+        Ok(Self {
+            bytes: whole(request, state).await?,
+            of: PhantomData,
+        })
     }
 }
 
@@ -81,7 +87,14 @@ impl<T: Fields> Unread<T> {
     /// # Errors
     /// It is no JSON object, is too large beside the list, or cannot be deserialized.
     pub fn read_beside(&self, list: &str) -> Result<Listed<'_, T>, Error> {
-        listed(if is_blank(&self.bytes) { b"{}" } else { &self.bytes }, list)
+        listed(
+            if is_blank(&self.bytes) {
+                b"{}"
+            } else {
+                &self.bytes
+            },
+            list,
+        )
     }
 }
 
@@ -97,7 +110,10 @@ fn read<T: Fields>(bytes: &[u8]) -> Result<Draft<T>, Error> {
     // The parser limits nesting to 128 levels.
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(fields)) => drafted(fields),
-        Ok(other) => Err(Error::invalid("body", format!("a JSON object, but it is {}", check::name_of(&other)))),
+        Ok(other) => Err(Error::invalid(
+            "body",
+            format!("a JSON object, but it is {}", check::name_of(&other)),
+        )),
         Err(error) => Err(Error::invalid("body", format!("a JSON object ({error})"))),
     }
 }
@@ -106,11 +122,17 @@ impl<S: Send + Sync> FromRequest<S> for Csv {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let kind =
-            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let lower = kind.to_ascii_lowercase();
         if !CSV_MEDIA.iter().any(|media| lower.starts_with(media)) {
-            return Err(Error::invalid("content-type", format!("`text/csv`, but it is `{kind}`")));
+            return Err(Error::invalid(
+                "content-type",
+                format!("`text/csv`, but it is `{kind}`"),
+            ));
         }
         whole(request, state).await.map(Self)
     }
@@ -126,13 +148,18 @@ impl<S: Send + Sync> FromRequest<S> for Message {
 
 /// Reads the whole body of a request. The router sets its limit.
 async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
-    let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-        // The type of the rejection is opaque: only its status shows that the body is too large.
-        StatusCode::PAYLOAD_TOO_LARGE => Error::too_large(limit),
-        _ if is_crowded(&rejection) => Error::Unavailable(Crowded.to_string()),
-        _ => Error::invalid("body", "a complete body"),
-    })
+    let limit = request
+        .extensions()
+        .get::<BodyLimit>()
+        .map_or(0, |limit| limit.0);
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| match rejection.status() {
+            // The type of the rejection is opaque: only its status shows that the body is too large.
+            StatusCode::PAYLOAD_TOO_LARGE => Error::too_large(limit),
+            _ if is_crowded(&rejection) => Error::Unavailable(Crowded.to_string()),
+            _ => Error::invalid("body", "a complete body"),
+        })
 }
 
 /// Whether a body was not read because others fill the memory.
@@ -142,7 +169,9 @@ fn is_crowded(error: &(dyn std::error::Error + 'static)) -> bool {
 
 impl<T: Fields> Input for Body<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        let is_required = schema::<T>()["required"].as_array().is_some_and(|all| !all.is_empty());
+        let is_required = schema::<T>()["required"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty());
         let schema = schemas.requests.subschema_for::<T>();
         let content = json!({ "application/json": { "schema": schema } });
         operation.body = Some(json!({ "required": is_required, "content": content }));
@@ -164,18 +193,26 @@ impl<T: Fields> Input for Unread<T> {
 /// The description of a body of these media types that no schema describes.
 fn bytes(media: [&str; 2], rule: &str) -> Value {
     let schema = json!({ "type": "string", "format": "binary", "x-rule": rule });
-    let content = media.into_iter().map(|media| (media.to_owned(), json!({ "schema": schema })));
+    let content = media
+        .into_iter()
+        .map(|media| (media.to_owned(), json!({ "schema": schema })));
     json!({ "required": true, "content": content.collect::<Map<String, Value>>() })
 }
 
 impl Input for Csv {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
-        operation.body = Some(bytes(CSV_MEDIA, "A report of the store as CSV, with its header line."));
+        operation.body = Some(bytes(
+            CSV_MEDIA,
+            "A report of the store as CSV, with its header line.",
+        ));
     }
 }
 
 impl Input for Message {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
-        operation.body = Some(bytes(["text/plain", BYTES_MEDIA], "A message that the store signed."));
+        operation.body = Some(bytes(
+            ["text/plain", BYTES_MEDIA],
+            "A message that the store signed.",
+        ));
     }
 }

@@ -34,7 +34,10 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { fields: MAX_WRONG + 1, nearest: MAX_NEAREST }
+        Self {
+            fields: MAX_WRONG + 1,
+            nearest: MAX_NEAREST,
+        }
     }
 }
 
@@ -50,7 +53,11 @@ pub struct FieldErrors {
 impl FieldErrors {
     /// No wrong field yet, of a part of a request.
     pub const fn within(budget: Budget) -> Self {
-        Self { fields: Vec::new(), budget, is_cut: false }
+        Self {
+            fields: Vec::new(),
+            budget,
+            is_cut: false,
+        }
     }
 
     /// Adds a wrong field, unless it is listed already. Behind the last one that may be named, one entry stands for all
@@ -61,9 +68,10 @@ impl FieldErrors {
         }
         match self.budget.fields {
             0 => {}
-            1 => {
-                self.fields.push(Field::new("…", format!("nothing else; more than these {MAX_WRONG} fields are wrong")))
-            }
+            1 => self.fields.push(Field::new(
+                "…",
+                format!("nothing else; more than these {MAX_WRONG} fields are wrong"),
+            )),
             _ => self.fields.push(Field::new(field, expected)),
         }
         self.is_cut = self.budget.fields <= 1;
@@ -99,12 +107,22 @@ impl FieldErrors {
         let meant = match self.budget.nearest.checked_sub(1) {
             Some(left) => {
                 self.budget.nearest = left;
-                did_you_mean(field.rsplit('.').next().unwrap_or(field), known.iter().copied())
+                did_you_mean(
+                    field.rsplit('.').next().unwrap_or(field),
+                    known.iter().copied(),
+                )
             }
             None => String::new(),
         };
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        self.add(field, format!("no such field (the fields are: {known}){meant}"));
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        self.add(
+            field,
+            format!("no such field (the fields are: {known}){meant}"),
+        );
     }
 
     pub fn has(&self, field: &str) -> bool {
@@ -116,14 +134,23 @@ impl FieldErrors {
     /// # Errors
     /// With each wrong field and what was expected there.
     pub fn finish(self) -> Result<(), Error> {
-        if self.is_empty() { Ok(()) } else { Err(Error::Invalid(self.fields)) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Invalid(self.fields))
+        }
     }
 }
 
 /// Checks an object. A wrong required value is replaced by a valid one, and a wrong optional value or unknown field is
 /// removed, so that further rules can be checked on the rest, unless more is wrong than is named. `place` is the path of
 /// the object in the request.
-pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) {
+pub fn object(
+    value: &mut Map<String, Value>,
+    schema: &Value,
+    place: &str,
+    wrong: &mut FieldErrors,
+) {
     let properties = schema["properties"].as_object();
     for (name, property) in properties.into_iter().flatten() {
         if wrong.is_cut {
@@ -146,8 +173,15 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
             (false, false) => drop(value.remove(name)),
         }
     }
-    if schema.get("additionalProperties").is_none_or(|rest| rest == false) {
-        let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    if schema
+        .get("additionalProperties")
+        .is_none_or(|rest| rest == false)
+    {
+        let known: Vec<&str> = properties
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .collect();
         value.retain(|name, _| {
             let stays = wrong.is_cut || known.contains(&name.as_str());
             if !stays {
@@ -160,7 +194,9 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
 
 /// Removes what nobody sees at the ends of a text that a machine compares, such as a secret.
 fn trim(text: &mut String, schema: &Value) {
-    if (schema["x-trimmed"] == true || schema["writeOnly"] == true) && trimmed(text).len() != text.len() {
+    if (schema["x-trimmed"] == true || schema["writeOnly"] == true)
+        && trimmed(text).len() != text.len()
+    {
         *text = trimmed(text).to_owned();
     }
 }
@@ -179,14 +215,15 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors)
             None
         }
         ("array", Value::Array(items)) => list(items, schema, place, wrong),
-        ("string", Value::String(text)) if !choices.is_empty() => {
-            (!choices.contains(&text.as_str())).then(|| but_is(schema, &format!("`{}`", shown(text))))
-        }
+        ("string", Value::String(text)) if !choices.is_empty() => (!choices
+            .contains(&text.as_str()))
+        .then(|| but_is(schema, &format!("`{}`", shown(text)))),
         ("string", Value::String(text)) => wrong_text(text, schema),
         ("integer", value) => {
             let range = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
-            let is_in =
-                |number: i64| range.0.is_none_or(|min| number >= min) && range.1.is_none_or(|max| number <= max);
+            let is_in = |number: i64| {
+                range.0.is_none_or(|min| number >= min) && range.1.is_none_or(|max| number <= max)
+            };
             match whole(value).filter(|number| is_in(*number)) {
                 Some(number) => {
                     *value = number.into();
@@ -208,15 +245,22 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors)
 /// A whole number, which may be written as `5.0`: by JSON Schema it is the same integer.
 fn whole(value: &Value) -> Option<i64> {
     let is_exact = |number: &f64| number.fract() == 0.0 && number.abs() < MAX_EXACT;
-    #[expect(clippy::cast_possible_truncation, reason = "it is whole and in the range")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it is whole and in the range"
+    )]
     let of_decimal = |number: f64| number as i64;
-    value.as_i64().or_else(|| value.as_f64().filter(is_exact).map(of_decimal))
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().filter(is_exact).map(of_decimal))
 }
 
 /// The error of a text; `None` when it fits.
 fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     if !is_plain(text) {
-        let most = schema["maxLength"].as_u64().map(|max| format!("{max} characters"));
+        let most = schema["maxLength"]
+            .as_u64()
+            .map(|max| format!("{max} characters"));
         let most = most.unwrap_or_else(|| format!("{MAX_BYTES} bytes"));
         return Some(format!("text of 1 to {most} without control characters"));
     }
@@ -228,22 +272,40 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
         return Some(format!("{}, but it has {length}", expected(schema)));
     }
     if let Some(max_bytes) = schema["x-maxBytes"].as_u64().filter(|max| bytes > *max) {
-        return Some(format!("text of at most {max_bytes} bytes, but it has {bytes}"));
+        return Some(format!(
+            "text of at most {max_bytes} bytes, but it has {bytes}"
+        ));
     }
     // What identifies somebody or something is no word for "no value".
-    if schema["x-identifies"] == true { no_id(text) } else { None }
+    if schema["x-identifies"] == true {
+        no_id(text)
+    } else {
+        None
+    }
 }
 
 /// The error of a text that is no id, because programs send it where they have none; `None` of an id.
 pub fn no_id(text: &str) -> Option<String> {
     let placeholder = placeholder(text)?;
-    Some(format!("an id, but it is `{}`: {}", shown(text), placeholder.mistake()))
+    Some(format!(
+        "an id, but it is `{}`: {}",
+        shown(text),
+        placeholder.mistake()
+    ))
 }
 
 /// Checks a list, and removes wrong items, whose errors are added one by one. Returns the error of the list as a whole.
-fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) -> Option<String> {
+fn list(
+    items: &mut Vec<Value>,
+    schema: &Value,
+    place: &str,
+    wrong: &mut FieldErrors,
+) -> Option<String> {
     let of = &schema["items"];
-    if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
+    if let Some(max) = schema["maxItems"]
+        .as_u64()
+        .filter(|max| items.len() as u64 > *max)
+    {
         return Some(too_many(max, items.len()));
     }
     // Items that their owner checks one by one.
@@ -253,10 +315,20 @@ fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldEr
     // Items that have only a type, and no further rules, are not reported one by one: the list gets the error.
     let is_plain = of.get("format").is_none() && choices(of).is_empty();
     match type_of(of) {
-        "string" if is_plain => return items.iter().any(|item| !item.is_string()).then(|| expected(schema)),
+        "string" if is_plain => {
+            return items
+                .iter()
+                .any(|item| !item.is_string())
+                .then(|| expected(schema));
+        }
         "integer" => {
-            let numbers: Option<Vec<Value>> = items.iter().map(|item| whole(item).map(Value::from)).collect();
-            let Some(numbers) = numbers else { return Some(expected(schema)) };
+            let numbers: Option<Vec<Value>> = items
+                .iter()
+                .map(|item| whole(item).map(Value::from))
+                .collect();
+            let Some(numbers) = numbers else {
+                return Some(expected(schema));
+            };
             *items = numbers;
             return None;
         }
@@ -285,9 +357,11 @@ fn expected(schema: &Value) -> String {
         return format.expected.to_owned();
     }
     match (choices(schema).as_slice(), type_of(schema)) {
-        ([], "string") => {
-            schema["maxLength"].as_u64().map_or("text".to_owned(), |max| format!("text of 1 to {max} characters"))
-        }
+        ([], "string") => schema["maxLength"]
+            .as_u64()
+            .map_or("text".to_owned(), |max| {
+                format!("text of 1 to {max} characters")
+            }),
         ([], "integer") => match (schema["minimum"].as_i64(), schema["maximum"].as_i64()) {
             (Some(min), Some(max)) => format!("a whole number from {min} to {max}"),
             _ => "a whole number".to_owned(),
@@ -312,7 +386,11 @@ fn but_is(schema: &Value, value: &str) -> String {
 
 /// The path of a field, such as `filter.platforms`.
 fn join(place: &str, name: &str) -> String {
-    if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") }
+    if place.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{place}.{name}")
+    }
 }
 
 /// Whether a text has 1 to 2048 bytes and no control characters.

@@ -62,7 +62,13 @@ pub fn part<T: Fields>(mut fields: Map<String, Value>, wrong: &mut FieldErrors) 
     let body = serde_json::from_value(Value::Object(fields));
     let refuse = |error: &serde_json::Error| {
         if wrong.is_empty() {
-            wrong.add("body", format!("fields that are valid together ({})", check::shown(&error.to_string())));
+            wrong.add(
+                "body",
+                format!(
+                    "fields that are valid together ({})",
+                    check::shown(&error.to_string())
+                ),
+            );
         }
     };
     body.inspect_err(refuse).ok()
@@ -73,9 +79,15 @@ pub fn schema<T: JsonSchema + 'static>() -> &'static Value {
     static KNOWN: Mutex<BTreeMap<TypeId, &'static Value>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     known.entry(TypeId::of::<T>()).or_insert_with(|| {
-        let settings =
-            SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true);
-        Box::leak(Box::new(settings.into_generator().into_root_schema_for::<T>().to_value()))
+        let settings = SchemaSettings::draft2020_12()
+            .for_deserialize()
+            .with(|settings| settings.inline_subschemas = true);
+        Box::leak(Box::new(
+            settings
+                .into_generator()
+                .into_root_schema_for::<T>()
+                .to_value(),
+        ))
     })
 }
 
@@ -93,6 +105,8 @@ pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 ///
 /// # Errors
 /// The value is not a text.
-pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+pub fn secret<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SecretString>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }

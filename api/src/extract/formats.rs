@@ -125,7 +125,11 @@ pub fn of(schema: &Value) -> Option<&'static Format> {
 /// A value that fits a schema. It is used in examples, and replaces a wrong value while the rest of a request is
 /// checked.
 pub fn example(schema: &Value) -> Value {
-    if let Some(example) = schema["examples"].get(0).or_else(|| schema.get("const")).or_else(|| schema.get("default")) {
+    if let Some(example) = schema["examples"]
+        .get(0)
+        .or_else(|| schema.get("const"))
+        .or_else(|| schema.get("default"))
+    {
         return example.clone();
     }
     if let Some(choice) = choices(schema).first() {
@@ -137,8 +141,14 @@ pub fn example(schema: &Value) -> Value {
         "boolean" => json!(true),
         "array" => json!([]),
         "object" => {
-            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            required.map(|name| (name.to_owned(), example(&schema["properties"][name]))).collect()
+            let required = schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str);
+            required
+                .map(|name| (name.to_owned(), example(&schema["properties"][name])))
+                .collect()
         }
         _ => Value::Null,
     }

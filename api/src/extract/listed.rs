@@ -4,7 +4,9 @@
 use super::check::too_many;
 use super::fields::{Draft, Fields, drafted, schema};
 use crate::error::Error;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::fmt::{self, Formatter};
@@ -26,10 +28,17 @@ pub struct Listed<'t, T> {
 /// # Errors
 /// It is no JSON object, is too large beside the list, or cannot be deserialized.
 pub fn listed<'t, T: Fields>(text: &'t [u8], list: &str) -> Result<Listed<'t, T>, Error> {
-    let most = schema::<T>()["properties"][list]["maxItems"].as_u64().and_then(|most| usize::try_from(most).ok());
+    let most = schema::<T>()["properties"][list]["maxItems"]
+        .as_u64()
+        .and_then(|most| usize::try_from(most).ok());
     let mut source = serde_json::Deserializer::from_slice(text);
-    let read = Object { list }.deserialize(&mut source).and_then(|read| source.end().map(|()| read));
-    let Read { mut fields, list: written } = read.map_err(|error| no_object(&error))?;
+    let read = Object { list }
+        .deserialize(&mut source)
+        .and_then(|read| source.end().map(|()| read));
+    let Read {
+        mut fields,
+        list: written,
+    } = read.map_err(|error| no_object(&error))?;
     let mut items = Items::default();
     if let Some(value) = written {
         if value.get().starts_with('[') {
@@ -43,7 +52,10 @@ pub fn listed<'t, T: Fields>(text: &'t [u8], list: &str) -> Result<Listed<'t, T>
     if let Some(most) = most.filter(|most| items.number > *most) {
         draft.wrong.add(list, too_many(most, items.number));
     }
-    Ok(Listed { draft, items: items.texts })
+    Ok(Listed {
+        draft,
+        items: items.texts,
+    })
 }
 
 fn no_object(error: &serde_json::Error) -> Error {
@@ -97,12 +109,17 @@ impl<'t> Visitor<'t> for Object<'_> {
                 read.list = Some(value);
                 continue;
             }
-            beside = beside.saturating_add(name.len()).saturating_add(value.get().len());
+            beside = beside
+                .saturating_add(name.len())
+                .saturating_add(value.get().len());
             if beside > MAX_BESIDE_BYTES {
                 let what = format!("more than {MAX_BESIDE_BYTES} bytes beside `{}`", self.list);
                 return Err(A::Error::custom(what));
             }
-            read.fields.insert(name, serde_json::from_str(value.get()).map_err(A::Error::custom)?);
+            read.fields.insert(
+                name,
+                serde_json::from_str(value.get()).map_err(A::Error::custom)?,
+            );
         }
         Ok(read)
     }
@@ -192,7 +209,13 @@ mod tests {
         let deep = "[".repeat(1000) + &"]".repeat(1000);
         let text = format!(r#" {{"lines": [{{"a": 1e999}}, {deep} , "x"], "name": "anna"}} "#);
         let (name, items) = read(&text).expect("a body");
-        assert_eq!((name.as_deref(), items), (Some("anna"), vec![r#"{"a": 1e999}"#, deep.as_str(), r#""x""#]));
+        assert_eq!(
+            (name.as_deref(), items),
+            (
+                Some("anna"),
+                vec![r#"{"a": 1e999}"#, deep.as_str(), r#""x""#]
+            )
+        );
     }
 
     #[test]
@@ -200,24 +223,46 @@ mod tests {
         let many = json!({ "name": "anna", "lines": vec![0; 100_000] }).to_string();
         let Listed { items, .. } = listed::<Order>(many.as_bytes(), "lines").expect("a body");
         assert_eq!(items.len(), 3);
-        assert_eq!(expected(&many), ("lines".to_owned(), "at most 3 items, but it has 100000".to_owned()));
+        assert_eq!(
+            expected(&many),
+            (
+                "lines".to_owned(),
+                "at most 3 items, but it has 100000".to_owned()
+            )
+        );
     }
 
     #[test]
     fn what_is_beside_the_list_is_small() {
-        for beside in [json!("x".repeat(70_000)), json!(vec![0; 40_000]), json!(vec![json!({}); 30_000])] {
-            let (field, expected) = expected(&json!({ "more": beside, "lines": [], "name": "anna" }).to_string());
+        for beside in [
+            json!("x".repeat(70_000)),
+            json!(vec![0; 40_000]),
+            json!(vec![json!({}); 30_000]),
+        ] {
+            let (field, expected) =
+                expected(&json!({ "more": beside, "lines": [], "name": "anna" }).to_string());
             assert_eq!(field, "body");
-            assert!(expected.starts_with("a JSON object (more than 65536 bytes beside `lines`"), "{expected}");
+            assert!(
+                expected.starts_with("a JSON object (more than 65536 bytes beside `lines`"),
+                "{expected}"
+            );
         }
     }
 
     #[test]
     fn another_list_or_body_is_named_as_what_it_is() {
-        for (lines, shown) in [("{}", "an object"), ("\"x\"", "text"), ("5", "a number"), ("true", "a boolean")] {
+        for (lines, shown) in [
+            ("{}", "an object"),
+            ("\"x\"", "text"),
+            ("5", "a number"),
+            ("true", "a boolean"),
+        ] {
             let (field, expected) = expected(&format!(r#"{{"name": "anna", "lines": {lines}}}"#));
             assert_eq!(
-                (field.as_str(), expected.ends_with(&format!("but it is {shown}"))),
+                (
+                    field.as_str(),
+                    expected.ends_with(&format!("but it is {shown}"))
+                ),
                 ("lines", true),
                 "{expected}"
             );
@@ -225,7 +270,12 @@ mod tests {
         for text in [r#"{"name": "anna"}"#, r#"{"name": "anna", "lines": null}"#] {
             assert!(expected(text).1.ends_with("it is required"));
         }
-        for text in ["[]", "{", r#"{"name": "anna", "lines": [}"#, r#"{"name": "anna", "lines": []} more"#] {
+        for text in [
+            "[]",
+            "{",
+            r#"{"name": "anna", "lines": [}"#,
+            r#"{"name": "anna", "lines": []} more"#,
+        ] {
             assert_eq!(expected(text).0, "body", "{text}");
         }
     }

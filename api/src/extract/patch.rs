@@ -38,7 +38,9 @@ impl<T: Serialize + DeserializeOwned> Patch<T> {
             merge(&mut value, &self.fields);
             serde_json::from_value(value)
         });
-        merged.map_err(|error| Error::invalid("body", format!("fields that are valid together ({error})")))
+        merged.map_err(|error| {
+            Error::invalid("body", format!("fields that are valid together ({error})"))
+        })
     }
 }
 
@@ -46,7 +48,9 @@ fn merge(value: &mut Value, patch: &Map<String, Value>) {
     if !value.is_object() {
         *value = json!({});
     }
-    let Some(fields) = value.as_object_mut() else { return };
+    let Some(fields) = value.as_object_mut() else {
+        return;
+    };
     for (name, change) in patch {
         match change {
             Value::Null => drop(fields.remove(name)),
@@ -65,7 +69,10 @@ impl<T> fmt::Debug for Patch<T> {
 
 impl<'de, T> Deserialize<'de> for Patch<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { fields: Map::deserialize(deserializer)?, of: PhantomData })
+        Ok(Self {
+            fields: Map::deserialize(deserializer)?,
+            of: PhantomData,
+        })
     }
 }
 
@@ -85,7 +92,12 @@ impl<T: JsonSchema> JsonSchema for Patch<T> {
 /// nobody requested, such as enabling, null is the same as absent (`x-nullIsAbsent`).
 fn relax(schema: &mut Value) {
     let whole = schema.clone();
-    for (name, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+    for (name, property) in schema
+        .get_mut("properties")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
         if property["properties"].is_object() {
             relax(property);
         }
@@ -93,7 +105,9 @@ fn relax(schema: &mut Value) {
             admit_null(property);
         }
     }
-    schema.as_object_mut().and_then(|schema| schema.remove("required"));
+    schema
+        .as_object_mut()
+        .and_then(|schema| schema.remove("required"));
 }
 
 /// Lets the schema of a field in a change admit null, which restores its default.
@@ -103,8 +117,10 @@ pub fn admit_null(property: &mut Value) {
     }
     let mut inner = property.as_object().cloned().unwrap_or_default();
     inner.remove("default");
-    let mut outer: Map<_, _> =
-        ["description", "writeOnly"].into_iter().filter_map(|name| inner.remove_entry(name)).collect();
+    let mut outer: Map<_, _> = ["description", "writeOnly"]
+        .into_iter()
+        .filter_map(|name| inner.remove_entry(name))
+        .collect();
     outer.insert("anyOf".to_owned(), json!([inner, { "type": "null" }]));
     *property = Value::Object(outer);
 }
@@ -122,16 +138,44 @@ mod tests {
         // RFC 7396, appendix A: the examples whose patch is an object.
         for (target, patch, result) in [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
             (json!({"a": "b"}), json!({"a": null}), json!({})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (
+                json!({"a": "b", "b": "c"}),
+                json!({"a": null}),
+                json!({"b": "c"}),
+            ),
             (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
-            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
-            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
-            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
-            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
-            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (
+                json!({"a": [{"b": "c"}]}),
+                json!({"a": [1]}),
+                json!({"a": [1]}),
+            ),
+            (
+                json!({"e": null}),
+                json!({"a": 1}),
+                json!({"e": null, "a": 1}),
+            ),
+            (
+                json!([1, 2]),
+                json!({"a": "b", "c": null}),
+                json!({"a": "b"}),
+            ),
+            (
+                json!({}),
+                json!({"a": {"bb": {"ccc": null}}}),
+                json!({"a": {"bb": {}}}),
+            ),
         ] {
             let mut merged = target.clone();
             merge(&mut merged, patch.as_object().expect("an object"));
@@ -155,21 +199,51 @@ mod tests {
     fn null_restores_a_default_and_is_absent_where_there_is_none() {
         let properties = &schema::<Patch<Shelf>>()["properties"];
         let (name, boards) = (&properties["name"], &properties["boards"]);
-        assert_eq!((&name["type"], &schema::<Patch<Shelf>>()["required"]), (&json!("string"), &Value::Null));
-        assert_eq!((&boards["anyOf"][1], &boards["description"]), (&json!({ "type": "null" }), &json!("A number.")));
-        let shelf = Shelf { name: "s".to_owned(), boards: 7, limit: Some(1) };
-        let changed = |body: Value| {
-            let draft = drafted::<Patch<Shelf>>(body.as_object().cloned().expect("an object")).expect("a draft");
-            draft.finish().map(|patch| patch.apply(&shelf).expect("a shelf"))
+        assert_eq!(
+            (&name["type"], &schema::<Patch<Shelf>>()["required"]),
+            (&json!("string"), &Value::Null)
+        );
+        assert_eq!(
+            (&boards["anyOf"][1], &boards["description"]),
+            (&json!({ "type": "null" }), &json!("A number."))
+        );
+        let shelf = Shelf {
+            name: "s".to_owned(),
+            boards: 7,
+            limit: Some(1),
         };
-        let emptied = changed(json!({ "name": null, "boards": null, "limit": null })).expect("right");
-        assert_eq!(emptied, Shelf { boards: 0, limit: None, name: "s".to_owned() });
+        let changed = |body: Value| {
+            let draft = drafted::<Patch<Shelf>>(body.as_object().cloned().expect("an object"))
+                .expect("a draft");
+            draft
+                .finish()
+                .map(|patch| patch.apply(&shelf).expect("a shelf"))
+        };
+        let emptied =
+            changed(json!({ "name": null, "boards": null, "limit": null })).expect("right");
+        assert_eq!(
+            emptied,
+            Shelf {
+                boards: 0,
+                limit: None,
+                name: "s".to_owned()
+            }
+        );
         assert_eq!(
             changed(json!({ "boards": 3 })).expect("right"),
-            Shelf { boards: 3, limit: Some(1), name: "s".to_owned() }
+            Shelf {
+                boards: 3,
+                limit: Some(1),
+                name: "s".to_owned()
+            }
         );
-        for (wrong, expected) in [("boards", "a whole number"), ("boarsd", "did you mean `boards`?")] {
-            let error = changed(json!({ wrong: 0.5 })).expect_err("wrong").to_string();
+        for (wrong, expected) in [
+            ("boards", "a whole number"),
+            ("boarsd", "did you mean `boards`?"),
+        ] {
+            let error = changed(json!({ wrong: 0.5 }))
+                .expect_err("wrong")
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

@@ -27,13 +27,19 @@ pub trait Named: Sized + Send {
     type Id: FromStr<Err: Display> + Send + JsonSchema;
 
     /// Reads the resource from the database.
-    fn load(store: &Store, id: Self::Id) -> impl Future<Output = Result<Self, storage::Error>> + Send;
+    fn load(
+        store: &Store,
+        id: Self::Id,
+    ) -> impl Future<Output = Result<Self, storage::Error>> + Send;
 }
 
 impl Named for App {
     type Id = domain::AppId;
 
-    fn load(store: &Store, id: Self::Id) -> impl Future<Output = Result<Self, storage::Error>> + Send {
+    fn load(
+        store: &Store,
+        id: Self::Id,
+    ) -> impl Future<Output = Result<Self, storage::Error>> + Send {
         store.app(id)
     }
 }
@@ -41,7 +47,10 @@ impl Named for App {
 impl Named for Platform {
     type Id = domain::PlatformId;
 
-    fn load(store: &Store, id: Self::Id) -> impl Future<Output = Result<Self, storage::Error>> + Send {
+    fn load(
+        store: &Store,
+        id: Self::Id,
+    ) -> impl Future<Output = Result<Self, storage::Error>> + Send {
         store.platform(id)
     }
 }
@@ -49,7 +58,10 @@ impl Named for Platform {
 impl Named for Destination {
     type Id = domain::DestinationId;
 
-    fn load(store: &Store, id: Self::Id) -> impl Future<Output = Result<Self, storage::Error>> + Send {
+    fn load(
+        store: &Store,
+        id: Self::Id,
+    ) -> impl Future<Output = Result<Self, storage::Error>> + Send {
         store.destination(id)
     }
 }
@@ -58,16 +70,22 @@ impl<T: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(no_path)?;
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(no_path)?;
         parsed(&text).map(Self)
     }
 }
 
-impl<A: FromStr<Err: Display>, B: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Ids<A, B> {
+impl<A: FromStr<Err: Display>, B: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S>
+    for Ids<A, B>
+{
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let Path((a, b)) = Path::<(String, String)>::from_request_parts(parts, state).await.map_err(no_path)?;
+        let Path((a, b)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(no_path)?;
         Ok(Self(parsed(&a)?, parsed(&b)?))
     }
 }
@@ -76,7 +94,9 @@ impl<T: Named> FromRequestParts<Shared> for Stored<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
-        let params = RawPathParams::from_request_parts(parts, edge).await.map_err(no_path)?;
+        let params = RawPathParams::from_request_parts(parts, edge)
+            .await
+            .map_err(no_path)?;
         let (_, id) = params.iter().next().ok_or_else(|| no_path(()))?;
         Ok(Self(T::load(&edge.store, parsed(id)?).await?))
     }
@@ -86,7 +106,8 @@ fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, Error> {
     if !check::is_plain(text) {
         return Err(no_path(()));
     }
-    text.parse().map_err(|error: T::Err| Error::Missing(error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| Error::Missing(error.to_string()))
 }
 
 fn no_path<T>(_: T) -> Error {
@@ -95,7 +116,9 @@ fn no_path<T>(_: T) -> Error {
 
 impl<T: JsonSchema> Input for Id<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.path.push(json!(schemas.requests.subschema_for::<T>()));
+        operation
+            .path
+            .push(json!(schemas.requests.subschema_for::<T>()));
     }
 }
 

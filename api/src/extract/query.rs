@@ -25,7 +25,10 @@ pub struct PageQuery {
 
 impl PageQuery {
     pub fn page(self) -> Page {
-        Page { cursor: self.cursor, limit: self.limit.unwrap_or(100) }
+        Page {
+            cursor: self.cursor,
+            limit: self.limit.unwrap_or(100),
+        }
     }
 }
 
@@ -34,7 +37,9 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let mut fields = Map::new();
-        for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        for (name, value) in
+            url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+        {
             let value = typed::<T>(&name, value.into_owned());
             if fields.insert(name.clone().into_owned(), value).is_some() {
                 return Err(Error::invalid(&name, "a single value"));
@@ -53,7 +58,11 @@ pub fn typed<T: Fields>(name: &str, text: String) -> Value {
 fn without_null(schema: &Value) -> Value {
     let (mut outer, mut inner) = (schema.clone(), present(schema).clone());
     if let Some(names) = inner["type"].as_array() {
-        inner["type"] = names.iter().find(|name| *name != "null").cloned().unwrap_or_default();
+        inner["type"] = names
+            .iter()
+            .find(|name| *name != "null")
+            .cloned()
+            .unwrap_or_default();
     }
     if let (Some(outer), Some(inner)) = (outer.as_object_mut(), inner.as_object()) {
         outer.remove("anyOf");
@@ -66,9 +75,13 @@ impl<T: Fields> Input for Query<T> {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         let schema = schema::<T>();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            let mut parameter = json!({ "name": name, "in": "query", "required": is_required(schema, name) });
+            let mut parameter =
+                json!({ "name": name, "in": "query", "required": is_required(schema, name) });
             let mut property = without_null(property);
-            if let Some(description) = property.as_object_mut().and_then(|one| one.remove("description")) {
+            if let Some(description) = property
+                .as_object_mut()
+                .and_then(|one| one.remove("description"))
+            {
                 parameter["description"] = description;
             }
             parameter["schema"] = property;

@@ -5,7 +5,9 @@ use serde_json::Value;
 /// The schema without its alternative `null`.
 pub fn present(schema: &Value) -> &Value {
     let mut alternatives = schema["anyOf"].as_array().into_iter().flatten();
-    alternatives.find(|one| one["type"] != "null").unwrap_or(schema)
+    alternatives
+        .find(|one| one["type"] != "null")
+        .unwrap_or(schema)
 }
 
 /// The schema without its alternative `null`, to be changed.
@@ -21,14 +23,22 @@ pub fn present_mut(schema: &mut Value) -> &mut Value {
 /// Whether a schema with a type admits null.
 pub fn admits_null(schema: &Value) -> bool {
     let types = schema["type"].as_array().into_iter().flatten();
-    let alternatives = schema["anyOf"].as_array().into_iter().flatten().map(|one| &one["type"]);
+    let alternatives = schema["anyOf"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| &one["type"]);
     types.chain(alternatives).any(|one| one == "null")
 }
 
 /// The texts that a schema lists (`enum`, `const`); empty when it lists none.
 pub fn choices(schema: &Value) -> Vec<&str> {
     let listed = schema["enum"].as_array().into_iter().flatten();
-    let named = schema["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
+    let named = schema["oneOf"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| &one["const"]);
     listed.chain(named).filter_map(Value::as_str).collect()
 }
 
@@ -37,7 +47,11 @@ pub fn type_of(schema: &Value) -> &str {
     let schema = present(schema);
     match &schema["type"] {
         Value::String(name) => name,
-        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or_default(),
+        Value::Array(names) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .find(|name| *name != "null")
+            .unwrap_or_default(),
         _ if !choices(schema).is_empty() => "string",
         _ => "",
     }
@@ -45,7 +59,9 @@ pub fn type_of(schema: &Value) -> &str {
 
 /// Whether the schema of an object requires a field.
 pub fn is_required(schema: &Value, name: &str) -> bool {
-    schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name))
+    schema["required"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|one| one == name))
 }
 
 /// Converts a text of a query to the type in its schema. A text that cannot be converted stays a text, and the check

@@ -43,13 +43,18 @@ struct Line {
 }
 
 fn draft(body: Value) -> Draft<Order> {
-    let Value::Object(fields) = body else { panic!("an object") };
+    let Value::Object(fields) = body else {
+        panic!("an object")
+    };
     drafted(fields).expect("what is wrong is replaced")
 }
 
 fn wrong(body: Value) -> Vec<(String, String)> {
     match draft(body).finish() {
-        Err(Error::Invalid(fields)) => fields.into_iter().map(|Field { field, expected }| (field, expected)).collect(),
+        Err(Error::Invalid(fields)) => fields
+            .into_iter()
+            .map(|Field { field, expected }| (field, expected))
+            .collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -88,16 +93,56 @@ fn what_was_expected_follows_from_the_schema() {
     let cases = [
         (order("name", Value::Null), "name", "text; it is required"),
         (order("name", json!(1)), "name", "text, but it is a number"),
-        (order("name", json!("two\nlines")), "name", "text of 1 to 2048 bytes without control characters"),
-        (line("code", json!("")), "lines[0].code", "text of 1 to 3 characters without control characters"),
-        (order("count", json!(0)), "count", "a whole number from 1 to 9, but it is 0"),
-        (order("environment", json!("live")), "environment", "`production` or `sandbox`, but it is `live`"),
-        (order("size", json!("huge")), "size", "`small` or `large`, but it is `huge`"),
-        (order("lines", json!([1, 2, 3])), "lines", "at most 2 items, but it has 3"),
-        (order("lines", json!("x")), "lines", "a list of objects, but it is text"),
-        (line("id", json!("x")), "lines[0].id", "a UUID, but it is `x`"),
-        (line("code", json!("long")), "lines[0].code", "text of 1 to 3 characters, but it has 4"),
-        (line("code", json!("äöü")), "lines[0].code", "text of at most 4 bytes, but it has 6"),
+        (
+            order("name", json!("two\nlines")),
+            "name",
+            "text of 1 to 2048 bytes without control characters",
+        ),
+        (
+            line("code", json!("")),
+            "lines[0].code",
+            "text of 1 to 3 characters without control characters",
+        ),
+        (
+            order("count", json!(0)),
+            "count",
+            "a whole number from 1 to 9, but it is 0",
+        ),
+        (
+            order("environment", json!("live")),
+            "environment",
+            "`production` or `sandbox`, but it is `live`",
+        ),
+        (
+            order("size", json!("huge")),
+            "size",
+            "`small` or `large`, but it is `huge`",
+        ),
+        (
+            order("lines", json!([1, 2, 3])),
+            "lines",
+            "at most 2 items, but it has 3",
+        ),
+        (
+            order("lines", json!("x")),
+            "lines",
+            "a list of objects, but it is text",
+        ),
+        (
+            line("id", json!("x")),
+            "lines[0].id",
+            "a UUID, but it is `x`",
+        ),
+        (
+            line("code", json!("long")),
+            "lines[0].code",
+            "text of 1 to 3 characters, but it has 4",
+        ),
+        (
+            line("code", json!("äöü")),
+            "lines[0].code",
+            "text of at most 4 bytes, but it has 6",
+        ),
     ];
     for (body, field, text) in cases {
         assert_eq!(expected(body, field), text);
@@ -106,17 +151,39 @@ fn what_was_expected_follows_from_the_schema() {
 
 #[test]
 fn a_whole_number_may_be_written_as_a_decimal() {
-    let count = |count: Value| draft(json!({ "name": "n", "lines": [], "count": count })).body.count;
-    assert_eq!((count(json!(5.0)), count(json!(5.5)), count(json!(1e300))), (Some(5), None, None));
-    let waits = |waits: Value| draft(json!({ "name": "n", "lines": [], "waits": waits })).body.waits;
-    assert_eq!((waits(json!([5.0, 7])), waits(json!([5.5]))), (Some(vec![5, 7]), None), "also in a list");
+    let count = |count: Value| {
+        draft(json!({ "name": "n", "lines": [], "count": count }))
+            .body
+            .count
+    };
+    assert_eq!(
+        (count(json!(5.0)), count(json!(5.5)), count(json!(1e300))),
+        (Some(5), None, None)
+    );
+    let waits = |waits: Value| {
+        draft(json!({ "name": "n", "lines": [], "waits": waits }))
+            .body
+            .waits
+    };
+    assert_eq!(
+        (waits(json!([5.0, 7])), waits(json!([5.5]))),
+        (Some(vec![5, 7]), None),
+        "also in a list"
+    );
 }
 
 #[test]
 fn what_is_wrong_is_replaced_so_that_the_rest_can_be_judged() {
     let draft = draft(json!({ "name": 1, "count": "many", "limit": null, "lines": [{ "id": 1 }] }));
-    assert_eq!((draft.body.count, draft.body.limit, draft.body.lines.len()), (None, Some(None), 1));
-    assert!(draft.body.environment.is_none() && draft.body.size.is_none() && !draft.body.name.is_empty());
+    assert_eq!(
+        (draft.body.count, draft.body.limit, draft.body.lines.len()),
+        (None, Some(None), 1)
+    );
+    assert!(
+        draft.body.environment.is_none()
+            && draft.body.size.is_none()
+            && !draft.body.name.is_empty()
+    );
     assert!(draft.body.lines[0].code.is_none() && !draft.body.lines[0].id.to_string().is_empty());
     assert!(draft.finish().is_err(), "and it is refused");
 }
@@ -135,9 +202,15 @@ async fn a_csv_file_may_be_sent_as_bytes() {
         ("application/octet-stream", true),
         ("text/plain", false),
     ] {
-        let request = Request::builder().header(header::CONTENT_TYPE, media).extension(BodyLimit(100));
+        let request = Request::builder()
+            .header(header::CONTENT_TYPE, media)
+            .extension(BodyLimit(100));
         let request = request.body(Body::from("a,b\n")).expect("a request");
         let csv = Csv::from_request(request, &()).await;
-        assert_eq!(csv.is_ok_and(|Csv(bytes)| bytes == "a,b\n"), is_taken, "{media}");
+        assert_eq!(
+            csv.is_ok_and(|Csv(bytes)| bytes == "a,b\n"),
+            is_taken,
+            "{media}"
+        );
     }
 }

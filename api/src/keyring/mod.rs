@@ -28,13 +28,19 @@ pub struct Keys {
 impl Keys {
     /// Keys whose guesses are bounded so.
     pub fn new(refusals: Refusals) -> Self {
-        Self { refusals, reads: Reads::default(), noted: Mutex::default() }
+        Self {
+            refusals,
+            reads: Reads::default(),
+            noted: Mutex::default(),
+        }
     }
 
     /// Whether the use of a key is to be noted now.
     pub fn is_due(&self, id: KeyId, now: Timestamp) -> bool {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = noted.get(&id).is_none_or(|last| last.plus(NOTED_EVERY) <= now);
+        let is_due = noted
+            .get(&id)
+            .is_none_or(|last| last.plus(NOTED_EVERY) <= now);
         if is_due {
             noted.insert(id, now);
         }

@@ -74,7 +74,10 @@ pub struct Turns {
 impl Turns {
     /// Runs the request's work, whose reads wait for a turn of each reader.
     pub async fn run<T>(self, work: impl Future<Output = T>) -> T {
-        let Self { of_readers, requests } = self;
+        let Self {
+            of_readers,
+            requests,
+        } = self;
         let done = taking_turns(of_readers, work).await;
         drop(requests);
         done
@@ -92,7 +95,10 @@ impl Reads {
             self.with(reader, |places| {
                 // One handle is that of the map.
                 if Arc::strong_count(&places.requests) > reader.places() + MAX_QUEUED {
-                    return Err(Error::TooMany { what: reader.shown(), wait: NEXT_AFTER });
+                    return Err(Error::TooMany {
+                        what: reader.shown(),
+                        wait: NEXT_AFTER,
+                    });
                 }
                 turns.requests.push(Arc::clone(&places.requests));
                 turns.of_readers.push(Arc::clone(&places.turns));
@@ -104,7 +110,13 @@ impl Reads {
 
     /// A request of these readers that may change something: none is refused, but its reads wait for their turns, too.
     pub fn enter_change(&self, readers: impl IntoIterator<Item = Reader>) -> Turns {
-        Turns { of_readers: readers.into_iter().map(|reader| self.turns(reader)).collect(), requests: Vec::new() }
+        Turns {
+            of_readers: readers
+                .into_iter()
+                .map(|reader| self.turns(reader))
+                .collect(),
+            requests: Vec::new(),
+        }
     }
 
     /// What gives a reader's reads their turns.
@@ -115,7 +127,10 @@ impl Reads {
     fn with<T>(&self, reader: Reader, work: impl FnOnce(&Places) -> T) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, places| places.is_used());
-        let new = || Places { turns: Arc::new(Semaphore::new(reader.places())), requests: Arc::default() };
+        let new = || Places {
+            turns: Arc::new(Semaphore::new(reader.places())),
+            requests: Arc::default(),
+        };
         work(all.entry(reader).or_insert_with(new))
     }
 }
@@ -138,15 +153,28 @@ mod tests {
     #[test]
     fn requests_of_a_key_share_two_turns_and_those_of_an_app_four() {
         let reads = Reads::default();
-        let (first, change) = (reads.enter([key(1), app()]).expect("a place"), reads.enter_change([key(1), app()]));
+        let (first, change) = (
+            reads.enter([key(1), app()]).expect("a place"),
+            reads.enter_change([key(1), app()]),
+        );
         let other = reads.enter([key(2), app()]).expect("a place");
-        assert!(first.of_readers.iter().zip(&change.of_readers).all(|(one, other)| Arc::ptr_eq(one, other)));
+        assert!(
+            first
+                .of_readers
+                .iter()
+                .zip(&change.of_readers)
+                .all(|(one, other)| Arc::ptr_eq(one, other))
+        );
         assert!(
             !Arc::ptr_eq(&first.of_readers[0], &other.of_readers[0])
                 && Arc::ptr_eq(&first.of_readers[1], &other.of_readers[1])
         );
         assert_eq!(
-            other.of_readers.iter().map(|one| one.available_permits()).collect::<Vec<_>>(),
+            other
+                .of_readers
+                .iter()
+                .map(|one| one.available_permits())
+                .collect::<Vec<_>>(),
             [MAX_PER_CALLER, MAX_PER_APP]
         );
     }
@@ -155,9 +183,15 @@ mod tests {
     fn a_read_has_its_turn_after_its_request() {
         let reads = Reads::default();
         let request = reads.enter([key(1)]).expect("a place");
-        let read = Arc::clone(&request.of_readers[0]).try_acquire_owned().expect("a turn");
+        let read = Arc::clone(&request.of_readers[0])
+            .try_acquire_owned()
+            .expect("a turn");
         drop(request);
-        assert_eq!(reads.turns(key(1)).available_permits(), MAX_PER_CALLER - 1, "it is under way");
+        assert_eq!(
+            reads.turns(key(1)).available_permits(),
+            MAX_PER_CALLER - 1,
+            "it is under way"
+        );
         drop(read);
         assert_eq!(reads.turns(key(1)).available_permits(), MAX_PER_CALLER);
     }
@@ -166,10 +200,15 @@ mod tests {
     fn a_key_with_many_waiting_requests_is_refused_the_next_one() {
         let reads = Reads::default();
         let enter = || reads.enter([key(1)]);
-        let all: Vec<_> = (0..MAX_PER_CALLER + MAX_QUEUED).map(|_| enter().expect("a place")).collect();
+        let all: Vec<_> = (0..MAX_PER_CALLER + MAX_QUEUED)
+            .map(|_| enter().expect("a place"))
+            .collect();
         assert!(enter().is_err() && reads.enter([key(2)]).is_ok());
         let change = reads.enter_change([key(1)]);
-        assert!(Arc::ptr_eq(&change.of_readers[0], &all[0].of_readers[0]), "a change waits for its turns all the same");
+        assert!(
+            Arc::ptr_eq(&change.of_readers[0], &all[0].of_readers[0]),
+            "a change waits for its turns all the same"
+        );
         drop(all);
         assert!(enter().is_ok(), "all have ended");
     }

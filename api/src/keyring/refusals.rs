@@ -52,7 +52,9 @@ impl Default for Refusals {
 impl Refusals {
     /// Refusals of which each address has so many at once, and one more each time this has passed.
     pub fn new(burst: NonZeroU32, every: Duration) -> Self {
-        let quota = Quota::with_period(every).unwrap_or(Quota::per_second(BURST)).allow_burst(burst);
+        let quota = Quota::with_period(every)
+            .unwrap_or(Quota::per_second(BURST))
+            .allow_burst(burst);
         Self {
             tried: RateLimiter::dashmap(quota),
             clock: DefaultClock::default(),
@@ -70,16 +72,26 @@ impl Refusals {
             return Ok(());
         }
         let (address, now) = (customer(address), Instant::now());
-        let until = locked(&self.slowed).get(&address).copied().filter(|until| *until > now);
+        let until = locked(&self.slowed)
+            .get(&address)
+            .copied()
+            .filter(|until| *until > now);
         let Some(until) = until else { return Ok(()) };
-        let is_proven = locked(&self.proven).get(&(address, of(token))).is_some_and(|end| *end > now);
+        let is_proven = locked(&self.proven)
+            .get(&(address, of(token)))
+            .is_some_and(|end| *end > now);
         if is_proven { Ok(()) } else { Err(until - now) }
     }
 
     /// Remembers that an address has a key.
     pub fn proved(&self, address: IpAddr, token: &str) {
         let now = Instant::now();
-        remember(&mut locked(&self.proven), (customer(address), of(token)), now + REMEMBERED, now);
+        remember(
+            &mut locked(&self.proven),
+            (customer(address), of(token)),
+            now + REMEMBERED,
+            now,
+        );
     }
 
     /// Counts a wrong key of an address: the id of a key that exists, or `None` for an admin token.
@@ -91,7 +103,9 @@ impl Refusals {
         if self.tried.len() > MAX_REMEMBERED {
             self.tried.retain_recent();
         }
-        let Err(until) = self.tried.check_key(&(address, key)) else { return Ok(()) };
+        let Err(until) = self.tried.check_key(&(address, key)) else {
+            return Ok(());
+        };
         let wait = until.wait_time_from(self.clock.now());
         if key.is_none() {
             remember(&mut locked(&self.slowed), address, now + wait, now);
@@ -100,7 +114,12 @@ impl Refusals {
     }
 }
 
-fn remember<K: std::hash::Hash + Eq>(all: &mut HashMap<K, Instant>, key: K, until: Instant, now: Instant) {
+fn remember<K: std::hash::Hash + Eq>(
+    all: &mut HashMap<K, Instant>,
+    key: K,
+    until: Instant,
+    now: Instant,
+) {
     if all.len() >= MAX_REMEMBERED {
         all.retain(|_, until| *until > now);
     }

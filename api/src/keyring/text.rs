@@ -20,12 +20,20 @@ impl KeyText {
     /// Reads the text of a key; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-        let is_secret = secret.len() == SECRET_DIGITS && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_secret =
+            secret.len() == SECRET_DIGITS && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
         let id = Uuid::try_parse(id).ok().filter(|_| is_secret)?;
-        Some(Self { id: KeyId::new(id), secret: SecretString::from(secret.to_owned()) })
+        Some(Self {
+            id: KeyId::new(id),
+            secret: SecretString::from(secret.to_owned()),
+        })
     }
 
     pub fn write(&self) -> String {
-        format!("{PREFIX}{}_{}", self.id.uuid().simple(), self.secret.expose_secret())
+        format!(
+            "{PREFIX}{}_{}",
+            self.id.uuid().simple(),
+            self.secret.expose_secret()
+        )
     }
 }

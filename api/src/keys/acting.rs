@@ -36,8 +36,14 @@ pub struct Acting {
 impl Acting {
     /// The name that signals carry: that of the key, after the person that the request names.
     pub fn name(&self, by: Option<String>) -> String {
-        let by: String = by.map(|by| visible(&by).chars().take(MAX_BY_CHARS).collect()).unwrap_or_default();
-        if by.is_empty() { self.caller.name.clone() } else { format!("{by} ({})", self.caller.name) }
+        let by: String = by
+            .map(|by| visible(&by).chars().take(MAX_BY_CHARS).collect())
+            .unwrap_or_default();
+        if by.is_empty() {
+            self.caller.name.clone()
+        } else {
+            format!("{by} ({})", self.caller.name)
+        }
     }
 
     /// This, with the author and the reason of a signal that it sends too.
@@ -45,7 +51,14 @@ impl Acting {
     pub fn signed(self, admin: Admin) -> Self {
         let actor = self.store.actor().clone();
         let name = admin.by.unwrap_or(actor.name);
-        Self { store: self.store.by(Actor { name, reason: admin.reason.or(actor.reason), ..actor }), ..self }
+        Self {
+            store: self.store.by(Actor {
+                name,
+                reason: admin.reason.or(actor.reason),
+                ..actor
+            }),
+            ..self
+        }
     }
 
     /// This, with the person and the reason that the body of the request names.
@@ -69,16 +82,26 @@ impl FromRequestParts<Shared> for Acting {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
         let caller = Caller::from_request_parts(parts, edge).await?;
-        let entered = parts.extensions.get::<Reason>().map(|Reason(text)| text.clone());
+        let entered = parts
+            .extensions
+            .get::<Reason>()
+            .map(|Reason(text)| text.clone());
         let reason = match parts.headers.get(REASON).filter(|_| entered.is_none()) {
             None => entered,
             Some(value) => {
-                let text = str::from_utf8(value.as_bytes()).ok().filter(|text| text.len() <= MAX_REASON_BYTES);
-                let text = text.ok_or_else(|| Error::invalid(REASON, "at most 1000 bytes of UTF-8"))?;
+                let text = str::from_utf8(value.as_bytes())
+                    .ok()
+                    .filter(|text| text.len() <= MAX_REASON_BYTES);
+                let text =
+                    text.ok_or_else(|| Error::invalid(REASON, "at most 1000 bytes of UTF-8"))?;
                 Some(text.to_owned())
             }
         };
-        Ok(Self { store: edge.store.by(caller.actor(reason)), caller, edge: edge.clone() })
+        Ok(Self {
+            store: edge.store.by(caller.actor(reason)),
+            caller,
+            edge: edge.clone(),
+        })
     }
 }
 

@@ -30,7 +30,9 @@ impl Caller {
     /// 404 for an app that does not exist, or that the caller does not reach.
     pub async fn app(&self, edge: &Edge, wanted: Option<AppId>) -> Result<Option<AppId>, Error> {
         match (self.app, wanted) {
-            (Some(own), Some(other)) if own != other => Err(storage::Error::Missing { what: "app" }.into()),
+            (Some(own), Some(other)) if own != other => {
+                Err(storage::Error::Missing { what: "app" }.into())
+            }
             (Some(own), _) => Ok(Some(own)),
             (None, Some(wanted)) => Ok(Some(edge.store.app(wanted).await?.id)),
             (None, None) => Ok(None),
@@ -39,13 +41,20 @@ impl Caller {
 
     /// Those whose reads at once are counted, and this caller's with them: none for the admin token.
     pub fn readers(&self) -> impl Iterator<Item = Reader> {
-        let own = self.sign_in.map(Reader::SignIn).or_else(|| self.key.map(Reader::Key));
+        let own = self
+            .sign_in
+            .map(Reader::SignIn)
+            .or_else(|| self.key.map(Reader::Key));
         own.into_iter().chain(self.app.map(Reader::App))
     }
 
     /// The actor in the audit entries of this caller.
     pub fn actor(&self, reason: Option<String>) -> Actor {
-        Actor { key: self.key, reason, ..Actor::named(&self.name) }
+        Actor {
+            key: self.key,
+            reason,
+            ..Actor::named(&self.name)
+        }
     }
 }
 
@@ -53,7 +62,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        parts.extensions.get::<Self>().cloned().ok_or(Error::Internal)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(Error::Internal)
     }
 }
 

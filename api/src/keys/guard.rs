@@ -34,7 +34,11 @@ pub async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    let address = guard.edge.devices.trusted_proxies.client(peer, request.headers());
+    let address = guard
+        .edge
+        .devices
+        .trusted_proxies
+        .client(peer, request.headers());
     let caller = guard.caller(address, request.headers()).await?;
     let turns = guard.turns(&caller, request.method())?;
     let answer = async {
@@ -45,19 +49,31 @@ pub async fn authorize(
     let mut response = turns.run(answer).await?;
     let headers = response.headers_mut();
     // An answer may have a secret, and belongs to whoever has the key.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     Ok(response)
 }
 
 impl Guard {
     async fn caller(&self, address: IpAddr, headers: &HeaderMap) -> Result<Caller, Error> {
         let refusals = &self.edge.keys.refusals;
-        let token = bearer(headers).ok_or_else(|| refused(Refused::Unknown.label(), Error::Unauthorized))?;
+        let token = bearer(headers)
+            .ok_or_else(|| refused(Refused::Unknown.label(), Error::Unauthorized))?;
         // An admin token too many is not even compared. The one that its address proved before still is, and each key.
-        refusals
-            .check(address, token)
-            .map_err(|wait| refused("slowed", Error::TooMany { what: "this address", wait }))?;
+        refusals.check(address, token).map_err(|wait| {
+            refused(
+                "slowed",
+                Error::TooMany {
+                    what: "this address",
+                    wait,
+                },
+            )
+        })?;
         match caller(&self.edge, token).await? {
             Ok(caller) => {
                 refusals.proved(address, token);
@@ -69,8 +85,12 @@ impl Guard {
                     Refused::Wrong(None) => refusals.count(address, None).or(Ok(())),
                     Refused::Unknown | Refused::Expired | Refused::Revoked => Ok(()),
                 };
-                let error =
-                    counted.err().map_or(Error::Unauthorized, |wait| Error::TooMany { what: "this address", wait });
+                let error = counted
+                    .err()
+                    .map_or(Error::Unauthorized, |wait| Error::TooMany {
+                        what: "this address",
+                        wait,
+                    });
                 Err(refused(why.label(), error))
             }
         }
@@ -111,7 +131,11 @@ impl Guard {
                     Some(id) => self.edge.store.app_of(subject, id).await?,
                     None => None,
                 };
-                if app == Some(own) { Ok(()) } else { Err(refused("app", missing(subject))) }
+                if app == Some(own) {
+                    Ok(())
+                } else {
+                    Err(refused("app", missing(subject)))
+                }
             }
         }
     }
@@ -124,7 +148,9 @@ pub fn refused(reason: &'static str, error: Error) -> Error {
 
 /// The bearer token of a request.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     let (scheme, token) = shown?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

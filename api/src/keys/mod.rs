@@ -56,9 +56,17 @@ impl Refused {
 /// 503 when the database does not answer.
 pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>, Error> {
     if is_same(token, edge.admin_token.expose_secret()) {
-        return Ok(Ok(Caller { key: None, sign_in: None, name: ADMIN_TOKEN.to_owned(), role: Role::Admin, app: None }));
+        return Ok(Ok(Caller {
+            key: None,
+            sign_in: None,
+            name: ADMIN_TOKEN.to_owned(),
+            role: Role::Admin,
+            app: None,
+        }));
     }
-    let Some(KeyText { id, secret }) = KeyText::parse(token) else { return Ok(Err(Refused::Wrong(None))) };
+    let Some(KeyText { id, secret }) = KeyText::parse(token) else {
+        return Ok(Err(Refused::Wrong(None)));
+    };
     let found = match edge.store.key(id).await {
         Err(storage::Error::Missing { .. }) => return Ok(Err(Refused::Unknown)),
         found => found?,
@@ -80,7 +88,9 @@ pub async fn still_holds(edge: &Edge, caller: &Caller) -> Result<bool, Error> {
         let found = edge.store.found_sign_in(id).await?;
         return Ok(found.is_some_and(|found| sign_in_holds(&found, edge, (edge.clock)())));
     }
-    let Some(id) = caller.key else { return Ok(true) };
+    let Some(id) = caller.key else {
+        return Ok(true);
+    };
     let key = edge.store.key(id).await?.key;
     Ok(key.revoked_at.is_none() && key.expires_at.is_none_or(|end| (edge.clock)() < end))
 }
@@ -97,7 +107,13 @@ fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refu
     if key.expires_at.is_some_and(|end| end <= now) {
         return Err(Refused::Expired);
     }
-    Ok(Caller { key: Some(key.id), sign_in: None, name: key.name, role: key.role, app: key.app_id })
+    Ok(Caller {
+        key: Some(key.id),
+        sign_in: None,
+        name: key.name,
+        role: key.role,
+        app: key.app_id,
+    })
 }
 
 /// Compares in constant time for equal lengths; the length is no secret. An empty text is never the same.

@@ -28,6 +28,9 @@ pub fn check_name(wrong: &mut FieldErrors, name: &str) {
 /// Notes that the `name` of an app, a platform or a destination has nothing that people see.
 pub fn check_visible(wrong: &mut FieldErrors, name: &str) {
     if visible(name).is_empty() && !wrong.has("name") {
-        wrong.add("name", "text of 1 to 200 characters that is not only spaces");
+        wrong.add(
+            "name",
+            "text of 1 to 200 characters that is not only spaces",
+        );
     }
 }

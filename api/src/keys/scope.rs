@@ -55,14 +55,24 @@ impl Scope {
 
 /// The first id of a path; `None` for one that is no text.
 pub fn first_id<E>(path: &Result<RawPathParams, E>) -> Option<String> {
-    path.as_ref().ok()?.iter().next().map(|(_, id)| id.to_owned())
+    path.as_ref()
+        .ok()?
+        .iter()
+        .next()
+        .map(|(_, id)| id.to_owned())
 }
 
 /// The error for a thing that does not exist or belongs to another app: nobody can know which.
 pub fn missing(subject: Subject) -> Error {
-    storage::Error::Missing { what: name(subject) }.into()
+    storage::Error::Missing {
+        what: name(subject),
+    }
+    .into()
 }
 
 fn name(subject: Subject) -> &'static str {
-    SUBJECTS.iter().find(|(_, known, _)| *known == subject).map_or("thing", |(.., name)| name)
+    SUBJECTS
+        .iter()
+        .find(|(_, known, _)| *known == subject)
+        .map_or("thing", |(.., name)| name)
 }

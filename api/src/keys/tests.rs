@@ -22,66 +22,134 @@ fn the_text_of_a_key_is_its_id_and_its_secret() {
     );
     assert_eq!(key.write(), text);
     assert!(!format!("{key:?}").contains(&secret));
-    for wrong in ["", "sk_", "sk__", "sk_x_0a", &text[1..], &text[..text.len() - 1], &format!("{text}0")] {
+    for wrong in [
+        "",
+        "sk_",
+        "sk__",
+        "sk_x_0a",
+        &text[1..],
+        &text[..text.len() - 1],
+        &format!("{text}0"),
+    ] {
         assert!(KeyText::parse(wrong).is_none(), "{wrong}");
     }
 }
 
 #[test]
 fn the_first_id_of_a_path_decides_what_it_reaches() {
-    assert_eq!(Scope::of("/v1/apps/{app_id}/customers/erase/{erasure_id}", false), Scope::Path(Subject::App));
-    assert_eq!(Scope::of("/v1/explain/purchases/{collapse_key}", true), Scope::Path(Subject::Purchase));
+    assert_eq!(
+        Scope::of("/v1/apps/{app_id}/customers/erase/{erasure_id}", false),
+        Scope::Path(Subject::App)
+    );
+    assert_eq!(
+        Scope::of("/v1/explain/purchases/{collapse_key}", true),
+        Scope::Path(Subject::Purchase)
+    );
     assert_eq!(Scope::of("/v1/events", true), Scope::Limited);
     assert_eq!(Scope::of("/v1/rates/{day}", false), Scope::Whole);
 }
 
 #[test]
 fn an_address_guesses_a_few_times_and_its_own_key_still_works() {
-    let refusals = Refusals::new(NonZeroU32::new(2).expect("not zero"), Duration::from_secs(60));
-    let [one, other] = ["2001:db8:0:1::1", "2001:db8:0:2::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    let refusals = Refusals::new(
+        NonZeroU32::new(2).expect("not zero"),
+        Duration::from_secs(60),
+    );
+    let [one, other] = ["2001:db8:0:1::1", "2001:db8:0:2::1"]
+        .map(|text| text.parse::<IpAddr>().expect("an address"));
     refusals.proved(one, "true");
     for _ in 0..2 {
         assert!(refusals.check(one, "guess").is_ok());
         assert!(refusals.count(one, None).is_ok());
     }
-    assert!(refusals.check(one, "guess").is_ok(), "two are within the bound");
+    assert!(
+        refusals.check(one, "guess").is_ok(),
+        "two are within the bound"
+    );
     assert!(refusals.count(one, None).is_err());
     let wait = refusals.check(one, "guess").expect_err("a wait");
-    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
-    assert!(refusals.check("2001:db8:0:1:ffff::2".parse().expect("an address"), "guess").is_err(), "a neighbour");
+    assert!(
+        wait > Duration::ZERO && wait <= Duration::from_secs(60),
+        "{wait:?}"
+    );
+    assert!(
+        refusals
+            .check("2001:db8:0:1:ffff::2".parse().expect("an address"), "guess")
+            .is_err(),
+        "a neighbour"
+    );
     assert!(refusals.check(one, "true").is_ok() && refusals.check(other, "guess").is_ok());
     // A key is looked up all the same, and counts by its id.
-    assert!(refusals.check(one, &format!("sk_6b275a670bbb4f3a99b96600bf711993_{}", "0a".repeat(32))).is_ok());
+    assert!(
+        refusals
+            .check(
+                one,
+                &format!("sk_6b275a670bbb4f3a99b96600bf711993_{}", "0a".repeat(32))
+            )
+            .is_ok()
+    );
     let [id, next] = [1, 2].map(|number| KeyId::new(uuid::Uuid::from_u128(number)));
-    let counted: Vec<bool> = (0..3).map(|_| refusals.count(other, Some(id)).is_ok()).collect();
-    assert_eq!((counted, refusals.count(other, Some(next)).is_ok()), (vec![true, true, false], true));
-    assert!(refusals.check(other, "guess").is_ok(), "wrong keys lock no token");
+    let counted: Vec<bool> = (0..3)
+        .map(|_| refusals.count(other, Some(id)).is_ok())
+        .collect();
+    assert_eq!(
+        (counted, refusals.count(other, Some(next)).is_ok()),
+        (vec![true, true, false], true)
+    );
+    assert!(
+        refusals.check(other, "guess").is_ok(),
+        "wrong keys lock no token"
+    );
 }
 
 #[test]
 fn the_documented_table_is_that_of_the_routes() {
-    let guarded = routes().into_iter().filter(|route| route.access == Access::Admin);
+    let guarded = routes()
+        .into_iter()
+        .filter(|route| route.access == Access::Admin);
     let row = |route: Route| {
         let (least, scope) = (route.least.as_str(), route.scope().describe());
-        format!("| `{} {}` | {least} | {scope} |\n", route.method, route.path)
+        format!(
+            "| `{} {}` | {least} | {scope} |\n",
+            route.method, route.path
+        )
     };
     let table: String = guarded.map(row).collect();
-    let documented = include_str!("README.md").split("|---|---|---|\n").nth(1).unwrap_or_default();
+    let documented = include_str!("README.md")
+        .split("|---|---|---|\n")
+        .nth(1)
+        .unwrap_or_default();
     assert_eq!(documented, table, "the table in api/src/keys/README.md");
 }
 
 #[test]
 fn every_route_that_names_a_thing_knows_its_app() {
-    for route in routes().into_iter().filter(|route| route.access == Access::Admin && route.path.contains('{')) {
-        assert!(matches!(route.scope(), Scope::Path(_)), "{} {}", route.method, route.path);
+    for route in routes()
+        .into_iter()
+        .filter(|route| route.access == Access::Admin && route.path.contains('{'))
+    {
+        assert!(
+            matches!(route.scope(), Scope::Path(_)),
+            "{} {}",
+            route.method,
+            route.path
+        );
     }
 }
 
 #[test]
 fn below_read_are_metrics_and_callers() {
-    for route in routes().into_iter().filter(|route| route.access == Access::Admin) {
+    for route in routes()
+        .into_iter()
+        .filter(|route| route.access == Access::Admin)
+    {
         let is_below = ["/metrics", "/v1/caller"].contains(&route.path);
         assert_eq!(route.least == Role::Metrics, is_below, "{}", route.path);
-        assert!(route.method == "GET" || route.least > Role::Read || route.is_query, "{} {}", route.method, route.path);
+        assert!(
+            route.method == "GET" || route.least > Role::Read || route.is_query,
+            "{} {}",
+            route.method,
+            route.path
+        );
     }
 }

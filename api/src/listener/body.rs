@@ -17,7 +17,11 @@ pub struct Received {
 impl Received {
     /// The body of a request that begins now.
     pub fn new(body: Incoming, slot: Arc<Slot>) -> Self {
-        slot.enter(if body.is_end_stream() { Phase::Answer } else { Phase::Body });
+        slot.enter(if body.is_end_stream() {
+            Phase::Answer
+        } else {
+            Phase::Body
+        });
         Self { body, slot }
     }
 }

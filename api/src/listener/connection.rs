@@ -39,9 +39,19 @@ pub struct Opened {
 impl Opened {
     /// Answers its requests until it ends.
     pub async fn serve(self, router: Router) {
-        let Self { stream, peer, slot, mut closed, mut stopped } = self;
-        let io = TokioIo::new(Watched { stream, slot: slot.clone() });
-        let service = service_fn(move |request| answer(router.clone(), slot.clone(), request, peer));
+        let Self {
+            stream,
+            peer,
+            slot,
+            mut closed,
+            mut stopped,
+        } = self;
+        let io = TokioIo::new(Watched {
+            stream,
+            slot: slot.clone(),
+        });
+        let service =
+            service_fn(move |request| answer(router.clone(), slot.clone(), request, peer));
         let mut connection = pin!(http().serve_connection(io, service));
         tokio::select! {
             // The sender is dropped, never used.
@@ -60,7 +70,9 @@ impl Opened {
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     // The times are those of the table: hyper's would end an idle connection as early as one that sends a head.
-    http.header_read_timeout(None).max_header_size(HEAD_BYTES).max_buf_size(BUFFER_BYTES);
+    http.header_read_timeout(None)
+        .max_header_size(HEAD_BYTES)
+        .max_buf_size(BUFFER_BYTES);
     http
 }
 
@@ -79,7 +91,11 @@ async fn answer(
     } else {
         router.oneshot(request).await?
     };
-    if response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media == "text/event-stream") {
+    if response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media| media == "text/event-stream")
+    {
         slot.enter(Phase::Stream);
     }
     Ok(response.map(|body| Answer::new(body, slot)))
@@ -97,7 +113,9 @@ fn has_one_host<T>(request: &Request<T>) -> bool {
 /// An answer that ends the connection.
 fn closing(error: Error) -> Response<Body> {
     let mut response = error.into_response();
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -123,7 +141,11 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -109,11 +109,19 @@ mod tests {
     use super::*;
 
     fn within(descriptors: usize) -> (usize, usize, usize) {
-        let wanted = LimitSettings { connections: 2048, per_address: 256, proxies: Vec::new() };
+        let wanted = LimitSettings {
+            connections: 2048,
+            per_address: 256,
+            proxies: Vec::new(),
+        };
         let Both { public, admin } = wanted.within(descriptors);
-        assert!(public.per_address <= public.connections.div_ceil(2), "{public:?}");
         assert!(
-            public.per_site >= public.per_address && public.per_site <= public.connections.div_ceil(2),
+            public.per_address <= public.connections.div_ceil(2),
+            "{public:?}"
+        );
+        assert!(
+            public.per_site >= public.per_address
+                && public.per_site <= public.connections.div_ceil(2),
             "{public:?}"
         );
         (public.connections, public.per_address, admin.connections)
@@ -128,14 +136,21 @@ mod tests {
         for descriptors in [64, 256, 1024, 4096] {
             let (public, _, admin) = within(descriptors);
             let rest = descriptors - public - admin;
-            assert!(rest >= RESERVED.min(descriptors / 2), "{rest} of {descriptors} are left");
+            assert!(
+                rest >= RESERVED.min(descriptors / 2),
+                "{rest} of {descriptors} are left"
+            );
         }
     }
 
     #[test]
     fn health_checks_have_places_of_their_own() {
         let of = |descriptors: usize| {
-            let wanted = LimitSettings { connections: 2048, per_address: 256, proxies: Vec::new() };
+            let wanted = LimitSettings {
+                connections: 2048,
+                per_address: 256,
+                proxies: Vec::new(),
+            };
             let Both { public, admin } = wanted.within(descriptors);
             (public.for_health, admin.for_health)
         };
@@ -144,8 +159,15 @@ mod tests {
 
     #[test]
     fn the_wanted_number_of_connections_is_a_maximum() {
-        let wanted = LimitSettings { connections: 10, per_address: 100, proxies: Vec::new() };
+        let wanted = LimitSettings {
+            connections: 10,
+            per_address: 100,
+            proxies: Vec::new(),
+        };
         let public = wanted.within(16_384).public;
-        assert_eq!((public.connections, public.per_address, public.per_site), (10, 5, 5));
+        assert_eq!(
+            (public.connections, public.per_address, public.per_site),
+            (10, 5, 5)
+        );
     }
 }

@@ -47,7 +47,12 @@ impl Listener {
     pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
         let (stopping, stopped) = watch::channel(false);
         let connections = Arc::new(Connections::new(self.name, self.limits));
-        let door = Door { connections: connections.clone(), router, stopped, warned_at: None };
+        let door = Door {
+            connections: connections.clone(),
+            router,
+            stopped,
+            warned_at: None,
+        };
         tokio::select! {
             () = stop => {}
             never = door.admit_all(self.socket) => match never {},
@@ -84,7 +89,11 @@ impl Door {
             match socket.accept().await {
                 Ok((stream, peer)) => self.admit(stream, peer).await,
                 // These concern the connection alone, which is gone.
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+                    ) => {}
                 Err(error) => self.recover(&error).await,
             }
         }
@@ -96,14 +105,23 @@ impl Door {
             Admission::Open(slot, closed) => (slot, closed),
             Admission::Refused => return,
         };
-        let opened = Opened { stream, peer, slot, closed, stopped: self.stopped.clone() };
+        let opened = Opened {
+            stream,
+            peer,
+            slot,
+            closed,
+            stopped: self.stopped.clone(),
+        };
         tokio::spawn(opened.serve(self.router.clone()));
     }
 
     /// Closes a connection and pauses: accepting fails again at once for as long as the cause lasts.
     async fn recover(&mut self, error: &std::io::Error) {
         self.connections.accept_failed();
-        if self.warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARNED_EVERY) {
+        if self
+            .warned_at
+            .is_none_or(|warned_at| warned_at.elapsed() >= WARNED_EVERY)
+        {
             self.warned_at = Some(Instant::now());
             tracing::warn!(listener = self.connections.name(), %error, "connections cannot be accepted");
         }

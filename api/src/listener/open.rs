@@ -37,7 +37,12 @@ pub struct Slot {
 impl Connections {
     pub fn new(name: &'static str, limits: Limits) -> Self {
         let proxies = limits.proxies.clone();
-        Self { name, proxies, table: Mutex::new(Table::new(limits)), freed: Notify::new() }
+        Self {
+            name,
+            proxies,
+            table: Mutex::new(Table::new(limits)),
+            freed: Notify::new(),
+        }
     }
 
     pub const fn name(&self) -> &'static str {
@@ -52,16 +57,27 @@ impl Connections {
             // The lock is released before the wait.
             let admitted = self.table().admit(address, Instant::now());
             match admitted {
-                Ok(Admitted { id, closed, replaced, is_for_health }) => {
+                Ok(Admitted {
+                    id,
+                    closed,
+                    replaced,
+                    is_for_health,
+                }) => {
                     if let Some(phase) = replaced {
                         self.closed("room", phase);
                     }
                     let phase = AtomicU8::new(Phase::Head as u8);
-                    let slot = Slot { connections: self.clone(), id, phase, is_for_health };
+                    let slot = Slot {
+                        connections: self.clone(),
+                        id,
+                        phase,
+                        is_for_health,
+                    };
                     return Admission::Open(Arc::new(slot), closed);
                 }
                 Err(Refused::Address) => {
-                    counter!("settle_connections_refused_total", "listener" => self.name).increment(1);
+                    counter!("settle_connections_refused_total", "listener" => self.name)
+                        .increment(1);
                     return Admission::Refused;
                 }
                 Err(Refused::Full) => self.freed.notified().await,
@@ -81,7 +97,8 @@ impl Connections {
     /// Closes the connections that are late.
     pub fn close_late(&self) {
         let late = self.table().close_late(Instant::now());
-        late.into_iter().for_each(|phase| self.closed("time", phase));
+        late.into_iter()
+            .for_each(|phase| self.closed("time", phase));
         self.show();
     }
 
@@ -93,7 +110,11 @@ impl Connections {
     }
 
     fn closed(&self, why: &'static str, phase: Phase) {
-        let labels = [("listener", self.name), ("why", why), ("phase", phase.as_str())];
+        let labels = [
+            ("listener", self.name),
+            ("why", why),
+            ("phase", phase.as_str()),
+        ];
         counter!("settle_connections_closed_total", &labels).increment(1);
         self.freed.notify_one();
     }
@@ -117,7 +138,9 @@ impl Slot {
     /// Notes what the connection does from now on.
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
-        self.connections.table().enter(self.id, phase, Instant::now());
+        self.connections
+            .table()
+            .enter(self.id, phase, Instant::now());
         if phase == Phase::Idle {
             self.connections.freed.notify_one();
         }

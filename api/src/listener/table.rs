@@ -116,7 +116,14 @@ pub struct Table {
 
 impl Table {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, open: HashMap::new(), of_network: HashMap::new(), for_health: 0, last_id: 0, bytes: 0 }
+        Self {
+            limits,
+            open: HashMap::new(),
+            of_network: HashMap::new(),
+            for_health: 0,
+            last_id: 0,
+            bytes: 0,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -132,17 +139,26 @@ impl Table {
     pub fn admit(&mut self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refused> {
         let mut first = None;
         if let Some(full) = address.and_then(|address| self.full(address)) {
-            let in_full = |_: Id, entry: &AddressEntry| entry.address.is_some_and(|address| full.contains(&address));
+            let in_full = |_: Id, entry: &AddressEntry| {
+                entry.address.is_some_and(|address| full.contains(&address))
+            };
             first = Some(self.first_to_close(in_full).ok_or(Refused::Address)?);
-        } else if self.open.len() - self.for_health >= self.limits.connections - self.limits.for_health {
+        } else if self.open.len() - self.for_health
+            >= self.limits.connections - self.limits.for_health
+        {
             first = self.first_to_close(|_, entry| !entry.is_for_health);
             if first.is_none() && self.for_health >= self.limits.for_health {
-                first = Some(self.first_to_close(|_, entry| entry.is_for_health).ok_or(Refused::Full)?);
+                first = Some(
+                    self.first_to_close(|_, entry| entry.is_for_health)
+                        .ok_or(Refused::Full)?,
+                );
             }
         }
         // The place of a connection that is closed for it is as that one was.
-        let replaced = first.and_then(|first| self.open.get(&first).map(|entry| entry.is_for_health));
-        let is_full = self.open.len() - self.for_health >= self.limits.connections - self.limits.for_health;
+        let replaced =
+            first.and_then(|first| self.open.get(&first).map(|entry| entry.is_for_health));
+        let is_full =
+            self.open.len() - self.for_health >= self.limits.connections - self.limits.for_health;
         let is_for_health = replaced.unwrap_or(is_full);
         let replaced = first.and_then(|first| self.close(first));
         self.for_health += usize::from(is_for_health);
@@ -154,10 +170,22 @@ impl Table {
             count.fetch_add(1, Relaxed);
             of_site = count.clone();
         }
-        let entry =
-            AddressEntry { address, of_site, is_for_health, phase: Phase::Head, since: now, bytes: 0, _close: close };
+        let entry = AddressEntry {
+            address,
+            of_site,
+            is_for_health,
+            phase: Phase::Head,
+            since: now,
+            bytes: 0,
+            _close: close,
+        };
         self.open.insert(self.last_id, entry);
-        Ok(Admitted { id: self.last_id, closed, replaced, is_for_health })
+        Ok(Admitted {
+            id: self.last_id,
+            closed,
+            replaced,
+            is_for_health,
+        })
     }
 
     /// Closes the connection that is the first to close, if any may be closed.
@@ -168,7 +196,9 @@ impl Table {
 
     /// Notes what a connection does from now on.
     pub fn enter(&mut self, id: Id, phase: Phase, now: Instant) {
-        let Some(entry) = self.open.get_mut(&id) else { return };
+        let Some(entry) = self.open.get_mut(&id) else {
+            return;
+        };
         (entry.phase, entry.since) = (phase, now);
         if phase == Phase::Idle {
             self.bytes -= std::mem::take(&mut entry.bytes);
@@ -178,13 +208,16 @@ impl Table {
     /// Notes that a connection received bytes of a body. When all bodies have too many, the oldest other connections that
     /// send one are closed; returns their number.
     pub fn receive(&mut self, id: Id, bytes: usize) -> Result<usize, Crowded> {
-        let Some(entry) = self.open.get_mut(&id) else { return Err(Crowded) };
+        let Some(entry) = self.open.get_mut(&id) else {
+            return Err(Crowded);
+        };
         entry.bytes += bytes;
         self.bytes += bytes;
         let mut closed = 0;
         while self.bytes > self.limits.body_bytes {
-            let is_held =
-                |other: Id, entry: &AddressEntry| other != id && entry.phase == Phase::Body && entry.bytes > 0;
+            let is_held = |other: Id, entry: &AddressEntry| {
+                other != id && entry.phase == Phase::Body && entry.bytes > 0
+            };
             let first = self.first_to_close(is_held).ok_or(Crowded)?;
             self.close(first);
             closed += 1;
@@ -194,8 +227,14 @@ impl Table {
 
     /// Closes the connections whose phase lasts too long, and returns the phases.
     pub fn close_late(&mut self, now: Instant) -> Vec<Phase> {
-        let is_late = |entry: &AddressEntry| now.saturating_duration_since(entry.since) > entry.phase.time();
-        let late: Vec<Id> = self.open.iter().filter(|(_, entry)| is_late(entry)).map(|(id, _)| *id).collect();
+        let is_late =
+            |entry: &AddressEntry| now.saturating_duration_since(entry.since) > entry.phase.time();
+        let late: Vec<Id> = self
+            .open
+            .iter()
+            .filter(|(_, entry)| is_late(entry))
+            .map(|(id, _)| *id)
+            .collect();
         late.into_iter().filter_map(|id| self.close(id)).collect()
     }
 
@@ -205,7 +244,11 @@ impl Table {
         self.bytes -= entry.bytes;
         self.for_health -= usize::from(entry.is_for_health);
         for network in entry.address.into_iter().flat_map(networks) {
-            if self.of_network.get(&network).is_some_and(|count| count.fetch_sub(1, Relaxed) == 1) {
+            if self
+                .of_network
+                .get(&network)
+                .is_some_and(|count| count.fetch_sub(1, Relaxed) == 1)
+            {
                 self.of_network.remove(&network);
             }
         }
@@ -215,17 +258,28 @@ impl Table {
     /// The smallest network of an address that has as many connections as it may.
     fn full(&self, address: IpAddr) -> Option<IpNet> {
         let most = [self.limits.per_address, self.limits.per_site];
-        let count = |network: &IpNet| self.of_network.get(network).map_or(0, |count| count.load(Relaxed));
-        networks(address).zip(most).find(|(network, most)| count(network) >= *most).map(|(network, _)| network)
+        let count = |network: &IpNet| {
+            self.of_network
+                .get(network)
+                .map_or(0, |count| count.load(Relaxed))
+        };
+        networks(address)
+            .zip(most)
+            .find(|(network, most)| count(network) >= *most)
+            .map(|(network, _)| network)
     }
 
     /// The connection to close first: of the site that has the most, the oldest one without a request, else the oldest
     /// one that sends a body. So who opens few connections loses none to one who opens many.
     fn first_to_close(&self, may_close: impl Fn(Id, &AddressEntry) -> bool) -> Option<Id> {
-        let ranked = self.open.iter().filter(|(id, entry)| may_close(**id, entry)).filter_map(|(id, entry)| {
-            let rank = entry.phase.rank()?;
-            Some((Reverse(entry.of_site.load(Relaxed)), rank, entry.since, *id))
-        });
+        let ranked = self
+            .open
+            .iter()
+            .filter(|(id, entry)| may_close(**id, entry))
+            .filter_map(|(id, entry)| {
+                let rank = entry.phase.rank()?;
+                Some((Reverse(entry.of_site.load(Relaxed)), rank, entry.since, *id))
+            });
         ranked.min().map(|(.., id)| id)
     }
 }

@@ -15,10 +15,13 @@ use tokio::time::sleep;
 const UPKEEP: Duration = Duration::from_secs(10);
 
 /// Bucket bounds of `settle_settling_lag_seconds`.
-const LAG_BUCKETS_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+const LAG_BUCKETS_SECONDS: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+];
 
 /// Bucket bounds of `settle_verification_seconds`; a request to a store times out after 15 s.
-const REQUEST_BUCKETS_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
+const REQUEST_BUCKETS_SECONDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
 
 /// The `content-type` of the rendered metrics.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -64,7 +67,9 @@ fn builder() -> PrometheusBuilder {
     let verification = Matcher::Full("settle_verification_seconds".to_owned());
     // Only an empty list of bounds is an error.
     let lagging = PrometheusBuilder::new().set_buckets_for_metric(lag, LAG_BUCKETS_SECONDS);
-    lagging.and_then(|all| all.set_buckets_for_metric(verification, REQUEST_BUCKETS_SECONDS)).unwrap_or_default()
+    lagging
+        .and_then(|all| all.set_buckets_for_metric(verification, REQUEST_BUCKETS_SECONDS))
+        .unwrap_or_default()
 }
 
 /// Sets the gauge of the time since the last sweep.

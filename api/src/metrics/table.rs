@@ -31,25 +31,50 @@ impl Kind {
     }
 }
 
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, unit: "", labels, help }
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Counter,
+        unit: "",
+        labels,
+        help,
+    }
 }
 
 const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: "", labels, help }
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        unit: "",
+        labels,
+        help,
+    }
 }
 
 impl Metric {
     const fn seconds(self) -> Self {
-        Self { unit: "seconds", ..self }
+        Self {
+            unit: "seconds",
+            ..self
+        }
     }
 
     const fn bytes(self) -> Self {
-        Self { unit: "bytes", ..self }
+        Self {
+            unit: "bytes",
+            ..self
+        }
     }
 
     const fn samples(self) -> Self {
-        Self { kind: Kind::Histogram, ..self }
+        Self {
+            kind: Kind::Histogram,
+            ..self
+        }
     }
 }
 
@@ -205,5 +230,8 @@ pub const METRICS: &[Metric] = &[
 
 /// What a metric measures; empty if there is none of this name.
 pub fn help(name: &str) -> &'static str {
-    METRICS.iter().find(|metric| metric.name == name).map_or("", |metric| metric.help)
+    METRICS
+        .iter()
+        .find(|metric| metric.name == name)
+        .map_or("", |metric| metric.help)
 }

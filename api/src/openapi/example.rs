@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 /// Examples of text fields that have no format, by the name of the field.
 const TEXTS: [(&str, &str); 49] = [
     ("actor", "anna (help desk)"),
-    ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
+    (
+        "app_user_id",
+        "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=",
+    ),
     ("app_version", "2.4.0"),
     ("arn", "arn:aws:sns:us-east-1:123456789012:purchases"),
     ("campaign", "spring"),
@@ -23,7 +26,10 @@ const TEXTS: [(&str, &str); 49] = [
     ("events", "purchase.updated"),
     ("external_id", "anna@example.com"),
     ("inbox", "ok"),
-    ("key", "sk_6b275a670bbb4f3a99b96600bf711993_0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"),
+    (
+        "key",
+        "sk_6b275a670bbb4f3a99b96600bf711993_0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    ),
     ("marketplace_app_id", "com.example.reader"),
     ("message_id", "d3b7f0a2-2f3e-5c1b-9b1e-6f6a2d6f2c11"),
     ("month", "2026-11"),
@@ -38,21 +44,33 @@ const TEXTS: [(&str, &str); 49] = [
     ("product_ref_id", "com.example.reader.month"),
     ("purchase_country", "DE"),
     ("purchase_currency", "EUR"),
-    ("purchase_guid", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
+    (
+        "purchase_guid",
+        "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w",
+    ),
     ("purchase_platform", STORES[0]),
     ("purchase_price", "9.99"),
     ("refunded_amount", "9.99"),
     ("rate_day", "2026-01-31"),
-    ("receipt_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
+    (
+        "receipt_id",
+        "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w",
+    ),
     ("sdk_version", "1.2.0"),
     ("signal", "flush"),
     ("sku", "com.example.reader.month"),
     ("sku_ref_id", "com.example.reader.month"),
     ("state", "active"),
-    ("state_digest", "762496b2dd21d79281756e4836a77ffea802c0d951013a36a4cd45e9e1210930"),
+    (
+        "state_digest",
+        "762496b2dd21d79281756e4836a77ffea802c0d951013a36a4cd45e9e1210930",
+    ),
     ("status", "delivered"),
     ("subject", "6b275a67-0bbb-4f3a-99b9-6600bf711993"),
-    ("transaction_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
+    (
+        "transaction_id",
+        "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w",
+    ),
     ("type", "purchase.updated"),
     ("usd", "-9.99"),
 ];
@@ -67,12 +85,17 @@ pub struct Examples<'a> {
 impl<'a> Examples<'a> {
     /// A generator with the definitions that schemas refer to.
     pub const fn new(definitions: &'a Map<String, Value>) -> Self {
-        Self { definitions, expanding: Vec::new() }
+        Self {
+            definitions,
+            expanding: Vec::new(),
+        }
     }
 
     /// An example of the schema of a field. `name` is the field's name. A definition inside itself becomes null.
     pub fn of(&mut self, schema: &Value, name: &str) -> Value {
-        let reference = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+        let reference = schema["$ref"]
+            .as_str()
+            .and_then(|path| path.rsplit('/').next());
         let definition = reference.and_then(|name| self.definitions.get_key_value(name));
         if let Some((reference, definition)) = definition {
             if self.expanding.contains(&reference.as_str()) {
@@ -83,20 +106,33 @@ impl<'a> Examples<'a> {
             self.expanding.pop();
             return example;
         }
-        let objects = schema["oneOf"].get(0).filter(|one| one["properties"].is_object());
+        let objects = schema["oneOf"]
+            .get(0)
+            .filter(|one| one["properties"].is_object());
         if let Some(first) = schema["anyOf"].get(0).or(objects) {
             return self.of(first, name);
         }
         if let Some(properties) = schema["properties"].as_object() {
-            return properties.iter().map(|(name, property)| (name.clone(), self.of(property, name))).collect();
+            return properties
+                .iter()
+                .map(|(name, property)| (name.clone(), self.of(property, name)))
+                .collect();
         }
         if let Some(items) = schema["prefixItems"].as_array() {
             return items.iter().map(|item| self.of(item, name)).collect();
         }
         if let Some(items) = schema.get("items") {
-            return Value::Array(Some(self.of(items, name)).into_iter().filter(|item| !item.is_null()).collect());
+            return Value::Array(
+                Some(self.of(items, name))
+                    .into_iter()
+                    .filter(|item| !item.is_null())
+                    .collect(),
+            );
         }
-        let known = TEXTS.iter().find(|(known, _)| *known == name).map(|(_, text)| json!(text));
+        let known = TEXTS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| json!(text));
         match (known, formats::example(schema)) {
             (Some(known), example) if example == "text" => known,
             (_, example) => example,

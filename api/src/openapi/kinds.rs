@@ -7,14 +7,20 @@ use protocols::destinations::KindSchemas;
 use serde_json::{Map, Value, json};
 
 /// Adds the fields of each kind to the schemas of requests and of answers.
-pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: &mut Map<String, Value>) {
+pub fn add(
+    kinds: &[KindSchemas],
+    requests: &mut Map<String, Value>,
+    responses: &mut Map<String, Value>,
+) {
     if let Some(common) = requests.remove("NewDestination") {
         for kind in kinds {
             requests.insert(name_of(kind), created(common.clone(), kind));
         }
         let reference = |kind| json!({ "$ref": format!("#/components/schemas/{}", name_of(kind)) });
         let all = kinds.iter().map(reference);
-        let mapping = kinds.iter().map(|kind| (kind.kind.to_owned(), reference(kind)["$ref"].clone()));
+        let mapping = kinds
+            .iter()
+            .map(|kind| (kind.kind.to_owned(), reference(kind)["$ref"].clone()));
         let mapping: Map<String, Value> = mapping.collect();
         let discriminator = json!({ "propertyName": "kind", "mapping": mapping });
         let union = json!({ "oneOf": all.collect::<Vec<_>>(), "discriminator": discriminator });
@@ -22,29 +28,44 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
     }
     for kind in kinds {
         let named = |(name, mut field): (String, Value)| {
-            field[RULE] = json!(format!("{} Otherwise the rules for a new destination apply.", only_of(kinds, &name)));
+            field[RULE] = json!(format!(
+                "{} Otherwise the rules for a new destination apply.",
+                only_of(kinds, &name)
+            ));
             (name, field)
         };
-        extend(requests.get_mut("DestinationPatch"), &changed(kind).into_iter().map(named).collect());
+        extend(
+            requests.get_mut("DestinationPatch"),
+            &changed(kind).into_iter().map(named).collect(),
+        );
         if kind.created.contains_key("secret") {
             let secret = json!({ "type": "string", "description": "Shown only here." });
-            extend(responses.get_mut("CreatedDestination"), &Map::from_iter([("secret".to_owned(), secret)]));
+            extend(
+                responses.get_mut("CreatedDestination"),
+                &Map::from_iter([("secret".to_owned(), secret)]),
+            );
         }
     }
     let names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
     for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
-        let Some(schema) = responses.get_mut(name) else { continue };
+        let Some(schema) = responses.get_mut(name) else {
+            continue;
+        };
         for kind in kinds {
             extend(Some(&mut *schema), &kind.shown);
         }
         schema["properties"]["kind"]["enum"] = json!(names);
-        schema.as_object_mut().and_then(|schema| schema.remove("additionalProperties"));
+        schema
+            .as_object_mut()
+            .and_then(|schema| schema.remove("additionalProperties"));
     }
 }
 
 /// The kinds that take a field.
 fn only_of(kinds: &[KindSchemas], field: &str) -> String {
-    let takers = kinds.iter().filter(|kind| kind.changeable().contains(&field));
+    let takers = kinds
+        .iter()
+        .filter(|kind| kind.changeable().contains(&field));
     let names: Vec<String> = takers.map(|kind| format!("`{}`", kind.kind)).collect();
     format!("Only of a destination of the kind {}.", names.join(" or "))
 }

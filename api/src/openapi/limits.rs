@@ -31,16 +31,28 @@ pub fn limit_texts(schema: &mut Value) {
 fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
     if let Some(format) = formats::of(text) {
         let pattern = format.pattern.map(|pattern| ("pattern", json!(pattern)));
-        let rule = format.is_stricter.then(|| (RULE, json!(sentence(format.expected))));
+        let rule = format
+            .is_stricter
+            .then(|| (RULE, json!(sentence(format.expected))));
         return pattern.into_iter().chain(rule).collect();
     }
-    let most = text["maxLength"].as_u64().and_then(|most| usize::try_from(most).ok()).unwrap_or(MAX_BYTES);
-    let mut limits = vec![("minLength", json!(1)), ("maxLength", json!(MAX_BYTES)), ("pattern", json!(PRINTABLE))];
+    let most = text["maxLength"]
+        .as_u64()
+        .and_then(|most| usize::try_from(most).ok())
+        .unwrap_or(MAX_BYTES);
+    let mut limits = vec![
+        ("minLength", json!(1)),
+        ("maxLength", json!(MAX_BYTES)),
+        ("pattern", json!(PRINTABLE)),
+    ];
     if most * CHARACTER_BYTES > MAX_BYTES {
         limits.push(("x-maxBytes", json!(MAX_BYTES)));
     }
     if text["x-identifies"] == true {
-        limits.push((RULE, json!("An id: no text that programs send where they have none, such as `null`.")));
+        limits.push((
+            RULE,
+            json!("An id: no text that programs send where they have none, such as `null`."),
+        ));
     }
     limits
 }
@@ -59,13 +71,23 @@ pub const NULL_IS_REFUSED: &str = "x-nullIsRefused";
 pub fn relax_optional(schema: &mut Value) {
     let schema = present_mut(schema);
     let whole = schema.clone();
-    for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+    for (name, field) in schema
+        .get_mut("properties")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
         relax_optional(field);
-        let is_refused = field.as_object_mut().and_then(|field| field.remove(NULL_IS_REFUSED)).is_some();
+        let is_refused = field
+            .as_object_mut()
+            .and_then(|field| field.remove(NULL_IS_REFUSED))
+            .is_some();
         if is_refused || is_required(&whole, name) {
             continue;
         }
-        let default = field.as_object_mut().and_then(|field| field.remove("default"));
+        let default = field
+            .as_object_mut()
+            .and_then(|field| field.remove("default"));
         if let Some(default) = default.filter(|default| !default.is_null()) {
             let own = field["description"].as_str().unwrap_or_default();
             field["description"] = json!(format!("{own} Default: `{default}`.").trim());

@@ -20,16 +20,29 @@ pub fn list_choices(value: &mut Value) {
 /// The keywords in the place of a `oneOf` whose alternatives are texts; `None` where one is something else.
 fn listed(schema: &Map<String, Value>) -> Option<Map<String, Value>> {
     let alternatives = schema.get("oneOf")?.as_array()?;
-    let values: Vec<&str> = alternatives.iter().map(|one| one["const"].as_str()).collect::<Option<_>>()?;
-    let own = schema.get("description").and_then(Value::as_str).map(str::to_owned);
+    let values: Vec<&str> = alternatives
+        .iter()
+        .map(|one| one["const"].as_str())
+        .collect::<Option<_>>()?;
+    let own = schema
+        .get("description")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     let of_value = |(one, value): (&Value, &&str)| {
         let text = one["description"].as_str()?;
         Some(format!("- `{value}`: {text}"))
     };
-    let of_values: Vec<String> = alternatives.iter().zip(&values).filter_map(of_value).collect();
+    let of_values: Vec<String> = alternatives
+        .iter()
+        .zip(&values)
+        .filter_map(of_value)
+        .collect();
     let list = (!of_values.is_empty()).then(|| of_values.join("\n"));
     let description: Vec<String> = own.into_iter().chain(list).collect();
-    let mut listed = Map::from_iter([("type".to_owned(), json!("string")), ("enum".to_owned(), json!(values))]);
+    let mut listed = Map::from_iter([
+        ("type".to_owned(), json!("string")),
+        ("enum".to_owned(), json!(values)),
+    ]);
     if !description.is_empty() {
         listed.insert("description".to_owned(), json!(description.join("\n\n")));
     }

@@ -46,7 +46,9 @@ pub fn document(routes: Vec<Route>) -> Value {
     }
     let (mut requests, responses) = named(schemas);
     requests.values_mut().for_each(limit_texts);
-    let only_sent = requests.iter_mut().filter(|(name, _)| !responses.contains_key(*name));
+    let only_sent = requests
+        .iter_mut()
+        .filter(|(name, _)| !responses.contains_key(*name));
     only_sent.for_each(|(_, schema)| relax_optional(schema));
     let definitions: Map<String, Value> = responses.into_iter().chain(requests).collect();
     for (route, operation) in described {
@@ -116,10 +118,14 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     }
     let names = route.path.split(['{', '}']).skip(1).step_by(2);
     let path = names.zip(operation.path);
-    let path = path.map(|(name, schema)| json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+    let path = path.map(
+        |(name, schema)| json!({ "name": name, "in": "path", "required": true, "schema": schema }),
+    );
     let mut parameters: Vec<Value> = path.chain(operation.query).collect();
     // A header has the limits that its own check has.
-    let limited = parameters.iter_mut().filter(|parameter| parameter["in"] != "header");
+    let limited = parameters
+        .iter_mut()
+        .filter(|parameter| parameter["in"] != "header");
     limited.for_each(|parameter| limit_texts(&mut parameter["schema"]));
     if !parameters.is_empty() {
         shown["parameters"] = json!(parameters);

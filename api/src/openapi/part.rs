@@ -11,8 +11,11 @@ const REFERRED: [&str; 2] = ["responses", "schemas"];
 
 /// The part of a whole document with those of its routes that have this access.
 pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
-    let wanted: BTreeSet<_> =
-        routes.iter().filter(|route| route.access == access).map(|one| (one.path, one.method.to_lowercase())).collect();
+    let wanted: BTreeSet<_> = routes
+        .iter()
+        .filter(|route| route.access == access)
+        .map(|one| (one.path, one.method.to_lowercase()))
+        .collect();
     let mut paths = Map::new();
     for (path, method) in wanted {
         let entry = paths.entry(path).or_insert_with(|| json!({}));
@@ -22,7 +25,12 @@ pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     part["paths"] = Value::Object(paths);
     // All routes of an access have the same scheme, which is then that of the whole part.
     let security = security(&part["paths"]);
-    let names: BTreeSet<String> = security.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    let names: BTreeSet<String> = security
+        .as_object()
+        .into_iter()
+        .flat_map(Map::keys)
+        .cloned()
+        .collect();
     part["security"] = json!([security]);
     retain(&mut part, "securitySchemes", &names);
     let tags = operations::tags(part["paths"].as_object().into_iter().flat_map(Map::keys));
@@ -30,7 +38,11 @@ pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     let found = reachable(whole, &part["paths"]);
     for kind in REFERRED {
         let prefix = format!("#/components/{kind}/");
-        let names = found.iter().filter_map(|path| path.strip_prefix(&prefix)).map(str::to_owned).collect();
+        let names = found
+            .iter()
+            .filter_map(|path| path.strip_prefix(&prefix))
+            .map(str::to_owned)
+            .collect();
         retain(&mut part, kind, &names);
     }
     part
@@ -38,7 +50,11 @@ pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
 
 /// The security requirement of the first operation.
 fn security(paths: &Value) -> Value {
-    let mut operations = paths.as_object().into_iter().flat_map(Map::values).filter_map(Value::as_object);
+    let mut operations = paths
+        .as_object()
+        .into_iter()
+        .flat_map(Map::values)
+        .filter_map(Value::as_object);
     let first = operations.find_map(|methods| methods.values().next());
     first.map_or_else(|| json!({}), |operation| operation["security"][0].clone())
 }

@@ -14,7 +14,10 @@ const CURSOR: &str = "`next_cursor` of the page before.";
 /// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
 /// field of `NewDestination` is that of each kind that has it.
 const RULES: [(&str, &[&str]); 43] = [
-    ("A time in the future.", &["Hold.until", "NewKey.expires_at"]),
+    (
+        "A time in the future.",
+        &["Hold.until", "NewKey.expires_at"],
+    ),
     ("A random UUID (version 4).", &["Device.id"]),
     (CURSOR, &["Resend.cursor"]),
     (
@@ -32,7 +35,10 @@ const RULES: [(&str, &[&str]); 43] = [
         "At least one letter, no invisible characters, no parentheses, and no name that the audit log uses itself.",
         &["NewKey.name", "NewSignInLink.name"],
     ),
-    ("At most the role of the caller, and not `metrics`.", &["NewSignInLink.role"]),
+    (
+        "At most the role of the caller, and not `metrics`.",
+        &["NewSignInLink.role"],
+    ),
     (
         "At least one: names of events and groups such as `user.*`. Each kind of destination takes some.",
         &["DestinationPatch.events", "NewDestination.events"],
@@ -41,65 +47,175 @@ const RULES: [(&str, &[&str]); 43] = [
         "1 to 100 waits of at least a second, together at most 691200.",
         &["DestinationPatch.schedule", "NewDestination.schedule"],
     ),
-    ("Platforms of the app.", &["DestinationPatch.filter.platforms", "NewDestination.filter.platforms"]),
-    ("Only together with `enabled: true`.", &["DestinationPatch.newest_only"]),
-    ("Only together with `newest_only: true`.", &["Enable.dry_run"]),
-    ("At most what the kind of the destination allows.", &["DestinationPatch.rate"]),
-    ("True, unless there is another `url`: the present one is a secret.", &["DestinationPatch.secret_url"]),
-    ("With `https`, and a host that is public or allowed by the settings.", &["NewWebhook.url"]),
-    ("Tokens of RFC 9110 that settle and the connection do not set; visible ASCII values.", &["NewWebhook.headers"]),
-    ("`whsec_` and base64 of 24 to 64 bytes, where `signature` has `v1`.", &["NewWebhook.secret"]),
-    ("`whsk_` and base64 of an Ed25519 key, where `signature` has `v1a`.", &["NewWebhook.private_key"]),
-    ("As for a new webhook, and not the one in use.", &["RotateSecret.secret"]),
-    ("`standard`, `eu`, or a URL that a setting of the configuration allows.", &["NewDestination.endpoint"]),
-    ("Letters, digits, `-`, `_` and `.`, at most 128; one of the two API keys.", &["NewDestination.api_key"]),
-    ("Letters, digits, `-`, `_` and `.`, at most 128.", &["NewDestination.secret_key"]),
-    ("In the form of `api_key`, and of another project.", &["NewDestination.sandbox_api_key"]),
-    ("Needs the settings `mail.url` and `mail.from`.", &["NewEmail.kind"]),
+    (
+        "Platforms of the app.",
+        &[
+            "DestinationPatch.filter.platforms",
+            "NewDestination.filter.platforms",
+        ],
+    ),
+    (
+        "Only together with `enabled: true`.",
+        &["DestinationPatch.newest_only"],
+    ),
+    (
+        "Only together with `newest_only: true`.",
+        &["Enable.dry_run"],
+    ),
+    (
+        "At most what the kind of the destination allows.",
+        &["DestinationPatch.rate"],
+    ),
+    (
+        "True, unless there is another `url`: the present one is a secret.",
+        &["DestinationPatch.secret_url"],
+    ),
+    (
+        "With `https`, and a host that is public or allowed by the settings.",
+        &["NewWebhook.url"],
+    ),
+    (
+        "Tokens of RFC 9110 that settle and the connection do not set; visible ASCII values.",
+        &["NewWebhook.headers"],
+    ),
+    (
+        "`whsec_` and base64 of 24 to 64 bytes, where `signature` has `v1`.",
+        &["NewWebhook.secret"],
+    ),
+    (
+        "`whsk_` and base64 of an Ed25519 key, where `signature` has `v1a`.",
+        &["NewWebhook.private_key"],
+    ),
+    (
+        "As for a new webhook, and not the one in use.",
+        &["RotateSecret.secret"],
+    ),
+    (
+        "`standard`, `eu`, or a URL that a setting of the configuration allows.",
+        &["NewDestination.endpoint"],
+    ),
+    (
+        "Letters, digits, `-`, `_` and `.`, at most 128; one of the two API keys.",
+        &["NewDestination.api_key"],
+    ),
+    (
+        "Letters, digits, `-`, `_` and `.`, at most 128.",
+        &["NewDestination.secret_key"],
+    ),
+    (
+        "In the form of `api_key`, and of another project.",
+        &["NewDestination.sandbox_api_key"],
+    ),
+    (
+        "Needs the settings `mail.url` and `mail.from`.",
+        &["NewEmail.kind"],
+    ),
     ("Without a link.", &["NewEmail.subject_prefix"]),
-    ("Different addresses of ASCII characters that the settings allow.", &["NewEmail.to"]),
-    ("An event that has a schema and is sent to the destination.", &["TestRequest.event_type"]),
-    ("A type of message of the platform's store.", &["SampleRequest.type"]),
-    ("The ARN of an SNS topic.", &["NewPlatform.topic_arn", "PlatformPatch.topic_arn"]),
-    ("At least `window_seconds`.", &["NewPlatform.max_wait_seconds", "PlatformPatch.max_wait_seconds"]),
+    (
+        "Different addresses of ASCII characters that the settings allow.",
+        &["NewEmail.to"],
+    ),
+    (
+        "An event that has a schema and is sent to the destination.",
+        &["TestRequest.event_type"],
+    ),
+    (
+        "A type of message of the platform's store.",
+        &["SampleRequest.type"],
+    ),
+    (
+        "The ARN of an SNS topic.",
+        &["NewPlatform.topic_arn", "PlatformPatch.topic_arn"],
+    ),
+    (
+        "At least `window_seconds`.",
+        &[
+            "NewPlatform.max_wait_seconds",
+            "PlatformPatch.max_wait_seconds",
+        ],
+    ),
     ("Not USD, whose rate is 1.", &["NewRate.currency"]),
     ("No later than tomorrow.", &["NewRate.day"]),
     ("No duplicates.", &["ListedEntitlement.ref", "Product.sku"]),
     (
         "New ids without hidden characters, and without texts that programs send where they have no id.",
-        &["Catalogue.entitlements", "Catalogue.products", "setEntitlement.ref", "setProduct.sku"],
+        &[
+            "Catalogue.entitlements",
+            "Catalogue.products",
+            "setEntitlement.ref",
+            "setProduct.sku",
+        ],
     ),
-    ("Entitlements of the app, each once, at most 300.", &["NewProduct.entitlements", "Product.entitlements"]),
-    ("One for a country and a `since`.", &["NewProduct.prices", "Product.prices"]),
+    (
+        "Entitlements of the app, each once, at most 300.",
+        &["NewProduct.entitlements", "Product.entitlements"],
+    ),
+    (
+        "One for a country and a `since`.",
+        &["NewProduct.prices", "Product.prices"],
+    ),
     (
         "Exactly one of `external_id`, `app_user_id` and `user_id`.",
         &["ErasedCustomer.external_id", "getCustomerState.external_id"],
     ),
     (
         "Exactly one of `external_id`, `app_user_id` and `receipt_id`.",
-        &["MovedCustomer.from", "WantedMove.from", "getCustomer.external_id"],
+        &[
+            "MovedCustomer.from",
+            "WantedMove.from",
+            "getCustomer.external_id",
+        ],
     ),
-    ("Exactly one of `app_user_id` and `receipt_id`.", &["NamedCustomer.app_user_id", "NamedCustomer.receipt_id"]),
-    ("Exactly one of `collapse_key` and `user_id`.", &["listPayments.collapse_key"]),
-    ("Names of events and groups such as `user.*`.", &["listEvents.type"]),
+    (
+        "Exactly one of `app_user_id` and `receipt_id`.",
+        &["NamedCustomer.app_user_id", "NamedCustomer.receipt_id"],
+    ),
+    (
+        "Exactly one of `collapse_key` and `user_id`.",
+        &["listPayments.collapse_key"],
+    ),
+    (
+        "Names of events and groups such as `user.*`.",
+        &["listEvents.type"],
+    ),
     ("Before `until`, at most 1500 steps.", &["getSeries.from"]),
     (
         "Exactly one selection; other fields only if that selection takes them.",
-        &["Resend", "Resend.app_id", "Resend.destination_id", "Resend.now"],
+        &[
+            "Resend",
+            "Resend.app_id",
+            "Resend.destination_id",
+            "Resend.now",
+        ],
     ),
-    ("Set both or neither; `from` is before `until`.", &["Resend.from", "Resend.until"]),
+    (
+        "Set both or neither; `from` is before `until`.",
+        &["Resend.from", "Resend.until"],
+    ),
 ];
 
 /// Why an operation answers a request that its schemas allow with 422.
 const UNSUITABLE: [(&str, &str); 3] = [
-    ("createKey", "422 for a key with the role `metrics` for one app."),
-    ("createResend", "422 for states to a destination that did not choose `purchase.updated`."),
-    ("rotateDestinationSecret", "422 for a destination whose kind signs nothing."),
+    (
+        "createKey",
+        "422 for a key with the role `metrics` for one app.",
+    ),
+    (
+        "createResend",
+        "422 for states to a destination that did not choose `purchase.updated`.",
+    ),
+    (
+        "rotateDestinationSecret",
+        "422 for a destination whose kind signs nothing.",
+    ),
 ];
 
 /// Adds all rules to a document.
 pub fn add(document: &mut Value) {
-    for (rule, place) in RULES.iter().flat_map(|(rule, places)| places.iter().map(move |place| (rule, place))) {
+    for (rule, place) in RULES
+        .iter()
+        .flat_map(|(rule, places)| places.iter().map(move |place| (rule, place)))
+    {
         for place in each(document, place) {
             if let Some(found) = at(document, &place) {
                 found[RULE] = json!(rule);
@@ -107,8 +223,14 @@ pub fn add(document: &mut Value) {
         }
     }
     for operation in operations(document) {
-        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten();
-        parameters.filter(|one| one["name"] == "cursor").for_each(|one| one["schema"][RULE] = json!(CURSOR));
+        let parameters = operation
+            .get_mut("parameters")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten();
+        parameters
+            .filter(|one| one["name"] == "cursor")
+            .for_each(|one| one["schema"][RULE] = json!(CURSOR));
     }
     for (id, rule) in UNSUITABLE {
         if let Some(operation) = operation(document, id) {
@@ -124,7 +246,9 @@ fn each(document: &Value, place: &str) -> Vec<String> {
     let Some(schemas) = document["components"]["schemas"][name]["oneOf"].as_array() else {
         return vec![place.to_owned()];
     };
-    let names = schemas.iter().filter_map(|schema| schema["$ref"].as_str()?.rsplit('/').next());
+    let names = schemas
+        .iter()
+        .filter_map(|schema| schema["$ref"].as_str()?.rsplit('/').next());
     names.map(|name| format!("{name}.{field}")).collect()
 }
 
@@ -133,12 +257,18 @@ fn at<'a>(document: &'a mut Value, place: &str) -> Option<&'a mut Value> {
     let (name, field) = place.split_once('.').unwrap_or((place, ""));
     if document["components"]["schemas"].get(name).is_some() {
         let path = field.split('.').filter(|part| !part.is_empty());
-        return path.fold(document["components"]["schemas"].get_mut(name), |schema, name| {
-            present_mut(schema?).get_mut("properties")?.get_mut(name)
-        });
+        return path.fold(
+            document["components"]["schemas"].get_mut(name),
+            |schema, name| present_mut(schema?).get_mut("properties")?.get_mut(name),
+        );
     }
-    let parameters = operation(document, name)?.get_mut("parameters")?.as_array_mut()?;
-    parameters.iter_mut().find(|one| one["name"] == field)?.get_mut("schema")
+    let parameters = operation(document, name)?
+        .get_mut("parameters")?
+        .as_array_mut()?;
+    parameters
+        .iter_mut()
+        .find(|one| one["name"] == field)?
+        .get_mut("schema")
 }
 
 /// The operation with this id.
@@ -147,8 +277,14 @@ fn operation<'a>(document: &'a mut Value, id: &str) -> Option<&'a mut Value> {
 }
 
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut);
-    paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut)
+    let paths = document
+        .get_mut("paths")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(Map::values_mut);
+    paths
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
 }
 
 #[cfg(test)]
@@ -163,7 +299,10 @@ mod tests {
         for (rule, places) in RULES {
             for place in places {
                 let each = each(&document, place);
-                let found: Vec<_> = each.iter().filter_map(|place| at(&mut document, place).cloned()).collect();
+                let found: Vec<_> = each
+                    .iter()
+                    .filter_map(|place| at(&mut document, place).cloned())
+                    .collect();
                 assert!(!found.is_empty(), "there is no {place}");
                 for found in found {
                     assert_eq!(found[RULE], rule, "{place}");
@@ -171,7 +310,8 @@ mod tests {
             }
         }
         for (id, rule) in UNSUITABLE {
-            let operation = operation(&mut document, id).unwrap_or_else(|| panic!("there is no {id}"));
+            let operation =
+                operation(&mut document, id).unwrap_or_else(|| panic!("there is no {id}"));
             assert_eq!(operation[RULE], rule, "{id}");
             assert!(operation["responses"]["422"].is_object(), "{id}");
         }

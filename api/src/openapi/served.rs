@@ -30,7 +30,9 @@ impl Served {
             documents,
             public_url: edge.url(""),
             api: edge.pages.address(),
-            public: public.map(|route| (route.path, route.method.to_lowercase())).collect(),
+            public: public
+                .map(|route| (route.path, route.method.to_lowercase()))
+                .collect(),
             whole: OnceLock::new(),
             device: OnceLock::new(),
         }
@@ -38,7 +40,9 @@ impl Served {
 
     /// `/openapi.json`, written once.
     pub fn whole(&self) -> Prepared {
-        self.whole.get_or_init(|| Prepared::new(&self.written())).clone()
+        self.whole
+            .get_or_init(|| Prepared::new(&self.written()))
+            .clone()
     }
 
     /// Its server is the address of the whole API; public routes have the public address.
@@ -49,8 +53,13 @@ impl Served {
             return document;
         };
         // No client can call the address of all interfaces: the document's own address is that of the API too.
-        let url = if api.ip().is_unspecified() { "/".to_owned() } else { format!("http://{api}") };
-        document["servers"] = json!([{ "url": url, "description": "All routes (`admin_listen`)." }]);
+        let url = if api.ip().is_unspecified() {
+            "/".to_owned()
+        } else {
+            format!("http://{api}")
+        };
+        document["servers"] =
+            json!([{ "url": url, "description": "All routes (`admin_listen`)." }]);
         for (path, method) in &self.public {
             let operation = &mut document["paths"][path][method];
             if operation.is_object() {

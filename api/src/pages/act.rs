@@ -49,7 +49,12 @@ pub struct Act<C, P> {
 /// Calls a handler of the API with the fields of a form. Then the browser is led to the page above, which says what was
 /// done; or `page` says why nothing was.
 pub fn act<C, P>(call: C, page: P) -> Act<C, P> {
-    Act { call, page, adjust: |_, _, _, _| Ok(()), after: After::Another(|visit, _| above(visit, 1)) }
+    Act {
+        call,
+        page,
+        adjust: |_, _, _, _| Ok(()),
+        after: After::Another(|visit, _| above(visit, 1)),
+    }
 }
 
 impl<C, P> Act<C, P> {
@@ -60,12 +65,18 @@ impl<C, P> Act<C, P> {
 
     /// With another page after it.
     pub fn then(self, landing: Landing) -> Self {
-        Self { after: After::Another(landing), ..self }
+        Self {
+            after: After::Another(landing),
+            ..self
+        }
     }
 
     /// With the answer on the page of the form, for a secret that no address may show: `page` takes [`ShownOnce`].
     pub fn shown_once(self) -> Self {
-        Self { after: After::ShownOnce, ..self }
+        Self {
+            after: After::ShownOnce,
+            ..self
+        }
     }
 }
 
@@ -82,9 +93,10 @@ where
     fn call(self, request: Request, edge: Shared) -> Self::Future {
         Box::pin(async move {
             let (mut head, _) = request.into_parts();
-            let (Some(sent), Some(visit)) =
-                (head.extensions.get::<Sent>().cloned(), head.extensions.get::<Visit>().cloned())
-            else {
+            let (Some(sent), Some(visit)) = (
+                head.extensions.get::<Sent>().cloned(),
+                head.extensions.get::<Visit>().cloned(),
+            ) else {
                 return Error::Internal.into_response();
             };
             let answer = match body::<C, D>(&edge, &visit, &sent, self.adjust) {
@@ -96,21 +108,34 @@ where
             };
             let mut status = answer.status();
             if status.is_success() {
-                let answer = to_bytes(answer.into_body(), MAX_ANSWER).await.unwrap_or_default();
+                let answer = to_bytes(answer.into_body(), MAX_ANSWER)
+                    .await
+                    .unwrap_or_default();
                 let answer = serde_json::from_slice(&answer).unwrap_or_default();
                 if let After::Another(landing) = self.after {
                     return Redirect::to(&landing(&visit, &answer)).into_response();
                 }
                 head.extensions.insert(ShownOnce { sent, answer });
             } else {
-                let Some(refused) = answer.extensions().get::<Problem>().and_then(Refused::of_problem) else {
+                let Some(refused) = answer
+                    .extensions()
+                    .get::<Problem>()
+                    .and_then(Refused::of_problem)
+                else {
                     return answer;
                 };
                 status = refused.status;
-                head.extensions.insert(Mistakes { path: visit.place().to_owned(), sent, refused });
+                head.extensions.insert(Mistakes {
+                    path: visit.place().to_owned(),
+                    sent,
+                    refused,
+                });
             }
             head.method = Method::GET;
-            let mut shown = self.page.call(Request::from_parts(head, Body::empty()), edge).await;
+            let mut shown = self
+                .page
+                .call(Request::from_parts(head, Body::empty()), edge)
+                .await;
             if shown.status().is_success() {
                 *shown.status_mut() = status;
             }
@@ -120,7 +145,12 @@ where
 }
 
 /// The body of the call: the fields of the form with the types of the API.
-fn body<C: Described<D>, D>(edge: &Shared, visit: &Visit, sent: &Sent, adjust: Adjust) -> Result<String, Error> {
+fn body<C: Described<D>, D>(
+    edge: &Shared,
+    visit: &Visit,
+    sent: &Sent,
+    adjust: Adjust,
+) -> Result<String, Error> {
     let (mut operation, mut schemas) = (Operation::default(), Schemas::inline());
     C::describe(&mut operation, &mut schemas);
     let schema = &operation.body.unwrap_or_default()["content"]["application/json"]["schema"];
@@ -137,7 +167,9 @@ fn body<C: Described<D>, D>(edge: &Shared, visit: &Visit, sent: &Sent, adjust: A
     let mut wrong = FieldErrors::default();
     let mut adjusted = adjust(edge, visit, sent, &mut body);
     if let Err(Error::Invalid(fields)) = &mut adjusted {
-        fields.drain(..).for_each(|one| wrong.add(&one.field, one.expected));
+        fields
+            .drain(..)
+            .for_each(|one| wrong.add(&one.field, one.expected));
     }
     match sent.reason() {
         Ok(reason) if !properties[REASON].is_null() => {
@@ -158,11 +190,17 @@ fn body<C: Described<D>, D>(edge: &Shared, visit: &Visit, sent: &Sent, adjust: A
 pub fn above(visit: &Visit, parts: usize) -> String {
     let path = visit.uri.path();
     let done = path.rsplit('/').next().unwrap_or_default();
-    let query = visit.uri.query().map(|query| format!("{query}&")).unwrap_or_default();
+    let query = visit
+        .uri
+        .query()
+        .map(|query| format!("{query}&"))
+        .unwrap_or_default();
     format!("{}?{query}done={done}", upper(path, parts))
 }
 
 /// A path without its last parts.
 pub fn upper(path: &str, parts: usize) -> &str {
-    (0..parts).fold(path, |path, _| path.rsplit_once('/').map_or(path, |(rest, _)| rest))
+    (0..parts).fold(path, |path, _| {
+        path.rsplit_once('/').map_or(path, |(rest, _)| rest)
+    })
 }

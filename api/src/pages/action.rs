@@ -48,7 +48,13 @@ pub struct Input {
 
 impl Action {
     /// An action with a reason alone: its path, then its name, its title and what it does.
-    pub fn new(path: String, name: impl Into<String>, title: &'static str, what: &str, mistakes: &Mistakes) -> Self {
+    pub fn new(
+        path: String,
+        name: impl Into<String>,
+        title: &'static str,
+        what: &str,
+        mistakes: &Mistakes,
+    ) -> Self {
         let is_open = path == mistakes.path;
         let (wrong, sent) = match is_open {
             true => (mistakes.refused.fields.clone(), mistakes.sent.clone()),
@@ -74,22 +80,34 @@ impl Action {
     /// Adds an input before the reason, with what was entered.
     #[must_use]
     pub fn with(mut self, mut input: Input) -> Self {
-        input.wrong = self.wrong.iter().find(|one| one.field == input.name).map(|one| one.expected.clone());
-        if let Some(entered) = self.sent.get(input.name).filter(|_| input.form != "password") {
+        input.wrong = self
+            .wrong
+            .iter()
+            .find(|one| one.field == input.name)
+            .map(|one| one.expected.clone());
+        if let Some(entered) = self
+            .sent
+            .get(input.name)
+            .filter(|_| input.form != "password")
+        {
             input.value = entered.to_owned();
             // What was entered stays chosen, whatever it is: the first choice may mean something else.
             if input.has_choices() && !input.choices.iter().any(|(value, _)| value == entered) {
                 input.choices.push((entered.to_owned(), entered.to_owned()));
             }
         }
-        self.inputs.insert(self.inputs.len().saturating_sub(1), input);
+        self.inputs
+            .insert(self.inputs.len().saturating_sub(1), input);
         self
     }
 
     /// This, distinguished from others of the same title.
     #[must_use]
     pub fn about(self, about: &str) -> Self {
-        Self { about: about.to_owned(), ..self }
+        Self {
+            about: about.to_owned(),
+            ..self
+        }
     }
 
     /// This, with another text on its button.
@@ -101,25 +119,45 @@ impl Action {
     /// This, as one that cannot be taken back.
     #[must_use]
     pub fn irrevocable(self) -> Self {
-        Self { is_final: true, ..self }
+        Self {
+            is_final: true,
+            ..self
+        }
     }
 
     /// This, with a page that it needs first.
     #[must_use]
     pub fn after(self, link: (&'static str, String)) -> Self {
-        Self { link: Some(link), ..self }
+        Self {
+            link: Some(link),
+            ..self
+        }
     }
 }
 
 impl Input {
     pub fn text(name: &'static str, label: &'static str) -> Self {
-        Self { name, label, form: "text", value: String::new(), choices: Vec::new(), is_required: false, wrong: None }
+        Self {
+            name,
+            label,
+            form: "text",
+            value: String::new(),
+            choices: Vec::new(),
+            is_required: false,
+            wrong: None,
+        }
     }
 
     /// One of several values with their names.
     pub fn choice(name: &'static str, label: &'static str, choices: &[(&str, &str)]) -> Self {
-        let choices = choices.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
-        Self { choices, ..Self::text(name, label) }
+        let choices = choices
+            .iter()
+            .map(|(value, label)| ((*value).to_owned(), (*label).to_owned()))
+            .collect();
+        Self {
+            choices,
+            ..Self::text(name, label)
+        }
     }
 
     /// One destination, or all: ids with names. None is chosen at first, so that nothing is sent anywhere by mistake.
@@ -127,7 +165,10 @@ impl Input {
         let first = [(String::new(), "Choose a destination".to_owned())];
         let every = [(EVERY.to_owned(), "All subscribed destinations".to_owned())];
         let choices = first.into_iter().chain(all).chain(every).collect();
-        Self { choices, ..Self::text("destination_id", "To").required() }
+        Self {
+            choices,
+            ..Self::text("destination_id", "To").required()
+        }
     }
 
     /// This, entered in another form of HTML.
@@ -139,12 +180,18 @@ impl Input {
     /// This, with what is in it at first.
     #[must_use]
     pub fn value(self, value: &str) -> Self {
-        Self { value: value.to_owned(), ..self }
+        Self {
+            value: value.to_owned(),
+            ..self
+        }
     }
 
     #[must_use]
     pub fn required(self) -> Self {
-        Self { is_required: true, ..self }
+        Self {
+            is_required: true,
+            ..self
+        }
     }
 
     /// Whether it is one of several values.
@@ -160,12 +207,18 @@ pub struct Mistake {
 }
 
 /// What is wrong in the form of one of these actions.
-pub fn labelled<'a>(actions: impl IntoIterator<Item = &'a Action>, wrong: Vec<Field>) -> Vec<Mistake> {
+pub fn labelled<'a>(
+    actions: impl IntoIterator<Item = &'a Action>,
+    wrong: Vec<Field>,
+) -> Vec<Mistake> {
     let open = actions.into_iter().filter(|one| one.is_open);
     let inputs: Vec<&Input> = open.flat_map(|one| &one.inputs).collect();
     let label = |field: Field| {
         let input = inputs.iter().find(|input| input.name == field.field);
-        Mistake { label: input.map_or_else(|| field.field.clone(), |input| input.label.to_owned()), field }
+        Mistake {
+            label: input.map_or_else(|| field.field.clone(), |input| input.label.to_owned()),
+            field,
+        }
     };
     wrong.into_iter().map(label).collect()
 }
@@ -180,9 +233,19 @@ mod tests {
     #[test]
     fn a_wrong_form_is_open_with_its_values_and_without_secrets() {
         let sent = Sent::parse(b"reason=ticket&hours=x&secret=whsec_a");
-        let fields = vec![Field { field: "hours".to_owned(), expected: "a number".to_owned() }];
-        let refused = Refused { fields, ..Refused::default() };
-        let mistakes = Mistakes { path: "/x/hold".to_owned(), sent, refused };
+        let fields = vec![Field {
+            field: "hours".to_owned(),
+            expected: "a number".to_owned(),
+        }];
+        let refused = Refused {
+            fields,
+            ..Refused::default()
+        };
+        let mistakes = Mistakes {
+            path: "/x/hold".to_owned(),
+            sent,
+            refused,
+        };
         let action = |name: &str| {
             Action::new(format!("/x/{name}"), name, "Hold", "It waits.", &mistakes)
                 .with(Input::text("hours", "Hours"))
@@ -200,6 +263,10 @@ mod tests {
             ("reason", "ticket".to_owned(), None),
         ];
         assert_eq!(shown(&wrong), expected);
-        assert!(shown(&other).iter().all(|(_, value, wrong)| value.is_empty() && wrong.is_none()));
+        assert!(
+            shown(&other)
+                .iter()
+                .all(|(_, value, wrong)| value.is_empty() && wrong.is_none())
+        );
     }
 }

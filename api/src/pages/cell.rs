@@ -45,7 +45,10 @@ pub struct Fact {
 
 impl Fact {
     pub fn new(label: &'static str, cell: impl Into<Cell>) -> Self {
-        Self { label, cell: cell.into() }
+        Self {
+            label,
+            cell: cell.into(),
+        }
     }
 }
 
@@ -57,7 +60,10 @@ impl Cell {
 
     /// A cell of a long text, which weighs less than the others.
     pub fn below(part: impl Into<CellPart>) -> Self {
-        Self { parts: Vec::new(), under: vec![vec![part.into()]] }
+        Self {
+            parts: Vec::new(),
+            under: vec![vec![part.into()]],
+        }
     }
 
     /// What is known, or that it is not.
@@ -80,11 +86,24 @@ impl Cell {
 
     /// As plain text: instants as RFC 3339, ids whole. A link under it leads on, and is left out.
     pub fn plain(&self) -> String {
-        let under = self.under.iter().map(|line| line.iter().filter(|part| !matches!(part, CellPart::Link(..))));
+        let under = self.under.iter().map(|line| {
+            line.iter()
+                .filter(|part| !matches!(part, CellPart::Link(..)))
+        });
         let under = under.map(|line| line.collect::<Vec<_>>());
         let lines = std::iter::once(self.parts.iter().collect()).chain(under);
-        let line = |parts: Vec<&CellPart>| parts.into_iter().map(CellPart::plain).collect::<Vec<_>>().join(" ");
-        lines.map(line).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+        let line = |parts: Vec<&CellPart>| {
+            parts
+                .into_iter()
+                .map(CellPart::plain)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        lines
+            .map(line)
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -111,7 +130,8 @@ impl CellPart {
             Self::Sentence(sentence) => sentence.plain(),
             Self::Link(_, shown) => shown.plain(),
             Self::Changes(all) => {
-                let change = |one: &FieldChange| format!("{}: {} → {}", one.field, one.before, one.after);
+                let change =
+                    |one: &FieldChange| format!("{}: {} → {}", one.field, one.before, one.after);
                 all.iter().map(change).collect::<Vec<_>>().join(", ")
             }
         }
@@ -120,7 +140,10 @@ impl CellPart {
 
 impl<T: Into<CellPart>> From<T> for Cell {
     fn from(part: T) -> Self {
-        Self { parts: vec![part.into()], under: Vec::new() }
+        Self {
+            parts: vec![part.into()],
+            under: Vec::new(),
+        }
     }
 }
 

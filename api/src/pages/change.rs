@@ -40,21 +40,38 @@ impl Refused {
             return Err(error);
         }
         match error {
-            Error::Invalid(fields) => Ok(Self { status, fields, detail: None }),
-            _ => Ok(Self { status, fields: Vec::new(), detail: Some(detail) }),
+            Error::Invalid(fields) => Ok(Self {
+                status,
+                fields,
+                detail: None,
+            }),
+            _ => Ok(Self {
+                status,
+                fields: Vec::new(),
+                detail: Some(detail),
+            }),
         }
     }
 
     /// As [`Self::of`], by an answer of the API; `None` for any other error.
     pub fn of_problem(problem: &Problem) -> Option<Self> {
-        let status = StatusCode::from_u16(problem.status).ok().filter(|status| MENDABLE.contains(status))?;
+        let status = StatusCode::from_u16(problem.status)
+            .ok()
+            .filter(|status| MENDABLE.contains(status))?;
         let detail = problem.errors.is_empty().then(|| problem.detail.clone());
-        Some(Self { status, fields: problem.errors.clone(), detail })
+        Some(Self {
+            status,
+            fields: problem.errors.clone(),
+            detail,
+        })
     }
 
     /// What was expected in a field.
     pub fn wrong(&self, name: &str) -> Option<String> {
-        self.fields.iter().find(|wrong| wrong.field == name).map(|wrong| wrong.expected.clone())
+        self.fields
+            .iter()
+            .find(|wrong| wrong.field == name)
+            .map(|wrong| wrong.expected.clone())
     }
 }
 
@@ -73,7 +90,11 @@ impl Mistakes {
     /// # Errors
     /// What nobody can mend on the page of the form.
     pub fn of(visit: &Visit, sent: Sent, error: Error) -> Result<Self, Error> {
-        Ok(Self { path: visit.place().to_owned(), sent, refused: Refused::of(error)? })
+        Ok(Self {
+            path: visit.place().to_owned(),
+            sent,
+            refused: Refused::of(error)?,
+        })
     }
 
     /// Whether a page answers a form.
@@ -111,6 +132,8 @@ pub fn reasoned<T: Fields>(sent: &Sent, body: Map<String, Value>) -> Result<Draf
 
 /// The fields of a form that the API knows, as texts; empty ones are left out.
 pub fn texts(sent: &Sent, names: &[&str]) -> Map<String, Value> {
-    let fields = names.iter().filter_map(|name| Some(((*name).to_owned(), Value::from(sent.get(name)?))));
+    let fields = names
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), Value::from(sent.get(name)?))));
     fields.collect()
 }

@@ -44,7 +44,10 @@ const LABELS: &[(&str, &str)] = &[
 impl Changed {
     /// A field of the record, by its name, with its values before and after.
     pub fn of(field: &str, before: &Value, after: &Value) -> Self {
-        let label = LABELS.iter().find(|(name, _)| *name == field).map(|(_, label)| (*label).to_owned());
+        let label = LABELS
+            .iter()
+            .find(|(name, _)| *name == field)
+            .map(|(_, label)| (*label).to_owned());
         let (mut texts, values) = ([plain(before), plain(after)], [before, after]);
         if texts[0] == texts[1] {
             // The texts leave out what differs.
@@ -62,7 +65,11 @@ impl Changed {
 
 /// A text with its instants and ids as such. Backticks in it are no code.
 fn part(text: String) -> CellPart {
-    if text.contains('`') { CellPart::Text(text) } else { CellPart::Sentence(Sentence::new(&text)) }
+    if text.contains('`') {
+        CellPart::Text(text)
+    } else {
+        CellPart::Sentence(Sentence::new(&text))
+    }
 }
 
 fn plain(value: &Value) -> String {
@@ -103,22 +110,66 @@ mod tests {
     #[test]
     fn a_change_is_for_people() {
         let id = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
-        let device = json!([{ "id": id, "claim_type": "purchase", "last_active": "2026-12-01T00:00:00Z" }]);
+        let device =
+            json!([{ "id": id, "claim_type": "purchase", "last_active": "2026-12-01T00:00:00Z" }]);
         for (field, before, after, expected) in [
-            ("is_active", json!(true), json!(false), ["Gives access", "yes", "no"]),
-            ("is_production", json!(false), json!(true), ["Production purchase", "no", "yes"]),
-            ("canceled_at", Value::Null, json!("no time"), ["Renewal off since", "–", "no time"]),
-            ("entitlements", json!([]), json!([{ "id": "x", "name": "Gold" }]), ["Entitlements", "none", "Gold"]),
-            ("billing_cycles", json!(1), json!(2), ["Billing cycles", "1", "2"]),
-            ("purchase_country", json!("a `b`"), Value::Null, ["Purchase country", "a `b`", "–"]),
+            (
+                "is_active",
+                json!(true),
+                json!(false),
+                ["Gives access", "yes", "no"],
+            ),
+            (
+                "is_production",
+                json!(false),
+                json!(true),
+                ["Production purchase", "no", "yes"],
+            ),
+            (
+                "canceled_at",
+                Value::Null,
+                json!("no time"),
+                ["Renewal off since", "–", "no time"],
+            ),
+            (
+                "entitlements",
+                json!([]),
+                json!([{ "id": "x", "name": "Gold" }]),
+                ["Entitlements", "none", "Gold"],
+            ),
+            (
+                "billing_cycles",
+                json!(1),
+                json!(2),
+                ["Billing cycles", "1", "2"],
+            ),
+            (
+                "purchase_country",
+                json!("a `b`"),
+                Value::Null,
+                ["Purchase country", "a `b`", "–"],
+            ),
         ] {
             let change = Changed::of(field, &before, &after);
-            assert_eq!([change.label.clone(), text(&change.before), text(&change.after)], expected);
+            assert_eq!(
+                [
+                    change.label.clone(),
+                    text(&change.before),
+                    text(&change.after)
+                ],
+                expected
+            );
         }
         let change = Changed::of("devices_with_access", &json!([]), &device);
         let shown = text(&change.after);
-        assert!(shown.starts_with(&format!("device {id}, last active 2026-12-01T00:00:00")), "{shown}");
-        assert_eq!((change.label.as_str(), change.field.as_str()), ("Devices with access", "devices_with_access"));
+        assert!(
+            shown.starts_with(&format!("device {id}, last active 2026-12-01T00:00:00")),
+            "{shown}"
+        );
+        assert_eq!(
+            (change.label.as_str(), change.field.as_str()),
+            ("Devices with access", "devices_with_access")
+        );
     }
 
     #[test]

@@ -60,17 +60,35 @@ pub struct Counted<'a> {
 impl Chart {
     /// Counts of each step, one above the other.
     pub fn counts(id: &'static str, title: &'static str, all: &[Counted<'_>]) -> Self {
-        let values = |at: usize| all.iter().map(move |one| one.points.items.get(at).map_or(0, |point| point.count));
+        let values = |at: usize| {
+            all.iter()
+                .map(move |one| one.points.items.get(at).map_or(0, |point| point.count))
+        };
         let steps = all.first().map_or(&[][..], |one| &one.points.items);
-        let filled = steps.iter().enumerate().filter(|(at, _)| values(*at).any(|count| count > 0));
-        let rows =
-            filled.map(|(at, point)| (Moment::at(point.at), values(at).map(|count| count.to_string()).collect()));
+        let filled = steps
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| values(*at).any(|count| count > 0));
+        let rows = filled.map(|(at, point)| {
+            (
+                Moment::at(point.at),
+                values(at).map(|count| count.to_string()).collect(),
+            )
+        });
         Self {
             id,
             title,
             numbers: sums(all),
-            legend: all.iter().map(|one| Key { tone: one.tone, name: one.name }).collect(),
-            most: Some(highest(all)).filter(|most| *most > 0).map_or_else(String::new, amount),
+            legend: all
+                .iter()
+                .map(|one| Key {
+                    tone: one.tone,
+                    name: one.name,
+                })
+                .collect(),
+            most: Some(highest(all))
+                .filter(|most| *most > 0)
+                .map_or_else(String::new, amount),
             shapes: stacked(all),
             columns: all.iter().map(|one| one.name).collect(),
             rows: rows.rev().collect(),
@@ -79,17 +97,34 @@ impl Chart {
 
     /// How long something took: the longest of each step, and the average in front of it.
     pub fn times(id: &'static str, title: &'static str, series: &SeriesPoints) -> Self {
-        let of = |pick: fn(&Point) -> Option<i64>| series.items.iter().map(|point| pick(point).unwrap_or(0)).collect();
-        let (longest, average): (Vec<i64>, Vec<i64>) = (of(|point| point.longest_ms), of(|point| point.average_ms));
+        let of = |pick: fn(&Point) -> Option<i64>| {
+            series
+                .items
+                .iter()
+                .map(|point| pick(point).unwrap_or(0))
+                .collect()
+        };
+        let (longest, average): (Vec<i64>, Vec<i64>) =
+            (of(|point| point.longest_ms), of(|point| point.average_ms));
         let most = longest.iter().copied().max().unwrap_or(0);
         let bars = |values: &[i64]| path(values.iter().map(|value| (0, scaled(*value, most))));
         let filled = series.items.iter().filter(|point| point.count > 0);
         let shown = |ms: Option<i64>| ms.map_or_else(String::new, duration);
         let row = |point: &Point| {
-            (Moment::at(point.at), vec![point.count.to_string(), shown(point.average_ms), shown(point.longest_ms)])
+            (
+                Moment::at(point.at),
+                vec![
+                    point.count.to_string(),
+                    shown(point.average_ms),
+                    shown(point.longest_ms),
+                ],
+            )
         };
         let (count, total) = filled.clone().fold((0, 0), |(count, total), point| {
-            (count + point.count, total + point.count * point.average_ms.unwrap_or(0))
+            (
+                count + point.count,
+                total + point.count * point.average_ms.unwrap_or(0),
+            )
         });
         let numbers = match count {
             0 => "none in the last hour".to_owned(),
@@ -99,9 +134,31 @@ impl Chart {
             id,
             title,
             numbers,
-            legend: vec![Key { tone: "busy", name: "average" }, Key { tone: "longest", name: "longest" }],
-            most: if count > 0 { duration(most) } else { String::new() },
-            shapes: vec![Shape { tone: "longest", path: bars(&longest) }, Shape { tone: "busy", path: bars(&average) }],
+            legend: vec![
+                Key {
+                    tone: "busy",
+                    name: "average",
+                },
+                Key {
+                    tone: "longest",
+                    name: "longest",
+                },
+            ],
+            most: if count > 0 {
+                duration(most)
+            } else {
+                String::new()
+            },
+            shapes: vec![
+                Shape {
+                    tone: "longest",
+                    path: bars(&longest),
+                },
+                Shape {
+                    tone: "busy",
+                    path: bars(&average),
+                },
+            ],
             columns: vec!["number", "average", "longest"],
             rows: filled.map(row).rev().collect(),
         }
@@ -111,7 +168,10 @@ impl Chart {
 impl Spark {
     /// Counts of each step, one above the other.
     pub fn counts(all: &[Counted<'_>]) -> Self {
-        Self { numbers: sums(all), shapes: stacked(all) }
+        Self {
+            numbers: sums(all),
+            shapes: stacked(all),
+        }
     }
 }
 
@@ -119,14 +179,24 @@ impl Spark {
 fn sums(all: &[Counted<'_>]) -> String {
     let sum = |one: &Counted<'_>| {
         let total: i64 = one.points.items.iter().map(|point| point.count).sum();
-        let name = if total == 1 { one.name.trim_end_matches('s') } else { one.name };
+        let name = if total == 1 {
+            one.name.trim_end_matches('s')
+        } else {
+            one.name
+        };
         format!("{} {name}", amount(total))
     };
-    format!("{} in the last hour", all.iter().map(sum).collect::<Vec<_>>().join(", "))
+    format!(
+        "{} in the last hour",
+        all.iter().map(sum).collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn steps(all: &[Counted<'_>]) -> usize {
-    all.iter().map(|one| one.points.items.len()).max().unwrap_or(0)
+    all.iter()
+        .map(|one| one.points.items.len())
+        .max()
+        .unwrap_or(0)
 }
 
 fn count(one: &Counted<'_>, at: usize) -> i64 {
@@ -151,14 +221,21 @@ fn stacked(all: &[Counted<'_>]) -> Vec<Shape> {
                 (below, height)
             })
             .collect();
-        Shape { tone: one.tone, path: path(bars.into_iter()) }
+        Shape {
+            tone: one.tone,
+            path: path(bars.into_iter()),
+        }
     };
     all.iter().map(&mut shape).collect()
 }
 
 /// The height of a value, if the highest one fills the picture.
 fn scaled(value: i64, most: i64) -> i64 {
-    if value <= 0 || most <= 0 { 0 } else { (value.saturating_mul(HEIGHT) / most).clamp(LEAST, HEIGHT) }
+    if value <= 0 || most <= 0 {
+        0
+    } else {
+        (value.saturating_mul(HEIGHT) / most).clamp(LEAST, HEIGHT)
+    }
 }
 
 /// Bars side by side, each from a height on and of a height, as one path.
@@ -197,33 +274,74 @@ mod tests {
             average_ms: (*count > 0).then_some(count * 10),
             longest_ms: (*count > 0).then_some(count * 20),
         };
-        SeriesPoints { what: Series::Accepted, step: 60, items: (0..).zip(counts).map(point).collect() }
+        SeriesPoints {
+            what: Series::Accepted,
+            step: 60,
+            items: (0..).zip(counts).map(point).collect(),
+        }
     }
 
     fn counted<'a>(name: &'static str, points: &'a SeriesPoints) -> Counted<'a> {
-        Counted { name, tone: "good", points }
+        Counted {
+            name,
+            tone: "good",
+            points,
+        }
     }
 
     #[test]
     fn numbers_stand_beside_the_picture_and_in_the_table() {
         let (good, bad) = (series(&[0, 4, 0]), series(&[0, 1, 2]));
-        let chart = Chart::counts("a", "A", &[counted("delivered", &good), counted("failed attempts", &bad)]);
-        assert_eq!(chart.numbers, "4 delivered, 3 failed attempts in the last hour");
-        assert_eq!(sums(&[counted("failed attempts", &series(&[0, 1]))]), "1 failed attempt in the last hour");
+        let chart = Chart::counts(
+            "a",
+            "A",
+            &[
+                counted("delivered", &good),
+                counted("failed attempts", &bad),
+            ],
+        );
+        assert_eq!(
+            chart.numbers,
+            "4 delivered, 3 failed attempts in the last hour"
+        );
+        assert_eq!(
+            sums(&[counted("failed attempts", &series(&[0, 1]))]),
+            "1 failed attempt in the last hour"
+        );
         assert_eq!(chart.most, "5", "the highest sum of a step");
-        assert_eq!(chart.legend.iter().map(|key| key.name).collect::<Vec<_>>(), ["delivered", "failed attempts"]);
-        let rows: Vec<_> = chart.rows.iter().map(|(_, values)| values.join(" ")).collect();
-        assert_eq!(rows, ["0 2", "4 1"], "the newest first, empty ones left out");
+        assert_eq!(
+            chart.legend.iter().map(|key| key.name).collect::<Vec<_>>(),
+            ["delivered", "failed attempts"]
+        );
+        let rows: Vec<_> = chart
+            .rows
+            .iter()
+            .map(|(_, values)| values.join(" "))
+            .collect();
+        assert_eq!(
+            rows,
+            ["0 2", "4 1"],
+            "the newest first, empty ones left out"
+        );
         assert_eq!(chart.shapes[0].path, "M200 64v-51h160v51z");
-        assert_eq!(chart.shapes[1].path, "M200 13v-12h160v12zM400 64v-25h160v25z", "failures stand on deliveries");
+        assert_eq!(
+            chart.shapes[1].path, "M200 13v-12h160v12zM400 64v-25h160v25z",
+            "failures stand on deliveries"
+        );
     }
 
     #[test]
     fn times_have_an_average_and_a_longest() {
         let chart = Chart::times("a", "A", &series(&[1, 0, 3]));
-        assert_eq!((chart.numbers.as_str(), chart.most.as_str()), ("avg 25 ms · max 60 ms", "60 ms"));
+        assert_eq!(
+            (chart.numbers.as_str(), chart.most.as_str()),
+            ("avg 25 ms · max 60 ms", "60 ms")
+        );
         let empty = Chart::times("a", "A", &series(&[0]));
-        assert_eq!((empty.numbers.as_str(), empty.most.as_str()), ("none in the last hour", ""));
+        assert_eq!(
+            (empty.numbers.as_str(), empty.most.as_str()),
+            ("none in the last hour", "")
+        );
         let texts = [999, 1_000, 59_999, 61_000].map(duration);
         assert_eq!(texts, ["999 ms", "1.0 s", "59.9 s", "1 min 1 s"]);
     }

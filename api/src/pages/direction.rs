@@ -8,7 +8,8 @@ pub fn readable(page: String) -> String {
     if !page.contains(is_reordering) {
         return page;
     }
-    let (mut shown, mut is_tag, mut is_area) = (String::with_capacity(page.len() + 64), false, false);
+    let (mut shown, mut is_tag, mut is_area) =
+        (String::with_capacity(page.len() + 64), false, false);
     for (at, letter) in page.char_indices() {
         match letter {
             '<' => {
@@ -37,7 +38,10 @@ mod tests {
         for (page, expected) in [
             ("<p>a\u{e9}b</p>", "<p>a\u{e9}b</p>"),
             ("<p>a\u{202e}b\u{2066}</p>", "<p>a\\u{202e}b\\u{2066}</p>"),
-            ("<input value=\"\u{202e}\">\u{200f}", "<input value=\"\u{202e}\">\\u{200f}"),
+            (
+                "<input value=\"\u{202e}\">\u{200f}",
+                "<input value=\"\u{202e}\">\\u{200f}",
+            ),
             (
                 "<textarea id=\"a\">\u{202e}<\u{202e}</textarea>\u{61c}",
                 "<textarea id=\"a\">\u{202e}<\u{202e}</textarea>\\u{61c}",

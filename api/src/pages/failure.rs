@@ -14,8 +14,13 @@ use std::sync::LazyLock;
 
 /// The paths of the pages that have an address of their own, with parameters.
 static PAGES: LazyLock<Vec<&str>> = LazyLock::new(|| {
-    let all = SCREENS.iter().flat_map(|screen| (screen.routes)()).chain(deliveries::routes());
-    all.filter(|route| route.method == "GET").map(|route| route.path).collect()
+    let all = SCREENS
+        .iter()
+        .flat_map(|screen| (screen.routes)())
+        .chain(deliveries::routes());
+    all.filter(|route| route.method == "GET")
+        .map(|route| route.path)
+        .collect()
 });
 
 #[derive(Template)]
@@ -34,12 +39,21 @@ struct Outside<'a> {
 }
 
 /// The page in the place of an answer that is an error of the API; any other answer stays as it is.
-pub async fn shown(edge: &Shared, visit: Option<(&Visit, &Method)>, response: Response) -> Response {
-    let Some(problem) = response.extensions().get::<Problem>().cloned() else { return response };
+pub async fn shown(
+    edge: &Shared,
+    visit: Option<(&Visit, &Method)>,
+    response: Response,
+) -> Response {
+    let Some(problem) = response.extensions().get::<Problem>().cloned() else {
+        return response;
+    };
     if visit.is_some_and(|(visit, _)| visit.is_json) {
         return response;
     }
-    let (status, retry) = (response.status(), response.headers().get(header::RETRY_AFTER).cloned());
+    let (status, retry) = (
+        response.status(),
+        response.headers().get(header::RETRY_AFTER).cloned(),
+    );
     let mut page = rendered(edge, visit, &problem).await.unwrap_or(response);
     *page.status_mut() = status;
     if let Some(retry) = retry {
@@ -48,15 +62,29 @@ pub async fn shown(edge: &Shared, visit: Option<(&Visit, &Method)>, response: Re
     page
 }
 
-async fn rendered(edge: &Shared, visit: Option<(&Visit, &Method)>, problem: &Problem) -> Result<Response, Error> {
+async fn rendered(
+    edge: &Shared,
+    visit: Option<(&Visit, &Method)>,
+    problem: &Problem,
+) -> Result<Response, Error> {
     if let Some((visit, method)) = visit {
-        let place = PageAddress { title: problem.title.to_owned(), ..PageAddress::default() };
+        let place = PageAddress {
+            title: problem.title.to_owned(),
+            ..PageAddress::default()
+        };
         if let Ok(frame) = Frame::of(edge, visit, place).await {
             let back = back(method, visit.uri.path()).map(|path| visit.to(path));
-            return html(&Failure { frame: &frame, problem, back });
+            return html(&Failure {
+                frame: &frame,
+                problem,
+                back,
+            });
         }
     }
-    html(&Outside { files: Files::all(), problem })
+    html(&Outside {
+        files: Files::all(),
+        problem,
+    })
 }
 
 /// The nearest page above a path, or of a form the page with its path, if there is one.
@@ -64,20 +92,32 @@ fn back<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
     let is_page = |path: &str| {
         let fits = |(one, other): (&str, &str)| one.starts_with('{') || one == other;
         let is_of = |page: &str| {
-            page.split('/').count() == path.split('/').count() && page.split('/').zip(path.split('/')).all(fits)
+            page.split('/').count() == path.split('/').count()
+                && page.split('/').zip(path.split('/')).all(fits)
         };
         PAGES.iter().any(|page| is_of(page))
     };
     let above = path.match_indices('/').map(|(at, _)| &path[..at]).rev();
     let own = (method != Method::GET).then_some(path);
-    own.into_iter().chain(above).filter(|path| path.len() > PREFIX.len()).find(|path| is_page(path))
+    own.into_iter()
+        .chain(above)
+        .filter(|path| path.len() > PREFIX.len())
+        .find(|path| is_page(path))
 }
 
 /// The answer for a path that no page has.
 pub async fn missing(State(edge): State<Shared>, request: Request) -> Response {
-    let visit = Visit::of(&edge, request.headers(), request.uri()).await.ok().flatten();
+    let visit = Visit::of(&edge, request.headers(), request.uri())
+        .await
+        .ok()
+        .flatten();
     let error = Error::Missing("there is no such page".to_owned()).into_response();
-    let mut response = shown(&edge, visit.as_ref().map(|visit| (visit, request.method())), error).await;
+    let mut response = shown(
+        &edge,
+        visit.as_ref().map(|visit| (visit, request.method())),
+        error,
+    )
+    .await;
     *response.status_mut() = StatusCode::NOT_FOUND;
     headers::dress(response, request.headers(), edge.pages.is_secure).await
 }
@@ -90,10 +130,22 @@ mod tests {
     #[test]
     fn an_error_leads_back_to_the_page_of_its_thing() {
         for (method, path, page) in [
-            (Method::POST, "/ui/destinations/7/delete", Some("/ui/destinations/7")),
-            (Method::POST, "/ui/destinations/7/settings", Some("/ui/destinations/7/settings")),
+            (
+                Method::POST,
+                "/ui/destinations/7/delete",
+                Some("/ui/destinations/7"),
+            ),
+            (
+                Method::POST,
+                "/ui/destinations/7/settings",
+                Some("/ui/destinations/7/settings"),
+            ),
             (Method::POST, "/ui/events/7/resend", Some("/ui/events/7")),
-            (Method::POST, "/ui/purchases/7/hold", Some("/ui/purchases/7")),
+            (
+                Method::POST,
+                "/ui/purchases/7/hold",
+                Some("/ui/purchases/7"),
+            ),
             (Method::POST, "/ui/connect", Some("/ui/connect")),
             (Method::GET, "/ui/events/7", Some("/ui/events")),
             (Method::GET, "/ui/events", None),

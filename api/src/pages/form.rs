@@ -20,7 +20,10 @@ pub struct Sent(Arc<Vec<(String, String)>>);
 
 impl fmt::Debug for Sent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        formatter
+            .debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
     }
 }
 
@@ -29,13 +32,18 @@ pub struct Form<T>(pub T);
 impl Sent {
     /// Parses a body (`application/x-www-form-urlencoded`).
     pub fn parse(body: &[u8]) -> Self {
-        Self(Arc::new(url::form_urlencoded::parse(body).into_owned().collect()))
+        Self(Arc::new(
+            url::form_urlencoded::parse(body).into_owned().collect(),
+        ))
     }
 
     /// The value of a field; an empty one counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.0.iter();
-        fields.find(|(key, _)| key == name).map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+        fields
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
     }
 
     /// The reason of a change, which every form of a change has. What the API refuses as a text is refused here too.
@@ -43,23 +51,34 @@ impl Sent {
     /// # Errors
     /// There is none, or it is too long, or has a control character.
     pub fn reason(&self) -> Result<String, Field> {
-        let reason = self.get("reason").filter(|text| is_plain(text) && text.chars().count() <= MAX_REASON);
+        let reason = self
+            .get("reason")
+            .filter(|text| is_plain(text) && text.chars().count() <= MAX_REASON);
         let expected = format!(
             "a reason of at most {MAX_REASON} characters or {MAX_BYTES} bytes, without control \
              characters"
         );
-        reason.map(str::to_owned).ok_or_else(|| Field { field: "reason".to_owned(), expected })
+        reason.map(str::to_owned).ok_or_else(|| Field {
+            field: "reason".to_owned(),
+            expected,
+        })
     }
 
     /// The values of a field that may be sent several times; an empty one counts as absent.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let of_name = self.0.iter().filter(move |(key, _)| key == name);
-        of_name.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+        of_name
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
     }
 
     /// All fields, but for that of the sign-in.
     pub fn pairs(&self) -> Vec<(String, String)> {
-        self.0.iter().filter(|(name, _)| name != TOKEN).cloned().collect()
+        self.0
+            .iter()
+            .filter(|(name, _)| name != TOKEN)
+            .cloned()
+            .collect()
     }
 
     /// The fields as an object: an empty one is left out, and one that was sent several times is a list.
@@ -93,7 +112,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Sent {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        parts.extensions.get::<Self>().cloned().ok_or(Error::Internal)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(Error::Internal)
     }
 }
 
@@ -101,7 +124,10 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Form<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        Sent::from_request_parts(parts, state).await?.checked().map(Self)
+        Sent::from_request_parts(parts, state)
+            .await?
+            .checked()
+            .map(Self)
     }
 }
 
@@ -112,13 +138,27 @@ mod tests {
     #[test]
     fn a_reason_is_a_text_that_the_api_takes_too() {
         let is_taken = |text: &str| {
-            let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("reason", text).finish();
+            let body = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("reason", text)
+                .finish();
             Sent::parse(body.as_bytes()).reason().is_ok()
         };
-        for text in ["ticket 4711", "заявка", &"a".repeat(1000), &"ж".repeat(1000)] {
+        for text in [
+            "ticket 4711",
+            "заявка",
+            &"a".repeat(1000),
+            &"ж".repeat(1000),
+        ] {
             assert!(is_taken(text), "{text}");
         }
-        for text in ["", "  ", "two\r\nlines", "a\u{1b}[31m", &"a".repeat(1001), &"字".repeat(700)] {
+        for text in [
+            "",
+            "  ",
+            "two\r\nlines",
+            "a\u{1b}[31m",
+            &"a".repeat(1001),
+            &"字".repeat(700),
+        ] {
             assert!(!is_taken(text), "{text}");
         }
     }
@@ -127,6 +167,9 @@ mod tests {
     fn what_was_entered_is_in_no_debug_output() {
         let sent = Sent::parse(b"name=Billing&api_key=hidden-key&form_token=hidden-token");
         let shown = format!("{sent:?}");
-        assert!(shown.contains("api_key") && !shown.contains("hidden") && !shown.contains("Billing"), "{shown}");
+        assert!(
+            shown.contains("api_key") && !shown.contains("hidden") && !shown.contains("Billing"),
+            "{shown}"
+        );
     }
 }

@@ -113,7 +113,10 @@ impl Frame {
         } else {
             Badge::new(Tone::Bad, "Temporal not connected")
         };
-        let query = visit.uri.query().map_or_else(String::new, |query| format!("{query}&"));
+        let query = visit
+            .uri
+            .query()
+            .map_or_else(String::new, |query| format!("{query}&"));
         Ok(Self {
             files: Files::all(),
             entries: entries(visit, place.screen),
@@ -126,8 +129,17 @@ impl Frame {
             notice: Notice::of(visit),
             token: visit.token.clone(),
             // The address of an answer to a form shows nothing by itself.
-            path: if place.is_answer { or_home(place.screen) } else { visit.uri.path() }.to_owned(),
-            json: if place.is_answer { String::new() } else { format!("{}?{query}as=json", visit.uri.path()) },
+            path: if place.is_answer {
+                or_home(place.screen)
+            } else {
+                visit.uri.path()
+            }
+            .to_owned(),
+            json: if place.is_answer {
+                String::new()
+            } else {
+                format!("{}?{query}as=json", visit.uri.path())
+            },
             place,
             app: visit.app.map(|app| app.to_string()),
             theme: visit.theme.unwrap_or_default(),
@@ -138,7 +150,10 @@ impl Frame {
     /// With a notice that only its page can find.
     #[must_use]
     pub fn announcing(self, notice: Option<Notice>) -> Self {
-        Self { notice: notice.or(self.notice), ..self }
+        Self {
+            notice: notice.or(self.notice),
+            ..self
+        }
     }
 
     /// Whether the person may do what needs this role.
@@ -156,9 +171,18 @@ async fn apps(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error> {
     if let Some(own) = visit.sign_in.app_id {
         return Ok((one(own).await?.into_iter().collect(), false));
     }
-    let found = edge.store.apps(Page { cursor: None, limit: MAX_APPS }).await?;
+    let found = edge
+        .store
+        .apps(Page {
+            cursor: None,
+            limit: MAX_APPS,
+        })
+        .await?;
     let (mut apps, has_more) = (found.items, found.next_cursor.is_some());
-    if let Some(chosen) = visit.app.filter(|chosen| has_more && apps.iter().all(|app| app.id != *chosen)) {
+    if let Some(chosen) = visit
+        .app
+        .filter(|chosen| has_more && apps.iter().all(|app| app.id != *chosen))
+    {
         apps.extend(one(chosen).await?);
     }
     Ok((apps, has_more))
@@ -175,8 +199,16 @@ fn request(origin: &str, api: &str) -> String {
         "" => String::new(),
         body => format!(" -H 'Content-Type: application/json' -d {}", quoted(body)),
     };
-    let marks = [('\'', "%27"), ('"', "%22"), ('$', "%24"), ('`', "%60"), ('\\', "%5C")];
-    let path = marks.iter().fold(path.to_owned(), |path, (mark, escaped)| path.replace(*mark, escaped));
+    let marks = [
+        ('\'', "%27"),
+        ('"', "%22"),
+        ('$', "%24"),
+        ('`', "%60"),
+        ('\\', "%5C"),
+    ];
+    let path = marks.iter().fold(path.to_owned(), |path, (mark, escaped)| {
+        path.replace(*mark, escaped)
+    });
     // A variable is replaced between double quotes alone.
     let address = match origin {
         "" => format!("\"$SETTLE_URL{path}\""),
@@ -197,7 +229,9 @@ fn entries(visit: &Visit, current: &str) -> Vec<Entry> {
         key: screen.key,
         is_current: screen.path == current,
     };
-    let seen = SEEN_BY.iter().filter(|(_, least)| visit.sign_in.role >= *least);
+    let seen = SEEN_BY
+        .iter()
+        .filter(|(_, least)| visit.sign_in.role >= *least);
     seen.map(|(screen, _)| entry(screen)).collect()
 }
 
@@ -205,8 +239,16 @@ fn entries(visit: &Visit, current: &str) -> Vec<Entry> {
 ///
 /// # Errors
 /// The page cannot be rendered.
-pub fn shown(visit: &Visit, page: &impl Template, data: &impl Serialize) -> Result<Response, Error> {
-    if visit.is_json { json(data) } else { html(page) }
+pub fn shown(
+    visit: &Visit,
+    page: &impl Template,
+    data: &impl Serialize,
+) -> Result<Response, Error> {
+    if visit.is_json {
+        json(data)
+    } else {
+        html(page)
+    }
 }
 
 /// The data of a page.
@@ -223,10 +265,12 @@ pub fn json(data: &impl Serialize) -> Result<Response, Error> {
 /// # Errors
 /// The page cannot be rendered.
 pub fn html(page: &impl Template) -> Result<Response, Error> {
-    page.render().map(|text| Html(readable(text)).into_response()).map_err(|error| {
-        tracing::error!(%error, "a page could not be rendered");
-        Error::Internal
-    })
+    page.render()
+        .map(|text| Html(readable(text)).into_response())
+        .map_err(|error| {
+            tracing::error!(%error, "a page could not be rendered");
+            Error::Internal
+        })
 }
 
 #[cfg(test)]
@@ -237,8 +281,16 @@ mod tests {
     fn a_request_of_the_api_is_a_command_that_runs() {
         let head = "-H \"Authorization: Bearer $SETTLE_ADMIN_TOKEN\"";
         for (origin, api, command) in [
-            ("", "/v1/apps", format!("curl {head} \"$SETTLE_URL/v1/apps\"")),
-            ("https://a.example", "/v1/apps?a=b&c=d", format!("curl {head} 'https://a.example/v1/apps?a=b&c=d'")),
+            (
+                "",
+                "/v1/apps",
+                format!("curl {head} \"$SETTLE_URL/v1/apps\""),
+            ),
+            (
+                "https://a.example",
+                "/v1/apps?a=b&c=d",
+                format!("curl {head} 'https://a.example/v1/apps?a=b&c=d'"),
+            ),
             (
                 "https://a.example",
                 "POST /v1/search {\"q\":\"it's\"}",

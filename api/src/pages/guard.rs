@@ -23,22 +23,45 @@ struct Bounds {
 }
 
 /// The body limit of a form that everybody may send.
-const OPEN: Bounds = Bounds { bytes: 16 * 1024, fields: 16 };
-const OF_SIGN_IN: Bounds = Bounds { bytes: 64 * 1024, fields: 1000 };
+const OPEN: Bounds = Bounds {
+    bytes: 16 * 1024,
+    fields: 16,
+};
+const OF_SIGN_IN: Bounds = Bounds {
+    bytes: 64 * 1024,
+    fields: 1000,
+};
 /// The form that has a whole catalogue in one field, and the end of its path.
-const OF_CATALOGUE: Bounds = Bounds { bytes: 4 * 1024 * 1024, fields: 16 };
+const OF_CATALOGUE: Bounds = Bounds {
+    bytes: 4 * 1024 * 1024,
+    fields: 16,
+};
 const CATALOGUE: &str = "/catalogue/whole";
 
 /// The path of a route, as the router matched it.
 type Matched = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Lets a request pass whose sign-in may see the page, and notes the visit and the caller for the handler.
-pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, next: Next) -> Response {
-    let (edge, sent, method) = (guard.edge.clone(), request.headers().clone(), request.method().clone());
+pub async fn enter(
+    State(guard): State<Guard>,
+    path: Matched,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (edge, sent, method) = (
+        guard.edge.clone(),
+        request.headers().clone(),
+        request.method().clone(),
+    );
     let response = match Visit::of(&edge, request.headers(), request.uri()).await {
         Ok(Some(visit)) => {
             let response = answered(&guard, &visit, path, request, next).await;
-            failure::shown(&edge, Some((&visit, &method)), response.unwrap_or_else(IntoResponse::into_response)).await
+            failure::shown(
+                &edge,
+                Some((&visit, &method)),
+                response.unwrap_or_else(IntoResponse::into_response),
+            )
+            .await
         }
         Ok(None) => failure::shown(&edge, None, sign_in::required(&request)).await,
         Err(error) => failure::shown(&edge, None, error.into_response()).await,
@@ -71,10 +94,19 @@ async fn answered(
 }
 
 /// The request with its visit, if its sign-in may do this.
-async fn admitted(guard: &Guard, visit: &Visit, path: Matched, request: Request) -> Result<Request, Error> {
+async fn admitted(
+    guard: &Guard,
+    visit: &Visit,
+    path: Matched,
+    request: Request,
+) -> Result<Request, Error> {
     let caller = visit.caller();
     guard.check(&caller, first_id(&path).as_deref()).await?;
-    let bounds = if request.uri().path().ends_with(CATALOGUE) { OF_CATALOGUE } else { OF_SIGN_IN };
+    let bounds = if request.uri().path().ends_with(CATALOGUE) {
+        OF_CATALOGUE
+    } else {
+        OF_SIGN_IN
+    };
     let (mut request, form) = with_form(request, bounds).await?;
     let form_reason = form.as_ref().and_then(|form| form.reason().ok());
     if let Some(form) = form
@@ -103,10 +135,14 @@ async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<
         return Err(refused("origin", Error::Forbidden(detail)));
     }
     let (head, body) = request.into_parts();
-    let bytes = to_bytes(body, bounds.bytes).await.map_err(|_| Error::too_large(bounds.bytes))?;
+    let bytes = to_bytes(body, bounds.bytes)
+        .await
+        .map_err(|_| Error::too_large(bounds.bytes))?;
     // Counted before the fields are copied.
     if bytes.split(|byte| *byte == b'&').count() > bounds.fields {
-        return Err(Error::TooLarge { limit: format!("{} fields", bounds.fields) });
+        return Err(Error::TooLarge {
+            limit: format!("{} fields", bounds.fields),
+        });
     }
     let sent = Sent::parse(&bytes);
     let mut request = Request::from_parts(head, axum::body::Body::empty());
@@ -116,7 +152,11 @@ async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<
 
 /// Whether a browser says that a page of this origin sent the request; one that says nothing is refused.
 fn is_of_this_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &axum::http::HeaderValue| value.to_str().ok())
+    };
     match text("sec-fetch-site") {
         Some(site) => site == "same-origin",
         None => {
@@ -128,7 +168,9 @@ fn is_of_this_origin(headers: &HeaderMap) -> bool {
 
 /// Whether a request is a link from a page of another site, which a browser sends without the cookie.
 pub fn is_link_from_elsewhere(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let site = headers
+        .get("sec-fetch-site")
+        .and_then(|value| value.to_str().ok());
     site == Some("cross-site") && !has_cookie(headers)
 }
 
@@ -140,19 +182,33 @@ mod tests {
     #[test]
     fn a_change_comes_from_this_origin_alone() {
         let is_ours = |pairs: &[(&'static str, &'static str)]| {
-            let pairs =
-                pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let pairs = pairs.iter().map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            });
             is_of_this_origin(&HeaderMap::from_iter(pairs))
         };
         assert!(is_ours(&[("sec-fetch-site", "same-origin")]));
-        assert!(is_ours(&[("origin", "http://127.0.0.1:8081"), ("host", "127.0.0.1:8081")]));
+        assert!(is_ours(&[
+            ("origin", "http://127.0.0.1:8081"),
+            ("host", "127.0.0.1:8081")
+        ]));
         for forged in [
             &[][..],
             &[("sec-fetch-site", "cross-site")],
             &[("sec-fetch-site", "same-site")],
             &[("sec-fetch-site", "none")],
-            &[("sec-fetch-site", "cross-site"), ("origin", "http://a"), ("host", "a")],
-            &[("origin", "http://evil.example"), ("host", "127.0.0.1:8081")],
+            &[
+                ("sec-fetch-site", "cross-site"),
+                ("origin", "http://a"),
+                ("host", "a"),
+            ],
+            &[
+                ("origin", "http://evil.example"),
+                ("host", "127.0.0.1:8081"),
+            ],
             &[("origin", "null"), ("host", "127.0.0.1:8081")],
             &[("host", "127.0.0.1:8081")],
         ] {

@@ -21,7 +21,10 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     // With `no-referrer` a form would be sent with `Origin: null` (<https://fetch.spec.whatwg.org/#origin-header>).
     (header::REFERRER_POLICY, "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
     (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
@@ -29,13 +32,22 @@ const HEADERS: [(HeaderName, &str); 6] = [
 pub async fn dress(mut response: Response, request: &HeaderMap, is_secure: bool) -> Response {
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     if is_secure {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000"),
+        );
     }
-    if takes_gzip(request) { compressed(response).await } else { response }
+    if takes_gzip(request) {
+        compressed(response).await
+    } else {
+        response
+    }
 }
 
 /// Compresses a page. A stream, a file of the page and a small answer stay as they are.
@@ -50,7 +62,8 @@ async fn compressed(response: Response) -> Response {
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return Response::from_parts(head, Body::empty());
     };
-    head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    head.headers
+        .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     head.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(head, Body::from(gzip(&bytes, Compression::fast())))
 }

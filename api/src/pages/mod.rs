@@ -81,17 +81,23 @@ pub const SCREENS: &[Screen] = &[
 /// The screens with the least role that sees each: that of the route at its path.
 static SEEN_BY: LazyLock<Vec<(&'static Screen, Role)>> = LazyLock::new(|| {
     let least = |screen: &Screen| {
-        let own = (screen.routes)().into_iter().find(|route| route.method == "GET" && route.path == screen.path);
+        let own = (screen.routes)()
+            .into_iter()
+            .find(|route| route.method == "GET" && route.path == screen.path);
         own.map_or(Role::Admin, |route| route.least)
     };
-    SCREENS.iter().map(|screen| (screen, least(screen))).collect()
+    SCREENS
+        .iter()
+        .map(|screen| (screen, least(screen)))
+        .collect()
 });
 
 pub fn routes() -> Vec<Route> {
     let mut all = vec![
         Route::open_page("GET", "/", root).summary("A browser is sent to the page."),
         Route::open_page("GET", "/ui", root).summary("A browser is sent to the page."),
-        Route::open_page("GET", "/ui/assets/{hash}/{name}", assets::show).summary("A file of the page."),
+        Route::open_page("GET", "/ui/assets/{hash}/{name}", assets::show)
+            .summary("A file of the page."),
     ];
     all.extend(sign_in::routes());
     all.extend(search::routes());
@@ -102,7 +108,10 @@ pub fn routes() -> Vec<Route> {
 
 /// Whether a request with these headers is that of a browser for a page.
 pub fn is_of_browser(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accepted = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     accepted.contains("text/html")
 }
 
@@ -111,13 +120,17 @@ async fn root(headers: HeaderMap) -> Response {
     if is_of_browser(&headers) {
         return Redirect::to("/ui/").into_response();
     }
-    let mut response = Error::Missing("no such path; /openapi.json lists all paths".to_owned()).into_response();
+    let mut response =
+        Error::Missing("no such path; /openapi.json lists all paths".to_owned()).into_response();
     // Who is no browser gets no page of it.
     response.extensions_mut().remove::<Problem>();
     response
 }
 
 /// The answer for a path below `/ui` that no page has.
-pub async fn missing(state: axum::extract::State<Shared>, request: axum::extract::Request) -> Response {
+pub async fn missing(
+    state: axum::extract::State<Shared>,
+    request: axum::extract::Request,
+) -> Response {
     failure::missing(state, request).await
 }

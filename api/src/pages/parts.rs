@@ -24,12 +24,19 @@ impl HtmlSafe for Moment {}
 impl Moment {
     /// A time of the day with its date.
     pub fn at(time: Timestamp) -> Self {
-        Self { machine: time.to_string(), shown: plain(time), form: "at" }
+        Self {
+            machine: time.to_string(),
+            shown: plain(time),
+            form: "at",
+        }
     }
 
     /// With how long ago it was, within a day.
     pub fn ago(time: Timestamp) -> Self {
-        Self { form: "ago", ..Self::at(time) }
+        Self {
+            form: "ago",
+            ..Self::at(time)
+        }
     }
 
     /// In RFC 3339.
@@ -39,7 +46,10 @@ impl Moment {
 
     /// With how long it is until then, counted down within a day.
     pub fn until(time: Timestamp) -> Self {
-        Self { form: "until", ..Self::at(time) }
+        Self {
+            form: "until",
+            ..Self::at(time)
+        }
     }
 }
 
@@ -87,7 +97,11 @@ impl HtmlSafe for Badge {}
 
 impl Badge {
     pub fn new(tone: Tone, label: impl Into<String>) -> Self {
-        Self { tone, label: label.into(), icon: Icon::new(tone.as_str()) }
+        Self {
+            tone,
+            label: label.into(),
+            icon: Icon::new(tone.as_str()),
+        }
     }
 
     /// Its word, where only text fits.
@@ -108,7 +122,10 @@ impl HtmlSafe for Icon {}
 
 impl Icon {
     pub fn new(name: &'static str) -> Self {
-        Self { file: assets::path("icons.svg"), name }
+        Self {
+            file: assets::path("icons.svg"),
+            name,
+        }
     }
 }
 
@@ -132,7 +149,10 @@ impl HtmlSafe for Tabs {}
 
 impl Tabs {
     pub fn new(label: &'static str, tabs: impl Into<Vec<Tab>>) -> Self {
-        Self { label, tabs: tabs.into() }
+        Self {
+            label,
+            tabs: tabs.into(),
+        }
     }
 }
 
@@ -147,13 +167,18 @@ impl HtmlSafe for Sentence {}
 
 impl Sentence {
     pub fn new(text: &str) -> Self {
-        Self { pieces: super::text::pieces(text) }
+        Self {
+            pieces: super::text::pieces(text),
+        }
     }
 
     /// Its text, with instants in RFC 3339 and ids whole.
     pub fn plain(&self) -> String {
         let plain = |piece: &Piece| match piece {
-            Piece::Text(text) | Piece::Code(text) | Piece::Instant(text, _) | Piece::Id(text, _) => text.clone(),
+            Piece::Text(text)
+            | Piece::Code(text)
+            | Piece::Instant(text, _)
+            | Piece::Id(text, _) => text.clone(),
         };
         self.pieces.iter().map(plain).collect()
     }
@@ -189,7 +214,12 @@ impl Code {
             () => (16, 4),
         };
         let shown = match begin + end < count {
-            true => whole.chars().take(begin).chain(['…']).chain(whole.chars().skip(count - end)).collect(),
+            true => whole
+                .chars()
+                .take(begin)
+                .chain(['…'])
+                .chain(whole.chars().skip(count - end))
+                .collect(),
             false => whole.clone(),
         };
         Self { whole, shown }
@@ -206,10 +236,22 @@ mod tests {
             ("quinn@example.com", "quinn@example.com"),
             ("radio.gold.monthly", "radio.gold.monthly"),
             ("b5448337-463f-57b6-8732-3fe49979f505", "b5448337-463f…"),
-            ("sample.tina-test.4UQYAViQ0dJlQ3k4fsdxNO4oWiprtZk", "sample.tina-test…rtZk"),
-            ("amzn1.account.AEV7JUDJSB7YXQ2KJNHH5MGD3F7Q", "amzn1.account.AE…3F7Q"),
-            ("amzn1.account.AEZ2QKX4WBT6PLM3RSVU7YCD9K4A", "amzn1.account.AE…9K4A"),
-            ("a.very.long.name.of.a.person@mail.example.com", "a.very.long.name.of.a.person@ma…"),
+            (
+                "sample.tina-test.4UQYAViQ0dJlQ3k4fsdxNO4oWiprtZk",
+                "sample.tina-test…rtZk",
+            ),
+            (
+                "amzn1.account.AEV7JUDJSB7YXQ2KJNHH5MGD3F7Q",
+                "amzn1.account.AE…3F7Q",
+            ),
+            (
+                "amzn1.account.AEZ2QKX4WBT6PLM3RSVU7YCD9K4A",
+                "amzn1.account.AE…9K4A",
+            ),
+            (
+                "a.very.long.name.of.a.person@mail.example.com",
+                "a.very.long.name.of.a.person@ma…",
+            ),
         ] {
             let code = Code::short(whole);
             assert_eq!((code.whole(), code.shown.as_str()), (whole, shown));

@@ -22,7 +22,8 @@ pub struct CachedValue<T> {
 impl<T> CachedValue<T> {
     /// Whether it holds all that changed until `changed_at`, and is not old. `None`: nobody watches what changes.
     fn is_current(&self, changed_at: Option<Instant>, now: Instant, lasts: Duration) -> bool {
-        changed_at.is_some_and(|changed_at| self.began >= changed_at) && now.duration_since(self.began) < lasts
+        changed_at.is_some_and(|changed_at| self.began >= changed_at)
+            && now.duration_since(self.began) < lasts
     }
 }
 
@@ -35,7 +36,10 @@ pub struct Recent<K, T> {
 
 impl<K, T> Default for Recent<K, T> {
     fn default() -> Self {
-        Self { found: Mutex::default(), lasts: LASTS }
+        Self {
+            found: Mutex::default(),
+            lasts: LASTS,
+        }
     }
 }
 
@@ -59,7 +63,11 @@ impl<K: Eq + Hash, T> Recent<K, T> {
             return Ok(Arc::clone(found));
         }
         let (marks, value) = read().await?;
-        let found = Arc::new(CachedValue { began, marks, value });
+        let found = Arc::new(CachedValue {
+            began,
+            marks,
+            value,
+        });
         all.insert(key, Arc::clone(&found));
         Ok(found)
     }
@@ -71,28 +79,56 @@ mod tests {
 
     /// What `of` returns for a key, when `value` is stored.
     async fn read(recent: &Recent<u8, u8>, key: u8, changed_at: Option<Instant>, value: u8) -> u8 {
-        let found = recent.of(key, || changed_at, async || Ok::<_, ()>((String::new(), value))).await;
+        let found = recent
+            .of(
+                key,
+                || changed_at,
+                async || Ok::<_, ()>((String::new(), value)),
+            )
+            .await;
         found.expect("it was read").value
     }
 
     #[tokio::test]
     async fn what_was_read_is_shown_until_something_changes() {
         // However slow the machine is, nothing grows old meanwhile.
-        let recent = Recent { lasts: Duration::MAX, ..Recent::default() };
+        let recent = Recent {
+            lasts: Duration::MAX,
+            ..Recent::default()
+        };
         let before = Instant::now();
         assert_eq!(read(&recent, 1, Some(before), 1).await, 1);
-        assert_eq!(read(&recent, 1, Some(before), 2).await, 1, "nothing changed");
-        assert_eq!(read(&recent, 2, Some(before), 3).await, 3, "it is about something else");
-        assert_eq!(read(&recent, 1, Some(Instant::now()), 4).await, 4, "something changed");
+        assert_eq!(
+            read(&recent, 1, Some(before), 2).await,
+            1,
+            "nothing changed"
+        );
+        assert_eq!(
+            read(&recent, 2, Some(before), 3).await,
+            3,
+            "it is about something else"
+        );
+        assert_eq!(
+            read(&recent, 1, Some(Instant::now()), 4).await,
+            4,
+            "something changed"
+        );
         assert_eq!(read(&recent, 1, None, 5).await, 5, "nobody watches");
-        recent.of(1, || None, async || Err::<(String, u8), _>(())).await.expect_err("nothing can be read");
+        recent
+            .of(1, || None, async || Err::<(String, u8), _>(()))
+            .await
+            .expect_err("nothing can be read");
         assert_eq!(read(&recent, 1, Some(before), 6).await, 6);
     }
 
     #[test]
     fn what_was_read_grows_old() {
         let began = Instant::now();
-        let found = CachedValue { began, marks: String::new(), value: () };
+        let found = CachedValue {
+            began,
+            marks: String::new(),
+            value: (),
+        };
         assert!(found.is_current(Some(began), began + LASTS / 2, LASTS));
         assert!(!found.is_current(Some(began), began + LASTS, LASTS));
         assert!(!found.is_current(Some(began + LASTS / 4), began + LASTS / 2, LASTS));

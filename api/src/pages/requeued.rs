@@ -31,7 +31,10 @@ pub fn is_resent_alone(event_type: &str) -> bool {
 
 /// A new name of a run.
 pub fn new_run(random: [u8; 32]) -> String {
-    format!("page-{}", storage::hex(random.get(..RUN_BYTES).unwrap_or_default()))
+    format!(
+        "page-{}",
+        storage::hex(random.get(..RUN_BYTES).unwrap_or_default())
+    )
 }
 
 /// The field of a form with the name of its run.
@@ -45,19 +48,31 @@ pub fn run(random: [u8; 32]) -> Input {
 /// # Errors
 /// No destination is chosen.
 pub fn address(sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
-    let to = sent.get("destination_id").ok_or_else(|| Error::invalid("destination_id", "one destination or all"))?;
+    let to = sent
+        .get("destination_id")
+        .ok_or_else(|| Error::invalid("destination_id", "one destination or all"))?;
     if to == EVERY {
         body.remove("destination_id");
     }
-    body.extend(sent.get(RUN).map(|run| (RUN.to_owned(), format!("{run}-{to}").into())));
+    body.extend(
+        sent.get(RUN)
+            .map(|run| (RUN.to_owned(), format!("{run}-{to}").into())),
+    );
     Ok(())
 }
 
 /// The page of what was sent again, with what was queued.
 pub fn resent_page(visit: &Visit, answer: &Value) -> String {
     let skipped = serde_json::from_value(answer["skipped"].clone()).unwrap_or_default();
-    let requeued = Requeued { pending: answer["pending"].as_i64().unwrap_or_default(), skipped };
-    visit.to(&format!("{}?pending={}", upper(visit.uri.path(), 1), requeued.text()))
+    let requeued = Requeued {
+        pending: answer["pending"].as_i64().unwrap_or_default(),
+        skipped,
+    };
+    visit.to(&format!(
+        "{}?pending={}",
+        upper(visit.uri.path(), 1),
+        requeued.text()
+    ))
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +83,11 @@ pub struct Requeued {
 }
 
 impl From<Resent> for Requeued {
-    fn from(Resent { pending, skipped, .. }: Resent) -> Self {
+    fn from(
+        Resent {
+            pending, skipped, ..
+        }: Resent,
+    ) -> Self {
         Self { pending, skipped }
     }
 }
@@ -84,8 +103,16 @@ impl Requeued {
 
     /// As text, for an address or a form: `2.acknowledged-1`.
     pub fn text(&self) -> String {
-        let name = |reason: &Skipped| serde_json::to_value(reason).ok()?.as_str().map(str::to_owned);
-        let skipped = self.skipped.iter().filter_map(|(reason, number)| Some(format!(".{}-{number}", name(reason)?)));
+        let name = |reason: &Skipped| {
+            serde_json::to_value(reason)
+                .ok()?
+                .as_str()
+                .map(str::to_owned)
+        };
+        let skipped = self
+            .skipped
+            .iter()
+            .filter_map(|(reason, number)| Some(format!(".{}-{number}", name(reason)?)));
         format!("{}{}", self.pending, skipped.collect::<String>())
     }
 
@@ -98,7 +125,10 @@ impl Requeued {
             let name = IntoDeserializer::<Unknown>::into_deserializer(name);
             Some((Skipped::deserialize(name).ok()?, number.parse().ok()?))
         });
-        Some(Self { pending, skipped: skipped.collect() })
+        Some(Self {
+            pending,
+            skipped: skipped.collect(),
+        })
     }
 
     /// The result in the address of a page, where an action left it.
@@ -116,7 +146,10 @@ impl Requeued {
 
     /// Why the others are not sent again.
     pub fn reasons(&self) -> Vec<String> {
-        self.skipped.iter().map(|(reason, number)| format!("{number}: {}", sentence(*reason))).collect()
+        self.skipped
+            .iter()
+            .map(|(reason, number)| format!("{number}: {}", sentence(*reason)))
+            .collect()
     }
 }
 
@@ -145,23 +178,55 @@ mod tests {
 
     #[test]
     fn only_an_event_of_its_own_is_resent_alone() {
-        let is_alone = |names: &[&str]| names.iter().map(|name| is_resent_alone(name)).collect::<Vec<_>>();
-        assert_eq!(is_alone(&["user.subscription.renewed", "revenue.adjusted"]), [true; 2]);
-        assert_eq!(is_alone(&["purchase.updated", "profile.updated", "alarm.opened"]), [false; 3]);
+        let is_alone = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| is_resent_alone(name))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            is_alone(&["user.subscription.renewed", "revenue.adjusted"]),
+            [true; 2]
+        );
+        assert_eq!(
+            is_alone(&["purchase.updated", "profile.updated", "alarm.opened"]),
+            [false; 3]
+        );
     }
 
     #[test]
     fn a_result_is_the_same_after_an_address() {
-        let one = Requeued { pending: 2, skipped: [(Skipped::AlreadyPending, 3), (Skipped::Pruned, 1)].into() };
+        let one = Requeued {
+            pending: 2,
+            skipped: [(Skipped::AlreadyPending, 3), (Skipped::Pruned, 1)].into(),
+        };
         assert_eq!(one.text(), "2.already_pending-3.pruned-1");
         assert_eq!(Requeued::parse(&one.text()), Some(one.clone()));
-        assert_eq!(Requeued::parse("2.<script>-1.pruned-x"), Some(Requeued { pending: 2, ..Requeued::default() }));
+        assert_eq!(
+            Requeued::parse("2.<script>-1.pruned-x"),
+            Some(Requeued {
+                pending: 2,
+                ..Requeued::default()
+            })
+        );
         assert_eq!((Requeued::parse("-2"), Requeued::parse("x")), (None, None));
         let mut sum = one.clone();
         sum.add(&one);
-        assert_eq!(sum, Requeued { pending: 4, skipped: [(Skipped::AlreadyPending, 6), (Skipped::Pruned, 2)].into() });
+        assert_eq!(
+            sum,
+            Requeued {
+                pending: 4,
+                skipped: [(Skipped::AlreadyPending, 6), (Skipped::Pruned, 2)].into()
+            }
+        );
         assert_eq!(sum.reasons().len(), 2);
-        let operators = Requeued { pending: 0, skipped: [(Skipped::Operators, 2)].into() };
-        assert_eq!(operators.reasons(), ["2: events for operators are sent only once"]);
+        let operators = Requeued {
+            pending: 0,
+            skipped: [(Skipped::Operators, 2)].into(),
+        };
+        assert_eq!(
+            operators.reasons(),
+            ["2: events for operators are sent only once"]
+        );
     }
 }

@@ -60,7 +60,11 @@ pub struct Event {
 impl Event {
     /// Whether it is shown unfolded: it was searched, or it has not reached every destination.
     pub fn is_open(&self) -> bool {
-        self.is_marked || self.sendings.iter().any(|sending| sending.is_marked || !sending.is_done)
+        self.is_marked
+            || self
+                .sendings
+                .iter()
+                .any(|sending| sending.is_marked || !sending.is_done)
     }
 }
 
@@ -91,12 +95,13 @@ pub struct Attempt {
 /// The chapters of the tree of a purchase, newest first. `mark` is an id that was searched.
 pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> {
     let marks = Marks { mark, visit };
-    let notifications: Vec<&Node> = below(tree, "notifications").flat_map(|node| below(node, "notification")).collect();
+    let notifications: Vec<&Node> = below(tree, "notifications")
+        .flat_map(|node| below(node, "notification"))
+        .collect();
     let settled_in = |revision: i64| {
-        notifications
-            .iter()
-            .copied()
-            .filter(move |one| text(one, "outcome") == Some("settled") && number(one, "revision") == Some(revision))
+        notifications.iter().copied().filter(move |one| {
+            text(one, "outcome") == Some("settled") && number(one, "revision") == Some(revision)
+        })
     };
     let mut chapters: Vec<Chapter> = below(tree, "revision")
         .map(|node| {
@@ -104,12 +109,19 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> 
             marks.revision(node, settled_in(revision))
         })
         .collect();
-    let shown: Vec<i64> = below(tree, "revision").filter_map(|node| number(node, "revision")).collect();
+    let shown: Vec<i64> = below(tree, "revision")
+        .filter_map(|node| number(node, "revision"))
+        .collect();
     let is_apart = |one: &&&Node| {
         let is_settled = text(one, "outcome") == Some("settled");
         !(is_settled && number(one, "revision").is_some_and(|revision| shown.contains(&revision)))
     };
-    chapters.extend(notifications.iter().filter(is_apart).map(|one| marks.notification(one)));
+    chapters.extend(
+        notifications
+            .iter()
+            .filter(is_apart)
+            .map(|one| marks.notification(one)),
+    );
     chapters.extend(below(tree, "claim").map(|one| marks.claim(one)));
     chapters.sort_by_key(|chapter| std::cmp::Reverse(chapter.order));
     chapters
@@ -118,7 +130,9 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> 
 /// What caused an event: the sentence about it, and the notifications.
 pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
     let marks = Marks { mark: None, visit };
-    let summary = below(tree, "notifications").next().map(|node| Sentence::new(&capital(&node.summary)));
+    let summary = below(tree, "notifications")
+        .next()
+        .map(|node| Sentence::new(&capital(&node.summary)));
     let all = below(tree, "notifications").flat_map(|node| below(node, "notification"));
     (summary, all.map(|one| marks.cause(one)).collect())
 }
@@ -126,7 +140,10 @@ pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
 /// The event of a tree, and the fields of the record that became different by it.
 pub fn event(tree: &Node, visit: &Visit) -> (Event, Vec<Changed>) {
     let marks = Marks { mark: None, visit };
-    (marks.event(tree), below(tree, "changes").flat_map(changes).collect())
+    (
+        marks.event(tree),
+        below(tree, "changes").flat_map(changes).collect(),
+    )
 }
 
 pub fn sending(node: &Node, visit: &Visit) -> Option<Sending> {
@@ -145,8 +162,15 @@ impl Marks<'_> {
 
     fn revision<'n>(&self, node: &Node, settled: impl Iterator<Item = &'n Node>) -> Chapter {
         let events: Vec<&Node> = below(node, "event").collect();
-        let order = events.first().and_then(|event| time(event, "created_at")).unwrap_or(Timestamp::from_micros(0));
-        let changes = events.iter().flat_map(|event| below(event, "changes")).flat_map(changes).collect();
+        let order = events
+            .first()
+            .and_then(|event| time(event, "created_at"))
+            .unwrap_or(Timestamp::from_micros(0));
+        let changes = events
+            .iter()
+            .flat_map(|event| below(event, "changes"))
+            .flat_map(changes)
+            .collect();
         let revision = number(node, "revision").unwrap_or(0);
         Chapter {
             at: Moment::at(order),
@@ -177,7 +201,9 @@ impl Marks<'_> {
         let (tone, label) = match (text(node, "outcome"), waits) {
             (None, Some("window")) => (Tone::Busy, "Window open"),
             (None, Some("hold")) => (Tone::Warn, "Held"),
-            (None, Some("parked" | "verification" | "confirmation")) => (Tone::Warn, "Waiting for the store"),
+            (None, Some("parked" | "verification" | "confirmation")) => {
+                (Tone::Warn, "Waiting for the store")
+            }
             (None, Some("topic approval")) => (Tone::Warn, "Waiting for approval"),
             (None, _) => (Tone::Busy, "Waiting"),
             (Some("refused"), _) => (Tone::Bad, "Refused"),
@@ -185,7 +211,9 @@ impl Marks<'_> {
             (Some("duplicate"), _) => (Tone::Idle, "Duplicate"),
             (Some("discarded"), _) => (Tone::Idle, "Discarded"),
             (Some("no_change"), _) => (Tone::Idle, "No change"),
-            (Some(_), _) if text(node, "store_type") == Some(CLAIM_STORE_TYPE) => (Tone::Idle, "Device"),
+            (Some(_), _) if text(node, "store_type") == Some(CLAIM_STORE_TYPE) => {
+                (Tone::Idle, "Device")
+            }
             (Some(_), _) => (Tone::Idle, "Notification"),
         };
         Chapter {
@@ -221,14 +249,25 @@ impl Marks<'_> {
 
     fn event(&self, node: &Node) -> Event {
         let id = text(node, "id").unwrap_or_default();
-        let is_note = |one: &&Node| matches!(one.what, "transfer") || one.what == "changes" && changes(one).is_empty();
+        let is_note = |one: &&Node| {
+            matches!(one.what, "transfer") || one.what == "changes" && changes(one).is_empty()
+        };
         Event {
             name: text(node, "type").unwrap_or_default().to_owned(),
             path: self.visit.to(&format!("/ui/events/{id}")),
             id: Code::short(id),
             sentence: Sentence::new(&capital(&node.summary)),
-            notes: node.then.iter().filter(is_note).map(|one| Sentence::new(&capital(&one.summary))).collect(),
-            sendings: node.then.iter().filter_map(|one| self.sending(one)).collect(),
+            notes: node
+                .then
+                .iter()
+                .filter(is_note)
+                .map(|one| Sentence::new(&capital(&one.summary)))
+                .collect(),
+            sendings: node
+                .then
+                .iter()
+                .filter_map(|one| self.sending(one))
+                .collect(),
             is_marked: self.is(Some(id)),
         }
     }
@@ -262,14 +301,24 @@ impl Marks<'_> {
 fn attempt(node: &Node) -> Option<Attempt> {
     let sentence = Sentence::new(&capital(&node.summary));
     match node.what {
-        "attempts" => Some(Attempt { sentence, badge: None, answer: None }),
+        "attempts" => Some(Attempt {
+            sentence,
+            badge: None,
+            answer: None,
+        }),
         "attempt" => {
             let badge = match text(node, "class") {
                 Some("unfinished") => Badge::new(Tone::Busy, "under way"),
-                _ if node.facts.get("error").is_none_or(Value::is_null) => Badge::new(Tone::Good, "accepted"),
+                _ if node.facts.get("error").is_none_or(Value::is_null) => {
+                    Badge::new(Tone::Good, "accepted")
+                }
                 _ => Badge::new(Tone::Bad, "failed"),
             };
-            Some(Attempt { sentence, badge: Some(badge), answer: answer(node) })
+            Some(Attempt {
+                sentence,
+                badge: Some(badge),
+                answer: answer(node),
+            })
         }
         _ => None,
     }
@@ -277,8 +326,19 @@ fn attempt(node: &Node) -> Option<Attempt> {
 
 /// The answer of an attempt, as it came: its headers and the beginning of its body.
 fn answer(node: &Node) -> Option<String> {
-    let headers = node.facts.get("headers").and_then(Value::as_array).into_iter().flatten();
-    let pairs = headers.filter_map(|pair| Some(format!("{}: {}", pair.get(0)?.as_str()?, pair.get(1)?.as_str()?)));
+    let headers = node
+        .facts
+        .get("headers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let pairs = headers.filter_map(|pair| {
+        Some(format!(
+            "{}: {}",
+            pair.get(0)?.as_str()?,
+            pair.get(1)?.as_str()?
+        ))
+    });
     let mut lines: Vec<String> = pairs.collect();
     if let Some(body) = text(node, "response").filter(|body| !body.is_empty()) {
         lines.push(String::new());
@@ -288,8 +348,20 @@ fn answer(node: &Node) -> Option<String> {
 }
 
 fn changes(node: &Node) -> Vec<Changed> {
-    let all = node.facts.get("changes").and_then(Value::as_array).into_iter().flatten();
-    all.map(|one| Changed::of(one["field"].as_str().unwrap_or_default(), &one["before"], &one["after"])).collect()
+    let all = node
+        .facts
+        .get("changes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    all.map(|one| {
+        Changed::of(
+            one["field"].as_str().unwrap_or_default(),
+            &one["before"],
+            &one["after"],
+        )
+    })
+    .collect()
 }
 
 fn below<'n>(node: &'n Node, what: &'static str) -> impl Iterator<Item = &'n Node> {

@@ -50,9 +50,14 @@ pub fn pieces(text: &str) -> Vec<Piece> {
 fn instants(text: &str, found: &mut Vec<Piece>) {
     let mut plain_text = String::new();
     for part in text.split_inclusive(' ') {
-        let (text, space) = part.strip_suffix(' ').map_or((part, ""), |text| (text, " "));
+        let (text, space) = part
+            .strip_suffix(' ')
+            .map_or((part, ""), |text| (text, " "));
         let bare = text.trim_end_matches([',', ';', ':', '.', ')']);
-        let time = bare.parse::<Timestamp>().ok().filter(|_| bare.len() >= INSTANT_CHARS);
+        let time = bare
+            .parse::<Timestamp>()
+            .ok()
+            .filter(|_| bare.len() >= INSTANT_CHARS);
         match time {
             Some(time) => {
                 found.push(Piece::Text(std::mem::take(&mut plain_text)));
@@ -78,14 +83,17 @@ fn instants(text: &str, found: &mut Vec<Piece>) {
 fn id(part: &str) -> Option<(&str, &str, &str)> {
     let bare = part.trim_start_matches('(');
     let (id, after) = bare.split_at_checked(ID_CHARS)?;
-    let is_id = id.parse::<uuid::Uuid>().is_ok() && !after.starts_with(|next: char| next.is_alphanumeric());
+    let is_id =
+        id.parse::<uuid::Uuid>().is_ok() && !after.starts_with(|next: char| next.is_alphanumeric());
     is_id.then(|| (&part[..part.len() - bare.len()], id, after))
 }
 
 /// The first letter in upper case: sentences of explanations begin with a lower one.
 pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 pub fn purchase_state(state: &str) -> Badge {
@@ -133,12 +141,17 @@ pub fn entered_instant(text: &str) -> String {
 pub fn input_instant(text: &str) -> String {
     const SECONDS: usize = "2026-01-31T12:00:00".len();
     let time = entered_instant(text).parse::<Timestamp>().ok();
-    time.and_then(|time| Some(time.to_string().get(..SECONDS)?.to_owned())).unwrap_or_default()
+    time.and_then(|time| Some(time.to_string().get(..SECONDS)?.to_owned()))
+        .unwrap_or_default()
 }
 
 /// A number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
 pub fn counted(number: i64, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{} {what}s", amount(number)) }
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{} {what}s", amount(number))
+    }
 }
 
 /// How long something lasts, in its largest unit.
@@ -155,13 +168,21 @@ pub fn lasting(duration: Duration) -> String {
 
 /// A number that is counted up to 10,000.
 pub fn amount(number: i64) -> String {
-    if number >= 10_000 { "10,000 or more".to_owned() } else { number.to_string() }
+    if number >= 10_000 {
+        "10,000 or more".to_owned()
+    } else {
+        number.to_string()
+    }
 }
 
 /// A number with all its digits, in groups of three.
 pub fn exact(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
-    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    let mut text = if number < 0 {
+        "-".to_owned()
+    } else {
+        String::new()
+    };
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
@@ -179,8 +200,14 @@ pub fn escaped(text: &str) -> String {
 /// An address of the page with the fields of a query that are not empty.
 pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
     let present = fields.iter().filter(|(_, value)| !value.is_empty());
-    let query: Vec<String> = present.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+    let query: Vec<String> = present
+        .map(|(name, value)| format!("{name}={}", escaped(value)))
+        .collect();
+    if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", query.join("&"))
+    }
 }
 
 #[cfg(test)]
@@ -190,7 +217,13 @@ mod tests {
 
     #[test]
     fn an_exact_number_has_groups_of_three_digits() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (-4321, "-4,321")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+            (-4321, "-4,321"),
+        ] {
             assert_eq!(exact(number), text);
         }
     }
@@ -198,26 +231,59 @@ mod tests {
     #[test]
     fn an_instant_without_a_zone_is_of_utc() {
         for (entered, sent, shown) in [
-            ("2026-01-31T12:00", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00"),
-            ("2026-01-31T12:00:07", "2026-01-31T12:00:07Z", "2026-01-31T12:00:07"),
-            ("2026-01-31T13:00:07+01:00", "2026-01-31T13:00:07+01:00", "2026-01-31T12:00:07"),
+            (
+                "2026-01-31T12:00",
+                "2026-01-31T12:00:00Z",
+                "2026-01-31T12:00:00",
+            ),
+            (
+                "2026-01-31T12:00:07",
+                "2026-01-31T12:00:07Z",
+                "2026-01-31T12:00:07",
+            ),
+            (
+                "2026-01-31T13:00:07+01:00",
+                "2026-01-31T13:00:07+01:00",
+                "2026-01-31T12:00:07",
+            ),
             ("yesterday", "yesterday", ""),
         ] {
-            assert_eq!((entered_instant(entered).as_str(), input_instant(entered).as_str()), (sent, shown));
+            assert_eq!(
+                (
+                    entered_instant(entered).as_str(),
+                    input_instant(entered).as_str()
+                ),
+                (sent, shown)
+            );
         }
     }
 
     #[test]
     fn a_duration_is_stated_in_its_largest_unit() {
-        let texts = [59, 60, 3_599, 3_600, 7_200, 86_399, 86_400, 864_000].map(|s| lasting(Duration::from_secs(s)));
-        let expected =
-            ["less than a minute", "1 minute", "59 minutes", "1 hour", "2 hours", "23 hours", "1 day", "10 days"];
+        let texts = [59, 60, 3_599, 3_600, 7_200, 86_399, 86_400, 864_000]
+            .map(|s| lasting(Duration::from_secs(s)));
+        let expected = [
+            "less than a minute",
+            "1 minute",
+            "59 minutes",
+            "1 hour",
+            "2 hours",
+            "23 hours",
+            "1 day",
+            "10 days",
+        ];
         assert_eq!(texts, expected);
     }
 
     #[test]
     fn empty_fields_are_in_no_address() {
-        assert_eq!(with_query("/ui/events", &[("type", ""), ("from", "")]), "/ui/events");
-        assert_eq!(with_query("/ui/events", &[("type", "user.*"), ("x", "a&b")]), "/ui/events?type=user.*&x=a%26b");
+        assert_eq!(
+            with_query("/ui/events", &[("type", ""), ("from", "")]),
+            "/ui/events"
+        );
+        assert_eq!(
+            with_query("/ui/events", &[("type", "user.*"), ("x", "a&b")]),
+            "/ui/events?type=user.*&x=a%26b"
+        );
     }
 }

@@ -63,9 +63,13 @@ impl Visit {
     /// # Errors
     /// 503 when the database does not answer.
     pub async fn of(edge: &Edge, headers: &HeaderMap, uri: &Uri) -> Result<Option<Self>, Error> {
-        let Some(secret) = cookie(headers, COOKIE).filter(|text| text.len() == SECRET_CHARS) else { return Ok(None) };
+        let Some(secret) = cookie(headers, COOKIE).filter(|text| text.len() == SECRET_CHARS) else {
+            return Ok(None);
+        };
         let secret = SecretString::from(secret.to_owned());
-        let Some(found) = edge.store.sign_in_of(&secret).await? else { return Ok(None) };
+        let Some(found) = edge.store.sign_in_of(&secret).await? else {
+            return Ok(None);
+        };
         let now = (edge.clock)();
         if !sign_in_holds(&found, edge, now) {
             return Ok(None);
@@ -83,7 +87,9 @@ impl Visit {
             sign_in,
             is_json: query(uri, "as").as_deref() == Some("json"),
             marks: Marks::of(&edge.store.latest_changes().await?).text(),
-            theme: ["light", "dark"].into_iter().find(|theme| cookie(headers, THEME) == Some(theme)),
+            theme: ["light", "dark"]
+                .into_iter()
+                .find(|theme| cookie(headers, THEME) == Some(theme)),
             origin: origin(headers).unwrap_or_default(),
             uri: uri.clone(),
             now,
@@ -97,8 +103,21 @@ impl Visit {
 
     /// The caller that the sign-in stands for.
     pub fn caller(&self) -> Caller {
-        let SignIn { id, name, role, app_id, key_id, .. } = self.sign_in.clone();
-        Caller { key: key_id, sign_in: Some(id), name, role, app: app_id }
+        let SignIn {
+            id,
+            name,
+            role,
+            app_id,
+            key_id,
+            ..
+        } = self.sign_in.clone();
+        Caller {
+            key: key_id,
+            sign_in: Some(id),
+            name,
+            role,
+            app: app_id,
+        }
     }
 
     /// A field of the query; an empty one counts as absent.
@@ -114,7 +133,10 @@ impl Visit {
     /// A path of the page, which keeps the chosen app.
     pub fn to(&self, path: &str) -> String {
         match self.app.filter(|_| self.sign_in.app_id.is_none()) {
-            Some(app) => format!("{path}{}app_id={app}", if path.contains('?') { '&' } else { '?' }),
+            Some(app) => format!(
+                "{path}{}app_id={app}",
+                if path.contains('?') { '&' } else { '?' }
+            ),
             None => path.to_owned(),
         }
     }
@@ -124,7 +146,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        parts.extensions.get::<Self>().cloned().ok_or(Error::Internal)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(Error::Internal)
     }
 }
 
@@ -156,19 +182,32 @@ fn origin(headers: &HeaderMap) -> Option<String> {
         let port = host.strip_prefix(own);
         port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
     });
-    Some(format!("{}://{host}", if is_here { "http" } else { "https" }))
+    Some(format!(
+        "{}://{host}",
+        if is_here { "http" } else { "https" }
+    ))
 }
 
 pub fn query(uri: &Uri, name: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    pairs
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// The value of a cookie of a request.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    let lines = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
+    let pairs = lines
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .into_iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
 }
 
 /// Whether a request has the cookie of a sign-in, whatever that is worth.
@@ -179,12 +218,16 @@ pub fn has_cookie(headers: &HeaderMap) -> bool {
 /// `Set-Cookie` that begins a sign-in.
 pub fn begin(secret: &SecretString, lifetime: Duration) -> HeaderValue {
     let (secret, age) = (secret.expose_secret(), lifetime.as_secs());
-    set(&format!("{COOKIE}={secret}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}"))
+    set(&format!(
+        "{COOKIE}={secret}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}"
+    ))
 }
 
 /// `Set-Cookie` that removes the cookie.
 pub fn end() -> HeaderValue {
-    set(&format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"))
+    set(&format!(
+        "{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"
+    ))
 }
 
 fn set(text: &str) -> HeaderValue {
@@ -197,9 +240,13 @@ fn set(text: &str) -> HeaderValue {
 pub fn next(text: Option<&str>) -> &str {
     let is_ours = |path: &&str| {
         let rest = path.strip_prefix(PREFIX);
-        rest.is_some_and(|rest| rest.starts_with('/')) && !path.contains(['\\', '\r', '\n']) && path.is_ascii()
+        rest.is_some_and(|rest| rest.starts_with('/'))
+            && !path.contains(['\\', '\r', '\n'])
+            && path.is_ascii()
     };
-    text.filter(is_ours).filter(|path| !path.starts_with("/ui/sign-in")).unwrap_or("/ui/")
+    text.filter(is_ours)
+        .filter(|path| !path.starts_with("/ui/sign-in"))
+        .unwrap_or("/ui/")
 }
 
 #[cfg(test)]
@@ -210,12 +257,19 @@ mod tests {
     #[test]
     fn the_address_of_a_page_is_that_which_the_browser_names() {
         let of = |host: &'static str| {
-            origin(&HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))])).unwrap_or_default()
+            origin(&HeaderMap::from_iter([(
+                header::HOST,
+                HeaderValue::from_static(host),
+            )]))
+            .unwrap_or_default()
         };
         assert_eq!(of("127.0.0.1:8081"), "http://127.0.0.1:8081");
         assert_eq!(of("localhost"), "http://localhost");
         assert_eq!(of("settle.example.com"), "https://settle.example.com");
-        assert_eq!(of("localhost.example.com:8443"), "https://localhost.example.com:8443");
+        assert_eq!(
+            of("localhost.example.com:8443"),
+            "https://localhost.example.com:8443"
+        );
         assert_eq!(of("a'$(x)"), "", "nothing that a shell reads");
         assert_eq!(origin(&HeaderMap::new()), None);
     }

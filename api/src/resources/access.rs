@@ -10,7 +10,9 @@ impl Record {
     /// Whether it gives access. `is_unlisted`: its product is not in the catalogue.
     pub(super) fn access(&self, is_active: Option<bool>, is_unlisted: bool) -> String {
         match (is_active, self.entitlements.is_empty()) {
-            (None, _) => "Access: not known yet, because the store has not confirmed the purchase".to_owned(),
+            (None, _) => {
+                "Access: not known yet, because the store has not confirmed the purchase".to_owned()
+            }
             (Some(false), _) => "Access: no".to_owned(),
             (Some(true), false) => "Access: yes".to_owned(),
             (Some(true), true) if self.product_type.as_deref() == Some("consumable") => {
@@ -18,7 +20,9 @@ impl Record {
             }
             (Some(true), true) => match &self.product_ref_id {
                 Some(sku) if is_unlisted => self.unlisted(sku),
-                Some(sku) => format!("Access: no, because the catalogue has no entitlement for `{sku}`"),
+                Some(sku) => {
+                    format!("Access: no, because the catalogue has no entitlement for `{sku}`")
+                }
                 None => "Access: no, because the product is not known yet".to_owned(),
             },
         }
@@ -26,7 +30,10 @@ impl Record {
 
     fn unlisted(&self, sku: &str) -> String {
         let is_paid = self.is_in_trial_period != Some(true) && !self.is_test();
-        format!("{}, but no access: `{sku}` is not in the catalogue", if is_paid { "Paid" } else { "Bought" })
+        format!(
+            "{}, but no access: `{sku}` is not in the catalogue",
+            if is_paid { "Paid" } else { "Bought" }
+        )
     }
 }
 
@@ -34,7 +41,10 @@ impl Record {
 /// one that is used up.
 pub fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
     let record = Record::of(view);
-    let sku = record.product_ref_id.clone().filter(|_| record.product_type.as_deref() != Some("consumable"))?;
+    let sku = record
+        .product_ref_id
+        .clone()
+        .filter(|_| record.product_type.as_deref() != Some("consumable"))?;
     let sentence = record.unlisted(&sku);
     Some((sku, sentence))
 }
@@ -49,7 +59,8 @@ pub fn no_access(
 ) -> String {
     let own = || counted.iter().filter(|one| one.environment == environment);
     let is_unlisted = |view: &&PurchaseView| {
-        unlisted.contains(&view.collapse_key) && own().any(|one| one.collapse_key == view.collapse_key)
+        unlisted.contains(&view.collapse_key)
+            && own().any(|one| one.collapse_key == view.collapse_key)
     };
     if let Some((_, sentence)) = views.iter().filter(is_unlisted).find_map(unlisted_product) {
         return format!("{sentence}.");
@@ -74,13 +85,27 @@ mod tests {
     #[test]
     fn no_access_has_a_reason() {
         let sku = record(serde_json::json!({ "product_ref_id": "gold" }));
-        assert_eq!(sku.access(Some(true), false), "Access: no, because the catalogue has no entitlement for `gold`");
-        assert_eq!(sku.access(Some(true), true), "Paid, but no access: `gold` is not in the catalogue");
+        assert_eq!(
+            sku.access(Some(true), false),
+            "Access: no, because the catalogue has no entitlement for `gold`"
+        );
+        assert_eq!(
+            sku.access(Some(true), true),
+            "Paid, but no access: `gold` is not in the catalogue"
+        );
         assert_eq!(sku.access(Some(false), true), "Access: no");
         assert!(sku.access(None, true).contains("not known yet"));
-        let trial = record(serde_json::json!({ "product_ref_id": "gold", "is_in_trial_period": true }));
-        assert_eq!(trial.access(Some(true), true), "Bought, but no access: `gold` is not in the catalogue");
-        let coins = record(serde_json::json!({ "product_ref_id": "coins", "product_type": "consumable" }));
-        assert_eq!(coins.access(Some(true), true), "A one-time product that gives no access");
+        let trial =
+            record(serde_json::json!({ "product_ref_id": "gold", "is_in_trial_period": true }));
+        assert_eq!(
+            trial.access(Some(true), true),
+            "Bought, but no access: `gold` is not in the catalogue"
+        );
+        let coins =
+            record(serde_json::json!({ "product_ref_id": "coins", "product_type": "consumable" }));
+        assert_eq!(
+            coins.access(Some(true), true),
+            "A one-time product that gives no access"
+        );
     }
 }

@@ -49,7 +49,14 @@ pub async fn acknowledge(
 ) -> Result<Json<Alarm>, Error> {
     let Acknowledgement { note, by, last_at } = body;
     // A reason in the header stands in the audit entry in place of the note.
-    let reason = edge.store.actor().reason.clone().or_else(|| Some(note.clone()));
+    let reason = edge
+        .store
+        .actor()
+        .reason
+        .clone()
+        .or_else(|| Some(note.clone()));
     let edge = edge.named(by, reason);
-    Ok(Json(edge.store.acknowledge_alarm(id, &note, last_at).await?))
+    Ok(Json(
+        edge.store.acknowledge_alarm(id, &note, last_at).await?,
+    ))
 }

@@ -44,7 +44,10 @@ pub async fn list(
 ) -> Result<Json<Paged<App>>, Error> {
     Ok(Json(match caller.app {
         None => edge.store.apps(query.page()).await?,
-        Some(own) => Paged { items: vec![edge.store.app(own).await?], next_cursor: None },
+        Some(own) => Paged {
+            items: vec![edge.store.app(own).await?],
+            next_cursor: None,
+        },
     }))
 }
 
@@ -54,7 +57,11 @@ pub async fn show(Stored(app): Stored<App>) -> Result<Json<App>, Error> {
 }
 
 /// `PATCH /v1/apps/{app_id}`
-pub async fn update(edge: Acting, Stored(app): Stored<App>, mut draft: Draft<AppPatch>) -> Result<Json<App>, Error> {
+pub async fn update(
+    edge: Acting,
+    Stored(app): Stored<App>,
+    mut draft: Draft<AppPatch>,
+) -> Result<Json<App>, Error> {
     if let Some(name) = &draft.body.name {
         check_visible(&mut draft.wrong, name);
     }

@@ -44,20 +44,44 @@ pub struct RefusedFor {
 }
 
 /// `GET /v1/platforms/{platform_id}/arrivals`. Up to a second of it is missing.
-pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<Arrivals>, Error> {
-    let (accepted, mut refused): (Vec<_>, Vec<_>) =
-        edge.store.arrivals(platform.id).await?.into_iter().partition(|one| one.reason.is_empty());
+pub async fn show(
+    State(edge): State<Shared>,
+    Stored(platform): Stored<Platform>,
+) -> Result<Json<Arrivals>, Error> {
+    let (accepted, mut refused): (Vec<_>, Vec<_>) = edge
+        .store
+        .arrivals(platform.id)
+        .await?
+        .into_iter()
+        .partition(|one| one.reason.is_empty());
     refused.sort_by_key(|one| std::cmp::Reverse(one.last_at));
-    let accepted = accepted.into_iter().next().map(|ArrivalView { times, first_at, last_at, .. }| Accepted {
-        count: times,
-        first_at,
-        last_at,
-    });
-    let refused = refused.into_iter().map(|ArrivalView { reason, times, first_at, last_at }| RefusedFor {
-        reason,
-        count: times,
-        first_at,
-        last_at,
-    });
-    Ok(Json(Arrivals { accepted, refused: refused.collect() }))
+    let accepted = accepted.into_iter().next().map(
+        |ArrivalView {
+             times,
+             first_at,
+             last_at,
+             ..
+         }| Accepted {
+            count: times,
+            first_at,
+            last_at,
+        },
+    );
+    let refused = refused.into_iter().map(
+        |ArrivalView {
+             reason,
+             times,
+             first_at,
+             last_at,
+         }| RefusedFor {
+            reason,
+            count: times,
+            first_at,
+            last_at,
+        },
+    );
+    Ok(Json(Arrivals {
+        accepted,
+        refused: refused.collect(),
+    }))
 }

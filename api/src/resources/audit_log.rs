@@ -22,7 +22,11 @@ pub async fn list(
 ) -> Result<Json<Paged<AuditEntryView>>, Error> {
     filter.app_id = caller.app(&edge, filter.app_id).await?;
     let mut entries = edge.store.audit_log(filter, page.page()).await?;
-    for entry in entries.items.iter_mut().filter(|entry| entry.operation.starts_with(OF_DESTINATIONS)) {
+    for entry in entries
+        .items
+        .iter_mut()
+        .filter(|entry| entry.operation.starts_with(OF_DESTINATIONS))
+    {
         for fields in [&mut entry.old_fields, &mut entry.new_fields] {
             *fields = shown_entry(fields);
         }

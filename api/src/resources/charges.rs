@@ -11,22 +11,32 @@ pub const WHO_CANCELS: &str = "Only the customer can switch renewal off, at the 
 /// The sentence about the next charge of money: at the first renewal after `now`, or that there is none because every
 /// active subscription has its renewal off; `None` where neither is known. `views` are the purchases that were settled
 /// last, and `counted` has all of the customer.
-pub fn next_charge(views: &Paged<PurchaseView>, counted: &[CustomerPurchase], now: Timestamp) -> Option<String> {
+pub fn next_charge(
+    views: &Paged<PurchaseView>,
+    counted: &[CustomerPurchase],
+    now: Timestamp,
+) -> Option<String> {
     let active = |states: &[State]| renewing(&views.items, counted, states);
     let is_off = is_certain(views, counted)
         && active(&[State::Trial, State::Active, State::Grace]).is_empty()
         && !active(&[State::TrialOff, State::Off]).is_empty();
     let records = active(&[State::Trial, State::Active]);
-    let next = records.iter().find(|record| record.expires_at.is_some_and(|at| at > now));
+    let next = records
+        .iter()
+        .find(|record| record.expires_at.is_some_and(|at| at > now));
     let sentence = next.map(|record| format!("{}, {}.", record.charge(now), record.product()));
     sentence.or_else(|| is_off.then(|| "No further charge.".to_owned()))
 }
 
 /// Whether all purchases for money are read, and the store shows each of them: any other may renew.
 fn is_certain(views: &Paged<PurchaseView>, counted: &[CustomerPurchase]) -> bool {
-    let is_known = |one: &CustomerPurchase| one.environment != Environment::Production || one.is_active.is_some();
+    let is_known = |one: &CustomerPurchase| {
+        one.environment != Environment::Production || one.is_active.is_some()
+    };
     let is_answered = |view: &PurchaseView| view.standing.unverified_since.is_none();
-    views.next_cursor.is_none() && counted.iter().all(is_known) && views.items.iter().all(is_answered)
+    views.next_cursor.is_none()
+        && counted.iter().all(is_known)
+        && views.items.iter().all(is_answered)
 }
 
 impl Record {
@@ -37,7 +47,11 @@ impl Record {
 
     /// When a subscription that renews is charged next, and how much where that is known. A test is not charged.
     pub(super) fn charge(&self, now: Timestamp) -> String {
-        let next = self.pending_sku_ref_id.as_ref().map(|sku| format!(" as `{sku}`")).unwrap_or_default();
+        let next = self
+            .pending_sku_ref_id
+            .as_ref()
+            .map(|sku| format!(" as `{sku}`"))
+            .unwrap_or_default();
         match (self.expires_at, self.next_amount()) {
             (None, _) => format!("It renews{next}; the date is not known yet"),
             (Some(at), _) if self.is_due(now) => {
@@ -94,7 +108,10 @@ mod tests {
         let mut record = json!({
             "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M", "expires_at": "2026-12-03T00:00:00Z",
         });
-        record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        record
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
         serde_json::from_value(record).unwrap()
     }
 
@@ -107,17 +124,35 @@ mod tests {
         };
         let at: Timestamp = "2026-12-03T00:00:00Z".parse().unwrap();
         for (fields, sentence) in [
-            (json!({ "price_source": "catalogue" }), format!("Next charge: 9.99 USD (list price) on {at}")),
-            (json!({ "price_source": "report" }), format!("Next charge: 9.99 USD (as last charged) on {at}")),
+            (
+                json!({ "price_source": "catalogue" }),
+                format!("Next charge: 9.99 USD (list price) on {at}"),
+            ),
+            (
+                json!({ "price_source": "report" }),
+                format!("Next charge: 9.99 USD (as last charged) on {at}"),
+            ),
             (json!({}), format!("Next charge: 9.99 USD on {at}")),
-            (json!({ "offer_type": "promotion" }), format!("Next charge: {at}")),
-            (json!({ "is_in_intro_offer_period": true }), format!("Next charge: {at}")),
-            (json!({ "pending_sku_ref_id": "year" }), format!("Next charge: {at} as `year`")),
+            (
+                json!({ "offer_type": "promotion" }),
+                format!("Next charge: {at}"),
+            ),
+            (
+                json!({ "is_in_intro_offer_period": true }),
+                format!("Next charge: {at}"),
+            ),
+            (
+                json!({ "pending_sku_ref_id": "year" }),
+                format!("Next charge: {at} as `year`"),
+            ),
             (json!({ "environment": "sandbox" }), format!("Renews {at}")),
         ] {
             assert_eq!(priced(fields), sentence);
         }
-        assert_eq!(gold(json!({ "expires_at": null })).charge(now()), "It renews; the date is not known yet");
+        assert_eq!(
+            gold(json!({ "expires_at": null })).charge(now()),
+            "It renews; the date is not known yet"
+        );
     }
 
     #[test]
@@ -131,12 +166,18 @@ mod tests {
             assert_ne!(gold.runs(state, now()), Some(due.clone()), "{state:?}");
         }
         let refunded = gold.charges_on(State::Active, at).unwrap();
-        assert!(refunded.starts_with(&format!("Renewal is still on. {due}. Only the customer ")), "{refunded}");
+        assert!(
+            refunded.starts_with(&format!("Renewal is still on. {due}. Only the customer ")),
+            "{refunded}"
+        );
     }
 
     /// A subscription in a state.
     fn subscription(number: u128, state: State) -> (PurchaseView, CustomerPurchase) {
-        let (key, id) = (CollapseKey::new(Uuid::from_u128(number)), Uuid::from_u128(1));
+        let (key, id) = (
+            CollapseKey::new(Uuid::from_u128(number)),
+            Uuid::from_u128(1),
+        );
         let view = PurchaseView {
             collapse_key: key,
             platform_id: PlatformId::new(id),
@@ -168,15 +209,37 @@ mod tests {
     fn no_further_charge_is_certain_only_if_every_purchase_is_known() {
         let charge = |all: &[(PurchaseView, CustomerPurchase)], next_cursor: Option<&str>| {
             let (items, counted): (Vec<_>, Vec<_>) = all.iter().cloned().unzip();
-            next_charge(&Paged { items, next_cursor: next_cursor.map(str::to_owned) }, &counted, now())
+            next_charge(
+                &Paged {
+                    items,
+                    next_cursor: next_cursor.map(str::to_owned),
+                },
+                &counted,
+                now(),
+            )
         };
         let (off, unknown) = (subscription(1, State::Off), subscription(2, State::Unknown));
         let none = Some("No further charge.".to_owned());
         assert_eq!(charge(std::slice::from_ref(&off), None), none);
-        assert_eq!(charge(std::slice::from_ref(&off), Some("51")), None, "the 51st may renew");
-        assert_eq!(charge(&[off.clone(), unknown.clone()], None), None, "the store has not shown it yet");
-        let test = CustomerPurchase { environment: Environment::Sandbox, ..unknown.1 };
-        assert_eq!(charge(&[off.clone(), (unknown.0, test)], None), none, "no money");
+        assert_eq!(
+            charge(std::slice::from_ref(&off), Some("51")),
+            None,
+            "the 51st may renew"
+        );
+        assert_eq!(
+            charge(&[off.clone(), unknown.clone()], None),
+            None,
+            "the store has not shown it yet"
+        );
+        let test = CustomerPurchase {
+            environment: Environment::Sandbox,
+            ..unknown.1
+        };
+        assert_eq!(
+            charge(&[off.clone(), (unknown.0, test)], None),
+            none,
+            "no money"
+        );
         let mut silent = off;
         silent.0.standing.unverified_since = Some(now());
         assert_eq!(charge(&[silent], None), None, "the store stopped answering");
@@ -187,9 +250,13 @@ mod tests {
     #[test]
     fn a_refund_does_not_stop_a_charge() {
         let on = gold(json!({})).charges_on(State::Active, now()).unwrap();
-        assert!(on.starts_with("Renewal is still on. Next charge: 2026-12-03T00:00:00"), "{on}");
+        assert!(
+            on.starts_with("Renewal is still on. Next charge: 2026-12-03T00:00:00"),
+            "{on}"
+        );
         assert!(gold(json!({})).charges_on(State::Off, now()).is_none());
-        let coins: Record = serde_json::from_value(json!({ "product_type": "consumable" })).unwrap();
+        let coins: Record =
+            serde_json::from_value(json!({ "product_type": "consumable" })).unwrap();
         assert_eq!(coins.charges_on(State::Active, now()), None);
     }
 }

@@ -44,12 +44,18 @@ pub struct Check {
 
 /// `GET /v1/check`: checks rows for some seconds, or `limit` rows of one table, and lists every rule with the number of
 /// violations. `next_cursor` continues until everything was checked.
-pub async fn show(State(edge): State<Shared>, Query(query): Query<CheckQuery>) -> Result<Json<Check>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Query(query): Query<CheckQuery>,
+) -> Result<Json<Check>, Error> {
     let CheckQuery { mut cursor, limit } = query;
     let began = Instant::now();
     let mut findings = Findings::default();
     loop {
-        let page = Page { cursor, limit: limit.unwrap_or(ROWS_PER_QUERY) };
+        let page = Page {
+            cursor,
+            limit: limit.unwrap_or(ROWS_PER_QUERY),
+        };
         let checked = edge.store.check(page).await?;
         cursor = checked.next_cursor.clone();
         findings.add(checked);
@@ -58,7 +64,12 @@ pub async fn show(State(edge): State<Shared>, Query(query): Query<CheckQuery>) -
         }
     }
     let violations = findings.violations();
-    Ok(Json(Check { violations, checked: findings.checked, rules: findings.rules, next_cursor: cursor }))
+    Ok(Json(Check {
+        violations,
+        checked: findings.checked,
+        rules: findings.rules,
+        next_cursor: cursor,
+    }))
 }
 
 /// `GET /v1/check/revenue`: compares, for a page of purchases, every ledger entry with what was sent of it to each

@@ -17,7 +17,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use storage::{
-    CustomerName, DeliveryView, Destination, Page, Paged, PaymentSubject, PaymentView, PurchaseFilter, PurchaseView,
+    CustomerName, DeliveryView, Destination, Page, Paged, PaymentSubject, PaymentView,
+    PurchaseFilter, PurchaseView,
 };
 
 /// Maximum number of purchases that are put into words: those that were settled last.
@@ -92,7 +93,9 @@ pub async fn detail(
     State(edge): State<Shared>,
     Ids(app, user): Ids<AppId, UserId>,
 ) -> Result<Json<CustomerDetail>, Error> {
-    ReadCustomer::of(&edge, app, user).await.map(|found| Json(found.detail))
+    ReadCustomer::of(&edge, app, user)
+        .await
+        .map(|found| Json(found.detail))
 }
 
 impl ReadCustomer {
@@ -101,27 +104,58 @@ impl ReadCustomer {
     /// # Errors
     /// 404 when the app has no such customer.
     pub async fn of(edge: &Shared, app: AppId, user: UserId) -> Result<Self, Error> {
-        let customer = edge.store.customer_of(app, user).await.map_err(unknown_customer)?;
+        let customer = edge
+            .store
+            .customer_of(app, user)
+            .await
+            .map_err(unknown_customer)?;
         let of = async |environment| {
-            let state = edge.store.customer_state(app, CustomerName::User(user), environment).await;
+            let state = edge
+                .store
+                .customer_state(app, CustomerName::User(user), environment)
+                .await;
             state.map_err(unknown_customer)
         };
-        let (real, test) = (of(Environment::Production).await?, of(Environment::Sandbox).await?);
+        let (real, test) = (
+            of(Environment::Production).await?,
+            of(Environment::Sandbox).await?,
+        );
         let paid = edge.store.paid_usd(user, Environment::Production).await?;
-        let first = |limit| Page { cursor: None, limit };
-        let owned = PurchaseFilter { app_id: Some(app), user_id: Some(user), ..PurchaseFilter::default() };
+        let first = |limit| Page {
+            cursor: None,
+            limit,
+        };
+        let owned = PurchaseFilter {
+            app_id: Some(app),
+            user_id: Some(user),
+            ..PurchaseFilter::default()
+        };
         let purchases = edge.store.purchases(owned, first(STANDINGS)).await?;
-        let payments = edge.store.payments(Some(app), PaymentSubject::User(user), first(PAYMENTS)).await?;
-        let destinations =
-            edge.store.destinations(app, first(DESTINATIONS)).await?.map(|one| shown(one.destination)).items;
+        let payments = edge
+            .store
+            .payments(Some(app), PaymentSubject::User(user), first(PAYMENTS))
+            .await?;
+        let destinations = edge
+            .store
+            .destinations(app, first(DESTINATIONS))
+            .await?
+            .map(|one| shown(one.destination))
+            .items;
         let keys: Vec<CollapseKey> = purchases.items.iter().map(|one| one.collapse_key).collect();
         let deliveries = edge.store.newest_deliveries(keys.clone()).await?;
         let unchosen = edge.store.unchosen_payments(app, keys).await?;
         let counted = [real.purchases, test.purchases].concat();
         let gives_access = |view: &&PurchaseView| {
-            counted.iter().any(|one| one.collapse_key == view.collapse_key && one.is_active == Some(true))
+            counted
+                .iter()
+                .any(|one| one.collapse_key == view.collapse_key && one.is_active == Some(true))
         };
-        let active = purchases.items.iter().filter(gives_access).map(|one| one.collapse_key).collect();
+        let active = purchases
+            .items
+            .iter()
+            .filter(gives_access)
+            .map(|one| one.collapse_key)
+            .collect();
         let unlisted = edge.store.unlisted(active).await?;
         let known = Known {
             deliveries: &deliveries,
@@ -132,24 +166,54 @@ impl ReadCustomer {
             now: (edge.clock)(),
         };
         let standing = |view: &PurchaseView| {
-            let is_active = counted.iter().find(|one| one.collapse_key == view.collapse_key).map(|one| one.is_active);
+            let is_active = counted
+                .iter()
+                .find(|one| one.collapse_key == view.collapse_key)
+                .map(|one| one.is_active);
             let standing = Standing::of(view, is_active.flatten(), &known);
-            (is_active.flatten(), PurchaseStanding { collapse_key: view.collapse_key, standing })
+            (
+                is_active.flatten(),
+                PurchaseStanding {
+                    collapse_key: view.collapse_key,
+                    standing,
+                },
+            )
         };
         let mut standings: Vec<_> = purchases.items.iter().map(standing).collect();
         standings.sort_by_key(|(is_active, _)| *is_active != Some(true));
         let detail = CustomerDetail {
             customer: customer.into(),
             user_revision: real.user_revision,
-            devices: real.state.as_ref().map(|state| state.devices.clone()).unwrap_or_default(),
-            production: Access::of(real.state, paid)
-                .explained(|| no_access(Environment::Production, &purchases.items, &counted, &unlisted)),
-            sandbox: Access::of(test.state, None)
-                .explained(|| no_access(Environment::Sandbox, &purchases.items, &counted, &unlisted)),
+            devices: real
+                .state
+                .as_ref()
+                .map(|state| state.devices.clone())
+                .unwrap_or_default(),
+            production: Access::of(real.state, paid).explained(|| {
+                no_access(
+                    Environment::Production,
+                    &purchases.items,
+                    &counted,
+                    &unlisted,
+                )
+            }),
+            sandbox: Access::of(test.state, None).explained(|| {
+                no_access(Environment::Sandbox, &purchases.items, &counted, &unlisted)
+            }),
             purchases: counted,
-            standings: standings.into_iter().map(|(_, standing)| standing).collect(),
+            standings: standings
+                .into_iter()
+                .map(|(_, standing)| standing)
+                .collect(),
         };
-        Ok(Self { detail, purchases, payments, destinations, deliveries, unlisted })
+        Ok(Self {
+            detail,
+            purchases,
+            payments,
+            destinations,
+            deliveries,
+            unlisted,
+        })
     }
 }
 

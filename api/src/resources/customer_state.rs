@@ -6,11 +6,15 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Query, Stored};
 use axum::extract::State;
-use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, ExternalId, Journey, customer_ids};
+use domain::user::{
+    ActiveEntitlement, CustomerDevice, CustomerPurchase, ExternalId, Journey, customer_ids,
+};
 use domain::{Environment, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{Announcement, AnnouncementStatus, App, CustomerName, CustomerStatus, MoveSince, Page, Past};
+use storage::{
+    Announcement, AnnouncementStatus, App, CustomerName, CustomerStatus, MoveSince, Page, Past,
+};
 
 /// Which customer, and when: exactly one of `external_id`, `app_user_id` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -87,28 +91,53 @@ pub async fn show(
     known: IfNoneMatch,
 ) -> Result<Tagged<CustomerStateShown>, Error> {
     let external = query.external_id.map(CustomerName::ExternalId).into_iter();
-    let mut names =
-        external.chain(query.app_user_id.map(CustomerName::AppUser)).chain(query.user_id.map(CustomerName::User));
+    let mut names = external
+        .chain(query.app_user_id.map(CustomerName::AppUser))
+        .chain(query.user_id.map(CustomerName::User));
     let (Some(name), None) = (names.next(), names.next()) else {
-        return Err(Error::invalid("external_id", "exactly one of `external_id`, `app_user_id` and `user_id`"));
+        return Err(Error::invalid(
+            "external_id",
+            "exactly one of `external_id`, `app_user_id` and `user_id`",
+        ));
     };
     let environment = query.environment.unwrap_or_default();
-    let page = Page { cursor: query.cursor, limit: query.limit.unwrap_or(MAX_PURCHASES) };
+    let page = Page {
+        cursor: query.cursor,
+        limit: query.limit.unwrap_or(MAX_PURCHASES),
+    };
     let status = match query.at {
-        Some(at) => edge.store.customer_state_at(app.id, name, Past { at, environment }, page).await,
-        None => edge.store.customer_state_page(app.id, name, environment, page).await,
+        Some(at) => {
+            edge.store
+                .customer_state_at(app.id, name, Past { at, environment }, page)
+                .await
+        }
+        None => {
+            edge.store
+                .customer_state_page(app.id, name, environment, page)
+                .await
+        }
     };
     let status = status.map_err(unknown_customer)?;
     let revision = status.user_revision;
-    Ok(Tagged { revision: Some(revision), body: CustomerStateShown::of(status, environment, query.at), known })
+    Ok(Tagged {
+        revision: Some(revision),
+        body: CustomerStateShown::of(status, environment, query.at),
+        known,
+    })
 }
 
 impl CustomerStateShown {
     fn of(status: CustomerStatus, environment: Environment, at: Option<Timestamp>) -> Self {
-        let (entitlements, skus, journey, devices) = status.state.map_or((None, None, None, None), |state| {
-            let journey = Some(state.customer_journey_state);
-            (Some(state.active_entitlements), Some(state.active_skus), journey, Some(state.devices))
-        });
+        let (entitlements, skus, journey, devices) =
+            status.state.map_or((None, None, None, None), |state| {
+                let journey = Some(state.customer_journey_state);
+                (
+                    Some(state.active_entitlements),
+                    Some(state.active_skus),
+                    journey,
+                    Some(state.devices),
+                )
+            });
         Self {
             user_id: status.user_id,
             user_revision: status.user_revision,
@@ -129,7 +158,10 @@ impl CustomerStateShown {
 
 impl From<Announcement> for AnnouncementShown {
     fn from(announcement: Announcement) -> Self {
-        Self { note: note(announcement.status), announcement }
+        Self {
+            note: note(announcement.status),
+            announcement,
+        }
     }
 }
 
@@ -140,7 +172,9 @@ pub const fn note(status: AnnouncementStatus) -> &'static str {
         AnnouncementStatus::Pruned => {
             "This event announced the state, but retention removed its body: the state at that time is no longer known."
         }
-        AnnouncementStatus::NothingAnnounced => "No state of this user had been announced in this environment by then.",
+        AnnouncementStatus::NothingAnnounced => {
+            "No state of this user had been announced in this environment by then."
+        }
     }
 }
 

@@ -42,10 +42,20 @@ pub struct CustomerChoice {
 impl CustomerChoice {
     /// The key, if exactly one of the three is there.
     pub fn key(&self) -> Option<CustomerKey> {
-        let Self { external_id, app_user_id, receipt_id } = self;
+        let Self {
+            external_id,
+            app_user_id,
+            receipt_id,
+        } = self;
         let owner = app_user_id.clone().map(Owner::AppUser).into_iter();
-        let owner = owner.chain(receipt_id.clone().map(Owner::Receipt)).map(CustomerKey::Owner);
-        let mut keys = external_id.clone().map(CustomerKey::ExternalId).into_iter().chain(owner);
+        let owner = owner
+            .chain(receipt_id.clone().map(Owner::Receipt))
+            .map(CustomerKey::Owner);
+        let mut keys = external_id
+            .clone()
+            .map(CustomerKey::ExternalId)
+            .into_iter()
+            .chain(owner);
         keys.next().filter(|_| keys.next().is_none())
     }
 }
@@ -86,12 +96,29 @@ pub async fn show(
     Stored(app): Stored<App>,
     Query(query): Query<CustomerQuery>,
 ) -> Result<Json<Customer>, Error> {
-    let owner = query.app_user_id.map(Owner::AppUser).into_iter().chain(query.receipt_id.map(Owner::Receipt));
-    let mut keys = query.external_id.map(CustomerKey::ExternalId).into_iter().chain(owner.map(CustomerKey::Owner));
+    let owner = query
+        .app_user_id
+        .map(Owner::AppUser)
+        .into_iter()
+        .chain(query.receipt_id.map(Owner::Receipt));
+    let mut keys = query
+        .external_id
+        .map(CustomerKey::ExternalId)
+        .into_iter()
+        .chain(owner.map(CustomerKey::Owner));
     let (Some(key), None) = (keys.next(), keys.next()) else {
-        return Err(Error::invalid("external_id", "exactly one of `external_id`, `app_user_id` and `receipt_id`"));
+        return Err(Error::invalid(
+            "external_id",
+            "exactly one of `external_id`, `app_user_id` and `receipt_id`",
+        ));
     };
-    Ok(Json(edge.store.customer(app.id, key).await.map_err(unknown_customer)?.into()))
+    Ok(Json(
+        edge.store
+            .customer(app.id, key)
+            .await
+            .map_err(unknown_customer)?
+            .into(),
+    ))
 }
 
 /// The error of a customer who is not known.

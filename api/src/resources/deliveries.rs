@@ -63,35 +63,51 @@ pub async fn list(
 }
 
 /// `GET /v1/deliveries/{delivery_id}`
-pub async fn show(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<Json<DeliveryView>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Id(id): Id<DeliveryId>,
+) -> Result<Json<DeliveryView>, Error> {
     Ok(Json(edge.store.delivery(id).await?))
 }
 
 /// `GET /v1/deliveries/{delivery_id}/attempts`, the oldest first.
-pub async fn attempts(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<Json<Paged<AttemptView>>, Error> {
+pub async fn attempts(
+    State(edge): State<Shared>,
+    Id(id): Id<DeliveryId>,
+) -> Result<Json<Paged<AttemptView>>, Error> {
     edge.store.delivery(id).await?;
-    Ok(Json(Paged { items: edge.store.attempts(id).await?, next_cursor: None }))
+    Ok(Json(Paged {
+        items: edge.store.attempts(id).await?,
+        next_cursor: None,
+    }))
 }
 
 /// `GET /v1/deliveries/{delivery_id}/request`: for support and above, since a body is about a customer.
-pub async fn request(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<Json<SentRequest>, Error> {
+pub async fn request(
+    State(edge): State<Shared>,
+    Id(id): Id<DeliveryId>,
+) -> Result<Json<SentRequest>, Error> {
     let sent = edge.store.sent_body(id).await?;
-    let (kind, header_names): (String, Vec<String>) = match edge.store.destination(sent.destination_id).await {
-        Ok(destination) => {
-            let secret = edge.store.destination_secret(destination.id).await?;
-            let config = Config::ready(&destination, &secret, &edge.allowed);
-            let trace = config.as_ref().is_ok_and(Config::takes_trace).then(|| TRACEPARENT.to_owned());
-            let names = config.map_or_else(|_| Vec::new(), |config| config.header_names());
-            (destination.kind, names.into_iter().chain(trace).collect())
-        }
-        Err(storage::Error::Missing { .. }) => (String::new(), Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
+    let (kind, header_names): (String, Vec<String>) =
+        match edge.store.destination(sent.destination_id).await {
+            Ok(destination) => {
+                let secret = edge.store.destination_secret(destination.id).await?;
+                let config = Config::ready(&destination, &secret, &edge.allowed);
+                let trace = config
+                    .as_ref()
+                    .is_ok_and(Config::takes_trace)
+                    .then(|| TRACEPARENT.to_owned());
+                let names = config.map_or_else(|_| Vec::new(), |config| config.header_names());
+                (destination.kind, names.into_iter().chain(trace).collect())
+            }
+            Err(storage::Error::Missing { .. }) => (String::new(), Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
     let note = match (&sent.body, sent.status) {
         (Some(_), _) => None,
-        (None, DeliveryStatus::Pending | DeliveryStatus::Waiting) => {
-            Some("Not attempted yet: the first attempt renders the body, which never changes afterwards.")
-        }
+        (None, DeliveryStatus::Pending | DeliveryStatus::Waiting) => Some(
+            "Not attempted yet: the first attempt renders the body, which never changes afterwards.",
+        ),
         (None, _) => Some(
             "The body is stored only while the delivery is pending. The event still has the data that it was rendered \
              from.",
@@ -102,7 +118,10 @@ pub async fn request(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Resu
         destination_id: sent.destination_id,
         event_id: sent.event_id,
         event_type: sent.event_type,
-        webhook_id: header_names.iter().any(|name| name == WEBHOOK_ID).then_some(id),
+        webhook_id: header_names
+            .iter()
+            .any(|name| name == WEBHOOK_ID)
+            .then_some(id),
         header_names,
         body: sent.body.map(|frozen| Config::sent_body(&kind, frozen)),
         note,

@@ -21,7 +21,10 @@ pub async fn list(
 }
 
 /// `GET /v1/device-events/{event_id}`
-pub async fn show(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Json<DeviceEventFull>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Id(id): Id<EventId>,
+) -> Result<Json<DeviceEventFull>, Error> {
     match edge.store.device_event(id).await {
         Err(storage::Error::Missing { .. }) => Err(Error::missing("event of a device", id)),
         found => Ok(Json(found?)),

@@ -8,11 +8,25 @@ use std::sync::Arc;
 
 /// `GET /openapi.json`. The router passes the documents as an extension: they are generated from the routes, which
 /// include this one.
-pub async fn show(Extension(served): Extension<Arc<Served>>, _: Address, known: IfNoneMatch) -> Document {
-    Document { prepared: served.whole(), known }
+pub async fn show(
+    Extension(served): Extension<Arc<Served>>,
+    _: Address,
+    known: IfNoneMatch,
+) -> Document {
+    Document {
+        prepared: served.whole(),
+        known,
+    }
 }
 
 /// `GET /openapi/device.json`.
-pub async fn device(Extension(served): Extension<Arc<Served>>, _: Address, known: IfNoneMatch) -> Document {
-    Document { prepared: served.device(), known }
+pub async fn device(
+    Extension(served): Extension<Arc<Served>>,
+    _: Address,
+    known: IfNoneMatch,
+) -> Document {
+    Document {
+        prepared: served.device(),
+        known,
+    }
 }

@@ -62,8 +62,20 @@ pub struct ErasurePreview {
 
 impl From<storage::ErasurePreview> for ErasurePreview {
     fn from(preview: storage::ErasurePreview) -> Self {
-        let storage::ErasurePreview { customer, purchases, events, devices, deletions } = preview;
-        Self { customer: customer.into(), purchases, events, devices, deletion_requests: deletions }
+        let storage::ErasurePreview {
+            customer,
+            purchases,
+            events,
+            devices,
+            deletions,
+        } = preview;
+        Self {
+            customer: customer.into(),
+            purchases,
+            events,
+            devices,
+            deletion_requests: deletions,
+        }
     }
 }
 
@@ -98,35 +110,66 @@ pub async fn erase(
     Query(query): Query<RunQuery>,
     mut draft: Draft<ErasedCustomer>,
 ) -> Result<Erased, Error> {
-    let ErasedCustomer { external_id, app_user_id, user_id, .. } = &mut draft.body;
+    let ErasedCustomer {
+        external_id,
+        app_user_id,
+        user_id,
+        ..
+    } = &mut draft.body;
     let external = external_id.take().map(CustomerName::ExternalId).into_iter();
-    let mut names =
-        external.chain(app_user_id.take().map(CustomerName::AppUser)).chain(user_id.map(CustomerName::User));
+    let mut names = external
+        .chain(app_user_id.take().map(CustomerName::AppUser))
+        .chain(user_id.map(CustomerName::User));
     let (first, second) = (names.next(), names.next());
     drop(names);
     if first.is_none() || second.is_some() {
-        draft.wrong.add("external_id", "exactly one of `external_id`, `app_user_id` and `user_id`");
+        draft.wrong.add(
+            "external_id",
+            "exactly one of `external_id`, `app_user_id` and `user_id`",
+        );
     }
     let ErasedCustomer { by, reason, .. } = draft.finish()?;
-    let Some(name) = first else { return Err(Error::Internal) };
+    let Some(name) = first else {
+        return Err(Error::Internal);
+    };
     if query.run() == Run::Dry {
-        let preview = edge.store.preview_erasure(app.id, name).await.map_err(unknown_customer)?;
+        let preview = edge
+            .store
+            .preview_erasure(app.id, name)
+            .await
+            .map_err(unknown_customer)?;
         return Ok(Erased::Dry(Box::new(preview.into())));
     }
     let edge = edge.named(Some(by.clone()), Some(reason.clone()));
-    let begun = edge.store.erase_customer(Erase { app: app.id, name, by, reason }).await.map_err(unknown)?;
+    let begun = edge
+        .store
+        .erase_customer(Erase {
+            app: app.id,
+            name,
+            by,
+            reason,
+        })
+        .await
+        .map_err(unknown)?;
     edge.wake_for_persons();
     let began = Instant::now();
     while began.elapsed() < BUDGET && edge.store.continue_erasure(ROWS).await? {
         fail::fail_point!("erase.after_step", |_| std::process::abort());
     }
-    Ok(Erased::Begun(Box::new(edge.store.erasure(app.id, begun.id).await?)))
+    Ok(Erased::Begun(Box::new(
+        edge.store.erasure(app.id, begun.id).await?,
+    )))
 }
 
 /// `GET /v1/apps/{app_id}/customers/erase/{erasure_id}`
-pub async fn show(State(edge): State<Shared>, Ids(app, id): Ids<AppId, Uuid>) -> Result<Json<Erasure>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Ids(app, id): Ids<AppId, Uuid>,
+) -> Result<Json<Erasure>, Error> {
     match edge.store.erasure(app, id).await {
-        Err(storage::Error::Missing { .. }) => Err(Error::missing("request to erase a customer", id)),
+        Err(storage::Error::Missing { .. }) => {
+            Err(Error::missing("request to erase a customer", id))
+        }
         found => Ok(Json(found?)),
     }
 }

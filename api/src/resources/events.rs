@@ -42,7 +42,10 @@ pub struct EventQuery {
 impl EventQuery {
     fn filter(self) -> Result<EventFilter, Error> {
         Ok(EventFilter {
-            types: self.types.map_or_else(|| Ok(Vec::new()), |types| chosen(&types)).map_err(wrong_type)?,
+            types: self
+                .types
+                .map_or_else(|| Ok(Vec::new()), |types| chosen(&types))
+                .map_err(wrong_type)?,
             id: self.id,
             app_id: self.app_id,
             platform_id: self.platform_id,
@@ -67,7 +70,10 @@ pub async fn list(
 }
 
 /// `GET /v1/events/{event_id}`
-pub async fn show(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Json<EventView>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Id(id): Id<EventId>,
+) -> Result<Json<EventView>, Error> {
     match edge.store.event(id).await {
         Err(storage::Error::Missing { .. }) => Err(Error::missing("event", id)),
         found => Ok(Json(found?)),
@@ -89,14 +95,24 @@ pub fn chosen(text: &str) -> Result<Vec<String>, String> {
         let before = types.len();
         match name.strip_suffix('*') {
             Some("") => return Ok(Vec::new()),
-            Some(group) => types.extend(known.iter().filter(|one| group.ends_with('.') && one.starts_with(group))),
+            Some(group) => types.extend(
+                known
+                    .iter()
+                    .filter(|one| group.ends_with('.') && one.starts_with(group)),
+            ),
             None => types.extend(known.iter().filter(|one| **one == name)),
         }
         if types.len() == before {
             let meant = did_you_mean(name, known.iter().copied());
             let shown: String = name.chars().take(100).collect();
-            let known = if meant.is_empty() { format!("; event types: {}", known.join(", ")) } else { String::new() };
-            return Err(format!("an event type or a group such as `user.*`, not `{shown}`{meant}{known}"));
+            let known = if meant.is_empty() {
+                format!("; event types: {}", known.join(", "))
+            } else {
+                String::new()
+            };
+            return Err(format!(
+                "an event type or a group such as `user.*`, not `{shown}`{meant}{known}"
+            ));
         }
     }
     types.sort_unstable();
@@ -112,11 +128,24 @@ mod tests {
     fn groups_and_names_are_types() {
         assert_eq!(chosen("purchase.updated").unwrap(), ["purchase.updated"]);
         let users = chosen("user.*").unwrap();
-        assert!(users.len() > 10 && users.iter().all(|name| name.starts_with("user.")), "{users:?}");
+        assert!(
+            users.len() > 10 && users.iter().all(|name| name.starts_with("user.")),
+            "{users:?}"
+        );
         assert_eq!(chosen("user.*, user.subscription.renewed").unwrap(), users);
-        assert_eq!(chosen("user.subscription.*,purchase.updated").unwrap()[0], "purchase.updated");
+        assert_eq!(
+            chosen("user.subscription.*,purchase.updated").unwrap()[0],
+            "purchase.updated"
+        );
         assert!(chosen("*,purchase.updated").unwrap().is_empty());
-        for wrong in ["", "user", "user*", "nothing.*", "purchase.updated,", "purchase.update"] {
+        for wrong in [
+            "",
+            "user",
+            "user*",
+            "nothing.*",
+            "purchase.updated,",
+            "purchase.update",
+        ] {
             assert!(chosen(wrong).is_err(), "{wrong}");
         }
         let typo = chosen("purchase.update").unwrap_err();

@@ -28,5 +28,7 @@ pub async fn list(
     Query(query): Query<FeedQuery>,
 ) -> Result<Json<Paged<FeedEntry>>, Error> {
     let page = query.page.page();
-    Ok(Json(edge.store.feed(app.id, query.destination_id, page).await?))
+    Ok(Json(
+        edge.store.feed(app.id, query.destination_id, page).await?,
+    ))
 }

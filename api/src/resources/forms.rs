@@ -25,7 +25,10 @@ const NEW_PLATFORM: &str = "NewPlatform";
 /// The schemas of the requests that the forms send, at the places of the OpenAPI document.
 static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
     let mut schemas = Schemas::default();
-    let _ = (schemas.requests.subschema_for::<NewPlatform>(), schemas.requests.subschema_for::<NewDestination>());
+    let _ = (
+        schemas.requests.subschema_for::<NewPlatform>(),
+        schemas.requests.subschema_for::<NewDestination>(),
+    );
     json!({ "components": { "schemas": openapi::definitions(schemas) } })
 });
 
@@ -119,7 +122,9 @@ pub struct Step {
 
 /// `GET /v1/destinations/kinds`
 pub async fn destinations(_: Caller) -> Result<Json<Forms>, Error> {
-    Ok(Json(Forms { items: of_destinations() }))
+    Ok(Json(Forms {
+        items: of_destinations(),
+    }))
 }
 
 /// `GET /v1/stores`
@@ -129,27 +134,40 @@ pub async fn stores(_: Caller) -> Result<Json<Forms>, Error> {
 
 /// The forms of destinations, one of each kind.
 pub fn of_destinations() -> Vec<Form> {
-    Config::forms().into_iter().map(|form| Form::of(&kinds::request_of(form.name), form)).collect()
+    Config::forms()
+        .into_iter()
+        .map(|form| Form::of(&kinds::request_of(form.name), form))
+        .collect()
 }
 
 /// The form of a destination of this kind, as far as it can be changed.
 pub fn of_change(kind: &str) -> Option<Form> {
-    let fixed = Config::fields(kind).map(|own| own.on_creation).unwrap_or_default();
-    let mut form = of_destinations().into_iter().find(|form| form.name == kind)?;
+    let fixed = Config::fields(kind)
+        .map(|own| own.on_creation)
+        .unwrap_or_default();
+    let mut form = of_destinations()
+        .into_iter()
+        .find(|form| form.name == kind)?;
     form.fields.retain(|field| !fixed.contains(&field.name));
     Some(form)
 }
 
 /// The forms of platforms, one of each store.
 pub fn of_stores() -> Vec<Form> {
-    stores::forms().into_iter().map(|form| Form::of(NEW_PLATFORM, form)).collect()
+    stores::forms()
+        .into_iter()
+        .map(|form| Form::of(NEW_PLATFORM, form))
+        .collect()
 }
 
 impl Form {
     /// A form for requests with the schema of this name.
     fn of(schema: &str, form: form::Form) -> Self {
         let schema = &SCHEMAS["components"]["schemas"][schema];
-        let fields = form.entries.iter().map(|entry| Field::of(schema, entry, &form));
+        let fields = form
+            .entries
+            .iter()
+            .map(|entry| Field::of(schema, entry, &form));
         let guide = form.guide.iter().map(|step| Step {
             title: step.title,
             text: step.text,
@@ -173,11 +191,17 @@ impl Field {
         let outer = names.clone().next().unwrap_or(entry.name);
         let property = names.fold(schema, |inside, name| &referred(inside)["properties"][name]);
         let rules = referred(property);
-        let bound = |name: &str| present(property)[name].as_i64().or_else(|| property[name].as_i64());
+        let bound = |name: &str| {
+            present(property)[name]
+                .as_i64()
+                .or_else(|| property[name].as_i64())
+        };
         Self {
             name: entry.name,
             label: entry.label,
-            help: entry.help.map_or_else(|| text(&property["description"]), str::to_owned),
+            help: entry
+                .help
+                .map_or_else(|| text(&property["description"]), str::to_owned),
             input: entry.input.as_str(),
             choices: match entry.input {
                 form::Input::Events => event_choices(form),
@@ -188,7 +212,9 @@ impl Field {
                 _ => Vec::new(),
             },
             secret: property["writeOnly"] == true,
-            required: schema["required"].as_array().is_some_and(|all| all.iter().any(|name| name == outer)),
+            required: schema["required"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|name| name == outer)),
             is_alternative: entry.is_alternative,
             group: Some(entry.group).filter(|group| !group.is_empty()),
             default: property["default"].clone(),
@@ -202,7 +228,9 @@ impl Field {
 /// inside another one.
 pub fn property(kind: &str, name: &str) -> Value {
     let schema = &SCHEMAS["components"]["schemas"][kinds::request_of(kind)];
-    let property = name.split('.').fold(schema, |inside, name| &referred(inside)["properties"][name]);
+    let property = name
+        .split('.')
+        .fold(schema, |inside, name| &referred(inside)["properties"][name]);
     let mut found = referred(property).clone();
     for outer in ["description", "writeOnly"] {
         if let Some(value) = property.get(outer) {
@@ -215,8 +243,11 @@ pub fn property(kind: &str, name: &str) -> Value {
 /// The schema that a property refers to, or its own.
 fn referred(schema: &Value) -> &Value {
     let schema = present(schema);
-    let path = schema["$ref"].as_str().map(|path| path.trim_start_matches('#'));
-    path.and_then(|path| SCHEMAS.pointer(path)).unwrap_or(schema)
+    let path = schema["$ref"]
+        .as_str()
+        .map(|path| path.trim_start_matches('#'));
+    path.and_then(|path| SCHEMAS.pointer(path))
+        .unwrap_or(schema)
 }
 
 fn text(value: &Value) -> String {
@@ -225,7 +256,11 @@ fn text(value: &Value) -> String {
 
 /// The choices of the schema with the labels of the entry; those of the entry where the schema has none.
 fn named_choices(schema: &Value, entry: &form::Entry) -> Vec<Choice> {
-    let of = if type_of(schema) == "array" { referred(&schema["items"]) } else { schema };
+    let of = if type_of(schema) == "array" {
+        referred(&schema["items"])
+    } else {
+        schema
+    };
     let known = choices(of);
     let choice = |value: &str| Choice {
         value: value.to_owned(),
@@ -235,18 +270,29 @@ fn named_choices(schema: &Value, entry: &form::Entry) -> Vec<Choice> {
         is_offered: true,
     };
     if known.is_empty() {
-        return entry.choices.iter().map(|(value, _)| choice(value)).collect();
+        return entry
+            .choices
+            .iter()
+            .map(|(value, _)| choice(value))
+            .collect();
     }
     known.into_iter().map(choice).collect()
 }
 
 fn label<'a>(entry: &form::Entry, value: &'a str) -> &'a str {
-    entry.choices.iter().find(|(known, _)| *known == value).map_or(value, |(_, label)| label)
+    entry
+        .choices
+        .iter()
+        .find(|(known, _)| *known == value)
+        .map_or(value, |(_, label)| label)
 }
 
 /// The wildcards that a destination of this kind can choose.
 fn wildcards(kind: &str) -> Vec<&'static str> {
-    event::choices().into_iter().filter(|name| name.ends_with('*') && Config::takes(kind, name)).collect()
+    event::choices()
+        .into_iter()
+        .filter(|name| name.ends_with('*') && Config::takes(kind, name))
+        .collect()
 }
 
 /// The types of events that can be chosen; those that the form offers first, or all.

@@ -78,13 +78,37 @@ pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
     match timeout(TIMEOUT, inbox).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(error.into()),
-        Err(_) => return Err(Error::Unavailable("the inbox did not respond in time".to_owned())),
+        Err(_) => {
+            return Err(Error::Unavailable(
+                "the inbox did not respond in time".to_owned(),
+            ));
+        }
     }
     let is_connected = edge.dispatch.engine().is_connected();
-    let temporal = if is_connected { Connection::Connected } else { Connection::Unreachable };
-    let last = timeout(TIMEOUT, edge.store.last_sweep()).await.ok().and_then(Result::ok);
-    let sweep = last.map(|last| if last.is_late() { Sweep::Late } else { Sweep::OnTime });
+    let temporal = if is_connected {
+        Connection::Connected
+    } else {
+        Connection::Unreachable
+    };
+    let last = timeout(TIMEOUT, edge.store.last_sweep())
+        .await
+        .ok()
+        .and_then(Result::ok);
+    let sweep = last.map(|last| {
+        if last.is_late() {
+            Sweep::Late
+        } else {
+            Sweep::OnTime
+        }
+    });
     let last_sweep_at = last.and_then(|last| last.finished_at);
     let workers = edge.workers.number().filter(|_| is_connected);
-    Ok(Json(Ready { status: "ok", inbox: "ok", temporal, workers, sweep, last_sweep_at }))
+    Ok(Json(Ready {
+        status: "ok",
+        inbox: "ok",
+        temporal,
+        workers,
+        sweep,
+        last_sweep_at,
+    }))
 }

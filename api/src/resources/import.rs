@@ -88,8 +88,18 @@ pub struct ImportState {
 }
 
 impl From<ImportedPurchase> for Adoption {
-    fn from(ImportedPurchase { receipt_id, app_user_id, external_id }: ImportedPurchase) -> Self {
-        Self { receipt_id, app_user_id, external_id }
+    fn from(
+        ImportedPurchase {
+            receipt_id,
+            app_user_id,
+            external_id,
+        }: ImportedPurchase,
+    ) -> Self {
+        Self {
+            receipt_id,
+            app_user_id,
+            external_id,
+        }
     }
 }
 
@@ -100,20 +110,39 @@ pub async fn start(
     Body(import): Body<Import>,
 ) -> Result<Accepted<Imported>, Error> {
     let mut purchases: Vec<Adoption> = import.purchases.into_iter().map(Adoption::from).collect();
-    let nobody = purchases.iter_mut().enumerate().filter_map(|(at, purchase)| Some((at, nobody(purchase)?)));
+    let nobody = purchases
+        .iter_mut()
+        .enumerate()
+        .filter_map(|(at, purchase)| Some((at, nobody(purchase)?)));
     let nobody: Vec<(usize, String)> = nobody.collect();
-    let adopted = edge.store.adopt(&platform, purchases, (edge.clock)()).await?;
+    let adopted = edge
+        .store
+        .adopt(&platform, purchases, (edge.clock)())
+        .await?;
     for (key, seq) in &adopted.accepted {
-        edge.dispatch.notify(*key, *seq, platform.settings.window_ms, platform.settings.max_wait_ms);
+        edge.dispatch.notify(
+            *key,
+            *seq,
+            platform.settings.window_ms,
+            platform.settings.max_wait_ms,
+        );
     }
     let unnamed = adopted
         .unnamed
         .into_iter()
         .chain(nobody)
-        .map(|(at, detail)| Unnamed { field: format!("purchases[{at}].external_id"), detail })
+        .map(|(at, detail)| Unnamed {
+            field: format!("purchases[{at}].external_id"),
+            detail,
+        })
         .collect();
     let (known, waiting) = (adopted.known, adopted.waiting);
-    Ok(Accepted(Imported { accepted: adopted.accepted.len(), known, waiting, unnamed }))
+    Ok(Accepted(Imported {
+        accepted: adopted.accepted.len(),
+        known,
+        waiting,
+        unnamed,
+    }))
 }
 
 /// Takes away a customer's id that is none, so that the purchase is imported without it. Returns what is wrong with it.
@@ -124,7 +153,10 @@ fn nobody(purchase: &mut Adoption) -> Option<String> {
 }
 
 /// `GET /v1/platforms/{platform_id}/import`: the number of adopted purchases that wait, and of the others by outcome.
-pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<ImportState>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Stored(platform): Stored<Platform>,
+) -> Result<Json<ImportState>, Error> {
     let mut state = ImportState::default();
     for (outcome, count) in edge.store.count_adopted(platform.id).await? {
         match outcome {

@@ -43,20 +43,45 @@ pub struct CreatedKey {
 }
 
 /// `POST /v1/keys`
-pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<NewKey>) -> Result<Created<CreatedKey>, Error> {
-    if draft.body.expires_at.is_some_and(|end| end <= (edge.clock)()) {
+pub async fn create(
+    edge: Acting,
+    caller: Caller,
+    mut draft: Draft<NewKey>,
+) -> Result<Created<CreatedKey>, Error> {
+    if draft
+        .body
+        .expires_at
+        .is_some_and(|end| end <= (edge.clock)())
+    {
         draft.wrong.add("expires_at", "a time in the future");
     }
     check_name(&mut draft.wrong, &draft.body.name);
-    let NewKey { name, role, app_id, expires_at } = draft.finish()?;
+    let NewKey {
+        name,
+        role,
+        app_id,
+        expires_at,
+    } = draft.finish()?;
     let app_id = caller.app(&edge, app_id).await?;
     if role == Role::Metrics && app_id.is_some() {
-        return Err(Error::Unsuitable("metrics cover all apps, so a key for them cannot be limited to one".to_owned()));
+        return Err(Error::Unsuitable(
+            "metrics cover all apps, so a key for them cannot be limited to one".to_owned(),
+        ));
     }
     let secret = SecretString::from(storage::hex(&(edge.random)()));
-    let new = storage::NewKey { name: visible(&name), role, app_id, expires_at, secret: secret.clone() };
+    let new = storage::NewKey {
+        name: visible(&name),
+        role,
+        app_id,
+        expires_at,
+        secret: secret.clone(),
+    };
     let stored = edge.store.new_key(new).await?;
-    let key = KeyText { id: stored.id, secret }.write();
+    let key = KeyText {
+        id: stored.id,
+        secret,
+    }
+    .write();
     Ok(Created(CreatedKey { stored, key }))
 }
 
@@ -88,7 +113,11 @@ pub struct CallerView {
 
 /// `GET /v1/caller`
 pub async fn caller(caller: Caller) -> Json<CallerView> {
-    Json(CallerView { name: caller.name, role: caller.role, app_id: caller.app })
+    Json(CallerView {
+        name: caller.name,
+        role: caller.role,
+        app_id: caller.app,
+    })
 }
 
 /// `DELETE /v1/keys/{key_id}`: revokes it. One that was revoked before stays as it is.

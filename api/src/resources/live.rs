@@ -61,7 +61,9 @@ impl Ticks {
             caller,
             _slot: slot,
         };
-        stream::unfold(ticks, |mut ticks| async move { ticks.next().await.map(|event| (Ok(event), ticks)) })
+        stream::unfold(ticks, |mut ticks| async move {
+            ticks.next().await.map(|event| (Ok(event), ticks))
+        })
     }
 
     async fn next(&mut self) -> Option<Event> {
@@ -74,7 +76,9 @@ impl Ticks {
                 () = sleep_until(self.until) => return None,
                 changed = self.latest.changed() => changed.ok()?,
             }
-            let Some(latest) = *self.latest.borrow_and_update() else { continue };
+            let Some(latest) = *self.latest.borrow_and_update() else {
+                continue;
+            };
             let marks = Marks::of(&latest);
             // The end of a sign-in or a key leaves an audit entry, so it is seen here first.
             if !still_holds(&self.edge, &self.caller).await.unwrap_or(false) {
@@ -82,10 +86,17 @@ impl Ticks {
             }
             let before = self.seen.replace(marks.clone());
             let is_new = before.as_ref() != Some(&marks);
-            let changed = before.map(|before| marks.changed_since(&before)).unwrap_or_default();
+            let changed = before
+                .map(|before| marks.changed_since(&before))
+                .unwrap_or_default();
             // The marks come last: who loses the connection before gets all of it again.
-            self.waiting.extend(changed.into_iter().map(|kind| Event::default().event(kind).data("changed")));
-            self.waiting.extend(is_new.then(|| Event::default().id(marks.text())));
+            self.waiting.extend(
+                changed
+                    .into_iter()
+                    .map(|kind| Event::default().event(kind).data("changed")),
+            );
+            self.waiting
+                .extend(is_new.then(|| Event::default().id(marks.text())));
         }
     }
 }
@@ -101,7 +112,11 @@ impl IntoResponse for Changes {
 
 impl Output for Changes {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
-        operation.answer(StatusCode::OK, "text/event-stream", &json_schema!({ "type": "string" }));
+        operation.answer(
+            StatusCode::OK,
+            "text/event-stream",
+            &json_schema!({ "type": "string" }),
+        );
     }
 }
 
@@ -119,7 +134,10 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEvent {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let header = parts.headers.get("last-event-id").and_then(|value| value.to_str().ok());
+        let header = parts
+            .headers
+            .get("last-event-id")
+            .and_then(|value| value.to_str().ok());
         Ok(Self(header.map(str::to_owned)))
     }
 }
@@ -142,10 +160,16 @@ pub async fn show(
     LastEvent(last): LastEvent,
     Query(Since { since }): Query<Since>,
 ) -> Result<Changes, Error> {
-    let slot = edge.pages.live.slot(Holder { app: caller.app, sign_in: caller.sign_in, key: caller.key })?;
+    let slot = edge.pages.live.slot(Holder {
+        app: caller.app,
+        sign_in: caller.sign_in,
+        key: caller.key,
+    })?;
     let since = last.or(since).as_deref().and_then(Marks::parse);
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
     let answer = Sse::new(Ticks::stream(&edge, caller, slot, since)).keep_alive(comments);
     // A proxy that buffers would deliver ticks late.
-    Ok(Changes(([("x-accel-buffering", "no")], answer).into_response()))
+    Ok(Changes(
+        ([("x-accel-buffering", "no")], answer).into_response(),
+    ))
 }

@@ -10,5 +10,8 @@ use metrics::gauge;
 pub async fn show(State(edge): State<Shared>) -> Text {
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
     gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.unsignalled_purchases() as f64);
-    Text { media: CONTENT_TYPE, text: edge.figures.destinations().to_string() + &edge.metrics.render() }
+    Text {
+        media: CONTENT_TYPE,
+        text: edge.figures.destinations().to_string() + &edge.metrics.render(),
+    }
 }

@@ -99,8 +99,18 @@ pub struct MergedCustomer {
 
 impl From<&CustomerPurchases> for MergedCustomer {
     fn from(of: &CustomerPurchases) -> Self {
-        let Customer { user_id, external_id, app_user_ids, .. } = of.customer.clone().into();
-        Self { user_id, external_id, app_user_ids, purchases: of.purchases.len() }
+        let Customer {
+            user_id,
+            external_id,
+            app_user_ids,
+            ..
+        } = of.customer.clone().into();
+        Self {
+            user_id,
+            external_id,
+            app_user_ids,
+            purchases: of.purchases.len(),
+        }
     }
 }
 
@@ -124,9 +134,17 @@ impl From<&Naming> for NamingPreview {
             }
         });
         let of = |one: &CustomerPurchases| json!([one.customer.user_id, one.purchases]);
-        let facts = json!([of(&naming.named), naming.other.as_ref().map(of), naming.announced]);
+        let facts = json!([
+            of(&naming.named),
+            naming.other.as_ref().map(of),
+            naming.announced
+        ]);
         let is_unknown = naming.named.purchases.is_empty();
-        Self { id: short_digest(facts.to_string().as_bytes()), merge, note: is_unknown.then_some(NO_PURCHASE) }
+        Self {
+            id: short_digest(facts.to_string().as_bytes()),
+            merge,
+            note: is_unknown.then_some(NO_PURCHASE),
+        }
     }
 }
 
@@ -135,7 +153,11 @@ impl From<&Naming> for NamingPreview {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn twin_warnings(edge: &Acting, app: AppId, external_id: &str) -> Result<Vec<String>, Error> {
+pub async fn twin_warnings(
+    edge: &Acting,
+    app: AppId,
+    external_id: &str,
+) -> Result<Vec<String>, Error> {
     let other = edge.store.twin_of_id(app, external_id).await?;
     let of_other = other.map(|other| {
         if other.to_lowercase() == external_id.to_lowercase() {
@@ -150,9 +172,12 @@ pub async fn twin_warnings(edge: &Acting, app: AppId, external_id: &str) -> Resu
 
 /// The warning about what nobody sees in a customer's id; `None` without any.
 pub fn hidden_in(external_id: &str) -> Option<String> {
-    let mixed = is_mixed(external_id).then(|| "it has letters that look like plain Latin ones".to_owned());
+    let mixed =
+        is_mixed(external_id).then(|| "it has letters that look like plain Latin ones".to_owned());
     let why = hidden(external_id).or(mixed)?;
-    Some(format!("`{external_id}` is not what a reader sees: {why}; the id without that is another customer's"))
+    Some(format!(
+        "`{external_id}` is not what a reader sees: {why}; the id without that is another customer's"
+    ))
 }
 
 /// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id or by a receipt.
@@ -163,32 +188,70 @@ pub async fn name(
     Query(query): Query<RunQuery>,
     mut draft: Draft<NamedCustomer>,
 ) -> Result<Json<NamedAnswer>, Error> {
-    let NamedCustomer { app_user_id, receipt_id, .. } = &mut draft.body;
-    let owner = match (app_user_id.take().map(Owner::AppUser), receipt_id.take().map(Owner::Receipt)) {
+    let NamedCustomer {
+        app_user_id,
+        receipt_id,
+        ..
+    } = &mut draft.body;
+    let owner = match (
+        app_user_id.take().map(Owner::AppUser),
+        receipt_id.take().map(Owner::Receipt),
+    ) {
         (Some(owner), None) | (None, Some(owner)) => Some(owner),
         (None, None) => {
-            draft.wrong.add("app_user_id", "the store's id for the customer, or `receipt_id` instead");
+            draft.wrong.add(
+                "app_user_id",
+                "the store's id for the customer, or `receipt_id` instead",
+            );
             None
         }
         (Some(_), Some(_)) => {
-            draft.wrong.add("receipt_id", "to be absent where `app_user_id` is given: exactly one of the two");
+            draft.wrong.add(
+                "receipt_id",
+                "to be absent where `app_user_id` is given: exactly one of the two",
+            );
             None
         }
     };
     let named = draft.finish()?;
-    let Some(owner) = owner else { return Err(Error::Internal) };
+    let Some(owner) = owner else {
+        return Err(Error::Internal);
+    };
     let condition = named.condition();
-    let NamedCustomer { external_id, analytics_device_id, .. } = named;
+    let NamedCustomer {
+        external_id,
+        analytics_device_id,
+        ..
+    } = named;
     let warnings = twin_warnings(&edge, app.id, &external_id).await?;
-    let names = CustomerNames { external_id, analytics_device_id };
+    let names = CustomerNames {
+        external_id,
+        analytics_device_id,
+    };
     if query.run() == Run::Dry {
-        let naming = edge.store.preview_naming(app.id, owner, names).await.map_err(naming_error)?;
+        let naming = edge
+            .store
+            .preview_naming(app.id, owner, names)
+            .await
+            .map_err(naming_error)?;
         let preview = Some(NamingPreview::from(&naming));
-        return Ok(Json(NamedAnswer { customer: naming.after.into(), preview, warnings }));
+        return Ok(Json(NamedAnswer {
+            customer: naming.after.into(),
+            preview,
+            warnings,
+        }));
     }
-    let customer = edge.store.name_customer(app.id, owner, names, condition).await.map_err(naming_error)?;
+    let customer = edge
+        .store
+        .name_customer(app.id, owner, names, condition)
+        .await
+        .map_err(naming_error)?;
     edge.wake_for_persons();
-    Ok(Json(NamedAnswer { customer: customer.into(), preview: None, warnings }))
+    Ok(Json(NamedAnswer {
+        customer: customer.into(),
+        preview: None,
+        warnings,
+    }))
 }
 
 impl NamedCustomer {
@@ -202,7 +265,10 @@ impl NamedCustomer {
         Some(Arc::new(move |naming| {
             let now = NamingPreview::from(naming);
             if preview.as_ref().is_some_and(|shown| *shown != now.id) {
-                return Err("one of the customers has changed since the preview: preview the change again".to_owned());
+                return Err(
+                    "one of the customers has changed since the preview: preview the change again"
+                        .to_owned(),
+                );
             }
             match now.merge {
                 Some(merge) if !may_merge => Err(format!(

@@ -81,12 +81,16 @@ const OPEN: &str = "open";
 
 /// The values of the filter: [`OPEN`], and the outcomes by name.
 fn outcomes() -> Vec<&'static str> {
-    std::iter::once(OPEN).chain(Outcome::ALL.iter().map(|outcome| outcome.as_str())).collect()
+    std::iter::once(OPEN)
+        .chain(Outcome::ALL.iter().map(|outcome| outcome.as_str()))
+        .collect()
 }
 
 impl NotificationQuery {
     fn outcome(&self) -> Result<Option<OutcomeFilter>, Error> {
-        let Some(name) = &self.outcome else { return Ok(None) };
+        let Some(name) = &self.outcome else {
+            return Ok(None);
+        };
         if name == OPEN {
             return Ok(Some(OutcomeFilter::Open));
         }
@@ -135,7 +139,11 @@ pub struct ListedNotification {
 
 impl From<NotificationView> for ListedNotification {
     fn from(found: NotificationView) -> Self {
-        Self { platform_id: found.platform_id, receipt_id: found.receipt_id.clone(), notification: found.into() }
+        Self {
+            platform_id: found.platform_id,
+            receipt_id: found.receipt_id.clone(),
+            notification: found.into(),
+        }
     }
 }
 
@@ -146,18 +154,47 @@ pub async fn list(
     Query(query): Query<NotificationQuery>,
 ) -> Result<Json<Paged<ListedNotification>>, Error> {
     let outcome = query.outcome()?;
-    let NotificationQuery { app_id, platform_id, from, until, page, .. } = query;
+    let NotificationQuery {
+        app_id,
+        platform_id,
+        from,
+        until,
+        page,
+        ..
+    } = query;
     let app = caller.app(&edge, app_id).await?;
-    let filter = NotificationFilter { app, platform: platform_id, outcome, from, until };
-    Ok(Json(edge.store.notifications(filter, page.page()).await?.map(ListedNotification::from)))
+    let filter = NotificationFilter {
+        app,
+        platform: platform_id,
+        outcome,
+        from,
+        until,
+    };
+    Ok(Json(
+        edge.store
+            .notifications(filter, page.page())
+            .await?
+            .map(ListedNotification::from),
+    ))
 }
 
 /// `GET /v1/notifications/{message_id}`
-pub async fn show(State(edge): State<Shared>, Id(message_id): Id<String>) -> Result<Json<Message>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Id(message_id): Id<String>,
+) -> Result<Json<Message>, Error> {
     let found = edge.store.notifications_of(&message_id).await?;
-    let Some(accepted_at) = found.iter().map(|notification| notification.accepted_at).min() else {
+    let Some(accepted_at) = found
+        .iter()
+        .map(|notification| notification.accepted_at)
+        .min()
+    else {
         return Err(Error::missing("notification of the message", message_id));
     };
     let notifications = found.into_iter().map(Notification::from).collect();
-    Ok(Json(Message { message_id, accepted_at, notifications }))
+    Ok(Json(Message {
+        message_id,
+        accepted_at,
+        notifications,
+    }))
 }

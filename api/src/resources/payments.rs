@@ -29,11 +29,20 @@ pub async fn list(
     caller: Caller,
     Query(Listed { filter, page }): Query<Listed<PaymentQuery>>,
 ) -> Result<Json<Paged<PaymentView>>, Error> {
-    let PaymentQuery { app_id, collapse_key, user_id } = filter;
+    let PaymentQuery {
+        app_id,
+        collapse_key,
+        user_id,
+    } = filter;
     let subject = match (collapse_key, user_id) {
         (Some(key), None) => PaymentSubject::Purchases(vec![key]),
         (None, Some(user)) => PaymentSubject::User(user),
-        _ => return Err(Error::invalid("collapse_key", "exactly one of `collapse_key` and `user_id`")),
+        _ => {
+            return Err(Error::invalid(
+                "collapse_key",
+                "exactly one of `collapse_key` and `user_id`",
+            ));
+        }
     };
     let app = caller.app(&edge, app_id).await?;
     Ok(Json(edge.store.payments(app, subject, page.page()).await?))

@@ -6,7 +6,9 @@ use super::topics::{self, TopicSummary};
 use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, STORES, Shared};
 use crate::error::Error;
-use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, nullable, secret};
+use crate::extract::{
+    Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, nullable, secret,
+};
 use crate::keys::{Acting, Caller, check_visible};
 use axum::Json;
 use axum::extract::State;
@@ -148,9 +150,14 @@ pub async fn create(
         publishable_key: publishable_key(&edge),
     };
     let platform = edge.store.new_platform(new).await?;
-    let mut warnings: Vec<String> = package_warning(&platform.settings.package_name).into_iter().collect();
+    let mut warnings: Vec<String> = package_warning(&platform.settings.package_name)
+        .into_iter()
+        .collect();
     warnings.extend(twin_warning(&edge, &platform).await?);
-    Ok(Created(Platform { warnings, ..view(&edge, &edge.caller, platform).await? }))
+    Ok(Created(Platform {
+        warnings,
+        ..view(&edge, &edge.caller, platform).await?
+    }))
 }
 
 /// `GET /v1/apps/{app_id}/platforms`
@@ -165,7 +172,10 @@ pub async fn list(
     for platform in found.items {
         items.push(view(&edge, &caller, platform).await?);
     }
-    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
+    Ok(Json(Paged {
+        items,
+        next_cursor: found.next_cursor,
+    }))
 }
 
 /// `GET /v1/platforms/{platform_id}`
@@ -187,7 +197,10 @@ pub async fn update(
     let default_window = edge.default_window;
     let after = move |patch: &PlatformPatch, settings: &PlatformSettings| {
         let settings = patch.settings.apply(settings)?;
-        Ok::<_, Error>(PlatformSettings { window_ms: window_ms(&settings, default_window), ..settings })
+        Ok::<_, Error>(PlatformSettings {
+            window_ms: window_ms(&settings, default_window),
+            ..settings
+        })
     };
     let Draft { body: patch, wrong } = &mut draft;
     let settings = after(patch, &before.settings)?;
@@ -201,7 +214,10 @@ pub async fn update(
     check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
     let patch = draft.finish()?;
     let change = PlatformChange {
-        shared_secret: patch.shared_secret.clone().map(|secret| secret.map(SecretString::from)),
+        shared_secret: patch
+            .shared_secret
+            .clone()
+            .map(|secret| secret.map(SecretString::from)),
         topic_arn: patch.topic_arn.clone(),
         publishable_key: None,
     };
@@ -228,14 +244,25 @@ pub async fn rotate(
     Id(id): Id<PlatformId>,
     Body(body): Body<RotateIngressKey>,
 ) -> Result<Json<Platform>, Error> {
-    let overlap = Duration::from_secs(body.overlap_hours.unwrap_or(DEFAULT_OVERLAP_HOURS).saturating_mul(3600));
-    let platform = edge.store.rotate_ingress_key(id, ingress_key(&edge), overlap).await?;
+    let overlap = Duration::from_secs(
+        body.overlap_hours
+            .unwrap_or(DEFAULT_OVERLAP_HOURS)
+            .saturating_mul(3600),
+    );
+    let platform = edge
+        .store
+        .rotate_ingress_key(id, ingress_key(&edge), overlap)
+        .await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
 /// `POST /v1/platforms/{platform_id}/retire-old-ingress-key`: the notification URL before the present one ends within a
 /// second. Without one nothing is changed.
-pub async fn retire_old(edge: Acting, Id(id): Id<PlatformId>, _: Body<Nothing>) -> Result<Json<Platform>, Error> {
+pub async fn retire_old(
+    edge: Acting,
+    Id(id): Id<PlatformId>,
+    _: Body<Nothing>,
+) -> Result<Json<Platform>, Error> {
     let platform = edge.store.retire_old_ingress_key(id).await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
@@ -247,7 +274,10 @@ pub async fn rotate_publishable(
     Id(id): Id<PlatformId>,
     _: Body<Nothing>,
 ) -> Result<Json<Platform>, Error> {
-    let change = PlatformChange { publishable_key: Some(publishable_key(&edge)), ..PlatformChange::default() };
+    let change = PlatformChange {
+        publishable_key: Some(publishable_key(&edge)),
+        ..PlatformChange::default()
+    };
     let platform = edge.store.update_platform(id, change, |_| {}).await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
@@ -267,7 +297,9 @@ pub async fn set_login_secret(
     _: Body<Nothing>,
 ) -> Result<Json<LoginSecret>, Error> {
     let login_secret = format!("ls_{}", storage::hex(&(edge.random)()));
-    edge.store.set_login_secret(id, Some(SecretString::from(login_secret.clone()))).await?;
+    edge.store
+        .set_login_secret(id, Some(SecretString::from(login_secret.clone())))
+        .await?;
     Ok(Json(LoginSecret { login_secret }))
 }
 
@@ -286,10 +318,17 @@ pub async fn retry_parked(
 ) -> Result<Accepted<Concerned>, Error> {
     let purchases = edge.store.retry_parked(platform.id).await?;
     edge.wake_for_persons();
-    Ok(Accepted(Concerned { purchases, warnings: Vec::new() }))
+    Ok(Accepted(Concerned {
+        purchases,
+        warnings: Vec::new(),
+    }))
 }
 
-async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Result<Platform, Error> {
+async fn view(
+    edge: &Edge,
+    caller: &Caller,
+    platform: storage::Platform,
+) -> Result<Platform, Error> {
     let notification_url = match caller.role >= Role::Operator {
         true => Some(notification_url(edge, &platform).await?),
         false => None,
@@ -297,9 +336,15 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
     let old = edge.store.old_ingress_key(platform.id).await?;
     Ok(Platform {
         verification: verification(&platform),
-        settings: PlatformSettings { transfers: Some(platform.transfers()), ..platform.settings },
+        settings: PlatformSettings {
+            transfers: Some(platform.transfers()),
+            ..platform.settings
+        },
         notification_url,
-        old_notification_url: old.map(|old| OldUrl { until: old.until, last_used_at: old.used_at }),
+        old_notification_url: old.map(|old| OldUrl {
+            until: old.until,
+            last_used_at: old.used_at,
+        }),
         publishable_key: platform.publishable_key,
         topic: topics::summary(&edge.store.topics(platform.id).await?),
         id: platform.id,
@@ -316,8 +361,14 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
 /// Refuses a package name with characters that no package has. Android allows letters, digits, `_` and dots
 /// (<https://developer.android.com/build/configure-app-module>); a hyphen is allowed too.
 fn check_package(wrong: &mut FieldErrors, name: &str) {
-    if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter)) {
-        wrong.add("package_name", "letters, digits, dots, `_` and `-` only, such as com.example.app");
+    if !name
+        .chars()
+        .all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
+    {
+        wrong.add(
+            "package_name",
+            "letters, digits, dots, `_` and `-` only, such as com.example.app",
+        );
     }
 }
 
@@ -334,7 +385,17 @@ fn package_warning(name: &str) -> Option<String> {
 
 /// The warning about another platform of the app for the same package, store and environment, by the first one found.
 async fn twin_warning(edge: &Edge, created: &storage::Platform) -> Result<Option<String>, Error> {
-    let all = edge.store.platforms(created.app_id, Page { cursor: None, limit: TWINS }).await?.items;
+    let all = edge
+        .store
+        .platforms(
+            created.app_id,
+            Page {
+                cursor: None,
+                limit: TWINS,
+            },
+        )
+        .await?
+        .items;
     let (own, store) = (&created.settings, &created.store);
     let is_twin = |one: &&storage::Platform| {
         let of = &one.settings;
@@ -354,7 +415,11 @@ async fn twin_warning(edge: &Edge, created: &storage::Platform) -> Result<Option
 /// The URL with the ingress key, which is stored encrypted.
 async fn notification_url(edge: &Edge, platform: &storage::Platform) -> Result<String, Error> {
     let key = edge.store.ingress_key(platform.id).await?;
-    Ok(edge.url(&format!("/v1/stores/{}/{}", platform.store, key.expose_secret())))
+    Ok(edge.url(&format!(
+        "/v1/stores/{}/{}",
+        platform.store,
+        key.expose_secret()
+    )))
 }
 
 const fn verification(platform: &storage::Platform) -> Verification {
@@ -367,12 +432,22 @@ const fn verification(platform: &storage::Platform) -> Verification {
 
 /// The window of these settings, or that of the installation where they name none.
 fn window_ms(settings: &PlatformSettings, default: Duration) -> i64 {
-    if settings.window_ms == 0 { millis(default) } else { settings.window_ms }
+    if settings.window_ms == 0 {
+        millis(default)
+    } else {
+        settings.window_ms
+    }
 }
 
 fn check_wait(wrong: &mut FieldErrors, settings: &PlatformSettings) {
-    if settings.max_wait_ms.is_some_and(|ms| ms < settings.window_ms) {
-        wrong.add("max_wait_seconds", format!("at least the window, {} s", settings.window_ms / 1000));
+    if settings
+        .max_wait_ms
+        .is_some_and(|ms| ms < settings.window_ms)
+    {
+        wrong.add(
+            "max_wait_seconds",
+            format!("at least the window, {} s", settings.window_ms / 1000),
+        );
     }
 }
 

@@ -75,27 +75,49 @@ impl NewRate {
     pub fn mistakes(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let tomorrow: String = now.plus(DAY).to_string().chars().take(DAY_CHARS).collect();
         let is_late = self.day > tomorrow;
-        let of_day =
-            is_late.then(|| ("day", format!("a day no later than tomorrow, {tomorrow}, but it is `{}`", self.day)));
+        let of_day = is_late.then(|| {
+            (
+                "day",
+                format!(
+                    "a day no later than tomorrow, {tomorrow}, but it is `{}`",
+                    self.day
+                ),
+            )
+        });
         let is_usd = self.currency == "USD";
-        let of_usd = is_usd.then(|| ("currency", "a currency other than USD, whose rate is always 1".to_owned()));
+        let of_usd = is_usd.then(|| {
+            (
+                "currency",
+                "a currency other than USD, whose rate is always 1".to_owned(),
+            )
+        });
         of_day.into_iter().chain(of_usd).collect()
     }
 }
 
 impl From<NewRate> for Rate {
     fn from(NewRate { day, currency, usd }: NewRate) -> Self {
-        Self { day, currency, usd: usd.normalize().to_string() }
+        Self {
+            day,
+            currency,
+            usd: usd.normalize().to_string(),
+        }
     }
 }
 
 /// `PUT /v1/apps/{app_id}/rates`: adds rates, and replaces those of the same day and currency. They apply to purchases
 /// that are settled from then on; purchases with amounts of days on which such a rate counts are settled again.
-pub async fn put(edge: Acting, Stored(app): Stored<App>, mut draft: Draft<Rates>) -> Result<Json<StoredRates>, Error> {
+pub async fn put(
+    edge: Acting,
+    Stored(app): Stored<App>,
+    mut draft: Draft<Rates>,
+) -> Result<Json<StoredRates>, Error> {
     draft.body.check((edge.clock)(), &mut draft.wrong);
     let body = draft.finish()?;
     let rates = body.rates.len();
-    edge.store.put_rates(app.id, body.rates.into_iter().map(Rate::from).collect()).await?;
+    edge.store
+        .put_rates(app.id, body.rates.into_iter().map(Rate::from).collect())
+        .await?;
     Ok(Json(StoredRates { rates }))
 }
 
@@ -105,7 +127,11 @@ pub async fn list(
     Stored(app): Stored<App>,
     Query(query): Query<RateQuery>,
 ) -> Result<Json<Paged<Rate>>, Error> {
-    Ok(Json(edge.store.rates(app.id, &query.currency, query.page.page()).await?))
+    Ok(Json(
+        edge.store
+            .rates(app.id, &query.currency, query.page.page())
+            .await?,
+    ))
 }
 
 /// Of which day the rate is that converts an amount.
@@ -119,7 +145,11 @@ pub enum RateDay {
 
 impl RateDay {
     pub const fn of(is_rate_carried: bool) -> Self {
-        if is_rate_carried { Self::Carried } else { Self::Own }
+        if is_rate_carried {
+            Self::Carried
+        } else {
+            Self::Own
+        }
     }
 }
 
@@ -147,8 +177,16 @@ mod tests {
             ("9999-12-31", "USD", &["day", "currency"]),
             ("2026-01-31", "USD", &["currency"]),
         ] {
-            let rate = NewRate { day: day.to_owned(), currency: currency.to_owned(), usd: Decimal::ONE };
-            let found: Vec<_> = rate.mistakes(now).into_iter().map(|(field, _)| field).collect();
+            let rate = NewRate {
+                day: day.to_owned(),
+                currency: currency.to_owned(),
+                usd: Decimal::ONE,
+            };
+            let found: Vec<_> = rate
+                .mistakes(now)
+                .into_iter()
+                .map(|(field, _)| field)
+                .collect();
             assert_eq!(found, wrong, "{day} {currency}");
         }
     }

@@ -71,8 +71,11 @@ pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries)
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {
         for one in all.iter().copied().filter(|one| one.status == status) {
-            let is_like = |other: &DeliveryView| other.status == one.status && reason(other) == reason(one);
-            let found = groups.iter().position(|group| group.iter().any(|other| is_like(other)));
+            let is_like =
+                |other: &DeliveryView| other.status == one.status && reason(other) == reason(one);
+            let found = groups
+                .iter()
+                .position(|group| group.iter().any(|other| is_like(other)));
             match found.and_then(|at| groups.get_mut(at)) {
                 Some(group) => group.push(one),
                 None => groups.push(vec![one]),
@@ -80,12 +83,25 @@ pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries)
         }
     }
     if groups.len() > 1 || !unchosen.is_empty() {
-        groups.retain(|group| group.iter().all(|one| one.status != DeliveryStatus::Superseded));
+        groups.retain(|group| {
+            group
+                .iter()
+                .all(|one| one.status != DeliveryStatus::Superseded)
+        });
     }
     let is_alone = groups.len() == 1 && unchosen.is_empty();
-    let parts = groups.iter().filter_map(|group| part(group, is_alone, retries));
-    let refunds = unchosen.has_refund.then(|| format!("not subscribed to refunds (`{REVENUE_ADJUSTED}`)"));
-    money(&unchosen.payments).into_iter().chain(refunds).chain(parts).collect::<Vec<String>>().join("; ")
+    let parts = groups
+        .iter()
+        .filter_map(|group| part(group, is_alone, retries));
+    let refunds = unchosen
+        .has_refund
+        .then(|| format!("not subscribed to refunds (`{REVENUE_ADJUSTED}`)"));
+    money(&unchosen.payments)
+        .into_iter()
+        .chain(refunds)
+        .chain(parts)
+        .collect::<Vec<String>>()
+        .join("; ")
 }
 
 /// The parts about payments that were not sent since their type of event is not chosen, one for each type.
@@ -94,7 +110,10 @@ fn money(unchosen: &[&UnchosenPayment]) -> Vec<String> {
     types.sort_unstable();
     types.dedup();
     let of_type = |event_type: &str| {
-        let own: Vec<_> = unchosen.iter().filter(|one| one.event_type == event_type).collect();
+        let own: Vec<_> = unchosen
+            .iter()
+            .filter(|one| one.event_type == event_type)
+            .collect();
         let named: Vec<String> = own.iter().take(NAMED).map(|one| payment(one)).collect();
         let named = and_more(&named, own.len());
         format!("not sent: {named}; this destination does not subscribe to `{event_type}`")
@@ -109,15 +128,22 @@ pub fn payment(one: &UnchosenPayment) -> String {
         EntryKind::TrialConversion => "the first payment after the trial",
         EntryKind::Recovery => "the late payment",
         EntryKind::PlanChange => "the first payment",
-        EntryKind::Initial | EntryKind::Refund | EntryKind::Restored | EntryKind::Correction => "the payment",
+        EntryKind::Initial | EntryKind::Refund | EntryKind::Restored | EntryKind::Correction => {
+            "the payment"
+        }
     };
-    let usd = one.usd.map_or_else(String::new, |usd| format!(" ({usd} USD)"));
+    let usd = one
+        .usd
+        .map_or_else(String::new, |usd| format!(" ({usd} USD)"));
     format!("{what} of {}{usd}", one.occurred_at)
 }
 
 /// Why a delivery did not arrive; `None` of one that did, or that a newer one replaced.
 fn reason(one: &DeliveryView) -> Option<&str> {
-    let is_over = matches!(one.status, DeliveryStatus::Delivered | DeliveryStatus::Superseded);
+    let is_over = matches!(
+        one.status,
+        DeliveryStatus::Delivered | DeliveryStatus::Superseded
+    );
     one.last_error.as_deref().filter(|_| !is_over)
 }
 
@@ -125,12 +151,18 @@ fn reason(one: &DeliveryView) -> Option<&str> {
 fn part(group: &[&DeliveryView], is_alone: bool, retries: Retries) -> Option<String> {
     let last = group.last()?;
     let names = names(group);
-    let at = last.finished_at.map_or_else(String::new, |at| format!(" {at}"));
+    let at = last
+        .finished_at
+        .map_or_else(String::new, |at| format!(" {at}"));
     let why = reason(last).map_or_else(String::new, |why| format!(": {why}"));
     Some(match last.status {
         DeliveryStatus::Delivered if is_alone => format!("delivered{at}"),
         DeliveryStatus::Delivered => format!("the other events delivered{at}"),
-        DeliveryStatus::Pending => format!("{names} pending{}{why}{}", attempts(group), next(group, retries)),
+        DeliveryStatus::Pending => format!(
+            "{names} pending{}{why}{}",
+            attempts(group),
+            next(group, retries)
+        ),
         DeliveryStatus::Waiting => format!("{names} waiting for login"),
         DeliveryStatus::Superseded => "superseded by a newer event".to_owned(),
         DeliveryStatus::Skipped => format!("{names} not sent{why}"),
@@ -140,7 +172,11 @@ fn part(group: &[&DeliveryView], is_alone: bool, retries: Retries) -> Option<Str
 
 /// The types of events, the first ones by name.
 fn names(group: &[&DeliveryView]) -> String {
-    let names: Vec<String> = group.iter().take(NAMED).map(|one| format!("`{}`", one.event_type)).collect();
+    let names: Vec<String> = group
+        .iter()
+        .take(NAMED)
+        .map(|one| format!("`{}`", one.event_type))
+        .collect();
     and_more(&names, group.len())
 }
 
@@ -154,7 +190,11 @@ fn and_more(names: &[String], all: usize) -> String {
 
 /// How many attempts failed.
 fn attempts(group: &[&DeliveryView]) -> String {
-    let most = group.iter().map(|one| one.attempts).max().unwrap_or_default();
+    let most = group
+        .iter()
+        .map(|one| one.attempts)
+        .max()
+        .unwrap_or_default();
     let each = if group.len() > 1 { " each" } else { "" };
     let is_each = group.iter().all(|one| one.attempts == most);
     match most {
@@ -167,7 +207,11 @@ fn attempts(group: &[&DeliveryView]) -> String {
 
 /// When the next attempt is due, of deliveries that were tried.
 fn next(group: &[&DeliveryView], retries: Retries) -> String {
-    let due = group.iter().filter(|one| one.attempts > 0).filter_map(|one| one.next_due_at).min();
+    let due = group
+        .iter()
+        .filter(|one| one.attempts > 0)
+        .filter_map(|one| one.next_due_at)
+        .min();
     due.map_or_else(String::new, |at| retries.phrase(at))
 }
 
@@ -180,10 +224,21 @@ mod tests {
     use uuid::Uuid;
 
     fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment]) -> String {
-        super::summary(all, &Unchosen { payments: unchosen.to_vec(), has_refund: false }, Retries::Checked)
+        super::summary(
+            all,
+            &Unchosen {
+                payments: unchosen.to_vec(),
+                has_refund: false,
+            },
+            Retries::Checked,
+        )
     }
 
-    fn delivery(event_type: &str, status: DeliveryStatus, last_error: Option<&str>) -> DeliveryView {
+    fn delivery(
+        event_type: &str,
+        status: DeliveryStatus,
+        last_error: Option<&str>,
+    ) -> DeliveryView {
         let at: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
         DeliveryView {
             id: DeliveryId::new(Uuid::nil()),
@@ -207,12 +262,22 @@ mod tests {
     #[test]
     fn what_was_not_sent_is_in_front_of_what_arrived() {
         let at: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
-        let paid = delivery("user.subscription.purchased", DeliveryStatus::Skipped, Some("no device id"));
-        let profile = delivery("profile.updated", DeliveryStatus::Delivered, Some("an earlier attempt"));
+        let paid = delivery(
+            "user.subscription.purchased",
+            DeliveryStatus::Skipped,
+            Some("no device id"),
+        );
+        let profile = delivery(
+            "profile.updated",
+            DeliveryStatus::Delivered,
+            Some("an earlier attempt"),
+        );
         let old = delivery("purchase.updated", DeliveryStatus::Superseded, None);
         assert_eq!(
             summary(&[&paid, &old, &profile], &[]),
-            format!("`user.subscription.purchased` not sent: no device id; the other events delivered {at}")
+            format!(
+                "`user.subscription.purchased` not sent: no device id; the other events delivered {at}"
+            )
         );
         assert_eq!(summary(&[&old, &profile], &[]), format!("delivered {at}"));
         assert_eq!(summary(&[&old], &[]), "superseded by a newer event");
@@ -221,31 +286,56 @@ mod tests {
     #[test]
     fn pending_events_of_one_reason_are_one_part() {
         let pending = |event_type: &str, attempts: i64| {
-            let one = delivery(event_type, DeliveryStatus::Pending, (attempts > 0).then_some("HTTP 500"));
+            let one = delivery(
+                event_type,
+                DeliveryStatus::Pending,
+                (attempts > 0).then_some("HTTP 500"),
+            );
             DeliveryView { attempts, ..one }
         };
         let (one, other, new) = (pending("a", 3), pending("b", 3), pending("c", 0));
-        assert_eq!(summary(&[&one, &other], &[]), "`a`, `b` pending, 3 attempts each failed: HTTP 500");
-        assert_eq!(summary(&[&one, &pending("b", 2)], &[]), "`a`, `b` pending, up to 3 attempts failed: HTTP 500");
+        assert_eq!(
+            summary(&[&one, &other], &[]),
+            "`a`, `b` pending, 3 attempts each failed: HTTP 500"
+        );
+        assert_eq!(
+            summary(&[&one, &pending("b", 2)], &[]),
+            "`a`, `b` pending, up to 3 attempts failed: HTTP 500"
+        );
         assert_eq!(summary(&[&new], &[]), "`c` pending");
-        let skipped = ["a", "b", "c", "d"].map(|name| delivery(name, DeliveryStatus::Skipped, None));
+        let skipped =
+            ["a", "b", "c", "d"].map(|name| delivery(name, DeliveryStatus::Skipped, None));
         let all: Vec<&DeliveryView> = skipped.iter().collect();
         assert_eq!(summary(&all, &[]), "`a`, `b`, `c` and 1 more not sent");
     }
 
     #[test]
     fn no_attempt_is_announced_for_a_time_that_has_passed() {
-        let [due, later] = ["2026-11-25T10:00:30Z", "2026-11-25T10:01:45Z"].map(|at| at.parse::<Timestamp>().unwrap());
+        let [due, later] = ["2026-11-25T10:00:30Z", "2026-11-25T10:01:45Z"]
+            .map(|at| at.parse::<Timestamp>().unwrap());
         let one = delivery("a", DeliveryStatus::Pending, Some("HTTP 503"));
-        let one = DeliveryView { attempts: 1, next_due_at: Some(due), ..one };
+        let one = DeliveryView {
+            attempts: 1,
+            next_due_at: Some(due),
+            ..one
+        };
         for (retries, end) in [
-            (Retries::ByDelivery(one.created_at), format!("next attempt at {due}")),
+            (
+                Retries::ByDelivery(one.created_at),
+                format!("next attempt at {due}"),
+            ),
             (Retries::ByDelivery(later), "next attempt soon".to_owned()),
-            (Retries::Checked, "the destination is checked every 30 s".to_owned()),
+            (
+                Retries::Checked,
+                "the destination is checked every 30 s".to_owned(),
+            ),
             (Retries::None, "the destination is disabled".to_owned()),
         ] {
             let shown = super::summary(&[&one], &Unchosen::default(), retries);
-            assert_eq!(shown, format!("`a` pending, 1 attempt failed: HTTP 503; {end}"));
+            assert_eq!(
+                shown,
+                format!("`a` pending, 1 attempt failed: HTTP 503; {end}")
+            );
         }
     }
 
@@ -253,7 +343,10 @@ mod tests {
     fn a_refund_that_is_not_chosen_is_named_in_front() {
         let state = delivery("purchase.updated", DeliveryStatus::Delivered, None);
         let at = state.created_at;
-        let unchosen = Unchosen { payments: Vec::new(), has_refund: true };
+        let unchosen = Unchosen {
+            payments: Vec::new(),
+            has_refund: true,
+        };
         let shown = super::summary(&[&state], &unchosen, Retries::Checked);
         let refunds = "not subscribed to refunds (`revenue.adjusted`)";
         assert_eq!(shown, format!("{refunds}; the other events delivered {at}"));
@@ -279,13 +372,19 @@ mod tests {
         );
         let both = format!("{missing}; the other events delivered {at}");
         assert_eq!(summary(&[&profile], &[&change]), both);
-        assert_eq!(summary(&[&old], &[&change]), missing, "a superseded event does not stand for it");
+        assert_eq!(
+            summary(&[&old], &[&change]),
+            missing,
+            "a superseded event does not stand for it"
+        );
         assert_eq!(summary(&[], &[&change]), missing);
         let renewal = payment(EntryKind::Renewal, "renewed", None);
         let four = summary(&[&profile], &[&renewal; 4]);
         let named = format!("the renewal of {at}");
         assert!(
-            four.starts_with(&format!("not sent: {named}, {named}, {named} and 1 more; this destination")),
+            four.starts_with(&format!(
+                "not sent: {named}, {named}, {named} and 1 more; this destination"
+            )),
             "{four}"
         );
     }

@@ -11,30 +11,49 @@ pub const STATE: &str = "store";
 
 /// What an estimate is based on.
 const EARLY_END: &str = "settle's estimate, since it ended early; no sales report has a refund yet";
-const VALID_AGAIN: &str = "settle's estimate, since it is valid again; no sales report shows it yet";
+const VALID_AGAIN: &str =
+    "settle's estimate, since it is valid again; no sales report shows it yet";
 
 /// The basis of an entry that no store and no report shows; `None` for others.
 pub fn estimate(one: &PaymentView) -> Option<&'static str> {
     if one.source != STATE || one.transaction_id.is_some() {
         return None;
     }
-    Some(if one.kind == EntryKind::Restored { VALID_AGAIN } else { EARLY_END })
+    Some(if one.kind == EntryKind::Restored {
+        VALID_AGAIN
+    } else {
+        EARLY_END
+    })
 }
 
 /// The latest refund of a purchase, if it stands, with its amount in USD.
-pub fn refund<'a>(view: &PurchaseView, payments: &'a [PaymentView]) -> Option<(&'a PaymentView, &'a str)> {
-    let mut own = payments.iter().filter(|one| one.collapse_key == view.collapse_key);
+pub fn refund<'a>(
+    view: &PurchaseView,
+    payments: &'a [PaymentView],
+) -> Option<(&'a PaymentView, &'a str)> {
+    let mut own = payments
+        .iter()
+        .filter(|one| one.collapse_key == view.collapse_key);
     let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;
-    let usd = last.usd.as_deref().filter(|_| last.kind == EntryKind::Refund)?;
+    let usd = last
+        .usd
+        .as_deref()
+        .filter(|_| last.kind == EntryKind::Refund)?;
     Some((last, usd.trim_start_matches('-')))
 }
 
 /// Whether a refund, or its reversal, was not sent to a destination that gets other events of the purchase, because it
 /// is not subscribed. An integration gets it with the payment.
-pub fn is_unsent_refund(one: &PaymentView, destination: &Destination, got: &[&DeliveryView]) -> bool {
+pub fn is_unsent_refund(
+    one: &PaymentView,
+    destination: &Destination,
+    got: &[&DeliveryView],
+) -> bool {
     let is_refund = matches!(one.kind, EntryKind::Refund | EntryKind::Restored);
-    let is_counted = one.environment == Environment::Production && one.created_at >= destination.created_at;
-    let is_sent = destination.chose(REVENUE_ADJUSTED) || got.iter().any(|one| one.event_type == REVENUE_ADJUSTED);
+    let is_counted =
+        one.environment == Environment::Production && one.created_at >= destination.created_at;
+    let is_sent = destination.chose(REVENUE_ADJUSTED)
+        || got.iter().any(|one| one.event_type == REVENUE_ADJUSTED);
     is_refund && is_counted && !destination.per_user && !is_sent && !got.is_empty()
 }
 
@@ -83,10 +102,21 @@ mod tests {
 
     #[test]
     fn what_no_report_has_is_an_estimate() {
-        for kind in [EntryKind::Refund, EntryKind::Restored, EntryKind::Correction] {
+        for kind in [
+            EntryKind::Refund,
+            EntryKind::Restored,
+            EntryKind::Correction,
+        ] {
             let one = |source, transaction| entry(kind, source, transaction);
-            assert!(estimate(&one(STATE, None)).is_some_and(|text| text.contains("settle's estimate")), "{kind:?}");
-            for known in [one(STATE, Some("T-1")), one("report", Some("T-1")), one("catalogue", None)] {
+            assert!(
+                estimate(&one(STATE, None)).is_some_and(|text| text.contains("settle's estimate")),
+                "{kind:?}"
+            );
+            for known in [
+                one(STATE, Some("T-1")),
+                one("report", Some("T-1")),
+                one("catalogue", None),
+            ] {
                 assert_eq!(estimate(&known), None, "{known:?}");
             }
         }

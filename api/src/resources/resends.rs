@@ -7,7 +7,9 @@ use crate::keys::scope::missing;
 use crate::keys::{Acting, Caller};
 use crate::resources::signals::Action;
 use axum::Json;
-use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
+use domain::{
+    AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp,
+};
 use futures::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,12 +97,26 @@ pub struct Resent {
 }
 
 /// `POST /v1/resends`: queues a page of the selection again. Of the states of a purchase, only the latest is sent.
-pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<Resend>) -> Result<Json<Resent>, Error> {
+pub async fn create(
+    edge: Acting,
+    caller: Caller,
+    mut draft: Draft<Resend>,
+) -> Result<Json<Resent>, Error> {
     let Draft { body, wrong } = &mut draft;
     let selector = selected(body, wrong);
     let receivers = receivers(body, wrong);
-    let Resend { now, cursor, limit, dry_run, run, action, .. } = draft.finish()?;
-    let Some(selector) = selector else { return Err(Error::invalid("body", ONE_OF)) };
+    let Resend {
+        now,
+        cursor,
+        limit,
+        dry_run,
+        run,
+        action,
+        ..
+    } = draft.finish()?;
+    let Some(selector) = selector else {
+        return Err(Error::invalid("body", ONE_OF));
+    };
     let receivers = limited(&edge, &caller, &selector, receivers).await?;
     let mode = match run {
         _ if dry_run == Some(true) => RunMode::Dry,
@@ -108,21 +124,45 @@ pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<Resend>) -> R
         None => RunMode::Anew,
     };
     let is_dry = mode == RunMode::Dry;
-    let selection = Selection { is_urgent: now.unwrap_or(false), ..selector.to(receivers) };
+    let selection = Selection {
+        is_urgent: now.unwrap_or(false),
+        ..selector.to(receivers)
+    };
     let ends_pauses = selection.ends_pauses();
     let admin = action.admin(&edge);
     let edge = edge.signed(admin.clone());
-    let done = edge.store.resend(selection, Page { cursor, limit: limit.unwrap_or(LIMIT) }, mode).await?;
+    let done = edge
+        .store
+        .resend(
+            selection,
+            Page {
+                cursor,
+                limit: limit.unwrap_or(LIMIT),
+            },
+            mode,
+        )
+        .await?;
     if !is_dry {
         wake(&edge, &done, receivers, ends_pauses.then_some(admin)).await;
     }
-    let Redelivered { checked, requeued, next_cursor } = done;
-    Ok(Json(Resent { checked, pending: requeued.pending, skipped: requeued.skipped, next_cursor }))
+    let Redelivered {
+        checked,
+        requeued,
+        next_cursor,
+    } = done;
+    Ok(Json(Resent {
+        checked,
+        pending: requeued.pending,
+        skipped: requeued.skipped,
+        next_cursor,
+    }))
 }
 
 fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySelector> {
     let range = match (body.from, body.until) {
-        (Some(from), Some(until)) if from < until => Some(RedeliverySelector::Range { from, until }),
+        (Some(from), Some(until)) if from < until => {
+            Some(RedeliverySelector::Range { from, until })
+        }
         (Some(_), Some(_)) => {
             wrong.add("until", "a time after `from`");
             None
@@ -138,10 +178,17 @@ fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySele
     let flag = |flag: Option<bool>, selector| flag.filter(|is_set| *is_set).map(|_| selector);
     let all = [
         body.event_id.map(RedeliverySelector::Event),
-        body.collapse_key.map(if is_failed { RedeliverySelector::Lanes } else { RedeliverySelector::Purchase }),
+        body.collapse_key.map(if is_failed {
+            RedeliverySelector::Lanes
+        } else {
+            RedeliverySelector::Purchase
+        }),
         body.collapse_keys.take().map(RedeliverySelector::Purchases),
         range,
-        flag(body.failed.filter(|_| body.collapse_key.is_none()), RedeliverySelector::Failed),
+        flag(
+            body.failed.filter(|_| body.collapse_key.is_none()),
+            RedeliverySelector::Failed,
+        ),
         flag(body.behind, RedeliverySelector::Behind),
         flag(body.missing, RedeliverySelector::NeverQueued),
         flag(body.all, RedeliverySelector::All),
@@ -152,13 +199,22 @@ fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySele
         wrong.add("body", ONE_OF);
     }
     if body.now == Some(true) && first == Some(RedeliverySelector::NeverQueued) {
-        wrong.add("now", "to be absent with `missing`: what was never queued does not wait");
+        wrong.add(
+            "now",
+            "to be absent with `missing`: what was never queued does not wait",
+        );
     }
     if body.cursor.is_some() && first.as_ref().is_some_and(has_one_page) {
-        wrong.add("cursor", "to be absent with this selection, which is one page");
+        wrong.add(
+            "cursor",
+            "to be absent with this selection, which is one page",
+        );
     }
     if body.destination_id.is_none() && first.as_ref().is_some_and(is_of_states) {
-        wrong.add("destination_id", "the id of the destination: these states are sent to one destination");
+        wrong.add(
+            "destination_id",
+            "the id of the destination: these states are sent to one destination",
+        );
     }
     first
 }
@@ -177,13 +233,20 @@ const fn has_one_page(selector: &RedeliverySelector) -> bool {
 
 fn receivers(body: &Resend, wrong: &mut FieldErrors) -> Receivers {
     match (body.app_id, body.destination_id) {
-        (Some(_), Some(_)) => wrong.add("app_id", "to be absent with `destination_id`, which belongs to one app"),
+        (Some(_), Some(_)) => wrong.add(
+            "app_id",
+            "to be absent with `destination_id`, which belongs to one app",
+        ),
         (Some(_), None) if body.event_id.is_some() || body.collapse_key.is_some() => {
-            wrong.add("app_id", "to be absent with `event_id` or `collapse_key`, which belong to one app");
+            wrong.add(
+                "app_id",
+                "to be absent with `event_id` or `collapse_key`, which belong to one app",
+            );
         }
         _ => {}
     }
-    body.app_id.map_or(body.destination_id.into(), Receivers::App)
+    body.app_id
+        .map_or(body.destination_id.into(), Receivers::App)
 }
 
 /// The receivers that the caller reaches.
@@ -220,7 +283,10 @@ async fn limited(
         apps.extend(app);
     }
     if matches!(apps[..], [selected, receiver] if selected != receiver) {
-        return Err(Error::invalid("destination_id", "a destination in the same app as what is sent"));
+        return Err(Error::invalid(
+            "destination_id",
+            "a destination in the same app as what is sent",
+        ));
     }
     Ok(match caller.app {
         Some(own) if receiver.is_none() => Receivers::App(own),
@@ -232,7 +298,11 @@ async fn limited(
 async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
     let app = match receivers {
         Receivers::App(app) => Some(app),
-        Receivers::One(id) => edge.store.app_of(Subject::Destination, &id.to_string()).await?,
+        Receivers::One(id) => {
+            edge.store
+                .app_of(Subject::Destination, &id.to_string())
+                .await?
+        }
         Receivers::All => edge.caller.app,
     };
     Ok(app.map(|app| app.to_string()).unwrap_or_default())
@@ -242,13 +312,28 @@ async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
 /// else shortens a pause. The runs of purchases whose deliveries became due stop waiting for them.
 async fn wake(edge: &Edge, done: &Redelivered, receivers: Receivers, admin: Option<Admin>) {
     let engine = edge.dispatch.engine();
-    let cancel = Signal::CancelBackoff(CancelBackoff { destination_id: receivers.destination() });
+    let cancel = Signal::CancelBackoff(CancelBackoff {
+        destination_id: receivers.destination(),
+    });
     let to_destination = |id: &DestinationId| match &admin {
-        Some(admin) => (id.to_string(), engine.signal_destination(*id, DestinationSignal::Probe(admin.clone()))),
+        Some(admin) => (
+            id.to_string(),
+            engine.signal_destination(*id, DestinationSignal::Probe(admin.clone())),
+        ),
         None => (id.to_string(), engine.supervise(*id)),
     };
-    let mut calls: Vec<_> = done.requeued.destinations.iter().map(to_destination).collect();
-    calls.extend(done.requeued.waited.iter().map(|key| (key.to_string(), engine.signal(*key, cancel.clone()))));
+    let mut calls: Vec<_> = done
+        .requeued
+        .destinations
+        .iter()
+        .map(to_destination)
+        .collect();
+    calls.extend(
+        done.requeued
+            .waited
+            .iter()
+            .map(|key| (key.to_string(), engine.signal(*key, cancel.clone()))),
+    );
     let signals = stream::iter(calls).for_each_concurrent(CONCURRENCY, |(id, call)| async move {
         if let Err(error) = call.await {
             tracing::debug!(%id, error = chain(&error), "a signal was not taken; the sweep finds the lanes");

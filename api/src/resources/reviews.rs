@@ -56,13 +56,25 @@ pub struct AnsweredReview {
 
 impl From<storage::Review> for TransferReview {
     fn from(review: storage::Review) -> Self {
-        let answer = |approved| if approved { ReviewAnswer::Approved } else { ReviewAnswer::Refused };
+        let answer = |approved| {
+            if approved {
+                ReviewAnswer::Approved
+            } else {
+                ReviewAnswer::Refused
+            }
+        };
         Self {
             review_id: review.id,
             app_id: review.app_id,
             platform_id: review.platform_id,
-            from: TransferSide { user_id: review.from_user_id, external_id: review.from_external_id },
-            to: TransferSide { user_id: review.to_user_id, external_id: review.to_external_id },
+            from: TransferSide {
+                user_id: review.from_user_id,
+                external_id: review.from_external_id,
+            },
+            to: TransferSide {
+                user_id: review.to_user_id,
+                external_id: review.to_external_id,
+            },
             requested_at: review.requested_at,
             answer: review.is_approved.map(answer),
             answered_at: review.answered_at,
@@ -72,7 +84,10 @@ impl From<storage::Review> for TransferReview {
 
 impl From<storage::Answered> for AnsweredReview {
     fn from(answered: storage::Answered) -> Self {
-        Self { review: answered.review.into(), transfer: answered.transfer.map(Transfer::from) }
+        Self {
+            review: answered.review.into(),
+            transfer: answered.transfer.map(Transfer::from),
+        }
     }
 }
 
@@ -83,11 +98,17 @@ pub async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<TransferReview>>, Error> {
     let Paged { items, next_cursor } = edge.store.reviews(app.id, query.page()).await?;
-    Ok(Json(Paged { items: items.into_iter().map(TransferReview::from).collect(), next_cursor }))
+    Ok(Json(Paged {
+        items: items.into_iter().map(TransferReview::from).collect(),
+        next_cursor,
+    }))
 }
 
 /// `GET /v1/transfer-reviews/{review_id}`
-pub async fn show(State(edge): State<Shared>, Id(id): Id<ReviewId>) -> Result<Json<TransferReview>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Id(id): Id<ReviewId>,
+) -> Result<Json<TransferReview>, Error> {
     Ok(Json(edge.store.review(id).await?.into()))
 }
 
@@ -98,7 +119,11 @@ pub async fn approve(
     Body(author): Body<TransferAuthor>,
 ) -> Result<Json<AnsweredReview>, Error> {
     let (edge, author) = author.acting(edge);
-    let answered = edge.store.approve_transfer(id, author).await.map_err(refusal)?;
+    let answered = edge
+        .store
+        .approve_transfer(id, author)
+        .await
+        .map_err(refusal)?;
     edge.wake_for_persons();
     Ok(Json(answered.into()))
 }
@@ -110,5 +135,11 @@ pub async fn refuse(
     Body(author): Body<TransferAuthor>,
 ) -> Result<Json<AnsweredReview>, Error> {
     let (edge, author) = author.acting(edge);
-    Ok(Json(edge.store.refuse_transfer(id, author).await.map_err(refusal)?.into()))
+    Ok(Json(
+        edge.store
+            .refuse_transfer(id, author)
+            .await
+            .map_err(refusal)?
+            .into(),
+    ))
 }

@@ -24,7 +24,11 @@ pub struct RunQuery {
 impl RunQuery {
     /// Whether the change is made or only counted.
     pub fn run(&self) -> Run {
-        if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real }
+        if self.dry_run.unwrap_or(false) {
+            Run::Dry
+        } else {
+            Run::Real
+        }
     }
 }
 
@@ -50,7 +54,10 @@ pub async fn import(
     Csv(body): Csv,
 ) -> Result<Json<SalesImport>, Error> {
     let report = stores::sales_report(&body).map_err(|wrong| {
-        let field = |one: &stores::WrongSale| Field { field: place(one), expected: one.expected.clone() };
+        let field = |one: &stores::WrongSale| Field {
+            field: place(one),
+            expected: one.expected.clone(),
+        };
         Error::Invalid(wrong.iter().take(MAX_ERRORS).map(field).collect())
     })?;
     if report.sales.len() > MAX_TRANSACTIONS {
@@ -62,7 +69,12 @@ pub async fn import(
     let (trials, without_receipt) = (report.trials, report.without_receipt);
     let sales = report.sales.into_iter().map(|(_, sale)| sale).collect();
     let imported = edge.store.import_sales(app.id, sales, query.run()).await?;
-    Ok(Json(SalesImport { imported, trials, without_receipt, dry_run: query.run() == Run::Dry }))
+    Ok(Json(SalesImport {
+        imported,
+        trials,
+        without_receipt,
+        dry_run: query.run() == Run::Dry,
+    }))
 }
 
 /// The name of a wrong place in an error.

@@ -48,17 +48,49 @@ pub async fn send(
     mut draft: Draft<SampleRequest>,
 ) -> Result<Accepted<Sample>, Error> {
     edge.takes_samples(&platform).map_err(refused)?;
-    let store_type = draft.body.store_type.as_deref().map(|name| edge.sample_type(&platform, name)).transpose();
+    let store_type = draft
+        .body
+        .store_type
+        .as_deref()
+        .map(|name| edge.sample_type(&platform, name))
+        .transpose();
     let store_type = store_type.unwrap_or_else(|expected| {
         draft.wrong.add("type", expected);
         None
     });
-    let SampleRequest { receipt_id, app_user_id, .. } = draft.finish()?;
-    edge.store.record_audit_entry("platform.sample", Some(platform.app_id), platform.id).await?;
+    let SampleRequest {
+        receipt_id,
+        app_user_id,
+        ..
+    } = draft.finish()?;
+    edge.store
+        .record_audit_entry("platform.sample", Some(platform.app_id), platform.id)
+        .await?;
     let due_at = (edge.clock)().plus_millis(platform.settings.window_ms);
-    let sent = edge.sample(&platform, SampleSettings { store_type, receipt_id, app_user_id }).await.map_err(refused)?;
-    let SentSample { message_id, receipt_id, collapse_key, store_type } = sent;
-    Ok(Accepted(Sample { message_id, receipt_id, collapse_key, store_type, due_at }))
+    let sent = edge
+        .sample(
+            &platform,
+            SampleSettings {
+                store_type,
+                receipt_id,
+                app_user_id,
+            },
+        )
+        .await
+        .map_err(refused)?;
+    let SentSample {
+        message_id,
+        receipt_id,
+        collapse_key,
+        store_type,
+    } = sent;
+    Ok(Accepted(Sample {
+        message_id,
+        receipt_id,
+        collapse_key,
+        store_type,
+        due_at,
+    }))
 }
 
 fn refused(why: NoSample) -> Error {

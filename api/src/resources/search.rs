@@ -46,8 +46,15 @@ pub async fn find(
 ) -> Result<Json<FoundThings>, Error> {
     let app = caller.app(&edge, app_id).await?;
     let items = edge.store.search(&q, app).await?;
-    let did_you_mean = if items.is_empty() { meant(&edge, &q, app).await? } else { None };
-    Ok(Json(FoundThings { items, did_you_mean }))
+    let did_you_mean = if items.is_empty() {
+        meant(&edge, &q, app).await?
+    } else {
+        None
+    };
+    Ok(Json(FoundThings {
+        items,
+        did_you_mean,
+    }))
 }
 
 /// The id that was probably meant by one that nothing has.

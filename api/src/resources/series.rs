@@ -73,21 +73,32 @@ pub async fn list(
 ) -> Result<Json<SeriesPoints>, Error> {
     let app = caller.app(&edge, query.app_id).await?;
     if let Some(destination) = query.destination_id {
-        let of = edge.store.app_of(Subject::Destination, &destination.to_string()).await?;
+        let of = edge
+            .store
+            .app_of(Subject::Destination, &destination.to_string())
+            .await?;
         if of.is_none() || app.is_some_and(|app| of != Some(app)) {
-            return Err(storage::Error::Missing { what: "destination" }.into());
+            return Err(storage::Error::Missing {
+                what: "destination",
+            }
+            .into());
         }
     }
     let step = query.step.unwrap_or(MINUTE_SECONDS);
     if step % MINUTE_SECONDS != 0 {
-        return Err(Error::invalid("step", format!("whole minutes, from {MINUTE_SECONDS} to {DAY_SECONDS} seconds")));
+        return Err(Error::invalid(
+            "step",
+            format!("whole minutes, from {MINUTE_SECONDS} to {DAY_SECONDS} seconds"),
+        ));
     }
     let until = query.until.unwrap_or_else(|| (edge.clock)());
     let from = query.from.unwrap_or_else(|| until.plus_millis(-DEFAULT_MS));
     let (step_micros, from) = (step * MICROS, from.micros().div_euclid(step * MICROS));
     let points = until.micros().div_euclid(step_micros) - from + 1;
     if !(1..=MAX_POINTS).contains(&points) {
-        let expected = format!("a time before `until`, at most {MAX_POINTS} steps of {step} s, but these are {points}");
+        let expected = format!(
+            "a time before `until`, at most {MAX_POINTS} steps of {step} s, but these are {points}"
+        );
         return Err(Error::invalid("from", expected));
     }
     let filter = SeriesFilter {
@@ -97,8 +108,16 @@ pub async fn list(
         from: Timestamp::from_micros(from * step_micros),
         until,
     };
-    let minutes = edge.store.minutes(filter).await?.into_values().next().unwrap_or_default();
-    Ok(Json(SeriesPoints::new(query.what, step, from, points, minutes)))
+    let minutes = edge
+        .store
+        .minutes(filter)
+        .await?
+        .into_values()
+        .next()
+        .unwrap_or_default();
+    Ok(Json(SeriesPoints::new(
+        query.what, step, from, points, minutes,
+    )))
 }
 
 impl SeriesPoints {
@@ -107,11 +126,17 @@ impl SeriesPoints {
         let mut sums = vec![Sum::default(); usize::try_from(points).unwrap_or_default()];
         for (at, sum) in minutes {
             let index = at.micros().div_euclid(step * MICROS) - from;
-            if let Some(known) = usize::try_from(index).ok().and_then(|index| sums.get_mut(index)) {
+            if let Some(known) = usize::try_from(index)
+                .ok()
+                .and_then(|index| sums.get_mut(index))
+            {
                 known.add(sum);
             }
         }
-        let items = (from..).zip(sums).map(|(number, sum)| point(what, number * step * MICROS, sum)).collect();
+        let items = (from..)
+            .zip(sums)
+            .map(|(number, sum)| point(what, number * step * MICROS, sum))
+            .collect();
         Self { what, step, items }
     }
 }
@@ -135,16 +160,38 @@ impl LastHour {
         destinations: Vec<DestinationId>,
     ) -> Result<Self, Error> {
         let until = (edge.clock)();
-        let first_minute = until.plus_millis(-DEFAULT_MS).micros().div_euclid(MINUTE_SECONDS * MICROS);
+        let first_minute = until
+            .plus_millis(-DEFAULT_MS)
+            .micros()
+            .div_euclid(MINUTE_SECONDS * MICROS);
         let from = Timestamp::from_micros(first_minute * MINUTE_SECONDS * MICROS);
-        let filter = SeriesFilter { series: series.to_vec(), app, destinations, from, until };
-        Ok(Self { first_minute, found: edge.store.minutes(filter).await? })
+        let filter = SeriesFilter {
+            series: series.to_vec(),
+            app,
+            destinations,
+            from,
+            until,
+        };
+        Ok(Self {
+            first_minute,
+            found: edge.store.minutes(filter).await?,
+        })
     }
 
     /// The points of a series, of a destination or of all together.
     pub fn points(&self, what: Series, destination: Option<DestinationId>) -> SeriesPoints {
-        let minutes = self.found.get(&(what, destination)).cloned().unwrap_or_default();
-        SeriesPoints::new(what, MINUTE_SECONDS, self.first_minute, HOUR_POINTS, minutes)
+        let minutes = self
+            .found
+            .get(&(what, destination))
+            .cloned()
+            .unwrap_or_default();
+        SeriesPoints::new(
+            what,
+            MINUTE_SECONDS,
+            self.first_minute,
+            HOUR_POINTS,
+            minutes,
+        )
     }
 }
 

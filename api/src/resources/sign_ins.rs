@@ -51,9 +51,16 @@ pub struct SignInLink {
 }
 
 /// `POST /v1/sign-in-links`
-pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>) -> Result<Created<SignInLink>, Error> {
+pub async fn link(
+    edge: Acting,
+    caller: Caller,
+    mut draft: Draft<NewSignInLink>,
+) -> Result<Created<SignInLink>, Error> {
     if draft.body.role > caller.role {
-        draft.wrong.add("role", format!("at most the caller's own role, `{}`", caller.role.as_str()));
+        draft.wrong.add(
+            "role",
+            format!("at most the caller's own role, `{}`", caller.role.as_str()),
+        );
     }
     // A caller may have its own name, whatever it is.
     if draft.body.name != caller.name {
@@ -62,16 +69,37 @@ pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>)
     if draft.body.role == Role::Metrics {
         draft.wrong.add("role", "a role that may read");
     }
-    let NewSignInLink { name, role, app_id, lifetime_seconds } = draft.finish()?;
+    let NewSignInLink {
+        name,
+        role,
+        app_id,
+        lifetime_seconds,
+    } = draft.finish()?;
     let app_id = caller.app(&edge, app_id).await?;
     let longest = edge.pages.sign_in_lifetime;
-    let lifetime = lifetime_seconds.map_or(longest, |seconds| Duration::from_secs(seconds.unsigned_abs()).min(longest));
-    let person = Person { name: visible(&name), role, app_id, ..person(&edge, &caller) };
+    let lifetime = lifetime_seconds.map_or(longest, |seconds| {
+        Duration::from_secs(seconds.unsigned_abs()).min(longest)
+    });
+    let person = Person {
+        name: visible(&name),
+        role,
+        app_id,
+        ..person(&edge, &caller)
+    };
     let code = code(&edge);
-    let new = storage::NewLink { person, code: code.clone(), valid: LINK_VALID, lifetime };
+    let new = storage::NewLink {
+        person,
+        code: code.clone(),
+        valid: LINK_VALID,
+        lifetime,
+    };
     let expires_at = edge.store.new_sign_in_link(new).await?;
     let path = path(&code);
-    Ok(Created(SignInLink { url: edge.pages.link(&path), path, expires_at }))
+    Ok(Created(SignInLink {
+        url: edge.pages.link(&path),
+        path,
+        expires_at,
+    }))
 }
 
 /// `GET /v1/sign-ins`, the oldest first, including those that ended within the last month.
@@ -93,12 +121,26 @@ pub async fn finish(edge: Acting, Id(id): Id<SignInId>) -> Result<NoContent, Err
 /// The person that a caller is, without another name.
 pub fn person(edge: &Edge, caller: &Caller) -> Person {
     let token_hash = caller.key.is_none().then(|| edge.admin_token_hash());
-    let Caller { key, name, role, app, .. } = caller.clone();
-    Person { name, role, app_id: app, key_id: key, token_hash }
+    let Caller {
+        key,
+        name,
+        role,
+        app,
+        ..
+    } = caller.clone();
+    Person {
+        name,
+        role,
+        app_id: app,
+        key_id: key,
+        token_hash,
+    }
 }
 
 pub fn code(edge: &Edge) -> SecretString {
-    SecretString::from(storage::hex((edge.random)().get(..CODE_BYTES).unwrap_or_default()))
+    SecretString::from(storage::hex(
+        (edge.random)().get(..CODE_BYTES).unwrap_or_default(),
+    ))
 }
 
 pub fn path(code: &SecretString) -> String {

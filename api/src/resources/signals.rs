@@ -29,7 +29,11 @@ impl Action {
     /// The author and the reason as a signal has them.
     pub fn admin(self, edge: &Acting) -> Admin {
         let reason = self.reason.or_else(|| edge.store.actor().reason.clone());
-        Admin { by: Some(edge.name(self.by)), reason, key_id: edge.caller.key }
+        Admin {
+            by: Some(edge.name(self.by)),
+            reason,
+            key_id: edge.caller.key,
+        }
     }
 }
 
@@ -45,11 +49,11 @@ pub struct Nothing {}
 pub async fn taken(call: impl Future<Output = Result<(), EngineError>>) -> Result<(), Error> {
     match timeout(TIMEOUT, call).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(EngineError::Rejected(reason))) => {
-            Err(Error::Upstream(format!("the workflow engine refused it: {reason}")))
-        }
-        Ok(Err(EngineError::Unavailable(_) | EngineError::Exhausted(_))) | Err(_) => {
-            Err(Error::Unavailable("the workflow engine is not responding; try again".to_owned()))
-        }
+        Ok(Err(EngineError::Rejected(reason))) => Err(Error::Upstream(format!(
+            "the workflow engine refused it: {reason}"
+        ))),
+        Ok(Err(EngineError::Unavailable(_) | EngineError::Exhausted(_))) | Err(_) => Err(
+            Error::Unavailable("the workflow engine is not responding; try again".to_owned()),
+        ),
     }
 }

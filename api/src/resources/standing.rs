@@ -30,7 +30,11 @@ pub struct Standing {
 impl Standing {
     /// What stands at a purchase whose refund stands.
     pub fn refund_for_people(&self) -> Option<&'static str> {
-        let badge = if self.is_refund_estimated { "refund estimated" } else { "refunded" };
+        let badge = if self.is_refund_estimated {
+            "refund estimated"
+        } else {
+            "refunded"
+        };
         self.is_refunded.then_some(badge)
     }
 }
@@ -101,25 +105,45 @@ impl Standing {
         let is_test = record.is_test();
         let refund = refund(view, known.payments);
         let refunded = refund.map(|(one, usd)| refunded(one, usd, is_test));
-        let (is_refunded, is_refund_estimated) =
-            (refund.is_some(), refund.is_some_and(|(one, _)| estimate(one).is_some()));
+        let (is_refunded, is_refund_estimated) = (
+            refund.is_some(),
+            refund.is_some_and(|(one, _)| estimate(one).is_some()),
+        );
         let charged = record.charges_on(state, known.now).filter(|_| is_refunded);
         let runs = charged.or_else(|| record.runs(state, known.now));
         let mut sentences = vec![record.bought(), record.replaced(), refunded, runs];
-        sentences.push(record.last_payment(view, known.payments).filter(|_| state == State::Expired && !is_test));
-        sentences.push(Some(record.access(is_active, known.unlisted.contains(&view.collapse_key))));
-        sentences.push(view.standing.unverified_since.map(|at| format!("No response from the store since {at}")));
+        sentences.push(
+            record
+                .last_payment(view, known.payments)
+                .filter(|_| state == State::Expired && !is_test),
+        );
+        sentences.push(Some(
+            record.access(is_active, known.unlisted.contains(&view.collapse_key)),
+        ));
+        sentences.push(
+            view.standing
+                .unverified_since
+                .map(|at| format!("No response from the store since {at}")),
+        );
         sentences.push(is_test.then(|| "Test purchase, no money".to_owned()));
         let sentences: Vec<String> = sentences.into_iter().flatten().collect();
-        let own: Vec<&DeliveryView> =
-            known.deliveries.iter().filter(|one| one.collapse_key == view.collapse_key).collect();
+        let own: Vec<&DeliveryView> = known
+            .deliveries
+            .iter()
+            .filter(|one| one.collapse_key == view.collapse_key)
+            .collect();
         let reached = known.destinations.iter().filter_map(|destination| {
-            let got: Vec<&DeliveryView> =
-                own.iter().copied().filter(|one| one.destination_id == destination.id).collect();
-            let is_its =
-                |one: &&UnchosenPayment| one.destination_id == destination.id && one.collapse_key == view.collapse_key;
-            let lacks_refund =
-                |one: &PaymentView| one.collapse_key == view.collapse_key && is_unsent_refund(one, destination, &got);
+            let got: Vec<&DeliveryView> = own
+                .iter()
+                .copied()
+                .filter(|one| one.destination_id == destination.id)
+                .collect();
+            let is_its = |one: &&UnchosenPayment| {
+                one.destination_id == destination.id && one.collapse_key == view.collapse_key
+            };
+            let lacks_refund = |one: &PaymentView| {
+                one.collapse_key == view.collapse_key && is_unsent_refund(one, destination, &got)
+            };
             let unchosen = Unchosen {
                 payments: known.unchosen.iter().filter(is_its).collect(),
                 has_refund: known.payments.iter().any(lacks_refund),
@@ -145,35 +169,62 @@ impl Standing {
 /// charged. `counted` has the purchases of the customer.
 pub fn renewing_together(views: &[PurchaseView], counted: &[CustomerPurchase]) -> Vec<String> {
     let renewing = renewing(views, counted, &[State::Trial, State::Active, State::Grace]);
-    let entitlements: BTreeSet<&str> =
-        renewing.iter().flat_map(|record| record.entitlements.iter().map(|one| one.name.as_str())).collect();
-    let sentences: BTreeSet<String> = entitlements.into_iter().filter_map(|name| together(&renewing, name)).collect();
+    let entitlements: BTreeSet<&str> = renewing
+        .iter()
+        .flat_map(|record| record.entitlements.iter().map(|one| one.name.as_str()))
+        .collect();
+    let sentences: BTreeSet<String> = entitlements
+        .into_iter()
+        .filter_map(|name| together(&renewing, name))
+        .collect();
     sentences.into_iter().collect()
 }
 
 /// The active subscriptions for money in one of these states, by their next renewal.
-pub(super) fn renewing(views: &[PurchaseView], counted: &[CustomerPurchase], states: &[State]) -> Vec<Record> {
+pub(super) fn renewing(
+    views: &[PurchaseView],
+    counted: &[CustomerPurchase],
+    states: &[State],
+) -> Vec<Record> {
     let is_counted = |view: &&PurchaseView| {
-        let found = counted.iter().find(|one| one.collapse_key == view.collapse_key);
-        found.is_some_and(|one| one.is_active == Some(true) && one.environment == Environment::Production)
+        let found = counted
+            .iter()
+            .find(|one| one.collapse_key == view.collapse_key);
+        found.is_some_and(|one| {
+            one.is_active == Some(true) && one.environment == Environment::Production
+        })
     };
-    let views = views.iter().filter(is_counted).filter(|view| states.contains(&state(view)));
-    let mut renewing: Vec<Record> = views.map(Record::of).filter(Record::is_subscription).collect();
+    let views = views
+        .iter()
+        .filter(is_counted)
+        .filter(|view| states.contains(&state(view)));
+    let mut renewing: Vec<Record> = views
+        .map(Record::of)
+        .filter(Record::is_subscription)
+        .collect();
     renewing.sort_by_key(|record| record.expires_at);
     renewing
 }
 
 /// The sentences about the subscriptions that give an entitlement; `None` where fewer than two do.
 fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
-    let gives = |record: &&Record| record.entitlements.iter().any(|one| one.name == entitlement);
+    let gives = |record: &&Record| {
+        record
+            .entitlements
+            .iter()
+            .any(|one| one.name == entitlement)
+    };
     let text = |record: &Record| match record.expires_at {
         Some(at) => format!("{} on {at}", record.product()),
         None => record.product(),
     };
     let mut all: Vec<String> = renewing.iter().filter(gives).map(text).collect();
     let last = all.pop().filter(|_| !all.is_empty())?;
-    let accounts: BTreeSet<&str> =
-        renewing.iter().filter(gives).filter_map(|record| record.app_user_id.as_deref()).collect();
+    let accounts: BTreeSet<&str> = renewing
+        .iter()
+        .filter(gives)
+        .filter_map(|record| record.app_user_id.as_deref())
+        .collect();
     let by = |number: &str| {
         format!(
             "They were bought by {number} different store accounts. {WHO_CANCELS}, with the account that bought it."
@@ -186,21 +237,33 @@ fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
     };
     let begin = match all.len() {
         1 => "Two subscriptions are active at the same time, and both will renew".to_owned(),
-        others => format!("{} subscriptions are active at the same time, and all will renew", others + 1),
+        others => format!(
+            "{} subscriptions are active at the same time, and all will renew",
+            others + 1
+        ),
     };
     Some(format!("{begin}: {} and {last}. {who}", all.join(", ")))
 }
 
 /// The sentence about the end of the access that a customer had last in an environment; `None` where no purchase with
 /// an entitlement ended, or where another purchase might give access. `counted` has the purchases of the customer.
-pub fn last_end(views: &[PurchaseView], counted: &[CustomerPurchase], environment: Environment) -> Option<String> {
+pub fn last_end(
+    views: &[PurchaseView],
+    counted: &[CustomerPurchase],
+    environment: Environment,
+) -> Option<String> {
     let own = counted.iter().filter(|one| one.environment == environment);
     let records = own.map(|one| {
-        let view = views.iter().find(|view| view.collapse_key == one.collapse_key);
+        let view = views
+            .iter()
+            .find(|view| view.collapse_key == one.collapse_key);
         let known = view.map_or_else(|| named(one.state.as_deref().unwrap_or_default()), state);
         // A purchase that another receipt replaced gives no access in any state.
         let is_replaced = one.is_active == Some(false) && known.is_active() != Some(false);
-        (view.map(Record::of).unwrap_or_default(), if is_replaced { State::Replaced } else { known })
+        (
+            view.map(Record::of).unwrap_or_default(),
+            if is_replaced { State::Replaced } else { known },
+        )
     });
     latest_end(&records.collect::<Vec<_>>())
 }
@@ -208,8 +271,12 @@ pub fn last_end(views: &[PurchaseView], counted: &[CustomerPurchase], environmen
 /// The sentence about the latest end; `None` where it is not the reason why there is no access.
 fn latest_end(records: &[(Record, State)]) -> Option<String> {
     let is_reason = records.iter().all(|(record, state)| record.is_over(*state));
-    let ends = records.iter().filter_map(|(record, state)| record.end(*state));
-    ends.max().map(|(_, sentence)| sentence).filter(|_| is_reason)
+    let ends = records
+        .iter()
+        .filter_map(|(record, state)| record.end(*state));
+    ends.max()
+        .map(|(_, sentence)| sentence)
+        .filter(|_| is_reason)
 }
 
 /// What was bought: the entitlements and how long a term lasts, else the SKU.
@@ -230,14 +297,25 @@ fn state(view: &PurchaseView) -> State {
 
 /// The state of this name.
 fn named(name: &str) -> State {
-    State::ALL.iter().find(|state| state.as_str() == name).copied().unwrap_or(State::Unknown)
+    State::ALL
+        .iter()
+        .find(|state| state.as_str() == name)
+        .copied()
+        .unwrap_or(State::Unknown)
 }
 
 impl Record {
     /// What the latest record of a purchase has; nothing before the first.
     pub(super) fn of(view: &PurchaseView) -> Self {
-        let record = view.data.get("data").and_then(|data| Self::deserialize(data).ok()).unwrap_or_default();
-        Self { app_user_id: view.app_user_id.clone(), ..record }
+        let record = view
+            .data
+            .get("data")
+            .and_then(|data| Self::deserialize(data).ok())
+            .unwrap_or_default();
+        Self {
+            app_user_id: view.app_user_id.clone(),
+            ..record
+        }
     }
 
     pub(super) fn is_subscription(&self) -> bool {
@@ -263,7 +341,9 @@ impl Record {
     fn is_over(&self, state: State) -> bool {
         match state {
             State::Replaced => true,
-            State::Expired | State::Revoked => self.entitlements.is_empty() || self.end(state).is_some(),
+            State::Expired | State::Revoked => {
+                self.entitlements.is_empty() || self.end(state).is_some()
+            }
             State::Unknown => false,
             _ => self.entitlements.is_empty() && self.product_type.as_deref() == Some("consumable"),
         }
@@ -271,19 +351,35 @@ impl Record {
 
     /// The latest payment of a purchase, with its amount where that is known.
     fn last_payment(&self, view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
-        let own = || payments.iter().filter(|one| one.collapse_key == view.collapse_key);
+        let own = || {
+            payments
+                .iter()
+                .filter(|one| one.collapse_key == view.collapse_key)
+        };
         let last = own().find(|one| one.kind.is_payment())?;
-        let is_corrected = own().any(|one| one.kind == EntryKind::Correction && one.number == last.number);
-        let paid =
-            last.price.as_ref().zip(last.currency.as_ref()).map(|(price, currency)| format!("{price} {currency}"));
+        let is_corrected =
+            own().any(|one| one.kind == EntryKind::Correction && one.number == last.number);
+        let paid = last
+            .price
+            .as_ref()
+            .zip(last.currency.as_ref())
+            .map(|(price, currency)| format!("{price} {currency}"));
         // The record has the price after a correction.
-        let paid = if is_corrected { self.price() } else { paid.or_else(|| self.price()) };
+        let paid = if is_corrected {
+            self.price()
+        } else {
+            paid.or_else(|| self.price())
+        };
         let paid = paid.map_or_else(String::new, |paid| format!("{paid} on "));
         Some(format!("Last payment: {paid}{}", last.occurred_at))
     }
 
     pub(super) fn product(&self) -> String {
-        let names: Vec<&str> = self.entitlements.iter().map(|one| one.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .entitlements
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
         let term = match self.current_term_length.as_deref() {
             Some("P1W") => Some("weekly"),
             Some("P1M") => Some("monthly"),
@@ -293,47 +389,70 @@ impl Record {
             _ => None,
         };
         match (names.join(" and "), term) {
-            (names, _) if names.is_empty() => {
-                self.product_ref_id.clone().unwrap_or_else(|| "Product not known".to_owned())
-            }
+            (names, _) if names.is_empty() => self
+                .product_ref_id
+                .clone()
+                .unwrap_or_else(|| "Product not known".to_owned()),
             (names, Some(term)) => format!("{names} {term}"),
             (names, None) => names,
         }
     }
 
     fn bought(&self) -> Option<String> {
-        let price = self.price().filter(|_| !self.is_test()).map_or_else(String::new, |price| format!(" for {price}"));
+        let price = self
+            .price()
+            .filter(|_| !self.is_test())
+            .map_or_else(String::new, |price| format!(" for {price}"));
         Some(format!("Bought {}{price}", self.not_before?))
     }
 
     /// Which plan it replaced. A purchase beside another one replaces none, even if it is announced as a change of
     /// plan.
     fn replaced(&self) -> Option<String> {
-        Some(format!("Replaced `{}` with `{}`", self.previous_sku_ref_id.as_ref()?, self.product_ref_id.as_ref()?))
+        Some(format!(
+            "Replaced `{}` with `{}`",
+            self.previous_sku_ref_id.as_ref()?,
+            self.product_ref_id.as_ref()?
+        ))
     }
 
     pub(super) fn price(&self) -> Option<String> {
-        Some(format!("{} {}", self.purchase_price.as_deref()?, self.purchase_currency.as_deref()?))
+        Some(format!(
+            "{} {}",
+            self.purchase_price.as_deref()?,
+            self.purchase_currency.as_deref()?
+        ))
     }
 
     /// Until when it runs, or when and why it ended.
     pub(super) fn runs(&self, state: State, now: Timestamp) -> Option<String> {
         let at = |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" {at}"));
-        let on = |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" on {at}"));
-        let until = self.expires_at.map_or_else(String::new, |at| format!(" until {at}"));
-        let off_since = self.canceled_at.map_or_else(String::new, |at| format!(" since {at}"));
+        let on =
+            |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" on {at}"));
+        let until = self
+            .expires_at
+            .map_or_else(String::new, |at| format!(" until {at}"));
+        let off_since = self
+            .canceled_at
+            .map_or_else(String::new, |at| format!(" since {at}"));
         let end = at(self.expires_at);
         Some(match state {
             State::Unknown => return None,
             State::Trial if self.is_due(now) => self.charge(now),
             State::Trial => format!("In a free trial{until}, then it is paid for"),
-            State::TrialOff => format!("Renewal off{off_since}: no charge. The free trial runs{until}, then it ends"),
+            State::TrialOff => format!(
+                "Renewal off{off_since}: no charge. The free trial runs{until}, then it ends"
+            ),
             State::Active if self.is_subscription() => self.charge(now),
             State::Active => "It does not expire".to_owned(),
-            State::Off => format!("Renewal off{off_since}: no further charge. Paid{until}, then it ends"),
+            State::Off => {
+                format!("Renewal off{off_since}: no further charge. Paid{until}, then it ends")
+            }
             State::Grace => {
                 let since = on(self.payment_issues_began_at);
-                format!("The payment failed{since}: the store is retrying, and access continues{until}")
+                format!(
+                    "The payment failed{since}: the store is retrying, and access continues{until}"
+                )
             }
             State::Expired => format!("Ended{end}{}", self.because()),
             State::Revoked => format!("Revoked{}: the store took it back", on(self.revoked_at)),
@@ -343,10 +462,14 @@ impl Record {
 
     /// Why it ended.
     fn because(&self) -> String {
-        let on = self.canceled_at.map_or_else(String::new, |at| format!(" on {at}"));
+        let on = self
+            .canceled_at
+            .map_or_else(String::new, |at| format!(" on {at}"));
         match self.expiration_reason.as_deref() {
             Some("customer") => format!(", because the customer switched renewal off{on}"),
-            Some("store") => ", because it was not paid or the store's customer service ended it".to_owned(),
+            Some("store") => {
+                ", because it was not paid or the store's customer service ended it".to_owned()
+            }
             Some("replaced") => ", because another plan replaced it".to_owned(),
             _ => String::new(),
         }
@@ -366,9 +489,18 @@ mod tests {
     fn a_product_is_what_it_gives_and_how_long() {
         let gold = serde_json::json!([{ "name": "Gold" }]);
         for (fields, product) in [
-            (serde_json::json!({ "entitlements": gold, "current_term_length": "P1M" }), "Gold monthly"),
-            (serde_json::json!({ "entitlements": gold, "current_term_length": "P2Y" }), "Gold"),
-            (serde_json::json!({ "product_ref_id": "gold.monthly", "current_term_length": "P1M" }), "gold.monthly"),
+            (
+                serde_json::json!({ "entitlements": gold, "current_term_length": "P1M" }),
+                "Gold monthly",
+            ),
+            (
+                serde_json::json!({ "entitlements": gold, "current_term_length": "P2Y" }),
+                "Gold",
+            ),
+            (
+                serde_json::json!({ "product_ref_id": "gold.monthly", "current_term_length": "P1M" }),
+                "gold.monthly",
+            ),
             (serde_json::json!({}), "Product not known"),
         ] {
             assert_eq!(record(fields).product(), product);
@@ -378,10 +510,17 @@ mod tests {
     #[test]
     fn a_plan_is_replaced_only_if_the_record_names_the_former_one() {
         let year = serde_json::json!({ "product_ref_id": "gold.year" });
-        assert_eq!(record(year.clone()).replaced(), None, "it was bought beside another one");
+        assert_eq!(
+            record(year.clone()).replaced(),
+            None,
+            "it was bought beside another one"
+        );
         let mut changed = year;
         changed["previous_sku_ref_id"] = "gold.month".into();
-        assert_eq!(record(changed).replaced().as_deref(), Some("Replaced `gold.month` with `gold.year`"));
+        assert_eq!(
+            record(changed).replaced().as_deref(),
+            Some("Replaced `gold.month` with `gold.year`")
+        );
     }
 
     #[test]
@@ -397,16 +536,38 @@ mod tests {
             (State::Expired, Some("Ended 2026-12-23T10:00:00")),
         ] {
             let runs = known.runs(state, now);
-            let begin =
-                sentence.map(|part| runs.as_deref().and_then(|text| text.get(..part.len())).unwrap_or_default());
-            assert_eq!((runs.is_some(), begin), (sentence.is_some(), sentence), "{runs:?}");
+            let begin = sentence.map(|part| {
+                runs.as_deref()
+                    .and_then(|text| text.get(..part.len()))
+                    .unwrap_or_default()
+            });
+            assert_eq!(
+                (runs.is_some(), begin),
+                (sentence.is_some(), sentence),
+                "{runs:?}"
+            );
         }
-        assert!(known.runs(State::Off, now).unwrap().contains(": no further charge. Paid until 2026-12-23T10:00:00"));
+        assert!(
+            known
+                .runs(State::Off, now)
+                .unwrap()
+                .contains(": no further charge. Paid until 2026-12-23T10:00:00")
+        );
         let expired = known.runs(State::Expired, now).unwrap();
-        assert!(expired.contains(", because the customer switched renewal off on 2026-12-01T00:00:00"), "{expired}");
-        assert_eq!(record(serde_json::json!({})).runs(State::Active, now).unwrap(), "It does not expire");
+        assert!(
+            expired.contains(", because the customer switched renewal off on 2026-12-01T00:00:00"),
+            "{expired}"
+        );
+        assert_eq!(
+            record(serde_json::json!({}))
+                .runs(State::Active, now)
+                .unwrap(),
+            "It does not expire"
+        );
         for state in State::ALL {
-            let text = record(serde_json::json!({})).runs(*state, now).unwrap_or_default();
+            let text = record(serde_json::json!({}))
+                .runs(*state, now)
+                .unwrap_or_default();
             assert!(!text.contains("  ") && !text.ends_with(' '), "{text:?}");
         }
     }
@@ -415,43 +576,72 @@ mod tests {
     fn subscriptions_of_one_entitlement_that_renew_are_a_sentence() {
         let renews = |term: &str, end: &str| {
             let gold = serde_json::json!([{ "name": "Gold" }]);
-            record(serde_json::json!({ "entitlements": gold, "current_term_length": term, "expires_at": end }))
+            record(
+                serde_json::json!({ "entitlements": gold, "current_term_length": term, "expires_at": end }),
+            )
         };
-        let (month, year) = (renews("P1M", "2026-12-03T16:20:00Z"), renews("P1Y", "2027-11-10T08:05:00Z"));
-        let (other, week) = (record(serde_json::json!({})), renews("P1W", "2026-12-01T00:00:00Z"));
-        let two = together(&[month, other, year], "Gold").unwrap();
-        assert!(
-            two.starts_with("Two subscriptions are active at the same time, and both will renew: Gold monthly on ")
+        let (month, year) = (
+            renews("P1M", "2026-12-03T16:20:00Z"),
+            renews("P1Y", "2027-11-10T08:05:00Z"),
         );
-        assert!(two.contains(" and Gold yearly on 2027-11-10T08:05:00"), "{two}");
-        assert_eq!((together(&[week], "Gold"), together(&[], "Gold")), (None, None));
-        let of =
-            |account: &str| Record { app_user_id: Some(account.to_owned()), ..renews("P1M", "2026-12-03T16:20:00Z") };
-        let [same, apart] = ["a", "b"].map(|other| together(&[of("a"), of(other)], "Gold").unwrap());
+        let (other, week) = (
+            record(serde_json::json!({})),
+            renews("P1W", "2026-12-01T00:00:00Z"),
+        );
+        let two = together(&[month, other, year], "Gold").unwrap();
+        assert!(two.starts_with(
+            "Two subscriptions are active at the same time, and both will renew: Gold monthly on "
+        ));
+        assert!(
+            two.contains(" and Gold yearly on 2027-11-10T08:05:00"),
+            "{two}"
+        );
+        assert_eq!(
+            (together(&[week], "Gold"), together(&[], "Gold")),
+            (None, None)
+        );
+        let of = |account: &str| Record {
+            app_user_id: Some(account.to_owned()),
+            ..renews("P1M", "2026-12-03T16:20:00Z")
+        };
+        let [same, apart] =
+            ["a", "b"].map(|other| together(&[of("a"), of(other)], "Gold").unwrap());
         assert!(same.ends_with(", at the store."), "{same}");
         let end = ". They were bought by two different store accounts. Only the customer can switch renewal off, at the \
                    store, with the account that bought it.";
         assert!(apart.ends_with(end), "{apart}");
         let three = [(); 3].map(|()| renews("P1M", "2026-12-03T16:20:00Z"));
-        assert!(together(&three, "Gold").unwrap().starts_with("3 subscriptions are active at the same time, and all "));
+        assert!(
+            together(&three, "Gold")
+                .unwrap()
+                .starts_with("3 subscriptions are active at the same time, and all ")
+        );
     }
 
     #[test]
     fn an_end_of_access_is_a_sentence_with_its_time() {
         let ends = serde_json::json!({ "entitlements": [{ "name": "Gold" }], "expires_at": "2026-10-15T18:30:00Z" });
         let (_, sentence) = record(ends.clone()).end(State::Expired).unwrap();
-        assert!(sentence.starts_with("Gold ended 2026-10-15T18:30:00"), "{sentence}");
+        assert!(
+            sentence.starts_with("Gold ended 2026-10-15T18:30:00"),
+            "{sentence}"
+        );
         assert!(record(ends).end(State::Active).is_none());
         let coins = record(serde_json::json!({ "expires_at": "2026-10-15T18:30:00Z" }));
-        assert!(coins.end(State::Expired).is_none(), "without an entitlement it gave no access");
+        assert!(
+            coins.end(State::Expired).is_none(),
+            "without an entitlement it gave no access"
+        );
     }
 
     #[test]
     fn an_end_is_the_reason_only_if_every_purchase_is_over() {
-        let gold =
-            |end: Option<&str>| record(serde_json::json!({ "entitlements": [{ "name": "Gold" }], "expires_at": end }));
+        let gold = |end: Option<&str>| {
+            record(serde_json::json!({ "entitlements": [{ "name": "Gold" }], "expires_at": end }))
+        };
         let old = || (gold(Some("2025-10-15T18:30:00Z")), State::Expired);
-        let of_type = |product_type: &str| record(serde_json::json!({ "product_type": product_type }));
+        let of_type =
+            |product_type: &str| record(serde_json::json!({ "product_type": product_type }));
         for (other, is_reason) in [
             ((gold(Some("2024-01-01T00:00:00Z")), State::Revoked), false),
             ((gold(Some("2024-01-01T00:00:00Z")), State::Expired), true),
@@ -465,7 +655,8 @@ mod tests {
         ] {
             let row = format!("{other:?}");
             let end = latest_end(&[other, old()]);
-            let is_old = end.is_some_and(|sentence| sentence.starts_with("Gold ended 2025-10-15T18:30:00"));
+            let is_old =
+                end.is_some_and(|sentence| sentence.starts_with("Gold ended 2025-10-15T18:30:00"));
             assert_eq!(is_old, is_reason, "{row}");
         }
         assert_eq!(latest_end(&[]), None);
@@ -479,7 +670,12 @@ mod tests {
                 "purchase_currency": "USD",
             }))
         };
-        assert!(fields("production").bought().unwrap().ends_with(" for 9.99 USD"));
+        assert!(
+            fields("production")
+                .bought()
+                .unwrap()
+                .ends_with(" for 9.99 USD")
+        );
         assert!(fields("sandbox").bought().unwrap().ends_with("Z"));
     }
 }

@@ -25,14 +25,26 @@ impl FromRequest<Shared> for Delivered {
 
     async fn from_request(request: Request, edge: &Shared) -> Result<Self, Error> {
         let (mut parts, body) = request.into_parts();
-        let Ids(store, ingress_key) = Ids::<String, String>::from_request_parts(&mut parts, edge).await?;
+        let Ids(store, ingress_key) =
+            Ids::<String, String>::from_request_parts(&mut parts, edge).await?;
         let checked = edge.check_ingress(&store, &ingress_key).await;
-        checked.ok_or_else(|| Error::missing("store", &store))?.map_err(refused)?;
+        checked
+            .ok_or_else(|| Error::missing("store", &store))?
+            .map_err(refused)?;
         // Strangers, who know no key, cause no spans.
-        let span = Span::of(&[], "POST /v1/stores/{store}/{ingress_key}", SpanKind::Server);
+        let span = Span::of(
+            &[],
+            "POST /v1/stores/{store}/{ingress_key}",
+            SpanKind::Server,
+        );
         span.describe(|span| describe(span, &store));
         let body = Message::from_request(Request::from_parts(parts, body), edge).await?;
-        Ok(Self { store, ingress_key, body, span })
+        Ok(Self {
+            store,
+            ingress_key,
+            body,
+            span,
+        })
     }
 }
 
@@ -45,7 +57,12 @@ impl Input for Delivered {
 
 /// `POST /v1/stores/{store}/{ingress_key}`
 pub async fn receive(State(edge): State<Shared>, message: Delivered) -> Result<Text, Error> {
-    let Delivered { store, ingress_key, body: Message(body), span } = message;
+    let Delivered {
+        store,
+        ingress_key,
+        body: Message(body),
+        span,
+    } = message;
     // A task of its own ends also when the client is gone: what it stores is signalled.
     let name = store.clone();
     let receiving = span.within(async move { edge.receive(&name, &ingress_key, &body).await });
@@ -58,7 +75,10 @@ pub async fn receive(State(edge): State<Shared>, message: Delivered) -> Result<T
         span.describe(|span| span.fail(answer.status.to_string()));
     }
     if answer.status == StatusCode::OK.as_u16() {
-        return Ok(Text { media: "text/plain; charset=utf-8", text: answer.reason.to_owned() });
+        return Ok(Text {
+            media: "text/plain; charset=utf-8",
+            text: answer.reason.to_owned(),
+        });
     }
     Err(refused(answer))
 }
@@ -72,7 +92,10 @@ fn describe(span: &Span, store: &str) {
 }
 
 fn refused(answer: Answer) -> Error {
-    Error::Store { status: answer.status, reason: answer.reason.to_owned() }
+    Error::Store {
+        status: answer.status,
+        reason: answer.reason.to_owned(),
+    }
 }
 
 /// The answer when the task ended without one.

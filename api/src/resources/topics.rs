@@ -34,8 +34,14 @@ pub enum Trust {
 }
 
 /// `GET /v1/platforms/{platform_id}/topics`
-pub async fn list(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<Paged<Topic>>, Error> {
-    Ok(Json(Paged { items: edge.store.topics(platform.id).await?, next_cursor: None }))
+pub async fn list(
+    State(edge): State<Shared>,
+    Stored(platform): Stored<Platform>,
+) -> Result<Json<Paged<Topic>>, Error> {
+    Ok(Json(Paged {
+        items: edge.store.topics(platform.id).await?,
+        next_cursor: None,
+    }))
 }
 
 /// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then releases
@@ -50,7 +56,9 @@ pub async fn approve(
         return Err(not_pending(topic.state));
     }
     let Some(url) = edge.store.subscribe_url(id).await? else {
-        return Err(Error::Conflict("the topic's confirmation URL is gone; ask the store to send it again".to_owned()));
+        return Err(Error::Conflict(
+            "the topic's confirmation URL is gone; ask the store to send it again".to_owned(),
+        ));
     };
     let store = edge.store.platform(platform).await?.store;
     edge.confirm(&store, &url).await.map_err(|error| {
@@ -59,7 +67,11 @@ pub async fn approve(
              service can reach the store, then approve again"
         ))
     })?;
-    let released = edge.store.approve_topic(id).await.map_err(already_decided)?;
+    let released = edge
+        .store
+        .approve_topic(id)
+        .await
+        .map_err(already_decided)?;
     if let Some(first) = released.iter().map(|(_, seq)| *seq).min() {
         edge.dispatch.read_again_from(first);
     }
@@ -74,7 +86,10 @@ pub async fn reject(
     _: Body<Nothing>,
 ) -> Result<Json<Topic>, Error> {
     let topic = of_platform(&edge, platform, id).await?;
-    edge.store.reject_topic(id, topic.state).await.map_err(already_decided)?;
+    edge.store
+        .reject_topic(id, topic.state)
+        .await
+        .map_err(already_decided)?;
     Ok(Json(edge.store.topic(id).await?))
 }
 
@@ -87,22 +102,34 @@ pub fn summary(topics: &[Topic]) -> TopicSummary {
     };
     for state in [Trust::Confirmed, Trust::Pending] {
         if let Some(topic) = topics.iter().rev().find(|topic| trust(topic) == state) {
-            return TopicSummary { state, arn: Some(topic.arn.clone()) };
+            return TopicSummary {
+                state,
+                arn: Some(topic.arn.clone()),
+            };
         }
     }
-    TopicSummary { state: Trust::None, arn: None }
+    TopicSummary {
+        state: Trust::None,
+        arn: None,
+    }
 }
 
 async fn of_platform(edge: &Edge, platform: PlatformId, id: TopicId) -> Result<Topic, Error> {
     let topic = edge.store.topic(id).await?;
-    if topic.platform_id == platform { Ok(topic) } else { Err(Error::missing("topic", id)) }
+    if topic.platform_id == platform {
+        Ok(topic)
+    } else {
+        Err(Error::missing("topic", id))
+    }
 }
 
 fn not_pending(state: TopicState) -> Error {
     let why = match state {
         TopicState::Configured => "the platform's settings name it, so it needs no approval",
         TopicState::Pending | TopicState::Confirmed => "it needs no approval",
-        TopicState::Expired => "it expired without a decision; ask the store to send its confirmation again",
+        TopicState::Expired => {
+            "it expired without a decision; ask the store to send its confirmation again"
+        }
         TopicState::Rejected => "set it as the platform's `topic_arn` to trust it after all",
         TopicState::Unsubscribed => "ask the store to send its confirmation again",
     };
@@ -112,7 +139,9 @@ fn not_pending(state: TopicState) -> Error {
 /// The error when another request decided about the topic at the same time.
 fn already_decided(error: storage::Error) -> Error {
     match error {
-        storage::Error::Conflict { detail, .. } => Error::Conflict(format!("the topic is no longer pending: {detail}")),
+        storage::Error::Conflict { detail, .. } => {
+            Error::Conflict(format!("the topic is no longer pending: {detail}"))
+        }
         other => other.into(),
     }
 }

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use storage::{App, Author, CustomerMove, CustomerPurchases, MoveCondition, Paged, PlannedMove, TransferCause};
+use storage::{
+    App, Author, CustomerMove, CustomerPurchases, MoveCondition, Paged, PlannedMove, TransferCause,
+};
 
 /// What names the customer who moves.
 const ONE_OF_THREE: &str = "exactly one of `external_id`, `app_user_id` and `receipt_id`";
@@ -72,7 +74,12 @@ pub struct MovePreview {
 
 impl From<&PlannedMove> for MovePreview {
     fn from(planned: &PlannedMove) -> Self {
-        let PlannedMove { from, to, purchases, announced } = planned;
+        let PlannedMove {
+            from,
+            to,
+            purchases,
+            announced,
+        } = planned;
         let of = |one: &CustomerPurchases| json!([one.customer.user_id, one.purchases]);
         let facts = json!([of(from), to.as_ref().map(of), purchases, announced]);
         let all = [
@@ -101,10 +108,18 @@ impl MovedCustomer {
         let external_id = self.external_id.clone();
         Some(Arc::new(move |planned| {
             if planned.to.is_none() && !may_create {
-                return Err(format!("nobody has the id `{external_id}`, and `create` is false"));
+                return Err(format!(
+                    "nobody has the id `{external_id}`, and `create` is false"
+                ));
             }
-            if preview.as_ref().is_some_and(|shown| *shown != MovePreview::from(planned).id) {
-                return Err("one of the customers has changed since the preview: preview the move again".to_owned());
+            if preview
+                .as_ref()
+                .is_some_and(|shown| *shown != MovePreview::from(planned).id)
+            {
+                return Err(
+                    "one of the customers has changed since the preview: preview the move again"
+                        .to_owned(),
+                );
             }
             Ok(())
         }))
@@ -126,7 +141,10 @@ pub struct TransferAuthor {
 impl TransferAuthor {
     /// The author, and the edge in whose audit entries they stand.
     pub fn acting(self, edge: Acting) -> (Acting, Author) {
-        let author = Author { by: edge.name(self.by.clone()), reason: Some(self.reason.clone()) };
+        let author = Author {
+            by: edge.name(self.by.clone()),
+            reason: Some(self.reason.clone()),
+        };
         (edge.named(self.by, Some(self.reason)), author)
     }
 }
@@ -186,13 +204,21 @@ pub struct TransferSide {
 
 impl From<storage::Transfer> for Transfer {
     fn from(transfer: storage::Transfer) -> Self {
-        let (by, reason) = transfer.author.map_or((None, None), |author| (Some(author.by), author.reason));
+        let (by, reason) = transfer
+            .author
+            .map_or((None, None), |author| (Some(author.by), author.reason));
         Self {
             transfer_id: transfer.id,
             app_id: transfer.app_id,
-            from: TransferSide { user_id: transfer.from, external_id: transfer.from_external_id },
+            from: TransferSide {
+                user_id: transfer.from,
+                external_id: transfer.from_external_id,
+            },
             is_from_erased: transfer.is_from_erased,
-            to: TransferSide { user_id: transfer.to, external_id: transfer.to_external_id },
+            to: TransferSide {
+                user_id: transfer.to,
+                external_id: transfer.to_external_id,
+            },
             cause: transfer.cause,
             app_user_ids: transfer.moved.app_user_ids(),
             announced: transfer.moved.announced,
@@ -219,14 +245,32 @@ pub async fn move_customer(
     }
     let wanted = draft.finish()?;
     let condition = wanted.condition();
-    let MovedCustomer { external_id, author, .. } = wanted;
-    let Some(customer) = key else { return Err(Error::Internal) };
+    let MovedCustomer {
+        external_id,
+        author,
+        ..
+    } = wanted;
+    let Some(customer) = key else {
+        return Err(Error::Internal);
+    };
     let (edge, author) = author.acting(edge);
     let warnings = twin_warnings(&edge, app.id, &external_id).await?;
-    let wanted = CustomerMove { app: app.id, customer, to: external_id, author };
-    let transfer = edge.store.move_customer_if(wanted, condition).await.map_err(refusal)?;
+    let wanted = CustomerMove {
+        app: app.id,
+        customer,
+        to: external_id,
+        author,
+    };
+    let transfer = edge
+        .store
+        .move_customer_if(wanted, condition)
+        .await
+        .map_err(refusal)?;
     edge.wake_for_persons();
-    Ok(Json(Transfer { warnings, ..transfer.into() }))
+    Ok(Json(Transfer {
+        warnings,
+        ..transfer.into()
+    }))
 }
 
 /// `POST /v1/apps/{app_id}/customers/move/preview`: what a move would do. Changes nothing.
@@ -240,8 +284,14 @@ pub async fn preview_move(
         draft.wrong.add("from", ONE_OF_THREE);
     }
     let WantedMove { external_id, .. } = draft.finish()?;
-    let Some(customer) = key else { return Err(Error::Internal) };
-    let planned = edge.store.plan_move(app.id, customer, external_id).await.map_err(refusal)?;
+    let Some(customer) = key else {
+        return Err(Error::Internal);
+    };
+    let planned = edge
+        .store
+        .plan_move(app.id, customer, external_id)
+        .await
+        .map_err(refusal)?;
     Ok(Json(MovePreview::from(&planned)))
 }
 
@@ -253,11 +303,17 @@ pub async fn list(
 ) -> Result<Json<Paged<Transfer>>, Error> {
     let mut transfers = edge.store.transfers(query.user_id).await?;
     transfers.retain(|transfer| caller.app.is_none_or(|own| own == transfer.app_id));
-    Ok(Json(Paged { items: transfers.into_iter().map(Transfer::from).collect(), next_cursor: None }))
+    Ok(Json(Paged {
+        items: transfers.into_iter().map(Transfer::from).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// `GET /v1/transfers/{transfer_id}`
-pub async fn show(State(edge): State<Shared>, Id(id): Id<TransferId>) -> Result<Json<Transfer>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Id(id): Id<TransferId>,
+) -> Result<Json<Transfer>, Error> {
     Ok(Json(edge.store.transfer(id).await?.into()))
 }
 
@@ -268,7 +324,11 @@ pub async fn undo(
     Body(author): Body<TransferAuthor>,
 ) -> Result<Json<Transfer>, Error> {
     let (edge, author) = author.acting(edge);
-    let transfer = edge.store.undo_transfer(id, author).await.map_err(refusal)?;
+    let transfer = edge
+        .store
+        .undo_transfer(id, author)
+        .await
+        .map_err(refusal)?;
     edge.wake_for_persons();
     Ok(Json(transfer.into()))
 }

@@ -12,7 +12,12 @@ use tracing_subscriber::layer::Context;
 /// Minimum time between two lines about a full disk.
 const EVERY: Duration = Duration::from_secs(60);
 /// Texts about a full disk in messages of SQLite, PostgreSQL, the operating system and settle.
-const SIGNS: [&str; 4] = ["disk is full", "is the disk full", "No space left on device", "could not extend file"];
+const SIGNS: [&str; 4] = [
+    "disk is full",
+    "is the disk full",
+    "No space left on device",
+    "could not extend file",
+];
 
 /// A layer that drops warnings and errors about a full disk within a minute of the last one. All other lines pass.
 #[derive(Default)]
@@ -23,7 +28,10 @@ pub struct FullDisk {
 impl FullDisk {
     /// Whether a line about a full disk may pass now. If so, the next one may pass a minute later.
     fn is_due(&self, now: Instant) -> bool {
-        let mut passed_at = self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed_at = self
+            .passed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_due = passed_at.is_none_or(|passed_at| now.duration_since(passed_at) >= EVERY);
         if is_due {
             *passed_at = Some(now);

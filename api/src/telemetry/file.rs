@@ -29,12 +29,20 @@ impl LogFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = opened(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self(Mutex::new(Written { path: path.to_owned(), file, bytes })))
+        Ok(Self(Mutex::new(Written {
+            path: path.to_owned(),
+            file,
+            bytes,
+        })))
     }
 }
 
 fn opened(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
 }
 
 impl Write for Written {
@@ -82,16 +90,23 @@ mod tests {
 
     #[test]
     fn a_full_file_becomes_the_one_before() {
-        let folder = std::env::temp_dir().join(format!("settle-log-{}", crate::clock::random_uuid()));
+        let folder =
+            std::env::temp_dir().join(format!("settle-log-{}", crate::clock::random_uuid()));
         std::fs::create_dir(&folder).expect("a folder");
         let path = folder.join("settle.log");
         let full = std::fs::File::create(&path).expect("a file");
         full.set_len(MAX_BYTES).expect("its size");
         let log = LogFile::open(&path).expect("a log");
-        log.make_writer().write_all(b"one\n").expect("it is written");
-        log.make_writer().write_all(b"two\n").expect("it is written");
+        log.make_writer()
+            .write_all(b"one\n")
+            .expect("it is written");
+        log.make_writer()
+            .write_all(b"two\n")
+            .expect("it is written");
         let read = std::fs::read_to_string(&path).expect("the new file");
-        let before = std::fs::metadata(folder.join("settle.log.1")).expect("the one before").len();
+        let before = std::fs::metadata(folder.join("settle.log.1"))
+            .expect("the one before")
+            .len();
         std::fs::remove_dir_all(&folder).expect("it is removed");
         assert_eq!((read.as_str(), before), ("one\ntwo\n", MAX_BYTES));
     }

@@ -20,7 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 /// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`.
-const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info";
+const DEFAULT_FILTER: &str =
+    "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info";
 
 /// The crates of the HTTP client. At `debug` and `trace` they log URLs, which can contain a secret, so `SETTLE_LOG`
 /// cannot enable those levels for them.
@@ -55,9 +56,16 @@ pub fn start_in(file: &Path, variables: &Variables) -> Result<(), String> {
     let exported = export::settings(variables)?;
     let log = LogFile::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let to_file = layer(format, log, false);
-    let to_terminal = layer(format, std::io::stderr, std::io::stderr().is_terminal()).with_filter(LevelFilter::WARN);
-    let layers = tracing_subscriber::registry().with(to_file).with(to_terminal).with(filter);
-    let _ = layers.with(filter_fn(is_discreet)).with(FullDisk::default()).try_init();
+    let to_terminal = layer(format, std::io::stderr, std::io::stderr().is_terminal())
+        .with_filter(LevelFilter::WARN);
+    let layers = tracing_subscriber::registry()
+        .with(to_file)
+        .with(to_terminal)
+        .with(filter);
+    let _ = layers
+        .with(filter_fn(is_discreet))
+        .with(FullDisk::default())
+        .try_init();
     exported.map_or(Ok(()), traces::start)
 }
 
@@ -72,12 +80,17 @@ fn settings(variables: &Variables) -> Result<(Format, EnvFilter), String> {
         "" | "human" => Format::Human,
         "json" => Format::Json,
         other => {
-            return Err(format!("SETTLE_LOG_FORMAT: `{other}` is not a log format (expected `human` or `json`)"));
+            return Err(format!(
+                "SETTLE_LOG_FORMAT: `{other}` is not a log format (expected `human` or `json`)"
+            ));
         }
     };
-    let filter = Some(text("SETTLE_LOG")).filter(|filter| !filter.is_empty()).unwrap_or(DEFAULT_FILTER);
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| format!("SETTLE_LOG: expected a filter such as `info` or `warn,api=debug` ({error})"))?;
+    let filter = Some(text("SETTLE_LOG"))
+        .filter(|filter| !filter.is_empty())
+        .unwrap_or(DEFAULT_FILTER);
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        format!("SETTLE_LOG: expected a filter such as `info` or `warn,api=debug` ({error})")
+    })?;
     Ok((format, filter))
 }
 
@@ -86,7 +99,11 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = layer(format, writer, std::io::stderr().is_terminal());
-    tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(is_discreet)).with(FullDisk::default())
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .with(filter_fn(is_discreet))
+        .with(FullDisk::default())
 }
 
 /// What writes the lines, with colours on a terminal.
@@ -97,8 +114,15 @@ where
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
-        Format::Human => lines.with_ansi(is_terminal).map_event_format(|inner| Traced { inner, format }).boxed(),
-        Format::Json => lines.json().flatten_event(true).map_event_format(|inner| Traced { inner, format }).boxed(),
+        Format::Human => lines
+            .with_ansi(is_terminal)
+            .map_event_format(|inner| Traced { inner, format })
+            .boxed(),
+        Format::Json => lines
+            .json()
+            .flatten_event(true)
+            .map_event_format(|inner| Traced { inner, format })
+            .boxed(),
     }
 }
 
@@ -115,13 +139,22 @@ mod tests {
 
     #[test]
     fn the_format_is_a_variable_and_errors_name_it() {
-        let variables = |name: &str, value: &str| Variables::from([(name.to_owned(), value.to_owned())]);
+        let variables =
+            |name: &str, value: &str| Variables::from([(name.to_owned(), value.to_owned())]);
         let json = variables("SETTLE_LOG_FORMAT", "json");
         assert_eq!(settings(&json).map(|(format, _)| format), Ok(Format::Json));
-        assert_eq!(settings(&Variables::new()).map(|(format, _)| format), Ok(Format::Human));
+        assert_eq!(
+            settings(&Variables::new()).map(|(format, _)| format),
+            Ok(Format::Human)
+        );
         let wrong = settings(&variables("SETTLE_LOG_FORMAT", "xml")).map(|_| ());
-        assert!(wrong.is_err_and(|message| message.contains("SETTLE_LOG_FORMAT") && message.contains("json")));
-        assert!(settings(&variables("SETTLE_LOG", "api=loudest")).is_err_and(|m| m.contains("SETTLE_LOG")));
+        assert!(wrong.is_err_and(
+            |message| message.contains("SETTLE_LOG_FORMAT") && message.contains("json")
+        ));
+        assert!(
+            settings(&variables("SETTLE_LOG", "api=loudest"))
+                .is_err_and(|m| m.contains("SETTLE_LOG"))
+        );
     }
 
     /// What is logged in a test.
@@ -144,36 +177,63 @@ mod tests {
         let logged = Logged::default();
         let writer = logged.clone();
         let filter = EnvFilter::try_new("info").expect("a filter");
-        tracing::subscriber::with_default(lines(Format::Human, filter, move || writer.clone()), || {
-            for _ in 0..3 {
-                tracing::error!(error = "cannot write: database or disk is full", "storage failed");
-                tracing::warn!(error = %std::io::Error::other("No space left on device"), "not noted");
-                tracing::warn!(error = "not available", "cannot be copied; is the disk full?");
-                tracing::warn!("something else");
-            }
-        });
+        tracing::subscriber::with_default(
+            lines(Format::Human, filter, move || writer.clone()),
+            || {
+                for _ in 0..3 {
+                    tracing::error!(
+                        error = "cannot write: database or disk is full",
+                        "storage failed"
+                    );
+                    tracing::warn!(error = %std::io::Error::other("No space left on device"), "not noted");
+                    tracing::warn!(
+                        error = "not available",
+                        "cannot be copied; is the disk full?"
+                    );
+                    tracing::warn!("something else");
+                }
+            },
+        );
         let logged = String::from_utf8(logged.0.lock().expect("no panic").clone()).expect("text");
-        assert_eq!((logged.matches("full").count(), logged.matches("No space").count()), (1, 0), "{logged}");
+        assert_eq!(
+            (
+                logged.matches("full").count(),
+                logged.matches("No space").count()
+            ),
+            (1, 0),
+            "{logged}"
+        );
         assert_eq!(logged.matches("something else").count(), 3, "{logged}");
     }
 
     #[test]
     fn logs_of_http_clients_below_info_are_never_shown() {
-        for filter in ["trace", "info,hyper=trace,hyper_util=trace,reqwest=trace", "info,hyper::proto=trace"] {
+        for filter in [
+            "trace",
+            "info,hyper=trace,hyper_util=trace,reqwest=trace",
+            "info,hyper::proto=trace",
+        ] {
             for format in [Format::Human, Format::Json] {
                 let logged = Logged::default();
                 let writer = logged.clone();
                 let filter = EnvFilter::try_new(filter).expect("a filter");
-                tracing::subscriber::with_default(lines(format, filter, move || writer.clone()), || {
-                    tracing::trace!(target: "hyper::proto::h1", "GET /developer/secret");
-                    tracing::debug!(target: "hyper_util::client", "GET /developer/secret");
-                    tracing::debug!(target: "reqwest", "GET /developer/secret");
-                    tracing::warn!(target: "hyper", "a warning of theirs");
-                    tracing::error!(target: "api", "ours");
-                });
-                let logged = String::from_utf8(logged.0.lock().expect("no panic").clone()).expect("text");
+                tracing::subscriber::with_default(
+                    lines(format, filter, move || writer.clone()),
+                    || {
+                        tracing::trace!(target: "hyper::proto::h1", "GET /developer/secret");
+                        tracing::debug!(target: "hyper_util::client", "GET /developer/secret");
+                        tracing::debug!(target: "reqwest", "GET /developer/secret");
+                        tracing::warn!(target: "hyper", "a warning of theirs");
+                        tracing::error!(target: "api", "ours");
+                    },
+                );
+                let logged =
+                    String::from_utf8(logged.0.lock().expect("no panic").clone()).expect("text");
                 assert!(!logged.contains("secret"), "{logged}");
-                assert!(logged.contains("a warning of theirs") && logged.contains("ours"), "{logged}");
+                assert!(
+                    logged.contains("a warning of theirs") && logged.contains("ours"),
+                    "{logged}"
+                );
             }
         }
     }

@@ -37,7 +37,11 @@ fn bar() -> ProgressBar {
 
 #[expect(clippy::cast_precision_loss, reason = "megabytes for eyes")]
 fn so_far(bytes: u64, elapsed: Duration) -> String {
-    format!("{:.1} MB so far, {} s", bytes as f64 / 1_000_000.0, elapsed.as_secs())
+    format!(
+        "{:.1} MB so far, {} s",
+        bytes as f64 / 1_000_000.0,
+        elapsed.as_secs()
+    )
 }
 
 /// The largest size of a folder so far in bytes: a download whose file is moved away does not go back.
@@ -74,7 +78,14 @@ mod tests {
         std::fs::write(folder.join("below/two"), [0; 500_000]).expect("a file");
         let found = size(&folder);
         std::fs::remove_dir_all(&folder).expect("no folder");
-        assert_eq!(so_far(found, Duration::from_millis(2500)), "1.5 MB so far, 2 s");
-        assert_eq!((size(&folder), grown(found, &folder)), (0, found), "progress does not go back");
+        assert_eq!(
+            so_far(found, Duration::from_millis(2500)),
+            "1.5 MB so far, 2 s"
+        );
+        assert_eq!(
+            (size(&folder), grown(found, &folder)),
+            (0, found),
+            "progress does not go back"
+        );
     }
 }

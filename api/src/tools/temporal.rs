@@ -55,18 +55,42 @@ pub struct Program {
 }
 
 impl Program {
-    const fn of(version: &'static str, machine: (&'static str, &'static str), sha256: &'static str) -> Self {
-        Self { version, machine, sha256 }
+    const fn of(
+        version: &'static str,
+        machine: (&'static str, &'static str),
+        sha256: &'static str,
+    ) -> Self {
+        Self {
+            version,
+            machine,
+            sha256,
+        }
     }
 }
 
 /// The programs in the wheels of [`VERSION`], and in those that earlier releases of this series named: a configured
 /// program stays valid when settle is upgraded. Entries are only added, at the front.
 pub const PROGRAMS: &[Program] = &[
-    Program::of("1.9.1", ("linux", "x86_64"), "712217694cac9f786a72d4b6c876cd15f3dcf1bf31434d9fed6af25242a327a0"),
-    Program::of("1.9.1", ("linux", "aarch64"), "667e9403cb2faaf439ecaa7eb7190e0d08521de6c9118da7fd26ad594281271d"),
-    Program::of("1.9.1", ("macos", "aarch64"), "33c298d41f6eefebf01a28a3511f444480e939e21d3518cb0c12a4abad467c4b"),
-    Program::of("1.9.1", ("macos", "x86_64"), "d5776986d343fb789f49e4e7b6d3faca931c0877b71c6d4a7ac39dba467155cc"),
+    Program::of(
+        "1.9.1",
+        ("linux", "x86_64"),
+        "712217694cac9f786a72d4b6c876cd15f3dcf1bf31434d9fed6af25242a327a0",
+    ),
+    Program::of(
+        "1.9.1",
+        ("linux", "aarch64"),
+        "667e9403cb2faaf439ecaa7eb7190e0d08521de6c9118da7fd26ad594281271d",
+    ),
+    Program::of(
+        "1.9.1",
+        ("macos", "aarch64"),
+        "33c298d41f6eefebf01a28a3511f444480e939e21d3518cb0c12a4abad467c4b",
+    ),
+    Program::of(
+        "1.9.1",
+        ("macos", "x86_64"),
+        "d5776986d343fb789f49e4e7b6d3faca931c0877b71c6d4a7ac39dba467155cc",
+    ),
 ];
 
 /// There is no Temporal CLI that may be started.
@@ -86,7 +110,8 @@ pub struct Missing(String);
 /// One line with the reason and what to do.
 pub fn find(home: &Path, configured: Option<&Path>) -> Result<PathBuf, Missing> {
     let cli = match configured {
-        Some(cli) => std::path::absolute(cli).map_err(|error| Missing(format!("{}: {error}", cli.display())))?,
+        Some(cli) => std::path::absolute(cli)
+            .map_err(|error| Missing(format!("{}: {error}", cli.display())))?,
         None => PACKAGE.install(home).map_err(Missing)?.join("temporal"),
     };
     check(&cli)?;
@@ -108,25 +133,39 @@ pub fn check(cli: &Path) -> Result<(), Missing> {
 pub fn check_among(cli: &Path, programs: &[Program]) -> Result<(), Missing> {
     let machine = (std::env::consts::OS, std::env::consts::ARCH);
     let hash = sha256(cli).map_err(|error| Missing(format!("{}: {error}", cli.display())))?;
-    let known: Vec<&Program> = programs.iter().filter(|program| program.machine == machine).collect();
+    let known: Vec<&Program> = programs
+        .iter()
+        .filter(|program| program.machine == machine)
+        .collect();
     if known.iter().any(|program| program.sha256 == hash) {
         return Ok(());
     }
     let mend = match download_folder(cli) {
-        Some(folder) => format!("run `rm -r {}`, and settle downloads it again", folder.display()),
+        Some(folder) => format!(
+            "run `rm -r {}`, and settle downloads it again",
+            folder.display()
+        ),
         None => {
-            let known: Vec<String> = known.iter().map(|one| format!("{} ({})", one.sha256, one.version)).collect();
+            let known: Vec<String> = known
+                .iter()
+                .map(|one| format!("{} ({})", one.sha256, one.version))
+                .collect();
             format!("expected {}", known.join(" or "))
         }
     };
-    Err(Missing(format!("{} is not the pinned program (its SHA-256 is {hash}): {mend}", cli.display())))
+    Err(Missing(format!(
+        "{} is not the pinned program (its SHA-256 is {hash}): {mend}",
+        cli.display()
+    )))
 }
 
 /// The folder of the download that this program is in; `None` for a program that settle did not download.
 fn download_folder(cli: &Path) -> Option<&Path> {
     let place = Path::new(PACKAGE.folder).join(PACKAGE.programs);
     let folder = cli.ancestors().nth(place.components().count())?;
-    cli.strip_prefix(folder.parent()?).is_ok_and(|below| below == place.join("temporal")).then_some(folder)
+    cli.strip_prefix(folder.parent()?)
+        .is_ok_and(|below| below == place.join("temporal"))
+        .then_some(folder)
 }
 
 /// The SHA-256 of a file, in lower-case hex.

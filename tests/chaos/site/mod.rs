@@ -70,7 +70,15 @@ struct Slot {
 impl Slot {
     fn new(name: &'static str) -> Self {
         let started_at = Instant::now();
-        Self { name, starts: 0, started_at, is_excused: false, point: None, back_at: None, is_replaced: false }
+        Self {
+            name,
+            starts: 0,
+            started_at,
+            is_excused: false,
+            point: None,
+            back_at: None,
+            is_replaced: false,
+        }
     }
 }
 
@@ -151,7 +159,10 @@ impl Site {
             Database::Sqlite => (Backend::Sqlite, None),
             Database::Postgres => {
                 let started = tokio::task::block_in_place(|| Servers::start(plan.seed));
-                (Backend::SyncedPostgres, Some(started.expect("a primary and a standby")))
+                (
+                    Backend::SyncedPostgres,
+                    Some(started.expect("a primary and a standby")),
+                )
             }
         };
         let (servers, database) = servers.unzip();
@@ -170,7 +181,13 @@ impl Site {
         world.let_sweep_help("processes, the database and Temporal are killed and suspended");
         let second = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
         let mut site = Self {
-            slots: plan.database.processes().iter().copied().map(Slot::new).collect(),
+            slots: plan
+                .database
+                .processes()
+                .iter()
+                .copied()
+                .map(Slot::new)
+                .collect(),
             world,
             rvs: Arc::new(Mutex::new(rvs)),
             endpoints,
@@ -192,7 +209,8 @@ impl Site {
         };
         site.fill().await;
         if site.plan.database == Database::Postgres {
-            postgres::set_ahead(site.world.installation.database(), AHEAD).expect("a clock that can be moved");
+            postgres::set_ahead(site.world.installation.database(), AHEAD)
+                .expect("a clock that can be moved");
         }
         site.restart_all().await;
         site
@@ -206,11 +224,19 @@ impl Site {
         let own = (self.world.platform_id, self.world.notification_url.clone());
         self.add_platform(0, own.0, own.1, "com.example.settle", false);
         for app in 1..=DOWN {
-            let id = text(&api.post("/v1/apps", &json!({ "name": format!("chaos-{app}") })).await.ok(), "id");
+            let id = text(
+                &api.post("/v1/apps", &json!({ "name": format!("chaos-{app}") }))
+                    .await
+                    .ok(),
+                "id",
+            );
             self.endpoints.join(&mut self.world, app, &id).await;
             let of_app = [vec![true], vec![true, false], vec![false]];
             for is_verified in of_app[app - 1].iter().copied() {
-                let package_name = format!("com.example.chaos{app}{}", if is_verified { "v" } else { "" });
+                let package_name = format!(
+                    "com.example.chaos{app}{}",
+                    if is_verified { "v" } else { "" }
+                );
                 let mut platform = json!({
                     "store": "amazon", "name": package_name, "package_name": package_name, "environment": "sandbox",
                     "topic_arn": TOPIC, "window_seconds": WINDOW.as_secs(),
@@ -218,7 +244,10 @@ impl Site {
                 if is_verified {
                     platform["shared_secret"] = json!(rvs::SECRET);
                 }
-                let added = api.post(&format!("/v1/apps/{id}/platforms"), &platform).await.ok();
+                let added = api
+                    .post(&format!("/v1/apps/{id}/platforms"), &platform)
+                    .await
+                    .ok();
                 let platform_id = text(&added, "id").parse().expect("a platform id");
                 let url = text(&added, "notification_url");
                 self.add_platform(app, platform_id, url, &package_name, is_verified);
@@ -228,17 +257,34 @@ impl Site {
 
     /// The devices of the app whose endpoint is down.
     pub async fn devices(&self) -> Devices {
-        let platform = self.platforms.iter().find(|platform| platform.app == DOWN).expect("a platform of each app");
+        let platform = self
+            .platforms
+            .iter()
+            .find(|platform| platform.app == DOWN)
+            .expect("a platform of each app");
         Devices::of_platform(&self.world.api, platform.id).await
     }
 
-    fn add_platform(&mut self, app: usize, id: domain::PlatformId, url: String, package: &str, is_verified: bool) {
+    fn add_platform(
+        &mut self,
+        app: usize,
+        id: domain::PlatformId,
+        url: String,
+        package: &str,
+        is_verified: bool,
+    ) {
         let mut urls = vec![url.clone()];
         if self.plan.database == Database::Postgres {
             let first = self.world.installation.public_url();
             urls.push(url.replace(&first, &format!("http://{}", self.second[0])));
         }
-        self.platforms.push(Platform { id, app, package_name: package.to_owned(), urls, is_verified });
+        self.platforms.push(Platform {
+            id,
+            app,
+            package_name: package.to_owned(),
+            urls,
+            is_verified,
+        });
     }
 
     /// Lets the faults of the plan happen for this time.
@@ -271,7 +317,10 @@ impl Site {
     /// Keeps the processes running.
     pub async fn tick(&mut self) {
         let now = Instant::now();
-        let due: Vec<Queued> = self.ends.extract_if(.., |queued| queued.at <= now).collect();
+        let due: Vec<Queued> = self
+            .ends
+            .extract_if(.., |queued| queued.at <= now)
+            .collect();
         for queued in due {
             self.end(queued).await;
         }
@@ -326,7 +375,11 @@ impl Site {
             Kind::Point | Kind::Restored => false,
         };
         if is_possible {
-            self.record.faults.push(Occurred { kind: fault.kind, began, over });
+            self.record.faults.push(Occurred {
+                kind: fault.kind,
+                began,
+                over,
+            });
         }
     }
 
@@ -334,13 +387,19 @@ impl Site {
     /// it. Several processes may be suspended; a process has one tracer.
     fn is_under_way(&self, kind: Kind) -> bool {
         let of_disk = [Kind::SlowDisk, Kind::FullDisk];
-        let is_alike = |other: Kind| other == kind || (of_disk.contains(&other) && of_disk.contains(&kind));
+        let is_alike =
+            |other: Kind| other == kind || (of_disk.contains(&other) && of_disk.contains(&kind));
         kind != Kind::Suspended && self.ends.iter().any(|queued| is_alike(queued.kind))
     }
 
     fn queue(&mut self, at: Instant, kind: Kind, end: End) {
         // The fault that begins now is recorded next.
-        self.ends.push(Queued { at, kind, fault: self.record.faults.len(), end });
+        self.ends.push(Queued {
+            at,
+            kind,
+            fault: self.record.faults.len(),
+            end,
+        });
     }
 
     /// Scripts errors of what settle talks to.
@@ -424,7 +483,9 @@ impl Site {
     }
 
     async fn take_down(&mut self) -> bool {
-        let Some((outage, _)) = self.plan.loads.outage else { return false };
+        let Some((outage, _)) = self.plan.loads.outage else {
+            return false;
+        };
         self.endpoints.take_down(outage).await;
         true
     }
@@ -442,14 +503,20 @@ impl Site {
     async fn disturb_disk(&mut self, kind: Kind, over: Instant) -> bool {
         let processes = match self.plan.database {
             Database::Sqlite => vec![self.world.serve().id()],
-            Database::Postgres => self.servers.as_ref().map(Servers::processes).unwrap_or_default(),
+            Database::Postgres => self
+                .servers
+                .as_ref()
+                .map(Servers::processes)
+                .unwrap_or_default(),
         };
         let file = std::path::PathBuf::from(self.world.installation.database());
         let injected = match kind {
             Kind::SlowDisk => Injected::slow(&processes).await,
             _ => Injected::full(&processes, &file).await,
         };
-        let Some(injected) = injected else { return false };
+        let Some(injected) = injected else {
+            return false;
+        };
         self.queue(over, kind, End::Disk(injected));
         true
     }

@@ -26,7 +26,11 @@ const TERMINATED: i32 = 15;
 /// The exit code of a process that a panic ended.
 const PANICKED: i32 = 101;
 /// What the log has if a process aborted by itself, and not at a fail point.
-const CRASHED: [&str; 3] = ["panicked at", "overflowed its stack", "memory allocation of"];
+const CRASHED: [&str; 3] = [
+    "panicked at",
+    "overflowed its stack",
+    "memory allocation of",
+];
 /// Number of lines of a log in a finding.
 const LINES: usize = 12;
 
@@ -45,20 +49,29 @@ impl Slot {
 
 impl Site {
     pub(super) fn kill(&mut self, process: usize, back_at: Instant) -> bool {
-        let (slot, running) = (&mut self.slots[process], &mut self.world.processes()[process]);
+        let (slot, running) = (
+            &mut self.slots[process],
+            &mut self.world.processes()[process],
+        );
         if slot.back_at.is_some() || running.exit_status().is_some() {
             return false;
         }
         running.kill9();
         slot.back_at = Some(back_at);
-        *self.record.kills.entry(format!("{} at any time", slot.name)).or_default() += 1;
+        *self
+            .record
+            .kills
+            .entry(format!("{} at any time", slot.name))
+            .or_default() += 1;
         true
     }
 
     pub(super) fn suspend(&mut self, process: usize, over: Instant) -> bool {
         let running = &mut self.world.processes()[process];
-        let is_suspended =
-            self.ends.iter().any(|queued| matches!(queued.end, End::Resume { id, .. } if id == running.id()));
+        let is_suspended = self
+            .ends
+            .iter()
+            .any(|queued| matches!(queued.end, End::Resume { id, .. } if id == running.id()));
         if running.exit_status().is_some() || is_suspended {
             return false;
         }
@@ -68,7 +81,12 @@ impl Site {
         // that is suspended longer.
         tokio::spawn(async move {
             wait::pass(over.saturating_duration_since(Instant::now())).await;
-            drop(Command::new("kill").args(["-s", "CONT", &id.to_string()]).stderr(Stdio::null()).status());
+            drop(
+                Command::new("kill")
+                    .args(["-s", "CONT", &id.to_string()])
+                    .stderr(Stdio::null())
+                    .status(),
+            );
         });
         self.queue(over, Kind::Suspended, End::Resume { process, id });
         true
@@ -79,7 +97,9 @@ impl Site {
         if std::mem::replace(&mut self.is_later, true) {
             return false;
         }
-        for (process, at) in (0..self.slots.len()).zip((0..).map(|step| began + REPLACED_EVERY * step)) {
+        for (process, at) in
+            (0..self.slots.len()).zip((0..).map(|step| began + REPLACED_EVERY * step))
+        {
             self.queue(at, Kind::Upgraded, End::Replace { process });
         }
         true
@@ -87,7 +107,9 @@ impl Site {
 
     /// Whether the database or Temporal is away, or was so up to this time ago.
     fn has_outage(&self, ago: Duration) -> bool {
-        !self.is_engine_up || !self.is_database_up || self.outage_over.is_some_and(|over| over.elapsed() < ago)
+        !self.is_engine_up
+            || !self.is_database_up
+            || self.outage_over.is_some_and(|over| over.elapsed() < ago)
     }
 
     /// Starts a process that is down and due, and finds out why another one is down.
@@ -97,7 +119,9 @@ impl Site {
         let slot = &mut self.slots[process];
         slot.is_excused |= is_away && slot.started_at.elapsed() < STARTING;
         let running = &mut self.world.processes()[process];
-        let Some(status) = running.exit_status() else { return };
+        let Some(status) = running.exit_status() else {
+            return;
+        };
         if let Some(back_at) = slot.back_at {
             if back_at <= now {
                 self.start_one(process);
@@ -106,10 +130,21 @@ impl Site {
         }
         let log = running.log();
         match slot.point.take() {
-            Some(point) if status.signal() == Some(ABORTED) && !CRASHED.iter().any(|what| log.contains(what)) => {
-                *self.record.kills.entry(format!("{} at {point}", slot.name)).or_default() += 1;
+            Some(point)
+                if status.signal() == Some(ABORTED)
+                    && !CRASHED.iter().any(|what| log.contains(what)) =>
+            {
+                *self
+                    .record
+                    .kills
+                    .entry(format!("{} at {point}", slot.name))
+                    .or_default() += 1;
                 let over = now + Duration::from_millis(300);
-                self.record.faults.push(Occurred { kind: Kind::Point, began: now, over });
+                self.record.faults.push(Occurred {
+                    kind: Kind::Point,
+                    began: now,
+                    over,
+                });
                 slot.back_at = Some(over);
             }
             // SIGTERM ends one that has just been started.
@@ -128,7 +163,8 @@ impl Site {
     /// The processes that do not run.
     pub fn exits(&mut self) -> Vec<String> {
         let all = self.world.processes().iter_mut().zip(&self.slots);
-        all.filter_map(|(one, slot)| Some(exit_of(slot.name, one.exit_status()?, &one.log()))).collect()
+        all.filter_map(|(one, slot)| Some(exit_of(slot.name, one.exit_status()?, &one.log())))
+            .collect()
     }
 
     fn start_one(&mut self, process: usize) {
@@ -138,7 +174,11 @@ impl Site {
 
     fn process(&mut self, process: usize) -> Process {
         let slot = &mut self.slots[process];
-        let armed = if self.is_armed { self.plan.armed(process, slot.starts, self.planted.armed) } else { None };
+        let armed = if self.is_armed {
+            self.plan.armed(process, slot.starts, self.planted.armed)
+        } else {
+            None
+        };
         slot.starts += 1;
         (slot.back_at, slot.is_replaced, slot.is_excused) = (None, false, false);
         slot.started_at = Instant::now();
@@ -149,12 +189,18 @@ impl Site {
         points.extend((!planted.is_empty()).then(|| planted.clone()));
         points.extend(self.is_later.then(|| LATER.to_owned()));
         let points = points.join(";");
-        let own = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own = self
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         let variables: Vec<_> = own.chain([("FAILPOINTS", points.as_str())]).collect();
         let installation = &self.world.installation;
         match slot.name {
             "serve-b" => installation.serve_at(self.second.clone(), &variables),
-            name => installation.start(&[name.trim_end_matches("-a").trim_end_matches("-b")], &variables),
+            name => installation.start(
+                &[name.trim_end_matches("-a").trim_end_matches("-b")],
+                &variables,
+            ),
         }
     }
 
@@ -176,7 +222,10 @@ impl Site {
 /// The finding about a process that ended, with the end of its log.
 fn exit_of(name: &str, status: ExitStatus, log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    format!("{name} ended by itself with {status}:\n{}", lines[lines.len().saturating_sub(LINES)..].join("\n"))
+    format!(
+        "{name} ended by itself with {status}:\n{}",
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    )
 }
 
 #[cfg(test)]

@@ -21,9 +21,20 @@ impl Servers {
     pub fn start(seed: u64) -> anyhow::Result<(Self, String)> {
         let pair = Pair::start(Fsync::On)?;
         pair.confirm()?;
-        let first = if random(seed, 200_004).percent(50) { Side::Primary } else { Side::Standby };
+        let first = if random(seed, 200_004).percent(50) {
+            Side::Primary
+        } else {
+            Side::Standby
+        };
         let url = pair.url(first);
-        Ok((Self { pair, primary: Side::Primary, is_demoted: false }, url))
+        Ok((
+            Self {
+                pair,
+                primary: Side::Primary,
+                is_demoted: false,
+            },
+            url,
+        ))
     }
 
     /// Kills the primary.
@@ -70,7 +81,9 @@ impl Servers {
 
 impl Site {
     pub(super) fn kill_database(&mut self, over: Instant) -> bool {
-        let Some(servers) = self.servers.as_ref().filter(|_| self.is_database_up) else { return false };
+        let Some(servers) = self.servers.as_ref().filter(|_| self.is_database_up) else {
+            return false;
+        };
         servers.crash();
         self.is_database_up = false;
         self.queue(over, Kind::DatabaseKilled, End::Database);
@@ -79,9 +92,13 @@ impl Site {
 
     /// Lets the primary accept no more writes. When that is over, the standby takes its place.
     pub(super) fn demote(&mut self, over: Instant, is_killed: bool) -> bool {
-        let servers = self.servers.as_mut().filter(|servers| self.is_database_up && servers.has_standby());
+        let servers = self
+            .servers
+            .as_mut()
+            .filter(|servers| self.is_database_up && servers.has_standby());
         let Some(servers) = servers else { return false };
-        tokio::task::block_in_place(|| servers.demote(is_killed)).expect("a primary that is demoted");
+        tokio::task::block_in_place(|| servers.demote(is_killed))
+            .expect("a primary that is demoted");
         self.is_database_up = false;
         self.queue(over, Kind::FailedOver, End::FailOver);
         true
@@ -93,14 +110,18 @@ impl Site {
         let database = self.world.installation.database();
         for queued in &mut self.ends {
             if let End::Snapshot(held) = &mut queued.end {
-                *held = tokio::task::block_in_place(|| Snapshot::hold(database)).ok().map(Box::new);
+                *held = tokio::task::block_in_place(|| Snapshot::hold(database))
+                    .ok()
+                    .map(Box::new);
             }
         }
     }
 
     pub(super) fn hold_snapshot(&mut self, over: Instant) -> bool {
         let database = self.world.installation.database();
-        let held = tokio::task::block_in_place(|| Snapshot::hold(database)).ok().map(Box::new);
+        let held = tokio::task::block_in_place(|| Snapshot::hold(database))
+            .ok()
+            .map(Box::new);
         self.queue(over, Kind::Snapshot, End::Snapshot(held));
         true
     }

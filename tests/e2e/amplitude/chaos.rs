@@ -29,7 +29,10 @@ const MAX_PER_EVENT: usize = 3;
 
 /// A name of an event that is the same in every run of a seed: its user, its type and its time.
 fn name(event: &Value) -> String {
-    format!("{} {} {}", event["user_id"], event["event_type"], event["time"])
+    format!(
+        "{} {} {}",
+        event["user_id"], event["event_type"], event["time"]
+    )
 }
 
 /// Subscriptions of a few customers over a few days, with random faults; some customers are named between the days.
@@ -39,7 +42,8 @@ pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
     println!("seeds {first} and on; SETTLE_TEST_SEED={first} gives them again");
     for seed in first..first + SEEDS {
         let before = own.amplitude.requests().len();
-        own.amplitude.disturb(Chaos::new(seed, PERCENT, MAX_PER_EVENT, name).with_one_mute());
+        own.amplitude
+            .disturb(Chaos::new(seed, PERCENT, MAX_PER_EVENT, name).with_one_mute());
         let mut random = Random::new(seed);
         let mut customers = begin(own, seed, &mut random).await;
         for day in 0..DAYS {
@@ -49,7 +53,13 @@ pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
                 own.calendar.pass_until(own.now().plus_millis(1000)).await;
                 own.drain(HOUR).await;
                 let at = own.now().plus_millis(DAY_MS);
-                own.live(customers.iter_mut().flat_map(|one| go_on(one, at, &mut random)).collect()).await;
+                own.live(
+                    customers
+                        .iter_mut()
+                        .flat_map(|one| go_on(one, at, &mut random))
+                        .collect(),
+                )
+                .await;
             }
             own.drain(HOUR).await;
         }
@@ -88,32 +98,64 @@ fn external_id(seed: u64, number: usize) -> String {
 /// Amplitude takes an event and never answers: settle gives the request up after fifteen seconds and sends the event
 /// again, and it is counted once.
 pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut Analysts) {
-    let (repeated, failed) = (own.amplitude.repeated(KEY), failed_events(own.world(), &own.id).await);
+    let (repeated, failed) = (
+        own.amplitude.repeated(KEY),
+        failed_events(own.world(), &own.id).await,
+    );
     own.name("amzn1.account.MUTE", "mute@shop").await;
     // The other customers may have changes of their own in the meantime.
     own.amplitude.script_for("mute@shop", Fault::Mute);
     own.buy("mute-1", "amzn1.account.MUTE").await;
     wait::until(SOON, "a request that was given up", async || {
         let classes = classes(own, "mute-1").await;
-        if classes.iter().any(|one| one == &["timeout"]) { Ok(()) } else { Err(format!("{classes:?}")) }
+        if classes.iter().any(|one| one == &["timeout"]) {
+            Ok(())
+        } else {
+            Err(format!("{classes:?}"))
+        }
     })
     .await;
     own.drain(HOUR).await;
     own.same_events_but(KEY, &failed).await;
     own.newest_profiles_but(KEY, &failed);
-    assert_eq!(failed_events(own.world(), &own.id).await, failed, "no event is given up");
-    assert!(own.amplitude.repeated(KEY) > repeated, "the unanswered request was repeated");
+    assert_eq!(
+        failed_events(own.world(), &own.id).await,
+        failed,
+        "no event is given up"
+    );
+    assert!(
+        own.amplitude.repeated(KEY) > repeated,
+        "the unanswered request was repeated"
+    );
     let classes = classes(own, "mute-1").await;
-    assert!(classes.iter().any(|one| one == &["timeout", "success"]), "{classes:?}");
+    assert!(
+        classes.iter().any(|one| one == &["timeout", "success"]),
+        "{classes:?}"
+    );
 }
 
 /// The classes of the attempts of each delivery of a receipt.
 pub async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
     let mut all = Vec::new();
-    for delivery in own.world().deliveries(receipt_id).await.iter().filter(|one| one["destination_id"] == *own.id) {
-        let path = format!("/v1/deliveries/{}/attempts", delivery["id"].as_str().unwrap_or_default());
+    for delivery in own
+        .world()
+        .deliveries(receipt_id)
+        .await
+        .iter()
+        .filter(|one| one["destination_id"] == *own.id)
+    {
+        let path = format!(
+            "/v1/deliveries/{}/attempts",
+            delivery["id"].as_str().unwrap_or_default()
+        );
         let attempts = own.world().api.all(&path).await;
-        all.push(attempts.iter().map(|one| one["class"].clone()).filter(|class| !class.is_null()).collect());
+        all.push(
+            attempts
+                .iter()
+                .map(|one| one["class"].clone())
+                .filter(|class| !class.is_null())
+                .collect(),
+        );
     }
     all
 }
@@ -134,7 +176,11 @@ async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Su
             if place > 0 {
                 new.shown["termSku"] = "platinum.monthly".into();
             }
-            steps.push(Step { at: now, shown: vec![new.clone()], notifications });
+            steps.push(Step {
+                at: now,
+                shown: vec![new.clone()],
+                notifications,
+            });
             receipts.push(new);
         }
         customers.push(receipts);
@@ -146,7 +192,10 @@ async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Su
 /// The random changes of a customer's subscriptions on one day.
 fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> Vec<Step> {
     let mut steps = Vec::new();
-    for one in receipts.iter_mut().filter(|one| one.shown["cancelReason"] != 4) {
+    for one in receipts
+        .iter_mut()
+        .filter(|one| one.shown["cancelReason"] != 4)
+    {
         let notifications: Vec<Rtn> = match random.below(4) {
             _ if one.is_in_trial() && one.ends_at() <= at => one.renew(at),
             0 if one.renews() => one.switch_off(at),
@@ -154,7 +203,11 @@ fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> V
             2 if one.renews() && !one.is_in_trial() => one.renew(at),
             _ => continue,
         };
-        steps.push(Step { at, shown: vec![one.clone()], notifications });
+        steps.push(Step {
+            at,
+            shown: vec![one.clone()],
+            notifications,
+        });
     }
     steps
 }

@@ -23,9 +23,18 @@ struct Year {
 }
 
 impl Year {
-    fn step(&mut self, (time, cents): (&'static str, i64), shown: &[&Subscription], notifications: Vec<Rtn>) {
+    fn step(
+        &mut self,
+        (time, cents): (&'static str, i64),
+        shown: &[&Subscription],
+        notifications: Vec<Rtn>,
+    ) {
         let shown = shown.iter().copied().cloned().collect();
-        self.steps.push(Step { at: at(time), shown, notifications });
+        self.steps.push(Step {
+            at: at(time),
+            shown,
+            notifications,
+        });
         if cents != 0 {
             self.charges.push((time, cents));
         }
@@ -45,7 +54,8 @@ impl Year {
 /// plan, a refund, and another subscription of the same customer.
 fn year() -> Year {
     let mut year = Year::default();
-    let (mut first, notifications) = Subscription::begin("money-1", CUSTOMER, at("2027-02-01T10:00"), Some(14));
+    let (mut first, notifications) =
+        Subscription::begin("money-1", CUSTOMER, at("2027-02-01T10:00"), Some(14));
     year.step(("2027-02-01T10:00", 0), &[&first], notifications);
     for time in ["2027-02-15T10:00", "2027-03-15T10:00"] {
         year.renew(&mut first, (time, GOLD));
@@ -55,8 +65,13 @@ fn year() -> Year {
     for time in ["2027-04-18T08:00", "2027-05-15T10:00"] {
         year.renew(&mut first, (time, GOLD));
     }
-    let (mut second, notifications) = first.change("money-2", "platinum.monthly", at("2027-05-31T10:00"));
-    year.step(("2027-05-31T10:00", PLATINUM), &[&first, &second], notifications);
+    let (mut second, notifications) =
+        first.change("money-2", "platinum.monthly", at("2027-05-31T10:00"));
+    year.step(
+        ("2027-05-31T10:00", PLATINUM),
+        &[&first, &second],
+        notifications,
+    );
     year.renew(&mut second, ("2027-06-30T10:00", PLATINUM));
     let notifications = second.defer("gold.monthly", at("2027-07-10T12:00"));
     year.step(("2027-07-10T12:00", 0), &[&second], notifications);
@@ -65,7 +80,8 @@ fn year() -> Year {
     }
     let notifications = second.revoke(at("2027-09-05T15:00"));
     year.step(("2027-09-05T15:00", -GOLD), &[&second], notifications);
-    let (mut third, notifications) = Subscription::begin("money-3", CUSTOMER, at("2027-10-02T10:00"), None);
+    let (mut third, notifications) =
+        Subscription::begin("money-3", CUSTOMER, at("2027-10-02T10:00"), None);
     year.step(("2027-10-02T10:00", GOLD), &[&third], notifications);
     for time in ["2027-11-02T10:00", "2027-12-02T10:00"] {
         year.renew(&mut third, (time, GOLD));
@@ -126,19 +142,37 @@ async fn a_year_of_money_is_in_amplitude_to_the_cent() {
         own.drain(MINUTE).await;
     }
     for (receipt, events) in ANNOUNCED {
-        assert_eq!(own.world().receiver.event_types(receipt), events, "{receipt}");
+        assert_eq!(
+            own.world().receiver.event_types(receipt),
+            events,
+            "{receipt}"
+        );
     }
     wait::until(SOON, "the charges of the year in Amplitude", async || {
         let counted = counted(&own);
         let total: i64 = counted.iter().map(|(_, cents)| cents).sum();
-        let case = || format!("{total} of {} cents: {counted:?}, charged {:?}", year.total(), year.charges);
-        if total == year.total() { Ok(()) } else { Err(case()) }
+        let case = || {
+            format!(
+                "{total} of {} cents: {counted:?}, charged {:?}",
+                year.total(),
+                year.charges
+            )
+        };
+        if total == year.total() {
+            Ok(())
+        } else {
+            Err(case())
+        }
     })
     .await;
     let mut charged: BTreeMap<i64, usize> = BTreeMap::new();
     let mut earned = charged.clone();
-    year.charges.iter().for_each(|(_, cents)| *charged.entry(*cents).or_default() += 1);
-    counted(&own).iter().for_each(|(_, cents)| *earned.entry(*cents).or_default() += 1);
+    year.charges
+        .iter()
+        .for_each(|(_, cents)| *charged.entry(*cents).or_default() += 1);
+    counted(&own)
+        .iter()
+        .for_each(|(_, cents)| *earned.entry(*cents).or_default() += 1);
     assert_eq!(earned, charged, "each charge and each refund is one event");
     own.finish().await;
 }
@@ -146,8 +180,16 @@ async fn a_year_of_money_is_in_amplitude_to_the_cent() {
 /// The events with revenue, in cents.
 fn counted(own: &Analysts) -> Vec<(String, i64)> {
     let events = own.amplitude.events(KEY);
-    let revenue = |event: &serde_json::Value| Some((text(&event["event_type"]), cents(event["revenue"].as_f64()?)));
-    events.iter().filter_map(|one| revenue(&one.event)).collect()
+    let revenue = |event: &serde_json::Value| {
+        Some((
+            text(&event["event_type"]),
+            cents(event["revenue"].as_f64()?),
+        ))
+    };
+    events
+        .iter()
+        .filter_map(|one| revenue(&one.event))
+        .collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "amounts of a few dollars")]

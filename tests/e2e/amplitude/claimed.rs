@@ -30,7 +30,9 @@ fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
     let first = |index: usize| {
         let mut rest = steps.to_vec();
         let step = rest.remove(index);
-        orders(&rest).into_iter().map(move |order| [vec![step], order].concat())
+        orders(&rest)
+            .into_iter()
+            .map(move |order| [vec![step], order].concat())
     };
     (0..steps.len()).flat_map(first).collect()
 }
@@ -64,7 +66,9 @@ impl Row {
             (false, false) => "nobody",
             (false, true) => "a device",
             (true, true) => "a customer on a device",
-            (true, false) if self.order.contains(&LoggedIn(0, 0)) => "a customer with a device that has no receipt",
+            (true, false) if self.order.contains(&LoggedIn(0, 0)) => {
+                "a customer with a device that has no receipt"
+            }
             (true, false) => "a customer",
         }
     }
@@ -72,14 +76,27 @@ impl Row {
 
 impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}, {} s apart, of {}", self.order, self.gap, self.life.receipt_id())
+        write!(
+            f,
+            "{:?}, {} s apart, of {}",
+            self.order,
+            self.gap,
+            self.life.receipt_id()
+        )
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_order_and_gap_is_one_event_of_its_customer_and_price() {
-    let all = GAPS.iter().flat_map(|gap| SETS.iter().flat_map(|set| orders(set)).map(move |order| (order, *gap)));
-    let rows: Vec<Row> = (1..).zip(all).map(|(number, (order, gap))| Row::new(number, order, gap)).collect();
+    let all = GAPS.iter().flat_map(|gap| {
+        SETS.iter()
+            .flat_map(|set| orders(set))
+            .map(move |order| (order, *gap))
+    });
+    let rows: Vec<Row> = (1..)
+        .zip(all)
+        .map(|(number, (order, gap))| Row::new(number, order, gap))
+        .collect();
     let lives: Vec<Life> = rows.iter().map(|row| row.life.clone()).collect();
     let mut own = Minutes::start(&lives).await;
     own.live(&lives).await;
@@ -87,7 +104,11 @@ async fn any_order_and_gap_is_one_event_of_its_customer_and_price() {
     let counts = || lives.iter().map(|life| life.bodies(own.world()).len());
     wait::until(SOON, "an event and a record of each", async || {
         let missing = counts().filter(|count| *count < 2).count();
-        if missing == 0 { Ok(()) } else { Err(format!("{missing} are missing")) }
+        if missing == 0 {
+            Ok(())
+        } else {
+            Err(format!("{missing} are missing"))
+        }
     })
     .await;
     own.drain().await;
@@ -98,23 +119,44 @@ async fn any_order_and_gap_is_one_event_of_its_customer_and_price() {
         assert_eq!(&found, first, "{row}");
         let customer = row.is_customers().then(|| row.life.customer(0).to_owned());
         let persons = own.persons(&row.life);
-        let [person] = &persons[..] else { panic!("{row}: {persons:#?}") };
+        let [person] = &persons[..] else {
+            panic!("{row}: {persons:#?}")
+        };
         assert_eq!(person.user_id, customer, "{row}");
         let price = if row.is_reported() { 8.99 } else { 9.99 };
-        assert_eq!(own.revenue(&row.life), [(json!(customer), json!(price))], "{row}");
+        assert_eq!(
+            own.revenue(&row.life),
+            [(json!(customer), json!(price))],
+            "{row}"
+        );
     }
     insta::assert_json_snapshot!("first_minutes", bodies);
-    let check = own.world().api.get("/v1/check/revenue?limit=500").await.ok();
+    let check = own
+        .world()
+        .api
+        .get("/v1/check/revenue?limit=500")
+        .await
+        .ok();
     let lines = check["lines"].as_array().expect("lines");
-    assert_eq!((lines.len(), &check["unexplained"]), (rows.len(), &json!(0)), "{check}");
+    assert_eq!(
+        (lines.len(), &check["unexplained"]),
+        (rows.len(), &json!(0)),
+        "{check}"
+    );
     own.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_at_a_commit_announces_its_claims_once() {
-    let points = ["record.before_commit=1*return", "record.after_commit=1*return"];
+    let points = [
+        "record.before_commit=1*return",
+        "record.after_commit=1*return",
+    ];
     let steps = [LoggedIn(0, 0), Notified, Reported(0)].map(|step| (Duration::ZERO, step));
-    let lives: Vec<Life> = (1..).zip(points).map(|(number, _)| Life::new(number, steps.to_vec())).collect();
+    let lives: Vec<Life> = (1..)
+        .zip(points)
+        .map(|(number, _)| Life::new(number, steps.to_vec()))
+        .collect();
     let mut own = Minutes::start(&lives).await;
     for (life, point) in lives.iter().zip(points) {
         own.calendar.restart_with(point).await;
@@ -125,12 +167,25 @@ async fn a_worker_killed_at_a_commit_announces_its_claims_once() {
         own.settle_all(std::slice::from_ref(life)).await;
         let bodies = wait::until(SOON, point, async || {
             let bodies = life.bodies(own.world());
-            if bodies.len() == 2 { Ok(bodies) } else { Err(format!("{} bodies", bodies.len())) }
+            if bodies.len() == 2 {
+                Ok(bodies)
+            } else {
+                Err(format!("{} bodies", bodies.len()))
+            }
         })
         .await;
         assert_eq!(bodies[1]["attributes"]["revision"], 1, "{point}");
-        assert_eq!(bodies[1]["data"]["last_seen_external_id"], "CUSTOMER", "{point}");
-        assert_eq!(bodies[1]["data"]["devices_with_access"].as_array().map(Vec::len), Some(1), "{point}");
+        assert_eq!(
+            bodies[1]["data"]["last_seen_external_id"], "CUSTOMER",
+            "{point}"
+        );
+        assert_eq!(
+            bodies[1]["data"]["devices_with_access"]
+                .as_array()
+                .map(Vec::len),
+            Some(1),
+            "{point}"
+        );
     }
     own.finish().await;
 }

@@ -9,8 +9,12 @@ use system_tests::sns::Rtn;
 use system_tests::subscription::{Subscription, at};
 
 /// The documented list, `*`, and the events that have to be chosen by name.
-pub const CHOSEN: [&str; 4] =
-    ["*", "purchase.updated", "user.subscription.sku_change", "user.subscription.pending_sku_change"];
+pub const CHOSEN: [&str; 4] = [
+    "*",
+    "purchase.updated",
+    "user.subscription.sku_change",
+    "user.subscription.pending_sku_change",
+];
 
 /// The types of these events that a subscription can cause.
 const TYPES: [&str; 14] = [
@@ -47,11 +51,17 @@ const BERT: &str = "amzn1.account.BERT";
 fn lives() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
-        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), notifications });
+        steps.push(Step {
+            at: at(time),
+            shown: shown.iter().copied().cloned().collect(),
+            notifications,
+        });
     };
-    let (mut old, notifications) = Subscription::begin("anna-1", ANNA, at("2027-02-01T10:00"), Some(2));
+    let (mut old, notifications) =
+        Subscription::begin("anna-1", ANNA, at("2027-02-01T10:00"), Some(2));
     step("2027-02-01T10:00", &[&old], notifications);
-    let (mut bert, notifications) = Subscription::begin("bert-1", BERT, at("2027-02-01T10:00"), Some(2));
+    let (mut bert, notifications) =
+        Subscription::begin("bert-1", BERT, at("2027-02-01T10:00"), Some(2));
     step("2027-02-01T10:00", &[&bert], notifications);
     let notifications = bert.switch_off(at("2027-02-02T10:00"));
     step("2027-02-02T10:00", &[&bert], notifications);
@@ -92,11 +102,16 @@ pub async fn every_event_has_its_form(own: &mut Analysts) {
     let count = own.same_events(KEY).await;
     let users = own.newest_profiles(KEY);
     println!("{count} events of {users} users");
-    let anna = own.amplitude.profile(KEY, "anna@shop").expect("a profile of the customer's own id");
+    let anna = own
+        .amplitude
+        .profile(KEY, "anna@shop")
+        .expect("a profile of the customer's own id");
     assert_eq!(anna.properties["namiml_former_subscriber"], true);
-    assert!(
-        own.amplitude.events(KEY).iter().all(|one| one.event["device_id"].as_str().is_some_and(|id| id.len() == 36))
-    );
+    assert!(own.amplitude.events(KEY).iter().all(|one| {
+        one.event["device_id"]
+            .as_str()
+            .is_some_and(|id| id.len() == 36)
+    }));
     for event_type in TYPES {
         insta::assert_json_snapshot!(event_type, exchange(own, event_type));
     }
@@ -110,13 +125,19 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
         .into_iter()
         .filter_map(|sent_exchange| {
             Some((
-                sent_exchange.events().iter().find(|event| event["event_type"] == event_type)?.clone(),
+                sent_exchange
+                    .events()
+                    .iter()
+                    .find(|event| event["event_type"] == event_type)?
+                    .clone(),
                 sent_exchange,
             ))
         })
         .collect();
     found.sort_by_key(|(event, _)| (event["user_id"].is_null(), event["time"].as_i64()));
-    let of_anna = found.iter().rfind(|(event, _)| event_type == PURCHASE_UPDATED && event["user_id"] == "anna@shop");
+    let of_anna = found
+        .iter()
+        .rfind(|(event, _)| event_type == PURCHASE_UPDATED && event["user_id"] == "anna@shop");
     let first = of_anna.or(found.first()).cloned();
     let (mut event, sent_exchange) = first.unwrap_or_else(|| panic!("no {event_type}"));
     if event_type == PURCHASE_UPDATED {
@@ -130,9 +151,11 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
     let mut body = sent_exchange.body.clone();
     body["events"] = json!([event]);
     let mut answer = sent_exchange.answer.clone();
-    for (field, sent) in
-        [("events_ingested", sent_exchange.events().len()), ("payload_size_bytes", 0), ("server_upload_time", 0)]
-    {
+    for (field, sent) in [
+        ("events_ingested", sent_exchange.events().len()),
+        ("payload_size_bytes", 0),
+        ("server_upload_time", 0),
+    ] {
         if field == "events_ingested" {
             assert_eq!(answer[field], json!(sent));
         }
@@ -156,7 +179,10 @@ fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
         Value::Object(fields) => {
             let version = |name: &str| (name == "source_version").then(|| json!("[version]"));
             let each = |(name, field): (&String, &Value)| {
-                (name.clone(), version(name).unwrap_or_else(|| stable(field, names)))
+                (
+                    name.clone(),
+                    version(name).unwrap_or_else(|| stable(field, names)),
+                )
             };
             Value::Object(fields.iter().map(each).collect())
         }
@@ -169,8 +195,20 @@ fn paid_once(own: &Analysts) {
     let events = own.amplitude.events(KEY);
     let paid: Vec<(String, f64)> = events
         .iter()
-        .filter_map(|one| Some((text(&one.event["event_type"]), one.event["revenue"].as_f64()?)))
+        .filter_map(|one| {
+            Some((
+                text(&one.event["event_type"]),
+                one.event["revenue"].as_f64()?,
+            ))
+        })
         .collect();
-    assert!(events.iter().all(|one| one.event["revenue"].is_null() || one.event["currency"] == "USD"));
-    assert_eq!(paid, PAID.map(|(event_type, usd)| (event_type.to_owned(), usd)));
+    assert!(
+        events
+            .iter()
+            .all(|one| one.event["revenue"].is_null() || one.event["currency"] == "USD")
+    );
+    assert_eq!(
+        paid,
+        PAID.map(|(event_type, usd)| (event_type.to_owned(), usd))
+    );
 }

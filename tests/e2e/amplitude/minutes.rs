@@ -71,7 +71,13 @@ impl Life {
     pub fn new(number: u32, steps: Vec<(Duration, Step)>) -> Self {
         let customers = ["anna", "otto"].map(|name| format!("{name}-{number}@shop"));
         let devices = [Device(2 * number), Device(2 * number + 1)];
-        Self { steps, number, buyer: Buyer::new(number), devices, customers }
+        Self {
+            steps,
+            number,
+            buyer: Buyer::new(number),
+            devices,
+            customers,
+        }
     }
 
     pub fn receipt_id(&self) -> &str {
@@ -87,7 +93,8 @@ impl Life {
 
     /// What the company says when it names the customer of the store, and the id that they have in its own analytics.
     pub fn naming(&self, external_id: &str, analytics_device_id: Option<&str>) -> Value {
-        let mut naming = json!({ "external_id": external_id, "app_user_id": self.buyer.app_user_id });
+        let mut naming =
+            json!({ "external_id": external_id, "app_user_id": self.buyer.app_user_id });
         if let Some(id) = analytics_device_id {
             naming["analytics_device_id"] = json!(id);
         }
@@ -119,16 +126,23 @@ impl Life {
     /// Whether devices alone have reported it by this time, so long ago that the store is queried about their claims. A claim
     /// of what the store has notified waits for the end of the window.
     fn is_queried_by(&self, time: Duration) -> bool {
-        let has = |wanted: fn(&Step) -> bool, by| self.steps.iter().any(|(at, step)| *at <= by && wanted(step));
-        let is_old =
-            time.checked_sub(QUERIED_AFTER).is_some_and(|by| has(|step| matches!(step, Step::Reported(_)), by));
+        let has = |wanted: fn(&Step) -> bool, by| {
+            self.steps
+                .iter()
+                .any(|(at, step)| *at <= by && wanted(step))
+        };
+        let is_old = time
+            .checked_sub(QUERIED_AFTER)
+            .is_some_and(|by| has(|step| matches!(step, Step::Reported(_)), by));
         is_old && !has(|step| *step == Step::Notified, time)
     }
 
     /// The bodies that the webhook received about it, each `user.*` before its record.
     pub fn bodies(&self, world: &World) -> Vec<Value> {
         let all = world.receiver.all().into_iter();
-        all.filter(|one| one.receipt_id() == self.receipt_id()).map(|one| self.without_ids(&one)).collect()
+        all.filter(|one| one.receipt_id() == self.receipt_id())
+            .map(|one| self.without_ids(&one))
+            .collect()
     }
 
     /// A body in which names and ids are the same for all purchases, and times and ids of events are left out.
@@ -142,7 +156,9 @@ impl Life {
             (self.sku(), "SKU"),
         ];
         let text = received.body.to_string();
-        let text = own.iter().fold(text, |text, (id, name)| text.replace(&format!("\"{id}\""), &format!("\"{name}\"")));
+        let text = own.iter().fold(text, |text, (id, name)| {
+            text.replace(&format!("\"{id}\""), &format!("\"{name}\""))
+        });
         let mut body = serde_json::from_str(&text).expect("a body");
         leave_out(&mut body);
         body
@@ -176,10 +192,19 @@ impl Minutes {
         amplitude.project(KEY, SECRET_KEY);
         let urls = ("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url());
         let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
-        let setting = Setting { environment: "production", events, variables: vec![urls], ..Setting::default() };
+        let setting = Setting {
+            environment: "production",
+            events,
+            variables: vec![urls],
+            ..Setting::default()
+        };
         let calendar = Calendar::begin(at(START), setting).await;
         let devices = Devices::of(&calendar.world).await;
-        let own = Self { calendar, amplitude, devices };
+        let own = Self {
+            calendar,
+            amplitude,
+            devices,
+        };
         own.amplitude.set(own.calendar.now());
         // Without `purchase.updated`, which every change of a name would carry.
         let setting = json!({ "sandbox_api_key": Value::Null, "user_id": "external_id", "events": ["user.*"] });
@@ -189,7 +214,12 @@ impl Minutes {
         bought.fields["testTransaction"] = json!(false);
         for life in lives {
             let (entitlement, sku) = (life.entitlement(), life.sku());
-            put(own.world(), &format!("entitlements/{entitlement}"), &json!({ "name": entitlement })).await;
+            put(
+                own.world(),
+                &format!("entitlements/{entitlement}"),
+                &json!({ "name": entitlement }),
+            )
+            .await;
             let product = json!({ "entitlements": [entitlement], "prices": [{ "currency": "USD", "price": "9.99" }] });
             put(own.world(), &format!("products/{sku}"), &product).await;
             bought.fields["termSku"] = json!(sku);
@@ -204,14 +234,21 @@ impl Minutes {
 
     /// Lets all steps of these lives happen at their times.
     pub async fn live(&mut self, lives: &[Life]) {
-        let times: BTreeSet<Duration> = lives.iter().flat_map(|life| &life.steps).map(|(at, _)| *at).collect();
+        let times: BTreeSet<Duration> = lives
+            .iter()
+            .flat_map(|life| &life.steps)
+            .map(|(at, _)| *at)
+            .collect();
         let mut now = Duration::ZERO;
         for time in times {
             self.calendar.skip(time.saturating_sub(now), &[]).await;
             self.amplitude.set(self.calendar.now());
             now = time;
             for life in lives.iter().filter(|life| life.is_queried_by(time)) {
-                self.world().rvs().wait_queries(life.receipt_id(), 1, SOON).await;
+                self.world()
+                    .rvs()
+                    .wait_queries(life.receipt_id(), 1, SOON)
+                    .await;
             }
             for life in lives {
                 for (_, step) in life.steps.iter().filter(|(at, _)| *at == time) {
@@ -225,7 +262,11 @@ impl Minutes {
         match step {
             Step::Notified => {
                 let (at, app_user_id) = (self.calendar.now(), life.buyer.app_user_id.clone());
-                let rtn = Rtn { at, app_user_id, ..Rtn::new("SUBSCRIPTION_PURCHASED", life.receipt_id()) };
+                let rtn = Rtn {
+                    at,
+                    app_user_id,
+                    ..Rtn::new("SUBSCRIPTION_PURCHASED", life.receipt_id())
+                };
                 drop(self.calendar.world.send_rtn(&rtn).await);
             }
             Step::Reported(device) => {
@@ -234,17 +275,27 @@ impl Minutes {
                     "sku": life.sku(), "price": "8.99", "currency": "USD", "marketplace": "US",
                 });
                 let device = life.devices[device];
-                let event = device.event("bought", "device.transaction", &json!({ "transaction": transaction }));
+                let event = device.event(
+                    "bought",
+                    "device.transaction",
+                    &json!({ "transaction": transaction }),
+                );
                 drop(self.devices.report(device, &[event]).await.ok());
             }
             Step::LoggedIn(device, customer) => {
-                drop(self.devices.login(life.devices[device], life.customer(customer)).await.ok());
+                drop(
+                    self.devices
+                        .login(life.devices[device], life.customer(customer))
+                        .await
+                        .ok(),
+                );
             }
             Step::LoggedOut(device) => drop(self.devices.logout(life.devices[device]).await.ok()),
             Step::Named(customer) => self.name(&life.naming(life.customer(customer), None)).await,
             Step::Introduced(customer) => {
                 let own = format!("own-{}-{customer}", life.number);
-                self.name(&life.naming(life.customer(customer), Some(&own))).await;
+                self.name(&life.naming(life.customer(customer), Some(&own)))
+                    .await;
             }
             Step::Settled => {
                 self.settle(life).await;
@@ -263,16 +314,23 @@ impl Minutes {
     /// Skips windows until each notification and claim of a purchase has its outcome.
     async fn settle(&self, life: &Life) {
         let (world, workflow) = (self.world(), self.world().workflow(life.receipt_id()));
-        let path = format!("/v1/purchases/{}/notifications", world.key(life.receipt_id()));
-        wait::until(SOON, &format!("the outcomes of {}", life.receipt_id()), async || {
-            let answer = world.api.try_get(&path).await?;
-            let all = answer.body["items"].as_array().cloned().unwrap_or_default();
-            if !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null()) {
-                return Ok(());
-            }
-            world.temporal.skip_timer(&workflow, WINDOW).await;
-            Err(format!("{answer:?}"))
-        })
+        let path = format!(
+            "/v1/purchases/{}/notifications",
+            world.key(life.receipt_id())
+        );
+        wait::until(
+            SOON,
+            &format!("the outcomes of {}", life.receipt_id()),
+            async || {
+                let answer = world.api.try_get(&path).await?;
+                let all = answer.body["items"].as_array().cloned().unwrap_or_default();
+                if !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null()) {
+                    return Ok(());
+                }
+                world.temporal.skip_timer(&workflow, WINDOW).await;
+                Err(format!("{answer:?}"))
+            },
+        )
         .await;
     }
 
@@ -288,20 +346,42 @@ impl Minutes {
     }
 
     async fn wait_verified(&self, life: &Life) {
-        let path = format!("/v1/explain/purchases/{}", self.world().key(life.receipt_id()));
-        wait::until(SOON, &format!("verified claims of {}", life.receipt_id()), async || {
-            let explained = self.world().api.try_get(&path).await?.body.to_string();
-            let verified = explained.matches("reported this receipt (purchased): the store confirmed it").count();
-            if verified == life.reports() { Ok(()) } else { Err(explained) }
-        })
+        let path = format!(
+            "/v1/explain/purchases/{}",
+            self.world().key(life.receipt_id())
+        );
+        wait::until(
+            SOON,
+            &format!("verified claims of {}", life.receipt_id()),
+            async || {
+                let explained = self.world().api.try_get(&path).await?.body.to_string();
+                let verified = explained
+                    .matches("reported this receipt (purchased): the store confirmed it")
+                    .count();
+                if verified == life.reports() {
+                    Ok(())
+                } else {
+                    Err(explained)
+                }
+            },
+        )
         .await;
     }
 
     /// Waits until nothing is pending for any destination.
     pub async fn drain(&self) {
         wait::until(SOON, "the end of all deliveries", async || {
-            let pending = self.world().api.try_get("/v1/deliveries?status=pending").await?.body;
-            if pending["items"].as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(pending.to_string()) }
+            let pending = self
+                .world()
+                .api
+                .try_get("/v1/deliveries?status=pending")
+                .await?
+                .body;
+            if pending["items"].as_array().is_some_and(Vec::is_empty) {
+                Ok(())
+            } else {
+                Err(pending.to_string())
+            }
         })
         .await;
     }
@@ -311,7 +391,9 @@ impl Minutes {
         let mut all = self.amplitude.profiles(KEY);
         let wanted = json!(life.entitlement());
         all.retain(|one| {
-            one.properties["namiml_active_entitlements"].as_array().is_some_and(|names| names.contains(&wanted))
+            one.properties["namiml_active_entitlements"]
+                .as_array()
+                .is_some_and(|names| names.contains(&wanted))
         });
         all
     }
@@ -320,7 +402,8 @@ impl Minutes {
     pub fn revenue(&self, life: &Life) -> Vec<(Value, Value)> {
         let key = self.world().key(life.receipt_id()).to_string();
         let events = self.amplitude.events(KEY).into_iter().map(|one| one.event);
-        let about = events.filter(|event| event["event_properties"]["collapse_key"] == key.as_str());
+        let about =
+            events.filter(|event| event["event_properties"]["collapse_key"] == key.as_str());
         about
             .filter(|event| !event["revenue"].is_null())
             .map(|event| (event["user_id"].clone(), event["revenue"].clone()))

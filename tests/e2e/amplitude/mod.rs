@@ -70,13 +70,26 @@ impl Analysts {
         for key in [KEY, SANDBOX_KEY] {
             amplitude.project(key, SECRET_KEY);
         }
-        let variables = [("SETTLE_AMPLITUDE_ALLOWED_URLS", amplitude.url()), ("SETTLE_LOG", log.to_owned())];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let setting = Setting { environment: "production", variables, ..Setting::default() };
+        let variables = [
+            ("SETTLE_AMPLITUDE_ALLOWED_URLS", amplitude.url()),
+            ("SETTLE_LOG", log.to_owned()),
+        ];
+        let variables = variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec();
+        let setting = Setting {
+            environment: "production",
+            variables,
+            ..Setting::default()
+        };
         let calendar = Calendar::start_with(at(START), setting).await;
         amplitude.set(calendar.now());
         let id = integrate(&calendar.world, &amplitude, &json!({ "events": events })).await;
-        let own = Self { calendar, amplitude, id };
+        let own = Self {
+            calendar,
+            amplitude,
+            id,
+        };
         own.sell("gold.monthly", "gold", "9.99").await;
         own.sell("platinum.monthly", "platinum", "19.99").await;
         own
@@ -92,7 +105,12 @@ impl Analysts {
 
     /// Adds a product to the catalogue.
     async fn sell(&self, sku: &str, entitlement: &str, usd: &str) {
-        put(self.world(), &format!("entitlements/{entitlement}"), &json!({ "name": entitlement })).await;
+        put(
+            self.world(),
+            &format!("entitlements/{entitlement}"),
+            &json!({ "name": entitlement }),
+        )
+        .await;
         let product = json!({ "entitlements": [entitlement], "prices": [{ "currency": "USD", "price": usd }] });
         put(self.world(), &format!("products/{sku}"), &product).await;
     }
@@ -106,7 +124,11 @@ impl Analysts {
     /// Makes Amazon show these subscriptions and send their notifications now, and waits until they are settled.
     async fn happen(&mut self, happened: Vec<(Subscription, Vec<Rtn>)>) {
         let at = self.now();
-        let steps = happened.into_iter().map(|(shown, notifications)| Step { at, shown: vec![shown], notifications });
+        let steps = happened.into_iter().map(|(shown, notifications)| Step {
+            at,
+            shown: vec![shown],
+            notifications,
+        });
         self.live(steps.collect()).await;
     }
 
@@ -170,7 +192,11 @@ impl Analysts {
     async fn has_requested(&self, before: usize) -> bool {
         self.before_rest("another request", async || {
             let count = self.amplitude.requests().len();
-            if count > before { Ok(()) } else { Err(count.to_string()) }
+            if count > before {
+                Ok(())
+            } else {
+                Err(count.to_string())
+            }
         })
         .await
     }
@@ -178,14 +204,30 @@ impl Analysts {
     /// Waits until `check` returns `Ok`. False if Temporal has had nothing to do for [`CHECK`] before that.
     async fn before_rest(&self, what: &str, check: impl AsyncFn() -> Result<(), String>) -> bool {
         let mut rests_since = None;
-        wait::until(SOON, &format!("{what}, or nothing to do in Temporal"), async || {
-            let Err(seen) = check().await else { return Ok(true) };
-            let Ok(()) = self.world().temporal.rest().await.inspect_err(|_| rests_since = None) else {
-                return Err(seen);
-            };
-            let since: &mut Instant = rests_since.get_or_insert_with(Instant::now);
-            if since.elapsed() < CHECK { Err(seen) } else { Ok(false) }
-        })
+        wait::until(
+            SOON,
+            &format!("{what}, or nothing to do in Temporal"),
+            async || {
+                let Err(seen) = check().await else {
+                    return Ok(true);
+                };
+                let Ok(()) = self
+                    .world()
+                    .temporal
+                    .rest()
+                    .await
+                    .inspect_err(|_| rests_since = None)
+                else {
+                    return Err(seen);
+                };
+                let since: &mut Instant = rests_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < CHECK {
+                    Err(seen)
+                } else {
+                    Ok(false)
+                }
+            },
+        )
         .await
     }
 
@@ -198,7 +240,11 @@ impl Analysts {
             if is_busy || requests.len() != last.0 {
                 last = (requests.len(), Instant::now());
             }
-            if last.1.elapsed() >= QUIET { Ok(last.0) } else { Err(format!("{} requests", last.0)) }
+            if last.1.elapsed() >= QUIET {
+                Ok(last.0)
+            } else {
+                Err(format!("{} requests", last.0))
+            }
         })
         .await
     }
@@ -206,9 +252,15 @@ impl Analysts {
     /// The `user.*` events that the webhook, which chose all, has acknowledged, without those of transfers: those that
     /// Amplitude must have received.
     fn events_sent(&self) -> Vec<Received> {
-        let is_of_user = |event_type: &str| event_type.starts_with("user.") && !TRANSFERS.contains(&event_type);
+        let is_of_user =
+            |event_type: &str| event_type.starts_with("user.") && !TRANSFERS.contains(&event_type);
         let is_wanted = |one: &Received| one.is_acked() && is_of_user(one.event_type());
-        self.world().receiver.all().into_iter().filter(is_wanted).collect()
+        self.world()
+            .receiver
+            .all()
+            .into_iter()
+            .filter(is_wanted)
+            .collect()
     }
 
     /// Waits until a project has counted the webhook's `user.*` events, each once and under the same id, and returns
@@ -219,22 +271,38 @@ impl Analysts {
 
     /// As [`Self::same_events`], except that each of the failed events may be counted or not.
     async fn same_events_but(&self, key: &str, failed: &BTreeSet<String>) -> usize {
-        wait::until(SOON, "the same events in the webhook and in Amplitude", async || {
-            let sent_ids: BTreeSet<String> = self.events_sent().iter().map(|one| one.event_id().to_owned()).collect();
-            let events = self.amplitude.events(key);
-            let (mut all, mut of_users) = (BTreeSet::new(), BTreeSet::new());
-            for Counted { event, .. } in events {
-                let id = text(&event["insert_id"]);
-                // Corrections of payments are sent to integrations only.
-                if event["event_type"] != PURCHASE_UPDATED && event["event_type"] != REVENUE_ADJUSTED {
-                    of_users.insert(id.clone());
+        wait::until(
+            SOON,
+            "the same events in the webhook and in Amplitude",
+            async || {
+                let sent_ids: BTreeSet<String> = self
+                    .events_sent()
+                    .iter()
+                    .map(|one| one.event_id().to_owned())
+                    .collect();
+                let events = self.amplitude.events(key);
+                let (mut all, mut of_users) = (BTreeSet::new(), BTreeSet::new());
+                for Counted { event, .. } in events {
+                    let id = text(&event["insert_id"]);
+                    // Corrections of payments are sent to integrations only.
+                    if event["event_type"] != PURCHASE_UPDATED
+                        && event["event_type"] != REVENUE_ADJUSTED
+                    {
+                        of_users.insert(id.clone());
+                    }
+                    assert!(all.insert(id), "counted twice: {event}");
                 }
-                assert!(all.insert(id), "counted twice: {event}");
-            }
-            let is_odd = |id: &&String| !of_users.contains(*id) && !failed.contains(*id) || !sent_ids.contains(*id);
-            let odd: Vec<_> = sent_ids.union(&of_users).filter(is_odd).collect();
-            if odd.is_empty() { Ok(of_users.len()) } else { Err(format!("not in both: {odd:?}")) }
-        })
+                let is_odd = |id: &&String| {
+                    !of_users.contains(*id) && !failed.contains(*id) || !sent_ids.contains(*id)
+                };
+                let odd: Vec<_> = sent_ids.union(&of_users).filter(is_odd).collect();
+                if odd.is_empty() {
+                    Ok(of_users.len())
+                } else {
+                    Err(format!("not in both: {odd:?}"))
+                }
+            },
+        )
         .await
     }
 
@@ -247,7 +315,10 @@ impl Analysts {
     fn newest_profiles_but(&self, key: &str, failed: &BTreeSet<String>) -> usize {
         let mut newest = BTreeMap::<String, Received>::new();
         for one in self.events_sent() {
-            let (user, revision) = (text(&one.body["user_id"]), one.body["user_revision"].as_i64());
+            let (user, revision) = (
+                text(&one.body["user_id"]),
+                one.body["user_revision"].as_i64(),
+            );
             let known = newest.entry(user).or_insert_with(|| one.clone());
             if known.body["user_revision"].as_i64() < revision {
                 *known = one;
@@ -260,14 +331,20 @@ impl Analysts {
                 assert!(failed.contains(state.event_id()), "{user} is not known");
                 continue;
             };
-            let (_, last) = profiles.entry(profile.device_ids.clone()).or_insert_with(|| (profile, state.clone()));
+            let (_, last) = profiles
+                .entry(profile.device_ids.clone())
+                .or_insert_with(|| (profile, state.clone()));
             if last.began < state.began {
                 *last = state;
             }
         }
         profiles.retain(|_, (_, state)| !failed.contains(state.event_id()));
         for (profile, state) in profiles.values() {
-            assert_eq!(profile.properties, attributes(&state.body), "the newest state, sent by {state:?}");
+            assert_eq!(
+                profile.properties,
+                attributes(&state.body),
+                "the newest state, sent by {state:?}"
+            );
         }
         profiles.len()
     }
@@ -294,7 +371,10 @@ async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String
     }
     let created = world.create_destination(&body).await;
     for key in [KEY, SANDBOX_KEY, SECRET_KEY] {
-        assert!(!created.to_string().contains(key), "a key of others is not echoed: {created}");
+        assert!(
+            !created.to_string().contains(key),
+            "a key of others is not echoed: {created}"
+        );
     }
     text(&created["id"])
 }
@@ -302,7 +382,11 @@ async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String
 /// The documented user properties, from the body of a `user.*` event.
 fn attributes(body: &Value) -> Value {
     let of = |name: &str| {
-        let all = body["active_entitlements"].as_array().into_iter().flatten().filter_map(|one| one[name].as_str());
+        let all = body["active_entitlements"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one[name].as_str());
         let mut seen = Vec::new();
         all.for_each(|one| {
             if !seen.contains(&one) {
@@ -325,27 +409,52 @@ fn attributes(body: &Value) -> Value {
 }
 
 async fn put(world: &World, path: &str, body: &Value) {
-    let _: Value = world.api.call(Method::PUT, &format!("/v1/apps/{}/{path}", world.app_id), body).await.ok();
+    let _: Value = world
+        .api
+        .call(
+            Method::PUT,
+            &format!("/v1/apps/{}/{path}", world.app_id),
+            body,
+        )
+        .await
+        .ok();
 }
 
 /// The deliveries to a destination that have this status.
 async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Value> {
-    world.api.all(&format!("/v1/deliveries?status={status}&destination_id={destination_id}")).await
+    world
+        .api
+        .all(&format!(
+            "/v1/deliveries?status={status}&destination_id={destination_id}"
+        ))
+        .await
 }
 
 /// The ids of the events whose deliveries to a destination failed.
 async fn failed_events(world: &World, destination_id: &str) -> BTreeSet<String> {
-    deliveries(world, destination_id, "failed").await.iter().map(|one| text(&one["event_id"])).collect()
+    deliveries(world, destination_id, "failed")
+        .await
+        .iter()
+        .map(|one| text(&one["event_id"]))
+        .collect()
 }
 
 /// The requests with an event of this type.
 fn requests_with(amplitude: &Amplitude, event_type: &str) -> Vec<Exchange> {
-    let is_wanted = |exchange: &Exchange| exchange.events().iter().any(|event| event["event_type"] == event_type);
+    let is_wanted = |exchange: &Exchange| {
+        exchange
+            .events()
+            .iter()
+            .any(|event| event["event_type"] == event_type)
+    };
     amplitude.requests().into_iter().filter(is_wanted).collect()
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a text: {value}"))
+        .to_owned()
 }
 
 /// Checks that no key is in the clear in a log, a history, the database or an answer of the API.
@@ -355,7 +464,10 @@ async fn secrets_stay(own: &Analysts) {
         ("the API key", KEY.to_owned()),
         ("the API key of the sandbox", SANDBOX_KEY.to_owned()),
         ("the secret key", SECRET_KEY.to_owned()),
-        ("the API key of the project for money", settings::MONEY_KEY.to_owned()),
+        (
+            "the API key of the project for money",
+            settings::MONEY_KEY.to_owned(),
+        ),
         ("a wrong key", settings::WRONG_KEY.to_owned()),
     ];
     secrets::absent(&keys, &secrets::histories(world).await);
@@ -363,21 +475,38 @@ async fn secrets_stay(own: &Analysts) {
     secrets::present("attempted a delivery", &logs);
     secrets::absent(&keys, &logs);
     let all = secrets::files(world.installation.folder(), "");
-    secrets::absent(&keys, &all.into_iter().filter(|(name, _)| name.contains("settle.sqlite")).collect::<Vec<_>>());
+    secrets::absent(
+        &keys,
+        &all.into_iter()
+            .filter(|(name, _)| name.contains("settle.sqlite"))
+            .collect::<Vec<_>>(),
+    );
     secrets::absent(&keys, &answers(world).await);
 }
 
 /// All answers of the API about the app's destinations, their deliveries and attempts, the metrics and the alarms.
 async fn answers(world: &World) -> Vec<secrets::Place> {
     let mut found = Vec::new();
-    let mut keep = |path: String, answer: &Value| found.push((path, answer.to_string().into_bytes()));
+    let mut keep =
+        |path: String, answer: &Value| found.push((path, answer.to_string().into_bytes()));
     for path in ["/metrics", "/v1/alarms"] {
         keep(path.to_owned(), &world.api.get(path).await.body);
     }
-    for one in world.api.all(&format!("/v1/apps/{}/destinations", world.app_id)).await {
+    for one in world
+        .api
+        .all(&format!("/v1/apps/{}/destinations", world.app_id))
+        .await
+    {
         let path = format!("/v1/destinations/{}", text(&one["id"]));
         keep(path.clone(), &world.api.get(&path).await.body);
-        for delivery in world.api.all(&format!("/v1/deliveries?destination_id={}", text(&one["id"]))).await {
+        for delivery in world
+            .api
+            .all(&format!(
+                "/v1/deliveries?destination_id={}",
+                text(&one["id"])
+            ))
+            .await
+        {
             let path = format!("/v1/deliveries/{}/attempts", text(&delivery["id"]));
             keep(path.clone(), &world.api.get(&path).await.body);
             keep(format!("the delivery {path}"), &delivery);

@@ -22,10 +22,20 @@ fn life(number: u32, random: &mut Random) -> Life {
     let mut steps = Vec::new();
     for _ in 0..3 + random.below(8) {
         steps.push((time, step(random)));
-        time += Duration::from_secs(GAPS[usize::from(random.percent(67)) + usize::from(random.percent(33))]);
+        time += Duration::from_secs(
+            GAPS[usize::from(random.percent(67)) + usize::from(random.percent(33))],
+        );
     }
-    steps.push((time, if random.percent(50) { Step::Notified } else { Step::Reported(0) }));
-    let is_known = |(_, step): &(Duration, Step)| matches!(step, Step::Notified | Step::Reported(_));
+    steps.push((
+        time,
+        if random.percent(50) {
+            Step::Notified
+        } else {
+            Step::Reported(0)
+        },
+    ));
+    let is_known =
+        |(_, step): &(Duration, Step)| matches!(step, Step::Notified | Step::Reported(_));
     let first = steps.iter().position(is_known).unwrap_or_default();
     let (before, after) = steps.split_at(first);
     let before = before.iter().filter(|(_, step)| *step != Step::Settled);
@@ -49,18 +59,33 @@ fn step(random: &mut Random) -> Step {
 /// The users who have the entitlement of a purchase in the newest state that the webhook has of each.
 fn holders(own: &Minutes, life: &Life) -> Vec<String> {
     let mut newest = BTreeMap::<String, Value>::new();
-    for one in own.world().receiver.all().into_iter().filter(|one| one.event_type().starts_with("user.")) {
+    for one in own
+        .world()
+        .receiver
+        .all()
+        .into_iter()
+        .filter(|one| one.event_type().starts_with("user."))
+    {
         let user = super::text(&one.body["user_id"]);
-        let is_older = |known: &Value| known["user_revision"].as_i64() < one.body["user_revision"].as_i64();
+        let is_older =
+            |known: &Value| known["user_revision"].as_i64() < one.body["user_revision"].as_i64();
         if newest.get(&user).is_none_or(is_older) {
             newest.insert(user, one.body);
         }
     }
     let wanted = json!(life.entitlement());
     let has = |body: &Value| {
-        body["active_entitlements"].as_array().into_iter().flatten().any(|one| one["entitlement_ref_id"] == wanted)
+        body["active_entitlements"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|one| one["entitlement_ref_id"] == wanted)
     };
-    newest.into_iter().filter(|(_, body)| has(body)).map(|(user, _)| user).collect()
+    newest
+        .into_iter()
+        .filter(|(_, body)| has(body))
+        .map(|(user, _)| user)
+        .collect()
 }
 
 /// Checks that settle, the webhook and Amplitude name one and the same owner.
@@ -70,12 +95,18 @@ async fn check(own: &Minutes, life: &Life) -> Result<(), String> {
     let owner = world.api.try_get(&path).await?.body;
     let holders = holders(own, life);
     if holders.len() != 1 || json!(holders[0]) != owner["user_id"] {
-        return Err(format!("{:?} is {owner}'s, and the webhook has it with {holders:?}", life.steps));
+        return Err(format!(
+            "{:?} is {owner}'s, and the webhook has it with {holders:?}",
+            life.steps
+        ));
     }
     let persons = own.persons(life);
     match &persons[..] {
         [one] if json!(one.user_id) == owner["external_id"] => Ok(()),
-        _ => Err(format!("{:?} is {owner}'s, and Amplitude has it with {persons:#?}", life.steps)),
+        _ => Err(format!(
+            "{:?} is {owner}'s, and Amplitude has it with {persons:#?}",
+            life.steps
+        )),
     }
 }
 
@@ -84,7 +115,9 @@ async fn after_quiet_an_entitlement_is_with_exactly_one_person() {
     let seed = Random::seed(SEED);
     println!("seed {seed}");
     let mut random = Random::new(seed);
-    let lives: Vec<Life> = (1..=LIVES).map(|number| life(number, &mut random)).collect();
+    let lives: Vec<Life> = (1..=LIVES)
+        .map(|number| life(number, &mut random))
+        .collect();
     let mut own = Minutes::start(&lives).await;
     own.live(&lives).await;
     own.settle_all(&lives).await;
@@ -96,7 +129,9 @@ async fn after_quiet_an_entitlement_is_with_exactly_one_person() {
     };
     wait::until(SOON, "one owner of each", all_agree).await;
     own.drain().await;
-    all_agree().await.expect("one owner of each, when nothing is pending");
+    all_agree()
+        .await
+        .expect("one owner of each, when nothing is pending");
     own.finish().await;
 }
 
@@ -112,16 +147,33 @@ async fn guests_who_are_one_customer_are_one_person() {
     own.settle_all(&lives).await;
     own.drain().await;
     let nameless = own.amplitude.profiles(KEY);
-    assert_eq!((nameless.len(), nameless.iter().all(|one| one.user_id.is_none())), (2, true), "{nameless:#?}");
+    assert_eq!(
+        (
+            nameless.len(),
+            nameless.iter().all(|one| one.user_id.is_none())
+        ),
+        (2, true),
+        "{nameless:#?}"
+    );
     // What is sent about her meanwhile does not arrive at once.
-    own.amplitude.script([Fault::Status(500), Fault::Status(500)]);
+    own.amplitude
+        .script([Fault::Status(500), Fault::Status(500)]);
     let anna = lives[0].customer(0);
     for life in &lives[..2] {
         own.name(&life.naming(anna, Some("her-own-device"))).await;
     }
     let both_failed = async || {
-        let failed = own.amplitude.requests().iter().filter(|one| one.status == Some(500)).count();
-        if failed == 2 { Ok(()) } else { Err(format!("{failed} requests failed")) }
+        let failed = own
+            .amplitude
+            .requests()
+            .iter()
+            .filter(|one| one.status == Some(500))
+            .count();
+        if failed == 2 {
+            Ok(())
+        } else {
+            Err(format!("{failed} requests failed"))
+        }
     };
     wait::until(SOON, "two requests that fail", both_failed).await;
     // Both may have been attempts of one event, whose next one is minutes away.
@@ -130,7 +182,11 @@ async fn guests_who_are_one_customer_are_one_person() {
     let is_one = async || {
         let all = own.amplitude.profiles(KEY);
         let has = lives.iter().all(|life| own.persons(life).len() == 1);
-        if has && all.len() == 1 && all[0].user_id.as_deref() == Some(anna) { Ok(()) } else { Err(format!("{all:#?}")) }
+        if has && all.len() == 1 && all[0].user_id.as_deref() == Some(anna) {
+            Ok(())
+        } else {
+            Err(format!("{all:#?}"))
+        }
     };
     wait::until(SOON, "one person with everything", is_one).await;
     own.drain().await;

@@ -12,20 +12,47 @@ pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     let mut guest = own.buy("guest-1", "amzn1.account.GUEST").await;
     own.drain(MINUTE).await;
     let nameless = devices(own, "guest-1");
-    let [device] = nameless.iter().collect::<Vec<_>>()[..] else { panic!("one device: {nameless:?}") };
-    let before = own.amplitude.profile(KEY, device).expect("a profile of the device alone");
+    let [device] = nameless.iter().collect::<Vec<_>>()[..] else {
+        panic!("one device: {nameless:?}")
+    };
+    let before = own
+        .amplitude
+        .profile(KEY, device)
+        .expect("a profile of the device alone");
     assert_eq!((before.user_id, before.events.len()), (None, 1));
 
     own.name("amzn1.account.GUEST", "dora@shop").await;
     let notifications = guest.switch_off(own.now());
     own.happen(vec![(guest, notifications)]).await;
     own.drain(MINUTE).await;
-    assert_eq!(devices(own, "guest-1"), nameless, "the purchase keeps its device");
-    let dora = own.amplitude.profile(KEY, "dora@shop").expect("a profile of the customer");
-    assert_eq!(own.amplitude.profile(KEY, device).as_ref(), Some(&dora), "the guest is the customer");
-    let types: Vec<&Value> = dora.events.iter().map(|event| &event["event_type"]).collect();
+    assert_eq!(
+        devices(own, "guest-1"),
+        nameless,
+        "the purchase keeps its device"
+    );
+    let dora = own
+        .amplitude
+        .profile(KEY, "dora@shop")
+        .expect("a profile of the customer");
+    assert_eq!(
+        own.amplitude.profile(KEY, device).as_ref(),
+        Some(&dora),
+        "the guest is the customer"
+    );
+    let types: Vec<&Value> = dora
+        .events
+        .iter()
+        .map(|event| &event["event_type"])
+        .collect();
     let purchased = json!("user.subscription.purchased");
-    assert_eq!(types, [&purchased, &purchased, &json!("user.subscription.cancelled")]);
+    assert_eq!(
+        types,
+        [
+            &purchased,
+            &purchased,
+            &json!("user.subscription.cancelled")
+        ]
+    );
     assert_eq!(dora.device_ids.len(), 2);
 }
 
@@ -33,6 +60,8 @@ pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
 fn devices(own: &Analysts, receipt_id: &str) -> BTreeSet<String> {
     let key = json!(own.world().key(receipt_id));
     let events = own.amplitude.events(KEY);
-    let about = events.iter().filter(|one| one.event["event_properties"]["collapse_key"] == key);
+    let about = events
+        .iter()
+        .filter(|one| one.event["event_properties"]["collapse_key"] == key);
     about.map(|one| text(&one.event["device_id"])).collect()
 }

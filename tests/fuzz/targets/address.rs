@@ -13,9 +13,14 @@ const MARKER: &str = "hunter2";
 pub fn check(data: &[u8]) {
     let (before, rest) = lines(data);
     let (after, rest) = lines(rest);
-    let [Ok(before), Ok(after), Ok(rest)] = [before, after, rest].map(std::str::from_utf8) else { return };
+    let [Ok(before), Ok(after), Ok(rest)] = [before, after, rest].map(std::str::from_utf8) else {
+        return;
+    };
     encoded(before, after, rest);
-    if [before, after, rest].iter().any(|part| part.contains(MARKER)) {
+    if [before, after, rest]
+        .iter()
+        .any(|part| part.contains(MARKER))
+    {
         return;
     }
     let url = format!("postgres://settle:{before}{MARKER}{after}@{rest}");
@@ -24,13 +29,20 @@ pub fn check(data: &[u8]) {
         Ok(address) => {
             assert!(!address.hosts.is_empty(), "{url}");
             for host in &address.hosts {
-                let is_password = host.get_password().is_some_and(|password| contains(password, MARKER));
+                let is_password = host
+                    .get_password()
+                    .is_some_and(|password| contains(password, MARKER));
                 let shown = format!("{host:?}");
                 // After a question mark it may be the value of a parameter.
-                let is_parameter = !is_password && [before, after].iter().any(|part| part.contains('?'));
+                let is_parameter =
+                    !is_password && [before, after].iter().any(|part| part.contains('?'));
                 assert!(is_parameter || !shown.contains(MARKER), "{url}: {shown}");
                 let same = address.hosts.first().expect("a host");
-                assert_eq!((host.get_user(), host.get_password()), (same.get_user(), same.get_password()), "{url}");
+                assert_eq!(
+                    (host.get_user(), host.get_password()),
+                    (same.get_user(), same.get_password()),
+                    "{url}"
+                );
                 assert_eq!(host.get_dbname(), same.get_dbname(), "{url}");
             }
         }
@@ -42,10 +54,22 @@ fn encoded(user: &str, password: &str, name: &str) {
     if [user, password, name].iter().any(|part| part.is_empty()) {
         return;
     }
-    let url = format!("postgres://{}:{}@localhost/{}", escaped(user), escaped(password), escaped(name));
-    let address = PostgresAddress::parse(&url).unwrap_or_else(|invalid| panic!("{url}: {}", invalid.0));
-    let [host] = address.hosts.as_slice() else { panic!("{url}: {} hosts", address.hosts.len()) };
-    assert_eq!((host.get_user(), host.get_password()), (Some(user), Some(password.as_bytes())), "{url}");
+    let url = format!(
+        "postgres://{}:{}@localhost/{}",
+        escaped(user),
+        escaped(password),
+        escaped(name)
+    );
+    let address =
+        PostgresAddress::parse(&url).unwrap_or_else(|invalid| panic!("{url}: {}", invalid.0));
+    let [host] = address.hosts.as_slice() else {
+        panic!("{url}: {} hosts", address.hosts.len())
+    };
+    assert_eq!(
+        (host.get_user(), host.get_password()),
+        (Some(user), Some(password.as_bytes())),
+        "{url}"
+    );
     assert_eq!(host.get_dbname(), Some(name), "{url}");
 }
 
@@ -57,5 +81,7 @@ fn escaped(text: &str) -> String {
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    bytes
+        .windows(text.len())
+        .any(|part| part == text.as_bytes())
 }

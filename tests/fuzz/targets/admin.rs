@@ -13,14 +13,20 @@ use std::sync::LazyLock;
 
 /// Each method with its path.
 static CHANGES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
-    let all = api::routes::routes().into_iter().filter(|route| route.access == Access::Admin && !route.is_page);
+    let all = api::routes::routes()
+        .into_iter()
+        .filter(|route| route.access == Access::Admin && !route.is_page);
     // A DELETE has no body, and leaves nothing for the inputs after it.
-    all.filter(|route| !matches!(route.method, "GET" | "DELETE")).map(|route| (route.method, route.path)).collect()
+    all.filter(|route| !matches!(route.method, "GET" | "DELETE"))
+        .map(|route| (route.method, route.path))
+        .collect()
 });
 
 pub fn check(data: &[u8]) {
     let (head, body) = lines(data);
-    let named = CHANGES.iter().find(|(method, path)| format!("{method} {path}").as_bytes() == head);
+    let named = CHANGES
+        .iter()
+        .find(|(method, path)| format!("{method} {path}").as_bytes() == head);
     let chosen = usize::from(head.first().copied().unwrap_or_default()) % CHANGES.len();
     let (method, path) = named.or(CHANGES.get(chosen)).expect("a change");
     world::with(|world| {
@@ -35,7 +41,11 @@ pub fn check(data: &[u8]) {
                 format!("/v1/destinations/{}", world.destination),
                 "/v1/audit-log?limit=1".to_owned(),
             ] {
-                assert_eq!(world.admin("GET", &path, &Value::Null).status, 200, "{path} after {method} {path}");
+                assert_eq!(
+                    world.admin("GET", &path, &Value::Null).status,
+                    200,
+                    "{path} after {method} {path}"
+                );
             }
         }
     });
@@ -55,7 +65,10 @@ fn filled(world: &World, path: &str) -> String {
         // Nothing has it.
         _ => DEVICE,
     };
-    let part = |part: &str| match part.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+    let part = |part: &str| match part
+        .strip_prefix('{')
+        .and_then(|name| name.strip_suffix('}'))
+    {
         Some(name) => id(name).to_owned(),
         None => part.to_owned(),
     };

@@ -25,7 +25,11 @@ pub fn check(data: &[u8]) {
     world::with(|world| {
         let path = path.replace("{app_id}", &world.app);
         let whole = world.admin("GET", &format!("{path}?limit=500"), &Value::Null);
-        let list = List { world, path: &path, whole: &whole };
+        let list = List {
+            world,
+            path: &path,
+            whole: &whole,
+        };
         match rest {
             [b'#', number, change @ ..] => list.own(usize::from(*number), change),
             _ => drop(list.page(&String::from_utf8_lossy(rest))),
@@ -58,11 +62,24 @@ impl List<'_> {
         let [at, byte, ..] = change else {
             // These lists select by a range of which many rows are none of them.
             let is_whole = self.is_whole() && !seen.is_empty();
-            assert!(!is_whole || whole.items().starts_with(&seen), "{path} {cursor}: {seen:?}");
-            let rest = world.admin("GET", &format!("{path}?limit=500&cursor={}", escaped(&cursor)), &Value::Null);
+            assert!(
+                !is_whole || whole.items().starts_with(&seen),
+                "{path} {cursor}: {seen:?}"
+            );
+            let rest = world.admin(
+                "GET",
+                &format!("{path}?limit=500&cursor={}", escaped(&cursor)),
+                &Value::Null,
+            );
             assert_eq!(rest.status, 200, "{path} {cursor}: {rest:?}");
-            assert!(!is_whole || whole.items().ends_with(rest.items()), "{path} {cursor}: {rest:?}");
-            assert!(!is_whole || whole.items().len() == seen.len() + rest.items().len(), "{path} {cursor}: {rest:?}");
+            assert!(
+                !is_whole || whole.items().ends_with(rest.items()),
+                "{path} {cursor}: {rest:?}"
+            );
+            assert!(
+                !is_whole || whole.items().len() == seen.len() + rest.items().len(),
+                "{path} {cursor}: {rest:?}"
+            );
             return;
         };
         let mut bytes = cursor.into_bytes();
@@ -74,15 +91,26 @@ impl List<'_> {
     /// The page of one item behind a cursor.
     fn page(&self, cursor: &str) -> Response {
         let Self { world, path, whole } = self;
-        let response = world.admin("GET", &format!("{path}?limit=1&cursor={}", escaped(cursor)), &Value::Null);
+        let response = world.admin(
+            "GET",
+            &format!("{path}?limit=1&cursor={}", escaped(cursor)),
+            &Value::Null,
+        );
         if response.status != 200 {
             let refused = (response.status, response.wrong_fields());
-            assert_eq!(refused, (400, vec!["cursor"]), "{path} {cursor}: {response:?}");
+            assert_eq!(
+                refused,
+                (400, vec!["cursor"]),
+                "{path} {cursor}: {response:?}"
+            );
             return response;
         }
         assert!(response.items().len() <= 1, "{path} {cursor}: {response:?}");
         let is_known = |item: &Value| !self.is_whole() || whole.items().contains(item);
-        assert!(response.items().iter().all(is_known), "{path} {cursor}: {response:?}");
+        assert!(
+            response.items().iter().all(is_known),
+            "{path} {cursor}: {response:?}"
+        );
         response
     }
 }

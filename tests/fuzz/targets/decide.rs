@@ -6,8 +6,8 @@
 
 use domain::verification::{EndReason, Product, Term, Unit};
 use domain::{
-    CollapseKey, Decision, Notification, NotificationKind, Outcome, Parked, PlatformId, Purchase, SettlingContext,
-    Snapshot, State, Timestamp, Transition, TransitionKind, Verification, decide,
+    CollapseKey, Decision, Notification, NotificationKind, Outcome, Parked, PlatformId, Purchase,
+    SettlingContext, Snapshot, State, Timestamp, Transition, TransitionKind, Verification, decide,
 };
 use std::time::Duration;
 
@@ -37,27 +37,41 @@ const KINDS: [NotificationKind; 20] = [
     NotificationKind::Unknown,
 ];
 /// What is announced once in a term; plans and switches change to and fro.
-const ONCE: [TransitionKind; 4] =
-    [TransitionKind::Purchased, TransitionKind::TrialStarted, TransitionKind::TrialConverted, TransitionKind::Renewed];
+const ONCE: [TransitionKind; 4] = [
+    TransitionKind::Purchased,
+    TransitionKind::TrialStarted,
+    TransitionKind::TrialConverted,
+    TransitionKind::Renewed,
+];
 /// Maximum length of a stored purchase: its reports are bounded for each kind.
 const MAX_BYTES: usize = 64 * 1024;
 
 pub fn check(data: &[u8]) {
     let (mut known, mut now, mut seq) = (Purchase::default(), day(0), 0);
     for line in data.split(|byte| *byte == b'\n').take(16) {
-        let [answer, passed, shown @ ..] = line else { continue };
+        let [answer, passed, shown @ ..] = line else {
+            continue;
+        };
         now = now.plus_millis(PASSED[usize::from(*passed) % PASSED.len()] * 60_000);
         let (receipt, reported) = shown.split_at(shown.len().min(4));
         let verification = verification(*answer, receipt, now);
         // Other bytes are receipts that no store shows, with reports from the future.
         let is_plausible = answer.is_ascii_alphanumeric();
         let reported = reported.chunks_exact(2).take(24).map(|pair| {
-            let latest = if is_plausible { now } else { Timestamp::from_micros(i64::MAX) };
+            let latest = if is_plausible {
+                now
+            } else {
+                Timestamp::from_micros(i64::MAX)
+            };
             notification(pair[0], pair[1], latest)
         });
         let notifications: Vec<(i64, Notification)> = (seq..).zip(reported).collect();
         seq += 24;
-        let context = SettlingContext { verification: &verification, is_replaced: false, now };
+        let context = SettlingContext {
+            verification: &verification,
+            is_replaced: false,
+            now,
+        };
         let decision = window(&known, &notifications, context);
         if is_plausible {
             replayed(&notifications, &decision, context);
@@ -67,21 +81,55 @@ pub fn check(data: &[u8]) {
 }
 
 /// Settles a window.
-fn window(known: &Purchase, notifications: &[(i64, Notification)], context: SettlingContext<'_>) -> Decision {
+fn window(
+    known: &Purchase,
+    notifications: &[(i64, Notification)],
+    context: SettlingContext<'_>,
+) -> Decision {
     let decision = decide(known, notifications, context);
     let shown = || format!("{known:?}\n{notifications:?}\n{context:?}\n{decision:?}");
     outcomes(notifications, &decision);
     let stored = serde_json::to_string(&decision).expect("JSON");
-    assert_eq!(serde_json::from_str::<Decision>(&stored).expect("a decision"), decision, "{stored}");
-    assert!(serde_json::to_string(&decision.purchase).is_ok_and(|text| text.len() <= MAX_BYTES), "{}", shown());
-    assert!(decision.wake.is_none_or(|wake| wake > context.now), "{}", shown());
+    assert_eq!(
+        serde_json::from_str::<Decision>(&stored).expect("a decision"),
+        decision,
+        "{stored}"
+    );
+    assert!(
+        serde_json::to_string(&decision.purchase).is_ok_and(|text| text.len() <= MAX_BYTES),
+        "{}",
+        shown()
+    );
+    assert!(
+        decision.wake.is_none_or(|wake| wake > context.now),
+        "{}",
+        shown()
+    );
     let is_final = known.state() == State::Replaced;
-    assert!(!is_final || decision.purchase.state() == State::Replaced, "{}", shown());
+    assert!(
+        !is_final || decision.purchase.state() == State::Replaced,
+        "{}",
+        shown()
+    );
 
-    let again = notifications.iter().rev().chain(notifications).map(|(_, one)| one.clone());
+    let again = notifications
+        .iter()
+        .rev()
+        .chain(notifications)
+        .map(|(_, one)| one.clone());
     let shuffled = decide(known, &(1..).zip(again).collect::<Vec<_>>(), context);
-    assert_eq!((&shuffled.purchase, &shuffled.transitions), (&decision.purchase, &decision.transitions), "{}", shown());
-    assert_eq!((shuffled.wake, shuffled.waits), (decision.wake, decision.waits), "{}", shown());
+    assert_eq!(
+        (&shuffled.purchase, &shuffled.transitions),
+        (&decision.purchase, &decision.transitions),
+        "{}",
+        shown()
+    );
+    assert_eq!(
+        (shuffled.wake, shuffled.waits),
+        (decision.wake, decision.waits),
+        "{}",
+        shown()
+    );
 
     unknown(known, notifications, context);
     decision
@@ -89,17 +137,38 @@ fn window(known: &Purchase, notifications: &[(i64, Notification)], context: Sett
 
 /// The window and the same answer again: no term is announced twice; without an answer nothing is announced, and with a
 /// contradictory one nothing any more after the first repetition.
-fn replayed(notifications: &[(i64, Notification)], decision: &Decision, context: SettlingContext<'_>) {
+fn replayed(
+    notifications: &[(i64, Notification)],
+    decision: &Decision,
+    context: SettlingContext<'_>,
+) {
     let again = decide(&decision.purchase, notifications, context);
-    let shown = || format!("{:?}, {notifications:?}\n{context:?}\n{decision:?}", again.transitions);
+    let shown = || {
+        format!(
+            "{:?}, {notifications:?}\n{context:?}\n{decision:?}",
+            again.transitions
+        )
+    };
     let is_repeated = |one: &Transition| {
         let same = |first: &Transition| (first.kind, first.cycle) == (one.kind, one.cycle);
         one.cycle.is_some() && ONCE.contains(&one.kind) && decision.transitions.iter().any(same)
     };
-    assert!(!again.transitions.iter().any(is_repeated), "announced twice: {}", shown());
-    assert!(context.verification.is_answer() || again.transitions.is_empty(), "{}", shown());
+    assert!(
+        !again.transitions.iter().any(is_repeated),
+        "announced twice: {}",
+        shown()
+    );
+    assert!(
+        context.verification.is_answer() || again.transitions.is_empty(),
+        "{}",
+        shown()
+    );
     let third = decide(&again.purchase, notifications, context).transitions;
-    assert!(third.is_empty(), "announced again and again: {third:?}, {}", shown());
+    assert!(
+        third.is_empty(),
+        "announced again and again: {third:?}, {}",
+        shown()
+    );
 }
 
 /// Each notification has one outcome, or waits for something.
@@ -108,22 +177,46 @@ fn outcomes(notifications: &[(i64, Notification)], decision: &Decision) {
     decided.sort_unstable();
     decided.dedup();
     assert_eq!(decided.len(), decision.outcomes.len(), "{decision:?}");
-    assert_eq!(decision.waits.is_some(), decided.len() < notifications.len(), "{notifications:?} {decision:?}");
+    assert_eq!(
+        decision.waits.is_some(),
+        decided.len() < notifications.len(),
+        "{notifications:?} {decision:?}"
+    );
     for (seq, outcome) in &decision.outcomes {
-        let (_, one) = notifications.iter().find(|(known, _)| known == seq).expect("one of the window");
-        assert_eq!(*outcome == Outcome::Unknown, one.kind == NotificationKind::Unknown, "{one:?} {decision:?}");
+        let (_, one) = notifications
+            .iter()
+            .find(|(known, _)| known == seq)
+            .expect("one of the window");
+        assert_eq!(
+            *outcome == Outcome::Unknown,
+            one.kind == NotificationKind::Unknown,
+            "{one:?} {decision:?}"
+        );
     }
 }
 
 /// A notification of an unknown kind changes nothing by itself.
 fn unknown(known: &Purchase, notifications: &[(i64, Notification)], context: SettlingContext<'_>) {
-    let others: Vec<_> =
-        notifications.iter().filter(|(_, one)| one.kind != NotificationKind::Unknown).cloned().collect();
-    let (without, with) = (decide(known, &others, context), decide(known, notifications, context));
-    assert_eq!(without.transitions, with.transitions, "{known:?} {notifications:?} {context:?}");
+    let others: Vec<_> = notifications
+        .iter()
+        .filter(|(_, one)| one.kind != NotificationKind::Unknown)
+        .cloned()
+        .collect();
+    let (without, with) = (
+        decide(known, &others, context),
+        decide(known, notifications, context),
+    );
+    assert_eq!(
+        without.transitions, with.transitions,
+        "{known:?} {notifications:?} {context:?}"
+    );
     // At first sight it is a reason to record what the store shows, where an end alone waits.
     if known.state() != State::Unknown {
-        assert_eq!(without.purchase.state(), with.purchase.state(), "{known:?} {notifications:?} {context:?}");
+        assert_eq!(
+            without.purchase.state(),
+            with.purchase.state(),
+            "{known:?} {notifications:?} {context:?}"
+        );
     }
 }
 
@@ -134,7 +227,8 @@ fn day(days: i64) -> Timestamp {
 
 /// `0` is the first day, `1` the next one; `-` is none.
 fn date(byte: Option<&u8>) -> Option<Timestamp> {
-    byte.filter(|byte| **byte != b'-').map(|byte| day(i64::from(*byte) - i64::from(b'0')))
+    byte.filter(|byte| **byte != b'-')
+        .map(|byte| day(i64::from(*byte) - i64::from(b'0')))
 }
 
 fn notification(kind: u8, at: u8, latest: Timestamp) -> Notification {
@@ -159,7 +253,9 @@ fn verification(answer: u8, receipt: &[u8], now: Timestamp) -> Verification {
         b'G' => Verification::Gone,
         b'U' => Verification::Unverifiable,
         b'D' => Verification::Unreachable { since: now },
-        b'L' => Verification::Unreachable { since: now.minus(Duration::from_secs(90_000)) },
+        b'L' => Verification::Unreachable {
+            since: now.minus(Duration::from_secs(90_000)),
+        },
         b'P' => Verification::Parked(Parked::UnknownReceipt),
         b'B' => Verification::Parked(Parked::Believable),
         b'W' => Verification::Parked(Parked::WrongCustomer),
@@ -168,7 +264,11 @@ fn verification(answer: u8, receipt: &[u8], now: Timestamp) -> Verification {
 }
 
 fn snapshot(product: u8, receipt: &[u8], now: Timestamp) -> Snapshot {
-    let earliest = if product.is_ascii_digit() { day(0) } else { Timestamp::EARLIEST };
+    let earliest = if product.is_ascii_digit() {
+        day(0)
+    } else {
+        Timestamp::EARLIEST
+    };
     let date = |at: usize| date(receipt.get(at)).map(|date| date.max(earliest));
     let (renews_at, ends_at, third) = (date(0), date(1), date(2));
     let flags = receipt.get(3).copied().unwrap_or_default();
@@ -177,13 +277,28 @@ fn snapshot(product: u8, receipt: &[u8], now: Timestamp) -> Snapshot {
         2 => Product::Consumable,
         _ => Product::Unknown,
     };
-    let reasons = [EndReason::Customer, EndReason::Store, EndReason::Replaced, EndReason::Pending];
+    let reasons = [
+        EndReason::Customer,
+        EndReason::Store,
+        EndReason::Replaced,
+        EndReason::Pending,
+    ];
     Snapshot {
         at: now,
         product,
         product_id: Some("gold".to_owned()),
-        term_sku: Some(if flags & 32 == 0 { "gold-month" } else { "silver-month" }.to_owned()),
-        term: (product == Product::Subscription).then_some(Term { count: 1, unit: Unit::Month }),
+        term_sku: Some(
+            if flags & 32 == 0 {
+                "gold-month"
+            } else {
+                "silver-month"
+            }
+            .to_owned(),
+        ),
+        term: (product == Product::Subscription).then_some(Term {
+            count: 1,
+            unit: Unit::Month,
+        }),
         purchased_at: Some(day(0)),
         renews_at,
         ends_at,

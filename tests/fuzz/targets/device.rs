@@ -14,16 +14,24 @@ pub fn check(data: &[u8]) {
     world::with(|world| {
         let response = world.device(PATH, data);
         if response.status != 200 {
-            assert!(matches!(response.status, 400 | 403 | 413 | LIMITED), "{response:?}");
+            assert!(
+                matches!(response.status, 400 | 403 | 413 | LIMITED),
+                "{response:?}"
+            );
             return;
         }
         let number = |body: &Value, name: &str| body[name].as_u64().expect("a number");
         let rejected = response.body["rejected"].as_array().expect("a list");
-        let (accepted, repeated) = (number(&response.body, "accepted"), number(&response.body, "repeated"));
+        let (accepted, repeated) = (
+            number(&response.body, "accepted"),
+            number(&response.body, "repeated"),
+        );
         let request: Value = serde_json::from_slice(data).expect("JSON");
         let events = request["events"].as_array().expect("events").len();
         assert_eq!(
-            usize::try_from(accepted + repeated).ok().map(|sum| sum + rejected.len()),
+            usize::try_from(accepted + repeated)
+                .ok()
+                .map(|sum| sum + rejected.len()),
             Some(events),
             "{response:?}"
         );
@@ -34,7 +42,13 @@ pub fn check(data: &[u8]) {
 
         let again = world.device(PATH, data);
         if again.status == 200 {
-            assert_eq!((number(&again.body, "accepted"), number(&again.body, "repeated")), (0, accepted + repeated));
+            assert_eq!(
+                (
+                    number(&again.body, "accepted"),
+                    number(&again.body, "repeated")
+                ),
+                (0, accepted + repeated)
+            );
             assert_eq!(&again.body["rejected"], &response.body["rejected"]);
         }
     });

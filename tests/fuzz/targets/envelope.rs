@@ -23,25 +23,38 @@ const SIGNED: [&[u8]; 8] = [
 ];
 
 /// The signed documents, without the fields that no signature covers.
-static KNOWN: LazyLock<Vec<Map<String, Value>>> =
-    LazyLock::new(|| SIGNED.iter().map(|document| covered(&parse(document).expect("a fixture"))).collect());
+static KNOWN: LazyLock<Vec<Map<String, Value>>> = LazyLock::new(|| {
+    SIGNED
+        .iter()
+        .map(|document| covered(&parse(document).expect("a fixture")))
+        .collect()
+});
 
 pub fn check(data: &[u8]) {
     let envelope = match parse(data) {
         Ok(envelope) => envelope,
         Err(refusal) => {
-            assert!((400..500).contains(&refusal.status()), "{refusal}: the sender would repeat it for ever");
+            assert!(
+                (400..500).contains(&refusal.status()),
+                "{refusal}: the sender would repeat it for ever"
+            );
             return;
         }
     };
     let written = written(&envelope);
-    for text in [Value::from(written.clone()).to_string(), format!("{:#}", Value::from(written.clone()))] {
+    for text in [
+        Value::from(written.clone()).to_string(),
+        format!("{:#}", Value::from(written.clone())),
+    ] {
         let again = parse(text.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}: {text}"));
         assert_eq!(self::written(&again), written);
         assert_eq!((again.at, again.version), (envelope.at, envelope.version));
     }
     if verify_file(data, CERTIFICATE, NOW.parse().expect("a time")).is_ok() {
-        assert!(KNOWN.contains(&covered(&envelope)), "nobody signed this: {written:?}");
+        assert!(
+            KNOWN.contains(&covered(&envelope)),
+            "nobody signed this: {written:?}"
+        );
     }
 }
 
@@ -52,13 +65,24 @@ fn written(envelope: &Envelope<'_>) -> Map<String, Value> {
         Version::Two => "2",
     };
     let (kind, own): (&str, Vec<(&str, &str)>) = match &envelope.kind {
-        Kind::Notification { subject } => ("Notification", subject.iter().map(|text| ("Subject", &**text)).collect()),
-        Kind::SubscriptionConfirmation(link) => {
-            ("SubscriptionConfirmation", vec![("SubscribeURL", &*link.subscribe_url), ("Token", &*link.token)])
-        }
-        Kind::UnsubscribeConfirmation(link) => {
-            ("UnsubscribeConfirmation", vec![("SubscribeURL", &*link.subscribe_url), ("Token", &*link.token)])
-        }
+        Kind::Notification { subject } => (
+            "Notification",
+            subject.iter().map(|text| ("Subject", &**text)).collect(),
+        ),
+        Kind::SubscriptionConfirmation(link) => (
+            "SubscriptionConfirmation",
+            vec![
+                ("SubscribeURL", &*link.subscribe_url),
+                ("Token", &*link.token),
+            ],
+        ),
+        Kind::UnsubscribeConfirmation(link) => (
+            "UnsubscribeConfirmation",
+            vec![
+                ("SubscribeURL", &*link.subscribe_url),
+                ("Token", &*link.token),
+            ],
+        ),
     };
     let fields = [
         ("Type", kind),
@@ -70,12 +94,21 @@ fn written(envelope: &Envelope<'_>) -> Map<String, Value> {
         ("Signature", &*envelope.signature),
         ("SigningCertURL", &*envelope.certificate_url),
     ];
-    fields.into_iter().chain(own).map(|(name, text)| (name.to_owned(), text.into())).collect()
+    fields
+        .into_iter()
+        .chain(own)
+        .map(|(name, text)| (name.to_owned(), text.into()))
+        .collect()
 }
 
 /// The fields that the signature covers.
 fn covered(envelope: &Envelope<'_>) -> Map<String, Value> {
     let mut fields = written(envelope);
-    fields.retain(|name, _| !matches!(name.as_str(), "Signature" | "SigningCertURL" | "SignatureVersion"));
+    fields.retain(|name, _| {
+        !matches!(
+            name.as_str(),
+            "Signature" | "SigningCertURL" | "SignatureVersion"
+        )
+    });
     fields
 }

@@ -21,16 +21,46 @@ pub struct Target {
 }
 
 pub const TARGETS: [Target; 10] = [
-    Target { name: "envelope", check: envelope::check },
-    Target { name: "notification", check: notification::check },
-    Target { name: "rvs", check: rvs::check },
-    Target { name: "retry_after", check: retry_after::check },
-    Target { name: "device", check: device::check },
-    Target { name: "admin", check: admin::check },
-    Target { name: "cursor", check: cursor::check },
-    Target { name: "search", check: search::check },
-    Target { name: "address", check: address::check },
-    Target { name: "decide", check: decide::check },
+    Target {
+        name: "envelope",
+        check: envelope::check,
+    },
+    Target {
+        name: "notification",
+        check: notification::check,
+    },
+    Target {
+        name: "rvs",
+        check: rvs::check,
+    },
+    Target {
+        name: "retry_after",
+        check: retry_after::check,
+    },
+    Target {
+        name: "device",
+        check: device::check,
+    },
+    Target {
+        name: "admin",
+        check: admin::check,
+    },
+    Target {
+        name: "cursor",
+        check: cursor::check,
+    },
+    Target {
+        name: "search",
+        check: search::check,
+    },
+    Target {
+        name: "address",
+        check: address::check,
+    },
+    Target {
+        name: "decide",
+        check: decide::check,
+    },
 ];
 
 /// The first line of an input, and what follows it.

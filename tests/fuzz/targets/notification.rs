@@ -5,7 +5,9 @@ use api::stores::amazon::notification::{Rtn, read};
 use serde_json::{Map, Value, json};
 
 pub fn check(data: &[u8]) {
-    let Ok(message) = std::str::from_utf8(data) else { return };
+    let Ok(message) = std::str::from_utf8(data) else {
+        return;
+    };
     let rtn = match read(message) {
         Ok(rtn) => rtn,
         Err(unreadable) => {
@@ -18,9 +20,15 @@ pub fn check(data: &[u8]) {
     plain(&rtn.store_type, 1, 128);
     plain(&rtn.receipt_id, 1, 200);
     rtn.app_user_id.iter().for_each(|user| plain(user, 1, 128));
-    rtn.cancelled_receipt_id.iter().for_each(|receipt| plain(receipt, 1, 200));
+    rtn.cancelled_receipt_id
+        .iter()
+        .for_each(|receipt| plain(receipt, 1, 200));
     let written = Value::from(written(&rtn));
-    for text in [written.to_string(), format!("{written:#}"), with_trailing_commas(&written)] {
+    for text in [
+        written.to_string(),
+        format!("{written:#}"),
+        with_trailing_commas(&written),
+    ] {
         assert_eq!(read(&text).as_ref(), Ok(&rtn), "{text}");
     }
 }
@@ -47,7 +55,11 @@ fn written(rtn: &Rtn) -> Map<String, Value> {
 
 /// As Amazon's own samples have them, behind the last field of each object.
 fn with_trailing_commas(object: &Value) -> String {
-    let Value::Object(fields) = object else { return object.to_string() };
-    let fields = fields.iter().map(|(name, value)| format!("{}: {},", json!(name), with_trailing_commas(value)));
+    let Value::Object(fields) = object else {
+        return object.to_string();
+    };
+    let fields = fields
+        .iter()
+        .map(|(name, value)| format!("{}: {},", json!(name), with_trailing_commas(value)));
     format!("{{{}}}", fields.collect::<String>())
 }

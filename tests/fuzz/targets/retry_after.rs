@@ -21,8 +21,12 @@ const SPELLINGS: [(&str, i64); 4] = [
 ];
 
 pub fn check(data: &[u8]) {
-    let [step, hours, minutes, text @ ..] = data else { return };
-    let Ok(text) = std::str::from_utf8(text) else { return };
+    let [step, hours, minutes, text @ ..] = data else {
+        return;
+    };
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
     let at: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a time");
     let found = retry_after_ms(text, at);
     assert_eq!(found, expected(text, at), "{text}");
@@ -30,10 +34,18 @@ pub fn check(data: &[u8]) {
     let number = |all: i64, byte: u8| (all * 256 + i64::from(byte)) % LAST_SECOND;
     let second = text.bytes().fold(0, number);
     for spelling in spelled(second) {
-        let wait = second.saturating_mul(1000).saturating_sub(millis(at)).max(0);
+        let wait = second
+            .saturating_mul(1000)
+            .saturating_sub(millis(at))
+            .max(0);
         assert_eq!(retry_after_ms(&spelling, at), Some(wait), "{spelling}");
     }
-    bounds(usize::from(*step), i64::from(*hours) * HOUR_MS + i64::from(*minutes) * 60_000, found, at);
+    bounds(
+        usize::from(*step),
+        i64::from(*hours) * HOUR_MS + i64::from(*minutes) * 60_000,
+        found,
+        at,
+    );
 }
 
 /// Milliseconds since 1970.
@@ -52,14 +64,20 @@ fn spelled(second: i64) -> impl Iterator<Item = String> {
 fn expected(text: &str, at: Timestamp) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let millis = text.parse::<u128>().unwrap_or(u128::MAX).saturating_mul(1000);
+        let millis = text
+            .parse::<u128>()
+            .unwrap_or(u128::MAX)
+            .saturating_mul(1000);
         return Some(i64::try_from(millis).unwrap_or(i64::MAX));
     }
     // From the beginning of 1970 the wait is the date that was read. Another library tells whether it is that of the text.
     let date = retry_after_ms(text, Timestamp::from_millis(0))?;
     assert_eq!(date % 1000, 0, "{text}: {date}");
     let is_spelled = || spelled(date / 1000).any(|spelling| spelling == text.trim());
-    assert!(date == LAST_SECOND * 1000 || is_spelled(), "{text} is no spelling of {date}");
+    assert!(
+        date == LAST_SECOND * 1000 || is_spelled(),
+        "{text} is no spelling of {date}"
+    );
     Some(date.saturating_sub(millis(at)).max(0))
 }
 
@@ -67,12 +85,22 @@ fn bounds(step: usize, passed_ms: i64, retry_after_ms: Option<i64>, at: Timestam
     let schedule = Schedule::new(None);
     let place = step % (DEFAULT_WAITS_SECONDS.len() + 1);
     let number = i64::try_from(place).expect("a small number") + 1;
-    let step = Step { number, first_tried_at: Some(at.plus_millis(-passed_ms)), at };
+    let step = Step {
+        number,
+        first_tried_at: Some(at.plus_millis(-passed_ms)),
+        at,
+    };
     let wait = schedule.wait_ms(step, retry_after_ms, 0.5);
     let shortest_pause = schedule.first_ms().min(30_000);
     let pause = schedule.pause_ms(retry_after_ms);
-    assert_eq!(pause, retry_after_ms.unwrap_or(0).clamp(shortest_pause, HOUR_MS));
-    let Some(base_ms) = DEFAULT_WAITS_SECONDS.get(place).map(|seconds| seconds * 1000) else {
+    assert_eq!(
+        pause,
+        retry_after_ms.unwrap_or(0).clamp(shortest_pause, HOUR_MS)
+    );
+    let Some(base_ms) = DEFAULT_WAITS_SECONDS
+        .get(place)
+        .map(|seconds| seconds * 1000)
+    else {
         assert_eq!(wait, None, "the schedule is over");
         return;
     };
@@ -84,8 +112,14 @@ fn bounds(step: usize, passed_ms: i64, retry_after_ms: Option<i64>, at: Timestam
     let total_ms = DEFAULT_WAITS_SECONDS.iter().sum::<i64>() * 1000;
     let longest_ms = (2 * base_ms).max(HOUR_MS);
     assert!((base_ms..=longest_ms).contains(&wait), "{wanted}: {wait}");
-    assert!(wait == base_ms || wait <= wanted && passed_ms + wait <= total_ms, "{wanted}: {wait}");
+    assert!(
+        wait == base_ms || wait <= wanted && passed_ms + wait <= total_ms,
+        "{wanted}: {wait}"
+    );
     let allowed = wanted.min(longest_ms);
     let is_free = allowed >= base_ms && passed_ms + allowed <= total_ms;
-    assert!(!is_free || wait == allowed, "{wanted}: {wait} and not {allowed}");
+    assert!(
+        !is_free || wait == allowed,
+        "{wanted}: {wait} and not {allowed}"
+    );
 }

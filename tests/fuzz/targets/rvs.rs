@@ -22,18 +22,38 @@ pub fn check(data: &[u8]) {
     let at: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a time");
     let read = |body: &str| {
         let retry_after = (!retry_after.is_empty()).then(|| retry_after.to_owned());
-        answer(&Reply::Answer { status, retry_after, headers: Vec::new(), body: body.to_owned() }, RECEIPT, at)
+        answer(
+            &Reply::Answer {
+                status,
+                retry_after,
+                headers: Vec::new(),
+                body: body.to_owned(),
+            },
+            RECEIPT,
+            at,
+        )
     };
     let found = read(&body);
     let json: Option<Value> = serde_json::from_str(&body).ok();
     match &found {
         Answer::Verification(Verification::Verified(snapshot)) => {
-            assert!(status == 200 && json.as_ref().is_some_and(Value::is_object), "{body}");
-            verified(snapshot, json.as_ref().and_then(|json| json.get("receiptId")), at);
+            assert!(
+                status == 200 && json.as_ref().is_some_and(Value::is_object),
+                "{body}"
+            );
+            verified(
+                snapshot,
+                json.as_ref().and_then(|json| json.get("receiptId")),
+                at,
+            );
         }
         Answer::Verification(_) | Answer::Refused => assert_ne!(status, 200, "{body}"),
         Answer::Retry(retry) => {
-            assert!(!retry.why.is_empty() && !retry.why.contains(SECRET), "{}", retry.why);
+            assert!(
+                !retry.why.is_empty() && !retry.why.contains(SECRET),
+                "{}",
+                retry.why
+            );
             let seconds = retry.retry_after.map(|wait| wait.as_secs());
             assert!(seconds.is_none() || retry.is_throttled && status == 429);
         }
@@ -50,14 +70,34 @@ fn verified(snapshot: &Snapshot, receipt: Option<&Value>, at: Timestamp) {
         assert!(is_absent || receipt.trim() == RECEIPT, "{receipt:?}");
     }
     assert_eq!(snapshot.at, at);
-    let dates = [snapshot.purchased_at, snapshot.renews_at, snapshot.ends_at, snapshot.trial_ends_at];
-    let dates = dates.into_iter().chain([snapshot.grace_ends_at, snapshot.deferred_at]).flatten();
+    let dates = [
+        snapshot.purchased_at,
+        snapshot.renews_at,
+        snapshot.ends_at,
+        snapshot.trial_ends_at,
+    ];
+    let dates = dates
+        .into_iter()
+        .chain([snapshot.grace_ends_at, snapshot.deferred_at])
+        .flatten();
     dates.for_each(|date| assert!(date > Timestamp::default(), "{date}"));
     let country = snapshot.country.iter();
-    country.for_each(|code| assert!(code.len() == 2 && code.bytes().all(|one| one.is_ascii_uppercase()), "{code}"));
-    snapshot.term.iter().for_each(|term| assert!(term.count >= 1));
+    country.for_each(|code| {
+        assert!(
+            code.len() == 2 && code.bytes().all(|one| one.is_ascii_uppercase()),
+            "{code}"
+        )
+    });
+    snapshot
+        .term
+        .iter()
+        .for_each(|term| assert!(term.count >= 1));
     let stored = serde_json::to_string(snapshot).expect("JSON");
-    assert_eq!(&serde_json::from_str::<Snapshot>(&stored).expect("a snapshot"), snapshot, "{stored}");
+    assert_eq!(
+        &serde_json::from_str::<Snapshot>(&stored).expect("a snapshot"),
+        snapshot,
+        "{stored}"
+    );
 }
 
 fn has_floats(value: &Value) -> bool {

@@ -131,7 +131,11 @@ impl Engine for Willing {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn signal_destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn signal_destination(
+        &self,
+        _: DestinationId,
+        _: DestinationSignal,
+    ) -> BoxFuture<'_, Result<(), EngineError>> {
         async { Ok(()) }.boxed()
     }
 
@@ -162,13 +166,22 @@ impl Drop for World {
 
 impl World {
     fn new() -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let folder = Folder::of_process("fuzz");
         let file = folder.join("settle.sqlite");
         template::sqlite(&file);
         let database = Database::Sqlite(file);
-        let config = Config { database: database.clone(), key: Key::new([7; 32]), clock: now };
-        let store = runtime.block_on(Store::open(config)).expect("the database opens");
+        let config = Config {
+            database: database.clone(),
+            key: Key::new([7; 32]),
+            clock: now,
+        };
+        let store = runtime
+            .block_on(Store::open(config))
+            .expect("the database opens");
         let router = runtime.block_on(async { router::router(edge(store.clone())) });
         let mut world = Self {
             runtime,
@@ -194,23 +207,37 @@ impl World {
             self.other_app = self.create("/v1/apps", &json!({ "name": format!("app {number}") }));
         }
         let app = format!("/v1/apps/{}", self.app);
-        let fire =
-            |name: &str| json!({ "store": "amazon", "name": name, "package_name": format!("com.example.{name}") });
+        let fire = |name: &str| json!({ "store": "amazon", "name": name, "package_name": format!("com.example.{name}") });
         let platform = self.change("POST", &format!("{app}/platforms"), &fire("fire"));
-        self.device_key = platform.body["publishable_key"].as_str().unwrap_or_default().to_owned();
+        self.device_key = platform.body["publishable_key"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         self.platform = id(&platform).parse().expect("an id");
-        let other = self.create(&format!("/v1/apps/{}/platforms", self.other_app), &fire("fire"));
+        let other = self.create(
+            &format!("/v1/apps/{}/platforms", self.other_app),
+            &fire("fire"),
+        );
         for number in 1..SEVERAL {
             self.create(&format!("{app}/platforms"), &fire(&format!("fire{number}")));
             let hook = json!({ "kind": "webhook", "name": format!("hook {number}"), "url": URL });
             self.destination = self.create(&format!("{app}/destinations"), &hook);
             let entitlement = json!({ "name": format!("Entitlement {number}") });
-            self.change("PUT", &format!("{app}/entitlements/premium-{number}"), &entitlement);
+            self.change(
+                "PUT",
+                &format!("{app}/entitlements/premium-{number}"),
+                &entitlement,
+            );
             let product = json!({ "entitlements": ["premium-1"], "prices": [{ "price": "4.99", "currency": "EUR" }] });
             self.change("PUT", &format!("{app}/products/sku-{number}"), &product);
-            self.create("/v1/keys", &json!({ "name": format!("key {number}"), "role": "support" }));
+            self.create(
+                "/v1/keys",
+                &json!({ "name": format!("key {number}"), "role": "support" }),
+            );
             let detail = format!("alarm {number}");
-            let alarm = self.store.alarm(Some(self.platform), "foreign_package", &detail);
+            let alarm = self
+                .store
+                .alarm(Some(self.platform), "foreign_package", &detail);
             self.block_on(alarm).expect("an alarm");
         }
         self.fill_tables(other.parse().expect("an id"));
@@ -225,22 +252,40 @@ impl World {
     fn fill_tables(&self, other: PlatformId) {
         let (app, platform) = (&self.app, self.platform);
         let many = (1..=MANY).map(|number| format!("receipt-many-{number}"));
-        let receipts = RECEIPTS.map(str::to_owned).into_iter().chain(many).map(|receipt| (platform, app, receipt));
+        let receipts = RECEIPTS
+            .map(str::to_owned)
+            .into_iter()
+            .chain(many)
+            .map(|receipt| (platform, app, receipt));
         let same = RECEIPTS.map(|receipt| (other, &self.other_app, receipt.to_owned()));
         let purchase = |(platform, app, receipt): (PlatformId, &String, String)| {
-            let purchase = rows::purchases(platform, app).text("collapse_key", CollapseKey::of(platform, &receipt));
-            purchase.text("receipt_id", &receipt).text("app_user_id", format!("user-{receipt}")).to_string()
+            let purchase = rows::purchases(platform, app)
+                .text("collapse_key", CollapseKey::of(platform, &receipt));
+            purchase
+                .text("receipt_id", &receipt)
+                .text("app_user_id", format!("user-{receipt}"))
+                .to_string()
         };
         let purchases: String = receipts.chain(same).map(purchase).collect();
-        let events = rows::events().of_each("purchases").sql("id", "collapse_key").sql("app_id", "app_id");
+        let events = rows::events()
+            .of_each("purchases")
+            .sql("id", "collapse_key")
+            .sql("app_id", "app_id");
         let events = events.sql("collapse_key", "collapse_key");
-        let deliveries = rows::deliveries().of_each(format!("events WHERE app_id = '{app}'")).sql("id", "id");
-        let deliveries = deliveries.sql("event_id", "id").sql("collapse_key", "collapse_key");
+        let deliveries = rows::deliveries()
+            .of_each(format!("events WHERE app_id = '{app}'"))
+            .sql("id", "id");
+        let deliveries = deliveries
+            .sql("event_id", "id")
+            .sql("collapse_key", "collapse_key");
         let deliveries = deliveries.text("destination_id", &self.destination);
         let device_events = rows::device_event(platform, DEVICE).numbered(1, SEVERAL);
-        let device_events = device_events.sql("client_id", "'client ' || i").sql("id", numbered_id('d', "i"));
-        let numbers =
-            format!("WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {SEVERAL})");
+        let device_events = device_events
+            .sql("client_id", "'client ' || i")
+            .sql("id", numbered_id('d', "i"));
+        let numbers = format!(
+            "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {SEVERAL})"
+        );
         let (user, next) = (numbered_id('a', "i"), numbered_id('a', "(i % 8 + 1)"));
         let (review, sign_in) = (numbered_id('b', "i"), numbered_id('c', "i"));
         Raw::of(&self.database()).run(&format!(
@@ -273,7 +318,11 @@ impl World {
 
     /// Sends a JSON body with the admin token.
     pub fn admin(&self, method: &str, path: &str, body: &Value) -> Response {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
         self.send(method, path, TOKEN, body)
     }
 
@@ -305,19 +354,48 @@ impl World {
         let request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         let request = request.body(Body::from(body)).expect("a request");
         let (status, media, bytes) = self.block_on(async {
-            let response = self.router.clone().oneshot(request).await.expect("the router always responds");
+            let response = self
+                .router
+                .clone()
+                .oneshot(request)
+                .await
+                .expect("the router always responds");
             let status = response.status().as_u16();
-            let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let media = response
+                .headers()
+                .get(header::CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok());
             let media = media.unwrap_or_default().to_owned();
-            (status, media, to_bytes(response.into_body(), usize::MAX).await.expect("a whole body"))
+            (
+                status,
+                media,
+                to_bytes(response.into_body(), usize::MAX)
+                    .await
+                    .expect("a whole body"),
+            )
         });
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        contract::check(Answered { method, path, status, media: &media, body: &body });
+        contract::check(Answered {
+            method,
+            path,
+            status,
+            media: &media,
+            body: &body,
+        });
         let response = Response { status, body };
         assert!(status < 500, "{method} {path}: {response:?}");
-        assert!(status != 400 || !response.wrong_fields().is_empty(), "{method} {path}: {response:?}");
-        assert!(response.wrong_fields().iter().all(|field| !field.is_empty()), "{method} {path}: {response:?}");
+        assert!(
+            status != 400 || !response.wrong_fields().is_empty(),
+            "{method} {path}: {response:?}"
+        );
+        assert!(
+            response
+                .wrong_fields()
+                .iter()
+                .all(|field| !field.is_empty()),
+            "{method} {path}: {response:?}"
+        );
         response
     }
 }
@@ -334,21 +412,42 @@ fn numbered_id(kind: char, number: &str) -> String {
 impl Response {
     /// The names of the fields in a problem's `errors`.
     pub fn wrong_fields(&self) -> Vec<&str> {
-        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        errors.iter().filter_map(|error| error["field"].as_str()).collect()
+        let errors = self.body["errors"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        errors
+            .iter()
+            .filter_map(|error| error["field"].as_str())
+            .collect()
     }
 
     /// The items of a list.
     pub fn items(&self) -> &[Value] {
-        self.body["items"].as_array().map(Vec::as_slice).unwrap_or_default()
+        self.body["items"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 }
 
 fn edge(store: Store) -> Shared {
-    let variables = VARIABLES.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let variables = VARIABLES
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     let config = load(&Flags::default(), &variables).expect("valid settings");
-    let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: now };
-    let failed = || Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
+    let settings = Settings {
+        certificates: Vec::new(),
+        auto_confirm_accounts: Vec::new(),
+        clock: now,
+    };
+    let failed = || Reply::Answer {
+        status: 500,
+        retry_after: None,
+        headers: Vec::new(),
+        body: String::new(),
+    };
     Arc::new(Edge {
         workers: Default::default(),
         waking: Default::default(),

@@ -55,7 +55,14 @@ impl Chaos {
     /// A fault in `percent` of the first `max_per_event` attempts of each event. Later attempts meet none, so that
     /// every event arrives.
     pub fn new(seed: u64, percent: u64, max_per_event: usize, name: Name) -> Self {
-        Self { seed, percent, max_per_event, name, attempts: BTreeMap::new(), is_mute: false }
+        Self {
+            seed,
+            percent,
+            max_per_event,
+            name,
+            attempts: BTreeMap::new(),
+            is_mute: false,
+        }
     }
 
     /// Leaves the first request that draws `Mute` without an answer. Every other one that draws it is answered late,
@@ -74,11 +81,16 @@ impl Chaos {
         if *attempts > self.max_per_event {
             return None;
         }
-        let mixed = name.bytes().fold(self.seed, |mixed, byte| mixed.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        let mut random = Random::new(mixed.wrapping_add(u64::try_from(*attempts).unwrap_or(0) << 40));
+        let mixed = name.bytes().fold(self.seed, |mixed, byte| {
+            mixed.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
+        let mut random =
+            Random::new(mixed.wrapping_add(u64::try_from(*attempts).unwrap_or(0) << 40));
         // Neighbouring seeds have nearly the same first number.
         random.below(2);
-        let fault = random.percent(self.percent).then(|| fault(&mut random, events.len()))?;
+        let fault = random
+            .percent(self.percent)
+            .then(|| fault(&mut random, events.len()))?;
         if fault == Fault::Mute && !std::mem::take(&mut self.is_mute) {
             return Some(late(&mut random));
         }

@@ -80,10 +80,17 @@ impl Amplitude {
     /// # Panics
     /// When it cannot listen.
     pub async fn start() -> Self {
-        let shared = Shared { seen: Arc::default(), released: watch::Sender::new(0) };
+        let shared = Shared {
+            seen: Arc::default(),
+            released: watch::Sender::new(0),
+        };
         let port = ports::free();
         let server = server::serve(port, shared.clone()).await;
-        Self { port, shared, server }
+        Self {
+            port,
+            shared,
+            server,
+        }
     }
 
     /// Its origin, as a value of `SETTLE_AMPLITUDE_ALLOWED_URLS`.
@@ -93,7 +100,9 @@ impl Amplitude {
 
     /// Adds a project with these keys.
     pub fn project(&self, api_key: &str, secret_key: &str) {
-        self.seen().projects.insert(api_key.to_owned(), Project::new(secret_key));
+        self.seen()
+            .projects
+            .insert(api_key.to_owned(), Project::new(secret_key));
     }
 
     /// Replaces the API key of a project; what the project counted stays.
@@ -102,7 +111,10 @@ impl Amplitude {
     /// When there is no such project.
     pub fn rekey(&self, old: &str, new: &str) {
         let mut seen = self.seen();
-        let project = seen.projects.remove(old).unwrap_or_else(|| panic!("no project {old}"));
+        let project = seen
+            .projects
+            .remove(old)
+            .unwrap_or_else(|| panic!("no project {old}"));
         seen.projects.insert(new.to_owned(), project);
     }
 
@@ -162,7 +174,9 @@ impl Amplitude {
 
     /// Makes a project refuse events of this type.
     pub fn refuse_type(&self, api_key: &str, event_type: &str) {
-        self.seen().unwelcome.push((api_key.to_owned(), event_type.to_owned()));
+        self.seen()
+            .unwelcome
+            .push((api_key.to_owned(), event_type.to_owned()));
     }
 
     /// Makes a project refuse every event of this device.
@@ -173,12 +187,16 @@ impl Amplitude {
     /// Throttles a user or device for this time.
     pub fn throttle(&self, api_key: &str, id: &str, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        self.change(api_key, |project, now| project.limit(id, Limit::Rate, now.plus_millis(millis)));
+        self.change(api_key, |project, now| {
+            project.limit(id, Limit::Rate, now.plus_millis(millis))
+        });
     }
 
     /// Makes a user or device exceed its daily quota for the next 24 hours.
     pub fn exceed_quota(&self, api_key: &str, id: &str) {
-        self.change(api_key, |project, now| project.limit(id, Limit::Daily, now.plus_millis(DAY_MS)));
+        self.change(api_key, |project, now| {
+            project.limit(id, Limit::Daily, now.plus_millis(DAY_MS))
+        });
     }
 
     /// Everything received so far, in the order of arrival.
@@ -241,12 +259,30 @@ impl Amplitude {
     ///
     /// # Panics
     /// When the deadline passes.
-    pub async fn wait_counted(&self, api_key: &str, count: usize, deadline: Duration) -> Vec<Counted> {
-        wait::until(deadline, &format!("{count} events in {api_key}"), async || {
-            let events = self.events(api_key);
-            let types = || events.iter().map(|one| one.event["event_type"].to_string()).collect::<Vec<_>>();
-            if events.len() >= count { Ok(events) } else { Err(format!("{}: {:?}", events.len(), types())) }
-        })
+    pub async fn wait_counted(
+        &self,
+        api_key: &str,
+        count: usize,
+        deadline: Duration,
+    ) -> Vec<Counted> {
+        wait::until(
+            deadline,
+            &format!("{count} events in {api_key}"),
+            async || {
+                let events = self.events(api_key);
+                let types = || {
+                    events
+                        .iter()
+                        .map(|one| one.event["event_type"].to_string())
+                        .collect::<Vec<_>>()
+                };
+                if events.len() >= count {
+                    Ok(events)
+                } else {
+                    Err(format!("{}: {:?}", events.len(), types()))
+                }
+            },
+        )
         .await
     }
 
@@ -264,7 +300,10 @@ impl Amplitude {
         let seen = self.seen();
         let mut wrong = rules::broken(&seen.requests);
         if seen.removed_ids > 0 {
-            wrong.push(format!("{} ids were too short and were removed", seen.removed_ids));
+            wrong.push(format!(
+                "{} ids were too short and were removed",
+                seen.removed_ids
+            ));
         }
         for (key, project) in &seen.projects {
             let (cut, dropped) = project.losses();
@@ -272,20 +311,32 @@ impl Amplitude {
                 wrong.push(format!("{cut} values were cut in {key}"));
             }
             if dropped > 0 {
-                wrong.push(format!("{dropped} updates of user properties were dropped in {key}"));
+                wrong.push(format!(
+                    "{dropped} updates of user properties were dropped in {key}"
+                ));
             }
         }
         wrong
     }
 
     fn of<T>(&self, api_key: &str, view: impl FnOnce(&Project) -> T) -> T {
-        view(self.seen().projects.get(api_key).unwrap_or_else(|| panic!("no project {api_key}")))
+        view(
+            self.seen()
+                .projects
+                .get(api_key)
+                .unwrap_or_else(|| panic!("no project {api_key}")),
+        )
     }
 
     fn change(&self, api_key: &str, change: impl FnOnce(&mut Project, Timestamp)) {
         let mut seen = self.seen();
         let now = seen.now();
-        change(seen.projects.get_mut(api_key).unwrap_or_else(|| panic!("no project {api_key}")), now);
+        change(
+            seen.projects
+                .get_mut(api_key)
+                .unwrap_or_else(|| panic!("no project {api_key}")),
+            now,
+        );
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

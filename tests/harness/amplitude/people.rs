@@ -33,7 +33,9 @@ impl Person {
         for (name, value) in properties {
             match (name.as_str(), value.as_object()) {
                 ("$set", Some(values)) => self.properties.extend(values.clone()),
-                ("$unset", Some(values)) => self.properties.retain(|name, _| !values.contains_key(name)),
+                ("$unset", Some(values)) => {
+                    self.properties.retain(|name, _| !values.contains_key(name))
+                }
                 _ => drop(self.properties.insert(name.clone(), value.clone())),
             }
         }
@@ -97,9 +99,18 @@ impl People {
     }
 
     /// Sets properties of a person. Returns `false` if the update exceeds the limit and is dropped.
-    pub fn update(&mut self, person: usize, properties: &Map<String, Value>, now: Timestamp) -> bool {
+    pub fn update(
+        &mut self,
+        person: usize,
+        properties: &Map<String, Value>,
+        now: Timestamp,
+    ) -> bool {
         let person = &mut self.all[person];
-        while person.updates.front().is_some_and(|first| now.millis_since(*first) >= HOUR_MS) {
+        while person
+            .updates
+            .front()
+            .is_some_and(|first| now.millis_since(*first) >= HOUR_MS)
+        {
             person.updates.pop_front();
         }
         let is_allowed = person.updates.len() < MAX_UPDATES;
@@ -112,7 +123,10 @@ impl People {
 
     /// The person with this user id or, failing that, device id.
     pub fn find(&self, id: &str) -> Option<usize> {
-        self.by_user.get(id).or_else(|| self.by_device.get(id)).copied()
+        self.by_user
+            .get(id)
+            .or_else(|| self.by_device.get(id))
+            .copied()
     }
 
     pub fn persons(&self) -> impl Iterator<Item = usize> {

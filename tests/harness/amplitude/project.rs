@@ -54,7 +54,10 @@ pub struct Project {
 
 impl Project {
     pub fn new(secret_key: &str) -> Self {
-        Self { secret_key: secret_key.to_owned(), ..Self::default() }
+        Self {
+            secret_key: secret_key.to_owned(),
+            ..Self::default()
+        }
     }
 
     pub fn has_secret(&self, secret_key: &str) -> bool {
@@ -91,12 +94,19 @@ impl Project {
     }
 
     pub fn profiles(&self) -> Vec<Profile> {
-        self.people.persons().map(|person| self.profile_of(person)).collect()
+        self.people
+            .persons()
+            .map(|person| self.profile_of(person))
+            .collect()
     }
 
     fn profile_of(&self, person: usize) -> Profile {
-        let own = self.events.iter().filter(|one| self.people.present(one.person) == person);
-        self.people.profile(person, own.map(|one| one.event.clone()).collect())
+        let own = self
+            .events
+            .iter()
+            .filter(|one| self.people.present(one.person) == person);
+        self.people
+            .profile(person, own.map(|one| one.event.clone()).collect())
     }
 
     /// Accepts all events of a request, or none.
@@ -114,16 +124,23 @@ impl Project {
     }
 
     fn first_silenced<'a>(&self, events: &'a [Event]) -> Option<(usize, &'a str)> {
-        let mut devices =
-            events.iter().enumerate().filter_map(|(index, event)| Some((index, text(event, "device_id")?)));
+        let mut devices = events
+            .iter()
+            .enumerate()
+            .filter_map(|(index, event)| Some((index, text(event, "device_id")?)));
         devices.find(|(_, device)| self.silenced.contains(*device))
     }
 
     /// Refuses the events if one of their users or devices is under this limit.
     fn within(&self, events: &[Event], limit: Limit, now: Timestamp) -> Result<(), Refusal> {
-        let is_limited = |id: &str| self.limits.get(id).is_some_and(|(kind, until)| *kind == limit && *until > now);
+        let is_limited = |id: &str| {
+            self.limits
+                .get(id)
+                .is_some_and(|(kind, until)| *kind == limit && *until > now)
+        };
         match limit {
-            Limit::Rate => busy(events, |id| is_limited(id).then_some(31)).map_or(Ok(()), |busy| Err(busy.throttled())),
+            Limit::Rate => busy(events, |id| is_limited(id).then_some(31))
+                .map_or(Ok(()), |busy| Err(busy.throttled())),
             Limit::Daily => busy(events, |id| is_limited(id).then_some(DAILY_QUOTA + 1))
                 .map_or(Ok(()), |busy| Err(busy.over_quota())),
         }
@@ -136,12 +153,20 @@ impl Project {
         }
         for (id, count) in &mut counts {
             let recent = self.recent.entry(id.clone()).or_default();
-            while recent.front().is_some_and(|first| now.millis_since(*first) >= RATE_SPAN_MS) {
+            while recent
+                .front()
+                .is_some_and(|first| now.millis_since(*first) >= RATE_SPAN_MS)
+            {
                 recent.pop_front();
             }
             *count += recent.len();
         }
-        let eps = |id: &str| counts.get(id).filter(|count| **count > MAX_IN_SPAN).map(|count| count.div_ceil(30));
+        let eps = |id: &str| {
+            counts
+                .get(id)
+                .filter(|count| **count > MAX_IN_SPAN)
+                .map(|count| count.div_ceil(30))
+        };
         busy(events, eps).map_or(Ok(()), |busy| Err(busy.throttled()))
     }
 
@@ -150,8 +175,15 @@ impl Project {
             self.recent.entry(id.to_owned()).or_default().push_back(now);
         }
         if let Some(insert_id) = text(event, "insert_id") {
-            let name = (insert_id.to_owned(), text(event, "device_id").map(str::to_owned));
-            if self.counted.get(&name).is_some_and(|last| now.millis_since(*last) < DEDUPLICATION_MS) {
+            let name = (
+                insert_id.to_owned(),
+                text(event, "device_id").map(str::to_owned),
+            );
+            if self
+                .counted
+                .get(&name)
+                .is_some_and(|last| now.millis_since(*last) < DEDUPLICATION_MS)
+            {
                 self.repeated += 1;
                 return;
             }
@@ -159,8 +191,12 @@ impl Project {
         }
         let mut event = Value::Object(event.clone());
         self.cut += cut(&mut event);
-        let person = self.people.identify(event["user_id"].as_str(), event["device_id"].as_str());
-        let properties = event["user_properties"].as_object().filter(|properties| !properties.is_empty());
+        let person = self
+            .people
+            .identify(event["user_id"].as_str(), event["device_id"].as_str());
+        let properties = event["user_properties"]
+            .as_object()
+            .filter(|properties| !properties.is_empty());
         if let Some(properties) = properties
             && event["$skip_user_properties_sync"] != true
             && !self.people.update(person, properties, now)
@@ -168,14 +204,24 @@ impl Project {
             self.dropped += 1;
         }
         let is_event = event["event_type"] != IDENTIFY;
-        let list = if is_event { &mut self.events } else { &mut self.identified };
-        list.push(Counted { event, at: now, person });
+        let list = if is_event {
+            &mut self.events
+        } else {
+            &mut self.identified
+        };
+        list.push(Counted {
+            event,
+            at: now,
+            person,
+        });
     }
 }
 
 /// The ids of an event, each with its field.
 fn ids(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
-    ["user_id", "device_id"].into_iter().filter_map(|field| Some((field, text(event, field)?)))
+    ["user_id", "device_id"]
+        .into_iter()
+        .filter_map(|field| Some((field, text(event, field)?)))
 }
 
 /// The users and devices for which `eps` returns a number of events per second; `None` if there are none.
@@ -184,8 +230,15 @@ fn busy(events: &[Event], eps: impl Fn(&str) -> Option<usize>) -> Option<Busy> {
     for (index, event) in events.iter().enumerate() {
         for (field, id) in ids(event) {
             let Some(eps) = eps(id) else { continue };
-            let busy = found.get_or_insert_with(|| Busy { first: index, ..Busy::default() });
-            let list = if field == "user_id" { &mut busy.users } else { &mut busy.devices };
+            let busy = found.get_or_insert_with(|| Busy {
+                first: index,
+                ..Busy::default()
+            });
+            let list = if field == "user_id" {
+                &mut busy.users
+            } else {
+                &mut busy.devices
+            };
             list.insert(id.to_owned(), json!(eps));
         }
     }

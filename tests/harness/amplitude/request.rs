@@ -11,8 +11,22 @@ const EVENTS_LIMIT: usize = 2000;
 const MIN_ID_LENGTH: u64 = 5;
 
 /// Ids that Amplitude refuses because they name no user, in lower case.
-const FORBIDDEN: [&str; 14] =
-    ["anonymous", "nil", "none", "null", "n/a", "na", "undefined", "unknown", "", NO_DEVICE, "{}", "lmy47d", "0", "-1"];
+const FORBIDDEN: [&str; 14] = [
+    "anonymous",
+    "nil",
+    "none",
+    "null",
+    "n/a",
+    "na",
+    "undefined",
+    "unknown",
+    "",
+    NO_DEVICE,
+    "{}",
+    "lmy47d",
+    "0",
+    "-1",
+];
 const NO_DEVICE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Event types that only Amplitude itself uses, or an API that this fake does not have.
@@ -53,13 +67,22 @@ pub fn read(body: &[u8]) -> Result<Upload, Refusal> {
     let Ok(Value::Object(mut request)) = serde_json::from_slice(body) else {
         return Err(Refusal::whole("Invalid JSON request body"));
     };
-    let api_key = request.get("api_key").and_then(Value::as_str).filter(|key| !key.is_empty());
-    let api_key = api_key.map(str::to_owned).ok_or_else(|| Refusal::lacks("api_key"))?;
-    let min_id_length = request.get("options").and_then(|options| options.get("min_id_length")?.as_u64());
+    let api_key = request
+        .get("api_key")
+        .and_then(Value::as_str)
+        .filter(|key| !key.is_empty());
+    let api_key = api_key
+        .map(str::to_owned)
+        .ok_or_else(|| Refusal::lacks("api_key"))?;
+    let min_id_length = request
+        .get("options")
+        .and_then(|options| options.get("min_id_length")?.as_u64());
     match request.remove("events") {
-        Some(Value::Array(events)) if !events.is_empty() => {
-            Ok(Upload { api_key, events, min_id_length: min_id_length.unwrap_or(MIN_ID_LENGTH) })
-        }
+        Some(Value::Array(events)) if !events.is_empty() => Ok(Upload {
+            api_key,
+            events,
+            min_id_length: min_id_length.unwrap_or(MIN_ID_LENGTH),
+        }),
         _ => Err(Refusal::lacks("events")),
     }
 }
@@ -72,7 +95,9 @@ impl Upload {
         }
         let (mut events, mut removed) = (Vec::new(), 0);
         for (index, event) in self.events.into_iter().enumerate() {
-            let Value::Object(mut event) = event else { return Err(Refusal::invalid("event_type", index)) };
+            let Value::Object(mut event) = event else {
+                return Err(Refusal::invalid("event_type", index));
+            };
             event.retain(|_, value| !value.is_null());
             has_what_it_needs(&event, index)?;
             has_right_types(&event, index)?;
@@ -101,19 +126,20 @@ fn has_what_it_needs(event: &Event, index: usize) -> Result<(), Refusal> {
 
 fn has_right_types(event: &Event, index: usize) -> Result<(), Refusal> {
     let is_right = |field: &str, value: &Value| match field {
-        "event_properties" | "user_properties" | "groups" | "group_properties" | "ingestion_metadata" | "plan" => {
-            value.is_object()
-        }
+        "event_properties" | "user_properties" | "groups" | "group_properties"
+        | "ingestion_metadata" | "plan" => value.is_object(),
         // Milliseconds have thirteen digits from 2001 to 2286.
-        "time" => value.as_i64().is_some_and(|time| time.to_string().len() == 13),
+        "time" => value
+            .as_i64()
+            .is_some_and(|time| time.to_string().len() == 13),
         "session_id" => value.is_i64(),
         "event_id" => value.as_i64().is_some_and(|id| i32::try_from(id).is_ok()),
         "quantity" => value.is_u64(),
         "price" | "revenue" | "location_lat" | "location_lng" => value.is_number(),
         "$skip_user_properties_sync" => value.is_boolean(),
-        "currency" => {
-            value.as_str().is_some_and(|code| code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase()))
-        }
+        "currency" => value.as_str().is_some_and(|code| {
+            code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase())
+        }),
         _ => value.is_string(),
     };
     match event.iter().find(|(field, value)| !is_right(field, value)) {
@@ -151,7 +177,8 @@ fn has_operations(event: &Event, index: usize) -> Result<(), Refusal> {
     let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
         return Err(Refusal::missing("user_properties", index));
     };
-    let is_operation = |(name, value): (&String, &Value)| OPERATIONS.contains(&name.as_str()) && value.is_object();
+    let is_operation =
+        |(name, value): (&String, &Value)| OPERATIONS.contains(&name.as_str()) && value.is_object();
     let is_plain = |name: &String| !name.starts_with('$');
     if properties.iter().all(is_operation) || properties.keys().all(is_plain) {
         Ok(())
@@ -161,8 +188,11 @@ fn has_operations(event: &Event, index: usize) -> Result<(), Refusal> {
 }
 
 fn remove_short_ids(event: &mut Event, min_id_length: u64, index: usize) -> Result<usize, Refusal> {
-    let is_short = |id: &str| u64::try_from(id.chars().count()).is_ok_and(|length| length < min_id_length);
-    let short = ["user_id", "device_id"].into_iter().filter(|field| text(event, field).is_some_and(is_short));
+    let is_short =
+        |id: &str| u64::try_from(id.chars().count()).is_ok_and(|length| length < min_id_length);
+    let short = ["user_id", "device_id"]
+        .into_iter()
+        .filter(|field| text(event, field).is_some_and(is_short));
     let short: Vec<_> = short.collect();
     for field in &short {
         event.remove(*field);

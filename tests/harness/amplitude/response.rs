@@ -12,35 +12,60 @@ pub struct Refusal {
 impl Refusal {
     /// 400 for the request as a whole.
     pub fn whole(error: &str) -> Self {
-        Self { status: 400, body: json!({ "code": 400, "error": error, "missing_field": null }) }
+        Self {
+            status: 400,
+            body: json!({ "code": 400, "error": error, "missing_field": null }),
+        }
     }
 
     /// A field of the request itself is missing.
     pub fn lacks(field: &str) -> Self {
         let error = "Request missing required field";
-        Self { status: 400, body: json!({ "code": 400, "error": error, "missing_field": field }) }
+        Self {
+            status: 400,
+            body: json!({ "code": 400, "error": error, "missing_field": field }),
+        }
     }
 
     pub fn too_large() -> Self {
-        Self { status: 413, body: json!({ "code": 413, "error": "Payload too large" }) }
+        Self {
+            status: 413,
+            body: json!({ "code": 413, "error": "Payload too large" }),
+        }
     }
 
     pub fn missing(field: &str, index: usize) -> Self {
-        Self::of_event("Request missing required field", "events_with_missing_fields", field, index)
+        Self::of_event(
+            "Request missing required field",
+            "events_with_missing_fields",
+            field,
+            index,
+        )
     }
 
     /// A field of an event has a wrong value.
     pub fn invalid(field: &str, index: usize) -> Self {
-        Self::of_event("Invalid field values on some events", "events_with_invalid_fields", field, index)
+        Self::of_event(
+            "Invalid field values on some events",
+            "events_with_invalid_fields",
+            field,
+            index,
+        )
     }
 
     /// An event has no id left because this one was too short.
     pub fn short(field: &str, index: usize) -> Self {
-        Self::of_event("Invalid id length for user_id or device_id", "events_with_invalid_id_lengths", field, index)
+        Self::of_event(
+            "Invalid id length for user_id or device_id",
+            "events_with_invalid_id_lengths",
+            field,
+            index,
+        )
     }
 
     fn of_event(error: &str, list: &str, field: &str, index: usize) -> Self {
-        let body = json!({ "code": 400, "error": error, "missing_field": null, list: { field: [index] } });
+        let body =
+            json!({ "code": 400, "error": error, "missing_field": null, list: { field: [index] } });
         Self { status: 400, body }
     }
 
@@ -66,10 +91,19 @@ impl Refusal {
     /// An error of a server in between, or a refusal for a reason that Amplitude does not document.
     pub fn status(status: u16) -> Self {
         match status {
-            400 => Self { status, body: json!({ "code": 400, "error": "Bad request" }) },
-            403 => Self { status, body: json!({ "code": 403, "error": "Forbidden" }) },
+            400 => Self {
+                status,
+                body: json!({ "code": 400, "error": "Bad request" }),
+            },
+            403 => Self {
+                status,
+                body: json!({ "code": 403, "error": "Forbidden" }),
+            },
             413 => Self::too_large(),
-            _ => Self { status, body: json!("<html><body>upstream error</body></html>") },
+            _ => Self {
+                status,
+                body: json!("<html><body>upstream error</body></html>"),
+            },
         }
     }
 }
@@ -114,6 +148,7 @@ pub fn accepted(events: usize, bytes: usize, at_ms: i64) -> Value {
 /// This answer, counting `missing` events fewer.
 pub fn miscounted(mut body: Value, missing: usize) -> Value {
     let taken = body["events_ingested"].as_u64().unwrap_or_default();
-    body["events_ingested"] = json!(taken.saturating_sub(u64::try_from(missing).unwrap_or(u64::MAX)));
+    body["events_ingested"] =
+        json!(taken.saturating_sub(u64::try_from(missing).unwrap_or(u64::MAX)));
     body
 }

@@ -17,23 +17,39 @@ pub fn broken(requests: &[Exchange]) -> Vec<String> {
     let mut wrong: Vec<String> = requests.iter().filter_map(malformed).collect();
     wrong.extend(changed_contents(requests));
     wrong.extend(overlaps(requests));
-    if let Some(first) = requests.windows(MAX_PER_SECOND + 1).find(|some| within_a_second(some)).and_then(<[_]>::first)
+    if let Some(first) = requests
+        .windows(MAX_PER_SECOND + 1)
+        .find(|some| within_a_second(some))
+        .and_then(<[_]>::first)
     {
-        wrong.push(format!("more than {MAX_PER_SECOND} requests within a second of {:?}", first.began));
+        wrong.push(format!(
+            "more than {MAX_PER_SECOND} requests within a second of {:?}",
+            first.began
+        ));
     }
     wrong
 }
 
 fn within_a_second(some: &[Exchange]) -> bool {
-    some.first().zip(some.last()).is_some_and(|(first, last)| last.began - first.began < SECOND)
+    some.first()
+        .zip(some.last())
+        .is_some_and(|(first, last)| last.began - first.began < SECOND)
 }
 
 fn malformed(exchange: &Exchange) -> Option<String> {
     let error = exchange.answer["error"].as_str().unwrap_or_default();
-    let is_whole = ["Invalid request path", "Missing request body", "Invalid JSON request body"].contains(&error);
+    let is_whole = [
+        "Invalid request path",
+        "Missing request body",
+        "Invalid JSON request body",
+    ]
+    .contains(&error);
     let lacks = exchange.answer["missing_field"].is_string();
     if is_whole || lacks {
-        return Some(format!("{} was answered {}", exchange.target, exchange.answer));
+        return Some(format!(
+            "{} was answered {}",
+            exchange.target, exchange.answer
+        ));
     }
     if exchange.events().len() > MAX_EVENTS {
         return Some(format!("{} events in one request", exchange.events().len()));
@@ -42,15 +58,22 @@ fn malformed(exchange: &Exchange) -> Option<String> {
         let has = |field: &str| !event[field].is_null();
         !has("insert_id") || has("ip") || (has("revenue") && has("price"))
     };
-    exchange.events().iter().find(is_odd).map(|event| format!("no insert_id, an ip, or revenue beside price: {event}"))
+    exchange
+        .events()
+        .iter()
+        .find(is_odd)
+        .map(|event| format!("no insert_id, an ip, or revenue beside price: {event}"))
 }
 
 /// Events whose content differs between two attempts. An insert id counts within one project.
 fn changed_contents(requests: &[Exchange]) -> Vec<String> {
     let (mut first, mut wrong) = (BTreeMap::<String, Value>::new(), Vec::new());
-    for (key, event) in
-        requests.iter().flat_map(|exchange| exchange.events().iter().map(|event| (&exchange.body["api_key"], event)))
-    {
+    for (key, event) in requests.iter().flat_map(|exchange| {
+        exchange
+            .events()
+            .iter()
+            .map(|event| (&exchange.body["api_key"], event))
+    }) {
         let mut content = event.clone();
         if let Some(fields) = content.as_object_mut() {
             fields.remove("$skip_user_properties_sync");
@@ -58,7 +81,9 @@ fn changed_contents(requests: &[Exchange]) -> Vec<String> {
         let name = format!("{} in {key}", event["insert_id"]);
         let known = first.entry(name.clone()).or_insert_with(|| content.clone());
         if *known != content {
-            wrong.push(format!("two contents under the insert_id {name}:\n{known}\n{content}"));
+            wrong.push(format!(
+                "two contents under the insert_id {name}:\n{known}\n{content}"
+            ));
         }
     }
     wrong
@@ -68,11 +93,19 @@ fn changed_contents(requests: &[Exchange]) -> Vec<String> {
 fn overlaps(requests: &[Exchange]) -> Vec<String> {
     let (mut last, mut wrong) = (BTreeMap::<String, &Exchange>::new(), Vec::new());
     for exchange in requests {
-        let Some(event) = exchange.events().first() else { continue };
+        let Some(event) = exchange.events().first() else {
+            continue;
+        };
         let device = format!("{} in {}", event["device_id"], exchange.body["api_key"]);
         let before = last.get(&device).copied();
-        if let Some(before) = before.filter(|before| before.closed_at.is_none_or(|closed| closed > exchange.began)) {
-            wrong.push(format!("two requests about {device} in flight at once:\n{before:?}\n{exchange:?}"));
+        if let Some(before) = before.filter(|before| {
+            before
+                .closed_at
+                .is_none_or(|closed| closed > exchange.began)
+        }) {
+            wrong.push(format!(
+                "two requests about {device} in flight at once:\n{before:?}\n{exchange:?}"
+            ));
         }
         // Keep the request that closes last.
         let is_last = |closed: Instant| exchange.closed_at.is_none_or(|own| own >= closed);

@@ -33,10 +33,19 @@ pub struct Shared {
 
 /// Serves the endpoints on this port.
 pub async fn serve(port: u16, shared: Shared) -> JoinHandle<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the fake's port");
-    let router = Router::new().fallback(receive).layer(DefaultBodyLimit::disable()).with_state(shared);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .expect("the fake's port");
+    let router = Router::new()
+        .fallback(receive)
+        .layer(DefaultBodyLimit::disable())
+        .with_state(shared);
     let service = router.into_make_service_with_connect_info::<Cutter>();
-    tokio::spawn(async move { axum::serve(Wires(listener), service).await.unwrap_or_default() })
+    tokio::spawn(async move {
+        axum::serve(Wires(listener), service)
+            .await
+            .unwrap_or_default()
+    })
 }
 
 /// One HTTP request with its whole body.
@@ -55,11 +64,19 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let request = Request { method, uri, headers, body };
+    let request = Request {
+        method,
+        uri,
+        headers,
+        body,
+    };
     // Before the test sees the request: it may release it at once.
     let mut released = shared.released.subscribe();
     let (place, fault) = locked(&shared.seen).keep(&request);
-    let _open = Open { shared: shared.clone(), place };
+    let _open = Open {
+        shared: shared.clone(),
+        place,
+    };
     let cut = || {
         locked(&shared.seen).close(place, None);
         cutter.cut();
@@ -78,9 +95,19 @@ async fn receive(
         _ => {}
     }
     locked(&shared.seen).close(place, Some((status, &body)));
-    let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
-    let headers = [("connection", "close"), ("content-type", "application/json")];
-    (StatusCode::from_u16(status).unwrap_or_default(), headers, text).into_response()
+    let text = body
+        .as_str()
+        .map_or_else(|| body.to_string(), str::to_owned);
+    let headers = [
+        ("connection", "close"),
+        ("content-type", "application/json"),
+    ];
+    (
+        StatusCode::from_u16(status).unwrap_or_default(),
+        headers,
+        text,
+    )
+        .into_response()
 }
 
 /// Marks a request as closed when its handler ends: after the answer, or when the sender closed the connection.
@@ -92,7 +119,11 @@ struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let mut seen = locked(&self.shared.seen);
-        if seen.requests.get(self.place).is_some_and(|exchange| exchange.closed_at.is_none()) {
+        if seen
+            .requests
+            .get(self.place)
+            .is_some_and(|exchange| exchange.closed_at.is_none())
+        {
             seen.close(self.place, None);
         }
     }
@@ -109,7 +140,11 @@ impl Seen {
             status: None,
             answer: Value::Null,
         };
-        let fault = if request.uri.path() == UPLOAD { self.fault(exchange.events()) } else { None };
+        let fault = if request.uri.path() == UPLOAD {
+            self.fault(exchange.events())
+        } else {
+            None
+        };
         self.requests.push(exchange);
         (self.requests.len() - 1, fault)
     }
@@ -126,10 +161,16 @@ impl Seen {
     fn fault(&mut self, events: &[Value]) -> Option<Fault> {
         let is_about = |user_id: &str| events.iter().any(|event| event["user_id"] == user_id);
         let scripted = self.next.pop_front().or_else(|| {
-            let place = self.of_user.iter().position(|(user_id, _)| is_about(user_id))?;
+            let place = self
+                .of_user
+                .iter()
+                .position(|(user_id, _)| is_about(user_id))?;
             Some(self.of_user.remove(place).1)
         });
-        let event_type = events.first().and_then(|event| event["event_type"].as_str()).unwrap_or_default();
+        let event_type = events
+            .first()
+            .and_then(|event| event["event_type"].as_str())
+            .unwrap_or_default();
         let of_type = || self.of_type.get(event_type).cloned();
         let known = scripted.or_else(of_type).or_else(|| self.always.clone());
         known.or_else(|| self.chaos.as_mut()?.meet(events))
@@ -145,12 +186,16 @@ impl Seen {
             (Some(Fault::Fewer(missing)), "POST", UPLOAD) => self.upload(&request.body, *missing),
             (_, "POST", UPLOAD) => self.upload(&request.body, 0),
             (_, "GET", SEARCH) => self.search(&request.headers),
-            (_, "POST", DELETIONS) => self.search(&request.headers).map(|_| json!([{ "status": "staging" }])),
+            (_, "POST", DELETIONS) => self
+                .search(&request.headers)
+                .map(|_| json!([{ "status": "staging" }])),
             _ => Err(Refusal::whole("Invalid request path")),
         };
         match (judged, fault) {
             (Ok(_), Some(Fault::AnsweredWith(status))) => (*status, Refusal::status(*status).body),
-            (Ok(body), Some(Fault::Miscounted(missing))) => (200, response::miscounted(body, *missing)),
+            (Ok(body), Some(Fault::Miscounted(missing))) => {
+                (200, response::miscounted(body, *missing))
+            }
             (Ok(body), _) => (200, body),
             (Err(refusal), _) => (refusal.status, refusal.body),
         }
@@ -165,8 +210,16 @@ impl Seen {
     /// All events of a silenced device are refused, although the answer names only the first.
     fn silenced(&mut self, body: &[u8]) -> Refusal {
         let events = events(body);
-        let device = events.first().and_then(|event| event["device_id"].as_str()).unwrap_or_default();
-        self.blamed.extend(events.iter().filter(|event| event["device_id"] == device).filter_map(insert_id));
+        let device = events
+            .first()
+            .and_then(|event| event["device_id"].as_str())
+            .unwrap_or_default();
+        self.blamed.extend(
+            events
+                .iter()
+                .filter(|event| event["device_id"] == device)
+                .filter_map(insert_id),
+        );
         Refusal::silenced(device, 0)
     }
 
@@ -179,17 +232,26 @@ impl Seen {
         }
         let (events, removed) = upload.events()?;
         self.welcome(&key, &events)?;
-        let project = self.projects.get_mut(&key).ok_or_else(|| Refusal::lacks("api_key"))?;
+        let project = self
+            .projects
+            .get_mut(&key)
+            .ok_or_else(|| Refusal::lacks("api_key"))?;
         let taken = &events[..events.len().saturating_sub(missing)];
         project.take(taken, now)?;
         self.removed_ids += removed;
-        Ok(response::accepted(taken.len(), body.len(), now.micros().div_euclid(1000)))
+        Ok(response::accepted(
+            taken.len(),
+            body.len(),
+            now.micros().div_euclid(1000),
+        ))
     }
 
     fn welcome(&self, key: &str, events: &[Event]) -> Result<(), Refusal> {
         let is_unwelcome = |event: &Event| {
             let named = self.unwelcome.iter().filter(|(project, _)| project == key);
-            named.into_iter().any(|(_, name)| request::text(event, "event_type") == Some(name))
+            named
+                .into_iter()
+                .any(|(_, name)| request::text(event, "event_type") == Some(name))
         };
         match events.iter().position(is_unwelcome) {
             Some(index) => Err(Refusal::invalid("event_properties", index)),
@@ -198,23 +260,36 @@ impl Seen {
     }
 
     fn search(&self, headers: &HeaderMap) -> Result<Value, Refusal> {
-        let credentials = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
-        let pair = credentials.and_then(|credentials| String::from_utf8(STANDARD.decode(credentials).ok()?).ok());
+        let credentials = headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+        let pair = credentials
+            .and_then(|credentials| String::from_utf8(STANDARD.decode(credentials).ok()?).ok());
         let is_known = pair
             .as_deref()
             .and_then(|pair| pair.split_once(':'))
-            .is_some_and(|(key, secret)| self.projects.get(key).is_some_and(|project| project.has_secret(secret)));
+            .is_some_and(|(key, secret)| {
+                self.projects
+                    .get(key)
+                    .is_some_and(|project| project.has_secret(secret))
+            });
         if is_known {
             Ok(json!({ "matches": [], "type": "match_user_or_device_id" }))
         } else {
-            Err(Refusal { status: 401, body: json!({ "error": { "http_code": 401, "type": "unauthorized" } }) })
+            Err(Refusal {
+                status: 401,
+                body: json!({ "error": { "http_code": 401, "type": "unauthorized" } }),
+            })
         }
     }
 }
 
 fn events(body: &[u8]) -> Vec<Value> {
     let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
-    body["events"].as_array_mut().map(std::mem::take).unwrap_or_default()
+    body["events"]
+        .as_array_mut()
+        .map(std::mem::take)
+        .unwrap_or_default()
 }
 
 fn insert_id(event: &Value) -> Option<String> {
@@ -226,7 +301,14 @@ fn throttled(body: &[u8], place: usize) -> Refusal {
     let event = events(body).into_iter().nth(place).unwrap_or_default();
     let id = |field: &str| {
         let id = event[field].as_str();
-        id.map(|id| (id.to_owned(), json!(31))).into_iter().collect::<Map<_, _>>()
+        id.map(|id| (id.to_owned(), json!(31)))
+            .into_iter()
+            .collect::<Map<_, _>>()
     };
-    Busy { users: id("user_id"), devices: id("device_id"), first: place }.throttled()
+    Busy {
+        users: id("user_id"),
+        devices: id("device_id"),
+        first: place,
+    }
+    .throttled()
 }

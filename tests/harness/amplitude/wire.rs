@@ -21,7 +21,11 @@ impl Cutter {
     }
 
     fn check(&self) -> Result<()> {
-        if self.0.load(Ordering::SeqCst) { Err(Error::from(ErrorKind::ConnectionReset)) } else { Ok(()) }
+        if self.0.load(Ordering::SeqCst) {
+            Err(Error::from(ErrorKind::ConnectionReset))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -41,7 +45,13 @@ impl Listener for Wires {
     async fn accept(&mut self) -> (Wire, Cutter) {
         let (stream, _) = Listener::accept(&mut self.0).await;
         let cutter = Cutter::default();
-        (Wire { stream, cutter: cutter.clone() }, cutter)
+        (
+            Wire {
+                stream,
+                cutter: cutter.clone(),
+            },
+            cutter,
+        )
     }
 
     fn local_addr(&self) -> Result<Cutter> {
@@ -56,14 +66,22 @@ pub struct Wire {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
         self.cutter.check()?;
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
         self.cutter.check()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

@@ -40,7 +40,11 @@ pub fn serve(mut stream: impl Read + Write, connection: &Connection<'_>) {
 }
 
 /// Answers one request; `None` when the connection is over.
-fn answer(stream: &mut (impl Read + Write), connection: &Connection<'_>, fault: &Fault) -> Option<()> {
+fn answer(
+    stream: &mut (impl Read + Write),
+    connection: &Connection<'_>,
+    fault: &Fault,
+) -> Option<()> {
     let send_text = |stream: &mut _, text: String| send(stream, connection, text.as_bytes());
     match fault {
         Fault::Never => wait_while_open(stream, connection, None),
@@ -50,25 +54,45 @@ fn answer(stream: &mut (impl Read + Write), connection: &Connection<'_>, fault: 
             drip(stream, connection, &"x".repeat(1000))
         }
         Fault::Reset => {
-            SockRef::from(connection.socket).set_linger(Some(Duration::ZERO)).expect("a socket that can be reset");
+            SockRef::from(connection.socket)
+                .set_linger(Some(Duration::ZERO))
+                .expect("a socket that can be reset");
             None
         }
         Fault::Drop => None,
         Fault::Status(status) => send_text(stream, head(*status, "content-length: 0\r\n")),
-        Fault::Redirect(status, place) => {
-            send_text(stream, head(*status, &format!("location: {place}\r\ncontent-length: 0\r\n")))
-        }
+        Fault::Redirect(status, place) => send_text(
+            stream,
+            head(
+                *status,
+                &format!("location: {place}\r\ncontent-length: 0\r\n"),
+            ),
+        ),
         Fault::Big => {
-            send_text(stream, head(200, &format!("content-length: {BIG_BYTES}\r\n")))?;
-            (0..BIG_BYTES / PIECE_BYTES + 1).try_for_each(|_| send(stream, connection, &[b'x'; PIECE_BYTES]))
+            send_text(
+                stream,
+                head(200, &format!("content-length: {BIG_BYTES}\r\n")),
+            )?;
+            (0..BIG_BYTES / PIECE_BYTES + 1)
+                .try_for_each(|_| send(stream, connection, &[b'x'; PIECE_BYTES]))
         }
         Fault::Bomb => {
-            send_text(stream, head(200, &format!("content-encoding: gzip\r\ncontent-length: {BOMB_BYTES}\r\n")))?;
-            bomb().chunks(PIECE_BYTES).try_for_each(|piece| send(stream, connection, piece))
+            send_text(
+                stream,
+                head(
+                    200,
+                    &format!("content-encoding: gzip\r\ncontent-length: {BOMB_BYTES}\r\n"),
+                ),
+            )?;
+            bomb()
+                .chunks(PIECE_BYTES)
+                .try_for_each(|piece| send(stream, connection, piece))
         }
         Fault::EndlessHead => {
             send_text(stream, "HTTP/1.1 200 OK\r\n".to_owned())?;
-            (0..).try_for_each(|place| send_text(stream, format!("x-{place}: {}\r\n", "v".repeat(1000))))
+            (0..).try_for_each(|place| {
+                send_text(stream, format!("x-{place}: {}\r\n", "v".repeat(1000)))
+            })
         }
     }
 }
@@ -93,11 +117,22 @@ fn drip(stream: &mut (impl Read + Write), connection: &Connection<'_>, text: &st
 }
 
 /// Waits for `time` or until the client closes; `Some` if the connection is still open.
-fn wait_while_open(stream: &mut impl Read, connection: &Connection<'_>, time: Option<Duration>) -> Option<()> {
-    connection.socket.set_read_timeout(time).expect("a time limit");
+fn wait_while_open(
+    stream: &mut impl Read,
+    connection: &Connection<'_>,
+    time: Option<Duration>,
+) -> Option<()> {
+    connection
+        .socket
+        .set_read_timeout(time)
+        .expect("a time limit");
     let read = stream.read(&mut [0]);
-    connection.socket.set_read_timeout(None).expect("no time limit");
-    let is_there = read.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+    connection
+        .socket
+        .set_read_timeout(None)
+        .expect("no time limit");
+    let is_there = read
+        .is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
     is_there.then_some(())
 }
 
@@ -117,10 +152,17 @@ fn read_request(stream: &mut impl Read) -> Option<Received> {
         Some((name.to_ascii_lowercase(), value.trim().to_owned()))
     };
     let headers: Vec<(String, String)> = lines.filter_map(pair).collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length").map_or("0", |(_, value)| value);
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map_or("0", |(_, value)| value);
     let mut body = vec![0; length.parse().ok()?];
     stream.read_exact(&mut body).ok()?;
-    Some(Received { path, headers, body })
+    Some(Received {
+        path,
+        headers,
+        body,
+    })
 }
 
 /// Compressed zeros (RFC 1951 3.2.6): one literal, then a back-reference of length 258 and distance 1, 13 bits each,
@@ -128,12 +170,18 @@ fn read_request(stream: &mut impl Read) -> Option<Received> {
 fn bomb() -> Vec<u8> {
     let mut bits = vec![true, true, false]; // The last block, with fixed codes.
     bits.extend([false, false, true, true, false, false, false, false]);
-    let again = [true, true, false, false, false, true, false, true, false, false, false, false, false];
+    let again = [
+        true, true, false, false, false, true, false, true, false, false, false, false, false,
+    ];
     while bits.len() / 8 + GZIP.len() + again.len() < BOMB_BYTES {
         bits.extend(again);
     }
     bits.extend([false; 7]); // Its end.
-    let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    let byte = |bits: &[bool]| {
+        bits.iter()
+            .rev()
+            .fold(0, |byte, bit| byte << 1 | u8::from(*bit))
+    };
     let mut bytes: Vec<u8> = GZIP.into_iter().chain(bits.chunks(8).map(byte)).collect();
     // The checksum at the end is wrong: no client may read that far.
     bytes.resize(BOMB_BYTES, 0);

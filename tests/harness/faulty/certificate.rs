@@ -13,20 +13,33 @@ pub struct Identity {
 
 impl Identity {
     pub fn new(name: &str) -> Self {
-        let (authority_key, key) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+        let (authority_key, key) = (
+            KeyPair::generate().expect("a key"),
+            KeyPair::generate().expect("a key"),
+        );
         let mut authority = CertificateParams::new(Vec::new()).expect("an authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let own = authority.self_signed(&authority_key).expect("the authority's certificate").der().clone();
+        let own = authority
+            .self_signed(&authority_key)
+            .expect("the authority's certificate")
+            .der()
+            .clone();
         let issuer = Issuer::new(authority, authority_key);
         let certificate = CertificateParams::new([name.to_owned()]).expect("a name");
         let certificate = certificate.signed_by(&key, &issuer).expect("a certificate");
-        Self { authority: own, certificate: certificate.der().clone(), key }
+        Self {
+            authority: own,
+            certificate: certificate.der().clone(),
+            key,
+        }
     }
 
     /// How a server shows the certificate.
     pub fn server(&self) -> ServerConfig {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("its key");
         let server = ServerConfig::builder().with_no_client_auth();
-        server.with_single_cert(vec![self.certificate.clone()], key).expect("the certificate and its key")
+        server
+            .with_single_cert(vec![self.certificate.clone()], key)
+            .expect("the certificate and its key")
     }
 }

@@ -56,7 +56,9 @@ impl Fault {
             ["reset"] => Some(Self::Reset),
             ["drop"] => Some(Self::Drop),
             ["status", status] => Some(Self::Status(status.parse().ok()?)),
-            ["redirect", status, place] => Some(Self::Redirect(status.parse().ok()?, decoded(place))),
+            ["redirect", status, place] => {
+                Some(Self::Redirect(status.parse().ok()?, decoded(place)))
+            }
             ["big"] => Some(Self::Big),
             ["bomb"] => Some(Self::Bomb),
             ["endless-head"] => Some(Self::EndlessHead),

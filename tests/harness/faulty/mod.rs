@@ -26,7 +26,10 @@ pub struct Received {
 impl Received {
     /// The first header of this name; empty when there is none.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
     }
 }
 
@@ -79,7 +82,10 @@ impl Faulty {
     /// When it cannot listen.
     pub fn with_tls(name: &str) -> (Self, Vec<u8>) {
         let identity = Identity::new(name);
-        (Self::listen((Ipv4Addr::LOCALHOST, 0).into(), Some(identity.server())), identity.authority.to_vec())
+        (
+            Self::listen((Ipv4Addr::LOCALHOST, 0).into(), Some(identity.server())),
+            identity.authority.to_vec(),
+        )
     }
 
     fn listen(address: SocketAddr, tls: Option<ServerConfig>) -> Self {
@@ -98,7 +104,11 @@ impl Faulty {
                 std::thread::spawn(move || serve_connection(stream, tls, &seen));
             }
         });
-        Self { address, scheme, shared }
+        Self {
+            address,
+            scheme,
+            shared,
+        }
     }
 
     /// The URL at which this fault always happens.
@@ -122,7 +132,10 @@ impl Faulty {
 
     /// Sets what happens to the next `times` requests at [`Self::scripted_url`]; later ones are answered with 200.
     pub fn answer_next(&self, times: usize, fault: &Fault) {
-        self.shared.seen().next.extend(std::iter::repeat_n(fault.clone(), times));
+        self.shared
+            .seen()
+            .next
+            .extend(std::iter::repeat_n(fault.clone(), times));
     }
 
     /// Removes the scripted faults that have not happened.
@@ -157,8 +170,13 @@ impl Drop for Faulty {
 
 /// Serves one connection until it ends.
 fn serve_connection(stream: TcpStream, tls: Option<Arc<ServerConfig>>, shared: &Shared) {
-    let Ok(socket) = stream.try_clone() else { return };
-    let connection = Connection { socket: &socket, shared };
+    let Ok(socket) = stream.try_clone() else {
+        return;
+    };
+    let connection = Connection {
+        socket: &socket,
+        shared,
+    };
     match tls.map(ServerConnection::new) {
         None => serve(stream, &connection),
         // A client that does not trust the certificate closes the connection before its request.

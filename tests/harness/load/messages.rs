@@ -22,7 +22,12 @@ pub struct Messages<'a> {
 impl<'a> Messages<'a> {
     pub fn new(sns: &'a Sns, url: &str) -> Self {
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
-        Self { sns, path, created: 0, began: api::clock::now() }
+        Self {
+            sns,
+            path,
+            created: 0,
+            began: api::clock::now(),
+        }
     }
 
     /// Signs one message about each of these receipts, in this order, on two threads. Each is a renewal.
@@ -35,7 +40,11 @@ impl<'a> Messages<'a> {
         let (some, others) = receipts.split_at(receipts.len() / 2);
         let this = &*self;
         let signed = |receipts: &[String], first: usize| {
-            receipts.iter().zip(first..).map(|(receipt, number)| this.one(receipt, number)).collect::<Vec<_>>()
+            receipts
+                .iter()
+                .zip(first..)
+                .map(|(receipt, number)| this.one(receipt, number))
+                .collect::<Vec<_>>()
         };
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || signed(some, first));
@@ -50,7 +59,9 @@ impl<'a> Messages<'a> {
         let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", receipt);
         rtn.app_user_id = format!("amzn1.account.{receipt}");
         // Notifications of one purchase differ in the store's time.
-        rtn.at = self.began.plus_millis(i64::try_from(number).unwrap_or(i64::MAX));
+        rtn.at = self
+            .began
+            .plus_millis(i64::try_from(number).unwrap_or(i64::MAX));
         let message = self.sns.notification(&rtn);
         let request = format!(
             "POST /{} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain; charset=UTF-8\r\ncontent-length: {}\r\n\r\n{}",
@@ -58,6 +69,9 @@ impl<'a> Messages<'a> {
             message.body.len(),
             message.body
         );
-        Message { id: message.id, request: request.into_bytes().into() }
+        Message {
+            id: message.id,
+            request: request.into_bytes().into(),
+        }
     }
 }

@@ -17,9 +17,14 @@ use tokio::time::Instant;
 /// # Panics
 /// When it is no number.
 pub fn lost_windows(usually: usize) -> usize {
-    #[expect(clippy::disallowed_methods, reason = "a person sets it for these tests alone")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a person sets it for these tests alone"
+    )]
     let chosen = std::env::var("SETTLE_LOST_WINDOWS").ok();
-    chosen.map_or(usually, |number| number.parse().expect("SETTLE_LOST_WINDOWS is a number"))
+    chosen.map_or(usually, |number| {
+        number.parse().expect("SETTLE_LOST_WINDOWS is a number")
+    })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +60,10 @@ impl Load {
     /// A generator for the service at this URL.
     pub fn new(url: &str, connections: usize) -> Self {
         let address = url.split('/').nth(2).unwrap_or_default().to_owned();
-        Self { address, connections }
+        Self {
+            address,
+            connections,
+        }
     }
 
     /// Sends the messages in order until all are sent or `at_most` has passed.
@@ -64,17 +72,31 @@ impl Load {
     /// When the service closes a connection.
     pub async fn run(&self, messages: Vec<Message>, pace: Pace, at_most: Duration) -> Measured {
         let began = Instant::now();
-        let work =
-            Arc::new(Work { address: self.address.clone(), messages, next: AtomicUsize::new(0), pace, began, at_most });
-        let senders: Vec<_> = (0..self.connections).map(|_| tokio::spawn(send(work.clone()))).collect();
-        let mut measured = Measured { acknowledged: Vec::new(), refused: Vec::new(), took: Duration::ZERO };
+        let work = Arc::new(Work {
+            address: self.address.clone(),
+            messages,
+            next: AtomicUsize::new(0),
+            pace,
+            began,
+            at_most,
+        });
+        let senders: Vec<_> = (0..self.connections)
+            .map(|_| tokio::spawn(send(work.clone())))
+            .collect();
+        let mut measured = Measured {
+            acknowledged: Vec::new(),
+            refused: Vec::new(),
+            took: Duration::ZERO,
+        };
         for sender in senders {
             let (acknowledged, refused) = sender.await.expect("a connection of the generator");
             measured.acknowledged.extend(acknowledged);
             measured.refused.extend(refused);
         }
         measured.took = began.elapsed();
-        measured.acknowledged.sort_unstable_by_key(|one| one.latency);
+        measured
+            .acknowledged
+            .sort_unstable_by_key(|one| one.latency);
         measured
     }
 }
@@ -100,18 +122,29 @@ impl Pace {
 }
 
 async fn send(work: Arc<Work>) -> (Vec<Acknowledged>, Vec<u16>) {
-    let mut stream = TcpStream::connect(&work.address).await.expect("the service listens");
+    let mut stream = TcpStream::connect(&work.address)
+        .await
+        .expect("the service listens");
     stream.set_nodelay(true).expect("no delay");
     let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; 4096];
     while work.began.elapsed() < work.at_most {
         let number = work.next.fetch_add(1, Ordering::Relaxed);
-        let Some(message) = work.messages.get(number) else { break };
+        let Some(message) = work.messages.get(number) else {
+            break;
+        };
         let due = work.pace.due(work.began, number);
         tokio::time::sleep_until(due).await;
-        stream.write_all(&message.request).await.expect("the service reads");
+        stream
+            .write_all(&message.request)
+            .await
+            .expect("the service reads");
         match status(&mut stream, &mut buffer).await {
-            200 => acknowledged.push(Acknowledged { number, due, latency: due.elapsed() }),
+            200 => acknowledged.push(Acknowledged {
+                number,
+                due,
+                latency: due.elapsed(),
+            }),
             other => refused.push(other),
         }
     }
@@ -122,11 +155,16 @@ async fn send(work: Arc<Work>) -> (Vec<Acknowledged>, Vec<u16>) {
 async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
     let mut filled = 0;
     loop {
-        let read = stream.read(&mut buffer[filled..]).await.expect("the service answers");
+        let read = stream
+            .read(&mut buffer[filled..])
+            .await
+            .expect("the service answers");
         assert!(read > 0, "the service closed a connection");
         filled += read;
         let text = String::from_utf8_lossy(&buffer[..filled]);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
         let length = head
             .lines()
             .filter_map(|line| line.split_once(':'))
@@ -134,7 +172,11 @@ async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
             .and_then(|(_, value)| value.trim().parse().ok())
             .unwrap_or(0_usize);
         if body.len() >= length {
-            return head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+            return head
+                .split(' ')
+                .nth(1)
+                .and_then(|code| code.parse().ok())
+                .unwrap_or(0);
         }
     }
 }
@@ -161,14 +203,22 @@ impl Measured {
     /// # Panics
     /// When one was not.
     pub fn check(&self) {
-        assert!(self.refused.is_empty(), "not acknowledged: {:?}", self.refused.iter().take(10).collect::<Vec<_>>());
+        assert!(
+            self.refused.is_empty(),
+            "not acknowledged: {:?}",
+            self.refused.iter().take(10).collect::<Vec<_>>()
+        );
     }
 }
 
 /// The item at this quantile, from 0 to 1, of a sorted list; `None` when the list is empty.
 pub fn quantile<T>(sorted: &[T], part: f64) -> Option<&T> {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 items")]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below the length")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index below the length"
+    )]
     let index = ((sorted.len() as f64 * part) as usize).min(sorted.len().saturating_sub(1));
     sorted.get(index)
 }

@@ -15,7 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// The notifications of one change of a purchase, which come together.
-const KINDS: [&str; 3] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON", "SUBSCRIPTION_RENEWED"];
+const KINDS: [&str; 3] = [
+    "SUBSCRIPTION_AUTO_RENEWAL_OFF",
+    "SUBSCRIPTION_AUTO_RENEWAL_ON",
+    "SUBSCRIPTION_RENEWED",
+];
 /// How long a sender waits for an answer, as SNS does.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Time limit for deliveries to go on after a disturbance. An attempt that died is repeated after half a minute.
@@ -58,15 +62,30 @@ pub struct Store {
 impl Store {
     /// Sends about so many purchases, `receipt-0` and on, whose turns come again and again, to these notification URLs.
     pub fn start(urls: Vec<String>, sns: Sns, per_second: f64, purchases: usize) -> Self {
-        let (accepted, begun, is_over) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { urls, sns, purchases, accepted, begun, is_over });
+        let (accepted, begun, is_over) = (
+            Mutex::default(),
+            AtomicUsize::new(0),
+            AtomicBool::new(false),
+        );
+        let shared = Arc::new(Shared {
+            urls,
+            sns,
+            purchases,
+            accepted,
+            begun,
+            is_over,
+        });
         let sending = tokio::spawn(send_all(shared.clone(), Pace::PerSecond(per_second)));
         Self { shared, sending }
     }
 
     /// Number of messages that were accepted so far.
     pub fn count(&self) -> usize {
-        self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared
+            .accepted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Waits until messages are accepted and webhooks arrive at their receiver.
@@ -79,10 +98,19 @@ impl Store {
         wait::until(RECOVERED, "messages and webhooks", async || {
             let (now_accepted, now_received) = (self.count(), receiver.count());
             let flows = now_accepted >= accepted && now_received >= received;
-            if flows { Ok(()) } else { Err(format!("{now_accepted} of {accepted}, {now_received} of {received}")) }
+            if flows {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{now_accepted} of {accepted}, {now_received} of {received}"
+                ))
+            }
         })
         .await;
-        println!("{ENOUGH} messages and {ENOUGH} webhooks came within {:.1?}", began.elapsed());
+        println!(
+            "{ENOUGH} messages and {ENOUGH} webhooks came within {:.1?}",
+            began.elapsed()
+        );
     }
 
     /// Ends the sending; every message that was begun is repeated until it is accepted.
@@ -92,8 +120,17 @@ impl Store {
     pub async fn finish(self) -> Vec<Accepted> {
         self.shared.is_over.store(true, Ordering::Relaxed);
         self.sending.await.expect("the senders");
-        let accepted = self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        assert_eq!(accepted.len(), self.shared.begun.load(Ordering::Relaxed), "all that was sent is accepted");
+        let accepted = self
+            .shared
+            .accepted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        assert_eq!(
+            accepted.len(),
+            self.shared.begun.load(Ordering::Relaxed),
+            "all that was sent is accepted"
+        );
         accepted
     }
 }
@@ -114,23 +151,39 @@ async fn send_all(shared: Arc<Shared>, pace: Pace) {
 
 async fn send(shared: Arc<Shared>, number: usize, due: Instant) {
     let receipt_id = format!("receipt-{}", number / KINDS.len() % shared.purchases);
-    let mut rtn = Rtn::new(KINDS[number % KINDS.len()], &receipt_id).later(i64::try_from(number).unwrap_or(0));
+    let mut rtn = Rtn::new(KINDS[number % KINDS.len()], &receipt_id)
+        .later(i64::try_from(number).unwrap_or(0));
     rtn.app_user_id = format!("amzn1.account.{receipt_id}");
     let message = shared.sns.notification(&rtn);
     let mut failures = Vec::new();
     loop {
         let url = &shared.urls[(number + failures.len()) % shared.urls.len()];
-        failures.push(match tokio::time::timeout(TIMEOUT, post_as_sns(url, &message.body)).await {
-            Ok(Ok(answer)) if answer.status == 200 => break,
-            Ok(Ok(answer)) => answer.status.to_string(),
-            Ok(Err(_)) => "no connection".to_owned(),
-            Err(_) => "no answer".to_owned(),
-        });
-        assert!(due.elapsed() < ACCEPTED, "{receipt_id} is not accepted: {failures:?}");
+        failures.push(
+            match tokio::time::timeout(TIMEOUT, post_as_sns(url, &message.body)).await {
+                Ok(Ok(answer)) if answer.status == 200 => break,
+                Ok(Ok(answer)) => answer.status.to_string(),
+                Ok(Err(_)) => "no connection".to_owned(),
+                Err(_) => "no answer".to_owned(),
+            },
+        );
+        assert!(
+            due.elapsed() < ACCEPTED,
+            "{receipt_id} is not accepted: {failures:?}"
+        );
         wait::pass(PAUSE).await;
     }
-    let one = Accepted { message_id: message.id, receipt_id, due, accepted_at: Instant::now(), failures };
-    shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+    let one = Accepted {
+        message_id: message.id,
+        receipt_id,
+        due,
+        accepted_at: Instant::now(),
+        failures,
+    };
+    shared
+        .accepted
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(one);
 }
 
 /// A part of a story: its name, when it began and how long it took.
@@ -174,14 +227,24 @@ const HEADING: &str = "| | s | accepted | /s | p50 ms | p99 ms | worst ms | repe
 /// For each message that was the last one of a quiet window: when it was due, and the time from the end of that window
 /// until the next webhook about its purchase.
 fn arrivals(accepted: &[Accepted], of: Arrivals<'_>) -> Vec<(Instant, Duration)> {
-    let Arrivals { receiver, platform_id, window } = of;
+    let Arrivals {
+        receiver,
+        platform_id,
+        window,
+    } = of;
     let mut webhooks = BTreeMap::<String, Vec<Instant>>::new();
     for request in receiver.all().iter().filter(|request| request.is_acked()) {
-        webhooks.entry(request.collapse_key().to_owned()).or_default().push(request.began);
+        webhooks
+            .entry(request.collapse_key().to_owned())
+            .or_default()
+            .push(request.began);
     }
     let mut messages = BTreeMap::<&str, Vec<&Accepted>>::new();
     for message in accepted {
-        messages.entry(&message.receipt_id).or_default().push(message);
+        messages
+            .entry(&message.receipt_id)
+            .or_default()
+            .push(message);
     }
     let mut found = Vec::new();
     for (receipt_id, mut of_purchase) in messages {
@@ -189,12 +252,19 @@ fn arrivals(accepted: &[Accepted], of: Arrivals<'_>) -> Vec<(Instant, Duration)>
         of_purchase.sort_unstable_by_key(|message| message.accepted_at);
         for (at, message) in of_purchase.iter().enumerate() {
             let quiet_at = message.accepted_at + window;
-            if of_purchase.get(at + 1).is_some_and(|next| next.accepted_at < quiet_at) {
+            if of_purchase
+                .get(at + 1)
+                .is_some_and(|next| next.accepted_at < quiet_at)
+            {
                 continue;
             }
             // One that comes earlier is of the window before.
             let earliest = message.accepted_at + window / 2;
-            let next = webhooks.get(&key).into_iter().flatten().find(|arrived| **arrived >= earliest);
+            let next = webhooks
+                .get(&key)
+                .into_iter()
+                .flatten()
+                .find(|arrived| **arrived >= earliest);
             let lag = next.map(|arrived| arrived.saturating_duration_since(quiet_at));
             found.extend(lag.map(|lag| (message.due, lag)));
         }
@@ -216,20 +286,39 @@ pub fn print_figures(phases: &[Phase], accepted: &[Accepted], of: Arrivals<'_>) 
     println!("{HEADING}");
     let figures = |began: Instant, length: Duration| {
         let is_in = |due: Instant| due >= began && due < began + length;
-        let messages: Vec<&Accepted> = accepted.iter().filter(|message| is_in(message.due)).collect();
-        let latency = |message: &&Accepted| message.accepted_at.saturating_duration_since(message.due);
+        let messages: Vec<&Accepted> = accepted
+            .iter()
+            .filter(|message| is_in(message.due))
+            .collect();
+        let latency =
+            |message: &&Accepted| message.accepted_at.saturating_duration_since(message.due);
         let mut latencies: Vec<Duration> = messages.iter().map(latency).collect();
-        let mut lags: Vec<Duration> = lags.iter().filter(|(due, _)| is_in(*due)).map(|(_, lag)| *lag).collect();
+        let mut lags: Vec<Duration> = lags
+            .iter()
+            .filter(|(due, _)| is_in(*due))
+            .map(|(_, lag)| *lag)
+            .collect();
         latencies.sort_unstable();
         lags.sort_unstable();
         let repeated = messages.iter().map(|message| message.failures.len()).sum();
-        Figures { count: messages.len(), repeated, latencies, lags }
+        Figures {
+            count: messages.len(),
+            repeated,
+            latencies,
+            lags,
+        }
     };
     for (name, began, length) in phases {
         println!("{}", figures(*began, *length).line(name, *length));
     }
-    let began = phases.first().map_or_else(Instant::now, |(_, began, _)| *began);
-    println!("{}", figures(began, began.elapsed()).line("all", phases.iter().map(|(.., length)| *length).sum()));
+    let began = phases
+        .first()
+        .map_or_else(Instant::now, |(_, began, _)| *began);
+    println!(
+        "{}",
+        figures(began, began.elapsed())
+            .line("all", phases.iter().map(|(.., length)| *length).sum())
+    );
     let mut reasons = BTreeMap::<&str, usize>::new();
     for failure in accepted.iter().flat_map(|message| &message.failures) {
         *reasons.entry(failure).or_default() += 1;

@@ -49,7 +49,9 @@ pub struct Received {
 impl Received {
     /// The bodies of its events: the elements of an array, else its own body.
     pub fn bodies(&self) -> Vec<&Value> {
-        self.body.as_array().map_or_else(|| vec![&self.body], |all| all.iter().collect())
+        self.body
+            .as_array()
+            .map_or_else(|| vec![&self.body], |all| all.iter().collect())
     }
 
     pub fn event_type(&self) -> &str {
@@ -58,14 +60,20 @@ impl Received {
 
     /// The collapse key in a `purchase.updated`; empty for any other event.
     pub fn collapse_key(&self) -> &str {
-        self.body["attributes"]["collapse_key"].as_str().unwrap_or_default()
+        self.body["attributes"]["collapse_key"]
+            .as_str()
+            .unwrap_or_default()
     }
 
     /// The receipt id of its purchase; empty if it names none.
     pub fn receipt_id(&self) -> &str {
         let ids = self.body["external_ids"].as_array().into_iter().flatten();
-        let named = ids.filter(|id| id["key"] == "receipt_id").find_map(|id| id["value"].as_str());
-        named.or_else(|| self.body["data"]["purchase_guid"].as_str()).unwrap_or_default()
+        let named = ids
+            .filter(|id| id["key"] == "receipt_id")
+            .find_map(|id| id["value"].as_str());
+        named
+            .or_else(|| self.body["data"]["purchase_guid"].as_str())
+            .unwrap_or_default()
     }
 
     pub fn event_id(&self) -> &str {
@@ -74,23 +82,32 @@ impl Received {
 
     /// The revision in a `purchase.updated`; 0 for any other event.
     pub fn revision(&self) -> i64 {
-        self.body["attributes"]["revision"].as_i64().unwrap_or_default()
+        self.body["attributes"]["revision"]
+            .as_i64()
+            .unwrap_or_default()
     }
 
     /// Whether the receiver acknowledged it (2xx).
     pub fn is_acked(&self) -> bool {
-        self.status.is_some_and(|status| (200..300).contains(&status))
+        self.status
+            .is_some_and(|status| (200..300).contains(&status))
     }
 }
 
 /// The type of the event with this body.
 fn type_of(body: &Value) -> &str {
-    body["attributes"]["event_type"].as_str().or_else(|| body["event_type"].as_str()).unwrap_or_default()
+    body["attributes"]["event_type"]
+        .as_str()
+        .or_else(|| body["event_type"].as_str())
+        .unwrap_or_default()
 }
 
 /// The id of the event with this body.
 fn id_of(body: &Value) -> &str {
-    body["attributes"]["event_id"].as_str().or_else(|| body["id"].as_str()).unwrap_or_default()
+    body["attributes"]["event_id"]
+        .as_str()
+        .or_else(|| body["id"].as_str())
+        .unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -133,8 +150,15 @@ impl Receiver {
     /// # Panics
     /// When it cannot listen.
     pub async fn start() -> Self {
-        let shared = Shared { seen: Arc::default(), released: watch::Sender::new(0) };
-        let mut receiver = Self { port: ports::free(), shared, server: None };
+        let shared = Shared {
+            seen: Arc::default(),
+            released: watch::Sender::new(0),
+        };
+        let mut receiver = Self {
+            port: ports::free(),
+            shared,
+            server: None,
+        };
         if let Some(folder) = deliveries::folder() {
             receiver.keep_in(&folder);
         }
@@ -164,8 +188,14 @@ impl Receiver {
     /// # Panics
     /// When the answer has neither a secret nor a public key.
     pub fn trust_shown(&self, destination: &Value) {
-        let keys: Vec<&str> = ["secret", "public_key"].iter().filter_map(|name| destination[name].as_str()).collect();
-        assert!(!keys.is_empty(), "nothing that verifies is shown: {destination}");
+        let keys: Vec<&str> = ["secret", "public_key"]
+            .iter()
+            .filter_map(|name| destination[name].as_str())
+            .collect();
+        assert!(
+            !keys.is_empty(),
+            "nothing that verifies is shown: {destination}"
+        );
         keys.into_iter().for_each(|key| self.trust(key));
     }
 
@@ -189,17 +219,25 @@ impl Receiver {
     /// # Panics
     /// When it is not a JSON Schema.
     pub fn expect_schema(&self, event_type: &str, schema: &Value) {
-        let validator = jsonschema::options().should_validate_formats(true).build(schema);
-        let validator = validator.unwrap_or_else(|error| panic!("the schema of {event_type}: {error}"));
+        let validator = jsonschema::options()
+            .should_validate_formats(true)
+            .build(schema);
+        let validator =
+            validator.unwrap_or_else(|error| panic!("the schema of {event_type}: {error}"));
         self.seen().schemas.insert(event_type.to_owned(), validator);
     }
 
     /// The types of the acknowledged events about a receipt, without `purchase.updated`, in the order of arrival.
     pub fn event_types(&self, receipt_id: &str) -> Vec<String> {
         let seen = self.seen();
-        let is_wanted =
-            |one: &&Received| one.is_acked() && one.collapse_key().is_empty() && one.receipt_id() == receipt_id;
-        seen.requests.iter().filter(is_wanted).map(|one| one.event_type().to_owned()).collect()
+        let is_wanted = |one: &&Received| {
+            one.is_acked() && one.collapse_key().is_empty() && one.receipt_id() == receipt_id
+        };
+        seen.requests
+            .iter()
+            .filter(is_wanted)
+            .map(|one| one.event_type().to_owned())
+            .collect()
     }
 
     /// The key that was trusted last.
@@ -207,7 +245,11 @@ impl Receiver {
     /// # Panics
     /// When no key was trusted.
     pub fn secret(&self) -> String {
-        self.seen().keys.last().cloned().expect("a secret: add the destination first")
+        self.seen()
+            .keys
+            .last()
+            .cloned()
+            .expect("a secret: add the destination first")
     }
 
     /// Sets the reply to every request after those of [`Self::answer_next`]. The default is 200.
@@ -217,7 +259,9 @@ impl Receiver {
 
     /// Sets the reply to the next `times` requests.
     pub fn answer_next(&self, times: usize, reply: &Reply) {
-        self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
+        self.seen()
+            .next
+            .extend(std::iter::repeat_n(reply.clone(), times));
     }
 
     /// Sets the reply to the first request of each `webhook-id` about receipts whose ids begin with `receipts`. It
@@ -258,11 +302,17 @@ impl Receiver {
     /// When another program has taken it. A connection from it, which the system may make for somebody, ends.
     pub async fn accept(&mut self) {
         let listener = wait::until(FREE, "the receiver's port", async || {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.map_err(|error| error.to_string())
+            TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))
+                .await
+                .map_err(|error| error.to_string())
         });
         let listener = listener.await;
-        let router = Router::new().fallback(receive).with_state(self.shared.clone());
-        self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
+        let router = Router::new()
+            .fallback(receive)
+            .with_state(self.shared.clone());
+        self.server = Some(tokio::spawn(async move {
+            axum::serve(listener, router).await.unwrap_or_default()
+        }));
     }
 
     pub fn count(&self) -> usize {
@@ -279,36 +329,59 @@ impl Receiver {
     #[must_use]
     pub fn about(&self, collapse_key: &str) -> Vec<Received> {
         let seen = self.seen();
-        seen.requests.iter().filter(|request| request.collapse_key() == collapse_key).cloned().collect()
+        seen.requests
+            .iter()
+            .filter(|request| request.collapse_key() == collapse_key)
+            .cloned()
+            .collect()
     }
 
     /// The requests about a receipt.
     #[must_use]
     pub fn of_receipt(&self, receipt_id: &str) -> Vec<Received> {
         let seen = self.seen();
-        seen.requests.iter().filter(|request| request.receipt_id() == receipt_id).cloned().collect()
+        seen.requests
+            .iter()
+            .filter(|request| request.receipt_id() == receipt_id)
+            .cloned()
+            .collect()
     }
 
     /// The ids of the acknowledged events of devices.
     #[must_use]
     pub fn device_events(&self) -> BTreeSet<String> {
         let seen = self.seen();
-        let bodies = seen.requests.iter().filter(|request| request.is_acked()).flat_map(Received::bodies);
-        bodies.filter(|body| type_of(body).starts_with("device.")).map(|body| id_of(body).to_owned()).collect()
+        let bodies = seen
+            .requests
+            .iter()
+            .filter(|request| request.is_acked())
+            .flat_map(Received::bodies);
+        bodies
+            .filter(|body| type_of(body).starts_with("device."))
+            .map(|body| id_of(body).to_owned())
+            .collect()
     }
 
     /// The acknowledged revisions of one purchase, in the order of arrival.
     pub fn revisions(&self, collapse_key: &str) -> Vec<i64> {
         let seen = self.seen();
-        let acked = |request: &&Received| request.collapse_key() == collapse_key && request.is_acked();
-        seen.requests.iter().filter(acked).map(Received::revision).collect()
+        let acked =
+            |request: &&Received| request.collapse_key() == collapse_key && request.is_acked();
+        seen.requests
+            .iter()
+            .filter(acked)
+            .map(Received::revision)
+            .collect()
     }
 
     /// The acknowledged revisions of every purchase.
     pub fn revisions_by_key(&self) -> BTreeMap<String, Vec<i64>> {
         let mut revisions = BTreeMap::<String, Vec<i64>>::new();
         for request in self.all().iter().filter(|request| request.is_acked()) {
-            revisions.entry(request.collapse_key().to_owned()).or_default().push(request.revision());
+            revisions
+                .entry(request.collapse_key().to_owned())
+                .or_default()
+                .push(request.revision());
         }
         revisions
     }
@@ -316,18 +389,34 @@ impl Receiver {
     /// When the last request about each purchase arrived.
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
         let seen = self.seen();
-        seen.requests.iter().map(|request| (request.collapse_key().to_owned(), request.began)).collect()
+        seen.requests
+            .iter()
+            .map(|request| (request.collapse_key().to_owned(), request.began))
+            .collect()
     }
 
     /// Waits for at least `count` `purchase.updated` requests about a purchase, and returns them.
     ///
     /// # Panics
     /// When the deadline passes.
-    pub async fn wait_for(&self, collapse_key: &str, count: usize, deadline: Duration) -> Vec<Received> {
-        wait::until(deadline, &format!("{count} requests about {collapse_key}"), async || {
-            let found = self.about(collapse_key);
-            if found.len() >= count { Ok(found) } else { Err(format!("{} of them", found.len())) }
-        })
+    pub async fn wait_for(
+        &self,
+        collapse_key: &str,
+        count: usize,
+        deadline: Duration,
+    ) -> Vec<Received> {
+        wait::until(
+            deadline,
+            &format!("{count} requests about {collapse_key}"),
+            async || {
+                let found = self.about(collapse_key);
+                if found.len() >= count {
+                    Ok(found)
+                } else {
+                    Err(format!("{} of them", found.len()))
+                }
+            },
+        )
         .await
     }
 
@@ -351,19 +440,26 @@ impl Receiver {
                 return Err(format!("a signature is wrong ({wrong}): {request:?}"));
             }
             if *bodies.entry(&request.webhook_id).or_insert(&request.raw) != request.raw {
-                return Err(format!("I4: one webhook-id, two bodies: {}", request.webhook_id));
+                return Err(format!(
+                    "I4: one webhook-id, two bodies: {}",
+                    request.webhook_id
+                ));
             }
             shape::check(&self.seen().schemas, request)?;
         }
         for (key, revisions) in self.revisions_by_key() {
             if !revisions.is_sorted() {
-                return Err(format!("I3: acknowledged revisions of {key} fell: {revisions:?}"));
+                return Err(format!(
+                    "I3: acknowledged revisions of {key} fell: {revisions:?}"
+                ));
             }
         }
         match overlap::find(&requests).first() {
             Some((first, second)) => {
                 let subjects = overlap::subjects(first);
-                Err(format!("I7: two attempts about {subjects:?} in flight at once:\n{first:?}\n{second:?}"))
+                Err(format!(
+                    "I7: two attempts about {subjects:?} in flight at once:\n{first:?}\n{second:?}"
+                ))
             }
             None => Ok(()),
         }
@@ -381,7 +477,9 @@ impl Receiver {
                 let first = *ids.entry(event_id).or_insert(&request.webhook_id);
                 if event_id.is_empty() || first != request.webhook_id {
                     let other = &request.webhook_id;
-                    return Err(format!("announced twice: the event {event_id:?} came as {first} and as {other}"));
+                    return Err(format!(
+                        "announced twice: the event {event_id:?} came as {first} and as {other}"
+                    ));
                 }
             }
         }
@@ -402,7 +500,9 @@ impl Receiver {
                 _ => false,
             }
         });
-        stale.map_or(Ok(()), |request| Err(format!("stale: the state of the user in {request:?}")))
+        stale.map_or(Ok(()), |request| {
+            Err(format!("stale: the state of the user in {request:?}"))
+        })
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -423,7 +523,10 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
     let released = shared.released.subscribe();
     let (place, reply) = keep(&mut locked(&shared.seen), headers, &raw);
     let mut response = reply.answer(released).await;
-    if let Some(response) = response.as_mut().filter(|_| locked(&shared.seen).is_connection_reused) {
+    if let Some(response) = response
+        .as_mut()
+        .filter(|_| locked(&shared.seen).is_connection_reused)
+    {
         response.headers_mut().remove(CONNECTION);
     }
     if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
@@ -436,14 +539,23 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
 
 /// The result of verifying with each trusted key, the newest key first.
 fn results(seen: &Seen, signed: Signed<'_>) -> Vec<KeyResult> {
-    let verify = if seen.is_time_ignored { Signed::verify_at_any_time } else { Signed::verify };
-    let result = |key: &String| KeyResult { key: key.clone(), refusal: verify(&signed, key).err() };
+    let verify = if seen.is_time_ignored {
+        Signed::verify_at_any_time
+    } else {
+        Signed::verify
+    };
+    let result = |key: &String| KeyResult {
+        key: key.clone(),
+        refusal: verify(&signed, key).err(),
+    };
     seen.keys.iter().rev().map(result).collect()
 }
 
 /// `Ok` if the newest key of each version accepts the signature.
 fn verified(results: &[KeyResult]) -> Result<(), String> {
-    let mut newest = Version::ALL.iter().filter_map(|version| results.iter().find(|one| one.version() == *version));
+    let mut newest = Version::ALL
+        .iter()
+        .filter_map(|version| results.iter().find(|one| one.version() == *version));
     match newest.find_map(|one| one.refusal.clone()) {
         Some(refusal) => Err(refusal),
         None if results.is_empty() => Err("no key is known".to_owned()),
@@ -453,21 +565,57 @@ fn verified(results: &[KeyResult]) -> Result<(), String> {
 
 /// Records the request; returns its index and its reply.
 fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
-    let webhook_id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let results = results(seen, Signed { headers: &headers, raw });
+    let webhook_id = headers
+        .get("webhook-id")
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let results = results(
+        seen,
+        Signed {
+            headers: &headers,
+            raw,
+        },
+    );
     let verified = verified(&results);
     if let Some(journal) = &seen.journal {
         let is_refusal_wanted = seen.is_refusal_wanted;
-        journal.keep(&Request { is_refusal_wanted, ..Request::new(&headers, raw, results) });
+        journal.keep(&Request {
+            is_refusal_wanted,
+            ..Request::new(&headers, raw, results)
+        });
     }
     let body = serde_json::from_slice(raw).unwrap_or(Value::Null);
     let (began, finished_at, status) = (Instant::now(), None, None);
-    let request = Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, finished_at, status };
-    let is_first = || seen.requests.iter().all(|before| before.webhook_id != request.webhook_id);
-    let first = seen.first.clone().filter(|(receipts, _)| request.receipt_id().starts_with(receipts) && is_first());
-    let about = || seen.about.clone().filter(|(receipts, _)| request.receipt_id().starts_with(receipts));
+    let request = Received {
+        webhook_id,
+        headers,
+        raw: raw.to_vec(),
+        body,
+        verified,
+        began,
+        finished_at,
+        status,
+    };
+    let is_first = || {
+        seen.requests
+            .iter()
+            .all(|before| before.webhook_id != request.webhook_id)
+    };
+    let first = seen
+        .first
+        .clone()
+        .filter(|(receipts, _)| request.receipt_id().starts_with(receipts) && is_first());
+    let about = || {
+        seen.about
+            .clone()
+            .filter(|(receipts, _)| request.receipt_id().starts_with(receipts))
+    };
     let first = first.or_else(about).map(|(_, reply)| reply);
-    let reply = first.or_else(|| seen.next.pop_front()).or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
+    let reply = first
+        .or_else(|| seen.next.pop_front())
+        .or_else(|| seen.always.clone())
+        .unwrap_or(Reply::Status(200));
     seen.requests.push(request);
     (seen.requests.len() - 1, reply)
 }

@@ -5,12 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What a request is about: the devices that reported its events, else the receipt of its purchase.
 pub fn subjects(request: &Received) -> Vec<&str> {
-    let devices = request.bodies().into_iter().filter_map(|body| body["data"]["device"]["id"].as_str());
+    let devices = request
+        .bodies()
+        .into_iter()
+        .filter_map(|body| body["data"]["device"]["id"].as_str());
     let devices: BTreeSet<&str> = devices.collect();
     if !devices.is_empty() {
         return devices.into_iter().collect();
     }
-    vec![request.body["alarm"]["id"].as_str().unwrap_or_else(|| request.receipt_id())]
+    vec![
+        request.body["alarm"]["id"]
+            .as_str()
+            .unwrap_or_else(|| request.receipt_id()),
+    ]
 }
 
 /// Pairs of requests about one purchase, or from one device, where the first was answered only after the second had
@@ -21,7 +28,9 @@ pub fn find(requests: &[Received]) -> Vec<(&Received, &Received)> {
     for request in requests {
         for subject in subjects(request) {
             if let Some(before) = last.insert(subject, request)
-                && before.finished_at.is_some_and(|finished_at| finished_at > request.began)
+                && before
+                    .finished_at
+                    .is_some_and(|finished_at| finished_at > request.began)
             {
                 found.push((before, request));
             }

@@ -65,7 +65,9 @@ fn response(status: u16, header_line: Option<(HeaderName, String)>, body: Body) 
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, [(CONNECTION, "close")], body).into_response();
     if let Some((name, value)) = header_line {
-        response.headers_mut().insert(name, value.parse().expect("a header's value"));
+        response
+            .headers_mut()
+            .insert(name, value.parse().expect("a header's value"));
     }
     response
 }

@@ -8,8 +8,14 @@ use std::collections::BTreeMap;
 
 /// Fields that settle adds to `attributes`. They are optional in the schemas, because the documented examples lack
 /// them, but every request must have them.
-const ADDED: [&str; 6] =
-    ["coalesced", "occurred_at", "previous_acked_revision", "revision", "state_digest", "verified"];
+const ADDED: [&str; 6] = [
+    "coalesced",
+    "occurred_at",
+    "previous_acked_revision",
+    "revision",
+    "state_digest",
+    "verified",
+];
 /// Fields that we add to `user.*`.
 const ADDED_FOR_USERS: [&str; 3] = ["active_skus", "occurred_at", "user_revision"];
 /// Fields of a purchase that we add to `data` and to `user.*`.
@@ -30,16 +36,29 @@ pub fn check(schemas: &BTreeMap<String, Validator>, request: &Received) -> Resul
     if request.headers.contains_key("webhook-test") {
         return Ok(());
     }
-    request.bodies().into_iter().try_for_each(|body| check_body(schemas, body, request))
+    request
+        .bodies()
+        .into_iter()
+        .try_for_each(|body| check_body(schemas, body, request))
 }
 
-fn check_body(schemas: &BTreeMap<String, Validator>, body: &Value, request: &Received) -> Result<(), String> {
+fn check_body(
+    schemas: &BTreeMap<String, Validator>,
+    body: &Value,
+    request: &Received,
+) -> Result<(), String> {
     let name = type_of(body);
     let Some(schema) = schemas.get(name) else {
-        return if schemas.is_empty() { Ok(()) } else { Err(format!("no schema is served of `{name}`: {request:?}")) };
+        return if schemas.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("no schema is served of `{name}`: {request:?}"))
+        };
     };
     let validate = |schema: &Validator| {
-        schema.validate(body).map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))
+        schema
+            .validate(body)
+            .map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))
     };
     validate(schema)?;
     released::validators(name).try_for_each(validate)?;
@@ -47,10 +66,23 @@ fn check_body(schemas: &BTreeMap<String, Validator>, body: &Value, request: &Rec
         Some(_) if name.starts_with("device.") => &[],
         Some(attributes) => &[(attributes, &ADDED), (&body["data"], &ADDED_OF_PURCHASE)],
         None if name == "user.erased" => &[],
-        None if name.starts_with("user.") => &[(body, &ADDED_FOR_USERS), (body, &ADDED_OF_PURCHASE)],
+        None if name.starts_with("user.") => {
+            &[(body, &ADDED_FOR_USERS), (body, &ADDED_OF_PURCHASE)]
+        }
         None => &[],
     };
-    let missing: Vec<&str> =
-        parts.iter().flat_map(|(part, added)| added.iter().copied().filter(|name| part.get(name).is_none())).collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("{name} lacks {missing:?}: {request:?}")) }
+    let missing: Vec<&str> = parts
+        .iter()
+        .flat_map(|(part, added)| {
+            added
+                .iter()
+                .copied()
+                .filter(|name| part.get(name).is_none())
+        })
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{name} lacks {missing:?}: {request:?}"))
+    }
 }

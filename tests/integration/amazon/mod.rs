@@ -29,7 +29,8 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use storage::{
-    Config, Database, Key, NewPlatform, NotificationView, Page, Platform, PlatformSettings, Store, TopicState,
+    Config, Database, Key, NewPlatform, NotificationView, Page, Platform, PlatformSettings, Store,
+    TopicState,
 };
 use system_tests::folder::Folder;
 use system_tests::template;
@@ -47,8 +48,9 @@ const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
 const SOON: Duration = Duration::from_secs(180);
 
 /// One key for all tests, because generating it takes a moment.
-static SIGNER: LazyLock<Signer> =
-    LazyLock::new(|| Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key"));
+static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
+    Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key")
+});
 
 fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
@@ -91,7 +93,11 @@ impl Fetch for Sns {
             None => Ok(b"<ConfirmSubscriptionResponse/>".to_vec()),
         };
         let is_confirmation = !url.ends_with(".pem");
-        let meanwhile = self.meanwhile.lock().expect("no panic").take_if(|_| is_confirmation);
+        let meanwhile = self
+            .meanwhile
+            .lock()
+            .expect("no panic")
+            .take_if(|_| is_confirmation);
         // Yields once, so that a concurrent request really waits.
         async move {
             tokio::task::yield_now().await;
@@ -114,7 +120,10 @@ impl Engine for Recording {
         async { Ok(()) }.boxed()
     }
 
-    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+    fn status(
+        &self,
+        _: CollapseKey,
+    ) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async { Ok(None) }.boxed()
     }
 
@@ -122,7 +131,11 @@ impl Engine for Recording {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn signal_destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn signal_destination(
+        &self,
+        _: DestinationId,
+        _: DestinationSignal,
+    ) -> BoxFuture<'_, Result<(), EngineError>> {
         async { Ok(()) }.boxed()
     }
 
@@ -162,36 +175,68 @@ struct Beginning {
 impl World {
     /// A platform that follows [`TOPIC`].
     async fn following() -> Self {
-        Self::begin(Beginning { topic: Some(TOPIC), ..Beginning::default() }).await
+        Self::begin(Beginning {
+            topic: Some(TOPIC),
+            ..Beginning::default()
+        })
+        .await
     }
 
     async fn begin(beginning: Beginning) -> Self {
         let folder = Folder::new("amazon");
         let file = folder.path().join("settle.db");
         template::sqlite(&file);
-        let config = Config { database: Database::Sqlite(file), key: Key::new([7; 32]), clock: now };
+        let config = Config {
+            database: Database::Sqlite(file),
+            key: Key::new([7; 32]),
+            clock: now,
+        };
         let store = Store::open(config).await.expect("a store");
         let app = store.new_app("app").await.expect("an app");
-        let platform = store.new_platform(new_platform(app.id, beginning.topic)).await.expect("a platform");
+        let platform = store
+            .new_platform(new_platform(app.id, beginning.topic))
+            .await
+            .expect("a platform");
         let mut certificates = Vec::new();
         if beginning.has_certificate {
             let file = folder.path().join("certificate.pem");
-            std::fs::write(&file, SIGNER.certificate_pem().expect("a certificate")).expect("written");
-            certificates.push((SIGNER.certificate_url("us-east-1").parse().expect("a URL"), file));
+            std::fs::write(&file, SIGNER.certificate_pem().expect("a certificate"))
+                .expect("written");
+            certificates.push((
+                SIGNER.certificate_url("us-east-1").parse().expect("a URL"),
+                file,
+            ));
         }
-        let settings = Settings { certificates, auto_confirm_accounts: beginning.accounts, clock: now };
+        let settings = Settings {
+            certificates,
+            auto_confirm_accounts: beginning.accounts,
+            clock: now,
+        };
         let (sns, engine) = (Arc::new(Sns::default()), Arc::new(Recording::default()));
         let dispatch = Dispatch::start(engine.clone(), store.clone());
         let mut amazon = Amazon::with_fetch(settings, sns.clone()).expect("settings");
         if beginning.takes_samples {
-            amazon = amazon.with_samples(&samples::demo(&samples::SIGNER, folder.path())).expect("a key of samples");
+            amazon = amazon
+                .with_samples(&samples::demo(&samples::SIGNER, folder.path()))
+                .expect("a key of samples");
         }
-        Self { amazon: Arc::new(amazon), store, dispatch, engine, sns, platform, folder }
+        Self {
+            amazon: Arc::new(amazon),
+            store,
+            dispatch,
+            engine,
+            sns,
+            platform,
+            folder,
+        }
     }
 
     /// Posts a body, and returns the status and the reason of the answer.
     async fn post(&self, body: &str) -> (u16, &'static str) {
-        let answer = self.amazon.receive(&self.store, &self.dispatch, INGRESS_KEY, body.as_bytes()).await;
+        let answer = self
+            .amazon
+            .receive(&self.store, &self.dispatch, INGRESS_KEY, body.as_bytes())
+            .await;
         (answer.status, answer.reason)
     }
 
@@ -202,7 +247,10 @@ impl World {
 
     /// The state of the service with these environment variables.
     fn edge(&self, variables: &[(&str, &str)]) -> Arc<Edge> {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let config = load(&Flags::default(), &variables).expect("valid settings");
         Arc::new(Edge {
             workers: Default::default(),
@@ -216,7 +264,10 @@ impl World {
             send: api::sender(&config),
             test_quota: Default::default(),
             admin_token: SecretString::from("the-admin-token-of-the-tests"),
-            keys: Keys::new(Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1))),
+            keys: Keys::new(Refusals::new(
+                NonZeroU32::MAX,
+                std::time::Duration::from_nanos(1),
+            )),
             public_url: "https://settle.example.com/".parse().expect("a URL"),
             default_window: Duration::from_secs(120),
             metrics: Metrics::install(),
@@ -229,28 +280,49 @@ impl World {
     /// A connection that keeps all others from writing, until it is dropped.
     fn locked_database(&self) -> SqliteConnection {
         let path = self.folder.path().join("settle.db");
-        let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("a connection");
-        connection.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").expect("the lock");
+        let mut connection =
+            SqliteConnection::establish(&path.to_string_lossy()).expect("a connection");
+        connection
+            .batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE")
+            .expect("the lock");
         connection
     }
 
     async fn stored(&self, body: &str) -> Vec<NotificationView> {
-        self.store.notifications_of(&message_id(body)).await.expect("storage answers")
+        self.store
+            .notifications_of(&message_id(body))
+            .await
+            .expect("storage answers")
     }
 
     async fn topics(&self) -> Vec<(String, TopicState)> {
-        let topics = self.store.topics(self.platform.id).await.expect("storage answers");
-        topics.into_iter().map(|topic| (topic.arn, topic.state)).collect()
+        let topics = self
+            .store
+            .topics(self.platform.id)
+            .await
+            .expect("storage answers");
+        topics
+            .into_iter()
+            .map(|topic| (topic.arn, topic.state))
+            .collect()
     }
 
     async fn alarms(&self) -> Vec<String> {
-        let alarms = self.store.alarms(Page::default()).await.expect("storage answers");
+        let alarms = self
+            .store
+            .alarms(Page::default())
+            .await
+            .expect("storage answers");
         alarms.items.into_iter().map(|alarm| alarm.kind).collect()
     }
 
     /// How often alarms were raised in all.
     async fn raised(&self) -> i64 {
-        let alarms = self.store.alarms(Page::default()).await.expect("storage answers");
+        let alarms = self
+            .store
+            .alarms(Page::default())
+            .await
+            .expect("storage answers");
         alarms.items.iter().map(|alarm| alarm.count).sum()
     }
 
@@ -260,7 +332,9 @@ impl World {
         wait::until(SOON, "a signal", async || {
             let signals = self.engine.0.lock().expect("no panic").clone();
             let found = signals.iter().find(|(found, _)| *found == key);
-            found.map(|(_, signal)| *signal).ok_or_else(|| format!("{signals:?}"))
+            found
+                .map(|(_, signal)| *signal)
+                .ok_or_else(|| format!("{signals:?}"))
         })
         .await
     }
@@ -279,8 +353,17 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
 }
 
 fn letter(number: u128, topic_arn: &str) -> Header<'_> {
-    let version = if number.is_multiple_of(2) { Version::One } else { Version::Two };
-    Header { message_id: Uuid::from_u128(0x6b27_5a67_0bbb_4f3a_99b9 << 48 | number), topic_arn, at: now(), version }
+    let version = if number.is_multiple_of(2) {
+        Version::One
+    } else {
+        Version::Two
+    };
+    Header {
+        message_id: Uuid::from_u128(0x6b27_5a67_0bbb_4f3a_99b9 << 48 | number),
+        topic_arn,
+        at: now(),
+        version,
+    }
 }
 
 fn sample<'a>(type_name: &'a str, receipt_id: &'a str) -> Sample<'a> {
@@ -297,16 +380,24 @@ fn sample<'a>(type_name: &'a str, receipt_id: &'a str) -> Sample<'a> {
 
 /// A signed notification of a topic.
 fn notification(number: u128, topic: &str, message: &str) -> String {
-    SIGNER.sign_notification(&letter(number, topic), None, message).expect("signed")
+    SIGNER
+        .sign_notification(&letter(number, topic), None, message)
+        .expect("signed")
 }
 
 /// A signed renewal of [`TOPIC`]; the number determines the message id and the receipt.
 fn renewal(number: u128) -> String {
-    notification(number, TOPIC, &sample("SUBSCRIPTION_RENEWED", &format!("receipt-{number}")).message())
+    notification(
+        number,
+        TOPIC,
+        &sample("SUBSCRIPTION_RENEWED", &format!("receipt-{number}")).message(),
+    )
 }
 
 fn subscription(number: u128, topic: &str) -> String {
-    SIGNER.sign_subscription(&letter(number, topic), TOKEN).expect("signed")
+    SIGNER
+        .sign_subscription(&letter(number, topic), TOKEN)
+        .expect("signed")
 }
 
 fn message_id(body: &str) -> String {

@@ -25,9 +25,17 @@ struct Ingress {
 
 impl Ingress {
     async fn open(url: String) -> Self {
-        let config = Config { database: Database::Postgres(url), key: Key::new([7; 32]), clock: clock::now };
+        let config = Config {
+            database: Database::Postgres(url),
+            key: Key::new([7; 32]),
+            clock: clock::now,
+        };
         let store = Store::open(config).await.expect("a store");
-        let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: now };
+        let settings = Settings {
+            certificates: Vec::new(),
+            auto_confirm_accounts: Vec::new(),
+            clock: now,
+        };
         let amazon = Amazon::with_fetch(settings, Arc::new(Sns::default())).expect("settings");
         Self { amazon, store }
     }
@@ -39,14 +47,20 @@ impl Ingress {
 
 /// The URL of a database of its own.
 async fn database() -> String {
-    tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off)).await.expect("no panic").expect("a database")
+    tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off))
+        .await
+        .expect("no panic")
+        .expect("a database")
 }
 
 async fn platform(store: &Store, app: &App, key: String) -> Platform {
     let new = NewPlatform {
         app_id: app.id,
         store: "amazon".to_owned(),
-        settings: PlatformSettings { shares_package: true, ..PlatformSettings::new(&key, PACKAGE, 120_000) },
+        settings: PlatformSettings {
+            shares_package: true,
+            ..PlatformSettings::new(&key, PACKAGE, 120_000)
+        },
         shared_secret: None,
         topic_arn: None,
         publishable_key: format!("pk_{key}"),
@@ -63,7 +77,10 @@ async fn platforms(store: &Store, count: usize) -> Vec<String> {
 }
 
 /// The round trips of a process that does this with keys of platforms.
-async fn trips(count: usize, after: impl AsyncFn(&Ingress, &[String], &dyn Fn() -> u64) -> u64) -> u64 {
+async fn trips(
+    count: usize,
+    after: impl AsyncFn(&Ingress, &[String], &dyn Fn() -> u64) -> u64,
+) -> u64 {
     let url = database().await;
     let keys = platforms(&Ingress::open(url.clone()).await.store, count).await;
     let (distance, far) = Distance::before_url(&url, Duration::ZERO).expect("a proxy");
@@ -73,11 +90,17 @@ async fn trips(count: usize, after: impl AsyncFn(&Ingress, &[String], &dyn Fn() 
 #[tokio::test]
 async fn a_platform_is_found_once_however_many_there_are() {
     let again = async |ingress: &Ingress, keys: &[String], trips: &dyn Fn() -> u64| {
-        join_all(keys.iter().map(|key| async move { assert_eq!(ingress.check(key).await, Ok(())) })).await;
+        join_all(
+            keys.iter()
+                .map(|key| async move { assert_eq!(ingress.check(key).await, Ok(())) }),
+        )
+        .await;
         let (before, began) = (trips(), Instant::now());
         wait::until(SOON, "the audit log is read again", async || {
             assert_eq!(ingress.check(&keys[0]).await, Ok(()));
-            (trips() > before).then_some(()).ok_or("no round trip".to_owned())
+            (trips() > before)
+                .then_some(())
+                .ok_or("no round trip".to_owned())
         })
         .await;
         for key in keys.iter().chain(keys) {
@@ -93,12 +116,22 @@ async fn a_platform_is_found_once_however_many_there_are() {
 async fn strangers_share_queries_also_right_after_a_start() {
     let flood = async |ingress: &Ingress, keys: &[String], trips: &dyn Fn() -> u64| {
         let before = trips();
-        let strangers: Vec<String> = (0..STRANGERS).map(|number| format!("unknown-{number}")).collect();
+        let strangers: Vec<String> = (0..STRANGERS)
+            .map(|number| format!("unknown-{number}"))
+            .collect();
         let check = async |key: &str| ingress.check(key).await.map_err(|answer| answer.status);
         let all = strangers.iter().chain(keys).map(|key| check(key.as_str()));
         let answers = join_all(all).await;
-        assert!(answers[..STRANGERS].iter().all(|answer| *answer == Err(404)), "{answers:?}");
-        assert!(answers[STRANGERS..].iter().all(|answer| *answer == Ok(())), "{answers:?}");
+        assert!(
+            answers[..STRANGERS]
+                .iter()
+                .all(|answer| *answer == Err(404)),
+            "{answers:?}"
+        );
+        assert!(
+            answers[STRANGERS..].iter().all(|answer| *answer == Ok(())),
+            "{answers:?}"
+        );
         trips() - before
     };
     let trips = trips(20, flood).await;
@@ -108,13 +141,26 @@ async fn strangers_share_queries_also_right_after_a_start() {
 #[tokio::test]
 async fn a_change_by_another_process_shows_at_once_or_within_a_second() {
     let url = database().await;
-    let (here, other) = (Ingress::open(url.clone()).await, Ingress::open(url).await.store);
+    let (here, other) = (
+        Ingress::open(url.clone()).await,
+        Ingress::open(url).await.store,
+    );
     let app = other.new_app("app").await.expect("an app");
-    assert_eq!(here.check("first").await.map_err(|answer| answer.status), Err(404));
+    assert_eq!(
+        here.check("first").await.map_err(|answer| answer.status),
+        Err(404)
+    );
     let one = platform(&other, &app, "first".to_owned()).await;
     assert_eq!(here.check("first").await, Ok(()), "a new key holds at once");
-    other.rotate_ingress_key(one.id, "second".into(), Duration::ZERO).await.expect("another key");
-    assert_eq!(here.check("second").await, Ok(()), "a new key holds at once");
+    other
+        .rotate_ingress_key(one.id, "second".into(), Duration::ZERO)
+        .await
+        .expect("another key");
+    assert_eq!(
+        here.check("second").await,
+        Ok(()),
+        "a new key holds at once"
+    );
     refused_soon(&here, "first").await;
     other.delete_platform(one.id).await.expect("deleted");
     refused_soon(&here, "second").await;
@@ -125,9 +171,11 @@ async fn a_change_by_another_process_shows_at_once_or_within_a_second() {
 }
 
 async fn refused_soon(ingress: &Ingress, key: &str) {
-    wait::until(SOON, "an ended key is refused", async || match ingress.check(key).await {
-        Err(answer) if answer.status == 404 => Ok(()),
-        answer => Err(format!("{answer:?}")),
+    wait::until(SOON, "an ended key is refused", async || {
+        match ingress.check(key).await {
+            Err(answer) if answer.status == 404 => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        }
     })
     .await;
 }

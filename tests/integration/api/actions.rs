@@ -13,8 +13,13 @@ async fn purchase(service: &Service) -> (CollapseKey, i64) {
 
 /// The recorded signals, without `notified`, which the dispatcher sends.
 fn signals(service: &Service) -> Vec<Signal> {
-    let all = service.engine.signals().into_iter().map(|(_, signal)| signal);
-    all.filter(|signal| !matches!(signal, Signal::Notified(_))).collect()
+    let all = service
+        .engine
+        .signals()
+        .into_iter()
+        .map(|(_, signal)| signal);
+    all.filter(|signal| !matches!(signal, Signal::Notified(_)))
+        .collect()
 }
 
 #[tokio::test]
@@ -24,25 +29,46 @@ async fn each_action_is_its_signal_with_who_and_why() {
     let until = "2099-01-01T00:00:00+01:00";
     let bodies = [
         ("flush", json!({ "by": "ann", "reason": "ticket" })),
-        ("hold", json!({ "by": "ann", "reason": "ticket", "until": until })),
+        (
+            "hold",
+            json!({ "by": "ann", "reason": "ticket", "until": until }),
+        ),
         ("release", json!({ "by": "ann", "reason": "ticket" })),
         ("discard", json!({ "by": "ann", "reason": "ticket" })),
     ];
     for (action, body) in bodies {
-        let answer = service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &body).await;
+        let answer = service
+            .send_json("POST", &format!("/v1/purchases/{key}/{action}"), &body)
+            .await;
         assert_eq!(answer.status, 202, "{action}: {}", answer.body);
-        assert_eq!(answer.body, json!({ "collapse_key": key, "signal": action }));
+        assert_eq!(
+            answer.body,
+            json!({ "collapse_key": key, "signal": action })
+        );
     }
-    let (by, reason) = (Some("ann (admin token)".to_owned()), Some("ticket".to_owned()));
-    let admin = Admin { by, reason, key_id: None };
+    let (by, reason) = (
+        Some("ann (admin token)".to_owned()),
+        Some("ticket".to_owned()),
+    );
+    let admin = Admin {
+        by,
+        reason,
+        key_id: None,
+    };
     let until = Some("2098-12-31T23:00:00.000000Z".to_owned());
     assert_eq!(
         signals(&service),
         [
             Signal::Flush(admin.clone()),
-            Signal::Hold(Hold { until, admin: admin.clone() }),
+            Signal::Hold(Hold {
+                until,
+                admin: admin.clone()
+            }),
             Signal::Release(admin.clone()),
-            Signal::Discard(Discard { through: Some(seq), admin }),
+            Signal::Discard(Discard {
+                through: Some(seq),
+                admin
+            }),
         ]
     );
 }
@@ -53,7 +79,14 @@ async fn an_action_needs_no_body() {
     let (key, _) = purchase(&service).await;
     for action in ["flush", "hold", "release", "discard"] {
         assert_eq!(
-            service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
+            service
+                .send_json(
+                    "POST",
+                    &format!("/v1/purchases/{key}/{action}"),
+                    &Value::Null
+                )
+                .await
+                .status,
             202,
             "{action}"
         );
@@ -68,7 +101,14 @@ async fn actions_answer_503_while_the_engine_is_away() {
     service.engine.set_down(true);
     for action in ["flush", "hold", "release", "discard"] {
         assert_eq!(
-            service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
+            service
+                .send_json(
+                    "POST",
+                    &format!("/v1/purchases/{key}/{action}"),
+                    &Value::Null
+                )
+                .await
+                .status,
             503,
             "{action}"
         );
@@ -82,12 +122,26 @@ async fn a_purchase_shows_its_lanes_and_its_open_run() {
     *service.engine.status.lock().expect("status") = Some(json!({ "pending": 1 }));
     let shown = service.get(&format!("/v1/purchases/{key}")).await;
     assert_eq!(shown.status, 200, "{}", shown.body);
-    assert_eq!((&shown.body["status"], &shown.body["lanes"]), (&json!({ "pending": 1 }), &json!([])));
-    assert_eq!((&shown.body["receipt_id"], &shown.body["state"]), (&json!("receipt"), &json!("unknown")));
+    assert_eq!(
+        (&shown.body["status"], &shown.body["lanes"]),
+        (&json!({ "pending": 1 }), &json!([]))
+    );
+    assert_eq!(
+        (&shown.body["receipt_id"], &shown.body["state"]),
+        (&json!("receipt"), &json!("unknown"))
+    );
     let platform = shown.body["platform_id"].as_str().expect("a platform id");
-    for query in [format!("platform_id={platform}&receipt_id=receipt"), "receipt_id=receipt".to_owned()] {
+    for query in [
+        format!("platform_id={platform}&receipt_id=receipt"),
+        "receipt_id=receipt".to_owned(),
+    ] {
         let listed = service.get(&format!("/v1/purchases?{query}")).await;
-        assert_eq!(listed.body["items"][0]["collapse_key"], json!(key), "in its first window: {}", listed.body);
+        assert_eq!(
+            listed.body["items"][0]["collapse_key"],
+            json!(key),
+            "in its first window: {}",
+            listed.body
+        );
         assert_eq!(listed.body["items"].as_array().map(Vec::len), Some(1));
     }
     service.engine.set_down(true);

@@ -19,29 +19,61 @@ async fn an_import_is_accepted_once_signalled_and_counted() {
     let first = service.send_json("POST", &path, &body).await;
     assert_eq!(first.status, 202, "{}", first.body);
     assert_eq!(
-        (&first.body["accepted"], &first.body["known"], &first.body["waiting"]),
+        (
+            &first.body["accepted"],
+            &first.body["known"],
+            &first.body["waiting"]
+        ),
         (&json!(1), &json!(1), &json!(0))
     );
-    assert_eq!(first.body["unnamed"][0]["field"], "purchases[1].external_id");
-    assert!(first.body["unnamed"][0]["detail"].to_string().contains("`anna`"), "{}", first.body);
+    assert_eq!(
+        first.body["unnamed"][0]["field"],
+        "purchases[1].external_id"
+    );
+    assert!(
+        first.body["unnamed"][0]["detail"]
+            .to_string()
+            .contains("`anna`"),
+        "{}",
+        first.body
+    );
     let key = domain::CollapseKey::of(platform, "r1");
-    wait::until(SOON, "the import's signal", async || match &service.engine.signals()[..] {
-        [(listed, Signal::Notified(notified))] if *listed == key && !notified.quiet.is_zero() => Ok(()),
-        other => Err(format!("{other:?}")),
+    wait::until(SOON, "the import's signal", async || {
+        match &service.engine.signals()[..] {
+            [(listed, Signal::Notified(notified))]
+                if *listed == key && !notified.quiet.is_zero() =>
+            {
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        }
     })
     .await;
     let again = service.send_json("POST", &path, &body).await;
     assert_eq!(
-        (&again.body["accepted"], &again.body["known"], &again.body["waiting"]),
+        (
+            &again.body["accepted"],
+            &again.body["known"],
+            &again.body["waiting"]
+        ),
         (&json!(0), &json!(1), &json!(1))
     );
     let state = service.get(&path).await.body;
-    assert_eq!(state, json!({ "waiting": 1, "settled": 0, "no_change": 0, "given_up": 0 }));
-    let anna = service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body;
+    assert_eq!(
+        state,
+        json!({ "waiting": 1, "settled": 0, "no_change": 0, "given_up": 0 })
+    );
+    let anna = service
+        .get(&format!("/v1/apps/{app}/customers?app_user_id=u1"))
+        .await
+        .body;
     assert_eq!(anna["external_id"], "anna");
     let listed = service.get("/v1/notifications/import%2Fr1").await.body;
     assert_eq!(
-        (&listed["notifications"][0]["type"], &listed["notifications"][0]["waiting_for"]),
+        (
+            &listed["notifications"][0]["type"],
+            &listed["notifications"][0]["waiting_for"]
+        ),
         (&json!("IMPORTED"), &json!("window"))
     );
 }
@@ -55,27 +87,66 @@ async fn each_wrong_field_of_an_import_is_named_with_its_place() {
     for (wrong, field) in [
         (json!({ "app_user_id": "u" }), "purchases[1].receipt_id"),
         (json!({ "receipt_id": "r" }), "purchases[1].app_user_id"),
-        (json!({ "receipt_id": 1, "app_user_id": "u" }), "purchases[1].receipt_id"),
-        (json!({ "receipt_id": "\u{fc}".repeat(500), "app_user_id": "u" }), "purchases[1].receipt_id"),
-        (json!({ "receipt_id": "r", "app_user_id": "x".repeat(513) }), "purchases[1].app_user_id"),
-        (json!({ "receipt_id": "r", "app_user_id": "u", "external_id": "" }), "purchases[1].external_id"),
-        (json!({ "receipt_id": "r", "app_user_id": "u", "user": "" }), "purchases[1].user"),
+        (
+            json!({ "receipt_id": 1, "app_user_id": "u" }),
+            "purchases[1].receipt_id",
+        ),
+        (
+            json!({ "receipt_id": "\u{fc}".repeat(500), "app_user_id": "u" }),
+            "purchases[1].receipt_id",
+        ),
+        (
+            json!({ "receipt_id": "r", "app_user_id": "x".repeat(513) }),
+            "purchases[1].app_user_id",
+        ),
+        (
+            json!({ "receipt_id": "r", "app_user_id": "u", "external_id": "" }),
+            "purchases[1].external_id",
+        ),
+        (
+            json!({ "receipt_id": "r", "app_user_id": "u", "user": "" }),
+            "purchases[1].user",
+        ),
         (json!("r"), "purchases[1]"),
     ] {
-        let answer = service.send_json("POST", &path, &json!({ "purchases": [right, wrong] })).await;
-        assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
+        let answer = service
+            .send_json("POST", &path, &json!({ "purchases": [right, wrong] }))
+            .await;
+        assert_eq!(
+            (answer.status, answer.wrong_fields()),
+            (400, vec![field]),
+            "{}",
+            answer.body
+        );
     }
     let many: Vec<Value> = (0..501).map(|_| right.clone()).collect();
-    for body in [json!({}), json!({ "purchases": {} }), json!({ "purchases": many })] {
+    for body in [
+        json!({}),
+        json!({ "purchases": {} }),
+        json!({ "purchases": many }),
+    ] {
         let answer = service.send_json("POST", &path, &body).await;
-        assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["purchases"]), "{}", answer.body);
+        assert_eq!(
+            (answer.status, answer.wrong_fields()),
+            (400, vec!["purchases"]),
+            "{}",
+            answer.body
+        );
     }
-    assert_eq!(service.get(&path).await.body["waiting"], 0, "what was refused is not half accepted");
+    assert_eq!(
+        service.get(&path).await.body["waiting"],
+        0,
+        "what was refused is not half accepted"
+    );
 }
 
 async fn destination(service: &Service, app: &str, events: &[&str]) -> Value {
     let body = json!({ "kind": "webhook", "name": events[0], "url": "https://example.com/hooks", "events": events });
-    service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &body).await.body["id"].clone()
+    service
+        .send_json("POST", &format!("/v1/apps/{app}/destinations"), &body)
+        .await
+        .body["id"]
+        .clone()
 }
 
 /// Resends what a destination never got, with further fields.
@@ -95,20 +166,51 @@ async fn what_is_missing_is_queued_page_by_page() {
     let all = json!({ "checked": 3, "pending": 3, "skipped": {}, "next_cursor": null });
     assert_eq!((dry.status, &dry.body), (200, &all));
     assert_eq!(service.engine.supervised(), []);
-    let first = resend_missing(&service, &to, json!({ "limit": 2, "run": "load" })).await.body;
-    assert_eq!((&first["checked"], &first["pending"]), (&json!(2), &json!(2)));
-    let repeated = resend_missing(&service, &to, json!({ "limit": 2, "run": "load" })).await.body;
+    let first = resend_missing(&service, &to, json!({ "limit": 2, "run": "load" }))
+        .await
+        .body;
+    assert_eq!(
+        (&first["checked"], &first["pending"]),
+        (&json!(2), &json!(2))
+    );
+    let repeated = resend_missing(&service, &to, json!({ "limit": 2, "run": "load" }))
+        .await
+        .body;
     assert_eq!(repeated, first, "its answer was lost");
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM deliveries"), 2, "nothing is queued twice");
+    assert_eq!(
+        service.raw_number("SELECT COUNT(*) AS value FROM deliveries"),
+        2,
+        "nothing is queued twice"
+    );
     let cursor = first["next_cursor"].clone();
-    let rest = resend_missing(&service, &to, json!({ "limit": 2, "run": "load", "cursor": cursor })).await.body;
-    assert_eq!(rest, json!({ "checked": 1, "pending": 1, "skipped": {}, "next_cursor": null }));
-    let woken: Vec<Value> = service.engine.supervised().into_iter().map(|id| json!(id)).collect();
+    let rest = resend_missing(
+        &service,
+        &to,
+        json!({ "limit": 2, "run": "load", "cursor": cursor }),
+    )
+    .await
+    .body;
+    assert_eq!(
+        rest,
+        json!({ "checked": 1, "pending": 1, "skipped": {}, "next_cursor": null })
+    );
+    let woken: Vec<Value> = service
+        .engine
+        .supervised()
+        .into_iter()
+        .map(|id| json!(id))
+        .collect();
     assert_eq!(woken, vec![to.clone(); 3], "once for each request");
     let again = resend_missing(&service, &to, json!({})).await.body;
-    assert_eq!((&again["checked"], &again["pending"]), (&json!(3), &json!(0)));
     assert_eq!(
-        (service.engine.supervised().len(), service.engine.signals().len()),
+        (&again["checked"], &again["pending"]),
+        (&json!(3), &json!(0))
+    );
+    assert_eq!(
+        (
+            service.engine.supervised().len(),
+            service.engine.signals().len()
+        ),
         (4, 0),
         "it may have lost its signal"
     );
@@ -122,9 +224,16 @@ async fn what_is_missing_while_the_engine_is_down_is_still_pending() {
     service.seed_events();
     let to = destination(&service, &app, &["*"]).await;
     service.engine.set_down(true);
-    assert_eq!(resend_missing(&service, &to, json!({})).await.body["pending"], 1);
+    assert_eq!(
+        resend_missing(&service, &to, json!({})).await.body["pending"],
+        1
+    );
     let deliveries = service.get("/v1/deliveries?status=pending").await.body;
-    assert_eq!(deliveries["items"].as_array().map(Vec::len), Some(1), "{deliveries}");
+    assert_eq!(
+        deliveries["items"].as_array().map(Vec::len),
+        Some(1),
+        "{deliveries}"
+    );
 }
 
 #[tokio::test]
@@ -133,14 +242,33 @@ async fn what_is_missing_needs_a_destination_that_chose_its_type() {
     let (app, _) = service.platform().await;
     let to = destination(&service, &app, &["user.*"]).await;
     let refused = resend_missing(&service, &to, json!({})).await;
-    assert_eq!((refused.status, refused.media.as_str()), (422, "application/problem+json"), "{}", refused.body);
-    assert!(refused.body["detail"].to_string().contains("choose it first"), "{}", refused.body);
+    assert_eq!(
+        (refused.status, refused.media.as_str()),
+        (422, "application/problem+json"),
+        "{}",
+        refused.body
+    );
+    assert!(
+        refused.body["detail"]
+            .to_string()
+            .contains("choose it first"),
+        "{}",
+        refused.body
+    );
     let to = destination(&service, &app, &["*"]).await;
-    for (field, value) in
-        [("limit", json!(0)), ("limit", json!(201)), ("cursor", json!("x")), ("dry_run", json!("yes"))]
-    {
+    for (field, value) in [
+        ("limit", json!(0)),
+        ("limit", json!(201)),
+        ("cursor", json!("x")),
+        ("dry_run", json!("yes")),
+    ] {
         let answer = resend_missing(&service, &to, json!({ field: value })).await;
-        assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
+        assert_eq!(
+            (answer.status, answer.wrong_fields()),
+            (400, vec![field]),
+            "{}",
+            answer.body
+        );
     }
 }
 
@@ -150,23 +278,45 @@ async fn a_platform_shows_how_it_verifies_and_takes_settings() {
     let (_, platform) = service.platform().await;
     let path = format!("/v1/platforms/{platform}");
     let shown = service.get(&path).await.body;
-    assert_eq!((&shown["product_ref"], &shown["flush_on_revoke"]), (&json!("term"), &json!(false)));
+    assert_eq!(
+        (&shown["product_ref"], &shown["flush_on_revoke"]),
+        (&json!("term"), &json!(false))
+    );
     assert_eq!(shown["verification"], json!({ "state": "off" }));
-    let patch = json!({ "shared_secret": "2:sesame", "product_ref": "parent", "flush_on_revoke": true });
+    let patch =
+        json!({ "shared_secret": "2:sesame", "product_ref": "parent", "flush_on_revoke": true });
     let changed = service.send_json("PATCH", &path, &patch).await.body;
-    assert_eq!((&changed["product_ref"], &changed["flush_on_revoke"]), (&json!("parent"), &json!(true)));
+    assert_eq!(
+        (&changed["product_ref"], &changed["flush_on_revoke"]),
+        (&json!("parent"), &json!(true))
+    );
     assert_eq!(changed["verification"], json!({ "state": "on" }));
     service.raw("UPDATE platforms SET secret_refused_at = 1000000");
     let refused = service.get(&path).await.body["verification"].clone();
-    assert_eq!(refused, json!({ "state": "refused", "since": "1970-01-01T00:00:01.000000Z" }));
+    assert_eq!(
+        refused,
+        json!({ "state": "refused", "since": "1970-01-01T00:00:01.000000Z" })
+    );
     service.seed(&["r1"]).await;
-    let mended = service.send_json("PATCH", &path, &json!({ "shared_secret": "2:open" })).await.body;
-    assert_eq!((&mended["verification"], service.woken()), (&json!({ "state": "on" }), 1));
+    let mended = service
+        .send_json("PATCH", &path, &json!({ "shared_secret": "2:open" }))
+        .await
+        .body;
+    assert_eq!(
+        (&mended["verification"], service.woken()),
+        (&json!({ "state": "on" }), 1)
+    );
     assert_eq!(shown["unknown_receipts"], "give_up");
-    let believing = service.send_json("PATCH", &path, &json!({ "unknown_receipts": "believe" })).await.body;
+    let believing = service
+        .send_json("PATCH", &path, &json!({ "unknown_receipts": "believe" }))
+        .await
+        .body;
     assert_eq!(believing["unknown_receipts"], "believe");
     assert_eq!(
-        service.send_json("PATCH", &path, &json!({ "name": "other" })).await.body["unknown_receipts"],
+        service
+            .send_json("PATCH", &path, &json!({ "name": "other" }))
+            .await
+            .body["unknown_receipts"],
         "believe"
     );
     for (field, value) in [
@@ -176,8 +326,15 @@ async fn a_platform_shows_how_it_verifies_and_takes_settings() {
         ("unknown_receipts", json!("trust")),
         ("unknown_receipts", json!(true)),
     ] {
-        let answer = service.send_json("PATCH", &path, &json!({ field: value })).await;
-        assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
+        let answer = service
+            .send_json("PATCH", &path, &json!({ field: value }))
+            .await;
+        assert_eq!(
+            (answer.status, answer.wrong_fields()),
+            (400, vec![field]),
+            "{}",
+            answer.body
+        );
     }
 }
 
@@ -187,6 +344,15 @@ async fn parked_purchases_are_retried_on_request() {
     let (_, platform) = service.platform().await;
     service.seed(&["r1", "r2"]).await;
     service.raw("UPDATE purchases SET waits_for = 'parked' WHERE receipt_id = 'r1'");
-    let answer = service.send_json("POST", &format!("/v1/platforms/{platform}/retry-parked"), &Value::Null).await;
-    assert_eq!((answer.status, &answer.body, service.woken()), (202, &json!({ "purchases": 1 }), 1));
+    let answer = service
+        .send_json(
+            "POST",
+            &format!("/v1/platforms/{platform}/retry-parked"),
+            &Value::Null,
+        )
+        .await;
+    assert_eq!(
+        (answer.status, &answer.body, service.woken()),
+        (202, &json!({ "purchases": 1 }), 1)
+    );
 }

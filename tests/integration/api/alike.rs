@@ -4,7 +4,15 @@ use super::edge::{DEVICE_SECRET, Service};
 use serde_json::json;
 
 /// Another spelling of `Žofie`, each of which a reader takes for it.
-const TWINS: [&str; 7] = ["Žofie ", " Žofie", "Žofie\u{a0}", "Žofie\u{200b}", "\u{feff}Žofie", "Z\u{30c}ofie", "žofie"];
+const TWINS: [&str; 7] = [
+    "Žofie ",
+    " Žofie",
+    "Žofie\u{a0}",
+    "Žofie\u{200b}",
+    "\u{feff}Žofie",
+    "Z\u{30c}ofie",
+    "žofie",
+];
 
 #[tokio::test]
 async fn an_id_with_a_twin_of_another_customer_is_a_warning() {
@@ -14,11 +22,19 @@ async fn an_id_with_a_twin_of_another_customer_is_a_warning() {
         let path = format!("/v1/apps/{app}/customers");
         let named = |id: &str, user: &str| json!({ "external_id": id, "app_user_id": user });
         // Whichever comes first.
-        let (first, second) = if at % 2 == 0 { ("Žofie", twin) } else { (twin, "Žofie") };
+        let (first, second) = if at % 2 == 0 {
+            ("Žofie", twin)
+        } else {
+            (twin, "Žofie")
+        };
         service.send_json("PUT", &path, &named(first, "u1")).await;
         let other = service.send_json("PUT", &path, &named(second, "u2")).await;
-        let warning = other.body["warnings"][0].as_str().unwrap_or_default().to_owned();
-        let is_named = warning.contains(&format!("`{first}`, the id of another customer")) || twin == "žofie";
+        let warning = other.body["warnings"][0]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let is_named =
+            warning.contains(&format!("`{first}`, the id of another customer")) || twin == "žofie";
         assert!(other.status == 200 && is_named, "{twin:?}: {}", other.body);
     }
 }
@@ -40,7 +56,11 @@ async fn what_nobody_sees_in_a_customers_id_is_a_warning() {
         let body = json!({ "external_id": id, "app_user_id": format!("u{at}") });
         let named = service.send_json("PUT", &path, &body).await;
         let warnings = named.body["warnings"].to_string();
-        assert!(named.status == 200 && warnings.contains(part), "{id:?}: {}", named.body);
+        assert!(
+            named.status == 200 && warnings.contains(part),
+            "{id:?}: {}",
+            named.body
+        );
     }
 }
 
@@ -53,10 +73,17 @@ async fn an_id_with_letters_of_another_script_is_a_warning() {
         let body = json!({ "external_id": id, "app_user_id": user });
         assert_eq!(service.send_json("PUT", &path, &body).await.status, 200);
     }
-    let twin = service.send_json("PUT", &path, &json!({ "external_id": "Аnnа", "app_user_id": "u3" })).await;
+    let twin = service
+        .send_json(
+            "PUT",
+            &path,
+            &json!({ "external_id": "Аnnа", "app_user_id": "u3" }),
+        )
+        .await;
     let warnings = twin.body["warnings"].to_string();
     assert!(
-        warnings.contains("`Anna`, the id of another customer") && warnings.contains("plain Latin ones"),
+        warnings.contains("`Anna`, the id of another customer")
+            && warnings.contains("plain Latin ones"),
         "{warnings}"
     );
 }
@@ -76,8 +103,19 @@ async fn what_nobody_sees_in_the_id_of_a_login_is_a_warning() {
             "external_id": id,
         });
         let route = ("POST", "/v1/device/login");
-        let login = service.send_of_device(route, (&key[..], Some(DEVICE_SECRET)), body.to_string().into_bytes()).await;
-        assert_eq!((login.status, login.body["warnings"].is_array()), (200, is_warned), "{}", login.body);
+        let login = service
+            .send_of_device(
+                route,
+                (&key[..], Some(DEVICE_SECRET)),
+                body.to_string().into_bytes(),
+            )
+            .await;
+        assert_eq!(
+            (login.status, login.body["warnings"].is_array()),
+            (200, is_warned),
+            "{}",
+            login.body
+        );
     }
 }
 
@@ -86,30 +124,87 @@ async fn a_sku_or_reference_with_what_nobody_sees_is_refused() {
     let service = Service::start("alike-catalogue").await;
     let (app, platform) = service.platform().await;
     let at = |path: &str| format!("/v1/apps/{app}/{path}");
-    let (gold, product) = (json!({ "name": "Gold" }), json!({ "entitlements": ["gold"] }));
-    assert_eq!(service.send_json("PUT", &at("entitlements/gold"), &gold).await.status, 200);
-    assert_eq!(service.send_json("PUT", &at("products/gold.month"), &product).await.status, 200);
-    for segment in ["gold.month%20", "%EF%BB%BFgold.month", "gold%E2%80%8B.month", "gold.month%C2%A0", "Z%CC%8Cofie"] {
-        let entitlement = service.send_json("PUT", &at(&format!("entitlements/{segment}")), &gold).await;
-        let product = service.send_json("PUT", &at(&format!("products/{segment}")), &product).await;
+    let (gold, product) = (
+        json!({ "name": "Gold" }),
+        json!({ "entitlements": ["gold"] }),
+    );
+    assert_eq!(
+        service
+            .send_json("PUT", &at("entitlements/gold"), &gold)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        service
+            .send_json("PUT", &at("products/gold.month"), &product)
+            .await
+            .status,
+        200
+    );
+    for segment in [
+        "gold.month%20",
+        "%EF%BB%BFgold.month",
+        "gold%E2%80%8B.month",
+        "gold.month%C2%A0",
+        "Z%CC%8Cofie",
+    ] {
+        let entitlement = service
+            .send_json("PUT", &at(&format!("entitlements/{segment}")), &gold)
+            .await;
+        let product = service
+            .send_json("PUT", &at(&format!("products/{segment}")), &product)
+            .await;
         for (answer, field) in [(entitlement, "ref"), (product, "sku")] {
-            assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{segment}: {}", answer.body);
-            assert!(answer.body["detail"].as_str().is_some_and(|text| text.contains("without hidden characters")));
+            assert_eq!(
+                (answer.status, answer.wrong_fields()),
+                (400, vec![field]),
+                "{segment}: {}",
+                answer.body
+            );
+            assert!(
+                answer.body["detail"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("without hidden characters"))
+            );
         }
     }
-    let twin = service.send_json("PUT", &at("products/Gold.Month"), &product).await;
+    let twin = service
+        .send_json("PUT", &at("products/Gold.Month"), &product)
+        .await;
     let warning = twin.body["warnings"][0].as_str().unwrap_or_default();
-    assert!(twin.status == 200 && warning.contains("looks like `gold.month`"), "{}", twin.body);
+    assert!(
+        twin.status == 200 && warning.contains("looks like `gold.month`"),
+        "{}",
+        twin.body
+    );
     let secret = json!({ "shared_secret": "\u{feff}2:secret \n" });
-    let set = service.send_json("PATCH", &format!("/v1/platforms/{platform}"), &secret).await;
+    let set = service
+        .send_json("PATCH", &format!("/v1/platforms/{platform}"), &secret)
+        .await;
     assert_eq!(set.status, 200, "{}", set.body);
-    let stored = service.store.platform_secret(platform).await.expect("the platform");
-    assert_eq!(stored.as_ref().map(secrecy::ExposeSecret::expose_secret), Some("2:secret"), "trimmed");
+    let stored = service
+        .store
+        .platform_secret(platform)
+        .await
+        .expect("the platform");
+    assert_eq!(
+        stored.as_ref().map(secrecy::ExposeSecret::expose_secret),
+        Some("2:secret"),
+        "trimmed"
+    );
     let empty = json!({ "shared_secret": " \u{feff}" });
-    let empty = service.send_json("PATCH", &format!("/v1/platforms/{platform}"), &empty).await;
+    let empty = service
+        .send_json("PATCH", &format!("/v1/platforms/{platform}"), &empty)
+        .await;
     assert_eq!(empty.status, 400, "nothing is left of it");
     let row = json!({ "purchases": [{ "receipt_id": " r1\u{200b}", "app_user_id": "u1\u{a0}" }] });
-    let imported = service.send_json("POST", &format!("/v1/platforms/{platform}/import"), &row).await;
+    let imported = service
+        .send_json("POST", &format!("/v1/platforms/{platform}/import"), &row)
+        .await;
     assert_eq!(imported.status, 202, "{}", imported.body);
-    assert_eq!(service.count("notifications WHERE receipt_id = 'r1' AND app_user_id = 'u1'"), 1);
+    assert_eq!(
+        service.count("notifications WHERE receipt_id = 'r1' AND app_user_id = 'u1'"),
+        1
+    );
 }

@@ -41,14 +41,22 @@ fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
 }
 
 async fn wait_signalled(engine: &Recording, expected: &BTreeMap<CollapseKey, i64>) {
-    wait::until(TIMEOUT, "every purchase's newest row to be signalled", async || {
-        let signalled = newest(engine);
-        if signalled == *expected {
-            Ok(())
-        } else {
-            Err(format!("{} of {} purchases", signalled.len(), expected.len()))
-        }
-    })
+    wait::until(
+        TIMEOUT,
+        "every purchase's newest row to be signalled",
+        async || {
+            let signalled = newest(engine);
+            if signalled == *expected {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{} of {} purchases",
+                    signalled.len(),
+                    expected.len()
+                ))
+            }
+        },
+    )
     .await;
 }
 
@@ -73,20 +81,28 @@ async fn a_burst_of_one_purchase_is_one_signal_at_first() {
         dispatch.notify(key, seq, 120_000, None);
         tokio::task::yield_now().await;
     }
-    wait::until(
-        TIMEOUT,
-        "the first signal",
-        async || {
-            if engine.signals().is_empty() { Err("none".to_owned()) } else { Ok(()) }
+    wait::until(TIMEOUT, "the first signal", async || {
+        if engine.signals().is_empty() {
+            Err("none".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    wait::throughout(
+        Duration::from_millis(300),
+        "one signal",
+        async || match engine.signals().len() {
+            1 => Ok(()),
+            count => Err(format!("{count} signals")),
         },
     )
     .await;
-    wait::throughout(Duration::from_millis(300), "one signal", async || match engine.signals().len() {
-        1 => Ok(()),
-        count => Err(format!("{count} signals")),
-    })
-    .await;
-    assert_eq!(dispatch.unsignalled_purchases(), 1, "the trailing signal is due later");
+    assert_eq!(
+        dispatch.unsignalled_purchases(),
+        1,
+        "the trailing signal is due later"
+    );
 }
 
 #[tokio::test]
@@ -100,9 +116,13 @@ async fn a_start_signals_each_purchase_once_the_newest_first() {
     wait_signalled(&engine, &rows).await;
     let signals = engine.signals();
     assert_eq!(signals.len(), rows.len(), "{signals:?}");
-    let newest_row = rows.iter().max_by_key(|(_, seq)| **seq).map(|(key, _)| *key);
+    let newest_row = rows
+        .iter()
+        .max_by_key(|(_, seq)| **seq)
+        .map(|(key, _)| *key);
     // A few calls run concurrently.
-    let first: Vec<Option<CollapseKey>> = signals.iter().take(4).map(|(key, _)| Some(*key)).collect();
+    let first: Vec<Option<CollapseKey>> =
+        signals.iter().take(4).map(|(key, _)| Some(*key)).collect();
     assert!(first.contains(&newest_row), "{first:?}");
 }
 
@@ -112,15 +132,25 @@ async fn an_emptied_engine_gets_every_signal_again() {
     let store = open(&folder).await;
     let platform = platform(&store).await;
     let rows = fill(&store, platform, 25).await;
-    store.set_sweep_run("first".to_owned()).await.expect("the run");
+    store
+        .set_sweep_run("first".to_owned())
+        .await
+        .expect("the run");
     let engine = Arc::new(Recording::default());
     let _dispatch = Dispatch::start(engine.clone(), store.clone());
     wait_signalled(&engine, &rows).await;
     let sent = engine.signals().len();
-    assert!(store.engine_emptied("first".to_owned(), "second".to_owned()).await.expect("the loss"));
-    wait::until(TIMEOUT, "all signals again", async || match engine.signals().len() {
-        count if count == sent + rows.len() => Ok(()),
-        count => Err(format!("{count} signals")),
+    assert!(
+        store
+            .engine_emptied("first".to_owned(), "second".to_owned())
+            .await
+            .expect("the loss")
+    );
+    wait::until(TIMEOUT, "all signals again", async || {
+        match engine.signals().len() {
+            count if count == sent + rows.len() => Ok(()),
+            count => Err(format!("{count} signals")),
+        }
     })
     .await;
 }
@@ -138,11 +168,18 @@ async fn an_engine_far_away_gets_five_hundred_signals_a_second() {
     let platform = platform(&store).await;
     let began = Instant::now();
     for number in 0..SIGNALS {
-        dispatch.notify(CollapseKey::of(platform, &number.to_string()), number.into(), WINDOW_MS, None);
+        dispatch.notify(
+            CollapseKey::of(platform, &number.to_string()),
+            number.into(),
+            WINDOW_MS,
+            None,
+        );
     }
-    wait::until(TIMEOUT, "every signal", async || match dispatch.unsignalled_purchases() {
-        0 => Ok(()),
-        left => Err(format!("{left} purchases are not signalled")),
+    wait::until(TIMEOUT, "every signal", async || {
+        match dispatch.unsignalled_purchases() {
+            0 => Ok(()),
+            left => Err(format!("{left} purchases are not signalled")),
+        }
     })
     .await;
     let rate = f64::from(SIGNALS) / began.elapsed().as_secs_f64();
@@ -162,10 +199,14 @@ async fn an_engine_that_was_away_gets_every_signal() {
     for (key, seq) in &rows {
         dispatch.notify(*key, *seq, 120_000, None);
     }
-    wait::throughout(Duration::from_millis(500), "silence", async || match engine.signals().len() {
-        0 => Ok(()),
-        count => Err(format!("{count} signals")),
-    })
+    wait::throughout(
+        Duration::from_millis(500),
+        "silence",
+        async || match engine.signals().len() {
+            0 => Ok(()),
+            count => Err(format!("{count} signals")),
+        },
+    )
     .await;
     engine.set_down(false);
     wait_signalled(&engine, &rows).await;
@@ -183,7 +224,11 @@ async fn keys_beyond_memory_are_read_back_from_the_inbox() {
     for (key, seq) in &rows {
         dispatch.notify(*key, *seq, 120_000, None);
     }
-    assert!(dispatch.unsignalled_purchases() <= 4, "{} keys in memory", dispatch.unsignalled_purchases());
+    assert!(
+        dispatch.unsignalled_purchases() <= 4,
+        "{} keys in memory",
+        dispatch.unsignalled_purchases()
+    );
     engine.set_down(false);
     wait_signalled(&engine, &rows).await;
     assert!(dispatch.unsignalled_purchases() <= 4);
@@ -197,12 +242,17 @@ async fn ten_thousand_keys_are_accepted_without_the_engine() {
     engine.set_down(true);
     let dispatch = Dispatch::start(engine.clone(), store.clone());
     let platform = platform(&store).await;
-    let keys: Vec<CollapseKey> = (0..10_000).map(|number| CollapseKey::of(platform, &number.to_string())).collect();
+    let keys: Vec<CollapseKey> = (0..10_000)
+        .map(|number| CollapseKey::of(platform, &number.to_string()))
+        .collect();
     // The control accepts as many notifications of a hundred purchases, in turn with the others.
     let control = Dispatch::start(engine.clone(), store.clone());
     let (mut many, mut few) = (Vec::new(), Vec::new());
     for round in 0..10 {
-        for (dispatch, keys, lasted) in [(&dispatch, &keys[..], &mut many), (&control, &keys[..100], &mut few)] {
+        for (dispatch, keys, lasted) in [
+            (&dispatch, &keys[..], &mut many),
+            (&control, &keys[..100], &mut few),
+        ] {
             let began = tokio::time::Instant::now();
             for (number, key) in (1_i64..=10_000).zip(keys.iter().cycle()) {
                 dispatch.notify(*key, round * 10_000 + number, 120_000, None);
@@ -214,6 +264,9 @@ async fn ten_thousand_keys_are_accepted_without_the_engine() {
         lasted.sort_unstable();
         lasted[lasted.len() / 2]
     });
-    assert!(many < few * 20, "10,000 notifications took {many:?}, and {few:?} of a hundred purchases");
+    assert!(
+        many < few * 20,
+        "10,000 notifications took {many:?}, and {few:?} of a hundred purchases"
+    );
     assert!(dispatch.unsignalled_purchases() <= 10_000);
 }

@@ -69,7 +69,10 @@ impl Recording {
 
     /// The signals to destinations, in order.
     pub fn destination_signals(&self) -> Vec<(DestinationId, DestinationSignal)> {
-        self.destination_signals.lock().expect("no test panicked").clone()
+        self.destination_signals
+            .lock()
+            .expect("no test panicked")
+            .clone()
     }
 
     /// The destinations whose run was started or signalled to supervise them, in order.
@@ -78,7 +81,11 @@ impl Recording {
     }
 
     fn answer<T>(&self, value: T) -> Result<T, EngineError> {
-        if self.is_connected() { Ok(value) } else { Err(EngineError::Unavailable("switched off".to_owned())) }
+        if self.is_connected() {
+            Ok(value)
+        } else {
+            Err(EngineError::Unavailable("switched off".to_owned()))
+        }
     }
 }
 
@@ -86,7 +93,10 @@ impl Engine for Recording {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
-            self.signals.lock().expect("no test panicked").push((key, signal));
+            self.signals
+                .lock()
+                .expect("no test panicked")
+                .push((key, signal));
         }
         let answered_at = Instant::now() + *self.round_trip.lock().expect("no test panicked");
         async move {
@@ -96,15 +106,26 @@ impl Engine for Recording {
         .boxed()
     }
 
-    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+    fn status(
+        &self,
+        _: CollapseKey,
+    ) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         let status = self.status.lock().expect("no test panicked").clone();
         let answer = self.answer(status);
         async { answer }.boxed()
     }
 
-    fn failing(&self, workflow_id: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
+    fn failing(
+        &self,
+        workflow_id: String,
+    ) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
         let known = self.failing.lock().expect("no test panicked").clone();
-        let answer = self.answer(known.filter(|(id, _)| *id == workflow_id).map(|(_, all)| all).unwrap_or_default());
+        let answer = self.answer(
+            known
+                .filter(|(id, _)| *id == workflow_id)
+                .map(|(_, all)| all)
+                .unwrap_or_default(),
+        );
         async { answer }.boxed()
     }
 
@@ -115,7 +136,10 @@ impl Engine for Recording {
     ) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
-            self.destination_signals.lock().expect("no test panicked").push((id, signal));
+            self.destination_signals
+                .lock()
+                .expect("no test panicked")
+                .push((id, signal));
         }
         async { answer }.boxed()
     }
@@ -147,14 +171,21 @@ pub struct Scripted {
 
 impl Fetch for Scripted {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
-        self.visits.lock().expect("no test panicked").push(url.to_owned());
+        self.visits
+            .lock()
+            .expect("no test panicked")
+            .push(url.to_owned());
         let down = self.down.load(Ordering::SeqCst);
         let meanwhile = self.meanwhile.lock().expect("no test panicked").take();
         async move {
             if let Some(meanwhile) = meanwhile {
                 meanwhile.await;
             }
-            if down { Err(FetchError::Unavailable("switched off".to_owned())) } else { Ok(Vec::new()) }
+            if down {
+                Err(FetchError::Unavailable("switched off".to_owned()))
+            } else {
+                Ok(Vec::new())
+            }
         }
         .boxed()
     }
@@ -196,7 +227,12 @@ impl Service {
     /// A new service at which each address may send so many wrong keys at once.
     pub async fn with_guesses(name: &str, guesses: u32) -> Self {
         let guesses = NonZeroU32::new(guesses).expect("not zero");
-        Self::with_refusals(name, &[], Refusals::new(guesses, std::time::Duration::from_secs(600))).await
+        Self::with_refusals(
+            name,
+            &[],
+            Refusals::new(guesses, std::time::Duration::from_secs(600)),
+        )
+        .await
     }
 
     /// A new service that takes samples, as that of `settle run`.
@@ -219,13 +255,20 @@ impl Service {
         refusals: Refusals,
         adjust: impl FnOnce(Amazon, &Folder) -> Amazon,
     ) -> Self {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let config = load(&Flags::default(), &variables).expect("valid settings");
         let folder = Folder::new(name);
         let store = open(&folder).await;
         let engine = Arc::new(Recording::default());
         let sns = Arc::new(Scripted::default());
-        let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: clock::now };
+        let settings = Settings {
+            certificates: Vec::new(),
+            auto_confirm_accounts: Vec::new(),
+            clock: clock::now,
+        };
         let figures = Figures::default();
         let edge = Edge {
             workers: Default::default(),
@@ -233,7 +276,10 @@ impl Service {
             pages: api::edge::pages::Pages::new(&config),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
-            amazon: Arc::new(adjust(Amazon::with_fetch(settings, sns.clone()).expect("valid settings"), &folder)),
+            amazon: Arc::new(adjust(
+                Amazon::with_fetch(settings, sns.clone()).expect("valid settings"),
+                &folder,
+            )),
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),
@@ -248,21 +294,43 @@ impl Service {
             random: clock::random_bytes,
         };
         let edge = Arc::new(edge);
-        Self { router: router::router(edge.clone()), edge, engine, store, sns, figures, folder }
+        Self {
+            router: router::router(edge.clone()),
+            edge,
+            engine,
+            store,
+            sns,
+            figures,
+            folder,
+        }
     }
 
     /// Sends a request with the admin token and, unless it is null, a JSON body.
     pub async fn send_json(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        self.send(method, path, Some(&format!("Bearer {TOKEN}")), body).await
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        self.send(method, path, Some(&format!("Bearer {TOKEN}")), body)
+            .await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
         self.send_json("GET", path, &Value::Null).await
     }
 
-    pub async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Vec<u8>) -> Answer {
-        let headers: Vec<_> = authorization.map(|text| (header::AUTHORIZATION, text)).into_iter().collect();
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        authorization: Option<&str>,
+        body: Vec<u8>,
+    ) -> Answer {
+        let headers: Vec<_> = authorization
+            .map(|text| (header::AUTHORIZATION, text))
+            .into_iter()
+            .collect();
         self.send_with((method, path), &headers, body).await
     }
 
@@ -279,33 +347,69 @@ impl Service {
         self.send_with(route, &headers, body).await
     }
 
-    async fn send_with(&self, (method, path): (&str, &str), headers: &[(HeaderName, &str)], body: Vec<u8>) -> Answer {
+    async fn send_with(
+        &self,
+        (method, path): (&str, &str),
+        headers: &[(HeaderName, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(name, *value);
         }
         let request = request.body(Body::from(body)).expect("a request");
-        let answer = self.router.clone().oneshot(request).await.expect("the router always answers");
+        let answer = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("the router always answers");
         let status = answer.status().as_u16();
-        let media = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media = answer
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         let media = media.unwrap_or_default().to_owned();
         // A stream has no end to wait for.
-        let body = if media == "text/event-stream" { Body::empty() } else { answer.into_body() };
+        let body = if media == "text/event-stream" {
+            Body::empty()
+        } else {
+            answer.into_body()
+        };
         let bytes = to_bytes(body, usize::MAX).await.expect("a whole body");
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        contract::check(Answered { method, path, status, media: &media, body: &body });
-        Answer { status, media, body }
+        contract::check(Answered {
+            method,
+            path,
+            status,
+            media: &media,
+            body: &body,
+        });
+        Answer {
+            status,
+            media,
+            body,
+        }
     }
 
     /// Creates an app and a platform of it.
     pub async fn platform(&self) -> (String, PlatformId) {
-        let app = self.send_json("POST", "/v1/apps", &json!({ "name": "reader" })).await;
+        let app = self
+            .send_json("POST", "/v1/apps", &json!({ "name": "reader" }))
+            .await;
         let app = app.body["id"].as_str().expect("an id").to_owned();
-        let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.settle" });
-        let platform = self.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
+        let body =
+            json!({ "store": "amazon", "name": "fire", "package_name": "com.example.settle" });
+        let platform = self
+            .send_json("POST", &format!("/v1/apps/{app}/platforms"), &body)
+            .await;
         assert_eq!(platform.status, 201, "{}", platform.body);
-        let platform = platform.body["id"].as_str().expect("an id").parse().expect("a platform id");
+        let platform = platform.body["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("a platform id");
         (app, platform)
     }
 }
@@ -338,28 +442,57 @@ impl Service {
 
     /// Inserts purchases of the only platform, in revision 1 and without a next wake.
     pub async fn seed(&self, receipts: &[&str]) -> Vec<CollapseKey> {
-        let apps = self.store.apps(storage::Page::default()).await.expect("apps").items;
-        let platform = &self.store.platforms(apps[0].id, storage::Page::default()).await.expect("platforms").items[0];
-        let keys: Vec<_> = receipts.iter().map(|receipt| CollapseKey::of(platform.id, receipt)).collect();
+        let apps = self
+            .store
+            .apps(storage::Page::default())
+            .await
+            .expect("apps")
+            .items;
+        let platform = &self
+            .store
+            .platforms(apps[0].id, storage::Page::default())
+            .await
+            .expect("platforms")
+            .items[0];
+        let keys: Vec<_> = receipts
+            .iter()
+            .map(|receipt| CollapseKey::of(platform.id, receipt))
+            .collect();
         for (key, receipt) in keys.iter().zip(receipts) {
             let purchase = rows::purchases(platform.id, platform.app_id);
-            self.raw(&purchase.text("collapse_key", key).text("receipt_id", receipt));
+            self.raw(
+                &purchase
+                    .text("collapse_key", key)
+                    .text("receipt_id", receipt),
+            );
         }
         keys
     }
 
     /// Inserts a `purchase.updated` of each purchase.
     pub fn seed_events(&self) {
-        let events = rows::events().of_each("purchases").sql("id", "collapse_key");
-        self.raw(&events.sql("collapse_key", "collapse_key").sql("app_id", "app_id"));
+        let events = rows::events()
+            .of_each("purchases")
+            .sql("id", "collapse_key");
+        self.raw(
+            &events
+                .sql("collapse_key", "collapse_key")
+                .sql("app_id", "app_id"),
+        );
     }
 }
 
 impl Answer {
     /// The names of the fields in a problem's `errors`.
     pub fn wrong_fields(&self) -> Vec<&str> {
-        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        errors.iter().filter_map(|error| error["field"].as_str()).collect()
+        let errors = self.body["errors"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        errors
+            .iter()
+            .filter_map(|error| error["field"].as_str())
+            .collect()
     }
 }
 
@@ -368,12 +501,22 @@ pub async fn open(folder: &Folder) -> Store {
     let file = folder.path().join("settle.sqlite");
     template::sqlite(&file);
     let database = Database::Sqlite(file);
-    let opened = Store::open(Config { database, key: Key::new([7; 32]), clock: clock::now }).await;
+    let opened = Store::open(Config {
+        database,
+        key: Key::new([7; 32]),
+        clock: clock::now,
+    })
+    .await;
     opened.expect("the database opens").showing(shown_settings)
 }
 
 /// Accepts one notification of a receipt; returns its purchase and its sequence number.
-pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fate) -> (CollapseKey, i64) {
+pub async fn accept(
+    store: &Store,
+    platform: PlatformId,
+    receipt: &str,
+    fate: Fate,
+) -> (CollapseKey, i64) {
     let notification = notification(platform, receipt);
     let row = NewNotification {
         platform_id: platform,
@@ -387,7 +530,12 @@ pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fa
         fate,
         traceparent: None,
     };
-    match store.accept(vec![row]).await.expect("the inbox accepts").as_slice() {
+    match store
+        .accept(vec![row])
+        .await
+        .expect("the inbox accepts")
+        .as_slice()
+    {
         [Accepted::New { seq }] => (notification.collapse_key, *seq),
         other => panic!("expected a new row, and it is {other:?}"),
     }

@@ -29,14 +29,26 @@ fn device(id: &str) -> Value {
 /// A token of the app's own server.
 fn token(secret: &str, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(&json!({ "alg": "HS256", "typ": "JWT" })), part(claims));
-    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
+    let message = format!(
+        "{}.{}",
+        part(&json!({ "alg": "HS256", "typ": "JWT" })),
+        part(claims)
+    );
+    let signature = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
+        message.as_bytes(),
+    );
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 impl Service {
     async fn of_device(&self, key: &str, path: &str, body: &Value) -> Answer {
-        self.send_of_device(("POST", path), (key, Some(DEVICE_SECRET)), body.to_string().into_bytes()).await
+        self.send_of_device(
+            ("POST", path),
+            (key, Some(DEVICE_SECRET)),
+            body.to_string().into_bytes(),
+        )
+        .await
     }
 
     async fn login(&self, key: &str, external_id: &str, token: Option<&str>) -> Answer {
@@ -49,16 +61,37 @@ impl Service {
 async fn a_customer_logs_in_and_out_on_a_device() {
     let (service, _, key) = service("login").await;
     let anna = service.login(&key, "anna", None).await;
-    assert_eq!((anna.status, &anna.body["external_id"]), (200, &json!("anna")));
+    assert_eq!(
+        (anna.status, &anna.body["external_id"]),
+        (200, &json!("anna"))
+    );
     assert_eq!(service.login(&key, "anna", None).await.body, anna.body);
     let apps = service.get("/v1/apps").await.body;
     let app = apps["items"][0]["id"].as_str().expect("an id").to_owned();
-    let shown = service.get(&format!("/v1/apps/{app}/customers?external_id=anna")).await.body;
-    assert_eq!(shown["user_id"], anna.body["device_user_id"], "the first login names the device's own user");
-    let out = service.of_device(&key, "/v1/device/logout", &json!({ "device": device(DEVICE) })).await;
+    let shown = service
+        .get(&format!("/v1/apps/{app}/customers?external_id=anna"))
+        .await
+        .body;
+    assert_eq!(
+        shown["user_id"], anna.body["device_user_id"],
+        "the first login names the device's own user"
+    );
+    let out = service
+        .of_device(
+            &key,
+            "/v1/device/logout",
+            &json!({ "device": device(DEVICE) }),
+        )
+        .await;
     assert_eq!(out.status, 200);
     assert_ne!(out.body["device_user_id"], anna.body["device_user_id"]);
-    let wrong = service.of_device("pk_0", "/v1/device/login", &json!({ "device": device(DEVICE) })).await;
+    let wrong = service
+        .of_device(
+            "pk_0",
+            "/v1/device/login",
+            &json!({ "device": device(DEVICE) }),
+        )
+        .await;
     assert_eq!(wrong.status, 401);
 }
 
@@ -66,34 +99,58 @@ async fn a_customer_logs_in_and_out_on_a_device() {
 async fn a_login_shows_nothing_of_others() {
     let (service, _, key) = service("login-silent").await;
     let apps = service.get("/v1/apps").await.body;
-    let customers = format!("/v1/apps/{}/customers", apps["items"][0]["id"].as_str().expect("an id"));
-    let named = service.send_json("PUT", &customers, &json!({ "external_id": "anna", "app_user_id": "u1" })).await;
+    let customers = format!(
+        "/v1/apps/{}/customers",
+        apps["items"][0]["id"].as_str().expect("an id")
+    );
+    let named = service
+        .send_json(
+            "PUT",
+            &customers,
+            &json!({ "external_id": "anna", "app_user_id": "u1" }),
+        )
+        .await;
     let known = named.body["user_id"].as_str().expect("an id").to_owned();
     let path = format!("/v1/device/entitlements?device_id={DEVICE}");
     let mut answers = Vec::new();
     for name in ["anna", "nobody"] {
         let login = service.login(&key, name, None).await;
         let own = (&key[..], Some(DEVICE_SECRET));
-        let usable = service.send_of_device(("GET", &path), own, Vec::new()).await;
+        let usable = service
+            .send_of_device(("GET", &path), own, Vec::new())
+            .await;
         assert_eq!((login.status, usable.status), (200, 200), "{name}");
-        let out = service.of_device(&key, "/v1/device/logout", &json!({ "device": device(DEVICE) })).await;
+        let out = service
+            .of_device(
+                &key,
+                "/v1/device/logout",
+                &json!({ "device": device(DEVICE) }),
+            )
+            .await;
         assert_eq!(out.status, 200, "{name}");
         let ids = [&login.body, &usable.body].map(|body| body["device_user_id"].clone());
         assert_eq!(ids[0], ids[1], "{name}");
         let mut texts = [login.body.to_string(), usable.body.to_string()];
         for text in &mut texts {
             assert!(!text.contains(&known), "{name}: {text}");
-            *text = text.replace(name, "").replace(ids[0].as_str().expect("an id"), "");
+            *text = text
+                .replace(name, "")
+                .replace(ids[0].as_str().expect("an id"), "");
         }
         answers.push(texts);
     }
-    assert_eq!(answers[0], answers[1], "a customer who is known and one who is not");
+    assert_eq!(
+        answers[0], answers[1],
+        "a customer who is known and one who is not"
+    );
 }
 
 #[tokio::test]
 async fn a_login_without_a_token_is_noted_and_shown() {
     let (service, platform, key) = service("login-unsigned").await;
-    let shown = async || service.get(&format!("/v1/platforms/{platform}")).await.body["unsigned_login_at"].clone();
+    let shown = async || {
+        service.get(&format!("/v1/platforms/{platform}")).await.body["unsigned_login_at"].clone()
+    };
     assert_eq!(shown().await, Value::Null);
     assert_eq!(service.login(&key, "anna", None).await.status, 200);
     let first = shown().await;
@@ -107,13 +164,27 @@ async fn a_wrong_login_is_named_by_its_fields() {
     let (service, _, key) = service("login-wrong").await;
     let guessable = "2f0d2ef6-3b3f-1b9c-8a64-0a1d4f7c9e11";
     for (body, field) in [
-        (json!({ "device": device(guessable), "external_id": "anna" }), "device.id"),
+        (
+            json!({ "device": device(guessable), "external_id": "anna" }),
+            "device.id",
+        ),
         (json!({ "device": device(DEVICE) }), "external_id"),
-        (json!({ "device": device(DEVICE), "external_id": "" }), "external_id"),
-        (json!({ "device": device(DEVICE), "external_id": "anna", "colour": 1 }), "colour"),
+        (
+            json!({ "device": device(DEVICE), "external_id": "" }),
+            "external_id",
+        ),
+        (
+            json!({ "device": device(DEVICE), "external_id": "anna", "colour": 1 }),
+            "colour",
+        ),
     ] {
         let answer = service.of_device(&key, "/v1/device/login", &body).await;
-        assert_eq!((answer.status, &answer.body["errors"][0]["field"]), (400, &json!(field)), "{}", answer.body);
+        assert_eq!(
+            (answer.status, &answer.body["errors"][0]["field"]),
+            (400, &json!(field)),
+            "{}",
+            answer.body
+        );
     }
     assert_eq!(service.count("users"), 0);
 }
@@ -129,21 +200,40 @@ async fn a_platform_with_a_login_secret_takes_signed_logins_alone() {
     assert!(!shown.to_string().contains(&secret), "it is shown once");
     // The exact rules of a token are tested where it is read.
     let far = token(&secret, &json!({ "sub": "anna", "exp": FAR }));
-    for (token, why) in
-        [(None, "it is missing"), (Some("x.y.z"), "its first part is not base64url"), (Some(&far[..]), "a day ahead")]
-    {
+    for (token, why) in [
+        (None, "it is missing"),
+        (Some("x.y.z"), "its first part is not base64url"),
+        (Some(&far[..]), "a day ahead"),
+    ] {
         let refused = service.login(&key, "anna", token).await;
         let detail = refused.body["detail"].as_str().expect("a text").to_owned();
-        assert!(refused.status == 403 && detail.contains(why), "{} {detail}", refused.status);
-        assert!(token.is_none_or(|token| !detail.contains(token)), "{detail}");
+        assert!(
+            refused.status == 403 && detail.contains(why),
+            "{} {detail}",
+            refused.status
+        );
+        assert!(
+            token.is_none_or(|token| !detail.contains(token)),
+            "{detail}"
+        );
     }
     assert_eq!(service.count("users"), 0);
     let soon = api::clock::now().micros() / 1_000_000 + 60;
-    let proof = token(&secret, &json!({ "sub": "anna", "exp": soon, "device_id": DEVICE }));
+    let proof = token(
+        &secret,
+        &json!({ "sub": "anna", "exp": soon, "device_id": DEVICE }),
+    );
     assert_eq!(service.login(&key, "anna", Some(&proof)).await.status, 200);
     assert_eq!(service.count("devices WHERE is_signed"), 1);
-    assert_eq!(service.login(&key, "otto", Some(&proof)).await.status, 403, "a token proves one customer");
-    assert_eq!(service.send_json("DELETE", &path, &json!({})).await.status, 204);
+    assert_eq!(
+        service.login(&key, "otto", Some(&proof)).await.status,
+        403,
+        "a token proves one customer"
+    );
+    assert_eq!(
+        service.send_json("DELETE", &path, &json!({})).await.status,
+        204
+    );
     assert_eq!(service.login(&key, "anna", None).await.status, 200);
     assert_eq!(service.count("devices WHERE is_signed"), 0);
 }
@@ -152,10 +242,21 @@ async fn a_platform_with_a_login_secret_takes_signed_logins_alone() {
 async fn a_customer_is_moved_and_moved_back() {
     let (service, _, _) = service("transfers").await;
     let apps = service.get("/v1/apps").await.body;
-    let customers = format!("/v1/apps/{}/customers", apps["items"][0]["id"].as_str().expect("an id"));
-    service.send_json("PUT", &customers, &json!({ "external_id": "anna", "app_user_id": "u1" })).await;
+    let customers = format!(
+        "/v1/apps/{}/customers",
+        apps["items"][0]["id"].as_str().expect("an id")
+    );
+    service
+        .send_json(
+            "PUT",
+            &customers,
+            &json!({ "external_id": "anna", "app_user_id": "u1" }),
+        )
+        .await;
     let order = json!({ "from": { "app_user_id": "u1" }, "external_id": "otto", "reason": "by mistake", "by": "eve" });
-    let moved = service.send_json("POST", &format!("{customers}/move"), &order).await;
+    let moved = service
+        .send_json("POST", &format!("{customers}/move"), &order)
+        .await;
     assert_eq!(
         (moved.status, &moved.body["cause"], &moved.body["by"]),
         (200, &json!("admin"), &json!("eve (admin token)")),
@@ -163,26 +264,61 @@ async fn a_customer_is_moved_and_moved_back() {
         moved.body
     );
     assert_eq!(moved.body["app_user_ids"], json!(["u1"]));
-    let again = service.send_json("POST", &format!("{customers}/move"), &order).await;
+    let again = service
+        .send_json("POST", &format!("{customers}/move"), &order)
+        .await;
     assert_eq!(again.status, 409, "{}", again.body);
     let id = moved.body["transfer_id"].as_str().expect("an id");
     let undo = format!("/v1/transfers/{id}/undo");
-    let back = service.send_json("POST", &undo, &json!({ "reason": "ticket 1" })).await;
-    assert_eq!((back.status, &back.body["undoes"], &back.body["by"]), (200, &json!(id), &json!("admin token")));
-    assert_eq!(service.send_json("POST", &undo, &json!({ "reason": "ticket 1" })).await.status, 409);
+    let back = service
+        .send_json("POST", &undo, &json!({ "reason": "ticket 1" }))
+        .await;
+    assert_eq!(
+        (back.status, &back.body["undoes"], &back.body["by"]),
+        (200, &json!(id), &json!("admin token"))
+    );
+    assert_eq!(
+        service
+            .send_json("POST", &undo, &json!({ "reason": "ticket 1" }))
+            .await
+            .status,
+        409
+    );
     let shown = service.get(&format!("/v1/transfers/{id}")).await.body;
     assert_eq!(shown["undone_by"], back.body["transfer_id"]);
     let user = moved.body["from"]["user_id"].as_str().expect("an id");
-    let list = service.get(&format!("/v1/transfers?user_id={user}")).await.body;
+    let list = service
+        .get(&format!("/v1/transfers?user_id={user}"))
+        .await
+        .body;
     assert_eq!(list["items"].as_array().map(Vec::len), Some(2), "{list}");
     for (body, field) in [
         (json!({ "external_id": "otto", "reason": "x" }), "from"),
-        (json!({ "from": {}, "external_id": "otto", "reason": "x" }), "from"),
-        (json!({ "from": { "app_user_id": "u1" }, "external_id": "otto" }), "reason"),
+        (
+            json!({ "from": {}, "external_id": "otto", "reason": "x" }),
+            "from",
+        ),
+        (
+            json!({ "from": { "app_user_id": "u1" }, "external_id": "otto" }),
+            "reason",
+        ),
     ] {
-        let answer = service.send_json("POST", &format!("{customers}/move"), &body).await;
-        assert_eq!((answer.status, &answer.body["errors"][0]["field"]), (400, &json!(field)), "{}", answer.body);
+        let answer = service
+            .send_json("POST", &format!("{customers}/move"), &body)
+            .await;
+        assert_eq!(
+            (answer.status, &answer.body["errors"][0]["field"]),
+            (400, &json!(field)),
+            "{}",
+            answer.body
+        );
     }
     let nobody = json!({ "from": { "app_user_id": "u9" }, "external_id": "otto", "reason": "x" });
-    assert_eq!(service.send_json("POST", &format!("{customers}/move"), &nobody).await.status, 404);
+    assert_eq!(
+        service
+            .send_json("POST", &format!("{customers}/move"), &nobody)
+            .await
+            .status,
+        404
+    );
 }

@@ -33,25 +33,66 @@ async fn a_value_that_means_none_is_no_id_of_a_customer() {
     });
     let customers = format!("/v1/apps/{app}/customers");
     for (nobody, why) in NOBODY {
-        let login = json!({ "device": device, "external_id": nobody }).to_string().into_bytes();
-        let login = service.send_of_device(("POST", "/v1/device/login"), (&key[..], Some(DEVICE_SECRET)), login).await;
-        let named = service.send_json("PUT", &customers, &json!({ "external_id": nobody, "app_user_id": "u1" })).await;
-        let store =
-            service.send_json("PUT", &customers, &json!({ "external_id": "anna", "app_user_id": nobody })).await;
-        let moved = json!({ "from": { "app_user_id": "u1" }, "external_id": nobody, "reason": "ticket" });
-        let moved = service.send_json("POST", &format!("{customers}/move"), &moved).await;
-        for (answer, field) in
-            [(login, "external_id"), (named, "external_id"), (store, "app_user_id"), (moved, "external_id")]
-        {
-            assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{nobody:?}: {}", answer.body);
-            let is_stated = answer.body["detail"].as_str().is_some_and(|detail| detail.contains(why));
+        let login = json!({ "device": device, "external_id": nobody })
+            .to_string()
+            .into_bytes();
+        let login = service
+            .send_of_device(
+                ("POST", "/v1/device/login"),
+                (&key[..], Some(DEVICE_SECRET)),
+                login,
+            )
+            .await;
+        let named = service
+            .send_json(
+                "PUT",
+                &customers,
+                &json!({ "external_id": nobody, "app_user_id": "u1" }),
+            )
+            .await;
+        let store = service
+            .send_json(
+                "PUT",
+                &customers,
+                &json!({ "external_id": "anna", "app_user_id": nobody }),
+            )
+            .await;
+        let moved =
+            json!({ "from": { "app_user_id": "u1" }, "external_id": nobody, "reason": "ticket" });
+        let moved = service
+            .send_json("POST", &format!("{customers}/move"), &moved)
+            .await;
+        for (answer, field) in [
+            (login, "external_id"),
+            (named, "external_id"),
+            (store, "app_user_id"),
+            (moved, "external_id"),
+        ] {
+            assert_eq!(
+                (answer.status, answer.wrong_fields()),
+                (400, vec![field]),
+                "{nobody:?}: {}",
+                answer.body
+            );
+            let is_stated = answer.body["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains(why));
             // A blank id of a store is trimmed, and then none.
-            assert!(is_stated || nobody == " " && field == "app_user_id", "{nobody:?}: {}", answer.body);
+            assert!(
+                is_stated || nobody == " " && field == "app_user_id",
+                "{nobody:?}: {}",
+                answer.body
+            );
         }
     }
     assert_eq!((service.count("users"), service.count("devices")), (0, 0));
-    let found = service.get(&format!("{customers}?external_id=undefined")).await;
-    assert_eq!(found.status, 404, "who was named so by an earlier release can be looked up");
+    let found = service
+        .get(&format!("{customers}?external_id=undefined"))
+        .await;
+    assert_eq!(
+        found.status, 404,
+        "who was named so by an earlier release can be looked up"
+    );
 }
 
 #[tokio::test]
@@ -62,19 +103,43 @@ async fn an_import_names_nobody_and_shows_each_row() {
     let rows: Vec<Value> = (0..NOBODY.len())
         .map(|at| json!({ "receipt_id": format!("r{at}"), "app_user_id": "u1", "external_id": NOBODY[at].0 }))
         .collect();
-    let imported = service.send_json("POST", &path, &json!({ "purchases": rows })).await;
-    assert_eq!((imported.status, &imported.body["accepted"]), (202, &json!(NOBODY.len())), "{}", imported.body);
+    let imported = service
+        .send_json("POST", &path, &json!({ "purchases": rows }))
+        .await;
+    assert_eq!(
+        (imported.status, &imported.body["accepted"]),
+        (202, &json!(NOBODY.len())),
+        "{}",
+        imported.body
+    );
     let unnamed = imported.body["unnamed"].as_array().expect("a list");
     assert_eq!(unnamed.len(), NOBODY.len(), "{}", imported.body);
     for (at, (nobody, why)) in NOBODY.into_iter().enumerate() {
-        assert_eq!(unnamed[at]["field"], json!(format!("purchases[{at}].external_id")), "{nobody}");
-        assert!(unnamed[at]["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{}", unnamed[at]);
+        assert_eq!(
+            unnamed[at]["field"],
+            json!(format!("purchases[{at}].external_id")),
+            "{nobody}"
+        );
+        assert!(
+            unnamed[at]["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains(why)),
+            "{}",
+            unnamed[at]
+        );
     }
     assert_eq!(service.count("users WHERE external_id IS NOT NULL"), 0);
     let row = json!({ "receipt_id": "undefined", "app_user_id": "null" });
-    let refused = service.send_json("POST", &path, &json!({ "purchases": [row] })).await;
+    let refused = service
+        .send_json("POST", &path, &json!({ "purchases": [row] }))
+        .await;
     let fields = vec!["purchases[0].app_user_id", "purchases[0].receipt_id"];
-    assert_eq!((refused.status, refused.wrong_fields()), (400, fields), "{}", refused.body);
+    assert_eq!(
+        (refused.status, refused.wrong_fields()),
+        (400, fields),
+        "{}",
+        refused.body
+    );
 }
 
 #[tokio::test]
@@ -83,24 +148,61 @@ async fn a_value_that_means_none_is_no_product_and_no_entitlement() {
     let (app, _) = service.platform().await;
     let at = |path: &str| format!("/v1/apps/{app}/{path}");
     let gold = json!({ "name": "Gold" });
-    service.send_json("PUT", &at("entitlements/gold"), &gold).await;
-    for (segment, part) in
-        [("undefined", "no value"), ("%5Bobject%20Object%5D", "an object"), ("%20", "blank"), ("null%20", "no value")]
-    {
-        let entitlement = service.send_json("PUT", &at(&format!("entitlements/{segment}")), &gold).await;
+    service
+        .send_json("PUT", &at("entitlements/gold"), &gold)
+        .await;
+    for (segment, part) in [
+        ("undefined", "no value"),
+        ("%5Bobject%20Object%5D", "an object"),
+        ("%20", "blank"),
+        ("null%20", "no value"),
+    ] {
+        let entitlement = service
+            .send_json("PUT", &at(&format!("entitlements/{segment}")), &gold)
+            .await;
         let product = json!({ "entitlements": ["gold"] });
-        let product = service.send_json("PUT", &at(&format!("products/{segment}")), &product).await;
+        let product = service
+            .send_json("PUT", &at(&format!("products/{segment}")), &product)
+            .await;
         for (answer, field) in [(entitlement, "ref"), (product, "sku")] {
-            assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{segment}: {}", answer.body);
-            assert!(answer.body["detail"].as_str().is_some_and(|text| text.contains(part)), "{}", answer.body);
+            assert_eq!(
+                (answer.status, answer.wrong_fields()),
+                (400, vec![field]),
+                "{segment}: {}",
+                answer.body
+            );
+            assert!(
+                answer.body["detail"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(part)),
+                "{}",
+                answer.body
+            );
         }
     }
     let whole = |sku: &str| json!({ "entitlements": [{ "ref": "gold", "name": "Gold" }], "products": [{ "sku": sku, "entitlements": ["gold"] }] });
-    let refused = service.send_json("PUT", &at("catalogue"), &whole("null")).await;
-    assert_eq!((refused.status, refused.wrong_fields()), (400, vec!["products"]), "{}", refused.body);
+    let refused = service
+        .send_json("PUT", &at("catalogue"), &whole("null"))
+        .await;
+    assert_eq!(
+        (refused.status, refused.wrong_fields()),
+        (400, vec!["products"]),
+        "{}",
+        refused.body
+    );
     // An earlier release took it.
-    service.send_json("PUT", &at("catalogue"), &whole("month")).await;
-    service.raw("INSERT INTO products (app_id, sku, prices) SELECT app_id, 'null', '[]' FROM products");
-    let stays = service.send_json("PUT", &at("catalogue"), &whole("null")).await;
-    assert_eq!(stays.status, 200, "what the catalogue has already may stay: {}", stays.body);
+    service
+        .send_json("PUT", &at("catalogue"), &whole("month"))
+        .await;
+    service.raw(
+        "INSERT INTO products (app_id, sku, prices) SELECT app_id, 'null', '[]' FROM products",
+    );
+    let stays = service
+        .send_json("PUT", &at("catalogue"), &whole("null"))
+        .await;
+    assert_eq!(
+        stays.status, 200,
+        "what the catalogue has already may stay: {}",
+        stays.body
+    );
 }

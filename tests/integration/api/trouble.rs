@@ -22,7 +22,9 @@ async fn a_missing_worker_is_an_alarm_and_on_the_first_screen() {
     let began = Instant::now();
     let mut watch = polls::Watch::new(service.edge.workers.clone(), began);
     let mut step = async |polls: Option<Polls>, seconds: u64| {
-        watch.step(polls, began + Duration::from_secs(seconds), &service.store).await;
+        watch
+            .step(polls, began + Duration::from_secs(seconds), &service.store)
+            .await;
         service.get("/readyz").await.body["workers"].clone()
     };
     let seen = |workers: usize, last_at: Option<i64>| Some(Polls { workers, last_at });
@@ -30,16 +32,38 @@ async fn a_missing_worker_is_an_alarm_and_on_the_first_screen() {
     assert_eq!(step(seen(1, Some(1_000)), 20).await, 1);
     assert_eq!(step(seen(1, Some(1_000)), 80).await, 1);
     assert_eq!(alarms(&service, "no_worker").await, Vec::<Value>::new());
-    assert_eq!(step(seen(1, Some(1_000)), 85).await, 0, "Temporal lists a worker that died");
+    assert_eq!(
+        step(seen(1, Some(1_000)), 85).await,
+        0,
+        "Temporal lists a worker that died"
+    );
     assert_eq!(step(seen(1, Some(1_000)), 90).await, 0);
     let raised = alarms(&service, "no_worker").await;
-    assert_eq!((raised.len(), &raised[0]["count"], &raised[0]["acknowledged_at"]), (1, &json!(1), &Value::Null));
+    assert_eq!(
+        (
+            raised.len(),
+            &raised[0]["count"],
+            &raised[0]["acknowledged_at"]
+        ),
+        (1, &json!(1), &Value::Null)
+    );
     let home = visitor.get(&service, "/ui/").await.text;
     assert!(home.contains("No worker is running"), "{home}");
-    assert_eq!(step(None, 95).await, Value::Null, "Temporal does not answer, and that is what is wrong");
-    assert_eq!(alarms(&service, "no_worker").await[0]["acknowledged_at"], Value::Null);
+    assert_eq!(
+        step(None, 95).await,
+        Value::Null,
+        "Temporal does not answer, and that is what is wrong"
+    );
+    assert_eq!(
+        alarms(&service, "no_worker").await[0]["acknowledged_at"],
+        Value::Null
+    );
     assert_eq!(step(seen(1, Some(1_075)), 100).await, 1);
-    assert_eq!(alarms(&service, "no_worker").await[0]["acknowledged_by"], "settle", "it closes itself");
+    assert_eq!(
+        alarms(&service, "no_worker").await[0]["acknowledged_by"],
+        "settle",
+        "it closes itself"
+    );
     let home = visitor.get(&service, "/ui/").await.text;
     assert!(!home.contains("No worker is running"), "{home}");
 }
@@ -51,7 +75,13 @@ async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
     service.seed(&["r1", "r2", "r3"]).await;
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let fails_for = async |seconds: i64| {
-        let since = service.store.now().await.expect("the time").plus_millis(-1000 * seconds).micros();
+        let since = service
+            .store
+            .now()
+            .await
+            .expect("the time")
+            .plus_millis(-1000 * seconds)
+            .micros();
         service.raw(&format!(
             "UPDATE purchases SET waits_through = 1, unverified_since = {since}, unverified_because = 'HTTP 500'
             WHERE receipt_id <> 'r3'"
@@ -61,24 +91,49 @@ async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
     let mut step = async || watch.step(&service.store).await.expect("a step");
     fails_for(20).await;
     step().await;
-    assert_eq!(alarms(&service, "store_silent").await, Vec::<Value>::new(), "the first retries");
+    assert_eq!(
+        alarms(&service, "store_silent").await,
+        Vec::<Value>::new(),
+        "the first retries"
+    );
     fails_for(40).await;
     step().await;
     step().await;
     // Another process begins.
-    silence::Watch::default().step(&service.store).await.expect("a step");
+    silence::Watch::default()
+        .step(&service.store)
+        .await
+        .expect("a step");
     let raised = alarms(&service, "store_silent").await;
-    assert_eq!((raised.len(), &raised[0]["count"]), (1, &json!(1)), "{raised:?}");
+    assert_eq!(
+        (raised.len(), &raised[0]["count"]),
+        (1, &json!(1)),
+        "{raised:?}"
+    );
     assert_eq!(raised[0]["platform_id"], platform.to_string());
     let found = service.get("/v1/overview").await.body;
     let silent = &found["silent_stores"][0];
-    assert_eq!([&silent["store"], &silent["because"]], ["amazon", "HTTP 500"], "{found}");
+    assert_eq!(
+        [&silent["store"], &silent["because"]],
+        ["amazon", "HTTP 500"],
+        "{found}"
+    );
     assert_eq!([&silent["purchases"], &found["waiting"]], [2, 2], "{found}");
     let home = visitor.get(&service, "/ui/").await.text;
-    assert!(home.contains("Amazon has not answered since <time") && home.contains("2 purchases wait."), "{home}");
+    assert!(
+        home.contains("Amazon has not answered since <time") && home.contains("2 purchases wait."),
+        "{home}"
+    );
     service.raw("UPDATE purchases SET unverified_since = NULL");
-    silence::Watch::default().step(&service.store).await.expect("a step");
-    assert_eq!(alarms(&service, "store_silent").await[0]["acknowledged_by"], "settle", "it closes itself");
+    silence::Watch::default()
+        .step(&service.store)
+        .await
+        .expect("a step");
+    assert_eq!(
+        alarms(&service, "store_silent").await[0]["acknowledged_by"],
+        "settle",
+        "it closes itself"
+    );
 }
 
 /// Device events without an end: a statement that reads them ends at its time limit.
@@ -105,5 +160,8 @@ async fn slow_lists_hold_up_no_health_check() {
         ready = service.get("/readyz") => ready.status,
     };
     assert_eq!(ready, before);
-    assert!(lists.await.iter().all(|list| list.status == 503), "they end at their time limit");
+    assert!(
+        lists.await.iter().all(|list| list.status == 503),
+        "they end at their time limit"
+    );
 }

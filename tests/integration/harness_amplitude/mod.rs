@@ -26,11 +26,19 @@ async fn fake() -> Amplitude {
 
 async fn post(fake: &Amplitude, path: &str, body: &str) -> Result<Answer, String> {
     let headers = [("content-type", "application/json".to_owned())];
-    send_raw(Method::POST, &format!("{}{path}", fake.url()), &headers, body.as_bytes().to_vec()).await
+    send_raw(
+        Method::POST,
+        &format!("{}{path}", fake.url()),
+        &headers,
+        body.as_bytes().to_vec(),
+    )
+    .await
 }
 
 async fn upload(fake: &Amplitude, body: &Value) -> Answer {
-    post(fake, "/2/httpapi", &body.to_string()).await.expect("an answer")
+    post(fake, "/2/httpapi", &body.to_string())
+        .await
+        .expect("an answer")
 }
 
 /// Sends events to the first project.
@@ -52,21 +60,44 @@ fn plain(insert_id: &str, device_id: &str) -> Value {
 }
 
 fn error(answer: &Answer) -> (u16, &str) {
-    (answer.status, answer.body["error"].as_str().unwrap_or_default())
+    (
+        answer.status,
+        answer.body["error"].as_str().unwrap_or_default(),
+    )
 }
 
 fn profile(fake: &Amplitude, id: &str) -> Profile {
-    fake.profile(KEY, id).unwrap_or_else(|| panic!("{id} is not known"))
+    fake.profile(KEY, id)
+        .unwrap_or_else(|| panic!("{id} is not known"))
 }
 
 #[test]
 fn every_row_of_the_table_has_a_test() {
     let table = include_str!("../../harness/amplitude/README.md");
-    let tests = [include_str!("answers.rs"), include_str!("counting.rs"), include_str!("faults.rs")].concat();
-    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| test |"));
+    let tests = [
+        include_str!("answers.rs"),
+        include_str!("counting.rs"),
+        include_str!("faults.rs"),
+    ]
+    .concat();
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.ends_with("| test |"));
     for row in rows {
-        let names: Vec<_> = row.rsplit('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2).collect();
-        let has_all = names.iter().all(|name| tests.contains(&format!("async fn {name}(")));
-        assert!(!names.is_empty() && has_all, "the tests {names:?} of the row {row}");
+        let names: Vec<_> = row
+            .rsplit('|')
+            .nth(1)
+            .unwrap_or_default()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        let has_all = names
+            .iter()
+            .all(|name| tests.contains(&format!("async fn {name}(")));
+        assert!(
+            !names.is_empty() && has_all,
+            "the tests {names:?} of the row {row}"
+        );
     }
 }

@@ -246,8 +246,18 @@ story! {
 /// A message that every caller sends, and a notification that every caller sends in a message of its own.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![
-        renewal(platform, &format!("shared-{number}"), &format!("shared-{number}"), number),
-        renewal(platform, &format!("own-{caller}-{number}"), &format!("own-{number}"), number),
+        renewal(
+            platform,
+            &format!("shared-{number}"),
+            &format!("shared-{number}"),
+            number,
+        ),
+        renewal(
+            platform,
+            &format!("own-{caller}-{number}"),
+            &format!("own-{number}"),
+            number,
+        ),
     ]
 }
 

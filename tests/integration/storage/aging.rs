@@ -30,7 +30,10 @@ impl World {
         if self.is_postgres() {
             let mut raw = self.raw();
             for (table, column) in OTHER_TIMES {
-                raw.run(&format!("UPDATE {table} SET {column} = {column} - {}", millis * 1000));
+                raw.run(&format!(
+                    "UPDATE {table} SET {column} = {column} - {}",
+                    millis * 1000
+                ));
             }
         }
     }
@@ -39,9 +42,16 @@ impl World {
     pub async fn check(&self, limit: i64) -> Vec<RuleFindings> {
         let (mut cursor, mut all) = (None, Vec::<RuleFindings>::new());
         loop {
-            let CheckedRows { broken, next_cursor, .. } = self.store.check(Page { cursor, limit }).await.unwrap();
+            let CheckedRows {
+                broken,
+                next_cursor,
+                ..
+            } = self.store.check(Page { cursor, limit }).await.unwrap();
             for one in broken {
-                assert!(!one.examples.is_empty() && one.examples.len() <= 5, "{one:?}");
+                assert!(
+                    !one.examples.is_empty() && one.examples.len() <= 5,
+                    "{one:?}"
+                );
                 match all.iter_mut().find(|known| known.name == one.name) {
                     Some(known) => {
                         known.violations += one.violations;
@@ -59,6 +69,10 @@ impl World {
 
     /// The names of all broken rules, each with its number of violations.
     pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
-        self.check(limit).await.into_iter().map(|one| (one.name, one.violations)).collect()
+        self.check(limit)
+            .await
+            .into_iter()
+            .map(|one| (one.name, one.violations))
+            .collect()
     }
 }

@@ -7,33 +7,65 @@ use super::world::{World, new_destination, story};
 use domain::{CollapseKey, DestinationId, schemas};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use storage::{About, AlarmFilter, CustomerName, EventFilter, LeaseResult, Mode, Owner, Page, Verdict};
+use storage::{
+    About, AlarmFilter, CustomerName, EventFilter, LeaseResult, Mode, Owner, Page, Verdict,
+};
 
 /// Records events as one sweep does; returns the destinations for which they are queued.
 async fn sweep(world: &World) -> BTreeSet<DestinationId> {
-    world.store.announce_alarms(100, Some("https://settle.example.com".into())).await.unwrap()
+    world
+        .store
+        .announce_alarms(100, Some("https://settle.example.com".into()))
+        .await
+        .unwrap()
 }
 
 /// The valid bodies of all events of this type, in their order.
 async fn bodies(world: &World, event_type: &str) -> Vec<Value> {
-    let filter = EventFilter { types: vec![event_type.to_owned()], ..EventFilter::default() };
-    let mut all = world.store.events(filter, Page::default()).await.unwrap().items;
+    let filter = EventFilter {
+        types: vec![event_type.to_owned()],
+        ..EventFilter::default()
+    };
+    let mut all = world
+        .store
+        .events(filter, Page::default())
+        .await
+        .unwrap()
+        .items;
     all.reverse();
-    let (.., schema) = schemas::all().into_iter().find(|(kind, ..)| *kind == event_type).unwrap();
+    let (.., schema) = schemas::all()
+        .into_iter()
+        .find(|(kind, ..)| *kind == event_type)
+        .unwrap();
     for one in &all {
         assert!(jsonschema::is_valid(&schema, &one.body), "{}", one.body);
-        assert_eq!((&one.body["event_type"], &one.body["id"]), (&event_type.into(), &one.id.to_string().into()));
+        assert_eq!(
+            (&one.body["event_type"], &one.body["id"]),
+            (&event_type.into(), &one.id.to_string().into())
+        );
     }
     all.into_iter().map(|one| one.body).collect()
 }
 
 /// Acknowledges the open alarms.
 async fn acknowledge(world: &World, note: &str) {
-    let filter = AlarmFilter { open: Some(true), ..AlarmFilter::default() };
-    let open = world.store.alarms_of(filter, Page::default()).await.unwrap().items;
+    let filter = AlarmFilter {
+        open: Some(true),
+        ..AlarmFilter::default()
+    };
+    let open = world
+        .store
+        .alarms_of(filter, Page::default())
+        .await
+        .unwrap()
+        .items;
     assert_ne!(open, []);
     for one in open {
-        world.store.acknowledge_alarm(one.id, note, None).await.unwrap();
+        world
+            .store
+            .acknowledge_alarm(one.id, note, None)
+            .await
+            .unwrap();
     }
 }
 

@@ -8,19 +8,39 @@ use super::world::{World, secret, story};
 use domain::device::Device;
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind, UserId};
-use storage::{CustomerKey, CustomerName, CustomerNames, Lease, Owner, Page, Render, Rendered, Run, Verdict};
+use storage::{
+    CustomerKey, CustomerName, CustomerNames, Lease, Owner, Page, Render, Rendered, Run, Verdict,
+};
 
 /// A body that names the device.
 fn devices() -> Render {
-    rendering(|unsent| Rendered::Body(format!("{} {:?}", unsent.event_type, unsent.analytics_device_id.as_deref())))
+    rendering(|unsent| {
+        Rendered::Body(format!(
+            "{} {:?}",
+            unsent.event_type,
+            unsent.analytics_device_id.as_deref()
+        ))
+    })
 }
 
 async fn send(world: &World, key: CollapseKey, to: DestinationId) -> Sent {
-    must_send(&world.store, Lease { render: devices(), ..lease(key, to, "a") }).await
+    must_send(
+        &world.store,
+        Lease {
+            render: devices(),
+            ..lease(key, to, "a")
+        },
+    )
+    .await
 }
 
 /// Sends what is pending of a purchase up to an event of this type, and returns the body of that.
-async fn send_until(world: &World, key: CollapseKey, event_type: &str, to: DestinationId) -> String {
+async fn send_until(
+    world: &World,
+    key: CollapseKey,
+    event_type: &str,
+    to: DestinationId,
+) -> String {
     loop {
         let sent = send(world, key, to).await;
         world.finish(&sent, Verdict::Delivered).await;
@@ -32,14 +52,31 @@ async fn send_until(world: &World, key: CollapseKey, event_type: &str, to: Desti
 
 async fn name(world: &World, customer: &str, external_id: &str, device: Option<&str>) {
     let analytics_device_id = device.map(str::to_owned);
-    let names = CustomerNames { external_id: external_id.to_owned(), analytics_device_id };
-    world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names, None).await.unwrap();
+    let names = CustomerNames {
+        external_id: external_id.to_owned(),
+        analytics_device_id,
+    };
+    world
+        .store
+        .name_customer(
+            world.app.id,
+            Owner::AppUser(customer.to_owned()),
+            names,
+            None,
+        )
+        .await
+        .unwrap();
 }
 
 /// The device id of a customer, as it is stored.
 async fn device(world: &World, external_id: &str) -> Option<String> {
     let key = CustomerKey::ExternalId(external_id.to_owned());
-    world.store.customer(world.app.id, key).await.unwrap().analytics_device_id
+    world
+        .store
+        .customer(world.app.id, key)
+        .await
+        .unwrap()
+        .analytics_device_id
 }
 
 const PURCHASED: &str = "user.subscription.purchased";
@@ -172,8 +209,12 @@ fn guest(world: &World, customer: &str) -> UserId {
 async fn announce(world: &World, customer: &str, receipt: &str, to: DestinationId, device: &str) {
     world.happen_to(customer, receipt, &[]).await;
     let user = guest(world, customer);
-    world.raw().run(&format!("UPDATE users SET analytics_device_id = '{device}' WHERE id = '{user}'"));
-    world.happen_to(customer, receipt, &[TransitionKind::Purchased]).await;
+    world.raw().run(&format!(
+        "UPDATE users SET analytics_device_id = '{device}' WHERE id = '{user}'"
+    ));
+    world
+        .happen_to(customer, receipt, &[TransitionKind::Purchased])
+        .await;
     let sent = send(world, world.key(receipt), to).await;
     let body = sent.batch.attempts.last().map(|one| one.body.clone());
     assert_eq!(body, Some(format!("{PURCHASED} Some(\"{device}\")")));

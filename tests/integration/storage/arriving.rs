@@ -15,7 +15,14 @@ impl World {
     /// Leases a lane with this result of rendering, after which nothing is left to send.
     async fn put_aside(&self, key: CollapseKey, to: DestinationId, rendered: Rendered) {
         let render = rendering(move |_| rendered.clone());
-        let leased = self.store.lease(Lease { render, ..lease(key, to, "aside") }).await.unwrap();
+        let leased = self
+            .store
+            .lease(Lease {
+                render,
+                ..lease(key, to, "aside")
+            })
+            .await
+            .unwrap();
         assert!(!matches!(leased, LeaseResult::Send(_)), "{leased:?}");
     }
 
@@ -26,15 +33,25 @@ impl World {
 
     /// Lets the next deliveries of a lane fail, and returns their types.
     async fn kill(&self, key: CollapseKey, to: DestinationId) -> Vec<String> {
-        let LeaseResult::Send(batch) = self.lease(key, to, "kill").await else { return Vec::new() };
-        let sent = Sent { batch, key, to, token: "kill".to_owned(), mode: storage::Mode::Lane };
+        let LeaseResult::Send(batch) = self.lease(key, to, "kill").await else {
+            return Vec::new();
+        };
+        let sent = Sent {
+            batch,
+            key,
+            to,
+            token: "kill".to_owned(),
+            mode: storage::Mode::Lane,
+        };
         self.finish(&sent, Verdict::Failed).await;
         sent.types().into_iter().map(str::to_owned).collect()
     }
 }
 
 fn skip() -> Rendered {
-    Rendered::Skip { why: "the integration has no key".to_owned() }
+    Rendered::Skip {
+        why: "the integration has no key".to_owned(),
+    }
 }
 
 story! {
@@ -132,13 +149,20 @@ story! {
 impl World {
     /// Accepts and settles the beginning of a trial.
     async fn begin_trial(&self, receipt: &str) {
-        let report =
-            Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-        self.accept(reported(self.platform.id, "begins", receipt, 500, report)).await;
+        let report = Report {
+            kind: NotificationKind::SubscriptionPurchased,
+            customer: Some("customer-1"),
+            related: None,
+        };
+        self.accept(reported(self.platform.id, "begins", receipt, 500, report))
+            .await;
         self.settle_shown(
             self.key(receipt),
             trial(),
-            &[(TransitionKind::TrialStarted, 1), (TransitionKind::Purchased, 1)],
+            &[
+                (TransitionKind::TrialStarted, 1),
+                (TransitionKind::Purchased, 1),
+            ],
         )
         .await;
     }
@@ -147,7 +171,10 @@ impl World {
 /// A snapshot in a trial of a month.
 fn trial() -> Snapshot {
     let ends: Timestamp = "2027-02-10T12:00:00Z".parse().unwrap();
-    Snapshot { trial_ends_at: Some(ends), ..monthly() }
+    Snapshot {
+        trial_ends_at: Some(ends),
+        ..monthly()
+    }
 }
 
 story! {

@@ -4,17 +4,34 @@
 use super::world::{World, story};
 use domain::{KeyId, Timestamp};
 use serde_json::json;
-use storage::{Actor, AuditEntryView, AuditLogFilter, Error, NewKey, Page, Role, SecretString, Subject, key_hash};
+use storage::{
+    Actor, AuditEntryView, AuditLogFilter, Error, NewKey, Page, Role, SecretString, Subject,
+    key_hash,
+};
 use uuid::Uuid;
 
 async fn entries(world: &World, operation: &str) -> Vec<AuditEntryView> {
-    let filter = AuditLogFilter { operation: Some(operation.to_owned()), ..AuditLogFilter::default() };
-    world.store.audit_log(filter, Page::default()).await.unwrap().items
+    let filter = AuditLogFilter {
+        operation: Some(operation.to_owned()),
+        ..AuditLogFilter::default()
+    };
+    world
+        .store
+        .audit_log(filter, Page::default())
+        .await
+        .unwrap()
+        .items
 }
 
 fn new_key(name: &str) -> NewKey {
     let secret = SecretString::from("0a".repeat(32));
-    NewKey { name: name.to_owned(), role: Role::Support, app_id: None, expires_at: None, secret }
+    NewKey {
+        name: name.to_owned(),
+        role: Role::Support,
+        app_id: None,
+        expires_at: None,
+        secret,
+    }
 }
 
 story! {

@@ -14,24 +14,38 @@ async fn with_many(world: &World, name: &str, status: &str) -> Destination {
     let to = world.destination(name).await;
     world.revise(name, 1).await;
     let of_it = format!("destination_id = '{}'", to.id);
-    world.raw().run(&format!("UPDATE deliveries SET status = '{status}', last_error = 'a reason' WHERE {of_it}"));
-    let copies =
-        rows::copies("SUBSTR(d.destination_id, 1, 23) || '-' || (100000000000 + i)", "i").numbered(1, MANY - 1);
-    world.raw().run(&copies.of_each(format!("deliveries d, numbers WHERE {of_it} AND d.n = 0 ORDER BY i")));
+    world.raw().run(&format!(
+        "UPDATE deliveries SET status = '{status}', last_error = 'a reason' WHERE {of_it}"
+    ));
+    let copies = rows::copies(
+        "SUBSTR(d.destination_id, 1, 23) || '-' || (100000000000 + i)",
+        "i",
+    )
+    .numbered(1, MANY - 1);
+    world.raw().run(&copies.of_each(format!(
+        "deliveries d, numbers WHERE {of_it} AND d.n = 0 ORDER BY i"
+    )));
     to
 }
 
 fn count(world: &World, to: DestinationId, status: &str) -> i64 {
-    world.count(&format!("deliveries WHERE destination_id = '{to}' AND status = '{status}'"))
+    world.count(&format!(
+        "deliveries WHERE destination_id = '{to}' AND status = '{status}'"
+    ))
 }
 
 /// The destinations whose waiting deliveries are still to be reconsidered.
 fn noted(world: &World) -> Vec<String> {
-    world.raw().texts("SELECT id AS value FROM destinations WHERE reconsider_after IS NOT NULL")
+    world
+        .raw()
+        .texts("SELECT id AS value FROM destinations WHERE reconsider_after IS NOT NULL")
 }
 
 async fn set_anew(world: &World, to: &Destination, url: &str) -> Result<Destination, Error> {
-    let change = DestinationChange { settings: Some(serde_json::json!({ "url": url })), ..Default::default() };
+    let change = DestinationChange {
+        settings: Some(serde_json::json!({ "url": url })),
+        ..Default::default()
+    };
     world.store.update_destination(to.id, change, |_| {}).await
 }
 
@@ -50,7 +64,11 @@ pub fn fail_where(world: &World, table: &str, which: &str) {
 }
 
 pub fn fail_no_more(world: &World, table: &str) {
-    let of = if world.is_postgres() { format!(" ON {table}") } else { String::new() };
+    let of = if world.is_postgres() {
+        format!(" ON {table}")
+    } else {
+        String::new()
+    };
     world.raw().run(&format!("DROP TRIGGER cut_off{of}"));
 }
 

@@ -6,11 +6,13 @@ use domain::time::{DAY, HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use std::time::Duration;
 use storage::{
-    AlarmFilter, AttemptClass, DestinationChange, DestinationNeed, EndpointSignal, HealthView, Idle, LaneState, Lease,
-    LeaseResult, Mode, Page, Verdict,
+    AlarmFilter, AttemptClass, DestinationChange, DestinationNeed, EndpointSignal, HealthView,
+    Idle, LaneState, Lease, LeaseResult, Mode, Page, Verdict,
 };
 
-const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
+const LONG: Verdict = Verdict::Retry {
+    delay: HOUR.saturating_mul(10),
+};
 
 /// Settles purchases `r0`, `r1`, … and fails one request for each of them except the last.
 pub async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
@@ -23,7 +25,14 @@ pub async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
 }
 
 pub async fn state(world: &World, id: DestinationId) -> String {
-    world.store.destination(id).await.unwrap().state.as_str().to_owned()
+    world
+        .store
+        .destination(id)
+        .await
+        .unwrap()
+        .state
+        .as_str()
+        .to_owned()
 }
 
 pub async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
@@ -33,13 +42,32 @@ pub async fn destination_need(world: &World, id: DestinationId) -> DestinationNe
 /// All columns that change of the deliveries and lanes of all purchases but one.
 fn rows_beside(world: &World, receipt: &str) -> Vec<String> {
     let all = |table: &str, columns: &[&str]| {
-        let columns: Vec<String> = columns.iter().map(|name| format!("COALESCE(CAST({name} AS TEXT), '-')")).collect();
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|name| format!("COALESCE(CAST({name} AS TEXT), '-')"))
+            .collect();
         let (columns, but) = (columns.join(" || ' ' || "), world.key(receipt));
-        let rows = format!("SELECT {columns} AS value FROM {table} WHERE collapse_key <> '{but}' ORDER BY 1");
+        let rows = format!(
+            "SELECT {columns} AS value FROM {table} WHERE collapse_key <> '{but}' ORDER BY 1"
+        );
         world.raw().texts(&rows)
     };
-    let deliveries = ["seq", "status", "attempts", "next_due_at", "tried_at", "body", "last_error", "finished_at"];
-    let lanes = ["collapse_key", "acked_revision", "nameless_device_id", "retry_after_until"];
+    let deliveries = [
+        "seq",
+        "status",
+        "attempts",
+        "next_due_at",
+        "tried_at",
+        "body",
+        "last_error",
+        "finished_at",
+    ];
+    let lanes = [
+        "collapse_key",
+        "acked_revision",
+        "nameless_device_id",
+        "retry_after_until",
+    ];
     [all("deliveries", &deliveries), all("lanes", &lanes)].concat()
 }
 
@@ -48,8 +76,16 @@ async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<V
     let mut pages = Vec::new();
     while let Some(page) = world.store.lanes_in_backoff(id, limit).await.unwrap() {
         let again = world.store.lanes_in_backoff(id, limit).await.unwrap();
-        assert_eq!(again.as_ref(), Some(&page), "lanes that are not noted as cancelled are returned again");
-        world.store.backoff_cancelled(id, page.through).await.unwrap();
+        assert_eq!(
+            again.as_ref(),
+            Some(&page),
+            "lanes that are not noted as cancelled are returned again"
+        );
+        world
+            .store
+            .backoff_cancelled(id, page.through)
+            .await
+            .unwrap();
         let mut keys = page.keys;
         keys.sort_unstable();
         pages.push(keys);

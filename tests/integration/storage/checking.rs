@@ -5,8 +5,8 @@ use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, new_destination, new_platform, record, renewal, story};
 use domain::{Decision, Outcome, RedeliverySelector, TransitionKind};
 use storage::{
-    Accepted, EndpointSignal, Fate, Filter, LeaseResult, Mode, NewNotification, Owner, Page, Run, SecretString,
-    TopicRequest, Verdict,
+    Accepted, EndpointSignal, Fate, Filter, LeaseResult, Mode, NewNotification, Owner, Page, Run,
+    SecretString, TopicRequest, Verdict,
 };
 
 /// Two destinations and purchases whose deliveries are delivered, superseded, failed and redelivered.
@@ -15,7 +15,13 @@ async fn live(world: &World) {
     let analytics = world.analytics("analytics").await;
     world.age(2 * MINUTE_MS);
     world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-    world.happen("r1", 2, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
+    world
+        .happen(
+            "r1",
+            2,
+            &[TransitionKind::Cancelled, TransitionKind::Resumed],
+        )
+        .await;
     world.revise("r2", 1).await;
     for _ in 0..4 {
         world.send("r1", hook.id, Verdict::Delivered).await;
@@ -27,8 +33,21 @@ async fn live(world: &World) {
     world.pass(5_001);
     world.send("r2", hook.id, Verdict::Failed).await;
     let failed = RedeliverySelector::Failed.to(None);
-    world.store.resend(failed, Page::default(), Run::Real).await.unwrap();
-    world.store.name_customer(world.app.id, Owner::AppUser("customer-1".to_owned()), "anna", None).await.unwrap();
+    world
+        .store
+        .resend(failed, Page::default(), Run::Real)
+        .await
+        .unwrap();
+    world
+        .store
+        .name_customer(
+            world.app.id,
+            Owner::AppUser("customer-1".to_owned()),
+            "anna",
+            None,
+        )
+        .await
+        .unwrap();
     world.age(2 * MINUTE_MS);
 }
 
@@ -36,28 +55,67 @@ async fn live(world: &World) {
 async fn otherwise(world: &World) {
     let (platform, key) = (world.platform.id, world.key("r3"));
     let mut outcomes = Vec::new();
-    for (number, outcome) in [(1, Outcome::Settled), (2, Outcome::Unknown), (3, Outcome::Abandoned)] {
-        outcomes.push((world.notify(&format!("ended-{number}"), "r3", number).await, outcome));
+    for (number, outcome) in [
+        (1, Outcome::Settled),
+        (2, Outcome::Unknown),
+        (3, Outcome::Abandoned),
+    ] {
+        outcomes.push((
+            world.notify(&format!("ended-{number}"), "r3", number).await,
+            outcome,
+        ));
     }
     let loaded = world.load(key).await;
     let mut nothing = record(key, &loaded);
     let purchase = loaded.purchase;
-    nothing.decision = Decision { purchase, transitions: Vec::new(), outcomes, waits: None, wake: None, lag: None };
+    nothing.decision = Decision {
+        purchase,
+        transitions: Vec::new(),
+        outcomes,
+        waits: None,
+        wake: None,
+        lag: None,
+    };
     assert_eq!(world.done(nothing).await, 0, "nothing changed");
     world.notify("discarded", "r3", 4).await;
-    world.store.discard(key, None, "ann", "a test").await.unwrap();
+    world
+        .store
+        .discard(key, None, "ann", "a test")
+        .await
+        .unwrap();
     world.notify("open", "r3", 5).await;
     let duplicate = world.accept(renewal(platform, "duplicate", "r3", 5)).await;
     assert!(matches!(duplicate, Accepted::Duplicate { .. }));
     world.notify("successor", "r3", 6).await;
     let fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
-    world.accept(NewNotification { fate, ..renewal(platform, "refused", "r3", 7) }).await;
-    let unreadable = NewNotification { collapse_key: None, store_time: None, ..renewal(platform, "unreadable", "", 8) };
+    world
+        .accept(NewNotification {
+            fate,
+            ..renewal(platform, "refused", "r3", 7)
+        })
+        .await;
+    let unreadable = NewNotification {
+        collapse_key: None,
+        store_time: None,
+        ..renewal(platform, "unreadable", "", 8)
+    };
     world.accept(unreadable).await;
-    let (link, later) = (SecretString::from("https://arn:1"), world.store.now().await.unwrap().plus_millis(60_000));
-    world.store.add_pending_topic(TopicRequest::new(platform, "arn:1", link, later)).await.unwrap();
+    let (link, later) = (
+        SecretString::from("https://arn:1"),
+        world.store.now().await.unwrap().plus_millis(60_000),
+    );
+    world
+        .store
+        .add_pending_topic(TopicRequest::new(platform, "arn:1", link, later))
+        .await
+        .unwrap();
     let fate = Fate::WaitTopic(world.store.topics(platform).await.unwrap()[0].id);
-    world.accept(NewNotification { fate, ..renewal(platform, "waiting", "r4", 9) }).await;
+    world
+        .accept(NewNotification {
+            fate,
+            ..renewal(platform, "waiting", "r4", 9)
+        })
+        .await;
 }
 
 story! {
@@ -76,26 +134,62 @@ const ACCEPTED: &[&str] = &["accepted_is_stored"];
 
 /// A table, a condition of its rows, and the rules that notice when these rows are missing.
 const DELETIONS: &[(&str, &str, &[&str])] = &[
-    ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up", "accepted_is_stored"]),
+    (
+        "notifications",
+        "message_id = 'r1-2'",
+        &["coalesced_adds_up", "accepted_is_stored"],
+    ),
     ("notifications", "outcome = 'settled'", ACCEPTED),
     ("notifications", "outcome = 'no_change'", ACCEPTED),
     ("notifications", "outcome = 'duplicate'", ACCEPTED),
     ("notifications", "outcome = 'refused'", ACCEPTED),
     ("notifications", "outcome = 'discarded'", ACCEPTED),
-    ("notifications", "outcome = 'unknown' AND collapse_key IS NOT NULL", ACCEPTED),
-    ("notifications", "outcome = 'unknown' AND collapse_key IS NULL", ACCEPTED),
+    (
+        "notifications",
+        "outcome = 'unknown' AND collapse_key IS NOT NULL",
+        ACCEPTED,
+    ),
+    (
+        "notifications",
+        "outcome = 'unknown' AND collapse_key IS NULL",
+        ACCEPTED,
+    ),
     ("notifications", "outcome = 'given_up'", ACCEPTED),
-    ("notifications", "outcome IS NULL AND message_id = 'open'", ACCEPTED),
-    ("notifications", "outcome IS NULL AND message_id = 'successor'", ACCEPTED),
-    ("notifications", "outcome IS NULL AND waiting_topic_id IS NOT NULL", ACCEPTED),
+    (
+        "notifications",
+        "outcome IS NULL AND message_id = 'open'",
+        ACCEPTED,
+    ),
+    (
+        "notifications",
+        "outcome IS NULL AND message_id = 'successor'",
+        ACCEPTED,
+    ),
+    (
+        "notifications",
+        "outcome IS NULL AND waiting_topic_id IS NOT NULL",
+        ACCEPTED,
+    ),
     ("notifications", "receipt_id = 'r3'", ACCEPTED),
-    ("acceptances", "seq = (SELECT MAX(seq) FROM acceptances)", &["stored_was_accepted"]),
+    (
+        "acceptances",
+        "seq = (SELECT MAX(seq) FROM acceptances)",
+        &["stored_was_accepted"],
+    ),
     ("acceptances", "seq > 0", &["stored_was_accepted"]),
-    ("purchases", "receipt_id = 'r2'", &["an_outcome_names_a_revision", "an_event_is_of_something"]),
+    (
+        "purchases",
+        "receipt_id = 'r2'",
+        &["an_outcome_names_a_revision", "an_event_is_of_something"],
+    ),
     (
         "events",
         "event_type = 'purchase.updated' AND revision = 2",
-        &["settled_was_announced", "revisions_were_announced", "a_delivery_has_its_event"],
+        &[
+            "settled_was_announced",
+            "revisions_were_announced",
+            "a_delivery_has_its_event",
+        ],
     ),
     (
         "events",
@@ -103,17 +197,41 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
         &["user_revisions_were_announced", "a_delivery_has_its_event"],
     ),
     ("payments", "entry = 0", &["the_ledger_is_whole"]),
-    ("users", "revision > 0", &["an_owner_exists", "a_user_event_names_its_user"]),
+    (
+        "users",
+        "revision > 0",
+        &["an_owner_exists", "a_user_event_names_its_user"],
+    ),
     (
         "deliveries",
         "event_type = 'purchase.updated' AND status = 'delivered'",
-        &["an_event_was_queued", "superseded_by_a_newer", "acknowledged_was_delivered"],
+        &[
+            "an_event_was_queued",
+            "superseded_by_a_newer",
+            "acknowledged_was_delivered",
+        ],
     ),
-    ("deliveries", "status = 'failed'", &["redeliveries_are_numbered"]),
-    ("attempts", "class = 'success'", &["delivered_was_answered", "attempts_are_recorded"]),
-    ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_recorded"]),
+    (
+        "deliveries",
+        "status = 'failed'",
+        &["redeliveries_are_numbered"],
+    ),
+    (
+        "attempts",
+        "class = 'success'",
+        &["delivered_was_answered", "attempts_are_recorded"],
+    ),
+    (
+        "lanes",
+        "acked_revision IS NOT NULL",
+        &["acknowledged_is_recorded"],
+    ),
     ("leases", "place = 7", &["a_destination_has_its_places"]),
-    ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_recorded"]),
+    (
+        "user_lanes",
+        "acked_revision IS NOT NULL",
+        &["a_users_state_is_recorded"],
+    ),
 ];
 
 /// The examples with which the check names missing notifications.

@@ -5,12 +5,14 @@ use super::world::{Report, World, new_platform, reported, secret, story};
 use domain::device::claim::ClaimStatus;
 use domain::device::{Content, Device, DeviceReceipt, DeviceTransaction};
 use domain::verification::{Product, Term, Unit};
-use domain::{CollapseKey, DeviceId, DevicePlace, NotificationKind, SessionId, Snapshot, Verification};
+use domain::{
+    CollapseKey, DeviceId, DevicePlace, NotificationKind, SessionId, Snapshot, Verification,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{
-    AcceptedReports, ClaimAnswer, ClaimCounts, ClaimResult, ClaimStep, Claiming, DeviceReport, DeviceRequest, Page,
-    Record,
+    AcceptedReports, ClaimAnswer, ClaimCounts, ClaimResult, ClaimStep, Claiming, DeviceReport,
+    DeviceRequest, Page, Record,
 };
 use tokio::time::Instant;
 
@@ -23,7 +25,10 @@ pub fn session(number: u128, receipts: &[(&str, &str)]) -> Content {
         app_user_id: (*app_user_id).to_owned(),
     };
     let receipts = Some(receipts.iter().map(receipt).collect());
-    Content::SessionStart { session: SessionId::new(uuid(1000 + number)), receipts }
+    Content::SessionStart {
+        session: SessionId::new(uuid(1000 + number)),
+        receipts,
+    }
 }
 
 pub fn transaction(receipt_id: &str, customer: &str) -> Content {
@@ -46,7 +51,10 @@ pub fn snapshot(now: domain::Timestamp) -> Snapshot {
         product: Product::Subscription,
         product_id: Some("parent".to_owned()),
         term_sku: Some("term".to_owned()),
-        term: Some(Term { count: 1, unit: Unit::Month }),
+        term: Some(Term {
+            count: 1,
+            unit: Unit::Month,
+        }),
         purchased_at: Some(now.minus(Duration::from_secs(60))),
         renews_at: Some(now.plus(Duration::from_secs(30 * 86_400))),
         auto_renewing: Some(true),
@@ -57,11 +65,15 @@ pub fn snapshot(now: domain::Timestamp) -> Snapshot {
 
 impl World {
     pub fn place(&self, number: u128) -> DevicePlace {
-        DevicePlace { platform: self.platform.id, device: DeviceId::new(uuid(number)) }
+        DevicePlace {
+            platform: self.platform.id,
+            device: DeviceId::new(uuid(number)),
+        }
     }
 
     pub async fn device_claims(&self, number: u128, id: &str, content: Content) -> AcceptedReports {
-        self.device_claims_as(number, (id, content), (Claiming::Stored, "192.0.2.1/32")).await
+        self.device_claims_as(number, (id, content), (Claiming::Stored, "192.0.2.1/32"))
+            .await
     }
 
     pub async fn device_claims_as(
@@ -71,7 +83,12 @@ impl World {
         (claiming, network): (Claiming, &str),
     ) -> AcceptedReports {
         let now = self.store.now().await.unwrap();
-        let report = DeviceReport { client_id: id.to_owned(), time: now, session: None, content };
+        let report = DeviceReport {
+            client_id: id.to_owned(),
+            time: now,
+            session: None,
+            content,
+        };
         let request = DeviceRequest {
             platform: self.platform.id,
             device: device(number),
@@ -94,26 +111,49 @@ impl World {
     }
 
     pub async fn examine_claim_of(&self, number: u128, receipt_id: &str) -> ClaimStep {
-        self.store.examine_claim(self.place(number), self.key(receipt_id)).await.unwrap()
+        self.store
+            .examine_claim(self.place(number), self.key(receipt_id))
+            .await
+            .unwrap()
     }
 
-    pub async fn finish_claim(&self, number: u128, receipt_id: &str, answer: ClaimAnswer) -> ClaimResult {
-        self.store.finish_claim(self.place(number), self.key(receipt_id), answer).await.unwrap()
+    pub async fn finish_claim(
+        &self,
+        number: u128,
+        receipt_id: &str,
+        answer: ClaimAnswer,
+    ) -> ClaimResult {
+        self.store
+            .finish_claim(self.place(number), self.key(receipt_id), answer)
+            .await
+            .unwrap()
     }
 
     /// The store's notification of a purchase of this customer.
     pub async fn bought(&self, receipt_id: &str, customer: &str) {
         let now = self.store.now().await.unwrap();
-        let report = Report { kind: NotificationKind::SubscriptionPurchased, customer: Some(customer), related: None };
+        let report = Report {
+            kind: NotificationKind::SubscriptionPurchased,
+            customer: Some(customer),
+            related: None,
+        };
         let at_ms = now.micros() / 1000 - 50_000;
-        self.accept(reported(self.platform.id, &format!("store-{receipt_id}"), receipt_id, at_ms, report)).await;
+        self.accept(reported(
+            self.platform.id,
+            &format!("store-{receipt_id}"),
+            receipt_id,
+            at_ms,
+            report,
+        ))
+        .await;
     }
 
     /// Settles a purchase by this answer of the store; returns its revision.
     pub async fn verified_by(&self, key: CollapseKey, snapshot: &Snapshot) -> i64 {
         let loaded = self.load(key).await;
         let verification = Verification::Verified(Box::new(snapshot.clone()));
-        self.done(Record::decided(key, &loaded, &verification)).await
+        self.done(Record::decided(key, &loaded, &verification))
+            .await
     }
 
     /// `data` of the newest `purchase.updated`.
@@ -126,7 +166,9 @@ impl World {
     }
 
     pub fn event_types(&self, key: CollapseKey) -> Vec<String> {
-        self.raw().texts(&format!("SELECT event_type AS value FROM events WHERE collapse_key = '{key}' ORDER BY seq"))
+        self.raw().texts(&format!(
+            "SELECT event_type AS value FROM events WHERE collapse_key = '{key}' ORDER BY seq"
+        ))
     }
 
     pub async fn alarm_kinds(&self) -> Vec<String> {
@@ -138,7 +180,11 @@ impl World {
 }
 
 pub const fn counts(new: usize, dropped: usize) -> ClaimCounts {
-    ClaimCounts { new, dropped, displaced: 0 }
+    ClaimCounts {
+        new,
+        dropped,
+        displaced: 0,
+    }
 }
 
 story! {
@@ -464,9 +510,15 @@ impl World {
     /// A device reports a purchase at this price, and the store confirms it; returns its price, its source, and the entry of
     /// the ledger.
     async fn pay(&self, receipt_id: &str, dollars: &str) -> (Value, Value, String) {
-        self.device_claims(1, receipt_id, priced(receipt_id, CUSTOMER, dollars)).await;
+        self.device_claims(1, receipt_id, priced(receipt_id, CUSTOMER, dollars))
+            .await;
         let shown = snapshot(self.store.now().await.unwrap());
-        self.finish_claim(1, receipt_id, ClaimAnswer::Confirmed(Box::new(shown.clone()))).await;
+        self.finish_claim(
+            1,
+            receipt_id,
+            ClaimAnswer::Confirmed(Box::new(shown.clone())),
+        )
+        .await;
         let key = self.key(receipt_id);
         self.verified_by(key, &shown).await;
         let data = self.newest_data(key);
@@ -474,7 +526,11 @@ impl World {
             "SELECT kind || ' ' || COALESCE(usd, '-') || ' ' || COALESCE(unknown_because, '-') || ' ' || source AS value
              FROM payments WHERE collapse_key = '{key}'"
         ));
-        (data["purchase_price"].clone(), data["price_source"].clone(), entry.join(", "))
+        (
+            data["purchase_price"].clone(),
+            data["price_source"].clone(),
+            entry.join(", "),
+        )
     }
 }
 

@@ -19,16 +19,25 @@ const CROWD: &str = "192.0.2.1/32";
 impl World {
     /// A device of a network reports that these receipts are there.
     async fn reports(&self, number: u128, receipts: &[String], network: &str) -> AcceptedReports {
-        let receipts: Vec<(&str, &str)> = receipts.iter().map(|receipt| (receipt.as_str(), CUSTOMER)).collect();
-        let start = (format!("start-{}", receipts.len()), session(number, &receipts));
-        self.device_claims_as(number, (&start.0, start.1), (Claiming::Stored, network)).await
+        let receipts: Vec<(&str, &str)> = receipts
+            .iter()
+            .map(|receipt| (receipt.as_str(), CUSTOMER))
+            .collect();
+        let start = (
+            format!("start-{}", receipts.len()),
+            session(number, &receipts),
+        );
+        self.device_claims_as(number, (&start.0, start.1), (Claiming::Stored, network))
+            .await
     }
 
     /// Devices from this one on report as many receipts of the network as may wait. Returns the number of the next device.
     async fn crowds(&self, network: &str, first: u128) -> u128 {
         let devices = u128::try_from(OF_NETWORK).unwrap() / OF_DEVICE;
         for number in first..first + devices {
-            let receipts: Vec<String> = (0..OF_DEVICE).map(|index| format!("{network}-{number}-{index}")).collect();
+            let receipts: Vec<String> = (0..OF_DEVICE)
+                .map(|index| format!("{network}-{number}-{index}"))
+                .collect();
             let claims = self.reports(number, &receipts, network).await.claims;
             assert_eq!(claims, counts(receipts.len(), 0), "{network}: {number}");
             self.pass(10);
@@ -91,9 +100,18 @@ story! {
 impl World {
     /// Fills the places of the platform but for those of one network: 98 others have a hundred each.
     fn fill(&self) {
-        let claims = rows::claims(self.platform.id, uuid(9999)).numbered(0, 9799).sql("collapse_key", "'k' || i");
-        let claims = claims.sql("receipt_id", "'k' || i").text("app_user_id", "x").text("status", "pending");
-        self.raw().run(&claims.text("kind", "present").sql("network", "'n' || (i % 98)"));
+        let claims = rows::claims(self.platform.id, uuid(9999))
+            .numbered(0, 9799)
+            .sql("collapse_key", "'k' || i");
+        let claims = claims
+            .sql("receipt_id", "'k' || i")
+            .text("app_user_id", "x")
+            .text("status", "pending");
+        self.raw().run(
+            &claims
+                .text("kind", "present")
+                .sql("network", "'n' || (i % 98)"),
+        );
     }
 }
 

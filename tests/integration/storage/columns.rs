@@ -9,7 +9,8 @@ use uuid::Uuid;
 impl World {
     /// The number of rows of a table, or of those that a condition behind its name leaves.
     pub fn count(&self, rows: &str) -> i64 {
-        self.raw().number(&format!("SELECT COUNT(*) AS value FROM {rows}"))
+        self.raw()
+            .number(&format!("SELECT COUNT(*) AS value FROM {rows}"))
     }
 
     /// The number of deliveries in this status.
@@ -30,18 +31,25 @@ impl World {
     /// The bodies of the events whose type is like this, in their order.
     pub fn bodies_like(&self, event_type: &str) -> Vec<Value> {
         let select = "SELECT body AS value FROM events WHERE event_type LIKE";
-        let bodies = self.raw().texts(&format!("{select} '{event_type}' ORDER BY seq"));
-        bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+        let bodies = self
+            .raw()
+            .texts(&format!("{select} '{event_type}' ORDER BY seq"));
+        bodies
+            .iter()
+            .map(|body| serde_json::from_str(body).unwrap())
+            .collect()
     }
 
     /// The users who own a purchase.
     pub fn owners(&self) -> Vec<String> {
-        self.raw().texts("SELECT DISTINCT user_id AS value FROM purchases")
+        self.raw()
+            .texts("SELECT DISTINCT user_id AS value FROM purchases")
     }
 
     /// The users of the devices, `-` for a device without one.
     pub fn users_of_devices(&self) -> Vec<String> {
-        self.raw().texts("SELECT COALESCE(user_id, '-') AS value FROM devices ORDER BY id")
+        self.raw()
+            .texts("SELECT COALESCE(user_id, '-') AS value FROM devices ORDER BY id")
     }
 
     /// The revision of the only user.
@@ -50,44 +58,61 @@ impl World {
     }
 
     pub fn revision_of(&self, user: UserId) -> i64 {
-        self.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{user}'"))
+        self.raw().number(&format!(
+            "SELECT revision AS value FROM users WHERE id = '{user}'"
+        ))
     }
 
     /// The acknowledged revision of the only lane; 0 before the first one.
     pub fn acked_revision(&self) -> i64 {
-        self.raw().number("SELECT COALESCE(acked_revision, 0) AS value FROM lanes")
+        self.raw()
+            .number("SELECT COALESCE(acked_revision, 0) AS value FROM lanes")
     }
 
     /// Gives all users this id of the app's own, or takes it from them.
     pub fn name_users(&self, external_id: Option<&str>) {
-        self.raw().run(&format!("UPDATE users SET external_id = {}", quoted(external_id)));
+        self.raw().run(&format!(
+            "UPDATE users SET external_id = {}",
+            quoted(external_id)
+        ));
     }
 
     /// Sets the device id in analytics of the users without an id of the app's own.
     pub fn set_device_of_guests(&self, device: &str) {
-        self.raw().run(&format!("UPDATE users SET analytics_device_id = '{device}' WHERE external_id IS NULL"));
+        self.raw().run(&format!(
+            "UPDATE users SET analytics_device_id = '{device}' WHERE external_id IS NULL"
+        ));
     }
 
     pub fn set_environment(&self, key: CollapseKey, environment: &str) {
-        self.raw().run(&format!("UPDATE purchases SET environment = '{environment}' WHERE collapse_key = '{key}'"));
+        self.raw().run(&format!(
+            "UPDATE purchases SET environment = '{environment}' WHERE collapse_key = '{key}'"
+        ));
     }
 
     pub fn set_state(&self, key: CollapseKey, state: &str) {
-        self.raw().run(&format!("UPDATE purchases SET state = '{state}' WHERE collapse_key = '{key}'"));
+        self.raw().run(&format!(
+            "UPDATE purchases SET state = '{state}' WHERE collapse_key = '{key}'"
+        ));
     }
 
     /// Sets the next wake of all purchases, in microseconds since 1970.
     pub fn wake_all_at(&self, micros: i64) {
-        self.raw().run(&format!("UPDATE purchases SET next_wake_at = {micros}"));
+        self.raw()
+            .run(&format!("UPDATE purchases SET next_wake_at = {micros}"));
     }
 
     pub fn wake_at(&self, key: CollapseKey, micros: i64) {
-        self.raw().run(&format!("UPDATE purchases SET next_wake_at = {micros} WHERE collapse_key = '{key}'"));
+        self.raw().run(&format!(
+            "UPDATE purchases SET next_wake_at = {micros} WHERE collapse_key = '{key}'"
+        ));
     }
 
     /// Sets the status of the deliveries of this type.
     pub fn set_status_of(&self, event_type: &str, status: &str) {
-        self.raw().run(&format!("UPDATE deliveries SET status = '{status}' WHERE event_type = '{event_type}'"));
+        self.raw().run(&format!(
+            "UPDATE deliveries SET status = '{status}' WHERE event_type = '{event_type}'"
+        ));
     }
 
     /// Opens the breakers of all destinations, long ago.
@@ -97,18 +122,24 @@ impl World {
 
     /// Notes that the store refused the shared secret then, in microseconds since 1970.
     pub fn refuse_secret(&self, micros: i64) {
-        self.raw().run(&format!("UPDATE platforms SET secret_refused_at = {micros}"));
+        self.raw().run(&format!(
+            "UPDATE platforms SET secret_refused_at = {micros}"
+        ));
     }
 
     /// Confirms a topic, as a process that dies before it releases what waits.
     pub fn confirm(&self, topic: impl Display) {
-        self.raw().run(&format!("UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"));
+        self.raw().run(&format!(
+            "UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"
+        ));
     }
 
     /// Adds a product with these prices and entitlements to the catalogue, without the wakes of a change.
     pub fn list_product(&self, sku: &str, prices: &Value, entitlements: &[&str]) {
         let (app, mut raw) = (self.app.id, self.raw());
-        raw.run(&format!("INSERT INTO products (app_id, sku, prices) VALUES ('{app}', '{sku}', '{prices}')"));
+        raw.run(&format!(
+            "INSERT INTO products (app_id, sku, prices) VALUES ('{app}', '{sku}', '{prices}')"
+        ));
         for (position, name) in entitlements.iter().enumerate() {
             raw.run(&format!(
                 "INSERT INTO entitlements (app_id, ref_id, id, name) VALUES ('{app}', '{name}', '{}', '{name}')
@@ -122,13 +153,18 @@ impl World {
 
     /// The number of sessions of the database that wait for a lock; on PostgreSQL only.
     pub fn waiting_sessions(&self) -> i64 {
-        self.count("pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+        self.count(
+            "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
     }
 
     /// A session that holds the lock that claims or records share about a destination or an app; on PostgreSQL only.
     pub fn share_lock(&self, id: Uuid) -> Raw {
         let ((high, low), mut session) = (id.as_u64_pair(), self.raw());
-        session.run(&format!("SELECT pg_advisory_lock_shared({})", (high ^ low).cast_signed()));
+        session.run(&format!(
+            "SELECT pg_advisory_lock_shared({})",
+            (high ^ low).cast_signed()
+        ));
         session
     }
 }

@@ -85,13 +85,25 @@ async fn many_platforms_cost_the_round_trips_of_one() {
     let mut many = one.clone();
     for number in 0..5 {
         let app = store.new_app(&format!("app {number}")).await.unwrap();
-        many.push(store.new_platform(new_platform(&app, &format!("other-{number}"))).await.unwrap().id);
+        many.push(
+            store
+                .new_platform(new_platform(&app, &format!("other-{number}")))
+                .await
+                .unwrap()
+                .id,
+        );
         apps.push(app.id);
     }
     let cost = async |platforms: &[PlatformId], apps: &[domain::AppId]| {
         let before = distance.trips();
-        assert_eq!(store.progress(platforms.to_vec()).await.unwrap().len(), platforms.len());
-        assert_eq!(store.platforms_of(apps.to_vec(), 10).await.unwrap().len(), platforms.len());
+        assert_eq!(
+            store.progress(platforms.to_vec()).await.unwrap().len(),
+            platforms.len()
+        );
+        assert_eq!(
+            store.platforms_of(apps.to_vec(), 10).await.unwrap().len(),
+            platforms.len()
+        );
         store.apps_with_destination(apps.to_vec()).await.unwrap();
         distance.trips() - before
     };

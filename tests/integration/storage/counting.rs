@@ -15,19 +15,40 @@ fn now(world: &World) -> Timestamp {
 
 /// The sums of a series from the beginning of time until now, with their minutes from the first one on.
 async fn sums(world: &World, store: &Store, filter: SeriesFilter) -> Vec<(i64, Sum)> {
-    let found = store.minutes(SeriesFilter { until: now(world), ..filter }).await.unwrap();
-    assert!(found.len() <= 1, "one series of one destination or of all: {found:?}");
+    let found = store
+        .minutes(SeriesFilter {
+            until: now(world),
+            ..filter
+        })
+        .await
+        .unwrap();
+    assert!(
+        found.len() <= 1,
+        "one series of one destination or of all: {found:?}"
+    );
     let first = super::world::BEGINNING / MINUTE;
-    found.into_values().flatten().map(|(at, sum)| (at.micros() / MINUTE - first, sum)).collect()
+    found
+        .into_values()
+        .flatten()
+        .map(|(at, sum)| (at.micros() / MINUTE - first, sum))
+        .collect()
 }
 
 fn all(series: Series) -> SeriesFilter {
     let zero = Timestamp::from_micros(0);
-    SeriesFilter { series: vec![series], app: None, destinations: Vec::new(), from: zero, until: zero }
+    SeriesFilter {
+        series: vec![series],
+        app: None,
+        destinations: Vec::new(),
+        from: zero,
+        until: zero,
+    }
 }
 
 fn times(sums: &[(i64, Sum)]) -> Vec<(i64, i64)> {
-    sums.iter().map(|(minute, sum)| (*minute, sum.times)).collect()
+    sums.iter()
+        .map(|(minute, sum)| (*minute, sum.times))
+        .collect()
 }
 
 story! {

@@ -2,8 +2,14 @@
 
 use super::environments::{buy, list, sandbox};
 use super::world::{Report, World, happened, is_missing, record, reported, secret, story};
-use domain::{CollapseKey, DeviceId, DevicePlace, Environment, NotificationKind, Timestamp, TransitionKind, UserId};
-use storage::{AnnouncementStatus, CustomerName, CustomerStatus, EventFilter, Owner, Page, Past, PurchaseFilter};
+use domain::{
+    CollapseKey, DeviceId, DevicePlace, Environment, NotificationKind, Timestamp, TransitionKind,
+    UserId,
+};
+use storage::{
+    AnnouncementStatus, CustomerName, CustomerStatus, EventFilter, Owner, Page, Past,
+    PurchaseFilter,
+};
 use system_tests::rows;
 use uuid::Uuid;
 
@@ -20,25 +26,52 @@ fn external(name: &str) -> CustomerName {
 /// The names of the active entitlements; `None` where nothing is known of the state.
 fn names(standing: &CustomerStatus) -> Option<Vec<&str>> {
     let state = standing.state.as_ref()?;
-    Some(state.active_entitlements.iter().map(|one| one.entitlement_ref_id.as_str()).collect())
+    Some(
+        state
+            .active_entitlements
+            .iter()
+            .map(|one| one.entitlement_ref_id.as_str())
+            .collect(),
+    )
 }
 
 fn keys(standing: &CustomerStatus) -> Vec<CollapseKey> {
-    standing.purchases.iter().map(|one| one.collapse_key).collect()
+    standing
+        .purchases
+        .iter()
+        .map(|one| one.collapse_key)
+        .collect()
 }
 
 async fn now(world: &World, name: CustomerName) -> CustomerStatus {
-    world.store.customer_state(world.app.id, name, PRODUCTION).await.unwrap()
+    world
+        .store
+        .customer_state(world.app.id, name, PRODUCTION)
+        .await
+        .unwrap()
 }
 
 async fn then(world: &World, name: CustomerName, at: Timestamp) -> CustomerStatus {
-    let seen = Past { at, environment: PRODUCTION };
-    world.store.customer_state_at(world.app.id, name, seen, Page::default()).await.unwrap()
+    let seen = Past {
+        at,
+        environment: PRODUCTION,
+    };
+    world
+        .store
+        .customer_state_at(world.app.id, name, seen, Page::default())
+        .await
+        .unwrap()
 }
 
 /// When the newest event was recorded.
 async fn newest(world: &World) -> Timestamp {
-    world.store.events(EventFilter::default(), Page::default()).await.unwrap().items[0].created_at
+    world
+        .store
+        .events(EventFilter::default(), Page::default())
+        .await
+        .unwrap()
+        .items[0]
+        .created_at
 }
 
 /// A customer of the store buys; returns when that was announced.
@@ -48,12 +81,26 @@ async fn bought_by(world: &World, receipt: &str, customer: &str, number: i64) ->
         world.pass(1000);
     }
     let kind = NotificationKind::Renewed;
-    let report = Report { kind, customer: Some(customer), related: None };
+    let report = Report {
+        kind,
+        customer: Some(customer),
+        related: None,
+    };
     let message = format!("{receipt}-{number}");
-    world.accept(reported(world.platform.id, &message, receipt, number * 1000, report)).await;
+    world
+        .accept(reported(
+            world.platform.id,
+            &message,
+            receipt,
+            number * 1000,
+            report,
+        ))
+        .await;
     let key = world.key(receipt);
     let settled = record(key, &world.load(key).await);
-    world.done(happened(settled, &[TransitionKind::Purchased])).await;
+    world
+        .done(happened(settled, &[TransitionKind::Purchased]))
+        .await;
     newest(world).await
 }
 
@@ -145,20 +192,31 @@ story! {
 }
 
 fn place(world: &World, number: u128) -> DevicePlace {
-    DevicePlace { platform: world.platform.id, device: DeviceId::new(Uuid::from_u128(number)) }
+    DevicePlace {
+        platform: world.platform.id,
+        device: DeviceId::new(Uuid::from_u128(number)),
+    }
 }
 
 /// Inserts a device of a user.
 fn device(world: &World, place: DevicePlace, user: Option<UserId>, is_signed: &str) {
-    let device = rows::device(place.platform, place.device).text("secret_hash", secret(place.device).hex());
+    let device =
+        rows::device(place.platform, place.device).text("secret_hash", secret(place.device).hex());
     let device = device.sql("is_signed", is_signed);
-    world.raw().run(&user.map_or(device.clone(), |user| device.text("user_id", user)));
+    world
+        .raw()
+        .run(&user.map_or(device.clone(), |user| device.text("user_id", user)));
 }
 
 /// Inserts the claim of a receipt.
 fn claim(world: &World, place: DevicePlace, receipt: &str, status: &str) {
     let claim = rows::claims(place.platform, place.device).text("collapse_key", world.key(receipt));
-    world.raw().run(&claim.text("receipt_id", receipt).text("app_user_id", "u1").text("status", status));
+    world.raw().run(
+        &claim
+            .text("receipt_id", receipt)
+            .text("app_user_id", "u1")
+            .text("status", status),
+    );
 }
 
 story! {

@@ -5,7 +5,8 @@ use super::world::{LEASE_MS, World, is_missing, story};
 use domain::time::{duration, millis};
 use domain::{DeliveryId, TransitionKind};
 use storage::{
-    AttemptClass, DeliveryFilter, EndpointSignal, Finish, Idle, LaneState, LeaseResult, Mode, Page, Verdict,
+    AttemptClass, DeliveryFilter, EndpointSignal, Finish, Idle, LaneState, LeaseResult, Mode, Page,
+    Verdict,
 };
 
 story! {

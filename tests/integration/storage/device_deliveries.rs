@@ -8,8 +8,8 @@ use domain::DeviceId;
 use serde_json::json;
 use std::time::Duration;
 use storage::{
-    DeviceEventFilter, Idle, LeaseResult, Page, StreamPage, StreamResult, StreamStart, StreamStarted, StreamStatus,
-    StreamVerdict, Verdict,
+    DeviceEventFilter, Idle, LeaseResult, Page, StreamPage, StreamResult, StreamStart,
+    StreamStarted, StreamStatus, StreamVerdict, Verdict,
 };
 
 story! {

@@ -8,7 +8,8 @@ use domain::device::claim::ClaimStatus;
 use domain::device::{Content, Device};
 use domain::{DeviceId, DevicePlace};
 use storage::{
-    AcceptedReports, ClaimStep, Claiming, DeviceReport, DeviceRequest, Error, Login, SecretHash, Store, Unproved,
+    AcceptedReports, ClaimStep, Claiming, DeviceReport, DeviceRequest, Error, Login, SecretHash,
+    Store, Unproved,
 };
 use system_tests::rows;
 use tokio::time::Instant;
@@ -33,17 +34,27 @@ struct Reporter {
 
 impl Reporter {
     fn new(world: &World, number: u128, secret: Option<SecretHash>) -> Self {
-        Self { store: world.store.clone(), place: world.place(number), device: device(number), secret }
+        Self {
+            store: world.store.clone(),
+            place: world.place(number),
+            device: device(number),
+            secret,
+        }
     }
 
     fn with(&self, secret: Option<SecretHash>) -> Self {
-        Self { secret, ..self.clone() }
+        Self {
+            secret,
+            ..self.clone()
+        }
     }
 
     async fn report(&self, id: &str, content: Content) -> Result<AcceptedReports, Unproved> {
         let now = self.store.now().await.unwrap();
         let session = match &content {
-            Content::SessionStart { session, .. } | Content::SessionEnd { session } => Some(*session),
+            Content::SessionStart { session, .. } | Content::SessionEnd { session } => {
+                Some(*session)
+            }
             Content::Impression(_) | Content::Transaction(_) => None,
         };
         let request = DeviceRequest {
@@ -52,7 +63,12 @@ impl Reporter {
             secret: self.secret.clone(),
             sent_at: now,
             received_at: Instant::now(),
-            reports: vec![DeviceReport { client_id: id.to_owned(), time: now, session, content }],
+            reports: vec![DeviceReport {
+                client_id: id.to_owned(),
+                time: now,
+                session,
+                content,
+            }],
             claiming: Claiming::Stored,
             network: String::new(),
         };
@@ -66,7 +82,10 @@ impl Reporter {
     async fn logs_in(&self, external_id: &str) -> Result<(), Unproved> {
         let secret = self.secret.clone().unwrap();
         loop {
-            let login = Login { secret: secret.clone(), ..login(self.place, external_id) };
+            let login = Login {
+                secret: secret.clone(),
+                ..login(self.place, external_id)
+            };
             match self.store.login(login).await {
                 Err(Error::Unavailable(_) | Error::Raced(_)) => {}
                 answered => return proof(answered).map(drop),
@@ -75,12 +94,24 @@ impl Reporter {
     }
 
     async fn logs_out(&self) -> Result<(), Unproved> {
-        proof(self.store.logout(self.place, self.device.clone(), self.secret.clone().unwrap()).await).map(drop)
+        proof(
+            self.store
+                .logout(
+                    self.place,
+                    self.device.clone(),
+                    self.secret.clone().unwrap(),
+                )
+                .await,
+        )
+        .map(drop)
     }
 
     /// Reads what it may use; returns the number of entitlements.
     async fn reads(&self, world: &World) -> Result<usize, Unproved> {
-        let access = self.store.device_access(world.app.id, self.place, self.secret.clone().unwrap()).await;
+        let access = self
+            .store
+            .device_access(world.app.id, self.place, self.secret.clone().unwrap())
+            .await;
         proof(access).map(|access| access.entitlements.len())
     }
 }
@@ -156,7 +187,11 @@ async fn of_two_secrets_at_once_one_creates_the_device() {
     let (world, second) = two_processes().await;
     for (number, by_login) in [(1, false), (2, true)] {
         let first = Reporter::new(&world, number, Some(secret(device(number).id)));
-        let other = Reporter { store: second.clone(), secret: Some(other()), ..first.clone() };
+        let other = Reporter {
+            store: second.clone(),
+            secret: Some(other()),
+            ..first.clone()
+        };
         // Both wait for a device of the test's own that is never committed.
         let DevicePlace { platform, device } = first.place;
         let stall = Stall::by(&world, &rows::device(platform, device).to_string());
@@ -167,7 +202,13 @@ async fn of_two_secrets_at_once_one_creates_the_device() {
         stall.wait_stalled(&world, 1).await;
         let competing = tokio::spawn({
             let other = other.clone();
-            async move { if by_login { other.logs_in("otto").await } else { other.reports("b").await } }
+            async move {
+                if by_login {
+                    other.logs_in("otto").await
+                } else {
+                    other.reports("b").await
+                }
+            }
         });
         stall.wait_stalled(&world, 2).await;
         stall.end();

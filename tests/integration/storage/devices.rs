@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use storage::{
-    AcceptedReports, AttemptClass, Claiming, DeliveryResult, DeviceReport, DeviceRequest, EndpointSignal, EventResult,
-    Mode, StreamBatch, StreamLease, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent,
-    Tried, Verdict,
+    AcceptedReports, AttemptClass, Claiming, DeliveryResult, DeviceReport, DeviceRequest,
+    EndpointSignal, EventResult, Mode, StreamBatch, StreamLease, StreamPage, StreamRequest,
+    StreamResult, StreamVerdict, StreamWait, StreamedEvent, Tried, Verdict,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -38,7 +38,10 @@ pub fn impression() -> Content {
 }
 
 pub fn start(number: u128) -> Content {
-    Content::SessionStart { session: session(number), receipts: None }
+    Content::SessionStart {
+        session: session(number),
+        receipts: None,
+    }
 }
 
 pub const fn end(session: SessionId) -> Content {
@@ -52,7 +55,12 @@ pub fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
         Content::Impression(_) | Content::Transaction(_) => session(1),
     };
     let time = Timestamp::from_micros(BEGINNING).plus_millis(at_ms);
-    DeviceReport { client_id: client_id.to_owned(), time, session: Some(named), content }
+    DeviceReport {
+        client_id: client_id.to_owned(),
+        time,
+        session: Some(named),
+        content,
+    }
 }
 
 impl World {
@@ -62,16 +70,33 @@ impl World {
         self.report_at(number, sent_at, reports).await
     }
 
-    async fn report_at(&self, number: u128, sent_at: Timestamp, reports: Vec<DeviceReport>) -> AcceptedReports {
+    async fn report_at(
+        &self,
+        number: u128,
+        sent_at: Timestamp,
+        reports: Vec<DeviceReport>,
+    ) -> AcceptedReports {
         let (platform, received_at) = (self.platform.id, Instant::now());
         let (claiming, network) = (Claiming::Stored, String::new());
         let (device, secret) = (device(number), Some(secret(device(number).id)));
-        let request = DeviceRequest { platform, device, secret, sent_at, received_at, reports, claiming, network };
+        let request = DeviceRequest {
+            platform,
+            device,
+            secret,
+            sent_at,
+            received_at,
+            reports,
+            claiming,
+            network,
+        };
         self.store.accept_reports(request).await.unwrap()
     }
 
     pub async fn page(&self, destination: DestinationId, token: &str) -> StreamPage {
-        self.store.lease_stream(lease(destination, token)).await.unwrap()
+        self.store
+            .lease_stream(lease(destination, token))
+            .await
+            .unwrap()
     }
 
     pub async fn streamed(&self, destination: DestinationId) -> Box<StreamBatch> {
@@ -83,18 +108,30 @@ impl World {
 
     pub async fn record(&self, destination: DestinationId, results: &[(i64, StreamVerdict)]) {
         let results = results.iter().map(|(seq, verdict)| done(*seq, *verdict));
-        self.store.finish_stream(&lease(destination, "run/1"), results.collect(), None).await.unwrap();
+        self.store
+            .finish_stream(&lease(destination, "run/1"), results.collect(), None)
+            .await
+            .unwrap();
     }
 
     /// The bodies of what may be sent now.
     pub async fn bodies(&self, destination: DestinationId) -> Vec<Value> {
         let batch = self.streamed(destination).await;
-        batch.events.iter().map(|event| serde_json::from_str(&event.body).unwrap()).collect()
+        batch
+            .events
+            .iter()
+            .map(|event| serde_json::from_str(&event.body).unwrap())
+            .collect()
     }
 }
 
 pub fn lease(destination: DestinationId, token: &str) -> StreamLease {
-    StreamLease { destination, token: token.to_owned(), duration: Duration::from_secs(30), after: None }
+    StreamLease {
+        destination,
+        token: token.to_owned(),
+        duration: Duration::from_secs(30),
+        after: None,
+    }
 }
 
 /// A request was made, and this followed.
@@ -103,12 +140,24 @@ pub const fn done(seq: i64, verdict: StreamVerdict) -> StreamResult {
         StreamVerdict::Delivered => (AttemptClass::Success, 204),
         _ => (AttemptClass::ServerError, 500),
     };
-    let tried = Some(Tried { class, status: Some(status), latency: Duration::from_millis(12) });
-    StreamResult { seq, verdict, tried, error: None }
+    let tried = Some(Tried {
+        class,
+        status: Some(status),
+        latency: Duration::from_millis(12),
+    });
+    StreamResult {
+        seq,
+        verdict,
+        tried,
+        error: None,
+    }
 }
 
 fn types(bodies: &[Value]) -> Vec<&str> {
-    bodies.iter().map(|body| body["attributes"]["event_type"].as_str().unwrap()).collect()
+    bodies
+        .iter()
+        .map(|body| body["attributes"]["event_type"].as_str().unwrap())
+        .collect()
 }
 
 story! {
@@ -299,7 +348,9 @@ impl World {
     /// Lets half an hour pass for all open sessions.
     fn make_sessions_idle(&self) {
         let ago = 31 * MINUTE_MS * 1000;
-        self.raw().run(&format!("UPDATE device_sessions SET due_at = due_at - {ago}"));
+        self.raw().run(&format!(
+            "UPDATE device_sessions SET due_at = due_at - {ago}"
+        ));
     }
 }
 
@@ -394,19 +445,51 @@ story! {
 
 impl World {
     /// Records a request about one event that is to be sent again.
-    async fn requested(&self, batch: &StreamBatch, event: &StreamedEvent, endpoint_signal: EndpointSignal) {
-        let verdict = Verdict::Retry { delay: Duration::from_secs(5) };
+    async fn requested(
+        &self,
+        batch: &StreamBatch,
+        event: &StreamedEvent,
+        endpoint_signal: EndpointSignal,
+    ) {
+        let verdict = Verdict::Retry {
+            delay: Duration::from_secs(5),
+        };
         let delivery_id = domain::DeliveryId::new(uuid(1));
         let error = Some("the endpoint answered 500".to_owned());
-        let judged = EventResult { delivery_id, verdict, class: AttemptClass::ServerError, error, counts: true };
+        let judged = EventResult {
+            delivery_id,
+            verdict,
+            class: AttemptClass::ServerError,
+            error,
+            counts: true,
+        };
         let (lane_pause, user_pause, at_most, alarm) = (None, None, None, None);
         let events = vec![judged];
-        let result = DeliveryResult { events, endpoint_signal, lane_pause, user_pause, at_most, alarm };
+        let result = DeliveryResult {
+            events,
+            endpoint_signal,
+            lane_pause,
+            user_pause,
+            at_most,
+            alarm,
+        };
         let disable_after = Duration::from_secs(5 * 86_400);
         let device = event.device_id;
-        let request = StreamRequest { device, began: batch.at, mode: batch.mode, result, disable_after };
-        let retry = StreamVerdict::Retry { delay: Duration::from_secs(5), counts: true };
+        let request = StreamRequest {
+            device,
+            began: batch.at,
+            mode: batch.mode,
+            result,
+            disable_after,
+        };
+        let retry = StreamVerdict::Retry {
+            delay: Duration::from_secs(5),
+            counts: true,
+        };
         let lease = lease(batch.destination.id, "run/1");
-        self.store.finish_stream(&lease, vec![done(event.seq, retry)], Some(request)).await.unwrap();
+        self.store
+            .finish_stream(&lease, vec![done(event.seq, retry)], Some(request))
+            .await
+            .unwrap();
     }
 }

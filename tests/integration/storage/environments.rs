@@ -3,14 +3,18 @@
 use super::claims::snapshot;
 use super::many_purchases::shown;
 use super::sending::{RETRY, Sent, finish, lease, must_send, rendering};
-use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
+use super::world::{
+    BEGINNING, World, happened, new_destination, new_platform, record, renewal, story,
+};
 use domain::time::{duration, millis};
 use domain::{
-    CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Snapshot, Timestamp, TransitionKind,
+    CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Snapshot, Timestamp,
+    TransitionKind,
 };
 use serde_json::{Value, json};
 use storage::{
-    CustomerName, DestinationNeed, EndpointSignal, Filter, Idle, Lease, LeaseResult, Page, Rendered, Run, Verdict,
+    CustomerName, DestinationNeed, EndpointSignal, Filter, Idle, Lease, LeaseResult, Page,
+    Rendered, Run, Verdict,
 };
 
 const TEN_MINUTES_MS: i64 = 600_000;
@@ -23,10 +27,24 @@ pub async fn sandbox(world: &World) -> PlatformId {
 }
 
 /// Settles a transition of the same customer's purchase on another platform.
-async fn happen_on(world: &World, platform: PlatformId, receipt: &str, what: TransitionKind) -> CollapseKey {
-    world.accept(renewal(platform, &format!("{receipt}-there"), receipt, 1_000)).await;
+async fn happen_on(
+    world: &World,
+    platform: PlatformId,
+    receipt: &str,
+    what: TransitionKind,
+) -> CollapseKey {
+    world
+        .accept(renewal(
+            platform,
+            &format!("{receipt}-there"),
+            receipt,
+            1_000,
+        ))
+        .await;
     let key = CollapseKey::of(platform, receipt);
-    world.done(happened(record(key, &world.load(key).await), &[what])).await;
+    world
+        .done(happened(record(key, &world.load(key).await), &[what]))
+        .await;
     key
 }
 
@@ -151,16 +169,31 @@ pub fn list(world: &World) {
 }
 
 /// One customer buys and pays for `months` months, perhaps in a test purchase.
-pub async fn buy(world: &World, platform: PlatformId, receipt: &str, months: i64, is_test: bool) -> CollapseKey {
+pub async fn buy(
+    world: &World,
+    platform: PlatformId,
+    receipt: &str,
+    months: i64,
+    is_test: bool,
+) -> CollapseKey {
     let key = CollapseKey::of(platform, receipt);
     for month in 1..=months {
-        let mut new = renewal(platform, &format!("{receipt}-{month}"), receipt, month * 1000);
+        let mut new = renewal(
+            platform,
+            &format!("{receipt}-{month}"),
+            receipt,
+            month * 1000,
+        );
         if is_test {
             new.body = new.body.replace("\"is_test\":false", "\"is_test\":true");
         }
         world.accept(new).await;
         let settled = record(key, &world.load(key).await);
-        let whats: &[TransitionKind] = if month == months { &[TransitionKind::Purchased] } else { &[] };
+        let whats: &[TransitionKind] = if month == months {
+            &[TransitionKind::Purchased]
+        } else {
+            &[]
+        };
         world.done(happened(settled, whats)).await;
     }
     key
@@ -170,9 +203,23 @@ pub async fn buy(world: &World, platform: PlatformId, receipt: &str, months: i64
 async fn send_ends(world: &World, lane: (CollapseKey, DestinationId)) -> Sent {
     let render = rendering(|unsent| {
         let end = |state: &Value| state["active_entitlements"][0]["expiration"].clone();
-        Rendered::Body(json!([unsent.environment.as_str(), end(&unsent.user_state), end(&unsent.body)]).to_string())
+        Rendered::Body(
+            json!([
+                unsent.environment.as_str(),
+                end(&unsent.user_state),
+                end(&unsent.body)
+            ])
+            .to_string(),
+        )
     });
-    let sent = must_send(&world.store, Lease { render, ..lease(lane.0, lane.1, "ends") }).await;
+    let sent = must_send(
+        &world.store,
+        Lease {
+            render,
+            ..lease(lane.0, lane.1, "ends")
+        },
+    )
+    .await;
     world.finish(&sent, Verdict::Delivered).await;
     sent
 }
@@ -265,17 +312,30 @@ story! {
 /// Creates a webhook that is filtered to these environments.
 async fn wanting(world: &World, name: &str, environments: &[Environment]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
-    new.common.filter = Filter { platforms: Vec::new(), environments: environments.to_vec() };
+    new.common.filter = Filter {
+        platforms: Vec::new(),
+        environments: environments.to_vec(),
+    };
     world.store.new_destination(new).await.unwrap().id
 }
 
 /// Delivers everything of these purchases, and returns the index of the purchase and the end of access of each `user.*`
 /// event.
-async fn received_by(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<(usize, Value)> {
+async fn received_by(
+    world: &World,
+    to: DestinationId,
+    keys: &[CollapseKey],
+) -> Vec<(usize, Value)> {
     let mut found = Vec::new();
     for (number, key) in keys.iter().enumerate() {
         while let LeaseResult::Send(batch) = world.lease(*key, to, "all").await {
-            let sent = Sent { batch, key: *key, to, token: "all".to_owned(), mode: storage::Mode::Lane };
+            let sent = Sent {
+                batch,
+                key: *key,
+                to,
+                token: "all".to_owned(),
+                mode: storage::Mode::Lane,
+            };
             let body: Value = serde_json::from_str(&sent.body).unwrap();
             if sent.types() != ["purchase.updated"] {
                 found.push((number, body["active_entitlements"][0]["expiration"].clone()));

@@ -5,7 +5,9 @@ use super::sending::Sent;
 use super::world::{World, record, story};
 use domain::ids::ProfileScope;
 use domain::user::{Attributes, PROFILE_UPDATED};
-use domain::{CollapseKey, DeliveryId, Environment, EventId, RedeliverySelector, TransitionKind, UserId};
+use domain::{
+    CollapseKey, DeliveryId, Environment, EventId, RedeliverySelector, TransitionKind, UserId,
+};
 use storage::{Mode, Page, Recorded, Run, Store, Verdict};
 use system_tests::wait;
 use system_tests::world::SOON;
@@ -15,7 +17,9 @@ const FAIL_OVER: &str = "UPDATE installation SET lineage = '1/00000001'";
 
 /// The ids of all events of a type, in the order of recording.
 fn ids(world: &World, event_type: &str) -> Vec<String> {
-    world.raw().texts(&format!("SELECT id AS value FROM events WHERE event_type = '{event_type}' ORDER BY seq"))
+    world.raw().texts(&format!(
+        "SELECT id AS value FROM events WHERE event_type = '{event_type}' ORDER BY seq"
+    ))
 }
 
 fn state_id(key: CollapseKey, epoch: i64, revision: i64) -> String {
@@ -25,7 +29,10 @@ fn state_id(key: CollapseKey, epoch: i64, revision: i64) -> String {
 /// The number of alarms about a raised epoch, and how often the last one was raised.
 async fn alarms(world: &World) -> Vec<i64> {
     let all = world.store.alarms(Page::default()).await.unwrap().items;
-    all.into_iter().filter(|alarm| alarm.kind == "epoch_raised").map(|alarm| alarm.count).collect()
+    all.into_iter()
+        .filter(|alarm| alarm.kind == "epoch_raised")
+        .map(|alarm| alarm.count)
+        .collect()
 }
 
 story! { synced
@@ -73,9 +80,18 @@ story! { synced
 
 /// Has the newest state of a purchase sent to a destination again, and returns the `webhook-id`.
 async fn redelivered(world: &World, key: CollapseKey, to: domain::DestinationId) -> DeliveryId {
-    let event: EventId = ids(world, "purchase.updated").pop().unwrap().parse().unwrap();
+    let event: EventId = ids(world, "purchase.updated")
+        .pop()
+        .unwrap()
+        .parse()
+        .unwrap();
     let again = RedeliverySelector::Event(event).to(to);
-    let requeued = world.store.resend(again, Page::default(), Run::Real).await.unwrap().requeued;
+    let requeued = world
+        .store
+        .resend(again, Page::default(), Run::Real)
+        .await
+        .unwrap()
+        .requeued;
     assert_eq!(requeued.pending, 1);
     world.attempt(key, to, "again").await.delivery_id
 }

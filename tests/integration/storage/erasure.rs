@@ -8,8 +8,8 @@ use domain::user::USER_ERASED;
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind, UserId};
 use std::collections::BTreeSet;
 use storage::{
-    CustomerName, DeletionStatus, Erase, Erasure, ErasureStage, EventFilter, ExposeSecret, NewDestination, Owner, Page,
-    RequestOutcome, Traits, Verdict,
+    CustomerName, DeletionStatus, Erase, Erasure, ErasureStage, EventFilter, ExposeSecret,
+    NewDestination, Owner, Page, RequestOutcome, Traits, Verdict,
 };
 use system_tests::rows;
 
@@ -22,7 +22,12 @@ pub fn by_own_id(world: &World) -> Erase {
 }
 
 pub fn by(world: &World, name: CustomerName) -> Erase {
-    Erase { app: world.app.id, name, by: "support".to_owned(), reason: "request 17".to_owned() }
+    Erase {
+        app: world.app.id,
+        name,
+        by: "support".to_owned(),
+        reason: "request 17".to_owned(),
+    }
 }
 
 /// The columns with texts, each after its table.
@@ -50,8 +55,9 @@ pub fn left(world: &World, names: &[&str]) -> Vec<String> {
         let (table, name) = column.split_once(' ').unwrap();
         for text in names {
             let like = text.replace('_', "\\_");
-            let count =
-                raw.number(&format!("SELECT COUNT(*) AS value FROM {table} WHERE {name} LIKE '%{like}%' ESCAPE '\\'"));
+            let count = raw.number(&format!(
+                "SELECT COUNT(*) AS value FROM {table} WHERE {name} LIKE '%{like}%' ESCAPE '\\'"
+            ));
             if count > 0 {
                 found.push(format!("{table}.{name} has `{text}` {count} times"));
             }
@@ -63,15 +69,29 @@ pub fn left(world: &World, names: &[&str]) -> Vec<String> {
 /// The customer's purchase is reported with the store's id.
 pub async fn notify(world: &World, receipt: &str, number: i64) -> CollapseKey {
     world.pass(1000);
-    let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
-    world.accept(reported(world.platform.id, &format!("{receipt}-{number}"), receipt, number * 1000, report)).await;
+    let report = Report {
+        kind: NotificationKind::Renewed,
+        customer: Some(STORE_ID),
+        related: None,
+    };
+    world
+        .accept(reported(
+            world.platform.id,
+            &format!("{receipt}-{number}"),
+            receipt,
+            number * 1000,
+            report,
+        ))
+        .await;
     world.key(receipt)
 }
 
 pub async fn renew(world: &World, receipt: &str, number: i64) -> CollapseKey {
     let key = notify(world, receipt, number).await;
     let settled = record(key, &world.load(key).await);
-    world.done(happened(settled, &[TransitionKind::Renewed])).await;
+    world
+        .done(happened(settled, &[TransitionKind::Renewed]))
+        .await;
     key
 }
 
@@ -82,30 +102,58 @@ pub async fn finish(world: &World, begun: &Erasure) -> Erasure {
             return world.store.erasure(world.app.id, begun.id).await.unwrap();
         }
     }
-    panic!("it does not end: {:?}", world.store.erasure(world.app.id, begun.id).await);
+    panic!(
+        "it does not end: {:?}",
+        world.store.erasure(world.app.id, begun.id).await
+    );
 }
 
 /// A webhook that chose everything, and `user.erased` by its name.
 pub async fn webhook(world: &World) -> DestinationId {
     let hook = world.destination("hook").await;
-    world.alter(hook.id, |common| common.events = vec!["*".to_owned(), USER_ERASED.to_owned()]).await.id
+    world
+        .alter(hook.id, |common| {
+            common.events = vec!["*".to_owned(), USER_ERASED.to_owned()]
+        })
+        .await
+        .id
 }
 
 pub async fn integration(world: &World) -> DestinationId {
-    let traits = Traits { per_user: true, ..Traits::default() };
-    let new =
-        NewDestination { kind: "amplitude".to_owned(), traits, ..super::world::new_destination(&world.app, "numbers") };
+    let traits = Traits {
+        per_user: true,
+        ..Traits::default()
+    };
+    let new = NewDestination {
+        kind: "amplitude".to_owned(),
+        traits,
+        ..super::world::new_destination(&world.app, "numbers")
+    };
     world.store.new_destination(new).await.unwrap().id
 }
 
 /// Sends all that is pending of a purchase; returns the bodies.
 async fn send_all(world: &World, key: CollapseKey, to: DestinationId) -> Vec<String> {
     let mut bodies = Vec::new();
-    let pending =
-        format!("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'pending' AND destination_id = '{to}'");
-    while world.raw().number(&format!("{pending} AND collapse_key = '{key}'")) > 0 {
-        let sent = must_send(&world.store, lease(key, to, &format!("token-{}", bodies.len()))).await;
-        bodies.extend(sent.batch.attempts.iter().map(|attempt| attempt.body.clone()));
+    let pending = format!(
+        "SELECT COUNT(*) AS value FROM deliveries WHERE status = 'pending' AND destination_id = '{to}'"
+    );
+    while world
+        .raw()
+        .number(&format!("{pending} AND collapse_key = '{key}'"))
+        > 0
+    {
+        let sent = must_send(
+            &world.store,
+            lease(key, to, &format!("token-{}", bodies.len())),
+        )
+        .await;
+        bodies.extend(
+            sent.batch
+                .attempts
+                .iter()
+                .map(|attempt| attempt.body.clone()),
+        );
         world.finish(&sent, Verdict::Delivered).await;
     }
     bodies
@@ -120,12 +168,17 @@ fn device(world: &World, user: UserId) {
         "os": { "name": "fireos", "version": "8" }, "analytics_device_id": OWN_ID,
     });
     let mut raw = world.raw();
-    let row = rows::device(platform, device).text("device", described).text("user_id", user);
+    let row = rows::device(platform, device)
+        .text("device", described)
+        .text("user_id", user);
     raw.run(&row.sql("is_signed", "TRUE"));
-    let claim = rows::claims(platform, device).text("collapse_key", key).text("receipt_id", "r1");
+    let claim = rows::claims(platform, device)
+        .text("collapse_key", key)
+        .text("receipt_id", "r1");
     raw.run(&claim.text("app_user_id", STORE_ID));
     let body = serde_json::json!({ "data": { "user_id": user, "receipts": [{ "app_user_id": STORE_ID }] } });
-    let event = rows::device_event(platform, device).text("id", "0c3f8a52-7a0b-5d1e-9a55-3f1c4be6d001");
+    let event =
+        rows::device_event(platform, device).text("id", "0c3f8a52-7a0b-5d1e-9a55-3f1c4be6d001");
     raw.run(&event.text("body", body));
     raw.run(&format!(
         "INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
@@ -204,7 +257,8 @@ story! {
 /// Writes the names into every column that may hold one, of the rows that are there.
 fn name_everywhere(world: &World, hook: DestinationId, user: UserId) {
     let somebody = "0c3f8a52-7a0b-4d1e-9a55-3f1c4be6d00a";
-    let body = serde_json::json!({ "external_id": OWN_ID, "receipts": [{ "app_user_id": STORE_ID }] });
+    let body =
+        serde_json::json!({ "external_id": OWN_ID, "receipts": [{ "app_user_id": STORE_ID }] });
     let text = format!("no {OWN_ID}");
     let causes = serde_json::json!([{ "kind": "login", "by": text }]);
     let impression = serde_json::json!({
@@ -237,9 +291,17 @@ fn name_everywhere(world: &World, hook: DestinationId, user: UserId) {
          UPDATE transfers SET author = '{text}', reason = '{text}'",
         app = world.app.id
     ));
-    let event = rows::events().text("id", "e").text("collapse_key", hook).text("app_id", world.app.id);
-    let event = event.text("event_type", "destination.failing").sql("environment", "NULL").sql("occurred_at", 1);
-    world.raw().run(&event.text("body", serde_json::json!({ "reason": text })));
+    let event = rows::events()
+        .text("id", "e")
+        .text("collapse_key", hook)
+        .text("app_id", world.app.id);
+    let event = event
+        .text("event_type", "destination.failing")
+        .sql("environment", "NULL")
+        .sql("occurred_at", 1);
+    world
+        .raw()
+        .run(&event.text("body", serde_json::json!({ "reason": text })));
 }
 
 story! {

@@ -10,8 +10,8 @@ use domain::device::{Content, Device, DeviceReceipt};
 use domain::{DevicePlace, SessionId, Snapshot, TransitionKind, UserId};
 use serde_json::{Value, json};
 use storage::{
-    ClaimAnswer, ClaimResult, ClaimStep, Claiming, CustomerKey, CustomerName, CustomerNames, DeviceReport,
-    DeviceRequest, Lease, Owner, Rendered,
+    ClaimAnswer, ClaimResult, ClaimStep, Claiming, CustomerKey, CustomerName, CustomerNames,
+    DeviceReport, DeviceRequest, Lease, Owner, Rendered,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -21,34 +21,59 @@ const OWN_DEVICE: &str = "tv-4711-of-anna";
 const REPORTED_DEVICE: &str = "amplitude-device-of-anna";
 
 fn described(place: DevicePlace) -> Device {
-    Device { analytics_device_id: Some(REPORTED_DEVICE.to_owned()), ..device(place) }
+    Device {
+        analytics_device_id: Some(REPORTED_DEVICE.to_owned()),
+        ..device(place)
+    }
 }
 
 fn receipt(receipt_id: &str, app_user_id: &str) -> DeviceReceipt {
-    DeviceReceipt { receipt_id: receipt_id.to_owned(), app_user_id: app_user_id.to_owned() }
+    DeviceReceipt {
+        receipt_id: receipt_id.to_owned(),
+        app_user_id: app_user_id.to_owned(),
+    }
 }
 
 fn confirmed(now: domain::Timestamp) -> ClaimAnswer {
-    ClaimAnswer::Confirmed(Box::new(Snapshot { country: None, ..snapshot(now) }))
+    ClaimAnswer::Confirmed(Box::new(Snapshot {
+        country: None,
+        ..snapshot(now)
+    }))
 }
 
 impl World {
     async fn sends(&self, device: Device, reports: Vec<DeviceReport>) {
         let (platform, received_at) = (self.platform.id, Instant::now());
         let sent_at = self.store.now().await.unwrap();
-        let (secret, claiming, network) = (Some(secret(device.id)), Claiming::Stored, String::new());
-        let request = DeviceRequest { platform, device, secret, sent_at, received_at, reports, claiming, network };
+        let (secret, claiming, network) =
+            (Some(secret(device.id)), Claiming::Stored, String::new());
+        let request = DeviceRequest {
+            platform,
+            device,
+            secret,
+            sent_at,
+            received_at,
+            reports,
+            claiming,
+            network,
+        };
         self.store.accept_reports(request).await.unwrap();
     }
 
     async fn call(&self, app_user_id: &str, names: impl Into<CustomerNames>) -> UserId {
         let owner = Owner::AppUser(app_user_id.to_owned());
-        self.store.name_customer(self.app.id, owner, names, None).await.unwrap().user_id
+        self.store
+            .name_customer(self.app.id, owner, names, None)
+            .await
+            .unwrap()
+            .user_id
     }
 
     fn user_of(&self, place: DevicePlace) -> String {
         let user = "SELECT COALESCE(user_id, '-') AS value FROM devices WHERE id";
-        self.raw().texts(&format!("{user} = '{}'", place.device)).remove(0)
+        self.raw()
+            .texts(&format!("{user} = '{}'", place.device))
+            .remove(0)
     }
 }
 

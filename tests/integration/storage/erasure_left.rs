@@ -10,7 +10,8 @@ use domain::{NotificationKind, Outcome, RedeliverySelector};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use storage::{
-    Accepted, Actor, CustomerName, Erase, ErasureStage, Fate, NewNotification, Owner, Page, RequestOutcome, RunMode,
+    Accepted, Actor, CustomerName, Erase, ErasureStage, Fate, NewNotification, Owner, Page,
+    RequestOutcome, RunMode,
 };
 
 /// The columns that name no customer: names, ids and states of others, hashes, and what is encrypted. `user_id` of leases and
@@ -92,14 +93,24 @@ story! {
 
 /// A message about another package, with the customer.
 fn foreign(world: &World, number: u32) -> NewNotification {
-    let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
+    let report = Report {
+        kind: NotificationKind::Renewed,
+        customer: Some(STORE_ID),
+        related: None,
+    };
     let reason = "appPackageName is `com.example.other`, expected `com.example.app`".to_owned();
     NewNotification {
         collapse_key: None,
         store_time: None,
         body: "{}".to_owned(),
         fate: Fate::Final(Outcome::Refused, reason),
-        ..reported(world.platform.id, &format!("foreign-{number}"), "elsewhere", 1000, report)
+        ..reported(
+            world.platform.id,
+            &format!("foreign-{number}"),
+            "elsewhere",
+            1000,
+            report,
+        )
     }
 }
 
@@ -130,9 +141,18 @@ fn unreadable_bodies() -> [String; 5] {
 }
 
 async fn accept_all(world: &World, from: u32) {
-    assert!(matches!(world.accept(foreign(world, from)).await, Accepted::New { .. }));
+    assert!(matches!(
+        world.accept(foreign(world, from)).await,
+        Accepted::New { .. }
+    ));
     for (number, body) in (from..).zip(unreadable_bodies()) {
-        assert!(matches!(world.accept(unreadable(world, number, &body)).await, Accepted::New { .. }), "{body}");
+        assert!(
+            matches!(
+                world.accept(unreadable(world, number, &body)).await,
+                Accepted::New { .. }
+            ),
+            "{body}"
+        );
     }
 }
 
@@ -210,9 +230,19 @@ fn bought(impression_id: &str) -> Content {
 
 /// The fields of the reported events, in their order.
 fn reported_data(world: &World, pointer: &str) -> Vec<Value> {
-    let bodies = world.raw().texts("SELECT body AS value FROM device_events ORDER BY seq");
-    let read = |body: &String| serde_json::from_str::<Value>(body).unwrap().pointer(pointer).cloned();
-    bodies.iter().map(|body| read(body).unwrap_or_default()).collect()
+    let bodies = world
+        .raw()
+        .texts("SELECT body AS value FROM device_events ORDER BY seq");
+    let read = |body: &String| {
+        serde_json::from_str::<Value>(body)
+            .unwrap()
+            .pointer(pointer)
+            .cloned()
+    };
+    bodies
+        .iter()
+        .map(|body| read(body).unwrap_or_default())
+        .collect()
 }
 
 story! {

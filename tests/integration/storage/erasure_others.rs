@@ -11,7 +11,10 @@ use serde_json::Value;
 use storage::{Author, CustomerKey, CustomerMove, CustomerName, ErasureStage, Filter, Owner, Page};
 
 fn author(reason: &str) -> Author {
-    Author { by: OWN_ID.to_owned(), reason: Some(reason.to_owned()) }
+    Author {
+        by: OWN_ID.to_owned(),
+        reason: Some(reason.to_owned()),
+    }
 }
 
 /// The destinations for which a `user.erased` was queued, each with the user that it names.
@@ -23,14 +26,22 @@ fn informed(world: &World) -> Vec<(String, String)> {
     let read = |row: &String| {
         let (destination, body) = row.split_once(' ').unwrap();
         let body: Value = serde_json::from_str(body).unwrap();
-        (destination.to_owned(), body["user_id"].as_str().unwrap().to_owned())
+        (
+            destination.to_owned(),
+            body["user_id"].as_str().unwrap().to_owned(),
+        )
     };
     rows.iter().map(read).collect()
 }
 
 async fn name(world: &World, app_user_id: &str, external_id: &str) -> UserId {
     let owner = Owner::AppUser(app_user_id.to_owned());
-    world.store.name_customer(world.app.id, owner, external_id, None).await.unwrap().user_id
+    world
+        .store
+        .name_customer(world.app.id, owner, external_id, None)
+        .await
+        .unwrap()
+        .user_id
 }
 
 story! {
@@ -59,7 +70,12 @@ story! {
 
 async fn webhook_named(world: &World, name: &str) -> domain::DestinationId {
     let hook = world.destination(name).await;
-    world.alter(hook.id, |common| common.events = vec!["*".to_owned(), USER_ERASED.to_owned()]).await.id
+    world
+        .alter(hook.id, |common| {
+            common.events = vec!["*".to_owned(), USER_ERASED.to_owned()]
+        })
+        .await
+        .id
 }
 
 story! {
@@ -236,7 +252,9 @@ fn lock_user(world: &World, user: UserId) -> Option<Raw> {
     if !world.is_postgres() {
         return None;
     }
-    raw.run(&format!("BEGIN; SELECT 1 FROM users WHERE id = '{user}' FOR UPDATE"));
+    raw.run(&format!(
+        "BEGIN; SELECT 1 FROM users WHERE id = '{user}' FOR UPDATE"
+    ));
     Some(raw)
 }
 
@@ -245,9 +263,13 @@ fn lock_user(world: &World, user: UserId) -> Option<Raw> {
 async fn merge_meanwhile(world: &World, by_name: CustomerName, is_guest_locked: bool) {
     renew(world, "r1", 1).await;
     let anna = name(world, STORE_ID, OWN_ID).await;
-    world.happen_to("the guest", "r2", &[TransitionKind::Purchased]).await;
+    world
+        .happen_to("the guest", "r2", &[TransitionKind::Purchased])
+        .await;
     let guest = UserId::anonymous(world.app.id, "amazon", "the guest");
-    let Some(mut raw) = lock_user(world, if is_guest_locked { guest } else { anna }) else { return };
+    let Some(mut raw) = lock_user(world, if is_guest_locked { guest } else { anna }) else {
+        return;
+    };
     let (store, erase) = (world.second_process().await, by(world, by_name));
     let erasure = tokio::spawn(async move { store.erase_customer(erase).await });
     world.wait_for_locks(1).await;
@@ -256,7 +278,10 @@ async fn merge_meanwhile(world: &World, by_name: CustomerName, is_guest_locked: 
          UPDATE purchases SET user_id = '{anna}' WHERE user_id = '{guest}'; COMMIT"
     ));
     let begun = erasure.await.unwrap().unwrap();
-    assert_eq!((begun.counts["store_users"], begun.counts["purchases"]), (2, 2));
+    assert_eq!(
+        (begun.counts["store_users"], begun.counts["purchases"]),
+        (2, 2)
+    );
     finish(world, &begun).await;
     assert_eq!(left(world, &[STORE_ID, OWN_ID, "the guest"]), [""; 0]);
     assert_eq!(world.broken(1000).await, []);

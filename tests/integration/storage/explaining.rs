@@ -8,16 +8,26 @@ use domain::payment::SaleKind;
 use domain::time::duration;
 use domain::{EventId, Outcome, TransitionKind};
 use storage::{
-    Actor, Author, CauseKind, CustomerKey, CustomerMove, EndpointSignal, Fate, Owner, RevisionCause, RevisionCauses,
-    Run, TopicRequest, Verdict,
+    Actor, Author, CauseKind, CustomerKey, CustomerMove, EndpointSignal, Fate, Owner,
+    RevisionCause, RevisionCauses, Run, TopicRequest, Verdict,
 };
 
 impl World {
     /// The causes of the newest revision of a receipt beside its notifications, each with who it was.
     async fn newest_causes(&self, receipt: &str) -> Vec<(CauseKind, Option<String>)> {
-        let newest = self.store.explain_purchase(self.key(receipt)).await.unwrap().events.pop().unwrap();
+        let newest = self
+            .store
+            .explain_purchase(self.key(receipt))
+            .await
+            .unwrap()
+            .events
+            .pop()
+            .unwrap();
         let RevisionCauses(causes) = newest.event.causes.unwrap_or_default();
-        causes.into_iter().map(|RevisionCause { kind, by }| (kind, by)).collect()
+        causes
+            .into_iter()
+            .map(|RevisionCause { kind, by }| (kind, by))
+            .collect()
     }
 }
 

@@ -12,8 +12,15 @@ const MINUTES_MS: i64 = 5 * 60_000;
 async fn alarms(world: &World) -> Vec<(i64, Option<String>)> {
     let mut all = world.store.alarms(Page::default()).await.unwrap().items;
     all.retain(|one| one.kind == "destination_failing");
-    let open = all.iter().filter(|one| one.acknowledged_at.is_none()).count();
-    assert_eq!(all.iter().filter(|one| one.note.is_none()).count(), open, "{all:?}");
+    let open = all
+        .iter()
+        .filter(|one| one.acknowledged_at.is_none())
+        .count();
+    assert_eq!(
+        all.iter().filter(|one| one.note.is_none()).count(),
+        open,
+        "{all:?}"
+    );
     let mut found: Vec<_> = all.into_iter().map(|one| (one.count, one.note)).collect();
     found.sort();
     found
@@ -22,11 +29,25 @@ async fn alarms(world: &World) -> Vec<(i64, Option<String>)> {
 /// The state of a destination, which is the same wherever it is shown.
 async fn shown(world: &World, id: DestinationId) -> &'static str {
     let one = world.store.shown_state(id).await.unwrap();
-    let listed = world.store.destinations(world.app.id, Page::default()).await.unwrap().items;
+    let listed = world
+        .store
+        .destinations(world.app.id, Page::default())
+        .await
+        .unwrap()
+        .items;
     let overview = world.store.overview(None).await.unwrap().destinations;
     let in_list = listed.iter().find(|one| one.id == id).unwrap().shown_state;
-    let in_overview = overview.iter().find(|one| one.destination.id == id).unwrap().shown_state;
-    let explained = world.store.explain_destination(id).await.unwrap().shown_state;
+    let in_overview = overview
+        .iter()
+        .find(|one| one.destination.id == id)
+        .unwrap()
+        .shown_state;
+    let explained = world
+        .store
+        .explain_destination(id)
+        .await
+        .unwrap()
+        .shown_state;
     assert_eq!([in_list, in_overview, explained], [one; 3]);
     one.as_str()
 }

@@ -17,19 +17,29 @@ const ACCEPTING_AGAIN: Duration = Duration::from_secs(10);
 static NOW: AtomicI64 = AtomicI64::new(super::world::BEGINNING);
 
 async fn world(url: String) -> World {
-    World::on_url(url, || Timestamp::from_micros(NOW.load(Ordering::SeqCst)), &NOW).await
+    World::on_url(
+        url,
+        || Timestamp::from_micros(NOW.load(Ordering::SeqCst)),
+        &NOW,
+    )
+    .await
 }
 
 /// Starts both servers, and opens a store that names them, this one first.
 async fn pair(first: Side) -> (World, Pair) {
-    let pair = tokio::task::spawn_blocking(|| Pair::start(Fsync::Off)).await.unwrap().unwrap();
+    let pair = tokio::task::spawn_blocking(|| Pair::start(Fsync::Off))
+        .await
+        .unwrap()
+        .unwrap();
     let world = world(pair.url(first)).await;
     (world, pair)
 }
 
 /// Runs blocking work of the pair.
 async fn of<T: Send + 'static>(pair: Pair, work: fn(&Pair) -> anyhow::Result<T>) -> (T, Pair) {
-    let done = tokio::task::spawn_blocking(move || (work(&pair), pair)).await.unwrap();
+    let done = tokio::task::spawn_blocking(move || (work(&pair), pair))
+        .await
+        .unwrap();
     (done.0.unwrap(), done.1)
 }
 
@@ -37,7 +47,12 @@ async fn of<T: Send + 'static>(pair: Pair, work: fn(&Pair) -> anyhow::Result<T>)
 async fn accept_again(world: &World, message_id: &str) {
     let notification = renewal(world.platform.id, message_id, "r1", 2);
     wait::until(ACCEPTING_AGAIN, "an acceptance", async || {
-        world.store.accept(vec![notification.clone()]).await.map(drop).map_err(|error| format!("{error:?}"))
+        world
+            .store
+            .accept(vec![notification.clone()])
+            .await
+            .map(drop)
+            .map_err(|error| format!("{error:?}"))
     })
     .await;
 }
@@ -47,7 +62,10 @@ async fn stored(store: &Store, message_ids: &[&str]) -> Vec<usize> {
     let mut counts = Vec::new();
     for message_id in message_ids {
         let found = wait::until(SOON, "a read", async || {
-            store.notifications_of(message_id).await.map_err(|error| format!("{error:?}"))
+            store
+                .notifications_of(message_id)
+                .await
+                .map_err(|error| format!("{error:?}"))
         })
         .await;
         counts.push(found.len());
@@ -66,7 +84,10 @@ async fn a_standby_that_is_named_first_gets_no_session() {
     accept_again(&world, "after").await;
     world.settle(world.key("r1")).await;
     assert_eq!(stored(&world.store, &["before", "after"]).await, [1, 1]);
-    let (sessions, _pair) = of(pair, |pair| Ok([pair.sessions(Side::Standby)?, pair.sessions(Side::Primary)?])).await;
+    let (sessions, _pair) = of(pair, |pair| {
+        Ok([pair.sessions(Side::Standby)?, pair.sessions(Side::Primary)?])
+    })
+    .await;
     assert!(sessions[0] == 0 && sessions[1] > 0, "{sessions:?}");
 }
 
@@ -78,18 +99,23 @@ async fn sessions_leave_a_reachable_primary_that_turns_read_only() {
     assert_eq!(stored(&world.store, &["before"]).await, [1]);
     let ((), pair) = of(pair, Pair::fail_over).await;
     accept_again(&world, "after").await;
-    wait::until(ACCEPTING_AGAIN, "a reader that sees it", async || {
-        match stored(&world.store, &["before", "after"]).await[..] {
+    wait::until(
+        ACCEPTING_AGAIN,
+        "a reader that sees it",
+        async || match stored(&world.store, &["before", "after"]).await[..] {
             [1, 1] => Ok(()),
             ref other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await;
     world.settle(world.key("r1")).await;
     world.store.ping().await.unwrap();
     let written = |pair: &Pair| {
         let count = "SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NOT NULL";
-        Ok([pair.number(Side::Primary, count)?, pair.number(Side::Standby, count)?])
+        Ok([
+            pair.number(Side::Primary, count)?,
+            pair.number(Side::Standby, count)?,
+        ])
     };
     let (settled, _pair) = of(pair, written).await;
     assert_eq!(settled, [1, 2], "by the old primary and by the new one");
@@ -102,19 +128,34 @@ async fn a_read_only_server_is_named_as_the_reason() {
     config.database = storage::Database::Postgres(pair.url_of(Side::Standby));
     let error = Store::open(config).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(_)), "{error:?}");
-    assert!(format!("{error:?}").contains("the server accepts no writes: it is a standby"), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("the server accepts no writes: it is a standby"),
+        "{error:?}"
+    );
 }
 
 /// A migration of a newer release may give a column another type while older processes run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prepared_statement_of_older_tables_fails_once() {
-    let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off)).await.unwrap().unwrap();
+    let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off))
+        .await
+        .unwrap()
+        .unwrap();
     let world = world(url).await;
     let platform = world.platform.id;
     world.store.topics(platform).await.unwrap();
     world.notify("m1", "r1", 1).await;
-    world.raw().run("ALTER TABLE topics ALTER COLUMN arn TYPE VARCHAR");
+    world
+        .raw()
+        .run("ALTER TABLE topics ALTER COLUMN arn TYPE VARCHAR");
     let error = world.store.topics(platform).await.unwrap_err();
-    assert!(format!("{error:?}").contains("cached plan must not change result type"), "{error:?}");
-    world.store.topics(platform).await.expect("another session prepares it anew");
+    assert!(
+        format!("{error:?}").contains("cached plan must not change result type"),
+        "{error:?}"
+    );
+    world
+        .store
+        .topics(platform)
+        .await
+        .expect("another session prepares it anew");
 }

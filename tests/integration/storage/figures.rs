@@ -13,14 +13,34 @@ const ALL: i64 = 100;
 
 /// The event types of a destination's deliveries in this status, oldest first.
 async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Vec<String> {
-    let filter =
-        DeliveryFilter { destination_id: Some(to), status: Some(status.parse().unwrap()), ..Default::default() };
-    let found = world.store.deliveries(filter, Page { cursor: None, limit: 1000 }).await.unwrap();
-    found.items.into_iter().rev().map(|delivery| delivery.event_type).collect()
+    let filter = DeliveryFilter {
+        destination_id: Some(to),
+        status: Some(status.parse().unwrap()),
+        ..Default::default()
+    };
+    let found = world
+        .store
+        .deliveries(
+            filter,
+            Page {
+                cursor: None,
+                limit: 1000,
+            },
+        )
+        .await
+        .unwrap();
+    found
+        .items
+        .into_iter()
+        .rev()
+        .map(|delivery| delivery.event_type)
+        .collect()
 }
 
 async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
-    world.alter(to, move |common| common.enabled = enabled).await;
+    world
+        .alter(to, move |common| common.enabled = enabled)
+        .await;
 }
 
 /// The state of a destination, the number of pending deliveries, and the age of the oldest in minutes.

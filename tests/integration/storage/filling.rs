@@ -127,20 +127,39 @@ fn filled(raw: &mut Raw, world: &World) -> Names {
             TRUE, 'healthy', 1, 1)"
         ));
     }
-    let destination = format!("CASE WHEN i % 1000 < 500 THEN '{destination}' ELSE '{other_destination}' END");
+    let destination =
+        format!("CASE WHEN i % 1000 < 500 THEN '{destination}' ELSE '{other_destination}' END");
     let app = format!("CASE WHEN i % 100 = 0 THEN '{app}' ELSE '{other_app}' END");
     if let Raw::Postgres(_) = raw {
         analyse_every_row(raw);
     }
-    Names { app, platform: platform.to_string(), destination }
+    Names {
+        app,
+        platform: platform.to_string(),
+        destination,
+    }
 }
 
 /// Inserts the rows with these numbers.
-fn insert(raw: &mut Raw, names: &Names, (first, last): (i64, i64), waiting: Waiting, into: &[&str]) {
-    let Names { app, platform, destination } = names;
-    let tables = purchases(app, platform, waiting).into_iter().chain(deliveries(app, destination, waiting));
+fn insert(
+    raw: &mut Raw,
+    names: &Names,
+    (first, last): (i64, i64),
+    waiting: Waiting,
+    into: &[&str],
+) {
+    let Names {
+        app,
+        platform,
+        destination,
+    } = names;
+    let tables = purchases(app, platform, waiting)
+        .into_iter()
+        .chain(deliveries(app, destination, waiting));
     let tables = tables.chain(money(app));
-    let all = tables.chain(counts(app)).chain(devices(platform, destination, waiting));
+    let all = tables
+        .chain(counts(app))
+        .chain(devices(platform, destination, waiting));
     for (table, columns, values) in all.filter(|(table, ..)| into.contains(table)) {
         raw.run(&format!(
             "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT {first} UNION ALL SELECT i + 1
@@ -152,9 +171,14 @@ fn insert(raw: &mut Raw, names: &Names, (first, last): (i64, i64), waiting: Wait
 /// Figures of all rows and not of a sample, which would give a different plan now and then: 300 rows are looked at for
 /// each step of the target. The server analyses nothing by itself.
 fn analyse_every_row(raw: &mut Raw) {
-    raw.run(&format!("SET default_statistics_target = {}", ROWS / 300 + 1));
+    raw.run(&format!(
+        "SET default_statistics_target = {}",
+        ROWS / 300 + 1
+    ));
     for table in FILLED {
-        raw.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = FALSE)"));
+        raw.run(&format!(
+            "ALTER TABLE {table} SET (autovacuum_enabled = FALSE)"
+        ));
     }
 }
 
@@ -201,13 +225,20 @@ fn purchases(app: &str, platform: &str, waiting: Waiting) -> Vec<Rows> {
 fn deliveries(app: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
     let finished = "CASE i % 100 WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped' ELSE 'delivered' END";
     let status = match waiting {
-        Waiting::Few => format!("CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' ELSE {finished} END"),
+        Waiting::Few => {
+            format!("CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' ELSE {finished} END")
+        }
         Waiting::None => finished.to_owned(),
         Waiting::All => "CASE WHEN i % 3 = 1 THEN 'waiting' ELSE 'pending' END".to_owned(),
     };
-    let tried_at = if waiting == Waiting::All { "CASE WHEN i % 10 = 0 THEN i END" } else { "i" };
+    let tried_at = if waiting == Waiting::All {
+        "CASE WHEN i % 10 = 0 THEN i END"
+    } else {
+        "i"
+    };
     let finished_at = format!("CASE WHEN {status} NOT IN ('pending', 'waiting') THEN i END");
-    let event_type = "CASE WHEN i % 3 = 0 THEN 'user.subscription.renewed' ELSE 'purchase.updated' END";
+    let event_type =
+        "CASE WHEN i % 3 = 0 THEN 'user.subscription.renewed' ELSE 'purchase.updated' END";
     vec![
         (
             "events",
@@ -294,7 +325,11 @@ fn counts(app: &str) -> Vec<Rows> {
             "hash, name, role, token_hash, lifetime_ms, created_at, expires_at",
             "'hash' || i, 'n', 'read', 't', 1, i, i".to_owned(),
         ),
-        ("arrivals", "platform_id, reason, times, first_at, last_at", "'f' || i, 'r' || i, 1, i, i".to_owned()),
+        (
+            "arrivals",
+            "platform_id, reason, times, first_at, last_at",
+            "'f' || i, 'r' || i, 1, i, i".to_owned(),
+        ),
         (
             "alarms",
             "id, at, last_at, times, kind, detail, acknowledged_at",
@@ -307,7 +342,9 @@ fn devices(platform: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
     let closed_at = waiting.of("i", "NULL");
     let status = waiting.of("'delivered'", "'pending'");
     let of_claim = match waiting {
-        Waiting::Few => "CASE i % 20 WHEN 0 THEN 'pending' WHEN 1 THEN 'refused' ELSE 'verified' END",
+        Waiting::Few => {
+            "CASE i % 20 WHEN 0 THEN 'pending' WHEN 1 THEN 'refused' ELSE 'verified' END"
+        }
         Waiting::None => "CASE i % 20 WHEN 1 THEN 'refused' ELSE 'verified' END",
         Waiting::All => "'pending'",
     };
@@ -349,17 +386,33 @@ fn destination(world: &World) -> String {
 /// The column that the next `?` of a statement is compared with, also where several are compared at once.
 fn column(before: &str) -> &str {
     let several = before.rsplit_once(") ");
-    let several = several.filter(|(_, values)| values.starts_with(['<', '>']) && !values.contains(" THEN "));
+    let several =
+        several.filter(|(_, values)| values.starts_with(['<', '>']) && !values.contains(" THEN "));
     let compared = match several {
         Some((columns, values)) => {
-            let opened = columns.rmatch_indices('(').find(|(at, _)| !columns[..*at].ends_with("CAST"));
+            let opened = columns
+                .rmatch_indices('(')
+                .find(|(at, _)| !columns[..*at].ends_with("CAST"));
             let columns = opened.map_or("", |(at, _)| &columns[at + 1..]);
-            columns.split(", ").nth(values.matches(',').count()).unwrap_or_default()
+            columns
+                .split(", ")
+                .nth(values.matches(',').count())
+                .unwrap_or_default()
         }
-        None => before.trim_end_matches("NOT IN (").trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']),
+        None => before
+            .trim_end_matches("NOT IN (")
+            .trim_end_matches("IN (")
+            .trim_end_matches([' ', '=', '<', '>']),
     };
-    let compared = compared.trim_end_matches("+ 0").trim_end_matches("|| ''").trim_end_matches(" -").trim_end();
-    compared.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
+    let compared = compared
+        .trim_end_matches("+ 0")
+        .trim_end_matches("|| ''")
+        .trim_end_matches(" -")
+        .trim_end();
+    compared
+        .rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .next()
+        .unwrap_or_default()
 }
 
 /// The value for the next `?` of a statement.
@@ -373,7 +426,11 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         return "1".to_owned();
     }
     // The end of a range is above its beginning.
-    let row = if before.ends_with("<=") || before.ends_with("place <") { row + 2_500 } else { row };
+    let row = if before.ends_with("<=") || before.ends_with("place <") {
+        row + 2_500
+    } else {
+        row
+    };
     let text = |prefix: &str| format!("'{prefix}{row}'");
     match column(before) {
         "app_id" => format!("'{}'", world.app.id),
@@ -409,13 +466,18 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         "series" => "'accepted'".to_owned(),
         "outcome" => "'refused'".to_owned(),
         // The end of a computed time.
-        "" if before.trim_end_matches([' ', '=', '<', '>']).ends_with("due_at END)") => row.to_string(),
+        "" if before
+            .trim_end_matches([' ', '=', '<', '>'])
+            .ends_with("due_at END)") =>
+        {
+            row.to_string()
+        }
         // A low mark.
         "ELSE" => row.to_string(),
         "usd" => "'1'".to_owned(),
         "" => text("k"),
-        "unverified_since" | "waits_since" | "due_since" | "seq" | "event_seq" | "number" | "place" | "at"
-        | "duplicate_key" => row.to_string(),
+        "unverified_since" | "waits_since" | "due_since" | "seq" | "event_seq" | "number"
+        | "place" | "at" | "duplicate_key" => row.to_string(),
         column if column.ends_with("revision") => row.to_string(),
         column if column.ends_with("_at") || column.ends_with("_until") => row.to_string(),
         column => panic!("no value is known for `{column}`, the end of: {before}"),

@@ -6,20 +6,34 @@ use super::world::{World, happened, new_destination, new_platform, record, renew
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, PlatformId, TransitionKind};
 use serde_json::Value;
-use storage::{Change, EntitlementText, Filter, Lease, LeaseResult, Product, Rendered, Run, Verdict};
+use storage::{
+    Change, EntitlementText, Filter, Lease, LeaseResult, Product, Rendered, Run, Verdict,
+};
 
 impl World {
     /// Creates another platform of the app.
     async fn other(&self) -> PlatformId {
-        self.store.new_platform(new_platform(&self.app, "other")).await.unwrap().id
+        self.store
+            .new_platform(new_platform(&self.app, "other"))
+            .await
+            .unwrap()
+            .id
     }
 
     /// Creates a destination that is filtered to these platforms: an integration if it keeps a profile, else a webhook.
-    async fn of_platforms(&self, name: &str, platforms: &[PlatformId], profile: Option<Attributes>) -> DestinationId {
+    async fn of_platforms(
+        &self,
+        name: &str,
+        platforms: &[PlatformId],
+        profile: Option<Attributes>,
+    ) -> DestinationId {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.traits.profile) = (profile.is_some(), profile);
         new.common.events = vec![PURCHASED.to_owned()];
-        new.common.filter = Filter { platforms: platforms.to_vec(), environments: Vec::new() };
+        new.common.filter = Filter {
+            platforms: platforms.to_vec(),
+            environments: Vec::new(),
+        };
         self.store.new_destination(new).await.unwrap().id
     }
 
@@ -33,7 +47,13 @@ impl World {
     ) -> CollapseKey {
         let key = CollapseKey::of(platform, receipt);
         let number = self.load(key).await.revision + 1;
-        self.accept(renewal(platform, &format!("{receipt}-{number}"), receipt, number * 1000)).await;
+        self.accept(renewal(
+            platform,
+            &format!("{receipt}-{number}"),
+            receipt,
+            number * 1000,
+        ))
+        .await;
         self.settle_as(key, sku, whats).await;
         key
     }
@@ -48,10 +68,22 @@ impl World {
 
     /// Adds a product and an entitlement, both named `sku`, to the catalogue.
     async fn list(&self, sku: &str) {
-        let named = Change::SetEntitlement(sku.to_owned(), EntitlementText { name: sku.to_owned(), description: None });
-        let product = Product { entitlements: vec![sku.to_owned()], ..Product::default() };
+        let named = Change::SetEntitlement(
+            sku.to_owned(),
+            EntitlementText {
+                name: sku.to_owned(),
+                description: None,
+            },
+        );
+        let product = Product {
+            entitlements: vec![sku.to_owned()],
+            ..Product::default()
+        };
         for change in [named, Change::SetProduct(sku.to_owned(), product)] {
-            self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
+            self.store
+                .change_catalogue(self.app.id, change, Run::Real)
+                .await
+                .unwrap();
         }
     }
 
@@ -59,7 +91,13 @@ impl World {
     async fn shown(&self, key: CollapseKey, to: DestinationId) -> Vec<Vec<String>> {
         let mut all = Vec::new();
         while let LeaseResult::Send(batch) = self.lease(key, to, "shown").await {
-            let sent = Sent { batch, key, to, token: "shown".to_owned(), mode: storage::Mode::Lane };
+            let sent = Sent {
+                batch,
+                key,
+                to,
+                token: "shown".to_owned(),
+                mode: storage::Mode::Lane,
+            };
             for one in &sent.batch.attempts {
                 let body: Value = serde_json::from_str(&one.body).unwrap();
                 all.push(entitlements(&body).into_iter().map(str::to_owned).collect());

@@ -47,7 +47,14 @@ impl<'w> Life<'w> {
         let receipt = format!("r{number}");
         let key = world.key(&receipt);
         let shown = snapshot(world.store.now().await.unwrap());
-        Self { world, number, receipt, customer: format!("customer-{number}"), key, shown }
+        Self {
+            world,
+            number,
+            receipt,
+            customer: format!("customer-{number}"),
+            key,
+            shown,
+        }
     }
 
     fn external_id(&self) -> String {
@@ -60,12 +67,20 @@ impl<'w> Life<'w> {
             Notified => world.bought(&self.receipt, &self.customer).await,
             Reported => {
                 let id = format!("transaction-{number}");
-                world.device_claims(*number, &id, priced(&self.receipt, &self.customer, "8.99")).await;
+                world
+                    .device_claims(*number, &id, priced(&self.receipt, &self.customer, "8.99"))
+                    .await;
             }
             LoggedIn => {
                 let (place, device) = (world.place(*number), device(*number));
                 let (secret, external_id) = (secret(place.device), self.external_id());
-                let login = Login { place, device, secret, external_id, is_signed: false };
+                let login = Login {
+                    place,
+                    device,
+                    secret,
+                    external_id,
+                    is_signed: false,
+                };
                 return Some(world.store.login(login).await.unwrap().user_id);
             }
         }
@@ -74,11 +89,21 @@ impl<'w> Life<'w> {
 
     /// Examines the claims that are due, as the activity does; the store knows the receipt.
     async fn examine_claims(&self) {
-        let page = self.world.store.due_claims(self.world.platform.id, "", 50).await.unwrap().unwrap();
+        let page = self
+            .world
+            .store
+            .due_claims(self.world.platform.id, "", 50)
+            .await
+            .unwrap()
+            .unwrap();
         for (place, key) in page.due {
             if self.world.store.examine_claim(place, key).await.unwrap() == ClaimStep::Query {
                 let confirmed = ClaimAnswer::Confirmed(Box::new(self.shown.clone()));
-                self.world.store.finish_claim(place, key, confirmed).await.unwrap();
+                self.world
+                    .store
+                    .finish_claim(place, key, confirmed)
+                    .await
+                    .unwrap();
             }
         }
     }
@@ -87,8 +112,16 @@ impl<'w> Life<'w> {
     async fn pass(&self, mut millis: i64) {
         loop {
             self.examine_claims().await;
-            let page = self.world.store.due_claims(self.world.platform.id, "", 50).await.unwrap().unwrap();
-            let next = page.next_due_in.map_or(i64::MAX, |wait| i64::try_from(wait.as_millis()).unwrap() + 1);
+            let page = self
+                .world
+                .store
+                .due_claims(self.world.platform.id, "", 50)
+                .await
+                .unwrap()
+                .unwrap();
+            let next = page.next_due_in.map_or(i64::MAX, |wait| {
+                i64::try_from(wait.as_millis()).unwrap() + 1
+            });
             if next > millis {
                 self.world.pass(millis);
                 self.examine_claims().await;
@@ -104,14 +137,18 @@ impl<'w> Life<'w> {
         loop {
             let quiet = self.world.store.load(self.key, 0, 500).await.unwrap().quiet;
             if !quiet.is_zero() {
-                self.pass(i64::try_from(quiet.as_millis()).unwrap() + 1).await;
+                self.pass(i64::try_from(quiet.as_millis()).unwrap() + 1)
+                    .await;
                 continue;
             }
             let loaded = self.world.load(self.key).await;
             if !loaded.due && loaded.notifications.is_empty() {
                 return;
             }
-            let verification = Verification::Verified(Box::new(Snapshot { at: loaded.now, ..self.shown.clone() }));
+            let verification = Verification::Verified(Box::new(Snapshot {
+                at: loaded.now,
+                ..self.shown.clone()
+            }));
             let record = Record::decided(self.key, &loaded, &verification);
             let recorded = self.world.store.record(record).await.unwrap();
             if matches!(recorded, Recorded::Done { .. }) {
@@ -126,7 +163,10 @@ impl<'w> Life<'w> {
             "SELECT body AS value FROM events WHERE collapse_key = '{}' AND event_type = 'purchase.updated' ORDER BY seq",
             self.key
         ));
-        bodies.iter().map(|body| serde_json::from_str::<Value>(body).unwrap()["attributes"].clone()).collect()
+        bodies
+            .iter()
+            .map(|body| serde_json::from_str::<Value>(body).unwrap()["attributes"].clone())
+            .collect()
     }
 
     /// The users of the `user.*` events.
@@ -278,7 +318,13 @@ story! {
 impl Life<'_> {
     /// Another device has the receipt, and its claim is examined at once. Returns how long the window lasts then.
     async fn is_shared_with(&self, number: u128, id: &str) -> Duration {
-        self.world.device_claims(number, id, session(number, &[(&self.receipt, &self.customer)])).await;
+        self.world
+            .device_claims(
+                number,
+                id,
+                session(number, &[(&self.receipt, &self.customer)]),
+            )
+            .await;
         self.examine_claims().await;
         self.world.store.load(self.key, 0, 500).await.unwrap().quiet
     }
@@ -348,7 +394,11 @@ async fn a_claim_examined_during_its_settling_is_verified_once() {
     world.notify("renewal", &life.receipt, 5_000).await;
     let loaded = world.load(life.key).await;
     life.happens(Reported).await;
-    let record = Record::decided(life.key, &loaded, &Verification::Verified(Box::new(life.shown.clone())));
+    let record = Record::decided(
+        life.key,
+        &loaded,
+        &Verification::Verified(Box::new(life.shown.clone())),
+    );
     let stall = Stall::by(&world, "SELECT 1 FROM claims FOR UPDATE");
     let store = world.store.clone();
     let recording = tokio::spawn(async move { store.record(record).await.unwrap() });
@@ -357,9 +407,23 @@ async fn a_claim_examined_during_its_settling_is_verified_once() {
     let examining = tokio::spawn(async move { second.examine_claim(place, key).await.unwrap() });
     stall.end();
     assert!(matches!(recording.await.unwrap(), Recorded::Done { .. }));
-    assert_eq!(examining.await.unwrap(), ClaimStep::Done(ClaimStatus::Verified));
-    assert_eq!(world.newest_data(key)["devices_with_access"].as_array().unwrap().len(), 1);
-    let reported = "SELECT COUNT(*) AS value FROM notifications WHERE store_type = 'DEVICE_TRANSACTION'";
-    assert_eq!(world.raw().number(reported), 0, "a claim that a settling verified restarts no window");
+    assert_eq!(
+        examining.await.unwrap(),
+        ClaimStep::Done(ClaimStatus::Verified)
+    );
+    assert_eq!(
+        world.newest_data(key)["devices_with_access"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let reported =
+        "SELECT COUNT(*) AS value FROM notifications WHERE store_type = 'DEVICE_TRANSACTION'";
+    assert_eq!(
+        world.raw().number(reported),
+        0,
+        "a claim that a settling verified restarts no window"
+    );
     assert_eq!(world.broken(1000).await, []);
 }

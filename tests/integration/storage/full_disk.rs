@@ -28,18 +28,28 @@ impl World {
         if let Some(file) = self.file() {
             return fail::remove(format!("storage.full/{}", file.display()));
         }
-        TABLES.iter().for_each(|table| self.raw().run(&format!("DROP TRIGGER full_disk ON {table}")));
+        TABLES.iter().for_each(|table| {
+            self.raw()
+                .run(&format!("DROP TRIGGER full_disk ON {table}"))
+        });
     }
 
     /// Accepts notifications from this one on until one is refused; returns the number of that one, and why.
     async fn accept_until_refused(&self, mut number: i64) -> (i64, Error) {
         loop {
             let text = number.to_string();
-            match self.store.accept(vec![renewal(self.platform.id, &text, &text, number)]).await {
+            match self
+                .store
+                .accept(vec![renewal(self.platform.id, &text, &text, number)])
+                .await
+            {
                 Ok(_) => number += 1,
                 Err(error) => return (number, error),
             }
-            assert!(number < 1000, "a database that cannot grow takes everything");
+            assert!(
+                number < 1000,
+                "a database that cannot grow takes everything"
+            );
         }
     }
 }

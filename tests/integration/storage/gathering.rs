@@ -12,8 +12,16 @@ impl World {
     /// The alarms about customers who gather others.
     async fn gathering(&self, open: bool) -> Vec<Alarm> {
         let kind = Some("customer_gathers".to_owned());
-        let filter = AlarmFilter { open: Some(open), kind, ..AlarmFilter::default() };
-        self.store.alarms_of(filter, Page::default()).await.unwrap().items
+        let filter = AlarmFilter {
+            open: Some(open),
+            kind,
+            ..AlarmFilter::default()
+        };
+        self.store
+            .alarms_of(filter, Page::default())
+            .await
+            .unwrap()
+            .items
     }
 
     /// Gives customers of the store the same id.

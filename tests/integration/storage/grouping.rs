@@ -1,7 +1,9 @@
 //! Groups of writes of two processes on PostgreSQL: what several purchases share is locked in one order, and for a
 //! short time; and nobody waits for the customer of another.
 
-use super::world::{BEGINNING, Raw, Report, World, happened, new_platform, record, renewal, reported, story};
+use super::world::{
+    BEGINNING, Raw, Report, World, happened, new_platform, record, renewal, reported, story,
+};
 use domain::{CollapseKey, NotificationKind, Timestamp, TransitionKind, UserId};
 use futures::future::join_all;
 use futures::poll;
@@ -18,9 +20,15 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Accepts a notification of a purchase of this customer.
 async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
-    let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
+    let report = Report {
+        kind: NotificationKind::Renewed,
+        customer: Some(customer),
+        related: None,
+    };
     let at_ms = 1_000 * i64::try_from(message.len()).unwrap();
-    world.accept(reported(world.platform.id, message, receipt, at_ms, report)).await;
+    world
+        .accept(reported(world.platform.id, message, receipt, at_ms, report))
+        .await;
 }
 
 /// Accepts and settles a first notification of a purchase, then accepts a second one.
@@ -33,14 +41,19 @@ async fn prepare(world: &World, receipt: &str, customer: &str) {
 /// Locks the row of a purchase in another session, until the next statement of that session.
 fn locked(world: &World, receipt: &str) -> Raw {
     let mut raw = world.raw();
-    raw.run(&format!("BEGIN; SELECT 1 FROM purchases WHERE collapse_key = '{}' FOR UPDATE", world.key(receipt)));
+    raw.run(&format!(
+        "BEGIN; SELECT 1 FROM purchases WHERE collapse_key = '{}' FOR UPDATE",
+        world.key(receipt)
+    ));
     raw
 }
 
 /// Locks a user in another session, until the next statement of that session.
 fn locked_user(world: &World, user: UserId) -> Raw {
     let mut raw = world.raw();
-    raw.run(&format!("BEGIN; SELECT 1 FROM users WHERE id = '{user}' FOR UPDATE"));
+    raw.run(&format!(
+        "BEGIN; SELECT 1 FROM users WHERE id = '{user}' FOR UPDATE"
+    ));
     raw
 }
 
@@ -57,7 +70,12 @@ fn settle_after_all(store: &Store, next: Record) -> impl Future<Output = ()> + S
         loop {
             match store.record(next.clone()).await {
                 Err(Error::Unavailable(_) | Error::Raced(_)) => {}
-                recorded => return assert!(matches!(recorded, Ok(Recorded::Done { .. })), "{recorded:?}"),
+                recorded => {
+                    return assert!(
+                        matches!(recorded, Ok(Recorded::Done { .. })),
+                        "{recorded:?}"
+                    );
+                }
             }
         }
     }
@@ -144,7 +162,9 @@ async fn settlings_of_one_customer_share_a_read_of_the_purchases() {
     const PURCHASES: usize = 48;
     let now = || Timestamp::from_micros(NOW.load(Ordering::SeqCst));
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
-    let receipts = (0..PURCHASES).map(|number| format!("receipt-{number}")).collect::<Vec<_>>();
+    let receipts = (0..PURCHASES)
+        .map(|number| format!("receipt-{number}"))
+        .collect::<Vec<_>>();
     for receipt in &receipts {
         prepare(&world, receipt, "one").await;
     }
@@ -169,9 +189,13 @@ async fn settlings_of_one_customer_share_a_read_of_the_purchases() {
     settlings.await.unwrap();
     let together = distance.sent() - before;
     // Those of one transaction have the same time. How many fit into one depends on the machine.
-    let transactions = world.raw().number("SELECT COUNT(DISTINCT updated_at) AS value FROM purchases");
+    let transactions = world
+        .raw()
+        .number("SELECT COUNT(DISTINCT updated_at) AS value FROM purchases");
     let transactions = u64::try_from(transactions).unwrap();
-    eprintln!("bytes from the server: {alone} one after another, {together} in {transactions} transactions");
+    eprintln!(
+        "bytes from the server: {alone} one after another, {together} in {transactions} transactions"
+    );
     let count = PURCHASES as u64;
     assert!(
         together * count < alone * (transactions + count / 4),

@@ -88,22 +88,38 @@ impl Lane {
             1 => {
                 self.revision += 1;
                 self.reported += 2;
-                world.happen(receipt, self.revision, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
+                world
+                    .happen(
+                        receipt,
+                        self.revision,
+                        &[TransitionKind::Cancelled, TransitionKind::Resumed],
+                    )
+                    .await;
             }
             2..=4 => {
-                let mode = [Mode::Lane, Mode::Drain, Mode::Probe][usize::try_from(dice.roll(3)).unwrap()];
-                self.lease(usize::from(dice.roll(2) == 1), format!("step-{step}"), mode).await;
+                let mode =
+                    [Mode::Lane, Mode::Drain, Mode::Probe][usize::try_from(dice.roll(3)).unwrap()];
+                self.lease(usize::from(dice.roll(2) == 1), format!("step-{step}"), mode)
+                    .await;
             }
             5 | 6 if !self.held.is_empty() => {
                 let index = usize::try_from(dice.roll(self.held.len() as u64)).unwrap();
                 let sent = self.held.swap_remove(index);
-                let verdict =
-                    if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay: duration(1_000) } };
+                let verdict = if dice.roll(2) == 0 {
+                    Verdict::Delivered
+                } else {
+                    Verdict::Retry {
+                        delay: duration(1_000),
+                    }
+                };
                 let mut end = finish(&sent, verdict);
                 if end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0 {
-                    end.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(700)) };
+                    end.result.endpoint_signal = EndpointSignal::Failure {
+                        pause: Some(duration(700)),
+                    };
                 }
-                end.result.lane_pause = (end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0)
+                end.result.lane_pause = (end.result.endpoint_signal != EndpointSignal::Success
+                    && dice.roll(2) == 0)
                     .then_some(duration(900));
                 self.workers[index % 2].finish(end).await.unwrap();
             }
@@ -113,10 +129,22 @@ impl Lane {
 
     async fn lease(&mut self, worker: usize, token: String, mode: Mode) {
         let (key, to) = (self.key, self.to);
-        let lease = Lease { mode, ..lease(key, to, &token) };
+        let lease = Lease {
+            mode,
+            ..lease(key, to, &token)
+        };
         if let LeaseResult::Send(batch) = self.workers[worker].lease(lease).await.unwrap() {
-            let sent = Sent { batch, key, to, token, mode };
-            let body = self.bodies.entry(sent.delivery_id).or_insert_with(|| sent.body.clone());
+            let sent = Sent {
+                batch,
+                key,
+                to,
+                token,
+                mode,
+            };
+            let body = self
+                .bodies
+                .entry(sent.delivery_id)
+                .or_insert_with(|| sent.body.clone());
             assert_eq!(*body, sent.body, "the same webhook-id has the same bytes");
             self.held.push(sent);
         }
@@ -128,7 +156,8 @@ impl Lane {
         }
         world.pass(LEASE_MS * 2);
         for round in 0..self.reported + 3 {
-            self.lease(round % 2, format!("drain-{round}"), Mode::Lane).await;
+            self.lease(round % 2, format!("drain-{round}"), Mode::Lane)
+                .await;
             for sent in std::mem::take(&mut self.held) {
                 world.finish(&sent, Verdict::Delivered).await;
             }
@@ -138,15 +167,36 @@ impl Lane {
     async fn check(&mut self, world: &World, seed: u64) {
         let mut live = 0;
         for sent in &self.held {
-            live += usize::from(world.store.holds_lease(sent.key, sent.to, &sent.token).await.unwrap());
+            live += usize::from(
+                world
+                    .store
+                    .holds_lease(sent.key, sent.to, &sent.token)
+                    .await
+                    .unwrap(),
+            );
         }
         assert!(live <= 1, "seed {seed}: {live} live leases");
-        let filter = DeliveryFilter { collapse_key: Some(self.key), ..Default::default() };
-        let page = Page { cursor: None, limit: 1000 };
+        let filter = DeliveryFilter {
+            collapse_key: Some(self.key),
+            ..Default::default()
+        };
+        let page = Page {
+            cursor: None,
+            limit: 1000,
+        };
         let mut is_pending = false;
-        for delivery in world.store.deliveries(filter, page).await.unwrap().items.into_iter().rev() {
+        for delivery in world
+            .store
+            .deliveries(filter, page)
+            .await
+            .unwrap()
+            .items
+            .into_iter()
+            .rev()
+        {
             if delivery.event_type.starts_with("user.") {
-                let is_next = !(is_pending && delivery.status == storage::DeliveryStatus::Delivered);
+                let is_next =
+                    !(is_pending && delivery.status == storage::DeliveryStatus::Delivered);
                 assert!(
                     is_next && delivery.status != storage::DeliveryStatus::Superseded,
                     "seed {seed}: {delivery:?} overtook or was skipped"
@@ -155,12 +205,20 @@ impl Lane {
             }
             if delivery.status != storage::DeliveryStatus::Pending {
                 let closed = self.closed.entry(delivery.id).or_insert(delivery.status);
-                assert_eq!(*closed, delivery.status, "seed {seed}: a delivery ended twice");
+                assert_eq!(
+                    *closed, delivery.status,
+                    "seed {seed}: a delivery ended twice"
+                );
             }
         }
-        let acked = "SELECT COALESCE(MAX(acked_revision), 0) AS value FROM lanes WHERE collapse_key =";
+        let acked =
+            "SELECT COALESCE(MAX(acked_revision), 0) AS value FROM lanes WHERE collapse_key =";
         let acked = world.raw().number(&format!("{acked} '{}'", self.key));
-        assert!(acked >= self.acked, "seed {seed}: the acknowledged revision fell from {} to {acked}", self.acked);
+        assert!(
+            acked >= self.acked,
+            "seed {seed}: the acknowledged revision fell from {} to {acked}",
+            self.acked
+        );
         self.acked = acked;
     }
 }

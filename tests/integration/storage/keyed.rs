@@ -65,24 +65,80 @@ const WALKED: [&str; 9] = [
 ];
 
 /// Their statements show what waits, of all purchases.
-const PAGES: [&str; 3] = ["/reports/overview.rs", "/reports/listing.rs", "/reports/silent.rs"];
+const PAGES: [&str; 3] = [
+    "/reports/overview.rs",
+    "/reports/listing.rs",
+    "/reports/silent.rs",
+];
 
 /// The conditions of release 0.1.0, which runs beside this one during an upgrade and after going back: of each, the table
 /// and the index that serves it.
 const OF_0_1_0: [(&str, &str, &str); 22] = [
-    ("deliveries", "deliveries_pending_of_lane", "collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'"),
-    ("deliveries", "deliveries_pending_of_destination", "destination_id = 'd' AND status = 'pending' AND seq > 1"),
-    ("deliveries", "deliveries_pending_due", "destination_id = 'd' AND status = 'pending' AND next_due_at <= 1"),
-    ("deliveries", "deliveries_pending_tried", "destination_id = 'd' AND status = 'pending' AND tried_at > 1"),
-    ("deliveries", "deliveries_pending_in_order", "status = 'pending' AND seq < 1"),
-    ("deliveries", "deliveries_unnamed_of_lane", "collapse_key = 'k' AND destination_id = 'd' AND status = 'waiting'"),
-    ("deliveries", "deliveries_unnamed_of_destination", "destination_id = 'd' AND status = 'waiting' AND seq > 1"),
-    ("deliveries", "deliveries_unnamed_in_time", "status = 'waiting' AND created_at <= 1"),
-    ("deliveries", "deliveries_unnamed_in_order", "status = 'waiting' AND seq < 1"),
-    ("deliveries", "deliveries_failed_to_destination", "destination_id = 'd' AND status = 'failed'"),
-    ("deliveries", "deliveries_failed_in_order", "status = 'failed' AND seq < 1"),
-    ("deliveries", "deliveries_skipped_to_destination", "destination_id = 'd' AND status = 'skipped'"),
-    ("deliveries", "deliveries_skipped_in_order", "status = 'skipped' AND seq < 1"),
+    (
+        "deliveries",
+        "deliveries_pending_of_lane",
+        "collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'",
+    ),
+    (
+        "deliveries",
+        "deliveries_pending_of_destination",
+        "destination_id = 'd' AND status = 'pending' AND seq > 1",
+    ),
+    (
+        "deliveries",
+        "deliveries_pending_due",
+        "destination_id = 'd' AND status = 'pending' AND next_due_at <= 1",
+    ),
+    (
+        "deliveries",
+        "deliveries_pending_tried",
+        "destination_id = 'd' AND status = 'pending' AND tried_at > 1",
+    ),
+    (
+        "deliveries",
+        "deliveries_pending_in_order",
+        "status = 'pending' AND seq < 1",
+    ),
+    (
+        "deliveries",
+        "deliveries_unnamed_of_lane",
+        "collapse_key = 'k' AND destination_id = 'd' AND status = 'waiting'",
+    ),
+    (
+        "deliveries",
+        "deliveries_unnamed_of_destination",
+        "destination_id = 'd' AND status = 'waiting' AND seq > 1",
+    ),
+    (
+        "deliveries",
+        "deliveries_unnamed_in_time",
+        "status = 'waiting' AND created_at <= 1",
+    ),
+    (
+        "deliveries",
+        "deliveries_unnamed_in_order",
+        "status = 'waiting' AND seq < 1",
+    ),
+    (
+        "deliveries",
+        "deliveries_failed_to_destination",
+        "destination_id = 'd' AND status = 'failed'",
+    ),
+    (
+        "deliveries",
+        "deliveries_failed_in_order",
+        "status = 'failed' AND seq < 1",
+    ),
+    (
+        "deliveries",
+        "deliveries_skipped_to_destination",
+        "destination_id = 'd' AND status = 'skipped'",
+    ),
+    (
+        "deliveries",
+        "deliveries_skipped_in_order",
+        "status = 'skipped' AND seq < 1",
+    ),
     (
         "notifications",
         "notifications_open_in_order",
@@ -99,8 +155,16 @@ const OF_0_1_0: [(&str, &str, &str); 22] = [
         "notifications_open_woken",
         "outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL AND wakes IS NOT NULL AND sweep_at <= 1",
     ),
-    ("notifications", "notifications_open_of_key", "collapse_key = 'k' AND outcome IS NULL"),
-    ("notifications", "notifications_open_of_receipt", "receipt_id = 'r' AND outcome IS NULL"),
+    (
+        "notifications",
+        "notifications_open_of_key",
+        "collapse_key = 'k' AND outcome IS NULL",
+    ),
+    (
+        "notifications",
+        "notifications_open_of_receipt",
+        "receipt_id = 'r' AND outcome IS NULL",
+    ),
     (
         "notifications",
         "notifications_open_of_topic",
@@ -111,8 +175,16 @@ const OF_0_1_0: [(&str, &str, &str); 22] = [
         "device_deliveries_of_batch",
         "batch_id IN ('b') AND destination_id = 'd' AND status = 'pending'",
     ),
-    ("claims", "claims_pending_due", "platform_id = 'p' AND status = 'pending' AND due_at <= 1"),
-    ("claims", "claims_pending_of_network", "platform_id = 'p' AND status = 'pending' AND network = 'n'"),
+    (
+        "claims",
+        "claims_pending_due",
+        "platform_id = 'p' AND status = 'pending' AND due_at <= 1",
+    ),
+    (
+        "claims",
+        "claims_pending_of_network",
+        "platform_id = 'p' AND status = 'pending' AND network = 'n'",
+    ),
 ];
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
@@ -122,12 +194,19 @@ fn clock() -> Timestamp {
 }
 
 fn explained(connection: &mut PgConnection, text: &str) -> Vec<String> {
-    let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN {text}")).load(connection).expect(text);
+    let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN {text}"))
+        .load(connection)
+        .expect(text);
     lines.into_iter().map(|line| line.text).collect()
 }
 
 /// The plan of a statement for its values, or for any, as it ran.
-fn ran(connection: &mut PgConnection, statement: &Complete, world: &World, mode: &str) -> Vec<String> {
+fn ran(
+    connection: &mut PgConnection,
+    statement: &Complete,
+    world: &World,
+    mode: &str,
+) -> Vec<String> {
     let text = unlisted(&statement.text);
     let mut before = String::new();
     let mut values = Vec::new();
@@ -138,11 +217,23 @@ fn ran(connection: &mut PgConnection, statement: &Complete, world: &World, mode:
         }
         before.push_str(part);
     }
-    let values = if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
-    let prepare = format!("BEGIN; SET LOCAL plan_cache_mode = {mode}; PREPARE a_statement AS {}", numbered(&text));
+    let values = if values.is_empty() {
+        String::new()
+    } else {
+        format!("({})", values.join(", "))
+    };
+    let prepare = format!(
+        "BEGIN; SET LOCAL plan_cache_mode = {mode}; PREPARE a_statement AS {}",
+        numbered(&text)
+    );
     connection.batch_execute(&prepare).expect(&text);
-    let plan = explained(connection, &format!("(ANALYZE, BUFFERS) EXECUTE a_statement{values}"));
-    connection.batch_execute("ROLLBACK; DEALLOCATE a_statement").unwrap();
+    let plan = explained(
+        connection,
+        &format!("(ANALYZE, BUFFERS) EXECUTE a_statement{values}"),
+    );
+    connection
+        .batch_execute("ROLLBACK; DEALLOCATE a_statement")
+        .unwrap();
     plan
 }
 
@@ -175,19 +266,35 @@ async fn no_hot_statement_reads_what_waits_since_a_quiet_night() {
     let world = World::postgres(clock, &NOW).await;
     let mut raw = world.raw();
     fill_after_a_quiet_night(&mut raw, &world);
-    let Raw::Postgres(connection) = &mut raw else { unreachable!("it is PostgreSQL") };
+    let Raw::Postgres(connection) = &mut raw else {
+        unreachable!("it is PostgreSQL")
+    };
     let mut broken = Vec::new();
     let is_bounded = |place: &str| !UNBOUNDED.iter().any(|folder| place.contains(folder));
-    let is_hot = |one: &&Complete| one.index.is_some() && is_bounded(one.place) && !one.text.contains(EACH_PLATFORM);
+    let is_hot = |one: &&Complete| {
+        one.index.is_some() && is_bounded(one.place) && !one.text.contains(EACH_PLATFORM)
+    };
     for statement in statements().iter().filter(is_hot) {
-        let at_most = if statement.text.contains("LIMIT 10000") { COUNTED } else { READ };
+        let at_most = if statement.text.contains("LIMIT 10000") {
+            COUNTED
+        } else {
+            READ
+        };
         let is_paged = PAGED.iter().any(|folder| statement.place.contains(folder));
-        let modes: &[&str] =
-            if is_paged { &["force_custom_plan"] } else { &["force_custom_plan", "force_generic_plan"] };
+        let modes: &[&str] = if is_paged {
+            &["force_custom_plan"]
+        } else {
+            &["force_custom_plan", "force_generic_plan"]
+        };
         for mode in modes {
             let plan = ran(connection, statement, &world, mode);
             if read(&plan) > at_most {
-                broken.push(format!("{} with {mode}\n{}\n{}", statement.place, statement.text, plan.join("\n")));
+                broken.push(format!(
+                    "{} with {mode}\n{}\n{}",
+                    statement.place,
+                    statement.text,
+                    plan.join("\n")
+                ));
             }
         }
     }
@@ -211,11 +318,17 @@ struct Partial {
 /// column, its value says nothing.
 fn is_read_without_key(plan: &[String], index: &Partial) -> bool {
     let is_constant = index.predicate.contains(&format!("{} = ", index.leading));
-    let scans = [format!("using {} ", index.name), format!("on {} ", index.name)];
+    let scans = [
+        format!("using {} ", index.name),
+        format!("on {} ", index.name),
+    ];
     plan.iter().enumerate().any(|(at, line)| {
-        let condition = plan.get(at + 1).and_then(|next| next.trim().strip_prefix("Index Cond: "));
+        let condition = plan
+            .get(at + 1)
+            .and_then(|next| next.trim().strip_prefix("Index Cond: "));
         scans.iter().any(|scan| format!("{line} ").contains(scan))
-            && !condition.is_some_and(|condition| condition.contains(&index.leading) && !is_constant)
+            && !condition
+                .is_some_and(|condition| condition.contains(&index.leading) && !is_constant)
     })
 }
 
@@ -249,7 +362,9 @@ fn partial_indexes(connection: &mut PgConnection) -> Vec<Partial> {
 async fn no_statement_can_be_served_by_an_index_without_its_key() {
     let world = World::postgres(clock, &NOW).await;
     let mut raw = world.raw();
-    let Raw::Postgres(connection) = &mut raw else { unreachable!("it is PostgreSQL") };
+    let Raw::Postgres(connection) = &mut raw else {
+        unreachable!("it is PostgreSQL")
+    };
     let mut broken = Vec::new();
     let all = statements();
     for index in &partial_indexes(connection) {
@@ -262,7 +377,10 @@ async fn no_statement_can_be_served_by_an_index_without_its_key() {
         for statement in &all {
             let names = statement.index.unwrap_or_default();
             let is_meant = WALKED.contains(&name) && names.split(" or ").any(|one| one == name);
-            let is_insert = statement.text.trim_start().starts_with(&format!("INSERT INTO{of_table}"));
+            let is_insert = statement
+                .text
+                .trim_start()
+                .starts_with(&format!("INSERT INTO{of_table}"));
             if is_meant
                 || is_insert
                 || PAGES.iter().any(|page| statement.place.contains(page))
@@ -272,7 +390,12 @@ async fn no_statement_can_be_served_by_an_index_without_its_key() {
             }
             let plan = generic_plan(connection, &unlisted(&statement.text));
             if is_read_without_key(&plan, index) {
-                broken.push(format!("{}: {}\n{}", statement.place, index.name, plan.join("\n")));
+                broken.push(format!(
+                    "{}: {}\n{}",
+                    statement.place,
+                    index.name,
+                    plan.join("\n")
+                ));
             }
         }
         connection.batch_execute("ROLLBACK").unwrap();

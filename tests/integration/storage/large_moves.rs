@@ -67,15 +67,29 @@ fn tracks(events: &[Value]) -> Vec<(String, String, usize)> {
     let mut found: Vec<(String, String, String, usize)> = Vec::new();
     for pair in events.chunks(2) {
         let [from, to] = pair else { panic!("{pair:?}") };
-        assert_eq!((&from["event_type"], &to["event_type"]), (&json!(TRANSFERRED_FROM), &json!(TRANSFERRED_TO)));
+        assert_eq!(
+            (&from["event_type"], &to["event_type"]),
+            (&json!(TRANSFERRED_FROM), &json!(TRANSFERRED_TO))
+        );
         assert_eq!(from["transfer_id"], to["transfer_id"]);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        match found.iter_mut().find(|one| one.0 == text(&from["transfer_id"])) {
+        match found
+            .iter_mut()
+            .find(|one| one.0 == text(&from["transfer_id"]))
+        {
             Some(known) => known.3 += 1,
-            None => found.push((text(&from["transfer_id"]), text(&from["user_id"]), text(&to["user_id"]), 1)),
+            None => found.push((
+                text(&from["transfer_id"]),
+                text(&from["user_id"]),
+                text(&to["user_id"]),
+                1,
+            )),
         }
     }
-    found.into_iter().map(|(_, from, to, number)| (from, to, number)).collect()
+    found
+        .into_iter()
+        .map(|(_, from, to, number)| (from, to, number))
+        .collect()
 }
 
 story! {
@@ -246,9 +260,16 @@ async fn a_move_of_two_thousand_purchases_takes_few_round_trips() {
     world.announce_once().await;
     counted("batch", before);
     let before = distance.trips();
-    world.store.undo_transfer(moved, by("by mistake")).await.unwrap();
+    world
+        .store
+        .undo_transfer(moved, by("by mistake"))
+        .await
+        .unwrap();
     counted("undo", before);
-    assert_eq!((world.owner_of(key).await, world.purchases_of(anna)), (anna, TWO_THOUSAND));
+    assert_eq!(
+        (world.owner_of(key).await, world.purchases_of(anna)),
+        (anna, TWO_THOUSAND)
+    );
     let before = distance.trips();
     let erase = erasure_by(&world, CustomerName::ExternalId("anna".to_owned()));
     world.store.erase_customer(erase).await.unwrap();
@@ -264,7 +285,10 @@ async fn a_move_of_two_thousand_purchases_takes_few_round_trips() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_of_many_expired_purchases_takes_few_round_trips() {
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
-    let (anna, otto) = (world.name("c1", "anna").await, world.name("c2", "otto").await);
+    let (anna, otto) = (
+        world.name("c1", "anna").await,
+        world.name("c2", "otto").await,
+    );
     end(&world, "ended", "c1").await;
     multiply(&world, "ended", TWO_THOUSAND - 11);
     world.rich("c1", 10).await;
@@ -280,13 +304,25 @@ async fn a_move_of_many_expired_purchases_takes_few_round_trips() {
     };
     let before = distance.trips();
     let customer = CustomerKey::ExternalId("anna".to_owned());
-    let wanted = CustomerMove { app: world.app.id, customer, to: "otto".to_owned(), author: by("ticket 1") };
+    let wanted = CustomerMove {
+        app: world.app.id,
+        customer,
+        to: "otto".to_owned(),
+        author: by("ticket 1"),
+    };
     let moved = world.store.move_customer(wanted).await.unwrap();
     counted("move", before);
-    assert_eq!((world.purchases_of(otto), moved.moved.announced.len()), (TWO_THOUSAND, 10));
+    assert_eq!(
+        (world.purchases_of(otto), moved.moved.announced.len()),
+        (TWO_THOUSAND, 10)
+    );
     assert_eq!(moved.moved.customers.len(), 201);
     let before = distance.trips();
-    world.store.undo_transfer(moved.id, by("by mistake")).await.unwrap();
+    world
+        .store
+        .undo_transfer(moved.id, by("by mistake"))
+        .await
+        .unwrap();
     counted("undo", before);
     assert_eq!(world.purchases_of(anna), TWO_THOUSAND);
     // Nothing of an anonymous user was ever announced.
@@ -296,10 +332,16 @@ async fn a_move_of_many_expired_purchases_takes_few_round_trips() {
     let before = distance.trips();
     assert_eq!(world.name("guest", "otto").await, otto);
     counted("name", before);
-    assert_eq!((world.purchases_of(otto), world.transfers().len()), (TWO_THOUSAND, transfers));
+    assert_eq!(
+        (world.purchases_of(otto), world.transfers().len()),
+        (TWO_THOUSAND, transfers)
+    );
     eprintln!("round trips: {trips:?}");
     for (name, trips) in trips {
         let announced = if name == "name" { 0 } else { 10 };
-        assert!(trips <= FEW + EACH * announced, "{name} takes {trips} round trips");
+        assert!(
+            trips <= FEW + EACH * announced,
+            "{name} takes {trips} round trips"
+        );
     }
 }

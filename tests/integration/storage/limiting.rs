@@ -7,8 +7,9 @@ use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    CustomerNames, DeliveryFilter, Destination, DestinationChange, DestinationNeed, DestinationSettings,
-    EndpointSignal, Idle, LaneState, Lease, LeaseResult, Mode, Owner, Page, Rendered, Store, Unsent, Verdict,
+    CustomerNames, DeliveryFilter, Destination, DestinationChange, DestinationNeed,
+    DestinationSettings, EndpointSignal, Idle, LaneState, Lease, LeaseResult, Mode, Owner, Page,
+    Rendered, Store, Unsent, Verdict,
 };
 use system_tests::world::SOON;
 
@@ -21,7 +22,12 @@ async fn limited(world: &World, set: impl FnOnce(&mut DestinationSettings)) -> D
 }
 
 /// Leases all these lanes concurrently, alternately by both stores.
-async fn lease_all(stores: &[Store; 2], world: &World, receipts: &[String], to: DestinationId) -> Vec<LeaseResult> {
+async fn lease_all(
+    stores: &[Store; 2],
+    world: &World,
+    receipts: &[String],
+    to: DestinationId,
+) -> Vec<LeaseResult> {
     let leases = receipts.iter().enumerate().map(|(number, receipt)| {
         let (store, key) = (stores[number % 2].clone(), world.key(receipt));
         tokio::spawn(async move { store.lease(lease(key, to, "a")).await.unwrap() })
@@ -51,11 +57,16 @@ async fn lease_during(
     let mut other = world.raw();
     other.run("BEGIN; SELECT 1 FROM destinations FOR NO KEY UPDATE");
     let second = world.second_process().await;
-    let changing =
-        tokio::spawn(async move { second.update_destination(to, DestinationChange::default(), set).await.unwrap() });
+    let changing = tokio::spawn(async move {
+        second
+            .update_destination(to, DestinationChange::default(), set)
+            .await
+            .unwrap()
+    });
     world.wait_for_locks(1).await;
     let (store, mut lease) = (world.store.clone(), lease(world.key("r1"), to, "a"));
-    lease.render = Arc::new(|destination: &Destination, _: &Unsent| Rendered::Body(destination.name.clone()));
+    lease.render =
+        Arc::new(|destination: &Destination, _: &Unsent| Rendered::Body(destination.name.clone()));
     let leasing = tokio::spawn(async move { store.lease(lease).await.unwrap() });
     world.wait_for_locks(2).await;
     other.run("COMMIT");
@@ -335,7 +346,9 @@ story! {
 
 /// A receipt that is neither `free` nor among the sent ones.
 fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -> &'a str {
-    let is_free = |receipt: &&String| **receipt != free && sent.iter().all(|sent| sent.key != world.key(receipt));
+    let is_free = |receipt: &&String| {
+        **receipt != free && sent.iter().all(|sent| sent.key != world.key(receipt))
+    };
     receipts.iter().find(is_free).unwrap()
 }
 

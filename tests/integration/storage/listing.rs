@@ -7,7 +7,11 @@ use std::collections::BTreeSet;
 use storage::{EventFilter, NotificationFilter, OutcomeFilter, Page, PurchaseFilter, Store};
 use system_tests::rows;
 
-const TYPES: [&str; 3] = ["purchase.updated", "user.subscription.renewed", "user.subscription.expired"];
+const TYPES: [&str; 3] = [
+    "purchase.updated",
+    "user.subscription.renewed",
+    "user.subscription.expired",
+];
 
 #[derive(Debug, Clone)]
 struct Row {
@@ -28,18 +32,43 @@ async fn insert(world: &World) -> Vec<Row> {
         let is_own = number % 3 > 0;
         let app = if is_own { world.app.id } else { other };
         let is_on_platform = is_own && number % 2 == 0;
-        let environment = if number % 5 == 0 { domain::Environment::Sandbox } else { domain::Environment::Production };
+        let environment = if number % 5 == 0 {
+            domain::Environment::Sandbox
+        } else {
+            domain::Environment::Production
+        };
         let event_type = TYPES[usize::try_from(number / 7).unwrap() % 3];
         let user = UserId::new(uuid::Uuid::from_u128(u128::try_from(number % 4).unwrap()));
         let (event, key) = (
-            EventId::new(uuid::Uuid::from_u128(1000 + u128::try_from(number).unwrap())),
-            if is_on_platform { world.key("r1").to_string() } else { format!("k{number}") },
+            EventId::new(uuid::Uuid::from_u128(
+                1000 + u128::try_from(number).unwrap(),
+            )),
+            if is_on_platform {
+                world.key("r1").to_string()
+            } else {
+                format!("k{number}")
+            },
         );
-        rows.push(Row { id: event, app, is_on_platform, user, event_type, environment, at: number * 1_000_000 });
+        rows.push(Row {
+            id: event,
+            app,
+            is_on_platform,
+            user,
+            event_type,
+            environment,
+            at: number * 1_000_000,
+        });
         let environment = environment.as_str();
         let key = uuid::Uuid::try_parse(&key).unwrap_or(uuid::Uuid::from_u128(5));
-        let row = rows::events().text("id", event).text("collapse_key", key).text("app_id", app).text("user_id", user);
-        let row = row.text("event_type", event_type).sql("revision", number).text("environment", environment);
+        let row = rows::events()
+            .text("id", event)
+            .text("collapse_key", key)
+            .text("app_id", app)
+            .text("user_id", user);
+        let row = row
+            .text("event_type", event_type)
+            .sql("revision", number)
+            .text("environment", environment);
         world.raw().run(&row.sql("created_at", number * 1_000_000));
     }
     rows
@@ -49,7 +78,10 @@ async fn insert(world: &World) -> Vec<Row> {
 async fn walked(store: &Store, filter: &EventFilter, limit: i64) -> Vec<EventId> {
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
-        let page = store.events(filter.clone(), Page { cursor, limit }).await.unwrap();
+        let page = store
+            .events(filter.clone(), Page { cursor, limit })
+            .await
+            .unwrap();
         assert!(i64::try_from(page.items.len()).unwrap() <= limit);
         found.extend(page.items.into_iter().map(|event| event.id));
         cursor = page.next_cursor;

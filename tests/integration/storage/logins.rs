@@ -30,19 +30,38 @@ fn now() -> Timestamp {
 
 async fn platform_of(world: &World, name: &str) -> PlatformId {
     let app = world.store.new_app(name).await.unwrap();
-    world.store.new_platform(new_platform(&app, name)).await.unwrap().id
+    world
+        .store
+        .new_platform(new_platform(&app, name))
+        .await
+        .unwrap()
+        .id
 }
 
 fn at(platform: PlatformId, number: u64) -> DevicePlace {
-    DevicePlace { platform, device: DeviceId::new(Uuid::from_u128(0x4000_8000_0000_0000_0000 + u128::from(number))) }
+    DevicePlace {
+        platform,
+        device: DeviceId::new(Uuid::from_u128(
+            0x4000_8000_0000_0000_0000 + u128::from(number),
+        )),
+    }
 }
 
 /// Sends all these logins at once; returns the number of round trips to the database.
-async fn trips(world: &World, trips: impl Fn() -> u64, logins: impl Iterator<Item = (PlatformId, u64)>) -> u64 {
+async fn trips(
+    world: &World,
+    trips: impl Fn() -> u64,
+    logins: impl Iterator<Item = (PlatformId, u64)>,
+) -> u64 {
     let before = trips();
-    let logins = logins.map(|(platform, number)| login(at(platform, number), &format!("customer-{number}")));
+    let logins =
+        logins.map(|(platform, number)| login(at(platform, number), &format!("customer-{number}")));
     let done = join_all(logins.map(|login| world.store.login(login))).await;
-    assert!(done.iter().all(Result::is_ok), "{:?}", done.iter().find(|one| one.is_err()));
+    assert!(
+        done.iter().all(Result::is_ok),
+        "{:?}",
+        done.iter().find(|one| one.is_err())
+    );
     trips() - before
 }
 
@@ -54,14 +73,43 @@ async fn logins_of_forty_apps_cost_what_those_of_one_do() {
         platforms.push(platform_of(&world, &format!("app-{number}")).await);
     }
     // Each thread prepares its statements.
-    trips(&world, || distance.trips(), platforms.iter().map(|platform| (*platform, 0))).await;
-    let one = trips(&world, || distance.trips(), (1..=APPS * LOGINS).map(|number| (platforms[0], number))).await;
+    trips(
+        &world,
+        || distance.trips(),
+        platforms.iter().map(|platform| (*platform, 0)),
+    )
+    .await;
+    let one = trips(
+        &world,
+        || distance.trips(),
+        (1..=APPS * LOGINS).map(|number| (platforms[0], number)),
+    )
+    .await;
     let of_all = |number: u64| platforms.iter().map(move |platform| (*platform, number));
-    let many = trips(&world, || distance.trips(), (10_001..=10_000 + LOGINS).flat_map(of_all)).await;
-    eprintln!("round trips of {} logins: of one app {one}, of {APPS} apps {many}", APPS * LOGINS);
-    assert!(many * 5 <= one * 6, "{many} round trips for {APPS} apps, {one} for one");
-    let repeated = trips(&world, || distance.trips(), (10_001..=10_000 + LOGINS).flat_map(of_all)).await;
-    assert!(repeated <= APPS * LOGINS * 3, "{repeated} round trips for repeated logins");
+    let many = trips(
+        &world,
+        || distance.trips(),
+        (10_001..=10_000 + LOGINS).flat_map(of_all),
+    )
+    .await;
+    eprintln!(
+        "round trips of {} logins: of one app {one}, of {APPS} apps {many}",
+        APPS * LOGINS
+    );
+    assert!(
+        many * 5 <= one * 6,
+        "{many} round trips for {APPS} apps, {one} for one"
+    );
+    let repeated = trips(
+        &world,
+        || distance.trips(),
+        (10_001..=10_000 + LOGINS).flat_map(of_all),
+    )
+    .await;
+    assert!(
+        repeated <= APPS * LOGINS * 3,
+        "{repeated} round trips for repeated logins"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,14 +134,29 @@ async fn settings_alarms_and_quotas_do_not_wait_for_logins() {
     let other = platform_of(&world, "other").await;
     let here = place(&world, 2);
     // A device of the test's own that is never committed.
-    let stall = Stall::by(&world, &rows::device(here.platform, here.device).to_string());
+    let stall = Stall::by(
+        &world,
+        &rows::device(here.platform, here.device).to_string(),
+    );
     let store = world.store.clone();
     let waiting = tokio::spawn(async move { log_in(&store, here, "anna").await });
     world.wait_for_locks(1).await;
     let rename = |settings: &mut storage::PlatformSettings| settings.name = "renamed".to_owned();
-    world.store.update_platform(other, PlatformChange::default(), rename).await.unwrap();
-    world.store.alarm(Some(other), "odd", "beside logins").await.unwrap();
-    world.store.add_device_usage([((other, 1), DeviceUsage::default())].into()).await.unwrap();
+    world
+        .store
+        .update_platform(other, PlatformChange::default(), rename)
+        .await
+        .unwrap();
+    world
+        .store
+        .alarm(Some(other), "odd", "beside logins")
+        .await
+        .unwrap();
+    world
+        .store
+        .add_device_usage([((other, 1), DeviceUsage::default())].into())
+        .await
+        .unwrap();
     assert!(!waiting.is_finished(), "it still waits");
     stall.end();
     waiting.await.unwrap();
@@ -110,7 +173,12 @@ async fn other_platforms(world: &World) -> Vec<PlatformId> {
 
 /// Logs a customer in on a device of each platform.
 async fn log_in_on(world: &World, platforms: &[PlatformId]) {
-    join_all(platforms.iter().map(|platform| log_in(&world.store, at(*platform, 1), "otto"))).await;
+    join_all(
+        platforms
+            .iter()
+            .map(|platform| log_in(&world.store, at(*platform, 1), "otto")),
+    )
+    .await;
 }
 
 /// Logs in on these devices at once, each with a customer of its own, beside the test.
@@ -126,7 +194,9 @@ fn begin_logins(world: &World, numbers: RangeInclusive<u128>) -> JoinHandle<()> 
 /// Creates these devices in a transaction that is never committed: logins on them wait for its end.
 fn stalled(world: &World, numbers: RangeInclusive<u128>) -> Stall {
     let places = numbers.map(|number| place(world, number));
-    let devices: Vec<_> = places.map(|place| rows::device(place.platform, place.device).to_string()).collect();
+    let devices: Vec<_> = places
+        .map(|place| rows::device(place.platform, place.device).to_string())
+        .collect();
     Stall::by(world, &devices.join("; "))
 }
 
@@ -160,7 +230,10 @@ async fn a_login_waits_for_few_of_another_app() {
         "SELECT COUNT(*) AS value FROM users
          WHERE app_id = '{app}' AND created_at < (SELECT MAX(created_at) FROM users WHERE app_id <> '{app}')"
     ));
-    assert!(before <= MOST, "{before} logins of another app came before the last one of these");
+    assert!(
+        before <= MOST,
+        "{before} logins of another app came before the last one of these"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,7 +241,10 @@ async fn a_login_of_a_locked_customer_stops_no_other_one() {
     let world = World::postgres(now, &NOW).await;
     let others = other_platforms(&world).await;
     let anna = log_in(&world.store, place(&world, 1), "anna").await.user_id;
-    let stall = Stall::by(&world, &format!("SELECT 1 FROM users WHERE id = '{anna}' FOR UPDATE"));
+    let stall = Stall::by(
+        &world,
+        &format!("SELECT 1 FROM users WHERE id = '{anna}' FOR UPDATE"),
+    );
     let mut waiting = pin!(log_in(&world.store, place(&world, 2), "anna"));
     assert!(poll!(waiting.as_mut()).is_pending());
     let beside = async {
@@ -182,8 +258,14 @@ async fn a_login_of_a_locked_customer_stops_no_other_one() {
             _ = waiting.as_mut() => panic!("it waits for its customer"),
         }
     };
-    tokio::time::timeout(LOCK_TIMEOUT / 2, all).await.expect("they wait for the customer");
-    assert_eq!(world.waiting_sessions(), 0, "no thread waits for the customer");
+    tokio::time::timeout(LOCK_TIMEOUT / 2, all)
+        .await
+        .expect("they wait for the customer");
+    assert_eq!(
+        world.waiting_sessions(),
+        0,
+        "no thread waits for the customer"
+    );
     stall.end();
     assert_eq!(waiting.await.user_id, anna);
 }

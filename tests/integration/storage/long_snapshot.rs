@@ -57,26 +57,55 @@ fn leave_queues(raw: &mut Raw, world: &World, destination: DestinationId, now: i
 
 /// The statement of this room with this text, with these values.
 fn statement(place: &str, part: &str, values: &[&str]) -> String {
-    let found = statements().into_iter().find(|one| one.place.contains(place) && one.text.contains(part));
-    let text = unlisted(&found.unwrap_or_else(|| panic!("no statement of {place} has `{part}`")).text);
+    let found = statements()
+        .into_iter()
+        .find(|one| one.place.contains(place) && one.text.contains(part));
+    let text = unlisted(
+        &found
+            .unwrap_or_else(|| panic!("no statement of {place} has `{part}`"))
+            .text,
+    );
     let parts: Vec<&str> = text.split('?').collect();
     assert_eq!(parts.len(), values.len() + 1, "{text}");
     let values = values.iter().copied().chain([""]);
-    parts.into_iter().zip(values).map(|(part, value)| format!("{part}{value}")).collect()
+    parts
+        .into_iter()
+        .zip(values)
+        .map(|(part, value)| format!("{part}{value}"))
+        .collect()
 }
 
 /// The pages that a statement touches in a session as the readers', and what it takes.
 fn touched(connection: &mut PgConnection, text: &str) -> (i64, String) {
-    connection.batch_execute("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan").unwrap();
-    connection.batch_execute(&format!("PREPARE a_statement AS {}", numbered(text))).expect(text);
+    connection
+        .batch_execute("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan")
+        .unwrap();
+    connection
+        .batch_execute(&format!("PREPARE a_statement AS {}", numbered(text)))
+        .expect(text);
     let explain = "EXPLAIN (ANALYZE, BUFFERS) EXECUTE a_statement";
     let lines: Vec<Line> = diesel::sql_query(explain).load(connection).expect(text);
-    connection.batch_execute("ROLLBACK; DEALLOCATE a_statement").unwrap();
+    connection
+        .batch_execute("ROLLBACK; DEALLOCATE a_statement")
+        .unwrap();
     let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
-    let buffers = lines.iter().find_map(|line| line.trim().strip_prefix("Buffers: shared ")).unwrap_or_default();
-    let pages = |kind: &str| buffers.split(' ').find_map(|part| part.strip_prefix(kind)?.parse::<i64>().ok());
-    let time = lines.iter().find_map(|line| line.strip_prefix("Execution Time: ")).unwrap_or_default();
-    (pages("hit=").unwrap_or(0) + pages("read=").unwrap_or(0), time.to_owned())
+    let buffers = lines
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("Buffers: shared "))
+        .unwrap_or_default();
+    let pages = |kind: &str| {
+        buffers
+            .split(' ')
+            .find_map(|part| part.strip_prefix(kind)?.parse::<i64>().ok())
+    };
+    let time = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("Execution Time: "))
+        .unwrap_or_default();
+    (
+        pages("hit=").unwrap_or(0) + pages("read=").unwrap_or(0),
+        time.to_owned(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,22 +117,55 @@ async fn a_queue_is_read_from_its_low_mark() {
     let (old, now) = (snapshot(&world), world.store.now().await.unwrap().micros());
     let mut raw = world.raw();
     leave_queues(&mut raw, &world, hook, now);
-    let Raw::Postgres(connection) = &mut raw else { unreachable!("it is PostgreSQL") };
-    let (id, at, earliest) = (format!("'{hook}'"), now.to_string(), Timestamp::EARLIEST.micros().to_string());
+    let Raw::Postgres(connection) = &mut raw else {
+        unreachable!("it is PostgreSQL")
+    };
+    let (id, at, earliest) = (
+        format!("'{hook}'"),
+        now.to_string(),
+        Timestamp::EARLIEST.micros().to_string(),
+    );
     let (id, at, mark) = (id.as_str(), at.as_str(), (now - 5_000_000).to_string());
     let queues = |from| {
         let planned = [at, "''", from, at, "''", from, at, "''", from];
         [
-            ("due", statement("/free_lanes.rs", "AND d.next_due_at >= ?", &[id, at, at, from, at, at, "10"])),
-            ("late", statement("/late.rs", "AS from_at", &["''", from, at, at, at, at, at, at, at, at])),
-            ("fresh", statement("/unsettled.rs", "AND wakes IS NULL", &[at, from, "10"])),
-            ("planned", statement("/wakes.rs", "string_agg(id || ' ' || CASE WHEN deleted_at IS NULL", &planned)),
+            (
+                "due",
+                statement(
+                    "/free_lanes.rs",
+                    "AND d.next_due_at >= ?",
+                    &[id, at, at, from, at, at, "10"],
+                ),
+            ),
+            (
+                "late",
+                statement(
+                    "/late.rs",
+                    "AS from_at",
+                    &["''", from, at, at, at, at, at, at, at, at],
+                ),
+            ),
+            (
+                "fresh",
+                statement("/unsettled.rs", "AND wakes IS NULL", &[at, from, "10"]),
+            ),
+            (
+                "planned",
+                statement(
+                    "/wakes.rs",
+                    "string_agg(id || ' ' || CASE WHEN deleted_at IS NULL",
+                    &planned,
+                ),
+            ),
         ]
     };
     let mut broken = Vec::new();
     for ((name, whole), (_, marked)) in queues(&earliest).into_iter().zip(queues(&mark)) {
-        let ((before, slow), (pages, quick)) = (touched(connection, &whole), touched(connection, &marked));
-        println!("{name}: {before} pages in {slow} from the beginning, {pages} in {quick} from the mark");
+        let ((before, slow), (pages, quick)) =
+            (touched(connection, &whole), touched(connection, &marked));
+        println!(
+            "{name}: {before} pages in {slow} from the beginning, {pages} in {quick} from the mark"
+        );
         if pages > PAGES {
             broken.push(format!("{name} touches {pages} pages\n{marked}"));
         }
@@ -111,18 +173,27 @@ async fn a_queue_is_read_from_its_low_mark() {
     super::statements::report(broken);
     // Some reads from the beginning, then from the mark.
     for _ in 0..6 {
-        assert_eq!(world.store.destination_need(hook, 10).await.unwrap(), DestinationNeed::Rest);
-        assert_eq!(world.store.late_destinations().await.unwrap().destinations, []);
+        assert_eq!(
+            world.store.destination_need(hook, 10).await.unwrap(),
+            DestinationNeed::Rest
+        );
+        assert_eq!(
+            world.store.late_destinations().await.unwrap().destinations,
+            []
+        );
         assert_eq!(world.store.due(10).await.unwrap(), []);
     }
     // What is put below the mark is found by the next read from the beginning.
     world.revise("r1", 1).await;
     let key = world.key("r1");
-    world.raw().run(&format!("UPDATE deliveries SET next_due_at = {now} - 110000000 WHERE collapse_key = '{key}'"));
+    world.raw().run(&format!(
+        "UPDATE deliveries SET next_due_at = {now} - 110000000 WHERE collapse_key = '{key}'"
+    ));
     wait::until(SOON, "what is below the mark", async || {
         let late = world.store.late_destinations().await.unwrap().destinations;
         let need = world.store.destination_need(hook, 10).await.unwrap();
-        if late == [hook] && matches!(&need, DestinationNeed::Drain { keys, .. } if *keys == [key]) {
+        if late == [hook] && matches!(&need, DestinationNeed::Drain { keys, .. } if *keys == [key])
+        {
             return Ok(());
         }
         Err(format!("{late:?} {need:?}"))

@@ -3,7 +3,9 @@
 
 use super::world::{BEGINNING, Report, World, record, reported, story};
 use domain::verification::{EndReason, Product};
-use domain::{CollapseKey, NotificationKind, SettlingContext, Snapshot, State, Timestamp, Verification};
+use domain::{
+    CollapseKey, NotificationKind, SettlingContext, Snapshot, State, Timestamp, Verification,
+};
 use storage::{Page, Record, Recorded};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -28,21 +30,64 @@ fn running(sku: &str, began_ms: i64) -> Snapshot {
 
 /// The snapshot of the old receipt after the change.
 fn replaced() -> Snapshot {
-    let closed = Snapshot { ends_at: Some(at(CHANGE_MS)), end_reason: Some(EndReason::Replaced), ..running("gold", 0) };
-    Snapshot { renews_at: None, auto_renewing: Some(false), ..closed }
+    let closed = Snapshot {
+        ends_at: Some(at(CHANGE_MS)),
+        end_reason: Some(EndReason::Replaced),
+        ..running("gold", 0)
+    };
+    Snapshot {
+        renews_at: None,
+        auto_renewing: Some(false),
+        ..closed
+    }
 }
 
-async fn accept(world: &World, receipt: &str, kind: NotificationKind, ms: i64, customer: &str, related: Option<&str>) {
-    let report = Report { kind, customer: Some(customer), related };
+async fn accept(
+    world: &World,
+    receipt: &str,
+    kind: NotificationKind,
+    ms: i64,
+    customer: &str,
+    related: Option<&str>,
+) {
+    let report = Report {
+        kind,
+        customer: Some(customer),
+        related,
+    };
     let message = format!("{receipt}-{kind:?}-{ms}");
-    world.accept(reported(world.platform.id, &message, receipt, at(ms).micros() / 1000, report)).await;
+    world
+        .accept(reported(
+            world.platform.id,
+            &message,
+            receipt,
+            at(ms).micros() / 1000,
+            report,
+        ))
+        .await;
 }
 
-fn decided(world: &World, receipt: &str, shown: &Snapshot, loaded: &storage::Loaded, now_ms: i64) -> Record {
-    let verification = Verification::Verified(Box::new(Snapshot { at: at(now_ms), ..shown.clone() }));
-    let context = SettlingContext { verification: &verification, is_replaced: loaded.is_replaced, now: at(now_ms) };
+fn decided(
+    world: &World,
+    receipt: &str,
+    shown: &Snapshot,
+    loaded: &storage::Loaded,
+    now_ms: i64,
+) -> Record {
+    let verification = Verification::Verified(Box::new(Snapshot {
+        at: at(now_ms),
+        ..shown.clone()
+    }));
+    let context = SettlingContext {
+        verification: &verification,
+        is_replaced: loaded.is_replaced,
+        now: at(now_ms),
+    };
     let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
-    Record { decision, ..record(world.key(receipt), loaded) }
+    Record {
+        decision,
+        ..record(world.key(receipt), loaded)
+    }
 }
 
 /// Settles a receipt as the store shows it at this time, and returns how often the record had to be repeated.
@@ -50,7 +95,12 @@ async fn settle(world: &World, receipt: &str, shown: &Snapshot, now_ms: i64) -> 
     let mut moved = 0;
     loop {
         let loaded = world.load(world.key(receipt)).await;
-        match world.store.record(decided(world, receipt, shown, &loaded, now_ms)).await.unwrap() {
+        match world
+            .store
+            .record(decided(world, receipt, shown, &loaded, now_ms))
+            .await
+            .unwrap()
+        {
             Recorded::Done { .. } => return moved,
             Recorded::Moved => moved += 1,
         }
@@ -60,37 +110,76 @@ async fn settle(world: &World, receipt: &str, shown: &Snapshot, now_ms: i64) -> 
 
 /// The recorded `user.*` events, each with its purchase, in order.
 fn announced(world: &World) -> Vec<(String, String)> {
-    let text =
-        "SELECT collapse_key || ' ' || event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq";
+    let text = "SELECT collapse_key || ' ' || event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq";
     let names = [("old", world.key("old")), ("new", world.key("new"))];
-    let name = |key: &str| names.iter().find(|(_, known)| known.to_string() == key).map_or("other", |(name, _)| name);
+    let name = |key: &str| {
+        names
+            .iter()
+            .find(|(_, known)| known.to_string() == key)
+            .map_or("other", |(name, _)| name)
+    };
     let rows = world.raw().texts(text);
     rows.iter()
         .map(|row| {
             let (key, event) = row.split_once(' ').unwrap();
-            (name(key).to_owned(), event.rsplit('.').next().unwrap().to_owned())
+            (
+                name(key).to_owned(),
+                event.rsplit('.').next().unwrap().to_owned(),
+            )
         })
         .collect()
 }
 
 fn events(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(of, what)| ((*of).to_owned(), (*what).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(of, what)| ((*of).to_owned(), (*what).to_owned()))
+        .collect()
 }
 
 fn links(world: &World) -> Vec<String> {
-    world.raw().texts("SELECT old_key || ' ' || new_key AS value FROM replacements ORDER BY old_key")
+    world
+        .raw()
+        .texts("SELECT old_key || ' ' || new_key AS value FROM replacements ORDER BY old_key")
 }
 
 async fn alarms(world: &World) -> Vec<(String, i64)> {
-    let page = Page { cursor: None, limit: 9 };
-    world.store.alarms(page).await.unwrap().items.into_iter().map(|alarm| (alarm.kind, alarm.count)).collect()
+    let page = Page {
+        cursor: None,
+        limit: 9,
+    };
+    world
+        .store
+        .alarms(page)
+        .await
+        .unwrap()
+        .items
+        .into_iter()
+        .map(|alarm| (alarm.kind, alarm.count))
+        .collect()
 }
 
 /// Settles the purchase of the old receipt and its end by a change of plan, without the new receipt.
 async fn lose_the_change(world: &World) {
-    accept(world, "old", NotificationKind::SubscriptionPurchased, 0, "customer-1", None).await;
+    accept(
+        world,
+        "old",
+        NotificationKind::SubscriptionPurchased,
+        0,
+        "customer-1",
+        None,
+    )
+    .await;
     settle(world, "old", &running("gold", 0), HOUR_MS).await;
-    accept(world, "old", NotificationKind::SubscriptionCancelled, CHANGE_MS, "customer-1", None).await;
+    accept(
+        world,
+        "old",
+        NotificationKind::SubscriptionCancelled,
+        CHANGE_MS,
+        "customer-1",
+        None,
+    )
+    .await;
     settle(world, "old", &replaced(), CHANGE_MS + 3 * HOUR_MS).await;
 }
 

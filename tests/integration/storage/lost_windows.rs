@@ -17,9 +17,16 @@ impl World {
     /// Opens the windows of so many purchases.
     async fn open_windows(&self, name: &str, count: usize) -> Vec<CollapseKey> {
         for number in 0..count {
-            self.notify(&format!("{name}-m{number}"), &format!("{name}-r{number}"), 1).await;
+            self.notify(
+                &format!("{name}-m{number}"),
+                &format!("{name}-r{number}"),
+                1,
+            )
+            .await;
         }
-        (0..count).map(|number| self.key(&format!("{name}-r{number}"))).collect()
+        (0..count)
+            .map(|number| self.key(&format!("{name}-r{number}")))
+            .collect()
     }
 
     async fn settle_all(&self, keys: &[CollapseKey]) {
@@ -35,7 +42,10 @@ impl World {
         for due in &found.found {
             self.settle(due.collapse_key).await;
         }
-        self.store.note_woken(found.clone(), found.found.clone()).await.unwrap();
+        self.store
+            .note_woken(found.clone(), found.found.clone())
+            .await
+            .unwrap();
         found
     }
 }
@@ -66,20 +76,28 @@ story! {
 
 /// The purchase of one of them.
 fn lost_key(number: usize) -> CollapseKey {
-    format!("00000000-0000-0000-0003-{}", 100_000_000_000 + number).parse().unwrap()
+    format!("00000000-0000-0000-0003-{}", 100_000_000_000 + number)
+        .parse()
+        .unwrap()
 }
 
 impl World {
     /// Inserts purchases whose windows ended a minute ago.
     async fn seed_lost(&self, count: usize) {
         let now = self.store.now().await.unwrap();
-        let (platform, accepted) = (self.platform.id, now.plus_millis(-WINDOW_MS - MINUTE_MS).micros());
+        let (platform, accepted) = (
+            self.platform.id,
+            now.plus_millis(-WINDOW_MS - MINUTE_MS).micros(),
+        );
         let numbers = format!(
             "WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < {})",
             count - 1
         );
         let key = "'00000000-0000-0000-0003-' || (100000000000 + i)";
-        let purchases = self.purchases().numbered(0, count - 1).sql("receipt_id", "'lost' || i");
+        let purchases = self
+            .purchases()
+            .numbered(0, count - 1)
+            .sql("receipt_id", "'lost' || i");
         self.raw().run(&purchases.sql("collapse_key", key));
         self.raw().run(&format!(
             "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at,
@@ -93,12 +111,18 @@ impl World {
     /// As if these had been settled now.
     async fn mark_settled(&self, keys: &[CollapseKey]) {
         let now = self.store.now().await.unwrap().micros();
-        let keys = keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ");
+        let keys = keys
+            .iter()
+            .map(|key| format!("'{key}'"))
+            .collect::<Vec<_>>()
+            .join(", ");
         let mut raw = self.raw();
         raw.run(&format!(
             "UPDATE notifications SET outcome = 'settled', finished_at = {now} WHERE collapse_key IN ({keys})"
         ));
-        raw.run(&format!("UPDATE purchases SET updated_at = {now} WHERE collapse_key IN ({keys})"));
+        raw.run(&format!(
+            "UPDATE purchases SET updated_at = {now} WHERE collapse_key IN ({keys})"
+        ));
     }
 }
 

@@ -11,7 +11,11 @@ use storage::{AlarmFilter, EventFilter, Page, Quota};
 
 const MANY: usize = 10_000;
 /// As of a worker that may query each store ten times a second.
-const STEP: Quota = Quota { per_store: 8, unfollowed: 80, others: 50 };
+const STEP: Quota = Quota {
+    per_store: 8,
+    unfollowed: 80,
+    others: 50,
+};
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
 
@@ -58,13 +62,18 @@ impl World {
     async fn wake_step(&self, quota: Quota) -> storage::Overdue {
         let found = self.store.overdue(quota).await.unwrap();
         self.store.note_waking(found.clone()).await.unwrap();
-        self.store.note_woken(found.clone(), found.found.clone()).await.unwrap();
+        self.store
+            .note_woken(found.clone(), found.found.clone())
+            .await
+            .unwrap();
         found
     }
 }
 
 fn platform(number: usize) -> PlatformId {
-    format!("{IDS}{:011}", 10_000_000_000 + number).parse().unwrap()
+    format!("{IDS}{:011}", 10_000_000_000 + number)
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,7 +84,9 @@ async fn a_sweep_of_ten_thousand_platforms_takes_few_statements() {
     world.raw().run("ANALYZE");
     let mut lost = BTreeSet::new();
     for number in 0..5 {
-        world.notify(&format!("m{number}"), &format!("lost{number}"), 1).await;
+        world
+            .notify(&format!("m{number}"), &format!("lost{number}"), 1)
+            .await;
         lost.insert(world.key(&format!("lost{number}")));
     }
     world.raw().run("UPDATE notifications SET due_at = due_at - 1200000000, accepted_at = accepted_at - 1200000000");
@@ -87,14 +98,29 @@ async fn a_sweep_of_ten_thousand_platforms_takes_few_statements() {
     world.store.announce_alarms(100, None).await.unwrap();
     let trips = distance.trips() - before;
     assert!(trips < 100, "{trips} round trips");
-    let unsettled = found.found.iter().filter(|due| due.why == "unsettled").map(|due| due.collapse_key);
+    let unsettled = found
+        .found
+        .iter()
+        .filter(|due| due.why == "unsettled")
+        .map(|due| due.collapse_key);
     assert_eq!(unsettled.collect::<BTreeSet<_>>(), lost);
     assert!(found.more, "{}", found.found.len());
     let mut keys: BTreeSet<CollapseKey> = found.found.iter().map(|due| due.collapse_key).collect();
     for _ in 0..2 {
-        keys.extend(world.wake_step(STEP).await.found.iter().map(|due| due.collapse_key));
+        keys.extend(
+            world
+                .wake_step(STEP)
+                .await
+                .found
+                .iter()
+                .map(|due| due.collapse_key),
+        );
     }
-    assert_eq!(keys.len(), MANY + lost.len(), "those that wait longest come first, and no platform is left out");
+    assert_eq!(
+        keys.len(),
+        MANY + lost.len(),
+        "those that wait longest come first, and no platform is left out"
+    );
 }
 
 story! {
@@ -117,33 +143,59 @@ story! {
 
 /// The number of events about alarms of this type, and that of the apps that have one.
 async fn announced(world: &World, event_type: &str) -> (usize, usize) {
-    let filter = EventFilter { types: vec![event_type.to_owned()], ..EventFilter::default() };
-    let (mut all, mut page) = (Vec::new(), Page { limit: 1_000, ..Page::default() });
+    let filter = EventFilter {
+        types: vec![event_type.to_owned()],
+        ..EventFilter::default()
+    };
+    let (mut all, mut page) = (
+        Vec::new(),
+        Page {
+            limit: 1_000,
+            ..Page::default()
+        },
+    );
     loop {
-        let found = world.store.events(filter.clone(), page.clone()).await.unwrap();
+        let found = world
+            .store
+            .events(filter.clone(), page.clone())
+            .await
+            .unwrap();
         all.extend(found.items);
-        let Some(cursor) = found.next_cursor else { break };
+        let Some(cursor) = found.next_cursor else {
+            break;
+        };
         page.cursor = Some(cursor);
     }
-    let apps: BTreeSet<String> = all.iter().map(|one| one.body["app_id"].to_string()).collect();
+    let apps: BTreeSet<String> = all
+        .iter()
+        .map(|one| one.body["app_id"].to_string())
+        .collect();
     (all.len(), apps.len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alarm_that_no_app_chose_is_marked_at_once() {
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
-    world
-        .raw()
-        .run(&format!("INSERT INTO apps (id, name, created_at) {} SELECT id, id, 1 FROM numbers", numbers(MANY)));
+    world.raw().run(&format!(
+        "INSERT INTO apps (id, name, created_at) {} SELECT id, id, 1 FROM numbers",
+        numbers(MANY)
+    ));
     for detail in ["one", "two", "three"] {
         world.store.alarm(None, "odd", detail).await.unwrap();
     }
     let before = distance.trips();
-    assert_eq!(world.store.announce_alarms(100, None).await.unwrap(), [].into());
+    assert_eq!(
+        world.store.announce_alarms(100, None).await.unwrap(),
+        [].into()
+    );
     let trips = distance.trips() - before;
     assert!(trips < 20, "{trips} round trips");
     chooses(&world, "pager", &["alarm.*"]).await;
-    assert_eq!(world.store.announce_alarms(100, None).await.unwrap(), [].into(), "they were announced to nobody");
+    assert_eq!(
+        world.store.announce_alarms(100, None).await.unwrap(),
+        [].into(),
+        "they were announced to nobody"
+    );
 }
 
 story! {

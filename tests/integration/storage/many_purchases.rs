@@ -4,8 +4,8 @@ use super::world::{BEGINNING, Raw, Report, World, happened, record, reported, st
 use domain::time::DAY;
 use domain::verification::{EndReason, Product};
 use domain::{
-    CollapseKey, Environment, NotificationKind, Outcome, SettlingContext, Snapshot, Timestamp, TransitionKind, UserId,
-    Verification, decide,
+    CollapseKey, Environment, NotificationKind, Outcome, SettlingContext, Snapshot, Timestamp,
+    TransitionKind, UserId, Verification, decide,
 };
 use serde_json::Value;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,17 +18,37 @@ const READ: i64 = 256;
 /// The record of what is open of a purchase, by a snapshot.
 pub async fn shown(world: &World, receipt: &str, snapshot: Snapshot) -> Record {
     let loaded = world.load(world.key(receipt)).await;
-    let verification = Verification::Verified(Box::new(Snapshot { at: loaded.now, ..snapshot }));
-    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let verification = Verification::Verified(Box::new(Snapshot {
+        at: loaded.now,
+        ..snapshot
+    }));
+    let context = SettlingContext {
+        verification: &verification,
+        is_replaced: false,
+        now: loaded.now,
+    };
     let mut decision = decide(&loaded.purchase, &loaded.notifications, context);
-    decision.outcomes = loaded.notifications.iter().map(|(seq, _)| (*seq, Outcome::Settled)).collect();
+    decision.outcomes = loaded
+        .notifications
+        .iter()
+        .map(|(seq, _)| (*seq, Outcome::Settled))
+        .collect();
     (decision.waits, decision.wake, decision.transitions) = (None, None, Vec::new());
-    Record { decision, ..record(world.key(receipt), &loaded) }
+    Record {
+        decision,
+        ..record(world.key(receipt), &loaded)
+    }
 }
 
 async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
-    let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
-    world.accept(reported(world.platform.id, message, receipt, 1_000, report)).await;
+    let report = Report {
+        kind: NotificationKind::Renewed,
+        customer: Some(customer),
+        related: None,
+    };
+    world
+        .accept(reported(world.platform.id, message, receipt, 1_000, report))
+        .await;
 }
 
 /// A subscription of the customer that was paid, and ended two months ago.
@@ -51,8 +71,17 @@ pub async fn end(world: &World, receipt: &str, customer: &str) {
 /// The customer buys something that is no subscription and gives nothing; returns the journey in the event of it.
 async fn buy(world: &World, receipt: &str, customer: &str) -> Value {
     notify(world, receipt, receipt, customer).await;
-    let coins = Snapshot { product: Product::Consumable, product_id: Some("coins".to_owned()), ..Snapshot::default() };
-    world.done(happened(shown(world, receipt, coins).await, &[TransitionKind::Purchased])).await;
+    let coins = Snapshot {
+        product: Product::Consumable,
+        product_id: Some("coins".to_owned()),
+        ..Snapshot::default()
+    };
+    world
+        .done(happened(
+            shown(world, receipt, coins).await,
+            &[TransitionKind::Purchased],
+        ))
+        .await;
     let newest = "SELECT body AS value FROM events WHERE user_revision IS NOT NULL ORDER BY seq DESC LIMIT 1";
     let body: Value = serde_json::from_str(&world.raw().texts(newest)[0]).unwrap();
     body["customer_journey_state"].clone()
@@ -193,7 +222,9 @@ async fn a_settling_costs_the_same_with_a_hundred_times_the_purchases() {
             bytes = bytes.min(distance.sent() - bytes_before);
             trips = trips.min(distance.trips() - trips_before);
         }
-        eprintln!("{purchases} purchases: {bytes} bytes from the server and {trips} round trips for each");
+        eprintln!(
+            "{purchases} purchases: {bytes} bytes from the server and {trips} round trips for each"
+        );
         costs.push((bytes, trips));
     }
     let [(few, few_trips), (many, many_trips)] = [costs[0], costs[1]];

@@ -12,36 +12,83 @@ impl World {
     /// A device claims a receipt of a customer, and what is known of the purchase verifies it.
     pub async fn claim_known(&self, place: DevicePlace, receipt: &str, app_user_id: &str) {
         self.claim_verified(place, receipt, app_user_id);
-        self.raw().run("UPDATE claims SET status = 'pending', verified_at = NULL WHERE verified_at = 1");
-        let step = self.store.examine_claim(place, self.key(receipt)).await.unwrap();
-        assert!(matches!(step, ClaimStep::Reported(_) | ClaimStep::Recheck), "{receipt}: {step:?}");
+        self.raw()
+            .run("UPDATE claims SET status = 'pending', verified_at = NULL WHERE verified_at = 1");
+        let step = self
+            .store
+            .examine_claim(place, self.key(receipt))
+            .await
+            .unwrap();
+        assert!(
+            matches!(step, ClaimStep::Reported(_) | ClaimStep::Recheck),
+            "{receipt}: {step:?}"
+        );
     }
 
     /// A purchase from before, which is announced without an event of its user.
     async fn adopt(&self, app_user_id: &str, receipt: &str) -> CollapseKey {
-        let report = Report { kind: NotificationKind::Adopted, customer: Some(app_user_id), related: None };
-        self.accept(reported(self.platform.id, &format!("adopted-{receipt}"), receipt, 1_000, report)).await;
+        let report = Report {
+            kind: NotificationKind::Adopted,
+            customer: Some(app_user_id),
+            related: None,
+        };
+        self.accept(reported(
+            self.platform.id,
+            &format!("adopted-{receipt}"),
+            receipt,
+            1_000,
+            report,
+        ))
+        .await;
         let key = self.key(receipt);
         self.settle(key).await;
         key
     }
 
     /// When the newest event was recorded, and what had been announced of a customer by then.
-    async fn announced_of(&self, external_id: &str) -> (Option<AnnouncementStatus>, Option<Vec<String>>, usize) {
-        let newest: Timestamp =
-            self.store.events(EventFilter::default(), Page::default()).await.unwrap().items[0].created_at;
+    async fn announced_of(
+        &self,
+        external_id: &str,
+    ) -> (Option<AnnouncementStatus>, Option<Vec<String>>, usize) {
+        let newest: Timestamp = self
+            .store
+            .events(EventFilter::default(), Page::default())
+            .await
+            .unwrap()
+            .items[0]
+            .created_at;
         let name = CustomerName::ExternalId(external_id.to_owned());
-        let seen = Past { at: newest, environment: Environment::Production };
-        let then = self.store.customer_state_at(self.app.id, name, seen, Page::default()).await.unwrap();
+        let seen = Past {
+            at: newest,
+            environment: Environment::Production,
+        };
+        let then = self
+            .store
+            .customer_state_at(self.app.id, name, seen, Page::default())
+            .await
+            .unwrap();
         let state = then.state.map(|state| state.active_entitlements);
         let names = state.map(|all| all.into_iter().map(|one| one.entitlement_ref_id).collect());
-        (then.announcement.map(|one| one.status), names, then.purchases.len())
+        (
+            then.announcement.map(|one| one.status),
+            names,
+            then.purchases.len(),
+        )
     }
 }
 
 /// Who each event of a transfer is about, what they have, and the number of their devices.
 pub fn seen(events: &[Value]) -> Vec<(&Value, Vec<&str>, usize)> {
-    events.iter().map(|one| (&one["user_id"], entitlements(one), one["devices"].as_array().unwrap().len())).collect()
+    events
+        .iter()
+        .map(|one| {
+            (
+                &one["user_id"],
+                entitlements(one),
+                one["devices"].as_array().unwrap().len(),
+            )
+        })
+        .collect()
 }
 
 story! {

@@ -7,11 +7,13 @@ use domain::time::{HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
 use storage::{
-    DeliveryFilter, DestinationNeed, EndpointSignal, EventFilter, FinishResult, Idle, LaneState, Lease, LeaseResult,
-    Mode, Page, Rendered, Verdict,
+    DeliveryFilter, DestinationNeed, EndpointSignal, EventFilter, FinishResult, Idle, LaneState,
+    Lease, LeaseResult, Mode, Page, Rendered, Verdict,
 };
 
-const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
+const LONG: Verdict = Verdict::Retry {
+    delay: HOUR.saturating_mul(10),
+};
 
 /// Creates a destination that chose these events.
 pub async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationId {
@@ -30,21 +32,36 @@ async fn operator_events(world: &World, of: DestinationId, to: DestinationId) ->
     let mut bodies = Vec::new();
     while let LeaseResult::Send(batch) = world.lease(about(of), to, "w").await {
         let body: Value = serde_json::from_str(&batch.attempts[0].body).unwrap();
-        let (.., schema) = schemas::all().into_iter().find(|(kind, ..)| body["event_type"] == *kind).unwrap();
+        let (.., schema) = schemas::all()
+            .into_iter()
+            .find(|(kind, ..)| body["event_type"] == *kind)
+            .unwrap();
         assert!(jsonschema::is_valid(&schema, &body), "{body}");
         assert_eq!(
             (&body["destination"]["id"], &body["id"]),
-            (&of.to_string().into(), &batch.attempts[0].event_id.to_string().into())
+            (
+                &of.to_string().into(),
+                &batch.attempts[0].event_id.to_string().into()
+            )
         );
         bodies.push(body);
-        let sent = super::sending::Sent { batch, key: about(of), to, token: "w".to_owned(), mode: Mode::Lane };
+        let sent = super::sending::Sent {
+            batch,
+            key: about(of),
+            to,
+            token: "w".to_owned(),
+            mode: Mode::Lane,
+        };
         world.finish(&sent, Verdict::Delivered).await;
     }
     bodies
 }
 
 fn types(bodies: &[Value]) -> Vec<&str> {
-    bodies.iter().map(|body| body["event_type"].as_str().unwrap()).collect()
+    bodies
+        .iter()
+        .map(|body| body["event_type"].as_str().unwrap())
+        .collect()
 }
 
 /// Fails a request about a new purchase, and returns the result.

@@ -22,7 +22,10 @@ fn fill(world: &World, series: Series, hours: i64, apps: u128) {
     let mut raw = world.raw();
     let series = series.as_str();
     for app in 0..apps {
-        let (app, destination) = (AppId::new(Uuid::from_u128(app)), DestinationId::new(Uuid::from_u128(app)));
+        let (app, destination) = (
+            AppId::new(Uuid::from_u128(app)),
+            DestinationId::new(Uuid::from_u128(app)),
+        );
         raw.run(&format!(
             "WITH RECURSIVE n (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM n WHERE number < {})
              INSERT INTO minutes (series, at, app_id, destination_id, times, total_ms, longest_ms)
@@ -37,10 +40,18 @@ fn fill(world: &World, series: Series, hours: i64, apps: u128) {
 async fn by_hour(store: &Store, until: i64) -> BTreeMap<(Counting, i64), Sum> {
     let mut sums: BTreeMap<(Counting, i64), Sum> = BTreeMap::new();
     for destinations in [Vec::new(), vec![DestinationId::new(Uuid::from_u128(1))]] {
-        let filter = SeriesFilter { series: SERIES.to_vec(), app: None, destinations, from: at(0), until: at(until) };
+        let filter = SeriesFilter {
+            series: SERIES.to_vec(),
+            app: None,
+            destinations,
+            from: at(0),
+            until: at(until),
+        };
         for (counting, minutes) in store.minutes(filter).await.unwrap() {
             for (at, sum) in minutes {
-                sums.entry((counting, at.micros() / HOUR)).or_default().add(sum);
+                sums.entry((counting, at.micros() / HOUR))
+                    .or_default()
+                    .add(sum);
             }
         }
     }

@@ -6,7 +6,9 @@ use super::world::{World, story};
 use domain::time::{HOUR, MINUTE, duration};
 use storage::{DestinationNeed, EndpointSignal, Idle, LaneState, LeaseResult, Verdict};
 
-const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
+const LONG: Verdict = Verdict::Retry {
+    delay: HOUR.saturating_mul(10),
+};
 
 story! {
     async fn a_pause_applies_to_the_whole_destination(world: World) {

@@ -8,7 +8,8 @@ use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{EntryKind, SaleKind};
 use domain::verification::{EndReason, Offer, Term, Unit};
 use domain::{
-    CollapseKey, DestinationId, SettlingContext, Snapshot, Timestamp, Transition, TransitionKind, Verification,
+    CollapseKey, DestinationId, SettlingContext, Snapshot, Timestamp, Transition, TransitionKind,
+    Verification,
 };
 use std::collections::BTreeMap;
 use storage::{Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
@@ -24,7 +25,10 @@ pub fn at(text: &str) -> Timestamp {
 pub fn monthly() -> Snapshot {
     Snapshot {
         at: at("2027-01-12T12:00:00Z"),
-        term: Some(Term { count: 1, unit: Unit::Month }),
+        term: Some(Term {
+            count: 1,
+            unit: Unit::Month,
+        }),
         purchased_at: Some(at(BOUGHT)),
         renews_at: Some(at("2027-02-10T12:00:00Z")),
         auto_renewing: Some(true),
@@ -49,26 +53,52 @@ pub fn refunded() -> Snapshot {
 impl World {
     /// Adds a product with this price to the catalogue.
     pub async fn sell(&self, usd: &str) {
-        let prices =
-            vec![Price { country: None, currency: "USD".to_owned(), price: usd.parse().unwrap(), since: None }];
-        let product = Product { name: None, entitlements: Vec::new(), prices };
+        let prices = vec![Price {
+            country: None,
+            currency: "USD".to_owned(),
+            price: usd.parse().unwrap(),
+            since: None,
+        }];
+        let product = Product {
+            name: None,
+            entitlements: Vec::new(),
+            prices,
+        };
         let change = Change::SetProduct("term".to_owned(), product);
-        self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
+        self.store
+            .change_catalogue(self.app.id, change, Run::Real)
+            .await
+            .unwrap();
     }
 
     /// Accepts a notification of a receipt and settles it with this snapshot and these transitions, each in its term.
-    pub async fn show(&self, receipt: &str, shown: Snapshot, happened: &[(TransitionKind, u64)]) -> i64 {
+    pub async fn show(
+        &self,
+        receipt: &str,
+        shown: Snapshot,
+        happened: &[(TransitionKind, u64)],
+    ) -> i64 {
         let key = self.key(receipt);
         let number = self.count("notifications") + 1;
-        self.notify(&format!("m{number}"), receipt, number * 1000).await;
+        self.notify(&format!("m{number}"), receipt, number * 1000)
+            .await;
         self.settle_shown(key, shown, happened).await
     }
 
     /// Settles the open notifications of a purchase with this snapshot and these transitions, each in its term.
-    pub async fn settle_shown(&self, key: CollapseKey, shown: Snapshot, happened: &[(TransitionKind, u64)]) -> i64 {
+    pub async fn settle_shown(
+        &self,
+        key: CollapseKey,
+        shown: Snapshot,
+        happened: &[(TransitionKind, u64)],
+    ) -> i64 {
         let loaded = self.load(key).await;
         let verification = Verification::Verified(Box::new(shown));
-        let context = SettlingContext { verification: &verification, is_replaced: loaded.is_replaced, now: loaded.now };
+        let context = SettlingContext {
+            verification: &verification,
+            is_replaced: loaded.is_replaced,
+            now: loaded.now,
+        };
         let decided = domain::decide(&loaded.purchase, &loaded.notifications, context);
         let mut record = record(key, &loaded);
         record.decision.purchase = decided.purchase;
@@ -100,7 +130,8 @@ impl World {
 
     /// Delivers everything of a receipt to a destination, and returns the events with revenue and their amounts.
     pub async fn sum_up(&self, receipt: &str, to: DestinationId) -> Vec<String> {
-        while let storage::LeaseResult::Send(batch) = self.lease(self.key(receipt), to, "sum").await {
+        while let storage::LeaseResult::Send(batch) = self.lease(self.key(receipt), to, "sum").await
+        {
             let sent = super::sending::Sent {
                 batch,
                 key: self.key(receipt),
@@ -122,7 +153,11 @@ impl World {
         let (mut cursor, mut lines) = (None, Vec::new());
         loop {
             let page = Page { cursor, limit };
-            let answer = self.store.check_revenue(RevenueFilter::default(), page).await.unwrap();
+            let answer = self
+                .store
+                .check_revenue(RevenueFilter::default(), page)
+                .await
+                .unwrap();
             lines.extend(answer.lines);
             cursor = answer.next_cursor;
             if cursor.is_none() {
@@ -134,7 +169,10 @@ impl World {
     /// The check's lines that differ, each with its kind in the ledger.
     pub async fn differing(&self) -> Vec<(Option<String>, Differs)> {
         let lines = self.checked(1000).await;
-        lines.into_iter().filter_map(|line| Some((line.kind, line.differs?))).collect()
+        lines
+            .into_iter()
+            .filter_map(|line| Some((line.kind, line.differs?)))
+            .collect()
     }
 }
 
@@ -353,7 +391,11 @@ story! {
 
 /// A snapshot at this time on the day of the payment, perhaps with a promotion.
 pub fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
-    Snapshot { at: at(&format!("2027-01-10T{time}:00Z")), offer, ..monthly() }
+    Snapshot {
+        at: at(&format!("2027-01-10T{time}:00Z")),
+        offer,
+        ..monthly()
+    }
 }
 
 story! {

@@ -8,7 +8,10 @@ use domain::{CollapseKey, DeviceId, DevicePlace, TransitionKind, UserId};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use storage::{Author, CustomerKey, CustomerMove, Error, LoggedIn, Login, Owner, Store, Transfer, TransferCause};
+use storage::{
+    Author, CustomerKey, CustomerMove, Error, LoggedIn, Login, Owner, Store, Transfer,
+    TransferCause,
+};
 use system_tests::random::Random;
 use system_tests::rows;
 use uuid::Uuid;
@@ -17,7 +20,10 @@ pub const PURCHASED: &[TransitionKind] = &[TransitionKind::Purchased];
 
 pub fn place(world: &World, number: u128) -> DevicePlace {
     let id = Uuid::from_u128(0x2f0d_2ef6_3b3f_4b9c_8a64_0000_0000_0000 + number);
-    DevicePlace { platform: world.platform.id, device: DeviceId::new(id) }
+    DevicePlace {
+        platform: world.platform.id,
+        device: DeviceId::new(id),
+    }
 }
 
 pub fn device(place: DevicePlace) -> Device {
@@ -30,7 +36,13 @@ pub fn device(place: DevicePlace) -> Device {
 
 pub fn login(place: DevicePlace, external_id: &str) -> Login {
     let (device, secret) = (device(place), secret(place.device));
-    Login { place, device, secret, external_id: external_id.to_owned(), is_signed: false }
+    Login {
+        place,
+        device,
+        secret,
+        external_id: external_id.to_owned(),
+        is_signed: false,
+    }
 }
 
 pub async fn log_in(store: &Store, place: DevicePlace, external_id: &str) -> LoggedIn {
@@ -49,15 +61,21 @@ pub fn customer(world: &World, app_user_id: &str) -> UserId {
 }
 
 pub fn by(reason: &str) -> Author {
-    Author { by: "anna".to_owned(), reason: Some(reason.to_owned()) }
+    Author {
+        by: "anna".to_owned(),
+        reason: Some(reason.to_owned()),
+    }
 }
 
 impl World {
     /// Stores a verified claim of a device, whose owner it joins as it would.
     pub fn claim_verified(&self, place: DevicePlace, receipt: &str, app_user_id: &str) {
         let DevicePlace { platform, device } = place;
-        let claim = rows::claims(platform, device).text("collapse_key", self.key(receipt)).text("receipt_id", receipt);
-        self.raw().run(&claim.text("app_user_id", app_user_id).sql("verified_at", 1));
+        let claim = rows::claims(platform, device)
+            .text("collapse_key", self.key(receipt))
+            .text("receipt_id", receipt);
+        self.raw()
+            .run(&claim.text("app_user_id", app_user_id).sql("verified_at", 1));
     }
 
     /// A purchase of a customer that gives access, in its first revision.
@@ -68,25 +86,44 @@ impl World {
     }
 
     pub async fn owner_of(&self, key: CollapseKey) -> UserId {
-        self.store.purchase(key).await.unwrap().standing.user_id.unwrap()
+        self.store
+            .purchase(key)
+            .await
+            .unwrap()
+            .standing
+            .user_id
+            .unwrap()
     }
 
     pub async fn name(&self, app_user_id: &str, external_id: &str) -> UserId {
         let owner = Owner::AppUser(app_user_id.to_owned());
-        self.store.name_customer(self.app.id, owner, external_id, None).await.unwrap().user_id
+        self.store
+            .name_customer(self.app.id, owner, external_id, None)
+            .await
+            .unwrap()
+            .user_id
     }
 
     async fn move_to(&self, customer: CustomerKey, to: &str) -> Result<Transfer, Error> {
-        let wanted = CustomerMove { app: self.app.id, customer, to: to.to_owned(), author: by("ticket 1") };
+        let wanted = CustomerMove {
+            app: self.app.id,
+            customer,
+            to: to.to_owned(),
+            author: by("ticket 1"),
+        };
         self.store.move_customer(wanted).await
     }
 
     /// The bodies of the events of transfers, in their order.
     pub fn transfers(&self) -> Vec<Value> {
         let types = TRANSFERS.map(|name| format!("'{name}'")).join(", ");
-        let bodies =
-            self.raw().texts(&format!("SELECT body AS value FROM events WHERE event_type IN ({types}) ORDER BY seq"));
-        bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+        let bodies = self.raw().texts(&format!(
+            "SELECT body AS value FROM events WHERE event_type IN ({types}) ORDER BY seq"
+        ));
+        bodies
+            .iter()
+            .map(|body| serde_json::from_str(body).unwrap())
+            .collect()
     }
 }
 
@@ -285,13 +322,18 @@ story! {
 async fn watch(world: &World, are_finished: &Cell<bool>) -> u32 {
     let mut checks = 0;
     while !are_finished.get() {
-        let owners = world.raw().number("SELECT COUNT(DISTINCT user_id) AS value FROM purchases");
+        let owners = world
+            .raw()
+            .number("SELECT COUNT(DISTINCT user_id) AS value FROM purchases");
         let mut held = BTreeMap::new();
         for event in world.transfers() {
             held.insert(event["user_id"].to_string(), entitlements(&event).len());
         }
         assert_eq!(owners, 1, "the purchases of one customer of the store");
-        assert!(held.is_empty() || held.values().sum::<usize>() == 1, "{held:?}");
+        assert!(
+            held.is_empty() || held.values().sum::<usize>() == 1,
+            "{held:?}"
+        );
         checks += 1;
         tokio::task::yield_now().await;
     }

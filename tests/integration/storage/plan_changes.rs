@@ -6,12 +6,18 @@ use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString, Topi
 
 /// The notification that `new` replaced `old`.
 fn changed(world: &World, message: &str, old: &str, new: &str) -> NewNotification {
-    let report = Report { kind: NotificationKind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
+    let report = Report {
+        kind: NotificationKind::PlanChanged,
+        customer: Some("customer-1"),
+        related: Some(old),
+    };
     reported(world.platform.id, message, new, 50_000, report)
 }
 
 fn links(raw: &mut Raw) -> Vec<String> {
-    raw.texts("SELECT old_key || ' ' || new_key AS value FROM replacements ORDER BY created_at, old_key")
+    raw.texts(
+        "SELECT old_key || ' ' || new_key AS value FROM replacements ORDER BY created_at, old_key",
+    )
 }
 
 fn link(old: CollapseKey, new: CollapseKey) -> String {
@@ -180,23 +186,43 @@ story! {
 
 /// Adds two SKUs with the same entitlement and one with another entitlement to the catalogue.
 fn list(world: &World) {
-    for (sku, entitlement) in [("gold", "premium"), ("silver", "premium"), ("radio", "radio")] {
+    for (sku, entitlement) in [
+        ("gold", "premium"),
+        ("silver", "premium"),
+        ("radio", "radio"),
+    ] {
         world.list_product(sku, &serde_json::json!([]), &[entitlement]);
     }
 }
 
 /// Settles the beginning of one customer's subscription to a SKU on a day, reported by this type of notification.
 async fn subscribe(world: &World, sku: &str, day: i64, kind: domain::NotificationKind) -> i64 {
-    let since = domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
-    let report = super::world::Report { kind, customer: Some("customer-1"), related: None };
+    let since =
+        domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
+    let report = super::world::Report {
+        kind,
+        customer: Some("customer-1"),
+        related: None,
+    };
     let at_ms = since.micros() / 1000;
-    world.accept(super::world::reported(world.platform.id, &format!("{sku}-{kind:?}"), sku, at_ms, report)).await;
+    world
+        .accept(super::world::reported(
+            world.platform.id,
+            &format!("{sku}-{kind:?}"),
+            sku,
+            at_ms,
+            report,
+        ))
+        .await;
     let (key, snapshot) = (
         world.key(sku),
         domain::Snapshot {
             at: since,
             term_sku: Some(sku.to_owned()),
-            purchased_at: Some(domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000)),
+            purchased_at: Some(
+                domain::Timestamp::from_micros(super::world::BEGINNING)
+                    .plus_millis(day * 86_400_000),
+            ),
             renews_at: Some(since.plus_millis(31 * 86_400_000)),
             auto_renewing: Some(true),
             ..domain::Snapshot::default()
@@ -204,9 +230,18 @@ async fn subscribe(world: &World, sku: &str, day: i64, kind: domain::Notificatio
     );
     let loaded = world.load(key).await;
     let verification = domain::Verification::Verified(Box::new(snapshot));
-    let context = domain::SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let context = domain::SettlingContext {
+        verification: &verification,
+        is_replaced: false,
+        now: loaded.now,
+    };
     let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
-    world.done(storage::Record { decision, ..super::world::record(key, &loaded) }).await
+    world
+        .done(storage::Record {
+            decision,
+            ..super::world::record(key, &loaded)
+        })
+        .await
 }
 
 story! {

@@ -3,12 +3,15 @@
 
 use super::sending::{RETRY, Sent, lease, must_send};
 use super::world::{
-    LEASE_MS, Report, World, happened, new_destination, new_platform, record, renewal, reported, story,
+    LEASE_MS, Report, World, happened, new_destination, new_platform, record, renewal, reported,
+    story,
 };
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, Environment, NotificationKind, TransitionKind};
 use serde_json::Value;
-use storage::{Change, EntitlementText, Filter, LeaseResult, Owner, Product, Recorded, Run, Verdict};
+use storage::{
+    Change, EntitlementText, Filter, LeaseResult, Owner, Product, Recorded, Run, Verdict,
+};
 
 /// The event type that the integrations here choose.
 pub const PURCHASED: &str = "user.subscription.purchased";
@@ -25,7 +28,9 @@ impl World {
 
     /// The number of `profile.updated` that were ever queued for a destination.
     pub fn profiles(&self, to: DestinationId) -> i64 {
-        self.count(&format!("deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"))
+        self.count(&format!(
+            "deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
+        ))
     }
 
     /// Settles a purchase again without a new notification, as after a change of settings.
@@ -41,11 +46,20 @@ impl World {
     pub async fn entitle(&self, entitlement: &str) {
         let named = Change::SetEntitlement(
             entitlement.to_owned(),
-            EntitlementText { name: entitlement.to_owned(), description: None },
+            EntitlementText {
+                name: entitlement.to_owned(),
+                description: None,
+            },
         );
-        let product = Product { entitlements: vec![entitlement.to_owned()], ..Product::default() };
+        let product = Product {
+            entitlements: vec![entitlement.to_owned()],
+            ..Product::default()
+        };
         for change in [named, Change::SetProduct("term".to_owned(), product)] {
-            self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
+            self.store
+                .change_catalogue(self.app.id, change, Run::Real)
+                .await
+                .unwrap();
         }
     }
 
@@ -53,10 +67,24 @@ impl World {
     pub async fn drain(&self, key: CollapseKey, to: DestinationId) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         for turn in 0.. {
-            let LeaseResult::Send(batch) = self.lease(key, to, &format!("drain-{turn}")).await else { break };
-            let sent = Sent { batch, key, to, token: format!("drain-{turn}"), mode: storage::Mode::Lane };
+            let LeaseResult::Send(batch) = self.lease(key, to, &format!("drain-{turn}")).await
+            else {
+                break;
+            };
+            let sent = Sent {
+                batch,
+                key,
+                to,
+                token: format!("drain-{turn}"),
+                mode: storage::Mode::Lane,
+            };
             let bodies = sent.batch.attempts.iter();
-            all.extend(bodies.map(|one| (one.event_type.clone(), serde_json::from_str(&one.body).unwrap())));
+            all.extend(bodies.map(|one| {
+                (
+                    one.event_type.clone(),
+                    serde_json::from_str(&one.body).unwrap(),
+                )
+            }));
             self.finish(&sent, Verdict::Delivered).await;
         }
         all
@@ -66,7 +94,8 @@ impl World {
 /// The active entitlements in a body.
 pub fn entitlements(body: &Value) -> Vec<&str> {
     let all = body["active_entitlements"].as_array().unwrap().iter();
-    all.map(|one| one["entitlement_ref_id"].as_str().unwrap()).collect()
+    all.map(|one| one["entitlement_ref_id"].as_str().unwrap())
+        .collect()
 }
 
 story! {

@@ -19,8 +19,14 @@ fn now() -> Timestamp {
 
 /// As many days as one transaction adds to, with one event each.
 fn many(platform: PlatformId) -> BTreeMap<PlatformDay, DeviceUsage> {
-    let one = DeviceUsage { events: 1, ..DeviceUsage::default() };
-    (0..).take(MAX_COUNTS).map(|day| ((platform, day), one)).collect()
+    let one = DeviceUsage {
+        events: 1,
+        ..DeviceUsage::default()
+    };
+    (0..)
+        .take(MAX_COUNTS)
+        .map(|day| ((platform, day), one))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,9 +35,16 @@ async fn the_usage_of_many_platforms_takes_few_round_trips() {
     let mut least = u64::MAX;
     for times in 1..=3 {
         let before = distance.trips();
-        let totals = world.store.add_device_usage(many(world.platform.id)).await.unwrap();
+        let totals = world
+            .store
+            .add_device_usage(many(world.platform.id))
+            .await
+            .unwrap();
         least = least.min(distance.trips() - before);
-        assert!(totals.len() == MAX_COUNTS && totals.values().all(|one| one.events == times), "{totals:?}");
+        assert!(
+            totals.len() == MAX_COUNTS && totals.values().all(|one| one.events == times),
+            "{totals:?}"
+        );
     }
     assert!(least <= 10, "{least} round trips");
 }
@@ -84,9 +97,9 @@ story! {
 }
 
 /// Size of what events of devices take.
-const SIZE_ON_SQLITE: &str = "SELECT page_count * page_size AS value FROM pragma_page_count(), pragma_page_size()";
-const SIZE_ON_POSTGRES: &str =
-    "SELECT pg_total_relation_size('device_events') + pg_total_relation_size('device_deliveries') AS value";
+const SIZE_ON_SQLITE: &str =
+    "SELECT page_count * page_size AS value FROM pragma_page_count(), pragma_page_size()";
+const SIZE_ON_POSTGRES: &str = "SELECT pg_total_relation_size('device_events') + pg_total_relation_size('device_deliveries') AS value";
 
 story! {
     async fn stored_bytes_are_about_what_the_database_grows_by(world: World) {

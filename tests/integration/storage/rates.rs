@@ -8,16 +8,29 @@ use domain::TransitionKind;
 use domain::catalogue::Price;
 use domain::payment::SaleKind;
 use domain::verification::Offer;
-use storage::{Change, NewSale, Page, PaymentSubject, PaymentView, Product, Rate, Recorded, Run, Store};
+use storage::{
+    Change, NewSale, Page, PaymentSubject, PaymentView, Product, Rate, Recorded, Run, Store,
+};
 
 impl World {
     /// Adds a product with this price in EUR to the catalogue.
     async fn sell_in_euros(&self, price: &str) {
-        let prices =
-            vec![Price { country: None, currency: "EUR".to_owned(), price: price.parse().unwrap(), since: None }];
-        let product = Product { name: None, entitlements: Vec::new(), prices };
+        let prices = vec![Price {
+            country: None,
+            currency: "EUR".to_owned(),
+            price: price.parse().unwrap(),
+            since: None,
+        }];
+        let product = Product {
+            name: None,
+            entitlements: Vec::new(),
+            prices,
+        };
         let change = Change::SetProduct("term".to_owned(), product);
-        self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
+        self.store
+            .change_catalogue(self.app.id, change, Run::Real)
+            .await
+            .unwrap();
     }
 
     /// Stores rates of the euro, and returns how many purchases they wake.
@@ -28,24 +41,38 @@ impl World {
             currency: "EUR".to_owned(),
             usd: (*usd).to_owned(),
         };
-        self.store.put_rates(self.app.id, rates.iter().map(rate).collect()).await.unwrap();
+        self.store
+            .put_rates(self.app.id, rates.iter().map(rate).collect())
+            .await
+            .unwrap();
         self.woken()
     }
 
     /// The price in the record of a receipt.
     async fn price_in_usd(&self, receipt: &str) -> String {
         let data = self.store.purchase(self.key(receipt)).await.unwrap().data;
-        data["data"]["price_in_usd"].as_str().unwrap_or("-").to_owned()
+        data["data"]["price_in_usd"]
+            .as_str()
+            .unwrap_or("-")
+            .to_owned()
     }
 
     /// The entries of a receipt, the oldest first, with the day of the rate and whether that is carried forward.
     async fn converted(&self, receipt: &str) -> Vec<String> {
         let subject = PaymentSubject::Purchases(vec![self.key(receipt)]);
-        let page = self.store.payments(Some(self.app.id), subject, Page::default()).await.unwrap();
+        let page = self
+            .store
+            .payments(Some(self.app.id), subject, Page::default())
+            .await
+            .unwrap();
         let shown = |one: PaymentView| {
             let carried = if one.is_rate_carried { " carried" } else { "" };
             let usd = one.usd.as_deref().unwrap_or("-");
-            format!("{} {usd} {}{carried}", one.kind.as_str(), one.rate_day.as_deref().unwrap_or("-"))
+            format!(
+                "{} {usd} {}{carried}",
+                one.kind.as_str(),
+                one.rate_day.as_deref().unwrap_or("-")
+            )
         };
         page.items.into_iter().rev().map(shown).collect()
     }
@@ -189,7 +216,9 @@ async fn two_processes_and_a_kill_correct_a_price_once() {
     let (world, second) = two_processes().await;
     world.sell_in_euros("8.99").await;
     world.rates(&[("2027-01-08", "1.08")]).await;
-    world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+    world
+        .show("r1", monthly(), &[(TransitionKind::Purchased, 1)])
+        .await;
     world.rates(&[("2027-01-10", "1.1")]).await;
     let key = world.key("r1");
     let loaded = world.load(key).await;
@@ -211,11 +240,23 @@ async fn two_processes_and_a_kill_correct_a_price_once() {
         drop(recording.await.unwrap());
     }
     for store in [&world.store, &second] {
-        assert!(matches!(begin(store).await.unwrap(), Ok(Recorded::Done { .. })), "it is repeated");
+        assert!(
+            matches!(begin(store).await.unwrap(), Ok(Recorded::Done { .. })),
+            "it is repeated"
+        );
     }
     world.settle_again("r1").await;
-    assert_eq!(world.converted("r1").await, ["initial 9.71 2027-01-08 carried", "correction 0.18 2027-01-10"]);
-    assert_eq!(world.count("events WHERE event_type = 'revenue.adjusted'"), 1);
+    assert_eq!(
+        world.converted("r1").await,
+        [
+            "initial 9.71 2027-01-08 carried",
+            "correction 0.18 2027-01-10"
+        ]
+    );
+    assert_eq!(
+        world.count("events WHERE event_type = 'revenue.adjusted'"),
+        1
+    );
     assert_eq!(world.broken(1000).await, []);
 }
 
@@ -296,7 +337,11 @@ const MANY: i64 = 1_200;
 /// Inserts purchases that were paid in euros at the beginning of February.
 fn crowd(world: &World) {
     let key = "'00000000-0000-5000-8000-' || (100000000000 + i)";
-    let purchases = world.purchases().numbered(1, MANY).sql("receipt_id", "'c' || i").sql("collapse_key", key);
+    let purchases = world
+        .purchases()
+        .numbered(1, MANY)
+        .sql("receipt_id", "'c' || i")
+        .sql("collapse_key", key);
     world.raw().run(&purchases);
     world.raw().run(&format!(
         "INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, source,

@@ -15,9 +15,23 @@ const ALL: i64 = 10_000;
 
 /// Inserts many purchases, half of `month` and half of `year`, with keys that precede those of all others.
 fn crowd(world: &World) {
-    let many = world.purchases().numbered(1, MANY).sql("receipt_id", "'c' || i").text("product_id", "plan");
-    let many = many.sql("collapse_key", "'00000000-0000-5000-8000-' || (100000000000 + i)").sql("verify_attempts", 3);
-    let many = many.sql("term_sku", "CASE WHEN i % 2 = 0 THEN 'month' ELSE 'year' END").sql("unverified_since", 1);
+    let many = world
+        .purchases()
+        .numbered(1, MANY)
+        .sql("receipt_id", "'c' || i")
+        .text("product_id", "plan");
+    let many = many
+        .sql(
+            "collapse_key",
+            "'00000000-0000-5000-8000-' || (100000000000 + i)",
+        )
+        .sql("verify_attempts", 3);
+    let many = many
+        .sql(
+            "term_sku",
+            "CASE WHEN i % 2 = 0 THEN 'month' ELSE 'year' END",
+        )
+        .sql("unverified_since", 1);
     world.raw().run(&many);
 }
 
@@ -30,7 +44,9 @@ async fn crowd_and_one(world: &World) -> CollapseKey {
 
 /// The reasons of the noted rechecks.
 fn noted(world: &World) -> Vec<String> {
-    world.raw().texts("SELECT why AS value FROM rechecks ORDER BY why")
+    world
+        .raw()
+        .texts("SELECT why AS value FROM rechecks ORDER BY why")
 }
 
 fn count(world: &World, which: &str) -> i64 {

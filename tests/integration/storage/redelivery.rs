@@ -6,12 +6,16 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    AttemptClass, DeliveryFilter, EndpointSignal, Error, Filter, Idle, LeaseResult, Mode, Page, Redelivered, Requeued,
-    Run, Skipped, Verdict,
+    AttemptClass, DeliveryFilter, EndpointSignal, Error, Filter, Idle, LeaseResult, Mode, Page,
+    Redelivered, Requeued, Run, Skipped, Verdict,
 };
 
 async fn again(world: &World, what: RedeliverySelector) -> Requeued {
-    let done = world.store.resend(what.to(None), Page::default(), Run::Real).await.unwrap();
+    let done = world
+        .store
+        .resend(what.to(None), Page::default(), Run::Real)
+        .await
+        .unwrap();
     assert_eq!(done.next_cursor, None);
     done.requeued
 }
@@ -24,15 +28,31 @@ fn skipped<const N: usize>(why: [(Skipped, i64); N]) -> BTreeMap<Skipped, i64> {
 pub async fn drain(world: &World, key: CollapseKey, to: DestinationId) -> Vec<(String, i64)> {
     let mut sent = Vec::new();
     loop {
-        let LeaseResult::Send(batch) = world.lease(key, to, "drain").await else { return sent };
-        let request = Sent { batch, key, to, token: "drain".to_owned(), mode: Mode::Lane };
-        sent.extend(request.batch.attempts.iter().map(|one| (one.event_type.clone(), one.revision)));
+        let LeaseResult::Send(batch) = world.lease(key, to, "drain").await else {
+            return sent;
+        };
+        let request = Sent {
+            batch,
+            key,
+            to,
+            token: "drain".to_owned(),
+            mode: Mode::Lane,
+        };
+        sent.extend(
+            request
+                .batch
+                .attempts
+                .iter()
+                .map(|one| (one.event_type.clone(), one.revision)),
+        );
         world.finish(&request, Verdict::Delivered).await;
     }
 }
 
 async fn deliveries(world: &World) -> i64 {
-    world.raw().number("SELECT COUNT(*) AS value FROM deliveries")
+    world
+        .raw()
+        .number("SELECT COUNT(*) AS value FROM deliveries")
 }
 
 story! {
@@ -273,8 +293,16 @@ async fn replay(
     let (mut cursor, mut purchases, mut pending, mut skipped) = (None, 0, 0, BTreeMap::new());
     loop {
         let page = Page { cursor, limit: 2 };
-        let done = world.store.resend(what.clone().to(to), page, run).await.unwrap();
-        (purchases, pending, cursor) = (purchases + done.checked, pending + done.requeued.pending, done.next_cursor);
+        let done = world
+            .store
+            .resend(what.clone().to(to), page, run)
+            .await
+            .unwrap();
+        (purchases, pending, cursor) = (
+            purchases + done.checked,
+            pending + done.requeued.pending,
+            done.next_cursor,
+        );
         for (why, count) in done.requeued.skipped {
             *skipped.entry(why).or_default() += count;
         }

@@ -9,15 +9,26 @@ use system_tests::folder::Folder;
 use system_tests::rows;
 
 fn page(cursor: Option<&str>) -> Page {
-    Page { cursor: cursor.map(str::to_owned), limit: 2 }
+    Page {
+        cursor: cursor.map(str::to_owned),
+        limit: 2,
+    }
 }
 
 fn once(run: &str) -> RunMode {
     RunMode::Once(run.to_owned())
 }
 
-async fn replay(world: &World, to: DestinationId, cursor: Option<&str>, run: &str) -> Result<Redelivered, Error> {
-    world.store.resend(RedeliverySelector::All.to(to), page(cursor), once(run)).await
+async fn replay(
+    world: &World,
+    to: DestinationId,
+    cursor: Option<&str>,
+    run: &str,
+) -> Result<Redelivered, Error> {
+    world
+        .store
+        .resend(RedeliverySelector::All.to(to), page(cursor), once(run))
+        .await
 }
 
 /// Settles three purchases, delivers their newest state, and returns the destination.
@@ -39,7 +50,9 @@ async fn arrive(world: &World, to: DestinationId) {
 }
 
 fn count(world: &World, table: &str) -> i64 {
-    world.raw().number(&format!("SELECT COUNT(*) AS value FROM {table}"))
+    world
+        .raw()
+        .number(&format!("SELECT COUNT(*) AS value FROM {table}"))
 }
 
 story! {
@@ -180,9 +193,20 @@ story! {
 /// A world of another app in the same database.
 async fn beside(world: &World) -> World {
     let app = world.store.new_app("Beside").await.unwrap();
-    let platform = world.store.new_platform(new_platform(&app, "ingress-beside")).await.unwrap();
+    let platform = world
+        .store
+        .new_platform(new_platform(&app, "ingress-beside"))
+        .await
+        .unwrap();
     let (store, config) = (world.store.clone(), world.config.clone());
-    World { store, config, app, platform, now: world.now, folder: Folder::new("storage") }
+    World {
+        store,
+        config,
+        app,
+        platform,
+        now: world.now,
+        folder: Folder::new("storage"),
+    }
 }
 
 story! {

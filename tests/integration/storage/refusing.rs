@@ -4,7 +4,9 @@ use super::sending::lease;
 use super::world::{World, record, renewal, story};
 use domain::{CollapseKey, Snapshot, Verification};
 use std::time::Duration;
-use storage::{DestinationNeed, Error, Idle, LeaseResult, Mode, NewNotification, Record, Refusal, Verdict};
+use storage::{
+    DestinationNeed, Error, Idle, LeaseResult, Mode, NewNotification, Record, Refusal, Verdict,
+};
 
 /// Lets the database refuse each new event.
 fn forbid_events(world: &World) {
@@ -17,7 +19,11 @@ fn forbid_events(world: &World) {
 }
 
 fn allow_events(world: &World) {
-    let allow = if world.is_postgres() { "ALTER TABLE events DROP CONSTRAINT planted" } else { "DROP TRIGGER planted" };
+    let allow = if world.is_postgres() {
+        "ALTER TABLE events DROP CONSTRAINT planted"
+    } else {
+        "DROP TRIGGER planted"
+    };
     world.raw().run(allow);
 }
 
@@ -70,7 +76,11 @@ const REFUSALS: [(&str, &str, Refusal); 6] = [
     ("22021", "string or blob too big", Refusal::Value),
     ("22003", "integer overflow", Refusal::Value),
     ("23514", "CHECK constraint failed: planted", Refusal::Rule),
-    ("42501", "attempt to write a readonly database", Refusal::Rights),
+    (
+        "42501",
+        "attempt to write a readonly database",
+        Refusal::Rights,
+    ),
     ("42883", "no such function: planted", Refusal::Statement),
     ("XX001", "database disk image is malformed", Refusal::Damage),
 ];

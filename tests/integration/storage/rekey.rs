@@ -6,7 +6,8 @@ use domain::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{
-    AuditLogFilter, Config, CustomerName, Error, ExposeSecret, Key, Page, SecretString, Store, TopicRequest, TurnCursor,
+    AuditLogFilter, Config, CustomerName, Error, ExposeSecret, Key, Page, SecretString, Store,
+    TopicRequest, TurnCursor,
 };
 
 const OLD: [u8; 32] = [1; 32];
@@ -15,7 +16,10 @@ const MISTYPED: [u8; 32] = [3; 32];
 
 /// The settings of a process with these keys.
 fn keyed(config: &Config, newest: [u8; 32], older: &[[u8; 32]]) -> Config {
-    Config { key: Key::new(newest).after(older.iter().copied()), ..config.clone() }
+    Config {
+        key: Key::new(newest).after(older.iter().copied()),
+        ..config.clone()
+    }
 }
 
 /// Turns all that is left, in pages; returns the number of values.
@@ -30,24 +34,54 @@ async fn turn(store: &Store) -> i64 {
 
 /// The audit entries of turns, the newest first: the keys before and after.
 async fn turns(store: &Store) -> Vec<(Value, Value)> {
-    let filter = AuditLogFilter { operation: Some("key.turn".to_owned()), ..AuditLogFilter::default() };
-    let entries = store.audit_log(filter, Page::default()).await.unwrap().items.into_iter();
-    entries.map(|entry| (entry.old_fields["keys"].clone(), entry.new_fields["keys"].clone())).collect()
+    let filter = AuditLogFilter {
+        operation: Some("key.turn".to_owned()),
+        ..AuditLogFilter::default()
+    };
+    let entries = store
+        .audit_log(filter, Page::default())
+        .await
+        .unwrap()
+        .items
+        .into_iter();
+    entries
+        .map(|entry| {
+            (
+                entry.old_fields["keys"].clone(),
+                entry.new_fields["keys"].clone(),
+            )
+        })
+        .collect()
 }
 
 async fn fill(world: &World) -> TopicAndDestination {
     let store = &world.store;
     renew(world, "r1", 1).await;
-    let begun = store.erase_customer(by(world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+    let begun = store
+        .erase_customer(by(world, CustomerName::AppUser(STORE_ID.to_owned())))
+        .await
+        .unwrap();
     finish(world, &begun).await;
-    store.set_login_secret(world.platform.id, Some("ls_of-the-platform".into())).await.unwrap();
+    store
+        .set_login_secret(world.platform.id, Some("ls_of-the-platform".into()))
+        .await
+        .unwrap();
     let url = SecretString::from("https://sns.example/?SubscribeURL-token");
-    let request = TopicRequest::new(world.platform.id, "arn:1", url, Timestamp::from_micros(i64::MAX));
+    let request = TopicRequest::new(
+        world.platform.id,
+        "arn:1",
+        url,
+        Timestamp::from_micros(i64::MAX),
+    );
     store.add_pending_topic(request).await.unwrap();
     let topic = store.topics(world.platform.id).await.unwrap().remove(0).id;
     TopicAndDestination {
         topic,
-        destination: store.new_destination(new_destination(&world.app, "hook")).await.unwrap().id,
+        destination: store
+            .new_destination(new_destination(&world.app, "hook"))
+            .await
+            .unwrap()
+            .id,
     }
 }
 

@@ -6,8 +6,8 @@ use super::world::{LEASE_MS, World, new_platform, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
-    AttemptClass, DeliveryFilter, DeliveryStatus, DestinationChange, Filter, Finish, Idle, Lease, LeaseResult, Mode,
-    Owner, Page, Render, Rendered, Unsent, Verdict,
+    AttemptClass, DeliveryFilter, DeliveryStatus, DestinationChange, Filter, Finish, Idle, Lease,
+    LeaseResult, Mode, Owner, Page, Render, Rendered, Unsent, Verdict,
 };
 
 fn app_user(name: &str) -> Owner {
@@ -16,8 +16,18 @@ fn app_user(name: &str) -> Owner {
 
 /// The type and the status of each delivery to a destination, the oldest first.
 async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStatus)> {
-    let filter = DeliveryFilter { destination_id: Some(to), ..Default::default() };
-    let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
+    let filter = DeliveryFilter {
+        destination_id: Some(to),
+        ..Default::default()
+    };
+    let deliveries = world
+        .store
+        .deliveries(filter, Page::default())
+        .await
+        .unwrap()
+        .items
+        .into_iter()
+        .rev();
     deliveries.map(|one| (one.event_type, one.status)).collect()
 }
 
@@ -25,12 +35,25 @@ async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStat
 fn waits_for_a_name() -> Render {
     rendering(|unsent| match &unsent.external_id {
         Some(id) => Rendered::Body(format!("{id} {}", unsent.event_type)),
-        None => Rendered::Wait { why: "the customer has no id yet".to_owned() },
+        None => Rendered::Wait {
+            why: "the customer has no id yet".to_owned(),
+        },
     })
 }
 
-async fn lease_by(world: &World, render: Render, (key, to): (CollapseKey, DestinationId)) -> LeaseResult {
-    world.store.lease(Lease { render, ..lease(key, to, "a") }).await.unwrap()
+async fn lease_by(
+    world: &World,
+    render: Render,
+    (key, to): (CollapseKey, DestinationId),
+) -> LeaseResult {
+    world
+        .store
+        .lease(Lease {
+            render,
+            ..lease(key, to, "a")
+        })
+        .await
+        .unwrap()
 }
 
 story! {
@@ -304,11 +327,16 @@ story! {
 
 /// The end of a request that was answered 400, with this verdict.
 fn refused(sent: &Sent, verdict: Verdict) -> Finish {
-    Finish { status: Some(400), ..finish(sent, verdict) }
+    Finish {
+        status: Some(400),
+        ..finish(sent, verdict)
+    }
 }
 
 fn newest_sent(world: &World) -> i64 {
-    world.raw().number("SELECT COALESCE(MAX(sent_revision), 0) AS value FROM user_lanes")
+    world
+        .raw()
+        .number("SELECT COALESCE(MAX(sent_revision), 0) AS value FROM user_lanes")
 }
 
 story! {

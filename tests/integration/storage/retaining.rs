@@ -12,12 +12,24 @@ const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
 /// Prunes what is older than ninety days.
 async fn prune(world: &World, limit: i64) -> usize {
     let now = world.store.now().await.unwrap();
-    world.store.prune(now.plus_millis(-NINETY_DAYS_MS), limit).await.unwrap()
+    world
+        .store
+        .prune(now.plus_millis(-NINETY_DAYS_MS), limit)
+        .await
+        .unwrap()
 }
 
 /// The number of rows in each table of the ledger.
 fn rows(world: &World) -> Vec<i64> {
-    ["notifications", "purchases", "events", "deliveries", "lanes"].map(|table| world.count(table)).to_vec()
+    [
+        "notifications",
+        "purchases",
+        "events",
+        "deliveries",
+        "lanes",
+    ]
+    .map(|table| world.count(table))
+    .to_vec()
 }
 
 story! {
@@ -68,7 +80,9 @@ story! {
 
 /// The number of bodies and traces that are left in a table.
 fn left(world: &World, table: &str) -> i64 {
-    world.count(&format!("{table} WHERE (body IS NOT NULL AND body <> '{{}}') OR traceparent IS NOT NULL"))
+    world.count(&format!(
+        "{table} WHERE (body IS NOT NULL AND body <> '{{}}') OR traceparent IS NOT NULL"
+    ))
 }
 
 story! {

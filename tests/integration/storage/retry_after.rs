@@ -7,7 +7,9 @@ use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, Transiti
 use std::time::Duration;
 use storage::{DestinationNeed, Idle, LaneState, Lease, LeaseResult, Mode, Page, Run, Verdict};
 
-const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
+const LONG: Verdict = Verdict::Retry {
+    delay: HOUR.saturating_mul(10),
+};
 
 /// Fails the next request of a lane with a `Retry-After` of an hour.
 async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> LaneState {
@@ -15,9 +17,20 @@ async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> La
 }
 
 /// Fails the next request of a lane with these waits of the event and of the lane.
-async fn fail_for(world: &World, receipt: &str, to: DestinationId, delay_ms: i64, pause_ms: i64) -> LaneState {
+async fn fail_for(
+    world: &World,
+    receipt: &str,
+    to: DestinationId,
+    delay_ms: i64,
+    pause_ms: i64,
+) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
-    let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
+    let mut end = finish(
+        &sent,
+        Verdict::Retry {
+            delay: duration(delay_ms),
+        },
+    );
     end.result.lane_pause = Some(duration(pause_ms));
     world.end(end).await.lane
 }
@@ -26,13 +39,28 @@ async fn fail_for(world: &World, receipt: &str, to: DestinationId, delay_ms: i64
 async fn check_left_alone(world: &World, receipt: &str, to: DestinationId, at_most_ms: i64) {
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
-        let leased = world.store.lease(Lease { mode, ..lease(key, to, "left") }).await.unwrap();
+        let leased = world
+            .store
+            .lease(Lease {
+                mode,
+                ..lease(key, to, "left")
+            })
+            .await
+            .unwrap();
         let is_right = matches!(leased, LeaseResult::Idle(Idle::Wait { wait, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&millis(wait)));
         assert!(is_right, "{receipt}: {leased:?}");
     }
-    assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be leased");
+    assert_eq!(
+        destination_need(world, to).await,
+        DestinationNeed::Rest,
+        "{receipt} cannot be leased"
+    );
     world.pass(50_000);
-    assert_eq!(world.store.late_destinations().await.unwrap().destinations, [], "nothing of {receipt} is late");
+    assert_eq!(
+        world.store.late_destinations().await.unwrap().destinations,
+        [],
+        "nothing of {receipt} is late"
+    );
 }
 
 /// Checks that a new revision is sent now, and delivers it.

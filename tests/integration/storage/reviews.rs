@@ -14,7 +14,12 @@ struct Stolen {
 
 impl World {
     async fn transfers_are(&self, policy: TransferPolicy) {
-        assert_eq!(self.set(move |settings| settings.transfers = Some(policy)).await.transfers(), policy);
+        assert_eq!(
+            self.set(move |settings| settings.transfers = Some(policy))
+                .await
+                .transfers(),
+            policy
+        );
     }
 
     async fn stolen(&self) -> Stolen {
@@ -24,24 +29,43 @@ impl World {
     }
 
     async fn open_reviews(&self) -> Vec<Review> {
-        self.store.reviews(self.app.id, Page::default()).await.unwrap().items
+        self.store
+            .reviews(self.app.id, Page::default())
+            .await
+            .unwrap()
+            .items
     }
 
     /// The kinds of the alarms that nobody acknowledged.
     async fn open_alarms(&self) -> Vec<String> {
-        let filter = AlarmFilter { open: Some(true), ..AlarmFilter::default() };
-        let alarms = self.store.alarms_of(filter, Page::default()).await.unwrap().items;
+        let filter = AlarmFilter {
+            open: Some(true),
+            ..AlarmFilter::default()
+        };
+        let alarms = self
+            .store
+            .alarms_of(filter, Page::default())
+            .await
+            .unwrap()
+            .items;
         alarms.into_iter().map(|alarm| alarm.kind).collect()
     }
 
     /// Number of entitlements that a device may use.
     async fn usable(&self, number: u128) -> usize {
         let place = place(self, number);
-        self.store.device_access(self.app.id, place, secret(place.device)).await.unwrap().entitlements.len()
+        self.store
+            .device_access(self.app.id, place, secret(place.device))
+            .await
+            .unwrap()
+            .entitlements
+            .len()
     }
 
     fn moves(&self) -> Vec<String> {
-        self.raw().texts("SELECT actor AS value FROM audit_log WHERE operation = 'device.move' ORDER BY seq")
+        self.raw().texts(
+            "SELECT actor AS value FROM audit_log WHERE operation = 'device.move' ORDER BY seq",
+        )
     }
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
-    Accepted, Error, LaneState, LeaseResult, PlatformChange, PlatformSettings, SERIES, SeriesFilter, Verdict,
+    Accepted, Error, LaneState, LeaseResult, PlatformChange, PlatformSettings, SERIES,
+    SeriesFilter, Verdict,
 };
 use system_tests::world::SOON;
 
@@ -16,7 +17,14 @@ use system_tests::world::SOON;
 const PURCHASES: i64 = 24;
 /// Most round trips of each call, for a purchase whose user is new, with two events and two webhooks. `finish` and `lease`
 /// are the last finish and the first lease of a lane, `both` those between. Nobody waits for the last one of a load.
-const MOST: [(&str, u64); 6] = [("accept", 3), ("load", 3), ("record", 7), ("lease", 3), ("finish", 3), ("both", 5)];
+const MOST: [(&str, u64); 6] = [
+    ("accept", 3),
+    ("load", 3),
+    ("record", 7),
+    ("lease", 3),
+    ("finish", 3),
+    ("both", 5),
+];
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
 
@@ -27,23 +35,33 @@ fn now() -> Timestamp {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_takes_few_round_trips_to_postgres() {
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
-    let hooks = [world.destination("one").await.id, world.destination("two").await.id];
+    let hooks = [
+        world.destination("one").await.id,
+        world.destination("two").await.id,
+    ];
     let mut least: BTreeMap<&str, u64> = BTreeMap::new();
     let mut count = |name: &'static str, before: u64| {
         let trips = distance.trips() - before;
-        least.entry(name).and_modify(|least| *least = trips.min(*least)).or_insert(trips);
+        least
+            .entry(name)
+            .and_modify(|least| *least = trips.min(*least))
+            .or_insert(trips);
     };
     for number in 1..=PURCHASES {
         let receipt = format!("receipt-{number}");
         let key = world.key(&receipt);
         let before = distance.trips();
-        world.notify(&format!("message-{number}"), &receipt, number * 1000).await;
+        world
+            .notify(&format!("message-{number}"), &receipt, number * 1000)
+            .await;
         count("accept", before);
         let before = distance.trips();
         let loaded = world.load(key).await;
         count("load", before);
         let before = distance.trips();
-        world.done(happened(record(key, &loaded), &[TransitionKind::Renewed])).await;
+        world
+            .done(happened(record(key, &loaded), &[TransitionKind::Renewed]))
+            .await;
         count("record", before);
         for to in hooks {
             let token = |turn: i64| format!("{number}-{to}-{turn}");
@@ -52,35 +70,72 @@ async fn a_call_takes_few_round_trips_to_postgres() {
             count("lease", before);
             let before = distance.trips();
             let next = lease(key, to, &token(1));
-            let (_, leased) = world.store.finish_and_lease(finish(&sent, Verdict::Delivered), next).await.unwrap();
+            let (_, leased) = world
+                .store
+                .finish_and_lease(finish(&sent, Verdict::Delivered), next)
+                .await
+                .unwrap();
             count("both", before);
-            let Some(LeaseResult::Send(batch)) = leased else { panic!("{leased:?}") };
-            sent = Sent { batch, token: token(1), ..sent };
+            let Some(LeaseResult::Send(batch)) = leased else {
+                panic!("{leased:?}")
+            };
+            sent = Sent {
+                batch,
+                token: token(1),
+                ..sent
+            };
             let before = distance.trips();
-            let done = world.store.finish(finish(&sent, Verdict::Delivered)).await.unwrap();
+            let done = world
+                .store
+                .finish(finish(&sent, Verdict::Delivered))
+                .await
+                .unwrap();
             count("finish", before);
             assert!(matches!(done.lane, LaneState::Closed { .. }), "{done:?}");
         }
     }
     eprintln!("round trips: {least:?}");
     let last = format!("receipt-{PURCHASES}");
-    world.notify("one more", &last, (PURCHASES + 1) * 1000).await;
+    world
+        .notify("one more", &last, (PURCHASES + 1) * 1000)
+        .await;
     distance.allow_each(Some(2));
     let loaded = tokio::time::timeout(SOON, world.load(world.key(&last))).await;
     distance.allow_each(None);
-    assert!(loaded.is_ok(), "a load waits for the end of its transaction");
+    assert!(
+        loaded.is_ok(),
+        "a load waits for the end of its transaction"
+    );
     for (name, most) in MOST {
-        assert!(least[name] <= most, "{name} takes {} round trips: {least:?}", least[name]);
+        assert!(
+            least[name] <= most,
+            "{name} takes {} round trips: {least:?}",
+            least[name]
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_overview_costs_the_same_with_any_number_of_destinations() {
     let overview = async |world: &World| {
-        let ids = world.store.overview(None).await.unwrap().destinations.iter().map(|one| one.destination.id).collect();
+        let ids = world
+            .store
+            .overview(None)
+            .await
+            .unwrap()
+            .destinations
+            .iter()
+            .map(|one| one.destination.id)
+            .collect();
         let zero = Timestamp::from_micros(0);
         let series = SERIES.to_vec();
-        let filter = SeriesFilter { series, app: None, destinations: ids, from: zero, until: zero };
+        let filter = SeriesFilter {
+            series,
+            app: None,
+            destinations: ids,
+            from: zero,
+            until: zero,
+        };
         world.store.minutes(filter).await.unwrap();
     };
     costs_the_same_with_any_number_of_destinations(overview).await;
@@ -112,7 +167,9 @@ async fn costs_the_same_with_any_number_of_destinations(read: impl AsyncFn(&Worl
 }
 
 /// The result of `write` that is not that it waited too long for a lock.
-async fn tried_again<T, F: Future<Output = Result<T, Error>>>(write: impl Fn() -> F) -> Result<T, Error> {
+async fn tried_again<T, F: Future<Output = Result<T, Error>>>(
+    write: impl Fn() -> F,
+) -> Result<T, Error> {
     loop {
         match write().await {
             Err(Error::Unavailable(_) | Error::Raced(_)) => {}
@@ -127,15 +184,24 @@ async fn no_admin_call_and_no_record_stands_before_accept() {
     world.notify("first", "receipt", 1000).await;
     let key = world.key("receipt");
     let settling = record(key, &world.load(key).await);
-    let Raw::Postgres(mut held) = world.raw() else { panic!("a session with PostgreSQL") };
-    diesel::connection::SimpleConnection::batch_execute(&mut *held, "BEGIN; SELECT 1 FROM platforms FOR NO KEY UPDATE")
-        .unwrap();
+    let Raw::Postgres(mut held) = world.raw() else {
+        panic!("a session with PostgreSQL")
+    };
+    diesel::connection::SimpleConnection::batch_execute(
+        &mut *held,
+        "BEGIN; SELECT 1 FROM platforms FOR NO KEY UPDATE",
+    )
+    .unwrap();
     let (store, id) = (world.store.clone(), world.platform.id);
     // On a busy machine one may have waited too long for its lock before the other one waits: it is tried again.
     let admin = tokio::spawn(tried_again(move || {
         let store = store.clone();
         let rename = |settings: &mut PlatformSettings| settings.name = "renamed".to_owned();
-        async move { store.update_platform(id, PlatformChange::default(), rename).await }
+        async move {
+            store
+                .update_platform(id, PlatformChange::default(), rename)
+                .await
+        }
     }));
     let store = world.store.clone();
     let recorded = tokio::spawn(tried_again(move || {
@@ -143,10 +209,20 @@ async fn no_admin_call_and_no_record_stands_before_accept() {
         async move { store.record(settling).await }
     }));
     world.wait_for_locks(2).await;
-    let accepted = world.store.accept(vec![renewal(world.platform.id, "second", "receipt", 2000)]).await.unwrap();
-    assert!(matches!(accepted[..], [Accepted::New { .. }]), "{accepted:?}");
+    let accepted = world
+        .store
+        .accept(vec![renewal(world.platform.id, "second", "receipt", 2000)])
+        .await
+        .unwrap();
+    assert!(
+        matches!(accepted[..], [Accepted::New { .. }]),
+        "{accepted:?}"
+    );
     world.store.ping().await.unwrap();
-    assert!(!admin.is_finished() && !recorded.is_finished(), "both still wait");
+    assert!(
+        !admin.is_finished() && !recorded.is_finished(),
+        "both still wait"
+    );
     drop(held);
     admin.await.unwrap().unwrap();
     recorded.await.unwrap().unwrap();

@@ -34,11 +34,20 @@ impl World {
     /// that corrects it.
     async fn listed(&self) -> Vec<String> {
         let subject = PaymentSubject::Purchases(vec![self.key("r1")]);
-        let page = self.store.payments(Some(self.app.id), subject, Page::default()).await.unwrap();
+        let page = self
+            .store
+            .payments(Some(self.app.id), subject, Page::default())
+            .await
+            .unwrap();
         let shown = |one: storage::PaymentView| {
             let transaction = one.transaction_id.as_deref().unwrap_or("-");
             let corrected = if one.is_corrected { " corrected" } else { "" };
-            format!("{} {} {} {transaction}{corrected}", one.number, one.usd.unwrap_or_default(), one.source)
+            format!(
+                "{} {} {} {transaction}{corrected}",
+                one.number,
+                one.usd.unwrap_or_default(),
+                one.source
+            )
         };
         let mut all: Vec<_> = page.items.into_iter().map(shown).collect();
         all.sort_unstable();

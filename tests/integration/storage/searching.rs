@@ -10,7 +10,12 @@ const DEVICE: Uuid = uuid!("2f0d2ef6-0bbb-4f3a-99b9-6600bf711993");
 
 async fn named(world: &World, app_user: &str, external: &str) -> UserId {
     let owner = Owner::AppUser(app_user.to_owned());
-    world.store.name_customer(world.app.id, owner, external, None).await.unwrap().user_id
+    world
+        .store
+        .name_customer(world.app.id, owner, external, None)
+        .await
+        .unwrap()
+        .user_id
 }
 
 async fn found(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> {
@@ -19,7 +24,11 @@ async fn found(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> 
 
 /// The kind and id of what is found in all apps, and by what.
 async fn hits(world: &World, text: &str) -> Vec<(FoundKind, String, String)> {
-    found(world, text, None).await.into_iter().map(|hit| (hit.kind, hit.id, hit.found_by)).collect()
+    found(world, text, None)
+        .await
+        .into_iter()
+        .map(|hit| (hit.kind, hit.id, hit.found_by))
+        .collect()
 }
 
 fn customer(user: UserId, by: &str) -> (FoundKind, String, String) {

@@ -31,16 +31,27 @@ impl World {
             ("product_id", seed.product),
             ("waits_for", seed.waits_for),
         ];
-        let named = named.into_iter().filter_map(|(column, value)| Some((column, value?)));
-        let purchase = self.purchases().text("collapse_key", key).text("receipt_id", seed.receipt);
-        self.raw().run(&named.fold(purchase, |row, (column, value)| row.text(column, value)));
+        let named = named
+            .into_iter()
+            .filter_map(|(column, value)| Some((column, value?)));
+        let purchase = self
+            .purchases()
+            .text("collapse_key", key)
+            .text("receipt_id", seed.receipt);
+        self.raw()
+            .run(&named.fold(purchase, |row, (column, value)| row.text(column, value)));
         key
     }
 
     /// Inserts a `purchase.updated` of a purchase.
     pub fn seed_event(&self, key: CollapseKey, revision: i64) {
         let id = domain::EventId::of(key, 1, revision, "purchase.updated", 0);
-        self.raw().run(&rows::events().text("id", id).text("collapse_key", key).sql("revision", revision));
+        self.raw().run(
+            &rows::events()
+                .text("id", id)
+                .text("collapse_key", key)
+                .sql("revision", revision),
+        );
     }
 
     /// The number of purchases with a `next_wake_at`, which are to be rechecked.

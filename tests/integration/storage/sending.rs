@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Batch, DeliveryResult, Destination, EndpointSignal, EventResult, Finish, FinishResult,
-    LaneState, Lease, LeaseResult, Mode, Render, Rendered, Store, Unsent, Verdict,
+    Attempt, AttemptClass, Batch, DeliveryResult, Destination, EndpointSignal, EventResult, Finish,
+    FinishResult, LaneState, Lease, LeaseResult, Mode, Render, Rendered, Store, Unsent, Verdict,
 };
 use system_tests::rows::{self, Rows};
 
@@ -37,7 +37,11 @@ impl Deref for Sent {
 
 impl Sent {
     pub fn types(&self) -> Vec<&str> {
-        self.batch.attempts.iter().map(|attempt| attempt.event_type.as_str()).collect()
+        self.batch
+            .attempts
+            .iter()
+            .map(|attempt| attempt.event_type.as_str())
+            .collect()
     }
 }
 
@@ -46,10 +50,17 @@ pub fn render() -> Render {
     Arc::new(|destination: &Destination, unsent: &Unsent| {
         let body = unsent.body.clone();
         let is_state = unsent.event_type == PURCHASE_UPDATED;
-        let body_sent = if is_state { for_destination(body, destination.id, unsent.acked_revision) } else { body };
+        let body_sent = if is_state {
+            for_destination(body, destination.id, unsent.acked_revision)
+        } else {
+            body
+        };
         let body = body_sent.to_string();
         match unsent.earned.as_ref().and_then(storage::Earned::revenue) {
-            Some(usd) => Rendered::Revenue { body, usd: usd.to_owned() },
+            Some(usd) => Rendered::Revenue {
+                body,
+                usd: usd.to_owned(),
+            },
             None => Rendered::Body(body),
         }
     })
@@ -74,9 +85,20 @@ pub fn lease(key: CollapseKey, to: DestinationId, token: &str) -> Lease {
 
 /// Leases a lane in which something must be due.
 pub async fn must_send(store: &Store, lease: Lease) -> Sent {
-    let (key, to, token, mode) = (lease.key, lease.destination, lease.token.clone(), lease.mode);
+    let (key, to, token, mode) = (
+        lease.key,
+        lease.destination,
+        lease.token.clone(),
+        lease.mode,
+    );
     match store.lease(lease).await.unwrap() {
-        LeaseResult::Send(batch) => Sent { batch, key, to, token, mode },
+        LeaseResult::Send(batch) => Sent {
+            batch,
+            key,
+            to,
+            token,
+            mode,
+        },
         other => panic!("nothing to send: {other:?}"),
     }
 }
@@ -86,7 +108,11 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
     let judged = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
-        class: if failed { AttemptClass::ServerError } else { AttemptClass::Success },
+        class: if failed {
+            AttemptClass::ServerError
+        } else {
+            AttemptClass::Success
+        },
         error: failed.then(|| "the endpoint answered 500".to_owned()),
         counts: true,
         verdict,
@@ -103,7 +129,11 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
         response: Some("body".to_owned()),
         result: DeliveryResult {
             events: sent.batch.attempts.iter().map(judged).collect(),
-            endpoint_signal: if failed { EndpointSignal::Failure { pause: None } } else { EndpointSignal::Success },
+            endpoint_signal: if failed {
+                EndpointSignal::Failure { pause: None }
+            } else {
+                EndpointSignal::Success
+            },
             lane_pause: None,
             user_pause: None,
             at_most: None,
@@ -113,7 +143,9 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     }
 }
 
-pub const RETRY: Verdict = Verdict::Retry { delay: Duration::from_secs(5) };
+pub const RETRY: Verdict = Verdict::Retry {
+    delay: Duration::from_secs(5),
+};
 
 impl World {
     pub async fn lease(&self, key: CollapseKey, to: DestinationId, token: &str) -> LeaseResult {
@@ -126,8 +158,21 @@ impl World {
     }
 
     /// As [`Self::attempt`], in another mode.
-    pub async fn attempt_as(&self, mode: Mode, key: CollapseKey, to: DestinationId, token: &str) -> Sent {
-        must_send(&self.store, Lease { mode, ..lease(key, to, token) }).await
+    pub async fn attempt_as(
+        &self,
+        mode: Mode,
+        key: CollapseKey,
+        to: DestinationId,
+        token: &str,
+    ) -> Sent {
+        must_send(
+            &self.store,
+            Lease {
+                mode,
+                ..lease(key, to, token)
+            },
+        )
+        .await
     }
 
     /// Ends a request, and returns what is left in its lane.
@@ -141,7 +186,9 @@ impl World {
 
     /// Leases a lane in which something must be due, and ends the request with this verdict.
     pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> FinishResult {
-        let sent = self.attempt(self.key(receipt), to, &format!("send-{receipt}")).await;
+        let sent = self
+            .attempt(self.key(receipt), to, &format!("send-{receipt}"))
+            .await;
         self.end(finish(&sent, verdict)).await
     }
 
@@ -155,16 +202,33 @@ impl World {
 
     /// Settles transitions of a customer's purchase.
     pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[TransitionKind]) -> i64 {
-        let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
+        let report = Report {
+            kind: NotificationKind::Renewed,
+            customer: Some(customer),
+            related: None,
+        };
         let number = self.load(self.key(receipt)).await.revision + 1;
-        let notification = reported(self.platform.id, &format!("{receipt}-{number}"), receipt, number * 1000, report);
+        let notification = reported(
+            self.platform.id,
+            &format!("{receipt}-{number}"),
+            receipt,
+            number * 1000,
+            report,
+        );
         self.accept(notification).await;
         let key = self.key(receipt);
-        self.done(happened(record(key, &self.load(key).await), whats)).await
+        self.done(happened(record(key, &self.load(key).await), whats))
+            .await
     }
 
     /// Adds a `user.*` event and its delivery, without a `purchase.updated`.
-    pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, event_type: &str, number: i64) {
+    pub fn owe_user_event(
+        &self,
+        key: CollapseKey,
+        to: DestinationId,
+        event_type: &str,
+        number: i64,
+    ) {
         let event = domain::EventId::of(key, 1, number, event_type, 0);
         let delivery = domain::DeliveryId::of(to, event, 0);
         let now = if self.is_postgres() {
@@ -173,10 +237,22 @@ impl World {
             self.now.load(Ordering::SeqCst).to_string()
         };
         let body = serde_json::json!({ "event": event_type });
-        let row = |rows: Rows| rows.text("collapse_key", key).text("event_type", event_type).sql("revision", number);
+        let row = |rows: Rows| {
+            rows.text("collapse_key", key)
+                .text("event_type", event_type)
+                .sql("revision", number)
+        };
         let row = |rows: Rows| row(rows).sql("created_at", &now);
-        self.raw().run(&row(rows::events()).text("id", event).text("body", body).sql("environment", "NULL"));
-        let delivery = row(rows::deliveries()).text("id", delivery).text("event_id", event);
-        self.raw().run(&delivery.text("destination_id", to).sql("next_due_at", now));
+        self.raw().run(
+            &row(rows::events())
+                .text("id", event)
+                .text("body", body)
+                .sql("environment", "NULL"),
+        );
+        let delivery = row(rows::deliveries())
+            .text("id", delivery)
+            .text("event_id", event);
+        self.raw()
+            .run(&delivery.text("destination_id", to).sql("next_due_at", now));
     }
 }

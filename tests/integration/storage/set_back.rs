@@ -18,9 +18,17 @@ fn set_back(world: &World) {
 
 /// Stores times of these columns that lie two hours ahead.
 async fn store_ahead(world: &World, columns: &[(&str, &str)]) {
-    let ahead = world.store.now().await.unwrap().plus_millis(2 * HOUR_MS).micros();
+    let ahead = world
+        .store
+        .now()
+        .await
+        .unwrap()
+        .plus_millis(2 * HOUR_MS)
+        .micros();
     for (table, column) in columns {
-        world.raw().run(&format!("UPDATE {table} SET {column} = {ahead}"));
+        world
+            .raw()
+            .run(&format!("UPDATE {table} SET {column} = {ahead}"));
     }
 }
 

@@ -1,13 +1,16 @@
 //! Changes of the settings of an app and its platforms while purchases are recorded. On PostgreSQL such a change waits for
 //! the records that have begun, and for none that comes after it; on SQLite nothing overlaps.
 
-use super::world::{BEGINNING, Report, World, new_platform, of_secret, record, renewal, reported, story};
+use super::world::{
+    BEGINNING, Report, World, new_platform, of_secret, record, renewal, reported, story,
+};
 use domain::{CollapseKey, NotificationKind, PlatformId, Timestamp, UnknownReceipts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
-    Catalogue, Change, EntitlementText, Error, Platform, PlatformChange, Recorded, Run, SecretString, Store,
+    Catalogue, Change, EntitlementText, Error, Platform, PlatformChange, Recorded, Run,
+    SecretString, Store,
 };
 use system_tests::wait;
 use system_tests::world::SOON;
@@ -44,10 +47,20 @@ impl Recorders {
             let store = world.second_process().await;
             for platform in platforms {
                 let receipt = format!("r{number}");
-                let report = Report { kind: NotificationKind::Renewed, customer: Some(&receipt), related: None };
-                world.accept(reported(*platform, &receipt, &receipt, 1_000, report)).await;
+                let report = Report {
+                    kind: NotificationKind::Renewed,
+                    customer: Some(&receipt),
+                    related: None,
+                };
+                world
+                    .accept(reported(*platform, &receipt, &receipt, 1_000, report))
+                    .await;
                 let key = CollapseKey::of(*platform, &receipt);
-                tasks.push(tokio::spawn(record_on(store.clone(), key, Arc::clone(&is_over))));
+                tasks.push(tokio::spawn(record_on(
+                    store.clone(),
+                    key,
+                    Arc::clone(&is_over),
+                )));
             }
         }
         Self { is_over, tasks }
@@ -57,7 +70,10 @@ impl Recorders {
     async fn end(self) {
         self.is_over.store(true, Ordering::SeqCst);
         for task in self.tasks {
-            tokio::time::timeout(SOON, task).await.expect("a process recorded nothing").unwrap();
+            tokio::time::timeout(SOON, task)
+                .await
+                .expect("a process recorded nothing")
+                .unwrap();
         }
     }
 }
@@ -86,7 +102,11 @@ async fn wait_for_records(world: &World) {
         let sleeping = "SELECT COUNT(*) AS value FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event = 'PgSleep'";
         let count = world.raw().number(sleeping);
-        if count >= i64::try_from(PROCESSES / 2).unwrap() { Ok(()) } else { Err(count.to_string()) }
+        if count >= i64::try_from(PROCESSES / 2).unwrap() {
+            Ok(())
+        } else {
+            Err(count.to_string())
+        }
     })
     .await;
 }
@@ -100,8 +120,16 @@ async fn change<T>(world: &World, what: &str, change: impl Future<Output = Resul
     }
 }
 
-async fn set_window(store: &Store, platform: PlatformId, window_ms: i64) -> Result<Platform, Error> {
-    store.update_platform(platform, PlatformChange::default(), move |settings| settings.window_ms = window_ms).await
+async fn set_window(
+    store: &Store,
+    platform: PlatformId,
+    window_ms: i64,
+) -> Result<Platform, Error> {
+    store
+        .update_platform(platform, PlatformChange::default(), move |settings| {
+            settings.window_ms = window_ms
+        })
+        .await
 }
 
 async fn on_postgres() -> World {
@@ -114,21 +142,65 @@ async fn no_stream_of_records_holds_a_change_up() {
     let world = on_postgres().await;
     let (store, app, platform) = (&world.store, world.app.id, world.platform.id);
     let recorders = Recorders::start(&world, &[platform]).await;
-    change(&world, "a setting of a platform", set_window(store, platform, 60_000)).await;
+    change(
+        &world,
+        "a setting of a platform",
+        set_window(store, platform, 60_000),
+    )
+    .await;
     let (key, overlap) = (SecretString::from("another"), Duration::from_secs(60));
-    change(&world, "an ingress key", store.rotate_ingress_key(platform, key, overlap)).await;
-    let keyed = PlatformChange { publishable_key: Some("pk_another".to_owned()), ..PlatformChange::default() };
-    change(&world, "a publishable key", store.update_platform(platform, keyed, |_| {})).await;
+    change(
+        &world,
+        "an ingress key",
+        store.rotate_ingress_key(platform, key, overlap),
+    )
+    .await;
+    let keyed = PlatformChange {
+        publishable_key: Some("pk_another".to_owned()),
+        ..PlatformChange::default()
+    };
+    change(
+        &world,
+        "a publishable key",
+        store.update_platform(platform, keyed, |_| {}),
+    )
+    .await;
     let secret = of_secret(Some("another shared secret"));
-    change(&world, "a shared secret", store.update_platform(platform, secret, |_| {})).await;
+    change(
+        &world,
+        "a shared secret",
+        store.update_platform(platform, secret, |_| {}),
+    )
+    .await;
     let login_secret = Some(SecretString::from("a login secret"));
-    change(&world, "a login secret", store.set_login_secret(platform, login_secret)).await;
-    change(&world, "the name of an app", store.rename_app(app, "Another")).await;
-    let gold = EntitlementText { name: "Gold".to_owned(), description: None };
-    let listed = Catalogue { entitlements: [("gold".to_owned(), gold)].into(), ..Catalogue::default() };
+    change(
+        &world,
+        "a login secret",
+        store.set_login_secret(platform, login_secret),
+    )
+    .await;
+    change(
+        &world,
+        "the name of an app",
+        store.rename_app(app, "Another"),
+    )
+    .await;
+    let gold = EntitlementText {
+        name: "Gold".to_owned(),
+        description: None,
+    };
+    let listed = Catalogue {
+        entitlements: [("gold".to_owned(), gold)].into(),
+        ..Catalogue::default()
+    };
     let catalogue = store.change_catalogue(app, Change::Replace(listed), Run::Real);
     change(&world, "a catalogue", catalogue).await;
-    change(&world, "the end of a platform", store.delete_platform(platform)).await;
+    change(
+        &world,
+        "the end of a platform",
+        store.delete_platform(platform),
+    )
+    .await;
     change(&world, "the end of an app", store.delete_app(app)).await;
     recorders.end().await;
 }
@@ -137,7 +209,11 @@ async fn no_stream_of_records_holds_a_change_up() {
 async fn changes_of_two_apps_wait_for_no_group_of_both() {
     let world = on_postgres().await;
     let other = world.store.new_app("Other").await.unwrap();
-    let other = world.store.new_platform(new_platform(&other, "ingress-2")).await.unwrap();
+    let other = world
+        .store
+        .new_platform(new_platform(&other, "ingress-2"))
+        .await
+        .unwrap();
     let platforms = [world.platform.id, other.id];
     let recorders = Recorders::start(&world, &platforms).await;
     let second = world.second_process().await;
@@ -160,14 +236,19 @@ async fn a_record_after_a_change_waits_for_it() {
     let outdated = record(key, &world.load(key).await);
     let earlier = world.share_lock(world.app.id.uuid());
     let (second, platform) = (world.second_process().await, world.platform.id);
-    let changing = tokio::spawn(async move { set_window(&second, platform, 60_000).await.unwrap() });
+    let changing =
+        tokio::spawn(async move { set_window(&second, platform, 60_000).await.unwrap() });
     world.wait_for_locks(1).await;
     let store = world.store.clone();
     let recording = tokio::spawn(async move { store.record(outdated).await.unwrap() });
     world.wait_for_locks(2).await;
     drop(earlier);
     assert_eq!(changing.await.unwrap().settings.window_ms, 60_000);
-    assert_eq!(recording.await.unwrap(), Recorded::Moved, "it sees the change");
+    assert_eq!(
+        recording.await.unwrap(),
+        Recorded::Moved,
+        "it sees the change"
+    );
     assert_eq!(world.settle(key).await.0, 1);
 }
 

@@ -5,12 +5,15 @@ use super::world::{World, is_missing, story};
 use domain::catalogue::{Price, ProductRef};
 use std::collections::BTreeMap;
 use storage::{
-    Catalogue, Change, EntitlementText, Error, ExposeSecret, Page, PlatformChange, PlatformSettings, Product, Rate,
-    Run, entitlement_id,
+    Catalogue, Change, EntitlementText, Error, ExposeSecret, Page, PlatformChange,
+    PlatformSettings, Product, Rate, Run, entitlement_id,
 };
 
 fn named(name: &str) -> EntitlementText {
-    EntitlementText { name: name.to_owned(), description: Some(format!("about {name}")) }
+    EntitlementText {
+        name: name.to_owned(),
+        description: Some(format!("about {name}")),
+    }
 }
 
 fn lists(refs: &[&str]) -> Product {
@@ -39,7 +42,14 @@ fn catalogue() -> Catalogue {
 /// Inserts five purchases: `r1` of `month` and `parent`, `r2` of `month`, `r3` of `parent`, `r4` of neither, and `r5`
 /// without SKUs.
 fn seed(world: &World) {
-    let of = |receipt, term_sku, product| world.seed(&Seed { receipt, term_sku, product, ..Seed::default() });
+    let of = |receipt, term_sku, product| {
+        world.seed(&Seed {
+            receipt,
+            term_sku,
+            product,
+            ..Seed::default()
+        })
+    };
     of("r1", Some("month"), Some("parent"));
     of("r2", Some("month"), Some("else"));
     of("r3", None, Some("parent"));

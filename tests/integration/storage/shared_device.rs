@@ -16,32 +16,61 @@ const TV: u128 = 1;
 impl World {
     /// What the device reports at this minute of the story.
     async fn happens(&self, minute: u64, content: Content) -> AcceptedReports {
-        let time = self.store.now().await.unwrap().minus(Duration::from_secs(60 * (100 - minute)));
-        self.report(TV, vec![DeviceReport { time, ..report(&format!("at-{minute}"), 0, content) }]).await
+        let time = self
+            .store
+            .now()
+            .await
+            .unwrap()
+            .minus(Duration::from_secs(60 * (100 - minute)));
+        self.report(
+            TV,
+            vec![DeviceReport {
+                time,
+                ..report(&format!("at-{minute}"), 0, content)
+            }],
+        )
+        .await
     }
 
     /// A session of the app begins on the device, whose account of the store is this customer's.
     async fn switch_on(&self, minute: u64, receipts: &[(&str, &str)]) {
-        let accepted = self.happens(minute, started(u128::from(minute), receipts)).await;
+        let accepted = self
+            .happens(minute, started(u128::from(minute), receipts))
+            .await;
         for (place, key) in accepted.known {
             let step = self.store.examine_claim(place, key).await.unwrap();
-            assert!(matches!(step, ClaimStep::Reported(_) | ClaimStep::Recheck), "{step:?}");
+            assert!(
+                matches!(step, ClaimStep::Reported(_) | ClaimStep::Recheck),
+                "{step:?}"
+            );
         }
     }
 
     /// Number of entitlements that the device may use.
     async fn usable_here(&self) -> usize {
         let place = self.place(TV);
-        self.store.device_access(self.app.id, place, secret(place.device)).await.unwrap().entitlements.len()
+        self.store
+            .device_access(self.app.id, place, secret(place.device))
+            .await
+            .unwrap()
+            .entitlements
+            .len()
     }
 
     async fn log_out(&self) {
         let here = self.place(TV);
-        self.store.logout(here, device(here), secret(here.device)).await.unwrap();
+        self.store
+            .logout(here, device(here), secret(here.device))
+            .await
+            .unwrap();
     }
 
     async fn user_after_login(&self, external_id: &str) -> UserId {
-        self.store.login(login(self.place(TV), external_id)).await.unwrap().user_id
+        self.store
+            .login(login(self.place(TV), external_id))
+            .await
+            .unwrap()
+            .user_id
     }
 }
 

@@ -103,10 +103,17 @@ story! {
 async fn a_second_opener_of_one_file_is_refused() {
     let folder = Folder::new("storage");
     let path = folder.path().join("settle.db");
-    let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
+    let config = Config {
+        database: Database::Sqlite(path.clone()),
+        key: key_of_all_ones(),
+        clock: Timestamp::default,
+    };
     let first = Store::open(config.clone()).await.unwrap();
     let error = Store::open(config.clone()).await.unwrap_err();
-    assert!(matches!(&error, Error::Locked(locked) if *locked == path), "{error:?}");
+    assert!(
+        matches!(&error, Error::Locked(locked) if *locked == path),
+        "{error:?}"
+    );
     drop(first);
     Store::open(config).await.unwrap();
 }
@@ -115,12 +122,25 @@ async fn a_second_opener_of_one_file_is_refused() {
 async fn a_file_of_another_user_is_named_at_once() {
     let folder = Folder::new("storage");
     let path = folder.path().join("settle.db");
-    let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
+    let config = Config {
+        database: Database::Sqlite(path.clone()),
+        key: key_of_all_ones(),
+        clock: Timestamp::default,
+    };
     drop(Store::open(config.clone()).await.unwrap());
     std::fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
     match Store::open(config).await {
-        Ok(_) => assert_eq!(path.metadata().unwrap().uid(), 0, "root writes to every file"),
-        Err(error) => assert!(error.to_string().contains("must belong to the user that runs settle"), "{error}"),
+        Ok(_) => assert_eq!(
+            path.metadata().unwrap().uid(),
+            0,
+            "root writes to every file"
+        ),
+        Err(error) => assert!(
+            error
+                .to_string()
+                .contains("must belong to the user that runs settle"),
+            "{error}"
+        ),
     }
 }
 
@@ -128,17 +148,31 @@ async fn a_file_of_another_user_is_named_at_once() {
 async fn what_is_no_file_of_settle_is_refused_at_once() {
     let folder = Folder::new("storage");
     let path = folder.path().join("settle.db");
-    let (lock, database) = (folder.path().join("settle.db.lock"), Database::Sqlite(path.clone()));
-    let config = Config { database: database.clone(), key: key_of_all_ones(), clock: Timestamp::default };
+    let (lock, database) = (
+        folder.path().join("settle.db.lock"),
+        Database::Sqlite(path.clone()),
+    );
+    let config = Config {
+        database: database.clone(),
+        key: key_of_all_ones(),
+        clock: Timestamp::default,
+    };
     let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     let refused = async |part: &str| {
         let error = Store::open(config.clone()).await.map(drop).unwrap_err();
-        assert!(matches!(&error, Error::Corrupt { .. }) && error.to_string().contains(part), "{error:?}");
+        assert!(
+            matches!(&error, Error::Corrupt { .. }) && error.to_string().contains(part),
+            "{error:?}"
+        );
     };
     pipe(&lock);
     refused("its lock").await;
     // With a reader it can be opened.
-    let reader = OpenOptions::new().read(true).write(true).open(&lock).unwrap();
+    let reader = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&lock)
+        .unwrap();
     refused("its lock").await;
     drop(reader);
     std::fs::remove_file(&lock).unwrap();
@@ -149,7 +183,11 @@ async fn what_is_no_file_of_settle_is_refused_at_once() {
     raw.run("CREATE TABLE notes (text TEXT)");
     refused("tables of another program").await;
     assert!(storage::planned(database.clone()).await.is_err());
-    assert_eq!(raw.number("SELECT COUNT(*) AS value FROM sqlite_schema"), 1, "nothing was added");
+    assert_eq!(
+        raw.number("SELECT COUNT(*) AS value FROM sqlite_schema"),
+        1,
+        "nothing was added"
+    );
     raw.run("DROP TABLE notes");
     Store::open(config.clone()).await.unwrap();
 }
@@ -158,14 +196,22 @@ async fn what_is_no_file_of_settle_is_refused_at_once() {
 async fn root_leaves_the_lock_to_the_owner_of_the_file() {
     let folder = Folder::new("storage");
     let path = folder.path().join("settle.db");
-    let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
+    let config = Config {
+        database: Database::Sqlite(path.clone()),
+        key: key_of_all_ones(),
+        clock: Timestamp::default,
+    };
     drop(Store::open(config.clone()).await.unwrap());
     let lock = folder.path().join("settle.db.lock");
     // Only root can give a file away; for other users the owner stays, and all of this holds.
     let _ = chown(&path, Some(12345), Some(12345));
     drop(Store::open(config.clone()).await.unwrap());
     let owner = path.metadata().unwrap().uid();
-    assert_eq!(lock.metadata().unwrap().uid(), owner, "one that a killed command of root left");
+    assert_eq!(
+        lock.metadata().unwrap().uid(),
+        owner,
+        "one that a killed command of root left"
+    );
     std::fs::remove_file(&lock).unwrap();
     drop(Store::open(config).await.unwrap());
     assert_eq!(lock.metadata().unwrap().uid(), owner, "a new one");
@@ -175,9 +221,16 @@ async fn root_leaves_the_lock_to_the_owner_of_the_file() {
 async fn root_gives_no_file_away_to_which_the_lock_is_a_link() {
     let folder = Folder::new("storage");
     let path = folder.path().join("settle.db");
-    let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
+    let config = Config {
+        database: Database::Sqlite(path.clone()),
+        key: key_of_all_ones(),
+        clock: Timestamp::default,
+    };
     drop(Store::open(config.clone()).await.unwrap());
-    let (lock, other) = (folder.path().join("settle.db.lock"), folder.path().join("other"));
+    let (lock, other) = (
+        folder.path().join("settle.db.lock"),
+        folder.path().join("other"),
+    );
     std::fs::write(&other, "").unwrap();
     let owner = other.metadata().unwrap().uid();
     // Only root can do this, and only root could give the other file away.
@@ -194,23 +247,41 @@ async fn root_gives_no_file_away_to_which_the_lock_is_a_link() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_openers_create_tables_and_installation_once() {
-    let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
-    let config = Config { database: Database::Postgres(url), key: key_of_all_ones(), clock: Timestamp::default };
-    for migrated in join_all((0..6).map(|_| storage::migrate(config.database.clone(), |_| {}))).await {
+    let url = tokio::task::spawn_blocking(system_tests::postgres::database)
+        .await
+        .unwrap()
+        .unwrap();
+    let config = Config {
+        database: Database::Postgres(url),
+        key: key_of_all_ones(),
+        clock: Timestamp::default,
+    };
+    for migrated in
+        join_all((0..6).map(|_| storage::migrate(config.database.clone(), |_| {}))).await
+    {
         migrated.unwrap();
     }
-    let openers: Vec<_> = (0..6).map(|_| tokio::spawn(Store::open(config.clone()))).collect();
+    let openers: Vec<_> = (0..6)
+        .map(|_| tokio::spawn(Store::open(config.clone())))
+        .collect();
     let mut installations = Vec::new();
     for opener in openers {
         installations.push(opener.await.unwrap().unwrap().installation());
     }
-    assert!(installations.windows(2).all(|two| two[0] == two[1]), "{installations:?}");
+    assert!(
+        installations.windows(2).all(|two| two[0] == two[1]),
+        "{installations:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_is_down_is_unavailable_and_not_corrupt() {
     let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
-    let config = Config { database, key: key_of_all_ones(), clock: Timestamp::default };
+    let config = Config {
+        database,
+        key: key_of_all_ones(),
+        clock: Timestamp::default,
+    };
     let error = Store::open(config).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
 }
@@ -238,14 +309,20 @@ const READS: usize = 20;
 
 /// Ends all sessions of the database, and waits until they have ended.
 async fn cut_all(world: &World) {
-    const OTHERS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    const OTHERS: &str =
+        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let mut raw = world.raw();
     raw.run(&format!("SELECT pg_terminate_backend(pid) {OTHERS}"));
     wait::until(SOON, "the end of all sessions", async || {
-        let open =
-            world.raw().number(&format!("SELECT COUNT(*) AS value {OTHERS} AND backend_type = 'client backend'"));
+        let open = world.raw().number(&format!(
+            "SELECT COUNT(*) AS value {OTHERS} AND backend_type = 'client backend'"
+        ));
         // The session that counts is another one than the one that cut.
-        if open <= 1 { Ok(()) } else { Err(open.to_string()) }
+        if open <= 1 {
+            Ok(())
+        } else {
+            Err(open.to_string())
+        }
     })
     .await;
 }

@@ -14,7 +14,12 @@ use system_tests::postgres::PgConnection;
 const REMOVED: u64 = 2_000;
 
 /// Where statements also read pages of tables: the writer plans them for their values.
-pub const PAGED: [&str; 4] = ["/admin/", "/redelivery/", "/reports/", "/settling/rechecks.rs"];
+pub const PAGED: [&str; 4] = [
+    "/admin/",
+    "/redelivery/",
+    "/reports/",
+    "/settling/rechecks.rs",
+];
 
 /// Tables with few rows, which may be read as a whole; `next` is the recursive part of a statement, of one row at a time.
 /// A statement of the sweep that looks once at each platform calls the table `each_platform`.
@@ -34,10 +39,16 @@ pub struct Line {
 
 /// A statement with one value or row in the place of each list.
 pub fn unlisted(text: &str) -> String {
-    let Some((head, tail)) = text.split_once("VALUES ?*") else { return text.replace("?*", "?") };
+    let Some((head, tail)) = text.split_once("VALUES ?*") else {
+        return text.replace("?*", "?");
+    };
     // The list stands in front of the values, which may have a bracket of their own.
     let before = head.trim_end().trim_end_matches('(');
-    let columns = before.rsplit_once('(').and_then(|(_, rest)| rest.split_once(')')).expect("a list of columns").0;
+    let columns = before
+        .rsplit_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .expect("a list of columns")
+        .0;
     let places: Vec<&str> = columns.split(',').map(|_| "?").collect();
     format!("{head}VALUES ({}){tail}", places.join(", "))
 }
@@ -45,13 +56,25 @@ pub fn unlisted(text: &str) -> String {
 /// With the numbered places of PostgreSQL.
 pub fn numbered(text: &str) -> String {
     let parts = text.split('?').enumerate();
-    parts.map(|(index, part)| if index == 0 { part.to_owned() } else { format!("${index}{part}") }).collect()
+    parts
+        .map(|(index, part)| {
+            if index == 0 {
+                part.to_owned()
+            } else {
+                format!("${index}{part}")
+            }
+        })
+        .collect()
 }
 
 /// As the statement is run on this database, with values written into it.
 fn written(statement: &Complete, world: &World, row: i64, is_shared: bool) -> String {
     let text = unlisted(&statement.text);
-    let text = if is_shared { text } else { storage::without_lock(&text).to_owned() };
+    let text = if is_shared {
+        text
+    } else {
+        storage::without_lock(&text).to_owned()
+    };
     let mut written = String::new();
     for (index, part) in text.split('?').enumerate() {
         if index > 0 {
@@ -110,11 +133,17 @@ fn is_of_sqlite(text: &str) -> bool {
 /// Whether a step reads all of a filled table. Walking an index from one end, and rows that another step found, is none.
 fn walks_a_table(step: &str, plan: &[String]) -> bool {
     let found = |name: &str| {
-        let other =
-            |step: &String| ["CO-ROUTINE ", "MATERIALIZE "].iter().any(|of| step.strip_prefix(of) == Some(name));
+        let other = |step: &String| {
+            ["CO-ROUTINE ", "MATERIALIZE "]
+                .iter()
+                .any(|of| step.strip_prefix(of) == Some(name))
+        };
         plan.iter().any(other)
     };
-    match (step.trim().strip_prefix("SCAN "), step.split_once("Seq Scan on ")) {
+    match (
+        step.trim().strip_prefix("SCAN "),
+        step.split_once("Seq Scan on "),
+    ) {
         (Some(name), _) => {
             let name = name.trim_end_matches(" LEFT-JOIN");
             !name.contains("INDEX") && !found(name) && !FEW.contains(&name)
@@ -130,18 +159,23 @@ fn walks_a_table(step: &str, plan: &[String]) -> bool {
 
 /// The steps of SQLite's plan.
 fn plan_of_sqlite(connection: &mut diesel::SqliteConnection, text: &str) -> Vec<String> {
-    let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(connection).expect(text);
+    let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}"))
+        .load(connection)
+        .expect(text);
     steps.into_iter().map(|step| step.detail).collect()
 }
 
 fn uses(plan: &[String], index: &str) -> bool {
-    plan.iter().any(|step| index.split(" or ").any(|index| step.contains(index)))
+    plan.iter()
+        .any(|step| index.split(" or ").any(|index| step.contains(index)))
 }
 
 /// The plan of PostgreSQL for these values.
 fn plan_of_values(connection: &mut PgConnection, text: &str) -> Vec<String> {
     connection.batch_execute("BEGIN").unwrap();
-    let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN ANALYZE {text}")).load(connection).expect(text);
+    let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN ANALYZE {text}"))
+        .load(connection)
+        .expect(text);
     connection.batch_execute("ROLLBACK").unwrap();
     lines.into_iter().map(|line| line.text).collect()
 }
@@ -149,12 +183,22 @@ fn plan_of_values(connection: &mut PgConnection, text: &str) -> Vec<String> {
 /// The plan of PostgreSQL for any values, as the writer's sessions for purchases keep it.
 pub fn generic_plan(connection: &mut PgConnection, text: &str) -> Vec<String> {
     let values = vec!["NULL"; text.matches('?').count()].join(", ");
-    let values = if values.is_empty() { values } else { format!("({values})") };
-    let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE a_statement AS {}", numbered(text));
+    let values = if values.is_empty() {
+        values
+    } else {
+        format!("({values})")
+    };
+    let prepare = format!(
+        "SET plan_cache_mode = force_generic_plan; PREPARE a_statement AS {}",
+        numbered(text)
+    );
     connection.batch_execute(&prepare).expect(text);
-    let lines: Vec<Line> =
-        diesel::sql_query(format!("EXPLAIN EXECUTE a_statement{values}")).load(connection).expect(text);
-    connection.batch_execute("DEALLOCATE a_statement; RESET plan_cache_mode").unwrap();
+    let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN EXECUTE a_statement{values}"))
+        .load(connection)
+        .expect(text);
+    connection
+        .batch_execute("DEALLOCATE a_statement; RESET plan_cache_mode")
+        .unwrap();
     lines.into_iter().map(|line| line.text).collect()
 }
 
@@ -203,17 +247,28 @@ async fn without_statistics_sqlite_uses_the_index_of_a_hot_statement() {
     static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
     let world = World::sqlite(|| Timestamp::from_micros(NOW.load(Ordering::SeqCst)), &NOW).await;
     let mut raw = world.raw();
-    let Raw::Sqlite(connection) = &mut raw else { unreachable!("it is SQLite") };
+    let Raw::Sqlite(connection) = &mut raw else {
+        unreachable!("it is SQLite")
+    };
     let mut broken = Vec::new();
     for statement in statements() {
-        let Some(index) = statement.index else { continue };
-        if OTHERWISE.iter().any(|(place, other)| statement.place.contains(place) && index == *other) {
+        let Some(index) = statement.index else {
+            continue;
+        };
+        if OTHERWISE
+            .iter()
+            .any(|(place, other)| statement.place.contains(place) && index == *other)
+        {
             continue;
         }
         let text = unlisted(&statement.text);
         let plan = plan_of_sqlite(connection, storage::without_lock(&text));
         if !uses(&plan, index) || plan.iter().any(|step| walks_a_table(step, &plan)) {
-            broken.push(format!("{} expects {index}\n{text}\n{}", statement.place, plan.join("\n")));
+            broken.push(format!(
+                "{} expects {index}\n{text}\n{}",
+                statement.place,
+                plan.join("\n")
+            ));
         }
     }
     report(broken);

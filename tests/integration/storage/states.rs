@@ -6,23 +6,40 @@ use storage::{EventFilter, EventView, Page, Recorded, Store};
 
 /// Adds the product of all purchases to the catalogue.
 fn list(world: &World) {
-    world.list_product("term", &serde_json::json!([{ "currency": "eur", "price": "4.99" }]), &["gold"]);
+    world.list_product(
+        "term",
+        &serde_json::json!([{ "currency": "eur", "price": "4.99" }]),
+        &["gold"],
+    );
 }
 
 /// The end of the entitlement in an event.
 fn until(event: &EventView) -> String {
-    event.body["active_entitlements"][0]["expiration"].as_str().unwrap_or("never had").to_owned()
+    event.body["active_entitlements"][0]["expiration"]
+        .as_str()
+        .unwrap_or("never had")
+        .to_owned()
 }
 
 /// When a purchase of this revision renews.
 fn renewal(revision: i64) -> String {
-    Timestamp::from_micros(BEGINNING).plus_millis(revision * 30 * 24 * 3_600_000).to_string()
+    Timestamp::from_micros(BEGINNING)
+        .plus_millis(revision * 30 * 24 * 3_600_000)
+        .to_string()
 }
 
 /// The `user.*` events in the order of their user revisions.
 async fn all_events(world: &World) -> Vec<EventView> {
-    let page = Page { cursor: None, limit: 1000 };
-    let mut events = world.store.events(EventFilter::default(), page).await.unwrap().items;
+    let page = Page {
+        cursor: None,
+        limit: 1000,
+    };
+    let mut events = world
+        .store
+        .events(EventFilter::default(), page)
+        .await
+        .unwrap()
+        .items;
     events.retain(|event| event.event_type.starts_with("user."));
     events.sort_by_key(|event| event.body["user_revision"].as_i64());
     events
@@ -31,7 +48,10 @@ async fn all_events(world: &World) -> Vec<EventView> {
 async fn settle(store: Store, key: domain::CollapseKey) {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
-        let recorded = store.record(happened(record(key, &loaded), &[TransitionKind::Renewed])).await.unwrap();
+        let recorded = store
+            .record(happened(record(key, &loaded), &[TransitionKind::Renewed]))
+            .await
+            .unwrap();
         if recorded != Recorded::Moved {
             return;
         }

@@ -4,23 +4,44 @@ use super::world::{World, is_missing, new_platform, renewal, story};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
 use std::sync::Arc;
 use storage::{
-    Accepted, Error, Fate, GivesWay, NewNotification, PendingTopic, PlatformChange, PlatformSettings, SecretString,
-    Store, Topic, TopicRequest, TopicState,
+    Accepted, Error, Fate, GivesWay, NewNotification, PendingTopic, PlatformChange,
+    PlatformSettings, SecretString, Store, Topic, TopicRequest, TopicState,
 };
 
-async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> PendingTopic {
+async fn keep(
+    store: &Store,
+    platform: PlatformId,
+    arn: &str,
+    expires_at: Timestamp,
+) -> PendingTopic {
     let url = SecretString::from(format!("https://{arn}"));
-    store.add_pending_topic(TopicRequest::new(platform, arn, url, expires_at)).await.unwrap()
+    store
+        .add_pending_topic(TopicRequest::new(platform, arn, url, expires_at))
+        .await
+        .unwrap()
 }
 
 /// A pending topic with one waiting notification for each receipt.
 pub async fn pending(world: &World, receipts: &[&str]) -> TopicId {
     let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
-    assert_eq!(keep(&world.store, world.platform.id, "arn:1", expires_at).await, PendingTopic::New);
-    let topic = world.store.topics(world.platform.id).await.unwrap().remove(0);
+    assert_eq!(
+        keep(&world.store, world.platform.id, "arn:1", expires_at).await,
+        PendingTopic::New
+    );
+    let topic = world
+        .store
+        .topics(world.platform.id)
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!(topic.state, TopicState::Pending);
     for (number, receipt) in receipts.iter().enumerate() {
-        let mut waiting = renewal(world.platform.id, &format!("waiting-{number}"), receipt, number.try_into().unwrap());
+        let mut waiting = renewal(
+            world.platform.id,
+            &format!("waiting-{number}"),
+            receipt,
+            number.try_into().unwrap(),
+        );
         waiting.fate = Fate::WaitTopic(topic.id);
         assert!(matches!(world.accept(waiting).await, Accepted::New { .. }));
     }
@@ -195,7 +216,10 @@ story! {
 /// Checks for the conflict that another decision came first, and for the present state in its text.
 fn overtaken<T: std::fmt::Debug>(decided: Result<T, Error>, now: &str) {
     match decided {
-        Err(Error::Conflict { what: "topic", detail }) => assert_eq!(detail, format!("it is {now} now")),
+        Err(Error::Conflict {
+            what: "topic",
+            detail,
+        }) => assert_eq!(detail, format!("it is {now} now")),
         other => panic!("it was decided over another decision: {other:?}"),
     }
 }

@@ -4,22 +4,35 @@ use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, story};
 use domain::TransitionKind;
 use domain::time::duration;
-use storage::{AttemptClass, DeliveryFilter, EndpointSignal, LaneState, LeaseResult, Mode, Page, Repair, Verdict};
+use storage::{
+    AttemptClass, DeliveryFilter, EndpointSignal, LaneState, LeaseResult, Mode, Page, Repair,
+    Verdict,
+};
 
 /// Delivers until nothing is pending, and returns the types and revisions of what was sent.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
     let (key, mut sent) = (world.key(receipt), Vec::new());
     loop {
         let leased = world.lease(key, to, "drain").await;
-        let LeaseResult::Send(batch) = leased else { return sent };
-        let attempt = Sent { batch, key, to, token: "drain".to_owned(), mode: Mode::Lane };
+        let LeaseResult::Send(batch) = leased else {
+            return sent;
+        };
+        let attempt = Sent {
+            batch,
+            key,
+            to,
+            token: "drain".to_owned(),
+            mode: Mode::Lane,
+        };
         sent.push((attempt.event_type.clone(), attempt.revision));
         world.finish(&attempt, Verdict::Delivered).await;
     }
 }
 
 fn names(sent: &[(String, i64)]) -> Vec<(&str, i64)> {
-    sent.iter().map(|(event_type, revision)| (event_type.as_str(), *revision)).collect()
+    sent.iter()
+        .map(|(event_type, revision)| (event_type.as_str(), *revision))
+        .collect()
 }
 
 story! {

@@ -19,14 +19,22 @@ impl World {
     /// Moves a customer of the store by a person.
     pub async fn hand_over(&self, app_user_id: &str, to: &str) -> TransferId {
         let customer = CustomerKey::Owner(Owner::AppUser(app_user_id.to_owned()));
-        let wanted = CustomerMove { app: self.app.id, customer, to: to.to_owned(), author: by("ticket 1") };
+        let wanted = CustomerMove {
+            app: self.app.id,
+            customer,
+            to: to.to_owned(),
+            author: by("ticket 1"),
+        };
         self.store.move_customer(wanted).await.unwrap().id
     }
 
     /// Delivers everything of a lane, and notes the entitlements that the integration knows each user by.
     async fn keep(&self, key: CollapseKey, to: DestinationId, held: &mut Held) -> Vec<String> {
         let sent = self.drain(key, to).await;
-        for (_, body) in sent.iter().filter(|(kind, _)| kind == PROFILE_UPDATED || kind == PURCHASED) {
+        for (_, body) in sent
+            .iter()
+            .filter(|(kind, _)| kind == PROFILE_UPDATED || kind == PURCHASED)
+        {
             let names = entitlements(body).into_iter().map(str::to_owned).collect();
             held.insert(body["user_id"].as_str().unwrap().to_owned(), names);
         }
@@ -35,9 +43,14 @@ impl World {
 
     /// Stores a device that reported before.
     pub fn know(&self, place: DevicePlace, described: &Device) {
-        let DevicePlace { platform, device: id } = place;
+        let DevicePlace {
+            platform,
+            device: id,
+        } = place;
         let described = serde_json::to_string(described).unwrap();
-        let device = rows::device(platform, id).text("device", described).text("secret_hash", secret(id).hex());
+        let device = rows::device(platform, id)
+            .text("device", described)
+            .text("secret_hash", secret(id).hex());
         self.raw().run(&device);
     }
 
@@ -56,7 +69,14 @@ impl World {
 }
 
 fn holding(all: &[(UserId, &[&str])]) -> Held {
-    all.iter().map(|(user, names)| (user.to_string(), names.iter().map(|name| (*name).to_owned()).collect())).collect()
+    all.iter()
+        .map(|(user, names)| {
+            (
+                user.to_string(),
+                names.iter().map(|name| (*name).to_owned()).collect(),
+            )
+        })
+        .collect()
 }
 
 story! {

@@ -13,18 +13,33 @@ impl World {
     /// The alarms about missing products.
     async fn missing(&self, open: bool) -> Vec<Alarm> {
         let kind = Some("product_unlisted".to_owned());
-        let filter = AlarmFilter { open: Some(open), kind, ..AlarmFilter::default() };
-        self.store.alarms_of(filter, Page::default()).await.unwrap().items
+        let filter = AlarmFilter {
+            open: Some(open),
+            kind,
+            ..AlarmFilter::default()
+        };
+        self.store
+            .alarms_of(filter, Page::default())
+            .await
+            .unwrap()
+            .items
     }
 
     async fn recatalogue(&self, change: Change) {
-        self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
+        self.store
+            .change_catalogue(self.app.id, change, Run::Real)
+            .await
+            .unwrap();
     }
 
     /// Adds an entitlement, from which on the app gives access.
     async fn give_access(&self) {
-        let gold = EntitlementText { name: "Gold".to_owned(), description: None };
-        self.recatalogue(Change::SetEntitlement("gold".to_owned(), gold)).await;
+        let gold = EntitlementText {
+            name: "Gold".to_owned(),
+            description: None,
+        };
+        self.recatalogue(Change::SetEntitlement("gold".to_owned(), gold))
+            .await;
     }
 }
 

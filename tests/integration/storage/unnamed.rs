@@ -6,8 +6,8 @@ use domain::time::millis;
 use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO};
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind};
 use storage::{
-    CustomerNames, DeliveryFilter, DeliveryView, Idle, LONGEST_WAIT, Lease, LeaseResult, Owner, Page, Render, Rendered,
-    Store, Verdict,
+    CustomerNames, DeliveryFilter, DeliveryView, Idle, LONGEST_WAIT, Lease, LeaseResult, Owner,
+    Page, Render, Rendered, Store, Verdict,
 };
 use system_tests::rows;
 
@@ -15,39 +15,70 @@ use system_tests::rows;
 fn waits() -> Render {
     rendering(|unsent| match &unsent.external_id {
         Some(id) => Rendered::Body(format!("{id} {} {}", unsent.event_type, unsent.revision)),
-        None => Rendered::Wait { why: "the customer has no id yet".to_owned() },
+        None => Rendered::Wait {
+            why: "the customer has no id yet".to_owned(),
+        },
     })
 }
 
 fn waiting_lease(key: CollapseKey, to: DestinationId) -> Lease {
-    Lease { render: waits(), ..lease(key, to, "a") }
+    Lease {
+        render: waits(),
+        ..lease(key, to, "a")
+    }
 }
 
 /// Leases a lane in which everything has to wait.
 async fn put_aside(world: &World, receipt: &str, to: DestinationId) {
-    let leased = world.store.lease(waiting_lease(world.key(receipt), to)).await.unwrap();
-    assert!(matches!(leased, LeaseResult::Idle(Idle::Closed { .. })), "{leased:?}");
+    let leased = world
+        .store
+        .lease(waiting_lease(world.key(receipt), to))
+        .await
+        .unwrap();
+    assert!(
+        matches!(leased, LeaseResult::Idle(Idle::Closed { .. })),
+        "{leased:?}"
+    );
 }
 
 async fn name(store: &Store, world: &World, customer: &str) {
     let owner = Owner::AppUser(customer.to_owned());
-    store.name_customer(world.app.id, owner, &format!("named {customer}"), None).await.unwrap();
+    store
+        .name_customer(world.app.id, owner, &format!("named {customer}"), None)
+        .await
+        .unwrap();
 }
 
 /// Type, revision and status of each delivery to a destination, the oldest first.
 async fn standing(world: &World, to: DestinationId) -> Vec<(String, i64, &'static str)> {
     let all = listed(world, to).await;
-    all.into_iter().map(|one| (one.event_type, one.revision, one.status.as_str())).collect()
+    all.into_iter()
+        .map(|one| (one.event_type, one.revision, one.status.as_str()))
+        .collect()
 }
 
 async fn listed(world: &World, to: DestinationId) -> Vec<DeliveryView> {
-    let filter = DeliveryFilter { destination_id: Some(to), ..Default::default() };
-    world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev().collect()
+    let filter = DeliveryFilter {
+        destination_id: Some(to),
+        ..Default::default()
+    };
+    world
+        .store
+        .deliveries(filter, Page::default())
+        .await
+        .unwrap()
+        .items
+        .into_iter()
+        .rev()
+        .collect()
 }
 
 /// Makes all deliveries older. The clock of a PostgreSQL server cannot be moved.
 fn age(world: &World, millis: i64) {
-    world.raw().run(&format!("UPDATE deliveries SET created_at = created_at - {}", millis * 1000));
+    world.raw().run(&format!(
+        "UPDATE deliveries SET created_at = created_at - {}",
+        millis * 1000
+    ));
 }
 
 const PURCHASED: &str = "user.subscription.purchased";

@@ -14,19 +14,36 @@ async fn guest_and_anna(world: &World) -> DestinationId {
     let to = world.analytics("analytics").await.id;
     name(world, "anna").await;
     for (customer, receipt) in [("guest", "r1"), ("guest", "r2"), ("anna", "r3")] {
-        world.happen_to(customer, receipt, &[TransitionKind::Purchased]).await;
+        world
+            .happen_to(customer, receipt, &[TransitionKind::Purchased])
+            .await;
     }
     to
 }
 
 async fn name(world: &World, customer: &str) {
-    let names = CustomerNames { external_id: "anna".to_owned(), analytics_device_id: None };
-    world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names, None).await.unwrap();
+    let names = CustomerNames {
+        external_id: "anna".to_owned(),
+        analytics_device_id: None,
+    };
+    world
+        .store
+        .name_customer(
+            world.app.id,
+            Owner::AppUser(customer.to_owned()),
+            names,
+            None,
+        )
+        .await
+        .unwrap();
 }
 
 async fn must_be_busy(world: &World, receipt: &str, to: DestinationId) {
     let busy = world.lease(world.key(receipt), to, "busy").await;
-    assert!(matches!(busy, LeaseResult::Idle(Idle::UserBusy { .. })), "{receipt}: {busy:?}");
+    assert!(
+        matches!(busy, LeaseResult::Idle(Idle::UserBusy { .. })),
+        "{receipt}: {busy:?}"
+    );
 }
 
 story! {

@@ -3,12 +3,31 @@
 use super::sending::{lease, must_send, rendering};
 use super::world::{Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, EventId, NotificationKind, TransitionKind, UserId};
-use storage::{Error, EventFilter, Lease, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
+use storage::{
+    Error, EventFilter, Lease, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict,
+};
 
 /// Accepts a notification of a receipt, perhaps of a customer, and returns the purchase.
-async fn accept_report(world: &World, receipt: &str, customer: Option<&str>, at_ms: i64) -> CollapseKey {
-    let report = Report { kind: NotificationKind::Renewed, customer, related: None };
-    world.accept(reported(world.platform.id, &format!("{receipt}-{at_ms}"), receipt, at_ms, report)).await;
+async fn accept_report(
+    world: &World,
+    receipt: &str,
+    customer: Option<&str>,
+    at_ms: i64,
+) -> CollapseKey {
+    let report = Report {
+        kind: NotificationKind::Renewed,
+        customer,
+        related: None,
+    };
+    world
+        .accept(reported(
+            world.platform.id,
+            &format!("{receipt}-{at_ms}"),
+            receipt,
+            at_ms,
+            report,
+        ))
+        .await;
     world.key(receipt)
 }
 
@@ -160,7 +179,11 @@ story! {
 async fn settle(store: Store, key: CollapseKey) -> i64 {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
-        match store.record(happened(record(key, &loaded), &[TransitionKind::Renewed])).await.unwrap() {
+        match store
+            .record(happened(record(key, &loaded), &[TransitionKind::Renewed]))
+            .await
+            .unwrap()
+        {
             Recorded::Done { revision, .. } => return revision,
             Recorded::Moved => {}
         }

@@ -10,7 +10,12 @@ const HOUR_MS: i64 = 3_600_000;
 const MAX_WAIT_MS: i64 = 150_000;
 
 /// A record in which only the notifications of `decided` have an outcome, and the others wait for an hour.
-async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], waits: Waits) -> Record {
+async fn partly(
+    world: &World,
+    key: CollapseKey,
+    decided: &[(i64, Outcome)],
+    waits: Waits,
+) -> Record {
     let loaded = world.load(key).await;
     let mut record = record(key, &loaded);
     record.decision.outcomes = decided.to_vec();
@@ -21,13 +26,26 @@ async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], wai
 }
 
 async fn waiting_for(world: &World, message: &str) -> Option<storage::WaitingFor> {
-    world.store.notifications_of(message).await.unwrap().remove(0).waiting_for
+    world
+        .store
+        .notifications_of(message)
+        .await
+        .unwrap()
+        .remove(0)
+        .waiting_for
 }
 
 async fn alarms(world: &World) -> Vec<(String, i64)> {
     let alarms = world.store.alarms(Page::default()).await.unwrap().items;
-    assert!(alarms.iter().all(|alarm| alarm.platform_id == Some(world.platform.id)));
-    alarms.into_iter().map(|alarm| (alarm.kind, alarm.count)).collect()
+    assert!(
+        alarms
+            .iter()
+            .all(|alarm| alarm.platform_id == Some(world.platform.id))
+    );
+    alarms
+        .into_iter()
+        .map(|alarm| (alarm.kind, alarm.count))
+        .collect()
 }
 
 story! {

@@ -16,28 +16,44 @@ impl World {
     async fn sweep(&self, quota: Quota) -> Overdue {
         let found = self.store.overdue(quota).await.unwrap();
         self.store.note_waking(found.clone()).await.unwrap();
-        self.store.note_woken(found.clone(), found.found.clone()).await.unwrap();
+        self.store
+            .note_woken(found.clone(), found.found.clone())
+            .await
+            .unwrap();
         found
     }
 
     /// The purchases that a sweep wakes.
     async fn swept(&self, quota: Quota) -> Vec<CollapseKey> {
-        self.sweep(quota).await.found.into_iter().map(|due| due.collapse_key).collect()
+        self.sweep(quota)
+            .await
+            .found
+            .into_iter()
+            .map(|due| due.collapse_key)
+            .collect()
     }
 
     async fn notify_many(&self, count: usize) -> Vec<CollapseKey> {
         for number in 0..count {
-            self.notify(&format!("m{number}"), &format!("r{number}"), 1).await;
+            self.notify(&format!("m{number}"), &format!("r{number}"), 1)
+                .await;
         }
-        (0..count).map(|number| self.key(&format!("r{number}"))).collect()
+        (0..count)
+            .map(|number| self.key(&format!("r{number}")))
+            .collect()
     }
 
     /// Inserts purchases whose next wake has passed, without a history.
     fn seed_due(&self, name: &str, count: usize) {
         for number in 0..count {
-            self.seed(&Seed { receipt: &format!("{name}{number}"), ..Seed::default() });
+            self.seed(&Seed {
+                receipt: &format!("{name}{number}"),
+                ..Seed::default()
+            });
         }
-        self.raw().run(&format!("UPDATE purchases SET next_wake_at = 5 WHERE receipt_id LIKE '{name}%'"));
+        self.raw().run(&format!(
+            "UPDATE purchases SET next_wake_at = 5 WHERE receipt_id LIKE '{name}%'"
+        ));
     }
 }
 

@@ -2,16 +2,16 @@
 
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::{
-    CollapseKey, DestinationId, DeviceId, Lane, Notification, NotificationKind, PlatformId, RedeliverySelector,
-    Timestamp, Transition, TransitionKind,
+    CollapseKey, DestinationId, DeviceId, Lane, Notification, NotificationKind, PlatformId,
+    RedeliverySelector, Timestamp, Transition, TransitionKind,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
-    Accepted, App, Config, Database, Destination, DestinationChange, DestinationSettings, Error, Key, Loaded,
-    NewDestination, NewNotification, NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Recipient, Record,
-    Recorded, Run, SecretHash, SecretString, Store, Traits,
+    Accepted, App, Config, Database, Destination, DestinationChange, DestinationSettings, Error,
+    Key, Loaded, NewDestination, NewNotification, NewPlatform, Page, Platform, PlatformChange,
+    PlatformSettings, Recipient, Record, Recorded, Run, SecretHash, SecretString, Store, Traits,
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
@@ -95,7 +95,10 @@ impl World {
     }
 
     async fn on_server(fsync: Fsync, clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
-        let url = tokio::task::spawn_blocking(move || postgres::migrated(fsync)).await.unwrap().unwrap();
+        let url = tokio::task::spawn_blocking(move || postgres::migrated(fsync))
+            .await
+            .unwrap()
+            .unwrap();
         Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
     }
 
@@ -110,29 +113,62 @@ impl World {
         now: &'static AtomicI64,
         each_way: Duration,
     ) -> (Self, Distance) {
-        let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off)).await.unwrap().unwrap();
+        let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off))
+            .await
+            .unwrap()
+            .unwrap();
         let (distance, url) = Distance::before_url(&url, each_way).unwrap();
-        (Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await, distance)
+        (
+            Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await,
+            distance,
+        )
     }
 
-    async fn open(database: Database, clock: fn() -> Timestamp, now: &'static AtomicI64, folder: Folder) -> Self {
-        let config = Config { database, key: key_of_all_ones(), clock };
+    async fn open(
+        database: Database,
+        clock: fn() -> Timestamp,
+        now: &'static AtomicI64,
+        folder: Folder,
+    ) -> Self {
+        let config = Config {
+            database,
+            key: key_of_all_ones(),
+            clock,
+        };
         let store = Store::open(config.clone()).await.unwrap();
         let app = store.new_app("Acme").await.unwrap();
-        let platform = store.new_platform(new_platform(&app, "ingress-1")).await.unwrap();
-        Self { store, config, app, platform, now, folder }
+        let platform = store
+            .new_platform(new_platform(&app, "ingress-1"))
+            .await
+            .unwrap();
+        Self {
+            store,
+            config,
+            app,
+            platform,
+            now,
+            folder,
+        }
     }
 
     /// A second store, as of another process; on SQLite, which one process uses, the same store.
     pub async fn second_process(&self) -> Store {
-        if self.is_postgres() { Store::open(self.config.clone()).await.unwrap() } else { self.store.clone() }
+        if self.is_postgres() {
+            Store::open(self.config.clone()).await.unwrap()
+        } else {
+            self.store.clone()
+        }
     }
 
     /// Waits until at least this many sessions of the database wait for a lock; on PostgreSQL only.
     pub async fn wait_for_locks(&self, count: i64) {
         wait::until(SOON, "sessions that wait for a lock", async || {
             let waiting = self.waiting_sessions();
-            if waiting >= count { Ok(()) } else { Err(waiting.to_string()) }
+            if waiting >= count {
+                Ok(())
+            } else {
+                Err(waiting.to_string())
+            }
         })
         .await;
     }
@@ -155,7 +191,12 @@ impl World {
     /// Queues what was never queued for a destination. Returns the number of deliveries.
     pub async fn backfill(&self, to: DestinationId, run: Run) -> i64 {
         let missing = RedeliverySelector::NeverQueued.to(to);
-        self.store.resend(missing, Page::default(), run).await.unwrap().requeued.pending
+        self.store
+            .resend(missing, Page::default(), run)
+            .await
+            .unwrap()
+            .requeued
+            .pending
     }
 
     /// Lets time pass. PostgreSQL's clock cannot be moved, so there the times in the rows are moved back.
@@ -206,7 +247,9 @@ impl World {
         ];
         let mut raw = self.raw();
         for (table, column) in times {
-            raw.run(&format!("UPDATE {table} SET {column} = {column} - {micros}"));
+            raw.run(&format!(
+                "UPDATE {table} SET {column} = {column} - {micros}"
+            ));
         }
     }
 
@@ -214,9 +257,16 @@ impl World {
     /// clock runs on meanwhile.
     pub async fn check_left(&self, wait: Duration, full_ms: i64, began: Timestamp) {
         let now = self.store.now().await.unwrap();
-        let passed = if self.is_postgres() { now.millis_since(began) + 1 } else { 0 };
+        let passed = if self.is_postgres() {
+            now.millis_since(began) + 1
+        } else {
+            0
+        };
         let wait = i64::try_from(wait.as_millis()).unwrap();
-        assert!((full_ms - passed..=full_ms).contains(&wait), "{wait} of {full_ms} ms are left after {passed} ms");
+        assert!(
+            (full_ms - passed..=full_ms).contains(&wait),
+            "{wait} of {full_ms} ms are left after {passed} ms"
+        );
     }
 
     pub fn key(&self, receipt_id: &str) -> CollapseKey {
@@ -229,7 +279,10 @@ impl World {
 
     /// Accepts a [`renewal`] and returns its sequence number.
     pub async fn notify(&self, message_id: &str, receipt_id: &str, at_ms: i64) -> i64 {
-        match self.accept(renewal(self.platform.id, message_id, receipt_id, at_ms)).await {
+        match self
+            .accept(renewal(self.platform.id, message_id, receipt_id, at_ms))
+            .await
+        {
             Accepted::New { seq } => seq,
             other => panic!("{message_id} was not new: {other:?}"),
         }
@@ -238,9 +291,11 @@ impl World {
     /// Loads a purchase; again while no connection is free: PostgreSQL takes longer than a read waits to begin a session
     /// on a busy machine.
     pub async fn load(&self, key: CollapseKey) -> Loaded {
-        wait::until(SOON, "a load", async || match self.store.load(key, i64::MAX, 500).await {
-            Err(error @ storage::Error::Unavailable(_)) => Err(error.to_string()),
-            other => Ok(other.unwrap()),
+        wait::until(SOON, "a load", async || {
+            match self.store.load(key, i64::MAX, 500).await {
+                Err(error @ storage::Error::Unavailable(_)) => Err(error.to_string()),
+                other => Ok(other.unwrap()),
+            }
         })
         .await
     }
@@ -248,27 +303,37 @@ impl World {
     /// Notes, as the purchase stands, that the store is queried again about it.
     pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) {
         let settling = self.load(key).await.settling;
-        assert!(self.store.schedule_query(key, settling, delay).await.unwrap(), "it was requested before");
+        assert!(
+            self.store
+                .schedule_query(key, settling, delay)
+                .await
+                .unwrap(),
+            "it was requested before"
+        );
     }
 
     /// Settles the open notifications of a purchase, which makes a new revision.
     pub async fn settle(&self, key: CollapseKey) -> (i64, Vec<Lane>) {
         let loaded = self.load(key).await;
         match self.store.record(record(key, &loaded)).await.unwrap() {
-            Recorded::Done { revision, lanes, .. } => (revision, lanes),
+            Recorded::Done {
+                revision, lanes, ..
+            } => (revision, lanes),
             Recorded::Moved => panic!("the purchase moved"),
         }
     }
 
     /// Accepts a notification of a purchase and settles it.
     pub async fn revise(&self, receipt_id: &str, number: i64) -> i64 {
-        self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
+        self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000)
+            .await;
         self.settle(self.key(receipt_id)).await.0
     }
 
     /// Accepts a notification of a purchase and settles it with these transitions.
     pub async fn happen(&self, receipt_id: &str, number: i64, whats: &[TransitionKind]) -> i64 {
-        self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
+        self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000)
+            .await;
         let key = self.key(receipt_id);
         let record = happened(record(key, &self.load(key).await), whats);
         self.done(record).await
@@ -284,12 +349,18 @@ impl World {
 
     /// Changes the settings of the platform.
     pub async fn set(&self, set: impl FnMut(&mut PlatformSettings) + Send + 'static) -> Platform {
-        self.store.update_platform(self.platform.id, PlatformChange::default(), set).await.unwrap()
+        self.store
+            .update_platform(self.platform.id, PlatformChange::default(), set)
+            .await
+            .unwrap()
     }
 
     /// Replaces the shared secret of the platform, or removes it.
     pub async fn set_secret(&self, secret: Option<&str>) -> Platform {
-        self.store.update_platform(self.platform.id, of_secret(secret), |_| {}).await.unwrap()
+        self.store
+            .update_platform(self.platform.id, of_secret(secret), |_| {})
+            .await
+            .unwrap()
     }
 
     /// Changes the settings of a destination that every kind has.
@@ -298,16 +369,25 @@ impl World {
         id: DestinationId,
         set: impl FnMut(&mut DestinationSettings) + Send + 'static,
     ) -> Destination {
-        self.store.update_destination(id, DestinationChange::default(), set).await.unwrap()
+        self.store
+            .update_destination(id, DestinationChange::default(), set)
+            .await
+            .unwrap()
     }
 
     pub async fn destination(&self, name: &str) -> Destination {
-        self.store.new_destination(new_destination(&self.app, name)).await.unwrap()
+        self.store
+            .new_destination(new_destination(&self.app, name))
+            .await
+            .unwrap()
     }
 }
 
 pub fn of_secret(secret: Option<&str>) -> PlatformChange {
-    PlatformChange { shared_secret: Some(secret.map(SecretString::from)), ..PlatformChange::default() }
+    PlatformChange {
+        shared_secret: Some(secret.map(SecretString::from)),
+        ..PlatformChange::default()
+    }
 }
 
 /// The recipient of an ingress key.
@@ -345,8 +425,17 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
 }
 
 /// A notification of the type RENEWED at `at_ms`.
-pub fn renewal(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
-    let report = Report { kind: NotificationKind::Renewed, customer: Some("customer-1"), related: None };
+pub fn renewal(
+    platform_id: PlatformId,
+    message_id: &str,
+    receipt_id: &str,
+    at_ms: i64,
+) -> NewNotification {
+    let report = Report {
+        kind: NotificationKind::Renewed,
+        customer: Some("customer-1"),
+        related: None,
+    };
     reported(platform_id, message_id, receipt_id, at_ms, report)
 }
 
@@ -377,7 +466,10 @@ pub fn reported(
         related_receipt_id: report.related.map(str::to_owned),
         is_test: false,
     };
-    NewNotification { traceparent: Some(TRACE.to_owned()), ..records::stored(platform_id, &notification) }
+    NewNotification {
+        traceparent: Some(TRACE.to_owned()),
+        ..records::stored(platform_id, &notification)
+    }
 }
 
 /// A record that settles everything that was loaded, without a transition. The snapshot renews a month later with every
@@ -387,14 +479,24 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     let renews_at = Timestamp::from_micros(BEGINNING).plus_millis((loaded.revision + 1) * month_ms);
     let mut record = records::record(collapse_key, loaded, renews_at);
     record.decision.transitions = Vec::new();
-    let from_devices = loaded.notifications.iter().filter(|(_, one)| one.store_type == CLAIM_STORE_TYPE);
-    Record { from_devices: from_devices.map(|(seq, _)| *seq).collect(), traceparent: Some(TRACE.to_owned()), ..record }
+    let from_devices = loaded
+        .notifications
+        .iter()
+        .filter(|(_, one)| one.store_type == CLAIM_STORE_TYPE);
+    Record {
+        from_devices: from_devices.map(|(seq, _)| *seq).collect(),
+        traceparent: Some(TRACE.to_owned()),
+        ..record
+    }
 }
 
 /// This record with transitions of these kinds.
 pub fn happened(mut record: Record, whats: &[TransitionKind]) -> Record {
-    let transition =
-        |what: &TransitionKind| Transition { kind: *what, at: Some(Timestamp::from_millis(5)), cycle: None };
+    let transition = |what: &TransitionKind| Transition {
+        kind: *what,
+        at: Some(Timestamp::from_millis(5)),
+        cycle: None,
+    };
     record.decision.transitions = whats.iter().map(transition).collect();
     record
 }

@@ -24,14 +24,21 @@ struct Process {
 /// The usage of this process (`driver`) and of each of its children with its descendants, by the kind of the child:
 /// `temporal`, `run`, `serve`, `worker`, `postgres`, `floor`.
 pub fn usage() -> BTreeMap<String, Usage> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let entries = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let processes: BTreeMap<u32, Process> = ids.filter_map(|id| Some((id, read(id)?))).collect();
     let own = std::process::id();
     let mut all = BTreeMap::<String, Usage>::new();
     for (id, process) in &processes {
-        let Some(child) = child_above(*id, own, &processes) else { continue };
-        let Some(kind) = kind(child, own) else { continue };
+        let Some(child) = child_above(*id, own, &processes) else {
+            continue;
+        };
+        let Some(kind) = kind(child, own) else {
+            continue;
+        };
         let usage = all.entry(kind).or_default();
         usage.cpu += process.cpu;
         usage.memory += memory(*id);
@@ -60,8 +67,15 @@ fn read(id: u32) -> Option<Process> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let parent = fields.get(1)?.parse().ok()?;
     // utime, stime, and those of the children that were waited for.
-    let ticks: u32 = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u32>().ok()).sum();
-    Some(Process { parent, cpu: Duration::from_secs_f64(f64::from(ticks) / TICKS) })
+    let ticks: u32 = fields
+        .get(11..15)?
+        .iter()
+        .filter_map(|field| field.parse::<u32>().ok())
+        .sum();
+    Some(Process {
+        parent,
+        cpu: Duration::from_secs_f64(f64::from(ticks) / TICKS),
+    })
 }
 
 /// What a child of this process is; `None` for the harness's shell.
@@ -75,7 +89,9 @@ fn kind(id: u32, own: u32) -> Option<String> {
     match program {
         "sh" => None,
         // Also another build of it, whatever its name.
-        settle if settle.starts_with("settle") || settle == "road-load" => arguments.next().map(str::to_owned),
+        settle if settle.starts_with("settle") || settle == "road-load" => {
+            arguments.next().map(str::to_owned)
+        }
         other => Some(other.split([' ', ':']).next().unwrap_or(other).to_owned()),
     }
 }
@@ -84,7 +100,8 @@ fn memory(id: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let kilobytes = |name: &str| -> u64 {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .unwrap_or(0)
     };
     (kilobytes("RssAnon") + kilobytes("RssFile")) * 1024
 }
@@ -92,5 +109,8 @@ fn memory(id: u32) -> u64 {
 /// The machine's load average over the last minute.
 pub fn load_average() -> f64 {
     let line = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    line.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
+    line.split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or(0.0)
 }

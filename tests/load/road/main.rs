@@ -45,7 +45,12 @@ struct Options {
     #[arg(long, value_enum, default_value_t = DatabaseKind::Sqlite)]
     database: DatabaseKind,
     /// What is measured, in this order in each round.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "settle,floor")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "settle,floor"
+    )]
     variants: Vec<Variant>,
     /// Number of rounds.
     #[arg(long, default_value_t = 2)]
@@ -131,20 +136,36 @@ async fn measure(options: &Options) {
     let patience = Duration::from_secs(options.patience);
     let (mut ingress, mut still) = (Value::Null, Vec::new());
     if options.ingress_at_third {
-        let measured = ingress::Options { burst: burst(options), time: watched };
+        let measured = ingress::Options {
+            burst: burst(options),
+            time: watched,
+        };
         ingress = ingress::at_third(&measured, &installed).await;
     }
     let variant = options.variants.first().copied().unwrap_or(Variant::Settle);
     if options.open > 0 {
-        let plan = still::Plan { count: options.open, watched, patience, variant };
+        let plan = still::Plan {
+            count: options.open,
+            watched,
+            patience,
+            variant,
+        };
         still.push(still::open(plan, &installed).await);
     }
     if options.sleeping > 0 {
-        let plan = still::Plan { count: options.sleeping, watched, patience, variant };
+        let plan = still::Plan {
+            count: options.sleeping,
+            watched,
+            patience,
+            variant,
+        };
         still.push(still::sleeping(plan, &installed).await);
     }
     if options.json {
-        println!("{}", json!({ "rounds": report::json(&rounds), "ingress": ingress, "still": still }));
+        println!(
+            "{}",
+            json!({ "rounds": report::json(&rounds), "ingress": ingress, "still": still })
+        );
     }
 }
 
@@ -161,7 +182,12 @@ async fn rounds(options: &Options, installed: &Installed) -> Vec<Round> {
             let mut subject = Subject::start(*variant, installed).await;
             let phases = phases(options, &mut subject).await;
             subject.finish().await;
-            let round = Round { number, variant: *variant, load_average, phases };
+            let round = Round {
+                number,
+                variant: *variant,
+                load_average,
+                phases,
+            };
             round.print();
             rounds.push(round);
         }
@@ -185,7 +211,9 @@ fn burst(options: &Options) -> Plan {
 fn installed(options: &Options) -> Installed {
     let variables = |named: &[String]| -> Vec<(String, String)> {
         let pairs = named.iter().filter_map(|variable| variable.split_once('='));
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     };
     Installed {
         backend: match options.database {
@@ -195,18 +223,33 @@ fn installed(options: &Options) -> Installed {
         window: Duration::from_secs(options.window),
         temporal_distance: Duration::from_millis(options.temporal_distance),
         variables: variables(&options.variable),
-        other: Other { program: options.other_program.clone(), variables: variables(&options.other_variable) },
+        other: Other {
+            program: options.other_program.clone(),
+            variables: variables(&options.other_variable),
+        },
     }
 }
 
 /// The warm-up, which is not reported, the burst, and each rate.
 async fn phases(options: &Options, subject: &mut Subject) -> Vec<phase::Figures> {
     let burst = burst(options);
-    Plan { name: "warm".to_owned(), purchases: WARM, notifications: 1, ..burst.clone() }.run(subject).await;
+    Plan {
+        name: "warm".to_owned(),
+        purchases: WARM,
+        notifications: 1,
+        ..burst.clone()
+    }
+    .run(subject)
+    .await;
     let mut figures = vec![burst.run(subject).await];
     for rate in options.paces.iter().copied().filter(|rate| *rate > 0) {
         let purchases = (rate * options.paced_seconds) as usize;
-        let plan = Plan { name: format!("{rate}/s"), purchases, per_second: Some(rate), ..burst.clone() };
+        let plan = Plan {
+            name: format!("{rate}/s"),
+            purchases,
+            per_second: Some(rate),
+            ..burst.clone()
+        };
         figures.push(plan.run(subject).await);
     }
     figures

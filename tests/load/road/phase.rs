@@ -60,12 +60,19 @@ impl Figures {
 
     /// CPU of the program, without its database server.
     pub fn own_ms(&self) -> f64 {
-        ["run", "serve", "worker", "floor"].iter().filter_map(|kind| self.cpu_ms.get(*kind)).sum()
+        ["run", "serve", "worker", "floor"]
+            .iter()
+            .filter_map(|kind| self.cpu_ms.get(*kind))
+            .sum()
     }
 
     /// Requests that clients sent to the engine.
     pub fn calls(&self) -> f64 {
-        self.requests.iter().filter(|(name, _)| name.starts_with("frontend.")).map(|(_, count)| count).sum()
+        self.requests
+            .iter()
+            .filter(|(name, _)| name.starts_with("frontend."))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     pub fn json(&self) -> Value {
@@ -82,9 +89,14 @@ impl Figures {
 impl Plan {
     /// The receipts of all notifications in the order in which they are sent: those of one second in turn.
     fn receipts(&self) -> Vec<String> {
-        let together = self.per_second.map_or(self.purchases, |rate| rate as usize).clamp(1, self.purchases.max(1));
+        let together = self
+            .per_second
+            .map_or(self.purchases, |rate| rate as usize)
+            .clamp(1, self.purchases.max(1));
         let numbers: Vec<usize> = (0..self.purchases).collect();
-        let turns = numbers.chunks(together).flat_map(|some| some.repeat(self.notifications));
+        let turns = numbers
+            .chunks(together)
+            .flat_map(|some| some.repeat(self.notifications));
         turns.map(|number| self.receipt(number)).collect()
     }
 
@@ -94,7 +106,9 @@ impl Plan {
 
     fn pace(&self) -> Pace {
         let notifications = u32::try_from(self.notifications).unwrap_or(u32::MAX);
-        self.per_second.map_or(Pace::Saturate, |rate| Pace::PerSecond(f64::from(rate.saturating_mul(notifications))))
+        self.per_second.map_or(Pace::Saturate, |rate| {
+            Pace::PerSecond(f64::from(rate.saturating_mul(notifications)))
+        })
     }
 
     /// Sends, waits for all webhooks and measures.
@@ -104,11 +118,15 @@ impl Plan {
         let window_ends = self.send(subject).await;
         let missing = self.wait(subject, &window_ends).await;
         wait::pass(REST).await;
-        let (cpu_after, requests_after) = (machine::usage(), requests::counts(subject.temporal()).await);
+        let (cpu_after, requests_after) =
+            (machine::usage(), requests::counts(subject.temporal()).await);
         let mut figures = self.timed(&window_ends, &subject.arrivals());
         figures.missing = missing;
         figures.cpu_ms = self.each(&difference(&milliseconds(&cpu_after), &milliseconds(&cpu)));
-        figures.memory = cpu_after.iter().map(|(kind, usage)| (kind.clone(), usage.memory)).collect();
+        figures.memory = cpu_after
+            .iter()
+            .map(|(kind, usage)| (kind.clone(), usage.memory))
+            .collect();
         figures.requests = self.each(&difference(&requests_after, &requests));
         figures.history = self.history(subject).await;
         figures
@@ -117,14 +135,23 @@ impl Plan {
     /// Sends, and returns when the window of each purchase ends.
     pub async fn send(&self, subject: &mut Subject) -> WindowEnds {
         let last = subject.send(&self.receipts(), self.pace()).await;
-        last.into_iter().map(|(key, sent)| (key, sent + self.window)).collect()
+        last.into_iter()
+            .map(|(key, sent)| (key, sent + self.window))
+            .collect()
     }
 
     /// Waits until the first of these purchases has its webhook.
     pub async fn wait_first(&self, subject: &Subject, window_ends: &WindowEnds) {
         wait::until(self.window + self.patience, "a webhook", async || {
-            let is_there = subject.arrivals().keys().any(|key| window_ends.contains_key(key));
-            if is_there { Ok(()) } else { Err("none".to_owned()) }
+            let is_there = subject
+                .arrivals()
+                .keys()
+                .any(|key| window_ends.contains_key(key));
+            if is_there {
+                Ok(())
+            } else {
+                Err("none".to_owned())
+            }
         })
         .await;
     }
@@ -133,31 +160,46 @@ impl Plan {
     pub async fn wait(&self, subject: &Subject, window_ends: &WindowEnds) -> usize {
         let is_there = |arrivals: &BTreeMap<String, Instant>, key: &String, end: &Instant| {
             // The webhook of an earlier window does not count.
-            arrivals.get(key).is_some_and(|arrived| *arrived + self.window > *end)
+            arrivals
+                .get(key)
+                .is_some_and(|arrived| *arrived + self.window > *end)
         };
         let count = || {
             let arrivals = subject.arrivals();
-            window_ends.iter().filter(|(key, end)| !is_there(&arrivals, key, end)).count()
+            window_ends
+                .iter()
+                .filter(|(key, end)| !is_there(&arrivals, key, end))
+                .count()
         };
-        let waited = wait::within(self.window + self.patience, "every webhook", async || match count() {
-            0 => Ok(()),
-            missing => Err(missing.to_string()),
-        });
+        let waited = wait::within(
+            self.window + self.patience,
+            "every webhook",
+            async || match count() {
+                0 => Ok(()),
+                missing => Err(missing.to_string()),
+            },
+        );
         if waited.await.is_ok() { 0 } else { count() }
     }
 
     fn timed(&self, window_ends: &WindowEnds, arrivals: &BTreeMap<String, Instant>) -> Figures {
         let arrived = |key: &String| arrivals.get(key).copied();
-        let mut lags: Vec<Duration> =
-            window_ends.iter().filter_map(|(key, end)| Some(arrived(key)?.saturating_duration_since(*end))).collect();
+        let mut lags: Vec<Duration> = window_ends
+            .iter()
+            .filter_map(|(key, end)| Some(arrived(key)?.saturating_duration_since(*end)))
+            .collect();
         lags.sort_unstable();
         let first = window_ends.values().min();
-        let took = first.zip(window_ends.keys().filter_map(arrived).max()).map(|(first, last)| last - *first);
+        let took = first
+            .zip(window_ends.keys().filter_map(arrived).max())
+            .map(|(first, last)| last - *first);
         let lag = |part| quantile(&lags, part).map_or(0.0, |lag| lag.as_secs_f64() * 1000.0);
         Figures {
             name: self.name.clone(),
             purchases: self.purchases,
-            settled_per_second: took.map_or(0.0, |took| number(lags.len()) / took.as_secs_f64().max(0.001)),
+            settled_per_second: took.map_or(0.0, |took| {
+                number(lags.len()) / took.as_secs_f64().max(0.001)
+            }),
             lag_ms: (lag(0.5), lag(0.99)),
             ..Figures::default()
         }
@@ -165,7 +207,11 @@ impl Plan {
 
     fn each(&self, counts: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
         let one = |(name, count): (&String, &f64)| (name.clone(), count / number(self.purchases));
-        counts.iter().map(one).filter(|(_, count)| *count > 0.0).collect()
+        counts
+            .iter()
+            .map(one)
+            .filter(|(_, count)| *count > 0.0)
+            .collect()
     }
 
     /// Events, workflow tasks and signals of a sample, per purchase.
@@ -173,10 +219,20 @@ impl Plan {
         let step = (self.purchases / SAMPLE).max(1);
         let (mut totals, mut runs) = ([0.0; 3], 0.0);
         for place in (0..self.purchases).step_by(step) {
-            let history = subject.temporal().history(&subject.workflow_id(&self.receipt(place))).await;
-            let count = |wanted| history.iter().filter(|event| event.event_type() == wanted).count();
-            let (tasks, signals) =
-                (count(EventType::WorkflowTaskCompleted), count(EventType::WorkflowExecutionSignaled));
+            let history = subject
+                .temporal()
+                .history(&subject.workflow_id(&self.receipt(place)))
+                .await;
+            let count = |wanted| {
+                history
+                    .iter()
+                    .filter(|event| event.event_type() == wanted)
+                    .count()
+            };
+            let (tasks, signals) = (
+                count(EventType::WorkflowTaskCompleted),
+                count(EventType::WorkflowExecutionSignaled),
+            );
             for (total, counted) in totals.iter_mut().zip([history.len(), tasks, signals]) {
                 *total += number(counted);
             }
@@ -187,11 +243,25 @@ impl Plan {
 }
 
 fn milliseconds(usage: &BTreeMap<String, Usage>) -> BTreeMap<String, f64> {
-    usage.iter().map(|(kind, usage)| (kind.clone(), usage.cpu.as_secs_f64() * 1000.0)).collect()
+    usage
+        .iter()
+        .map(|(kind, usage)| (kind.clone(), usage.cpu.as_secs_f64() * 1000.0))
+        .collect()
 }
 
-fn difference(after: &BTreeMap<String, f64>, before: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
-    after.iter().map(|(name, count)| (name.clone(), count - before.get(name).copied().unwrap_or_default())).collect()
+fn difference(
+    after: &BTreeMap<String, f64>,
+    before: &BTreeMap<String, f64>,
+) -> BTreeMap<String, f64> {
+    after
+        .iter()
+        .map(|(name, count)| {
+            (
+                name.clone(),
+                count - before.get(name).copied().unwrap_or_default(),
+            )
+        })
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 items")]

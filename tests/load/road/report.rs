@@ -28,7 +28,13 @@ impl Round {
     /// Prints one line for each phase.
     pub fn print(&self) {
         for phase in &self.phases {
-            let Figures { name, settled_per_second, lag_ms: (p50, p99), history: [events, tasks, signals], .. } = phase;
+            let Figures {
+                name,
+                settled_per_second,
+                lag_ms: (p50, p99),
+                history: [events, tasks, signals],
+                ..
+            } = phase;
             println!(
                 "{:<6}{:<13}{name:<8}{settled_per_second:>10.1}{:>11.2}{:>9.2}{events:>8.1}{tasks:>7.2}{signals:>9.2}\
                  {:>7.1}{p50:>10.0}{p99:>10.0}{:>8}{:>6.1}",
@@ -76,10 +82,19 @@ pub fn print_head() {
 pub fn print_summary(rounds: &[Round]) {
     let variants: BTreeSet<Variant> = rounds.iter().map(|round| round.variant).collect();
     let bursts = |variant: Variant| -> Vec<&Figures> {
-        rounds.iter().filter(|round| round.variant == variant).filter_map(|round| round.phases.first()).collect()
+        rounds
+            .iter()
+            .filter(|round| round.variant == variant)
+            .filter_map(|round| round.phases.first())
+            .collect()
     };
-    let Some(first) = variants.first().copied() else { return };
-    println!("\nburst, medians of the rounds (and ratio to {}):", first.name());
+    let Some(first) = variants.first().copied() else {
+        return;
+    };
+    println!(
+        "\nburst, medians of the rounds (and ratio to {}):",
+        first.name()
+    );
     let measures: [(&str, Measure); 4] = [
         ("settled/s", |figures| figures.settled_per_second),
         ("engine CPU ms per purchase", Figures::engine_ms),
@@ -95,20 +110,36 @@ pub fn print_summary(rounds: &[Round]) {
         }
         println!();
     }
-    println!("\nCPU ms per purchase by process, and requests per purchase by service and operation:");
+    println!(
+        "\nCPU ms per purchase by process, and requests per purchase by service and operation:"
+    );
     let merged = |figures: &Figures| -> BTreeMap<String, f64> {
-        figures.cpu_ms.iter().map(|(kind, cpu)| (format!("cpu {kind}"), *cpu)).chain(figures.requests.clone()).collect()
+        figures
+            .cpu_ms
+            .iter()
+            .map(|(kind, cpu)| (format!("cpu {kind}"), *cpu))
+            .chain(figures.requests.clone())
+            .collect()
     };
-    let names: BTreeSet<String> =
-        rounds.iter().flat_map(|round| &round.phases).flat_map(merged).map(|one| one.0).collect();
+    let names: BTreeSet<String> = rounds
+        .iter()
+        .flat_map(|round| &round.phases)
+        .flat_map(merged)
+        .map(|one| one.0)
+        .collect();
     for name in names {
         let here = |variant: &Variant| {
-            median(&bursts(*variant), |figures| merged(figures).get(&name).copied().unwrap_or_default())
+            median(&bursts(*variant), |figures| {
+                merged(figures).get(&name).copied().unwrap_or_default()
+            })
         };
         let values: Vec<f64> = variants.iter().map(here).collect();
         if values.iter().any(|value| *value >= 0.01) {
             print!("{name:<60}");
-            variants.iter().zip(values).for_each(|(variant, value)| print!("{:>14} {value:>8.2}", variant.name()));
+            variants
+                .iter()
+                .zip(values)
+                .for_each(|(variant, value)| print!("{:>14} {value:>8.2}", variant.name()));
             println!();
         }
     }
@@ -120,18 +151,34 @@ pub fn print_summary(rounds: &[Round]) {
 /// When a purchase of the burst costs a multiple of the floor's.
 pub fn check(rounds: &[Round]) {
     let bursts = |variant: Variant| -> Vec<&Figures> {
-        rounds.iter().filter(|round| round.variant == variant).filter_map(|round| round.phases.first()).collect()
+        rounds
+            .iter()
+            .filter(|round| round.variant == variant)
+            .filter_map(|round| round.phases.first())
+            .collect()
     };
     let (settle, floor) = (bursts(Variant::Settle), bursts(Variant::Floor));
     if settle.is_empty() || floor.is_empty() {
         return;
     }
     let ratio = |measure: Measure| median(&settle, measure) / median(&floor, measure);
-    let (rate, engine, own) =
-        (ratio(|figures| figures.settled_per_second), ratio(Figures::engine_ms), ratio(Figures::own_ms));
-    assert!(rate >= LEAST_RATE, "settled/s: {rate:.2} of the floor's, below {LEAST_RATE}");
-    assert!(engine <= MOST_ENGINE, "engine CPU: {engine:.2} times the floor's, above {MOST_ENGINE}");
-    assert!(own <= MOST_OWN, "own CPU: {own:.2} times the floor's, above {MOST_OWN}");
+    let (rate, engine, own) = (
+        ratio(|figures| figures.settled_per_second),
+        ratio(Figures::engine_ms),
+        ratio(Figures::own_ms),
+    );
+    assert!(
+        rate >= LEAST_RATE,
+        "settled/s: {rate:.2} of the floor's, below {LEAST_RATE}"
+    );
+    assert!(
+        engine <= MOST_ENGINE,
+        "engine CPU: {engine:.2} times the floor's, above {MOST_ENGINE}"
+    );
+    assert!(
+        own <= MOST_OWN,
+        "own CPU: {own:.2} times the floor's, above {MOST_OWN}"
+    );
 }
 
 fn median(bursts: &[&Figures], measure: impl Fn(&Figures) -> f64) -> f64 {

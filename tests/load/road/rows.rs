@@ -22,31 +22,43 @@ pub fn multiply(database: &str, receipt: &str, count: usize) {
         let mut connection = PgConnection::establish(database).expect("the database");
         let columns = "SELECT column_name::text AS name FROM information_schema.columns
              WHERE table_name = 'purchases' AND table_schema = 'public'";
-        let columns = sql_query(columns).load::<Column>(&mut connection).expect("columns");
+        let columns = sql_query(columns)
+            .load::<Column>(&mut connection)
+            .expect("columns");
         let key = "lpad(to_hex(i), 8, '0') || '-0000-5000-8000-000000000000'";
         for (first, last) in steps(count) {
             let numbers = format!("generate_series({first}::bigint, {last}) AS numbers(i)");
-            connection.batch_execute(&copy(&columns, key, &numbers, receipt)).expect("copies");
+            connection
+                .batch_execute(&copy(&columns, key, &numbers, receipt))
+                .expect("copies");
         }
-        connection.batch_execute("ANALYZE purchases").expect("statistics");
+        connection
+            .batch_execute("ANALYZE purchases")
+            .expect("statistics");
     } else {
         let mut connection = SqliteConnection::establish(database).expect("the database");
         let columns = "SELECT name FROM pragma_table_info('purchases')";
-        let columns = sql_query(columns).load::<Column>(&mut connection).expect("columns");
+        let columns = sql_query(columns)
+            .load::<Column>(&mut connection)
+            .expect("columns");
         let key = "printf('%08x-0000-5000-8000-000000000000', i)";
         for (first, last) in steps(count) {
             let numbers = format!(
                 "(WITH RECURSIVE counted(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM counted WHERE i < {last})
                   SELECT i FROM counted) AS numbers"
             );
-            connection.batch_execute(&copy(&columns, key, &numbers, receipt)).expect("copies");
+            connection
+                .batch_execute(&copy(&columns, key, &numbers, receipt))
+                .expect("copies");
         }
         connection.batch_execute("ANALYZE").expect("statistics");
     }
 }
 
 fn steps(count: usize) -> impl Iterator<Item = (usize, usize)> {
-    (1..=count).step_by(AT_ONCE).map(move |first| (first, (first + AT_ONCE - 1).min(count)))
+    (1..=count)
+        .step_by(AT_ONCE)
+        .map(move |first| (first, (first + AT_ONCE - 1).min(count)))
 }
 
 fn copy(columns: &[Column], key: &str, numbers: &str, receipt: &str) -> String {

@@ -45,19 +45,31 @@ struct Watched {
 }
 
 pub async fn open(plan: Plan, installed: &Installed) -> Value {
-    let installed = Installed { window: LONG, ..installed.clone() };
+    let installed = Installed {
+        window: LONG,
+        ..installed.clone()
+    };
     let mut subject = Subject::start(plan.variant, &installed).await;
     let before = watch(subject.temporal(), plan.watched).await;
-    let receipts: Vec<String> = (0..plan.count).map(|number| format!("open-{number:07}")).collect();
+    let receipts: Vec<String> = (0..plan.count)
+        .map(|number| format!("open-{number:07}"))
+        .collect();
     subject.send(&receipts, Pace::Saturate).await;
     let (temporal, wanted) = (subject.temporal(), plan.count);
     let opened = wait::within(plan.patience, "the windows", async || {
         let counts = requests::counts(temporal).await;
-        let signals = counts.get("frontend.SignalWithStartWorkflowExecution").copied().unwrap_or_default();
+        let signals = counts
+            .get("frontend.SignalWithStartWorkflowExecution")
+            .copied()
+            .unwrap_or_default();
         // The destination's run and the sweep are few.
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 windows")]
         let is_done = signals >= wanted as f64;
-        if is_done { Ok(()) } else { Err(format!("{signals} of {wanted} are open")) }
+        if is_done {
+            Ok(())
+        } else {
+            Err(format!("{signals} of {wanted} are open"))
+        }
     });
     if let Err(late) = opened.await {
         println!("{late}");
@@ -68,7 +80,11 @@ pub async fn open(plan: Plan, installed: &Installed) -> Value {
         // Without what the sending of all these notifications left in caches.
         world.kill9();
         let with = restarted(world, plan.watched).await;
-        all.push(report("open windows, after a restart", plan.count, [&before, &with]));
+        all.push(report(
+            "open windows, after a restart",
+            plan.count,
+            [&before, &with],
+        ));
     }
     subject.finish().await;
     Value::Array(all)
@@ -76,7 +92,9 @@ pub async fn open(plan: Plan, installed: &Installed) -> Value {
 
 /// Writes sleeping purchases to storage, watches, and prints.
 pub async fn sleeping(plan: Plan, installed: &Installed) -> Value {
-    let Subject::Settle(mut world) = Subject::start(plan.variant, installed).await else { return Value::Null };
+    let Subject::Settle(mut world) = Subject::start(plan.variant, installed).await else {
+        return Value::Null;
+    };
     let template = "template";
     world.send("SUBSCRIPTION_PURCHASED", template).await;
     world.wait_acked(template, 1).await;
@@ -105,26 +123,50 @@ async fn watch(temporal: &Temporal, watched: Duration) -> Watched {
     let mut took: Vec<f64> = sweeps(temporal).await.split_off(swept);
     took.sort_by(f64::total_cmp);
     Watched {
-        cpu_ms: after.iter().map(|(kind, usage)| (kind.clone(), per_second(kind, usage))).collect(),
-        memory: after.iter().map(|(kind, usage)| (kind.clone(), usage.memory)).collect(),
-        sweeps: (took.len(), took.get(took.len() / 2).copied().unwrap_or_default()),
+        cpu_ms: after
+            .iter()
+            .map(|(kind, usage)| (kind.clone(), per_second(kind, usage)))
+            .collect(),
+        memory: after
+            .iter()
+            .map(|(kind, usage)| (kind.clone(), usage.memory))
+            .collect(),
+        sweeps: (
+            took.len(),
+            took.get(took.len() / 2).copied().unwrap_or_default(),
+        ),
     }
 }
 
 /// How long each sweep of the newest run took, in milliseconds, as the engine saw it.
 async fn sweeps(temporal: &Temporal) -> Vec<f64> {
     let history = temporal.history(contract::SWEEP).await;
-    let times = |wanted| history.iter().filter(move |event| event.event_type() == wanted).map(time);
-    let (started, completed) = (times(EventType::ActivityTaskStarted), times(EventType::ActivityTaskCompleted));
-    started.zip(completed).map(|(from, to)| to.saturating_sub(from).as_secs_f64() * 1000.0).collect()
+    let times = |wanted| {
+        history
+            .iter()
+            .filter(move |event| event.event_type() == wanted)
+            .map(time)
+    };
+    let (started, completed) = (
+        times(EventType::ActivityTaskStarted),
+        times(EventType::ActivityTaskCompleted),
+    );
+    started
+        .zip(completed)
+        .map(|(from, to)| to.saturating_sub(from).as_secs_f64() * 1000.0)
+        .collect()
 }
 
 fn report(what: &str, count: usize, [before, with]: [&Watched; 2]) -> Value {
     println!("\n{count} {what}:");
-    println!("{:<12}{:>14}{:>14}{:>18}{:>18}", "process", "MB without", "MB with", "CPU ms/s without", "CPU ms/s with");
+    println!(
+        "{:<12}{:>14}{:>14}{:>18}{:>18}",
+        "process", "MB without", "MB with", "CPU ms/s without", "CPU ms/s with"
+    );
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
-    let megabytes =
-        |watched: &Watched, kind: &String| watched.memory.get(kind).copied().unwrap_or_default() as f64 / 1_000_000.0;
+    let megabytes = |watched: &Watched, kind: &String| {
+        watched.memory.get(kind).copied().unwrap_or_default() as f64 / 1_000_000.0
+    };
     for (kind, cpu) in &with.cpu_ms {
         let cpu_before = before.cpu_ms.get(kind).copied().unwrap_or_default();
         println!(
@@ -134,7 +176,10 @@ fn report(what: &str, count: usize, [before, with]: [&Watched; 2]) -> Value {
         );
     }
     let (first, then) = (before.sweeps, with.sweeps);
-    println!("sweeps: {} of {:.0} ms without, {} of {:.0} ms with", first.0, first.1, then.0, then.1);
+    println!(
+        "sweeps: {} of {:.0} ms without, {} of {:.0} ms with",
+        first.0, first.1, then.0, then.1
+    );
     let json = |watched: &Watched| {
         json!({
             "cpu_ms_per_second": watched.cpu_ms, "memory_bytes": watched.memory,

@@ -64,9 +64,16 @@ impl Subject {
         let other = match variant {
             Variant::Settle => Other::default(),
             Variant::Other => installed.other.clone(),
-            Variant::Floor => return Self::Floor(Box::new(Floor::start(installed.window, distance).await)),
+            Variant::Floor => {
+                return Self::Floor(Box::new(Floor::start(installed.window, distance).await));
+            }
         };
-        let variables = installed.variables.iter().chain(&other.variables).cloned().collect();
+        let variables = installed
+            .variables
+            .iter()
+            .chain(&other.variables)
+            .cloned()
+            .collect();
         let mut world = World::start(Setting {
             backend: installed.backend,
             memory: Memory::File,
@@ -110,8 +117,12 @@ impl Subject {
         measured.check();
         let mut last = BTreeMap::<String, Instant>::new();
         for sent in measured.acknowledged() {
-            let Some(receipt) = receipts.get(sent.number) else { continue };
-            let due = last.entry(world.key(receipt).to_string()).or_insert(sent.due);
+            let Some(receipt) = receipts.get(sent.number) else {
+                continue;
+            };
+            let due = last
+                .entry(world.key(receipt).to_string())
+                .or_insert(sent.due);
             *due = sent.due.max(*due);
         }
         last

@@ -4,7 +4,15 @@ use std::fmt::Write;
 use system_tests::raw::Raw;
 
 /// The columns whose values differ in each copy, in the first eight letters.
-const IDS: [&str; 7] = ["id", "collapse_key", "event_id", "receipt_id", "user_id", "first_user_id", "app_user_id"];
+const IDS: [&str; 7] = [
+    "id",
+    "collapse_key",
+    "event_id",
+    "receipt_id",
+    "user_id",
+    "first_user_id",
+    "app_user_id",
+];
 
 /// Copies a purchase with its user, its events and their deliveries, under other ids.
 pub fn purchase(raw: &mut Raw, key: &str, copies: usize) {
@@ -35,10 +43,16 @@ pub fn purchase(raw: &mut Raw, key: &str, copies: usize) {
 
 /// Copies the row of a purchase for the same user: one for each of these keys and receipts.
 pub fn of_same_user(raw: &mut Raw, key: &str, copies: &[(String, String)]) {
-    let list = copies.iter().fold(String::new(), |mut list, (key, receipt)| {
-        let _ = write!(list, "{}('{key}', '{receipt}')", if list.is_empty() { "" } else { ", " });
-        list
-    });
+    let list = copies
+        .iter()
+        .fold(String::new(), |mut list, (key, receipt)| {
+            let _ = write!(
+                list,
+                "{}('{key}', '{receipt}')",
+                if list.is_empty() { "" } else { ", " }
+            );
+            list
+        });
     let of = |column: &str| match column {
         "collapse_key" => "v.collapse_key".to_owned(),
         "receipt_id" => "v.receipt_id".to_owned(),

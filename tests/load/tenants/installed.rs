@@ -87,18 +87,45 @@ impl Installed {
         }
         let api = installation.api();
         let began = Instant::now();
-        let created = stream::iter(0..=options.apps).map(|number| tenant(&api, &receiver, number, options.window));
+        let created = stream::iter(0..=options.apps)
+            .map(|number| tenant(&api, &receiver, number, options.window));
         let mut others: Vec<Tenant> = created.buffer_unordered(AT_ONCE).collect().await;
-        println!("{} apps with {DESTINATIONS} destinations each after {:.0?}", options.apps, began.elapsed());
-        let place = others.iter().position(|tenant| tenant.destinations.is_empty()).expect("the troubled one");
+        println!(
+            "{} apps with {DESTINATIONS} destinations each after {:.0?}",
+            options.apps,
+            began.elapsed()
+        );
+        let place = others
+            .iter()
+            .position(|tenant| tenant.destinations.is_empty())
+            .expect("the troubled one");
         let mut troubled = others.swap_remove(place);
         for number in 0..DESTINATIONS {
             let url = receiver.url(&format!("{DOWN}{number}"));
-            troubled.destinations.push(destination(&api, &troubled.app_id, number, &url).await);
+            troubled
+                .destinations
+                .push(destination(&api, &troubled.app_id, number, &url).await);
         }
-        let (window, rate, seconds) = (Duration::from_secs(options.window), options.rate, options.seconds);
+        let (window, rate, seconds) = (
+            Duration::from_secs(options.window),
+            options.rate,
+            options.seconds,
+        );
         let sent = 0;
-        Self { processes, temporal, installation, api, sns, receiver, others, troubled, window, rate, seconds, sent }
+        Self {
+            processes,
+            temporal,
+            installation,
+            api,
+            sns,
+            receiver,
+            others,
+            troubled,
+            window,
+            rate,
+            seconds,
+            sent,
+        }
     }
 
     /// The addresses of both `serve` for stores and devices.
@@ -124,55 +151,97 @@ impl Installed {
     /// Sends a notification of each purchase of the other apps in turn at the fixed rate, waits until each has its
     /// webhooks, and measures their lags.
     pub async fn measure(&mut self) -> Lags {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
-        let count = (self.rate * f64::from(u32::try_from(self.seconds).unwrap_or(u32::MAX))) as usize;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
+        let count =
+            (self.rate * f64::from(u32::try_from(self.seconds).unwrap_or(u32::MAX))) as usize;
         let numbers = self.sent..self.sent + count;
         self.sent += count;
-        let receipts: Vec<String> = numbers.clone().map(|number| format!("receipt-{number:07}")).collect();
+        let receipts: Vec<String> = numbers
+            .clone()
+            .map(|number| format!("receipt-{number:07}"))
+            .collect();
         let messages: Vec<Message> = numbers
             .zip(&receipts)
             .map(|(number, receipt)| {
                 let tenant = &self.others[number % self.others.len()];
-                signed(&self.sns, tenant, receipt, &format!("amzn1.account.{receipt}"))
+                signed(
+                    &self.sns,
+                    tenant,
+                    receipt,
+                    &format!("amzn1.account.{receipt}"),
+                )
             })
             .collect();
         let (due, acknowledged) = self.send(&receipts, messages).await;
         let is_complete = |receipt: &String| self.receiver.arrivals(receipt).len() == DESTINATIONS;
         let missing = || due.keys().filter(|receipt| !is_complete(receipt)).count();
-        let arrived = wait::within(self.window + PATIENCE, "every webhook", async || match missing() {
-            0 => Ok(()),
-            missing => Err(missing.to_string()),
-        });
+        let arrived = wait::within(
+            self.window + PATIENCE,
+            "every webhook",
+            async || match missing() {
+                0 => Ok(()),
+                missing => Err(missing.to_string()),
+            },
+        );
         let missing = if arrived.await.is_ok() { 0 } else { missing() };
         let lags = due.iter().flat_map(|(receipt, due)| {
             let end = *due + self.window;
-            self.receiver.arrivals(receipt).into_iter().map(move |arrived| arrived.saturating_duration_since(end))
+            self.receiver
+                .arrivals(receipt)
+                .into_iter()
+                .map(move |arrived| arrived.saturating_duration_since(end))
         });
         let mut lags: Vec<Duration> = lags.collect();
         lags.sort_unstable();
         let lag = |part| quantile(&lags, part).map_or(0.0, |lag| lag.as_secs_f64() * 1000.0);
-        Lags { p50: lag(0.5), p99: lag(0.99), acknowledged, missing }
+        Lags {
+            p50: lag(0.5),
+            p99: lag(0.99),
+            acknowledged,
+            missing,
+        }
     }
 
     /// Sends the messages to both `serve` in turn. Returns when each was due, and the 99th percentile of the milliseconds
     /// until it was acknowledged.
-    async fn send(&self, receipts: &[String], messages: Vec<Message>) -> (BTreeMap<String, Instant>, f64) {
+    async fn send(
+        &self,
+        receipts: &[String],
+        messages: Vec<Message>,
+    ) -> (BTreeMap<String, Instant>, f64) {
         // One for each message of two seconds: a server closes a connection that is idle for longer.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
         let connections = (self.rate.ceil() as usize).clamp(1, CONNECTIONS);
         let [first, second] = self.public_urls().map(|url| Load::new(&url, connections));
         let half = |odd: usize| {
             let of = messages.iter().zip(receipts).skip(odd).step_by(2);
-            of.map(|(message, receipt)| (message.clone(), receipt.clone())).unzip::<_, _, Vec<_>, Vec<_>>()
+            of.map(|(message, receipt)| (message.clone(), receipt.clone()))
+                .unzip::<_, _, Vec<_>, Vec<_>>()
         };
         let ((one, of_one), (other, of_other)) = (half(0), half(1));
         let (pace, at_most) = (Pace::PerSecond(self.rate / 2.0), Duration::from_secs(600));
-        let (one, other) = tokio::join!(first.run(one, pace, at_most), second.run(other, pace, at_most));
+        let (one, other) = tokio::join!(
+            first.run(one, pace, at_most),
+            second.run(other, pace, at_most)
+        );
         let (mut due, mut latency) = (BTreeMap::new(), 0.0_f64);
         for (measured, receipts) in [(one, of_one), (other, of_other)] {
             measured.check();
             latency = latency.max(measured.latency_ms(0.99));
-            due.extend(measured.acknowledged().iter().map(|sent| (receipts[sent.number].clone(), sent.due)));
+            due.extend(
+                measured
+                    .acknowledged()
+                    .iter()
+                    .map(|sent| (receipts[sent.number].clone(), sent.due)),
+            );
         }
         (due, latency)
     }
@@ -182,23 +251,41 @@ impl Installed {
     pub async fn at_the_door(&mut self, apps: usize, messages: usize) -> f64 {
         let [url, _] = self.public_urls();
         let load = Load::new(&url, CONNECTIONS);
-        let nonsense = |tenant: &Tenant| Message { id: String::new(), request: request(&tenant.path, "").into() };
+        let nonsense = |tenant: &Tenant| Message {
+            id: String::new(),
+            request: request(&tenant.path, "").into(),
+        };
         let seen: Vec<Message> = self.others.iter().take(apps).map(nonsense).collect();
         load.run(seen, Pace::Saturate, PATIENCE).await;
         let numbers = self.sent..self.sent + messages;
         self.sent += messages;
-        let receipts: Vec<String> = numbers.map(|number| format!("receipt-{number:07}")).collect();
+        let receipts: Vec<String> = numbers
+            .map(|number| format!("receipt-{number:07}"))
+            .collect();
         let tenants = self.others.iter().take(apps).cycle();
         let all = receipts.iter().zip(tenants);
-        let all = all.map(|(receipt, tenant)| signed(&self.sns, tenant, receipt, &format!("amzn1.account.{receipt}")));
+        let all = all.map(|(receipt, tenant)| {
+            signed(
+                &self.sns,
+                tenant,
+                receipt,
+                &format!("amzn1.account.{receipt}"),
+            )
+        });
         let measured = load.run(all.collect(), Pace::Saturate, PATIENCE).await;
         measured.check();
-        wait::until(self.window + PATIENCE, "every webhook", async || {
-            match receipts.iter().filter(|receipt| self.receiver.arrivals(receipt).len() < DESTINATIONS).count() {
+        wait::until(
+            self.window + PATIENCE,
+            "every webhook",
+            async || match receipts
+                .iter()
+                .filter(|receipt| self.receiver.arrivals(receipt).len() < DESTINATIONS)
+                .count()
+            {
                 0 => Ok(()),
                 missing => Err(missing.to_string()),
-            }
-        })
+            },
+        )
         .await;
         measured.rate()
     }
@@ -213,12 +300,20 @@ impl Installed {
 
 /// An app with a platform and its destinations; that with the first number gets its destinations later.
 async fn tenant(api: &Api, receiver: &Receiver, number: usize, window: u64) -> Tenant {
-    let app_id = text(&api.post("/v1/apps", &json!({ "name": format!("app {number}") })).await.ok(), "id");
+    let app_id = text(
+        &api.post("/v1/apps", &json!({ "name": format!("app {number}") }))
+            .await
+            .ok(),
+        "id",
+    );
     let platform = json!({
         "store": "amazon", "name": "fire", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
         "window_seconds": window,
     });
-    let platform: Value = api.post(&format!("/v1/apps/{app_id}/platforms"), &platform).await.ok();
+    let platform: Value = api
+        .post(&format!("/v1/apps/{app_id}/platforms"), &platform)
+        .await
+        .ok();
     let mut destinations = Vec::new();
     for place in 0..if number == 0 { 0 } else { DESTINATIONS } {
         let url = receiver.url(&format!("/{number}/{place}"));
@@ -235,9 +330,13 @@ async fn tenant(api: &Api, receiver: &Receiver, number: usize, window: u64) -> T
 }
 
 async fn destination(api: &Api, app_id: &str, place: usize, url: &str) -> String {
-    let hook =
-        json!({ "kind": "webhook", "name": format!("hook {place}"), "url": url, "events": ["purchase.updated"] });
-    text(&api.post(&format!("/v1/apps/{app_id}/destinations"), &hook).await.ok(), "id")
+    let hook = json!({ "kind": "webhook", "name": format!("hook {place}"), "url": url, "events": ["purchase.updated"] });
+    text(
+        &api.post(&format!("/v1/apps/{app_id}/destinations"), &hook)
+            .await
+            .ok(),
+        "id",
+    )
 }
 
 /// A signed renewal as a complete HTTP request.
@@ -245,11 +344,16 @@ fn signed(sns: &Sns, tenant: &Tenant, receipt: &str, customer: &str) -> Message 
     let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", receipt);
     customer.clone_into(&mut rtn.app_user_id);
     let message = sns.notification(&rtn);
-    Message { id: message.id, request: request(&tenant.path, &message.body).into() }
+    Message {
+        id: message.id,
+        request: request(&tenant.path, &message.body).into(),
+    }
 }
 
 fn request(path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    let head = format!("POST /{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain; charset=UTF-8\r\n");
+    let head = format!(
+        "POST /{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain; charset=UTF-8\r\n"
+    );
     format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
 }

@@ -70,9 +70,14 @@ struct Options {
 impl Options {
     /// Number of requests that are prepared for a trouble: for three times the measurement, since it waits for its end.
     fn most(&self, rate: f64) -> usize {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
-        let count =
-            (rate * f64::from(u32::try_from(3 * self.seconds + self.window).unwrap_or(u32::MAX))).ceil() as usize;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
+        let count = (rate
+            * f64::from(u32::try_from(3 * self.seconds + self.window).unwrap_or(u32::MAX)))
+        .ceil() as usize;
         count
     }
 }
@@ -94,24 +99,37 @@ async fn main() {
         "p99 of 200 alone ms",
         "beside ms"
     );
-    for trouble in Trouble::ALL.into_iter().filter(|one| options.only.is_empty() || options.only.contains(one)) {
+    for trouble in Trouble::ALL
+        .into_iter()
+        .filter(|one| options.only.is_empty() || options.only.contains(one))
+    {
         let alone = installed.measure().await;
         let running = trouble.begin(&installed, &options).await;
         let beside = installed.measure().await;
         let note = running.end().await;
         let times = beside.p99 / alone.p99.max(1.0);
         let name = trouble.name();
-        let Lags { p50, p99, acknowledged, .. } = alone;
+        let Lags {
+            p50,
+            p99,
+            acknowledged,
+            ..
+        } = alone;
         println!(
             "{name:<16}{p50:>14.0}{p99:>14.0}{:>14.0}{:>14.0}{times:>8.1}{acknowledged:>20.0}{:>20.0}   {note}",
             beside.p50, beside.p99, beside.acknowledged
         );
         let missing = alone.missing + beside.missing;
         if missing > 0 {
-            broken.push(format!("{name}: {missing} purchases without all their webhooks"));
+            broken.push(format!(
+                "{name}: {missing} purchases without all their webhooks"
+            ));
         }
         if beside.p99 > (options.most_times * p99).max(options.least_ms) {
-            broken.push(format!("{name}: p99 {:.0} ms, {p99:.0} ms without it", beside.p99));
+            broken.push(format!(
+                "{name}: p99 {:.0} ms, {p99:.0} ms without it",
+                beside.p99
+            ));
         }
     }
     installed.finish();
@@ -132,7 +150,11 @@ async fn at_the_door(installed: &mut Installed, options: &Options) -> Vec<String
         few_rates.push(installed.at_the_door(FEW, options.door).await);
         many_rates.push(installed.at_the_door(many, options.door).await);
         let (of_few, of_many) = (few_rates.last().copied(), many_rates.last().copied());
-        println!("{:.0}/s with {FEW} apps in turn, {:.0}/s with {many}", of_few.unwrap_or(0.0), of_many.unwrap_or(0.0));
+        println!(
+            "{:.0}/s with {FEW} apps in turn, {:.0}/s with {many}",
+            of_few.unwrap_or(0.0),
+            of_many.unwrap_or(0.0)
+        );
     }
     let median = |mut rates: Vec<f64>| {
         rates.sort_unstable_by(f64::total_cmp);
@@ -140,7 +162,9 @@ async fn at_the_door(installed: &mut Installed, options: &Options) -> Vec<String
     };
     match (median(few_rates), median(many_rates)) {
         (Some(of_few), Some(of_many)) if of_many < WANTED * of_few => {
-            vec![format!("{of_many:.0}/s with {many} apps in turn, {of_few:.0}/s with {FEW}")]
+            vec![format!(
+                "{of_many:.0}/s with {many} apps in turn, {of_few:.0}/s with {FEW}"
+            )]
         }
         _ => Vec::new(),
     }

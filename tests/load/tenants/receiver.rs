@@ -29,7 +29,10 @@ struct State {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Arrivals> {
-        self.0.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .arrivals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -42,7 +45,9 @@ pub struct Receiver {
 impl Receiver {
     pub async fn start() -> Self {
         let shared = Shared::default();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let router = Router::new().fallback(receive).with_state(shared.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
@@ -60,11 +65,19 @@ impl Receiver {
 
     /// When the endpoints received an event of a receipt.
     pub fn arrivals(&self, receipt: &str) -> Vec<Instant> {
-        self.shared.lock().get(receipt).map(|paths| paths.values().copied().collect()).unwrap_or_default()
+        self.shared
+            .lock()
+            .get(receipt)
+            .map(|paths| paths.values().copied().collect())
+            .unwrap_or_default()
     }
 }
 
-async fn receive(extract::State(shared): extract::State<Shared>, uri: Uri, body: Bytes) -> StatusCode {
+async fn receive(
+    extract::State(shared): extract::State<Shared>,
+    uri: Uri,
+    body: Bytes,
+) -> StatusCode {
     if uri.path().starts_with(DOWN) && !shared.0.is_mended.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
@@ -73,7 +86,11 @@ async fn receive(extract::State(shared): extract::State<Shared>, uri: Uri, body:
     let events = body.as_array().cloned().unwrap_or_else(|| vec![body]);
     let mut arrivals = shared.lock();
     for receipt in events.iter().filter_map(receipt) {
-        arrivals.entry(receipt.to_owned()).or_default().entry(uri.path().to_owned()).or_insert(now);
+        arrivals
+            .entry(receipt.to_owned())
+            .or_default()
+            .entry(uri.path().to_owned())
+            .or_insert(now);
     }
     StatusCode::OK
 }

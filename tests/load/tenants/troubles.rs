@@ -54,8 +54,14 @@ impl Running {
 }
 
 impl Trouble {
-    pub const ALL: [Self; 6] =
-        [Self::Endpoint, Self::Backlog, Self::Customer, Self::Launch, Self::Strangers, Self::Snapshot];
+    pub const ALL: [Self; 6] = [
+        Self::Endpoint,
+        Self::Backlog,
+        Self::Customer,
+        Self::Launch,
+        Self::Strangers,
+        Self::Snapshot,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -75,7 +81,12 @@ impl Trouble {
         let task = match self {
             Self::Endpoint => {
                 endpoint(installed, options.pending).await;
-                let message = |number| installed.message(&format!("late-{number}"), &format!("late customer {number}"));
+                let message = |number| {
+                    installed.message(
+                        &format!("late-{number}"),
+                        &format!("late customer {number}"),
+                    )
+                };
                 let messages = (0..options.most(1.0)).map(message).collect();
                 flow(installed, messages, 1.0, over)
             }
@@ -90,26 +101,49 @@ impl Trouble {
                 customer(installed, options.purchases).await;
                 let count = options.most(options.renewals);
                 let receipt = |number: usize| format!("mine-{}", number % options.purchases.max(1));
-                let messages = (0..count).map(|number| installed.message(&receipt(number), CUSTOMER)).collect();
+                let messages = (0..count)
+                    .map(|number| installed.message(&receipt(number), CUSTOMER))
+                    .collect();
                 flow(installed, messages, options.renewals, over)
             }
             Self::Launch => {
-                let devices = Devices::with_key(&installed.api, &installed.troubled.publishable_key);
+                let devices =
+                    Devices::with_key(&installed.api, &installed.troubled.publishable_key);
                 let request = |number: u32| Message {
                     id: String::new(),
-                    request: devices.login_request(Device(number), &format!("customer {number}")).into_bytes().into(),
+                    request: devices
+                        .login_request(Device(number), &format!("customer {number}"))
+                        .into_bytes()
+                        .into(),
                 };
                 let count = u32::try_from(options.most(options.logins)).unwrap_or(u32::MAX);
-                flow(installed, (0..count).map(request).collect(), options.logins, over)
+                flow(
+                    installed,
+                    (0..count).map(request).collect(),
+                    options.logins,
+                    over,
+                )
             }
             Self::Strangers => {
                 let request = |number: usize| {
-                    let head = format!("POST /v1/stores/amazon/unknown-{number:015} HTTP/1.1\r\nhost: localhost\r\n");
-                    let request = format!("{head}content-length: 0\r\n\r\n").into_bytes().into();
-                    Message { id: String::new(), request }
+                    let head = format!(
+                        "POST /v1/stores/amazon/unknown-{number:015} HTTP/1.1\r\nhost: localhost\r\n"
+                    );
+                    let request = format!("{head}content-length: 0\r\n\r\n")
+                        .into_bytes()
+                        .into();
+                    Message {
+                        id: String::new(),
+                        request,
+                    }
                 };
                 let count = options.most(options.strangers);
-                flow(installed, (0..count).map(request).collect(), options.strangers, over)
+                flow(
+                    installed,
+                    (0..count).map(request).collect(),
+                    options.strangers,
+                    over,
+                )
             }
             Self::Snapshot => snapshot(installed, over),
         };
@@ -121,12 +155,21 @@ impl Trouble {
 const CUSTOMER: &str = "amzn1.account.many";
 
 /// Sends the messages at this rate until it is over.
-fn flow(installed: &Installed, messages: Vec<Message>, rate: f64, over: Arc<AtomicBool>) -> JoinHandle<String> {
+fn flow(
+    installed: &Installed,
+    messages: Vec<Message>,
+    rate: f64,
+    over: Arc<AtomicBool>,
+) -> JoinHandle<String> {
     let [url, _] = installed.public_urls();
     tokio::spawn(async move {
         let (mut answered, mut refused, began) = (0, 0, Instant::now());
         // In pieces, so that the end is noticed.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
         let piece = rate.ceil().max(1.0) as usize;
         for messages in messages.chunks(piece) {
             if over.load(Ordering::Relaxed) {
@@ -134,7 +177,13 @@ fn flow(installed: &Installed, messages: Vec<Message>, rate: f64, over: Arc<Atom
             }
             let sent = messages.len();
             let load = Load::new(&url, CONNECTIONS);
-            let measured = load.run(messages.to_vec(), Pace::PerSecond(rate), Duration::from_secs(60)).await;
+            let measured = load
+                .run(
+                    messages.to_vec(),
+                    Pace::PerSecond(rate),
+                    Duration::from_secs(60),
+                )
+                .await;
             answered += measured.acknowledged().len();
             refused += sent - measured.acknowledged().len();
             // The last one of a piece is sent as soon as it is due, so the time until the next piece is missing.
@@ -150,12 +199,25 @@ fn flow(installed: &Installed, messages: Vec<Message>, rate: f64, over: Arc<Atom
 async fn settled(installed: &Installed, receipt: &str, customer: &str) -> String {
     let [url, _] = installed.public_urls();
     let message = installed.message(receipt, customer);
-    Load::new(&url, 1).run(vec![message], Pace::Saturate, SOON).await.check();
+    Load::new(&url, 1)
+        .run(vec![message], Pace::Saturate, SOON)
+        .await
+        .check();
     let (key, mut raw) = (installed.key(receipt).to_string(), installed.raw());
-    wait::until(SOON, "a delivery of the purchase that is copied", async || {
-        let count = raw.number(&format!("SELECT COUNT(*) AS value FROM deliveries WHERE collapse_key = '{key}'"));
-        if count > 0 { Ok(()) } else { Err("none".to_owned()) }
-    })
+    wait::until(
+        SOON,
+        "a delivery of the purchase that is copied",
+        async || {
+            let count = raw.number(&format!(
+                "SELECT COUNT(*) AS value FROM deliveries WHERE collapse_key = '{key}'"
+            ));
+            if count > 0 {
+                Ok(())
+            } else {
+                Err("none".to_owned())
+            }
+        },
+    )
     .await;
     key
 }
@@ -176,12 +238,17 @@ fn waiting(installed: &Installed, raw: &mut Raw) -> i64 {
 
 fn waiting_of(destinations: &[String]) -> String {
     let list = destinations.join("', '");
-    format!("SELECT COUNT(*) AS value FROM deliveries WHERE destination_id IN ('{list}') AND status = 'pending'")
+    format!(
+        "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id IN ('{list}') AND status = 'pending'"
+    )
 }
 
 /// Counts what is sent until it is over.
 fn backlog(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
-    let (mut raw, count) = (installed.raw(), waiting_of(&installed.troubled.destinations));
+    let (mut raw, count) = (
+        installed.raw(),
+        waiting_of(&installed.troubled.destinations),
+    );
     tokio::spawn(async move {
         let (before, began) = (raw.number(&count), Instant::now());
         while !over.load(Ordering::Relaxed) {
@@ -194,7 +261,9 @@ fn backlog(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
             wait::pass(CHECKED_EVERY).await;
         }
         let all = began.elapsed().as_secs_f64();
-        format!("{sent} of {before} waiting deliveries were sent in {seconds:.0} s, all in {all:.0} s")
+        format!(
+            "{sent} of {before} waiting deliveries were sent in {seconds:.0} s, all in {all:.0} s"
+        )
     })
 }
 
@@ -202,7 +271,9 @@ fn backlog(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
 async fn customer(installed: &Installed, purchases: usize) {
     let key = settled(installed, "mine-0", CUSTOMER).await;
     let receipts = (1..purchases).map(|number| format!("mine-{number}"));
-    let list: Vec<_> = receipts.map(|receipt| (installed.key(&receipt).to_string(), receipt)).collect();
+    let list: Vec<_> = receipts
+        .map(|receipt| (installed.key(&receipt).to_string(), receipt))
+        .collect();
     let mut raw = installed.raw();
     let copy = move || copies::of_same_user(&mut raw, &key, &list);
     tokio::task::spawn_blocking(copy).await.expect("copies");

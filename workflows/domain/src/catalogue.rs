@@ -98,7 +98,10 @@ impl FromStr for Since {
 
     fn from_str(text: &str) -> Result<Self, InvalidSince> {
         let day = || format!("{text}{MIDNIGHT}").parse();
-        text.parse().or_else(|_| day()).map(Self).map_err(|_| InvalidSince(text.to_owned()))
+        text.parse()
+            .or_else(|_| day())
+            .map(Self)
+            .map_err(|_| InvalidSince(text.to_owned()))
     }
 }
 
@@ -110,7 +113,9 @@ impl Serialize for Since {
 
 impl<'de> Deserialize<'de> for Since {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -95,7 +95,9 @@ pub struct ProfileScope<'a> {
 }
 
 /// A device of a platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct DevicePlace {
     /// The platform whose publishable key it uses.
     pub platform: PlatformId,
@@ -124,8 +126,16 @@ impl EventId {
     }
 
     /// The id of the event that carries a user's changed profile. A user's revision is used once.
-    pub fn of_profile(user: UserId, epoch: i64, user_revision: i64, scope: ProfileScope<'_>) -> Self {
-        let mut name = format!("{epoch}/{user_revision}/profile.updated/{}", scope.environment.as_str());
+    pub fn of_profile(
+        user: UserId,
+        epoch: i64,
+        user_revision: i64,
+        scope: ProfileScope<'_>,
+    ) -> Self {
+        let mut name = format!(
+            "{epoch}/{user_revision}/profile.updated/{}",
+            scope.environment.as_str()
+        );
         for platform in scope.platforms {
             name.push('/');
             name.push_str(&platform.to_string());
@@ -137,7 +147,10 @@ impl EventId {
 impl EventId {
     /// The id of an event that a device reported under an id of its own, which it never uses for another.
     pub fn of_device(place: DevicePlace, epoch: i64, client_id: &str) -> Self {
-        Self(Uuid::new_v5(&place.uuid(), format!("{epoch}/{client_id}").as_bytes()))
+        Self(Uuid::new_v5(
+            &place.uuid(),
+            format!("{epoch}/{client_id}").as_bytes(),
+        ))
     }
 }
 
@@ -151,7 +164,10 @@ impl DevicePlace {
 impl AuditEntryId {
     /// The audit entry of an operation of a call that may be repeated.
     pub fn of(call: &str, operation: &str) -> Self {
-        Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("act/{call}/{operation}").as_bytes()))
+        Self(Uuid::new_v5(
+            &Uuid::NAMESPACE_URL,
+            format!("act/{call}/{operation}").as_bytes(),
+        ))
     }
 }
 
@@ -159,21 +175,30 @@ impl AlarmId {
     /// The alarm of this kind with this detail, about this platform or destination, or about none.
     pub fn of(about: Option<Uuid>, kind: &str, detail: &str) -> Self {
         let namespace = about.unwrap_or(Uuid::NAMESPACE_URL);
-        Self(Uuid::new_v5(&namespace, format!("alarm/{kind}/{detail}").as_bytes()))
+        Self(Uuid::new_v5(
+            &namespace,
+            format!("alarm/{kind}/{detail}").as_bytes(),
+        ))
     }
 }
 
 impl TransferId {
     /// The transfer away from a user after this number of others.
     pub fn of(from: UserId, epoch: i64, number: i64) -> Self {
-        Self(Uuid::new_v5(&from.uuid(), format!("{epoch}/{number}/transfer").as_bytes()))
+        Self(Uuid::new_v5(
+            &from.uuid(),
+            format!("{epoch}/{number}/transfer").as_bytes(),
+        ))
     }
 }
 
 impl ReviewId {
     /// The review of these two users: there is one.
     pub fn of(from: UserId, to: UserId) -> Self {
-        Self(Uuid::new_v5(&from.uuid(), format!("review/{to}").as_bytes()))
+        Self(Uuid::new_v5(
+            &from.uuid(),
+            format!("review/{to}").as_bytes(),
+        ))
     }
 }
 
@@ -181,7 +206,10 @@ impl DeliveryId {
     /// The delivery of an event to a destination; `n` grows by one with each requested redelivery.
     /// It is also the `webhook-id` header, stable over retries.
     pub fn of(destination: DestinationId, event: EventId, n: u32) -> Self {
-        Self(Uuid::new_v5(&destination.uuid(), format!("{event}/{n}").as_bytes()))
+        Self(Uuid::new_v5(
+            &destination.uuid(),
+            format!("{event}/{n}").as_bytes(),
+        ))
     }
 
     /// The `webhook-id` of a request with several events: it follows from these deliveries and their order, so a request with
@@ -189,7 +217,10 @@ impl DeliveryId {
     pub fn of_batch(members: &[Self]) -> Self {
         let namespace = members.first().map_or(Uuid::nil(), |first| first.0);
         let names: Vec<String> = members.iter().map(ToString::to_string).collect();
-        Self(Uuid::new_v5(&namespace, format!("batch/{}", names.join(",")).as_bytes()))
+        Self(Uuid::new_v5(
+            &namespace,
+            format!("batch/{}", names.join(",")).as_bytes(),
+        ))
     }
 
     /// The delivery of an event that was announced earlier: its id may be of an epoch before this one, in which the
@@ -198,19 +229,29 @@ impl DeliveryId {
         if epoch == FIRST_EPOCH {
             return Self::of(destination, event, n);
         }
-        Self(Uuid::new_v5(&destination.uuid(), format!("{event}/{epoch}/{n}").as_bytes()))
+        Self(Uuid::new_v5(
+            &destination.uuid(),
+            format!("{event}/{epoch}/{n}").as_bytes(),
+        ))
     }
 }
 
 impl UserId {
     /// The anonymous user behind a store's own user id.
     pub fn anonymous(app: AppId, store: &str, app_user_id: &str) -> Self {
-        Self(Uuid::new_v5(&app.uuid(), format!("{store}/{app_user_id}").as_bytes()))
+        Self(Uuid::new_v5(
+            &app.uuid(),
+            format!("{store}/{app_user_id}").as_bytes(),
+        ))
     }
 
     /// The anonymous user of a device on which nobody has logged in since this number of logouts.
     pub fn of_device(place: DevicePlace, logouts: i64) -> Self {
-        let name = if logouts == 0 { "anonymous".to_owned() } else { format!("anonymous/{logouts}") };
+        let name = if logouts == 0 {
+            "anonymous".to_owned()
+        } else {
+            format!("anonymous/{logouts}")
+        };
         Self(Uuid::new_v5(&place.uuid(), name.as_bytes()))
     }
 }

@@ -1,5 +1,13 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
 
 pub mod attempt;
 pub mod catalogue;
@@ -29,8 +37,8 @@ pub mod verification;
 pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{
-    AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, KeyId, OrgId,
-    PlatformId, ReviewId, SessionId, SignInId, TopicId, TransferId, UserId,
+    AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace,
+    EventId, KeyId, OrgId, PlatformId, ReviewId, SessionId, SignInId, TopicId, TransferId, UserId,
 };
 pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};

@@ -36,7 +36,9 @@ pub fn is_sample_receipt(receipt_id: &str) -> bool {
 }
 
 /// What happened. Notifications with equal store times are read in the order of these variants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationKind {
     /// An admin imported a purchase that was made before notifications were received.

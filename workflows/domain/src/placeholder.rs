@@ -28,9 +28,15 @@ impl Placeholder {
     pub const fn mistake(self) -> &'static str {
         match self {
             Self::Blank => "it is blank, so the program sent it before it had a value",
-            Self::Missing => "programs write that where they have no value, and everyone without one would share it",
-            Self::Zero => "that is a number or UUID that was never set, and everyone without one would share it",
-            Self::Object => "that is an object written as text: send the field of it that is the id",
+            Self::Missing => {
+                "programs write that where they have no value, and everyone without one would share it"
+            }
+            Self::Zero => {
+                "that is a number or UUID that was never set, and everyone without one would share it"
+            }
+            Self::Object => {
+                "that is an object written as text: send the field of it that is the id"
+            }
             Self::Template => "that is a template whose value was not filled in",
             Self::Hash => "that is the hash of an empty text or of a word for `no value`",
         }
@@ -48,18 +54,49 @@ const NAMES: &str = r"
     void
 ";
 /// Words that make a placeholder of a text whose other words are [`FILLERS`].
-const STRONG: [&str; 10] =
-    ["anon", "anonymous", "guest", "nan", "nil", "none", "null", "undefined", "unidentified", "unknown"];
+const STRONG: [&str; 10] = [
+    "anon",
+    "anonymous",
+    "guest",
+    "nan",
+    "nil",
+    "none",
+    "null",
+    "undefined",
+    "unidentified",
+    "unknown",
+];
 /// Words that name nobody by themselves.
-const FILLERS: [&str; 11] =
-    ["account", "customer", "email", "id", "name", "not", "set", "uid", "user", "userid", "username"];
+const FILLERS: [&str; 11] = [
+    "account", "customer", "email", "id", "name", "not", "set", "uid", "user", "userid", "username",
+];
 /// MD5 and SHA-1 of the empty text.
-const EMPTY_HASHES: [&str; 2] = ["d41d8cd98f00b204e9800998ecf8427e", "da39a3ee5e6b4b0d3255bfef95601890afd80709"];
+const EMPTY_HASHES: [&str; 2] = [
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+];
 /// Further spellings that programs hash.
-const HASHED: [&str; 7] = ["", "0", "NULL", "None", "NaN", "Undefined", "[object Object]"];
+const HASHED: [&str; 7] = [
+    "",
+    "0",
+    "NULL",
+    "None",
+    "NaN",
+    "Undefined",
+    "[object Object]",
+];
 /// Beginnings of objects that end with a parenthesis.
-const CALLS: [&str; 9] =
-    ["optional(", "some(", "just(", "symbol(", "function(", "function ", "async ", "ok(", "class("];
+const CALLS: [&str; 9] = [
+    "optional(",
+    "some(",
+    "just(",
+    "symbol(",
+    "function(",
+    "function ",
+    "async ",
+    "ok(",
+    "class(",
+];
 
 fn names() -> impl Iterator<Item = &'static str> {
     NAMES.split('|').map(str::trim)
@@ -72,7 +109,11 @@ pub fn placeholder(text: &str) -> Option<Placeholder> {
     let lower = bare.to_lowercase();
     let is_ascii_mark = |letter: char| letter.is_ascii_punctuation() || letter == ' ';
     if lower.chars().all(is_ascii_mark) {
-        return Some(if OBJECTS_ALONE.contains(&lower.as_str()) { Placeholder::Object } else { Placeholder::Blank });
+        return Some(if OBJECTS_ALONE.contains(&lower.as_str()) {
+            Placeholder::Object
+        } else {
+            Placeholder::Blank
+        });
     }
     if is_missing(&lower) {
         return Some(Placeholder::Missing);
@@ -94,7 +135,8 @@ const OBJECTS_ALONE: [&str; 3] = ["{}", "[]", "<>"];
 
 /// A text without quotes around it.
 fn unquoted(text: &str) -> &str {
-    let is_quote = |letter: char| matches!(letter, '"' | '\'' | '`' | '\u{201C}' | '\u{201D}' | ' ');
+    let is_quote =
+        |letter: char| matches!(letter, '"' | '\'' | '`' | '\u{201C}' | '\u{201D}' | ' ');
     let inner = text.trim_matches(is_quote);
     if inner.is_empty() { text } else { inner }
 }
@@ -102,9 +144,14 @@ fn unquoted(text: &str) -> &str {
 /// Whether a text is a word for "no value", perhaps in brackets, or consists of such words and of fillers.
 fn is_missing(lower: &str) -> bool {
     let pairs = [('(', ')'), ('<', '>'), ('[', ']'), ('{', '}')];
-    let inside = pairs.iter().find_map(|(open, close)| lower.strip_prefix(*open)?.strip_suffix(*close));
+    let inside = pairs
+        .iter()
+        .find_map(|(open, close)| lower.strip_prefix(*open)?.strip_suffix(*close));
     let inside = inside.map_or(lower, unquoted);
-    let mut parts = inside.split(|letter: char| !letter.is_alphanumeric()).filter(|part| !part.is_empty()).peekable();
+    let mut parts = inside
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|part| !part.is_empty())
+        .peekable();
     let is_composed = parts.peek().is_some()
         && parts.clone().any(|part| STRONG.contains(&part))
         && parts.all(|part| STRONG.contains(&part) || FILLERS.contains(&part));
@@ -113,7 +160,10 @@ fn is_missing(lower: &str) -> bool {
 
 /// Whether a text has no digit but 0, such as `0.0` or the nil UUID, or is the greatest UUID.
 fn is_zero(lower: &str) -> bool {
-    let digits: String = lower.chars().filter(|letter| letter.is_alphanumeric()).collect();
+    let digits: String = lower
+        .chars()
+        .filter(|letter| letter.is_alphanumeric())
+        .collect();
     let digits = digits.strip_prefix("0x").unwrap_or(&digits);
     let is_all = |wanted: char| !digits.is_empty() && digits.chars().all(|letter| letter == wanted);
     is_all('0') || digits.len() == 32 && is_all('f')
@@ -123,9 +173,15 @@ fn is_template(lower: &str) -> bool {
     let is_between = |open: &str, close: &str| lower.starts_with(open) && lower.ends_with(close);
     let is_format = |text: &str| {
         let text = text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '$');
-        matches!(text, "s" | "d" | "i" | "u" | "x" | "v" | "+v" | "q" | "ld" | "lu" | "lld" | "llu")
+        matches!(
+            text,
+            "s" | "d" | "i" | "u" | "x" | "v" | "+v" | "q" | "ld" | "lu" | "lld" | "llu"
+        )
     };
-    let is_named = |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_.-".contains(letter));
+    let is_named = |text: &str| {
+        text.chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || "_.-".contains(letter))
+    };
     is_between("{{", "}}")
         || is_between("${", "}")
         || is_between("$(", ")")
@@ -141,19 +197,26 @@ fn is_template(lower: &str) -> bool {
 /// Whether a text is an object as a program prints it. A UUID in braces is an id.
 fn is_object(bare: &str, lower: &str) -> bool {
     let is_between = |open: char, close: char| lower.starts_with(open) && lower.ends_with(close);
-    let is_uuid =
-        lower.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|id| id.parse::<Uuid>().is_ok());
+    let is_uuid = lower
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(|id| id.parse::<Uuid>().is_ok());
     let is_call = lower.ends_with(')') && CALLS.iter().any(|call| lower.starts_with(call))
         || lower.ends_with(')')
-            && lower
-                .split_once('(')
-                .is_some_and(|(name, rest)| name.chars().all(char::is_alphanumeric) && rest.contains('='));
+            && lower.split_once('(').is_some_and(|(name, rest)| {
+                name.chars().all(char::is_alphanumeric) && rest.contains('=')
+            });
     let is_bytes = (lower.starts_with("b'") || lower.starts_with("b\"")) && lower.len() > 2;
     is_between('<', '>')
         || is_between('[', ']')
         || lower.ends_with('}') && lower.contains('{') && !is_uuid
-        || lower.ends_with(']') && ["optional[", "map[", "object["].iter().any(|open| lower.starts_with(open))
-        || ["#<", "%!", "function ", "class "].iter().any(|open| lower.starts_with(open))
+        || lower.ends_with(']')
+            && ["optional[", "map[", "object["]
+                .iter()
+                .any(|open| lower.starts_with(open))
+        || ["#<", "%!", "function ", "class "]
+            .iter()
+            .any(|open| lower.starts_with(open))
         || lower.contains("=>")
         || is_call
         || is_bytes
@@ -162,12 +225,19 @@ fn is_object(bare: &str, lower: &str) -> bool {
 
 /// Whether a text is what Java's `Object.toString` returns: `com.example.User@1b6d3586`, `[B@6d06d69c`.
 fn is_address_of_java(bare: &str) -> bool {
-    let Some((class, hash)) = bare.rsplit_once('@') else { return false };
-    let is_hex = hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let Some((class, hash)) = bare.rsplit_once('@') else {
+        return false;
+    };
+    let is_hex = hash
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     // Nearly every hash has a digit, and few names of hosts do.
-    let is_hash = (4..=8).contains(&hash.len()) && is_hex && hash.contains(|letter: char| letter.is_ascii_digit());
+    let is_hash = (4..=8).contains(&hash.len())
+        && is_hex
+        && hash.contains(|letter: char| letter.is_ascii_digit());
     let last = class.rsplit(['.', '$']).next().unwrap_or_default();
-    let is_class = class.contains(['.', '$']) && last.starts_with(|first: char| first.is_ascii_uppercase());
+    let is_class =
+        class.contains(['.', '$']) && last.starts_with(|first: char| first.is_ascii_uppercase());
     is_hash && (class.starts_with('[') || is_class)
 }
 
@@ -175,7 +245,11 @@ fn is_hash_of_nothing(lower: &str) -> bool {
     let is_hex = lower.len() == 64 && lower.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_of = |name: &str| {
         let digest = Sha256::digest(name.as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == lower
+        digest
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            == lower
     };
     EMPTY_HASHES.contains(&lower) || is_hex && names().chain(HASHED).any(is_of)
 }
@@ -188,7 +262,8 @@ mod tests {
         | Anonymous | guest | no_user | no user | -1 | "undefined" | n/a | #N/A | (not set) | not_set | [null] | {null}
         | user_undefined | undefined-undefined | guest_user | null@null | unidentified | \x00 | LMY47D | anonymous user
         | 9774d56d682e549c | false | distinct_id | 02:00:00:00:00:00 | 18446744073709551615"#;
-    const ZEROS: &str = "0 | 00 | 0.0 | -0 | 0x0 | 00000000-0000-0000-0000-000000000000 | 00:00:00:00:00:00
+    const ZEROS: &str =
+        "0 | 00 | 0.0 | -0 | 0x0 | 00000000-0000-0000-0000-000000000000 | 00:00:00:00:00:00
         | {00000000-0000-0000-0000-000000000000} | 00000000000000000000000000000000
         | FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF";
     const OBJECTS: &str = r#"[] | {} | [object Object] | [object Undefined] | Optional(nil) | Optional("anna")
@@ -196,7 +271,8 @@ mod tests {
         | <__main__.User object at 0x7f> | com.example.User@1b6d3586 | [B@6d06d69c | User(id=null, name=Anna)
         | User{id=1} | Promise { <pending> } | function () { return 1 } | () => id | b'anna' | %!s(<nil>) | map[id:1]
         | Symbol(id)"#;
-    const TEMPLATES: &str = "{{user.id}} | ${userId} | {userId} | {1} | %s | %1$s | %USER_ID% | <%= id %> | $(id)";
+    const TEMPLATES: &str =
+        "{{user.id}} | ${userId} | {userId} | {1} | %s | %1$s | %USER_ID% | <%= id %> | $(id)";
     const HASHES: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
         | EB045D78D273107348B0300C01D29B7552D622ABBC6FAF81B3EC55359AA9950C | d41d8cd98f00b204e9800998ecf8427e
         | 74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b";
@@ -210,7 +286,20 @@ mod tests {
 
     #[test]
     fn what_programs_write_for_no_value_is_no_id() {
-        for text in ["", " ", "\u{a0}\u{200b}", "-", "--", "...", "?", "\"\"", "''", "()", "\u{feff}", "\u{ff0d}"] {
+        for text in [
+            "",
+            " ",
+            "\u{a0}\u{200b}",
+            "-",
+            "--",
+            "...",
+            "?",
+            "\"\"",
+            "''",
+            "()",
+            "\u{feff}",
+            "\u{ff0d}",
+        ] {
             assert_eq!(placeholder(text), Some(Placeholder::Blank), "{text:?}");
         }
         for (kind, texts) in [
@@ -220,9 +309,16 @@ mod tests {
             (Placeholder::Template, TEMPLATES),
             (Placeholder::Hash, HASHES),
         ] {
-            for text in texts.split(" | ").flat_map(|text| text.split("\n        | ")) {
+            for text in texts
+                .split(" | ")
+                .flat_map(|text| text.split("\n        | "))
+            {
                 assert_eq!(placeholder(text), Some(kind), "{text:?}");
-                assert_eq!(placeholder(&format!(" {text}\u{200b}\n")), Some(kind), "{text:?} with blanks");
+                assert_eq!(
+                    placeholder(&format!(" {text}\u{200b}\n")),
+                    Some(kind),
+                    "{text:?} with blanks"
+                );
             }
         }
     }

@@ -53,7 +53,11 @@ pub struct Selection {
 
 impl RedeliverySelector {
     pub fn to(self, receivers: impl Into<Receivers>) -> Selection {
-        Selection { selector: self, receivers: receivers.into(), is_urgent: false }
+        Selection {
+            selector: self,
+            receivers: receivers.into(),
+            is_urgent: false,
+        }
     }
 }
 
@@ -73,7 +77,11 @@ impl Selection {
 impl Receivers {
     /// The destination, if it is one.
     pub const fn destination(self) -> Option<DestinationId> {
-        if let Self::One(id) = self { Some(id) } else { None }
+        if let Self::One(id) = self {
+            Some(id)
+        } else {
+            None
+        }
     }
 }
 

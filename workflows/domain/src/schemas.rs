@@ -4,11 +4,12 @@
 //! validates keeps working when we add one.
 
 use crate::device::{
-    DEVICE_VERSION, DeviceBody, DeviceEventKind, ImpressionData, SessionEndData, SessionStartData, TransactionData,
+    DEVICE_VERSION, DeviceBody, DeviceEventKind, ImpressionData, SessionEndData, SessionStartData,
+    TransactionData,
 };
 use crate::event::{
-    ABOUT_ALARMS, ABOUT_DESTINATIONS, AlarmBody, DestinationBody, NOT_YET, PURCHASE_UPDATED, PURCHASE_VERSION,
-    PurchaseBody, REVENUE_ADJUSTED, RevenueBody,
+    ABOUT_ALARMS, ABOUT_DESTINATIONS, AlarmBody, DestinationBody, NOT_YET, PURCHASE_UPDATED,
+    PURCHASE_VERSION, PurchaseBody, REVENUE_ADJUSTED, RevenueBody,
 };
 use crate::transition::TransitionKind;
 use crate::user::{ErasedBody, TRANSFERS, USER_ERASED, UserBody};
@@ -28,15 +29,33 @@ pub const ALARM_VERSION: &str = "1.0";
 
 /// Type, version and schema of each documented event, those that no connected store causes today included.
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
-    let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
-    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS).chain(NOT_YET);
+    let purchase = (
+        PURCHASE_UPDATED,
+        PURCHASE_VERSION,
+        named::<PurchaseBody<'_>>(PURCHASE_UPDATED),
+    );
+    let of_users = TransitionKind::ALL
+        .iter()
+        .map(|what| what.event_type())
+        .chain(TRANSFERS)
+        .chain(NOT_YET);
     let users = of_users.map(|name| (name, USER_VERSION, of_user(name)));
-    let destinations = ABOUT_DESTINATIONS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
+    let destinations =
+        ABOUT_DESTINATIONS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
     let alarms = ABOUT_ALARMS.map(|name| (name, ALARM_VERSION, typed::<AlarmBody>(name)));
     let erased = (USER_ERASED, USER_VERSION, typed::<ErasedBody>(USER_ERASED));
-    let revenue = (REVENUE_ADJUSTED, REVENUE_VERSION, typed::<RevenueBody>(REVENUE_ADJUSTED));
+    let revenue = (
+        REVENUE_ADJUSTED,
+        REVENUE_VERSION,
+        typed::<RevenueBody>(REVENUE_ADJUSTED),
+    );
     let about_users = users.chain([erased, revenue]);
-    std::iter::once(purchase).chain(about_users).chain(destinations).chain(alarms).chain(devices()).collect()
+    std::iter::once(purchase)
+        .chain(about_users)
+        .chain(destinations)
+        .chain(alarms)
+        .chain(devices())
+        .collect()
 }
 
 /// Type, version and schema of each event of a device.
@@ -50,7 +69,8 @@ fn devices() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
             DeviceEventKind::Transaction => named::<DeviceBody<TransactionData>>(name),
         };
         if let Some(field) = schema.pointer_mut("/$defs/DeviceAttributes/properties/event_type") {
-            *field = json!({ "type": "string", "description": "The type of the event.", "const": name });
+            *field =
+                json!({ "type": "string", "description": "The type of the event.", "const": name });
         }
         (name, DEVICE_VERSION, schema)
     })
@@ -79,14 +99,21 @@ fn typed<Body: JsonSchema>(event_type: &str) -> Value {
 fn named<Body: JsonSchema>(event_type: &str) -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let widths = RecursiveTransform(drop_width as fn(&mut Schema));
-    let mut schema = settings.with_transform(widths).into_generator().into_root_schema_for::<Body>();
+    let mut schema = settings
+        .with_transform(widths)
+        .into_generator()
+        .into_root_schema_for::<Body>();
     schema.insert("title".to_owned(), json!(event_type));
     schema.to_value()
 }
 
 /// Removes the width of integers: only formats that draft 2020-12 defines stay.
 fn drop_width(schema: &mut Schema) {
-    if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.contains("int")) {
+    if schema
+        .get("format")
+        .and_then(Value::as_str)
+        .is_some_and(|format| format.contains("int"))
+    {
         schema.remove("format");
     }
 }

@@ -4,8 +4,8 @@
 use crate::device::claim::CLAIM_STORE_TYPE;
 use crate::time::{as_millis, as_optional_millis};
 use crate::{
-    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, Outcome, Parked, PlatformId, Purchase,
-    SettlingContext, State, Timestamp, Verification, decide,
+    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, Outcome, Parked, PlatformId,
+    Purchase, SettlingContext, State, Timestamp, Verification, decide,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -73,7 +73,11 @@ impl Loaded {
     /// Leaves out the purchase and its notifications, which nobody decides about.
     #[must_use]
     pub fn without_bodies(self) -> Self {
-        Self { purchase: Purchase::default(), notifications: Vec::new(), ..self }
+        Self {
+            purchase: Purchase::default(),
+            notifications: Vec::new(),
+            ..self
+        }
     }
 
     /// Whether there is anything to decide.
@@ -164,11 +168,23 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn decided(collapse_key: CollapseKey, loaded: &Loaded, verification: &Verification) -> Self {
-        let context = SettlingContext { verification, is_replaced: loaded.is_replaced, now: loaded.now };
+    pub fn decided(
+        collapse_key: CollapseKey,
+        loaded: &Loaded,
+        verification: &Verification,
+    ) -> Self {
+        let context = SettlingContext {
+            verification,
+            is_replaced: loaded.is_replaced,
+            now: loaded.now,
+        };
         let decision = decide(&loaded.purchase, &loaded.notifications, context);
-        let is_believed = *verification == Verification::Parked(Parked::Believable) && decision.purchase.is_believed();
-        let from_devices = loaded.notifications.iter().filter(|(_, one)| one.store_type == CLAIM_STORE_TYPE);
+        let is_believed = *verification == Verification::Parked(Parked::Believable)
+            && decision.purchase.is_believed();
+        let from_devices = loaded
+            .notifications
+            .iter()
+            .filter(|(_, one)| one.store_type == CLAIM_STORE_TYPE);
         Self {
             collapse_key,
             settling: loaded.settling.saturating_add(1),
@@ -187,8 +203,16 @@ impl Record {
 
     /// Whether anything is decided about the purchase, so that it has an owner.
     pub fn settles(&self) -> bool {
-        let Decision { transitions, outcomes, .. } = &self.decision;
-        self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
+        let Decision {
+            transitions,
+            outcomes,
+            ..
+        } = &self.decision;
+        self.is_answer
+            || !transitions.is_empty()
+            || outcomes
+                .iter()
+                .any(|(_, outcome)| *outcome != Outcome::Abandoned)
     }
 
     /// Whether the count of failed queries starts again from zero: the store answered, or it cannot be queried at all.
@@ -200,7 +224,11 @@ impl Record {
     /// The notifications that are left open.
     pub fn left_open(&self) -> BTreeSet<i64> {
         let decided: BTreeSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
-        self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).collect()
+        self.seqs
+            .iter()
+            .copied()
+            .filter(|seq| !decided.contains(seq))
+            .collect()
     }
 }
 

@@ -28,8 +28,15 @@ pub const fn is_reordering(letter: char) -> bool {
 
 /// A name as a reader sees it: without invisible characters, and with one space between two words.
 pub fn visible(name: &str) -> String {
-    let parts = name.split_whitespace().map(|part| part.chars().filter(|letter| !is_invisible(*letter)).collect());
-    parts.filter(|part: &String| !part.is_empty()).collect::<Vec<String>>().join(" ")
+    let parts = name.split_whitespace().map(|part| {
+        part.chars()
+            .filter(|letter| !is_invisible(*letter))
+            .collect()
+    });
+    parts
+        .filter(|part: &String| !part.is_empty())
+        .collect::<Vec<String>>()
+        .join(" ")
 }
 
 /// The form shared by names that differ only in case, blanks and invisible characters.
@@ -47,9 +54,14 @@ pub fn hidden(text: &str) -> Option<String> {
     if trimmed(text) != text {
         return Some("it has blanks or invisible characters at its ends".to_owned());
     }
-    if let Some(letter) = text.chars().find(|letter| is_invisible(*letter) || letter.is_whitespace() && *letter != ' ')
+    if let Some(letter) = text
+        .chars()
+        .find(|letter| is_invisible(*letter) || letter.is_whitespace() && *letter != ' ')
     {
-        return Some(format!("it has the invisible character U+{:04X}", u32::from(letter)));
+        return Some(format!(
+            "it has the invisible character U+{:04X}",
+            u32::from(letter)
+        ));
     }
     let is_composed = is_nfc(text);
     (!is_composed).then(|| "its letters are not composed (Unicode's form NFC)".to_owned())
@@ -60,7 +72,10 @@ pub fn hidden(text: &str) -> Option<String> {
 pub fn alike(text: &str) -> String {
     let composed: String = text.nfkc().collect();
     let lower = visible(&composed).to_lowercase();
-    lower.chars().map(|letter| latin(letter).unwrap_or(letter)).collect()
+    lower
+        .chars()
+        .map(|letter| latin(letter).unwrap_or(letter))
+        .collect()
 }
 
 /// The Latin letter that a small letter of another script, or its capital, looks like: of Cyrillic, Greek, Armenian and the
@@ -97,16 +112,27 @@ const fn latin(letter: char) -> Option<char> {
 
 /// Whether a text has Latin letters, and others of which a reader takes all for Latin ones, such as a Cyrillic `а` in `anna`.
 pub fn is_mixed(text: &str) -> bool {
-    !text.is_ascii() && text.contains(|letter: char| letter.is_ascii_alphabetic()) && alike(text).is_ascii()
+    !text.is_ascii()
+        && text.contains(|letter: char| letter.is_ascii_alphabetic())
+        && alike(text).is_ascii()
 }
 
 /// Other spellings of an id that a reader takes for it, those that programs send most often: without what is hidden, with a
 /// blank or an invisible character at its end, composed and decomposed.
 pub fn spellings(id: &str) -> Vec<String> {
-    let plain: String = trimmed(id).chars().filter(|letter| !is_invisible(*letter)).collect();
+    let plain: String = trimmed(id)
+        .chars()
+        .filter(|letter| !is_invisible(*letter))
+        .collect();
     let spaced = plain.replace(|letter: char| letter.is_whitespace(), " ");
     let composed: String = spaced.nfc().collect();
-    let mut all = vec![id.to_owned(), plain, composed.nfd().collect(), composed.nfkc().collect(), alike(&composed)];
+    let mut all = vec![
+        id.to_owned(),
+        plain,
+        composed.nfd().collect(),
+        composed.nfkc().collect(),
+        alike(&composed),
+    ];
     for hidden in [" ", "\u{a0}", "\u{200b}", "\u{feff}", "\u{200e}"] {
         all.push(format!("{composed}{hidden}"));
     }
@@ -123,28 +149,49 @@ pub const SPELLINGS: usize = 13;
 /// Other ids that a reader may have meant, since letters and digits look alike (O and 0; I, l and 1): at most
 /// [`MISREADINGS`], the probable ones in front. Letters of another script are read as Latin ones.
 pub fn misread(id: &str) -> Vec<String> {
-    let digits = |part: &str| part.chars().map(|sign| digit(sign).unwrap_or(sign)).collect::<String>();
+    let digits = |part: &str| {
+        part.chars()
+            .map(|sign| digit(sign).unwrap_or(sign))
+            .collect::<String>()
+    };
     let letters = |part: &str| {
         let is_small = part.contains(|sign: char| sign.is_lowercase());
-        part.chars().map(|sign| letter(sign, is_small).unwrap_or(sign)).collect::<String>()
+        part.chars()
+            .map(|sign| letter(sign, is_small).unwrap_or(sign))
+            .collect::<String>()
     };
     let of_kind = |part: &str| {
         let signs = || part.chars().filter(|sign| sign.is_alphanumeric());
         let is_number = signs().any(|sign| sign.is_ascii_digit());
         match () {
-            () if is_number && signs().all(|sign| sign.is_ascii_digit() || digit(sign).is_some()) => digits(part),
-            () if signs().all(|sign| sign.is_alphabetic() || letter(sign, true).is_some()) => letters(part),
+            () if is_number
+                && signs().all(|sign| sign.is_ascii_digit() || digit(sign).is_some()) =>
+            {
+                digits(part)
+            }
+            () if signs().all(|sign| sign.is_alphabetic() || letter(sign, true).is_some()) => {
+                letters(part)
+            }
             () => part.to_owned(),
         }
     };
-    let by_parts: String = id.split_inclusive(|sign: char| !sign.is_alphanumeric()).map(of_kind).collect();
+    let by_parts: String = id
+        .split_inclusive(|sign: char| !sign.is_alphanumeric())
+        .map(of_kind)
+        .collect();
     let one_sign = id.char_indices().flat_map(|(at, sign)| {
-        let others = [digit(sign), letter(sign, true), letter(sign, false)].into_iter().flatten();
+        let others = [digit(sign), letter(sign, true), letter(sign, false)]
+            .into_iter()
+            .flatten();
         others.map(move |other| format!("{}{other}{}", &id[..at], &id[at + sign.len_utf8()..]))
     });
     let latin = Some(alike(id)).filter(|_| !id.is_ascii());
     let mut all: Vec<String> = Vec::new();
-    for one in latin.into_iter().chain([by_parts, digits(id), letters(id)]).chain(one_sign) {
+    for one in latin
+        .into_iter()
+        .chain([by_parts, digits(id), letters(id)])
+        .chain(one_sign)
+    {
         if one != id && !all.contains(&one) {
             all.push(one);
         }
@@ -187,7 +234,9 @@ pub fn is_plain(text: &str, max_chars: usize) -> bool {
 
 /// A decimal in digits, such as `9.99`; `None` for any other text, also for `1e3` and `1_000`.
 pub fn decimal(text: &str) -> Option<Decimal> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || b".+-".contains(&byte));
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b".+-".contains(&byte));
     text.parse().ok().filter(|_| is_plain)
 }
 
@@ -217,7 +266,10 @@ fn string(text: &str) -> (String, usize) {
             u16::from_str_radix(digits, 16).ok()
         };
         match unit(read).filter(|unit| !is_escaped && (0xD800..0xE000).contains(unit)) {
-            Some(high) if high < 0xDC00 && unit(read + 6).is_some_and(|low| (0xDC00..0xE000).contains(&low)) => {
+            Some(high)
+                if high < 0xDC00
+                    && unit(read + 6).is_some_and(|low| (0xDC00..0xE000).contains(&low)) =>
+            {
                 written.push_str(text.get(read..read + 12).unwrap_or_default());
                 read += 12;
                 continue;
@@ -242,18 +294,22 @@ fn string(text: &str) -> (String, usize) {
 
 /// The number at the beginning of a text, and its length there.
 fn number(text: &str) -> (String, usize) {
-    let is_part = |letter: char| letter.is_ascii_digit() || matches!(letter, '-' | '+' | '.' | 'e' | 'E');
+    let is_part =
+        |letter: char| letter.is_ascii_digit() || matches!(letter, '-' | '+' | '.' | 'e' | 'E');
     let length = text.find(|letter| !is_part(letter)).unwrap_or(text.len());
     let written = text.get(..length).unwrap_or_default();
     let is_out_of_range = written.parse::<f64>().is_ok_and(f64::is_infinite);
-    (if is_out_of_range { "null" } else { written }.to_owned(), length)
+    (
+        if is_out_of_range { "null" } else { written }.to_owned(),
+        length,
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        MISREADINGS, SPELLINGS, alike, decimal, folded, hidden, is_mixed, is_plain, misread, readable_json, spellings,
-        trimmed, visible,
+        MISREADINGS, SPELLINGS, alike, decimal, folded, hidden, is_mixed, is_plain, misread,
+        readable_json, spellings, trimmed, visible,
     };
 
     #[test]
@@ -261,17 +317,34 @@ mod tests {
         for text in ["a", "com.example.gold.month", "Žofie", "😀😀"] {
             assert!(is_plain(text, 22), "{text}");
         }
-        for text in ["", "gold\0month", "gold\u{85}month", "gold\nmonth", "com.example.gold.months"] {
+        for text in [
+            "",
+            "gold\0month",
+            "gold\u{85}month",
+            "gold\nmonth",
+            "com.example.gold.months",
+        ] {
             assert!(!is_plain(text, 22), "{text:?}");
         }
     }
 
     #[test]
     fn a_decimal_is_written_in_digits() {
-        for (text, number) in [("9.99", Some("9.99")), ("-0.5", Some("-0.5")), ("1000", Some("1000"))] {
-            assert_eq!(decimal(text).map(|decimal| decimal.to_string()).as_deref(), number, "{text}");
+        for (text, number) in [
+            ("9.99", Some("9.99")),
+            ("-0.5", Some("-0.5")),
+            ("1000", Some("1000")),
+        ] {
+            assert_eq!(
+                decimal(text).map(|decimal| decimal.to_string()).as_deref(),
+                number,
+                "{text}"
+            );
         }
-        for text in ["1e3", "1E3", "9.99e-1", "1_000", "1,000", "9,99", "", ".", "-", "9.9.9", "$9.99", "NaN", "0x10"] {
+        for text in [
+            "1e3", "1E3", "9.99e-1", "1_000", "1,000", "9,99", "", ".", "-", "9.9.9", "$9.99",
+            "NaN", "0x10",
+        ] {
             assert_eq!(decimal(text), None, "{text}");
         }
     }
@@ -289,7 +362,11 @@ mod tests {
             ("gold\u{a0}month", "U+00A0"),
             ("Z\u{30c}ofie", "not composed"),
         ] {
-            assert!(hidden(text).is_some_and(|why| why.contains(part)), "{text:?}: {:?}", hidden(text));
+            assert!(
+                hidden(text).is_some_and(|why| why.contains(part)),
+                "{text:?}: {:?}",
+                hidden(text)
+            );
         }
         assert_eq!(trimmed("\u{feff} gold.month\u{200b}\r\n"), "gold.month");
     }
@@ -306,7 +383,11 @@ mod tests {
             ("AB0x9", "ABOx9"),
             ("аnna", "anna"),
         ] {
-            assert!(misread(read).iter().any(|one| one == meant), "{read}: {:?}", misread(read));
+            assert!(
+                misread(read).iter().any(|one| one == meant),
+                "{read}: {:?}",
+                misread(read)
+            );
         }
         assert_eq!(misread("cust-10O3")[0], "cust-1003");
         assert_eq!(misread("anna-27"), Vec::<String>::new());
@@ -319,7 +400,15 @@ mod tests {
 
     #[test]
     fn an_id_has_the_spellings_that_a_reader_takes_for_it() {
-        let ids = ["Žofie", "Z\u{30c}ofie", "Žofie ", " Žofie", "Žofie\u{200b}", "Žofie\u{a0}", "\u{feff}Žofie"];
+        let ids = [
+            "Žofie",
+            "Z\u{30c}ofie",
+            "Žofie ",
+            " Žofie",
+            "Žofie\u{200b}",
+            "Žofie\u{a0}",
+            "\u{feff}Žofie",
+        ];
         for id in ids {
             let all = spellings(id);
             assert_eq!(all.len(), SPELLINGS);
@@ -345,25 +434,38 @@ mod tests {
         ] {
             assert_eq!(alike(text), seen, "{text}");
         }
-        for (text, is_other) in
-            [("Žofie", "zofie"), ("用户", "yh"), ("Маша", "mama"), ("anna", "arna"), ("naïve", "naive")]
-        {
+        for (text, is_other) in [
+            ("Žofie", "zofie"),
+            ("用户", "yh"),
+            ("Маша", "mama"),
+            ("anna", "arna"),
+            ("naïve", "naive"),
+        ] {
             assert_ne!(alike(text), alike(is_other), "{text}");
         }
         assert!(spellings("оne").iter().any(|one| one == "one"));
-        for (text, mixed) in
-            [("оne", true), ("one", false), ("Žofie", false), ("Маша", false), ("Işık", false), ("ΑΝΝΑ", false)]
-        {
+        for (text, mixed) in [
+            ("оne", true),
+            ("one", false),
+            ("Žofie", false),
+            ("Маша", false),
+            ("Işık", false),
+            ("ΑΝΝΑ", false),
+        ] {
             assert_eq!(is_mixed(text), mixed, "{text}");
         }
     }
 
     #[test]
     fn one_value_that_cannot_be_read_takes_no_other_with_it() {
-        let same = r#"{"a": [1, -2.5e3, "x\\ud800", "\ud83d\ude00", "é\"", null], "b\u0000": true}"#;
+        let same =
+            r#"{"a": [1, -2.5e3, "x\\ud800", "\ud83d\ude00", "é\"", null], "b\u0000": true}"#;
         assert_eq!(readable_json(same), same);
         for (text, readable) in [
-            (r#"{"a":"x\ud800y","b":1e999}"#, r#"{"a":"x\ufffdy","b":null}"#),
+            (
+                r#"{"a":"x\ud800y","b":1e999}"#,
+                r#"{"a":"x\ufffdy","b":null}"#,
+            ),
             (
                 r#"["\udc00\ud800\ud83d\ude00","\ud83d\u0041",-1e999]"#,
                 r#"["\ufffd\ufffd\ud83d\ude00","\ufffd\u0041",null]"#,
@@ -377,12 +479,20 @@ mod tests {
 
     #[test]
     fn names_that_a_reader_takes_for_one_are_folded_to_one() {
-        for name in ["admin token", " Admin  Token ", "admin\u{a0}token", "admin \u{200b}token\u{202e}", "ADMIN\ttoken"]
-        {
+        for name in [
+            "admin token",
+            " Admin  Token ",
+            "admin\u{a0}token",
+            "admin \u{200b}token\u{202e}",
+            "ADMIN\ttoken",
+        ] {
             assert_eq!(folded(name), "admin token", "{name:?}");
         }
         assert_ne!(folded("admin"), folded("admin token"));
         assert_eq!(visible("\u{2066}\u{ad} \u{3164}"), "");
-        assert_eq!(visible("Žofie  from the help desk"), "Žofie from the help desk");
+        assert_eq!(
+            visible("Žofie  from the help desk"),
+            "Žofie from the help desk"
+        );
     }
 }

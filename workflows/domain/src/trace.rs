@@ -26,7 +26,15 @@ pub struct InvalidTraceContext;
 impl TraceContext {
     /// A span of a trace; `None` when an id is zero.
     pub const fn new(trace_id: u128, span_id: u64, is_sampled: bool) -> Option<Self> {
-        if trace_id == 0 || span_id == 0 { None } else { Some(Self { trace_id, span_id, is_sampled }) }
+        if trace_id == 0 || span_id == 0 {
+            None
+        } else {
+            Some(Self {
+                trace_id,
+                span_id,
+                is_sampled,
+            })
+        }
     }
 
     pub const fn trace_id(self) -> u128 {
@@ -46,7 +54,10 @@ impl TraceContext {
     #[must_use]
     pub const fn of_settling(self, settling: i64) -> Self {
         let mixed = mix(self.span_id ^ mix(settling.cast_unsigned()));
-        Self { span_id: if mixed == 0 { 1 } else { mixed }, ..self }
+        Self {
+            span_id: if mixed == 0 { 1 } else { mixed },
+            ..self
+        }
     }
 }
 
@@ -60,7 +71,13 @@ const fn mix(number: u64) -> u64 {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.is_sampled))
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id,
+            self.span_id,
+            u8::from(self.is_sampled)
+        )
     }
 }
 
@@ -69,9 +86,13 @@ impl FromStr for TraceContext {
 
     fn from_str(text: &str) -> Result<Self, InvalidTraceContext> {
         let mut parts = text.split('-');
-        let (Some("00"), Some(trace_id), Some(span_id), Some(flags), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (Some("00"), Some(trace_id), Some(span_id), Some(flags), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
             return Err(InvalidTraceContext);
         };
         let trace_id = u128::from_str_radix(digits(trace_id, TRACE_DIGITS)?, 16);
@@ -86,8 +107,14 @@ impl FromStr for TraceContext {
 
 /// The text, if it consists of this number of hexadecimal digits in lower case.
 fn digits(text: &str, number: usize) -> Result<&str, InvalidTraceContext> {
-    let are_digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if are_digits && text.len() == number { Ok(text) } else { Err(InvalidTraceContext) }
+    let are_digits = text
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if are_digits && text.len() == number {
+        Ok(text)
+    } else {
+        Err(InvalidTraceContext)
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +126,10 @@ mod tests {
     #[test]
     fn a_context_reads_back_as_it_was_written() {
         let context: TraceContext = TEXT.parse().expect("a context");
-        assert_eq!((context.to_string().as_str(), context.is_sampled()), (TEXT, true));
+        assert_eq!(
+            (context.to_string().as_str(), context.is_sampled()),
+            (TEXT, true)
+        );
         let unsampled: TraceContext = TEXT.replace("-01", "-00").parse().expect("a context");
         assert!(!unsampled.is_sampled());
     }
@@ -117,7 +147,11 @@ mod tests {
             "00-b1c4d9bb0fd954b28f748e59c91e396a-0f748e59c91e396a-01-",
         ];
         for text in wrong {
-            assert_eq!(text.parse::<TraceContext>(), Err(InvalidTraceContext), "{text}");
+            assert_eq!(
+                text.parse::<TraceContext>(),
+                Err(InvalidTraceContext),
+                "{text}"
+            );
         }
     }
 
@@ -128,6 +162,9 @@ mod tests {
         assert_eq!(first, context.of_settling(1));
         assert_ne!(first.span_id(), second.span_id());
         assert_ne!(first.span_id(), context.span_id());
-        assert_eq!((first.trace_id(), first.is_sampled()), (context.trace_id(), true));
+        assert_eq!(
+            (first.trace_id(), first.is_sampled()),
+            (context.trace_id(), true)
+        );
     }
 }

@@ -21,7 +21,11 @@ impl TransferPolicy {
 
     /// Where nobody chose one: signed logins say who a customer is, so a receipt is no reason to believe otherwise.
     pub const fn usual(signs_logins: bool) -> Self {
-        if signs_logins { Self::Review } else { Self::Immediate }
+        if signs_logins {
+            Self::Review
+        } else {
+            Self::Immediate
+        }
     }
 
     /// The name used in storage and the API.
@@ -42,7 +46,9 @@ impl std::str::FromStr for TransferPolicy {
             "immediate" => Ok(Self::Immediate),
             "review" => Ok(Self::Review),
             "never" => Ok(Self::Never),
-            other => Err(format!("`immediate`, `review` or `never`, but it is `{other}`")),
+            other => Err(format!(
+                "`immediate`, `review` or `never`, but it is `{other}`"
+            )),
         }
     }
 }

@@ -148,7 +148,9 @@ pub struct Snapshot {
 }
 
 /// A promotion with a price of its own. Of several in progress the first variant counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Offer {
     /// For new customers.

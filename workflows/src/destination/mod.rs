@@ -10,10 +10,14 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use crate::activities::{Activities, RedeliverAll, RedeliveryProgress, SetEnabled, Supervise, Supervised, Test};
+use crate::activities::{
+    Activities, RedeliverAll, RedeliveryProgress, SetEnabled, Supervise, Supervised, Test,
+};
 use crate::contract;
 use crate::options;
-use crate::run::{Interruptible, RunTimer, changed, execute, execute_regular, must_end_run, why, workflow_time};
+use crate::run::{
+    Interruptible, RunTimer, changed, execute, execute_regular, must_end_run, why, workflow_time,
+};
 use crate::signal::{Admin, Enable, Lenient, RedeliverEvents, Replay};
 use domain::DestinationId;
 use serde::{Deserialize, Serialize};
@@ -25,8 +29,8 @@ use std::task::{Context, Poll};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ContinueAsNewOptions, SyncWorkflowContext, WorkflowCancellationToken, WorkflowContext, WorkflowContextView,
-    WorkflowResult, WorkflowTermination,
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowCancellationToken, WorkflowContext,
+    WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
 
 /// The input of a run: empty, since the workflow id names the destination. A continued run gets the state of the last
@@ -48,8 +52,15 @@ pub struct Destination {
 impl Destination {
     #[init]
     fn new(ctx: &WorkflowContextView, start: Lenient<Start>) -> Self {
-        let state = start.0.ok().and_then(|start| start.carried).unwrap_or_default();
-        Self { id: contract::destination_id(ctx.workflow_id()), state }
+        let state = start
+            .0
+            .ok()
+            .and_then(|start| start.carried)
+            .unwrap_or_default();
+        Self {
+            id: contract::destination_id(ctx.workflow_id()),
+            state,
+        }
     }
 
     /// Runs until nothing that could be sent is pending, and no request is open.
@@ -66,7 +77,11 @@ impl Destination {
             let seen = ctx.state(|destination| destination.state.changes);
             let must_end = must_end_run(ctx);
             let now = workflow_time(ctx);
-            let next = if must_end { Next::Wait } else { ctx.state(|destination| destination.state.next(now)) };
+            let next = if must_end {
+                Next::Wait
+            } else {
+                ctx.state(|destination| destination.state.next(now))
+            };
             match &next {
                 Next::Admin(request) => {
                     execute_request(ctx, id, request).await;
@@ -77,7 +92,10 @@ impl Destination {
                     continue;
                 }
                 Next::Supervise { is_probe } => {
-                    let input = Supervise { destination_id: id, is_probe: *is_probe };
+                    let input = Supervise {
+                        destination_id: id,
+                        is_probe: *is_probe,
+                    };
                     supervision = Some(RunningSupervision::begin(ctx, input));
                 }
                 Next::Sleep(until) => timer.set(ctx, *until, "until the next check"),
@@ -107,7 +125,11 @@ impl Destination {
 
     /// Send again what failed, all events of a time range, or one event.
     #[signal(name = contract::REDELIVER)]
-    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<RedeliverEvents>) {
+    pub fn redeliver(
+        &mut self,
+        _ctx: &mut SyncWorkflowContext<Self>,
+        signal: Lenient<RedeliverEvents>,
+    ) {
         self.fold(contract::REDELIVER, signal, State::redeliver);
     }
 
@@ -120,19 +142,25 @@ impl Destination {
     /// Test the connection; the result is in `status`.
     #[signal(name = contract::TEST)]
     pub fn test(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
-        self.fold(contract::TEST, signal, |state, signal| state.enqueue(AdminRequest::Test(signal)));
+        self.fold(contract::TEST, signal, |state, signal| {
+            state.enqueue(AdminRequest::Test(signal))
+        });
     }
 
     /// Enable it.
     #[signal(name = contract::ENABLE)]
     pub fn enable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Enable>) {
-        self.fold(contract::ENABLE, signal, |state, signal| state.enqueue(AdminRequest::Enable(signal)));
+        self.fold(contract::ENABLE, signal, |state, signal| {
+            state.enqueue(AdminRequest::Enable(signal))
+        });
     }
 
     /// Disable it.
     #[signal(name = contract::DISABLE)]
     pub fn disable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
-        self.fold(contract::DISABLE, signal, |state, signal| state.enqueue(AdminRequest::Disable(signal)));
+        self.fold(contract::DISABLE, signal, |state, signal| {
+            state.enqueue(AdminRequest::Disable(signal))
+        });
     }
 
     /// Probe an open breaker now.
@@ -166,7 +194,8 @@ impl Destination {
     }
 }
 
-type SupervisionFuture<'a> = Pin<Box<dyn Future<Output = Result<Supervised, ActivityExecutionError>> + 'a>>;
+type SupervisionFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Supervised, ActivityExecutionError>> + 'a>>;
 
 /// The activity `supervise` in flight.
 struct RunningSupervision<'a> {
@@ -178,7 +207,11 @@ impl<'a> RunningSupervision<'a> {
     fn begin(ctx: &'a WorkflowContext<Destination>, input: Supervise) -> Self {
         ctx.state_mut(|destination| destination.state.begin());
         let token = ctx.cancellation_token().child_token();
-        let summary = if input.is_probe { "probe it now" } else { "deliver what is pending" };
+        let summary = if input.is_probe {
+            "probe it now"
+        } else {
+            "deliver what is pending"
+        };
         let options = options::supervise(token.clone(), summary.to_owned());
         let future = Box::pin(ctx.execute_activity(Activities::supervise, input, options));
         Self { token, future }
@@ -186,13 +219,17 @@ impl<'a> RunningSupervision<'a> {
 
     /// Folds its end; returns whether there was one.
     fn poll(&mut self, ctx: &WorkflowContext<Destination>, task: &mut Context<'_>) -> bool {
-        let Poll::Ready(result) = self.future.as_mut().poll(task) else { return false };
+        let Poll::Ready(result) = self.future.as_mut().poll(task) else {
+            return false;
+        };
         let now = workflow_time(ctx);
         ctx.state_mut(|destination| match result {
             Ok(supervised) => destination.state.supervised(supervised, now),
             Err(ActivityExecutionError::Cancelled(_)) => destination.state.interrupted(),
             Err(_) if self.token.is_cancelled() => destination.state.interrupted(),
-            Err(error) => destination.state.lost(format!("supervise: {}", why(&error))),
+            Err(error) => destination
+                .state
+                .lost(format!("supervise: {}", why(&error))),
         });
         true
     }
@@ -206,19 +243,35 @@ fn end_run(ctx: &WorkflowContext<Destination>) -> Result<(), WorkflowTermination
     }
     let mut carried = ctx.state(|destination| destination.state.clone());
     carried.continued = carried.continued.saturating_add(1);
-    let start = Start { carried: Some(carried) };
+    let start = Start {
+        carried: Some(carried),
+    };
     ctx.continue_as_new(start.into(), ContinueAsNewOptions::default())?;
     Ok(())
 }
 
-async fn execute_request(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, request: &AdminRequest) {
+async fn execute_request(
+    ctx: &WorkflowContext<Destination>,
+    destination_id: DestinationId,
+    request: &AdminRequest,
+) {
     let executed = match request.clone() {
         AdminRequest::Redeliver(redelivery) => {
             redeliver(ctx, destination_id, &redelivery).await;
             Ok(Some(()))
         }
         AdminRequest::Test(admin) => {
-            match ctx.execute_activity(Activities::test, Test { destination_id, admin }, options::test()).await {
+            match ctx
+                .execute_activity(
+                    Activities::test,
+                    Test {
+                        destination_id,
+                        admin,
+                    },
+                    options::test(),
+                )
+                .await
+            {
                 Ok(result) => {
                     ctx.state_mut(|destination| destination.state.tested(&result));
                     Ok(Some(()))
@@ -227,11 +280,21 @@ async fn execute_request(ctx: &WorkflowContext<Destination>, destination_id: Des
             }
         }
         AdminRequest::Enable(Enable { newest_only, admin }) => {
-            let on = SetEnabled { destination_id, is_enabled: true, newest_only, admin };
+            let on = SetEnabled {
+                destination_id,
+                is_enabled: true,
+                newest_only,
+                admin,
+            };
             switch(ctx, on).await
         }
         AdminRequest::Disable(admin) => {
-            let off = SetEnabled { destination_id, is_enabled: false, newest_only: false, admin };
+            let off = SetEnabled {
+                destination_id,
+                is_enabled: false,
+                newest_only: false,
+                admin,
+            };
             switch(ctx, off).await
         }
     };
@@ -245,7 +308,10 @@ async fn execute_request(ctx: &WorkflowContext<Destination>, destination_id: Des
 
 /// Enables or disables the destination. Skipping its pending deliveries may take several runs of the activity.
 /// `None` when the run must end first.
-async fn switch(ctx: &WorkflowContext<Destination>, set: SetEnabled) -> Result<Option<()>, ActivityExecutionError> {
+async fn switch(
+    ctx: &WorkflowContext<Destination>,
+    set: SetEnabled,
+) -> Result<Option<()>, ActivityExecutionError> {
     let mut progress = execute(ctx, || Activities::set_enabled, set.clone(), |_| false).await?;
     while let Some(Some(_)) = progress {
         let options = Interruptible::only_by_end_of_run(options::lasting);
@@ -255,10 +321,26 @@ async fn switch(ctx: &WorkflowContext<Destination>, set: SetEnabled) -> Result<O
 }
 
 /// Continues a redelivery for one run of the activity.
-async fn redeliver(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, redelivery: &Redelivery) {
-    let Redelivery { selector, admin, cursor } = redelivery.clone();
-    let input = RedeliverAll { destination_id, selector, admin, cursor };
-    let result = match ctx.execute_activity(Activities::redeliver_all, input, options::redeliver_all()).await {
+async fn redeliver(
+    ctx: &WorkflowContext<Destination>,
+    destination_id: DestinationId,
+    redelivery: &Redelivery,
+) {
+    let Redelivery {
+        selector,
+        admin,
+        cursor,
+    } = redelivery.clone();
+    let input = RedeliverAll {
+        destination_id,
+        selector,
+        admin,
+        cursor,
+    };
+    let result = match ctx
+        .execute_activity(Activities::redeliver_all, input, options::redeliver_all())
+        .await
+    {
         Ok(RedeliveryProgress { next_cursor, .. }) => Ok(next_cursor),
         Err(error) => Err(why(&error)),
     };
@@ -278,7 +360,10 @@ async fn wait<'a>(
 ) {
     let mut changed = pin!(changed(ctx, move |destination| destination.state.changes != seen));
     std::future::poll_fn(|task| {
-        if supervision.as_mut().is_some_and(|running| running.poll(ctx, task)) {
+        if supervision
+            .as_mut()
+            .is_some_and(|running| running.poll(ctx, task))
+        {
             *supervision = None;
             return Poll::Ready(());
         }

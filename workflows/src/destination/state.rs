@@ -59,7 +59,11 @@ pub struct Redelivery {
 
 impl Redelivery {
     pub const fn new(selector: RedeliverySelector, admin: Admin) -> Self {
-        Self { selector, admin, cursor: None }
+        Self {
+            selector,
+            admin,
+            cursor: None,
+        }
     }
 
     pub const fn signal(&self) -> &'static str {
@@ -80,7 +84,11 @@ impl Redelivery {
 impl AdminRequest {
     /// The requested redelivery, if it is one.
     pub const fn redelivery(&self) -> Option<&Redelivery> {
-        if let Self::Redeliver(redelivery) = self { Some(redelivery) } else { None }
+        if let Self::Redeliver(redelivery) = self {
+            Some(redelivery)
+        } else {
+            None
+        }
     }
 
     pub const fn name(&self) -> &'static str {
@@ -119,7 +127,9 @@ impl State {
             return Next::Wait;
         }
         if self.probe || self.urgent {
-            return Next::Supervise { is_probe: self.probe };
+            return Next::Supervise {
+                is_probe: self.probe,
+            };
         }
         // Takes turns with `supervise`, so that neither a long drain nor a long redelivery delays the other.
         if let Some(redelivery) = self.redeliveries.front() {
@@ -156,12 +166,19 @@ impl State {
 
     /// Folds a `redeliver` signal.
     pub fn redeliver(&mut self, wanted: RedeliverEvents) {
-        let RedeliverEvents { admin, from, until, event_id } = wanted;
+        let RedeliverEvents {
+            admin,
+            from,
+            until,
+            event_id,
+        } = wanted;
         let time = |text: &Option<String>| text.as_deref().map(str::parse::<Timestamp>).transpose();
         if let Some(event) = event_id {
             if from.is_some() || until.is_some() {
-                return self
-                    .unreadable(contract::REDELIVER, "expected `event_id`, or `from` with `until`, and not both");
+                return self.unreadable(
+                    contract::REDELIVER,
+                    "expected `event_id`, or `from` with `until`, and not both",
+                );
             }
             return self.enqueue_redelivery(RedeliverySelector::Event(event), admin);
         }
@@ -172,21 +189,34 @@ impl State {
             }
             (Err(why), _) => self.unreadable(contract::REDELIVER, &format!("from: {why}")),
             (_, Err(why)) => self.unreadable(contract::REDELIVER, &format!("until: {why}")),
-            _ => self.unreadable(contract::REDELIVER, "expected `from` with a later `until`, or neither"),
+            _ => self.unreadable(
+                contract::REDELIVER,
+                "expected `from` with a later `until`, or neither",
+            ),
         }
     }
 
     /// Folds a `replay` signal.
     pub fn replay(&mut self, replay: Replay) {
-        let Replay { admin, all, collapse_keys } = replay;
+        let Replay {
+            admin,
+            all,
+            collapse_keys,
+        } = replay;
         let selector = match collapse_keys {
             None if all => RedeliverySelector::All,
             None => RedeliverySelector::Behind,
             Some(_) if all => {
-                return self.unreadable(contract::REPLAY, "expected `all` or `collapse_keys`, and not both");
+                return self.unreadable(
+                    contract::REPLAY,
+                    "expected `all` or `collapse_keys`, and not both",
+                );
             }
             Some(keys) if keys.is_empty() || keys.len() > MAX_NAMED => {
-                let wrong = format!("expected 1 to {MAX_NAMED} collapse keys, and there are {}", keys.len());
+                let wrong = format!(
+                    "expected 1 to {MAX_NAMED} collapse keys, and there are {}",
+                    keys.len()
+                );
                 return self.unreadable(contract::REPLAY, &wrong);
             }
             Some(keys) => RedeliverySelector::Purchases(keys),
@@ -213,7 +243,9 @@ impl State {
     pub fn executed(&mut self, failed: Option<String>) {
         self.urgent = true;
         if let Some(request) = self.admin.pop_front() {
-            self.noted = failed.map(|why| format!("{}: {why}", request.name())).or(self.noted.take());
+            self.noted = failed
+                .map(|why| format!("{}: {why}", request.name()))
+                .or(self.noted.take());
         }
     }
 
@@ -221,10 +253,14 @@ impl State {
     /// Redeliveries take turns. An equal one that was requested again starts at the beginning and replaces the first.
     pub fn redelivered(&mut self, redelivery: &Redelivery, result: Result<Option<String>, String>) {
         self.urgent = true;
-        self.redeliveries.retain(|other| other.selector != redelivery.selector);
+        self.redeliveries
+            .retain(|other| other.selector != redelivery.selector);
         match result {
             Ok(None) => {}
-            Ok(cursor) => self.redeliveries.push_back(Redelivery { cursor, ..redelivery.clone() }),
+            Ok(cursor) => self.redeliveries.push_back(Redelivery {
+                cursor,
+                ..redelivery.clone()
+            }),
             Err(why) => self.noted = Some(format!("{}: {why}", redelivery.signal())),
         }
     }
@@ -240,8 +276,15 @@ impl State {
     /// Folds the output of `supervise`. One that finds nothing keeps the time for which an earlier one waits.
     pub fn supervised(&mut self, supervised: Supervised, now: Timestamp) {
         self.is_supervising = false;
-        let still = if self.must_wait() { None } else { self.until.filter(|until| *until > now) };
-        self.until = supervised.next_check_in.map(|wait| now.plus(wait)).or(still);
+        let still = if self.must_wait() {
+            None
+        } else {
+            self.until.filter(|until| *until > now)
+        };
+        self.until = supervised
+            .next_check_in
+            .map(|wait| now.plus(wait))
+            .or(still);
         self.last = supervised;
     }
 

@@ -26,7 +26,11 @@ pub struct Status {
 
 impl Status {
     pub fn of(destination_id: Option<DestinationId>, state: &State) -> Self {
-        let next_check_at = if state.is_supervising { None } else { state.until };
+        let next_check_at = if state.is_supervising {
+            None
+        } else {
+            state.until
+        };
         Self {
             destination_id,
             state: state.last.state,

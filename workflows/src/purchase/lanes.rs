@@ -43,27 +43,51 @@ impl<'a> Lanes<'a> {
         for (destination_id, lane) in pending {
             if let Some(running) = self.0.get(&destination_id) {
                 // An attempt within the task ends soon by itself.
-                if (lane.wake || lane.last_seq > running.started_for) && running.start == LaneStart::Regular {
-                    running.token.cancel_with_reason("there is news for this lane");
+                if (lane.wake || lane.last_seq > running.started_for)
+                    && running.start == LaneStart::Regular
+                {
+                    running
+                        .token
+                        .cancel_with_reason("there is news for this lane");
                 }
                 continue;
             }
             let token = ctx.cancellation_token().child_token();
-            let (deliver, summary) =
-                (Deliver { collapse_key: key, destination_id }, format!("destination {destination_id}"));
+            let (deliver, summary) = (
+                Deliver {
+                    collapse_key: key,
+                    destination_id,
+                },
+                format!("destination {destination_id}"),
+            );
             let start = ctx.state_mut(|purchase| purchase.state.started(destination_id));
             let delivering: Delivering<'a> = match start {
-                LaneStart::WithinTask => {
-                    Box::pin(ctx.execute_local_activity(Activities::deliver, deliver, options::prompt_lane(summary)))
-                }
+                LaneStart::WithinTask => Box::pin(ctx.execute_local_activity(
+                    Activities::deliver,
+                    deliver,
+                    options::prompt_lane(summary),
+                )),
                 LaneStart::Regular => {
-                    let retries = if lane.failing { Retries::UntilItEnds } else { Retries::None };
+                    let retries = if lane.failing {
+                        Retries::UntilItEnds
+                    } else {
+                        Retries::None
+                    };
                     let options = options::lane(token.clone(), retries, summary);
                     Box::pin(ctx.execute_activity(Activities::deliver, deliver, options))
                 }
             };
             let (started_for, retried) = (lane.last_seq, lane.failing);
-            self.0.insert(destination_id, InFlight { token, delivering, started_for, retried, start });
+            self.0.insert(
+                destination_id,
+                InFlight {
+                    token,
+                    delivering,
+                    started_for,
+                    retried,
+                    start,
+                },
+            );
         }
     }
 
@@ -76,22 +100,33 @@ impl<'a> Lanes<'a> {
 
     /// Polls in a fixed order and folds the first lane that ended; returns whether there was one.
     pub fn poll(&mut self, ctx: &WorkflowContext<Purchase>, task: &mut Context<'_>) -> bool {
-        let finished = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
-            Poll::Ready(result) => Some((*id, result)),
-            Poll::Pending => None,
+        let finished = self.0.iter_mut().find_map(|(id, running)| {
+            match running.delivering.as_mut().poll(task) {
+                Poll::Ready(result) => Some((*id, result)),
+                Poll::Pending => None,
+            }
         });
-        let Some((destination_id, result)) = finished else { return false };
-        let Some(lane) = self.0.remove(&destination_id) else { return false };
+        let Some((destination_id, result)) = finished else {
+            return false;
+        };
+        let Some(lane) = self.0.remove(&destination_id) else {
+            return false;
+        };
         let was_last = lane.retried && !lane.token.is_cancelled();
         ctx.state_mut(|purchase| match result {
-            Ok(delivered) => purchase.state.delivered(destination_id, &delivered, lane.started_for),
+            Ok(delivered) => purchase
+                .state
+                .delivered(destination_id, &delivered, lane.started_for),
             Err(ActivityExecutionError::Cancelled(_)) => {}
             // The worker had no slot for it, or was lost: nothing is known of the destination.
             Err(error) if lane.start == LaneStart::WithinTask && has_timed_out(&error) => {}
             // The first attempt of a healthy lane, or one that failed after its cancellation: the engine does not
             // retry a cancelled activity, so the lane is started again.
             Err(_) if !was_last => purchase.state.failed(destination_id),
-            Err(error) => purchase.state.lost(destination_id, format!("destination {destination_id}: {}", why(&error))),
+            Err(error) => purchase.state.lost(
+                destination_id,
+                format!("destination {destination_id}: {}", why(&error)),
+            ),
         });
         true
     }

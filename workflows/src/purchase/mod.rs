@@ -26,8 +26,8 @@ use std::task::Poll;
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
-    WorkflowTermination,
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView,
+    WorkflowResult, WorkflowTermination,
 };
 
 /// The input of a run: empty, since the workflow id names the purchase. A continued run gets the state of the last one.
@@ -54,7 +54,11 @@ impl Purchase {
     #[init]
     fn new(ctx: &WorkflowContextView, start: Lenient<Start>) -> Self {
         let Start { carried, left_out } = start.0.unwrap_or_default();
-        Self { key: contract::collapse_key(ctx.workflow_id()), state: carried.unwrap_or_default(), left_out }
+        Self {
+            key: contract::collapse_key(ctx.workflow_id()),
+            state: carried.unwrap_or_default(),
+            left_out,
+        }
     }
 
     /// Runs until there is no window, no hold, no query, no request and no lane.
@@ -71,7 +75,11 @@ impl Purchase {
             let seen = ctx.state(|purchase| purchase.state.changes);
             let must_end = must_end_run(ctx);
             let now = workflow_time(ctx);
-            let next = if must_end { Next::Lanes } else { next(ctx, now) };
+            let next = if must_end {
+                Next::Lanes
+            } else {
+                next(ctx, now)
+            };
             match &next {
                 Next::Admin(request) => {
                     execute_request(ctx, key, request).await;
@@ -109,7 +117,9 @@ impl Purchase {
     #[signal(name = contract::NOTIFIED)]
     pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
         match signal.0 {
-            Ok(notified) => self.state.notified(&notified, timestamp(ctx.workflow_time())),
+            Ok(notified) => self
+                .state
+                .notified(&notified, timestamp(ctx.workflow_time())),
             Err(why) => {
                 self.state.unreadable(contract::NOTIFIED, &why);
                 self.state.wake();
@@ -139,27 +149,41 @@ impl Purchase {
     /// End a hold.
     #[signal(name = contract::RELEASE)]
     pub fn release(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
-        self.fold(contract::RELEASE, signal, |state, admin| state.enqueue(AdminRequest::Release(admin)));
+        self.fold(contract::RELEASE, signal, |state, admin| {
+            state.enqueue(AdminRequest::Release(admin))
+        });
     }
 
     /// Discard the waiting notifications.
     #[signal(name = contract::DISCARD)]
     pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Discard>) {
-        self.fold(contract::DISCARD, signal, |state, discard| state.enqueue(AdminRequest::Discard(discard)));
+        self.fold(contract::DISCARD, signal, |state, discard| {
+            state.enqueue(AdminRequest::Discard(discard))
+        });
     }
 
     /// Send the newest state again.
     #[signal(name = contract::REDELIVER)]
     pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Redeliver>) {
-        self.fold(contract::REDELIVER, signal, |state, redeliver| state.enqueue(AdminRequest::Redeliver(redeliver)));
+        self.fold(contract::REDELIVER, signal, |state, redeliver| {
+            state.enqueue(AdminRequest::Redeliver(redeliver))
+        });
     }
 
     /// Stop waiting for the next attempt of a lane.
     #[signal(name = contract::CANCEL_BACKOFF)]
-    pub fn cancel_backoff(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<CancelBackoff>) {
-        self.fold(contract::CANCEL_BACKOFF, signal, |state, CancelBackoff { destination_id }| {
-            state.cancel_backoff(destination_id);
-        });
+    pub fn cancel_backoff(
+        &mut self,
+        _ctx: &mut SyncWorkflowContext<Self>,
+        signal: Lenient<CancelBackoff>,
+    ) {
+        self.fold(
+            contract::CANCEL_BACKOFF,
+            signal,
+            |state, CancelBackoff { destination_id }| {
+                state.cancel_backoff(destination_id);
+            },
+        );
     }
 
     /// What the purchase is waiting for.
@@ -194,9 +218,14 @@ fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
     let next = ctx.state_mut(|purchase| purchase.state.next(now));
     fail::fail_point!("run.skip_drain", |_| {
         // Ignores what was folded since the last settling.
-        let has_announced =
-            ctx.state(|purchase| purchase.state.current.revision > 0 && purchase.state.lanes.is_empty());
-        if has_announced { Next::EndRun } else { next.clone() }
+        let has_announced = ctx.state(|purchase| {
+            purchase.state.current.revision > 0 && purchase.state.lanes.is_empty()
+        });
+        if has_announced {
+            Next::EndRun
+        } else {
+            next.clone()
+        }
     });
     next
 }
@@ -214,22 +243,40 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());
     }
-    let (mut carried, left_out) = ctx.state(|purchase| (purchase.state.clone(), purchase.left_out.clone()));
+    let (mut carried, left_out) =
+        ctx.state(|purchase| (purchase.state.clone(), purchase.left_out.clone()));
     carried.continued = carried.continued.saturating_add(1);
-    let start = Start { carried: Some(carried), left_out };
+    let start = Start {
+        carried: Some(carried),
+        left_out,
+    };
     ctx.continue_as_new(start.into(), ContinueAsNewOptions::default())?;
     Ok(())
 }
 
 /// Executes a request. One whose activity is interrupted by the end of the run is executed by the next run.
-async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &AdminRequest) {
+async fn execute_request(
+    ctx: &WorkflowContext<Purchase>,
+    key: CollapseKey,
+    request: &AdminRequest,
+) {
     let executed = match request.clone() {
         AdminRequest::Hold { duration, admin } => {
-            let hold = SetHold { collapse_key: key, duration: Some(duration), admin };
-            execute(ctx, || Activities::hold, hold, |_| false).await.map(|answer| answer.map(|_| ()))
+            let hold = SetHold {
+                collapse_key: key,
+                duration: Some(duration),
+                admin,
+            };
+            execute(ctx, || Activities::hold, hold, |_| false)
+                .await
+                .map(|answer| answer.map(|_| ()))
         }
         AdminRequest::Release(admin) => {
-            let release = SetHold { collapse_key: key, duration: None, admin };
+            let release = SetHold {
+                collapse_key: key,
+                duration: None,
+                admin,
+            };
             let answer = execute(ctx, || Activities::hold, release, |_| false).await;
             ctx.state_mut(|purchase| {
                 purchase.state.hold = None;
@@ -238,14 +285,30 @@ async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, requ
             answer.map(|answer| answer.map(|_| ()))
         }
         AdminRequest::Discard(Discard { through, admin }) => {
-            let discard = activities::Discard { collapse_key: key, through, admin };
-            execute(ctx, || Activities::discard, discard, |_| false).await.map(|answer| answer.map(|_| ()))
+            let discard = activities::Discard {
+                collapse_key: key,
+                through,
+                admin,
+            };
+            execute(ctx, || Activities::discard, discard, |_| false)
+                .await
+                .map(|answer| answer.map(|_| ()))
         }
-        AdminRequest::Redeliver(Redeliver { destination_id, admin }) => {
+        AdminRequest::Redeliver(Redeliver {
+            destination_id,
+            admin,
+        }) => {
             let once = Some(ctx.state_mut(|purchase| purchase.state.name_redelivery(ctx.run_id())));
-            let redeliver = activities::Redeliver { collapse_key: key, destination_id, once, admin };
+            let redeliver = activities::Redeliver {
+                collapse_key: key,
+                destination_id,
+                once,
+                admin,
+            };
             let answer = execute(ctx, || Activities::redeliver, redeliver, |_| false).await;
-            answer.map(|lanes| lanes.map(|lanes| ctx.state_mut(|purchase| purchase.state.woken(&lanes))))
+            answer.map(|lanes| {
+                lanes.map(|lanes| ctx.state_mut(|purchase| purchase.state.woken(&lanes)))
+            })
         }
     };
     ctx.state_mut(|purchase| match executed {
@@ -256,7 +319,12 @@ async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, requ
 }
 
 /// Waits for the first of: a lane's end, the timer, a signal, a cancellation.
-async fn wait<'a>(ctx: &'a WorkflowContext<Purchase>, lanes: &mut Lanes<'a>, timer: &mut RunTimer<'a>, seen: u64) {
+async fn wait<'a>(
+    ctx: &'a WorkflowContext<Purchase>,
+    lanes: &mut Lanes<'a>,
+    timer: &mut RunTimer<'a>,
+    seen: u64,
+) {
     let mut changed = pin!(changed(ctx, move |purchase| purchase.state.changes != seen));
     std::future::poll_fn(|task| {
         if lanes.poll(ctx, task) || timer.poll(task) {

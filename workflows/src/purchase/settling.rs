@@ -3,7 +3,9 @@
 //! that rules can change while runs are open.
 
 use super::Purchase;
-use crate::activities::{Activities, Loaded, Record, Recorded, Settle, SettlingMode, SettlingStart, Verify};
+use crate::activities::{
+    Activities, Loaded, Record, Recorded, Settle, SettlingMode, SettlingStart, Verify,
+};
 use crate::options;
 use crate::run::{Interruptible, execute, execute_regular, must_end_run, why, workflow_time};
 use domain::{CollapseKey, Verification};
@@ -18,7 +20,11 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode:
         let now = workflow_time(ctx);
         let start = ctx.state_mut(|purchase| purchase.state.begin(mode, now));
         let flushes = ctx.state_mut(|purchase| std::mem::take(&mut purchase.state.flushes));
-        let input = Settle { collapse_key: key, start, flushes: flushes.clone() };
+        let input = Settle {
+            collapse_key: key,
+            start,
+            flushes: flushes.clone(),
+        };
         let settled = match execute(ctx, || Activities::settle, input, is_urgent).await {
             Ok(Some(settled)) => settled,
             Ok(None) => return ctx.state_mut(|purchase| purchase.state.interrupted(mode, flushes)),
@@ -61,15 +67,30 @@ async fn verify_and_record(
     start: SettlingStart,
 ) -> Option<Recorded> {
     let key = input.collapse_key;
-    let verification = if loaded.verify { verify(ctx, input, start).await? } else { Verification::Unverifiable };
+    let verification = if loaded.verify {
+        verify(ctx, input, start).await?
+    } else {
+        Verification::Unverifiable
+    };
     let record = Record::decided(key, loaded, &verification);
-    finished(ctx, execute(ctx, || Activities::record, record, is_urgent).await, start)
+    finished(
+        ctx,
+        execute(ctx, || Activities::record, record, is_urgent).await,
+        start,
+    )
 }
 
 /// Queries the store; `None` when nothing may be decided now: the store is queried again later, or
 /// a hold came meanwhile.
-async fn verify(ctx: &WorkflowContext<Purchase>, input: Verify, start: SettlingStart) -> Option<Verification> {
-    let query = Interruptible { options: options::verify, is_urgent };
+async fn verify(
+    ctx: &WorkflowContext<Purchase>,
+    input: Verify,
+    start: SettlingStart,
+) -> Option<Verification> {
+    let query = Interruptible {
+        options: options::verify,
+        is_urgent,
+    };
     let result = execute_regular(ctx, || Activities::verify, input, query).await;
     let verified = finished(ctx, result, start)?;
     let now = workflow_time(ctx);
@@ -100,7 +121,8 @@ pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
     let upsert = ctx.state_mut(|purchase| {
         let state = &mut purchase.state;
         state.current.held = state.hold.is_some();
-        let worth_an_event = state.current.differs_visibly(&state.upserted) && state.current.app_id.is_some();
+        let worth_an_event =
+            state.current.differs_visibly(&state.upserted) && state.current.app_id.is_some();
         worth_an_event.then(|| {
             state.upserted = state.current.clone();
             state.upserted.upsert(key, &purchase.left_out)

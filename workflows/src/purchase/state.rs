@@ -6,7 +6,9 @@
 //! `extent_ahead` in `settling/load.rs` reads it. The length is the platform's, two minutes unless set
 //! (`api/src/config/read.rs`). Which accepted notifications send the signal: `accept` in `api/src/stores/amazon`.
 
-use crate::activities::{Delivered, Flush, Loaded, Readiness, Recorded, SettlingMode, SettlingStart, Verified};
+use crate::activities::{
+    Delivered, Flush, Loaded, Readiness, Recorded, SettlingMode, SettlingStart, Verified,
+};
 use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
@@ -146,7 +148,11 @@ impl State {
             self.check_now = true;
         }
         if let Some(until) = self.hold {
-            return if self.check_now { Next::Settle(SettlingMode::Due) } else { Next::Sleep(until) };
+            return if self.check_now {
+                Next::Settle(SettlingMode::Due)
+            } else {
+                Next::Sleep(until)
+            };
         }
         if self.flush {
             return Next::Settle(SettlingMode::Flush);
@@ -156,8 +162,15 @@ impl State {
         }
         match self.due() {
             Some(due) if due <= now => {
-                let is_flush = self.pending_query.as_ref().is_some_and(|query| query.is_flush);
-                Next::Settle(if is_flush { SettlingMode::Flush } else { SettlingMode::Due })
+                let is_flush = self
+                    .pending_query
+                    .as_ref()
+                    .is_some_and(|query| query.is_flush);
+                Next::Settle(if is_flush {
+                    SettlingMode::Flush
+                } else {
+                    SettlingMode::Due
+                })
             }
             Some(due) => Next::Sleep(due),
             None if self.lanes.is_empty() => Next::EndRun,
@@ -167,12 +180,14 @@ impl State {
 
     /// When the window ends: at the cap, if that is earlier.
     pub fn window_ends(&self) -> Option<Timestamp> {
-        self.window.map(|window| self.cap.map_or(window, |cap| cap.min(window)))
+        self.window
+            .map(|window| self.cap.map_or(window, |cap| cap.min(window)))
     }
 
     /// When to settle next: the later of the window's end and the next query of the store.
     fn due(&self) -> Option<Timestamp> {
-        self.window_ends().max(self.pending_query.as_ref().map(|query| query.until))
+        self.window_ends()
+            .max(self.pending_query.as_ref().map(|query| query.until))
     }
 
     /// Folds a `notified` signal: it moves the end of the window to a later time, which restarts it. Storage has its
@@ -181,7 +196,10 @@ impl State {
         self.changes += 1;
         self.through = self.through.max(notified.through);
         self.pending = self.pending.saturating_add(notified.count.max(0));
-        self.extend_window(now.plus(notified.quiet.min(MAX_WINDOW)), notified.cap.map(|cap| now.plus(cap)));
+        self.extend_window(
+            now.plus(notified.quiet.min(MAX_WINDOW)),
+            notified.cap.map(|cap| now.plus(cap)),
+        );
     }
 
     /// Restarts the window: moves its end to `end`, never to an earlier time, and keeps the earliest cap.
@@ -224,7 +242,10 @@ impl State {
         self.flush();
         if self.flush {
             self.flush_count += 1;
-            self.flushes.push(Flush { number: self.flush_count, admin });
+            self.flushes.push(Flush {
+                number: self.flush_count,
+                admin,
+            });
         }
     }
 
@@ -242,7 +263,10 @@ impl State {
         };
         self.hold = Some(now.plus(duration));
         self.pending_query = None;
-        self.admin.push_back(AdminRequest::Hold { duration, admin: hold.into() });
+        self.admin.push_back(AdminRequest::Hold {
+            duration,
+            admin: hold.into(),
+        });
     }
 
     /// Folds a request of an admin; requests are executed in order.
@@ -288,7 +312,11 @@ impl State {
             self.window = None;
             self.pending = 0;
         }
-        SettlingStart { through: self.through, is_early, mode }
+        SettlingStart {
+            through: self.through,
+            is_early,
+            mode,
+        }
     }
 
     /// Folds the interruption of a settling, with the flushes whose audit entries it did not leave: it begins again
@@ -312,7 +340,11 @@ impl State {
         self.current.revision = loaded.revision;
         self.opened(&loaded.lanes);
         // A hold that came while `settle` ran is not in its output yet.
-        if !self.admin.iter().any(|request| matches!(request, AdminRequest::Hold { .. })) {
+        if !self
+            .admin
+            .iter()
+            .any(|request| matches!(request, AdminRequest::Hold { .. }))
+        {
             self.hold = loaded.held.map(|left| now.plus(left));
         }
         if self.hold.is_some() {
@@ -335,7 +367,10 @@ impl State {
         }
         let is_ready = readiness == Readiness::Ready;
         // A `wake` signal does not query the store before the next query is due; a `flush` does.
-        let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now);
+        let is_too_early = self
+            .pending_query
+            .as_ref()
+            .is_some_and(|query| query.until > now);
         if is_ready && loaded.verify && is_too_early && start.mode == SettlingMode::Due {
             return false;
         }
@@ -345,7 +380,15 @@ impl State {
 
     /// Folds a record. Returns whether it was written; else the purchase changed meanwhile.
     pub fn recorded(&mut self, recorded: Recorded) -> bool {
-        let Recorded::Done { revision, state, lanes, prompt } = recorded else { return false };
+        let Recorded::Done {
+            revision,
+            state,
+            lanes,
+            prompt,
+        } = recorded
+        else {
+            return false;
+        };
         self.current.revision = revision;
         self.current.state = Some(state);
         self.opened(&lanes);
@@ -354,15 +397,29 @@ impl State {
     }
 
     /// Folds the output of `verify`. Returns the result, unless nothing may be decided now.
-    pub fn verified(&mut self, verified: Verified, start: SettlingStart, now: Timestamp) -> Option<Verification> {
+    pub fn verified(
+        &mut self,
+        verified: Verified,
+        start: SettlingStart,
+        now: Timestamp,
+    ) -> Option<Verification> {
         // A hold that came meanwhile stops the settling. The load at its end queries the store again.
         if self.hold.is_some() {
             return None;
         }
         if verified.verification.is_none() {
-            let why = verified.why.unwrap_or_else(|| "the store could not be queried".to_owned());
-            let (until, is_flush) = (now.plus(verified.next_query_in), start.mode == SettlingMode::Flush);
-            self.pending_query = Some(PendingQuery { until, why, is_flush });
+            let why = verified
+                .why
+                .unwrap_or_else(|| "the store could not be queried".to_owned());
+            let (until, is_flush) = (
+                now.plus(verified.next_query_in),
+                start.mode == SettlingMode::Flush,
+            );
+            self.pending_query = Some(PendingQuery {
+                until,
+                why,
+                is_flush,
+            });
         }
         verified.verification
     }
@@ -386,9 +443,15 @@ impl State {
 
     /// Folds the start of a lane. Returns how its attempt is made.
     pub fn started(&mut self, destination: DestinationId) -> LaneStart {
-        let Some(lane) = self.lanes.get_mut(&destination) else { return LaneStart::Regular };
+        let Some(lane) = self.lanes.get_mut(&destination) else {
+            return LaneStart::Regular;
+        };
         lane.wake = false;
-        if std::mem::take(&mut lane.is_prompt) && !lane.failing { LaneStart::WithinTask } else { LaneStart::Regular }
+        if std::mem::take(&mut lane.is_prompt) && !lane.failing {
+            LaneStart::WithinTask
+        } else {
+            LaneStart::Regular
+        }
     }
 
     /// Folds lanes that must be attempted at once, even if they wait for their next attempt.
@@ -416,10 +479,16 @@ impl State {
     /// A delivery is committed before the run learns of it. If storage does not know it at the end of `deliver`, the
     /// database was restored from before it, and no `deliver` would ever find it. Deliveries that were recorded since
     /// have lower numbers, so the run loads the lanes again.
-    pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered, started_for: i64) {
+    pub fn delivered(
+        &mut self,
+        destination: DestinationId,
+        delivered: &Delivered,
+        started_for: i64,
+    ) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = false;
-            if !delivered.more && lane.last_seq <= delivered.last_seq.max(started_for) && !lane.wake {
+            if !delivered.more && lane.last_seq <= delivered.last_seq.max(started_for) && !lane.wake
+            {
                 self.lanes.remove(&destination);
                 self.check_now |= delivered.last_seq < started_for;
             }

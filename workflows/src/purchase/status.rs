@@ -51,10 +51,20 @@ impl Status {
             verification: state
                 .pending_query
                 .as_ref()
-                .map(|query| PendingVerification { why: query.why.clone(), next_query_at: query.until }),
+                .map(|query| PendingVerification {
+                    why: query.why.clone(),
+                    next_query_at: query.until,
+                }),
             state: state.current.state_name().to_owned(),
             revision: state.current.revision,
-            lanes: state.lanes.iter().map(|(id, lane)| Lane { destination_id: *id, failing: lane.failing }).collect(),
+            lanes: state
+                .lanes
+                .iter()
+                .map(|(id, lane)| Lane {
+                    destination_id: *id,
+                    failing: lane.failing,
+                })
+                .collect(),
             noted: state.noted.clone(),
             continued: state.continued,
         }
@@ -69,10 +79,17 @@ impl Status {
             lines.push(format!("{} waiting; quiet window ends {end}", self.pending));
         }
         if let Some(pending) = &self.verification {
-            lines.push(format!("verification: {}; queried again at {}", pending.why, pending.next_query_at));
+            lines.push(format!(
+                "verification: {}; queried again at {}",
+                pending.why, pending.next_query_at
+            ));
         }
         for lane in &self.lanes {
-            let how = if lane.failing { "failing, retried" } else { "delivering" };
+            let how = if lane.failing {
+                "failing, retried"
+            } else {
+                "delivering"
+            };
             lines.push(format!("destination {}: {how}", lane.destination_id));
         }
         lines.extend(self.noted.iter().map(|noted| format!("noted: {noted}")));

@@ -67,11 +67,16 @@ pub fn is_forbidden(address: IpAddr) -> bool {
 
 fn is_forbidden_v4(address: Ipv4Addr) -> bool {
     let bits = u32::from(address);
-    FORBIDDEN_V4.iter().any(|(network, prefix)| (bits ^ u32::from_be_bytes(*network)) >> (32 - prefix) == 0)
+    FORBIDDEN_V4
+        .iter()
+        .any(|(network, prefix)| (bits ^ u32::from_be_bytes(*network)) >> (32 - prefix) == 0)
 }
 
 fn is_forbidden_v6(address: Ipv6Addr) -> bool {
-    !is_within(address, GLOBAL_UNICAST) || FORBIDDEN_V6.into_iter().any(|network| is_within(address, network))
+    !is_within(address, GLOBAL_UNICAST)
+        || FORBIDDEN_V6
+            .into_iter()
+            .any(|network| is_within(address, network))
 }
 
 fn is_nat64(address: Ipv6Addr) -> bool {

@@ -66,7 +66,10 @@ fn non_public_addresses_are_forbidden() {
 #[test]
 fn the_metadata_of_every_cloud_is_forbidden() {
     for (provider, address) in METADATA {
-        assert!(is_forbidden(address.parse().unwrap()), "{provider}: {address}");
+        assert!(
+            is_forbidden(address.parse().unwrap()),
+            "{provider}: {address}"
+        );
     }
     for neighbour in ["168.63.129.15", "168.63.129.17", "64:ff9b::168.63.129.17"] {
         assert!(!is_forbidden(neighbour.parse().unwrap()), "{neighbour}");

@@ -39,6 +39,8 @@ impl Allowed {
 
     /// Whether the operator chose this URL for this destination, so that the rules do not apply.
     pub(super) fn is_exception(&self, destination: DestinationId, url: &Url) -> bool {
-        self.exception.as_ref().is_some_and(|one| one.destination == destination && one.url == *url)
+        self.exception
+            .as_ref()
+            .is_some_and(|one| one.destination == destination && one.url == *url)
     }
 }

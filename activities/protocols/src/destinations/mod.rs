@@ -47,7 +47,10 @@ pub struct Invalid {
 impl Invalid {
     /// A field and the expected value.
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), expected: expected.into() }
+        Self {
+            field: field.to_owned(),
+            expected: expected.into(),
+        }
     }
 }
 
@@ -90,9 +93,18 @@ pub struct Rotation {
 
 impl fmt::Debug for Rotation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { new_secret, until, now, random: _ } = self;
+        let Self {
+            new_secret,
+            until,
+            now,
+            random: _,
+        } = self;
         let mut shown = formatter.debug_struct("Rotation");
-        shown.field("new_secret", new_secret).field("until", until).field("now", now).finish_non_exhaustive()
+        shown
+            .field("new_secret", new_secret)
+            .field("until", until)
+            .field("now", now)
+            .finish_non_exhaustive()
     }
 }
 
@@ -158,7 +170,11 @@ impl Config {
 
     /// The number of requests a second of a destination of the named kind that sets none; `None` for no limit.
     pub fn usual_rate(kind: &str) -> Option<i64> {
-        if kind == email::KIND { Some(email::RATE) } else { Self::max_rate(kind) }
+        if kind == email::KIND {
+            Some(email::RATE)
+        } else {
+            Self::max_rate(kind)
+        }
     }
 
     /// Whether a destination of the named kind can choose this event type or wildcard.
@@ -188,13 +204,22 @@ impl Config {
 
     /// The API fields of each kind, as JSON Schemas.
     pub fn schemas() -> &'static [KindSchemas] {
-        static SCHEMAS: LazyLock<[KindSchemas; 3]> =
-            LazyLock::new(|| [webhook::schemas::schemas(), amplitude::schemas::schemas(), email::schemas::schemas()]);
+        static SCHEMAS: LazyLock<[KindSchemas; 3]> = LazyLock::new(|| {
+            [
+                webhook::schemas::schemas(),
+                amplitude::schemas::schemas(),
+                email::schemas::schemas(),
+            ]
+        });
         &*SCHEMAS
     }
 
     pub fn forms() -> Vec<Form> {
-        vec![webhook::form::form(), amplitude::form::form(), email::form::form()]
+        vec![
+            webhook::form::form(),
+            amplitude::form::form(),
+            email::form::form(),
+        ]
     }
 
     /// Builds the settings and secrets of a new destination of the named kind. Unknown fields are refused.
@@ -226,8 +251,12 @@ impl Config {
         allowed: &Allowed,
     ) -> Result<ChangedSettings, Vec<Invalid>> {
         match destination.kind.as_str() {
-            webhook::KIND => webhook::config::change(&destination.settings, secret, fields, allowed),
-            amplitude::KIND => amplitude::config::change(&destination.settings, secret, fields, allowed),
+            webhook::KIND => {
+                webhook::config::change(&destination.settings, secret, fields, allowed)
+            }
+            amplitude::KIND => {
+                amplitude::config::change(&destination.settings, secret, fields, allowed)
+            }
             email::KIND => email::config::change(&destination.settings, secret, fields, allowed),
             other => Err(vec![unknown(other)]),
         }
@@ -244,7 +273,10 @@ impl Config {
     ) -> Result<ChangedSettings, Invalid> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::rotate(&destination.settings, secret, rotation),
-            other => Err(Invalid::new("kind", format!("`{}`: nothing is signed for `{other}`", webhook::KIND))),
+            other => Err(Invalid::new(
+                "kind",
+                format!("`{}`: nothing is signed for `{other}`", webhook::KIND),
+            )),
         }
     }
 
@@ -260,10 +292,18 @@ impl Config {
     ///
     /// # Errors
     /// The first setting or secret that is unusable.
-    pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Self, Invalid> {
+    pub fn ready(
+        destination: &Destination,
+        secret: &SecretString,
+        allowed: &Allowed,
+    ) -> Result<Self, Invalid> {
         match destination.kind.as_str() {
-            webhook::KIND => webhook::config::ready(destination, secret, allowed).map(Self::Webhook),
-            amplitude::KIND => amplitude::config::ready(destination, secret, allowed).map(Self::Amplitude),
+            webhook::KIND => {
+                webhook::config::ready(destination, secret, allowed).map(Self::Webhook)
+            }
+            amplitude::KIND => {
+                amplitude::config::ready(destination, secret, allowed).map(Self::Amplitude)
+            }
             email::KIND => email::config::ready(destination, allowed).map(Self::Email),
             other => Err(unknown(other)),
         }
@@ -275,7 +315,9 @@ impl Config {
             webhook::KIND => webhook::body::render(destination, unsent),
             amplitude::KIND => amplitude::body::render(destination, unsent),
             email::KIND => email::body::render(destination, unsent),
-            other => Rendered::Refuse { why: unknown(other).to_string() },
+            other => Rendered::Refuse {
+                why: unknown(other).to_string(),
+            },
         }
     }
 
@@ -285,13 +327,21 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::body::render_streamed(destination, event),
             amplitude::KIND => amplitude::device::render(destination, event),
-            email::KIND => Rendered::Refuse { why: "device events are not emailed".to_owned() },
-            other => Rendered::Refuse { why: unknown(other).to_string() },
+            email::KIND => Rendered::Refuse {
+                why: "device events are not emailed".to_owned(),
+            },
+            other => Rendered::Refuse {
+                why: unknown(other).to_string(),
+            },
         }
     }
 
     /// What metrics count about the call of [`Self::render`] that returned `rendered`.
-    pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
+    pub fn render_notes(
+        destination: &Destination,
+        unsent: &Unsent,
+        rendered: &Rendered,
+    ) -> RenderNotes {
         match destination.kind.as_str() {
             amplitude::KIND => amplitude::body::render_notes(destination, unsent, rendered),
             _ => RenderNotes::default(),
@@ -332,7 +382,11 @@ impl Config {
     ///
     /// # Errors
     /// The events or the secret do not fit this kind.
-    pub fn streamed_request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+    pub fn streamed_request(
+        &self,
+        at: Timestamp,
+        attempts: &[Attempt],
+    ) -> Result<Request, Invalid> {
         match self {
             Self::Webhook(config) => webhook::request::streamed(config, at, attempts),
             Self::Amplitude(config) => amplitude::request::request(config, attempts),
@@ -344,7 +398,10 @@ impl Config {
     pub fn header_names(&self) -> Vec<String> {
         match self {
             Self::Webhook(config) => webhook::request::header_names(config),
-            Self::Amplitude(_) => amplitude::request::HEADERS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Self::Amplitude(_) => amplitude::request::HEADERS
+                .iter()
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
             Self::Email(_) => email::request::HEADERS.map(str::to_owned).to_vec(),
         }
     }
@@ -352,7 +409,9 @@ impl Config {
     /// A frozen body of a destination of the named kind as a request has it: without what is sent beside it.
     pub fn sent_body(kind: &str, frozen: String) -> String {
         match kind {
-            amplitude::KIND => amplitude::body::Frozen::read(&frozen).map_or(frozen, amplitude::body::Frozen::sent),
+            amplitude::KIND => {
+                amplitude::body::Frozen::read(&frozen).map_or(frozen, amplitude::body::Frozen::sent)
+            }
             _ => frozen,
         }
     }
@@ -432,7 +491,9 @@ impl Config {
     /// Why it did not, as a sentence for people.
     pub fn judge_deletion(&self, reply: &Reply) -> Result<(), String> {
         match self {
-            Self::Webhook(_) | Self::Email(_) => Err("only an analytics project deletes a user".to_owned()),
+            Self::Webhook(_) | Self::Email(_) => {
+                Err("only an analytics project deletes a user".to_owned())
+            }
             Self::Amplitude(_) => amplitude::deletion::judge(reply),
         }
     }
@@ -442,12 +503,18 @@ impl Config {
     ///
     /// # Errors
     /// A setting that the test needs is missing, or the kind takes no sample.
-    pub fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
+    pub fn test(
+        &self,
+        at: Timestamp,
+        id: &str,
+        sample: Option<&Value>,
+    ) -> Result<Request, Invalid> {
         match self {
             Self::Webhook(config) => webhook::request::test(config, at, id, sample),
-            Self::Amplitude(_) if sample.is_some() => {
-                Err(Invalid::new("event_type", "nothing here: an example would be counted among the project's events"))
-            }
+            Self::Amplitude(_) if sample.is_some() => Err(Invalid::new(
+                "event_type",
+                "nothing here: an example would be counted among the project's events",
+            )),
             Self::Amplitude(config) => amplitude::request::test(config),
             Self::Email(config) => email::request::test(config, at, id, sample),
         }
@@ -484,5 +551,13 @@ impl Config {
 }
 
 fn unknown(kind: &str) -> Invalid {
-    Invalid::new("kind", format!("`{}`, `{}` or `{}`, and not `{kind}`", webhook::KIND, amplitude::KIND, email::KIND))
+    Invalid::new(
+        "kind",
+        format!(
+            "`{}`, `{}` or `{}`, and not `{kind}`",
+            webhook::KIND,
+            amplitude::KIND,
+            email::KIND
+        ),
+    )
 }

@@ -20,14 +20,22 @@ pub struct KindSchemas {
 impl KindSchemas {
     /// The names of the fields that can be set at any time.
     pub fn changeable(&self) -> Vec<&str> {
-        self.created.keys().map(String::as_str).filter(|name| !self.on_creation.contains(name)).collect()
+        self.created
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !self.on_creation.contains(name))
+            .collect()
     }
 }
 
 /// The fields of requests: the settings that a request sets, and these.
 pub(super) fn requested(settings: &Map<String, Value>, more: Value) -> Map<String, Value> {
-    let set = settings.iter().filter(|(_, property)| property["readOnly"] != true);
-    set.map(|(name, property)| (name.clone(), property.clone())).chain(fields(more)).collect()
+    let set = settings
+        .iter()
+        .filter(|(_, property)| property["readOnly"] != true);
+    set.map(|(name, property)| (name.clone(), property.clone()))
+        .chain(fields(more))
+        .collect()
 }
 
 /// The entries of a JSON object.

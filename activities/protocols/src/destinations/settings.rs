@@ -13,8 +13,15 @@ pub trait Settings: Serialize + DeserializeOwned + Default + JsonSchema {}
 
 /// The schemas of the fields, by name.
 pub fn properties<S: Settings>() -> Map<String, Value> {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    fields(settings.into_generator().into_root_schema_for::<S>().to_value()["properties"].take())
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    fields(
+        settings
+            .into_generator()
+            .into_root_schema_for::<S>()
+            .to_value()["properties"]
+            .take(),
+    )
 }
 
 /// Sets a field from a request; null restores its default. `None` when there is no such field.
@@ -22,7 +29,9 @@ pub fn properties<S: Settings>() -> Map<String, Value> {
 /// # Errors
 /// The expected form of the field.
 pub fn set<S: Settings>(settings: &mut S, name: &str, value: &Value) -> Option<Result<(), String>> {
-    let property = properties::<S>().remove(name).filter(|property| property["readOnly"] != true)?;
+    let property = properties::<S>()
+        .remove(name)
+        .filter(|property| property["readOnly"] != true)?;
     let changed = serde_json::to_value(&*settings).and_then(|mut all| {
         if let Some(fields) = all.as_object_mut() {
             fields.insert(name.to_owned(), value.clone());
@@ -47,15 +56,25 @@ pub fn read<S: Settings>(stored: &Value) -> Result<S, Invalid> {
     let settings = S::deserialize(stored).ok().filter(|_| stored.is_object());
     settings.ok_or_else(|| {
         let mut all = stored.as_object().into_iter().flatten();
-        let wrong = all.find_map(|(name, value)| Some((name, set(&mut S::default(), name, value)?.err()?)));
-        wrong.map_or_else(|| Invalid::new("settings", "an object"), |(name, expected)| Invalid::new(name, expected))
+        let wrong =
+            all.find_map(|(name, value)| Some((name, set(&mut S::default(), name, value)?.err()?)));
+        wrong.map_or_else(
+            || Invalid::new("settings", "an object"),
+            |(name, expected)| Invalid::new(name, expected),
+        )
     })
 }
 
 fn is_within(value: &Value, property: &Value) -> bool {
-    let Some(number) = value.as_i64() else { return true };
-    property["minimum"].as_i64().is_none_or(|least| number >= least)
-        && property["maximum"].as_i64().is_none_or(|most| number <= most)
+    let Some(number) = value.as_i64() else {
+        return true;
+    };
+    property["minimum"]
+        .as_i64()
+        .is_none_or(|least| number >= least)
+        && property["maximum"]
+            .as_i64()
+            .is_none_or(|most| number <= most)
 }
 
 /// What a schema expects, as text for people.
@@ -66,13 +85,22 @@ fn expected(property: &Value) -> String {
     if property["type"] == "boolean" {
         return "true or false".to_owned();
     }
-    if let (Some(least), Some(most)) = (property["minimum"].as_i64(), property["maximum"].as_i64()) {
+    if let (Some(least), Some(most)) = (property["minimum"].as_i64(), property["maximum"].as_i64())
+    {
         return format!("a whole number from {least} to {most}");
     }
     let listed = property["enum"].as_array().into_iter().flatten();
-    let named = property["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
+    let named = property["oneOf"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| &one["const"]);
     let all = listed.chain(named).filter_map(|choice| {
-        let note = if *choice == property["default"] { " (the default)" } else { "" };
+        let note = if *choice == property["default"] {
+            " (the default)"
+        } else {
+            ""
+        };
         Some(format!("`{}`{note}", choice.as_str()?))
     });
     match all.collect::<Vec<_>>().split_last() {

@@ -61,7 +61,12 @@ pub(super) fn of_device(body: &Value) -> StreamedEvent {
 #[test]
 fn debug_output_of_a_rotation_hides_secret_and_random_bytes() {
     let now = Timestamp::from_micros(0);
-    let rotation = Rotation { new_secret: Some("whsec_new".into()), until: now, now, random: [171; 32] };
+    let rotation = Rotation {
+        new_secret: Some("whsec_new".into()),
+        until: now,
+        now,
+        random: [171; 32],
+    };
     let shown = format!("{rotation:?} {rotation:#?}");
     for hidden in ["whsec", "random", "171", "0xab"] {
         assert!(!shown.contains(hidden), "{shown}");

@@ -28,7 +28,11 @@ pub enum WithoutExternalId {
 impl WithoutExternalId {
     /// Parses the setting; null is the default. `None` for anything else.
     pub fn parse(value: &Value) -> Option<Self> {
-        if value.is_null() { Some(Self::default()) } else { serde_json::from_value(value.clone()).ok() }
+        if value.is_null() {
+            Some(Self::default())
+        } else {
+            serde_json::from_value(value.clone()).ok()
+        }
     }
 
     /// Why an event of a customer without an external id is not sent now or ever; `None` when it is sent.
@@ -40,10 +44,16 @@ impl WithoutExternalId {
             Self::Send => None,
             Self::Wait | Self::Skip if event_type == TRANSFERRED_FROM => {
                 let why = "the former owner has no external id, so the destination got no event of that user";
-                Some(Rendered::Skip { why: why.to_owned() })
+                Some(Rendered::Skip {
+                    why: why.to_owned(),
+                })
             }
-            Self::Wait => Some(Rendered::Wait { why: "the customer has no external id yet".to_owned() }),
-            Self::Skip => Some(Rendered::Skip { why: "the customer has no external id".to_owned() }),
+            Self::Wait => Some(Rendered::Wait {
+                why: "the customer has no external id yet".to_owned(),
+            }),
+            Self::Skip => Some(Rendered::Skip {
+                why: "the customer has no external id".to_owned(),
+            }),
         }
     }
 }

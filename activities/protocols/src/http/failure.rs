@@ -15,12 +15,16 @@ pub enum Failure {
     Url,
     #[error("the URL's scheme is not allowed: use https; for development, http needs {PLAIN}")]
     Scheme,
-    #[error("the URL's port is not allowed: use 443 or 8443; 80 needs {PLAIN}, any other a network of {NETWORKS}")]
+    #[error(
+        "the URL's port is not allowed: use 443 or 8443; 80 needs {PLAIN}, any other a network of {NETWORKS}"
+    )]
     Port,
     #[error("a header of the request cannot be sent")]
     Headers,
     /// The host is a forbidden address, such as one of a private network.
-    #[error("the host's address is neither public nor in {NETWORKS}, or `destinations.denied_networks` names it")]
+    #[error(
+        "the host's address is neither public nor in {NETWORKS}, or `destinations.denied_networks` names it"
+    )]
     Forbidden,
     /// The name does not exist, or resolves to a forbidden address.
     #[error("the host's name does not lead to addresses that are public or in {NETWORKS}")]
@@ -34,7 +38,9 @@ pub enum Failure {
     #[error("the mail server offers no login by PLAIN or LOGIN")]
     Login,
     /// Before TLS the mail server sent more than the reply to a command.
-    #[error("the mail server sent something behind its reply before TLS, which somebody on the way may have added")]
+    #[error(
+        "the mail server sent something behind its reply before TLS, which somebody on the way may have added"
+    )]
     Injected,
     /// The mail server's reply is too long.
     #[error("a reply of the mail server has a line of more than 1000 bytes, or more than 16 KiB")]

@@ -47,6 +47,9 @@ pub struct Envelope {
 impl fmt::Debug for Envelope {
     /// Shows no address and no login.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Envelope").field("to", &self.to.len()).field("security", &self.security).finish_non_exhaustive()
+        f.debug_struct("Envelope")
+            .field("to", &self.to.len())
+            .field("security", &self.security)
+            .finish_non_exhaustive()
     }
 }

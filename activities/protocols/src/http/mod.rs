@@ -6,7 +6,9 @@ mod rules;
 
 pub use failure::{BrokenRule, Failure};
 pub use mail::{ACCEPTED, CLOSING, COMMAND, Envelope, Login, OF_MAILBOX, Security};
-pub use rules::{check_addresses, check_operators_addresses, check_url, host_and_port, is_localhost};
+pub use rules::{
+    check_addresses, check_operators_addresses, check_url, host_and_port, is_localhost,
+};
 
 use domain::AppId;
 use ipnet::IpNet;
@@ -52,7 +54,10 @@ impl Request {
     /// This, as one of an app.
     #[must_use]
     pub fn of(self, app: AppId) -> Self {
-        Self { app: Some(app), ..self }
+        Self {
+            app: Some(app),
+            ..self
+        }
     }
 }
 
@@ -60,7 +65,10 @@ impl std::fmt::Debug for Request {
     /// Shows only the method and the host: path, headers and body can contain secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let host = self.url.host_str().unwrap_or_default();
-        f.debug_struct("Request").field("method", &self.method).field("host", &host).finish_non_exhaustive()
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("host", &host)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,9 +86,19 @@ pub struct Rules {
 impl Rules {
     /// The rules for an address that the operator chose: any network, any port, plain `http` too.
     pub fn open() -> Self {
-        let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        let allowed_networks = all.into_iter().filter_map(|ip| IpNet::new(ip, 0).ok()).collect();
-        Self { allowed_networks, denied_networks: Vec::new(), allow_http: true }
+        let all = [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ];
+        let allowed_networks = all
+            .into_iter()
+            .filter_map(|ip| IpNet::new(ip, 0).ok())
+            .collect();
+        Self {
+            allowed_networks,
+            denied_networks: Vec::new(),
+            allow_http: true,
+        }
     }
 }
 
@@ -110,6 +128,9 @@ pub enum Reply {
 
 impl From<Failure> for Reply {
     fn from(failure: Failure) -> Self {
-        Self::Failure { class: failure.class(), message: failure.to_string() }
+        Self::Failure {
+            class: failure.class(),
+            message: failure.to_string(),
+        }
     }
 }

@@ -34,18 +34,34 @@ pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
         match network {
             Some(network) if check_unresolved(url, &wider).is_ok() => {
                 // What is allowed already is nobody's business but the operator's.
-                let others = if rules.allowed_networks.is_empty() { "" } else { "…," };
-                variables.push(format!("SETTLE_DESTINATIONS_ALLOWED_NETWORKS={others}{network}"));
+                let others = if rules.allowed_networks.is_empty() {
+                    ""
+                } else {
+                    "…,"
+                };
+                variables.push(format!(
+                    "SETTLE_DESTINATIONS_ALLOWED_NETWORKS={others}{network}"
+                ));
                 let is_local = network.addr().is_loopback();
-                purpose = if is_local { "for a receiver on this machine" } else { "for a receiver in your network" };
+                purpose = if is_local {
+                    "for a receiver on this machine"
+                } else {
+                    "for a receiver in your network"
+                };
             }
             _ => variables.clear(),
         }
     }
     match (reasons.is_empty(), variables.is_empty()) {
         (true, _) => Ok(()),
-        (false, true) => Err(format!("an address that settle can deliver to: {}", reasons.join("; "))),
-        (false, false) => Err(format!("a public https:// URL; {purpose} start settle with `{}`", variables.join(" "))),
+        (false, true) => Err(format!(
+            "an address that settle can deliver to: {}",
+            reasons.join("; ")
+        )),
+        (false, false) => Err(format!(
+            "a public https:// URL; {purpose} start settle with `{}`",
+            variables.join(" ")
+        )),
     }
 }
 
@@ -59,7 +75,9 @@ fn network(url: &Url) -> Option<IpNet> {
         Host::Domain(_) => return None,
     };
     match address {
-        IpAddr::V4(address) if address.is_loopback() => Some(Ipv4Net::new(Ipv4Addr::new(127, 0, 0, 0), 8).ok()?.into()),
+        IpAddr::V4(address) if address.is_loopback() => {
+            Some(Ipv4Net::new(Ipv4Addr::new(127, 0, 0, 0), 8).ok()?.into())
+        }
         address => Some(address.into()),
     }
 }
@@ -69,9 +87,13 @@ fn check_unresolved(url: &Url, rules: &Rules) -> Result<(), Failure> {
     match host {
         Host::Ipv4(address) => check_addresses(&[address.into()], port, rules),
         Host::Ipv6(address) => check_addresses(&[address.into()], port, rules),
-        Host::Domain(name) if is_localhost(name) => check_addresses(&[Ipv4Addr::LOCALHOST.into()], port, rules),
+        Host::Domain(name) if is_localhost(name) => {
+            check_addresses(&[Ipv4Addr::LOCALHOST.into()], port, rules)
+        }
         // The name may resolve to an address in an allowed network, where every port is allowed.
-        Host::Domain(_) if !rules.allowed_networks.is_empty() || is_public_port(port, rules) => Ok(()),
+        Host::Domain(_) if !rules.allowed_networks.is_empty() || is_public_port(port, rules) => {
+            Ok(())
+        }
         Host::Domain(_) => Err(Failure::Port),
     }
 }
@@ -89,7 +111,9 @@ pub fn host_and_port<'a>(url: &'a Url, rules: &Rules) -> Result<(Host<&'a str>, 
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Failure::Url);
     }
-    url.host().zip(url.port_or_known_default()).ok_or(Failure::Url)
+    url.host()
+        .zip(url.port_or_known_default())
+        .ok_or(Failure::Url)
 }
 
 /// Checks the addresses of a host. One forbidden address refuses the whole host, since the connection could go to it.
@@ -100,31 +124,54 @@ pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result
     if addresses.is_empty() {
         return Err(Failure::Dns);
     }
-    let is_allowed = |ip: &IpAddr| rules.allowed_networks.iter().any(|network| network.contains(ip));
+    let is_allowed = |ip: &IpAddr| {
+        rules
+            .allowed_networks
+            .iter()
+            .any(|network| network.contains(ip))
+    };
     // A network that is denied is also denied by NAT64.
     let is_denied = |ip: &IpAddr| {
         let target = address::target(*ip);
-        rules.denied_networks.iter().any(|network| network.contains(ip) || network.contains(&target))
+        rules
+            .denied_networks
+            .iter()
+            .any(|network| network.contains(ip) || network.contains(&target))
     };
-    if addresses.iter().any(|ip| is_denied(ip) || (address::is_forbidden(*ip) && !is_allowed(ip))) {
+    if addresses
+        .iter()
+        .any(|ip| is_denied(ip) || (address::is_forbidden(*ip) && !is_allowed(ip)))
+    {
         return Err(Failure::Forbidden);
     }
-    if is_public_port(port, rules) || addresses.iter().all(is_allowed) { Ok(()) } else { Err(Failure::Port) }
+    if is_public_port(port, rules) || addresses.iter().all(is_allowed) {
+        Ok(())
+    } else {
+        Err(Failure::Port)
+    }
 }
 
 /// Checks the addresses of a server that the operator chose: any is allowed, unless a denied network has it.
 ///
 /// # Errors
 /// There is no address, or one is denied.
-pub fn check_operators_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failure> {
-    let open = Rules { denied_networks: rules.denied_networks.clone(), ..Rules::open() };
+pub fn check_operators_addresses(
+    addresses: &[IpAddr],
+    port: u16,
+    rules: &Rules,
+) -> Result<(), Failure> {
+    let open = Rules {
+        denied_networks: rules.denied_networks.clone(),
+        ..Rules::open()
+    };
     check_addresses(addresses, port, &open)
 }
 
 /// Whether a name is `localhost` or a subdomain of it.
 pub fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
-    name.strip_suffix(LOCALHOST).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
+    name.strip_suffix(LOCALHOST)
+        .is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
 }
 
 fn is_public_port(port: u16, rules: &Rules) -> bool {

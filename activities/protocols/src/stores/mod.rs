@@ -69,7 +69,13 @@ pub struct Retry {
 impl Retry {
     /// A failure that is likely to pass by itself.
     pub fn new(class: &'static str, why: impl Into<String>) -> Self {
-        Self { class, why: why.into(), is_throttled: false, retry_after: None, is_strange: false }
+        Self {
+            class,
+            why: why.into(),
+            is_throttled: false,
+            retry_after: None,
+            is_strange: false,
+        }
     }
 }
 
@@ -90,7 +96,11 @@ pub struct UnknownStore(String);
 /// # Errors
 /// [`UnknownStore`] if it does not.
 pub fn check_known(store: &str) -> Result<(), UnknownStore> {
-    if store == "amazon" { Ok(()) } else { Err(UnknownStore(store.to_owned())) }
+    if store == "amazon" {
+        Ok(())
+    } else {
+        Err(UnknownStore(store.to_owned()))
+    }
 }
 
 impl Settings {
@@ -98,9 +108,15 @@ impl Settings {
     ///
     /// # Errors
     /// As [`check_known`].
-    pub fn of(&self, store: &str, platform: PlatformId, receipt_id: &str) -> Result<Store<'_>, UnknownStore> {
+    pub fn of(
+        &self,
+        store: &str,
+        platform: PlatformId,
+        receipt_id: &str,
+    ) -> Result<Store<'_>, UnknownStore> {
         check_known(store)?;
-        let simulates = |one: &&Simulated| one.platform == platform || one.mint.is_minted(receipt_id);
+        let simulates =
+            |one: &&Simulated| one.platform == platform || one.mint.is_minted(receipt_id);
         Ok(match self.simulated.as_ref().filter(simulates) {
             Some(simulated) => Store::Simulated(&simulated.amazon, platform),
             None => Store::Amazon(&self.amazon),
@@ -128,9 +144,9 @@ impl Store<'_> {
     pub fn request(self, receipt: &Receipt) -> Result<Request, Answer> {
         match self {
             // The sample of another data directory, or of one that is under `serve` now: no store knows it.
-            Self::Amazon(_) if is_sample_receipt(&receipt.receipt_id) => {
-                Err(Answer::Verification(Verification::Parked(Parked::UnknownReceipt)))
-            }
+            Self::Amazon(_) if is_sample_receipt(&receipt.receipt_id) => Err(Answer::Verification(
+                Verification::Parked(Parked::UnknownReceipt),
+            )),
             Self::Amazon(settings) => amazon::request::request(settings, receipt),
             Self::Simulated(settings, platform) => {
                 let own = Receipt {
@@ -153,7 +169,9 @@ impl Store<'_> {
             Self::Simulated(..) => Environment::Sandbox,
         };
         match amazon::response::answer(reply, &receipt.receipt_id, at) {
-            Answer::Verification(verification) => Answer::Verification(verification.of(environment)),
+            Answer::Verification(verification) => {
+                Answer::Verification(verification.of(environment))
+            }
             other => other,
         }
     }
@@ -174,14 +192,29 @@ mod tests {
 
     fn settings() -> Settings {
         let base = "http://127.0.0.1:1/".parse().expect("a URL");
-        let amazon = amazon::Settings { base: Some(base), ..amazon::Settings::default() };
-        let simulated = Some(Simulated { platform: platform(DEMO), mint: Mint::new(b"own"), amazon });
-        Settings { simulated, ..Settings::default() }
+        let amazon = amazon::Settings {
+            base: Some(base),
+            ..amazon::Settings::default()
+        };
+        let simulated = Some(Simulated {
+            platform: platform(DEMO),
+            mint: Mint::new(b"own"),
+            amazon,
+        });
+        Settings {
+            simulated,
+            ..Settings::default()
+        }
     }
 
     fn receipt(receipt_id: &str) -> Receipt {
         let (environment, app_user_id) = (Environment::Production, "anna".to_owned());
-        Receipt { environment, app_user_id, receipt_id: receipt_id.to_owned(), secret: "the-secret".into() }
+        Receipt {
+            environment,
+            app_user_id,
+            receipt_id: receipt_id.to_owned(),
+            secret: "the-secret".into(),
+        }
     }
 
     #[test]
@@ -189,8 +222,14 @@ mod tests {
         let (with, without) = (settings(), Settings::default());
         let minted = Mint::new(b"own").receipt_id("r");
         let is_simulated = |number, id: &str| {
-            let (with, without) = (with.of("amazon", platform(number), id), without.of("amazon", platform(number), id));
-            assert!(matches!(without, Ok(Store::Amazon(_))), "there is none without it");
+            let (with, without) = (
+                with.of("amazon", platform(number), id),
+                without.of("amazon", platform(number), id),
+            );
+            assert!(
+                matches!(without, Ok(Store::Amazon(_))),
+                "there is none without it"
+            );
             matches!(with, Ok(Store::Simulated(..)))
         };
         assert!(is_simulated(DEMO, "r") && is_simulated(OWN, &minted) && !is_simulated(OWN, "r"));
@@ -201,19 +240,43 @@ mod tests {
     #[test]
     fn a_sample_is_a_test_and_never_sent_to_the_store() {
         let (settings, minted) = (settings(), receipt(&Mint::new(b"own").receipt_id("r")));
-        let store = settings.of("amazon", platform(OWN), &minted.receipt_id).expect("a store");
-        let request = store.request(&minted).unwrap_or_else(|answer| panic!("{answer:?}"));
-        let prefix = format!("http://127.0.0.1:1/sandbox/version/1.0/verifyReceiptId/developer/{}/", platform(OWN));
-        assert!(request.url.as_str().starts_with(&prefix), "without the secret: {}", request.url);
-        let body = format!("{{\"receiptId\":\"{}\",\"productId\":\"p\"}}", minted.receipt_id);
-        let reply = Reply::Answer { status: 200, retry_after: None, headers: Vec::new(), body };
+        let store = settings
+            .of("amazon", platform(OWN), &minted.receipt_id)
+            .expect("a store");
+        let request = store
+            .request(&minted)
+            .unwrap_or_else(|answer| panic!("{answer:?}"));
+        let prefix = format!(
+            "http://127.0.0.1:1/sandbox/version/1.0/verifyReceiptId/developer/{}/",
+            platform(OWN)
+        );
+        assert!(
+            request.url.as_str().starts_with(&prefix),
+            "without the secret: {}",
+            request.url
+        );
+        let body = format!(
+            "{{\"receiptId\":\"{}\",\"productId\":\"p\"}}",
+            minted.receipt_id
+        );
+        let reply = Reply::Answer {
+            status: 200,
+            retry_after: None,
+            headers: Vec::new(),
+            body,
+        };
         match store.answer(&reply, &minted, Timestamp::from_millis(1)) {
-            Answer::Verification(Verification::Verified(shown)) => assert_eq!(shown.environment, Environment::Sandbox),
+            Answer::Verification(Verification::Verified(shown)) => {
+                assert_eq!(shown.environment, Environment::Sandbox)
+            }
             other => panic!("{other:?}"),
         }
         let unknown = Answer::Verification(Verification::Parked(Parked::UnknownReceipt));
         for of in [minted, receipt(&Mint::new(b"other").receipt_id("r"))] {
-            assert_eq!(Store::Amazon(&settings.amazon).request(&of).err(), Some(unknown.clone()));
+            assert_eq!(
+                Store::Amazon(&settings.amazon).request(&of).err(),
+                Some(unknown.clone())
+            );
         }
     }
 }

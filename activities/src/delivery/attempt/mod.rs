@@ -13,8 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Batch, DeliveryResult, EndpointSignal, Error, EventResult, Finish, FinishResult, Idle,
-    LaneState, Lease, LeaseResult, Mode, Verdict, fault,
+    Attempt, AttemptClass, Batch, DeliveryResult, EndpointSignal, Error, EventResult, Finish,
+    FinishResult, Idle, LaneState, Lease, LeaseResult, Mode, Verdict, fault,
 };
 use tokio::time::Instant;
 
@@ -68,13 +68,19 @@ pub struct Turn {
 impl Turn {
     /// A turn whose lease is to be taken.
     pub const fn new(lease: Lease) -> Self {
-        Self { lease, leased: None }
+        Self {
+            lease,
+            leased: None,
+        }
     }
 }
 
 impl fmt::Debug for Turn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Turn").field("leased", &self.leased).finish_non_exhaustive()
+        formatter
+            .debug_struct("Turn")
+            .field("leased", &self.leased)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +98,11 @@ impl Next<'_> {
     fn lease(self, lease: &Lease, result: &DeliveryResult) -> Option<Lease> {
         let follows = result.at_most.is_some() || retry_reason(&result.events).is_none();
         let at_most = result.at_most.unwrap_or(NO_LIMIT);
-        (follows && (self.is_wanted)()).then(|| Lease { token: self.token, at_most, ..lease.clone() })
+        (follows && (self.is_wanted)()).then(|| Lease {
+            token: self.token,
+            at_most,
+            ..lease.clone()
+        })
     }
 }
 
@@ -116,7 +126,8 @@ impl Clock {
     }
 
     fn now(self) -> Timestamp {
-        self.leased_at_db.plus_millis(i64::try_from(self.leased_at.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.leased_at_db
+            .plus_millis(i64::try_from(self.leased_at.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }
 
@@ -132,12 +143,24 @@ struct Sent {
 /// A lease for as many events as the destination takes in one request. `token` identifies the holder of the lease.
 pub fn lease(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Lease {
     let render = Arc::new(bodies::render);
-    Lease { key, destination, token, duration: LEASE, mode, at_most: NO_LIMIT, render }
+    Lease {
+        key,
+        destination,
+        token,
+        duration: LEASE,
+        mode,
+        at_most: NO_LIMIT,
+        render,
+    }
 }
 
 /// Leases the lane unless it was leased, sends its due events and records the result, together with the next lease if one
 /// may follow.
-pub async fn attempt(context: &Context, turn: Turn, next: Option<Next<'_>>) -> Result<AttemptResult, Error> {
+pub async fn attempt(
+    context: &Context,
+    turn: Turn,
+    next: Option<Next<'_>>,
+) -> Result<AttemptResult, Error> {
     let Turn { lease, mut leased } = turn;
     let (requested_at, batch) = loop {
         let (requested_at, leased) = match leased.take() {
@@ -153,7 +176,8 @@ pub async fn attempt(context: &Context, turn: Turn, next: Option<Next<'_>>) -> R
         }
     };
     let span = spans::attempt(&lease, &batch);
-    span.within(carry_out(context, &lease, requested_at, batch, next)).await
+    span.within(carry_out(context, &lease, requested_at, batch, next))
+        .await
 }
 
 /// Sends the events of a leased lane and records the result.
@@ -164,12 +188,22 @@ async fn carry_out(
     batch: Batch,
     next: Option<Next<'_>>,
 ) -> Result<AttemptResult, Error> {
-    let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
+    let is_for_operators = batch
+        .attempts
+        .iter()
+        .all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
     let leased_at = batch.leased_at;
-    let clock = Clock { leased_at_db: batch.lease_until.minus(LEASE), leased_at, requested_at };
+    let clock = Clock {
+        leased_at_db: batch.lease_until.minus(LEASE),
+        leased_at,
+        requested_at,
+    };
     let started_at = clock.now();
-    let in_flight = context.in_flight.begin(lease.destination, lease.key, batch.user).await;
+    let in_flight = context
+        .in_flight
+        .begin(lease.destination, lease.key, batch.user)
+        .await;
     let sent = match &in_flight {
         Some(_) => send(context, lease, &batch, clock).await?,
         None => {
@@ -182,31 +216,67 @@ async fn carry_out(
     };
     let Some(sent) = sent else {
         let unsent_events = batch.attempts.iter().map(lease_expired).collect();
-        context.store.finish(finish(lease, unsent(unsent_events), started_at, Duration::ZERO)).await?;
+        context
+            .store
+            .finish(finish(
+                lease,
+                unsent(unsent_events),
+                started_at,
+                Duration::ZERO,
+            ))
+            .await?;
         return Ok(AttemptResult::LeaseExpired);
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency = began.elapsed();
-    context.prompt.note(lease.destination, &sent.result.endpoint_signal, latency);
+    context
+        .prompt
+        .note(lease.destination, &sent.result.endpoint_signal, latency);
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
     let next = next.and_then(|next| next.lease(lease, &sent.result));
     let finish = finish(lease, sent, started_at, latency);
     log_results(context, &finish, &batch);
-    let (FinishResult { lane, queued_for, operator_events }, next) = record(context, finish, next).await?;
+    let (
+        FinishResult {
+            lane,
+            queued_for,
+            operator_events,
+        },
+        next,
+    ) = record(context, finish, next).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
     publish_operator_events(context, lease.destination, operator_events, queued_for);
-    Ok(AttemptResult::Completed(Completed { next, lane, retry_reason, at_most, is_for_operators }))
+    Ok(AttemptResult::Completed(Completed {
+        next,
+        lane,
+        retry_reason,
+        at_most,
+        is_for_operators,
+    }))
 }
 
 /// Records how a request went, and leases what follows. Where that fails the request is recorded alone, since the fault may
 /// be that of an event which comes next. What follows is leased then with the same token: the first lease may have been
 /// taken, and its result lost.
-async fn record(context: &Context, finish: Finish, next: Option<Lease>) -> Result<(FinishResult, Option<Turn>), Error> {
-    let Some(lease) = next else { return Ok((context.store.finish(finish).await?, None)) };
+async fn record(
+    context: &Context,
+    finish: Finish,
+    next: Option<Lease>,
+) -> Result<(FinishResult, Option<Turn>), Error> {
+    let Some(lease) = next else {
+        return Ok((context.store.finish(finish).await?, None));
+    };
     let requested_at = (context.clock)();
-    match context.store.finish_and_lease(finish.clone(), lease.clone()).await {
+    match context
+        .store
+        .finish_and_lease(finish.clone(), lease.clone())
+        .await
+    {
         Ok((finished, leased)) => {
-            let leased = leased.map(|leased| Turn { lease, leased: Some((requested_at, leased)) });
+            let leased = leased.map(|leased| Turn {
+                lease,
+                leased: Some((requested_at, leased)),
+            });
             Ok((finished, leased))
         }
         Err(error) => {
@@ -240,8 +310,17 @@ pub fn publish_operator_events(
 /// settings nothing is sent, and the events are retried later: an admin can correct the settings meanwhile. Such an
 /// attempt uses no step of the schedule and does not count against the destination. Events that can never be sent
 /// fail for good.
-async fn send(context: &Context, lease: &Lease, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
-    let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed_addresses);
+async fn send(
+    context: &Context,
+    lease: &Lease,
+    batch: &Batch,
+    clock: Clock,
+) -> Result<Option<Sent>, Error> {
+    let ready = Config::ready(
+        &batch.destination,
+        &batch.secret,
+        &context.allowed_addresses,
+    );
     let config = match ready {
         Ok(config) => config,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
@@ -257,7 +336,10 @@ async fn send(context: &Context, lease: &Lease, batch: &Batch, clock: Clock) -> 
     tokio::time::sleep(batch.start_in).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
     let is_holder = clock.is_certain((context.clock)())
-        || context.store.holds_lease(lease.key, lease.destination, &lease.token).await?;
+        || context
+            .store
+            .holds_lease(lease.key, lease.destination, &lease.token)
+            .await?;
     if !is_holder || clock.leased_at.elapsed() > LATEST_START {
         return Ok(None);
     }
@@ -269,35 +351,74 @@ async fn send(context: &Context, lease: &Lease, batch: &Batch, clock: Clock) -> 
     })
     .await;
     let bound = config.alarming_number();
-    if let Some(detail) = bound.and_then(|bound| context.volume.count(batch.destination.app_id, bound, clock.now())) {
+    if let Some(detail) = bound.and_then(|bound| {
+        context
+            .volume
+            .count(batch.destination.app_id, bound, clock.now())
+    }) {
         // The request was made: it is recorded, also if the alarm is not.
-        if context.store.alarm(batch.destination.id, "many_emails", &detail).await.is_ok() {
+        if context
+            .store
+            .alarm(batch.destination.id, "many_emails", &detail)
+            .await
+            .is_ok()
+        {
             metrics::counter!("settle_alarms_total", "kind" => "many_emails").increment(1);
         }
     }
-    let exchange = Exchange { events: &sendable, reply: &reply, at: clock.now(), jitter: (context.random)() };
+    let exchange = Exchange {
+        events: &sendable,
+        reply: &reply,
+        at: clock.now(),
+        jitter: (context.random)(),
+    };
     let mut result = config.judge(exchange);
     result.events.extend(unsendable);
-    Ok(Some(Sent { result, reply: Some(redact(&config, reply)), disable_after: config.disable_after() }))
+    Ok(Some(Sent {
+        result,
+        reply: Some(redact(&config, reply)),
+        disable_after: config.disable_after(),
+    }))
 }
 
-fn request(context: &Context, config: &Config, batch: &Batch, events: &[Attempt]) -> Result<Request, Invalid> {
+fn request(
+    context: &Context,
+    config: &Config,
+    batch: &Batch,
+    events: &[Attempt],
+) -> Result<Request, Invalid> {
     let at = (context.clock)();
     if fault::is_planted("deliver.reuse_webhook_id") {
         let delivery_id = DeliveryId::new(batch.destination.id.uuid());
-        let reused: Vec<_> = events.iter().map(|attempt| Attempt { delivery_id, ..attempt.clone() }).collect();
+        let reused: Vec<_> = events
+            .iter()
+            .map(|attempt| Attempt {
+                delivery_id,
+                ..attempt.clone()
+            })
+            .collect();
         return config.request(at, &reused);
     }
     config.request(at, events)
 }
 
 /// Whether the destination takes the event no more: too much time has passed since its first attempt.
-pub fn is_event_expired(first: Option<Timestamp>, gives_up_after: Option<Duration>, now: Timestamp) -> bool {
-    first.zip(gives_up_after).is_some_and(|(first, after)| now >= first.plus(after))
+pub fn is_event_expired(
+    first: Option<Timestamp>,
+    gives_up_after: Option<Duration>,
+    now: Timestamp,
+) -> bool {
+    first
+        .zip(gives_up_after)
+        .is_some_and(|(first, after)| now >= first.plus(after))
 }
 
 /// Splits the events: first the results of those that can never be sent, then those to send.
-fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<EventResult>, Vec<Attempt>) {
+fn partition(
+    config: &Config,
+    attempts: &[Attempt],
+    now: Timestamp,
+) -> (Vec<EventResult>, Vec<Attempt>) {
     let (mut unsendable, mut sendable) = (Vec::new(), Vec::new());
     for attempt in attempts {
         if let Some(why) = config.lacks_key(attempt) {
@@ -313,7 +434,13 @@ fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Even
 }
 
 fn failed(attempt: &Attempt, class: AttemptClass, why: String) -> EventResult {
-    EventResult { delivery_id: attempt.delivery_id, class, error: Some(why), counts: false, verdict: Verdict::Failed }
+    EventResult {
+        delivery_id: attempt.delivery_id,
+        class,
+        error: Some(why),
+        counts: false,
+        verdict: Verdict::Failed,
+    }
 }
 
 /// The result of an event whose request was not sent because the lease expired. The next lease retries it.
@@ -334,7 +461,9 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
         class: AttemptClass::InvalidSettings,
         error: Some(invalid.to_string()),
         counts: false,
-        verdict: Verdict::Retry { delay: INVALID_SETTINGS_RETRY },
+        verdict: Verdict::Retry {
+            delay: INVALID_SETTINGS_RETRY,
+        },
     };
     unsent(attempts.iter().map(judge).collect())
 }
@@ -343,17 +472,36 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
 fn unsent(events: Vec<EventResult>) -> Sent {
     let (lane_pause, user_pause, at_most, alarm) = (None, None, None, None);
     let endpoint_signal = EndpointSignal::Neutral;
-    let result = DeliveryResult { events, endpoint_signal, lane_pause, user_pause, at_most, alarm };
-    Sent { result, reply: None, disable_after: Duration::MAX }
+    let result = DeliveryResult {
+        events,
+        endpoint_signal,
+        lane_pause,
+        user_pause,
+        at_most,
+        alarm,
+    };
+    Sent {
+        result,
+        reply: None,
+        disable_after: Duration::MAX,
+    }
 }
 
 /// The reply with our secrets redacted.
 fn redact(config: &Config, reply: Reply) -> Reply {
     match reply {
-        Reply::Answer { status, retry_after, headers, body } => Reply::Answer {
+        Reply::Answer {
             status,
             retry_after,
-            headers: headers.into_iter().map(|(name, value)| (name, config.redact(&value))).collect(),
+            headers,
+            body,
+        } => Reply::Answer {
+            status,
+            retry_after,
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name, config.redact(&value)))
+                .collect(),
             body: config.redact(&body),
         },
         failure @ Reply::Failure { .. } => failure,
@@ -362,13 +510,25 @@ fn redact(config: &Config, reply: Reply) -> Reply {
 
 /// The error of the first event that must be retried, or else its class.
 fn retry_reason(results: &[EventResult]) -> Option<String> {
-    let retried = results.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
-    Some(retried.error.clone().unwrap_or_else(|| retried.class.as_str().to_owned()))
+    let retried = results
+        .iter()
+        .find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
+    Some(
+        retried
+            .error
+            .clone()
+            .unwrap_or_else(|| retried.class.as_str().to_owned()),
+    )
 }
 
 fn finish(lease: &Lease, sent: Sent, started_at: Timestamp, latency: Duration) -> Finish {
     let (status, headers, response) = match sent.reply {
-        Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
+        Some(Reply::Answer {
+            status,
+            headers,
+            body,
+            ..
+        }) => (Some(i32::from(status)), headers, Some(body)),
         _ => (None, Vec::new(), None),
     };
     Finish {
@@ -388,7 +548,10 @@ fn finish(lease: &Lease, sent: Sent, started_at: Timestamp, latency: Duration) -
 
 /// Counts and logs the result of each event.
 fn log_results(context: &Context, finish: &Finish, batch: &Batch) {
-    let counts = Counts { store: &context.store, destination: &batch.destination };
+    let counts = Counts {
+        store: &context.store,
+        destination: &batch.destination,
+    };
     if finish.status.is_some() {
         counts.request(finish.latency);
     }
@@ -401,7 +564,13 @@ fn log_results(context: &Context, finish: &Finish, batch: &Batch) {
         metrics::counter!("settle_deliveries_total", "outcome" => outcome).increment(1);
         spans::note_outcome(outcome);
         counts.attempt(matches!(result.verdict, Verdict::Delivered));
-        let Some(attempt) = batch.attempts.iter().find(|one| one.delivery_id == result.delivery_id) else { continue };
+        let Some(attempt) = batch
+            .attempts
+            .iter()
+            .find(|one| one.delivery_id == result.delivery_id)
+        else {
+            continue;
+        };
         tracing::info!(
             event.id = %attempt.event_id,
             destination.id = %finish.destination,

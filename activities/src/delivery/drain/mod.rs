@@ -74,12 +74,14 @@ impl Lanes {
 
     /// Number of lanes to load; `None` while lanes wait or [`MAX_LANES`] are in flight.
     fn room(&self) -> Option<i64> {
-        let room = MAX_LANES.saturating_sub(i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX));
+        let room =
+            MAX_LANES.saturating_sub(i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX));
         (self.waiting.is_empty() && room > 0).then_some(room)
     }
 
     fn refill(&mut self, keys: Vec<CollapseKey>) {
-        self.waiting.extend(keys.into_iter().filter(|key| !self.in_flight.contains(key)));
+        self.waiting
+            .extend(keys.into_iter().filter(|key| !self.in_flight.contains(key)));
     }
 }
 
@@ -94,20 +96,29 @@ pub async fn drain(
     let at_once = usize::try_from(concurrency.clamp(1, MAX_LANES)).unwrap_or(1);
     let (mut result, mut failed) = (DrainResult::default(), None);
     let keys = without_refused(context, run, keys, &mut result);
-    let mut lanes = Lanes { waiting: keys.into(), in_flight: BTreeSet::new() };
+    let mut lanes = Lanes {
+        waiting: keys.into(),
+        in_flight: BTreeSet::new(),
+    };
     let mut running = FuturesUnordered::new();
     loop {
         while running.len() < at_once && !run.is_drain_over() {
             let Some(key) = lanes.next() else { break };
             running.push(drain_lane(context, run, key).map(move |lane_result| (key, lane_result)));
         }
-        let Some((key, lane_result)) = running.next().await else { break };
+        let Some((key, lane_result)) = running.next().await else {
+            break;
+        };
         lanes.in_flight.remove(&key);
         let more = match lane_result {
             Ok(lane_result) => {
                 let has_progress = lane_result.attempts > 0 && !run.is_drain_over();
                 result = result.merge(&lane_result);
-                if has_progress { refill(context, run, &mut lanes, &mut result).await } else { Ok(()) }
+                if has_progress {
+                    refill(context, run, &mut lanes, &mut result).await
+                } else {
+                    Ok(())
+                }
             }
             Err(error) => Err(error),
         };
@@ -126,9 +137,15 @@ async fn refill(
     lanes: &mut Lanes,
     result: &mut DrainResult,
 ) -> Result<(), Error> {
-    let Some(room) = lanes.room() else { return Ok(()) };
+    let Some(room) = lanes.room() else {
+        return Ok(());
+    };
     let limit = room.saturating_add(context.refused.count(run.destination, Instant::now()));
-    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(run.destination, limit).await? {
+    if let DestinationNeed::Drain { keys, .. } = context
+        .store
+        .destination_need(run.destination, limit)
+        .await?
+    {
         lanes.refill(without_refused(context, run, keys, result));
     }
     Ok(())
@@ -151,13 +168,25 @@ fn without_refused(
 }
 
 /// Attempts one lane until it is closed, fails or has to wait.
-async fn drain_lane(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Result<DrainResult, Error> {
+async fn drain_lane(
+    context: &Context,
+    run: &SuperviseRun,
+    key: CollapseKey,
+) -> Result<DrainResult, Error> {
     let mut result = DrainResult::default();
     let (mut at_most, mut has_waited, mut leased) = (NO_LIMIT, false, None);
     while leased.is_some() || !run.is_drain_over() {
-        let own = || Turn::new(Lease { at_most, ..lease(key, run.destination, run.token(), Mode::Drain) });
+        let own = || {
+            Turn::new(Lease {
+                at_most,
+                ..lease(key, run.destination, run.token(), Mode::Drain)
+            })
+        };
         let turn = leased.take().unwrap_or_else(own);
-        let next = Next { token: run.token(), is_wanted: &|| !run.is_drain_over() };
+        let next = Next {
+            token: run.token(),
+            is_wanted: &|| !run.is_drain_over(),
+        };
         let token = turn.lease.token.clone();
         let attempted = match attempt(context, turn, Some(next)).await {
             // It holds up no other lane, and is sent no more before its time.
@@ -174,10 +203,16 @@ async fn drain_lane(context: &Context, run: &SuperviseRun, key: CollapseKey) -> 
                 at_most = completed.at_most.unwrap_or(NO_LIMIT);
                 leased = completed.next;
                 match completed.lane {
-                    LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
+                    LaneState::More
+                        if completed.retry_reason.is_none() || completed.at_most.is_some() =>
+                    {
+                        continue;
+                    }
                     LaneState::More | LaneState::Closed { .. } => {}
                     LaneState::Pending { .. } => run.hold_back(),
-                    LaneState::Wait { wait } if completed.is_for_operators => result.due_in = Some(wait),
+                    LaneState::Wait { wait } if completed.is_for_operators => {
+                        result.due_in = Some(wait)
+                    }
                     LaneState::Wait { .. } => hand_back(context, key).await,
                 }
                 return Ok(result);
@@ -195,7 +230,9 @@ async fn drain_lane(context: &Context, run: &SuperviseRun, key: CollapseKey) -> 
                 has_waited = true;
                 tokio::time::sleep(USER_BUSY_WAIT.min(wait)).await;
             }
-            AttemptResult::Idle(Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. }) => {
+            AttemptResult::Idle(
+                Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. },
+            ) => {
                 result.busy_for = Some(wait);
                 return Ok(result);
             }

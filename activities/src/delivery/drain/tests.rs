@@ -3,9 +3,13 @@
 use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
-use crate::{Actions, DeliverySlots, InFlight, Prompt, RaisedAlarms, RefusedLanes, Verifier, Volume};
+use crate::{
+    Actions, DeliverySlots, InFlight, Prompt, RaisedAlarms, RefusedLanes, Verifier, Volume,
+};
 use domain::time::MINUTE;
-use domain::{DestinationId, Notification, NotificationKind, SettlingContext, Timestamp, Verification};
+use domain::{
+    DestinationId, Notification, NotificationKind, SettlingContext, Timestamp, Verification,
+};
 use futures::poll;
 use protocols::destinations::{Allowed, webhook};
 use protocols::http::Rules;
@@ -14,8 +18,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use storage::{
-    Config, Database, DestinationSettings, Key, LeaseResult, NewDestination, NewNotification, NewPlatform, Page,
-    Platform, PlatformSettings, Record, Recorded, SecretString, Store, Traits,
+    Config, Database, DestinationSettings, Key, LeaseResult, NewDestination, NewNotification,
+    NewPlatform, Page, Platform, PlatformSettings, Record, Recorded, SecretString, Store, Traits,
 };
 use tokio::time::Instant;
 
@@ -39,7 +43,13 @@ impl World {
         let folder = std::env::temp_dir().join(format!("settle-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let database = Database::Sqlite(folder.join("settle.db"));
-        let store = Store::open(Config { database, key: Key::new([1; 32]), clock }).await.unwrap();
+        let store = Store::open(Config {
+            database,
+            key: Key::new([1; 32]),
+            clock,
+        })
+        .await
+        .unwrap();
         let app = store.new_app("Acme").await.unwrap();
         let platform = store.new_platform(new_platform(app.id)).await.unwrap();
         let new = NewDestination {
@@ -48,10 +58,16 @@ impl World {
             common: DestinationSettings::new("hook"),
             settings: json!({ "url": "https://example.com/hook" }),
             secret: SecretString::from("no secret"),
-            traits: Traits { per_user: true, ..Traits::default() },
+            traits: Traits {
+                per_user: true,
+                ..Traits::default()
+            },
         };
         let destination = store.new_destination(new).await.unwrap().id;
-        let keys = [buy(&store, &platform, "one").await, buy(&store, &platform, "other").await];
+        let keys = [
+            buy(&store, &platform, "one").await,
+            buy(&store, &platform, "other").await,
+        ];
         let org_id = store.installation().org_id;
         let context = Context {
             store,
@@ -72,7 +88,12 @@ impl World {
             streaks: Arc::default(),
             stopping: Arc::default(),
         };
-        Self { context, destination, keys, folder }
+        Self {
+            context,
+            destination,
+            keys,
+            folder,
+        }
     }
 
     fn lease(&self, key: CollapseKey) -> Lease {
@@ -139,7 +160,11 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
     store.accept(vec![new]).await.unwrap();
     let loaded = store.load(key, i64::MAX, 10).await.unwrap();
     let verification = Verification::Unverifiable;
-    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let context = SettlingContext {
+        verification: &verification,
+        is_replaced: false,
+        now: loaded.now,
+    };
     let record = Record {
         collapse_key: key,
         settling: loaded.settling + 1,
@@ -154,7 +179,9 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
         is_real: true,
         traceparent: None,
     };
-    let Recorded::Done { lanes, .. } = store.record(record).await.unwrap() else { panic!("the purchase moved") };
+    let Recorded::Done { lanes, .. } = store.record(record).await.unwrap() else {
+        panic!("the purchase moved")
+    };
     assert_eq!(lanes.len(), 1, "its events are pending for the destination");
     key
 }
@@ -162,9 +189,19 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
 #[test]
 fn no_lane_is_taken_twice_and_memory_is_bounded() {
     let key = |number: u8| CollapseKey::new(uuid::Uuid::from_bytes([number; 16]));
-    let mut lanes = Lanes { waiting: [key(1), key(2)].into(), in_flight: BTreeSet::new() };
-    assert_eq!((lanes.next(), lanes.room()), (Some(key(1)), None), "one waits");
-    assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(MAX_LANES - 2)));
+    let mut lanes = Lanes {
+        waiting: [key(1), key(2)].into(),
+        in_flight: BTreeSet::new(),
+    };
+    assert_eq!(
+        (lanes.next(), lanes.room()),
+        (Some(key(1)), None),
+        "one waits"
+    );
+    assert_eq!(
+        (lanes.next(), lanes.room()),
+        (Some(key(2)), Some(MAX_LANES - 2))
+    );
     lanes.refill(vec![key(2), key(3)]);
     assert_eq!((lanes.next(), lanes.next()), (Some(key(3)), None));
     lanes.in_flight.extend((0..200).map(key));
@@ -174,9 +211,24 @@ fn no_lane_is_taken_twice_and_memory_is_bounded() {
 #[test]
 fn merged_drain_results_keep_the_soonest_time() {
     let seconds = |seconds| Some(Duration::from_secs(seconds));
-    let one = DrainResult { attempts: 2, busy_for: seconds(5), due_in: None };
-    let other = DrainResult { attempts: 1, busy_for: seconds(3), due_in: seconds(9) };
-    assert_eq!(one.merge(&other), DrainResult { attempts: 3, busy_for: seconds(3), due_in: seconds(9) });
+    let one = DrainResult {
+        attempts: 2,
+        busy_for: seconds(5),
+        due_in: None,
+    };
+    let other = DrainResult {
+        attempts: 1,
+        busy_for: seconds(3),
+        due_in: seconds(9),
+    };
+    assert_eq!(
+        one.merge(&other),
+        DrainResult {
+            attempts: 3,
+            busy_for: seconds(3),
+            due_in: seconds(9)
+        }
+    );
     assert_eq!(sooner(None, None), None);
 }
 
@@ -200,15 +252,30 @@ async fn short_request(name: &str) -> bool {
     let mut first = pin!(attempt(&world.context, Turn::new(lease.clone()), None));
     assert!(poll!(first.as_mut()).is_pending());
     let store = &world.context.store;
-    let leased = async { while !store.holds_lease(one, world.destination, &lease.token).await.unwrap() {} };
-    tokio::time::timeout(SOON, leased).await.expect("the other run has leased its lane");
+    let leased = async {
+        while !store
+            .holds_lease(one, world.destination, &lease.token)
+            .await
+            .unwrap()
+        {}
+    };
+    tokio::time::timeout(SOON, leased)
+        .await
+        .expect("the other run has leased its lane");
     let began = Instant::now();
     let first = async { (first.await, began.elapsed()) };
-    let ((first, took), drained) = futures::join!(first, drain(&world.context, &run, vec![other], 1));
-    assert!(matches!(first, Ok(AttemptResult::Completed(_))), "{first:?}");
+    let ((first, took), drained) =
+        futures::join!(first, drain(&world.context, &run, vec![other], 1));
+    assert!(
+        matches!(first, Ok(AttemptResult::Completed(_))),
+        "{first:?}"
+    );
     let (drained, is_short) = (drained.unwrap(), took < USER_BUSY_WAIT);
     let is_attempted = drained.attempts > 0 && drained.busy_for.is_none();
-    assert!(is_attempted || !is_short, "it waits for the other purchase: {drained:?}");
+    assert!(
+        is_attempted || !is_short,
+        "it waits for the other purchase: {drained:?}"
+    );
     is_short
 }
 
@@ -220,19 +287,47 @@ async fn a_lane_does_not_wait_for_a_long_request_of_its_user() {
     assert!(matches!(in_flight, LeaseResult::Send(_)), "{in_flight:?}");
     let drained = tokio::time::timeout(SOON, drain(&world.context, &run, vec![other], 1)).await;
     let drained = drained.expect("the lane is left to a later check").unwrap();
-    assert!(drained.attempts == 0 && drained.busy_for.is_some(), "{drained:?}");
+    assert!(
+        drained.attempts == 0 && drained.busy_for.is_some(),
+        "{drained:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_refused_lane_is_set_back_and_leaves_its_place() {
     let world = World::start("refused").await;
     world.refuse_updates("attempts");
-    let drained = drain(&world.context, &world.run(), world.keys.to_vec(), 1).await.unwrap();
-    assert_eq!(drained, DrainResult { due_in: Some(MINUTE), ..DrainResult::default() });
+    let drained = drain(&world.context, &world.run(), world.keys.to_vec(), 1)
+        .await
+        .unwrap();
+    assert_eq!(
+        drained,
+        DrainResult {
+            due_in: Some(MINUTE),
+            ..DrainResult::default()
+        }
+    );
     let store = &world.context.store;
-    assert_eq!(store.destination_need(world.destination, MAX_LANES).await.unwrap(), DestinationNeed::Rest);
-    for sending in store.explain_destination(world.destination).await.unwrap().pending {
-        assert!(sending.delivery.last_error.is_some_and(|error| error.contains("planted")), "people see why");
+    assert_eq!(
+        store
+            .destination_need(world.destination, MAX_LANES)
+            .await
+            .unwrap(),
+        DestinationNeed::Rest
+    );
+    for sending in store
+        .explain_destination(world.destination)
+        .await
+        .unwrap()
+        .pending
+    {
+        assert!(
+            sending
+                .delivery
+                .last_error
+                .is_some_and(|error| error.contains("planted")),
+            "people see why"
+        );
     }
     assert_eq!(store.alarms(Page::default()).await.unwrap().items.len(), 1);
 }
@@ -246,8 +341,24 @@ async fn a_lane_that_cannot_be_set_back_is_left_alone() {
     let [one, other] = world.keys;
     let run = world.run();
     let drained = drain(&world.context, &run, vec![one], 1).await.unwrap();
-    assert_eq!(drained, DrainResult { due_in: Some(MINUTE), ..DrainResult::default() });
+    assert_eq!(
+        drained,
+        DrainResult {
+            due_in: Some(MINUTE),
+            ..DrainResult::default()
+        }
+    );
     let again = drain(&world.context, &run, vec![one], 1).await.unwrap();
-    assert!(again.busy_for.is_none() && again.due_in.is_some_and(|wait| wait <= MINUTE), "{again:?}");
-    assert_eq!(world.context.refused.count(world.destination, Instant::now()), 1, "{other} was not attempted");
+    assert!(
+        again.busy_for.is_none() && again.due_in.is_some_and(|wait| wait <= MINUTE),
+        "{again:?}"
+    );
+    assert_eq!(
+        world
+            .context
+            .refused
+            .count(world.destination, Instant::now()),
+        1,
+        "{other} was not attempted"
+    );
 }

@@ -59,29 +59,58 @@ struct Walk {
 ///
 /// # Errors
 /// The destination takes nothing for a while, or storage failed: Temporal begins the next run.
-pub async fn stream(context: &Context, run: &StreamRun, input: &Stream) -> Result<Streamed, Failed> {
-    let lease =
-        StreamLease { destination: input.destination_id, token: run.token.clone(), duration: LEASE, after: None };
+pub async fn stream(
+    context: &Context,
+    run: &StreamRun,
+    input: &Stream,
+) -> Result<Streamed, Failed> {
+    let lease = StreamLease {
+        destination: input.destination_id,
+        token: run.token.clone(),
+        duration: LEASE,
+        after: None,
+    };
     let began = Instant::now();
-    let mut walk = Walk { lease, wait: None, has_sent: false, sent_at: began, delivered: 0 };
+    let mut walk = Walk {
+        lease,
+        wait: None,
+        has_sent: false,
+        sent_at: began,
+        delivered: 0,
+    };
     let Some(place) = context.slots.take_stream() else {
         let why = "this worker has as many streams as it takes; the next one that has run for a while ends".to_owned();
-        return Err(Failed::Later { wait: NO_PLACE_WAIT, why });
+        return Err(Failed::Later {
+            wait: NO_PLACE_WAIT,
+            why,
+        });
     };
     let turn = Mutex::default();
     loop {
         let has_run_for = began.elapsed();
         let is_wanted = has_run_for > SHORTEST_RUN && place.is_wanted();
         if run.is_over(context) || has_run_for > STREAM_BUDGET || is_wanted {
-            return Ok(Streamed { delivered: walk.delivered, is_idle: false });
+            return Ok(Streamed {
+                delivered: walk.delivered,
+                is_idle: false,
+            });
         }
         match context.store.lease_stream(walk.lease.clone()).await? {
             StreamPage::Send(batch) => {
                 walk.lease.after = Some(batch.last_device);
                 let is_alone = batch.destination.concurrency <= 1;
-                let sent = Sender { context, run, turn: &turn }.send(&walk.lease, *batch).await?;
+                let sent = Sender {
+                    context,
+                    run,
+                    turn: &turn,
+                }
+                .send(&walk.lease, *batch)
+                .await?;
                 if let Some(why) = sent.failure.filter(|_| sent.delivered == 0) {
-                    return Err(Failed::Later { wait: FRUITLESS_WAIT, why });
+                    return Err(Failed::Later {
+                        wait: FRUITLESS_WAIT,
+                        why,
+                    });
                 }
                 (walk.has_sent, walk.sent_at) = (true, Instant::now());
                 walk.delivered += sent.delivered;
@@ -96,9 +125,19 @@ pub async fn stream(context: &Context, run: &StreamRun, input: &Stream) -> Resul
             }
             StreamPage::Wait(wait) => pause(wait).await?,
             // Decided at once: what is queued from now on starts another run.
-            StreamPage::End if walk.is_idle() => return Ok(Streamed { delivered: walk.delivered, is_idle: true }),
+            StreamPage::End if walk.is_idle() => {
+                return Ok(Streamed {
+                    delivered: walk.delivered,
+                    is_idle: true,
+                });
+            }
             StreamPage::End => walk.restart().await?,
-            StreamPage::Closed => return Ok(Streamed { delivered: walk.delivered, is_idle: true }),
+            StreamPage::Closed => {
+                return Ok(Streamed {
+                    delivered: walk.delivered,
+                    is_idle: true,
+                });
+            }
         }
     }
 }
@@ -135,7 +174,10 @@ impl Walk {
 /// A longer wait: the next run begins after it, or after [`LONGEST_WAIT`].
 async fn pause(StreamWait { wait, why }: StreamWait) -> Result<(), Failed> {
     if wait > SHORT_WAIT {
-        return Err(Failed::Later { wait: wait.min(LONGEST_WAIT), why });
+        return Err(Failed::Later {
+            wait: wait.min(LONGEST_WAIT),
+            why,
+        });
     }
     tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
     Ok(())

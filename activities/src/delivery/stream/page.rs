@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::{
-    Attempt, DeliveryResult, EndpointSignal, Error, EventResult, Rendered, StreamBatch, StreamLease, StreamRequest,
-    StreamResult, StreamStart, StreamStarted, StreamVerdict, StreamedEvent, Tried, Verdict,
+    Attempt, DeliveryResult, EndpointSignal, Error, EventResult, Rendered, StreamBatch,
+    StreamLease, StreamRequest, StreamResult, StreamStart, StreamStarted, StreamVerdict,
+    StreamedEvent, Tried, Verdict,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -62,19 +63,37 @@ impl Sender<'_> {
     /// Sends a page, and gives the stream up at its end.
     pub async fn send(self, lease: &StreamLease, batch: StreamBatch) -> Result<PageResult, Error> {
         let store = &self.context.store;
-        let config = match Config::ready(&batch.destination, &batch.secret, &self.context.allowed_addresses) {
+        let config = match Config::ready(
+            &batch.destination,
+            &batch.secret,
+            &self.context.allowed_addresses,
+        ) {
             Ok(config) => config,
             Err(invalid) => {
-                let results = batch.events.iter().map(|event| unusable(event, &invalid)).collect();
+                let results = batch
+                    .events
+                    .iter()
+                    .map(|event| unusable(event, &invalid))
+                    .collect();
                 store.finish_stream(lease, results, None).await?;
                 store.release_stream(lease).await?;
                 return Ok(PageResult::default());
             }
         };
         let (leased_at, is_over) = (Instant::now(), AtomicBool::new(false));
-        let page = Page { sender: self, lease, batch: &batch, config: &config, leased_at, is_over };
+        let page = Page {
+            sender: self,
+            lease,
+            batch: &batch,
+            config: &config,
+            leased_at,
+            is_over,
+        };
         let channels = channels(&batch.events, batch.channels);
-        let running: FuturesUnordered<_> = channels.into_iter().map(|events| page.send_channel(events)).collect();
+        let running: FuturesUnordered<_> = channels
+            .into_iter()
+            .map(|events| page.send_channel(events))
+            .collect();
         // All of them end, whatever one of them meets: what was sent is recorded.
         let all: Vec<Result<PageResult, Error>> = running.collect().await;
         let released = store.release_stream(lease).await;
@@ -108,22 +127,38 @@ fn channels(events: &[StreamedEvent], count: usize) -> Vec<Vec<&StreamedEvent>> 
 
 /// The events of the next request of a channel: those that were sent together with its first one before, or else as many as
 /// the destination takes, in the order of their receipt.
-fn next_request<'e>(rest: &[(&'e StreamedEvent, Attempt)], per_request: usize) -> Vec<(&'e StreamedEvent, Attempt)> {
-    let Some((first, _)) = rest.first() else { return Vec::new() };
+fn next_request<'e>(
+    rest: &[(&'e StreamedEvent, Attempt)],
+    per_request: usize,
+) -> Vec<(&'e StreamedEvent, Attempt)> {
+    let Some((first, _)) = rest.first() else {
+        return Vec::new();
+    };
     let mut next: Vec<(&StreamedEvent, Attempt)> = match first.batch_id {
-        Some(batch) => rest.iter().filter(|(event, _)| event.batch_id == Some(batch)).cloned().collect(),
+        Some(batch) => rest
+            .iter()
+            .filter(|(event, _)| event.batch_id == Some(batch))
+            .cloned()
+            .collect(),
         None => {
             let mut bytes = 0;
-            let new = rest.iter().take(per_request).take_while(|(event, attempt)| {
-                bytes += attempt.body.len();
-                event.batch_id.is_none() && bytes <= MAX_BODY_BYTES
-            });
+            let new = rest
+                .iter()
+                .take(per_request)
+                .take_while(|(event, attempt)| {
+                    bytes += attempt.body.len();
+                    event.batch_id.is_none() && bytes <= MAX_BODY_BYTES
+                });
             new.cloned().collect()
         }
     };
     // A repeated request has its events in the same order.
     next.sort_by_key(|(event, _)| event.seq);
-    if next.is_empty() { rest.first().cloned().into_iter().collect() } else { next }
+    if next.is_empty() {
+        rest.first().cloned().into_iter().collect()
+    } else {
+        next
+    }
 }
 
 impl Page<'_> {
@@ -146,20 +181,36 @@ impl Page<'_> {
             let (answered, mut result) = match span.within(self.request(&events)).await {
                 Ok(answered) => answered,
                 Err(invalid) => {
-                    self.record(rest.iter().map(|(event, _)| unusable(event, &invalid)).collect(), None).await?;
+                    self.record(
+                        rest.iter()
+                            .map(|(event, _)| unusable(event, &invalid))
+                            .collect(),
+                        None,
+                    )
+                    .await?;
                     break;
                 }
             };
-            let fewer = result.at_most.and_then(|most| usize::try_from(most).ok()).filter(|most| *most < per_request);
+            let fewer = result
+                .at_most
+                .and_then(|most| usize::try_from(most).ok())
+                .filter(|most| *most < per_request);
             per_request = fewer.unwrap_or(per_request).max(1);
             if fewer.is_none() && result.events.iter().all(is_wanted_at_once) {
                 // The same request would be answered in the same way at once: it waits as after a failure.
                 let delay = self.config.first_wait();
-                result.events.iter_mut().for_each(|one| one.verdict = Verdict::Retry { delay });
+                result
+                    .events
+                    .iter_mut()
+                    .for_each(|one| one.verdict = Verdict::Retry { delay });
             }
             result.events.retain(|one| !is_wanted_at_once(one));
             let has_arrived = sent.add(&result);
-            fruitless = if has_arrived || fewer.is_some() { 0 } else { fruitless + 1 };
+            fruitless = if has_arrived || fewer.is_some() {
+                0
+            } else {
+                fruitless + 1
+            };
             let done = result.events.clone();
             span.within(self.finish(&next, answered, result)).await?;
             leave_out(&mut rest, &done);
@@ -168,7 +219,11 @@ impl Page<'_> {
     }
 
     /// Whether another request may be sent now; waits for its place.
-    async fn may_send(&self, next: &[(&StreamedEvent, Attempt)], attempts: &[Attempt]) -> Result<bool, Error> {
+    async fn may_send(
+        &self,
+        next: &[(&StreamedEvent, Attempt)],
+        attempts: &[Attempt],
+    ) -> Result<bool, Error> {
         let Sender { context, turn, .. } = self.sender;
         let batch_id = self.config.batch_id(attempts);
         if !self.is_open() {
@@ -177,7 +232,10 @@ impl Page<'_> {
         if self.batch.destination.rate.is_none() && batch_id.is_none() {
             return context.store.holds_stream(self.lease).await;
         }
-        let start = StreamStart { seqs: next.iter().map(|(event, _)| event.seq).collect(), batch_id };
+        let start = StreamStart {
+            seqs: next.iter().map(|(event, _)| event.seq).collect(),
+            batch_id,
+        };
         let _turn = match self.batch.destination.rate {
             Some(_) => Some(turn.lock().await),
             None => None,
@@ -186,7 +244,11 @@ impl Page<'_> {
             if !self.is_open() {
                 return Ok(false);
             }
-            match context.store.start_stream_request(self.lease, start.clone()).await? {
+            match context
+                .store
+                .start_stream_request(self.lease, start.clone())
+                .await?
+            {
                 StreamStarted::In(wait) => {
                     tokio::time::sleep(wait).await;
                     return Ok(self.is_open());
@@ -200,8 +262,14 @@ impl Page<'_> {
     /// Whether the destination may want another request of this page, and there is time for it.
     fn is_open(&self) -> bool {
         let Sender { context, run, .. } = self.sender;
-        let latest = if self.batch.destination.concurrency > 1 { LATEST_START } else { LATEST_START_ALONE };
-        !self.is_over.load(Ordering::Relaxed) && !run.is_over(context) && self.leased_at.elapsed() <= latest
+        let latest = if self.batch.destination.concurrency > 1 {
+            LATEST_START
+        } else {
+            LATEST_START_ALONE
+        };
+        !self.is_over.load(Ordering::Relaxed)
+            && !run.is_over(context)
+            && self.leased_at.elapsed() <= latest
     }
 
     /// Sends one request, and judges the answer.
@@ -220,11 +288,19 @@ impl Page<'_> {
             Reply::Answer { status, .. } => Some(i64::from(*status)),
             Reply::Failure { .. } => None,
         };
-        let answered = Answered { status, latency: began.elapsed() };
+        let answered = Answered {
+            status,
+            latency: began.elapsed(),
+        };
         if status.is_some() {
             self.counts().request(answered.latency);
         }
-        let exchange = Exchange { events, reply: &reply, at: self.now(), jitter: (context.random)() };
+        let exchange = Exchange {
+            events,
+            reply: &reply,
+            at: self.now(),
+            jitter: (context.random)(),
+        };
         Ok((answered, self.config.judge(exchange)))
     }
 
@@ -236,13 +312,17 @@ impl Page<'_> {
         result: DeliveryResult,
     ) -> Result<(), Error> {
         fail::fail_point!("stream.after_send", |_| std::process::abort());
-        let ends =
-            matches!(&result.endpoint_signal, EndpointSignal::Gone { .. } | EndpointSignal::Failure { pause: Some(_) });
+        let ends = matches!(
+            &result.endpoint_signal,
+            EndpointSignal::Gone { .. } | EndpointSignal::Failure { pause: Some(_) }
+        );
         if ends {
             self.is_over.store(true, Ordering::Relaxed);
         }
         let of = |one: &EventResult| {
-            let (event, _) = sent.iter().find(|(_, attempt)| attempt.delivery_id == one.delivery_id)?;
+            let (event, _) = sent
+                .iter()
+                .find(|(_, attempt)| attempt.delivery_id == one.delivery_id)?;
             Some(result_of(event, one, answered))
         };
         let results = result.events.iter().filter_map(of).collect();
@@ -256,14 +336,26 @@ impl Page<'_> {
         self.record(results, request).await
     }
 
-    async fn record(&self, results: Vec<StreamResult>, request: Option<StreamRequest>) -> Result<(), Error> {
+    async fn record(
+        &self,
+        results: Vec<StreamResult>,
+        request: Option<StreamRequest>,
+    ) -> Result<(), Error> {
         if results.is_empty() && request.is_none() {
             return Ok(());
         }
         count(&results, self.counts());
         let context = self.sender.context;
-        let finished = context.store.finish_stream(self.lease, results, request).await?;
-        publish_operator_events(context, self.lease.destination, finished.operator_events, finished.queued_for);
+        let finished = context
+            .store
+            .finish_stream(self.lease, results, request)
+            .await?;
+        publish_operator_events(
+            context,
+            self.lease.destination,
+            finished.operator_events,
+            finished.queued_for,
+        );
         Ok(())
     }
 
@@ -277,7 +369,12 @@ impl Page<'_> {
         let mut attempts = Vec::with_capacity(events.len());
         for event in events {
             let (verdict, why) = match Config::render_streamed(destination, event) {
-                _ if is_event_expired(event.first_tried_at, self.config.gives_up_after(), self.batch.at) => {
+                _ if is_event_expired(
+                    event.first_tried_at,
+                    self.config.gives_up_after(),
+                    self.batch.at,
+                ) =>
+                {
                     let why = "so long after its first attempt a repetition could be counted twice";
                     (StreamVerdict::Failed, why.to_owned())
                 }
@@ -288,13 +385,21 @@ impl Page<'_> {
                 Rendered::Skip { why } | Rendered::Wait { why } => (StreamVerdict::Skipped, why),
                 Rendered::Refuse { why } => (StreamVerdict::Failed, why),
             };
-            results.push(StreamResult { seq: event.seq, verdict, tried: None, error: Some(why) });
+            results.push(StreamResult {
+                seq: event.seq,
+                verdict,
+                tried: None,
+                error: Some(why),
+            });
         }
         attempts
     }
 
     fn counts(&self) -> Counts<'_> {
-        Counts { store: &self.sender.context.store, destination: &self.batch.destination }
+        Counts {
+            store: &self.sender.context.store,
+            destination: &self.batch.destination,
+        }
     }
 
     /// The present time by the database's clock.
@@ -306,9 +411,15 @@ impl Page<'_> {
 impl PageResult {
     /// Adds a request; returns whether anything arrived.
     fn add(&mut self, result: &DeliveryResult) -> bool {
-        let delivered = result.events.iter().filter(|one| one.verdict == Verdict::Delivered).count();
+        let delivered = result
+            .events
+            .iter()
+            .filter(|one| one.verdict == Verdict::Delivered)
+            .count();
         self.delivered += delivered;
-        if matches!(result.endpoint_signal, EndpointSignal::Failure { .. }) && self.failure.is_none() {
+        if matches!(result.endpoint_signal, EndpointSignal::Failure { .. })
+            && self.failure.is_none()
+        {
             self.failure = result.events.iter().find_map(|one| one.error.clone());
         }
         delivered > 0
@@ -322,14 +433,19 @@ fn is_wanted_at_once(one: &EventResult) -> bool {
 
 /// Leaves out what has a result, and the later events of a device whose event has to wait.
 fn leave_out(rest: &mut Vec<(&StreamedEvent, Attempt)>, done: &[EventResult]) {
-    let result = |attempt: &Attempt| done.iter().find(|one| one.delivery_id == attempt.delivery_id);
+    let result = |attempt: &Attempt| {
+        done.iter()
+            .find(|one| one.delivery_id == attempt.delivery_id)
+    };
     let is_waiting = |one: &EventResult| matches!(one.verdict, Verdict::Retry { .. });
     let waiting: BTreeSet<DeviceId> = rest
         .iter()
         .filter(|(_, attempt)| result(attempt).is_some_and(is_waiting))
         .map(|(event, _)| event.device_id)
         .collect();
-    rest.retain(|(event, attempt)| result(attempt).is_none() && !waiting.contains(&event.device_id));
+    rest.retain(|(event, attempt)| {
+        result(attempt).is_none() && !waiting.contains(&event.device_id)
+    });
 }
 
 /// An event as kinds of destinations take it.
@@ -358,20 +474,45 @@ struct Answered {
 fn result_of(event: &StreamedEvent, result: &EventResult, answered: Answered) -> StreamResult {
     let verdict = match result.verdict {
         Verdict::Delivered => StreamVerdict::Delivered,
-        Verdict::Retry { delay } => StreamVerdict::Retry { delay, counts: result.counts },
+        Verdict::Retry { delay } => StreamVerdict::Retry {
+            delay,
+            counts: result.counts,
+        },
         Verdict::Failed => StreamVerdict::Failed,
     };
-    let why = || result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned());
+    let why = || {
+        result
+            .error
+            .clone()
+            .unwrap_or_else(|| result.class.as_str().to_owned())
+    };
     let error = (verdict != StreamVerdict::Delivered).then(why);
     let Answered { status, latency } = answered;
-    let tried = Some(Tried { class: result.class, status, latency });
-    StreamResult { seq: event.seq, verdict, tried, error }
+    let tried = Some(Tried {
+        class: result.class,
+        status,
+        latency,
+    });
+    StreamResult {
+        seq: event.seq,
+        verdict,
+        tried,
+        error,
+    }
 }
 
 /// The result of an event whose request cannot be built from the destination's settings.
 fn unusable(event: &StreamedEvent, invalid: &Invalid) -> StreamResult {
-    let verdict = StreamVerdict::Retry { delay: INVALID_SETTINGS_RETRY, counts: false };
-    StreamResult { seq: event.seq, verdict, tried: None, error: Some(invalid.to_string()) }
+    let verdict = StreamVerdict::Retry {
+        delay: INVALID_SETTINGS_RETRY,
+        counts: false,
+    };
+    StreamResult {
+        seq: event.seq,
+        verdict,
+        tried: None,
+        error: Some(invalid.to_string()),
+    }
 }
 
 fn count(results: &[StreamResult], counts: Counts<'_>) {
@@ -418,10 +559,15 @@ mod tests {
     #[test]
     fn an_event_that_waits_takes_its_device_out_of_the_channel() {
         let destination = DestinationId::new(Uuid::nil());
-        let events: Vec<StreamedEvent> =
-            [1, 2, 1, 2].into_iter().zip(1..).map(|(device, seq)| event(seq, device)).collect();
-        let mut rest: Vec<(&StreamedEvent, Attempt)> =
-            events.iter().map(|event| (event, attempt(destination, event, String::new()))).collect();
+        let events: Vec<StreamedEvent> = [1, 2, 1, 2]
+            .into_iter()
+            .zip(1..)
+            .map(|(device, seq)| event(seq, device))
+            .collect();
+        let mut rest: Vec<(&StreamedEvent, Attempt)> = events
+            .iter()
+            .map(|event| (event, attempt(destination, event, String::new())))
+            .collect();
         let done = |index: usize, verdict: Verdict| EventResult {
             delivery_id: DeliveryId::of(destination, events[index].id, 0),
             verdict,
@@ -429,15 +575,39 @@ mod tests {
             error: None,
             counts: true,
         };
-        leave_out(&mut rest, &[done(0, Verdict::Retry { delay: Duration::from_secs(5) }), done(1, Verdict::Delivered)]);
-        assert_eq!(rest.iter().map(|(event, _)| event.seq).collect::<Vec<_>>(), [4]);
-        let at_once = EventResult { counts: false, ..done(3, Verdict::Retry { delay: Duration::ZERO }) };
+        leave_out(
+            &mut rest,
+            &[
+                done(
+                    0,
+                    Verdict::Retry {
+                        delay: Duration::from_secs(5),
+                    },
+                ),
+                done(1, Verdict::Delivered),
+            ],
+        );
+        assert_eq!(
+            rest.iter().map(|(event, _)| event.seq).collect::<Vec<_>>(),
+            [4]
+        );
+        let at_once = EventResult {
+            counts: false,
+            ..done(
+                3,
+                Verdict::Retry {
+                    delay: Duration::ZERO,
+                },
+            )
+        };
         assert!(is_wanted_at_once(&at_once) && !is_wanted_at_once(&done(3, Verdict::Failed)));
     }
 
     #[test]
     fn the_events_of_a_device_are_in_one_channel_in_their_order() {
-        let events: Vec<StreamedEvent> = (0..60).map(|seq| event(seq, u128::from(seq.unsigned_abs() % 7))).collect();
+        let events: Vec<StreamedEvent> = (0..60)
+            .map(|seq| event(seq, u128::from(seq.unsigned_abs() % 7)))
+            .collect();
         for concurrency in [0, 1, 3, 100] {
             let channels = channels(&events, concurrency);
             assert_eq!(channels.len(), concurrency.clamp(1, 7));

@@ -64,21 +64,42 @@ enum CancelProgress {
 }
 
 /// Supervises a destination until it has to wait, needs nothing, or the run is finished.
-pub async fn supervise(context: &Context, run: &SuperviseRun, input: &Supervise) -> Result<Supervised, Error> {
+pub async fn supervise(
+    context: &Context,
+    run: &SuperviseRun,
+    input: &Supervise,
+) -> Result<Supervised, Error> {
     let mut is_probe_due = input.is_probe;
-    let mut due = run.follows_a_lost_run.then(|| Instant::now() + LEASE + *IDLE_CHECK.start());
+    let mut due = run
+        .follows_a_lost_run
+        .then(|| Instant::now() + LEASE + *IDLE_CHECK.start());
     let mut progress = CancelProgress::More;
     loop {
         run.resume();
         if progress != CancelProgress::Unavailable {
-            progress = cancel_backoffs(context, &CancelBudget { run, began: Instant::now() }).await?;
+            progress = cancel_backoffs(
+                context,
+                &CancelBudget {
+                    run,
+                    began: Instant::now(),
+                },
+            )
+            .await?;
             let again = (progress != CancelProgress::All).then(|| Instant::now() + CANCEL_RETRY);
             due = due.into_iter().chain(again).min();
         }
         let goes_on = progress == CancelProgress::More && !run.is_finished();
-        let limit = MAX_LANES.saturating_add(context.refused.count(run.destination, Instant::now()));
-        let needs = match context.store.destination_need(run.destination, limit).await? {
-            Needs::Probe { key, .. } if is_probe_due => Needs::Probe { key, wait: Duration::ZERO },
+        let limit =
+            MAX_LANES.saturating_add(context.refused.count(run.destination, Instant::now()));
+        let needs = match context
+            .store
+            .destination_need(run.destination, limit)
+            .await?
+        {
+            Needs::Probe { key, .. } if is_probe_due => Needs::Probe {
+                key,
+                wait: Duration::ZERO,
+            },
             needs => needs,
         };
         let (state, next_check_in) = match needs {
@@ -86,7 +107,10 @@ pub async fn supervise(context: &Context, run: &SuperviseRun, input: &Supervise)
             // Nothing can be sent now, but this run must check again: for a lane that belongs to no purchase, for a
             // lease that a lost run left, or for back-offs that are not cancelled.
             Needs::Rest => match due {
-                Some(due) => (Supervision::Drain, Some(due.saturating_duration_since(Instant::now()))),
+                Some(due) => (
+                    Supervision::Drain,
+                    Some(due.saturating_duration_since(Instant::now())),
+                ),
                 None => (Supervision::Rest, None),
             },
             Needs::Pause { wait } => (Supervision::Pause, Some(wait.min(PAUSE_CHECK_INTERVAL))),
@@ -100,7 +124,10 @@ pub async fn supervise(context: &Context, run: &SuperviseRun, input: &Supervise)
             }
             Needs::Drain { keys, concurrency } => {
                 let result = drain(context, run, keys, concurrency).await?;
-                due = due.into_iter().chain(result.due_in.map(|wait| Instant::now() + wait)).min();
+                due = due
+                    .into_iter()
+                    .chain(result.due_in.map(|wait| Instant::now() + wait))
+                    .min();
                 match idle_for(&result) {
                     busy_for if !run.is_finished() && (goes_on || busy_for.is_none()) => continue,
                     _ if run.is_finished() => (Supervision::Drain, Some(Duration::ZERO)),
@@ -123,10 +150,15 @@ fn has_to_wait(needs: &Needs) -> bool {
 
 /// Cancels the back-offs of purchases' runs, page by page within the budget: each of those runs stops waiting for its
 /// next attempt. A page is recorded as cancelled only after Temporal accepted all its signals.
-async fn cancel_backoffs(context: &Context, budget: &CancelBudget<'_>) -> Result<CancelProgress, Error> {
+async fn cancel_backoffs(
+    context: &Context,
+    budget: &CancelBudget<'_>,
+) -> Result<CancelProgress, Error> {
     let destination = budget.run.destination;
-    while let Some(LanesInBackoff { keys, through }) =
-        context.store.lanes_in_backoff(destination, CANCELS_PER_PAGE).await?
+    while let Some(LanesInBackoff { keys, through }) = context
+        .store
+        .lanes_in_backoff(destination, CANCELS_PER_PAGE)
+        .await?
     {
         if budget.run.is_finished() {
             return Ok(CancelProgress::Unavailable);
@@ -141,7 +173,10 @@ async fn cancel_backoffs(context: &Context, budget: &CancelBudget<'_>) -> Result
                 return Ok(CancelProgress::Unavailable);
             }
         }
-        context.store.backoff_cancelled(destination, through).await?;
+        context
+            .store
+            .backoff_cancelled(destination, through)
+            .await?;
     }
     Ok(CancelProgress::All)
 }
@@ -152,7 +187,9 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
     if budget.is_finished() {
         return false;
     }
-    let signal = Signal::CancelBackoff(CancelBackoff { destination_id: Some(budget.run.destination) });
+    let signal = Signal::CancelBackoff(CancelBackoff {
+        destination_id: Some(budget.run.destination),
+    });
     match context.engine.signal_open(key, signal).await {
         Ok(()) => true,
         Err(error @ (TemporalError::Unavailable(_) | TemporalError::Exhausted(_))) => {
@@ -167,15 +204,26 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
 }
 
 /// Probes an open breaker with one request; returns the time to the next check if no request was completed.
-async fn probe(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Result<Option<Duration>, Error> {
+async fn probe(
+    context: &Context,
+    run: &SuperviseRun,
+    key: CollapseKey,
+) -> Result<Option<Duration>, Error> {
     let lease = lease(key, run.destination, run.token(), Mode::Probe);
     let token = lease.token.clone();
     let result = match attempt(context, Turn::new(lease), None).await {
         // The next probe is of another lane, if there is one.
         Err(error) if error.is_permanent() => {
             let wait = refused::set_back(context, run.destination, key, &token, &error).await;
-            let is_set_back = context.refused.wait(run.destination, key, Instant::now()).is_none();
-            return if is_set_back { Ok(Some(clamp_busy(wait))) } else { Err(error) };
+            let is_set_back = context
+                .refused
+                .wait(run.destination, key, Instant::now())
+                .is_none();
+            return if is_set_back {
+                Ok(Some(clamp_busy(wait)))
+            } else {
+                Err(error)
+            };
         }
         result => result?,
     };
@@ -183,9 +231,14 @@ async fn probe(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Resul
     Ok(match result {
         AttemptResult::Completed(_) => None,
         AttemptResult::Idle(
-            Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. } | Idle::Pending { wait, .. },
+            Idle::Leased { wait }
+            | Idle::UserBusy { wait, .. }
+            | Idle::Wait { wait, .. }
+            | Idle::Pending { wait, .. },
         ) => Some(clamp_busy(wait)),
-        AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::LeaseExpired => Some(*IDLE_CHECK.start()),
+        AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::LeaseExpired => {
+            Some(*IDLE_CHECK.start())
+        }
     })
 }
 
@@ -209,10 +262,19 @@ async fn report(
     next_check_in: Option<Duration>,
 ) -> Result<Supervised, Error> {
     if state == Supervision::Rest {
-        return Ok(Supervised { next_check_in, state, ..Supervised::default() });
+        return Ok(Supervised {
+            next_check_in,
+            state,
+            ..Supervised::default()
+        });
     }
     let HealthView { health, pending } = context.store.health(run.destination).await?;
-    Ok(Supervised { next_check_in, state, pending, message: health.last_error })
+    Ok(Supervised {
+        next_check_in,
+        state,
+        pending,
+        message: health.last_error,
+    })
 }
 
 #[cfg(test)]
@@ -223,12 +285,28 @@ mod tests {
 
     #[tokio::test]
     async fn cancelling_backoffs_takes_a_bounded_part_of_a_round() {
-        let run = SuperviseRun::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default());
-        let budget = |seconds: u64| CancelBudget { run: &run, began: Instant::now() - Duration::from_secs(seconds) };
+        let run = SuperviseRun::new(
+            DestinationId::new(uuid::Uuid::nil()),
+            "run/1/1".to_owned(),
+            1,
+            Arc::default(),
+        );
+        let budget = |seconds: u64| CancelBudget {
+            run: &run,
+            began: Instant::now() - Duration::from_secs(seconds),
+        };
         let at = |seconds| (budget(seconds).has_time(), budget(seconds).is_finished());
         assert_eq!(at(0), (true, false));
-        assert_eq!(at(CANCEL_BUDGET.as_secs()), (false, false), "a started page is finished");
-        assert_eq!(at(CANCEL_LIMIT.as_secs()), (false, true), "not with a slow engine");
+        assert_eq!(
+            at(CANCEL_BUDGET.as_secs()),
+            (false, false),
+            "a started page is finished"
+        );
+        assert_eq!(
+            at(CANCEL_LIMIT.as_secs()),
+            (false, true),
+            "not with a slow engine"
+        );
         assert!(CANCEL_LIMIT * 2 <= workflows::options::SUPERVISE_BUDGET && !run.is_drain_over());
         run.halt();
         assert_eq!(at(0), (false, true));
@@ -237,11 +315,26 @@ mod tests {
     #[test]
     fn cancelling_continues_while_the_destination_has_to_wait() {
         let key = CollapseKey::new(uuid::Uuid::nil());
-        let probe = |ms| Needs::Probe { key, wait: Duration::from_millis(ms) };
-        for needs in [Needs::Rest, Needs::Pause { wait: Duration::from_millis(1) }, probe(1)] {
+        let probe = |ms| Needs::Probe {
+            key,
+            wait: Duration::from_millis(ms),
+        };
+        for needs in [
+            Needs::Rest,
+            Needs::Pause {
+                wait: Duration::from_millis(1),
+            },
+            probe(1),
+        ] {
             assert!(has_to_wait(&needs), "{needs:?}");
         }
-        for needs in [probe(0), Needs::Drain { keys: vec![key], concurrency: 1 }] {
+        for needs in [
+            probe(0),
+            Needs::Drain {
+                keys: vec![key],
+                concurrency: 1,
+            },
+        ] {
             assert!(!has_to_wait(&needs), "{needs:?}");
         }
     }
@@ -249,8 +342,13 @@ mod tests {
     #[test]
     fn an_idle_drain_is_not_repeated_at_once() {
         let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
-        let idle =
-            |attempts, busy, due| idle_for(&DrainResult { attempts, busy_for: seconds(busy), due_in: seconds(due) });
+        let idle = |attempts, busy, due| {
+            idle_for(&DrainResult {
+                attempts,
+                busy_for: seconds(busy),
+                due_in: seconds(due),
+            })
+        };
         assert_eq!(idle(1, Some(3), None), None);
         assert_eq!(idle(0, None, None), seconds(Some(1)));
         assert_eq!(idle(0, Some(0), None), seconds(Some(1)));

@@ -22,7 +22,12 @@ pub struct SuperviseRun {
 
 impl SuperviseRun {
     /// Starts a run now; `attempt` is Temporal's number of the attempt, from 1.
-    pub fn new(destination: DestinationId, token: String, attempt: u32, stopping: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        destination: DestinationId,
+        token: String,
+        attempt: u32,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             destination,
             token,
@@ -37,7 +42,11 @@ impl SuperviseRun {
 
     /// The token of a new lease: without one of its own, two lanes of one user would count as one holder.
     pub fn token(&self) -> String {
-        format!("{}/{}", self.token, self.leases.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{}/{}",
+            self.token,
+            self.leases.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
     /// Whether the current drain starts no further request: the destination takes none now, or the run is finished.
@@ -74,12 +83,20 @@ mod tests {
     use std::time::Duration;
 
     fn run() -> SuperviseRun {
-        SuperviseRun::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default())
+        SuperviseRun::new(
+            DestinationId::new(uuid::Uuid::nil()),
+            "run/1/1".to_owned(),
+            1,
+            Arc::default(),
+        )
     }
 
     #[tokio::test]
     async fn a_stopped_halted_or_long_round_begins_nothing_new() {
-        for end in [|run: &SuperviseRun| run.halt(), |run: &SuperviseRun| run.stopping.store(true, Ordering::Relaxed)] {
+        for end in [
+            |run: &SuperviseRun| run.halt(),
+            |run: &SuperviseRun| run.stopping.store(true, Ordering::Relaxed),
+        ] {
             let run = run();
             assert!(!run.is_drain_over());
             end(&run);

@@ -19,7 +19,10 @@ const LONG: Duration = Duration::from_secs(3600);
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn wanted(name: &str) -> LookupRequest {
-    LookupRequest { name: name.to_owned(), app: None }
+    LookupRequest {
+        name: name.to_owned(),
+        app: None,
+    }
 }
 
 /// A resolver that reports each call for a name of `hanging.example` and returns when the test lets it; other names are
@@ -43,17 +46,35 @@ fn hanging(slots: &Slots) -> (Lookup, Receiver<String>, Sender<()>) {
 async fn a_place_is_taken_until_the_resolver_returns() {
     let slots = Slots::new(1);
     let (lookup, began, go_on) = hanging(&slots);
-    assert!(lookup(wanted("gone.hanging.example")).now_or_never().is_none(), "it waits, and goes");
+    assert!(
+        lookup(wanted("gone.hanging.example"))
+            .now_or_never()
+            .is_none(),
+        "it waits, and goes"
+    );
     assert_eq!(began.recv_timeout(SOON).unwrap(), "gone.hanging.example");
     assert!(slots.take(&wanted("free")).now_or_never().is_none());
-    assert!(lookup(wanted("late.hanging.example")).now_or_never().is_none());
+    assert!(
+        lookup(wanted("late.hanging.example"))
+            .now_or_never()
+            .is_none()
+    );
     assert!(began.try_recv().is_err(), "no place, no lookup");
     go_on.send(()).unwrap();
-    drop(timeout(SOON, slots.take(&wanted("free"))).await.expect("the slot is free").unwrap());
+    drop(
+        timeout(SOON, slots.take(&wanted("free")))
+            .await
+            .expect("the slot is free")
+            .unwrap(),
+    );
     let next = lookup(wanted("next.hanging.example"));
     go_on.send(()).unwrap();
     assert_eq!(timeout(SOON, next).await.unwrap().unwrap(), [LOCAL]);
-    assert_eq!(began.recv_timeout(SOON).unwrap(), "next.hanging.example", "an abandoned lookup does not begin");
+    assert_eq!(
+        began.recv_timeout(SOON).unwrap(),
+        "next.hanging.example",
+        "an abandoned lookup does not begin"
+    );
 }
 
 #[tokio::test]
@@ -67,9 +88,20 @@ async fn a_lookup_that_hangs_gives_its_slot_back_in_time() {
         let _ = goes_on.lock().unwrap().recv();
         Ok(vec![LOCAL])
     });
-    assert!(timeout(SOON, lookup(wanted("hanging.example"))).await.unwrap().is_err(), "its budget is over");
+    assert!(
+        timeout(SOON, lookup(wanted("hanging.example")))
+            .await
+            .unwrap()
+            .is_err(),
+        "its budget is over"
+    );
     began.recv_timeout(SOON).unwrap();
-    drop(timeout(SOON, slots.take(&wanted("free"))).await.expect("the slot is free").unwrap());
+    drop(
+        timeout(SOON, slots.take(&wanted("free")))
+            .await
+            .expect("the slot is free")
+            .unwrap(),
+    );
     drop(go_on);
 }
 
@@ -79,7 +111,10 @@ async fn a_lookup_without_a_place_in_time_is_a_dns_failure() {
     let url = format!("http://hook.example.com:{}/", server.port());
     let slots = Slots::new(1);
     let only = slots.take(&wanted("other")).await.unwrap();
-    let http = Http { lookup: bounded(slots, LONG, |_| Ok(vec![LOCAL])), ..permissive() };
+    let http = Http {
+        lookup: bounded(slots, LONG, |_| Ok(vec![LOCAL])),
+        ..permissive()
+    };
     assert_eq!(class(&http.send(post(&url)).await), "dns");
     drop(only);
     assert_eq!(http.send(post(&url)).await, answered(200, ""));
@@ -89,7 +124,10 @@ async fn a_lookup_without_a_place_in_time_is_a_dns_failure() {
 async fn a_slow_name_server_leaves_slots_for_other_destinations() {
     let server = super::Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let (lookup, began, go_on) = hanging(&Slots::new(64));
-    let http = Http { lookup, ..permissive() };
+    let http = Http {
+        lookup,
+        ..permissive()
+    };
     let url = |host: &str| format!("http://{host}:{}/", server.port());
     let slow = (0..200).map(|_| {
         let (http, request) = (http.clone(), post(&url("hook.hanging.example")));
@@ -103,10 +141,16 @@ async fn a_slow_name_server_leaves_slots_for_other_destinations() {
     .await
     .unwrap();
     for other in 0..100 {
-        let reply = http.send(post(&url(&format!("hook{other}.example.com")))).await;
+        let reply = http
+            .send(post(&url(&format!("hook{other}.example.com"))))
+            .await;
         assert_eq!(reply, answered(200, ""), "{other}");
     }
-    assert_eq!((lookups, began.try_recv().ok()), (8, None), "an eighth of the slots");
+    assert_eq!(
+        (lookups, began.try_recv().ok()),
+        (8, None),
+        "an eighth of the slots"
+    );
     drop(go_on);
     for request in slow {
         request.abort();
@@ -117,12 +161,18 @@ async fn a_slow_name_server_leaves_slots_for_other_destinations() {
 async fn the_slow_names_of_one_app_leave_slots_for_others() {
     let server = super::Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let (lookup, began, go_on) = hanging(&Slots::new(64));
-    let http = Http { lookup, ..permissive() };
+    let http = Http {
+        lookup,
+        ..permissive()
+    };
     let [slow, other] = [1, 2].map(|number| AppId::new(uuid::Uuid::from_u128(number)));
     let url = |host: &str| format!("http://{host}:{}/", server.port());
     // Any subdomain is another name.
     let requests = (0..200).map(|number| {
-        let (http, request) = (http.clone(), post(&url(&format!("n{number}.hanging.example"))).of(slow));
+        let (http, request) = (
+            http.clone(),
+            post(&url(&format!("n{number}.hanging.example"))).of(slow),
+        );
         tokio::spawn(async move { http.send(request).await })
     });
     let requests: Vec<_> = requests.collect();
@@ -133,10 +183,16 @@ async fn the_slow_names_of_one_app_leave_slots_for_others() {
     .await
     .unwrap();
     for number in 0..100 {
-        let reply = http.send(post(&url(&format!("hook{number}.example.com"))).of(other)).await;
+        let reply = http
+            .send(post(&url(&format!("hook{number}.example.com"))).of(other))
+            .await;
         assert_eq!(reply, answered(200, ""), "{number}");
     }
-    assert_eq!((lookups, began.try_recv().ok()), (32, None), "half of the slots");
+    assert_eq!(
+        (lookups, began.try_recv().ok()),
+        (32, None),
+        "half of the slots"
+    );
     drop(go_on);
     for request in requests {
         request.abort();

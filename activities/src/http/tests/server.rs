@@ -43,7 +43,10 @@ impl Server {
 
     /// Answers 200 over TLS with this certificate.
     pub fn with_tls(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Self {
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
         let config = Arc::new(config);
         Self::start(move |stream, log| {
             let stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
@@ -52,7 +55,8 @@ impl Server {
     }
 
     pub fn at(address: SocketAddr) -> Self {
-        let serve = |stream, log: &Log| talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", log);
+        let serve =
+            |stream, log: &Log| talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", log);
         Self::listening(TcpListener::bind(address).unwrap(), serve)
     }
 
@@ -60,7 +64,10 @@ impl Server {
         Self::listening(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
     }
 
-    fn listening(listener: TcpListener, serve: impl Fn(TcpStream, &Log) + Send + Sync + 'static) -> Self {
+    fn listening(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream, &Log) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Log::default());
         let (recorded, serve) = (log.clone(), Arc::new(serve));
@@ -94,7 +101,11 @@ impl Server {
 fn talk(mut stream: impl Read + Write, answer: &str, log: &Log) {
     while let Some(request) = read_request(&mut stream) {
         log.requests.lock().unwrap().push(request);
-        if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
+        if stream
+            .write_all(answer.as_bytes())
+            .and_then(|()| stream.flush())
+            .is_err()
+        {
             return;
         }
     }
@@ -112,7 +123,12 @@ fn read_request(stream: &mut impl Read) -> Option<String> {
         }
     }
     let head = String::from_utf8(bytes).ok()?;
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0").parse().ok()?;
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .unwrap_or("0")
+        .parse()
+        .ok()?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     Some(head + &String::from_utf8(body).ok()?)
@@ -120,6 +136,10 @@ fn read_request(stream: &mut impl Read) -> Option<String> {
 
 /// A self-signed certificate for one name.
 pub fn certificate(name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    (cert.der().clone(), PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap())
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (
+        cert.der().clone(),
+        PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap(),
+    )
 }

@@ -51,8 +51,9 @@ row! {
     }
 }
 
-const KNOWN: Sql =
-    statement!("SELECT collapse_key AS value FROM purchases WHERE revision > 0 AND collapse_key IN (?*)");
+const KNOWN: Sql = statement!(
+    "SELECT collapse_key AS value FROM purchases WHERE revision > 0 AND collapse_key IN (?*)"
+);
 
 const ABANDONED: Sql = statement! {"
     SELECT collapse_key AS value
@@ -77,65 +78,119 @@ const COUNT_IMPORTED: Sql = statement! {hot "notifications_imported", "
 impl Store {
     /// Adopts the purchases of a list that are not known yet, and sets the external ids of all their customers. `at` is
     /// the store time of the notifications.
-    pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
+    pub async fn adopt(
+        &self,
+        platform: &Platform,
+        purchases: Vec<Adoption>,
+        at: Timestamp,
+    ) -> Result<Adopted, Error> {
         let (app, id, count) = (platform.app_id, platform.id, purchases.len());
         let entry = move || AuditEntry::on(app, id).after(json!({ "purchases": count }));
         // The purchases are accepted by transactions of the inbox, so the audit entry of the import comes before them.
-        self.change("platform.import", move |_| Ok(((), (count > 0).then(entry)))).await?;
-        let mut adopted = Adopted { unnamed: self.name_all(platform, purchases.clone()).await?, ..Adopted::default() };
-        let keyed: Vec<(CollapseKey, &Adoption)> =
-            purchases.iter().map(|purchase| (CollapseKey::of(platform.id, &purchase.receipt_id), purchase)).collect();
+        self.change("platform.import", move |_| {
+            Ok(((), (count > 0).then(entry)))
+        })
+        .await?;
+        let mut adopted = Adopted {
+            unnamed: self.name_all(platform, purchases.clone()).await?,
+            ..Adopted::default()
+        };
+        let keyed: Vec<(CollapseKey, &Adoption)> = purchases
+            .iter()
+            .map(|purchase| (CollapseKey::of(platform.id, &purchase.receipt_id), purchase))
+            .collect();
         let keys: Vec<CollapseKey> = keyed.iter().map(|(key, _)| *key).collect();
         let (known, abandoned): (Vec<CollapseKey>, Vec<CollapseKey>) = self
-            .read(move |connection| Ok((within(connection, KNOWN, &keys)?, within(connection, ABANDONED, &keys)?)))
+            .read(move |connection| {
+                Ok((
+                    within(connection, KNOWN, &keys)?,
+                    within(connection, ABANDONED, &keys)?,
+                ))
+            })
             .await?;
         let known: HashSet<CollapseKey> = known.into_iter().collect();
-        let new: Vec<_> = keyed.into_iter().filter(|(key, _)| !known.contains(key)).collect();
+        let new: Vec<_> = keyed
+            .into_iter()
+            .filter(|(key, _)| !known.contains(key))
+            .collect();
         adopted.known = i64::try_from(purchases.len() - new.len()).unwrap_or(i64::MAX);
         // An adoption that was given up may be repeated. Its notification gets another message id.
-        let times = |key: CollapseKey| abandoned.iter().filter(|abandoned| **abandoned == key).count();
-        let rows =
-            new.iter().map(|(key, purchase)| row(platform.id, purchase.notification(*key, at, times(*key)))).collect();
+        let times = |key: CollapseKey| {
+            abandoned
+                .iter()
+                .filter(|abandoned| **abandoned == key)
+                .count()
+        };
+        let rows = new
+            .iter()
+            .map(|(key, purchase)| row(platform.id, purchase.notification(*key, at, times(*key))))
+            .collect();
         let mut adopted_before = Vec::new();
         for ((key, _), accepted) in new.into_iter().zip(self.accept(rows).await?) {
             match accepted {
                 Accepted::New { seq } => adopted.accepted.push((key, seq)),
-                Accepted::Repeated { .. } | Accepted::Waiting { .. } | Accepted::Duplicate { .. } => {
+                Accepted::Repeated { .. }
+                | Accepted::Waiting { .. }
+                | Accepted::Duplicate { .. } => {
                     adopted_before.push(key);
                 }
             }
         }
         let count = i64::try_from(adopted_before.len()).unwrap_or(i64::MAX);
-        let open: Vec<i64> = self.read(move |connection| within(connection, COUNT_OPEN, &adopted_before)).await?;
+        let open: Vec<i64> = self
+            .read(move |connection| within(connection, COUNT_OPEN, &adopted_before))
+            .await?;
         adopted.waiting = open.first().copied().unwrap_or(0);
         adopted.known += count - adopted.waiting;
         Ok(adopted)
     }
 
     /// The number of adopted purchases by outcome; those without an outcome wait.
-    pub async fn count_adopted(&self, platform: PlatformId) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
+    pub async fn count_adopted(
+        &self,
+        platform: PlatformId,
+    ) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
         self.read(move |connection| {
             let rows: Vec<Counted> = sql(COUNT_IMPORTED).bind(platform).all(connection)?;
-            Ok(rows.into_iter().map(|row| (row.outcome, row.value)).collect())
+            Ok(rows
+                .into_iter()
+                .map(|row| (row.outcome, row.value))
+                .collect())
         })
         .await
     }
 
     /// Sets the external ids of the purchases' customers, in one transaction. Returns the index and the reason of each
     /// purchase whose external id conflicts.
-    async fn name_all(&self, platform: &Platform, purchases: Vec<Adoption>) -> Result<Vec<(usize, String)>, Error> {
-        if purchases.iter().all(|purchase| purchase.external_id.is_none()) {
+    async fn name_all(
+        &self,
+        platform: &Platform,
+        purchases: Vec<Adoption>,
+    ) -> Result<Vec<(usize, String)>, Error> {
+        if purchases
+            .iter()
+            .all(|purchase| purchase.external_id.is_none())
+        {
             return Ok(Vec::new());
         }
-        let (app, installation, secrets) = (platform.app_id, self.installation, self.secrets.clone());
+        let (app, installation, secrets) =
+            (platform.app_id, self.installation, self.secrets.clone());
         self.write(move |write| {
             let mut unnamed = Vec::new();
             for (index, purchase) in purchases.iter().enumerate() {
-                let Some(external_id) = &purchase.external_id else { continue };
+                let Some(external_id) = &purchase.external_id else {
+                    continue;
+                };
                 let owner = Owner::AppUser(purchase.app_user_id.clone());
                 let owner = owner.or_tombstone(write.connection, &secrets, app)?;
                 let names = CustomerNames::from(external_id);
-                let order = NameOrder { app, owner: &owner, names: &names, author: None, condition: None };
+                let order = NameOrder {
+                    app,
+                    owner: &owner,
+                    names: &names,
+                    author: None,
+                    condition: None,
+                };
                 match naming::name(write, installation, order) {
                     Ok(_) => {}
                     Err(Error::Conflict { detail, .. }) => unnamed.push((index, detail)),
@@ -157,7 +212,10 @@ fn within<T: Field + 'static>(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    sql(which).uncached().bind_list(keys.iter().copied()).values(connection)
+    sql(which)
+        .uncached()
+        .bind_list(keys.iter().copied())
+        .values(connection)
 }
 
 impl Adoption {

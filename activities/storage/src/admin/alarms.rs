@@ -26,20 +26,36 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`] when there is none with this id; [`Error::Conflict`] when it was raised again since `seen`,
     /// or was acknowledged since.
-    pub async fn acknowledge_alarm(&self, id: AlarmId, note: &str, seen: Option<Timestamp>) -> Result<Alarm, Error> {
+    pub async fn acknowledge_alarm(
+        &self,
+        id: AlarmId,
+        note: &str,
+        seen: Option<Timestamp>,
+    ) -> Result<Alarm, Error> {
         let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
         let by = self.actor().name.clone();
         self.change("alarm.acknowledge", move |write| {
             let before = alarms::lock(write.connection, id)?;
             if let Some(detail) = seen.and_then(|seen| changed(&before, seen)) {
-                return Err(Error::Conflict { what: "acknowledgement", detail });
+                return Err(Error::Conflict {
+                    what: "acknowledgement",
+                    detail,
+                });
             }
             acknowledge(write, id, &by, &note)?;
             let entry = AuditEntry::on(before.app_id, id)
                 .before(json!({ "acknowledged_at": before.acknowledged_at }))
                 .after(json!({ "acknowledged_at": write.now()?, "kind": before.kind }));
             let (acknowledged_at, acknowledged_by) = (Some(write.now()?), Some(by.clone()));
-            Ok((Alarm { acknowledged_at, acknowledged_by, note: Some(note.clone()), ..before }, Some(entry)))
+            Ok((
+                Alarm {
+                    acknowledged_at,
+                    acknowledged_by,
+                    note: Some(note.clone()),
+                    ..before
+                },
+                Some(entry),
+            ))
         })
         .await
     }
@@ -48,14 +64,27 @@ impl Store {
 /// Notes that somebody knows of an alarm, if it was raised.
 pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, by: &str, note: &str) -> Result<(), Error> {
     let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
-    sql(ACKNOWLEDGE).bind(write.now()?).bind(by).bind(note).bind(id).run(write.connection).map(drop)
+    sql(ACKNOWLEDGE)
+        .bind(write.now()?)
+        .bind(by)
+        .bind(note)
+        .bind(id)
+        .run(write.connection)
+        .map(drop)
 }
 
 /// How an alarm differs from what a person saw, who saw it as it was raised at the time `seen`.
 fn changed(alarm: &Alarm, seen: Timestamp) -> Option<String> {
-    let Alarm { last_at, acknowledged_at, acknowledged_by, .. } = alarm;
+    let Alarm {
+        last_at,
+        acknowledged_at,
+        acknowledged_by,
+        ..
+    } = alarm;
     if *last_at != seen {
-        return Some(format!("the alarm was raised again at {last_at}: read it first, then acknowledge it"));
+        return Some(format!(
+            "the alarm was raised again at {last_at}: read it first, then acknowledge it"
+        ));
     }
     let by = acknowledged_by.as_deref().unwrap_or("somebody");
     acknowledged_at.map(|at| format!("{by} already acknowledged it, at {at}"))

@@ -28,7 +28,8 @@ row! {
     }
 }
 
-const FIND: Sql = statement!("SELECT id, name, created_at FROM apps WHERE id = ? AND deleted_at IS NULL");
+const FIND: Sql =
+    statement!("SELECT id, name, created_at FROM apps WHERE id = ? AND deleted_at IS NULL");
 
 const LIST: Sql = statement! {"
     SELECT {CREATED} AS cursor, id, name, created_at
@@ -45,7 +46,8 @@ const RENAME: Sql = statement! {"
     RETURNING id, name, created_at
 "};
 
-const DELETE: Sql = statement!("UPDATE apps SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
+const DELETE: Sql =
+    statement!("UPDATE apps SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
 
 const DELETE_PLATFORMS: Sql = statement! {"
     UPDATE platforms
@@ -59,39 +61,57 @@ const CLOSE_TOPICS: Sql = statement! {"
     WHERE platform_id IN (SELECT id FROM platforms WHERE app_id = ?)
 "};
 
-const DELETE_DESTINATIONS: Sql =
-    statement!("UPDATE destinations SET deleted_at = ?, secret = NULL WHERE app_id = ? AND deleted_at IS NULL");
+const DELETE_DESTINATIONS: Sql = statement!(
+    "UPDATE destinations SET deleted_at = ?, secret = NULL WHERE app_id = ? AND deleted_at IS NULL"
+);
 
 impl Store {
     pub async fn new_app(&self, name: &str) -> Result<App, Error> {
         let (id, name) = (AppId::new(random_uuid()?), name.to_owned());
         self.change("app.create", move |write| {
-            insert!(apps { id, name: name.as_str(), created_at: write.now()? })
-                .run(write.connection)
-                .map_err(|error| error.or_taken("app", &name))?;
+            insert!(apps {
+                id,
+                name: name.as_str(),
+                created_at: write.now()?
+            })
+            .run(write.connection)
+            .map_err(|error| error.or_taken("app", &name))?;
             let entry = AuditEntry::on(id, id).after(json!({ "name": name }));
-            Ok((App { id, name: name.clone(), created_at: write.now()? }, Some(entry)))
+            Ok((
+                App {
+                    id,
+                    name: name.clone(),
+                    created_at: write.now()?,
+                },
+                Some(entry),
+            ))
         })
         .await
     }
 
     pub async fn app(&self, id: AppId) -> Result<App, Error> {
-        self.read(move |connection| sql(FIND).bind(id).one(connection, "app")).await
+        self.read(move |connection| sql(FIND).bind(id).one(connection, "app"))
+            .await
     }
 
     pub async fn apps(&self, page: Page) -> Result<Paged<App>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| page.read(connection, sql(LIST).bind(after).bind(id))).await
+        self.read(move |connection| page.read(connection, sql(LIST).bind(after).bind(id)))
+            .await
     }
 
     pub async fn rename_app(&self, id: AppId, name: &str) -> Result<App, Error> {
         let name = name.to_owned();
         self.change("app.update", move |write| {
             let before: App = sql(FIND).bind(id).one(write.connection, "app")?;
-            let renamed = sql(RENAME).bind(name.as_str()).bind(id).one(write.connection, "app");
+            let renamed = sql(RENAME)
+                .bind(name.as_str())
+                .bind(id)
+                .one(write.connection, "app");
             let after: App = renamed.map_err(|error| error.or_taken("app", &name))?;
-            let entry =
-                AuditEntry::on(id, id).before(json!({ "name": before.name })).after(json!({ "name": after.name }));
+            let entry = AuditEntry::on(id, id)
+                .before(json!({ "name": before.name }))
+                .after(json!({ "name": after.name }));
             Ok((after, Some(entry)))
         })
         .await
@@ -102,16 +122,25 @@ impl Store {
         let shown = self.shown;
         self.change("app.delete", move |write| {
             app_lock::take(write, id)?;
-            let deleted = sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
+            let deleted = sql(DELETE)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)?;
             if deleted == 0 {
                 return Err(Error::Missing { what: "app" });
             }
-            sql(DELETE_PLATFORMS).bind(write.now()?).bind(id).run(write.connection)?;
+            sql(DELETE_PLATFORMS)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)?;
             sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
             for destination in destinations::of_app(write.connection, id)? {
                 remove_hidden(write, &destination, shown)?;
             }
-            sql(DELETE_DESTINATIONS).bind(write.now()?).bind(id).run(write.connection)?;
+            sql(DELETE_DESTINATIONS)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)?;
             Ok(((), Some(AuditEntry::on(id, id))))
         })
         .await

@@ -32,11 +32,15 @@ const AFTER: Sql = statement! {"
 impl Store {
     /// The sequence number of the newest entry of the audit log; 0 before the first.
     pub async fn newest_change(&self) -> Result<i64, Error> {
-        self.read_for_ingress(|connection| sql(NEWEST).value(connection).map(Option::unwrap_or_default)).await
+        self.read_for_ingress(|connection| {
+            sql(NEWEST).value(connection).map(Option::unwrap_or_default)
+        })
+        .await
     }
 
     /// At most so many entries after this sequence number, in their order. A lower number may become visible later.
     pub async fn changes_after(&self, seq: i64, most: i64) -> Result<Vec<AuditedChange>, Error> {
-        self.read_for_ingress(move |connection| sql(AFTER).bind(seq).bind(most).all(connection)).await
+        self.read_for_ingress(move |connection| sql(AFTER).bind(seq).bind(most).all(connection))
+            .await
     }
 }

@@ -56,7 +56,8 @@ impl Store {
     /// [`Error::Missing`] when the app has no such user.
     pub async fn customer_of(&self, app: AppId, user: UserId) -> Result<Customer, Error> {
         self.read(move |connection| {
-            users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
+            users::find_in_app(connection, app, user)?
+                .ok_or(Error::Missing { what: "customer" })?;
             view(connection, user)
         })
         .await
@@ -81,14 +82,17 @@ impl Store {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
             let by = match by {
-                CustomerKey::Owner(owner) => CustomerKey::Owner(owner.or_tombstone(connection, &secrets, app)?),
+                CustomerKey::Owner(owner) => {
+                    CustomerKey::Owner(owner.or_tombstone(connection, &secrets, app)?)
+                }
                 named @ CustomerKey::ExternalId(_) => named,
             };
             let user = match &by {
                 CustomerKey::ExternalId(id) => users::named(connection, app, id)?,
-                CustomerKey::Owner(owner) => {
-                    owner_of(connection, app, owner)?.map(|known| known.find(connection)).transpose()?.flatten()
-                }
+                CustomerKey::Owner(owner) => owner_of(connection, app, owner)?
+                    .map(|known| known.find(connection))
+                    .transpose()?
+                    .flatten(),
             };
             view(connection, user.ok_or(Error::Missing { what: "customer" })?)
         })
@@ -98,11 +102,22 @@ impl Store {
 
 impl Owner {
     /// The owner, by the tombstone if the customer was erased.
-    pub fn or_tombstone(self, connection: &mut AnyConnection, secrets: &Secrets, app: AppId) -> Result<Self, Error> {
-        let Self::AppUser(app_user_id) = &self else { return Ok(self) };
+    pub fn or_tombstone(
+        self,
+        connection: &mut AnyConnection,
+        secrets: &Secrets,
+        app: AppId,
+    ) -> Result<Self, Error> {
+        let Self::AppUser(app_user_id) = &self else {
+            return Ok(self);
+        };
         let store: Option<String> = sql(STORE_OF_APP).bind(app).value(connection)?;
         let Some(store) = store else { return Ok(self) };
-        let customer = ConcealedName { app, store: &store, app_user_id };
+        let customer = ConcealedName {
+            app,
+            store: &store,
+            app_user_id,
+        };
         tombstones::or_tombstone(connection, secrets, customer).map(Self::AppUser)
     }
 }
@@ -139,7 +154,11 @@ pub fn owner_of(
         Owner::AppUser(name) => {
             let store = sql(STORE_OF_APP).bind(app_id).value(connection)?;
             let app_user_id = clean(name).into_owned();
-            Ok(store.map(|store| users::StoreUser { app_id, store, app_user_id }))
+            Ok(store.map(|store| users::StoreUser {
+                app_id,
+                store,
+                app_user_id,
+            }))
         }
         Owner::Receipt(receipt) => {
             let receipt = clean(receipt);
@@ -147,7 +166,9 @@ pub fn owner_of(
             Ok(found.map(|found| users::StoreUser {
                 app_id,
                 store: found.store,
-                app_user_id: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT_PREFIX}{receipt}")),
+                app_user_id: found
+                    .app_user_id
+                    .unwrap_or_else(|| format!("{RECEIPT_PREFIX}{receipt}")),
             }))
         }
     }
@@ -172,7 +193,11 @@ const OWNER_BY_NOTIFICATION: Sql = statement! {"
 "};
 
 /// The owner of a receipt, by its purchase or else by an open notification.
-fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Result<Option<StoreUser>, Error> {
+fn of_receipt(
+    connection: &mut AnyConnection,
+    app: AppId,
+    receipt: &str,
+) -> Result<Option<StoreUser>, Error> {
     let mut found: Option<StoreUser> = None;
     for owner in [OWNER_BY_PURCHASE, OWNER_BY_NOTIFICATION] {
         let row: Option<StoreUser> = sql(owner).bind(receipt).bind(app).first(connection)?;
@@ -195,13 +220,22 @@ row! {
     }
 }
 
-const NAMES_OF_USER: Sql = statement!("SELECT external_id, analytics_device_id FROM users WHERE id = ?");
+const NAMES_OF_USER: Sql =
+    statement!("SELECT external_id, analytics_device_id FROM users WHERE id = ?");
 
 /// A user as a customer.
 pub fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
-    let NamesRow { external_id, analytics_device_id } = sql(NAMES_OF_USER).bind(user).one(connection, "customer")?;
+    let NamesRow {
+        external_id,
+        analytics_device_id,
+    } = sql(NAMES_OF_USER).bind(user).one(connection, "customer")?;
     let app_user_ids = shown_ids(users::app_user_ids(connection, user)?);
-    Ok(Customer { user_id: user, external_id, analytics_device_id, app_user_ids })
+    Ok(Customer {
+        user_id: user,
+        external_id,
+        analytics_device_id,
+        app_user_ids,
+    })
 }
 
 /// The stores' ids of a customer, without what stands for a receipt or an erased one.
@@ -217,7 +251,16 @@ mod tests {
     /// The locale of the tests' PostgreSQL folds ASCII letters alone, as Rust does; others fold more.
     #[test]
     fn the_database_folds_both_ids() {
-        assert!(ALIKE.text.contains("lower(external_id) IN ("), "{}", ALIKE.text);
-        assert_eq!(ALIKE.text.matches('?').count(), ALIKE.text.matches("lower(?)").count() + 2, "{}", ALIKE.text);
+        assert!(
+            ALIKE.text.contains("lower(external_id) IN ("),
+            "{}",
+            ALIKE.text
+        );
+        assert_eq!(
+            ALIKE.text.matches('?').count(),
+            ALIKE.text.matches("lower(?)").count() + 2,
+            "{}",
+            ALIKE.text
+        );
     }
 }

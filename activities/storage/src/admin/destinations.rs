@@ -14,7 +14,9 @@ use crate::events::deliveries;
 use crate::reports::check;
 use crate::reports::shown_state::{SHOWN_STATE, ShownDestination, since};
 use crate::settings::destinations::rows::{COLUMNS, DestinationRow, SELECT, require};
-use crate::settings::destinations::{Destination, DestinationChange, DestinationSettings, NewDestination};
+use crate::settings::destinations::{
+    Destination, DestinationChange, DestinationSettings, NewDestination,
+};
 use domain::health::State;
 use domain::{AppId, DestinationId};
 use secrecy::SecretString;
@@ -22,14 +24,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Without its secret: nothing needs it any more.
-const DELETE: Sql =
-    statement!("UPDATE destinations SET deleted_at = ?, secret = NULL WHERE id = ? AND deleted_at IS NULL");
+const DELETE: Sql = statement!(
+    "UPDATE destinations SET deleted_at = ?, secret = NULL WHERE id = ? AND deleted_at IS NULL"
+);
 
 /// Hidden settings are of no more use than the secret.
 const SHOW_ALL: Sql = statement!("UPDATE destinations SET settings = ? WHERE id = ?");
 
-const DELETED: Sql =
-    statement!("SELECT {COLUMNS} FROM destinations WHERE deleted_at IS NOT NULL ORDER BY created_at, id");
+const DELETED: Sql = statement!(
+    "SELECT {COLUMNS} FROM destinations WHERE deleted_at IS NOT NULL ORDER BY created_at, id"
+);
 
 const LIST: Sql = statement! {"
     SELECT {CREATED} AS cursor, {COLUMNS}, {SHOWN_STATE} AS shown_state
@@ -46,13 +50,24 @@ const COUNT_OF_KIND: Sql = statement! {"
 
 /// Refuses one destination too many of its kind.
 fn check_number(write: &mut Write<'_>, new: &NewDestination) -> Result<(), Error> {
-    let Some(most) = new.traits.per_app else { return Ok(()) };
-    let number: Option<i64> = sql(COUNT_OF_KIND).bind(new.app_id).bind(new.kind.as_str()).value(write.connection)?;
+    let Some(most) = new.traits.per_app else {
+        return Ok(());
+    };
+    let number: Option<i64> = sql(COUNT_OF_KIND)
+        .bind(new.app_id)
+        .bind(new.kind.as_str())
+        .value(write.connection)?;
     if number.unwrap_or_default() <= most {
         return Ok(());
     }
-    let detail = format!("the app has {most} of the kind `{}`, which is the maximum: delete one first", new.kind);
-    Err(Error::Conflict { what: "destination", detail })
+    let detail = format!(
+        "the app has {most} of the kind `{}`, which is the maximum: delete one first",
+        new.kind
+    );
+    Err(Error::Conflict {
+        what: "destination",
+        detail,
+    })
 }
 
 impl Store {
@@ -71,14 +86,26 @@ impl Store {
     }
 
     pub async fn destination(&self, id: DestinationId) -> Result<Destination, Error> {
-        self.read(move |connection| Ok(require(connection, id)?.destination())).await
+        self.read(move |connection| Ok(require(connection, id)?.destination()))
+            .await
     }
 
     /// The destinations of an app, the oldest first.
-    pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<ShownDestination>, Error> {
+    pub async fn destinations(
+        &self,
+        app: AppId,
+        page: Page,
+    ) -> Result<Paged<ShownDestination>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read_now(move |connection, now| {
-            page.read(connection, sql(LIST).bind_all(since(now)).bind(app).bind(after).bind(id))
+            page.read(
+                connection,
+                sql(LIST)
+                    .bind_all(since(now))
+                    .bind(app)
+                    .bind(after)
+                    .bind(id),
+            )
         })
         .await
     }
@@ -113,12 +140,19 @@ impl Store {
                 let destination = require(write.connection, id)?.destination();
                 let (mut before, mut after) = (fields(&row, shown), fields(&destination, shown));
                 // What people do not see of the settings is a secret too.
-                let is_hidden = row.settings != destination.settings && before["settings"] == after["settings"];
+                let is_hidden =
+                    row.settings != destination.settings && before["settings"] == after["settings"];
                 if change.secret.is_some() || is_hidden {
                     after["secret"] = json!("replaced");
                 }
-                redact_what_becomes_secret(&mut before["settings"], &after["settings"], &destination.settings);
-                let entry = AuditEntry::on(destination.app_id, id).before(before).after(after);
+                redact_what_becomes_secret(
+                    &mut before["settings"],
+                    &after["settings"],
+                    &destination.settings,
+                );
+                let entry = AuditEntry::on(destination.app_id, id)
+                    .before(before)
+                    .after(after);
                 Ok((destination, Some(entry)))
             })
             .await?;
@@ -132,7 +166,10 @@ impl Store {
     /// are such deliveries only during a change, or after one that was interrupted.
     pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
-        for id in self.read(move |connection| deliveries::unreconsidered(connection, limit)).await? {
+        for id in self
+            .read(move |connection| deliveries::unreconsidered(connection, limit))
+            .await?
+        {
             if reconsidered >= limit {
                 break;
             }
@@ -146,7 +183,12 @@ impl Store {
     async fn reconsider(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         while reconsidered < limit {
-            let Some(count) = self.write(move |write| deliveries::reconsider(write, id)).await? else { break };
+            let Some(count) = self
+                .write(move |write| deliveries::reconsider(write, id))
+                .await?
+            else {
+                break;
+            };
             reconsidered += count;
         }
         Ok(reconsidered)
@@ -159,9 +201,15 @@ impl Store {
         self.change("destination.delete", move |write| {
             let destination = require(write.connection, id)?.destination();
             remove_hidden(write, &destination, shown)?;
-            sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
+            sql(DELETE)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)?;
             health::close_alarm(write, id, "it was deleted")?;
-            Ok(((), Some(AuditEntry::on(destination.app_id, id).before(fields(&destination, shown)))))
+            Ok((
+                (),
+                Some(AuditEntry::on(destination.app_id, id).before(fields(&destination, shown))),
+            ))
         })
         .await?;
         self.end_deleted(id, i64::MAX).await.map(drop)
@@ -178,7 +226,8 @@ impl Store {
         let shown = self.shown;
         self.change("destination.update", move |write| {
             let is_changed = remove_hidden(write, &destination, shown)?;
-            let entry = AuditEntry::on(destination.app_id, destination.id).after(json!({ "secret": "removed" }));
+            let entry = AuditEntry::on(destination.app_id, destination.id)
+                .after(json!({ "secret": "removed" }));
             Ok((is_changed, is_changed.then_some(entry)))
         })
         .await
@@ -188,7 +237,10 @@ impl Store {
     /// only after a deletion that was interrupted, or that happened while an event was recorded.
     pub async fn end_deleted_pending(&self, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
-        for id in self.read(move |connection| deliveries::deleted_pending(connection, limit)).await? {
+        for id in self
+            .read(move |connection| deliveries::deleted_pending(connection, limit))
+            .await?
+        {
             if finished >= limit {
                 break;
             }
@@ -203,7 +255,9 @@ impl Store {
         for status in deliveries::OPEN {
             let mut after = 0;
             while finished < limit {
-                let batch = self.write(move |write| deliveries::end_deleted(write, id, status, after)).await?;
+                let batch = self
+                    .write(move |write| deliveries::end_deleted(write, id, status, after))
+                    .await?;
                 let Some((last, count)) = batch else { break };
                 after = last;
                 finished += count;
@@ -215,13 +269,22 @@ impl Store {
     /// The decrypted secret of a destination.
     pub async fn destination_secret(&self, id: DestinationId) -> Result<SecretString, Error> {
         let secrets = self.secrets.clone();
-        self.read(move |connection| require(connection, id)?.open_secret(&secrets)).await
+        self.read(move |connection| require(connection, id)?.open_secret(&secrets))
+            .await
     }
 
     /// What changes whenever the secret of a destination is stored: a hash of the encrypted one, from which nothing of
     /// the secret can be guessed.
     pub async fn destination_secret_version(&self, id: DestinationId) -> Result<String, Error> {
-        self.read(move |connection| Ok(sha256(require(connection, id)?.secret.as_deref().unwrap_or_default()))).await
+        self.read(move |connection| {
+            Ok(sha256(
+                require(connection, id)?
+                    .secret
+                    .as_deref()
+                    .unwrap_or_default(),
+            ))
+        })
+        .await
     }
 }
 
@@ -236,12 +299,19 @@ fn fields(destination: &Destination, shown: ShownSettings) -> Value {
 
 /// Removes from the settings of a destination that is deleted what people do not see of them; returns whether there was
 /// something.
-pub fn remove_hidden(write: &mut Write<'_>, destination: &Destination, shown: ShownSettings) -> Result<bool, Error> {
+pub fn remove_hidden(
+    write: &mut Write<'_>,
+    destination: &Destination,
+    shown: ShownSettings,
+) -> Result<bool, Error> {
     let visible = shown(&destination.kind, &destination.settings);
     if visible == destination.settings {
         return Ok(false);
     }
-    sql(SHOW_ALL).bind(json(&visible)?).bind(destination.id).run(write.connection)?;
+    sql(SHOW_ALL)
+        .bind(json(&visible)?)
+        .bind(destination.id)
+        .run(write.connection)?;
     Ok(true)
 }
 
@@ -264,7 +334,12 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Er
 }
 
 /// Inserts a destination, with its health.
-fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
+fn insert(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    id: DestinationId,
+    new: &NewDestination,
+) -> Result<(), Error> {
     let sealed = secrets.seal(write, ("destinations", &id.to_string()), &new.secret)?;
     let common = &new.common;
     insert!(destinations {
@@ -285,7 +360,11 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &New
         schedule: common.schedule.as_ref().map(json).transpose()?,
         enabled: common.enabled,
         both_environments: common.both_environments,
-        state: if common.enabled { State::Healthy } else { State::Disabled },
+        state: if common.enabled {
+            State::Healthy
+        } else {
+            State::Disabled
+        },
         since: write.now()?,
         created_at: write.now()?,
     })
@@ -333,9 +412,21 @@ fn update(
         Some(reason) => reason.clone(),
         None => row.reason.clone().filter(|_| !is_enabled_again),
     };
-    let since = if state == row.state { row.since } else { write.now()? };
+    let since = if state == row.state {
+        row.since
+    } else {
+        write.now()?
+    };
     if state != row.state {
-        health::close_alarm(write, row.id, if common.enabled { "it was enabled" } else { "it was disabled" })?;
+        health::close_alarm(
+            write,
+            row.id,
+            if common.enabled {
+                "it was enabled"
+            } else {
+                "it was disabled"
+            },
+        )?;
     }
     sql(UPDATE)
         .bind(common.name.as_str())
@@ -359,5 +450,6 @@ fn update(
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|cause| Error::corrupt_by("a setting cannot be written as JSON", cause))
+    serde_json::to_string(value)
+        .map_err(|cause| Error::corrupt_by("a setting cannot be written as JSON", cause))
 }

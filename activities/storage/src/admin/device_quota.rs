@@ -130,7 +130,9 @@ impl Store {
         let add = move |write: &mut Write<'_>| {
             let mut totals = BTreeMap::new();
             for batch in batches(&rows, SIZES) {
-                let written: Vec<DayRow> = sql(ADD).bind_rows(batch.iter().map(row)).all(write.connection)?;
+                let written: Vec<DayRow> = sql(ADD)
+                    .bind_rows(batch.iter().map(row))
+                    .all(write.connection)?;
                 totals.extend(written.into_iter().map(DayRow::usage));
             }
             Ok(totals)
@@ -140,28 +142,60 @@ impl Store {
 
     /// Whether a device has reported or logged in.
     pub async fn knows_device(&self, place: DevicePlace) -> Result<bool, Error> {
-        self.read_for_devices(move |connection| device_users::is_known(connection, place)).await
+        self.read_for_devices(move |connection| device_users::is_known(connection, place))
+            .await
     }
 
     /// Whether a device is somebody's: a customer is logged in on it, or the store confirmed a receipt of it.
     pub async fn has_customer(&self, place: DevicePlace) -> Result<bool, Error> {
-        self.read_for_devices(move |connection| device_users::has_customer(connection, place)).await
+        self.read_for_devices(move |connection| device_users::has_customer(connection, place))
+            .await
     }
 
     /// Whether a customer of an app has this external id.
     pub async fn knows_external_id(&self, app: AppId, external_id: String) -> Result<bool, Error> {
-        self.read_for_devices(move |connection| Ok(users::named(connection, app, &external_id)?.is_some())).await
+        self.read_for_devices(move |connection| {
+            Ok(users::named(connection, app, &external_id)?.is_some())
+        })
+        .await
     }
 }
 
 fn row(((platform, day), used): &(PlatformDay, DeviceUsage)) -> [Value<'static>; 6] {
-    let DeviceUsage { events, bytes, devices, users } = *used;
-    [(*platform).into(), (*day).into(), events.into(), bytes.into(), devices.into(), users.into()]
+    let DeviceUsage {
+        events,
+        bytes,
+        devices,
+        users,
+    } = *used;
+    [
+        (*platform).into(),
+        (*day).into(),
+        events.into(),
+        bytes.into(),
+        devices.into(),
+        users.into(),
+    ]
 }
 
 impl DayRow {
     const fn usage(self) -> (PlatformDay, DeviceUsage) {
-        let Self { platform_id, day, events, bytes, devices, users } = self;
-        ((platform_id, day), DeviceUsage { events, bytes, devices, users })
+        let Self {
+            platform_id,
+            day,
+            events,
+            bytes,
+            devices,
+            users,
+        } = self;
+        (
+            (platform_id, day),
+            DeviceUsage {
+                events,
+                bytes,
+                devices,
+                users,
+            },
+        )
     }
 }

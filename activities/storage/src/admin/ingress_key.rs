@@ -72,7 +72,8 @@ const FIND_BY_HASHES: Sql = statement! {hot "platforms_ingress_hash or platforms
 
 const OF_IDS: Sql = statement!("SELECT {PLATFORM} AND id IN (?*)");
 
-const KEY: Sql = statement!("SELECT ingress_key AS value FROM platforms WHERE deleted_at IS NULL AND id = ?");
+const KEY: Sql =
+    statement!("SELECT ingress_key AS value FROM platforms WHERE deleted_at IS NULL AND id = ?");
 
 const OLD: Sql = statement! {"
     SELECT old_ingress_until AS until, old_ingress_used_at AS used_at
@@ -103,7 +104,8 @@ impl Store {
     /// The recipients of these ingress keys, looked up together.
     pub async fn recipients(&self, keys: Vec<String>) -> Result<Recipients, Error> {
         let secrets = self.secrets.clone();
-        self.read_for_ingress(move |connection| recipients(connection, &secrets, &keys)).await
+        self.read_for_ingress(move |connection| recipients(connection, &secrets, &keys))
+            .await
     }
 
     /// The secret part of the URL that a platform's notifications are sent to.
@@ -119,7 +121,8 @@ impl Store {
 
     /// The key before the present one, if it has not ended yet.
     pub async fn old_ingress_key(&self, id: PlatformId) -> Result<Option<OldIngressKey>, Error> {
-        self.read_now(move |connection, now| sql(OLD).bind(id).bind(now).first(connection)).await
+        self.read_now(move |connection, now| sql(OLD).bind(id).bind(now).first(connection))
+            .await
     }
 
     /// Replaces the ingress key. The present one works for `overlap` from now on; one before it ends at once.
@@ -137,7 +140,9 @@ impl Store {
             let mut changed = fields(&platform);
             changed["ingress_key"] = json!("replaced");
             changed["old_ingress_until"] = json!(until);
-            let entry = AuditEntry::on(platform.app_id, id).before(fields(&platform)).after(changed);
+            let entry = AuditEntry::on(platform.app_id, id)
+                .before(fields(&platform))
+                .after(changed);
             Ok((platform, Some(entry)))
         })
         .await
@@ -148,7 +153,8 @@ impl Store {
         self.change("platform.retire-old-ingress-key", move |write| {
             let changed = sql(END_OLD).bind(id).run(write.connection)?;
             let platform = find(write.connection, id)?;
-            let entry = AuditEntry::on(platform.app_id, id).after(json!({ "old_ingress_key": "ended" }));
+            let entry =
+                AuditEntry::on(platform.app_id, id).after(json!({ "old_ingress_key": "ended" }));
             Ok((platform, (changed > 0).then_some(entry)))
         })
         .await
@@ -158,33 +164,64 @@ impl Store {
     pub async fn note_old_ingress_key_used(&self, id: PlatformId) -> Result<(), Error> {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
-            sql(USE_OLD).bind(write.now()?).bind(id).bind(noted).run(write.connection).map(drop)
+            sql(USE_OLD)
+                .bind(write.now()?)
+                .bind(id)
+                .bind(noted)
+                .run(write.connection)
+                .map(drop)
         })
         .await
     }
 }
 
-fn recipients(connection: &mut AnyConnection, secrets: &Secrets, keys: &[String]) -> Result<Recipients, Error> {
+fn recipients(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    keys: &[String],
+) -> Result<Recipients, Error> {
     // While keys are turned, a platform has the hash of the newest key or of one before.
-    let hashes = keys.iter().flat_map(|key| secrets.hashes(INGRESS, key).into_iter().map(move |hash| (hash, key)));
+    let hashes = keys.iter().flat_map(|key| {
+        secrets
+            .hashes(INGRESS, key)
+            .into_iter()
+            .map(move |hash| (hash, key))
+    });
     let hashes: HashMap<String, &String> = hashes.collect();
     let list = padded(hashes.keys().map(String::as_str).collect());
-    let rows: Vec<Hashed> = sql(FIND_BY_HASHES).bind_list(list.clone()).bind_list(list).all(connection)?;
+    let rows: Vec<Hashed> = sql(FIND_BY_HASHES)
+        .bind_list(list.clone())
+        .bind_list(list)
+        .all(connection)?;
     let platforms = of_ids(connection, rows.iter().map(|row| row.id).collect())?;
     let mut found = HashMap::new();
     for row in rows {
-        let (Some((platform, topics)), Some(key)) = (platforms.get(&row.id), hashes.get(&row.hash)) else { continue };
-        let recipient = Recipient { platform: platform.clone(), topics: topics.clone(), ends_at: row.ends_at };
+        let (Some((platform, topics)), Some(key)) = (platforms.get(&row.id), hashes.get(&row.hash))
+        else {
+            continue;
+        };
+        let recipient = Recipient {
+            platform: platform.clone(),
+            topics: topics.clone(),
+            ends_at: row.ends_at,
+        };
         found.insert((*key).clone(), recipient);
     }
     let is_complete = keys.iter().all(|key| found.contains_key(key));
     // After the search: a hash is stored after its key, so one that was stored meanwhile is noticed.
-    let checked = if is_complete { Ok(()) } else { secrets.check(connection) };
+    let checked = if is_complete {
+        Ok(())
+    } else {
+        secrets.check(connection)
+    };
     let missing_keys = match checked {
         Err(Error::MissingKeys(ids)) => ids,
         checked => checked.map(|()| Vec::new())?,
     };
-    Ok(Recipients { found, missing_keys })
+    Ok(Recipients {
+        found,
+        missing_keys,
+    })
 }
 
 /// The platforms with these ids, each with its topics.
@@ -197,7 +234,10 @@ fn of_ids(
     }
     let ids = padded(ids);
     let platforms: Vec<Platform> = sql(OF_IDS).bind_list(ids.iter().copied()).all(connection)?;
-    let mut all: BTreeMap<_, _> = platforms.into_iter().map(|platform| (platform.id, (platform, Vec::new()))).collect();
+    let mut all: BTreeMap<_, _> = platforms
+        .into_iter()
+        .map(|platform| (platform.id, (platform, Vec::new())))
+        .collect();
     for topic in topics::of_platforms(connection, &ids)? {
         if let Some((_, topics)) = all.get_mut(&topic.platform_id) {
             topics.push(topic);

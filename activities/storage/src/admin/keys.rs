@@ -43,7 +43,13 @@ stored! {
 
 impl Role {
     /// All roles, the least one first.
-    pub const ALL: [Self; 5] = [Self::Metrics, Self::Read, Self::Support, Self::Operator, Self::Admin];
+    pub const ALL: [Self; 5] = [
+        Self::Metrics,
+        Self::Read,
+        Self::Support,
+        Self::Operator,
+        Self::Admin,
+    ];
 }
 
 /// A key that is to be stored.
@@ -105,9 +111,11 @@ const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
 
 const FIND: Sql = statement!("SELECT {COLUMNS}, hash FROM api_keys WHERE id = ?");
 
-const NAMED: Sql = statement!("SELECT id AS value FROM api_keys WHERE folded_name = ? AND revoked_at IS NULL");
+const NAMED: Sql =
+    statement!("SELECT id AS value FROM api_keys WHERE folded_name = ? AND revoked_at IS NULL");
 
-const REVOKE: Sql = statement!("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at + 0 IS NULL");
+const REVOKE: Sql =
+    statement!("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at + 0 IS NULL");
 
 const USE: Sql = statement! {"
     UPDATE api_keys
@@ -129,7 +137,8 @@ impl Store {
                 require_app(write, app)?;
             }
             // A key of an earlier release is stored by the case of its name alone.
-            let earlier: Option<KeyId> = sql(NAMED).bind(folded(&new.name)).value(write.connection)?;
+            let earlier: Option<KeyId> =
+                sql(NAMED).bind(folded(&new.name)).value(write.connection)?;
             if earlier.is_some() {
                 return Err(Error::taken("key", &new.name));
             }
@@ -171,9 +180,14 @@ impl Store {
     pub async fn revoke_key(&self, id: KeyId) -> Result<ApiKey, Error> {
         self.change("key.revoke", move |write| {
             let before = find(write.connection, id)?.key;
-            let revoked = sql(REVOKE).bind(write.now()?).bind(id).run(write.connection)?;
+            let revoked = sql(REVOKE)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)?;
             let key = find(write.connection, id)?.key;
-            let entry = AuditEntry::on(key.app_id, id).before(fields(&before)).after(fields(&key));
+            let entry = AuditEntry::on(key.app_id, id)
+                .before(fields(&before))
+                .after(fields(&key));
             Ok((key, (revoked > 0).then_some(entry)))
         })
         .await
@@ -183,7 +197,12 @@ impl Store {
     pub async fn note_key_used(&self, id: KeyId) -> Result<(), Error> {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
-            sql(USE).bind(write.now()?).bind(id).bind(noted).run(write.connection).map(drop)
+            sql(USE)
+                .bind(write.now()?)
+                .bind(id)
+                .bind(noted)
+                .run(write.connection)
+                .map(drop)
         })
         .await
     }

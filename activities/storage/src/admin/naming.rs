@@ -34,7 +34,10 @@ pub struct CustomerNames {
 
 impl<T: AsRef<str> + ?Sized> From<&T> for CustomerNames {
     fn from(external_id: &T) -> Self {
-        Self { external_id: external_id.as_ref().to_owned(), analytics_device_id: None }
+        Self {
+            external_id: external_id.as_ref().to_owned(),
+            analytics_device_id: None,
+        }
     }
 }
 
@@ -104,23 +107,41 @@ impl Store {
         names: impl Into<CustomerNames>,
         condition: Option<NamingCondition>,
     ) -> Result<Customer, Error> {
-        let (secrets, installation, names) = (self.secrets.clone(), self.installation, names.into());
-        let author = Author { by: self.actor().name.clone(), reason: self.actor().reason.clone() };
+        let (secrets, installation, names) =
+            (self.secrets.clone(), self.installation, names.into());
+        let author = Author {
+            by: self.actor().name.clone(),
+            reason: self.actor().reason.clone(),
+        };
         self.change_in(JobKind::People(app, None), "customer.name", move |write| {
             require_app(write, app)?;
-            let owner = owner.clone().or_tombstone(write.connection, &secrets, app)?;
+            let owner = owner
+                .clone()
+                .or_tombstone(write.connection, &secrets, app)?;
             let (author, condition) = (Some(author.clone()), condition.as_ref());
-            let order = NameOrder { app, owner: &owner, names: &names, author, condition };
+            let order = NameOrder {
+                app,
+                owner: &owner,
+                names: &names,
+                author,
+                condition,
+            };
             let NamedUser { user, merged } = name(write, installation, order)?;
             if let Some(id) = &names.analytics_device_id {
-                sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
+                sql(SET_DEVICE)
+                    .bind(clean(id).as_ref())
+                    .bind(user)
+                    .run(write.connection)?;
             }
             // No audit entry has a name of a customer: it would outlive a request to erase them.
             let mut after = json!({ "analytics_device": names.analytics_device_id.is_some() });
             if let Some(transfer) = merged {
                 after["transfer_id"] = json!(transfer);
             }
-            Ok((view(write.connection, user)?, Some(AuditEntry::on(app, user).after(after))))
+            Ok((
+                view(write.connection, user)?,
+                Some(AuditEntry::on(app, user).after(after)),
+            ))
         })
         .await
     }
@@ -147,8 +168,18 @@ impl Store {
 }
 
 /// Sets the external id of a purchase's owner.
-pub fn name(write: &mut Write<'_>, installation: Installation, order: NameOrder<'_>) -> Result<NamedUser, Error> {
-    let NameOrder { app, owner, names, author, condition } = order;
+pub fn name(
+    write: &mut Write<'_>,
+    installation: Installation,
+    order: NameOrder<'_>,
+) -> Result<NamedUser, Error> {
+    let NameOrder {
+        app,
+        owner,
+        names,
+        author,
+        condition,
+    } = order;
     let external_id = names.external_id.as_str();
     let known = owner_of(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
     app_lock::share(write, app)?;
@@ -163,68 +194,118 @@ pub fn name(write: &mut Write<'_>, installation: Installation, order: NameOrder<
     // Without a name it is changed by this; with that name it was done before, and with another one it is refused.
     if let Some(condition) = condition.filter(|_| row.external_id.is_none()) {
         let naming = naming(write.connection, &known, names)?;
-        condition(&naming).map_err(|detail| Error::Conflict { what: "external_id", detail })?;
+        condition(&naming).map_err(|detail| Error::Conflict {
+            what: "external_id",
+            detail,
+        })?;
     }
     match (&row.external_id, other_row) {
         (Some(called), _) if called == external_id => Ok(NamedUser { user, merged: None }),
         (Some(called), _) => Err(called_otherwise(called, external_id)),
-        (None, None) => {
-            names::set(write, user, external_id, CauseKind::CustomerId).map(|()| NamedUser { user, merged: None })
-        }
+        (None, None) => names::set(write, user, external_id, CauseKind::CustomerId)
+            .map(|()| NamedUser { user, merged: None }),
         (None, Some(other)) => {
-            let merge = Merge { app, cause: Cause::Naming, author, from: &row, to: &other, announced_before: 0 };
+            let merge = Merge {
+                app,
+                cause: Cause::Naming,
+                author,
+                from: &row,
+                to: &other,
+                announced_before: 0,
+            };
             let moved = moves::merge(write, installation, merge)?;
-            Ok(NamedUser { user: other.id, merged: Some(moved.id) })
+            Ok(NamedUser {
+                user: other.id,
+                merged: Some(moved.id),
+            })
         }
     }
 }
 
 /// What naming the customer of a store does.
-fn naming(connection: &mut AnyConnection, known: &StoreUser, names: &CustomerNames) -> Result<Naming, Error> {
+fn naming(
+    connection: &mut AnyConnection,
+    known: &StoreUser,
+    names: &CustomerNames,
+) -> Result<Naming, Error> {
     let external_id = names.external_id.as_str();
     let row = match known.find(connection)? {
         Some(user) => Some(users::read(connection, user)?),
         None => None,
     };
-    if let Some(called) = row.as_ref().and_then(|row| row.external_id.as_deref()).filter(|name| *name != external_id) {
+    if let Some(called) = row
+        .as_ref()
+        .and_then(|row| row.external_id.as_deref())
+        .filter(|name| *name != external_id)
+    {
         return Err(called_otherwise(called, external_id));
     }
     let own = match &row {
         Some(row) => with_purchases(connection, row.id)?,
         None => unknown(known),
     };
-    let other = named(connection, known.app_id, external_id)?.filter(|other| *other != own.customer.user_id);
+    let other = named(connection, known.app_id, external_id)?
+        .filter(|other| *other != own.customer.user_id);
     let Some(other) = other else {
-        let after = Customer { external_id: Some(external_id.to_owned()), ..own.customer.clone() };
+        let after = Customer {
+            external_id: Some(external_id.to_owned()),
+            ..own.customer.clone()
+        };
         let after = after.with_device(names.analytics_device_id.clone());
-        return Ok(Naming { named: own, other: None, announced: Vec::new(), after });
+        return Ok(Naming {
+            named: own,
+            other: None,
+            announced: Vec::new(),
+            after,
+        });
     };
-    let (to, is_new) = (with_purchases(connection, other)?, users::read(connection, other)?.revision == 0);
+    let (to, is_new) = (
+        with_purchases(connection, other)?,
+        users::read(connection, other)?.revision == 0,
+    );
     let announced = match row.filter(|row| row.revision > 0) {
-        Some(row) => transferred::entitling(connection, known.app_id, row.id)?.into_iter().collect(),
+        Some(row) => transferred::entitling(connection, known.app_id, row.id)?
+            .into_iter()
+            .collect(),
         None => Vec::new(),
     };
     let mut after = to.customer.clone();
-    after.app_user_ids.extend(own.customer.app_user_ids.iter().cloned());
+    after
+        .app_user_ids
+        .extend(own.customer.app_user_ids.iter().cloned());
     after.app_user_ids.sort_unstable();
     // The device of the one moves to the other who has none and was not announced yet.
     let moved = after.analytics_device_id.is_none() && is_new;
     let device = own.customer.analytics_device_id.clone().filter(|_| moved);
     let after = after.with_device(names.analytics_device_id.clone().or(device));
-    Ok(Naming { named: own, other: Some(to), announced, after })
+    Ok(Naming {
+        named: own,
+        other: Some(to),
+        announced,
+        after,
+    })
 }
 
 impl Customer {
     /// This, with another device in analytics if there is one.
     fn with_device(self, device: Option<String>) -> Self {
-        Self { analytics_device_id: device.or(self.analytics_device_id), ..self }
+        Self {
+            analytics_device_id: device.or(self.analytics_device_id),
+            ..self
+        }
     }
 }
 
 /// A customer with all purchases.
-pub fn with_purchases(connection: &mut AnyConnection, user: UserId) -> Result<CustomerPurchases, Error> {
+pub fn with_purchases(
+    connection: &mut AnyConnection,
+    user: UserId,
+) -> Result<CustomerPurchases, Error> {
     let purchases = sql(PURCHASES).bind(user).values(connection)?;
-    Ok(CustomerPurchases { customer: view(connection, user)?, purchases })
+    Ok(CustomerPurchases {
+        customer: view(connection, user)?,
+        purchases,
+    })
 }
 
 /// A customer without anything stored yet.
@@ -235,14 +316,26 @@ fn unknown(known: &StoreUser) -> CustomerPurchases {
         analytics_device_id: None,
         app_user_ids: shown_ids(vec![known.app_user_id.clone()]),
     };
-    CustomerPurchases { customer, purchases: Vec::new() }
+    CustomerPurchases {
+        customer,
+        purchases: Vec::new(),
+    }
 }
 
 /// Locks both users in the order of their ids.
-fn lock_both(write: &mut Write<'_>, user: UserId, other: Option<UserId>) -> Result<(UserRow, Option<UserRow>), Error> {
+fn lock_both(
+    write: &mut Write<'_>,
+    user: UserId,
+    other: Option<UserId>,
+) -> Result<(UserRow, Option<UserRow>), Error> {
     let rows = moves::lock_users(write, &[Some(user), other].into_iter().flatten().collect())?;
     let (user, other): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id == user);
-    Ok((user.into_iter().next().ok_or(Error::Missing { what: "user" })?, other.into_iter().next()))
+    Ok((
+        user.into_iter()
+            .next()
+            .ok_or(Error::Missing { what: "user" })?,
+        other.into_iter().next(),
+    ))
 }
 
 /// The user of an owner. Creates an anonymous user if there is none.
@@ -258,15 +351,23 @@ fn called_otherwise(called: &str, wanted: &str) -> Error {
         "this customer's id is `{called}`, and `{wanted}` would be another customer; to move purchases between them, use \
          `settle customer move`"
     );
-    Error::Conflict { what: "external_id", detail }
+    Error::Conflict {
+        what: "external_id",
+        detail,
+    }
 }
 
 fn nobody(owner: &Owner) -> Error {
     match owner {
         Owner::AppUser(_) => {
             let detail = "the app has no platform yet, so no store can know this customer: create a platform first";
-            Error::Conflict { what: "app_user_id", detail: detail.to_owned() }
+            Error::Conflict {
+                what: "app_user_id",
+                detail: detail.to_owned(),
+            }
         }
-        Owner::Receipt(_) => Error::Missing { what: "purchase with this `receipt_id` in the app" },
+        Owner::Receipt(_) => Error::Missing {
+            what: "purchase with this `receipt_id` in the app",
+        },
     }
 }

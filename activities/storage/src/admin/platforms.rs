@@ -71,7 +71,10 @@ written_row! {
     }
 }
 
-fn to_seconds<T: Copy + Into<Option<i64>>, S: Serializer>(ms: &T, serializer: S) -> Result<S::Ok, S::Error> {
+fn to_seconds<T: Copy + Into<Option<i64>>, S: Serializer>(
+    ms: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     (*ms).into().map(|ms| ms / 1000).serialize(serializer)
 }
 
@@ -86,7 +89,12 @@ fn of_some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 impl PlatformSettings {
     /// The settings of a platform for which only these were chosen.
     pub fn new(name: &str, package_name: &str, window_ms: i64) -> Self {
-        Self { name: name.to_owned(), package_name: package_name.to_owned(), window_ms, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            package_name: package_name.to_owned(),
+            window_ms,
+            ..Self::default()
+        }
     }
 }
 
@@ -146,7 +154,9 @@ impl Platform {
 
     /// What a device moves of another named customer's.
     pub fn transfers(&self) -> TransferPolicy {
-        self.settings.transfers.unwrap_or_else(|| TransferPolicy::usual(self.has_login_secret))
+        self.settings
+            .transfers
+            .unwrap_or_else(|| TransferPolicy::usual(self.has_login_secret))
     }
 }
 
@@ -175,7 +185,8 @@ pub const NO_SECRETS: &str = "
         ingress_key = NULL, old_ingress_hash = NULL, old_ingress_key = NULL, old_ingress_until = NULL,
         old_ingress_used_at = NULL";
 
-const CLOSE_TOPICS: Sql = statement!("UPDATE topics SET subscribe_url = NULL WHERE platform_id = ?");
+const CLOSE_TOPICS: Sql =
+    statement!("UPDATE topics SET subscribe_url = NULL WHERE platform_id = ?");
 
 /// The columns `ingress_key` and `ingress_hash`, for the encryption.
 pub const INGRESS: &str = "platforms.ingress_key";
@@ -229,7 +240,8 @@ impl Store {
     /// The platforms of an app, the oldest first.
     pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
+        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id)))
+            .await
     }
 
     /// The oldest platforms of several apps, at most `most` of each.
@@ -237,7 +249,14 @@ impl Store {
         if apps.is_empty() {
             return Ok(Vec::new());
         }
-        self.read(move |connection| sql(OF_APPS).uncached().bind_list(apps).bind(most).all(connection)).await
+        self.read(move |connection| {
+            sql(OF_APPS)
+                .uncached()
+                .bind_list(apps)
+                .bind(most)
+                .all(connection)
+        })
+        .await
     }
 
     /// Changes a platform. `set` changes its settings, and may run more than once.
@@ -259,7 +278,12 @@ impl Store {
             let before = lock(write, id)?;
             let mut after = before.clone();
             set(&mut after.settings);
-            after.publishable_key.clone_from(change.publishable_key.as_ref().unwrap_or(&before.publishable_key));
+            after.publishable_key.clone_from(
+                change
+                    .publishable_key
+                    .as_ref()
+                    .unwrap_or(&before.publishable_key),
+            );
             if let Some(secret) = &change.shared_secret {
                 set_secret(write, &secrets, &before, secret.as_ref())?;
             }
@@ -282,7 +306,9 @@ impl Store {
             if let Some(arn) = &change.topic_arn {
                 changed["topic_arn"] = json!(arn);
             }
-            let entry = AuditEntry::on(after.app_id, id).before(fields(&before)).after(changed);
+            let entry = AuditEntry::on(after.app_id, id)
+                .before(fields(&before))
+                .after(changed);
             Ok((after, Some(entry)))
         })
         .await
@@ -293,7 +319,10 @@ impl Store {
         self.change("platform.delete", move |write| {
             let platform = find(write.connection, id)?;
             app_lock::take(write, platform.app_id)?;
-            sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
+            sql(DELETE)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)?;
             sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
             let entry = AuditEntry::on(platform.app_id, id).before(fields(&platform));
             Ok(((), Some(entry)))
@@ -302,9 +331,17 @@ impl Store {
     }
 
     /// The platforms that these publishable keys belong to, looked up together.
-    pub async fn platforms_by_publishable_keys(&self, keys: Vec<String>) -> Result<Vec<Platform>, Error> {
+    pub async fn platforms_by_publishable_keys(
+        &self,
+        keys: Vec<String>,
+    ) -> Result<Vec<Platform>, Error> {
         let keys = ingress_key::padded(keys.into_iter().map(|key| key.replace('\0', "")).collect());
-        self.read_for_devices(move |connection| sql(FIND_BY_PUBLISHABLE_KEYS).bind_list(keys).all(connection)).await
+        self.read_for_devices(move |connection| {
+            sql(FIND_BY_PUBLISHABLE_KEYS)
+                .bind_list(keys)
+                .all(connection)
+        })
+        .await
     }
 
     /// The store's shared secret of a platform, for verification.
@@ -312,7 +349,9 @@ impl Store {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
             let Sealed { shared_secret } = sql(SECRET).bind(id).one(connection, "platform")?;
-            shared_secret.map(|sealed| secrets.open("platforms", &id.to_string(), &sealed)).transpose()
+            shared_secret
+                .map(|sealed| secrets.open("platforms", &id.to_string(), &sealed))
+                .transpose()
         })
         .await
     }
@@ -333,7 +372,8 @@ row! {
     }
 }
 
-const SECRET: Sql = statement!("SELECT shared_secret FROM platforms WHERE deleted_at IS NULL AND id = ?");
+const SECRET: Sql =
+    statement!("SELECT shared_secret FROM platforms WHERE deleted_at IS NULL AND id = ?");
 
 const FIND: Sql = statement!("SELECT {PLATFORM} AND id = ?");
 
@@ -351,7 +391,8 @@ pub fn find(connection: &mut AnyConnection, id: PlatformId) -> Result<Platform, 
     sql(FIND).bind(id).one(connection, "platform")
 }
 
-const FIND_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? AND deleted_at IS NULL");
+const FIND_APP: Sql =
+    statement!("SELECT created_at AS value FROM apps WHERE id = ? AND deleted_at IS NULL");
 
 /// Checks that an app exists and was not deleted.
 pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
@@ -365,7 +406,12 @@ const INSERT: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?, ?, ?{PLACES})
 "};
 
-fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
+fn insert(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    id: PlatformId,
+    new: &NewPlatform,
+) -> Result<(), Error> {
     let sealed = seal(write, secrets, id, new.shared_secret.as_ref())?;
     let (ingress_hash, ingress_key) = ingress_key::seal(write, secrets, id, &new.ingress_key)?;
     sql(INSERT)
@@ -393,18 +439,35 @@ const TWIN: Sql = statement! {"
 
 /// Refuses a platform whose package another one of the app has in the same environment, unless it may share it.
 fn check_package(connection: &mut AnyConnection, platform: &Platform) -> Result<(), Error> {
-    let PlatformSettings { package_name, environment, shares_package, .. } = &platform.settings;
+    let PlatformSettings {
+        package_name,
+        environment,
+        shares_package,
+        ..
+    } = &platform.settings;
     if *shares_package {
         return Ok(());
     }
-    let twin = sql(TWIN).bind(platform.app_id).bind(platform.store.as_str()).bind(package_name.as_str());
-    let Some(twin) = twin.bind(*environment).bind(platform.id).value::<String>(connection)? else { return Ok(()) };
+    let twin = sql(TWIN)
+        .bind(platform.app_id)
+        .bind(platform.store.as_str())
+        .bind(package_name.as_str());
+    let Some(twin) = twin
+        .bind(*environment)
+        .bind(platform.id)
+        .value::<String>(connection)?
+    else {
+        return Ok(());
+    };
     let detail = format!(
         "the platform `{twin}` of this app has the package name `{package_name}` too, in the same environment. All devices \
          of an app use the keys of one platform: a purchase that is reported to both counts twice. Use `{twin}`, or set \
          `shares_package` to allow it"
     );
-    Err(Error::Conflict { what: "package name", detail })
+    Err(Error::Conflict {
+        what: "package name",
+        detail,
+    })
 }
 
 const UPDATE: Sql = statement! {"
@@ -413,9 +476,11 @@ const UPDATE: Sql = statement! {"
     WHERE id = ?
 "};
 
-const RAISE_VERSION: Sql = statement!("UPDATE platforms SET settings_version = settings_version + 1 WHERE id = ?");
+const RAISE_VERSION: Sql =
+    statement!("UPDATE platforms SET settings_version = settings_version + 1 WHERE id = ?");
 
-const SET_SECRET: Sql = statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
+const SET_SECRET: Sql =
+    statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
 
 /// Writes a platform, and notes a recheck of the purchases that the change affects; the sweep settles them at its own
 /// pace.
@@ -424,7 +489,8 @@ const SET_SECRET: Sql = statement!("UPDATE platforms SET shared_secret = ?, secr
 /// the recheck sees the purchase.
 fn update(write: &mut Write<'_>, before: &Platform, after: &Platform) -> Result<(), Error> {
     let (was, is) = (&before.settings, &after.settings);
-    let package = |of: &PlatformSettings| (of.package_name.clone(), of.environment, of.shares_package);
+    let package =
+        |of: &PlatformSettings| (of.package_name.clone(), of.environment, of.shares_package);
     // Those of earlier releases stay as they are.
     if package(was) != package(is) {
         check_package(write.connection, after)?;
@@ -455,7 +521,10 @@ fn set_secret(
     secret: Option<&SecretString>,
 ) -> Result<(), Error> {
     let sealed = seal(write, secrets, before.id, secret)?;
-    sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;
+    sql(SET_SECRET)
+        .bind(sealed)
+        .bind(before.id)
+        .run(write.connection)?;
     match secret {
         // Those that failed since the store began to refuse the old one.
         Some(_) => rechecks::recheck_secret(write, before.id, before.secret_refused_at),
@@ -469,5 +538,7 @@ fn seal(
     id: PlatformId,
     secret: Option<&SecretString>,
 ) -> Result<Option<String>, Error> {
-    secret.map(|secret| secrets.seal(write, ("platforms", &id.to_string()), secret)).transpose()
+    secret
+        .map(|secret| secrets.seal(write, ("platforms", &id.to_string()), secret))
+        .transpose()
 }

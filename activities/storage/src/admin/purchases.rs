@@ -33,13 +33,24 @@ const DISCARD: Sql = statement! {"
 
 impl Store {
     /// Holds a purchase: its notifications are not settled until a time. Sets its count of failed queries back to 0.
-    pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
+    pub async fn hold(
+        &self,
+        key: CollapseKey,
+        until: Timestamp,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), Error> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.change("purchase.hold", move |write| {
             let before = held(write, key)?;
             purchase::lock(write, key)?;
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
-            sql(HOLD).bind(until).bind(by.as_str()).bind(reason.as_str()).bind(key).run(write.connection)?;
+            sql(HOLD)
+                .bind(until)
+                .bind(by.as_str())
+                .bind(reason.as_str())
+                .bind(key)
+                .run(write.connection)?;
             notifications::sweep_anew(write, key)?;
             Ok(((), Some(entry(write, key, before)?)))
         })
@@ -69,7 +80,13 @@ impl Store {
 
     /// Ends the open notifications of a purchase as `discarded`, all or up to a sequence number. Those that wait for
     /// the approval of their topic stay open. Returns the number of discarded ones.
-    pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
+    pub async fn discard(
+        &self,
+        key: CollapseKey,
+        through: Option<i64>,
+        by: &str,
+        reason: &str,
+    ) -> Result<i64, Error> {
         let why = format!("{by}: {reason}");
         self.change("purchase.discard", move |write| {
             purchase::lock(write, key)?;
@@ -81,7 +98,8 @@ impl Store {
                 .bind(through.unwrap_or(i64::MAX))
                 .run(write.connection)?;
             let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
-            let entry = AuditEntry::on(app, key).after(json!({ "discarded": discarded, "through": through }));
+            let entry = AuditEntry::on(app, key)
+                .after(json!({ "discarded": discarded, "through": through }));
             Ok((i64::try_from(discarded).unwrap_or(i64::MAX), Some(entry)))
         })
         .await
@@ -101,5 +119,7 @@ fn held(write: &mut Write<'_>, key: CollapseKey) -> Result<Value, Error> {
 /// The audit entry of a hold or its end.
 fn entry(write: &mut Write<'_>, key: CollapseKey, before: Value) -> Result<AuditEntry, Error> {
     let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
-    Ok(AuditEntry::on(app, key).before(before).after(held(write, key)?))
+    Ok(AuditEntry::on(app, key)
+        .before(before)
+        .after(held(write, key)?))
 }

@@ -56,8 +56,9 @@ const LIST: Sql = statement! {"
     LIMIT ?
 "};
 
-const STORED: Sql =
-    statement!("SELECT day, usd FROM rates WHERE app_id = ? AND currency = ? AND day >= ? AND day <= ?");
+const STORED: Sql = statement!(
+    "SELECT day, usd FROM rates WHERE app_id = ? AND currency = ? AND day >= ? AND day <= ?"
+);
 /// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
 const PURCHASES_WITH_SALES: Sql = statement! {hot "sales_day", "
     SELECT DISTINCT p.collapse_key AS value
@@ -115,10 +116,15 @@ impl Store {
     /// Rates that affect many purchases are stored in several transactions, the newest days first: so none is carried
     /// forward to the days of those that follow. After an error the same import again stores the rest.
     pub async fn put_rates(&self, app: AppId, new: Vec<Rate>) -> Result<(), Error> {
-        let latest: BTreeMap<_, Rate> =
-            new.into_iter().map(|rate| ((rate.currency.clone(), rate.day.clone()), rate)).collect();
+        let latest: BTreeMap<_, Rate> = new
+            .into_iter()
+            .map(|rate| ((rate.currency.clone(), rate.day.clone()), rate))
+            .collect();
         let new: Arc<[Rate]> = latest.into_values().collect();
-        let mut progress = Progress { left: new.len(), next: new.len() };
+        let mut progress = Progress {
+            left: new.len(),
+            next: new.len(),
+        };
         loop {
             progress = self.put_newest(app, Arc::clone(&new), progress).await?;
             if progress.left == 0 {
@@ -133,24 +139,46 @@ impl Store {
     }
 
     /// Stores a portion of the rates, which are sorted by currency and day, from their end.
-    async fn put_newest(&self, app: AppId, new: Arc<[Rate]>, progress: Progress) -> Result<Progress, Error> {
+    async fn put_newest(
+        &self,
+        app: AppId,
+        new: Arc<[Rate]>,
+        progress: Progress,
+    ) -> Result<Progress, Error> {
         self.change("rates.put", move |write| {
             app_lock::take(write, app)?;
             require_app(write, app)?;
             let left = new.get(..progress.left).unwrap_or_default();
-            let Portion { rates, purchases } = Portion::of(write.connection, app, left, progress.next)?;
+            let Portion { rates, purchases } =
+                Portion::of(write.connection, app, left, progress.next)?;
             for chunk in rates.chunks(ROWS) {
                 let values = chunk.iter().map(|Rate { day, currency, usd }| {
-                    [app.into(), currency.as_str().into(), day.as_str().into(), usd.as_str().into()]
+                    [
+                        app.into(),
+                        currency.as_str().into(),
+                        day.as_str().into(),
+                        usd.as_str().into(),
+                    ]
                 });
-                sql(UPSERT).uncached().bind_rows(values).run(write.connection)?;
+                sql(UPSERT)
+                    .uncached()
+                    .bind_rows(values)
+                    .run(write.connection)?;
             }
             purchase::recheck_each(write, Urgency::Setting, CauseKind::ExchangeRates, purchases)?;
-            let stored: BTreeMap<String, &str> =
-                rates.iter().map(|rate| (format!("{} {}", rate.day, rate.currency), rate.usd.as_str())).collect();
+            let stored: BTreeMap<String, &str> = rates
+                .iter()
+                .map(|rate| (format!("{} {}", rate.day, rate.currency), rate.usd.as_str()))
+                .collect();
             let entry = (!rates.is_empty()).then(|| AuditEntry::on(app, app).after(json!(stored)));
             let left = progress.left.saturating_sub(rates.len());
-            Ok((Progress { left, next: rates.len().saturating_mul(2) }, entry))
+            Ok((
+                Progress {
+                    left,
+                    next: rates.len().saturating_mul(2),
+                },
+                entry,
+            ))
         })
         .await
     }
@@ -160,13 +188,25 @@ impl Store {
     async fn recheck_undated(&self, app: AppId, currency: &str) -> Result<(), Error> {
         let mut after = String::new();
         loop {
-            let page = sql(UNDATED).bind(app).bind(currency.to_owned()).bind(after).bind(RECHECKED);
-            let found: Vec<CollapseKey> = self.read(move |connection| page.values(connection)).await?;
-            let Some(last) = found.last() else { return Ok(()) };
+            let page = sql(UNDATED)
+                .bind(app)
+                .bind(currency.to_owned())
+                .bind(after)
+                .bind(RECHECKED);
+            let found: Vec<CollapseKey> =
+                self.read(move |connection| page.values(connection)).await?;
+            let Some(last) = found.last() else {
+                return Ok(());
+            };
             after = last.to_string();
             let found: BTreeSet<CollapseKey> = found.into_iter().collect();
             self.change("rates.put", move |write| {
-                purchase::recheck_each(write, Urgency::Setting, CauseKind::ExchangeRates, found.clone())?;
+                purchase::recheck_each(
+                    write,
+                    Urgency::Setting,
+                    CauseKind::ExchangeRates,
+                    found.clone(),
+                )?;
                 Ok(((), None))
             })
             .await?;
@@ -174,7 +214,12 @@ impl Store {
     }
 
     /// The rates of a currency, the oldest day first.
-    pub async fn rates(&self, app: AppId, currency: &str, page: Page) -> Result<Paged<Rate>, Error> {
+    pub async fn rates(
+        &self,
+        app: AppId,
+        currency: &str,
+        page: Page,
+    ) -> Result<Paged<Rate>, Error> {
         let currency = currency.to_owned();
         self.read(move |connection| {
             let after = page.cursor.clone().unwrap_or_default();
@@ -186,10 +231,17 @@ impl Store {
 
 impl<'r> Portion<'r> {
     /// The last of these rates: at most this many, and so few that they affect a bounded number of purchases.
-    fn of(connection: &mut AnyConnection, app: AppId, left: &'r [Rate], most: usize) -> Result<Self, Error> {
+    fn of(
+        connection: &mut AnyConnection,
+        app: AppId,
+        left: &'r [Rate],
+        most: usize,
+    ) -> Result<Self, Error> {
         let mut size = most.min(left.len());
         loop {
-            let (_, rates) = left.split_at_checked(left.len().saturating_sub(size)).unwrap_or_default();
+            let (_, rates) = left
+                .split_at_checked(left.len().saturating_sub(size))
+                .unwrap_or_default();
             let max = if size > 1 { RECHECKED } else { i64::MAX };
             if let Some(purchases) = purchases_of(connection, app, rates, max)? {
                 return Ok(Self { rates, purchases });
@@ -209,26 +261,42 @@ fn purchases_of(
 ) -> Result<Option<BTreeSet<CollapseKey>>, Error> {
     let mut by_currency: BTreeMap<&str, BTreeMap<Day, Decimal>> = BTreeMap::new();
     for Rate { day, currency, usd } in new {
-        let usd: Decimal =
-            usd.parse().map_err(|cause| Error::corrupt_by("an exchange rate is not a decimal", cause))?;
-        by_currency.entry(currency).or_default().insert(rates::day(day)?, usd);
+        let usd: Decimal = usd
+            .parse()
+            .map_err(|cause| Error::corrupt_by("an exchange rate is not a decimal", cause))?;
+        by_currency
+            .entry(currency)
+            .or_default()
+            .insert(rates::day(day)?, usd);
     }
     let mut purchases = BTreeSet::new();
     for (currency, new) in by_currency {
         let of_days = |text, days: &RangeInclusive<Day>| {
-            sql(text).bind(app).bind(currency).bind(days.start().to_string()).bind(days.end().to_string())
+            sql(text)
+                .bind(app)
+                .bind(currency)
+                .bind(days.start().to_string())
+                .bind(days.end().to_string())
         };
-        let Some(days) = payment::days_of(&new) else { continue };
+        let Some(days) = payment::days_of(&new) else {
+            continue;
+        };
         let stored: Vec<RateRow> = of_days(STORED, &days).all(connection)?;
-        let stored = stored.into_iter().map(|row| rates::day(&row.day).map(|day| (day, row.usd)));
+        let stored = stored
+            .into_iter()
+            .map(|row| rates::day(&row.day).map(|day| (day, row.usd)));
         let stored: BTreeMap<Day, Decimal> = stored.collect::<Result<_, Error>>()?;
         let changed = payment::changed_days(&stored, &new);
         let converted = payment::converted_days(&stored, &new);
-        for (text, days) in
-            [(PURCHASES_WITH_SALES, &changed), (PURCHASES_WITH_PRICES, &changed), (PURCHASES_WITHOUT_RATE, &converted)]
-        {
+        for (text, days) in [
+            (PURCHASES_WITH_SALES, &changed),
+            (PURCHASES_WITH_PRICES, &changed),
+            (PURCHASES_WITHOUT_RATE, &converted),
+        ] {
             for days in days {
-                let found = of_days(text, days).bind(max.saturating_add(1)).values::<CollapseKey>(connection)?;
+                let found = of_days(text, days)
+                    .bind(max.saturating_add(1))
+                    .values::<CollapseKey>(connection)?;
                 purchases.extend(found);
                 if i64::try_from(purchases.len()).is_ok_and(|found| found > max) {
                     return Ok(None);

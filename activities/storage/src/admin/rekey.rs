@@ -57,22 +57,72 @@ macro_rules! column {
                 LIMIT ?
                 FOR NO KEY UPDATE
             "},
-            replace: statement!("UPDATE {TABLE} SET {COLUMN} = ? WHERE CAST({ID} AS TEXT) = ? AND {COLUMN} = ?"),
+            replace: statement!(
+                "UPDATE {TABLE} SET {COLUMN} = ? WHERE CAST({ID} AS TEXT) = ? AND {COLUMN} = ?"
+            ),
             count: statement!("SELECT COUNT(*) AS value FROM {TABLE} WHERE {COLUMN} NOT LIKE ?"),
         }
     }};
 }
 
 const COLUMNS: [Column; 9] = [
-    column!("the key of tombstones", NAMES_KEY.0, "installation", "id", "names_key"),
+    column!(
+        "the key of tombstones",
+        NAMES_KEY.0,
+        "installation",
+        "id",
+        "names_key"
+    ),
     column!("ingress keys", INGRESS, "platforms", "id", "ingress_key"),
-    column!("old ingress keys", OLD_INGRESS, "platforms", "id", "old_ingress_key"),
-    column!("shared secrets", "platforms", "platforms", "id", "shared_secret"),
-    column!("login secrets", login_secret::PURPOSE, "platforms", "id", "login_secret"),
-    column!("secrets of destinations", "destinations", "destinations", "id", "secret"),
-    column!("URLs of pending topics", "topics", "topics", "id", "subscribe_url"),
-    column!("customers in tombstones", tombstones::TABLE, "tombstones", "tombstone", "sealed"),
-    column!("names that are being erased", ERASURES, "erasures", "id", "names"),
+    column!(
+        "old ingress keys",
+        OLD_INGRESS,
+        "platforms",
+        "id",
+        "old_ingress_key"
+    ),
+    column!(
+        "shared secrets",
+        "platforms",
+        "platforms",
+        "id",
+        "shared_secret"
+    ),
+    column!(
+        "login secrets",
+        login_secret::PURPOSE,
+        "platforms",
+        "id",
+        "login_secret"
+    ),
+    column!(
+        "secrets of destinations",
+        "destinations",
+        "destinations",
+        "id",
+        "secret"
+    ),
+    column!(
+        "URLs of pending topics",
+        "topics",
+        "topics",
+        "id",
+        "subscribe_url"
+    ),
+    column!(
+        "customers in tombstones",
+        tombstones::TABLE,
+        "tombstones",
+        "tombstone",
+        "sealed"
+    ),
+    column!(
+        "names that are being erased",
+        ERASURES,
+        "erasures",
+        "id",
+        "names"
+    ),
 ];
 
 /// The tables and columns with secrets, for tests that search for these.
@@ -84,9 +134,11 @@ pub fn secret_columns() -> Vec<(&'static str, &'static str)> {
 /// Number of values in one transaction.
 const PAGE: i64 = 100;
 
-const SET_HASH: Sql = statement!("UPDATE platforms SET ingress_hash = ? WHERE id = ? AND ingress_hash NOT LIKE ?");
-const SET_OLD_HASH: Sql =
-    statement!("UPDATE platforms SET old_ingress_hash = ? WHERE id = ? AND old_ingress_hash NOT LIKE ?");
+const SET_HASH: Sql =
+    statement!("UPDATE platforms SET ingress_hash = ? WHERE id = ? AND ingress_hash NOT LIKE ?");
+const SET_OLD_HASH: Sql = statement!(
+    "UPDATE platforms SET old_ingress_hash = ? WHERE id = ? AND old_ingress_hash NOT LIKE ?"
+);
 const COUNT_HASHES: Sql = statement! {"
     SELECT COUNT(*) AS value
     FROM platforms
@@ -135,13 +187,15 @@ impl Store {
     /// The ids of other keys that something may still be encrypted with.
     pub async fn older_keys(&self) -> Result<Vec<String>, Error> {
         let secrets = self.secrets.clone();
-        self.read(move |connection| older(connection, &secrets)).await
+        self.read(move |connection| older(connection, &secrets))
+            .await
     }
 
     /// What older keys encrypted or hashed. Columns without such values are left out.
     pub async fn left_of_older_keys(&self) -> Result<Vec<Left>, Error> {
         let secrets = self.secrets.clone();
-        self.read(move |connection| left(connection, &secrets)).await
+        self.read(move |connection| left(connection, &secrets))
+            .await
     }
 
     /// Encrypts and hashes the next values anew. The first page that finds one leaves the audit entry of the whole
@@ -152,7 +206,11 @@ impl Store {
             .change("key.turn", move |write| {
                 let turned = turn(write, &secrets, &from)?;
                 let is_first = turned.count > 0 && !from.is_recorded;
-                let entry = if is_first { Some(entry(older(write.connection, &secrets)?, &secrets)) } else { None };
+                let entry = if is_first {
+                    Some(entry(older(write.connection, &secrets)?, &secrets))
+                } else {
+                    None
+                };
                 Ok((turned, entry))
             })
             .await;
@@ -170,12 +228,19 @@ impl Store {
         self.change("key.turn-out", move |write| {
             keys::check_newest(write.connection, secrets.newest_id())?;
             // Whoever encrypts with one of them holds a shared lock on it until its commit.
-            let older: Vec<String> = sql(LOCK_OLDER).bind(secrets.newest_id()).values(write.connection)?;
+            let older: Vec<String> = sql(LOCK_OLDER)
+                .bind(secrets.newest_id())
+                .values(write.connection)?;
             let left = left(write.connection, &secrets)?;
             if !left.is_empty() {
                 let count: i64 = left.iter().map(|left| left.count).sum();
-                let detail = format!("{count} values still have an older key; another process encrypts with it");
-                return Err(Error::Conflict { what: "new key", detail });
+                let detail = format!(
+                    "{count} values still have an older key; another process encrypts with it"
+                );
+                return Err(Error::Conflict {
+                    what: "new key",
+                    detail,
+                });
             }
             if older.is_empty() {
                 return Ok((older, None));
@@ -217,21 +282,41 @@ fn left(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<Left>, 
     let (sealed, hashed) = secrets.newest_patterns();
     let mut all = Vec::new();
     for column in COLUMNS {
-        let Number { value: count } = sql(column.count).bind(sealed.as_str()).one(connection, "count")?;
-        all.push(Left { what: column.what, count });
+        let Number { value: count } = sql(column.count)
+            .bind(sealed.as_str())
+            .one(connection, "count")?;
+        all.push(Left {
+            what: column.what,
+            count,
+        });
     }
-    let Number { value: count } =
-        sql(COUNT_HASHES).bind(hashed.as_str()).bind(hashed.as_str()).one(connection, "count")?;
-    all.push(Left { what: "hashes of ingress keys", count });
+    let Number { value: count } = sql(COUNT_HASHES)
+        .bind(hashed.as_str())
+        .bind(hashed.as_str())
+        .one(connection, "count")?;
+    all.push(Left {
+        what: "hashes of ingress keys",
+        count,
+    });
     all.retain(|left| left.count > 0);
     Ok(all)
 }
 
 /// Turns the next values of one column.
 fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<Turned, Error> {
-    let Some(column) = COLUMNS.get(from.column) else { return Ok(Turned { count: 0, what: "", next: None }) };
+    let Some(column) = COLUMNS.get(from.column) else {
+        return Ok(Turned {
+            count: 0,
+            what: "",
+            next: None,
+        });
+    };
     let (sealed, _) = secrets.newest_patterns();
-    let page: Vec<Sealed> = sql(column.page).bind(sealed).bind(from.after.as_str()).bind(PAGE).all(write.connection)?;
+    let page: Vec<Sealed> = sql(column.page)
+        .bind(sealed)
+        .bind(from.after.as_str())
+        .bind(PAGE)
+        .all(write.connection)?;
     let mut count = 0;
     for row in &page {
         count += turn_one(write, secrets, column, row)?;
@@ -239,21 +324,39 @@ fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<T
     let is_full = i64::try_from(page.len()).unwrap_or(PAGE) >= PAGE;
     let is_recorded = from.is_recorded || count > 0;
     let next = match page.last() {
-        Some(last) if is_full => Some(TurnCursor { column: from.column, after: last.id.clone(), is_recorded }),
-        _ => Some(from.column + 1).filter(|column| *column < COLUMNS.len()).map(|column| TurnCursor {
-            column,
-            after: String::new(),
+        Some(last) if is_full => Some(TurnCursor {
+            column: from.column,
+            after: last.id.clone(),
             is_recorded,
         }),
+        _ => Some(from.column + 1)
+            .filter(|column| *column < COLUMNS.len())
+            .map(|column| TurnCursor {
+                column,
+                after: String::new(),
+                is_recorded,
+            }),
     };
-    Ok(Turned { count, what: column.what, next })
+    Ok(Turned {
+        count,
+        what: column.what,
+        next,
+    })
 }
 
 /// Turns one value, and with an ingress key its hash; returns the number of changed values.
-fn turn_one(write: &mut Write<'_>, secrets: &Secrets, column: &Column, row: &Sealed) -> Result<i64, Error> {
+fn turn_one(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    column: &Column,
+    row: &Sealed,
+) -> Result<i64, Error> {
     let plain = secrets.open(column.purpose, &row.id, &row.sealed)?;
     let sealed = secrets.seal(write, (column.purpose, &row.id), &plain)?;
-    let replace = sql(column.replace).bind(sealed).bind(row.id.as_str()).bind(row.sealed.as_str());
+    let replace = sql(column.replace)
+        .bind(sealed)
+        .bind(row.id.as_str())
+        .bind(row.sealed.as_str());
     let mut changed = replace.run(write.connection)?;
     let set_hash = match column.purpose {
         INGRESS => Some(SET_HASH),
@@ -263,7 +366,11 @@ fn turn_one(write: &mut Write<'_>, secrets: &Secrets, column: &Column, row: &Sea
     if let Some(set_hash) = set_hash {
         let (_, hashed) = secrets.newest_patterns();
         let hash = secrets.newest_hash(INGRESS, plain.expose_secret());
-        changed += sql(set_hash).bind(hash).bind(row.id.as_str()).bind(hashed).run(write.connection)?;
+        changed += sql(set_hash)
+            .bind(hash)
+            .bind(row.id.as_str())
+            .bind(hashed)
+            .run(write.connection)?;
     }
     Ok(i64::try_from(changed).unwrap_or(i64::MAX))
 }

@@ -86,11 +86,20 @@ impl Store {
     /// of a purchase keep everything. Returns the number of pruned rows.
     pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let spent = move |which: Sql| {
-            self.read(move |connection| sql(which).bind(before).bind(limit).values::<i64>(connection))
+            self.read(move |connection| {
+                sql(which)
+                    .bind(before)
+                    .bind(limit)
+                    .values::<i64>(connection)
+            })
         };
-        let mut pruned = self.remove(spent(SPENT_NOTIFICATIONS).await?, remove_notifications).await?;
+        let mut pruned = self
+            .remove(spent(SPENT_NOTIFICATIONS).await?, remove_notifications)
+            .await?;
         pruned += self.prune_events(before, limit).await?;
-        pruned += self.remove(spent(SPENT_DELIVERIES).await?, remove_deliveries).await?;
+        pruned += self
+            .remove(spent(SPENT_DELIVERIES).await?, remove_deliveries)
+            .await?;
         Ok(pruned)
     }
 
@@ -98,14 +107,26 @@ impl Store {
         let (from, rows) = self
             .read(move |connection| {
                 let from = sql(THROUGH).value(connection)?.unwrap_or(0);
-                let rows: Vec<Candidate> = sql(NEXT_EVENTS).bind(before).bind(from).bind(limit).all(connection)?;
+                let rows: Vec<Candidate> = sql(NEXT_EVENTS)
+                    .bind(before)
+                    .bind(from)
+                    .bind(limit)
+                    .all(connection)?;
                 Ok((from, rows))
             })
             .await?;
         let is_end = i64::try_from(rows.len()).is_ok_and(|count| count < limit);
         let is_young = rows.last().is_some_and(|last| last.at >= before);
-        let through = if is_end || is_young { 0 } else { rows.last().map_or(0, |last| last.seq) };
-        let spent = rows.into_iter().filter(|row| row.is_spent).map(|row| row.seq).collect();
+        let through = if is_end || is_young {
+            0
+        } else {
+            rows.last().map_or(0, |last| last.seq)
+        };
+        let spent = rows
+            .into_iter()
+            .filter(|row| row.is_spent)
+            .map(|row| row.seq)
+            .collect();
         let pruned = self.remove(spent, remove_events).await?;
         if through != from {
             self.write(move |write| {
@@ -140,10 +161,15 @@ const REDUCE_NOTIFICATIONS: Sql = statement! {"
 "};
 
 fn remove_notifications(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    sql(REDUCE_NOTIFICATIONS).uncached().bind(write.now()?).bind_list(seqs.iter().copied()).run(write.connection)
+    sql(REDUCE_NOTIFICATIONS)
+        .uncached()
+        .bind(write.now()?)
+        .bind_list(seqs.iter().copied())
+        .run(write.connection)
 }
 
-const LOCK_EVENTS: Sql = statement!("SELECT seq, body FROM events WHERE seq IN (?*) ORDER BY seq FOR UPDATE");
+const LOCK_EVENTS: Sql =
+    statement!("SELECT seq, body FROM events WHERE seq IN (?*) ORDER BY seq FOR UPDATE");
 
 const REDUCE_EVENT: Sql = statement! {"
     UPDATE events AS e
@@ -154,11 +180,17 @@ const REDUCE_EVENT: Sql = statement! {"
 /// Locks the events first. A redelivery locks them too, and then checks that the body is still there: so no delivery of
 /// an event is recorded while its body is removed.
 fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    let events: Vec<EventBody> = sql(LOCK_EVENTS).uncached().bind_list(seqs.iter().copied()).all(write.connection)?;
+    let events: Vec<EventBody> = sql(LOCK_EVENTS)
+        .uncached()
+        .bind_list(seqs.iter().copied())
+        .all(write.connection)?;
     let mut removed = 0;
     for event in events {
-        removed +=
-            sql(REDUCE_EVENT).bind(reduced(&event.body)).bind(write.now()?).bind(event.seq).run(write.connection)?;
+        removed += sql(REDUCE_EVENT)
+            .bind(reduced(&event.body))
+            .bind(write.now()?)
+            .bind(event.seq)
+            .run(write.connection)?;
     }
     Ok(removed)
 }
@@ -197,9 +229,19 @@ const REDUCE_DELIVERIES: Sql = statement! {"
 "};
 
 fn remove_deliveries(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    sql(REMOVE_ATTEMPTS).uncached().bind_list(seqs.iter().copied()).run(write.connection)?;
-    sql(REDUCE_ATTEMPTS).uncached().bind_list(seqs.iter().copied()).run(write.connection)?;
-    sql(REDUCE_DELIVERIES).uncached().bind(write.now()?).bind_list(seqs.iter().copied()).run(write.connection)
+    sql(REMOVE_ATTEMPTS)
+        .uncached()
+        .bind_list(seqs.iter().copied())
+        .run(write.connection)?;
+    sql(REDUCE_ATTEMPTS)
+        .uncached()
+        .bind_list(seqs.iter().copied())
+        .run(write.connection)?;
+    sql(REDUCE_DELIVERIES)
+        .uncached()
+        .bind(write.now()?)
+        .bind_list(seqs.iter().copied())
+        .run(write.connection)
 }
 
 #[cfg(test)]
@@ -208,8 +250,15 @@ mod tests {
 
     #[test]
     fn of_a_body_stays_what_it_counts_and_what_proves_it() {
-        let body = r#"{"attributes":{"coalesced":3,"state_digest":"ab","app_id":"x"},"data":{"a":1}}"#;
-        assert_eq!(reduced(body), r#"{"attributes":{"coalesced":3,"state_digest":"ab"}}"#);
-        assert_eq!(reduced(r#"{"event":"user.subscription.renewed","user":"x"}"#), "{}");
+        let body =
+            r#"{"attributes":{"coalesced":3,"state_digest":"ab","app_id":"x"},"data":{"a":1}}"#;
+        assert_eq!(
+            reduced(body),
+            r#"{"attributes":{"coalesced":3,"state_digest":"ab"}}"#
+        );
+        assert_eq!(
+            reduced(r#"{"event":"user.subscription.renewed","user":"x"}"#),
+            "{}"
+        );
     }
 }

@@ -38,7 +38,8 @@ const LIST: Sql = statement! {"
     LIMIT ?
 "};
 
-const ANSWER: Sql = statement!("UPDATE transfer_reviews SET is_approved = ?, answered_at = ? WHERE id = ?");
+const ANSWER: Sql =
+    statement!("UPDATE transfer_reviews SET is_approved = ?, answered_at = ? WHERE id = ?");
 
 /// The owner's customers whose receipts the devices of the other user have, on platforms where something may move.
 const HELD: Sql = statement! {"
@@ -56,11 +57,13 @@ impl Store {
     /// The open reviews of an app, the oldest first.
     pub async fn reviews(&self, app: AppId, page: Page) -> Result<Paged<Review>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
+        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id)))
+            .await
     }
 
     pub async fn review(&self, id: ReviewId) -> Result<Review, Error> {
-        self.read(move |connection| reviews::find(connection, id)).await
+        self.read(move |connection| reviews::find(connection, id))
+            .await
     }
 
     /// Lets the purchases go, now and at each later login of the same user.
@@ -88,7 +91,13 @@ impl Store {
         self.change("transfer.refuse", move |write| {
             let review = answer(write, id, false, &author)?;
             let entry = entry(&review).after(json!({ "is_approved": false }));
-            Ok((Answered { review, transfer: None }, Some(entry)))
+            Ok((
+                Answered {
+                    review,
+                    transfer: None,
+                },
+                Some(entry),
+            ))
         })
         .await
     }
@@ -96,20 +105,37 @@ impl Store {
 
 /// The audit entry of an answer, with the ids of the users and none of their names.
 fn entry(review: &Review) -> AuditEntry {
-    AuditEntry::on(review.app_id, review.id).before(json!({ "from": review.from_user_id, "to": review.to_user_id }))
+    AuditEntry::on(review.app_id, review.id)
+        .before(json!({ "from": review.from_user_id, "to": review.to_user_id }))
 }
 
 /// Stores an answer, and closes the alarm. Locks both users.
-fn answer(write: &mut Write<'_>, id: ReviewId, approves: bool, author: &Author) -> Result<Review, Error> {
+fn answer(
+    write: &mut Write<'_>,
+    id: ReviewId,
+    approves: bool,
+    author: &Author,
+) -> Result<Review, Error> {
     let review = reviews::find(write.connection, id)?;
     app_lock::share(write, review.app_id)?;
     transfers::lock_both(write, review.from_user_id, review.to_user_id)?;
     let review = reviews::find(write.connection, id)?;
     if review.is_approved == Some(approves) {
-        let detail = if approves { "it was already approved" } else { "it was already refused" };
-        return Err(Error::Conflict { what: "review", detail: detail.to_owned() });
+        let detail = if approves {
+            "it was already approved"
+        } else {
+            "it was already refused"
+        };
+        return Err(Error::Conflict {
+            what: "review",
+            detail: detail.to_owned(),
+        });
     }
-    sql(ANSWER).bind(approves).bind(write.now()?).bind(id).run(write.connection)?;
+    sql(ANSWER)
+        .bind(approves)
+        .bind(write.now()?)
+        .bind(id)
+        .run(write.connection)?;
     if review.is_approved.is_none() {
         reviews::make_room(write, &review)?;
     }
@@ -118,7 +144,10 @@ fn answer(write: &mut Write<'_>, id: ReviewId, approves: bool, author: &Author) 
         write,
         review.alarm(),
         &author.by,
-        &author.reason.as_ref().map_or_else(|| answer.to_owned(), |reason| format!("{answer}: {reason}")),
+        &author
+            .reason
+            .as_ref()
+            .map_or_else(|| answer.to_owned(), |reason| format!("{answer}: {reason}")),
     )?;
     reviews::find(write.connection, id)
 }
@@ -132,7 +161,10 @@ fn let_go(
 ) -> Result<Option<Transfer>, Error> {
     let held = sql(HELD).bind(review.to_user_id).bind(review.from_user_id);
     let held: Vec<Held> = held.all(write.connection)?;
-    let customer = |one: Held| StoreCustomer { store: one.store, app_user_id: one.app_user_id };
+    let customer = |one: Held| StoreCustomer {
+        store: one.store,
+        app_user_id: one.app_user_id,
+    };
     let customers: BTreeSet<StoreCustomer> = held.into_iter().map(customer).collect();
     if customers.is_empty() {
         return Ok(None);

@@ -123,7 +123,12 @@ struct Matched<'a> {
 impl Store {
     /// Imports lines of a sales report, all or none. A line that is stored already changes nothing; other content of
     /// the same transaction replaces it.
-    pub async fn import_sales(&self, app: AppId, sales: Vec<NewSale>, run: Run) -> Result<ImportedSales, Error> {
+    pub async fn import_sales(
+        &self,
+        app: AppId,
+        sales: Vec<NewSale>,
+        run: Run,
+    ) -> Result<ImportedSales, Error> {
         self.change("sales.import", move |write| {
             let imported = import(write, app, &sales, run)?;
             let counts = json!({ "new": imported.new, "changed": imported.changed, "known": imported.known });
@@ -134,14 +139,20 @@ impl Store {
     }
 }
 
-fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Result<ImportedSales, Error> {
+fn import(
+    write: &mut Write<'_>,
+    app: AppId,
+    sales: &[NewSale],
+    run: Run,
+) -> Result<ImportedSales, Error> {
     // A settling shares the lock of the app until its commit. So either it sees these lines, or the comparison below sees
     // what it wrote.
     if run == Run::Real {
         app_lock::take(write, app)?;
     }
     require_app(write, app)?;
-    let latest: BTreeMap<Identity<'_>, &NewSale> = sales.iter().map(|sale| (sale.identity(), sale)).collect();
+    let latest: BTreeMap<Identity<'_>, &NewSale> =
+        sales.iter().map(|sale| (sale.identity(), sale)).collect();
     let mut answer = ImportedSales::default();
     let mut receipts: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
     for sale in latest.into_values() {
@@ -177,7 +188,11 @@ const IS_SAME: Sql = statement! {"
 "};
 
 /// Whether a line is stored with the same content; `None` if its transaction is not stored.
-fn is_same(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<bool>, Error> {
+fn is_same(
+    connection: &mut AnyConnection,
+    app: AppId,
+    sale: &NewSale,
+) -> Result<Option<bool>, Error> {
     sql(IS_SAME)
         .bind(sale.at)
         .bind(sale.price.as_str())
@@ -229,30 +244,59 @@ fn compare(
     lines: &Lines<'_>,
     answer: &mut ImportedSales,
 ) -> Result<Vec<CollapseKey>, Error> {
-    let Some(receipt_id) = lines.all.first().map(|line| line.receipt_id.as_str()) else { return Ok(Vec::new()) };
-    let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_RECEIPT).bind(receipt_id).bind(app).all(connection)?;
+    let Some(receipt_id) = lines.all.first().map(|line| line.receipt_id.as_str()) else {
+        return Ok(Vec::new());
+    };
+    let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_RECEIPT)
+        .bind(receipt_id)
+        .bind(app)
+        .all(connection)?;
     let stored = sales_of(connection, app, receipt_id)?;
     let sales = with_lines(connection, app, stored, &lines.all)?;
-    let is_line = |sale: &Sale| lines.all.iter().any(|line| line.identity() == identity(sale));
+    let is_line = |sale: &Sale| {
+        lines
+            .all
+            .iter()
+            .any(|line| line.identity() == identity(sale))
+    };
     let mut found = BTreeSet::new();
     let mut affected = Vec::new();
     for row in &purchases {
         let known = purchase::read(&row.purchase)?;
         let booked = booked(connection, row.collapse_key)?;
         let reach = payment::reach(&known);
-        let matched = Matched { sales: &sales, numbers: payment::matches(&booked, &sales, reach) };
-        let places = matched.pairs().enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));
+        let matched = Matched {
+            sales: &sales,
+            numbers: payment::matches(&booked, &sales, reach),
+        };
+        let places = matched
+            .pairs()
+            .enumerate()
+            .filter(|(_, (sale, number))| number.is_some() && is_line(sale));
         let places: Vec<usize> = places.map(|(place, _)| place).collect();
-        let adjustments = payment::adjustments(&booked, &sales, payment::refund_status(&known), reach);
-        answer.differences.extend(differences(connection, row.collapse_key, &adjustments, &matched)?);
+        let adjustments =
+            payment::adjustments(&booked, &sales, payment::refund_status(&known), reach);
+        answer.differences.extend(differences(
+            connection,
+            row.collapse_key,
+            &adjustments,
+            &matched,
+        )?);
         if (lines.has_news && !places.is_empty()) || !adjustments.is_empty() {
             affected.push(row.collapse_key);
         }
         found.extend(places);
     }
     answer.matched += i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let why = if purchases.is_empty() { "purchase_unknown" } else { "payment_unknown" };
-    let left = sales.iter().enumerate().filter(|(place, sale)| is_line(sale) && !found.contains(place));
+    let why = if purchases.is_empty() {
+        "purchase_unknown"
+    } else {
+        "payment_unknown"
+    };
+    let left = sales
+        .iter()
+        .enumerate()
+        .filter(|(place, sale)| is_line(sale) && !found.contains(place));
     answer.unmatched.extend(left.map(|(_, sale)| Unmatched {
         transaction_id: sale.transaction_id.clone(),
         kind: sale.kind,
@@ -275,7 +319,9 @@ fn with_lines(
             transaction_id: line.transaction_id.clone(),
             kind: line.kind,
             sold_at: line.at,
-            price: price.map_err(|cause| Error::corrupt_by("an amount of a sales report is not a decimal", cause))?,
+            price: price.map_err(|cause| {
+                Error::corrupt_by("an amount of a sales report is not a decimal", cause)
+            })?,
             currency: line.currency.clone(),
             rate: newest.map(|found| found.rate.usd),
             rate_day: newest.map(|found| found.rate.day.to_string()),
@@ -300,10 +346,16 @@ fn differences(
     adjustments: &[Adjustment],
     matched: &Matched<'_>,
 ) -> Result<Vec<Difference>, Error> {
-    let listed: Vec<PriceRow> = sql(PAYMENTS_OF_PURCHASE).bind(collapse_key).all(connection)?;
+    let listed: Vec<PriceRow> = sql(PAYMENTS_OF_PURCHASE)
+        .bind(collapse_key)
+        .all(connection)?;
     let price = |number: i64| {
         let found = listed.iter().find(|one| one.number == number)?;
-        Some(format!("{} {}", found.price.as_deref()?, found.currency.as_deref()?))
+        Some(format!(
+            "{} {}",
+            found.price.as_deref()?,
+            found.currency.as_deref()?
+        ))
     };
     let adjusted = adjustments.iter().map(|one| Difference {
         transaction_id: one.transaction_id.clone(),
@@ -314,17 +366,20 @@ fn differences(
         reported: matched.reported(one),
         usd: Some(one.usd.to_string()),
     });
-    let unrated = matched.pairs().filter(|(sale, _)| sale.usd.is_none()).filter_map(|(sale, number)| {
-        Some(Difference {
-            transaction_id: Some(sale.transaction_id.clone()),
-            collapse_key,
-            number: number?,
-            what: "no_rate",
-            listed: price(number?),
-            reported: Some(amount(sale)),
-            usd: None,
-        })
-    });
+    let unrated = matched
+        .pairs()
+        .filter(|(sale, _)| sale.usd.is_none())
+        .filter_map(|(sale, number)| {
+            Some(Difference {
+                transaction_id: Some(sale.transaction_id.clone()),
+                collapse_key,
+                number: number?,
+                what: "no_rate",
+                listed: price(number?),
+                reported: Some(amount(sale)),
+                usd: None,
+            })
+        });
     Ok(adjusted.chain(unrated).collect())
 }
 
@@ -341,8 +396,11 @@ impl Matched<'_> {
             EntryKind::Refund => sale.kind != SaleKind::Charge && adjustment.at == Some(sale.at),
             _ => sale.kind == SaleKind::Charge,
         };
-        let mut of_payment = self.pairs().filter(|(_, number)| *number == Some(adjustment.number));
-        let source = of_payment.find(|(sale, _)| is_source(sale) && id.is_none_or(|id| sale.transaction_id == *id));
+        let mut of_payment = self
+            .pairs()
+            .filter(|(_, number)| *number == Some(adjustment.number));
+        let source = of_payment
+            .find(|(sale, _)| is_source(sale) && id.is_none_or(|id| sale.transaction_id == *id));
         source.map(|(sale, _)| amount(sale))
     }
 }
@@ -362,10 +420,18 @@ impl NewSale {
 }
 
 fn identity(sale: &Sale) -> Identity<'_> {
-    (&sale.transaction_id, sale.kind, returned_at(sale.kind, sale.at))
+    (
+        &sale.transaction_id,
+        sale.kind,
+        returned_at(sale.kind, sale.at),
+    )
 }
 
 /// The time of a refund or chargeback, and 0 for a charge. A transaction is charged once, and may be refunded in parts.
 fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
-    if kind == SaleKind::Charge { 0 } else { at.micros() }
+    if kind == SaleKind::Charge {
+        0
+    } else {
+        at.micros()
+    }
 }

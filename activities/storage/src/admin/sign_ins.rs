@@ -89,7 +89,8 @@ row! {
     }
 }
 
-const COLUMNS: &str = "id, name, role, app_id, key_id, created_at, used_at, expires_at, finished_at";
+const COLUMNS: &str =
+    "id, name, role, app_id, key_id, created_at, used_at, expires_at, finished_at";
 
 const LIST: Sql = statement! {"
     SELECT {CREATED} AS cursor, {COLUMNS}
@@ -117,7 +118,8 @@ const INSERT: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
-const FINISH: Sql = statement!("UPDATE sign_ins SET finished_at = ? WHERE id = ? AND finished_at IS NULL");
+const FINISH: Sql =
+    statement!("UPDATE sign_ins SET finished_at = ? WHERE id = ? AND finished_at IS NULL");
 
 const USE: Sql = statement!("UPDATE sign_ins SET used_at = ? WHERE id = ? AND used_at <= ?");
 
@@ -137,7 +139,8 @@ const TAKE_LINK: Sql = statement! {"
     WHERE hash = ? AND taken_at IS NULL AND expires_at > ?
 "};
 
-const FORGET_LINKS: Sql = statement!(hot "sign_in_links_expire", "DELETE FROM sign_in_links WHERE expires_at < ?");
+const FORGET_LINKS: Sql =
+    statement!(hot "sign_in_links_expire", "DELETE FROM sign_in_links WHERE expires_at < ?");
 
 row! {
     /// A link that can be used.
@@ -176,7 +179,10 @@ pub enum LinkEnd {
 impl FoundLink {
     /// The link, if it can be used now. `token_hash` is that of the present admin token.
     fn usable(self, now: Timestamp, token_hash: &str) -> Result<Link, LinkEnd> {
-        let Person { token_hash: of_maker, .. } = &self.link.person;
+        let Person {
+            token_hash: of_maker,
+            ..
+        } = &self.link.person;
         if self.taken_at.is_some() {
             return Err(LinkEnd::Taken);
         }
@@ -201,22 +207,32 @@ fn usable(
     now: Timestamp,
 ) -> Result<Result<Link, LinkEnd>, Error> {
     let found: Option<FoundLink> = sql(FIND_LINK).bind(hash).first(connection)?;
-    Ok(found.ok_or(LinkEnd::Unknown).and_then(|found| found.usable(now, token_hash)))
+    Ok(found
+        .ok_or(LinkEnd::Unknown)
+        .and_then(|found| found.usable(now, token_hash)))
 }
 
 impl Store {
     /// The hash under which sign-ins and links of the admin token have it. It may be a phrase, which is tried out where
     /// its hash needs no key.
     pub fn token_hash(&self, token: &SecretString) -> String {
-        self.secrets.phrase_hash("sign_ins.token_hash", token.expose_secret())
+        self.secrets
+            .phrase_hash("sign_ins.token_hash", token.expose_secret())
     }
 
     /// Stores a link that signs in once. Returns when it ends.
     pub async fn new_sign_in_link(&self, new: NewLink) -> Result<Timestamp, Error> {
         let hash = sha256(new.code.expose_secret());
         self.change("sign_in.link", move |write| {
-            let NewLink { person, valid, lifetime, .. } = &new;
-            sql(FORGET_LINKS).bind(write.now()?.minus(STORED)).run(write.connection)?;
+            let NewLink {
+                person,
+                valid,
+                lifetime,
+                ..
+            } = &new;
+            sql(FORGET_LINKS)
+                .bind(write.now()?.minus(STORED))
+                .run(write.connection)?;
             let expires_at = write.now()?.plus(*valid);
             insert!(sign_in_links {
                 hash: hash.as_str(),
@@ -230,16 +246,22 @@ impl Store {
                 expires_at,
             })
             .run(write.connection)?;
-            let entry = AuditEntry::on(person.app_id, &person.name).after(fields(person, expires_at));
+            let entry =
+                AuditEntry::on(person.app_id, &person.name).after(fields(person, expires_at));
             Ok((expires_at, Some(entry)))
         })
         .await
     }
 
     /// A link that can still be used, or why it cannot. `token_hash` is that of the present admin token.
-    pub async fn sign_in_link(&self, code: &SecretString, token_hash: String) -> Result<Result<Link, LinkEnd>, Error> {
+    pub async fn sign_in_link(
+        &self,
+        code: &SecretString,
+        token_hash: String,
+    ) -> Result<Result<Link, LinkEnd>, Error> {
         let hash = sha256(code.expose_secret());
-        self.read_now(move |connection, now| usable(connection, &hash, &token_hash, now)).await
+        self.read_now(move |connection, now| usable(connection, &hash, &token_hash, now))
+            .await
     }
 
     /// Uses a link: it begins a sign-in that `secret` opens. A link that cannot be used stays as it is.
@@ -252,12 +274,16 @@ impl Store {
         let (hash, secret) = (sha256(code.expose_secret()), secret.clone());
         self.write(move |write| {
             let now = write.now()?;
-            let Link { person, lifetime } = match usable(write.connection, &hash, &token_hash, now)? {
+            let Link { person, lifetime } = match usable(write.connection, &hash, &token_hash, now)?
+            {
                 Ok(link) => link,
                 Err(end) => return Ok(Err(end)),
             };
-            let taken =
-                sql(TAKE_LINK).bind(write.now()?).bind(hash.as_str()).bind(write.now()?).run(write.connection)?;
+            let taken = sql(TAKE_LINK)
+                .bind(write.now()?)
+                .bind(hash.as_str())
+                .bind(write.now()?)
+                .run(write.connection)?;
             if taken == 0 {
                 return Ok(Err(LinkEnd::Taken));
             }
@@ -267,19 +293,27 @@ impl Store {
     }
 
     /// Begins a sign-in that `secret` opens.
-    pub async fn new_sign_in(&self, person: Person, secret: SecretString, lifetime: Duration) -> Result<SignIn, Error> {
-        self.write(move |write| begin(write, &person, &secret, lifetime)).await
+    pub async fn new_sign_in(
+        &self,
+        person: Person,
+        secret: SecretString,
+        lifetime: Duration,
+    ) -> Result<SignIn, Error> {
+        self.write(move |write| begin(write, &person, &secret, lifetime))
+            .await
     }
 
     /// The sign-in that `secret` opens, if there ever was one; whether it still holds is decided by the caller.
     pub async fn sign_in_of(&self, secret: &SecretString) -> Result<Option<FoundSignIn>, Error> {
         let hash = sha256(secret.expose_secret());
-        self.read(move |connection| sql(FIND_BY_HASH).bind(hash).first(connection)).await
+        self.read(move |connection| sql(FIND_BY_HASH).bind(hash).first(connection))
+            .await
     }
 
     /// A sign-in with what decides whether it still holds; `None` if it was forgotten.
     pub async fn found_sign_in(&self, id: SignInId) -> Result<Option<FoundSignIn>, Error> {
-        self.read(move |connection| sql(FIND_FOUND).bind(id).first(connection)).await
+        self.read(move |connection| sql(FIND_FOUND).bind(id).first(connection))
+            .await
     }
 
     /// The sign-ins, the oldest first; only those of an app, if one is named.
@@ -296,9 +330,12 @@ impl Store {
     pub async fn finish_sign_in(&self, id: SignInId) -> Result<(), Error> {
         self.change("sign_in.end", move |write| {
             let sign_in: SignIn = find(write.connection, id)?;
-            let finished = sql(FINISH).bind(write.now()?).bind(id).run(write.connection)?;
-            let entry =
-                AuditEntry::on(sign_in.app_id, id).after(json!({ "name": sign_in.name, "finished_at": write.now()? }));
+            let finished = sql(FINISH)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)?;
+            let entry = AuditEntry::on(sign_in.app_id, id)
+                .after(json!({ "name": sign_in.name, "finished_at": write.now()? }));
             Ok(((), (finished > 0).then_some(entry)))
         })
         .await
@@ -308,16 +345,28 @@ impl Store {
     pub async fn note_sign_in_used(&self, id: SignInId) -> Result<(), Error> {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
-            sql(USE).bind(write.now()?).bind(id).bind(noted).run(write.connection).map(drop)
+            sql(USE)
+                .bind(write.now()?)
+                .bind(id)
+                .bind(noted)
+                .run(write.connection)
+                .map(drop)
         })
         .await
     }
 }
 
 /// Begins a sign-in, with an audit entry of the person.
-fn begin(write: &mut Write<'_>, person: &Person, secret: &SecretString, lifetime: Duration) -> Result<SignIn, Error> {
+fn begin(
+    write: &mut Write<'_>,
+    person: &Person,
+    secret: &SecretString,
+    lifetime: Duration,
+) -> Result<SignIn, Error> {
     let id = SignInId::new(random_uuid()?);
-    sql(FORGET).bind(write.now()?.minus(STORED)).run(write.connection)?;
+    sql(FORGET)
+        .bind(write.now()?.minus(STORED))
+        .run(write.connection)?;
     sql(INSERT)
         .bind(id)
         .bind(sha256(secret.expose_secret()))
@@ -331,12 +380,13 @@ fn begin(write: &mut Write<'_>, person: &Person, secret: &SecretString, lifetime
         .bind(write.now()?.plus(lifetime))
         .run(write.connection)?;
     let sign_in: SignIn = find(write.connection, id)?;
-    let actor = Actor { key: person.key_id, ..Actor::named(&person.name) };
-    AuditEntry::on(person.app_id, id).after(fields(person, sign_in.expires_at)).record(
-        write,
-        &actor,
-        "sign_in.start",
-    )?;
+    let actor = Actor {
+        key: person.key_id,
+        ..Actor::named(&person.name)
+    };
+    AuditEntry::on(person.app_id, id)
+        .after(fields(person, sign_in.expires_at))
+        .record(write, &actor, "sign_in.start")?;
     Ok(sign_in)
 }
 

@@ -45,7 +45,10 @@ pub const JSON_COLUMNS: [JsonColumn; 24] = [
     of::<Value>("events", "profile"),
     of::<Value>("events", "state_apart"),
     of::<Vec<View>>("events", "views"),
-    JsonColumn { parse: parse_notification, ..of::<Notification>("notifications", "body") },
+    JsonColumn {
+        parse: parse_notification,
+        ..of::<Notification>("notifications", "body")
+    },
     of::<Value>("pages", "answer"),
     of::<Vec<Price>>("products", "prices"),
     of::<RevisionCauses>("purchases", "causes"),
@@ -77,8 +80,16 @@ impl JsonColumn {
     }
 }
 
-const fn of<T: DeserializeOwned + Serialize + JsonSchema>(table: &'static str, column: &'static str) -> JsonColumn {
-    JsonColumn { table, column, parse: parse::<T>, schema: schema::<T> }
+const fn of<T: DeserializeOwned + Serialize + JsonSchema>(
+    table: &'static str,
+    column: &'static str,
+) -> JsonColumn {
+    JsonColumn {
+        table,
+        column,
+        parse: parse::<T>,
+        schema: schema::<T>,
+    }
 }
 
 fn schema<T: JsonSchema>() -> Value {
@@ -91,5 +102,9 @@ fn parse<T: DeserializeOwned + Serialize>(stored: &str) -> Result<Value> {
 
 /// A settled one is `{}`, and never read.
 fn parse_notification(stored: &str) -> Result<Value> {
-    if stored == "{}" { Ok(json!({})) } else { parse::<Notification>(stored) }
+    if stored == "{}" {
+        Ok(json!({}))
+    } else {
+        parse::<Notification>(stored)
+    }
 }

@@ -53,7 +53,12 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::move_customer`].
-    pub async fn plan_move(&self, app: AppId, customer: CustomerKey, to: String) -> Result<PlannedMove, Error> {
+    pub async fn plan_move(
+        &self,
+        app: AppId,
+        customer: CustomerKey,
+        to: String,
+    ) -> Result<PlannedMove, Error> {
         self.read(move |connection| {
             let Source { user, customers } = Source::find(connection, app, &customer)?;
             let named = names::named(connection, app, &to)?;
@@ -83,12 +88,16 @@ impl Store {
         condition: Option<MoveCondition>,
     ) -> Result<Transfer, Error> {
         let (installation, new) = (self.installation, UserId::new(random_uuid()?));
-        self.change_in(JobKind::People(wanted.app, None), "customer.move", move |write| {
-            let moved = move_customer(write, installation, new, condition.as_ref(), &wanted)?;
-            let transfer = transfers::find(write.connection, moved.id)?;
-            let entry = entry(&transfer);
-            Ok((transfer, Some(entry)))
-        })
+        self.change_in(
+            JobKind::People(wanted.app, None),
+            "customer.move",
+            move |write| {
+                let moved = move_customer(write, installation, new, condition.as_ref(), &wanted)?;
+                let transfer = transfers::find(write.connection, moved.id)?;
+                let entry = entry(&transfer);
+                Ok((transfer, Some(entry)))
+            },
+        )
         .await
     }
 
@@ -123,9 +132,17 @@ fn move_customer(
     condition: Option<&MoveCondition>,
     wanted: &CustomerMove,
 ) -> Result<Moved, Error> {
-    let CustomerMove { app, customer, to, author } = wanted;
+    let CustomerMove {
+        app,
+        customer,
+        to,
+        author,
+    } = wanted;
     app_lock::share(write, *app)?;
-    let Source { user: from, customers } = Source::find(write.connection, *app, customer)?;
+    let Source {
+        user: from,
+        customers,
+    } = Source::find(write.connection, *app, customer)?;
     let named = names::named(write.connection, *app, to)?;
     let target = named.unwrap_or(new);
     if target == from {
@@ -133,13 +150,18 @@ fn move_customer(
     }
     users::create(write, *app, target)?;
     let (from, mut to_row) = lock_both(write, from, target)?;
-    if names::named(write.connection, *app, to)? != named || !still_owned(write, &from, customers.as_ref())? {
+    if names::named(write.connection, *app, to)? != named
+        || !still_owned(write, &from, customers.as_ref())?
+    {
         return Err(Error::unavailable(Raced));
     }
     // Behind the locks: a purchase of either that is recorded meanwhile belongs to what the condition sees.
     if let Some(condition) = condition {
         let planned = planned(write.connection, *app, from.id, customers.as_ref(), named)?;
-        condition(&planned).map_err(|detail| Error::Conflict { what: "customer", detail })?;
+        condition(&planned).map_err(|detail| Error::Conflict {
+            what: "customer",
+            detail,
+        })?;
     }
     if named.is_none() {
         names::set(write, target, to, CauseKind::Transfer)?;
@@ -168,23 +190,34 @@ struct Source {
 }
 
 impl Source {
-    fn find(connection: &mut AnyConnection, app: AppId, customer: &CustomerKey) -> Result<Self, Error> {
+    fn find(
+        connection: &mut AnyConnection,
+        app: AppId,
+        customer: &CustomerKey,
+    ) -> Result<Self, Error> {
         let missing = || Error::Missing { what: "customer" };
         Ok(match customer {
-            CustomerKey::ExternalId(name) => {
-                Self { user: names::named(connection, app, name)?.ok_or_else(missing)?, customers: None }
-            }
+            CustomerKey::ExternalId(name) => Self {
+                user: names::named(connection, app, name)?.ok_or_else(missing)?,
+                customers: None,
+            },
             CustomerKey::Owner(owner) => {
                 let known = owner_of(connection, app, owner)?.ok_or_else(missing)?;
                 let user = known.find(connection)?.ok_or_else(missing)?;
-                Self { user, customers: Some(BTreeSet::from([StoreCustomer::from(&known)])) }
+                Self {
+                    user,
+                    customers: Some(BTreeSet::from([StoreCustomer::from(&known)])),
+                }
             }
         })
     }
 }
 
 fn already(to: &str) -> Error {
-    Error::Conflict { what: "customer", detail: format!("it already belongs to `{to}`") }
+    Error::Conflict {
+        what: "customer",
+        detail: format!("it already belongs to `{to}`"),
+    }
 }
 
 fn planned(
@@ -199,21 +232,37 @@ fn planned(
     Ok(PlannedMove {
         from: with_purchases(connection, from)?,
         to: to.map(|to| with_purchases(connection, to)).transpose()?,
-        announced: purchases.iter().copied().filter(|key| entitling.contains(key)).collect(),
+        announced: purchases
+            .iter()
+            .copied()
+            .filter(|key| entitling.contains(key))
+            .collect(),
         purchases,
     })
 }
 
-fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, author: &Author) -> Result<Moved, Error> {
+fn undo(
+    write: &mut Write<'_>,
+    installation: Installation,
+    id: TransferId,
+    author: &Author,
+) -> Result<Moved, Error> {
     let transfer = transfers::find(write.connection, id)?;
     app_lock::share(write, transfer.app_id)?;
     let (from, to) = lock_both(write, transfer.to, transfer.from)?;
-    let refused = |detail: String| Err(Error::Conflict { what: "transfer", detail });
+    let refused = |detail: String| {
+        Err(Error::Conflict {
+            what: "transfer",
+            detail,
+        })
+    };
     if let Some(by) = transfers::find(write.connection, id)?.undone_by {
         return refused(format!("it was already undone by the transfer {by}"));
     }
     if !still_owned(write, &from, Some(&transfer.moved.customers))? {
-        return refused("a customer that it moved has since moved again: use `settle customer move`".to_owned());
+        return refused(
+            "a customer that it moved has since moved again: use `settle customer move`".to_owned(),
+        );
     }
     let request = Move {
         app: transfer.app_id,
@@ -231,9 +280,18 @@ fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, autho
 }
 
 /// Locks two users in the order of their ids, and returns them as they were named.
-pub fn lock_both(write: &mut Write<'_>, one: UserId, other: UserId) -> Result<(UserRow, UserRow), Error> {
+pub fn lock_both(
+    write: &mut Write<'_>,
+    one: UserId,
+    other: UserId,
+) -> Result<(UserRow, UserRow), Error> {
     let rows = moves::lock_users(write, &BTreeSet::from([one, other]))?;
-    let row = |id| rows.iter().find(|row| row.id == id).cloned().ok_or(Error::Missing { what: "user" });
+    let row = |id| {
+        rows.iter()
+            .find(|row| row.id == id)
+            .cloned()
+            .ok_or(Error::Missing { what: "user" })
+    };
     Ok((row(one)?, row(other)?))
 }
 
@@ -243,6 +301,8 @@ fn still_owned(
     user: &UserRow,
     customers: Option<&BTreeSet<StoreCustomer>>,
 ) -> Result<bool, Error> {
-    let Some(customers) = customers else { return Ok(true) };
+    let Some(customers) = customers else {
+        return Ok(true);
+    };
     Ok(customers.is_subset(&moves::customers(write.connection, user.id)?))
 }

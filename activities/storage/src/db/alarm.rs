@@ -74,13 +74,22 @@ impl NewAlarm<'_> {
     pub fn statement(&self, now: Timestamp) -> Statement<'static> {
         let (detail, id) = self.identity();
         let (platform, destination) = self.about.ids();
-        let raise = sql(RAISE).bind(now).bind(now).bind(platform).bind(destination).bind(self.kind.to_owned());
+        let raise = sql(RAISE)
+            .bind(now)
+            .bind(now)
+            .bind(platform)
+            .bind(destination)
+            .bind(self.kind.to_owned());
         raise.bind(detail).bind(id).bind(platform).bind(destination)
     }
 
     /// Closes it, if it is open, because its cause is gone.
     pub fn closing(&self, now: Timestamp, why: &str) -> Statement<'static> {
-        sql(CLOSE).bind(now).bind(SYSTEM).bind(why.to_owned()).bind(self.id())
+        sql(CLOSE)
+            .bind(now)
+            .bind(SYSTEM)
+            .bind(why.to_owned())
+            .bind(self.id())
     }
 
     /// Its id, the same however often it is raised.
@@ -92,7 +101,9 @@ impl NewAlarm<'_> {
     fn identity(&self) -> (String, AlarmId) {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
         let (platform, destination) = self.about.ids();
-        let about = platform.map(PlatformId::uuid).or(destination.map(DestinationId::uuid));
+        let about = platform
+            .map(PlatformId::uuid)
+            .or(destination.map(DestinationId::uuid));
         let id = AlarmId::of(about, self.kind, &detail);
         (detail, id)
     }
@@ -100,7 +111,9 @@ impl NewAlarm<'_> {
     /// The order in which the rows of several alarms are locked.
     pub fn order(&self) -> String {
         let (platform, destination) = self.about.ids();
-        let of = platform.map(|id| id.to_string()).or(destination.map(|id| id.to_string()));
+        let of = platform
+            .map(|id| id.to_string())
+            .or(destination.map(|id| id.to_string()));
         format!("{}/{}/{}", self.kind, self.detail, of.unwrap_or_default())
     }
 }

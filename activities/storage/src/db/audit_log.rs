@@ -30,7 +30,12 @@ pub struct Actor {
 
 impl Actor {
     pub fn named(name: &str) -> Self {
-        Self { key: None, name: name.to_owned(), reason: None, once: None }
+        Self {
+            key: None,
+            name: name.to_owned(),
+            reason: None,
+            once: None,
+        }
     }
 
     /// The name as it is stored.
@@ -51,7 +56,12 @@ pub struct AuditEntry {
 impl AuditEntry {
     /// A change of this subject: an id.
     pub fn on(app: impl Into<Option<AppId>>, subject: impl ToString) -> Self {
-        Self { app: app.into(), subject: subject.to_string(), before: Value::Null, after: Value::Null }
+        Self {
+            app: app.into(),
+            subject: subject.to_string(),
+            before: Value::Null,
+            after: Value::Null,
+        }
     }
 
     /// The fields before the change: an object without secrets and without names of customers.
@@ -67,7 +77,12 @@ impl AuditEntry {
     }
 
     /// Stores it in the transaction of the change.
-    pub fn record(self, write: &mut Write<'_>, actor: &Actor, operation: &str) -> Result<(), Error> {
+    pub fn record(
+        self,
+        write: &mut Write<'_>,
+        actor: &Actor,
+        operation: &str,
+    ) -> Result<(), Error> {
         let (before, after) = differing(self.before, self.after);
         let id = match &actor.once {
             Some(call) => AuditEntryId::of(call, operation),
@@ -96,13 +111,19 @@ impl AuditEntry {
 impl Store {
     /// A handle to the database whose changes leave audit entries of this actor.
     pub fn by(&self, actor: Actor) -> Self {
-        Self { actor: Arc::new(actor), ..self.clone() }
+        Self {
+            actor: Arc::new(actor),
+            ..self.clone()
+        }
     }
 
     /// This handle, with the reason of its changes.
     pub fn because(&self, reason: Option<String>) -> Self {
         match reason {
-            Some(_) => self.by(Actor { reason, ..(*self.actor).clone() }),
+            Some(_) => self.by(Actor {
+                reason,
+                ..(*self.actor).clone()
+            }),
             None => self.clone(),
         }
     }
@@ -120,7 +141,8 @@ impl Store {
         subject: impl ToString + Send,
     ) -> Result<(), Error> {
         let entry = AuditEntry::on(app, subject.to_string());
-        self.change(operation, move |_| Ok(((), Some(entry.clone())))).await
+        self.change(operation, move |_| Ok(((), Some(entry.clone()))))
+            .await
     }
 
     /// Makes a change of a person in the writer's next transaction, together with its audit entry. `work` may run
@@ -134,7 +156,12 @@ impl Store {
     }
 
     /// Like [`Self::change`], in a job of this kind.
-    pub(crate) async fn change_in<T, F>(&self, kind: JobKind, operation: &'static str, mut work: F) -> Result<T, Error>
+    pub(crate) async fn change_in<T, F>(
+        &self,
+        kind: JobKind,
+        operation: &'static str,
+        mut work: F,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<(T, Option<AuditEntry>), Error> + Send + 'static,
@@ -161,8 +188,11 @@ fn differing(before: Value, after: Value) -> (Map<String, Value>, Map<String, Va
         _ => Map::new(),
     };
     let (mut before, mut after) = (fields(before), fields(after));
-    let same: Vec<String> =
-        before.iter().filter(|(name, value)| after.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
+    let same: Vec<String> = before
+        .iter()
+        .filter(|(name, value)| after.get(*name) == Some(value))
+        .map(|(name, _)| name.clone())
+        .collect();
     for name in same {
         before.remove(&name);
         after.remove(&name);
@@ -172,7 +202,11 @@ fn differing(before: Value, after: Value) -> (Map<String, Value>, Map<String, Va
 
 fn text(fields: &Map<String, Value>) -> String {
     let text = clean(&Value::Object(fields.clone()).to_string()).into_owned();
-    if text.len() <= MAX_FIELDS_BYTES { text } else { "{\"left_out\":\"too large\"}".to_owned() }
+    if text.len() <= MAX_FIELDS_BYTES {
+        text
+    } else {
+        "{\"left_out\":\"too large\"}".to_owned()
+    }
 }
 
 fn bounded(text: &str) -> String {
@@ -186,8 +220,10 @@ mod tests {
 
     #[test]
     fn an_audit_entry_has_the_fields_that_differ() {
-        let (before, after) =
-            differing(json!({ "name": "a", "rate": 1 }), json!({ "name": "b", "rate": 1, "new": [] }));
+        let (before, after) = differing(
+            json!({ "name": "a", "rate": 1 }),
+            json!({ "name": "b", "rate": 1, "new": [] }),
+        );
         assert_eq!(Value::Object(before), json!({ "name": "a" }));
         assert_eq!(Value::Object(after), json!({ "name": "b", "new": [] }));
         let (before, after) = differing(Value::Null, json!({ "name": "a" }));

@@ -61,7 +61,12 @@ impl Checkpoints {
     }
 }
 
-fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, stopped: &Receiver<Infallible>, waits: &Waits) {
+fn repeat(
+    mut connection: AnyConnection,
+    is_long: &AtomicBool,
+    stopped: &Receiver<Infallible>,
+    waits: &Waits,
+) {
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         let call = waits.call("checkpoint", Step::Code);
         let _entered = call.enter();

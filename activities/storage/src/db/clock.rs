@@ -7,7 +7,8 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Single, sql};
 use domain::Timestamp;
 
-const NOW: Sql = statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
+const NOW: Sql =
+    statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
 
 impl AnyConnection {
     /// The present time by the clock that stamps rows: the server's on PostgreSQL, `clock` on SQLite.

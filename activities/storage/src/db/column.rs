@@ -15,9 +15,9 @@ use domain::payment::{EntryKind, SaleKind, UnknownPrice};
 use domain::time::millis;
 use domain::user::Attributes;
 use domain::{
-    AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, KeyId, OrgId,
-    Outcome, PlatformId, ReviewId, SessionId, SignInId, State, Timestamp, TopicId, TransferId, TransferPolicy,
-    UnknownReceipts, UserId,
+    AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment,
+    EventId, KeyId, OrgId, Outcome, PlatformId, ReviewId, SessionId, SignInId, State, Timestamp,
+    TopicId, TransferId, TransferPolicy, UnknownReceipts, UserId,
 };
 use rust_decimal::Decimal;
 use std::borrow::Cow;
@@ -124,7 +124,11 @@ impl<'a> From<Option<Cow<'a, str>>> for Value<'a> {
 /// A text with U+FFFD in the place of each NUL, which PostgreSQL cannot store. [`Value`] does this for every text that is
 /// bound; for one that an id is made of, or that is compared in memory with what is stored, call it before.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// A type that can be read from a column.
@@ -175,7 +179,9 @@ macro_rules! read_column {
                 $crate::db::connection::MultiBackend,
             > for $name
         {
-            fn from_sql(value: $crate::db::connection::MultiRawValue<'_>) -> diesel::deserialize::Result<Self> {
+            fn from_sql(
+                value: $crate::db::connection::MultiRawValue<'_>,
+            ) -> diesel::deserialize::Result<Self> {
                 let $stored = <$raw as diesel::deserialize::FromSql<
                     <$raw as $crate::db::column::Column>::Sql,
                     $crate::db::connection::MultiBackend,
@@ -272,11 +278,39 @@ macro_rules! named_columns {
     };
 }
 
-parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, EventId, OrgId, PlatformId, SessionId);
-parsed_columns!(AuditEntryId, AlarmId, KeyId, ReviewId, SignInId, TopicId, TransferId, UserId);
+parsed_columns!(
+    AppId,
+    CollapseKey,
+    DeliveryId,
+    DestinationId,
+    DeviceId,
+    EventId,
+    OrgId,
+    PlatformId,
+    SessionId
+);
+parsed_columns!(
+    AuditEntryId,
+    AlarmId,
+    KeyId,
+    ReviewId,
+    SignInId,
+    TopicId,
+    TransferId,
+    UserId
+);
 parsed_columns!(Decimal, Subject, Uuid);
 named_columns!(ClaimKind, ClaimReason, ClaimStatus);
-named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, TransferPolicy, UnknownReceipts);
+named_columns!(
+    EntryKind,
+    Environment,
+    Health,
+    Outcome,
+    SaleKind,
+    State,
+    TransferPolicy,
+    UnknownReceipts
+);
 domain_enum!(Attributes { Documented = "documented", Extended = "extended" });
 domain_enum!(ProductRef { Term = "term", Parent = "parent" });
 domain_enum!(Wildcards { Everything = "everything", Listed = "listed" });
@@ -294,7 +328,9 @@ json_columns!(serde_json::Value);
 written_column!(i64, |number| Int(number));
 read_column!(Timestamp, |micros: i64| Self::from_micros(micros));
 written_column!(Timestamp, |time| Int(time.micros()));
-read_column!(Duration, |milliseconds: i64| Self::from_millis(milliseconds.try_into()?));
+read_column!(Duration, |milliseconds: i64| Self::from_millis(
+    milliseconds.try_into()?
+));
 written_column!(Duration, |duration| Int(millis(duration)));
 
 /// Declares an enum, with the text that is stored for each variant.
@@ -385,4 +421,6 @@ macro_rules! written_row {
     };
 }
 
-pub(crate) use {json_columns, read_column, row, stored, text_column, text_enum, written_column, written_row};
+pub(crate) use {
+    json_columns, read_column, row, stored, text_column, text_enum, written_column, written_row,
+};

@@ -32,13 +32,19 @@ pub struct Key {
 impl Key {
     /// From 32 bytes of randomness.
     pub const fn new(bytes: [u8; 32]) -> Self {
-        Self { newest: bytes, older: Vec::new() }
+        Self {
+            newest: bytes,
+            older: Vec::new(),
+        }
     }
 
     /// This key as the successor of `older` ones.
     #[must_use]
     pub fn after(self, older: impl IntoIterator<Item = [u8; 32]>) -> Self {
-        Self { older: older.into_iter().collect(), ..self }
+        Self {
+            older: older.into_iter().collect(),
+            ..self
+        }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &[u8; 32]> {

@@ -35,12 +35,16 @@ impl AnyConnection {
             Database::Sqlite(path) => {
                 time_limit::install();
                 let mut connection = SqliteConnection::establish(&file_name(path)?)?;
-                connection.batch_execute(&sqlite_settings()).map_err(ConnectionError::CouldntSetupConfiguration)?;
+                connection
+                    .batch_execute(&sqlite_settings())
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
                 Ok(Self::Sqlite(connection))
             }
             Database::Postgres(url) => {
                 let mut connection = PostgresConnection::establish(url)?;
-                connection.batch_execute(&postgres_settings()).map_err(ConnectionError::CouldntSetupConfiguration)?;
+                connection
+                    .batch_execute(&postgres_settings())
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
                 Ok(Self::Postgres(connection))
             }
         }
@@ -48,10 +52,14 @@ impl AnyConnection {
 
     /// Connects for a few short statements: neither that nor an answer may take longer than `limit`. `None` for SQLite.
     pub fn briefly(database: &Database, limit: Duration) -> ConnectionResult<Option<Self>> {
-        let Database::Postgres(url) = database else { return Ok(None) };
+        let Database::Postgres(url) = database else {
+            return Ok(None);
+        };
         let mut connection = PostgresConnection::briefly(url, limit)?;
         let timeout = format!("SET statement_timeout = {}", limit.as_millis());
-        connection.batch_execute(&timeout).map_err(ConnectionError::CouldntSetupConfiguration)?;
+        connection
+            .batch_execute(&timeout)
+            .map_err(ConnectionError::CouldntSetupConfiguration)?;
         Ok(Some(Self::Postgres(connection)))
     }
 
@@ -70,7 +78,11 @@ impl AnyConnection {
     /// Lets PostgreSQL plan each statement once, for any values. For statements that find rows by a purchase, a user or a
     /// lane: it would plan some of them for each run, which costs more than running them.
     pub fn plan_for_any_values(&mut self) -> QueryResult<()> {
-        if self.is_shared() { self.batch_execute("SET plan_cache_mode = force_generic_plan") } else { Ok(()) }
+        if self.is_shared() {
+            self.batch_execute("SET plan_cache_mode = force_generic_plan")
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether several processes may write at the same time.
@@ -88,13 +100,18 @@ impl AnyConnection {
 
     /// Runs the query of `load` with the statement after it, on PostgreSQL and in a transaction. The result fetches its
     /// rows; without one nothing was run.
-    pub fn ahead(&mut self, load: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Option<QueuedQuery>, Error> {
+    pub fn ahead(
+        &mut self,
+        load: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<Option<QueuedQuery>, Error> {
         match self {
             Self::Postgres(connection) => connection.run_next_ahead(),
             Self::Sqlite(_) => return Ok(None),
         }
         let loaded = load(self);
-        let Self::Postgres(connection) = self else { return Ok(None) };
+        let Self::Postgres(connection) = self else {
+            return Ok(None);
+        };
         let queued = connection.queued();
         loaded.map(|()| queued)
     }
@@ -120,7 +137,9 @@ impl AnyConnection {
             return <Self as Connection>::TransactionManager::begin_transaction(self);
         }
         match self {
-            Self::Sqlite(connection) => AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE"),
+            Self::Sqlite(connection) => {
+                AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")
+            }
             Self::Postgres(connection) => AnsiTransactionManager::begin_transaction(connection),
         }
     }
@@ -146,10 +165,17 @@ impl AnyConnection {
     }
 
     /// Runs `write` in a transaction of its own, outside of the writer.
-    pub fn in_transaction<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn in_transaction<T>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.begin().map_err(Error::of_query)?;
         let result = write(self);
-        let closed = if result.is_ok() { self.commit() } else { self.roll_back() };
+        let closed = if result.is_ok() {
+            self.commit()
+        } else {
+            self.roll_back()
+        };
         closed.map_err(Error::of_query)?;
         result
     }
@@ -157,13 +183,21 @@ impl AnyConnection {
     /// How many transactions and savepoints are open.
     fn depth(&mut self) -> u32 {
         let status = <Self as Connection>::TransactionManager::transaction_manager_status_mut(self);
-        status.transaction_depth().ok().flatten().map_or(0, std::num::NonZeroU32::get)
+        status
+            .transaction_depth()
+            .ok()
+            .flatten()
+            .map_or(0, std::num::NonZeroU32::get)
     }
 
     /// Runs `read` in a transaction in which every statement sees the database as of one moment.
-    pub fn at_one_moment<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn at_one_moment<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.defer_next();
-        <Self as Connection>::TransactionManager::begin_transaction(self).map_err(Error::of_query)?;
+        <Self as Connection>::TransactionManager::begin_transaction(self)
+            .map_err(Error::of_query)?;
         if self.is_shared() {
             let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
             self.defer_next();
@@ -181,7 +215,8 @@ impl AnyConnection {
     /// [`PostgresConnection::is_over`]. No statement is sent for it. Whoever keeps a connection asks before its next use.
     /// One to SQLite is an open file, which no error makes another one.
     pub fn is_lost(&mut self) -> bool {
-        let is_broken = <Self as Connection>::TransactionManager::is_broken_transaction_manager(self);
+        let is_broken =
+            <Self as Connection>::TransactionManager::is_broken_transaction_manager(self);
         is_broken
             || match self {
                 Self::Postgres(connection) => connection.is_over(),
@@ -191,18 +226,25 @@ impl AnyConnection {
 
     /// Runs `first` while no other process does so.
     #[track_caller]
-    pub fn alone<T>(&mut self, first: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn alone<T>(
+        &mut self,
+        first: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let place = Location::caller();
         if self.is_shared() {
             let _waits = waits::begin(Step::Statement(place));
             // Many processes may start at the same time.
-            self.batch_execute("SET statement_timeout = '60s'; SET lock_timeout = '60s'").map_err(Error::of_query)?;
-            self.batch_execute(&format!("SELECT pg_advisory_lock({INSTALLATION_LOCK})")).map_err(Error::of_query)?;
+            self.batch_execute("SET statement_timeout = '60s'; SET lock_timeout = '60s'")
+                .map_err(Error::of_query)?;
+            self.batch_execute(&format!("SELECT pg_advisory_lock({INSTALLATION_LOCK})"))
+                .map_err(Error::of_query)?;
         }
         let result = first(self);
         if self.is_shared() {
-            self.batch_execute(&format!("SELECT pg_advisory_unlock({INSTALLATION_LOCK})")).map_err(Error::of_query)?;
-            self.batch_execute(&postgres_settings()).map_err(Error::of_query)?;
+            self.batch_execute(&format!("SELECT pg_advisory_unlock({INSTALLATION_LOCK})"))
+                .map_err(Error::of_query)?;
+            self.batch_execute(&postgres_settings())
+                .map_err(Error::of_query)?;
         }
         result
     }
@@ -213,12 +255,19 @@ impl AnyConnection {
 fn file_name(path: &Path) -> ConnectionResult<String> {
     let bad = |cause: String| ConnectionError::BadConnection(cause);
     let whole = std::path::absolute(path).map_err(|cause| bad(cause.to_string()))?;
-    whole.into_os_string().into_string().map_err(|_| bad("SQLite opens only paths that are UTF-8".to_owned()))
+    whole
+        .into_os_string()
+        .into_string()
+        .map_err(|_| bad("SQLite opens only paths that are UTF-8".to_owned()))
 }
 
 /// WAL with FULL: a commit is on the disk when it returns (<https://sqlite.org/pragma.html#pragma_synchronous>).
 fn sqlite_settings() -> String {
-    let synchronous = if crate::db::fault::is_planted("storage.durability_off") { "OFF" } else { "FULL" };
+    let synchronous = if crate::db::fault::is_planted("storage.durability_off") {
+        "OFF"
+    } else {
+        "FULL"
+    };
     format!(
         "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
          PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{READER_CACHE_KIB};"
@@ -228,7 +277,11 @@ fn sqlite_settings() -> String {
 /// What must not depend on the role and its database. `synchronous_commit` is on even if the server's default is weaker:
 /// the API answers 200 only for durable writes. PostgreSQL has `transaction_timeout` since release 17.
 fn postgres_settings() -> String {
-    let commit = if crate::db::fault::is_planted("storage.durability_off") { "off" } else { "on" };
+    let commit = if crate::db::fault::is_planted("storage.durability_off") {
+        "off"
+    } else {
+        "on"
+    };
     format!(
         "SET synchronous_commit = {commit}; SET statement_timeout = '15s'; SET lock_timeout = '5s'; \
          SET idle_in_transaction_session_timeout = '30s'; SET default_transaction_isolation = 'read committed'; \

@@ -74,7 +74,11 @@ impl Sum {
     /// One that took this long; zero for what takes no time.
     pub fn one(took: Duration) -> Self {
         let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-        Self { times: 1, total_ms: milliseconds, longest_ms: milliseconds }
+        Self {
+            times: 1,
+            total_ms: milliseconds,
+            longest_ms: milliseconds,
+        }
     }
 
     pub fn add(&mut self, other: Self) {
@@ -107,7 +111,10 @@ pub struct Counted {
 
 impl From<AppId> for Counted {
     fn from(app: AppId) -> Self {
-        Self { app: Some(app), destination: None }
+        Self {
+            app: Some(app),
+            destination: None,
+        }
     }
 }
 
@@ -131,7 +138,10 @@ impl Counts {
     pub fn add_arrival(&self, key: ArrivalKey, arrival: Arrival) {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
         if arrivals.len() < MAX_WAITING || arrivals.contains_key(&key) {
-            let known = arrivals.entry(key).or_insert(Arrival { times: 0, ..arrival });
+            let known = arrivals.entry(key).or_insert(Arrival {
+                times: 0,
+                ..arrival
+            });
             known.times = known.times.saturating_add(arrival.times);
             known.first_at = known.first_at.min(arrival.first_at);
             known.last_at = known.last_at.max(arrival.last_at);
@@ -151,17 +161,29 @@ impl Counts {
     /// Until when a series is rolled up as far as this process knows, if all before `end` is to be. For another end it
     /// looks anew from the beginning: something may have been counted late.
     pub fn rolled_up(&self, series: Series, end: Timestamp) -> Timestamp {
-        let rolled_up = self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
-        rolled_up.get(&series).filter(|known| known.0 == end).map_or(Timestamp::from_micros(0), |known| known.1)
+        let rolled_up = self
+            .rolled_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        rolled_up
+            .get(&series)
+            .filter(|known| known.0 == end)
+            .map_or(Timestamp::from_micros(0), |known| known.1)
     }
 
     pub fn note_rolled_up(&self, series: Series, end: Timestamp, until: Timestamp) {
-        self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner).insert(series, (end, until));
+        self.rolled_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(series, (end, until));
     }
 
     /// The minutes that wait, without taking them out.
     pub fn minutes(&self) -> BTreeMap<MinuteKey, Sum> {
-        self.minutes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.minutes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -176,7 +198,12 @@ mod tests {
 
     fn key(minute: i64) -> MinuteKey {
         let at = Timestamp::from_micros(minute * MINUTE_MICROS);
-        MinuteKey { series: Series::Lag, at, app: None, destination: None }
+        MinuteKey {
+            series: Series::Lag,
+            at,
+            app: None,
+            destination: None,
+        }
     }
 
     #[test]
@@ -187,7 +214,14 @@ mod tests {
         }
         counts.add(key(2), Sum::one(Duration::ZERO));
         let minutes = counts.take_minutes();
-        assert_eq!(minutes[&key(1)], Sum { times: 3, total_ms: 35, longest_ms: 20 });
+        assert_eq!(
+            minutes[&key(1)],
+            Sum {
+                times: 3,
+                total_ms: 35,
+                longest_ms: 20
+            }
+        );
         assert_eq!(minutes.len(), 2);
         assert!(counts.take_minutes().is_empty());
     }

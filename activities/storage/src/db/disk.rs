@@ -42,7 +42,11 @@ impl Disk {
             Database::Sqlite(file) => Some(file.clone()),
             Database::Postgres(_) => None,
         };
-        Self { file, is_full: AtomicBool::new(false), full_at: Mutex::default() }
+        Self {
+            file,
+            is_full: AtomicBool::new(false),
+            full_at: Mutex::default(),
+        }
     }
 
     /// Whether the last write found no room.
@@ -60,13 +64,19 @@ impl Disk {
     pub fn space(&self) -> Option<Space> {
         let found = rustix::fs::statvfs(self.file.as_ref()?).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Some(Space { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
+        Some(Space {
+            free: bytes(found.f_bavail),
+            total: bytes(found.f_blocks),
+        })
     }
 
     /// Notes why a write failed. Returns whether that was for want of room: then trying again is no use.
     pub fn note_failure(&self, error: &Error) -> bool {
         let is_full = error.is_of_full_disk()
-            || (error.is_of_disk() && self.space().is_some_and(|space| space.free < NEARLY_FULL_BYTES));
+            || (error.is_of_disk()
+                && self
+                    .space()
+                    .is_some_and(|space| space.free < NEARLY_FULL_BYTES));
         if is_full {
             *self.full_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             self.is_full.store(true, Ordering::Relaxed);
@@ -81,12 +91,20 @@ impl Disk {
 
 /// Lets the file of an SQLite database grow no more while a test has planted that: SQLite fails as on a full disk.
 /// `is_limited` is whether the connection has such a limit.
-pub fn limit(connection: &mut AnyConnection, database: &Database, is_limited: &mut bool) -> Result<(), Error> {
-    let Database::Sqlite(file) = database else { return Ok(()) };
+pub fn limit(
+    connection: &mut AnyConnection,
+    database: &Database,
+    is_limited: &mut bool,
+) -> Result<(), Error> {
+    let Database::Sqlite(file) = database else {
+        return Ok(());
+    };
     let is_planted = fault::is_planted_for("storage.full", file.display());
     if is_planted || *is_limited {
         let pages = if is_planted { 1 } else { MOST_PAGES };
-        connection.batch_execute(&format!("PRAGMA max_page_count = {pages}")).map_err(Error::of_query)?;
+        connection
+            .batch_execute(&format!("PRAGMA max_page_count = {pages}"))
+            .map_err(Error::of_query)?;
         *is_limited = is_planted;
     }
     Ok(())
@@ -98,7 +116,10 @@ mod tests {
     use diesel::result::{DatabaseErrorKind, Error::DatabaseError};
 
     fn error(text: &str) -> Error {
-        Error::of_query(DatabaseError(DatabaseErrorKind::Unknown, Box::new(text.to_owned())))
+        Error::of_query(DatabaseError(
+            DatabaseErrorKind::Unknown,
+            Box::new(text.to_owned()),
+        ))
     }
 
     #[test]
@@ -107,7 +128,10 @@ mod tests {
         let hour = Duration::from_secs(3600);
         assert!(!disk.note_failure(&error("database is locked")) && !disk.is_full());
         let unknown = Error::unavailable(error("database or disk is full"));
-        assert!(disk.note_failure(&unknown), "also of a commit with an unknown result");
+        assert!(
+            disk.note_failure(&unknown),
+            "also of a commit with an unknown result"
+        );
         assert!(disk.is_full() && disk.was_full(Instant::now(), hour));
         disk.note_written();
         assert!(!disk.is_full() && disk.was_full(Instant::now(), hour));
@@ -119,6 +143,9 @@ mod tests {
         let disk = Disk::of(&Database::Sqlite(std::env::temp_dir()));
         let space = disk.space().expect("the system answers");
         assert!(space.free <= space.total && space.total > 0);
-        assert_eq!(disk.note_failure(&error("disk I/O error")), space.free < NEARLY_FULL_BYTES);
+        assert_eq!(
+            disk.note_failure(&error("disk I/O error")),
+            space.free < NEARLY_FULL_BYTES
+        );
     }
 }

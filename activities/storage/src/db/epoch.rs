@@ -47,7 +47,8 @@ const SHOWN: &str = "
 
 const READ_SHARED: Sql = statement!("{SHOWN}");
 const LOCK_SHARED: Sql = statement!("{SHOWN} FOR UPDATE");
-const READ: Sql = statement!("SELECT epoch, lineage, lineage AS present FROM installation WHERE id = 1");
+const READ: Sql =
+    statement!("SELECT epoch, lineage, lineage AS present FROM installation WHERE id = 1");
 const LINEAGE: Sql = statement!("SELECT settle_lineage() AS value");
 const RAISE: Sql = statement!("UPDATE installation SET epoch = ?, lineage = ? WHERE id = 1");
 
@@ -61,7 +62,11 @@ pub fn read(connection: &mut AnyConnection) -> Result<i64, Error> {
 
 /// Like [`read`], and the epoch is fetched later.
 pub fn read_ahead(connection: &mut AnyConnection) -> Result<EpochAhead, Error> {
-    let text = if connection.is_shared() { READ_SHARED } else { READ };
+    let text = if connection.is_shared() {
+        READ_SHARED
+    } else {
+        READ
+    };
     sql(text).ahead(connection).map(EpochAhead)
 }
 
@@ -74,7 +79,9 @@ impl EpochAhead {
     /// # Errors
     /// The lineage changed, see [`is_other_lineage`].
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<i64, Error> {
-        let row = self.0.first(connection)?.ok_or(Error::Missing { what: "installation" })?;
+        let row = self.0.first(connection)?.ok_or(Error::Missing {
+            what: "installation",
+        })?;
         row.known()
     }
 }
@@ -108,13 +115,21 @@ pub fn raise(connection: &mut AnyConnection, now: Timestamp) -> Result<i64, Erro
 /// Raises the epoch and an alarm if the lineage changed and no other process did it before. It is a transaction of its
 /// own: one that holds other locks must not wait for the installation.
 pub fn renew(connection: &mut AnyConnection, clock: fn() -> Timestamp) -> Result<(), Error> {
-    if let Some(epoch) = connection.in_transaction(|connection| raise_if_changed(connection, clock))? {
-        tracing::warn!(epoch, "the database was restored or failed over: from now on events have ids of a new epoch");
+    if let Some(epoch) =
+        connection.in_transaction(|connection| raise_if_changed(connection, clock))?
+    {
+        tracing::warn!(
+            epoch,
+            "the database was restored or failed over: from now on events have ids of a new epoch"
+        );
     }
     Ok(())
 }
 
-fn raise_if_changed(connection: &mut AnyConnection, clock: fn() -> Timestamp) -> Result<Option<i64>, Error> {
+fn raise_if_changed(
+    connection: &mut AnyConnection,
+    clock: fn() -> Timestamp,
+) -> Result<Option<i64>, Error> {
     let row = lock(connection)?;
     if row.lineage == row.present {
         return Ok(None);
@@ -126,20 +141,34 @@ fn raise_if_changed(connection: &mut AnyConnection, clock: fn() -> Timestamp) ->
 }
 
 fn lock(connection: &mut AnyConnection) -> Result<EpochRow, Error> {
-    let text = if connection.is_shared() { LOCK_SHARED } else { READ };
+    let text = if connection.is_shared() {
+        LOCK_SHARED
+    } else {
+        READ
+    };
     sql(text).one(connection, "installation")
 }
 
 impl EpochRow {
     /// The epoch, unless the lineage changed.
     fn known(self) -> Result<i64, Error> {
-        if self.lineage == self.present { Ok(self.epoch) } else { Err(Error::unavailable(OtherLineage)) }
+        if self.lineage == self.present {
+            Ok(self.epoch)
+        } else {
+            Err(Error::unavailable(OtherLineage))
+        }
     }
 
     /// Stores the next epoch and the lineage that the server shows.
     fn raise(self, connection: &mut AnyConnection, now: Timestamp) -> Result<i64, Error> {
-        let epoch = now.micros().div_euclid(1_000_000).max(self.epoch.saturating_add(1));
-        sql(RAISE).bind(epoch).bind(self.present.as_deref()).run(connection)?;
+        let epoch = now
+            .micros()
+            .div_euclid(1_000_000)
+            .max(self.epoch.saturating_add(1));
+        sql(RAISE)
+            .bind(epoch)
+            .bind(self.present.as_deref())
+            .run(connection)?;
         Ok(epoch)
     }
 }

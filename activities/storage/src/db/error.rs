@@ -10,7 +10,11 @@ pub const FULL_DISK: &str = "the disk of the database is full";
 /// The hint of a statement that names a table or column that PostgreSQL does not have.
 pub const OTHER_SCHEMA: &str = "the tables are not those of this version";
 /// What SQLite says of a table or column that it does not have.
-const SQLITE_OTHER_SCHEMA: [&str; 3] = ["no such table: ", "no such column: ", " has no column named "];
+const SQLITE_OTHER_SCHEMA: [&str; 3] = [
+    "no such table: ",
+    "no such column: ",
+    " has no column named ",
+];
 /// The hint of a statement that waited for a lock as long as it may.
 pub const NO_LOCK: &str = "another session has locked it";
 /// The hint of a statement that PostgreSQL ended, because its session and another one waited for each other.
@@ -99,7 +103,9 @@ pub enum Unproved {
     )]
     Missing,
     /// The device was created without a secret.
-    #[error("the device was created without a secret and may call only `events`: create a new id with a secret")]
+    #[error(
+        "the device was created without a secret and may call only `events`: create a new id with a secret"
+    )]
     Never,
     /// The request shows another secret than that of the device.
     #[error(
@@ -127,11 +133,20 @@ impl Error {
     }
 
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
-        Self::Corrupt { what: what.into(), source: None }
+        Self::Corrupt {
+            what: what.into(),
+            source: None,
+        }
     }
 
-    pub(crate) fn corrupt_by(what: impl Into<String>, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Corrupt { what: what.into(), source: Some(Arc::new(cause)) }
+    pub(crate) fn corrupt_by(
+        what: impl Into<String>,
+        cause: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Corrupt {
+            what: what.into(),
+            source: Some(Arc::new(cause)),
+        }
     }
 
     /// The error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one recognizes
@@ -139,16 +154,25 @@ impl Error {
     pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
         use diesel::result::DatabaseErrorKind::{ForeignKeyViolation, UniqueViolation};
         match cause {
-            diesel::result::Error::DatabaseError(ForeignKeyViolation, _) => Self::Missing { what: PARENT },
-            diesel::result::Error::DatabaseError(UniqueViolation, _) => Self::Raced(Arc::new(cause)),
+            diesel::result::Error::DatabaseError(ForeignKeyViolation, _) => {
+                Self::Missing { what: PARENT }
+            }
+            diesel::result::Error::DatabaseError(UniqueViolation, _) => {
+                Self::Raced(Arc::new(cause))
+            }
             diesel::result::Error::DeserializationError(_) => {
                 Self::corrupt_by("a row is not as this version expects it", cause)
             }
-            diesel::result::Error::DatabaseError(_, ref refusal) if is_of_schema(refusal.as_ref()) => {
+            diesel::result::Error::DatabaseError(_, ref refusal)
+                if is_of_schema(refusal.as_ref()) =>
+            {
                 Self::corrupt_by("a table or a column is missing", cause)
             }
             cause => match Refusal::of(&cause) {
-                Some(refusal) => Self::Refused { refusal, source: Arc::new(cause) },
+                Some(refusal) => Self::Refused {
+                    refusal,
+                    source: Arc::new(cause),
+                },
                 None => Self::unavailable(cause),
             },
         }
@@ -160,9 +184,11 @@ impl Error {
         match self {
             // A row that is named by another one, and not by the request: it comes later, or somebody removed it.
             Self::Missing { what } => *what != PARENT,
-            Self::Conflict { .. } | Self::Cursor | Self::Unsuitable(_) | Self::Invalid { .. } | Self::Unproved(_) => {
-                true
-            }
+            Self::Conflict { .. }
+            | Self::Cursor
+            | Self::Unsuitable(_)
+            | Self::Invalid { .. }
+            | Self::Unproved(_) => true,
             Self::Unavailable(_)
             | Self::Raced(_)
             | Self::Locked(_)
@@ -199,9 +225,16 @@ impl Error {
 
     /// Whether a statement failed with such a message and hint, also below an error of this type.
     fn is_of(&self, is_wanted: fn(&str, Option<&str>) -> bool) -> bool {
-        let Self::Unavailable(cause) = self else { return false };
-        match (cause.downcast_ref::<diesel::result::Error>(), cause.downcast_ref::<Self>()) {
-            (Some(diesel::result::Error::DatabaseError(_, cause)), _) => is_wanted(cause.message(), cause.hint()),
+        let Self::Unavailable(cause) = self else {
+            return false;
+        };
+        match (
+            cause.downcast_ref::<diesel::result::Error>(),
+            cause.downcast_ref::<Self>(),
+        ) {
+            (Some(diesel::result::Error::DatabaseError(_, cause)), _) => {
+                is_wanted(cause.message(), cause.hint())
+            }
             (_, Some(cause)) => cause.is_of(is_wanted),
             _ => false,
         }
@@ -209,12 +242,19 @@ impl Error {
 
     /// [`Error::Conflict`] with the taken name if this is a unique violation, else this error.
     pub(crate) fn or_taken(self, what: &'static str, name: &str) -> Self {
-        if self.is_taken() { Self::taken(what, name) } else { self }
+        if self.is_taken() {
+            Self::taken(what, name)
+        } else {
+            self
+        }
     }
 
     /// [`Error::Conflict`] with the taken name.
     pub(crate) fn taken(what: &'static str, name: &str) -> Self {
-        Self::Conflict { what, detail: format!("the name `{name}` is taken, choose another") }
+        Self::Conflict {
+            what,
+            detail: format!("the name `{name}` is taken, choose another"),
+        }
     }
 
     /// Whether a statement failed with a unique violation: what it inserts exists already.
@@ -225,5 +265,8 @@ impl Error {
 
 /// Whether a statement names a table or column that the database does not have.
 fn is_of_schema(refusal: &dyn DatabaseErrorInformation) -> bool {
-    refusal.hint() == Some(OTHER_SCHEMA) || SQLITE_OTHER_SCHEMA.iter().any(|text| refusal.message().contains(text))
+    refusal.hint() == Some(OTHER_SCHEMA)
+        || SQLITE_OTHER_SCHEMA
+            .iter()
+            .any(|text| refusal.message().contains(text))
 }

@@ -33,7 +33,14 @@ pub fn hold(connection: &mut AnyConnection, id: &str, now: Timestamp) -> Result<
     let row = match found {
         Some(row) => row,
         None => {
-            insert!(encryption_keys { id, created_at: now }, "ON CONFLICT DO NOTHING").run(connection)?;
+            insert!(
+                encryption_keys {
+                    id,
+                    created_at: now
+                },
+                "ON CONFLICT DO NOTHING"
+            )
+            .run(connection)?;
             sql(LOCK).bind(id).one(connection, "key")?
         }
     };
@@ -81,7 +88,10 @@ pub fn check_newest(connection: &mut AnyConnection, id: &str) -> Result<(), Erro
 /// The ids of the keys that something may be encrypted with, without these.
 pub fn missing(connection: &mut AnyConnection, known: &[&str]) -> Result<Vec<String>, Error> {
     let stored: Vec<String> = sql(KEYS).values(connection)?;
-    Ok(stored.into_iter().filter(|id| !known.contains(&id.as_str())).collect())
+    Ok(stored
+        .into_iter()
+        .filter(|id| !known.contains(&id.as_str()))
+        .collect())
 }
 
 pub fn listed(ids: &[&str]) -> String {

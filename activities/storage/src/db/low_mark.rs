@@ -35,7 +35,10 @@ pub struct Queue {
 
 impl Queue {
     pub const fn of_all(name: &'static str) -> Self {
-        Self { name, destination: None }
+        Self {
+            name,
+            destination: None,
+        }
     }
 }
 
@@ -77,7 +80,10 @@ struct Mark {
 
 impl LowMarks {
     pub fn new(slow: Duration) -> Self {
-        Self { slow, of_queues: Mutex::default() }
+        Self {
+            slow,
+            of_queues: Mutex::default(),
+        }
     }
 
     /// Marks that are never used.
@@ -93,7 +99,11 @@ impl LowMarks {
         read: impl FnOnce(&Beginning) -> Result<QueueRead<T>, Error>,
     ) -> Result<T, Error> {
         let began = Instant::now();
-        let mark = self.all().get(&queue).cloned().unwrap_or_else(|| Mark::none(began));
+        let mark = self
+            .all()
+            .get(&queue)
+            .cloned()
+            .unwrap_or_else(|| Mark::none(began));
         let start = mark.start(now, began);
         let found = read(&start);
         let took = began.elapsed();
@@ -101,9 +111,16 @@ impl LowMarks {
         let mark = match &found {
             Ok(found) => {
                 let mark = mark.moved(found.first, &found.apart, now);
-                if is_whole { mark.after_whole(began, took, self.slow) } else { mark }
+                if is_whole {
+                    mark.after_whole(began, took, self.slow)
+                } else {
+                    mark
+                }
             }
-            Err(_) if is_whole => Mark { whole_at: began + LONGEST, ..mark },
+            Err(_) if is_whole => Mark {
+                whole_at: began + LONGEST,
+                ..mark
+            },
             Err(_) => mark,
         };
         self.all().insert(queue, mark);
@@ -111,20 +128,35 @@ impl LowMarks {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<Queue, Mark>> {
-        self.of_queues.lock().unwrap_or_else(PoisonError::into_inner)
+        self.of_queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Mark {
     const fn none(at: Instant) -> Self {
-        Self { from: Timestamp::EARLIEST, apart: Vec::new(), slow_reads: 0, whole_at: at }
+        Self {
+            from: Timestamp::EARLIEST,
+            apart: Vec::new(),
+            slow_reads: 0,
+            whole_at: at,
+        }
     }
 
     /// Where a read begins. If the clock was set back since the last one, before what is stored by it.
     fn start(&self, now: Timestamp, at: Instant) -> Beginning {
         let is_used = self.slow_reads >= SLOW_READS && at < self.whole_at;
-        let from = if is_used { self.from.min(now.minus(LAG)) } else { Timestamp::EARLIEST };
-        let apart = if self.apart.is_empty() { vec![String::new()] } else { self.apart.clone() };
+        let from = if is_used {
+            self.from.min(now.minus(LAG))
+        } else {
+            Timestamp::EARLIEST
+        };
+        let apart = if self.apart.is_empty() {
+            vec![String::new()]
+        } else {
+            self.apart.clone()
+        };
         Beginning { from, apart }
     }
 
@@ -132,15 +164,31 @@ impl Mark {
     fn moved(self, first: Timestamp, apart: &[String], now: Timestamp) -> Self {
         let from = first.min(now.minus(LAG));
         if apart.len() > MAX_APART {
-            return Self { from: Timestamp::EARLIEST, apart: Vec::new(), ..self };
+            return Self {
+                from: Timestamp::EARLIEST,
+                apart: Vec::new(),
+                ..self
+            };
         }
-        Self { from, apart: apart.to_vec(), ..self }
+        Self {
+            from,
+            apart: apart.to_vec(),
+            ..self
+        }
     }
 
     /// After a read from the beginning that took this long.
     fn after_whole(self, at: Instant, took: Duration, slow: Duration) -> Self {
-        let slow_reads = if took < slow { 0 } else { self.slow_reads.saturating_add(1) };
-        Self { slow_reads, whole_at: at + took.saturating_mul(SHARE).min(LONGEST), ..self }
+        let slow_reads = if took < slow {
+            0
+        } else {
+            self.slow_reads.saturating_add(1)
+        };
+        Self {
+            slow_reads,
+            whole_at: at + took.saturating_mul(SHARE).min(LONGEST),
+            ..self
+        }
     }
 }
 
@@ -153,7 +201,9 @@ mod tests {
 
     /// After so many slow reads from the beginning that found nothing up to now.
     fn slow(reads: u32, at: Instant) -> Mark {
-        (0..reads).fold(Mark::none(at), |mark, _| mark.moved(NOW, &[], NOW).after_whole(at, TOOK, SLOW))
+        (0..reads).fold(Mark::none(at), |mark, _| {
+            mark.moved(NOW, &[], NOW).after_whole(at, TOOK, SLOW)
+        })
     }
 
     #[test]
@@ -181,7 +231,10 @@ mod tests {
     fn a_mark_is_below_what_waits_and_follows_a_clock_set_back() {
         let at = Instant::now();
         let waiting = NOW.minus(Duration::from_secs(3600));
-        assert_eq!(slow(3, at).moved(waiting, &[], NOW).start(NOW, at).from, waiting);
+        assert_eq!(
+            slow(3, at).moved(waiting, &[], NOW).start(NOW, at).from,
+            waiting
+        );
         let set_back = NOW.minus(Duration::from_secs(60));
         assert_eq!(slow(3, at).start(set_back, at).from, set_back.minus(LAG));
     }
@@ -194,23 +247,42 @@ mod tests {
             let mut begun = None;
             let found = marks.read(queue, NOW, |start| {
                 begun = Some(start.from);
-                let read = QueueRead { rows: (), first: NOW, apart: Vec::new() };
-                if fails { Err(Error::Unsuitable("planted".to_owned())) } else { Ok(read) }
+                let read = QueueRead {
+                    rows: (),
+                    first: NOW,
+                    apart: Vec::new(),
+                };
+                if fails {
+                    Err(Error::Unsuitable("planted".to_owned()))
+                } else {
+                    Ok(read)
+                }
             });
             assert_eq!(found.is_err(), fails);
             begun
         };
-        marks.all().insert(queue, slow(3, Instant::now()).moved(NOW, &[], NOW));
+        marks
+            .all()
+            .insert(queue, slow(3, Instant::now()).moved(NOW, &[], NOW));
         marks.all().get_mut(&queue).expect("a mark").whole_at = Instant::now();
         assert_eq!(from(true), Some(Timestamp::EARLIEST));
-        assert_eq!(from(false), Some(NOW.minus(LAG)), "it may have taken too long");
+        assert_eq!(
+            from(false),
+            Some(NOW.minus(LAG)),
+            "it may have taken too long"
+        );
     }
 
     #[test]
     fn unused_marks_stay_so() {
         let at = Instant::now();
         let mark = Mark::none(at).after_whole(at, LONGEST, LowMarks::unused().slow);
-        assert_eq!((0..5).fold(mark, |mark, _| mark.after_whole(at, LONGEST, Duration::MAX)).slow_reads, 0);
+        assert_eq!(
+            (0..5)
+                .fold(mark, |mark, _| mark.after_whole(at, LONGEST, Duration::MAX))
+                .slow_reads,
+            0
+        );
     }
 
     #[test]
@@ -219,7 +291,9 @@ mod tests {
         let parts = |count: usize| (0..count).map(|part| part.to_string()).collect::<Vec<_>>();
         let few = slow(3, at).moved(NOW, &parts(2), NOW).start(NOW, at);
         assert_eq!((few.from, few.apart), (NOW.minus(LAG), parts(2)));
-        let many = slow(3, at).moved(NOW, &parts(MAX_APART + 1), NOW).start(NOW, at);
+        let many = slow(3, at)
+            .moved(NOW, &parts(MAX_APART + 1), NOW)
+            .start(NOW, at);
         assert_eq!(many.from, Timestamp::EARLIEST);
     }
 }

@@ -23,7 +23,10 @@ pub struct Page {
 
 impl Default for Page {
     fn default() -> Self {
-        Self { cursor: None, limit: 100 }
+        Self {
+            cursor: None,
+            limit: 100,
+        }
     }
 }
 
@@ -46,7 +49,10 @@ pub struct Listed<T> {
 
 impl<T: Field> QueryableByName<MultiBackend> for Listed<T> {
     fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
-        Ok(Self { cursor: Field::read(row, "cursor")?, item: Field::read(row, "")? })
+        Ok(Self {
+            cursor: Field::read(row, "cursor")?,
+            item: Field::read(row, "")?,
+        })
     }
 }
 
@@ -58,7 +64,12 @@ impl Page {
         list: Statement<'_>,
     ) -> Result<Paged<T>, Error> {
         let rows: Vec<Listed<T>> = list.bind(self.size() + 1).all(connection)?;
-        Paged::cut(rows, self.size(), |row| row.cursor.clone(), |row| Ok(row.item))
+        Paged::cut(
+            rows,
+            self.size(),
+            |row| row.cursor.clone(),
+            |row| Ok(row.item),
+        )
     }
 
     /// Maximum number of items on the page.
@@ -68,18 +79,27 @@ impl Page {
 
     /// The number in the cursor of a list that is ordered by it; `first` without a cursor.
     pub(crate) fn number_or(&self, first: i64) -> Result<i64, Error> {
-        self.cursor.as_deref().map_or(Ok(first), |cursor| cursor.parse().map_err(|_| Error::Cursor))
+        self.cursor.as_deref().map_or(Ok(first), |cursor| {
+            cursor.parse().map_err(|_| Error::Cursor)
+        })
     }
 
     /// The cursor of a list of purchases in the order of their keys; empty without a cursor.
     pub(crate) fn key(&self) -> Result<String, Error> {
-        let Some(cursor) = &self.cursor else { return Ok(String::new()) };
-        cursor.parse().map(|key: CollapseKey| key.to_string()).map_err(|_| Error::Cursor)
+        let Some(cursor) = &self.cursor else {
+            return Ok(String::new());
+        };
+        cursor
+            .parse()
+            .map(|key: CollapseKey| key.to_string())
+            .map_err(|_| Error::Cursor)
     }
 
     /// The number and the id in a cursor `<number>_<id>`; `first` and an empty id without a cursor.
     pub(crate) fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
-        let Some(cursor) = &self.cursor else { return Ok((first, String::new())) };
+        let Some(cursor) = &self.cursor else {
+            return Ok((first, String::new()));
+        };
         let (number, id) = cursor.split_once('_').ok_or(Error::Cursor)?;
         Ok((number.parse().map_err(|_| Error::Cursor)?, id.to_owned()))
     }
@@ -97,7 +117,10 @@ impl Page {
 impl<T> Paged<T> {
     /// This page, with each item converted.
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Paged<U> {
-        Paged { items: self.items.into_iter().map(item).collect(), next_cursor: self.next_cursor }
+        Paged {
+            items: self.items.into_iter().map(item).collect(),
+            next_cursor: self.next_cursor,
+        }
     }
 
     /// A page of at most `size` items from rows that were read with a limit of `size + 1`: the extra row only shows
@@ -111,8 +134,15 @@ impl<T> Paged<T> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let has_more = rows.len() > size;
         rows.truncate(size);
-        let next_cursor = if has_more { rows.last().map(cursor) } else { None };
-        Ok(Self { items: rows.into_iter().map(item).collect::<Result<_, _>>()?, next_cursor })
+        let next_cursor = if has_more {
+            rows.last().map(cursor)
+        } else {
+            None
+        };
+        Ok(Self {
+            items: rows.into_iter().map(item).collect::<Result<_, _>>()?,
+            next_cursor,
+        })
     }
 }
 
@@ -123,13 +153,28 @@ mod tests {
     #[test]
     fn a_page_names_the_next_one_only_when_there_is_more() {
         let cut = |rows: Vec<i64>| Paged::cut(rows, 2, i64::to_string, Ok).unwrap();
-        assert_eq!(cut(vec![1, 2, 3]), Paged { items: vec![1, 2], next_cursor: Some("2".to_owned()) });
-        assert_eq!(cut(vec![1, 2]), Paged { items: vec![1, 2], next_cursor: None });
+        assert_eq!(
+            cut(vec![1, 2, 3]),
+            Paged {
+                items: vec![1, 2],
+                next_cursor: Some("2".to_owned())
+            }
+        );
+        assert_eq!(
+            cut(vec![1, 2]),
+            Paged {
+                items: vec![1, 2],
+                next_cursor: None
+            }
+        );
     }
 
     #[test]
     fn a_strange_cursor_is_refused() {
-        let page = Page { cursor: Some("x".to_owned()), limit: 1 };
+        let page = Page {
+            cursor: Some("x".to_owned()),
+            limit: 1,
+        };
         assert!(page.number_or(0).is_err());
         assert!(page.pair_or(0).is_err());
         assert!(page.key().is_err());

@@ -60,20 +60,18 @@ pub const OPEN_OF_KEY_N: &str = "(n.outcome IS NULL OR n.outcome = 'of key')";
 /// [`OPEN_OF_KEY`], of the notification `m`.
 pub const OPEN_OF_KEY_M: &str = "(m.outcome IS NULL OR m.outcome = 'of key')";
 /// `notifications_open_in_order (seq)`, of the open notification `n`, which waits for nothing.
-pub const OPEN_IN_ORDER: &str =
-    "(n.outcome IS NULL OR n.outcome = 'in order') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
+pub const OPEN_IN_ORDER: &str = "(n.outcome IS NULL OR n.outcome = 'in order') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
 /// `notifications_open_due`, of the open notification `n`, whose `wakes` must be NULL. The index has the end of its window.
-pub const OPEN_DUE: &str =
-    "(n.outcome IS NULL OR n.outcome = 'due') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
+pub const OPEN_DUE: &str = "(n.outcome IS NULL OR n.outcome = 'due') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
 /// `notifications_open_woken (sweep_at)`, of the open notification `n`, whose `wakes` must not be NULL.
-pub const OPEN_WOKEN: &str =
-    "(n.outcome IS NULL OR n.outcome = 'woken') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
+pub const OPEN_WOKEN: &str = "(n.outcome IS NULL OR n.outcome = 'woken') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
 /// `notifications_open_of_receipt (receipt_id)`.
 pub const OPEN_OF_RECEIPT: &str = "(outcome IS NULL OR outcome = 'of receipt')";
 /// [`OPEN_OF_RECEIPT`], of the notification `n`.
 pub const OPEN_OF_RECEIPT_N: &str = "(n.outcome IS NULL OR n.outcome = 'of receipt')";
 /// `notifications_named (seq)`: a notification that has ended, and may still name a customer.
-pub const FINISHED_WITH_NAMES: &str = "outcome || '' IS NOT NULL AND (app_user_id IS NOT NULL OR body <> '{}')";
+pub const FINISHED_WITH_NAMES: &str =
+    "outcome || '' IS NOT NULL AND (app_user_id IS NOT NULL OR body <> '{}')";
 /// `notifications_open_of_topic (waiting_topic_id, seq)`, of a notification whose topic must not be NULL.
 pub const OPEN_OF_TOPIC: &str = "(outcome IS NULL OR outcome = 'of topic')";
 

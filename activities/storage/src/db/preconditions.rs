@@ -59,7 +59,11 @@ const MAY_MIGRATE: Sql = statement! {"
 ///
 /// # Errors
 /// [`Error::Corrupt`] with one sentence that names the setting.
-pub fn check(database: &Database, connection: &mut AnyConnection, tables: &[String]) -> Result<(), Error> {
+pub fn check(
+    database: &Database,
+    connection: &mut AnyConnection,
+    tables: &[String],
+) -> Result<(), Error> {
     if !connection.is_shared() {
         return Ok(());
     }
@@ -73,7 +77,11 @@ pub fn check(database: &Database, connection: &mut AnyConnection, tables: &[Stri
     if let Some(reason) = server.refusal() {
         return Err(Error::corrupt(reason));
     }
-    match sql(FORBIDDEN).bind_list(tables.to_vec()).value::<Option<String>>(connection)?.flatten() {
+    match sql(FORBIDDEN)
+        .bind_list(tables.to_vec())
+        .value::<Option<String>>(connection)?
+        .flatten()
+    {
         Some(forbidden) => Err(Error::corrupt(format!(
             "the role `{}` lacks rights: GRANT SELECT, INSERT, UPDATE, DELETE on the tables {forbidden}",
             server.role
@@ -87,7 +95,11 @@ pub fn check(database: &Database, connection: &mut AnyConnection, tables: &[Stri
 /// # Errors
 /// As [`check`].
 pub fn check_migrating(connection: &mut AnyConnection, tables: &[String]) -> Result<(), Error> {
-    let may = !connection.is_shared() || sql(MAY_MIGRATE).bind_list(tables.to_vec()).value(connection)? == Some(true);
+    let may = !connection.is_shared()
+        || sql(MAY_MIGRATE)
+            .bind_list(tables.to_vec())
+            .value(connection)?
+            == Some(true);
     if may {
         return Ok(());
     }
@@ -102,15 +114,31 @@ pub fn check_migrating(connection: &mut AnyConnection, tables: &[String]) -> Res
 impl ServerRow {
     /// Why it cannot be used.
     fn refusal(&self) -> Option<String> {
-        let Self { release, version, encoding, is_read_only, role, schema } = self;
+        let Self {
+            release,
+            version,
+            encoding,
+            is_read_only,
+            role,
+            schema,
+        } = self;
         if *release < OLDEST {
-            Some(format!("PostgreSQL {version} is too old: PostgreSQL {OLDEST} or later is needed"))
+            Some(format!(
+                "PostgreSQL {version} is too old: PostgreSQL {OLDEST} or later is needed"
+            ))
         } else if encoding != ENCODING {
-            Some(format!("its encoding is {encoding}: create it with `ENCODING '{ENCODING}'`"))
+            Some(format!(
+                "its encoding is {encoding}: create it with `ENCODING '{ENCODING}'`"
+            ))
         } else if *is_read_only {
-            Some("it accepts no writes: it is a standby, or `default_transaction_read_only` is on".to_owned())
+            Some(
+                "it accepts no writes: it is a standby, or `default_transaction_read_only` is on"
+                    .to_owned(),
+            )
         } else if schema.is_none() {
-            Some(format!("no schema of its `search_path` may be used by the role `{role}`"))
+            Some(format!(
+                "no schema of its `search_path` may be used by the role `{role}`"
+            ))
         } else {
             None
         }
@@ -132,14 +160,25 @@ fn backends(database: &Database, connection: &mut AnyConnection) -> Result<Backe
     other.begin().map_err(Error::of_query)?;
     let second = backend(&mut other)?;
     // A pool of one session would not answer before the transaction ends.
-    let again = if second == first[0] { second } else { backend(connection)? };
+    let again = if second == first[0] {
+        second
+    } else {
+        backend(connection)?
+    };
     other.abandon().map_err(Error::of_query)?;
-    Ok(Backends { first, second, again })
+    Ok(Backends {
+        first,
+        second,
+        again,
+    })
 }
 
 /// The server's process of this moment. A pooler between transactions may have lost what was prepared, so it is not.
 fn backend(connection: &mut AnyConnection) -> Result<i64, Error> {
-    sql(BACKEND).uncached().value(connection)?.ok_or(Error::Missing { what: "session" })
+    sql(BACKEND)
+        .uncached()
+        .value(connection)?
+        .ok_or(Error::Missing { what: "session" })
 }
 
 /// Whether two sessions share a process, or one changes it: then what a session sets, locks and prepares is not its own.
@@ -163,7 +202,15 @@ mod tests {
         ];
         for (backends, expected) in known {
             let [first, later, second, again] = backends;
-            assert_eq!(is_pooled(Backends { first: [first, later], second, again }), expected, "{backends:?}");
+            assert_eq!(
+                is_pooled(Backends {
+                    first: [first, later],
+                    second,
+                    again
+                }),
+                expected,
+                "{backends:?}"
+            );
         }
     }
 
@@ -179,15 +226,49 @@ mod tests {
         };
         assert_eq!(server.refusal(), None);
         let table = [
-            (ServerRow { release: 13, version: "13.9".to_owned(), ..server.clone() }, "PostgreSQL 13.9 is too old"),
-            (ServerRow { encoding: "SQL_ASCII".to_owned(), ..server.clone() }, "its encoding is SQL_ASCII"),
-            (ServerRow { encoding: "LATIN1".to_owned(), ..server.clone() }, "its encoding is LATIN1"),
-            (ServerRow { is_read_only: true, ..server.clone() }, "`default_transaction_read_only` is on"),
-            (ServerRow { schema: None, ..server }, "`search_path`"),
+            (
+                ServerRow {
+                    release: 13,
+                    version: "13.9".to_owned(),
+                    ..server.clone()
+                },
+                "PostgreSQL 13.9 is too old",
+            ),
+            (
+                ServerRow {
+                    encoding: "SQL_ASCII".to_owned(),
+                    ..server.clone()
+                },
+                "its encoding is SQL_ASCII",
+            ),
+            (
+                ServerRow {
+                    encoding: "LATIN1".to_owned(),
+                    ..server.clone()
+                },
+                "its encoding is LATIN1",
+            ),
+            (
+                ServerRow {
+                    is_read_only: true,
+                    ..server.clone()
+                },
+                "`default_transaction_read_only` is on",
+            ),
+            (
+                ServerRow {
+                    schema: None,
+                    ..server
+                },
+                "`search_path`",
+            ),
         ];
         for (server, expected) in table {
             let refusal = server.refusal().expect(expected);
-            assert!(refusal.contains(expected) && !refusal.contains('\n'), "{refusal}");
+            assert!(
+                refusal.contains(expected) && !refusal.contains('\n'),
+                "{refusal}"
+            );
         }
     }
 }

@@ -18,13 +18,25 @@ pub struct Pool {
 }
 
 /// For pages, lists and the rest.
-pub const GENERAL: Pool = Pool { purpose: "read", connections: 6 };
+pub const GENERAL: Pool = Pool {
+    purpose: "read",
+    connections: 6,
+};
 /// Only ingress uses these: no other reader stands before a notification.
-pub const INGRESS: Pool = Pool { purpose: "read_ingress", connections: 2 };
+pub const INGRESS: Pool = Pool {
+    purpose: "read_ingress",
+    connections: 2,
+};
 /// Only requests of devices use these: they stand before no page, and no page before them.
-pub const DEVICES: Pool = Pool { purpose: "read_devices", connections: 2 };
+pub const DEVICES: Pool = Pool {
+    purpose: "read_devices",
+    connections: 2,
+};
 /// For `/readyz` and the time of the last sweep: slow lists delay neither.
-pub const HEALTH: Pool = Pool { purpose: "read_health", connections: 1 };
+pub const HEALTH: Pool = Pool {
+    purpose: "read_health",
+    connections: 1,
+};
 
 /// Maximum duration of a statement of a reader on SQLite, as PostgreSQL's `statement_timeout`. That of a list is shorter.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -73,7 +85,10 @@ impl Readers {
 
     /// A pool without open connections: each is opened when it is first needed.
     pub fn new(database: Database, lock: Option<Arc<File>>, pool: Pool, waits: Waits) -> Self {
-        let Pool { purpose, connections } = pool;
+        let Pool {
+            purpose,
+            connections,
+        } = pool;
         Self {
             purpose,
             database,
@@ -94,7 +109,10 @@ impl Readers {
     {
         let turn = turn().await?;
         let call = self.waits.call(self.purpose, Step::Pool);
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(Error::unavailable)?;
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(Error::unavailable)?;
         let readers = self.clone();
         let work = move || {
             let (_permit, _turn) = (permit, turn);
@@ -103,18 +121,26 @@ impl Readers {
             let mut connection = readers.connection()?;
             let result = read(&mut connection);
             #[cfg(feature = "fail-points")]
-            readers.ticks.fetch_add(limited.ticks(), std::sync::atomic::Ordering::Relaxed);
+            readers
+                .ticks
+                .fetch_add(limited.ticks(), std::sync::atomic::Ordering::Relaxed);
             drop(limited);
             readers.keep(connection);
             result
         };
-        tokio::task::spawn_blocking(work).await.map_err(Error::unavailable)?
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(Error::unavailable)?
     }
 
     /// An open connection that was not lost since it was used last, or a new one.
     fn connection(&self) -> Result<AnyConnection, Error> {
         loop {
-            let newest = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let newest = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
             let Some(mut connection) = newest else {
                 return AnyConnection::to(&self.database).map_err(Error::unavailable);
             };
@@ -126,7 +152,10 @@ impl Readers {
 
     fn keep(&self, mut connection: AnyConnection) {
         if !connection.is_lost() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         }
     }
 }
@@ -144,7 +173,12 @@ mod tests {
     #[tokio::test]
     async fn a_read_that_nobody_waits_for_has_its_turn_until_its_end() {
         let path = std::env::temp_dir().join(format!("settle-turns-{}.db", std::process::id()));
-        let readers = Readers::new(Database::Sqlite(path.clone()), None, GENERAL, Waits::default());
+        let readers = Readers::new(
+            Database::Sqlite(path.clone()),
+            None,
+            GENERAL,
+            Waits::default(),
+        );
         let only = Arc::new(Semaphore::new(1));
         let turns = || slice::from_ref(&only).to_vec();
         let (go_on, waits) = mpsc::channel::<()>();
@@ -157,7 +191,10 @@ mod tests {
             (&mut next).now_or_never().is_none() && only.available_permits() == 0,
             "the first one is still under way"
         );
-        readers.read(|_| Ok(())).await.expect("a read of nobody takes no turn");
+        readers
+            .read(|_| Ok(()))
+            .await
+            .expect("a read of nobody takes no turn");
         go_on.send(()).expect("the first one");
         next.await.expect("its turn");
         std::fs::remove_file(path).expect("its file");

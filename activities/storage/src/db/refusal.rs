@@ -81,16 +81,25 @@ const SQLITE: [(&str, Refusal); 13] = [
     ("file is not a database", Refusal::Damage),
 ];
 
-const ALL: [Refusal; 5] = [Refusal::Value, Refusal::Rule, Refusal::Rights, Refusal::Statement, Refusal::Damage];
+const ALL: [Refusal; 5] = [
+    Refusal::Value,
+    Refusal::Rule,
+    Refusal::Rights,
+    Refusal::Statement,
+    Refusal::Damage,
+];
 
 impl Refusal {
     /// What a failed statement was refused for; `None` where trying again can help, or another error says what happened.
     pub fn of(cause: &Error) -> Option<Self> {
-        use DatabaseErrorKind::{CheckViolation, ExclusionViolation, NotNullViolation, RestrictViolation, Unknown};
+        use DatabaseErrorKind::{
+            CheckViolation, ExclusionViolation, NotNullViolation, RestrictViolation, Unknown,
+        };
         match cause {
-            Error::DatabaseError(CheckViolation | NotNullViolation | ExclusionViolation | RestrictViolation, _) => {
-                Some(Self::Rule)
-            }
+            Error::DatabaseError(
+                CheckViolation | NotNullViolation | ExclusionViolation | RestrictViolation,
+                _,
+            ) => Some(Self::Rule),
             Error::DatabaseError(Unknown, refused) => Self::of_unknown(refused.as_ref()),
             Error::SerializationError(_) | Error::InvalidCString(_) => Some(Self::Value),
             _ => None,
@@ -101,12 +110,18 @@ impl Refusal {
         if let Some(hint) = refused.hint() {
             return ALL.into_iter().find(|one| one.mark() == hint);
         }
-        SQLITE.iter().find(|(text, _)| refused.message().contains(text)).map(|(_, refusal)| *refusal)
+        SQLITE
+            .iter()
+            .find(|(text, _)| refused.message().contains(text))
+            .map(|(_, refusal)| *refusal)
     }
 
     /// The refusal that an SQLSTATE means.
     pub fn of_code(code: &str) -> Option<Self> {
-        CODES.iter().find(|(beginning, _)| code.starts_with(beginning)).and_then(|(_, refusal)| *refusal)
+        CODES
+            .iter()
+            .find(|(beginning, _)| code.starts_with(beginning))
+            .and_then(|(_, refusal)| *refusal)
     }
 
     /// The hint of such an error of PostgreSQL: diesel's errors have no place for its code.
@@ -146,22 +161,38 @@ mod tests {
             assert_eq!(Refusal::of_code(code), Some(refusal), "{code}");
         }
         // Unreachable, overloaded, shutting down, locked, deadlocked, read-only, of a session, a race.
-        for code in ["08006", "53300", "53100", "57P01", "57014", "55P03", "40001", "40P01", "25006", "26000", "42P05"]
-        {
+        for code in [
+            "08006", "53300", "53100", "57P01", "57014", "55P03", "40001", "40P01", "25006",
+            "26000", "42P05",
+        ] {
             assert_eq!(Refusal::of_code(code), None, "{code}");
         }
-        assert_eq!((Refusal::of_code("23505"), Refusal::of_code("23503")), (None, None));
+        assert_eq!(
+            (Refusal::of_code("23505"), Refusal::of_code("23503")),
+            (None, None)
+        );
     }
 
     #[test]
     fn a_message_of_sqlite_is_permanent_or_passing() {
         let of = |message: &str| {
-            Refusal::of(&Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned())))
+            Refusal::of(&Error::DatabaseError(
+                DatabaseErrorKind::Unknown,
+                Box::new(message.to_owned()),
+            ))
         };
-        assert_eq!(of("attempt to write a readonly database"), Some(Refusal::Rights));
+        assert_eq!(
+            of("attempt to write a readonly database"),
+            Some(Refusal::Rights)
+        );
         assert_eq!(of("string or blob too big"), Some(Refusal::Value));
         assert_eq!(of("near \"SELEC\": syntax error"), Some(Refusal::Statement));
-        for passing in ["database is locked", "disk I/O error", "database or disk is full", "interrupted"] {
+        for passing in [
+            "database is locked",
+            "disk I/O error",
+            "database or disk is full",
+            "interrupted",
+        ] {
             assert_eq!(of(passing), None, "{passing}");
         }
     }
@@ -170,7 +201,10 @@ mod tests {
     fn each_sentence_names_the_next_step() {
         for refusal in ALL {
             let sentence = refusal.to_string();
-            assert!(sentence.contains("trying again does not help: "), "{sentence}");
+            assert!(
+                sentence.contains("trying again does not help: "),
+                "{sentence}"
+            );
         }
     }
 }

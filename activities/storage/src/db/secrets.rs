@@ -42,19 +42,30 @@ pub struct Secrets {
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secrets").field("keys", &self.key_ids()).finish_non_exhaustive()
+        f.debug_struct("Secrets")
+            .field("keys", &self.key_ids())
+            .finish_non_exhaustive()
     }
 }
 
 impl Secrets {
     /// Uses this key and those before it.
     pub fn new(key: &Key) -> Self {
-        let named = |bytes: &[u8; 32]| NamedKey { id: key_id(bytes), bytes: *bytes };
-        Self { keys: key.all().map(named).collect(), names: Arc::from("") }
+        let named = |bytes: &[u8; 32]| NamedKey {
+            id: key_id(bytes),
+            bytes: *bytes,
+        };
+        Self {
+            keys: key.all().map(named).collect(),
+            names: Arc::from(""),
+        }
     }
 
     pub fn with_names(self, names: &SecretString) -> Self {
-        Self { names: Arc::from(names.expose_secret()), ..self }
+        Self {
+            names: Arc::from(names.expose_secret()),
+            ..self
+        }
     }
 
     /// The ids of the keys, the newest first.
@@ -73,7 +84,12 @@ impl Secrets {
     ///
     /// # Errors
     /// [`Error::Corrupt`] when this process encrypts with a key that was turned out.
-    pub fn seal(&self, write: &mut Write<'_>, place: SecretPlace<'_>, secret: &SecretString) -> Result<String, Error> {
+    pub fn seal(
+        &self,
+        write: &mut Write<'_>,
+        place: SecretPlace<'_>,
+        secret: &SecretString,
+    ) -> Result<String, Error> {
         let now = write.now()?;
         keys::hold(write.connection, self.newest_id(), now)?;
         self.encrypt(place, secret)
@@ -91,17 +107,34 @@ impl Secrets {
     }
 
     /// Encrypts `secret` for a row, without a look at the database; returns the stored form.
-    pub fn encrypt(&self, (table, id): SecretPlace<'_>, secret: &SecretString) -> Result<String, Error> {
+    pub fn encrypt(
+        &self,
+        (table, id): SecretPlace<'_>,
+        secret: &SecretString,
+    ) -> Result<String, Error> {
         let nonce: [u8; NONCE_LEN] = random_bytes()?;
         let mut bytes = secret.expose_secret().as_bytes().to_vec();
-        let newest = self.keys.first().ok_or_else(|| Error::corrupt("there is no key"))?;
+        let newest = self
+            .keys
+            .first()
+            .ok_or_else(|| Error::corrupt("there is no key"))?;
         newest
             .cipher()
             .and_then(|key| {
-                key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), row(table, id), &mut bytes).ok()
+                key.seal_in_place_append_tag(
+                    Nonce::assume_unique_for_key(nonce),
+                    row(table, id),
+                    &mut bytes,
+                )
+                .ok()
             })
             .ok_or_else(|| Error::corrupt("a secret cannot be encrypted"))?;
-        Ok(format!("{PREFIX}{}:{}{}", newest.id, hex(&nonce), hex(&bytes)))
+        Ok(format!(
+            "{PREFIX}{}:{}{}",
+            newest.id,
+            hex(&nonce),
+            hex(&bytes)
+        ))
     }
 
     /// Decrypts `sealed`, the stored form of a secret in the row named by `table` and `id`.
@@ -109,26 +142,41 @@ impl Secrets {
     /// # Errors
     /// [`Error::Corrupt`], which names the id of the key that is missing.
     pub fn open(&self, table: &str, id: &str, sealed: &str) -> Result<SecretString, Error> {
-        let unreadable = || Error::corrupt(format!("a secret in `{table}` cannot be decrypted with its key"));
-        let (key, sealed) = sealed.strip_prefix(PREFIX).and_then(|rest| rest.split_once(':')).ok_or_else(unreadable)?;
+        let unreadable = || {
+            Error::corrupt(format!(
+                "a secret in `{table}` cannot be decrypted with its key"
+            ))
+        };
+        let (key, sealed) = sealed
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once(':'))
+            .ok_or_else(unreadable)?;
         let Some(key) = self.keys.iter().find(|known| known.id == key) else {
             return Err(Error::corrupt(format!(
                 "a secret in `{table}` is encrypted with the key `{key}`, and SETTLE_KEY has {}",
                 listed(&self.key_ids())
             )));
         };
-        key.decrypt((table, id), sealed).map(SecretString::from).ok_or_else(unreadable)
+        key.decrypt((table, id), sealed)
+            .map(SecretString::from)
+            .ok_or_else(unreadable)
     }
 
     /// What is stored of a text that is looked up: its hash under each key, that of the newest first. `purpose` keeps
     /// hashes of different columns apart.
     pub fn hashes(&self, purpose: &str, text: &str) -> Vec<String> {
-        self.keys.iter().map(|key| format!("{}:{}", key.id, hex(key.sign(purpose, text).as_ref()))).collect()
+        self.keys
+            .iter()
+            .map(|key| format!("{}:{}", key.id, hex(key.sign(purpose, text).as_ref())))
+            .collect()
     }
 
     /// The hash of a text under the newest key.
     pub fn newest_hash(&self, purpose: &str, text: &str) -> String {
-        self.hashes(purpose, text).into_iter().next().unwrap_or_default()
+        self.hashes(purpose, text)
+            .into_iter()
+            .next()
+            .unwrap_or_default()
     }
 
     /// What all values begin with that the newest key encrypted or hashed, as patterns of `LIKE`.
@@ -157,19 +205,27 @@ impl NamedKey {
     /// The keyed hash of a text. Each purpose has a key of its own, so that no value of another use is ever equal.
     fn sign(&self, purpose: &str, text: &str) -> hmac::Tag {
         let own = derived(&self.bytes, purpose);
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), text.as_bytes())
+        hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()),
+            text.as_bytes(),
+        )
     }
 
     fn decrypt(&self, (table, id): SecretPlace<'_>, sealed: &str) -> Option<String> {
         let mut bytes = unhex(sealed)?;
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let plain = self.cipher()?.open_in_place(nonce, row(table, id), sealed).ok()?;
+        let plain = self
+            .cipher()?
+            .open_in_place(nonce, row(table, id), sealed)
+            .ok()?;
         String::from_utf8(plain.to_vec()).ok()
     }
 
     fn cipher(&self) -> Option<LessSafeKey> {
-        UnboundKey::new(&AES_256_GCM, &self.bytes).ok().map(LessSafeKey::new)
+        UnboundKey::new(&AES_256_GCM, &self.bytes)
+            .ok()
+            .map(LessSafeKey::new)
     }
 }
 
@@ -181,7 +237,10 @@ fn derived(key: &[u8; 32], purpose: &str) -> hmac::Tag {
 /// The id of a key, eight hex digits: it is computed from the key, so a key cannot have a wrong one, and nobody finds
 /// the key from it.
 pub fn key_id(key: &[u8; 32]) -> String {
-    hex(derived(key, "key id").as_ref().get(..ID_LEN).unwrap_or_default())
+    hex(derived(key, "key id")
+        .as_ref()
+        .get(..ID_LEN)
+        .unwrap_or_default())
 }
 
 pub fn random_names() -> Result<SecretString, Error> {
@@ -203,7 +262,10 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
     }
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 pub fn random_uuid() -> Result<uuid::Uuid, Error> {
@@ -213,7 +275,9 @@ pub fn random_uuid() -> Result<uuid::Uuid, Error> {
 /// Bytes of the operating system's generator.
 fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(Error::unavailable)?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(Error::unavailable)?;
     Ok(bytes)
 }
 
@@ -234,9 +298,17 @@ mod tests {
     #[test]
     fn a_secret_is_read_back_in_its_own_row_only() {
         let secrets = secrets(7);
-        let sealed = secrets.encrypt(("destinations", "a"), &SecretString::from("whsec_x")).unwrap();
+        let sealed = secrets
+            .encrypt(("destinations", "a"), &SecretString::from("whsec_x"))
+            .unwrap();
         assert!(!sealed.contains("whsec"));
-        assert_eq!(secrets.open("destinations", "a", &sealed).unwrap().expose_secret(), "whsec_x");
+        assert_eq!(
+            secrets
+                .open("destinations", "a", &sealed)
+                .unwrap()
+                .expose_secret(),
+            "whsec_x"
+        );
         assert!(secrets.open("destinations", "b", &sealed).is_err());
     }
 
@@ -244,24 +316,55 @@ mod tests {
     fn a_secret_that_was_sealed_by_openssl_is_opened() {
         let secrets = secrets(7);
         let id = secrets.newest_id();
-        let sealed = format!("v1:{id}:000102030405060708090a0b6fe99a157e56a1c38420ac14c50e8817a2d4940d4b647a");
-        assert_eq!(secrets.open("destinations", "a", &sealed).unwrap().expose_secret(), "whsec_x");
+        let sealed = format!(
+            "v1:{id}:000102030405060708090a0b6fe99a157e56a1c38420ac14c50e8817a2d4940d4b647a"
+        );
+        assert_eq!(
+            secrets
+                .open("destinations", "a", &sealed)
+                .unwrap()
+                .expose_secret(),
+            "whsec_x"
+        );
     }
 
     #[test]
     fn the_newest_key_seals_and_the_older_ones_still_open() {
-        let before = secrets(7).encrypt(("platforms", "a"), &SecretString::from("s")).unwrap();
+        let before = secrets(7)
+            .encrypt(("platforms", "a"), &SecretString::from("s"))
+            .unwrap();
         let both = Secrets::new(&Key::new([8; 32]).after([[7; 32]]));
-        assert_eq!(both.open("platforms", "a", &before).unwrap().expose_secret(), "s");
-        let after = both.encrypt(("platforms", "a"), &SecretString::from("s")).unwrap();
-        assert!(after.starts_with(&format!("v1:{}:", secrets(8).newest_id())), "{after}");
-        assert_eq!(secrets(8).open("platforms", "a", &after).unwrap().expose_secret(), "s");
+        assert_eq!(
+            both.open("platforms", "a", &before)
+                .unwrap()
+                .expose_secret(),
+            "s"
+        );
+        let after = both
+            .encrypt(("platforms", "a"), &SecretString::from("s"))
+            .unwrap();
+        assert!(
+            after.starts_with(&format!("v1:{}:", secrets(8).newest_id())),
+            "{after}"
+        );
+        assert_eq!(
+            secrets(8)
+                .open("platforms", "a", &after)
+                .unwrap()
+                .expose_secret(),
+            "s"
+        );
     }
 
     #[test]
     fn a_missing_key_is_named_by_its_id_and_no_key_is_shown() {
-        let sealed = secrets(7).encrypt(("platforms", "a"), &SecretString::from("s")).unwrap();
-        let error = secrets(8).open("platforms", "a", &sealed).unwrap_err().to_string();
+        let sealed = secrets(7)
+            .encrypt(("platforms", "a"), &SecretString::from("s"))
+            .unwrap();
+        let error = secrets(8)
+            .open("platforms", "a", &sealed)
+            .unwrap_err()
+            .to_string();
         for id in [secrets(7).newest_id(), secrets(8).newest_id()] {
             assert!(error.contains(&format!("`{id}`")), "{error}");
         }
@@ -272,7 +375,13 @@ mod tests {
     fn a_text_has_a_hash_under_each_key() {
         let both = Secrets::new(&Key::new([8; 32]).after([[7; 32]]));
         let hashes = both.hashes("purpose", "text");
-        assert_eq!(hashes, [secrets(8).newest_hash("purpose", "text"), secrets(7).newest_hash("purpose", "text")]);
+        assert_eq!(
+            hashes,
+            [
+                secrets(8).newest_hash("purpose", "text"),
+                secrets(7).newest_hash("purpose", "text")
+            ]
+        );
         assert_ne!(both.hashes("other", "text"), hashes);
         assert!(hashes.iter().all(|hash| hash.len() == 8 + 1 + 64));
     }
@@ -280,20 +389,33 @@ mod tests {
     #[test]
     fn a_tombstone_is_the_same_under_every_key() {
         let names = SecretString::from("of its own");
-        let [one, two] = [7, 8].map(|byte| secrets(byte).with_names(&names).tombstone("t", "i", "n"));
+        let [one, two] =
+            [7, 8].map(|byte| secrets(byte).with_names(&names).tombstone("t", "i", "n"));
         assert_eq!(one, two);
-        assert_ne!(one, secrets(7).with_names(&SecretString::from("other")).tombstone("t", "i", "n"));
+        assert_ne!(
+            one,
+            secrets(7)
+                .with_names(&SecretString::from("other"))
+                .tombstone("t", "i", "n")
+        );
     }
 
     #[test]
     fn a_secret_is_never_sealed_the_same_way_twice() {
-        let seal = || secrets(7).encrypt(("platforms", "a"), &SecretString::from("s")).unwrap();
+        let seal = || {
+            secrets(7)
+                .encrypt(("platforms", "a"), &SecretString::from("s"))
+                .unwrap()
+        };
         assert_ne!(seal(), seal());
     }
 
     #[test]
     fn a_digest_is_that_of_the_standard() {
-        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            sha256("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 
     #[test]
@@ -306,7 +428,16 @@ mod tests {
         let secrets = secrets(7);
         let id = secrets.newest_id();
         let cut = format!("v1:{id}:00112233445566778899aabbccddeeff");
-        for text in ["", "v1:", "v1:0", "v1:zz", "plain", &format!("v1:{id}:"), &format!("v1:{id}:zz"), &cut] {
+        for text in [
+            "",
+            "v1:",
+            "v1:0",
+            "v1:zz",
+            "plain",
+            &format!("v1:{id}:"),
+            &format!("v1:{id}:zz"),
+            &cut,
+        ] {
             assert!(secrets.open("platforms", "a", text).is_err(), "{text}");
         }
     }

@@ -12,11 +12,16 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Number, sql};
 use uuid::Uuid;
 
-const SHARE: Sql = statement!("SELECT COUNT(pg_advisory_xact_lock_shared(CAST(? AS BIGINT))) AS value");
+const SHARE: Sql =
+    statement!("SELECT COUNT(pg_advisory_xact_lock_shared(CAST(? AS BIGINT))) AS value");
 
 /// Shares the lock of what has this id until the end of the transaction, from the next statement on.
 pub fn share(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
-    if connection.is_shared() { sql(SHARE).bind(number(id)).later(connection) } else { Ok(()) }
+    if connection.is_shared() {
+        sql(SHARE).bind(number(id)).later(connection)
+    } else {
+        Ok(())
+    }
 }
 
 const TRY_SHARE: Sql = statement!(
@@ -24,7 +29,10 @@ const TRY_SHARE: Sql = statement!(
 );
 
 /// Like [`share`], without waiting. The result, which is fetched later, is 1 if it is shared; on PostgreSQL only.
-pub fn try_share(connection: &mut AnyConnection, id: Uuid) -> Result<Ahead<'static, Number>, Error> {
+pub fn try_share(
+    connection: &mut AnyConnection,
+    id: Uuid,
+) -> Result<Ahead<'static, Number>, Error> {
     sql(TRY_SHARE).bind(number(id)).ahead(connection)
 }
 
@@ -33,7 +41,11 @@ const TAKE: Sql = statement!("SELECT COUNT(pg_advisory_xact_lock(CAST(? AS BIGIN
 /// Takes the lock of what has this id alone until the end of the transaction, from the next statement on. A transaction
 /// that shares the lock must not take it alone: another one that shares it could do the same.
 pub fn take(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
-    if connection.is_shared() { sql(TAKE).bind(number(id)).later(connection) } else { Ok(()) }
+    if connection.is_shared() {
+        sql(TAKE).bind(number(id)).later(connection)
+    } else {
+        Ok(())
+    }
 }
 
 /// The number of the lock. Two ids with the same one would wait for each other needlessly.

@@ -133,7 +133,11 @@ impl Sql {
 
     /// This statement with these conditions, joined by `AND`, in the place of `{which}`; with `TRUE` if there are none.
     pub fn with(self, conditions: &[&str]) -> Cow<'static, str> {
-        let all = if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") };
+        let all = if conditions.is_empty() {
+            "TRUE".to_owned()
+        } else {
+            conditions.join(" AND ")
+        };
         Cow::Owned(self.text.replace(WHICH, &all))
     }
 }
@@ -147,7 +151,10 @@ impl From<Sql> for Cow<'_, str> {
 /// A text without the lock at its end.
 pub fn without_lock(text: &str) -> &str {
     let text = text.trim_end();
-    LOCKS.iter().find_map(|lock| text.strip_suffix(lock)).unwrap_or(text)
+    LOCKS
+        .iter()
+        .find_map(|lock| text.strip_suffix(lock))
+        .unwrap_or(text)
 }
 
 #[cfg(feature = "fail-points")]
@@ -169,10 +176,20 @@ pub struct Complete {
 /// All statements, each once for each of the clauses that complete it.
 #[cfg(feature = "fail-points")]
 pub fn all() -> Vec<Complete> {
-    let whole = inventory::iter::<Sql>.into_iter().filter(|sql| !sql.text.contains(WHICH));
-    let whole = whole.map(|sql| Complete { place: sql.place, text: (*sql).into(), index: sql.index });
+    let whole = inventory::iter::<Sql>
+        .into_iter()
+        .filter(|sql| !sql.text.contains(WHICH));
+    let whole = whole.map(|sql| Complete {
+        place: sql.place,
+        text: (*sql).into(),
+        index: sql.index,
+    });
     let completed = inventory::iter::<Clause>.into_iter().flat_map(|clause| {
-        let complete = |sql: &Sql| Complete { place: clause.place, text: sql.of(*clause), index: clause.index };
+        let complete = |sql: &Sql| Complete {
+            place: clause.place,
+            text: sql.of(*clause),
+            index: clause.index,
+        };
         clause.completes.iter().map(complete)
     });
     whole.chain(completed).collect()
@@ -182,19 +199,37 @@ pub fn all() -> Vec<Complete> {
 mod tests {
     use super::{Clause, Sql, without_lock};
 
-    const LIST: Sql = Sql { place: "", text: "SELECT 1 WHERE {which} LIMIT ?", index: None };
-    const OF_KEY: Clause = Clause { place: "", text: "key = ?", index: None, completes: &[LIST] };
+    const LIST: Sql = Sql {
+        place: "",
+        text: "SELECT 1 WHERE {which} LIMIT ?",
+        index: None,
+    };
+    const OF_KEY: Clause = Clause {
+        place: "",
+        text: "key = ?",
+        index: None,
+        completes: &[LIST],
+    };
 
     #[test]
     fn a_lock_is_left_out_only_at_the_end() {
-        assert_eq!(without_lock("SELECT 1\n    FOR UPDATE SKIP LOCKED\n").trim_end(), "SELECT 1");
-        assert_eq!(without_lock("SELECT 1 FOR UPDATE LIMIT 1"), "SELECT 1 FOR UPDATE LIMIT 1");
+        assert_eq!(
+            without_lock("SELECT 1\n    FOR UPDATE SKIP LOCKED\n").trim_end(),
+            "SELECT 1"
+        );
+        assert_eq!(
+            without_lock("SELECT 1 FOR UPDATE LIMIT 1"),
+            "SELECT 1 FOR UPDATE LIMIT 1"
+        );
     }
 
     #[test]
     fn conditions_stand_in_their_place() {
         assert_eq!(LIST.of(OF_KEY), "SELECT 1 WHERE key = ? LIMIT ?");
         assert_eq!(LIST.with(&[]), "SELECT 1 WHERE TRUE LIMIT ?");
-        assert_eq!(LIST.with(&["a = ?", "b = ?"]), "SELECT 1 WHERE a = ? AND b = ? LIMIT ?");
+        assert_eq!(
+            LIST.with(&["a = ?", "b = ?"]),
+            "SELECT 1 WHERE a = ? AND b = ? LIMIT ?"
+        );
     }
 }

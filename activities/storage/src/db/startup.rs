@@ -48,7 +48,9 @@ impl Store {
     /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
     /// or the key do not fit.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        tokio::task::spawn_blocking(move || open(config)).await.map_err(Error::unavailable)?
+        tokio::task::spawn_blocking(move || open(config))
+            .await
+            .map_err(Error::unavailable)?
     }
 }
 
@@ -68,16 +70,21 @@ fn open(config: Config) -> Result<Store, Error> {
     if connection.is_shared() {
         schema::check(&mut connection)?;
     } else {
-        schema::migrate(&mut connection, &mut |progress| tracing::info!("{progress}"))?;
+        schema::migrate(&mut connection, &mut |progress| {
+            tracing::info!("{progress}")
+        })?;
     }
-    let (installation, secrets) = connection.alone(|connection| installation(connection, &secrets, clock))?;
+    let (installation, secrets) =
+        connection.alone(|connection| installation(connection, &secrets, clock))?;
     let lock = lock.map(Arc::new);
     let readers = |pool| Readers::new(config.database.clone(), lock.clone(), pool, waits.clone());
-    let (health_readers, ingress_readers, device_readers) = (readers(HEALTH), readers(INGRESS), readers(DEVICES));
+    let (health_readers, ingress_readers, device_readers) =
+        (readers(HEALTH), readers(INGRESS), readers(DEVICES));
     let readers = readers(GENERAL);
     let writer = Writer::start(&config.database, connection, clock, &waits)?;
     let actor = Arc::new(Actor::named(PROCESS));
-    let (counts, claims, low_marks) = (Arc::default(), Arc::default(), Arc::new(LowMarks::unused()));
+    let (counts, claims, low_marks) =
+        (Arc::default(), Arc::default(), Arc::new(LowMarks::unused()));
     Ok(Store {
         writer,
         readers,
@@ -100,7 +107,10 @@ fn open(config: Config) -> Result<Store, Error> {
 /// # Errors
 /// As [`Store::open`]; [`Error::Unavailable`] also when other sessions hold locks for too long. What is applied remains
 /// applied, and another call goes on.
-pub async fn migrate(database: Database, mut report: impl FnMut(&Progress) + Send + 'static) -> Result<(), Error> {
+pub async fn migrate(
+    database: Database,
+    mut report: impl FnMut(&Progress) + Send + 'static,
+) -> Result<(), Error> {
     let migrating = move || {
         let _lock = match &database {
             Database::Sqlite(path) => Some(lock(path)?),
@@ -108,7 +118,9 @@ pub async fn migrate(database: Database, mut report: impl FnMut(&Progress) + Sen
         };
         schema::migrate(&mut connect(&database)?, &mut report)
     };
-    tokio::task::spawn_blocking(migrating).await.map_err(Error::unavailable)?
+    tokio::task::spawn_blocking(migrating)
+        .await
+        .map_err(Error::unavailable)?
 }
 
 /// The steps that [`migrate`] would apply. Changes nothing; an SQLite file must exist, and may be in use.
@@ -117,7 +129,9 @@ pub async fn migrate(database: Database, mut report: impl FnMut(&Progress) + Sen
 /// As [`migrate`].
 pub async fn planned(database: Database) -> Result<Vec<Planned>, Error> {
     let planning = move || schema::planned(&mut connect(&database)?);
-    tokio::task::spawn_blocking(planning).await.map_err(Error::unavailable)?
+    tokio::task::spawn_blocking(planning)
+        .await
+        .map_err(Error::unavailable)?
 }
 
 /// Creates the tables in an empty database, without an installation, so that it can be copied any number of times;
@@ -139,16 +153,25 @@ fn connect(database: &Database) -> Result<AnyConnection, Error> {
         }
         // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. Another reason why
         // it cannot be opened is reported by the connection.
-        let opened = OpenOptions::new().create(true).append(true).mode(OWNER_ONLY).open(path);
+        let opened = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(OWNER_ONLY)
+            .open(path);
         if let Err(cause) = opened.map(drop)
             && cause.kind() == ErrorKind::PermissionDenied
         {
-            let what = format!("{} cannot be written: it must belong to the user that runs settle", path.display());
+            let what = format!(
+                "{} cannot be written: it must belong to the user that runs settle",
+                path.display()
+            );
             return Err(Error::corrupt_by(what, cause));
         }
     }
     let mut connection = AnyConnection::to(database).map_err(|cause| match (database, &cause) {
-        (Database::Sqlite(path), _) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),
+        (Database::Sqlite(path), _) => {
+            Error::corrupt_by(format!("{} cannot be opened", path.display()), cause)
+        }
         (Database::Postgres(_), ConnectionError::InvalidConnectionUrl(_)) => {
             Error::corrupt_by("its URL cannot be used", cause)
         }
@@ -163,11 +186,19 @@ fn lock(database: &Path) -> Result<File, Error> {
     let mut name = database.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);
-    let cannot = |cause| Error::corrupt_by(format!("its lock {} cannot be taken", path.display()), cause);
+    let cannot = |cause| {
+        Error::corrupt_by(
+            format!("its lock {} cannot be taken", path.display()),
+            cause,
+        )
+    };
     let mut options = OpenOptions::new();
     // Without waiting for the reader of a pipe.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    options.write(true).mode(OWNER_ONLY).custom_flags(flags.bits().cast_signed());
+    options
+        .write(true)
+        .mode(OWNER_ONLY)
+        .custom_flags(flags.bits().cast_signed());
     let file = match options.clone().create_new(true).open(&path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(&path),
         opened => opened,
@@ -205,12 +236,17 @@ fn installation(
     let now = connection.now(clock)?;
     let row = match sql(READ).first(connection)? {
         Some(row) => row,
-        None => connection.in_transaction(|connection| create(connection, secrets, lineage, now))?,
+        None => {
+            connection.in_transaction(|connection| create(connection, secrets, lineage, now))?
+        }
     };
     keys::check(connection, &secrets.key_ids())?;
     let names = secrets.open(NAMES_KEY.0, NAMES_KEY.1, &row.names_key)?;
     epoch::renew(connection, clock)?;
-    Ok((Installation { org_id: row.org_id }, secrets.clone().with_names(&names)))
+    Ok((
+        Installation { org_id: row.org_id },
+        secrets.clone().with_names(&names),
+    ))
 }
 
 /// Creates the installation, and registers the key that encrypts its key of tombstones.
@@ -230,5 +266,7 @@ fn create(
         created_at: now,
     })
     .run(connection)?;
-    sql(READ).first(connection)?.ok_or_else(|| Error::corrupt("its installation cannot be read back"))
+    sql(READ)
+        .first(connection)?
+        .ok_or_else(|| Error::corrupt("its installation cannot be read back"))
 }

@@ -31,7 +31,12 @@ pub struct Statement<'a> {
 /// [`Statement::uncached`].
 #[track_caller]
 pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
-    Statement { text: text.into(), values: Vec::new(), is_cached: true, place: Location::caller() }
+    Statement {
+        text: text.into(),
+        values: Vec::new(),
+        is_cached: true,
+        place: Location::caller(),
+    }
 }
 
 impl<'a> Statement<'a> {
@@ -52,14 +57,19 @@ impl<'a> Statement<'a> {
     /// Binds a list to the next `?*`.
     #[must_use]
     pub fn bind_list<V: Into<Value<'a>>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
-        self.values.push(Value::List(values.into_iter().map(Into::into).collect()));
+        self.values
+            .push(Value::List(values.into_iter().map(Into::into).collect()));
         self
     }
 
     /// Binds rows to the next `VALUES ?*`.
     #[must_use]
-    pub fn bind_rows<const N: usize>(mut self, rows: impl IntoIterator<Item = [Value<'a>; N]>) -> Self {
-        self.values.push(Value::Rows(rows.into_iter().map(Vec::from).collect()));
+    pub fn bind_rows<const N: usize>(
+        mut self,
+        rows: impl IntoIterator<Item = [Value<'a>; N]>,
+    ) -> Self {
+        self.values
+            .push(Value::Rows(rows.into_iter().map(Vec::from).collect()));
         self
     }
 
@@ -74,7 +84,9 @@ impl<'a> Statement<'a> {
     /// Runs it; returns the number of rows that it changed.
     pub fn run(self, connection: &mut AnyConnection) -> Result<usize, Error> {
         let _waits = waits::begin(Step::Statement(self.place));
-        self.on(connection).execute(connection).map_err(Error::of_query)
+        self.on(connection)
+            .execute(connection)
+            .map_err(Error::of_query)
     }
 
     /// Runs it in a transaction, on PostgreSQL together with the next statement whose result is needed: it costs no
@@ -91,7 +103,11 @@ impl<'a> Statement<'a> {
         connection: &mut AnyConnection,
     ) -> Result<Ahead<'a, T>, Error> {
         let queued = connection.ahead(|connection| self.clone().all::<T>(connection).map(drop))?;
-        Ok(Ahead { statement: self, queued, rows: PhantomData })
+        Ok(Ahead {
+            statement: self,
+            queued,
+            rows: PhantomData,
+        })
     }
 
     /// Like [`Self::ahead`], for the column `value`.
@@ -107,7 +123,9 @@ impl<'a> Statement<'a> {
         connection: &mut AnyConnection,
     ) -> Result<Vec<T>, Error> {
         let _waits = waits::begin(Step::Statement(self.place));
-        self.on(connection).load::<T>(connection).map_err(Error::of_query)
+        self.on(connection)
+            .load::<T>(connection)
+            .map_err(Error::of_query)
     }
 
     /// Runs it; returns the first row.
@@ -119,13 +137,19 @@ impl<'a> Statement<'a> {
     }
 
     /// Runs it; returns the column `value` of all rows.
-    pub fn values<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
+    pub fn values<T: Field + 'static>(
+        self,
+        connection: &mut AnyConnection,
+    ) -> Result<Vec<T>, Error> {
         let rows: Vec<Single<T>> = self.all(connection)?;
         Ok(rows.into_iter().map(|row| row.value).collect())
     }
 
     /// Runs it; returns the column `value` of the first row.
-    pub fn value<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
+    pub fn value<T: Field + 'static>(
+        self,
+        connection: &mut AnyConnection,
+    ) -> Result<Option<T>, Error> {
         Ok(self.values(connection)?.into_iter().next())
     }
 
@@ -163,7 +187,11 @@ pub struct Ahead<'a, T> {
 
 impl<T> Clone for Ahead<'_, T> {
     fn clone(&self) -> Self {
-        Self { statement: self.statement.clone(), queued: self.queued, rows: PhantomData }
+        Self {
+            statement: self.statement.clone(),
+            queued: self.queued,
+            rows: PhantomData,
+        }
     }
 }
 
@@ -188,7 +216,11 @@ impl<T: Field + 'static> Ahead<'_, Single<T>> {
 
     /// The column `value` of all rows.
     pub fn values(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
-        Ok(self.all(connection)?.into_iter().map(|row| row.value).collect())
+        Ok(self
+            .all(connection)?
+            .into_iter()
+            .map(|row| row.value)
+            .collect())
     }
 }
 
@@ -208,7 +240,9 @@ impl QueryFragment<MultiBackend> for Statement<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
         let (places, values) = (self.text.matches('?').count(), self.values.len());
         if places != values {
-            return Err(QueryBuilderError(format!("{places} places and {values} values: {}", self.text).into()));
+            return Err(QueryBuilderError(
+                format!("{places} places and {values} values: {}", self.text).into(),
+            ));
         }
         if !self.is_cached {
             out.unsafe_to_cache_prepared();
@@ -229,7 +263,9 @@ pub struct Single<T> {
 
 impl<T: Field> QueryableByName<MultiBackend> for Single<T> {
     fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
-        Ok(Self { value: T::read(row, "value")? })
+        Ok(Self {
+            value: T::read(row, "value")?,
+        })
     }
 }
 
@@ -259,7 +295,8 @@ mod tests {
     fn a_value_too_many_or_too_few_is_refused() {
         let path = std::env::temp_dir().join(format!("settle-statement-{}.db", std::process::id()));
         let connection = &mut AnyConnection::to(&Database::Sqlite(path.clone())).unwrap();
-        let sum = |values: &[i64]| sql("SELECT ? + 0 * ? AS value").bind_all(values.iter().copied());
+        let sum =
+            |values: &[i64]| sql("SELECT ? + 0 * ? AS value").bind_all(values.iter().copied());
         assert_eq!(sum(&[7, 1]).value::<i64>(connection).unwrap(), Some(7));
         for values in [vec![7], vec![7, 1, 1]] {
             let refused = sum(&values).value::<i64>(connection).unwrap_err();

@@ -48,7 +48,9 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("installation", &self.installation).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("installation", &self.installation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,12 +82,18 @@ impl Store {
     /// Number of progress calls (10,000 SQLite steps each) of reads so far, without those of ingress and devices.
     #[cfg(feature = "fail-points")]
     pub fn cost_of_reads(&self) -> u64 {
-        self.readers.ticks.load(std::sync::atomic::Ordering::Relaxed)
+        self.readers
+            .ticks
+            .load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// The name of the database system, as OpenTelemetry's `db.system.name` has it.
     pub const fn system(&self) -> &'static str {
-        if self.readers.is_shared() { "postgresql" } else { "sqlite" }
+        if self.readers.is_shared() {
+            "postgresql"
+        } else {
+            "sqlite"
+        }
     }
 
     /// The epoch, a part of the ids of events.
@@ -110,12 +118,19 @@ impl Store {
     /// The present time by the clock that stamps rows.
     pub async fn now(&self) -> Result<Timestamp, Error> {
         let clock = self.clock;
-        self.readers.read(move |connection| connection.now(clock)).await
+        self.readers
+            .read(move |connection| connection.now(clock))
+            .await
     }
 
     /// Whether notifications would be accepted now. Takes the lock of a write, and writes nothing.
     pub async fn ping(&self) -> Result<(), Error> {
-        let touch = |write: &mut Write<'_>| sql(TOUCH).bind(NO_INSTALLATION).run(write.connection).map(drop);
+        let touch = |write: &mut Write<'_>| {
+            sql(TOUCH)
+                .bind(NO_INSTALLATION)
+                .run(write.connection)
+                .map(drop)
+        };
         self.writer.write(JobKind::Check, touch).await
     }
 
@@ -127,7 +142,10 @@ impl Store {
     /// The room on the disk of the database, where this process can see it.
     pub async fn free_space(&self) -> Option<Space> {
         let disk = self.writer.disk().clone();
-        tokio::task::spawn_blocking(move || disk.space()).await.ok().flatten()
+        tokio::task::spawn_blocking(move || disk.space())
+            .await
+            .ok()
+            .flatten()
     }
 
     /// Writes something and removes it, to find out whether the disk has room.
@@ -135,10 +153,16 @@ impl Store {
         let id = random_uuid()?.to_string();
         let add = move |write: &mut Write<'_>| {
             sql(REMOVE_PROBES).run(write.connection)?;
-            insert!(probes { id: id.as_str(), filler: "0".repeat(FILLER_BYTES) }).run(write.connection).map(drop)
+            insert!(probes {
+                id: id.as_str(),
+                filler: "0".repeat(FILLER_BYTES)
+            })
+            .run(write.connection)
+            .map(drop)
         };
         self.writer.write(JobKind::Probe, add).await?;
-        self.write(|write| sql(REMOVE_PROBES).run(write.connection).map(drop)).await
+        self.write(|write| sql(REMOVE_PROBES).run(write.connection).map(drop))
+            .await
     }
 
     /// Checks that this process can read what others encrypt.
@@ -147,7 +171,9 @@ impl Store {
     /// [`Error::MissingKeys`] with the ids of the keys that it lacks.
     pub async fn check_keys(&self) -> Result<(), Error> {
         let secrets = self.secrets.clone();
-        self.health_readers.read(move |connection| secrets.check(connection)).await
+        self.health_readers
+            .read(move |connection| secrets.check(connection))
+            .await
     }
 
     /// Runs `work` in the writer's next transaction. `work` may run more than once before it is committed.
@@ -176,7 +202,10 @@ impl Store {
         let mut written = 0;
         for batch in rows.chunks(MAX_COUNTS) {
             let (length, batch) = (batch.len(), batch.to_vec());
-            let added = self.writer.write(JobKind::Count(table), move |write| add(write, &batch)).await;
+            let added = self
+                .writer
+                .write(JobKind::Count(table), move |write| add(write, &batch))
+                .await;
             added.map_err(|error| (error, written))?;
             written += length;
         }
@@ -214,7 +243,10 @@ impl Store {
     /// see `db/low_mark.rs`.
     #[must_use]
     pub fn with_low_marks(self, slow: Duration) -> Self {
-        Self { low_marks: Arc::new(LowMarks::new(slow)), ..self }
+        Self {
+            low_marks: Arc::new(LowMarks::new(slow)),
+            ..self
+        }
     }
 
     /// Runs `read` on a reading connection, with the time by the clock that stamps rows.

@@ -6,7 +6,9 @@
 //! thread of the statement, and looks at that thread's limit: without one, as in the writer, it ends nothing.
 
 use crate::db::waits;
-use libsqlite3_sys::{SQLITE_OK, sqlite3, sqlite3_api_routines, sqlite3_auto_extension, sqlite3_progress_handler};
+use libsqlite3_sys::{
+    SQLITE_OK, sqlite3, sqlite3_api_routines, sqlite3_auto_extension, sqlite3_progress_handler,
+};
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::null_mut;
@@ -54,7 +56,10 @@ impl Drop for Limited {
 pub fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        #[expect(unsafe_code, reason = "Diesel has no call for it; the function stays valid as long as the process")]
+        #[expect(
+            unsafe_code,
+            reason = "Diesel has no call for it; the function stays valid as long as the process"
+        )]
         // SAFETY: `watch` has the signature that SQLite documents for this call, and is never unloaded.
         let code = unsafe { sqlite3_auto_extension(Some(watch)) };
         if code != SQLITE_OK {
@@ -64,8 +69,15 @@ pub fn install() {
 }
 
 /// Sets the handler of a new connection.
-extern "C" fn watch(connection: *mut sqlite3, _: *mut *mut c_char, _: *const sqlite3_api_routines) -> c_int {
-    #[expect(unsafe_code, reason = "the connection is SQLite's own, which it passes for this")]
+extern "C" fn watch(
+    connection: *mut sqlite3,
+    _: *mut *mut c_char,
+    _: *const sqlite3_api_routines,
+) -> c_int {
+    #[expect(
+        unsafe_code,
+        reason = "the connection is SQLite's own, which it passes for this"
+    )]
     // SAFETY: SQLite calls this with an open connection, and `is_late` uses no argument.
     unsafe {
         sqlite3_progress_handler(connection, STEPS, Some(is_late), null_mut());
@@ -103,14 +115,25 @@ mod tests {
         let limited = limit(Duration::from_millis(20));
         let interrupted = sql(COUNT).value::<i64>(connection).unwrap_err();
         assert!(
-            matches!(&interrupted, Error::Unavailable(_)) && chain(&interrupted).contains("interrupted"),
+            matches!(&interrupted, Error::Unavailable(_))
+                && chain(&interrupted).contains("interrupted"),
             "{interrupted:?}"
         );
-        assert_eq!(sql("SELECT 1 AS value").value::<i64>(connection).unwrap(), Some(1), "the connection goes on");
+        assert_eq!(
+            sql("SELECT 1 AS value").value::<i64>(connection).unwrap(),
+            Some(1),
+            "the connection goes on"
+        );
         drop(limit(Duration::from_secs(60)));
-        sql(COUNT).value::<i64>(connection).expect_err("the earlier limit holds again");
+        sql(COUNT)
+            .value::<i64>(connection)
+            .expect_err("the earlier limit holds again");
         drop(limited);
-        assert_eq!(sql(COUNT).value::<i64>(connection).unwrap(), Some(3_000_000), "without a limit nothing ends it");
+        assert_eq!(
+            sql(COUNT).value::<i64>(connection).unwrap(),
+            Some(3_000_000),
+            "without a limit nothing ends it"
+        );
         std::fs::remove_file(path).unwrap();
     }
 }

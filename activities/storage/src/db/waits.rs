@@ -45,9 +45,16 @@ impl Step {
 impl fmt::Display for Step {
     /// A statement by its file and line, such as `delivery/finish.rs:84`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Statement(place) = self else { return f.write_str(self.kind()) };
+        let Self::Statement(place) = self else {
+            return f.write_str(self.kind());
+        };
         let file = place.file();
-        write!(f, "{}:{}", file.split_once("src/").map_or(file, |(_, file)| file), place.line())
+        write!(
+            f,
+            "{}:{}",
+            file.split_once("src/").map_or(file, |(_, file)| file),
+            place.line()
+        )
     }
 }
 
@@ -74,7 +81,12 @@ impl WaitNote {
     /// A place of a thread that has nothing to do yet.
     pub fn new(step: Step) -> Arc<Self> {
         let now = Instant::now();
-        Arc::new(Self(Mutex::new(State { step, since: now, taken_at: now, backend: None })))
+        Arc::new(Self(Mutex::new(State {
+            step,
+            since: now,
+            taken_at: now,
+            backend: None,
+        })))
     }
 
     /// Notes what this thread waits for in this place, until the returned value is dropped.
@@ -131,7 +143,11 @@ pub fn note(step: Step, backend: Option<i32>) {
 
 /// How long this thread has been in its current step; zero outside a call.
 pub fn elapsed() -> Duration {
-    ENTERED.with_borrow(|place| place.as_ref().map_or(Duration::ZERO, |place| place.lock().since.elapsed()))
+    ENTERED.with_borrow(|place| {
+        place
+            .as_ref()
+            .map_or(Duration::ZERO, |place| place.lock().since.elapsed())
+    })
 }
 
 pub fn present() -> Step {
@@ -177,12 +193,22 @@ impl Waits {
     pub fn call(&self, purpose: &'static str, step: Step) -> Call {
         let place = WaitNote::new(step);
         let began = place.lock().since;
-        self.add(Running { purpose, began, place, is_noticed: false })
+        self.add(Running {
+            purpose,
+            began,
+            place,
+            is_noticed: false,
+        })
     }
 
     /// A call that waits for the thread with this place.
     pub fn queued(&self, purpose: &'static str, place: &Arc<WaitNote>) -> Call {
-        self.add(Running { purpose, began: Instant::now(), place: Arc::clone(place), is_noticed: false })
+        self.add(Running {
+            purpose,
+            began: Instant::now(),
+            place: Arc::clone(place),
+            is_noticed: false,
+        })
     }
 
     fn add(&self, running: Running) -> Call {
@@ -192,21 +218,31 @@ impl Waits {
         let id = calls.last;
         calls.running.insert(id, running);
         drop(calls);
-        Call { waits: self.clone(), id, place }
+        Call {
+            waits: self.clone(),
+            id,
+            place,
+        }
     }
 
     /// The calls that take at least this long by now and were not found before, the oldest first.
     pub fn find_long(&self, now: Instant, long: Duration) -> Vec<RunningCall> {
         let mut calls = self.lock();
-        let old = calls.running.values_mut().take_while(|call| now.saturating_duration_since(call.began) >= long);
-        old.filter_map(|call| (!replace(&mut call.is_noticed, true)).then(|| call.found())).collect()
+        let old = calls
+            .running
+            .values_mut()
+            .take_while(|call| now.saturating_duration_since(call.began) >= long);
+        old.filter_map(|call| (!replace(&mut call.is_noticed, true)).then(|| call.found()))
+            .collect()
     }
 
     /// The calls in flight that have a session of PostgreSQL, by its process id.
     pub fn by_backend(&self) -> HashMap<i64, RunningCall> {
         let calls = self.lock();
         let found = calls.running.values().map(Running::found);
-        found.filter_map(|found| Some((i64::from(found.state.backend?), found))).collect()
+        found
+            .filter_map(|found| Some((i64::from(found.state.backend?), found)))
+            .collect()
     }
 
     /// For the thread that watches it, and ends with it.
@@ -226,14 +262,22 @@ impl Waits {
 
 impl Running {
     fn found(&self) -> RunningCall {
-        RunningCall { purpose: self.purpose, began: self.began, state: *self.place.lock() }
+        RunningCall {
+            purpose: self.purpose,
+            began: self.began,
+            state: *self.place.lock(),
+        }
     }
 }
 
 impl RunningCall {
     /// What it waits for, a label of metrics. A call behind others waits for its turn.
     pub fn waits_for(&self) -> &'static str {
-        if self.began > self.state.taken_at { "queue" } else { self.state.step.kind() }
+        if self.began > self.state.taken_at {
+            "queue"
+        } else {
+            self.state.step.kind()
+        }
     }
 }
 
@@ -260,15 +304,28 @@ mod tests {
     #[test]
     fn a_call_is_found_once_and_only_while_it_runs() {
         let waits = Waits::default();
-        let (call, short) = (waits.call("read", Step::Pool), waits.call("read", Step::Pool));
+        let (call, short) = (
+            waits.call("read", Step::Pool),
+            waits.call("read", Step::Pool),
+        );
         let now = Instant::now();
         assert!(waits.find_long(now, LONG).is_empty(), "they began just now");
         drop(short);
         let found = waits.find_long(now + LONG, LONG);
-        assert_eq!(found.iter().map(RunningCall::waits_for).collect::<Vec<_>>(), ["pool"]);
-        assert!(waits.find_long(now + LONG, LONG).is_empty(), "it was found before");
+        assert_eq!(
+            found.iter().map(RunningCall::waits_for).collect::<Vec<_>>(),
+            ["pool"]
+        );
+        assert!(
+            waits.find_long(now + LONG, LONG).is_empty(),
+            "it was found before"
+        );
         drop(call);
-        assert!(waits.find_long(now + LONG + LONG, Duration::ZERO).is_empty());
+        assert!(
+            waits
+                .find_long(now + LONG + LONG, Duration::ZERO)
+                .is_empty()
+        );
     }
 
     #[test]
@@ -280,8 +337,14 @@ mod tests {
         let _commit = begin(Step::Commit);
         let _second = waits.queued("record", &place);
         let found = waits.find_long(Instant::now(), Duration::ZERO);
-        assert_eq!(found.iter().map(RunningCall::waits_for).collect::<Vec<_>>(), ["commit", "queue"]);
-        assert!(found.iter().all(|call| call.state.step == Step::Commit), "what its thread does");
+        assert_eq!(
+            found.iter().map(RunningCall::waits_for).collect::<Vec<_>>(),
+            ["commit", "queue"]
+        );
+        assert!(
+            found.iter().all(|call| call.state.step == Step::Commit),
+            "what its thread does"
+        );
     }
 
     #[test]
@@ -289,15 +352,25 @@ mod tests {
         let call = Waits::default().call("read", Step::Pool);
         let entered = call.enter();
         let statement = begin(Step::Statement(Location::caller()));
-        assert!(present().to_string().starts_with("db/waits.rs:"), "{}", present());
+        assert!(
+            present().to_string().starts_with("db/waits.rs:"),
+            "{}",
+            present()
+        );
         drop(statement);
         note(Step::Begin, Some(7));
         note(Step::Commit, None);
-        assert_eq!((present(), call.place.lock().backend), (Step::Commit, Some(7)));
+        assert_eq!(
+            (present(), call.place.lock().backend),
+            (Step::Commit, Some(7))
+        );
         note(Step::Connect, None);
         assert_eq!(call.place.lock().backend, None, "of the lost connection");
         drop(entered);
         note(Step::Rollback, None);
-        assert_eq!((present(), call.place.lock().step), (Step::Code, Step::Connect));
+        assert_eq!(
+            (present(), call.place.lock().step),
+            (Step::Code, Step::Connect)
+        );
     }
 }

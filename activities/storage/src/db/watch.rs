@@ -51,7 +51,11 @@ struct Session {
 
 /// Starts the thread, which ends soon after the last handle of `waits` was dropped.
 pub fn start(database: &Database, waits: &Waits) -> Result<(), Error> {
-    let mut watcher = Watcher { database: database.clone(), waits: waits.downgrade(), logged: BTreeMap::new() };
+    let mut watcher = Watcher {
+        database: database.clone(),
+        waits: waits.downgrade(),
+        logged: BTreeMap::new(),
+    };
     let work = move || {
         while let Some(waits) = Waits::upgrade(&watcher.waits) {
             watcher.log(&waits);
@@ -59,7 +63,11 @@ pub fn start(database: &Database, waits: &Waits) -> Result<(), Error> {
             sleep(INTERVAL);
         }
     };
-    Builder::new().name("storage-watch".to_owned()).spawn(work).map(drop).map_err(Error::unavailable)
+    Builder::new()
+        .name("storage-watch".to_owned())
+        .spawn(work)
+        .map(drop)
+        .map_err(Error::unavailable)
 }
 
 impl Watcher {
@@ -74,8 +82,11 @@ impl Watcher {
             self.logged.entry(kind).or_default().1 += 1;
             oldest.entry(kind).or_insert(call);
         }
-        let is_new =
-            |kind: &CallKind| self.logged.get(kind).is_none_or(|(at, _)| at.is_none_or(|at| now - at >= QUIET));
+        let is_new = |kind: &CallKind| {
+            self.logged
+                .get(kind)
+                .is_none_or(|(at, _)| at.is_none_or(|at| now - at >= QUIET))
+        };
         oldest.retain(|kind, _| is_new(kind));
         if oldest.is_empty() {
             return;
@@ -85,7 +96,10 @@ impl Watcher {
             Err(error) => (HashMap::new(), Some(chain(&error))),
         };
         for (kind, call) in oldest {
-            let session = call.state.backend.and_then(|backend| sessions.get(&i64::from(backend)));
+            let session = call
+                .state
+                .backend
+                .and_then(|backend| sessions.get(&i64::from(backend)));
             let (_, calls) = self.logged.insert(kind, (Some(now), 0)).unwrap_or_default();
             tracing::warn!(
                 purpose = call.purpose,
@@ -109,19 +123,31 @@ impl Watcher {
         waits: &Waits,
         calls: impl Iterator<Item = &'c RunningCall>,
     ) -> Result<HashMap<i64, Session>, Error> {
-        let backends: Vec<i64> = calls.filter_map(|call| call.state.backend).map(i64::from).collect();
+        let backends: Vec<i64> = calls
+            .filter_map(|call| call.state.backend)
+            .map(i64::from)
+            .collect();
         if backends.is_empty() {
             return Ok(HashMap::new());
         }
-        let connection = AnyConnection::briefly(&self.database, LIMIT).map_err(Error::unavailable)?;
-        let Some(mut connection) = connection else { return Ok(HashMap::new()) };
-        let rows: Vec<SessionRow> = sql(SESSIONS).bind_list(backends).uncached().all(&mut connection)?;
+        let connection =
+            AnyConnection::briefly(&self.database, LIMIT).map_err(Error::unavailable)?;
+        let Some(mut connection) = connection else {
+            return Ok(HashMap::new());
+        };
+        let rows: Vec<SessionRow> = sql(SESSIONS)
+            .bind_list(backends)
+            .uncached()
+            .all(&mut connection)?;
         let own = waits.by_backend();
         let mut sessions: HashMap<i64, Session> = HashMap::new();
         for row in rows {
             let session = sessions.entry(row.pid).or_default();
             session.state = row.state;
-            session.blockers.extend(row.blocker.map(|pid| shown(pid, &row.blocker_state, own.get(&pid))));
+            session.blockers.extend(
+                row.blocker
+                    .map(|pid| shown(pid, &row.blocker_state, own.get(&pid))),
+            );
         }
         Ok(sessions)
     }

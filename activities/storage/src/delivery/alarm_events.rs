@@ -82,7 +82,8 @@ const LOCK: Sql = statement! {"
 "};
 const ANNOUNCED: Sql = statement!("UPDATE alarms SET announced_open = ? WHERE id = ?");
 /// Marks those of no app that nobody wants to know about.
-const UNWANTED: Sql = statement!("UPDATE alarms SET announced_open = (acknowledged_at IS NULL) WHERE id IN (?*)");
+const UNWANTED: Sql =
+    statement!("UPDATE alarms SET announced_open = (acknowledged_at IS NULL) WHERE id IN (?*)");
 /// Notes the last app that has the event, or that all have it, unless another process did.
 const ANNOUNCED_THROUGH: Sql = statement! {"
     UPDATE alarms
@@ -101,9 +102,17 @@ impl Store {
         let (alarms, chose) = self
             .read(move |connection| {
                 let mut alarms: Vec<Unannounced> = sql(ANNOUNCING).bind(limit).all(connection)?;
-                alarms.extend(sql(UNANNOUNCED).bind(limit).all::<Unannounced>(connection)?);
+                alarms.extend(
+                    sql(UNANNOUNCED)
+                        .bind(limit)
+                        .all::<Unannounced>(connection)?,
+                );
                 let is_for_all = alarms.iter().any(|alarm| alarm.app_id.is_none());
-                let chose = if is_for_all { destinations::of_events(connection, ALARMS)? } else { Vec::new() };
+                let chose = if is_for_all {
+                    destinations::of_events(connection, ALARMS)?
+                } else {
+                    Vec::new()
+                };
                 Ok((alarms, chose))
             })
             .await?;
@@ -112,17 +121,24 @@ impl Store {
             let chose = alarm.wanted_by(&chose);
             if let Some(app) = alarm.app_id {
                 let dashboard = dashboard.clone();
-                let announced = self.write(move |write| announce_own(write, alarm.id, app, dashboard.as_deref()));
+                let announced = self
+                    .write(move |write| announce_own(write, alarm.id, app, dashboard.as_deref()));
                 queued_for.extend(announced.await?);
             } else if chose.is_empty() && alarm.announced_through.is_none() {
                 unwanted.push(alarm.id);
             } else {
-                queued_for.extend(self.announce_to_all(alarm, &chose, dashboard.as_ref()).await?);
+                queued_for.extend(
+                    self.announce_to_all(alarm, &chose, dashboard.as_ref())
+                        .await?,
+                );
             }
         }
         if !unwanted.is_empty() {
             let mark = move |write: &mut Write<'_>| {
-                sql(UNWANTED).uncached().bind_list(unwanted.iter().copied()).run(write.connection)
+                sql(UNWANTED)
+                    .uncached()
+                    .bind_list(unwanted.iter().copied())
+                    .run(write.connection)
             };
             self.write(mark).await?;
         }
@@ -138,13 +154,25 @@ impl Store {
     ) -> Result<Vec<DestinationId>, Error> {
         let mut queued_for = Vec::new();
         loop {
-            let mut left = chose.iter().filter(|(app, _)| alarm.announced_through.is_none_or(|done| **app > done));
-            let apps: Vec<(AppId, Vec<DestinationId>)> =
-                left.by_ref().take(APPS_AT_ONCE).map(|(app, chose)| (*app, chose.clone())).collect();
-            let through = if left.next().is_some() { apps.last().map(|(app, _)| *app) } else { None };
+            let mut left = chose
+                .iter()
+                .filter(|(app, _)| alarm.announced_through.is_none_or(|done| **app > done));
+            let apps: Vec<(AppId, Vec<DestinationId>)> = left
+                .by_ref()
+                .take(APPS_AT_ONCE)
+                .map(|(app, chose)| (*app, chose.clone()))
+                .collect();
+            let through = if left.next().is_some() {
+                apps.last().map(|(app, _)| *app)
+            } else {
+                None
+            };
             queued_for.extend(apps.iter().flat_map(|(_, chose)| chose.iter().copied()));
             let (before, dashboard) = (alarm.clone(), dashboard.cloned());
-            self.write(move |write| announce_some(write, &before, &apps, through, dashboard.as_deref())).await?;
+            self.write(move |write| {
+                announce_some(write, &before, &apps, through, dashboard.as_deref())
+            })
+            .await?;
             if through.is_none() {
                 return Ok(queued_for);
             }
@@ -155,19 +183,28 @@ impl Store {
 
 impl Unannounced {
     const fn event_type(&self) -> &'static str {
-        if self.is_open { ALARM_OPENED } else { ALARM_CLOSED }
+        if self.is_open {
+            ALARM_OPENED
+        } else {
+            ALARM_CLOSED
+        }
     }
 
     /// The health of the destination whose failures are what is wrong.
     fn failing(&self, write: &mut Write<'_>) -> Result<Option<HealthView>, Error> {
-        let id = self.destination_id.filter(|_| self.is_open && self.kind == health::FAILING);
+        let id = self
+            .destination_id
+            .filter(|_| self.is_open && self.kind == health::FAILING);
         id.map(|id| health::view(write.connection, id)).transpose()
     }
 
     /// The destinations that want its event, by app. A destination gets none about itself: it could not take it.
     fn wanted_by(&self, destinations: &[Destination]) -> BTreeMap<AppId, Vec<DestinationId>> {
         let mut chose: BTreeMap<AppId, Vec<DestinationId>> = BTreeMap::new();
-        for one in destinations.iter().filter(|one| Some(one.id) != self.destination_id) {
+        for one in destinations
+            .iter()
+            .filter(|one| Some(one.id) != self.destination_id)
+        {
             if one.chose(self.event_type()) {
                 chose.entry(one.app_id).or_default().push(one.id);
             }
@@ -183,11 +220,16 @@ fn announce_own(
     app: AppId,
     dashboard: Option<&str>,
 ) -> Result<Vec<DestinationId>, Error> {
-    let Some(alarm): Option<Unannounced> = sql(LOCK).bind(id).first(write.connection)? else { return Ok(Vec::new()) };
+    let Some(alarm): Option<Unannounced> = sql(LOCK).bind(id).first(write.connection)? else {
+        return Ok(Vec::new());
+    };
     let chose = destinations::of_app(write.connection, app)?;
     let chose = alarm.wanted_by(&chose).remove(&app).unwrap_or_default();
     announce(write, &alarm, app, &chose, dashboard)?;
-    sql(ANNOUNCED).bind(alarm.is_open).bind(alarm.id).later(write.connection)?;
+    sql(ANNOUNCED)
+        .bind(alarm.is_open)
+        .bind(alarm.id)
+        .later(write.connection)?;
     Ok(chose)
 }
 
@@ -203,11 +245,26 @@ fn announce_some(
         announce(write, alarm, *app, chose, dashboard)?;
     }
     let is_first = alarm.announced_through.is_none();
-    let was_open = if is_first { !alarm.is_open } else { alarm.is_open };
-    let before = alarm.announced_through.map(|app| app.to_string()).unwrap_or_default();
-    let noted = sql(ANNOUNCED_THROUGH).bind(alarm.is_open).bind(through).bind(alarm.id).bind(was_open).bind(before);
+    let was_open = if is_first {
+        !alarm.is_open
+    } else {
+        alarm.is_open
+    };
+    let before = alarm
+        .announced_through
+        .map(|app| app.to_string())
+        .unwrap_or_default();
+    let noted = sql(ANNOUNCED_THROUGH)
+        .bind(alarm.is_open)
+        .bind(through)
+        .bind(alarm.id)
+        .bind(was_open)
+        .bind(before);
     if noted.run(write.connection)? == 0 {
-        return Err(Error::Conflict { what: "alarm", detail: "another process announces it".to_owned() });
+        return Err(Error::Conflict {
+            what: "alarm",
+            detail: "another process announces it".to_owned(),
+        });
     }
     Ok(())
 }
@@ -225,7 +282,13 @@ fn announce(
     let last: Option<Last> = operators::last(write.connection, key, event_type)?;
     let revision = last.map_or(1, |last| last.revision + 1);
     let id = EventId::of(key, write.epoch()?, revision, event_type, 0);
-    let event = Event { id, event_type: event_type.to_owned(), collapse_key: key, revision, traceparent: None };
+    let event = Event {
+        id,
+        event_type: event_type.to_owned(),
+        collapse_key: key,
+        revision,
+        traceparent: None,
+    };
     let health = alarm.failing(write)?;
     let body = AlarmEvent {
         id,
@@ -249,8 +312,13 @@ fn announce(
         last_at: alarm.last_at,
         count: alarm.count,
         closed_by: alarm.acknowledged_by.as_deref().filter(|_| is_own),
-        note: alarm.note.as_deref().filter(|note| is_own && !note.is_empty()),
+        note: alarm
+            .note
+            .as_deref()
+            .filter(|note| is_own && !note.is_empty()),
     };
     insert(write, &event, StoredEvent::of(app, body.body().to_string()))?;
-    chose.iter().try_for_each(|one| deliveries::queue(write, &event, *one))
+    chose
+        .iter()
+        .try_for_each(|one| deliveries::queue(write, &event, *one))
 }

@@ -8,7 +8,9 @@ use crate::db::partial::PENDING_TRIED;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
-use crate::delivery::free_lanes::{DUE, FreeLane, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UNTRIED_SINCE};
+use crate::delivery::free_lanes::{
+    DUE, FreeLane, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UNTRIED_SINCE,
+};
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::settings::destinations::{self, DestinationRow};
@@ -83,11 +85,17 @@ const REQUEST_RETRY: Sql = statement! {"
 
 impl Store {
     /// Returns what the run of a destination must do next, with at most `limit` lanes.
-    pub async fn destination_need(&self, id: DestinationId, limit: i64) -> Result<DestinationNeed, Error> {
+    pub async fn destination_need(
+        &self,
+        id: DestinationId,
+        limit: i64,
+    ) -> Result<DestinationNeed, Error> {
         let marks = Arc::clone(&self.low_marks);
-        self.read_now(move |connection, now| match destinations::find(connection, id)?.filter(|found| found.enabled) {
-            Some(destination) => need(connection, &destination, &marks, limit, now),
-            None => Ok(DestinationNeed::Rest),
+        self.read_now(move |connection, now| {
+            match destinations::find(connection, id)?.filter(|found| found.enabled) {
+                Some(destination) => need(connection, &destination, &marks, limit, now),
+                None => Ok(DestinationNeed::Rest),
+            }
         })
         .await
     }
@@ -95,21 +103,37 @@ impl Store {
     /// A page of the purchases whose back-off must be cancelled. While the destination is disabled or its breaker open,
     /// these are all purchases with a tried delivery; else those tried before the last recovery, or the last retry by a
     /// person. `None` when no page is left.
-    pub async fn lanes_in_backoff(&self, id: DestinationId, limit: i64) -> Result<Option<LanesInBackoff>, Error> {
+    pub async fn lanes_in_backoff(
+        &self,
+        id: DestinationId,
+        limit: i64,
+    ) -> Result<Option<LanesInBackoff>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let Some(destination) = destinations::find(connection, id)? else { return Ok(None) };
+            let Some(destination) = destinations::find(connection, id)? else {
+                return Ok(None);
+            };
             lanes_in_backoff(connection, &destination, limit, now)
         })
         .await
     }
 
     /// Notes that the back-off was cancelled for the deliveries that were tried until `through`.
-    pub async fn backoff_cancelled(&self, id: DestinationId, through: Timestamp) -> Result<(), Error> {
+    pub async fn backoff_cancelled(
+        &self,
+        id: DestinationId,
+        through: Timestamp,
+    ) -> Result<(), Error> {
         self.write(move |write| {
             let latest = write.now()?.plus(OVERLAP);
-            sql(NOTE_CANCELLED).bind(through).bind(id).bind(through).bind(latest).run(write.connection).map(drop)
+            sql(NOTE_CANCELLED)
+                .bind(through)
+                .bind(id)
+                .bind(through)
+                .bind(latest)
+                .run(write.connection)
+                .map(drop)
         })
         .await
     }
@@ -118,7 +142,10 @@ impl Store {
     /// destination's pause. An open breaker stays open.
     pub async fn retry_now(&self, id: DestinationId) -> Result<(), Error> {
         self.change("destination.retry", move |write| {
-            sql(REQUEST_RETRY).bind(write.now()?).bind(id).run(write.connection)?;
+            sql(REQUEST_RETRY)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)?;
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
             Ok(((), Some(AuditEntry::on(app, id))))
         })
@@ -142,14 +169,35 @@ fn lanes_in_backoff(
 ) -> Result<Option<LanesInBackoff>, Error> {
     let row = health::find(connection, destination.id, now)?;
     let takes_nothing = !destination.enabled || row.health.opened_at.is_some();
-    let Some(until) = (if takes_nothing { Some(now) } else { row.health.due_since() }) else { return Ok(None) };
-    let through = row.backoff_cancelled_through.and_then(|through| through.unless_ahead(Duration::ZERO, now));
+    let Some(until) = (if takes_nothing {
+        Some(now)
+    } else {
+        row.health.due_since()
+    }) else {
+        return Ok(None);
+    };
+    let through = row
+        .backoff_cancelled_through
+        .and_then(|through| through.unless_ahead(Duration::ZERO, now));
     let after = through.unwrap_or(Timestamp::EARLIEST);
-    let tried = Tried { destination: destination.id, after, until };
-    let Some(through) = tried.end_of_page(connection, limit)? else { return Ok(None) };
-    let keys: Vec<Key> =
-        sql(IN_BACKOFF).bind(destination.id).bind(after).bind(through).bind(now.plus(SOON)).all(connection)?;
-    Ok(Some(LanesInBackoff { keys: keys.into_iter().map(|row| row.collapse_key).collect(), through }))
+    let tried = Tried {
+        destination: destination.id,
+        after,
+        until,
+    };
+    let Some(through) = tried.end_of_page(connection, limit)? else {
+        return Ok(None);
+    };
+    let keys: Vec<Key> = sql(IN_BACKOFF)
+        .bind(destination.id)
+        .bind(after)
+        .bind(through)
+        .bind(now.plus(SOON))
+        .all(connection)?;
+    Ok(Some(LanesInBackoff {
+        keys: keys.into_iter().map(|row| row.collapse_key).collect(),
+        through,
+    }))
 }
 
 /// The pending deliveries of a destination that were last tried after one time, until another.
@@ -169,9 +217,17 @@ const TRIED: Sql = statement! {hot "deliveries_pending_tried", "
 
 impl Tried {
     /// When the last of the next `limit` deliveries was tried; `None` when there is none.
-    pub fn end_of_page(&self, connection: &mut AnyConnection, limit: i64) -> Result<Option<Timestamp>, Error> {
-        let tried: Vec<Timestamp> =
-            sql(TRIED).bind(self.destination).bind(self.after).bind(self.until).bind(limit).values(connection)?;
+    pub fn end_of_page(
+        &self,
+        connection: &mut AnyConnection,
+        limit: i64,
+    ) -> Result<Option<Timestamp>, Error> {
+        let tried: Vec<Timestamp> = sql(TRIED)
+            .bind(self.destination)
+            .bind(self.after)
+            .bind(self.until)
+            .bind(limit)
+            .values(connection)?;
         Ok(tried.last().copied())
     }
 }
@@ -186,29 +242,50 @@ fn need(
     let health = health::find(connection, destination.id, now)?.health;
     if let Some(wait) = health.paused_for(now) {
         let is_pending = deliveries::is_pending(connection, destination.id)?;
-        return Ok(if is_pending { DestinationNeed::Pause { wait } } else { DestinationNeed::Rest });
+        return Ok(if is_pending {
+            DestinationNeed::Pause { wait }
+        } else {
+            DestinationNeed::Rest
+        });
     }
     let lanes = Lanes::new(destination.id, &health, now);
-    let free = if destination.per_user { lanes.of_free_users() } else { lanes };
+    let free = if destination.per_user {
+        lanes.of_free_users()
+    } else {
+        lanes
+    };
     if let Some(wait) = health.probe_in(now) {
         let key = to_probe(connection, free, health.opened_at.unwrap_or(now))?;
         return match key {
             Some(key) => Ok(DestinationNeed::Probe { key, wait }),
-            None if deliveries::is_pending(connection, destination.id)? => Ok(DestinationNeed::Pause { wait: TAKEN }),
+            None if deliveries::is_pending(connection, destination.id)? => {
+                Ok(DestinationNeed::Pause { wait: TAKEN })
+            }
             None => Ok(DestinationNeed::Rest),
         };
     }
     let keys = due_lanes(connection, free, marks, limit)?;
     if !keys.is_empty() {
-        return Ok(DestinationNeed::Drain { keys, concurrency: destination.concurrency });
+        return Ok(DestinationNeed::Drain {
+            keys,
+            concurrency: destination.concurrency,
+        });
     }
     if lanes.taken().first::<Key>(connection)?.is_some() {
-        let wait = if destination.per_user { USER_TAKEN } else { TAKEN };
+        let wait = if destination.per_user {
+            USER_TAKEN
+        } else {
+            TAKEN
+        };
         return Ok(DestinationNeed::Pause { wait });
     }
     // Its user is paused, or it became due between these statements.
     let is_due = lanes.any_due().first::<Key>(connection)?.is_some();
-    Ok(if is_due { DestinationNeed::Pause { wait: USER_PAUSED } } else { DestinationNeed::Rest })
+    Ok(if is_due {
+        DestinationNeed::Pause { wait: USER_PAUSED }
+    } else {
+        DestinationNeed::Rest
+    })
 }
 
 /// The free lanes of a destination with a due delivery, the one that has waited longest first; last those that were tried
@@ -220,34 +297,69 @@ fn due_lanes(
     limit: i64,
 ) -> Result<Vec<CollapseKey>, Error> {
     let at_most = limit.saturating_mul(DELIVERIES_PER_LANE);
-    let queue = |name| Queue { name, destination: Some(free.destination) };
+    let queue = |name| Queue {
+        name,
+        destination: Some(free.destination),
+    };
     let mut rows = marks.read(queue("due"), free.now, |start: &Beginning| {
-        let due = free.matching(DUE).bind(free.now).bind(start.from).bind_all(free.head()).bind(at_most);
+        let due = free
+            .matching(DUE)
+            .bind(free.now)
+            .bind(start.from)
+            .bind_all(free.head())
+            .bind(at_most);
         let rows: Vec<FreeLane> = due.all(connection)?;
         let first = rows.first().map_or(free.now, |row| row.next_due_at);
-        Ok(QueueRead { rows, first, apart: Vec::new() })
+        Ok(QueueRead {
+            rows,
+            first,
+            apart: Vec::new(),
+        })
     })?;
     if let Some(since) = free.due_since {
         rows.extend(marks.read(queue("tried"), free.now, |start: &Beginning| {
-            let tried = free.matching(TRIED_BEFORE).bind(since).bind(start.from).bind_all(free.head()).bind(at_most);
+            let tried = free
+                .matching(TRIED_BEFORE)
+                .bind(since)
+                .bind(start.from)
+                .bind_all(free.head())
+                .bind(at_most);
             let rows: Vec<FreeLane> = tried.all(connection)?;
             let first = rows.first().and_then(|row| row.tried_at).unwrap_or(since);
-            Ok(QueueRead { rows, first, apart: Vec::new() })
+            Ok(QueueRead {
+                rows,
+                first,
+                apart: Vec::new(),
+            })
         })?);
     }
-    let tried = free.matching(TRIED_SINCE).bind(free.now.plus(OVERLAP)).bind(at_most);
+    let tried = free
+        .matching(TRIED_SINCE)
+        .bind(free.now.plus(OVERLAP))
+        .bind(at_most);
     rows.extend(tried.all::<FreeLane>(connection)?);
     let mut seen = HashSet::new();
-    let keys = rows.into_iter().map(|row| row.collapse_key).filter(|key| seen.insert(*key));
+    let keys = rows
+        .into_iter()
+        .map(|row| row.collapse_key)
+        .filter(|key| seen.insert(*key));
     Ok(keys.take(usize::try_from(limit).unwrap_or(0)).collect())
 }
 
 /// The lane to probe: the one with the newest delivery of those not tried since the breaker opened, so that one
 /// delivery that always fails cannot keep the breaker open. If all were tried, the one tried longest ago: first those that
 /// were tried before the clock was set back.
-fn to_probe(connection: &mut AnyConnection, free: Lanes, opened_at: Timestamp) -> Result<Option<CollapseKey>, Error> {
+fn to_probe(
+    connection: &mut AnyConnection,
+    free: Lanes,
+    opened_at: Timestamp,
+) -> Result<Option<CollapseKey>, Error> {
     let ahead = free.now.plus(OVERLAP);
-    for (which, since) in [(UNTRIED_SINCE, opened_at), (TRIED_SINCE, ahead), (TRIED_SINCE, opened_at)] {
+    for (which, since) in [
+        (UNTRIED_SINCE, opened_at),
+        (TRIED_SINCE, ahead),
+        (TRIED_SINCE, opened_at),
+    ] {
         let lane: Option<Key> = free.matching(which).bind(since).bind(1).first(connection)?;
         if let Some(lane) = lane {
             return Ok(Some(lane.collapse_key));

@@ -54,7 +54,12 @@ struct Finished<'a> {
 /// Records how a request went and reads the lane again.
 pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Error> {
     // A delivery that fails for good may cause a recheck of its purchase. A purchase is locked before a lane.
-    if finish.result.events.iter().any(|result| result.verdict == Verdict::Failed) {
+    if finish
+        .result
+        .events
+        .iter()
+        .any(|result| result.verdict == Verdict::Failed)
+    {
         purchase::lock_existing(write, finish.key)?;
     }
     let lane = lane::lock_ahead(write, finish.lane())?;
@@ -63,22 +68,40 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     for result in &finish.result.events {
         let attempt = attempt(write, finish, result)?;
         let state = user_lanes::state_ahead(write, finish.destination, result.delivery_id)?;
-        seen.push((result, attempt, deliveries::find_ahead(write.connection, result.delivery_id)?, state));
+        seen.push((
+            result,
+            attempt,
+            deliveries::find_ahead(write.connection, result.delivery_id)?,
+            state,
+        ));
     }
     let health = health::find_ahead(write.connection, finish.destination)?;
-    let lane = lane.first(write.connection)?.ok_or(Error::Missing { what: "lane" })?;
+    let lane = lane
+        .first(write.connection)?
+        .ok_or(Error::Missing { what: "lane" })?;
     let lease = lease.first(write.connection)?;
     let holds_lease = lease.is_some();
     let (mut began, mut failed, mut environment) = (None, None, None);
     for (result, attempt, delivery, state) in seen {
-        let attempt = attempt.first(write.connection)?.ok_or(Error::Missing { what: "attempt" })?;
-        let delivery = delivery.first(write.connection)?.ok_or(Error::Missing { what: "delivery" })?;
+        let attempt = attempt
+            .first(write.connection)?
+            .ok_or(Error::Missing { what: "attempt" })?;
+        let delivery = delivery
+            .first(write.connection)?
+            .ok_or(Error::Missing { what: "delivery" })?;
         // The result was recorded before, and the answer to that call was lost. Nothing is recorded twice.
         if attempt.finished_at.is_some() {
             continue;
         }
         let state = state.fetch(write)?;
-        let finished = Finished { finish, result, delivery, state, attempt, holds_lease };
+        let finished = Finished {
+            finish,
+            result,
+            delivery,
+            state,
+            attempt,
+            holds_lease,
+        };
         began = Some(finished.attempt.started_at);
         environment = environment.or(finished.delivery.environment);
         finished.note(write)?;
@@ -100,9 +123,19 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     }
     let operator_events = match began {
         Some(began) => {
-            let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+            let health = health.first(write.connection)?.ok_or(Error::Missing {
+                what: "destination",
+            })?;
             let health = health.as_of(write.now()?);
-            update_health(write, finish, &Before { health, began, failed })?
+            update_health(
+                write,
+                finish,
+                &Before {
+                    health,
+                    began,
+                    failed,
+                },
+            )?
         }
         None => OperatorEvents::default(),
     };
@@ -127,7 +160,10 @@ fn attempt<'f>(
     finish: &'f Finish,
     result: &EventResult,
 ) -> Result<Ahead<'f, AttemptRow>, Error> {
-    sql(ATTEMPT).bind(result.delivery_id).bind(finish.token.as_str()).ahead(write.connection)
+    sql(ATTEMPT)
+        .bind(result.delivery_id)
+        .bind(finish.token.as_str())
+        .ahead(write.connection)
 }
 
 const NOTE: Sql = statement! {"
@@ -178,7 +214,9 @@ impl Finished<'_> {
     /// that it would end as failed is retried.
     fn verdict(&self) -> Verdict {
         match self.result.verdict {
-            Verdict::Failed if self.result.counts && self.is_extra() => Verdict::Retry { delay: PROBE_EVERY },
+            Verdict::Failed if self.result.counts && self.is_extra() => {
+                Verdict::Retry { delay: PROBE_EVERY }
+            }
             verdict => verdict,
         }
     }
@@ -197,8 +235,11 @@ impl Finished<'_> {
     fn note(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let Self { finish, result, .. } = self;
         let storable = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
-        let headers = (!finish.headers.is_empty()).then(|| serde_json::to_string(&finish.headers)).transpose();
-        let headers = headers.map_err(|cause| Error::corrupt_by("headers cannot be written as JSON", cause))?;
+        let headers = (!finish.headers.is_empty())
+            .then(|| serde_json::to_string(&finish.headers))
+            .transpose();
+        let headers = headers
+            .map_err(|cause| Error::corrupt_by("headers cannot be written as JSON", cause))?;
         let next_due_at = match self.verdict() {
             Verdict::Retry { delay } => Some(self.next_due_at(write.now()?.plus(delay))),
             Verdict::Delivered | Verdict::Failed => None,
@@ -230,9 +271,18 @@ impl Finished<'_> {
             }
             Verdict::Failed if self.holds_lease => {
                 self.end(write, DeliveryStatus::Failed, Some(error(self.result)))?;
-                self.state.map_or(Ok(()), |state| state.forget_sent(write))?;
+                self.state
+                    .map_or(Ok(()), |state| state.forget_sent(write))?;
                 let is_silenced = self.result.class == AttemptClass::Silenced;
-                profiles::note_failure(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Failed })
+                profiles::note_failure(
+                    write,
+                    delivery,
+                    if is_silenced {
+                        Failure::Unwanted
+                    } else {
+                        Failure::Failed
+                    },
+                )
             }
             Verdict::Retry { delay } if self.holds_lease => sql(RETRY)
                 .bind(self.next_due_at(write.now()?.plus(delay)))
@@ -245,8 +295,18 @@ impl Finished<'_> {
     }
 
     /// Ends the delivery, unless it has ended before.
-    fn end(&self, write: &mut Write<'_>, status: DeliveryStatus, error: Option<String>) -> Result<(), Error> {
-        sql(END).bind(status).bind(error).bind(write.now()?).bind(self.delivery.id).later(write.connection)
+    fn end(
+        &self,
+        write: &mut Write<'_>,
+        status: DeliveryStatus,
+        error: Option<String>,
+    ) -> Result<(), Error> {
+        sql(END)
+            .bind(status)
+            .bind(error)
+            .bind(write.now()?)
+            .bind(self.delivery.id)
+            .later(write.connection)
     }
 
     /// Records the acknowledged revision: of the purchase for a `purchase.updated`, of the user's state for other
@@ -268,7 +328,9 @@ impl Finished<'_> {
     /// arrived.
     fn join(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let delivery = &self.delivery;
-        let Some(device) = &delivery.joined_device_id else { return Ok(()) };
+        let Some(device) = &delivery.joined_device_id else {
+            return Ok(());
+        };
         sql(JOIN)
             .bind(delivery.destination_id)
             .bind(delivery.collapse_key)
@@ -288,7 +350,9 @@ impl Finished<'_> {
         if was_sent || self.delivery.first_tried_at != Some(self.attempt.started_at) {
             return Ok(());
         }
-        sql(CORRECT_FIRST_TRY).bind(self.delivery.id).later(write.connection)
+        sql(CORRECT_FIRST_TRY)
+            .bind(self.delivery.id)
+            .later(write.connection)
     }
 }
 
@@ -307,7 +371,11 @@ struct Before {
 }
 
 /// Updates the health of the destination after a request.
-fn update_health(write: &mut Write<'_>, finish: &Finish, before: &Before) -> Result<OperatorEvents, Error> {
+fn update_health(
+    write: &mut Write<'_>,
+    finish: &Finish,
+    before: &Before,
+) -> Result<OperatorEvents, Error> {
     let request = health::Request {
         destination: finish.destination,
         subject: Subject::Purchase(finish.key),
@@ -319,38 +387,72 @@ fn update_health(write: &mut Write<'_>, finish: &Finish, before: &Before) -> Res
     let mut operator_events = health::update(write, request, &before.health.health)?;
     if let Some(error) = &before.failed {
         let reason = format!("a delivery failed for the last time: {error}");
-        operator_events.add(health::announce_exhausted(write, finish.destination, reason)?);
+        operator_events.add(health::announce_exhausted(
+            write,
+            finish.destination,
+            reason,
+        )?);
     }
     if let Some(alarm) = &finish.result.alarm
         && let Some(found) = destinations::find(write.connection, finish.destination)?
     {
         health::alarm(write, &found.destination(), alarm)?;
     }
-    if finish.result.events.iter().any(|result| result.verdict == Verdict::Delivered) {
+    if finish
+        .result
+        .events
+        .iter()
+        .any(|result| result.verdict == Verdict::Delivered)
+    {
         first::note(write, finish.key)?;
     }
     Ok(operator_events)
 }
 
 /// What is left in the lane. It is closed when no delivery is pending, or when the destination is disabled or deleted.
-fn lane_state(write: &mut Write<'_>, finish: &Finish, held_lease: bool) -> Result<LaneState, Error> {
+fn lane_state(
+    write: &mut Write<'_>,
+    finish: &Finish,
+    held_lease: bool,
+) -> Result<LaneState, Error> {
     let destination = finish.destination;
     let found = destinations::find_ahead(write.connection, destination)?;
     let health = health::find_ahead(write.connection, destination)?;
     let last_seq = deliveries::last_seq_ahead(write.connection, finish.key, destination)?;
     let heads = tracks::heads(write.connection, finish.lane())?;
-    let last_seq = last_seq.first(write.connection)?.map_or(0, |last| last.value);
-    let is_enabled = found.first(write.connection)?.is_some_and(|found| found.enabled);
-    let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+    let last_seq = last_seq
+        .first(write.connection)?
+        .map_or(0, |last| last.value);
+    let is_enabled = found
+        .first(write.connection)?
+        .is_some_and(|found| found.enabled);
+    let health = health.first(write.connection)?.ok_or(Error::Missing {
+        what: "destination",
+    })?;
     let now = write.now()?;
     let health = health.as_of(now).health;
-    let next = heads.fetch(write.connection)?.next(&health, now).filter(|_| is_enabled);
-    let Some(next) = next else { return Ok(LaneState::Closed { last_seq }) };
+    let next = heads
+        .fetch(write.connection)?
+        .next(&health, now)
+        .filter(|_| is_enabled);
+    let Some(next) = next else {
+        return Ok(LaneState::Closed { last_seq });
+    };
     let due_at = due_at(&next, &health, now);
     if health.pending_for(due_at, now).is_some() {
         return Ok(LaneState::Pending { last_seq });
     }
-    let leased_until = if held_lease { None } else { places::live_until(write.connection, finish.lane(), now)? };
+    let leased_until = if held_lease {
+        None
+    } else {
+        places::live_until(write.connection, finish.lane(), now)?
+    };
     let free_at = leased_until.map_or(due_at, |until| until.max(due_at));
-    Ok(if free_at > now { LaneState::Wait { wait: wait_until(free_at, now) } } else { LaneState::More })
+    Ok(if free_at > now {
+        LaneState::Wait {
+            wait: wait_until(free_at, now),
+        }
+    } else {
+        LaneState::More
+    })
 }

@@ -19,5 +19,8 @@ const NOTE: Sql = statement! {"
 /// Notes that an event of a purchase was delivered, if it is the first one of its platform. The last lock of a
 /// transaction: another first one of the platform waits for its end.
 pub fn note(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    sql(NOTE).bind(write.now()?).bind(key).later(write.connection)
+    sql(NOTE)
+        .bind(write.now()?)
+        .bind(key)
+        .later(write.connection)
 }

@@ -148,12 +148,20 @@ pub struct Lanes {
 
 impl Lanes {
     pub fn new(destination: DestinationId, health: &Health, now: Timestamp) -> Self {
-        Self { destination, per_user: false, due_since: health.due_since(), now }
+        Self {
+            destination,
+            per_user: false,
+            due_since: health.due_since(),
+            now,
+        }
     }
 
     /// Only the lanes whose user is neither leased nor paused, for a destination with requests user by user.
     pub const fn of_free_users(self) -> Self {
-        Self { per_user: true, ..self }
+        Self {
+            per_user: true,
+            ..self
+        }
     }
 
     /// Selects the free lanes that match a clause. The caller binds the clause's values next, then the limit.
@@ -161,17 +169,25 @@ impl Lanes {
         if !self.per_user {
             return sql(FREE.of(which)).bind(self.destination).bind(self.now);
         }
-        sql(FREE_OF_USERS.of(which)).bind(self.destination).bind_all([self.now; 3])
+        sql(FREE_OF_USERS.of(which))
+            .bind(self.destination)
+            .bind_all([self.now; 3])
     }
 
     /// Selects a leased lane with a due delivery.
     pub fn taken(self) -> Statement<'static> {
-        sql(TAKEN).bind(self.destination).bind_all([self.now; 2]).bind_all(self.head())
+        sql(TAKEN)
+            .bind(self.destination)
+            .bind_all([self.now; 2])
+            .bind_all(self.head())
     }
 
     /// Selects a lane with a due delivery, leased or not.
     pub fn any_due(self) -> Statement<'static> {
-        sql(ANY_DUE).bind(self.destination).bind(self.now).bind_all(self.head())
+        sql(ANY_DUE)
+            .bind(self.destination)
+            .bind(self.now)
+            .bind_all(self.head())
     }
 
     /// The values that [`IS_HEAD`] binds.

@@ -16,7 +16,9 @@ use crate::settings::destinations::{self, Destination, DestinationRow};
 use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
-use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED};
+use domain::event::{
+    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED,
+};
 use domain::health::{Assessment, Failure, Health, Notice, State, Subject};
 use domain::time::{HOUR, MINUTE};
 use domain::{DestinationId, Timestamp};
@@ -50,7 +52,10 @@ impl StoredHealth {
     /// The health that decisions are made from.
     pub fn as_of(&self, now: Timestamp) -> HealthRow {
         let Self(row) = self;
-        HealthRow { health: row.health.as_of(now), ..*row }
+        HealthRow {
+            health: row.health.as_of(now),
+            ..*row
+        }
     }
 }
 
@@ -67,14 +72,21 @@ impl QueryableByName<MultiBackend> for StoredHealth {
             probed_at: at("probed_at")?,
             recovered_at: at("recovered_at")?,
             paused_until: at("paused_until")?,
-            last_failed_subject: NamedRow::get::<Nullable<Text>, Option<Subject>>(row, "last_failed_subject")?,
+            last_failed_subject: NamedRow::get::<Nullable<Text>, Option<Subject>>(
+                row,
+                "last_failed_subject",
+            )?,
             retry_requested_at: at("retry_requested_at")?,
             changed_at: at("changed_at")?,
             warned: NamedRow::get::<BigInt, i64>(row, "warned")?,
             is_announced: NamedRow::get::<Bool, bool>(row, "is_announced")?,
         };
         let next_slot_at = NamedRow::get::<BigInt, Timestamp>(row, "next_slot_at")?;
-        Ok(Self(HealthRow { health, next_slot_at, backoff_cancelled_through: at("backoff_cancelled_through")? }))
+        Ok(Self(HealthRow {
+            health,
+            next_slot_at,
+            backoff_cancelled_through: at("backoff_cancelled_through")?,
+        }))
     }
 }
 
@@ -92,14 +104,23 @@ impl Store {
 pub fn view(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthView, Error> {
     let pending = deliveries::pending(connection, id)?;
     let StoredHealth(row) = stored(connection, id)?;
-    Ok(HealthView { health: row.health, pending })
+    Ok(HealthView {
+        health: row.health,
+        pending,
+    })
 }
 
 /// Inserts the health of a new destination.
 pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    insert!(health { destination_id: id, failures: 0_i64, next_slot_at: 0_i64, warned: 0_i64, is_announced: false })
-        .run(write.connection)
-        .map(drop)
+    insert!(health {
+        destination_id: id,
+        failures: 0_i64,
+        next_slot_at: 0_i64,
+        warned: 0_i64,
+        is_announced: false
+    })
+    .run(write.connection)
+    .map(drop)
 }
 
 const SELECT: &str = "
@@ -111,16 +132,25 @@ const SELECT: &str = "
 
 const FIND: Sql = statement!("{SELECT}");
 
-pub fn find(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<HealthRow, Error> {
+pub fn find(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+    now: Timestamp,
+) -> Result<HealthRow, Error> {
     Ok(stored(connection, id)?.as_of(now))
 }
 
 fn stored(connection: &mut AnyConnection, id: DestinationId) -> Result<StoredHealth, Error> {
-    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "destination" })
+    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing {
+        what: "destination",
+    })
 }
 
 /// Like [`find`], and the row is fetched later.
-pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<Ahead<'static, StoredHealth>, Error> {
+pub fn find_ahead(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+) -> Result<Ahead<'static, StoredHealth>, Error> {
     sql(FIND).bind(id).ahead(connection)
 }
 
@@ -149,7 +179,10 @@ const CHANGED: Sql = statement!("UPDATE health SET changed_at = ? WHERE destinat
 
 /// Notes that the settings or the secret of the destination changed: a failure of an earlier request no longer counts.
 pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(CHANGED).bind(write.now()?).bind(id).later(write.connection)
+    sql(CHANGED)
+        .bind(write.now()?)
+        .bind(id)
+        .later(write.connection)
 }
 
 const END_PAUSE: Sql = statement!("UPDATE health SET paused_until = NULL WHERE destination_id = ?");
@@ -163,14 +196,24 @@ const NOTE_PROBE: Sql = statement!("UPDATE health SET probed_at = ? WHERE destin
 
 /// Notes the time of a probe.
 pub fn note_probe(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(NOTE_PROBE).bind(write.now()?).bind(id).later(write.connection)
+    sql(NOTE_PROBE)
+        .bind(write.now()?)
+        .bind(id)
+        .later(write.connection)
 }
 
 const NOTE_SLOT: Sql = statement!("UPDATE health SET next_slot_at = ? WHERE destination_id = ?");
 
 /// Notes when the next request may be made under the destination's rate.
-pub fn note_slot(write: &mut Write<'_>, id: DestinationId, next_slot_at: Timestamp) -> Result<(), Error> {
-    sql(NOTE_SLOT).bind(next_slot_at).bind(id).later(write.connection)
+pub fn note_slot(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    next_slot_at: Timestamp,
+) -> Result<(), Error> {
+    sql(NOTE_SLOT)
+        .bind(next_slot_at)
+        .bind(id)
+        .later(write.connection)
 }
 
 #[derive(Clone, Copy)]
@@ -186,15 +229,31 @@ pub struct Request<'a> {
 
 /// Updates the health of a destination after a request, and notifies operators. `seen` is its health as it was read last,
 /// without a lock.
-pub fn update(write: &mut Write<'_>, request: Request<'_>, seen: &Health) -> Result<OperatorEvents, Error> {
-    let Request { destination: id, began, .. } = request;
+pub fn update(
+    write: &mut Write<'_>,
+    request: Request<'_>,
+    seen: &Health,
+) -> Result<OperatorEvents, Error> {
+    let Request {
+        destination: id,
+        began,
+        ..
+    } = request;
     match &request.result.endpoint_signal {
         EndpointSignal::Neutral => Ok(OperatorEvents::default()),
         EndpointSignal::Success => {
-            let began = if request.mode == Mode::Probe { write.now()? } else { began };
+            let began = if request.mode == Mode::Probe {
+                write.now()?
+            } else {
+                began
+            };
             // Most requests succeed at a healthy destination. For these, no row is locked and none is written.
             let is_news = seen.succeeded(began, write.now()?).is_some();
-            if is_news { succeeded(write, id, began) } else { Ok(OperatorEvents::default()) }
+            if is_news {
+                succeeded(write, id, began)
+            } else {
+                Ok(OperatorEvents::default())
+            }
         }
         // The destination recovered or was changed after the lease of this request, so its failure no longer counts.
         EndpointSignal::Failure { .. } | EndpointSignal::Gone { .. }
@@ -207,34 +266,71 @@ pub fn update(write: &mut Write<'_>, request: Request<'_>, seen: &Health) -> Res
     }
 }
 
-fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<OperatorEvents, Error> {
-    let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
-    let Some(assessment) = health.succeeded(began, write.now()?) else { return Ok(OperatorEvents::default()) };
+fn succeeded(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    began: Timestamp,
+) -> Result<OperatorEvents, Error> {
+    let Some((health, destination)) = locked(write, id)? else {
+        return Ok(OperatorEvents::default());
+    };
+    let Some(assessment) = health.succeeded(began, write.now()?) else {
+        return Ok(OperatorEvents::default());
+    };
     conclude(write, destination, &assessment, None)
 }
 
-fn failed(write: &mut Write<'_>, request: Request<'_>, pause: Option<Duration>) -> Result<OperatorEvents, Error> {
-    let Request { destination: id, subject, disable_after, .. } = request;
-    let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
+fn failed(
+    write: &mut Write<'_>,
+    request: Request<'_>,
+    pause: Option<Duration>,
+) -> Result<OperatorEvents, Error> {
+    let Request {
+        destination: id,
+        subject,
+        disable_after,
+        ..
+    } = request;
+    let Some((health, destination)) = locked(write, id)? else {
+        return Ok(OperatorEvents::default());
+    };
     let error = error(request.result);
-    let failure = Failure { subject, error: error.clone(), pause, disable_after };
+    let failure = Failure {
+        subject,
+        error: error.clone(),
+        pause,
+        disable_after,
+    };
     let assessment = health.failed(failure, write.now()?);
     let reason = match assessment.state {
         State::Disabled => {
-            format!("no request succeeded for {}: {error}", time_without_success(&assessment.health, write.now()?))
+            format!(
+                "no request succeeded for {}: {error}",
+                time_without_success(&assessment.health, write.now()?)
+            )
         }
         _ => error,
     };
     conclude(write, destination, &assessment, Some(&reason))
 }
 
-fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<OperatorEvents, Error> {
-    let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
+fn disable(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    reason: &str,
+) -> Result<OperatorEvents, Error> {
+    let Some((health, destination)) = locked(write, id)? else {
+        return Ok(OperatorEvents::default());
+    };
     conclude(write, destination, &health.refused_all(), Some(reason))
 }
 
 /// Notifies operators that a delivery failed, and why; at most once per [`EXHAUSTED_EVERY`] for one destination.
-pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<OperatorEvents, Error> {
+pub fn announce_exhausted(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    reason: String,
+) -> Result<OperatorEvents, Error> {
     // Most are not the first ones. For these nobody waits.
     if is_announced(write, id)? {
         return Ok(OperatorEvents::default());
@@ -244,7 +340,9 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     } else {
         lock(write, id)?;
     }
-    let Some(destination) = destinations::find(write.connection, id)? else { return Ok(OperatorEvents::default()) };
+    let Some(destination) = destinations::find(write.connection, id)? else {
+        return Ok(OperatorEvents::default());
+    };
     if is_announced(write, id)? {
         return Ok(OperatorEvents::default());
     }
@@ -253,20 +351,30 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     operators::announce(
         write,
         &destination,
-        &OperatorNotice { event_type: DESTINATION_EXHAUSTED, reason: Some(reason) },
+        &OperatorNotice {
+            event_type: DESTINATION_EXHAUSTED,
+            reason: Some(reason),
+        },
     )
 }
 
 /// Whether operators were notified of failed deliveries within [`EXHAUSTED_EVERY`].
 fn is_announced(write: &mut Write<'_>, id: DestinationId) -> Result<bool, Error> {
-    let last = operators::last(write.connection, operators::lane_of(id), DESTINATION_EXHAUSTED)?;
+    let last = operators::last(
+        write.connection,
+        operators::lane_of(id),
+        DESTINATION_EXHAUSTED,
+    )?;
     let now = write.now()?;
     let last = last.and_then(|last| last.created_at.unless_ahead(Duration::ZERO, now));
     Ok(last.is_some_and(|at| now < at.plus(EXHAUSTED_EVERY)))
 }
 
 /// Locks the health of a destination; `None` if the destination is disabled or deleted.
-fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(Health, DestinationRow)>, Error> {
+fn locked(
+    write: &mut Write<'_>,
+    id: DestinationId,
+) -> Result<Option<(Health, DestinationRow)>, Error> {
     let health = lock(write, id)?.health;
     let destination = destinations::find(write.connection, id)?.filter(|found| found.enabled);
     Ok(destination.map(|destination| (health, destination)))
@@ -274,8 +382,17 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(Health, De
 
 /// The error of a failed request, for people: that of its first event with an error.
 fn error(result: &DeliveryResult) -> String {
-    let failed = result.events.iter().find(|one| one.error.is_some()).or(result.events.first());
-    let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned()));
+    let failed = result
+        .events
+        .iter()
+        .find(|one| one.error.is_some())
+        .or(result.events.first());
+    let error = failed.map(|result| {
+        result
+            .error
+            .clone()
+            .unwrap_or_else(|| result.class.as_str().to_owned())
+    });
     clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
 }
 
@@ -322,17 +439,28 @@ fn conclude(
         }
     }
     if assessment.raises_alarm {
-        alarms::raise(write, About::Destination(before.id), FAILING, &keeps_failing(before.id))?;
+        alarms::raise(
+            write,
+            About::Destination(before.id),
+            FAILING,
+            &keeps_failing(before.id),
+        )?;
     }
     let mut events = OperatorEvents::default();
     if assessment.notices.is_empty() {
         return Ok(events);
     }
-    let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
+    let Some(now) = destinations::find(write.connection, before.id)? else {
+        return Ok(events);
+    };
     let now = now.destination();
     if assessment.notices.contains(&Notice::Disabled) {
         close_alarm(write, now.id, "it was disabled, which raised its own alarm")?;
-        alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
+        alarm(
+            write,
+            &now,
+            &format!("it is disabled: {}", reason.unwrap_or_default()),
+        )?;
     }
     for notice in &assessment.notices {
         let reason = reason.map(str::to_owned);
@@ -342,12 +470,19 @@ fn conclude(
                 let since = time_without_success(&assessment.health, write.now()?);
                 let over = format!("{percent} % of the time after which it is disabled");
                 let error = reason.unwrap_or_default();
-                (DESTINATION_FAILING, Some(format!("no request succeeded for {since}, {over}: {error}")))
+                (
+                    DESTINATION_FAILING,
+                    Some(format!("no request succeeded for {since}, {over}: {error}")),
+                )
             }
             Notice::Recovered => (DESTINATION_RECOVERED, None),
             Notice::Disabled => (DESTINATION_DISABLED, reason),
         };
-        events.add(operators::announce(write, &now, &OperatorNotice { event_type, reason })?);
+        events.add(operators::announce(
+            write,
+            &now,
+            &OperatorNotice { event_type, reason },
+        )?);
     }
     Ok(events)
 }
@@ -355,7 +490,12 @@ fn conclude(
 /// Raises an alarm for people. Alarms do not depend on which destinations chose events for operators.
 pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
     let (id, name) = (destination.id, &destination.name);
-    alarms::raise(write, About::Destination(id), "destination", &format!("{name} ({id}): {what}"))
+    alarms::raise(
+        write,
+        About::Destination(id),
+        "destination",
+        &format!("{name} ({id}): {what}"),
+    )
 }
 
 /// The kind of the one alarm of a destination that fails.
@@ -363,13 +503,23 @@ pub const FAILING: &str = "destination_failing";
 
 /// The detail of that alarm. It has no cause and no name: these change, and the alarm stays the same.
 fn keeps_failing(id: DestinationId) -> String {
-    format!("requests to this destination keep failing; `settle explain destination {id}` shows why")
+    format!(
+        "requests to this destination keep failing; `settle explain destination {id}` shows why"
+    )
 }
 
 /// Closes the alarm that a destination fails, if it is open.
 pub fn close_alarm(write: &mut Write<'_>, id: DestinationId, why: &str) -> Result<(), Error> {
     let detail = keeps_failing(id);
-    alarms::close(write, NewAlarm { about: About::Destination(id), kind: FAILING, detail: &detail }, why)
+    alarms::close(
+        write,
+        NewAlarm {
+            about: About::Destination(id),
+            kind: FAILING,
+            detail: &detail,
+        },
+        why,
+    )
 }
 
 /// The time since the last success, for people.

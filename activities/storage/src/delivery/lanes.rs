@@ -53,7 +53,10 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) const fn lane(&self) -> LaneKey {
-        LaneKey { key: self.key, destination: self.destination }
+        LaneKey {
+            key: self.key,
+            destination: self.destination,
+        }
     }
 }
 
@@ -257,7 +260,10 @@ pub struct Finish {
 
 impl Finish {
     pub(crate) const fn lane(&self) -> LaneKey {
-        LaneKey { key: self.key, destination: self.destination }
+        LaneKey {
+            key: self.key,
+            destination: self.destination,
+        }
     }
 }
 
@@ -288,8 +294,13 @@ impl DeliveryResult {
             Verdict::Delivered | Verdict::Failed => None,
         };
         let soonest = self.events.iter().filter_map(delay).min();
-        let lane_pause = soonest.zip(retry_after).map(|(soonest, retry_after)| soonest.min(retry_after));
-        Self { lane_pause: lane_pause.filter(|pause| !pause.is_zero()), ..self }
+        let lane_pause = soonest
+            .zip(retry_after)
+            .map(|(soonest, retry_after)| soonest.min(retry_after));
+        Self {
+            lane_pause: lane_pause.filter(|pause| !pause.is_zero()),
+            ..self
+        }
     }
 }
 

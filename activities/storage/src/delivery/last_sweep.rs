@@ -69,7 +69,10 @@ impl Store {
     pub async fn set_sweep_run(&self, run_id: String) -> Result<(), Error> {
         self.write(move |write| {
             insert!(
-                sweeps { id: 1_i64, run_id: run_id.clone() },
+                sweeps {
+                    id: 1_i64,
+                    run_id: run_id.clone()
+                },
                 "ON CONFLICT (id)
             DO UPDATE SET run_id = excluded.run_id"
             )
@@ -83,7 +86,10 @@ impl Store {
     /// process has noted that.
     pub async fn engine_emptied(&self, before: String, run_id: String) -> Result<bool, Error> {
         self.write(move |write| {
-            let emptied = sql(EMPTIED).bind(run_id.clone()).bind(write.now()?).bind(before.clone());
+            let emptied = sql(EMPTIED)
+                .bind(run_id.clone())
+                .bind(write.now()?)
+                .bind(before.clone());
             Ok(emptied.run(write.connection)? > 0)
         })
         .await
@@ -93,12 +99,19 @@ impl Store {
     pub async fn sweep_finished(&self) -> Result<(), Error> {
         self.write(|write| {
             insert!(
-                sweeps { id: 1_i64, finished_at: write.now()? },
+                sweeps {
+                    id: 1_i64,
+                    finished_at: write.now()?
+                },
                 "ON CONFLICT (id)
             DO UPDATE SET finished_at = excluded.finished_at"
             )
             .run(write.connection)?;
-            let alarm = NewAlarm { about: About::All, kind: KIND, detail: ALARM };
+            let alarm = NewAlarm {
+                about: About::All,
+                kind: KIND,
+                detail: ALARM,
+            };
             alarms::close(write, alarm, "a sweep finished")
         })
         .await
@@ -109,9 +122,17 @@ impl Store {
         self.health_readers
             .read(move |connection| {
                 let now = connection.now(clock)?;
-                let Times { created_at, finished_at, emptied_at } = sql(FIND).one(connection, "installation")?;
+                let Times {
+                    created_at,
+                    finished_at,
+                    emptied_at,
+                } = sql(FIND).one(connection, "installation")?;
                 let seen = finished_at.and_then(|at| at.unless_ahead(Duration::ZERO, now));
-                Ok(LastSweep { finished_at, age: now.since(seen.unwrap_or(created_at)), emptied_at })
+                Ok(LastSweep {
+                    finished_at,
+                    age: now.since(seen.unwrap_or(created_at)),
+                    emptied_at,
+                })
             })
             .await
     }
@@ -123,7 +144,12 @@ impl Store {
             insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;
             let before = write.now()?.minus(LATE);
             let after = write.now()?.plus(OVERLAP);
-            let times = sql(TAKE_RESTART).bind(write.now()?).bind(before).bind(after).bind(before).bind(after);
+            let times = sql(TAKE_RESTART)
+                .bind(write.now()?)
+                .bind(before)
+                .bind(after)
+                .bind(before)
+                .bind(after);
             let taken = times.run(write.connection)?;
             if taken > 0 {
                 alarms::raise(write, About::All, KIND, ALARM)?;

@@ -33,9 +33,15 @@ impl Store {
     pub async fn late_destinations(&self) -> Result<LateDestinations, Error> {
         let marks = Arc::clone(&self.low_marks);
         self.read_now(move |connection, now| {
-            let (destinations, in_backoff) =
-                (late(connection, &marks, now)?, sql(IN_BACKOFF).bind(now).values(connection)?);
-            Ok(LateDestinations { destinations, in_backoff, at: now })
+            let (destinations, in_backoff) = (
+                late(connection, &marks, now)?,
+                sql(IN_BACKOFF).bind(now).values(connection)?,
+            );
+            Ok(LateDestinations {
+                destinations,
+                in_backoff,
+                at: now,
+            })
         })
         .await
     }
@@ -79,17 +85,34 @@ const LATE: Sql = statement! {hot "deliveries_pending_due", "
 "};
 const EARLIEST: i64 = Timestamp::EARLIEST.micros();
 
-fn late(connection: &mut AnyConnection, marks: &LowMarks, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
+fn late(
+    connection: &mut AnyConnection,
+    marks: &LowMarks,
+    now: Timestamp,
+) -> Result<Vec<DestinationId>, Error> {
     if fault::is_planted("sweep.forget_lanes") {
         return Ok(Vec::new());
     }
     let before = now.minus(LANE_TOLERANCE);
     marks.read(Queue::of_all("late"), now, |start: &Beginning| {
-        let late = sql(LATE).uncached().bind_list(start.apart.iter().map(String::as_str)).bind(start.from).bind(before);
-        let late = late.bind_all([now; 2]).bind(before).bind_all([now; 2]).bind(before).bind(now.plus(OVERLAP));
+        let late = sql(LATE)
+            .uncached()
+            .bind_list(start.apart.iter().map(String::as_str))
+            .bind(start.from)
+            .bind(before);
+        let late = late
+            .bind_all([now; 2])
+            .bind(before)
+            .bind_all([now; 2])
+            .bind(before)
+            .bind(now.plus(OVERLAP));
         let rows: Vec<DestinationId> = late.values(connection)?;
         let apart = rows.iter().map(ToString::to_string).collect();
-        Ok(QueueRead { rows, first: before, apart })
+        Ok(QueueRead {
+            rows,
+            first: before,
+            apart,
+        })
     })
 }
 

@@ -15,12 +15,18 @@ use std::time::Duration;
 impl Store {
     /// The open lanes of a purchase, of enabled destinations.
     pub async fn lanes(&self, key: CollapseKey) -> Result<Vec<Lane>, Error> {
-        self.read(move |connection| lanes::open(connection, key)).await
+        self.read(move |connection| lanes::open(connection, key))
+            .await
     }
 
     /// The newest sequence number ever recorded in a lane, or 0.
-    pub async fn last_seq(&self, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
-        self.read(move |connection| deliveries::last_seq(connection, key, destination)).await
+    pub async fn last_seq(
+        &self,
+        key: CollapseKey,
+        destination: DestinationId,
+    ) -> Result<i64, Error> {
+        self.read(move |connection| deliveries::last_seq(connection, key, destination))
+            .await
     }
 
     /// How long until the next delivery of a lane is due, and its last error. `None` if a delivery is due, if none is
@@ -35,7 +41,9 @@ impl Store {
             let now = connection.now(clock)?;
             let health = health::find(connection, destination, now)?.health;
             let heads = tracks::heads(connection, LaneKey { key, destination })?;
-            let Some(head) = heads.fetch(connection)?.next(&health, now) else { return Ok(None) };
+            let Some(head) = heads.fetch(connection)?.next(&health, now) else {
+                return Ok(None);
+            };
             let due_at = tracks::due_at(&head, &health, now);
             let is_late = due_at <= now || health.pending_for(due_at, now).is_some();
             Ok((!is_late).then(|| (wait_until(due_at, now), head.last_error)))
@@ -48,13 +56,17 @@ impl Store {
     pub async fn lease(&self, lease: Lease) -> Result<LeaseResult, Error> {
         let secrets = self.secrets.clone();
         let kind = JobKind::Lane(lease.destination, lease.key);
-        self.writer.write(kind, move |write| leasing::lease(write, &secrets, &lease)).await
+        self.writer
+            .write(kind, move |write| leasing::lease(write, &secrets, &lease))
+            .await
     }
 
     /// Records how a request went, and returns what is left in the lane, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
         let kind = JobKind::Lane(finish.destination, finish.key);
-        self.writer.write(kind, move |write| finish::finish(write, &finish)).await
+        self.writer
+            .write(kind, move |write| finish::finish(write, &finish))
+            .await
     }
 
     /// Records how a request went, and if more of its lane is due, leases that too, in one transaction.
@@ -71,14 +83,21 @@ impl Store {
         let work = move |write: &mut Write<'_>| {
             let finished = finish::finish(write, &finish)?;
             let is_due = finished.lane == LaneState::More;
-            let leased = is_due.then(|| leasing::lease(write, &secrets, &next)).transpose()?;
+            let leased = is_due
+                .then(|| leasing::lease(write, &secrets, &next))
+                .transpose()?;
             Ok((finished, leased))
         };
         self.writer.write(kind, work).await
     }
 
     /// Whether the holder with this token still holds an unexpired lease.
-    pub async fn holds_lease(&self, key: CollapseKey, destination: DestinationId, token: &str) -> Result<bool, Error> {
+    pub async fn holds_lease(
+        &self,
+        key: CollapseKey,
+        destination: DestinationId,
+        token: &str,
+    ) -> Result<bool, Error> {
         let (clock, token) = (self.clock, token.to_owned());
         self.read(move |connection| {
             let now = connection.now(clock)?;

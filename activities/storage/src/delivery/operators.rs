@@ -62,7 +62,11 @@ const LAST: Sql = statement! {hot "events_of_key", "
 "};
 
 /// The last event of a type with this collapse key.
-pub fn last(connection: &mut AnyConnection, key: CollapseKey, event_type: &str) -> Result<Option<Last>, Error> {
+pub fn last(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    event_type: &str,
+) -> Result<Option<Last>, Error> {
     sql(LAST).bind(key).bind(event_type).first(connection)
 }
 
@@ -73,7 +77,8 @@ pub fn announce(
     notice: &OperatorNotice,
 ) -> Result<OperatorEvents, Error> {
     let key = lane_of(concerned.id);
-    let revision = last(write.connection, key, notice.event_type)?.map_or(1, |last| last.revision + 1);
+    let revision =
+        last(write.connection, key, notice.event_type)?.map_or(1, |last| last.revision + 1);
     let event = Event {
         id: EventId::of(key, write.epoch()?, revision, notice.event_type, 0),
         event_type: notice.event_type.to_owned(),
@@ -83,7 +88,10 @@ pub fn announce(
     };
     let body = body(write, concerned, &event, notice)?;
     insert(write, &event, StoredEvent::of(concerned.app_id, body))?;
-    let mut events = OperatorEvents { events: vec![notice.event_type], queued_for: Vec::new() };
+    let mut events = OperatorEvents {
+        events: vec![notice.event_type],
+        queued_for: Vec::new(),
+    };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
         if other.id != concerned.id && other.chose(notice.event_type) {
             deliveries::queue(write, &event, other.id)?;

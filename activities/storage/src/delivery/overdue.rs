@@ -33,7 +33,11 @@ pub struct Quota {
 
 impl Quota {
     pub const fn of(limit: i64) -> Self {
-        Self { per_store: limit, unfollowed: i64::MAX, others: limit }
+        Self {
+            per_store: limit,
+            unfollowed: i64::MAX,
+            others: limit,
+        }
     }
 }
 
@@ -89,12 +93,19 @@ pub struct OverduePage {
 
 impl Overdue {
     pub const fn new(at: Timestamp) -> Self {
-        Self { found: Vec::new(), unfollowed: Vec::new(), postponed: Vec::new(), more: false, at }
+        Self {
+            found: Vec::new(),
+            unfollowed: Vec::new(),
+            postponed: Vec::new(),
+            more: false,
+            at,
+        }
     }
 
     /// Adds a category, each purchase once.
     pub fn add(&mut self, why: &'static str, category: OverduePage) {
-        let mut seen: HashSet<CollapseKey> = self.found.iter().map(|due| due.collapse_key).collect();
+        let mut seen: HashSet<CollapseKey> =
+            self.found.iter().map(|due| due.collapse_key).collect();
         self.more |= category.more;
         for (collapse_key, next) in category.all {
             let due = Due { collapse_key, why };
@@ -118,12 +129,18 @@ impl Overdue {
 
     /// The purchases of a category that were woken.
     pub fn of(why: &'static str, woken: &[Due]) -> impl Iterator<Item = CollapseKey> {
-        woken.iter().filter(move |due| due.why == why).map(|due| due.collapse_key)
+        woken
+            .iter()
+            .filter(move |due| due.why == why)
+            .map(|due| due.collapse_key)
     }
 
     /// The purchases of a category that are postponed, each with its time.
     pub fn postponed(&self, why: &'static str) -> impl Iterator<Item = (CollapseKey, Timestamp)> {
-        let of_it = self.postponed.iter().filter(move |postponed| postponed.due.why == why);
+        let of_it = self
+            .postponed
+            .iter()
+            .filter(move |postponed| postponed.due.why == why);
         of_it.map(|postponed| (postponed.due.collapse_key, postponed.until))
     }
 }

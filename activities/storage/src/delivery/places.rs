@@ -35,8 +35,15 @@ const PROVIDE: Sql = statement! {"
 "};
 
 /// Inserts the places that a destination lacks for this concurrency.
-pub fn provide(write: &mut Write<'_>, destination: DestinationId, concurrency: i64) -> Result<(), Error> {
-    sql(PROVIDE).bind(concurrency).bind(destination).later(write.connection)
+pub fn provide(
+    write: &mut Write<'_>,
+    destination: DestinationId,
+    concurrency: i64,
+) -> Result<(), Error> {
+    sql(PROVIDE)
+        .bind(concurrency)
+        .bind(destination)
+        .later(write.connection)
 }
 
 row! {
@@ -143,10 +150,24 @@ pub struct FreePlace {
 }
 
 /// Takes a place for a request; a probe has its own.
-pub fn take_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease, concurrency: i64) -> Result<PlaceAhead<'c>, Error> {
+pub fn take_ahead<'c>(
+    write: &mut Write<'_>,
+    lease: &'c Lease,
+    concurrency: i64,
+) -> Result<PlaceAhead<'c>, Error> {
     let (destination, token) = (lease.destination, lease.token.as_str());
-    let range = if lease.mode == Mode::Probe { OF_PROBE..0 } else { 0..concurrency };
-    let place = PlaceRequest { destination, range, token, at_most: 1 }.take_ahead(write)?;
+    let range = if lease.mode == Mode::Probe {
+        OF_PROBE..0
+    } else {
+        0..concurrency
+    };
+    let place = PlaceRequest {
+        destination,
+        range,
+        token,
+        at_most: 1,
+    }
+    .take_ahead(write)?;
     Ok(PlaceAhead { destination, place })
 }
 
@@ -154,7 +175,10 @@ impl PlaceAhead<'_> {
     /// The place; `None` if none is free any more.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<FreePlace>, Error> {
         let place = self.place.first(write.connection)?;
-        Ok(place.map(|number| FreePlace { destination: self.destination, number: number.value }))
+        Ok(place.map(|number| FreePlace {
+            destination: self.destination,
+            number: number.value,
+        }))
     }
 }
 
@@ -197,7 +221,10 @@ const FORGET: Sql = statement! {hot "leases_of_lane", "
 /// Forgets the lease of a lane that was not finished in its time: its request will not find it any more. The lane is
 /// locked.
 pub fn forget(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
-    sql(FORGET).bind(lane.destination).bind(lane.key).later(write.connection)
+    sql(FORGET)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .later(write.connection)
 }
 
 row! {
@@ -216,8 +243,16 @@ const END: Sql = statement! {hot "leases_of_lane", "
 "};
 
 /// Ends the lease of a lane with this token, unless it is lost; fetched later.
-pub fn end_ahead<'t>(write: &mut Write<'_>, lane: LaneKey, token: &'t str) -> Result<Ahead<'t, LeaseUser>, Error> {
-    sql(END).bind(lane.destination).bind(lane.key).bind(token).ahead(write.connection)
+pub fn end_ahead<'t>(
+    write: &mut Write<'_>,
+    lane: LaneKey,
+    token: &'t str,
+) -> Result<Ahead<'t, LeaseUser>, Error> {
+    sql(END)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .bind(token)
+        .ahead(write.connection)
 }
 
 const LIVE_UNTIL: Sql = statement! {hot "leases_of_lane", "
@@ -227,8 +262,16 @@ const LIVE_UNTIL: Sql = statement! {hot "leases_of_lane", "
 "};
 
 /// When the lease of a lane ends; `None` if nobody holds it.
-pub fn live_until(connection: &mut AnyConnection, lane: LaneKey, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-    sql(LIVE_UNTIL).bind(lane.destination).bind(lane.key).bind(now).value(connection)
+pub fn live_until(
+    connection: &mut AnyConnection,
+    lane: LaneKey,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    sql(LIVE_UNTIL)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .bind(now)
+        .value(connection)
 }
 
 const HELD: Sql = statement! {hot "leases_of_lane", "
@@ -238,8 +281,17 @@ const HELD: Sql = statement! {hot "leases_of_lane", "
 "};
 
 /// Whether a lane is leased with this token at this time.
-pub fn is_held(connection: &mut AnyConnection, lane: LaneKey, token: &str, now: Timestamp) -> Result<bool, Error> {
-    let held = sql(HELD).bind(lane.destination).bind(lane.key).bind(token).bind(now);
+pub fn is_held(
+    connection: &mut AnyConnection,
+    lane: LaneKey,
+    token: &str,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let held = sql(HELD)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .bind(token)
+        .bind(now);
     Ok(held.value::<i64>(connection)?.unwrap_or_default() > 0)
 }
 
@@ -250,8 +302,15 @@ const RELEASE: Sql = statement! {hot "leases_of_stream", "
 "};
 
 /// Frees the places of a stream.
-pub fn release(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Result<(), Error> {
-    sql(RELEASE).bind(destination).bind(token).later(write.connection)
+pub fn release(
+    write: &mut Write<'_>,
+    destination: DestinationId,
+    token: &str,
+) -> Result<(), Error> {
+    sql(RELEASE)
+        .bind(destination)
+        .bind(token)
+        .later(write.connection)
 }
 
 const LEASE_SEVERAL: Sql = statement! {"
@@ -269,12 +328,22 @@ pub fn lease_several(
     token: &str,
     until: Timestamp,
 ) -> Result<usize, Error> {
-    let wanted = PlaceRequest { destination, range: 0..concurrency, token, at_most };
+    let wanted = PlaceRequest {
+        destination,
+        range: 0..concurrency,
+        token,
+        at_most,
+    };
     let taken = wanted.take_ahead(write)?.all(write.connection)?;
     let count = taken.len();
     if count > 0 {
         let taken = taken.into_iter().map(|place| place.value);
-        let lease = sql(LEASE_SEVERAL).uncached().bind(token).bind(until).bind(destination).bind_list(taken);
+        let lease = sql(LEASE_SEVERAL)
+            .uncached()
+            .bind(token)
+            .bind(until)
+            .bind(destination)
+            .bind_list(taken);
         lease.run(write.connection)?;
     }
     Ok(count)

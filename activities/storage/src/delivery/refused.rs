@@ -34,11 +34,20 @@ impl Store {
     ) -> Result<Option<Duration>, Error> {
         let (token, error) = (token.to_owned(), clean(error).into_owned());
         let kind = JobKind::Lane(destination, key);
-        self.writer.write(kind, move |write| set_back(write, LaneKey { key, destination }, &token, &error)).await
+        self.writer
+            .write(kind, move |write| {
+                set_back(write, LaneKey { key, destination }, &token, &error)
+            })
+            .await
     }
 }
 
-fn set_back(write: &mut Write<'_>, lane: LaneKey, token: &str, error: &str) -> Result<Option<Duration>, Error> {
+fn set_back(
+    write: &mut Write<'_>,
+    lane: LaneKey,
+    token: &str,
+    error: &str,
+) -> Result<Option<Duration>, Error> {
     let locked = lane::lock_ahead(write, lane)?;
     let lease = places::end_ahead(write, lane, token)?;
     locked.first(write.connection)?;
@@ -50,10 +59,15 @@ fn set_back(write: &mut Write<'_>, lane: LaneKey, token: &str, error: &str) -> R
     if lease.is_some_and(|lease| lease.user_id.is_some()) {
         user_leases::end(write, lane.destination, token)?;
     }
-    let oldest: Option<Option<Timestamp>> =
-        sql(OLDEST).bind(lane.key).bind(lane.destination).value(write.connection)?;
+    let oldest: Option<Option<Timestamp>> = sql(OLDEST)
+        .bind(lane.key)
+        .bind(lane.destination)
+        .value(write.connection)?;
     let wait = refused_wait(now.since(oldest.flatten().unwrap_or(now)));
-    let back_off = RetryAfter { received_at: now, until: now.plus(wait) };
+    let back_off = RetryAfter {
+        received_at: now,
+        until: now.plus(wait),
+    };
     let health = health::find(write.connection, lane.destination, now)?.health;
     let held_back = retry_after::hold_back(write, lane, back_off, &health, Some(error))?;
     Ok((held_back > 0).then_some(wait))

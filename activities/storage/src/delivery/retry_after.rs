@@ -17,7 +17,8 @@ use domain::health::{Health, RetryAfter};
 use domain::time::OVERLAP;
 
 /// The error of a delivery that is held back and has no other error.
-const PAUSED: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
+const PAUSED: &str =
+    "the destination sent Retry-After for this purchase: nothing is sent until then";
 
 const BEGIN: Sql = statement! {"
     UPDATE lanes
@@ -28,25 +29,42 @@ const BEGIN: Sql = statement! {"
 /// Records the `Retry-After` of an answer. A success or a new `Retry-After` ends the earlier one. The lane is locked.
 pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
     let pause = finish.result.lane_pause.filter(|pause| !pause.is_zero());
-    let is_success = finish.result.events.iter().any(|result| result.verdict == Verdict::Delivered);
+    let is_success = finish
+        .result
+        .events
+        .iter()
+        .any(|result| result.verdict == Verdict::Delivered);
     if row.retry_after_until.is_some() && (is_success || pause.is_some()) {
         end(write, finish.lane())?;
     }
     let Some(pause) = pause else { return Ok(()) };
-    let retry_after = RetryAfter { received_at: write.now()?, until: write.now()?.plus(pause) };
+    let retry_after = RetryAfter {
+        received_at: write.now()?,
+        until: write.now()?.plus(pause),
+    };
     sql(BEGIN)
         .bind(retry_after.received_at)
         .bind(retry_after.until)
         .bind(finish.destination)
         .bind(finish.key)
         .run(write.connection)?;
-    let health = health::find(write.connection, finish.destination, retry_after.received_at)?.health;
+    let health = health::find(
+        write.connection,
+        finish.destination,
+        retry_after.received_at,
+    )?
+    .health;
     hold_back(write, finish.lane(), retry_after, &health, None).map(drop)
 }
 
 /// Holds back the lane's deliveries if a `Retry-After` is in force; returns whether it is. Runs before a delivery is
 /// picked. The lane is locked.
-pub fn apply(write: &mut Write<'_>, lane: LaneKey, row: &LaneRow, health: &Health) -> Result<bool, Error> {
+pub fn apply(
+    write: &mut Write<'_>,
+    lane: LaneKey,
+    row: &LaneRow,
+    health: &Health,
+) -> Result<bool, Error> {
     let retry_after = row.retry_after_received_at.zip(row.retry_after_until);
     let retry_after = retry_after.map(|(received_at, until)| RetryAfter { received_at, until });
     let now = write.now()?;
@@ -78,7 +96,10 @@ const END: Sql = statement! {"
 
 /// Ends a `Retry-After`: the deliveries that it held back become due. Returns their number.
 pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<usize, Error> {
-    let until: Option<Timestamp> = sql(LOCK).bind(lane.destination).bind(lane.key).value(write.connection)?;
+    let until: Option<Timestamp> = sql(LOCK)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .value(write.connection)?;
     let Some(until) = until else { return Ok(0) };
     let released = sql(RELEASE)
         .bind(write.now()?)
@@ -87,7 +108,10 @@ pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<usize, Error> {
         .bind(until)
         .bind(write.now()?)
         .run(write.connection)?;
-    sql(END).bind(lane.destination).bind(lane.key).run(write.connection)?;
+    sql(END)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .run(write.connection)?;
     Ok(released)
 }
 

@@ -15,10 +15,14 @@ use std::time::Duration;
 /// Number of rows that are read in one transaction.
 const PAGE: i64 = 500;
 
-const FINISHED_AT: Sql = statement!("SELECT finished_at AS value FROM sweeps WHERE finished_at IS NOT NULL");
+const FINISHED_AT: Sql =
+    statement!("SELECT finished_at AS value FROM sweeps WHERE finished_at IS NOT NULL");
 
 /// The queues: the last row of the next page, and what makes its rows due that the earlier clock stored.
-const QUEUES: [(Sql, Sql); 2] = [(LAST_DELIVERY, MAKE_DELIVERIES_DUE), (LAST_NOTIFICATION, END_WINDOWS)];
+const QUEUES: [(Sql, Sql); 2] = [
+    (LAST_DELIVERY, MAKE_DELIVERIES_DUE),
+    (LAST_NOTIFICATION, END_WINDOWS),
+];
 
 const LAST_DELIVERY: Sql = statement! {"
     SELECT MAX(page.seq) AS value
@@ -56,21 +60,39 @@ impl Store {
         let mut changed = 0;
         for (last, make_due) in QUEUES {
             let mut after = 0;
-            while let Some((through, rows)) = self.write(move |write| page(write, last, make_due, after)).await? {
+            while let Some((through, rows)) = self
+                .write(move |write| page(write, last, make_due, after))
+                .await?
+            {
                 (after, changed) = (through, changed + rows);
             }
         }
-        tracing::warn!(number = changed, "the database's clock was set back: what was stored before is due now");
+        tracing::warn!(
+            number = changed,
+            "the database's clock was set back: what was stored before is due now"
+        );
         Ok(changed)
     }
 }
 
 /// Makes a page of a queue due. Returns its last row and the number of those that changed; `None` behind the last page.
-fn page(write: &mut Write<'_>, last: Sql, make_due: Sql, after: i64) -> Result<Option<(i64, usize)>, Error> {
+fn page(
+    write: &mut Write<'_>,
+    last: Sql,
+    make_due: Sql,
+    after: i64,
+) -> Result<Option<(i64, usize)>, Error> {
     let through: Option<Option<i64>> = sql(last).bind(after).bind(PAGE).value(write.connection)?;
-    let Some(through) = through.flatten() else { return Ok(None) };
+    let Some(through) = through.flatten() else {
+        return Ok(None);
+    };
     let now = write.now()?;
     let ahead = now.plus(OVERLAP);
-    let changed = sql(make_due).bind(now).bind(after).bind(through).bind(ahead).run(write.connection)?;
+    let changed = sql(make_due)
+        .bind(now)
+        .bind(after)
+        .bind(through)
+        .bind(ahead)
+        .run(write.connection)?;
     Ok(Some((through, changed)))
 }

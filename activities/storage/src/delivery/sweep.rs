@@ -23,7 +23,8 @@ impl Store {
     /// The overdue purchases, within a quota.
     pub async fn overdue(&self, quota: Quota) -> Result<Overdue, Error> {
         let marks = Arc::clone(&self.low_marks);
-        self.read_now(move |connection, now| overdue(connection, &marks, now, quota)).await
+        self.read_now(move |connection, now| overdue(connection, &marks, now, quota))
+            .await
     }
 
     /// The purchases that a person waits for and whose next wake has passed, at most so many of each platform.
@@ -31,7 +32,10 @@ impl Store {
         let marks = Arc::clone(&self.low_marks);
         self.read_now(move |connection, now| {
             let mut overdue = Overdue::new(now);
-            overdue.add(WAKE, wakes::for_persons(connection, &marks, now, Quota::of(limit))?);
+            overdue.add(
+                WAKE,
+                wakes::for_persons(connection, &marks, now, Quota::of(limit))?,
+            );
             Ok(overdue)
         })
         .await
@@ -43,7 +47,8 @@ impl Store {
         if Overdue::of(UNSETTLED, &overdue.found).next().is_none() {
             return Ok(());
         }
-        self.write(move |write| unsettled::note_waking(write, &overdue)).await
+        self.write(move |write| unsettled::note_waking(write, &overdue))
+            .await
     }
 
     /// Notes which of the overdue purchases were woken, and until when others are postponed. A purchase that is being
@@ -60,10 +65,18 @@ impl Store {
     }
 }
 
-fn overdue(connection: &mut AnyConnection, marks: &LowMarks, now: Timestamp, quota: Quota) -> Result<Overdue, Error> {
+fn overdue(
+    connection: &mut AnyConnection,
+    marks: &LowMarks,
+    now: Timestamp,
+    quota: Quota,
+) -> Result<Overdue, Error> {
     let mut overdue = Overdue::new(now);
     overdue.add(WAKE, wakes::for_persons(connection, marks, now, quota)?);
-    overdue.add(UNSETTLED, unsettled::find(connection, marks, now, quota.others)?);
+    overdue.add(
+        UNSETTLED,
+        unsettled::find(connection, marks, now, quota.others)?,
+    );
     overdue.add(WAKE, wakes::again(connection, marks, now, quota.others)?);
     overdue.add(WAKE, wakes::by_platform(connection, marks, now, quota)?);
     Ok(overdue)

@@ -44,7 +44,11 @@ impl Store {
     /// [`LONGEST_WAIT`]: they end as `skipped`. Returns their number. One that is released at this moment is left.
     pub async fn give_up_unnamed(&self, limit: i64) -> Result<usize, Error> {
         let any: Option<i64> = self
-            .read_now(|connection, now| sql(ANY_EXPIRED).bind(now.plus_millis(-millis(LONGEST_WAIT))).value(connection))
+            .read_now(|connection, now| {
+                sql(ANY_EXPIRED)
+                    .bind(now.plus_millis(-millis(LONGEST_WAIT)))
+                    .value(connection)
+            })
             .await?;
         if any.is_none() {
             return Ok(0);
@@ -55,7 +59,10 @@ impl Store {
 
 fn give_up(write: &mut Write<'_>, limit: i64) -> Result<usize, Error> {
     let before = write.now()?.plus_millis(-millis(LONGEST_WAIT));
-    let expired: Vec<DeliveryRow> = sql(LOCK_EXPIRED).bind(before).bind(limit).all(write.connection)?;
+    let expired: Vec<DeliveryRow> = sql(LOCK_EXPIRED)
+        .bind(before)
+        .bind(limit)
+        .all(write.connection)?;
     if expired.is_empty() {
         return Ok(0);
     }
@@ -63,5 +70,10 @@ fn give_up(write: &mut Write<'_>, limit: i64) -> Result<usize, Error> {
         profiles::note_failure(write, row, Failure::Unwanted)?;
     }
     let seqs = expired.iter().map(|row| row.seq);
-    sql(GIVE_UP).uncached().bind(NO_LOGIN).bind(write.now()?).bind_list(seqs).run(write.connection)
+    sql(GIVE_UP)
+        .uncached()
+        .bind(NO_LOGIN)
+        .bind(write.now()?)
+        .bind_list(seqs)
+        .run(write.connection)
 }

@@ -116,7 +116,8 @@ const LATELY_SETTLED: Sql = statement! {hot "purchases_order", "
     ORDER BY MAX(n.due_at)
 "};
 
-const EMPTIED_AT: Sql = statement!("SELECT emptied_at AS value FROM sweeps WHERE emptied_at IS NOT NULL");
+const EMPTIED_AT: Sql =
+    statement!("SELECT emptied_at AS value FROM sweeps WHERE emptied_at IS NOT NULL");
 
 /// The overdue purchases, at most `limit` that were not woken before and as many that were.
 pub fn find(
@@ -125,25 +126,67 @@ pub fn find(
     now: Timestamp,
     limit: i64,
 ) -> Result<OverduePage, Error> {
-    let fresh =
-        first_of(connection, marks, now, &Waiting { name: "fresh", rows: FRESH, due_by: now.minus(TOLERANCE) })?;
-    let woken = first_of(connection, marks, now, &Waiting { name: "woken", rows: WOKEN, due_by: now })?;
+    let fresh = first_of(
+        connection,
+        marks,
+        now,
+        &Waiting {
+            name: "fresh",
+            rows: FRESH,
+            due_by: now.minus(TOLERANCE),
+        },
+    )?;
+    let woken = first_of(
+        connection,
+        marks,
+        now,
+        &Waiting {
+            name: "woken",
+            rows: WOKEN,
+            due_by: now,
+        },
+    )?;
     if fresh.is_empty() && woken.is_empty() {
         return Ok(OverduePage::default());
     }
     let limit = usize::try_from(limit).unwrap_or(0);
     let patience = patience(connection, now)?;
     let mut more = is_full(fresh.len()) || is_full(woken.len());
-    let (fresh, woken) = (once(fresh, |row| row.collapse_key), once(woken, |row| row.collapse_key));
-    let chosen = choose(&fresh, Limits { now, patience, limit });
+    let (fresh, woken) = (
+        once(fresh, |row| row.collapse_key),
+        once(woken, |row| row.collapse_key),
+    );
+    let chosen = choose(
+        &fresh,
+        Limits {
+            now,
+            patience,
+            limit,
+        },
+    );
     more |= chosen.len() < fresh.len() || woken.len() > limit;
-    let keys = chosen.into_iter().chain(woken.into_iter().take(limit).map(|row| (row.collapse_key, patience)));
+    let keys = chosen.into_iter().chain(
+        woken
+            .into_iter()
+            .take(limit)
+            .map(|row| (row.collapse_key, patience)),
+    );
     let keys = once(keys, |(key, _)| *key);
-    let standings: Vec<UnsettledPurchase> =
-        sql(STANDINGS).uncached().bind_list(keys.iter().map(|(key, _)| *key)).all(connection)?;
-    let standings: BTreeMap<_, _> = standings.into_iter().map(|standing| (standing.collapse_key, standing)).collect();
-    let all = keys.into_iter().filter_map(|(key, patience)| Some((key, standings.get(&key)?.next(now, patience))));
-    Ok(OverduePage { all: all.collect(), more })
+    let standings: Vec<UnsettledPurchase> = sql(STANDINGS)
+        .uncached()
+        .bind_list(keys.iter().map(|(key, _)| *key))
+        .all(connection)?;
+    let standings: BTreeMap<_, _> = standings
+        .into_iter()
+        .map(|standing| (standing.collapse_key, standing))
+        .collect();
+    let all = keys
+        .into_iter()
+        .filter_map(|(key, patience)| Some((key, standings.get(&key)?.next(now, patience))));
+    Ok(OverduePage {
+        all: all.collect(),
+        more,
+    })
 }
 
 /// A queue of notifications.
@@ -162,10 +205,17 @@ fn first_of(
     waiting: &Waiting,
 ) -> Result<Vec<Fresh>, Error> {
     marks.read(Queue::of_all(waiting.name), now, |start: &Beginning| {
-        let due = sql(waiting.rows).bind(waiting.due_by).bind(start.from).bind(ROWS);
+        let due = sql(waiting.rows)
+            .bind(waiting.due_by)
+            .bind(start.from)
+            .bind(ROWS);
         let rows: Vec<Fresh> = due.all(connection)?;
         let first = rows.first().map_or(waiting.due_by, |row| row.sweep_at);
-        Ok(QueueRead { rows, first, apart: Vec::new() })
+        Ok(QueueRead {
+            rows,
+            first,
+            apart: Vec::new(),
+        })
     })
 }
 
@@ -178,16 +228,30 @@ struct Limits {
 }
 
 /// The purchases to wake, the oldest in any case; each with the time before which its window must have ended.
-fn choose(fresh: &[Fresh], Limits { now, patience, limit }: Limits) -> Vec<(CollapseKey, Timestamp)> {
+fn choose(
+    fresh: &[Fresh],
+    Limits {
+        now,
+        patience,
+        limit,
+    }: Limits,
+) -> Vec<(CollapseKey, Timestamp)> {
     let oldest = (limit / OLDEST).max(1);
     let limits = (0..limit).map(|index| if index < oldest { now } else { patience });
-    let chosen = fresh.iter().zip(limits).take_while(|(row, until)| row.sweep_at <= *until);
-    chosen.map(|(row, until)| (row.collapse_key, until)).collect()
+    let chosen = fresh
+        .iter()
+        .zip(limits)
+        .take_while(|(row, until)| row.sweep_at <= *until);
+    chosen
+        .map(|(row, until)| (row.collapse_key, until))
+        .collect()
 }
 
 fn once<T>(all: impl IntoIterator<Item = T>, key: impl Fn(&T) -> CollapseKey) -> Vec<T> {
     let mut seen = BTreeSet::new();
-    all.into_iter().filter(|one| seen.insert(key(one))).collect()
+    all.into_iter()
+        .filter(|one| seen.insert(key(one)))
+        .collect()
 }
 
 fn is_full(rows: usize) -> bool {
@@ -197,7 +261,9 @@ fn is_full(rows: usize) -> bool {
 impl UnsettledPurchase {
     /// What to do now. Windows that ended after `patience` may yet be settled.
     fn next(&self, now: Timestamp, patience: Timestamp) -> Next {
-        let ends_at = self.cap_at.map_or(self.window_at, |cap_at| cap_at.min(self.window_at));
+        let ends_at = self
+            .cap_at
+            .map_or(self.window_at, |cap_at| cap_at.min(self.window_at));
         if let Some(until) = self.held_until.filter(|until| *until > now) {
             return Next::Postpone(until);
         }
@@ -211,19 +277,25 @@ impl UnsettledPurchase {
         if ends_at > patience && self.wakes != Some(0) {
             return Next::Postpone(now.plus(PATIENCE));
         }
-        Next::Wake { unfollowed: self.wakes.unwrap_or(0) }
+        Next::Wake {
+            unfollowed: self.wakes.unwrap_or(0),
+        }
     }
 }
 
 /// A window that ended after this time may yet be settled by itself.
 fn patience(connection: &mut AnyConnection, now: Timestamp) -> Result<Timestamp, Error> {
     let overdue = now.minus(TOLERANCE);
-    let settled: Vec<Timestamp> = sql(LATELY_SETTLED).bind(now.minus(PROGRESS)).values(connection)?;
+    let settled: Vec<Timestamp> = sql(LATELY_SETTLED)
+        .bind(now.minus(PROGRESS))
+        .values(connection)?;
     if settled.len() < ENOUGH {
         return Ok(overdue);
     }
     // A few may have been held, or flushed by hand.
-    let oldest = settled.get(settled.len() / 10).map_or(overdue, |window_at| window_at.minus(MARGIN));
+    let oldest = settled
+        .get(settled.len() / 10)
+        .map_or(overdue, |window_at| window_at.minus(MARGIN));
     let emptied_at: Option<Timestamp> = sql(EMPTIED_AT).value(connection)?;
     let lost = emptied_at.map_or(oldest, |emptied_at| emptied_at.max(oldest));
     Ok(lost.max(now.minus(MAX_PATIENCE)).min(overdue))
@@ -237,8 +309,9 @@ const LOCK: Sql = statement! {hot "notifications_open_of_key", "
     FOR UPDATE SKIP LOCKED
 "};
 
-const NOTE_WAKING: Sql =
-    statement!("UPDATE notifications SET wakes = 0, sweep_at = ? WHERE seq IN (?*) AND wakes IS NULL");
+const NOTE_WAKING: Sql = statement!(
+    "UPDATE notifications SET wakes = 0, sweep_at = ? WHERE seq IN (?*) AND wakes IS NULL"
+);
 
 const NOTE_WOKEN: Sql = statement! {"
     UPDATE notifications
@@ -254,11 +327,18 @@ const POSTPONE: Sql = statement!("UPDATE notifications SET sweep_at = ? WHERE se
 pub fn note_waking(write: &mut Write<'_>, overdue: &Overdue) -> Result<(), Error> {
     let keys: Vec<CollapseKey> = Overdue::of(UNSETTLED, &overdue.found).collect();
     for keys in keys.chunks(BATCH) {
-        let rows: Vec<OpenNotification> =
-            sql(LOCK).uncached().bind_list(keys.iter().copied()).bind(overdue.at).all(write.connection)?;
+        let rows: Vec<OpenNotification> = sql(LOCK)
+            .uncached()
+            .bind_list(keys.iter().copied())
+            .bind(overdue.at)
+            .all(write.connection)?;
         for rows in rows.chunks(BATCH) {
             let seqs = rows.iter().map(|row| row.seq);
-            sql(NOTE_WAKING).uncached().bind(overdue.at).bind_list(seqs).run(write.connection)?;
+            sql(NOTE_WAKING)
+                .uncached()
+                .bind(overdue.at)
+                .bind_list(seqs)
+                .run(write.connection)?;
         }
     }
     Ok(())
@@ -272,16 +352,25 @@ pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(
     let keys: Vec<CollapseKey> = woken.iter().chain(postponed.keys()).copied().collect();
     let mut rows: BTreeMap<Option<Timestamp>, Vec<i64>> = BTreeMap::new();
     for keys in keys.chunks(BATCH) {
-        let locked: Vec<OpenNotification> =
-            sql(LOCK).uncached().bind_list(keys.iter().copied()).bind(overdue.at).all(write.connection)?;
+        let locked: Vec<OpenNotification> = sql(LOCK)
+            .uncached()
+            .bind_list(keys.iter().copied())
+            .bind(overdue.at)
+            .all(write.connection)?;
         for OpenNotification { seq, collapse_key } in locked {
-            rows.entry(postponed.get(&collapse_key).copied()).or_default().push(seq);
+            rows.entry(postponed.get(&collapse_key).copied())
+                .or_default()
+                .push(seq);
         }
     }
     for (until, seqs) in rows {
         for seqs in seqs.chunks(BATCH) {
             let (statement, at) = until.map_or((NOTE_WOKEN, overdue.at), |until| (POSTPONE, until));
-            sql(statement).uncached().bind(at).bind_list(seqs.iter().copied()).run(write.connection)?;
+            sql(statement)
+                .uncached()
+                .bind(at)
+                .bind_list(seqs.iter().copied())
+                .run(write.connection)?;
         }
     }
     Ok(())

@@ -60,15 +60,26 @@ pub struct Locked {
 /// then reads the leases. `None` if another process has a row locked.
 pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<Locked>, Error> {
     let mut lock = |environment: Environment| -> Result<Ahead<'static, UserLaneRow>, Error> {
-        let of_user = |text: Sql| sql(text).bind(lane.destination).bind(lane.user).bind(environment);
+        let of_user = |text: Sql| {
+            sql(text)
+                .bind(lane.destination)
+                .bind(lane.user)
+                .bind(environment)
+        };
         of_user(INSERT).later(write.connection)?;
         of_user(LOCK_FREE).ahead(write.connection)
     };
     let (production, sandbox) = (lock(Environment::Production)?, lock(Environment::Sandbox)?);
     let leases = user_leases::all_ahead(write.connection, lane.destination, lane.user)?;
-    let (production, sandbox) = (production.first(write.connection)?, sandbox.first(write.connection)?);
+    let (production, sandbox) = (
+        production.first(write.connection)?,
+        sandbox.first(write.connection)?,
+    );
     let leases = leases.values(write.connection)?;
-    Ok(production.zip(sandbox).map(|rows| Locked { rows: rows.into(), leases }))
+    Ok(production.zip(sandbox).map(|rows| Locked {
+        rows: rows.into(),
+        leases,
+    }))
 }
 
 /// The revision of a user's state that a request carries.
@@ -120,8 +131,17 @@ impl UserState {
     }
 
     fn run(self, write: &mut Write<'_>, text: Sql) -> Result<(), Error> {
-        let UserLane { destination, user, environment } = self.lane;
-        sql(text).bind(destination).bind(user).bind(environment).bind(self.revision).later(write.connection)
+        let UserLane {
+            destination,
+            user,
+            environment,
+        } = self.lane;
+        sql(text)
+            .bind(destination)
+            .bind(user)
+            .bind(environment)
+            .bind(self.revision)
+            .later(write.connection)
     }
 
     /// Notes that the destination acknowledged the state. The acknowledged revision never decreases.
@@ -157,17 +177,29 @@ pub fn state_ahead(
     destination: DestinationId,
     delivery: DeliveryId,
 ) -> Result<StateAhead, Error> {
-    Ok(StateAhead { destination, about: sql(ABOUT).bind(delivery).ahead(write.connection)? })
+    Ok(StateAhead {
+        destination,
+        about: sql(ABOUT).bind(delivery).ahead(write.connection)?,
+    })
 }
 
 impl StateAhead {
     /// The state; `None` if the delivery carried none, or if its destination does not get requests user by user.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<UserState>, Error> {
         let about = self.about.first(write.connection)?;
-        let Some(EventAbout { user_id: Some(user), user_revision: Some(revision), environment }) = about else {
+        let Some(EventAbout {
+            user_id: Some(user),
+            user_revision: Some(revision),
+            environment,
+        }) = about
+        else {
             return Ok(None);
         };
-        let lane = environment.map(|environment| UserLane { destination: self.destination, user, environment });
+        let lane = environment.map(|environment| UserLane {
+            destination: self.destination,
+            user,
+            environment,
+        });
         Ok(lane.map(|lane| UserState { lane, revision }))
     }
 }

@@ -11,7 +11,9 @@ use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::overdue::{BACKOFF, Due, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota, WAKE};
+use crate::delivery::overdue::{
+    BACKOFF, Due, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota, WAKE,
+};
 use crate::inbox::notifications::IS_OPEN_N;
 use const_format::formatcp;
 use domain::{CollapseKey, PlatformId, Timestamp};
@@ -61,10 +63,12 @@ struct Past {
 /// The purchase `p` as a text.
 const PAST: &str = "p.collapse_key || ' ' || COALESCE(p.held_until, 0) || ' 0 0'";
 /// The purchases of `each_platform` whose next wake has passed, and that were not woken for it.
-const PAST_WAKE: &str = "platform_id = each_platform.id AND next_wake_at <= ? AND next_wake_at IS NOT NULL
+const PAST_WAKE: &str =
+    "platform_id = each_platform.id AND next_wake_at <= ? AND next_wake_at IS NOT NULL
     AND woken_for IS DISTINCT FROM next_wake_at";
 /// Those of a deleted platform: only those with notifications that wait for the store, so that these end.
-const LAST_WAKE: &str = "platform_id = each_platform.id AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
+const LAST_WAKE: &str =
+    "platform_id = each_platform.id AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
     AND next_wake_at <= ? AND woken_for IS DISTINCT FROM next_wake_at";
 
 /// The low mark of `each_platform`: those that had something due before are read from the beginning. Binds their ids and
@@ -194,15 +198,41 @@ pub fn for_persons(
     now: Timestamp,
     quota: Quota,
 ) -> Result<OverduePage, Error> {
-    let platforms =
-        Platforms::with(connection, marks, now, &Waking { name: "for_persons", platforms: WITH_PERSONS, queues: 1 })?;
+    let platforms = Platforms::with(
+        connection,
+        marks,
+        now,
+        &Waking {
+            name: "for_persons",
+            platforms: WITH_PERSONS,
+            queues: 1,
+        },
+    )?;
     let limit = platforms.share(quota.per_store.max(quota.others));
-    let pages =
-        platforms.read(|ids| sql(FOR_PERSONS).uncached().bind(now).bind(limit).bind_list(ids).all(connection))?;
-    platforms.in_turn(pages, |Found { id, is_queried, found }| {
-        let limit = if is_queried { quota.per_store } else { quota.others }.min(limit);
-        Ok((id, OverduePage::default().with(&found, now, limit)?))
-    })
+    let pages = platforms.read(|ids| {
+        sql(FOR_PERSONS)
+            .uncached()
+            .bind(now)
+            .bind(limit)
+            .bind_list(ids)
+            .all(connection)
+    })?;
+    platforms.in_turn(
+        pages,
+        |Found {
+             id,
+             is_queried,
+             found,
+         }| {
+            let limit = if is_queried {
+                quota.per_store
+            } else {
+                quota.others
+            }
+            .min(limit);
+            Ok((id, OverduePage::default().with(&found, now, limit)?))
+        },
+    )
 }
 
 /// The purchases that did not follow their wakes, at most so many of each platform, one of each in turn.
@@ -212,12 +242,28 @@ pub fn again(
     now: Timestamp,
     limit: i64,
 ) -> Result<OverduePage, Error> {
-    let platforms =
-        Platforms::with(connection, marks, now, &Waking { name: "unfollowed", platforms: WITH_UNFOLLOWED, queues: 1 })?;
+    let platforms = Platforms::with(
+        connection,
+        marks,
+        now,
+        &Waking {
+            name: "unfollowed",
+            platforms: WITH_UNFOLLOWED,
+            queues: 1,
+        },
+    )?;
     let limit = platforms.share(limit);
-    let pages =
-        platforms.read(|ids| sql(UNFOLLOWED).uncached().bind(now).bind(limit).bind_list(ids).all(connection))?;
-    platforms.in_turn(pages, |Found { id, found, .. }| Ok((id, OverduePage::default().with(&found, now, limit)?)))
+    let pages = platforms.read(|ids| {
+        sql(UNFOLLOWED)
+            .uncached()
+            .bind(now)
+            .bind(limit)
+            .bind_list(ids)
+            .all(connection)
+    })?;
+    platforms.in_turn(pages, |Found { id, found, .. }| {
+        Ok((id, OverduePage::default().with(&found, now, limit)?))
+    })
 }
 
 /// The purchases of all platforms for changes of settings and the calendar, one of each platform in turn.
@@ -227,21 +273,53 @@ pub fn by_platform(
     now: Timestamp,
     quota: Quota,
 ) -> Result<OverduePage, Error> {
-    let platforms =
-        Platforms::with(connection, marks, now, &Waking { name: "planned", platforms: WITH_PLANNED, queues: 3 })?;
+    let platforms = Platforms::with(
+        connection,
+        marks,
+        now,
+        &Waking {
+            name: "planned",
+            platforms: WITH_PLANNED,
+            queues: 3,
+        },
+    )?;
     let limit = platforms.share(quota.per_store.max(quota.others));
     let soon = now.plus(FIRST_BACKOFF + AHEAD);
     let pages = platforms.read(|ids| {
-        let planned = sql(PLANNED).uncached().bind(now).bind(soon).bind(quota.unfollowed);
+        let planned = sql(PLANNED)
+            .uncached()
+            .bind(now)
+            .bind(soon)
+            .bind(quota.unfollowed);
         let planned = (0..3).fold(planned, |planned, _| planned.bind(now).bind(limit));
         planned.bind_list(ids).all(connection)
     })?;
-    platforms.in_turn(pages, |Planned { id, is_queried, in_progress, setting, calendar, waiting }| {
-        let in_progress = quota.unfollowed.saturating_sub(in_progress);
-        let limit = if is_queried { quota.per_store.min(in_progress) } else { quota.others }.min(limit);
-        let past = [setting, calendar, waiting];
-        Ok((id, past.iter().try_fold(OverduePage::default(), |page, past| page.with(past, now, limit))?))
-    })
+    platforms.in_turn(
+        pages,
+        |Planned {
+             id,
+             is_queried,
+             in_progress,
+             setting,
+             calendar,
+             waiting,
+         }| {
+            let in_progress = quota.unfollowed.saturating_sub(in_progress);
+            let limit = if is_queried {
+                quota.per_store.min(in_progress)
+            } else {
+                quota.others
+            }
+            .min(limit);
+            let past = [setting, calendar, waiting];
+            Ok((
+                id,
+                past.iter().try_fold(OverduePage::default(), |page, past| {
+                    page.with(past, now, limit)
+                })?,
+            ))
+        },
+    )
 }
 
 /// The platforms with something due, those first that wait longest.
@@ -260,14 +338,24 @@ struct Waking {
 }
 
 impl Platforms {
-    fn with(connection: &mut AnyConnection, marks: &LowMarks, now: Timestamp, waking: &Waking) -> Result<Self, Error> {
+    fn with(
+        connection: &mut AnyConnection,
+        marks: &LowMarks,
+        now: Timestamp,
+        waking: &Waking,
+    ) -> Result<Self, Error> {
         marks.read(Queue::of_all(waking.name), now, |start: &Beginning| {
             let apart = || start.apart.iter().map(String::as_str);
-            let found = (0..waking.queues)
-                .fold(sql(waking.platforms).uncached(), |found, _| found.bind(now).bind_list(apart()).bind(start.from));
+            let found = (0..waking.queues).fold(sql(waking.platforms).uncached(), |found, _| {
+                found.bind(now).bind_list(apart()).bind(start.from)
+            });
             let rows = Self::of(found.value::<String>(connection)?)?;
             let apart = rows.ids.iter().map(ToString::to_string).collect();
-            Ok(QueueRead { rows, first: now, apart })
+            Ok(QueueRead {
+                rows,
+                first: now,
+                apart,
+            })
         })
     }
 
@@ -279,7 +367,14 @@ impl Platforms {
         }
         all.sort_unstable();
         let more = all.len() > MAX_PLATFORMS;
-        Ok(Self { ids: all.into_iter().take(MAX_PLATFORMS).map(|(_, id)| id).collect(), more })
+        Ok(Self {
+            ids: all
+                .into_iter()
+                .take(MAX_PLATFORMS)
+                .map(|(_, id)| id)
+                .collect(),
+            more,
+        })
     }
 
     /// How many purchases of each platform are read, at most `limit`.
@@ -289,8 +384,15 @@ impl Platforms {
     }
 
     /// Reads rows of them, if there are any.
-    fn read<T>(&self, read: impl FnOnce(Vec<PlatformId>) -> Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
-        if self.ids.is_empty() { Ok(Vec::new()) } else { read(self.ids.clone()) }
+    fn read<T>(
+        &self,
+        read: impl FnOnce(Vec<PlatformId>) -> Result<Vec<T>, Error>,
+    ) -> Result<Vec<T>, Error> {
+        if self.ids.is_empty() {
+            Ok(Vec::new())
+        } else {
+            read(self.ids.clone())
+        }
     }
 
     /// One purchase of each platform in turn.
@@ -299,11 +401,18 @@ impl Platforms {
         rows: Vec<T>,
         page: impl FnMut(T) -> Result<(PlatformId, OverduePage), Error>,
     ) -> Result<OverduePage, Error> {
-        let mut pages = rows.into_iter().map(page).collect::<Result<BTreeMap<PlatformId, OverduePage>, Error>>()?;
+        let mut pages = rows
+            .into_iter()
+            .map(page)
+            .collect::<Result<BTreeMap<PlatformId, OverduePage>, Error>>()?;
         let pages: Vec<OverduePage> = self.ids.iter().filter_map(|id| pages.remove(id)).collect();
         let longest = pages.iter().map(|found| found.all.len()).max().unwrap_or(0);
-        let all = (0..longest).flat_map(|index| pages.iter().filter_map(move |found| found.all.get(index)));
-        Ok(OverduePage { all: all.copied().collect(), more: self.more || pages.iter().any(|found| found.more) })
+        let all = (0..longest)
+            .flat_map(|index| pages.iter().filter_map(move |found| found.all.get(index)));
+        Ok(OverduePage {
+            all: all.copied().collect(),
+            more: self.more || pages.iter().any(|found| found.more),
+        })
     }
 }
 
@@ -315,7 +424,13 @@ impl OverduePage {
         for past in found.by_ref().take(limit.saturating_sub(self.all.len())) {
             let past: Past = past.parse()?;
             let until = past.held_until.max(past.window_at);
-            let next = if until > now { Next::Postpone(until) } else { Next::Wake { unfollowed: past.wakes } };
+            let next = if until > now {
+                Next::Postpone(until)
+            } else {
+                Next::Wake {
+                    unfollowed: past.wakes,
+                }
+            };
             self.all.push((past.collapse_key, next));
         }
         self.more |= self.all.len() >= limit && !text.is_empty() || found.next().is_some();
@@ -330,7 +445,12 @@ impl FromStr for Past {
         let [collapse_key, held_until, wakes, window_at] = fields(text)?;
         let (held_until, window_at) = (parsed(held_until)?, parsed(window_at)?);
         let [held_until, window_at] = [held_until, window_at].map(Timestamp::from_micros);
-        Ok(Self { collapse_key: parsed(collapse_key)?, held_until, wakes: parsed(wakes)?, window_at })
+        Ok(Self {
+            collapse_key: parsed(collapse_key)?,
+            held_until,
+            wakes: parsed(wakes)?,
+            window_at,
+        })
     }
 }
 
@@ -344,7 +464,9 @@ fn parsed<T: FromStr>(text: &str) -> Result<T, Error> {
 }
 
 fn unreadable(text: &str) -> Error {
-    Error::corrupt(format!("a statement about overdue purchases returned `{text}`"))
+    Error::corrupt(format!(
+        "a statement about overdue purchases returned `{text}`"
+    ))
 }
 
 /// Locks purchases whose next wake has passed and that nobody else has noted meanwhile. One that is being settled is
@@ -378,15 +500,26 @@ pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(
     let keys: Vec<CollapseKey> = woken.iter().chain(postponed.keys()).copied().collect();
     let mut groups: BTreeMap<Option<Timestamp>, Vec<CollapseKey>> = BTreeMap::new();
     for keys in keys.chunks(BATCH) {
-        let lock = sql(LOCK).uncached().bind_list(keys.iter().copied()).bind(overdue.at).bind(overdue.at);
+        let lock = sql(LOCK)
+            .uncached()
+            .bind_list(keys.iter().copied())
+            .bind(overdue.at)
+            .bind(overdue.at);
         for key in lock.values::<CollapseKey>(write.connection)? {
-            groups.entry(postponed.get(&key).copied()).or_default().push(key);
+            groups
+                .entry(postponed.get(&key).copied())
+                .or_default()
+                .push(key);
         }
     }
     for (until, keys) in groups {
         let (statement, at) = until.map_or((NOTE_WOKEN, overdue.at), |until| (POSTPONE, until));
         for keys in keys.chunks(BATCH) {
-            sql(statement).uncached().bind(at).bind_list(keys.iter().copied()).run(write.connection)?;
+            sql(statement)
+                .uncached()
+                .bind(at)
+                .bind_list(keys.iter().copied())
+                .run(write.connection)?;
         }
     }
     Ok(())

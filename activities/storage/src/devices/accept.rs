@@ -21,7 +21,9 @@ use crate::devices::secret::SecretHash;
 use crate::devices::sessions::{self, SessionKey};
 use domain::device::clock::DeviceClock;
 use domain::device::session::{Session, Step};
-use domain::device::{Content, Device, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark};
+use domain::device::{
+    Content, Device, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark,
+};
 use domain::{DestinationId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
@@ -87,8 +89,19 @@ pub struct AcceptedReports {
 
 impl AddAssign for AcceptedReports {
     fn add_assign(&mut self, other: Self) {
-        let Self { accepted, repeated, stored_bytes, queued_for, claims, known } = other;
-        let ClaimCounts { new, dropped, displaced } = claims;
+        let Self {
+            accepted,
+            repeated,
+            stored_bytes,
+            queued_for,
+            claims,
+            known,
+        } = other;
+        let ClaimCounts {
+            new,
+            dropped,
+            displaced,
+        } = claims;
         self.accepted += accepted;
         self.repeated += repeated;
         self.stored_bytes += stored_bytes;
@@ -108,27 +121,48 @@ impl Store {
     /// events may be stored: the app sends all of them again. An unknown device is created with the secret of its first
     /// request; then one with another secret is refused with [`Error::Unproved`].
     pub async fn accept_reports(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
-        let network = self.secrets.tombstone(CLAIMS, &request.platform.to_string(), &request.network);
+        let network =
+            self.secrets
+                .tombstone(CLAIMS, &request.platform.to_string(), &request.network);
         let mut request = DeviceRequest { network, ..request };
         let mut accepted = AcceptedReports::default();
         while request.reports.len() > MAX_WRITTEN {
             let rest = request.reports.split_off(MAX_WRITTEN);
             let reports = std::mem::replace(&mut request.reports, rest);
-            accepted += self.accept_some(DeviceRequest { reports, ..request.clone() }).await?;
+            accepted += self
+                .accept_some(DeviceRequest {
+                    reports,
+                    ..request.clone()
+                })
+                .await?;
         }
         accepted += self.accept_some(request).await?;
         Ok(accepted)
     }
 
     async fn accept_some(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
-        let (org, secrets, backlogs) = (self.installation().org_id, self.secrets.clone(), self.claims.clone());
+        let (org, secrets, backlogs) = (
+            self.installation().org_id,
+            self.secrets.clone(),
+            self.claims.clone(),
+        );
         let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| {
             conceal_and_accept(write, org, &secrets, &backlogs, requests)
         };
         let weight = request.reports.len();
-        let items = Items { items: vec![request], weight };
-        let accepted = self.writer.write_items(JobKind::Device(ACCEPT), items, work).await?;
-        accepted.into_iter().next().ok_or(Error::Missing { what: "request" })?.map_err(Error::Unproved)
+        let items = Items {
+            items: vec![request],
+            weight,
+        };
+        let accepted = self
+            .writer
+            .write_items(JobKind::Device(ACCEPT), items, work)
+            .await?;
+        accepted
+            .into_iter()
+            .next()
+            .ok_or(Error::Missing { what: "request" })?
+            .map_err(Error::Unproved)
     }
 }
 
@@ -159,13 +193,30 @@ fn conceal_and_accept(
     let epoch = write.epoch()?;
     let described: Vec<DescribedDevice<'_>> = requests.iter().map(|one| one.described()).collect();
     let admission = Admission::read(write, &described)?;
-    let checks: Vec<Result<(), Unproved>> = described.iter().map(|one| admission.check(one)).collect();
-    let proved = requests.iter().zip(&checks).filter(|(_, check)| check.is_ok());
+    let checks: Vec<Result<(), Unproved>> =
+        described.iter().map(|one| admission.check(one)).collect();
+    let proved = requests
+        .iter()
+        .zip(&checks)
+        .filter(|(_, check)| check.is_ok());
     let proved: Vec<&DeviceRequest> = proved.map(|(request, _)| *request).collect();
-    let mut accepted =
-        accept(write, &Around { org, epoch, origins: &origins, backlogs }, &admission, &proved)?.into_iter();
+    let mut accepted = accept(
+        write,
+        &Around {
+            org,
+            epoch,
+            origins: &origins,
+            backlogs,
+        },
+        &admission,
+        &proved,
+    )?
+    .into_iter();
     let result = |check: Result<(), Unproved>| match check {
-        Ok(()) => accepted.next().map(Ok).ok_or(Error::Missing { what: "request" }),
+        Ok(()) => accepted
+            .next()
+            .map(Ok)
+            .ok_or(Error::Missing { what: "request" }),
         Err(unproved) => Ok(Err(unproved)),
     };
     checks.into_iter().map(result).collect()
@@ -186,8 +237,16 @@ fn accept(
     Admission(devices): &Admission,
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
-    let Around { org, epoch, origins, backlogs } = *around;
-    let received = requests.iter().map(|one| one.received_at(write)).collect::<Result<Vec<Timestamp>, Error>>()?;
+    let Around {
+        org,
+        epoch,
+        origins,
+        backlogs,
+    } = *around;
+    let received = requests
+        .iter()
+        .map(|one| one.received_at(write))
+        .collect::<Result<Vec<Timestamp>, Error>>()?;
     let mut gathered = Gathered {
         known: sessions::find(write, &sessions_of(requests))?,
         closed: BTreeSet::new(),
@@ -201,11 +260,24 @@ fn accept(
     let mut new = Vec::with_capacity(gathered.events.len());
     for (index, report) in &gathered.events {
         let (request, received_at) = (requests[*index], received[*index]);
-        let (Some(origin), Some(known)) = (origins.get(&request.platform), devices.get(&request.place())) else {
+        let (Some(origin), Some(known)) = (
+            origins.get(&request.platform),
+            devices.get(&request.place()),
+        ) else {
             continue;
         };
         let owner = &known.owner;
-        new.push(request.event(report, &Circumstances { origin, owner, org, epoch, received_at, began: &began }));
+        new.push(request.event(
+            report,
+            &Circumstances {
+                origin,
+                owner,
+                org,
+                epoch,
+                received_at,
+                began: &began,
+            },
+        ));
     }
     let inserted = events::insert(write, &new, origins)?;
     let mut new_sessions = gathered.new_sessions(&new);
@@ -216,19 +288,38 @@ fn accept(
     let mut stored = claims::store(write, &claims, origins, backlogs)?;
     present::note(write, before, &presences)?;
     let none = |(index, one): (usize, &&DeviceRequest)| {
-        let StoredClaims { counts: claims, known } = stored.remove(&index).unwrap_or_default();
-        AcceptedReports { repeated: one.reports.len(), claims, known, ..AcceptedReports::default() }
+        let StoredClaims {
+            counts: claims,
+            known,
+        } = stored.remove(&index).unwrap_or_default();
+        AcceptedReports {
+            repeated: one.reports.len(),
+            claims,
+            known,
+            ..AcceptedReports::default()
+        }
     };
     let mut accepted: Vec<AcceptedReports> = requests.iter().enumerate().map(none).collect();
     for ((index, _), event) in gathered.events.iter().zip(&new) {
-        if let (true, Some(counts)) = (inserted.contains(&event.identity()), accepted.get_mut(*index)) {
+        if let (true, Some(counts)) = (
+            inserted.contains(&event.identity()),
+            accepted.get_mut(*index),
+        ) {
             counts.accepted += 1;
             counts.repeated -= 1;
             counts.stored_bytes += event.stored_bytes(origins);
-            if event.session.is_some_and(|session| new_sessions.remove(&(event.place, session))) {
+            if event
+                .session
+                .is_some_and(|session| new_sessions.remove(&(event.place, session)))
+            {
                 counts.stored_bytes += SESSION_BYTES;
             }
-            counts.queued_for.extend(event.choosers(origins).filter(|one| one.enabled).map(|one| one.id));
+            counts.queued_for.extend(
+                event
+                    .choosers(origins)
+                    .filter(|one| one.enabled)
+                    .map(|one| one.id),
+            );
         }
     }
     Ok(accepted)
@@ -245,7 +336,11 @@ fn in_order(requests: &[&DeviceRequest]) -> Vec<usize> {
 fn sessions_of(requests: &[&DeviceRequest]) -> BTreeSet<SessionKey> {
     let of = |request: &&DeviceRequest| {
         let place = request.place();
-        request.reports.iter().filter_map(move |report| Some((place, report.session?))).collect::<Vec<_>>()
+        request
+            .reports
+            .iter()
+            .filter_map(move |report| Some((place, report.session?)))
+            .collect::<Vec<_>>()
     };
     requests.iter().flat_map(of).collect()
 }
@@ -258,10 +353,16 @@ impl<'r> Gathered<'r> {
             let key = report.session.map(|session| (request.place(), session));
             let is_end = matches!(report.content, Content::SessionEnd { .. });
             let is_closed = |key: &SessionKey| {
-                self.closed.contains(key) || self.known.get(key).is_some_and(|session| session.closed_at.is_some())
+                self.closed.contains(key)
+                    || self
+                        .known
+                        .get(key)
+                        .is_some_and(|session| session.closed_at.is_some())
             };
             if (is_end && key.as_ref().is_some_and(is_closed))
-                || !self.seen.insert((request.place(), clean(&report.client_id).into_owned()))
+                || !self
+                    .seen
+                    .insert((request.place(), clean(&report.client_id).into_owned()))
             {
                 continue;
             }
@@ -282,9 +383,17 @@ impl<'r> Gathered<'r> {
         let mut claims = Vec::new();
         for ((index, report), event) in self.events.iter().zip(events) {
             if inserted.contains(&event.identity()) {
-                let DeviceRequest { claiming, network, .. } = requests[*index];
+                let DeviceRequest {
+                    claiming, network, ..
+                } = requests[*index];
                 let (claiming, place, occurred_at) = (*claiming, event.place, event.occurred_at);
-                let source = ClaimSource { request: *index, place, network, claiming, occurred_at };
+                let source = ClaimSource {
+                    request: *index,
+                    place,
+                    network,
+                    claiming,
+                    occurred_at,
+                };
                 claims.extend(source.claims(&report.content));
             }
         }
@@ -292,17 +401,35 @@ impl<'r> Gathered<'r> {
     }
 
     /// What the new events say of the store's customers on their devices, in their order.
-    fn presences(&self, events: &[NewEvent], inserted: &BTreeSet<Identity>) -> Vec<(DevicePlace, Presence)> {
-        let new = self.events.iter().zip(events).filter(|(_, event)| inserted.contains(&event.identity()));
+    fn presences(
+        &self,
+        events: &[NewEvent],
+        inserted: &BTreeSet<Identity>,
+    ) -> Vec<(DevicePlace, Presence)> {
+        let new = self
+            .events
+            .iter()
+            .zip(events)
+            .filter(|(_, event)| inserted.contains(&event.identity()));
         let presence = |((_, report), event): (&(usize, &DeviceReport), &NewEvent)| {
-            Some((event.place, Presence::of(&report.content, event.occurred_at)?))
+            Some((
+                event.place,
+                Presence::of(&report.content, event.occurred_at)?,
+            ))
         };
         new.filter_map(presence).collect()
     }
 
     /// When each session began: what is known never changes; else by the first start in the group.
-    fn beginnings(&self, requests: &[&DeviceRequest], received: &[Timestamp]) -> BTreeMap<SessionKey, Timestamp> {
-        let known = self.known.iter().filter_map(|(key, session)| Some((*key, session.started_at?)));
+    fn beginnings(
+        &self,
+        requests: &[&DeviceRequest],
+        received: &[Timestamp],
+    ) -> BTreeMap<SessionKey, Timestamp> {
+        let known = self
+            .known
+            .iter()
+            .filter_map(|(key, session)| Some((*key, session.started_at?)));
         let mut began: BTreeMap<SessionKey, Timestamp> = known.collect();
         for (index, report) in &self.events {
             let request = requests[*index];
@@ -316,7 +443,9 @@ impl<'r> Gathered<'r> {
 
     /// The sessions of these events that are not stored yet.
     fn new_sessions(&self, events: &[NewEvent]) -> BTreeSet<SessionKey> {
-        let named = events.iter().filter_map(|event| Some((event.place, event.session?)));
+        let named = events
+            .iter()
+            .filter_map(|event| Some((event.place, event.session?)));
         named.filter(|key| !self.known.contains_key(key)).collect()
     }
 
@@ -328,8 +457,13 @@ impl<'r> Gathered<'r> {
         inserted: &BTreeSet<Identity>,
     ) -> Result<(), Error> {
         let mut touched = BTreeMap::new();
-        for event in events.iter().filter(|event| inserted.contains(&event.identity())) {
-            let Some(session) = event.session else { continue };
+        for event in events
+            .iter()
+            .filter(|event| inserted.contains(&event.identity()))
+        {
+            let Some(session) = event.session else {
+                continue;
+            };
             let (key, step) = ((event.place, session), step(event.kind));
             let session = self
                 .known
@@ -362,25 +496,44 @@ struct Circumstances<'a> {
 
 impl DeviceRequest {
     const fn place(&self) -> DevicePlace {
-        DevicePlace { platform: self.platform, device: self.device.id }
+        DevicePlace {
+            platform: self.platform,
+            device: self.device.id,
+        }
     }
 
     const fn described(&self) -> DescribedDevice<'_> {
-        DescribedDevice { place: self.place(), device: &self.device, secret: self.secret.as_ref() }
+        DescribedDevice {
+            place: self.place(),
+            device: &self.device,
+            secret: self.secret.as_ref(),
+        }
     }
 
     /// When it was received, by the clock that stamps rows.
     fn received_at(&self, write: &mut Write<'_>) -> Result<Timestamp, Error> {
-        Ok(write.now()?.minus(write.began.saturating_duration_since(self.received_at)))
+        Ok(write
+            .now()?
+            .minus(write.began.saturating_duration_since(self.received_at)))
     }
 
     /// The device's clock, as this request shows it.
     const fn clock(&self, received_at: Timestamp) -> DeviceClock {
-        DeviceClock { sent_at: self.sent_at, received_at }
+        DeviceClock {
+            sent_at: self.sent_at,
+            received_at,
+        }
     }
 
     fn event(&self, report: &DeviceReport, circumstances: &Circumstances<'_>) -> NewEvent {
-        let Circumstances { origin, owner, org, epoch, received_at, began } = *circumstances;
+        let Circumstances {
+            origin,
+            owner,
+            org,
+            epoch,
+            received_at,
+            began,
+        } = *circumstances;
         let place = self.place();
         let happened = Happened::Reported(&report.content);
         let event = DeviceEvent {
@@ -392,7 +545,10 @@ impl DeviceRequest {
             event_time: self.clock(received_at).correct(report.time),
             device: &self.device,
             owner,
-            session: report.session.map(|id| SessionMark { id, started_at: began.get(&(place, id)).copied() }),
+            session: report.session.map(|id| SessionMark {
+                id,
+                started_at: began.get(&(place, id)).copied(),
+            }),
             happened,
         };
         NewEvent {

@@ -26,14 +26,19 @@ impl Admission {
         let admission = Self(rows::known(write.connection, described.keys().copied())?);
         // The first request of a device may be a stranger's, which describes nothing.
         described.retain(|_, request| admission.check(request).is_err());
-        let proved = requests.iter().filter(|one| described.contains_key(&one.place) && admission.check(one).is_ok());
+        let proved = requests
+            .iter()
+            .filter(|one| described.contains_key(&one.place) && admission.check(one).is_ok());
         rows::lock(write, &proved.map(|one| (one.place, *one)).collect())?;
         Ok(admission)
     }
 
     /// Checks that a request may report on its device.
     pub fn check(&self, request: &DescribedDevice<'_>) -> Result<(), Unproved> {
-        let created = self.0.get(&request.place).and_then(|known| known.secret.as_ref());
+        let created = self
+            .0
+            .get(&request.place)
+            .and_then(|known| known.secret.as_ref());
         secret::may_report(request.secret, created)
     }
 }

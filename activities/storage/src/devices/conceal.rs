@@ -21,11 +21,21 @@ pub fn conceal<'r>(
     origins: &Origins,
     requests: &[&'r DeviceRequest],
 ) -> Result<Vec<Cow<'r, DeviceRequest>>, Error> {
-    let mut stored: Vec<Cow<'r, DeviceRequest>> = requests.iter().map(|one| Cow::Borrowed(*one)).collect();
+    let mut stored: Vec<Cow<'r, DeviceRequest>> =
+        requests.iter().map(|one| Cow::Borrowed(*one)).collect();
     for request in &mut stored {
-        let Some(origin) = origins.get(&request.platform).filter(|origin| origin.has_erased) else { continue };
+        let Some(origin) = origins
+            .get(&request.platform)
+            .filter(|origin| origin.has_erased)
+        else {
+            continue;
+        };
         let mut concealed = request.as_ref().clone();
-        let mut names = ConcealedNames { secrets, origin, known: BTreeSet::new() };
+        let mut names = ConcealedNames {
+            secrets,
+            origin,
+            known: BTreeSet::new(),
+        };
         names.known = tombstones::known(write.connection, names.sought(&mut concealed))?;
         if !names.known.is_empty() {
             names.conceal(&mut concealed);
@@ -44,7 +54,12 @@ struct ConcealedNames<'a> {
 
 impl ConcealedNames<'_> {
     fn tombstone(&self, app_user_id: &str) -> String {
-        ConcealedName { app: self.origin.app_id, store: &self.origin.store, app_user_id }.tombstone(self.secrets)
+        ConcealedName {
+            app: self.origin.app_id,
+            store: &self.origin.store,
+            app_user_id,
+        }
+        .tombstone(self.secrets)
     }
 
     /// What stands for each text that may be a store's id.
@@ -52,7 +67,12 @@ impl ConcealedNames<'_> {
         let mut sought = BTreeSet::new();
         for report in &mut request.reports {
             sought.extend(parts(&report.client_id).map(|part| self.tombstone(part)));
-            sought.extend(report.content.app_user_ids().map(|name| self.tombstone(name)));
+            sought.extend(
+                report
+                    .content
+                    .app_user_ids()
+                    .map(|name| self.tombstone(name)),
+            );
             for text in report.content.chosen_texts() {
                 sought.extend(parts(text).map(|part| self.tombstone(part)));
             }
@@ -70,14 +90,22 @@ impl ConcealedNames<'_> {
         };
         for report in &mut request.reports {
             client_id(&mut report.client_id);
-            report.content.impression_id().into_iter().for_each(client_id);
+            report
+                .content
+                .impression_id()
+                .into_iter()
+                .for_each(client_id);
             for name in report.content.app_user_ids() {
                 let tombstone = self.tombstone(name);
                 if self.known.contains(&tombstone) {
                     *name = tombstone;
                 }
             }
-            for text in report.content.chosen_texts().filter(|text| self.is_named_in(text)) {
+            for text in report
+                .content
+                .chosen_texts()
+                .filter(|text| self.is_named_in(text))
+            {
                 REMOVED.clone_into(text);
             }
         }
@@ -92,7 +120,10 @@ impl ConcealedNames<'_> {
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let is_between = |one: char| !one.is_alphanumeric() && !"-_=+/.@".contains(one);
     let pieces = text.split(is_between).filter(move |piece| *piece != text);
-    [text].into_iter().chain(pieces).filter(|part| part.len() >= LONG_NAME_BYTES)
+    [text]
+        .into_iter()
+        .chain(pieces)
+        .filter(|part| part.len() >= LONG_NAME_BYTES)
 }
 
 #[cfg(test)]
@@ -103,7 +134,10 @@ mod tests {
     fn a_text_is_searched_by_its_long_pieces_too() {
         let found = |text: &str| parts(text).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(found("l3HL7Xpp-x_y=+/"), ["l3HL7Xpp-x_y=+/"]);
-        assert_eq!(found("of (l3HL7Xpp=), late"), ["of (l3HL7Xpp=), late", "l3HL7Xpp="]);
+        assert_eq!(
+            found("of (l3HL7Xpp=), late"),
+            ["of (l3HL7Xpp=), late", "l3HL7Xpp="]
+        );
         assert_eq!(found("short"), [""; 0]);
     }
 }

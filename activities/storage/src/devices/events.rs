@@ -51,22 +51,38 @@ const INSERT: Sql = statement! {"
 "};
 
 /// Stores events, in this order, and queues each for the destinations that chose its type. Returns which were new.
-pub fn insert(write: &mut Write<'_>, events: &[NewEvent], origins: &Origins) -> Result<BTreeSet<Identity>, Error> {
+pub fn insert(
+    write: &mut Write<'_>,
+    events: &[NewEvent],
+    origins: &Origins,
+) -> Result<BTreeSet<Identity>, Error> {
     let mut seqs = BTreeMap::new();
     let now = write.now()?;
     for batch in batches(events, &SIZES) {
         let rows = batch.iter().map(|event| event.values(now));
         let inserted: Vec<Inserted> = sql(INSERT).bind_rows(rows).all(write.connection)?;
         seqs.extend(inserted.into_iter().map(|row| {
-            let place = DevicePlace { platform: row.platform_id, device: row.device_id };
+            let place = DevicePlace {
+                platform: row.platform_id,
+                device: row.device_id,
+            };
             ((place, row.client_id), row.seq)
         }));
     }
     let mut pending = Vec::new();
     for event in events {
-        let Some(seq) = seqs.get(&event.identity()) else { continue };
+        let Some(seq) = seqs.get(&event.identity()) else {
+            continue;
+        };
         let choosers = event.choosers(origins);
-        pending.extend(choosers.map(|one| [one.id.into(), (*seq).into(), event.place.device.into(), now.into()]));
+        pending.extend(choosers.map(|one| {
+            [
+                one.id.into(),
+                (*seq).into(),
+                event.place.device.into(),
+                now.into(),
+            ]
+        }));
     }
     queue(write, &pending)?;
     Ok(seqs.into_keys().collect())
@@ -81,7 +97,10 @@ impl NewEvent {
     /// The destinations that chose its type.
     pub fn choosers<'o>(&self, origins: &'o Origins) -> impl Iterator<Item = &'o Destination> {
         let kind = self.kind.as_str();
-        let all = origins.get(&self.place.platform).into_iter().flat_map(|origin| &origin.destinations);
+        let all = origins
+            .get(&self.place.platform)
+            .into_iter()
+            .flat_map(|origin| &origin.destinations);
         all.filter(move |one| one.chose(kind))
     }
 
@@ -115,7 +134,14 @@ const QUEUE: Sql = statement! {"
 fn queue(write: &mut Write<'_>, pending: &[[Value<'_>; 4]]) -> Result<(), Error> {
     for batch in batches(pending, &SIZES) {
         let rows = batch.iter().map(|[destination, seq, device, due_at]| {
-            [destination.clone(), seq.clone(), device.clone(), due_at.clone(), "pending".into(), 0_i64.into()]
+            [
+                destination.clone(),
+                seq.clone(),
+                device.clone(),
+                due_at.clone(),
+                "pending".into(),
+                0_i64.into(),
+            ]
         });
         sql(QUEUE).bind_rows(rows).later(write.connection)?;
     }

@@ -67,33 +67,68 @@ impl Store {
         let (events, sessions) = self
             .read(move |connection| {
                 let events: Vec<Oldest> = sql(OLDEST).bind(limit).all(connection)?;
-                let sessions: Vec<OldSession> = sql(OLD_SESSIONS).bind(before).bind(limit).all(connection)?;
+                let sessions: Vec<OldSession> =
+                    sql(OLD_SESSIONS).bind(before).bind(limit).all(connection)?;
                 Ok((events, sessions))
             })
             .await?;
-        let events: Vec<Oldest> = events.into_iter().filter(|one| one.created_at < before).collect();
+        let events: Vec<Oldest> = events
+            .into_iter()
+            .filter(|one| one.created_at < before)
+            .collect();
         let removed = events.len() + sessions.len();
         if removed == 0 {
             return Ok(0);
         }
-        self.write(move |write| remove(write, &events, &sessions, before)).await?;
+        self.write(move |write| remove(write, &events, &sessions, before))
+            .await?;
         Ok(removed)
     }
 }
 
-fn remove(write: &mut Write<'_>, events: &[Oldest], sessions: &[OldSession], before: Timestamp) -> Result<(), Error> {
+fn remove(
+    write: &mut Write<'_>,
+    events: &[Oldest],
+    sessions: &[OldSession],
+    before: Timestamp,
+) -> Result<(), Error> {
     let mut devices = BTreeSet::new();
-    for Oldest { seq, platform_id, device_id, .. } in events {
+    for Oldest {
+        seq,
+        platform_id,
+        device_id,
+        ..
+    } in events
+    {
         sql(REMOVE_DELIVERIES).bind(*seq).later(write.connection)?;
         sql(REMOVE_EVENT).bind(*seq).later(write.connection)?;
-        devices.insert(DevicePlace { platform: *platform_id, device: *device_id });
+        devices.insert(DevicePlace {
+            platform: *platform_id,
+            device: *device_id,
+        });
     }
-    for OldSession { platform_id, device_id, id } in sessions {
-        sql(REMOVE_SESSION).bind(*platform_id).bind(*device_id).bind(*id).later(write.connection)?;
-        devices.insert(DevicePlace { platform: *platform_id, device: *device_id });
+    for OldSession {
+        platform_id,
+        device_id,
+        id,
+    } in sessions
+    {
+        sql(REMOVE_SESSION)
+            .bind(*platform_id)
+            .bind(*device_id)
+            .bind(*id)
+            .later(write.connection)?;
+        devices.insert(DevicePlace {
+            platform: *platform_id,
+            device: *device_id,
+        });
     }
     for DevicePlace { platform, device } in devices {
-        sql(REMOVE_DEVICE).bind(platform).bind(device).bind(before).later(write.connection)?;
+        sql(REMOVE_DEVICE)
+            .bind(platform)
+            .bind(device)
+            .bind(before)
+            .later(write.connection)?;
     }
     Ok(())
 }

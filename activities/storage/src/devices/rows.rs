@@ -66,10 +66,23 @@ impl Origin {
 
     fn read(connection: &mut AnyConnection, platform: PlatformId) -> Result<Self, Error> {
         let found: PlatformRow = sql(PLATFORM).bind(platform).one(connection, "platform")?;
-        let PlatformRow { app_id, store, environment, has_secret, has_erased } = found;
+        let PlatformRow {
+            app_id,
+            store,
+            environment,
+            has_secret,
+            has_erased,
+        } = found;
         let mut destinations = destinations::of_app(connection, app_id)?;
         destinations.retain(|one| one.filter.wants(platform, environment));
-        Ok(Self { app_id, store, environment, has_secret, has_erased, destinations })
+        Ok(Self {
+            app_id,
+            store,
+            environment,
+            has_secret,
+            has_erased,
+            destinations,
+        })
     }
 }
 
@@ -83,7 +96,8 @@ const UPSERT: Sql = statement! {"
 "};
 
 /// As `secret::may_report`, by which the request is refused.
-const MAY_REPORT: &str = "devices.secret_hash IS NULL OR devices.secret_hash = excluded.secret_hash";
+const MAY_REPORT: &str =
+    "devices.secret_hash IS NULL OR devices.secret_hash = excluded.secret_hash";
 
 /// A device as a request describes it.
 #[derive(Clone, Copy)]
@@ -96,7 +110,10 @@ pub struct DescribedDevice<'r> {
 
 /// Stores devices as requests describe them, and locks them, in the order of their ids. Creates unknown ones with the
 /// secrets of the requests. A request with another secret than that of its device changes nothing.
-pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, DescribedDevice<'_>>) -> Result<(), Error> {
+pub fn lock(
+    write: &mut Write<'_>,
+    devices: &BTreeMap<DevicePlace, DescribedDevice<'_>>,
+) -> Result<(), Error> {
     let now = write.now()?;
     let rows: Vec<[Value<'_>; 6]> = devices
         .iter()
@@ -104,11 +121,20 @@ pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, DescribedDevi
             let device = serde_json::to_string(described.device)
                 .map_err(|error| Error::corrupt_by("a device cannot be written as JSON", error))?;
             let secret = described.secret.map(SecretHash::hex);
-            Ok([place.platform.into(), place.device.into(), device.into(), secret.into(), now.into(), now.into()])
+            Ok([
+                place.platform.into(),
+                place.device.into(),
+                device.into(),
+                secret.into(),
+                now.into(),
+                now.into(),
+            ])
         })
         .collect::<Result<_, Error>>()?;
     for batch in batches(&rows, &SIZES) {
-        sql(UPSERT).bind_rows(batch.iter().cloned()).later(write.connection)?;
+        sql(UPSERT)
+            .bind_rows(batch.iter().cloned())
+            .later(write.connection)?;
     }
     Ok(())
 }
@@ -148,7 +174,9 @@ pub fn known(
     let places: Vec<DevicePlace> = devices.into_iter().collect();
     let mut known = BTreeMap::new();
     for batch in batches(&places, &SIZES) {
-        let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
+        let keys = batch
+            .iter()
+            .map(|place| [place.platform.into(), place.device.into()]);
         let rows: Vec<KnownRow> = sql(KNOWN).bind_rows(keys).all(connection)?;
         known.extend(rows.into_iter().map(KnownRow::device));
     }
@@ -157,10 +185,25 @@ pub fn known(
 
 impl KnownRow {
     fn device(self) -> (DevicePlace, KnownDevice) {
-        let place = DevicePlace { platform: self.platform_id, device: self.id };
-        let user_id = self.user_id.unwrap_or_else(|| UserId::of_device(place, self.logouts));
-        let owner = DeviceOwner { user_id, external_id: self.external_id };
-        (place, KnownDevice { owner, secret: self.secret_hash.map(SecretHash::stored), listed_at: self.listed_at })
+        let place = DevicePlace {
+            platform: self.platform_id,
+            device: self.id,
+        };
+        let user_id = self
+            .user_id
+            .unwrap_or_else(|| UserId::of_device(place, self.logouts));
+        let owner = DeviceOwner {
+            user_id,
+            external_id: self.external_id,
+        };
+        (
+            place,
+            KnownDevice {
+                owner,
+                secret: self.secret_hash.map(SecretHash::stored),
+                listed_at: self.listed_at,
+            },
+        )
     }
 }
 
@@ -170,6 +213,10 @@ const FIND: Sql = statement! {"
 "};
 
 /// Locks a device, and reads its description; `None` also if somebody else has locked it.
-pub fn locked(write: &mut Write<'_>, platform: PlatformId, id: DeviceId) -> Result<Option<Device>, Error> {
+pub fn locked(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    id: DeviceId,
+) -> Result<Option<Device>, Error> {
     sql(FIND).bind(platform).bind(id).value(write.connection)
 }

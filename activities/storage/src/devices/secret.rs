@@ -54,7 +54,10 @@ impl fmt::Debug for SecretHash {
 }
 
 /// Checks that a request with this secret, if any, may report on a device that was created with that one.
-pub fn may_report(shown: Option<&SecretHash>, created: Option<&SecretHash>) -> Result<(), Unproved> {
+pub fn may_report(
+    shown: Option<&SecretHash>,
+    created: Option<&SecretHash>,
+) -> Result<(), Unproved> {
     match (shown, created) {
         (_, None) => Ok(()),
         (None, Some(_)) => Err(Unproved::Missing),
@@ -72,13 +75,19 @@ row! {
 const CREATED: Sql = statement!("SELECT secret_hash FROM devices WHERE platform_id = ? AND id = ?");
 
 /// Checks that this is the secret of the device. An unknown device has none yet.
-pub fn prove(connection: &mut AnyConnection, place: DevicePlace, shown: &SecretHash) -> Result<(), Error> {
+pub fn prove(
+    connection: &mut AnyConnection,
+    place: DevicePlace,
+    shown: &SecretHash,
+) -> Result<(), Error> {
     find(connection, place)?.map_or(Ok(()), |created| prove_created(created.secret_hash, shown))
 }
 
 /// Checks that this is the secret of a device that was created with that one, if any.
 pub fn prove_created(created: Option<String>, shown: &SecretHash) -> Result<(), Error> {
-    let created = created.map(SecretHash::stored).ok_or(Error::Unproved(Unproved::Never))?;
+    let created = created
+        .map(SecretHash::stored)
+        .ok_or(Error::Unproved(Unproved::Never))?;
     may_report(Some(shown), Some(&created)).map_err(Error::Unproved)
 }
 
@@ -88,5 +97,8 @@ pub fn is_provable(connection: &mut AnyConnection, place: DevicePlace) -> Result
 }
 
 fn find(connection: &mut AnyConnection, place: DevicePlace) -> Result<Option<Created>, Error> {
-    sql(CREATED).bind(place.platform).bind(place.device).first(connection)
+    sql(CREATED)
+        .bind(place.platform)
+        .bind(place.device)
+        .first(connection)
 }

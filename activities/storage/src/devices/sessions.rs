@@ -28,11 +28,16 @@ const FIND: Sql = statement! {"
     WHERE (s.platform_id, s.device_id, s.id) IN (VALUES ?*)
 "};
 
-pub fn find(write: &mut Write<'_>, wanted: &BTreeSet<SessionKey>) -> Result<BTreeMap<SessionKey, Session>, Error> {
+pub fn find(
+    write: &mut Write<'_>,
+    wanted: &BTreeSet<SessionKey>,
+) -> Result<BTreeMap<SessionKey, Session>, Error> {
     let wanted: Vec<&SessionKey> = wanted.iter().collect();
     let mut found = BTreeMap::new();
     for batch in batches(&wanted, &SIZES) {
-        let keys = batch.iter().map(|(place, id)| [place.platform.into(), place.device.into(), (*id).into()]);
+        let keys = batch
+            .iter()
+            .map(|(place, id)| [place.platform.into(), place.device.into(), (*id).into()]);
         let rows: Vec<SessionRow> = sql(FIND).bind_rows(keys).all(write.connection)?;
         found.extend(rows.into_iter().map(SessionRow::session));
     }
@@ -41,9 +46,24 @@ pub fn find(write: &mut Write<'_>, wanted: &BTreeSet<SessionKey>) -> Result<BTre
 
 impl SessionRow {
     fn session(self) -> (SessionKey, Session) {
-        let place = DevicePlace { platform: self.platform_id, device: self.device_id };
-        let Self { started_at, last_event_at, closed_at, .. } = self;
-        ((place, self.id), Session { started_at, last_event_at, closed_at })
+        let place = DevicePlace {
+            platform: self.platform_id,
+            device: self.device_id,
+        };
+        let Self {
+            started_at,
+            last_event_at,
+            closed_at,
+            ..
+        } = self;
+        (
+            (place, self.id),
+            Session {
+                started_at,
+                last_event_at,
+                closed_at,
+            },
+        )
     }
 }
 
@@ -73,7 +93,9 @@ pub fn store(write: &mut Write<'_>, sessions: &BTreeMap<SessionKey, Session>) ->
         })
         .collect();
     for batch in batches(&rows, &SIZES) {
-        sql(UPSERT).bind_rows(batch.iter().cloned()).later(write.connection)?;
+        sql(UPSERT)
+            .bind_rows(batch.iter().cloned())
+            .later(write.connection)?;
     }
     Ok(())
 }

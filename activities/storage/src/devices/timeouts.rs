@@ -60,27 +60,56 @@ impl Store {
         }
         let org = self.installation().org_id;
         let mut by_device: BTreeMap<DevicePlace, Vec<SessionId>> = BTreeMap::new();
-        for Idle { platform_id, device_id, id } in idle {
-            by_device.entry(DevicePlace { platform: platform_id, device: device_id }).or_default().push(id);
+        for Idle {
+            platform_id,
+            device_id,
+            id,
+        } in idle
+        {
+            by_device
+                .entry(DevicePlace {
+                    platform: platform_id,
+                    device: device_id,
+                })
+                .or_default()
+                .push(id);
         }
         let work = move |write: &mut Write<'_>| end(write, org, &by_device);
         self.write(work).await
     }
 }
 
-fn end(write: &mut Write<'_>, org: OrgId, by_device: &BTreeMap<DevicePlace, Vec<SessionId>>) -> Result<usize, Error> {
+fn end(
+    write: &mut Write<'_>,
+    org: OrgId,
+    by_device: &BTreeMap<DevicePlace, Vec<SessionId>>,
+) -> Result<usize, Error> {
     let epoch = write.epoch()?;
     let (mut origins, mut new) = (Origins::new(), Vec::new());
     for (place, sessions) in by_device {
-        let Some(device) = rows::locked(write, place.platform, place.device)? else { continue };
+        let Some(device) = rows::locked(write, place.platform, place.device)? else {
+            continue;
+        };
         let origin = Origin::read_once(&mut origins, write.connection, place.platform)?;
         let known = rows::known(write.connection, [*place])?;
-        let Some(KnownDevice { owner, .. }) = known.get(place) else { continue };
+        let Some(KnownDevice { owner, .. }) = known.get(place) else {
+            continue;
+        };
         for session in sessions {
-            let end = sql(END).bind(place.platform).bind(place.device).bind(*session).bind(write.now()?);
+            let end = sql(END)
+                .bind(place.platform)
+                .bind(place.device)
+                .bind(*session)
+                .bind(write.now()?);
             let closed: Option<ClosedSession> = end.first(write.connection)?;
             new.extend(closed.map(|closed| {
-                let timeout = Timeout { place: *place, session: *session, closed, epoch, org };
+                let timeout = Timeout {
+                    place: *place,
+                    session: *session,
+                    closed,
+                    epoch,
+                    org,
+                };
                 timed_out(timeout, origin, &device, owner)
             }));
         }
@@ -99,7 +128,16 @@ struct Timeout {
 }
 
 fn timed_out(timeout: Timeout, origin: &Origin, device: &Device, owner: &DeviceOwner) -> NewEvent {
-    let Timeout { place, session, closed: ClosedSession { closed_at: at, started_at }, epoch, org } = timeout;
+    let Timeout {
+        place,
+        session,
+        closed: ClosedSession {
+            closed_at: at,
+            started_at,
+        },
+        epoch,
+        org,
+    } = timeout;
     // No app has such an id: a slash is refused.
     let client_id = format!("session/{session}");
     let event = DeviceEvent {
@@ -111,7 +149,10 @@ fn timed_out(timeout: Timeout, origin: &Origin, device: &Device, owner: &DeviceO
         event_time: at,
         device,
         owner,
-        session: Some(SessionMark { id: session, started_at }),
+        session: Some(SessionMark {
+            id: session,
+            started_at,
+        }),
         happened: Happened::TimedOut,
     };
     NewEvent {

@@ -11,23 +11,50 @@ use domain::PlatformId;
 
 impl Store {
     /// Raises an alarm. If one about the same with the same kind and detail exists, its count is raised instead.
-    pub async fn alarm(&self, about: impl Into<About>, kind: &str, detail: &str) -> Result<(), Error> {
+    pub async fn alarm(
+        &self,
+        about: impl Into<About>,
+        kind: &str,
+        detail: &str,
+    ) -> Result<(), Error> {
         let about = about.into();
         let (kind, detail) = (kind.to_owned(), detail.to_owned());
-        self.write(move |write| raise(write, about, &kind, &detail)).await
+        self.write(move |write| raise(write, about, &kind, &detail))
+            .await
     }
 
     /// Closes an alarm, if it is open, because its cause is gone.
-    pub async fn close_alarm(&self, about: impl Into<About>, kind: &str, detail: &str, why: &str) -> Result<(), Error> {
+    pub async fn close_alarm(
+        &self,
+        about: impl Into<About>,
+        kind: &str,
+        detail: &str,
+        why: &str,
+    ) -> Result<(), Error> {
         let (about, kind) = (about.into(), kind.to_owned());
         let (detail, why) = (detail.to_owned(), why.to_owned());
-        self.write(move |write| close(write, NewAlarm { about, kind: &kind, detail: &detail }, &why)).await
+        self.write(move |write| {
+            close(
+                write,
+                NewAlarm {
+                    about,
+                    kind: &kind,
+                    detail: &detail,
+                },
+                &why,
+            )
+        })
+        .await
     }
 }
 
 /// Raises an alarm at the end of the caller's transaction: one alarm may be raised by settlings of many purchases.
 pub fn raise(write: &mut Write<'_>, about: About, kind: &str, detail: &str) -> Result<(), Error> {
-    let alarm = NewAlarm { about, kind, detail };
+    let alarm = NewAlarm {
+        about,
+        kind,
+        detail,
+    };
     let statement = alarm.statement(write.now()?);
     write.run_last(alarm.order(), statement);
     Ok(())
@@ -48,10 +75,26 @@ const RAISED: Sql = statement! {"
 "};
 
 /// Closes an alarm as [`close`] does, about each platform about which it was raised.
-pub fn close_everywhere(write: &mut Write<'_>, kind: &str, detail: &str, why: &str) -> Result<(), Error> {
-    let raised: Vec<PlatformId> = sql(RAISED).bind(kind).bind(detail).values(write.connection)?;
+pub fn close_everywhere(
+    write: &mut Write<'_>,
+    kind: &str,
+    detail: &str,
+    why: &str,
+) -> Result<(), Error> {
+    let raised: Vec<PlatformId> = sql(RAISED)
+        .bind(kind)
+        .bind(detail)
+        .values(write.connection)?;
     for platform in raised {
-        close(write, NewAlarm { about: About::Platform(platform), kind, detail }, why)?;
+        close(
+            write,
+            NewAlarm {
+                about: About::Platform(platform),
+                kind,
+                detail,
+            },
+            why,
+        )?;
     }
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::partial::{PENDING_BY_KEY, PENDING_OF_DESTINATION, WAITING_OF_DESTINATION, WAITING_OF_LANE};
+use crate::db::partial::{
+    PENDING_BY_KEY, PENDING_OF_DESTINATION, WAITING_OF_DESTINATION, WAITING_OF_LANE,
+};
 use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
@@ -85,16 +87,37 @@ struct NewDelivery<'a> {
 }
 
 /// Queues an event of the same transaction for a destination.
-pub fn queue(write: &mut Write<'_>, event: &Event, destination: DestinationId) -> Result<(), Error> {
+pub fn queue(
+    write: &mut Write<'_>,
+    event: &Event,
+    destination: DestinationId,
+) -> Result<(), Error> {
     let id = DeliveryId::of(destination, event.id, 0);
-    NewDelivery { id, event, destination, n: 0 }.insert(write)
+    NewDelivery {
+        id,
+        event,
+        destination,
+        n: 0,
+    }
+    .insert(write)
 }
 
 /// Queues for a destination an event that was recorded earlier, perhaps in an earlier epoch. `n` is the number of its
 /// deliveries of the event so far.
-pub fn queue_again(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: u32) -> Result<(), Error> {
+pub fn queue_again(
+    write: &mut Write<'_>,
+    event: &Event,
+    destination: DestinationId,
+    n: u32,
+) -> Result<(), Error> {
     let id = DeliveryId::in_epoch(destination, event.id, write.epoch()?, n);
-    NewDelivery { id, event, destination, n }.insert(write)
+    NewDelivery {
+        id,
+        event,
+        destination,
+        n,
+    }
+    .insert(write)
 }
 
 impl NewDelivery<'_> {
@@ -133,13 +156,19 @@ pub fn queue_in(
     environment: Environment,
 ) -> Result<(), Error> {
     queue(write, event, destination)?;
-    sql(SET_ENVIRONMENT).bind(environment).bind(DeliveryId::of(destination, event.id, 0)).later(write.connection)
+    sql(SET_ENVIRONMENT)
+        .bind(environment)
+        .bind(DeliveryId::of(destination, event.id, 0))
+        .later(write.connection)
 }
 
 const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
 /// One delivery. Its row is fetched later.
-pub fn find_ahead(connection: &mut AnyConnection, id: DeliveryId) -> Result<Ahead<'static, DeliveryRow>, Error> {
+pub fn find_ahead(
+    connection: &mut AnyConnection,
+    id: DeliveryId,
+) -> Result<Ahead<'static, DeliveryRow>, Error> {
     sql(FIND).bind(id).ahead(connection)
 }
 
@@ -151,7 +180,10 @@ const LOCK_PENDING: Sql = statement! {hot "deliveries_id", "
 "};
 
 /// Locks a delivery until the end of the transaction, if it is pending. Its row is fetched later.
-pub fn lock_pending_ahead(write: &mut Write<'_>, id: DeliveryId) -> Result<Ahead<'static, Number>, Error> {
+pub fn lock_pending_ahead(
+    write: &mut Write<'_>,
+    id: DeliveryId,
+) -> Result<Ahead<'static, Number>, Error> {
     sql(LOCK_PENDING).bind(id).ahead(write.connection)
 }
 
@@ -180,14 +212,19 @@ pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
 pub fn release_purchases(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
     for keys in keys.chunks(RELEASED_AT_ONCE) {
         let release = sql(RELEASE.of(OF_PURCHASES)).uncached().bind(write.now()?);
-        release.bind_list(keys.iter().copied()).run(write.connection)?;
+        release
+            .bind_list(keys.iter().copied())
+            .run(write.connection)?;
     }
     Ok(())
 }
 
 /// Makes due the waiting deliveries of one purchase, which another user owns from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    sql(RELEASE.of(OF_PURCHASE)).bind(write.now()?).bind(key).later(write.connection)
+    sql(RELEASE.of(OF_PURCHASE))
+        .bind(write.now()?)
+        .bind(key)
+        .later(write.connection)
 }
 
 /// The purchases of a user that have a waiting delivery, in a statement of its own: a planner would begin with all that
@@ -219,7 +256,11 @@ const WAITING: Clause = clause! {
 "};
 
 const fn in_status(status: DeliveryStatus) -> Clause {
-    if matches!(status, DeliveryStatus::Waiting) { WAITING } else { PENDING }
+    if matches!(status, DeliveryStatus::Waiting) {
+        WAITING
+    } else {
+        PENDING
+    }
 }
 
 /// The last sequence number of the next batch of a destination's deliveries in a status; the batch begins after
@@ -230,15 +271,26 @@ fn end_of_batch(
     status: DeliveryStatus,
     after: i64,
 ) -> Result<Option<i64>, Error> {
-    sql(END_OF_BATCH.of(in_status(status))).bind(destination).bind(after).bind(BATCH).value(connection)
+    sql(END_OF_BATCH.of(in_status(status)))
+        .bind(destination)
+        .bind(after)
+        .bind(BATCH)
+        .value(connection)
 }
 
-const REQUEST_RECONSIDERATION: Sql = statement!("UPDATE destinations SET reconsider_after = 0 WHERE id = ?");
+const REQUEST_RECONSIDERATION: Sql =
+    statement!("UPDATE destinations SET reconsider_after = 0 WHERE id = ?");
 
 /// Notes that all deliveries of a destination that wait for a user's own id are to be reconsidered, which means to
 /// become due, because its settings changed.
-pub fn request_reconsideration(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
-    sql(REQUEST_RECONSIDERATION).bind(destination).run(write.connection).map(drop)
+pub fn request_reconsideration(
+    write: &mut Write<'_>,
+    destination: DestinationId,
+) -> Result<(), Error> {
+    sql(REQUEST_RECONSIDERATION)
+        .bind(destination)
+        .run(write.connection)
+        .map(drop)
 }
 
 const LOCK_RECONSIDERATION: Sql = statement! {"
@@ -248,21 +300,32 @@ const LOCK_RECONSIDERATION: Sql = statement! {"
     FOR NO KEY UPDATE
 "};
 
-const NOTE_RECONSIDERED: Sql = statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
+const NOTE_RECONSIDERED: Sql =
+    statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
 /// Makes due the next batch of a destination's waiting deliveries and notes the end of the batch; returns how many
 /// became due, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
-    let noted: Option<i64> = sql(LOCK_RECONSIDERATION).bind(destination).value(write.connection)?;
+    let noted: Option<i64> = sql(LOCK_RECONSIDERATION)
+        .bind(destination)
+        .value(write.connection)?;
     let Some(after) = noted else { return Ok(None) };
-    let last = end_of_batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
+    let last = end_of_batch(
+        write.connection,
+        destination,
+        DeliveryStatus::Waiting,
+        after,
+    )?;
     let reconsidered = sql(RELEASE.of(OF_BATCH))
         .bind(write.now()?)
         .bind(destination)
         .bind(after)
         .bind(last.unwrap_or(after))
         .run(write.connection)?;
-    sql(NOTE_RECONSIDERED).bind(last).bind(destination).run(write.connection)?;
+    sql(NOTE_RECONSIDERED)
+        .bind(last)
+        .bind(destination)
+        .run(write.connection)?;
     Ok(last.map(|_| i64::try_from(reconsidered).unwrap_or(i64::MAX)))
 }
 
@@ -275,7 +338,10 @@ const UNRECONSIDERED: Sql = statement! {"
 "};
 
 /// The destinations with waiting deliveries that are still to be reconsidered, at most `limit`.
-pub fn unreconsidered(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
+pub fn unreconsidered(
+    connection: &mut AnyConnection,
+    limit: i64,
+) -> Result<Vec<DestinationId>, Error> {
     sql(UNRECONSIDERED).bind(limit).values(connection)
 }
 
@@ -288,7 +354,11 @@ const LAST_SEQ: Sql = statement! {hot "deliveries_of_key", "
 "};
 
 /// The newest sequence number ever recorded in a lane, or 0.
-pub fn last_seq(connection: &mut AnyConnection, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
+pub fn last_seq(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<i64, Error> {
     let last: Option<Number> = last_seq_ahead(connection, key, destination)?.first(connection)?;
     Ok(last.map_or(0, |last| last.value))
 }
@@ -311,7 +381,10 @@ const COUNT_PENDING: Sql = statement! {
 
 /// Number of the pending deliveries of a destination, counted up to [`MAX_COUNTED`].
 pub fn pending(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
-    Ok(sql(COUNT_PENDING).bind(destination).value(connection)?.unwrap_or(0))
+    Ok(sql(COUNT_PENDING)
+        .bind(destination)
+        .value(connection)?
+        .unwrap_or(0))
 }
 
 const ANY_PENDING: Sql = statement! {
@@ -324,8 +397,14 @@ const ANY_PENDING: Sql = statement! {
 "};
 
 /// Whether anything is pending for a destination.
-pub fn is_pending(connection: &mut AnyConnection, destination: DestinationId) -> Result<bool, Error> {
-    Ok(sql(ANY_PENDING).bind(destination).value::<i64>(connection)?.is_some())
+pub fn is_pending(
+    connection: &mut AnyConnection,
+    destination: DestinationId,
+) -> Result<bool, Error> {
+    Ok(sql(ANY_PENDING)
+        .bind(destination)
+        .value::<i64>(connection)?
+        .is_some())
 }
 
 const END_BATCH: Sql = statement! {"
@@ -342,7 +421,9 @@ pub fn end_deleted(
     status: DeliveryStatus,
     after: i64,
 ) -> Result<Option<(i64, i64)>, Error> {
-    let Some(last) = end_of_batch(write.connection, destination, status, after)? else { return Ok(None) };
+    let Some(last) = end_of_batch(write.connection, destination, status, after)? else {
+        return Ok(None);
+    };
     let finished = sql(END_BATCH.of(in_status(status)))
         .bind(DELETED)
         .bind(write.now()?)
@@ -360,8 +441,18 @@ const END_LANE: Sql = statement! {"
 "};
 
 /// Ends, as failed, the deliveries that are still to be sent in one lane of a deleted destination.
-pub fn end_deleted_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
-    sql(END_LANE).bind(DELETED).bind(write.now()?).bind(key).bind(destination).run(write.connection).map(drop)
+pub fn end_deleted_lane(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<(), Error> {
+    sql(END_LANE)
+        .bind(DELETED)
+        .bind(write.now()?)
+        .bind(key)
+        .bind(destination)
+        .run(write.connection)
+        .map(drop)
 }
 
 const DELETED_PENDING: Sql = statement! {"
@@ -377,7 +468,10 @@ const DELETED_PENDING: Sql = statement! {"
 "};
 
 /// The deleted destinations to which something is still to be sent, at most `limit`.
-pub fn deleted_pending(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
+pub fn deleted_pending(
+    connection: &mut AnyConnection,
+    limit: i64,
+) -> Result<Vec<DestinationId>, Error> {
     sql(DELETED_PENDING).bind(limit).values(connection)
 }
 

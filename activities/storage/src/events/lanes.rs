@@ -21,13 +21,28 @@ const INSERT: Sql = statement! {"
 "};
 
 /// Inserts the row of a lane; returns whether there was none.
-pub fn insert(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<bool, Error> {
-    Ok(sql(INSERT).bind(key).bind(destination).run(write.connection)? > 0)
+pub fn insert(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<bool, Error> {
+    Ok(sql(INSERT)
+        .bind(key)
+        .bind(destination)
+        .run(write.connection)?
+        > 0)
 }
 
 /// Inserts the row of a lane if there is none, with the statements that follow.
-pub fn insert_later(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
-    sql(INSERT).bind(key).bind(destination).later(write.connection)
+pub fn insert_later(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<(), Error> {
+    sql(INSERT)
+        .bind(key)
+        .bind(destination)
+        .later(write.connection)
 }
 
 row! {

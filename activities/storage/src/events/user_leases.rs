@@ -19,12 +19,14 @@ const LONGEST_MICROS: u128 = LONGEST.saturating_add(OVERLAP).as_micros();
 /// A lease holds. Binds now.
 pub const LIVE: &str = const_format::formatcp!("lease_until - ? BETWEEN 1 AND {LONGEST_MICROS}");
 /// A lease has ended. Binds now.
-pub const FREE: &str = const_format::formatcp!("lease_until - ? NOT BETWEEN 1 AND {LONGEST_MICROS}");
+pub const FREE: &str =
+    const_format::formatcp!("lease_until - ? NOT BETWEEN 1 AND {LONGEST_MICROS}");
 
 const LONGEST_PAUSE_MICROS: u128 = LONGEST_PAUSE.saturating_add(OVERLAP).as_micros();
 
 /// A pause of a user holds: one that ends later was stored before the clock was put back. Binds now.
-pub const PAUSED: &str = const_format::formatcp!("paused_until - ? BETWEEN 1 AND {LONGEST_PAUSE_MICROS}");
+pub const PAUSED: &str =
+    const_format::formatcp!("paused_until - ? BETWEEN 1 AND {LONGEST_PAUSE_MICROS}");
 
 /// Whether a lease that ends at this time holds.
 pub fn is_live(until: Timestamp, now: Timestamp) -> bool {
@@ -43,7 +45,10 @@ pub fn all_ahead(
     destination: DestinationId,
     user: UserId,
 ) -> Result<Ahead<'static, Single<Timestamp>>, Error> {
-    sql(UNTIL).bind(destination).bind(user).value_ahead(connection)
+    sql(UNTIL)
+        .bind(destination)
+        .bind(user)
+        .value_ahead(connection)
 }
 
 const FORGET: Sql = statement! {hot "sqlite_autoindex_user_leases or user_leases_pkey", "
@@ -52,8 +57,15 @@ const FORGET: Sql = statement! {hot "sqlite_autoindex_user_leases or user_leases
 "};
 
 /// Forgets leases of a user that ended without a finish. The user is locked at the destination.
-pub fn forget(write: &mut Write<'_>, destination: DestinationId, user: UserId) -> Result<(), Error> {
-    sql(FORGET).bind(destination).bind(user).later(write.connection)
+pub fn forget(
+    write: &mut Write<'_>,
+    destination: DestinationId,
+    user: UserId,
+) -> Result<(), Error> {
+    sql(FORGET)
+        .bind(destination)
+        .bind(user)
+        .later(write.connection)
 }
 
 /// Leases a user to the request with this token. The user is locked at the destination.
@@ -89,7 +101,13 @@ pub fn pause(
     until: Timestamp,
 ) -> Result<(), Error> {
     let now = write.now_value();
-    sql(PAUSE).bind(environment).bind(until).bind(destination).bind(token).bind(now).later(write.connection)
+    sql(PAUSE)
+        .bind(environment)
+        .bind(until)
+        .bind(destination)
+        .bind(token)
+        .bind(now)
+        .later(write.connection)
 }
 
 const END: Sql = statement! {hot "user_leases_of_request", "
@@ -99,7 +117,10 @@ const END: Sql = statement! {hot "user_leases_of_request", "
 
 /// Ends the leases of a request, also of the user who got the purchase meanwhile.
 pub fn end(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Result<(), Error> {
-    sql(END).bind(destination).bind(token).later(write.connection)
+    sql(END)
+        .bind(destination)
+        .bind(token)
+        .later(write.connection)
 }
 
 /// Waits for a request that leases the user at this moment.
@@ -136,7 +157,20 @@ const HAND_PAUSES_OVER: Sql = statement! {"
 /// caller has locked both users.
 pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) -> Result<(), Error> {
     let now = write.now()?;
-    sql(LOCK).bind(app).bind(from).values::<String>(write.connection)?;
-    sql(HAND_OVER).bind(to).bind(app).bind(from).bind(now).later(write.connection)?;
-    sql(HAND_PAUSES_OVER).bind(to).bind(app).bind(from).bind_all([now; 2]).later(write.connection)
+    sql(LOCK)
+        .bind(app)
+        .bind(from)
+        .values::<String>(write.connection)?;
+    sql(HAND_OVER)
+        .bind(to)
+        .bind(app)
+        .bind(from)
+        .bind(now)
+        .later(write.connection)?;
+    sql(HAND_PAUSES_OVER)
+        .bind(to)
+        .bind(app)
+        .bind(from)
+        .bind_all([now; 2])
+        .later(write.connection)
 }

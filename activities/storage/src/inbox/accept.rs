@@ -96,13 +96,19 @@ struct Incoming<'n> {
 impl Store {
     /// Accepts notifications and returns the result of each, in order. When this returns, they are durable: they
     /// survive a power cut.
-    pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
+    pub async fn accept(
+        &self,
+        notifications: Vec<NewNotification>,
+    ) -> Result<Vec<Accepted>, Error> {
         if notifications.is_empty() {
             return Ok(Vec::new());
         }
         let secrets = self.secrets.clone();
-        let work = move |write: &mut Write<'_>, all: &[&NewNotification]| insert(write, &secrets, all);
-        self.writer.write_items(JobKind::Accept(ACCEPT), notifications.into(), work).await
+        let work =
+            move |write: &mut Write<'_>, all: &[&NewNotification]| insert(write, &secrets, all);
+        self.writer
+            .write_items(JobKind::Accept(ACCEPT), notifications.into(), work)
+            .await
     }
 }
 
@@ -116,7 +122,11 @@ pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<
 }
 
 /// Inserts notifications and returns the result of each, in order.
-pub fn insert(write: &mut Write<'_>, secrets: &Secrets, all: &[&NewNotification]) -> Result<Vec<Accepted>, Error> {
+pub fn insert(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    all: &[&NewNotification],
+) -> Result<Vec<Accepted>, Error> {
     let windows = windows(write, all)?;
     let concealed = conceal::conceal(write, secrets, &windows, all)?;
     let incoming = prepare(write, &concealed, &windows)?;
@@ -127,7 +137,13 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, all: &[&NewNotification]
     let mut in_order: Vec<&Incoming<'_>> = incoming.iter().collect();
     if write.connection.is_shared() {
         // All processes insert in the same order, so that two with the same rows do not deadlock.
-        in_order.sort_by_key(|row| (row.notification.collapse_key, row.duplicate_key, &row.identity));
+        in_order.sort_by_key(|row| {
+            (
+                row.notification.collapse_key,
+                row.duplicate_key,
+                &row.identity,
+            )
+        });
     }
     let inserted = insert_all(write, &in_order)?;
     let mut accepted = Vec::with_capacity(incoming.len());
@@ -145,7 +161,10 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, all: &[&NewNotification]
             entries.push((*seq, notification.collapse_key));
         }
         if matches!(accepted, Accepted::New { .. }) && row.is_open() {
-            links.extend(replacements::link_in(notification.platform_id, &notification.body));
+            links.extend(replacements::link_in(
+                notification.platform_id,
+                &notification.body,
+            ));
         }
     }
     acceptances::note(write, entries)?;
@@ -154,11 +173,21 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, all: &[&NewNotification]
 }
 
 /// The settings of the platforms of these notifications.
-fn windows(write: &mut Write<'_>, all: &[&NewNotification]) -> Result<HashMap<PlatformId, Window>, Error> {
+fn windows(
+    write: &mut Write<'_>,
+    all: &[&NewNotification],
+) -> Result<HashMap<PlatformId, Window>, Error> {
     let platforms: BTreeSet<PlatformId> = all.iter().map(|one| one.platform_id).collect();
-    let statement = if platforms.len() > FEW { sql(WINDOWS).uncached() } else { sql(WINDOWS) };
+    let statement = if platforms.len() > FEW {
+        sql(WINDOWS).uncached()
+    } else {
+        sql(WINDOWS)
+    };
     let windows: Vec<Window> = statement.bind_list(platforms).all(write.connection)?;
-    Ok(windows.into_iter().map(|window| (window.id, window)).collect())
+    Ok(windows
+        .into_iter()
+        .map(|window| (window.id, window))
+        .collect())
 }
 
 fn prepare<'n>(
@@ -169,7 +198,9 @@ fn prepare<'n>(
     let mut incoming = Vec::with_capacity(notifications.len());
     for notification in notifications {
         check_lengths(notification)?;
-        let window = windows.get(&notification.platform_id).ok_or(Error::Missing { what: "platform" })?;
+        let window = windows
+            .get(&notification.platform_id)
+            .ok_or(Error::Missing { what: "platform" })?;
         incoming.push(Incoming::of(notification, window, write.now()?));
     }
     Ok(incoming)
@@ -185,8 +216,14 @@ fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     ];
     for (name, text) in texts.into_iter().chain([("app_user_id", customer)]) {
         if text.len() > MAX_INDEXED_BYTES {
-            let detail = format!("`{name}` has {} bytes, at most {MAX_INDEXED_BYTES} are expected", text.len());
-            return Err(Error::Conflict { what: "notification", detail });
+            let detail = format!(
+                "`{name}` has {} bytes, at most {MAX_INDEXED_BYTES} are expected",
+                text.len()
+            );
+            return Err(Error::Conflict {
+                what: "notification",
+                detail,
+            });
         }
     }
     Ok(())
@@ -215,14 +252,19 @@ impl<'n> Incoming<'n> {
                 store_type: clean(&notification.store_type).into_owned(),
                 platform_id: notification.platform_id,
             },
-            due_at: if matches!(notification.fate, Fate::AtOnce) { now } else { now.plus(window.length) },
+            due_at: if matches!(notification.fate, Fate::AtOnce) {
+                now
+            } else {
+                now.plus(window.length)
+            },
             cap_at: window.max_wait.map(|max_wait| now.plus(max_wait)),
             duplicate_key: None,
             outcome,
         };
         // A notification that is refused or not yet trusted must never make the genuine one a duplicate.
         if incoming.is_open() {
-            incoming.duplicate_key = duplicate_key(&notification.store_type, notification.store_time);
+            incoming.duplicate_key =
+                duplicate_key(&notification.store_type, notification.store_time);
         }
         incoming
     }
@@ -242,12 +284,19 @@ impl<'n> Incoming<'n> {
     /// The body of a duplicate is that of the first one.
     fn body(&self) -> &str {
         let is_duplicate = matches!(self.outcome, Some((Outcome::Duplicate, _)));
-        if is_duplicate { "{}" } else { &self.notification.body }
+        if is_duplicate {
+            "{}"
+        } else {
+            &self.notification.body
+        }
     }
 
     /// What has its outcome already belongs to no settling.
     fn traceparent(&self) -> Option<&str> {
-        self.notification.traceparent.as_deref().filter(|_| self.outcome.is_none())
+        self.notification
+            .traceparent
+            .as_deref()
+            .filter(|_| self.outcome.is_none())
     }
 
     fn values(&self, now: Timestamp) -> [Value<'_>; 17] {
@@ -273,7 +322,10 @@ impl<'n> Incoming<'n> {
     }
 }
 
-fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashMap<Identity, i64>, Error> {
+fn insert_all(
+    write: &mut Write<'_>,
+    incoming: &[&Incoming<'_>],
+) -> Result<HashMap<Identity, i64>, Error> {
     let mut seqs = HashMap::with_capacity(incoming.len());
     let now = write.now()?;
     for batch in batches(incoming, &SIZES) {
@@ -294,7 +346,10 @@ pub fn first_message(
     key: Option<CollapseKey>,
     duplicate_key: Option<i64>,
 ) -> Result<Option<String>, Error> {
-    sql(FIND_FIRST).bind(key).bind(duplicate_key).value(write.connection)
+    sql(FIND_FIRST)
+        .bind(key)
+        .bind(duplicate_key)
+        .value(write.connection)
 }
 
 /// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
@@ -308,9 +363,17 @@ fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepte
         None => return Err(Error::unavailable(Raced)),
     };
     let outcome = Some((Outcome::Duplicate, Cow::Owned(reason)));
-    let duplicate = Incoming { duplicate_key: None, outcome, ..row.clone() };
-    let inserted: Option<Inserted> = sql(INSERT).bind_rows([duplicate.values(write.now()?)]).first(write.connection)?;
-    Ok(inserted.map_or(Accepted::Repeated { open: None }, |row| Accepted::Duplicate { seq: row.seq }))
+    let duplicate = Incoming {
+        duplicate_key: None,
+        outcome,
+        ..row.clone()
+    };
+    let inserted: Option<Inserted> = sql(INSERT)
+        .bind_rows([duplicate.values(write.now()?)])
+        .first(write.connection)?;
+    Ok(inserted.map_or(Accepted::Repeated { open: None }, |row| {
+        Accepted::Duplicate { seq: row.seq }
+    }))
 }
 
 /// `|| ''` keeps the planner from using the index of open receipts.
@@ -340,12 +403,26 @@ impl StoredRow {
         if let Some(topic) = self.waiting_topic_id.filter(|_| self.is_unsettled) {
             return Ok(Accepted::Waiting { topic });
         }
-        let Self { seq, due_at, cap_at, traceparent, .. } = self;
+        let Self {
+            seq,
+            due_at,
+            cap_at,
+            traceparent,
+            ..
+        } = self;
         let is_open = self.is_unsettled && self.waits_since.is_none();
         let open = self.collapse_key.filter(|_| is_open);
-        let open = open.map(|collapse_key| OpenRow { seq, collapse_key, due_at, cap_at, traceparent });
+        let open = open.map(|collapse_key| OpenRow {
+            seq,
+            collapse_key,
+            due_at,
+            cap_at,
+            traceparent,
+        });
         let now = write.now()?;
-        Ok(Accepted::Repeated { open: open.map(|open| open.open(now)) })
+        Ok(Accepted::Repeated {
+            open: open.map(|open| open.open(now)),
+        })
     }
 }
 

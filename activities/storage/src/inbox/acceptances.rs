@@ -19,7 +19,8 @@ const SIZES: [usize; 3] = [16, 4, 1];
 /// A notification: its sequence number, and its purchase unless it names none.
 pub type Entry = (i64, Option<CollapseKey>);
 
-const INSERT: Sql = statement!("INSERT INTO acceptances (seq, notifications) VALUES ?* ON CONFLICT DO NOTHING");
+const INSERT: Sql =
+    statement!("INSERT INTO acceptances (seq, notifications) VALUES ?* ON CONFLICT DO NOTHING");
 
 /// Records the notifications that are accepted in this transaction. A conflict with another row does not reject them;
 /// the check reports it.
@@ -27,7 +28,9 @@ pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error>
     entries.sort_unstable();
     let rows: Vec<(i64, String)> = rows(&entries).map(json).collect::<Result<_, _>>()?;
     for batch in batches(&rows, &SIZES) {
-        let rows = batch.iter().map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]);
+        let rows = batch
+            .iter()
+            .map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]);
         sql(INSERT).bind_rows(rows).later(write.connection)?;
     }
     Ok(())
@@ -40,25 +43,39 @@ row! {
     }
 }
 
-const NEAR: Sql =
-    statement!("SELECT seq, notifications FROM acceptances WHERE seq > ? AND seq <= ? ORDER BY seq FOR UPDATE");
+const NEAR: Sql = statement!(
+    "SELECT seq, notifications FROM acceptances WHERE seq > ? AND seq <= ? ORDER BY seq FOR UPDATE"
+);
 const CHANGE: Sql = statement!("UPDATE acceptances SET notifications = ? WHERE seq = ?");
 const DELETE: Sql = statement!("DELETE FROM acceptances WHERE seq = ?");
 
 /// Removes notifications, in the order of their sequence numbers, from the record.
 pub fn remove(write: &mut Write<'_>, seqs: &[i64]) -> Result<(), Error> {
     for near in seqs.chunk_by(|one, next| next - one < SPAN) {
-        let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
-        let rows: Vec<StoredRow> = sql(NEAR).bind(first - SPAN).bind(*last).all(write.connection)?;
+        let (Some(first), Some(last)) = (near.first(), near.last()) else {
+            continue;
+        };
+        let rows: Vec<StoredRow> = sql(NEAR)
+            .bind(first - SPAN)
+            .bind(*last)
+            .all(write.connection)?;
         for row in rows {
             // The check reports a row that cannot be read.
-            let Some(entries) = read(&row.notifications) else { continue };
-            let rest: Vec<Entry> =
-                entries.iter().filter(|(seq, _)| near.binary_search(seq).is_err()).copied().collect();
+            let Some(entries) = read(&row.notifications) else {
+                continue;
+            };
+            let rest: Vec<Entry> = entries
+                .iter()
+                .filter(|(seq, _)| near.binary_search(seq).is_err())
+                .copied()
+                .collect();
             if rest.is_empty() {
                 sql(DELETE).bind(row.seq).run(write.connection)?;
             } else if rest.len() < entries.len() {
-                sql(CHANGE).bind(json(&rest)?.1).bind(row.seq).run(write.connection)?;
+                sql(CHANGE)
+                    .bind(json(&rest)?.1)
+                    .bind(row.seq)
+                    .run(write.connection)?;
             }
         }
     }
@@ -79,7 +96,8 @@ fn rows(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
 
 fn json(row: &[Entry]) -> Result<(i64, String), Error> {
     let json = serde_json::to_string(row);
-    let json = json.map_err(|cause| Error::corrupt_by("an acceptance cannot be written as JSON", cause))?;
+    let json =
+        json.map_err(|cause| Error::corrupt_by("an acceptance cannot be written as JSON", cause))?;
     Ok((row.first().map_or(0, |(seq, _)| *seq), json))
 }
 
@@ -107,7 +125,10 @@ mod tests {
     fn what_was_noted_is_read() {
         let key: CollapseKey = "6b275a67-0bbb-4f3a-99b9-6600bf711993".parse().unwrap();
         let (seq, stored) = json(&[(7, Some(key)), (9, None)]).unwrap();
-        assert_eq!((seq, read(&stored)), (7, Some(vec![(7, Some(key)), (9, None)])));
+        assert_eq!(
+            (seq, read(&stored)),
+            (7, Some(vec![(7, Some(key)), (9, None)]))
+        );
         assert_eq!(read("{}"), None);
     }
 }

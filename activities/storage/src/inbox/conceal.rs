@@ -20,23 +20,32 @@ pub fn conceal<'n>(
     windows: &HashMap<PlatformId, Window>,
     all: &[&'n NewNotification],
 ) -> Result<Vec<Cow<'n, NewNotification>>, Error> {
-    let names: Vec<Option<ErasedAppUser>> = all.iter().map(|one| name(secrets, windows, one)).collect();
+    let names: Vec<Option<ErasedAppUser>> =
+        all.iter().map(|one| name(secrets, windows, one)).collect();
     let tombstones = names.iter().flatten().map(|name| name.tombstone.clone());
     let known = tombstones::known(write.connection, tombstones)?;
-    let erased = names.into_iter().map(|name| name.filter(|name| known.contains(&name.tombstone)));
-    let stored = all.iter().zip(erased).map(|(notification, name)| match name {
-        Some(name) => Cow::Owned(concealed(notification, name)),
-        None if is_unreadable(windows, notification) => {
-            Cow::Owned(NewNotification { body: shape(&notification.body), ..(*notification).clone() })
-        }
-        None => Cow::Borrowed(*notification),
-    });
+    let erased = names
+        .into_iter()
+        .map(|name| name.filter(|name| known.contains(&name.tombstone)));
+    let stored = all
+        .iter()
+        .zip(erased)
+        .map(|(notification, name)| match name {
+            Some(name) => Cow::Owned(concealed(notification, name)),
+            None if is_unreadable(windows, notification) => Cow::Owned(NewNotification {
+                body: shape(&notification.body),
+                ..(*notification).clone()
+            }),
+            None => Cow::Borrowed(*notification),
+        });
     Ok(stored.collect())
 }
 
 /// Whether the body is the message as the store sent it, and a customer of the app was erased.
 fn is_unreadable(windows: &HashMap<PlatformId, Window>, notification: &NewNotification) -> bool {
-    let has_erased = windows.get(&notification.platform_id).is_some_and(|window| window.has_erased);
+    let has_erased = windows
+        .get(&notification.platform_id)
+        .is_some_and(|window| window.has_erased);
     has_erased && notification.collapse_key.is_none()
 }
 
@@ -46,9 +55,15 @@ fn name(
     windows: &HashMap<PlatformId, Window>,
     notification: &NewNotification,
 ) -> Option<ErasedAppUser> {
-    let window = windows.get(&notification.platform_id).filter(|window| window.has_erased)?;
+    let window = windows
+        .get(&notification.platform_id)
+        .filter(|window| window.has_erased)?;
     let app_user_id = notification.app_user_id.as_deref()?;
-    let customer = ConcealedName { app: window.app_id, store: &window.store, app_user_id };
+    let customer = ConcealedName {
+        app: window.app_id,
+        store: &window.store,
+        app_user_id,
+    };
     Some(ErasedAppUser {
         tombstone: customer.tombstone(secrets),
         store: window.store.clone(),
@@ -59,9 +74,16 @@ fn name(
 /// The notification with the tombstone in the place of the store's id.
 fn concealed(notification: &NewNotification, name: ErasedAppUser) -> NewNotification {
     let app_user_id = Some(name.tombstone.clone());
-    let names = ErasedNames { app_users: vec![name], ..ErasedNames::default() };
+    let names = ErasedNames {
+        app_users: vec![name],
+        ..ErasedNames::default()
+    };
     // No user is among the names, so the anonymous one replaces nothing.
     let body = names.removed_from_text(&notification.body, UserId::new(Uuid::nil()));
     let body = body.unwrap_or_else(|| notification.body.clone());
-    NewNotification { body, app_user_id, ..notification.clone() }
+    NewNotification {
+        body,
+        app_user_id,
+        ..notification.clone()
+    }
 }

@@ -1,7 +1,9 @@
 //! The values of the inbox: what is accepted, with which result, and the open notifications.
 
 use crate::db::error::Error;
-use crate::db::partial::{OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN_OF_RECEIPT};
+use crate::db::partial::{
+    OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN_OF_RECEIPT,
+};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
@@ -89,10 +91,12 @@ const MAX_NAMED: i64 = 100;
 
 /// A notification is open: it has no outcome, and waits neither for a topic nor for the next wake of its purchase. For
 /// notifications that are found by their purchase.
-pub const IS_OPEN: &str = const_format::formatcp!("{OPEN_OF_KEY} AND waiting_topic_id IS NULL AND waits_since IS NULL");
+pub const IS_OPEN: &str =
+    const_format::formatcp!("{OPEN_OF_KEY} AND waiting_topic_id IS NULL AND waits_since IS NULL");
 /// [`IS_OPEN`], of the notification `n`.
-pub const IS_OPEN_N: &str =
-    const_format::formatcp!("{OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL");
+pub const IS_OPEN_N: &str = const_format::formatcp!(
+    "{OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL"
+);
 
 const OPEN_AFTER: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent
@@ -159,7 +163,11 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let rows: Vec<OpenRow> = sql(NEWEST_OPEN).bind(seq).bind(now).bind(limit).all(connection)?;
+            let rows: Vec<OpenRow> = sql(NEWEST_OPEN)
+                .bind(seq)
+                .bind(now)
+                .bind(limit)
+                .all(connection)?;
             Ok(rows.into_iter().map(|row| row.open(now)).collect())
         })
         .await
@@ -179,7 +187,13 @@ impl Store {
     /// The purchases of the open notifications about a receipt, on any platform.
     pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
-        self.read(move |connection| sql(OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).values(connection)).await
+        self.read(move |connection| {
+            sql(OF_RECEIPT)
+                .bind(receipt_id)
+                .bind(MAX_NAMED)
+                .values(connection)
+        })
+        .await
     }
 }
 
@@ -190,7 +204,10 @@ impl OpenRow {
             collapse_key: self.collapse_key,
             quiet: self.due_at.since(now),
             cap: self.cap_at.map(|cap_at| cap_at.since(now)),
-            trace: self.traceparent.as_deref().and_then(|text| text.parse().ok()),
+            trace: self
+                .traceparent
+                .as_deref()
+                .and_then(|text| text.parse().ok()),
         }
     }
 }
@@ -217,9 +234,18 @@ pub fn wait(
 ) -> Result<(), Error> {
     let mut waiting = waiting.into_iter().peekable();
     if waiting.peek().is_some() {
-        sql(BEGIN_WAIT).uncached().bind(write.now()?).bind(key).bind_list(waiting).run(write.connection)?;
+        sql(BEGIN_WAIT)
+            .uncached()
+            .bind(write.now()?)
+            .bind(key)
+            .bind_list(waiting)
+            .run(write.connection)?;
     }
-    sql(END_WAIT).bind(key).bind(through.unwrap_or(0)).run(write.connection).map(drop)
+    sql(END_WAIT)
+        .bind(key)
+        .bind(through.unwrap_or(0))
+        .run(write.connection)
+        .map(drop)
 }
 
 const SWEEP_ANEW: Sql = statement! {hot "notifications_open_of_key", "

@@ -35,8 +35,19 @@ pub struct TopicRequest {
 impl TopicRequest {
     /// A request of the topic `arn`, which an operator can approve until `expires_at`; `subscribe_url` confirms its
     /// subscription. No other topic gives way to it.
-    pub fn new(platform_id: PlatformId, arn: &str, subscribe_url: SecretString, expires_at: Timestamp) -> Self {
-        Self { platform_id, arn: arn.to_owned(), subscribe_url, expires_at, gives_way: Arc::new(|_| None) }
+    pub fn new(
+        platform_id: PlatformId,
+        arn: &str,
+        subscribe_url: SecretString,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            platform_id,
+            arn: arn.to_owned(),
+            subscribe_url,
+            expires_at,
+            gives_way: Arc::new(|_| None),
+        }
     }
 
     /// The request, with the rule which topic gives way to it when five are pending.
@@ -130,9 +141,14 @@ impl Store {
 
 /// The result of a request of a topic in this state, and the topic that gives way to it.
 fn place(request: &TopicRequest, topics: &[Topic], state: Option<TopicState>) -> Requested {
-    let pending = topics.iter().filter(|topic| topic.state == TopicState::Pending).count();
+    let pending = topics
+        .iter()
+        .filter(|topic| topic.state == TopicState::Pending)
+        .count();
     match state {
-        Some(state) if state == TopicState::Pending || is_decided(state) => (PendingTopic::Renewed, None),
+        Some(state) if state == TopicState::Pending || is_decided(state) => {
+            (PendingTopic::Renewed, None)
+        }
         _ if pending < MAX_PENDING => (PendingTopic::New, None),
         _ => match (request.gives_way)(topics) {
             Some(displaced) => (PendingTopic::New, Some(displaced)),
@@ -143,15 +159,19 @@ fn place(request: &TopicRequest, topics: &[Topic], state: Option<TopicState>) ->
 
 /// Whether a topic in this state cannot request approval: it may send, or an operator rejected it.
 const fn is_decided(state: TopicState) -> bool {
-    matches!(state, TopicState::Configured | TopicState::Confirmed | TopicState::Rejected)
+    matches!(
+        state,
+        TopicState::Configured | TopicState::Confirmed | TopicState::Rejected
+    )
 }
 
 fn remove_expired(connection: &mut AnyConnection, platform: PlatformId) -> Result<(), Error> {
     sql(REMOVE_EXPIRED).bind(platform).run(connection).map(drop)
 }
 
-const LOCK_PLATFORM: Sql =
-    statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR NO KEY UPDATE");
+const LOCK_PLATFORM: Sql = statement!(
+    "SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR NO KEY UPDATE"
+);
 
 /// Locks the platform, so that two processes do not store more pending topics together than the maximum.
 fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {

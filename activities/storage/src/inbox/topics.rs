@@ -62,20 +62,31 @@ row! {
 pub type Released = Vec<(CollapseKey, i64)>;
 
 /// The columns of a [`Topic`].
-const SELECT: &str = "SELECT id, platform_id, arn, state, requested_at, decided_at, expires_at FROM topics";
+const SELECT: &str =
+    "SELECT id, platform_id, arn, state, requested_at, decided_at, expires_at FROM topics";
 
 const OF_PLATFORM: Sql = statement!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id");
 
 /// The topics of a platform, the oldest first.
-pub fn of_platform(connection: &mut AnyConnection, platform: PlatformId) -> Result<Vec<Topic>, Error> {
+pub fn of_platform(
+    connection: &mut AnyConnection,
+    platform: PlatformId,
+) -> Result<Vec<Topic>, Error> {
     sql(OF_PLATFORM).bind(platform).all(connection)
 }
 
-const OF_PLATFORMS: Sql = statement!("{SELECT} WHERE platform_id IN (?*) ORDER BY requested_at, id");
+const OF_PLATFORMS: Sql =
+    statement!("{SELECT} WHERE platform_id IN (?*) ORDER BY requested_at, id");
 
 /// The topics of several platforms, the oldest first.
-pub fn of_platforms(connection: &mut AnyConnection, platforms: &[PlatformId]) -> Result<Vec<Topic>, Error> {
-    sql(OF_PLATFORMS).uncached().bind_list(platforms.iter().copied()).all(connection)
+pub fn of_platforms(
+    connection: &mut AnyConnection,
+    platforms: &[PlatformId],
+) -> Result<Vec<Topic>, Error> {
+    sql(OF_PLATFORMS)
+        .uncached()
+        .bind_list(platforms.iter().copied())
+        .all(connection)
 }
 
 const SUBSCRIBE_URL: Sql = statement!("SELECT subscribe_url AS value FROM topics WHERE id = ?");
@@ -95,7 +106,8 @@ const UNSUBSCRIBE: Sql = statement! {"
 impl Store {
     /// The topics of a platform, the oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
-        self.read(move |connection| of_platform(connection, platform)).await
+        self.read(move |connection| of_platform(connection, platform))
+            .await
     }
 
     pub async fn topic(&self, id: TopicId) -> Result<Topic, Error> {
@@ -106,7 +118,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Conflict`] when an operator rejected it: only an operator can take that back.
-    pub async fn pin_topic(&self, platform: PlatformId, arn: &str) -> Result<(Topic, Released), Error> {
+    pub async fn pin_topic(
+        &self,
+        platform: PlatformId,
+        arn: &str,
+    ) -> Result<(Topic, Released), Error> {
         let arn = arn.to_owned();
         let topic = self.write(move |write| pin(write, platform, &arn)).await?;
         let released = self.end_waiting(topic.id).await?.released;
@@ -119,7 +135,9 @@ impl Store {
         self.read(move |connection| {
             let sealed: Option<Option<String>> = sql(SUBSCRIBE_URL).bind(id).value(connection)?;
             let sealed = sealed.ok_or(Error::Missing { what: "topic" })?;
-            sealed.map(|sealed| secrets.open("topics", &id.to_string(), &sealed)).transpose()
+            sealed
+                .map(|sealed| secrets.open("topics", &id.to_string(), &sealed))
+                .transpose()
         })
         .await
     }
@@ -129,7 +147,13 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when it is not pending.
     pub async fn approve_topic(&self, id: TopicId) -> Result<Released, Error> {
-        self.decide_topic("topic.approve", id, TopicState::Pending, TopicState::Confirmed).await?;
+        self.decide_topic(
+            "topic.approve",
+            id,
+            TopicState::Pending,
+            TopicState::Confirmed,
+        )
+        .await?;
         Ok(self.end_waiting(id).await?.released)
     }
 
@@ -139,7 +163,8 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when it is in another state by now, or rejected already.
     pub async fn reject_topic(&self, id: TopicId, seen: TopicState) -> Result<i64, Error> {
-        self.decide_topic("topic.reject", id, seen, TopicState::Rejected).await?;
+        self.decide_topic("topic.reject", id, seen, TopicState::Rejected)
+            .await?;
         Ok(self.end_waiting(id).await?.refused)
     }
 
@@ -155,7 +180,10 @@ impl Store {
             let arn = by_id(write.connection, id)?.arn;
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
             let entry = AuditEntry::on(app, id).before(json!({ "state": from.as_str() }));
-            Ok(((), Some(entry.after(json!({ "state": to.as_str(), "arn": arn })))))
+            Ok((
+                (),
+                Some(entry.after(json!({ "state": to.as_str(), "arn": arn }))),
+            ))
         })
         .await
     }
@@ -163,7 +191,13 @@ impl Store {
     /// Expires the pending topics whose time is over, and ends the notifications that still wait for a decided topic;
     /// returns how many were refused.
     pub async fn expire_topics(&self, now: Timestamp) -> Result<i64, Error> {
-        self.write(move |write| sql(EXPIRE).bind(write.now()?).bind(now).run(write.connection)).await?;
+        self.write(move |write| {
+            sql(EXPIRE)
+                .bind(write.now()?)
+                .bind(now)
+                .run(write.connection)
+        })
+        .await?;
         self.end_all_waiting().await
     }
 
@@ -171,7 +205,12 @@ impl Store {
     pub async fn mark_unsubscribed(&self, platform: PlatformId, arn: &str) -> Result<(), Error> {
         let arn = arn.to_owned();
         self.write(move |write| {
-            sql(UNSUBSCRIBE).bind(write.now()?).bind(platform).bind(arn.as_str()).run(write.connection).map(drop)
+            sql(UNSUBSCRIBE)
+                .bind(write.now()?)
+                .bind(platform)
+                .bind(arn.as_str())
+                .run(write.connection)
+                .map(drop)
         })
         .await
     }
@@ -187,7 +226,10 @@ pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Resu
     match topic.state {
         TopicState::Pending => Err(Error::Conflict {
             what: "topic",
-            detail: format!("{arn} is pending: approve topic {} instead, which confirms its subscription", topic.id),
+            detail: format!(
+                "{arn} is pending: approve topic {} instead, which confirms its subscription",
+                topic.id
+            ),
         }),
         _ => Ok(()),
     }
@@ -195,7 +237,11 @@ pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Resu
 
 fn pin(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<Topic, Error> {
     let topic = put(write, platform, arn, CONFIRM)?;
-    if topic.state == TopicState::Confirmed { Ok(topic) } else { Err(decided_otherwise(topic.state)) }
+    if topic.state == TopicState::Confirmed {
+        Ok(topic)
+    } else {
+        Err(decided_otherwise(topic.state))
+    }
 }
 
 const INSERT: &str = "INSERT INTO topics (id, platform_id, arn, requested_at, decided_at, state)";
@@ -215,7 +261,12 @@ const CONFIRM: Sql = statement! {"
 "};
 
 /// Inserts a topic, or changes the state of the stored one if `upsert` allows that; returns the topic as it is then.
-fn put(write: &mut Write<'_>, platform: PlatformId, arn: &str, upsert: Sql) -> Result<Topic, Error> {
+fn put(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    arn: &str,
+    upsert: Sql,
+) -> Result<Topic, Error> {
     sql(upsert)
         .bind(TopicId::new(random_uuid()?))
         .bind(platform)
@@ -249,7 +300,11 @@ pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<Topic, Error> {
 
 const FIND_BY_ARN: Sql = statement!("{SELECT} WHERE platform_id = ? AND arn = ?");
 
-fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Result<Option<Topic>, Error> {
+fn by_arn(
+    connection: &mut AnyConnection,
+    platform: PlatformId,
+    arn: &str,
+) -> Result<Option<Topic>, Error> {
     sql(FIND_BY_ARN).bind(platform).bind(arn).first(connection)
 }
 
@@ -260,15 +315,32 @@ const DECIDE: Sql = statement! {"
 "};
 
 /// Changes the state of a topic from `from` to `to`; fails if it is in another state.
-fn decide(write: &mut Write<'_>, id: TopicId, from: TopicState, to: TopicState) -> Result<(), Error> {
+fn decide(
+    write: &mut Write<'_>,
+    id: TopicId,
+    from: TopicState,
+    to: TopicState,
+) -> Result<(), Error> {
     let now = by_id(write.connection, id)?.state;
     if from == to {
         return Err(decided_otherwise(now));
     }
-    let decided = sql(DECIDE).bind(to).bind(write.now()?).bind(id).bind(from).run(write.connection)?;
-    if decided == 0 { Err(decided_otherwise(by_id(write.connection, id)?.state)) } else { Ok(()) }
+    let decided = sql(DECIDE)
+        .bind(to)
+        .bind(write.now()?)
+        .bind(id)
+        .bind(from)
+        .run(write.connection)?;
+    if decided == 0 {
+        Err(decided_otherwise(by_id(write.connection, id)?.state))
+    } else {
+        Ok(())
+    }
 }
 
 fn decided_otherwise(now: TopicState) -> Error {
-    Error::Conflict { what: "topic", detail: format!("it is {} now", now.as_str()) }
+    Error::Conflict {
+        what: "topic",
+        detail: format!("it is {} now", now.as_str()),
+    }
 }

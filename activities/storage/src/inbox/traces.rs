@@ -40,12 +40,23 @@ const CONTEXTS: Sql = statement! {hot "notifications_open_of_key", "
 impl Store {
     /// The traces of the purchase's next settling; `None` when no open notification has a readable context.
     pub async fn settling_trace(&self, key: CollapseKey) -> Result<Option<SettlingTrace>, Error> {
-        let rows: Vec<ContextRow> =
-            self.read(move |connection| sql(CONTEXTS).bind(key).bind(MAX_CONTEXTS).all(connection)).await?;
-        let mut readable = rows.iter().filter_map(|row| Some((row, row.traceparent.parse().ok()?))).peekable();
-        let Some((began_at, settling)) = readable.peek().map(|(row, _)| (row.accepted_at, row.settling + 1)) else {
+        let rows: Vec<ContextRow> = self
+            .read(move |connection| sql(CONTEXTS).bind(key).bind(MAX_CONTEXTS).all(connection))
+            .await?;
+        let mut readable = rows
+            .iter()
+            .filter_map(|row| Some((row, row.traceparent.parse().ok()?)))
+            .peekable();
+        let Some((began_at, settling)) = readable
+            .peek()
+            .map(|(row, _)| (row.accepted_at, row.settling + 1))
+        else {
             return Ok(None);
         };
-        Ok(Some(SettlingTrace { contexts: readable.map(|(_, context)| context).collect(), began_at, settling }))
+        Ok(Some(SettlingTrace {
+            contexts: readable.map(|(_, context)| context).collect(),
+            began_at,
+            settling,
+        }))
     }
 }

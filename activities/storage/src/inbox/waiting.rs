@@ -67,7 +67,10 @@ impl Store {
             released.extend(page.released);
             refused = refused.saturating_add(i64::try_from(page.refused).unwrap_or(i64::MAX));
             if page.rows < PAGE {
-                return Ok(WaitingResult { released: released.into_iter().collect(), refused });
+                return Ok(WaitingResult {
+                    released: released.into_iter().collect(),
+                    refused,
+                });
             }
         }
     }
@@ -75,7 +78,10 @@ impl Store {
     /// Whether the maximum number of notifications waits for a topic.
     pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
         self.read_for_ingress(move |connection| {
-            let last: Option<i64> = sql(LAST_OF_FULL).bind(id).bind(MAX_WAITING - 1).value(connection)?;
+            let last: Option<i64> = sql(LAST_OF_FULL)
+                .bind(id)
+                .bind(MAX_WAITING - 1)
+                .value(connection)?;
             Ok(last.is_some())
         })
         .await
@@ -84,7 +90,9 @@ impl Store {
     /// Releases or refuses the notifications that still wait for a decided topic: those that were accepted at the
     /// moment of the decision, and those that a process left when it died. Returns how many were refused.
     pub(crate) async fn end_all_waiting(&self) -> Result<i64, Error> {
-        let decided: Vec<TopicId> = self.read(|connection| sql(DECIDED).values(connection)).await?;
+        let decided: Vec<TopicId> = self
+            .read(|connection| sql(DECIDED).values(connection))
+            .await?;
         let mut refused = 0_i64;
         for topic in decided {
             refused = refused.saturating_add(self.end_waiting(topic).await?.refused);
@@ -105,11 +113,17 @@ const DECIDED: Sql = statement! {"
 fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     let topic = topics::locked(write, id)?;
     match topic.state {
-        TopicState::Pending => Ok(PageResult { rows: 0, released: BTreeMap::new(), refused: 0 }),
+        TopicState::Pending => Ok(PageResult {
+            rows: 0,
+            released: BTreeMap::new(),
+            refused: 0,
+        }),
         TopicState::Rejected => refuse(write, &topic, "its topic was rejected"),
         TopicState::Expired => refuse(write, &topic, "nobody approved its topic in time"),
         // An unsubscribed topic was trusted before, and its notifications still count.
-        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => release(write, id),
+        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => {
+            release(write, id)
+        }
     }
 }
 
@@ -130,7 +144,11 @@ fn refuse(write: &mut Write<'_>, topic: &Topic, reason: &str) -> Result<PageResu
     if refused > 0 {
         remove_surplus(write, topic.platform_id)?;
     }
-    Ok(PageResult { rows: refused, released: BTreeMap::new(), refused })
+    Ok(PageResult {
+        rows: refused,
+        released: BTreeMap::new(),
+        refused,
+    })
 }
 
 const SURPLUS: Sql = statement! {hot "notifications_distrusted", "
@@ -151,7 +169,11 @@ fn remove_surplus(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Err
     }
     surplus.sort_unstable();
     acceptances::remove(write, &surplus)?;
-    sql(REMOVE).uncached().bind_list(surplus).run(write.connection).map(drop)
+    sql(REMOVE)
+        .uncached()
+        .bind_list(surplus)
+        .run(write.connection)
+        .map(drop)
 }
 
 const WAITING_BATCH: Sql = statement! {"
@@ -162,7 +184,8 @@ const WAITING_BATCH: Sql = statement! {"
     LIMIT {PAGE}
 "};
 
-const RELEASE: Sql = statement!("UPDATE notifications SET waiting_topic_id = NULL, duplicate_key = ? WHERE seq = ?");
+const RELEASE: Sql =
+    statement!("UPDATE notifications SET waiting_topic_id = NULL, duplicate_key = ? WHERE seq = ?");
 
 /// Opens the notifications that waited for a topic. One that another message reported meanwhile becomes a duplicate.
 fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
@@ -175,15 +198,27 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
         };
         let duplicate_key = duplicate_key(&row.store_type, row.store_time);
         if first_message(write, Some(key), duplicate_key)?.is_some() {
-            end(write, row.seq, Outcome::Duplicate, "another message reported it first")?;
+            end(
+                write,
+                row.seq,
+                Outcome::Duplicate,
+                "another message reported it first",
+            )?;
             continue;
         }
-        sql(RELEASE).bind(duplicate_key).bind(row.seq).run(write.connection)?;
+        sql(RELEASE)
+            .bind(duplicate_key)
+            .bind(row.seq)
+            .run(write.connection)?;
         released.insert(key, row.seq);
         links.extend(replacements::link_in(row.platform_id, &row.body));
     }
     replacements::insert(write, links)?;
-    Ok(PageResult { rows, released, refused: 0 })
+    Ok(PageResult {
+        rows,
+        released,
+        refused: 0,
+    })
 }
 
 const END: Sql = statement! {"
@@ -193,5 +228,11 @@ const END: Sql = statement! {"
 "};
 
 fn end(write: &mut Write<'_>, seq: i64, outcome: Outcome, reason: &str) -> Result<(), Error> {
-    sql(END).bind(outcome).bind(reason).bind(write.now()?).bind(seq).run(write.connection).map(drop)
+    sql(END)
+        .bind(outcome)
+        .bind(reason)
+        .bind(write.now()?)
+        .bind(seq)
+        .run(write.connection)
+        .map(drop)
 }

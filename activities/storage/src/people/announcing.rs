@@ -94,7 +94,11 @@ const RENAME_NEW: Sql = statement! {"
 /// Replaces erased users by the anonymous one in unannounced transfers. The users must be locked.
 pub fn rename(write: &mut Write<'_>, users: &[UserId], anonymous: UserId) -> Result<(), Error> {
     for rename in [RENAME_FORMER, RENAME_NEW] {
-        sql(rename).uncached().bind(anonymous).bind_list(users.iter().copied()).later(write.connection)?;
+        sql(rename)
+            .uncached()
+            .bind(anonymous)
+            .bind_list(users.iter().copied())
+            .later(write.connection)?;
     }
     Ok(())
 }
@@ -114,13 +118,24 @@ impl Store {
     pub async fn announce_transfers(&self) -> Result<AnnouncedTransfers, Error> {
         let pending: Vec<PendingRow> = self.read(|connection| sql(PENDING).all(connection)).await?;
         let (mut users, mut announced) = (BTreeSet::new(), AnnouncedTransfers::default());
-        for PendingRow { id, app_id, from_user_id, to_user_id } in pending {
-            let (is_first_from, is_first_to) = (users.insert(from_user_id), users.insert(to_user_id));
+        for PendingRow {
+            id,
+            app_id,
+            from_user_id,
+            to_user_id,
+        } in pending
+        {
+            let (is_first_from, is_first_to) =
+                (users.insert(from_user_id), users.insert(to_user_id));
             if !is_first_from || !is_first_to {
                 continue;
             }
             let (installation, kind) = (self.installation, JobKind::People(app_id, None));
-            match self.writer.write(kind, move |write| announce(write, installation, id)).await {
+            match self
+                .writer
+                .write(kind, move |write| announce(write, installation, id))
+                .await
+            {
                 Ok(number) => announced.number += number,
                 Err(error) => announced.failed.push((id, error)),
             }
@@ -130,16 +145,31 @@ impl Store {
 }
 
 /// Announces the next batch of a transfer; returns the number of its purchases.
-fn announce(write: &mut Write<'_>, installation: Installation, id: TransferId) -> Result<usize, Error> {
-    let Some(seen) = find(write.connection, id)? else { return Ok(0) };
+fn announce(
+    write: &mut Write<'_>,
+    installation: Installation,
+    id: TransferId,
+) -> Result<usize, Error> {
+    let Some(seen) = find(write.connection, id)? else {
+        return Ok(0);
+    };
     app_lock::share(write, seen.app_id)?;
     // One who was merged, and erased since.
     if seen.from_user_id == seen.to_user_id {
-        return sql(CONTINUE).bind(None::<String>).bind(id).run(write.connection);
+        return sql(CONTINUE)
+            .bind(None::<String>)
+            .bind(id)
+            .run(write.connection);
     }
     let (keys, is_last) = seen.next_batch()?;
-    let owned: Vec<OwnedKey> = sql(OWNERS).uncached().bind_list(keys.iter().copied()).all(write.connection)?;
-    let users = owned.iter().map(|one| one.user_id).chain([seen.from_user_id, seen.to_user_id]);
+    let owned: Vec<OwnedKey> = sql(OWNERS)
+        .uncached()
+        .bind_list(keys.iter().copied())
+        .all(write.connection)?;
+    let users = owned
+        .iter()
+        .map(|one| one.user_id)
+        .chain([seen.from_user_id, seen.to_user_id]);
     let rows = moves::lock_users(write, &users.collect())?;
     // Another process announced these meanwhile, or a user was erased.
     if find(write.connection, id)?.as_ref() != Some(&seen) {
@@ -148,10 +178,25 @@ fn announce(write: &mut Write<'_>, installation: Installation, id: TransferId) -
     let rows: BTreeMap<UserId, UserRow> = rows.into_iter().map(|row| (row.id, row)).collect();
     let announced: Vec<CollapseKey> = owned.into_iter().map(|one| one.collapse_key).collect();
     if !announced.is_empty() {
-        let (from, to) = (raised(write, &rows, seen.from_user_id)?, raised(write, &rows, seen.to_user_id)?);
-        let cause = RevisionCause { kind: seen.cause.kind(), by: seen.author.clone() };
+        let (from, to) = (
+            raised(write, &rows, seen.from_user_id)?,
+            raised(write, &rows, seen.to_user_id)?,
+        );
+        let cause = RevisionCause {
+            kind: seen.cause.kind(),
+            by: seen.author.clone(),
+        };
         let (app, owners) = (seen.app_id, &rows);
-        Handover { installation, app, id, cause, from: &from, to: &to, owners }.announce(write, &announced)?;
+        Handover {
+            installation,
+            app,
+            id,
+            cause,
+            from: &from,
+            to: &to,
+            owners,
+        }
+        .announce(write, &announced)?;
     }
     let last = keys.last().filter(|_| !is_last).map(ToString::to_string);
     sql(CONTINUE).bind(last).bind(id).run(write.connection)?;
@@ -159,9 +204,16 @@ fn announce(write: &mut Write<'_>, installation: Installation, id: TransferId) -
 }
 
 /// A locked user, with the revision that the announcement raises.
-fn raised(write: &mut Write<'_>, rows: &BTreeMap<UserId, UserRow>, user: UserId) -> Result<UserRow, Error> {
+fn raised(
+    write: &mut Write<'_>,
+    rows: &BTreeMap<UserId, UserRow>,
+    user: UserId,
+) -> Result<UserRow, Error> {
     let row = rows.get(&user).ok_or(Error::Missing { what: "user" })?;
-    Ok(UserRow { revision: users::raise_revision(write, row)?, ..row.clone() })
+    Ok(UserRow {
+        revision: users::raise_revision(write, row)?,
+        ..row.clone()
+    })
 }
 
 fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Option<DeferredRow>, Error> {
@@ -173,7 +225,10 @@ impl DeferredRow {
     fn next_batch(&self) -> Result<(Vec<CollapseKey>, bool), Error> {
         let moved: MovedRows = serde_json::from_str(&self.moved)
             .map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))?;
-        let left = moved.announced.iter().skip_while(|key| key.to_string() <= self.unannounced_after);
+        let left = moved
+            .announced
+            .iter()
+            .skip_while(|key| key.to_string() <= self.unannounced_after);
         let next: Vec<CollapseKey> = left.clone().take(BATCH).copied().collect();
         Ok((next, left.count() <= BATCH))
     }

@@ -63,13 +63,19 @@ impl Store {
     /// Records a decision in one transaction. It is idempotent by the settling number and the notifications.
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
         let installation = self.installation;
-        let settled = Settled { key: record.collapse_key, newest: record.seqs.iter().max().copied() };
+        let settled = Settled {
+            key: record.collapse_key,
+            newest: record.seqs.iter().max().copied(),
+        };
         let order = Order::of(settled, OWNERS);
         let work = move |write: &mut Write<'_>| {
             let pending = pending_ahead(write, &record)?;
             let mut known = Known::read(write, &record)?;
             let mut verified = 0;
-            if pending.map_or(Ok(None), |pending| pending.value(write.connection))?.is_some() {
+            if pending
+                .map_or(Ok(None), |pending| pending.value(write.connection))?
+                .is_some()
+            {
                 verified = verify(write, &record, &known, installation)?;
                 known = Known::read(write, &record)?;
             }
@@ -85,30 +91,63 @@ impl Store {
             }
             Ok(recorded)
         };
-        self.writer.write_ordered(JobKind::Record(RECORD), order, work).await
+        self.writer
+            .write_ordered(JobKind::Record(RECORD), order, work)
+            .await
     }
 }
 
 /// A pending claim of the purchase, if the store knows its receipt; it is fetched later.
-fn pending_ahead(write: &mut Write<'_>, record: &Record) -> Result<Option<Ahead<'static, Single<DeviceId>>>, Error> {
+fn pending_ahead(
+    write: &mut Write<'_>,
+    record: &Record,
+) -> Result<Option<Ahead<'static, Single<DeviceId>>>, Error> {
     let is_known_to_store = record.is_answer && record.is_real;
-    let pending = || sql(HAS_CLAIMS).bind(record.collapse_key).value_ahead(write.connection);
+    let pending = || {
+        sql(HAS_CLAIMS)
+            .bind(record.collapse_key)
+            .value_ahead(write.connection)
+    };
     is_known_to_store.then(pending).transpose()
 }
 
 /// Verifies the claims of the customer whose receipt the store knows it to be, and joins their devices with this customer's
 /// user. Returns the number of claims.
-fn verify(write: &mut Write<'_>, record: &Record, known: &Known, installation: Installation) -> Result<usize, Error> {
-    let (key, Known { row: seen, origin, .. }) = (record.collapse_key, known);
+fn verify(
+    write: &mut Write<'_>,
+    record: &Record,
+    known: &Known,
+    installation: Installation,
+) -> Result<usize, Error> {
+    let (
+        key,
+        Known {
+            row: seen, origin, ..
+        },
+    ) = (record.collapse_key, known);
     // The same as in the query of the store.
-    let Some(app_user_id) = origin.customer(write.connection, key, seen.as_ref())? else { return Ok(0) };
-    let claims: Vec<DeviceId> = sql(CLAIMS).bind(key).bind(app_user_id.as_str()).values(write.connection)?;
+    let Some(app_user_id) = origin.customer(write.connection, key, seen.as_ref())? else {
+        return Ok(0);
+    };
+    let claims: Vec<DeviceId> = sql(CLAIMS)
+        .bind(key)
+        .bind(app_user_id.as_str())
+        .values(write.connection)?;
     if claims.is_empty() {
         return Ok(0);
     }
-    let customer = Customer { origin, row: seen.as_ref(), app_user_id: Some(&app_user_id) };
-    let claims: Vec<DevicePlace> =
-        claims.into_iter().map(|device| DevicePlace { platform: origin.platform_id, device }).collect();
+    let customer = Customer {
+        origin,
+        row: seen.as_ref(),
+        app_user_id: Some(&app_user_id),
+    };
+    let claims: Vec<DevicePlace> = claims
+        .into_iter()
+        .map(|device| DevicePlace {
+            platform: origin.platform_id,
+            device,
+        })
+        .collect();
     let devices = lock_users(write, &customer, &claims)?;
     if !lock_purchase(write, record)? {
         return Ok(0);
@@ -119,11 +158,23 @@ fn verify(write: &mut Write<'_>, record: &Record, known: &Known, installation: I
         }
     }
     let (app_id, store) = (origin.app_id, origin.store.clone());
-    let customer = StoreUser { app_id, store, app_user_id };
+    let customer = StoreUser {
+        app_id,
+        store,
+        app_user_id,
+    };
     let mut verified = 0;
     for place in claims {
-        let claim = sql(VERIFY).bind(write.now()?).bind(place.platform).bind(place.device).bind(key);
-        if claim.bind(customer.app_user_id.as_str()).run(write.connection)? > 0 {
+        let claim = sql(VERIFY)
+            .bind(write.now()?)
+            .bind(place.platform)
+            .bind(place.device)
+            .bind(key);
+        if claim
+            .bind(customer.app_user_id.as_str())
+            .run(write.connection)?
+            > 0
+        {
             join(write, installation, place, &customer)?;
             verified += 1;
         }
@@ -160,5 +211,7 @@ fn lock_purchase(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> 
     let row = purchase::lock(write, record.collapse_key)?;
     let now = write.now()?;
     let is_held = row.held_until.is_some_and(|until| until > now);
-    Ok(!is_held && row.settling.saturating_add(1) == record.settling && row.revision == record.revision)
+    Ok(!is_held
+        && row.settling.saturating_add(1) == record.settling
+        && row.revision == record.revision)
 }

@@ -24,9 +24,13 @@ use crate::purchases::purchase::{self, PurchaseRow, Urgency};
 use crate::purchases::users::StoreUser;
 use crate::settings::app_lock;
 use crate::settings::tombstones::{self, ConcealedName};
-use domain::device::claim::{self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR};
+use domain::device::claim::{
+    self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR,
+};
 use domain::time::refused_wait;
-use domain::{AppId, CollapseKey, DevicePlace, Notification, NotificationKind, Snapshot, Timestamp};
+use domain::{
+    AppId, CollapseKey, DevicePlace, Notification, NotificationKind, Snapshot, Timestamp,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -140,7 +144,11 @@ row! {
 
 impl Store {
     /// Examines a claim that is due: without a query of the store, if what is known of its purchase decides it.
-    pub async fn examine_claim(&self, place: DevicePlace, key: CollapseKey) -> Result<ClaimStep, Error> {
+    pub async fn examine_claim(
+        &self,
+        place: DevicePlace,
+        key: CollapseKey,
+    ) -> Result<ClaimStep, Error> {
         let (installation, secrets) = (self.installation(), self.secrets.clone());
         self.write_of_device(place, move |write| {
             let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
@@ -151,10 +159,16 @@ impl Store {
                 ClaimedPurchase::Verified(customer) if customer == pending.app_user_id => {
                     return pending.verify_known(write, installation, &secrets);
                 }
-                ClaimedPurchase::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
+                ClaimedPurchase::Verified(_) => {
+                    pending.refuse(write, ClaimReason::WrongCustomer)?
+                }
                 ClaimedPurchase::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
-                ClaimedPurchase::Unsettled => pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?,
-                ClaimedPurchase::Unknown if claim::may_query(pending.row.created_at, write.now()?) => {
+                ClaimedPurchase::Unsettled => {
+                    pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?
+                }
+                ClaimedPurchase::Unknown
+                    if claim::may_query(pending.row.created_at, write.now()?) =>
+                {
                     return Ok(ClaimStep::Query);
                 }
                 ClaimedPurchase::Unknown => pending.postpone(write, None, Duration::ZERO)?,
@@ -178,8 +192,12 @@ impl Store {
                 return Ok(ClaimResult::NotVerified);
             };
             match &answer {
-                ClaimAnswer::Confirmed(snapshot) => pending.confirm(write, installation, &secrets, snapshot),
-                ClaimAnswer::Refused(reason) => pending.refuse(write, *reason).map(|_| ClaimResult::NotVerified),
+                ClaimAnswer::Confirmed(snapshot) => {
+                    pending.confirm(write, installation, &secrets, snapshot)
+                }
+                ClaimAnswer::Refused(reason) => pending
+                    .refuse(write, *reason)
+                    .map(|_| ClaimResult::NotVerified),
                 ClaimAnswer::Unanswered(wait) => {
                     let postponed = pending.postpone(write, Some(ClaimReason::Unanswered), *wait);
                     postponed.map(|_| ClaimResult::NotVerified)
@@ -191,10 +209,17 @@ impl Store {
 
     /// Notes why the database refuses a step of a claim for good, and examines it again later. It is neither given up nor
     /// counted as unanswered: the store is not at fault.
-    pub async fn note_claim_failure(&self, place: DevicePlace, key: CollapseKey, why: &str) -> Result<(), Error> {
+    pub async fn note_claim_failure(
+        &self,
+        place: DevicePlace,
+        key: CollapseKey,
+        why: &str,
+    ) -> Result<(), Error> {
         let (secrets, why) = (self.secrets.clone(), clean(why).into_owned());
         self.write_of_device(place, move |write| {
-            let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else { return Ok(()) };
+            let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
+                return Ok(());
+            };
             let wait = refused_wait(write.now()?.since(pending.row.created_at));
             sql(NOTE_FAILURE)
                 .bind(write.now()?.plus(wait))
@@ -225,14 +250,19 @@ fn claimed_purchase(
 ) -> Result<ClaimedPurchase, Error> {
     if let Some(row) = row.filter(|row| row.revision > 0) {
         let customer = row.app_user_id.clone().filter(|_| row.waits_for.is_none());
-        let verified = customer.map(|customer| row.known().map(|known| (customer, !known.is_unverified())));
+        let verified =
+            customer.map(|customer| row.known().map(|known| (customer, !known.is_unverified())));
         return Ok(match verified.transpose()? {
             Some((customer, true)) => ClaimedPurchase::Verified(customer),
             _ => ClaimedPurchase::Unsettled,
         });
     }
     let open: Option<i64> = sql(HAS_OPEN).bind(key).value(connection)?;
-    Ok(if open.unwrap_or(0) > 0 { ClaimedPurchase::Unsettled } else { ClaimedPurchase::Unknown })
+    Ok(if open.unwrap_or(0) > 0 {
+        ClaimedPurchase::Unsettled
+    } else {
+        ClaimedPurchase::Unknown
+    })
 }
 
 struct Pending {
@@ -250,11 +280,24 @@ impl Pending {
         place: DevicePlace,
         key: CollapseKey,
     ) -> Result<Option<Self>, Error> {
-        let row: Option<ClaimRow> = sql(FIND).bind(place.platform).bind(place.device).bind(key).first(connection)?;
+        let row: Option<ClaimRow> = sql(FIND)
+            .bind(place.platform)
+            .bind(place.device)
+            .bind(key)
+            .first(connection)?;
         let Some(row) = row else { return Ok(None) };
-        let customer = ConcealedName { app: row.app_id, store: &row.store, app_user_id: &row.app_user_id };
+        let customer = ConcealedName {
+            app: row.app_id,
+            store: &row.store,
+            app_user_id: &row.app_user_id,
+        };
         let app_user_id = tombstones::or_tombstone(connection, secrets, customer)?;
-        Ok(Some(Self { place, key, row, app_user_id }))
+        Ok(Some(Self {
+            place,
+            key,
+            row,
+            app_user_id,
+        }))
     }
 
     /// Verifies the claim by the answer of the store, and makes it a notification of its purchase. What the store shows
@@ -269,13 +312,16 @@ impl Pending {
         if !self.verify(write, installation)? {
             return Ok(ClaimResult::NotVerified);
         }
-        let is_known = purchase::find(write.connection, self.key)?.is_some_and(|row| row.revision > 0);
+        let is_known =
+            purchase::find(write.connection, self.key)?.is_some_and(|row| row.revision > 0);
         let (kind, at) = if is_known {
             (NotificationKind::Claimed, write.now()?)
         } else {
             claim::reported(self.row.kind, snapshot, write.now()?)
         };
-        Ok(self.report(write, secrets, kind, at)?.map_or(ClaimResult::Verified, ClaimResult::Reported))
+        Ok(self
+            .report(write, secrets, kind, at)?
+            .map_or(ClaimResult::Verified, ClaimResult::Reported))
     }
 
     /// Verifies the claim of a known purchase, and makes it a notification of it. A settling may have verified it since it
@@ -318,7 +364,13 @@ impl Pending {
         })?;
         let accepted = accept::insert(write, secrets, &[&notification])?;
         let Some(Accepted::New { seq }) = accepted.first() else {
-            purchase::recheck(write, Urgency::Person, CauseKind::Device, purchase::OF_KEY, [self.key.into()])?;
+            purchase::recheck(
+                write,
+                Urgency::Person,
+                CauseKind::Device,
+                purchase::OF_KEY,
+                [self.key.into()],
+            )?;
             return Ok(None);
         };
         let row: Option<OpenRow> = sql(REPORTED).bind(*seq).first(write.connection)?;
@@ -331,7 +383,9 @@ impl Pending {
         let body = serde_json::to_string(&notification);
         Ok(NewNotification {
             platform_id: self.place.platform,
-            body: body.map_err(|cause| Error::corrupt_by("a notification cannot be written as JSON", cause))?,
+            body: body.map_err(|cause| {
+                Error::corrupt_by("a notification cannot be written as JSON", cause)
+            })?,
             message_id: notification.message_id,
             receipt_id: notification.receipt_id,
             collapse_key: Some(notification.collapse_key),
@@ -346,8 +400,17 @@ impl Pending {
     /// Verifies the claim, and joins the device with the customer's user. Returns whether it was still pending once its
     /// device was locked. What the join announces names the device already.
     fn verify(&self, write: &mut Write<'_>, installation: Installation) -> Result<bool, Error> {
-        let ClaimRow { app_id, store, app_user_id, .. } = &self.row;
-        let customer = StoreUser { app_id: *app_id, store: store.clone(), app_user_id: self.app_user_id.clone() };
+        let ClaimRow {
+            app_id,
+            store,
+            app_user_id,
+            ..
+        } = &self.row;
+        let customer = StoreUser {
+            app_id: *app_id,
+            store: store.clone(),
+            app_user_id: self.app_user_id.clone(),
+        };
         self.lock_users(write, &customer)?;
         device_users::lock(write, self.place)?;
         let verify = sql(VERIFY)
@@ -377,9 +440,14 @@ impl Pending {
     /// Refuses the claim if the store refused the same receipt of the same customer on another device, as long as that
     /// claim is stored: the key is public, and devices cost nothing.
     fn was_refused(&self, write: &mut Write<'_>) -> Result<bool, Error> {
-        let claim = sql(REFUSED).bind(self.key).bind(self.row.app_user_id.as_str()).bind(write.now()?);
+        let claim = sql(REFUSED)
+            .bind(self.key)
+            .bind(self.row.app_user_id.as_str())
+            .bind(write.now()?);
         let refused: Option<RefusedRow> = claim.first(write.connection)?;
-        let Some(RefusedRow { reason, due_at }) = refused else { return Ok(false) };
+        let Some(RefusedRow { reason, due_at }) = refused else {
+            return Ok(false);
+        };
         self.refuse_until(write, reason, due_at).map(|_| true)
     }
 
@@ -389,7 +457,12 @@ impl Pending {
     }
 
     /// Refuses the claim; it is stored until then.
-    fn refuse_until(&self, write: &mut Write<'_>, reason: ClaimReason, until: Timestamp) -> Result<ClaimStatus, Error> {
+    fn refuse_until(
+        &self,
+        write: &mut Write<'_>,
+        reason: ClaimReason,
+        until: Timestamp,
+    ) -> Result<ClaimStatus, Error> {
         sql(REFUSE)
             .bind(self.app_user_id.as_str())
             .bind(reason)
@@ -410,8 +483,13 @@ impl Pending {
         reason: Option<ClaimReason>,
         wait: Duration,
     ) -> Result<ClaimStatus, Error> {
-        let begins_anew = self.row.reason == Some(ClaimReason::NoSecret) || self.row.failure.is_some();
-        let claimed_at = if begins_anew { write.now()? } else { self.row.created_at };
+        let begins_anew =
+            self.row.reason == Some(ClaimReason::NoSecret) || self.row.failure.is_some();
+        let claimed_at = if begins_anew {
+            write.now()?
+        } else {
+            self.row.created_at
+        };
         let Some(next) = claim::next_check(claimed_at, write.now()?) else {
             return self.refuse(write, ClaimReason::Abandoned);
         };

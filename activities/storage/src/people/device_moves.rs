@@ -45,7 +45,13 @@ pub fn move_customers(
     place: DevicePlace,
     order: Order<'_>,
 ) -> Result<Option<Moved>, Error> {
-    let Order { app, from, to, customers, announced_before } = order;
+    let Order {
+        app,
+        from,
+        to,
+        customers,
+        announced_before,
+    } = order;
     if !reviews::may_move(write, app, place.platform, from.id, to.id)? {
         return Ok(None);
     }
@@ -62,16 +68,30 @@ pub fn move_customers(
         devices: MovedDevices::None,
     };
     let moved = moves::carry_out(write, installation, &request)?;
-    let before: Option<i64> = sql(RECENT).bind(app).bind(write.now()?.minus(DAY)).value(write.connection)?;
-    let entry = AuditEntry::on(app, moved.id).before(json!({ "user_id": from.id })).after(json!({ "user_id": to.id }));
-    entry.record(write, &Actor::named(&format!("device {}", place.device)), OPERATION)?;
+    let before: Option<i64> = sql(RECENT)
+        .bind(app)
+        .bind(write.now()?.minus(DAY))
+        .value(write.connection)?;
+    let entry = AuditEntry::on(app, moved.id)
+        .before(json!({ "user_id": from.id }))
+        .after(json!({ "user_id": to.id }));
+    entry.record(
+        write,
+        &Actor::named(&format!("device {}", place.device)),
+        OPERATION,
+    )?;
     if before.unwrap_or(0) >= MANY {
         let detail = format!(
             "logins on devices moved purchases of more than {MANY} identified customers to others within a day: \
              `settle audit-log` lists each transfer, `settle customer undo` undoes one, and with `--transfers review` \
              a person approves each first"
         );
-        alarms::raise(write, About::Platform(place.platform), "many_transfers", &detail)?;
+        alarms::raise(
+            write,
+            About::Platform(place.platform),
+            "many_transfers",
+            &detail,
+        )?;
     }
     Ok(Some(moved))
 }

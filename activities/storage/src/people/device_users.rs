@@ -23,19 +23,31 @@ row! {
     }
 }
 
-const FIND: Sql = statement!("SELECT user_id, logouts, is_signed FROM devices WHERE platform_id = ? AND id = ?");
+const FIND: Sql =
+    statement!("SELECT user_id, logouts, is_signed FROM devices WHERE platform_id = ? AND id = ?");
 
 /// Whose a device is; nobody's, while it is unknown.
 pub fn find(connection: &mut AnyConnection, place: DevicePlace) -> Result<DeviceUser, Error> {
-    let row: Option<DeviceUser> = sql(FIND).bind(place.platform).bind(place.device).first(connection)?;
-    Ok(row.unwrap_or(DeviceUser { user_id: None, logouts: 0, is_signed: false }))
+    let row: Option<DeviceUser> = sql(FIND)
+        .bind(place.platform)
+        .bind(place.device)
+        .first(connection)?;
+    Ok(row.unwrap_or(DeviceUser {
+        user_id: None,
+        logouts: 0,
+        is_signed: false,
+    }))
 }
 
-const IS_KNOWN: Sql = statement!("SELECT COUNT(*) AS value FROM devices WHERE platform_id = ? AND id = ?");
+const IS_KNOWN: Sql =
+    statement!("SELECT COUNT(*) AS value FROM devices WHERE platform_id = ? AND id = ?");
 
 /// Whether a device reported or logged in.
 pub fn is_known(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
-    let found: Option<i64> = sql(IS_KNOWN).bind(place.platform).bind(place.device).value(connection)?;
+    let found: Option<i64> = sql(IS_KNOWN)
+        .bind(place.platform)
+        .bind(place.device)
+        .value(connection)?;
     Ok(found.is_some_and(|found| found > 0))
 }
 
@@ -50,7 +62,10 @@ const HAS_CUSTOMER: Sql = statement! {"
 
 /// Whether a device has a signed login or a verified claim: anybody can send an unsigned one.
 pub fn has_customer(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
-    let found: Option<i64> = sql(HAS_CUSTOMER).bind(place.platform).bind(place.device).value(connection)?;
+    let found: Option<i64> = sql(HAS_CUSTOMER)
+        .bind(place.platform)
+        .bind(place.device)
+        .value(connection)?;
     Ok(found.is_some_and(|found| found > 0))
 }
 
@@ -63,19 +78,31 @@ const APP: Sql = statement! {"
 
 /// The app of a device; `None` while that is unknown.
 pub fn app(connection: &mut AnyConnection, place: DevicePlace) -> Result<Option<AppId>, Error> {
-    sql(APP).bind(place.platform).bind(place.device).value(connection)
+    sql(APP)
+        .bind(place.platform)
+        .bind(place.device)
+        .value(connection)
 }
 
 impl Store {
     /// Runs `work` in the next transaction for the people of a device's app. `work` may run more than once before it is
     /// committed.
-    pub(crate) async fn write_of_device<T, F>(&self, place: DevicePlace, work: F) -> Result<T, Error>
+    pub(crate) async fn write_of_device<T, F>(
+        &self,
+        place: DevicePlace,
+        work: F,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         let app = self.read(move |connection| app(connection, place)).await?;
-        self.writer.write(app.map_or(JobKind::Other, |app| JobKind::People(app, None)), work).await
+        self.writer
+            .write(
+                app.map_or(JobKind::Other, |app| JobKind::People(app, None)),
+                work,
+            )
+            .await
     }
 }
 
@@ -92,9 +119,18 @@ row! {
 impl LockedDevice {
     /// Whose the device is, if it proves itself: another process may have created it meanwhile.
     pub fn proved(self, secret: &SecretHash) -> Result<DeviceUser, Error> {
-        let Self { user_id, logouts, is_signed, secret_hash } = self;
+        let Self {
+            user_id,
+            logouts,
+            is_signed,
+            secret_hash,
+        } = self;
         secret::prove_created(secret_hash, secret)?;
-        Ok(DeviceUser { user_id, logouts, is_signed })
+        Ok(DeviceUser {
+            user_id,
+            logouts,
+            is_signed,
+        })
     }
 }
 
@@ -107,12 +143,16 @@ const LOCK: Sql = statement! {"
 
 /// Locks a device until the end of the transaction; users are locked before.
 pub fn lock(write: &mut Write<'_>, place: DevicePlace) -> Result<DeviceUser, Error> {
-    sql(LOCK).bind(place.platform).bind(place.device).one(write.connection, "device")
+    sql(LOCK)
+        .bind(place.platform)
+        .bind(place.device)
+        .one(write.connection, "device")
 }
 
 /// How a device describes itself, as it is stored.
 pub fn description(device: &Device) -> Result<String, Error> {
-    serde_json::to_string(device).map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))
+    serde_json::to_string(device)
+        .map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))
 }
 
 /// Locks a device that proves itself until the end of the transaction, and stores how it describes itself now; users are
@@ -148,14 +188,20 @@ pub fn store_ahead(
         "ON CONFLICT (platform_id, id) DO UPDATE SET device = excluded.device, seen_at = excluded.seen_at"
     )
     .later(write.connection)?;
-    sql(LOCK).bind(place.platform).bind(place.device).ahead(write.connection)
+    sql(LOCK)
+        .bind(place.platform)
+        .bind(place.device)
+        .ahead(write.connection)
 }
 
 const SEEN: Sql = statement!("UPDATE devices SET seen_at = ? WHERE platform_id = ? AND id = ?");
 
 /// Stores that a device which proved itself was seen, at the end of the transaction.
 pub fn note_seen(write: &mut Write<'_>, place: DevicePlace) {
-    let seen = sql(SEEN).bind(write.now_value()).bind(place.platform).bind(place.device);
+    let seen = sql(SEEN)
+        .bind(write.now_value())
+        .bind(place.platform)
+        .bind(place.device);
     write.run_last(format!("devices {} {}", place.platform, place.device), seen);
 }
 
@@ -196,8 +242,14 @@ const REPRESENT: Sql = statement! {"
 pub fn represent(write: &mut Write<'_>, place: DevicePlace, user: UserId) -> Result<(), Error> {
     let find = sql(DESCRIBED).bind(place.platform).bind(place.device);
     let Described { device } = find.one(write.connection, "device")?;
-    let own = device.get("analytics_device_id").and_then(Json::as_str).map(str::to_owned);
-    sql(REPRESENT).bind(own.unwrap_or_else(|| place.device.to_string())).bind(user).later(write.connection)
+    let own = device
+        .get("analytics_device_id")
+        .and_then(Json::as_str)
+        .map(str::to_owned);
+    sql(REPRESENT)
+        .bind(own.unwrap_or_else(|| place.device.to_string()))
+        .bind(user)
+        .later(write.connection)
 }
 
 row! {
@@ -215,14 +267,21 @@ const MOVE: Sql = statement! {hot "devices_user", "
 "};
 
 /// Moves the devices of a user who becomes another one, and returns them.
-pub fn move_all(write: &mut Write<'_>, from: UserId, to: UserId) -> Result<BTreeSet<DevicePlace>, Error> {
+pub fn move_all(
+    write: &mut Write<'_>,
+    from: UserId,
+    to: UserId,
+) -> Result<BTreeSet<DevicePlace>, Error> {
     let moved: Vec<Moved> = sql(MOVE).bind(to).bind(from).all(write.connection)?;
     Ok(moved.into_iter().map(Moved::place).collect())
 }
 
 impl Moved {
     const fn place(self) -> DevicePlace {
-        DevicePlace { platform: self.platform_id, device: self.id }
+        DevicePlace {
+            platform: self.platform_id,
+            device: self.id,
+        }
     }
 }
 
@@ -243,7 +302,11 @@ pub fn move_back(
 ) -> Result<BTreeSet<DevicePlace>, Error> {
     let mut moving: Vec<Ahead<'static, Moved>> = Vec::with_capacity(devices.len());
     for place in devices {
-        let back = sql(MOVE_BACK).bind(to).bind(place.platform).bind(place.device).bind(from);
+        let back = sql(MOVE_BACK)
+            .bind(to)
+            .bind(place.platform)
+            .bind(place.device)
+            .bind(from);
         moving.push(back.ahead(write.connection)?);
     }
     let mut moved = BTreeSet::new();
@@ -256,10 +319,15 @@ pub fn move_back(
 impl DeviceUser {
     /// The anonymous user of the device after a logout.
     pub fn logged_out(&self) -> Self {
-        Self { user_id: None, logouts: self.logouts.saturating_add(1), is_signed: false }
+        Self {
+            user_id: None,
+            logouts: self.logouts.saturating_add(1),
+            is_signed: false,
+        }
     }
 
     pub fn id(&self, place: DevicePlace) -> UserId {
-        self.user_id.unwrap_or_else(|| UserId::of_device(place, self.logouts))
+        self.user_id
+            .unwrap_or_else(|| UserId::of_device(place, self.logouts))
     }
 }

@@ -34,7 +34,9 @@ fn detail(user: UserId) -> String {
 /// The customer that an alarm is about; `None` for one of another kind.
 pub fn user(kind: &str, text: &str) -> Option<UserId> {
     let id = text.strip_prefix(BEGINNING)?.split(' ').next()?;
-    id.parse().ok().filter(|user| kind == KIND && text == detail(*user))
+    id.parse()
+        .ok()
+        .filter(|user| kind == KIND && text == detail(*user))
 }
 
 /// One more than may be.
@@ -65,7 +67,10 @@ impl Held {
     /// Counts them after the rows have moved.
     pub fn count(write: &mut Write<'_>, parties: Parties) -> Result<Self, Error> {
         let mut count = |user: UserId| sql(HELD).bind(user).value_ahead(write.connection);
-        Ok(Self { from: count(parties.from)?, to: count(parties.to)? })
+        Ok(Self {
+            from: count(parties.from)?,
+            to: count(parties.to)?,
+        })
     }
 
     /// Raises the alarm about the new owner, or closes that about the former one. The transfer is stored; `moved` is the

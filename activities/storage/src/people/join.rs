@@ -34,9 +34,13 @@ pub fn join(
         return Ok(());
     }
     unite(write, installation, place, customer)?;
-    let owner = customer.find(write.connection)?.filter(|_| !is_tombstone(&customer.app_user_id));
+    let owner = customer
+        .find(write.connection)?
+        .filter(|_| !is_tombstone(&customer.app_user_id));
     let device = device_users::find(write.connection, place)?.user_id;
-    owner.filter(|owner| device == Some(*owner)).map_or(Ok(()), |owner| device_users::represent(write, place, owner))
+    owner
+        .filter(|owner| device == Some(*owner))
+        .map_or(Ok(()), |owner| device_users::represent(write, place, owner))
 }
 
 /// Makes the device and the owner of what it claimed one user, whichever came first:
@@ -62,18 +66,29 @@ fn unite(
         return Err(Error::unavailable(Raced));
     }
     let rows: BTreeMap<UserId, UserRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-    let Some(owner) = rows.get(&owner) else { return Err(Error::Missing { what: "user" }) };
+    let Some(owner) = rows.get(&owner) else {
+        return Err(Error::Missing { what: "user" });
+    };
     if device.id(place) == owner.id {
         return Ok(());
     }
-    let Some(user) = rows.get(&device.id(place)).filter(|_| device.user_id.is_some()) else {
+    let Some(user) = rows
+        .get(&device.id(place))
+        .filter(|_| device.user_id.is_some())
+    else {
         return adopt(write, place, &device, owner);
     };
     let app = customer.app_id;
     let (from, to) = match (&user.external_id, &owner.external_id) {
         (Some(_), Some(_)) => {
             let customers = BTreeSet::from([StoreCustomer::from(customer)]);
-            let order = Order { app, from: owner, to: user, customers, announced_before: 0 };
+            let order = Order {
+                app,
+                from: owner,
+                to: user,
+                customers,
+                announced_before: 0,
+            };
             return device_moves::move_customers(write, installation, place, order).map(drop);
         }
         (None, Some(_)) if device.logouts > 0 => return Ok(()),
@@ -82,14 +97,33 @@ fn unite(
         (None, None) if user.id < owner.id => (owner, user),
         (None, None) => (user, owner),
     };
-    let merge = Merge { app, cause: Cause::Login, author: None, from, to, announced_before: 0 };
+    let merge = Merge {
+        app,
+        cause: Cause::Login,
+        author: None,
+        from,
+        to,
+        announced_before: 0,
+    };
     moves::merge(write, installation, merge).map(drop)
 }
 
 /// Gives a device without a user to the owner of what it claimed.
-fn adopt(write: &mut Write<'_>, place: DevicePlace, device: &DeviceUser, owner: &UserRow) -> Result<(), Error> {
+fn adopt(
+    write: &mut Write<'_>,
+    place: DevicePlace,
+    device: &DeviceUser,
+    owner: &UserRow,
+) -> Result<(), Error> {
     if owner.external_id.is_some() && device.logouts > 0 {
         return Ok(());
     }
-    device_users::set(write, place, &DeviceUser { user_id: Some(owner.id), ..device.clone() })
+    device_users::set(
+        write,
+        place,
+        &DeviceUser {
+            user_id: Some(owner.id),
+            ..device.clone()
+        },
+    )
 }

@@ -64,24 +64,44 @@ impl Store {
         let kind = JobKind::People(*app, situation.involved(&login).first().copied());
         if found.is_stored(&login)? {
             let user = situation.target(&login);
-            let (user_id, device_user_id) = (user.id(login.place), UserId::of_device(login.place, user.logouts));
+            let (user_id, device_user_id) = (
+                user.id(login.place),
+                UserId::of_device(login.place, user.logouts),
+            );
             let seen = move |write: &mut Write<'_>| {
                 device_users::note_seen(write, login.place);
                 Ok(())
             };
             self.writer.write(kind, seen).await?;
-            return Ok(LoggedIn { user_id, device_user_id, transfers: Vec::new() });
+            return Ok(LoggedIn {
+                user_id,
+                device_user_id,
+                transfers: Vec::new(),
+            });
         }
         let (app, logouts) = (*app, situation.device.logouts);
-        self.writer.write(kind, move |write| log_in(write, installation, app, logouts, &login)).await
+        self.writer
+            .write(kind, move |write| {
+                log_in(write, installation, app, logouts, &login)
+            })
+            .await
     }
 
     /// Logs out on a device: it gets a new anonymous user, and what it claimed stays with the customer. Returns that
     /// user; a device on which nobody is logged in keeps the one it has.
-    pub async fn logout(&self, place: DevicePlace, device: Device, secret: SecretHash) -> Result<UserId, Error> {
+    pub async fn logout(
+        &self,
+        place: DevicePlace,
+        device: Device,
+        secret: SecretHash,
+    ) -> Result<UserId, Error> {
         // Whoever has the public key can name any device: one that is not known has nobody to log out.
-        let app = self.read_for_devices(move |connection| device_users::app(connection, place)).await?;
-        let Some(app) = app else { return Ok(UserId::of_device(place, 0)) };
+        let app = self
+            .read_for_devices(move |connection| device_users::app(connection, place))
+            .await?;
+        let Some(app) = app else {
+            return Ok(UserId::of_device(place, 0));
+        };
         self.writer
             .write(JobKind::People(app, None), move |write| {
                 if !device_users::is_known(write.connection, place)? {
@@ -109,7 +129,9 @@ fn log_in(
 ) -> Result<LoggedIn, Error> {
     let place = login.place;
     app_lock::share(write, app)?;
-    let seen = SituationAhead::begin(write.connection, login, logouts)?.fetch(write.connection, login)?.situation;
+    let seen = SituationAhead::begin(write.connection, login, logouts)?
+        .fetch(write.connection, login)?
+        .situation;
     let user = seen.target(login);
     if seen.named.is_none() {
         users::create(write, app, user.id(place))?;
@@ -122,7 +144,9 @@ fn log_in(
     for row in locked {
         rows.extend(row.first(write.connection)?.map(|row| (row.id, row)));
     }
-    let device = device.first(write.connection)?.ok_or(Error::Missing { what: "device" })?;
+    let device = device
+        .first(write.connection)?
+        .ok_or(Error::Missing { what: "device" })?;
     device.proved(&login.secret)?;
     if present.fetch(write.connection, login)?.situation != seen {
         return Err(Error::unavailable(Raced));
@@ -132,21 +156,49 @@ fn log_in(
     if seen.named.is_none() {
         names::set(write, target, &login.external_id, CauseKind::Login)?;
     }
-    let mut to = rows.get(&target).cloned().ok_or(Error::Missing { what: "user" })?;
+    let mut to = rows
+        .get(&target)
+        .cloned()
+        .ok_or(Error::Missing { what: "user" })?;
     to.external_id = Some(login.external_id.clone());
     // The events of a transfer show the device as its customer's.
     device_users::set(write, place, &user)?;
     // Apps log in at each start. What a person took back, or another device's login moved since, stays where it is.
     if seen.is_repeated() {
         // A review for which there was no room, or no policy, is stored now.
-        for owner in rows.values().filter(|row| row.id != target && row.external_id.is_some()) {
+        for owner in rows
+            .values()
+            .filter(|row| row.id != target && row.external_id.is_some())
+        {
             reviews::may_move(write, app, place.platform, owner.id, target)?;
         }
-        return Ok(LoggedIn { user_id: target, device_user_id, transfers: Vec::new() });
+        return Ok(LoggedIn {
+            user_id: target,
+            device_user_id,
+            transfers: Vec::new(),
+        });
     }
-    let from: Vec<&UserRow> = involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)).collect();
-    let transfers = take_over(write, installation, Taking { app, place, seen: &seen, from: &from, to })?;
-    Ok(LoggedIn { user_id: target, device_user_id, transfers })
+    let from: Vec<&UserRow> = involved
+        .iter()
+        .filter(|id| **id != target)
+        .filter_map(|id| rows.get(id))
+        .collect();
+    let transfers = take_over(
+        write,
+        installation,
+        Taking {
+            app,
+            place,
+            seen: &seen,
+            from: &from,
+            to,
+        },
+    )?;
+    Ok(LoggedIn {
+        user_id: target,
+        device_user_id,
+        transfers,
+    })
 }
 
 /// The parties of what a login moves. All users are locked, and the device is its customer's.
@@ -161,18 +213,41 @@ struct Taking<'a> {
 }
 
 /// Moves the purchases of all of them; returns the transfers that are announced.
-fn take_over(write: &mut Write<'_>, installation: Installation, taking: Taking<'_>) -> Result<Vec<Moved>, Error> {
-    let Taking { app, place, seen, from, mut to } = taking;
+fn take_over(
+    write: &mut Write<'_>,
+    installation: Installation,
+    taking: Taking<'_>,
+) -> Result<Vec<Moved>, Error> {
+    let Taking {
+        app,
+        place,
+        seen,
+        from,
+        mut to,
+    } = taking;
     let (mut transfers, mut announced_before) = (Vec::new(), 0_usize);
     for from in from.iter().copied() {
         let customers = seen.owned_by(from.id);
         let moved = if from.external_id.is_none() {
-            let merge = Merge { app, cause: Cause::Login, author: None, from, to: &to, announced_before };
+            let merge = Merge {
+                app,
+                cause: Cause::Login,
+                author: None,
+                from,
+                to: &to,
+                announced_before,
+            };
             moves::merge(write, installation, merge)?
         } else if customers.is_empty() {
             continue;
         } else {
-            let order = Order { app, from, to: &to, customers, announced_before };
+            let order = Order {
+                app,
+                from,
+                to: &to,
+                customers,
+                announced_before,
+            };
             match device_moves::move_customers(write, installation, place, order)? {
                 Some(moved) => moved,
                 None => continue,

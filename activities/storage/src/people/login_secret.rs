@@ -18,7 +18,8 @@ row! {
     }
 }
 
-const FIND: Sql = statement!("SELECT login_secret FROM platforms WHERE id = ? AND deleted_at IS NULL");
+const FIND: Sql =
+    statement!("SELECT login_secret FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 const SET: Sql = statement! {"
     UPDATE platforms
@@ -38,8 +39,13 @@ const NOTE_UNSIGNED: Sql = statement! {"
 impl Store {
     /// Notes that a login without a token was stored on a platform of an app; the first one's time stays.
     pub async fn note_unsigned_login(&self, app: AppId, id: PlatformId) -> Result<(), Error> {
-        let note =
-            move |write: &mut Write<'_>| sql(NOTE_UNSIGNED).bind(write.now()?).bind(id).run(write.connection).map(drop);
+        let note = move |write: &mut Write<'_>| {
+            sql(NOTE_UNSIGNED)
+                .bind(write.now()?)
+                .bind(id)
+                .run(write.connection)
+                .map(drop)
+        };
         self.writer.write(JobKind::People(app, None), note).await
     }
 
@@ -48,13 +54,19 @@ impl Store {
         let secrets = self.secrets.clone();
         self.read_for_devices(move |connection| {
             let Sealed { login_secret } = sql(FIND).bind(id).one(connection, "platform")?;
-            login_secret.map(|sealed| secrets.open(PURPOSE, &id.to_string(), &sealed)).transpose()
+            login_secret
+                .map(|sealed| secrets.open(PURPOSE, &id.to_string(), &sealed))
+                .transpose()
         })
         .await
     }
 
     /// Sets the login secret of a platform: from now on its logins need a token. `None` removes it.
-    pub async fn set_login_secret(&self, id: PlatformId, secret: Option<SecretString>) -> Result<(), Error> {
+    pub async fn set_login_secret(
+        &self,
+        id: PlatformId,
+        secret: Option<SecretString>,
+    ) -> Result<(), Error> {
         let secrets = self.secrets.clone();
         self.change("platform.login-secret", move |write| {
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
@@ -68,8 +80,15 @@ impl Store {
             if changed == 0 {
                 return Err(Error::Missing { what: "platform" });
             }
-            let state = if secret.is_some() { "replaced" } else { "removed" };
-            Ok(((), Some(AuditEntry::on(app, id).after(json!({ "login_secret": state })))))
+            let state = if secret.is_some() {
+                "replaced"
+            } else {
+                "removed"
+            };
+            Ok((
+                (),
+                Some(AuditEntry::on(app, id).after(json!({ "login_secret": state }))),
+            ))
         })
         .await
     }

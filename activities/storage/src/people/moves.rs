@@ -153,9 +153,15 @@ const COUNT_TRANSFERS_FROM: Sql = statement! {"
     WHERE from_user_id = ?
 "};
 
-pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<BTreeSet<StoreCustomer>, Error> {
+pub fn customers(
+    connection: &mut AnyConnection,
+    user: UserId,
+) -> Result<BTreeSet<StoreCustomer>, Error> {
     let rows: Vec<CustomerRow> = sql(CUSTOMERS).bind(user).all(connection)?;
-    let customer = |row: CustomerRow| StoreCustomer { store: row.store, app_user_id: row.app_user_id };
+    let customer = |row: CustomerRow| StoreCustomer {
+        store: row.store,
+        app_user_id: row.app_user_id,
+    };
     Ok(rows.into_iter().map(customer).collect())
 }
 
@@ -171,13 +177,21 @@ pub fn moving(
         None => all,
     };
     let owned: Vec<OwnedKey> = sql(PURCHASES).bind(from).all(connection)?;
-    let keys = owned.iter().filter(|one| moving.contains(&one.customer())).map(|one| one.collapse_key).collect();
+    let keys = owned
+        .iter()
+        .filter(|one| moving.contains(&one.customer()))
+        .map(|one| one.collapse_key)
+        .collect();
     Ok((moving, keys))
 }
 
 /// Carries out a move. The rows of both users are locked, and the revisions in them are those before it: where purchases are
 /// announced at once, it raises both by one. Those of a large move are announced after it, see `announcing.rs`.
-pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Move<'_>) -> Result<Moved, Error> {
+pub fn carry_out(
+    write: &mut Write<'_>,
+    installation: Installation,
+    request: &Move<'_>,
+) -> Result<Moved, Error> {
     let (from, to) = (request.from, request.to);
     let epoch = write.epoch()?;
     let (moving, keys) = moving(write.connection, from.id, request.customers.as_ref())?;
@@ -195,32 +209,83 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
         MovedDevices::Back(devices) => device_users::move_back(write, devices, from.id, to.id)?,
     };
     let is_automatic = matches!(request.cause, Cause::Login | Cause::Naming);
-    let parties = Parties { app: request.app, from: from.id, to: to.id, is_automatic };
+    let parties = Parties {
+        app: request.app,
+        from: from.id,
+        to: to.id,
+        is_automatic,
+    };
     let held = Held::count(write, parties)?;
-    let number: Option<i64> = sql(COUNT_TRANSFERS_FROM).bind(from.id).value(write.connection)?;
+    let number: Option<i64> = sql(COUNT_TRANSFERS_FROM)
+        .bind(from.id)
+        .value(write.connection)?;
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
-    let (announced, silent): (Vec<_>, Vec<_>) = keys.iter().copied().partition(|key| entitling.contains(key));
+    let (announced, silent): (Vec<_>, Vec<_>) = keys
+        .iter()
+        .copied()
+        .partition(|key| entitling.contains(key));
     let is_beyond = request.announced_before.saturating_add(announced.len()) > AT_ONCE;
-    let after = if announced.is_empty() { None } else { transfers::pending_to(write.connection, from.id)? };
+    let after = if announced.is_empty() {
+        None
+    } else {
+        transfers::pending_to(write.connection, from.id)?
+    };
     let is_deferred = !announced.is_empty() && (is_beyond || after.is_some());
     let mut to_revision = to.revision;
     if !announced.is_empty() && !is_deferred {
-        let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
+        let raised = |user: &UserRow, revision| UserRow {
+            revision,
+            ..user.clone()
+        };
         let from = raised(from, users::raise_revision(write, from)?);
         let to = raised(to, users::raise_revision(write, to)?);
         to_revision = to.revision;
         let cause = RevisionCause::of(request.cause.kind(), write);
         let owners = BTreeMap::from([(to.id, to.clone())]);
-        let handover = Handover { installation, app: request.app, id, cause, from: &from, to: &to, owners: &owners };
+        let handover = Handover {
+            installation,
+            app: request.app,
+            id,
+            cause,
+            from: &from,
+            to: &to,
+            owners: &owners,
+        };
         handover.announce(write, &announced)?;
     }
-    purchase::recheck_each(write, Urgency::Person, request.cause.kind(), silent.into_iter().collect())?;
-    let moved = MovedRows { customers: moving, announced: announced.clone(), devices };
-    transfers::insert(write, &NewTransfer { id, request, moved: &moved, is_deferred, after })?;
-    held.judge(write, parties, moved.customers.len(), |connection, since| {
-        Ok(transfers::gathered(connection, parties.to, since)?.len())
-    })?;
-    Ok(Moved { id, announced_keys: announced, is_deferred, to_revision })
+    purchase::recheck_each(
+        write,
+        Urgency::Person,
+        request.cause.kind(),
+        silent.into_iter().collect(),
+    )?;
+    let moved = MovedRows {
+        customers: moving,
+        announced: announced.clone(),
+        devices,
+    };
+    transfers::insert(
+        write,
+        &NewTransfer {
+            id,
+            request,
+            moved: &moved,
+            is_deferred,
+            after,
+        },
+    )?;
+    held.judge(
+        write,
+        parties,
+        moved.customers.len(),
+        |connection, since| Ok(transfers::gathered(connection, parties.to, since)?.len()),
+    )?;
+    Ok(Moved {
+        id,
+        announced_keys: announced,
+        is_deferred,
+        to_revision,
+    })
 }
 
 /// Gives the customers of the store and their purchases to the other user.
@@ -243,7 +308,11 @@ fn move_rows(
     write.forget_shared();
     deliveries::release_purchases(write, keys)?;
     for keys in keys.chunks(purchase::MAX_KEYS) {
-        sql(MOVE_PURCHASES).uncached().bind(to.id).bind_list(keys.iter().copied()).later(write.connection)?;
+        sql(MOVE_PURCHASES)
+            .uncached()
+            .bind(to.id)
+            .bind_list(keys.iter().copied())
+            .later(write.connection)?;
     }
     if !keys.is_empty() {
         sql(COUNT_AGAIN).bind(from.id).later(write.connection)?;
@@ -256,7 +325,10 @@ impl OwnedKey {
     /// The customer whose purchase it is.
     fn customer(&self) -> StoreCustomer {
         let unknown = || format!("{RECEIPT_PREFIX}{}", self.receipt_id);
-        StoreCustomer { store: self.store.clone(), app_user_id: self.app_user_id.clone().unwrap_or_else(unknown) }
+        StoreCustomer {
+            store: self.store.clone(),
+            app_user_id: self.app_user_id.clone().unwrap_or_else(unknown),
+        }
     }
 }
 
@@ -271,7 +343,10 @@ pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<U
 }
 
 /// Like [`lock_users`], for rows that are fetched later.
-pub fn lock_users_ahead(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<Ahead<'static, UserRow>>, Error> {
+pub fn lock_users_ahead(
+    write: &mut Write<'_>,
+    ids: &BTreeSet<UserId>,
+) -> Result<Vec<Ahead<'static, UserRow>>, Error> {
     ids.iter().map(|id| users::lock_ahead(write, *id)).collect()
 }
 
@@ -295,12 +370,37 @@ pub struct Merge<'a> {
 
 /// Makes one user of two: the customers, purchases and devices of an anonymous one belong to the other, and the id of the
 /// device in the analytics integration, if the other has none and was not announced yet.
-pub fn merge(write: &mut Write<'_>, installation: Installation, merge: Merge<'_>) -> Result<Moved, Error> {
-    let Merge { app, cause, author, from, to, announced_before } = merge;
-    sql(MOVE_ANALYTICS_DEVICE).bind(from.id).bind(to.id).later(write.connection)?;
+pub fn merge(
+    write: &mut Write<'_>,
+    installation: Installation,
+    merge: Merge<'_>,
+) -> Result<Moved, Error> {
+    let Merge {
+        app,
+        cause,
+        author,
+        from,
+        to,
+        announced_before,
+    } = merge;
+    sql(MOVE_ANALYTICS_DEVICE)
+        .bind(from.id)
+        .bind(to.id)
+        .later(write.connection)?;
     // The end of an anonymous user is announced if a state of theirs was.
     let (is_announced, devices) = (from.revision > 0, MovedDevices::All);
     let (customers, undoes) = (None, None);
-    let request = Move { app, from, to, customers, cause, author, undoes, is_announced, announced_before, devices };
+    let request = Move {
+        app,
+        from,
+        to,
+        customers,
+        cause,
+        author,
+        undoes,
+        is_announced,
+        announced_before,
+        devices,
+    };
     carry_out(write, installation, &request)
 }

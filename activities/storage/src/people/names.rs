@@ -27,8 +27,16 @@ const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
 
 /// Gives a user their first external id, by this change. Their purchases are rechecked, so that it is announced, and the
 /// deliveries that waited for it are due.
-pub fn set(write: &mut Write<'_>, user: UserId, external_id: &str, by: CauseKind) -> Result<(), Error> {
-    sql(SET_NAME).bind(external_id).bind(user).later(write.connection)?;
+pub fn set(
+    write: &mut Write<'_>,
+    user: UserId,
+    external_id: &str,
+    by: CauseKind,
+) -> Result<(), Error> {
+    sql(SET_NAME)
+        .bind(external_id)
+        .bind(user)
+        .later(write.connection)?;
     deliveries::release(write, user)?;
     purchase::recheck(write, Urgency::Person, by, OF_USER, [user.into()]).map(drop)
 }

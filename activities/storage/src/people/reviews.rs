@@ -89,20 +89,39 @@ pub fn may_move(
     from: UserId,
     to: UserId,
 ) -> Result<bool, Error> {
-    let PolicyRow { transfers, has_login_secret } = sql(POLICY).bind(platform).one(write.connection, "platform")?;
+    let PolicyRow {
+        transfers,
+        has_login_secret,
+    } = sql(POLICY)
+        .bind(platform)
+        .one(write.connection, "platform")?;
     let id = ReviewId::of(from, to);
     let known: Option<ReviewAnswer> = sql(ANSWER).bind(id).first(write.connection)?;
     let policy = transfers.unwrap_or_else(|| TransferPolicy::usual(has_login_secret));
     match (policy, known.map(|known| known.is_approved)) {
-        (TransferPolicy::Never, _) | (_, Some(Some(false))) | (TransferPolicy::Review, Some(None)) => return Ok(false),
-        (TransferPolicy::Immediate, _) | (TransferPolicy::Review, Some(Some(true))) => return Ok(true),
+        (TransferPolicy::Never, _)
+        | (_, Some(Some(false)))
+        | (TransferPolicy::Review, Some(None)) => return Ok(false),
+        (TransferPolicy::Immediate, _) | (TransferPolicy::Review, Some(Some(true))) => {
+            return Ok(true);
+        }
         (TransferPolicy::Review, None) => {}
     }
     let open: Option<i64> = sql(COUNT_OPEN).bind(from).value(write.connection)?;
     if open.unwrap_or(0) < MAX_OPEN {
-        let request = sql(REQUEST).bind(id).bind(app).bind(platform).bind(from).bind(to);
+        let request = sql(REQUEST)
+            .bind(id)
+            .bind(app)
+            .bind(platform)
+            .bind(from)
+            .bind(to);
         request.bind(write.now()?).later(write.connection)?;
-        alarms::raise(write, About::Platform(platform), KIND, &detail(id, from, to))?;
+        alarms::raise(
+            write,
+            About::Platform(platform),
+            KIND,
+            &detail(id, from, to),
+        )?;
     } else {
         alarms::raise(write, About::Platform(platform), FULL, &full(from))?;
     }

@@ -52,7 +52,8 @@ row! {
 }
 
 /// The app of a platform that is not deleted.
-pub const APP: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
+pub const APP: Sql =
+    statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 /// The user of a device without one has an id that is computed, by the number of its logouts.
 const DEVICE: Sql = statement! {"
@@ -91,39 +92,96 @@ pub struct SituationAhead {
 
 impl SituationAhead {
     /// Reads in a transaction, with the next statement whose result is needed.
-    pub fn begin(connection: &mut AnyConnection, login: &Login, logouts: i64) -> Result<Self, Error> {
+    pub fn begin(
+        connection: &mut AnyConnection,
+        login: &Login,
+        logouts: i64,
+    ) -> Result<Self, Error> {
         let place = login.place;
         let anonymous = UserId::of_device(place, logouts);
         Ok(Self {
             logouts,
             app: sql(APP).bind(place.platform).value_ahead(connection)?,
-            device: sql(DEVICE).bind(anonymous).bind(place.platform).bind(place.device).ahead(connection)?,
-            named: sql(NAMED).bind(login.external_id.clone()).bind(place.platform).value_ahead(connection)?,
-            owners: sql(OWNERS).bind(place.platform).bind(place.device).ahead(connection)?,
+            device: sql(DEVICE)
+                .bind(anonymous)
+                .bind(place.platform)
+                .bind(place.device)
+                .ahead(connection)?,
+            named: sql(NAMED)
+                .bind(login.external_id.clone())
+                .bind(place.platform)
+                .value_ahead(connection)?,
+            owners: sql(OWNERS)
+                .bind(place.platform)
+                .bind(place.device)
+                .ahead(connection)?,
         })
     }
 
     /// # Errors
     /// The platform is unknown, or the device has another secret.
     pub fn fetch(self, connection: &mut AnyConnection, login: &Login) -> Result<Found, Error> {
-        let app = self.app.value(connection)?.ok_or(Error::Missing { what: "platform" })?;
+        let app = self
+            .app
+            .value(connection)?
+            .ok_or(Error::Missing { what: "platform" })?;
         let row = self.device.first(connection)?;
         let named = self.named.value(connection)?;
         let owners = self.owners.all(connection)?.into_iter();
-        let owners = owners.map(|row| (StoreCustomer { store: row.store, app_user_id: row.app_user_id }, row.user_id));
+        let owners = owners.map(|row| {
+            (
+                StoreCustomer {
+                    store: row.store,
+                    app_user_id: row.app_user_id,
+                },
+                row.user_id,
+            )
+        });
         let (device, described, name) = match row {
-            Some(DeviceRow { user_id, logouts, is_signed, secret_hash, device, external_id }) => {
+            Some(DeviceRow {
+                user_id,
+                logouts,
+                is_signed,
+                secret_hash,
+                device,
+                external_id,
+            }) => {
                 secret::prove_created(secret_hash, &login.secret)?;
                 let is_expected = user_id.is_some() || logouts == self.logouts;
-                (DeviceUser { user_id, logouts, is_signed }, Some(device), is_expected.then_some(external_id))
+                (
+                    DeviceUser {
+                        user_id,
+                        logouts,
+                        is_signed,
+                    },
+                    Some(device),
+                    is_expected.then_some(external_id),
+                )
             }
-            None => (DeviceUser { user_id: None, logouts: 0, is_signed: false }, None, None),
+            None => (
+                DeviceUser {
+                    user_id: None,
+                    logouts: 0,
+                    is_signed: false,
+                },
+                None,
+                None,
+            ),
         };
         let name = match name {
             Some(name) => name,
             None => names::external_id(connection, device.id(login.place))?,
         };
-        Ok(Found { app, situation: Situation { device, name, named, owners: owners.collect() }, described })
+        Ok(Found {
+            app,
+            situation: Situation {
+                device,
+                name,
+                named,
+                owners: owners.collect(),
+            },
+            described,
+        })
     }
 }
 
@@ -131,9 +189,15 @@ impl Found {
     /// Whether a login is stored, so that it changes nothing but the time: this customer is logged in on the device,
     /// which describes itself as before, and owns everything that it claimed.
     pub fn is_stored(&self, login: &Login) -> Result<bool, Error> {
-        let Situation { device, named, owners, .. } = &self.situation;
+        let Situation {
+            device,
+            named,
+            owners,
+            ..
+        } = &self.situation;
         let is_owner = owners.values().all(|owner| Some(*owner) == *named);
-        let is_same = self.situation.is_repeated() && device.is_signed == login.is_signed && is_owner;
+        let is_same =
+            self.situation.is_repeated() && device.is_signed == login.is_signed && is_owner;
         Ok(is_same && self.described.as_ref() == Some(&device_users::description(&login.device)?))
     }
 }
@@ -142,15 +206,29 @@ impl Situation {
     /// Whose the device is after the login. The first one by this external id gives it to the device's anonymous user;
     /// on a device of another customer, to the anonymous user after a logout.
     pub fn target(&self, login: &Login) -> DeviceUser {
-        let is_other = self.name.as_ref().is_some_and(|name| *name != login.external_id);
-        let device = if is_other { self.device.logged_out() } else { self.device.clone() };
+        let is_other = self
+            .name
+            .as_ref()
+            .is_some_and(|name| *name != login.external_id);
+        let device = if is_other {
+            self.device.logged_out()
+        } else {
+            self.device.clone()
+        };
         let user = self.named.unwrap_or_else(|| device.id(login.place));
-        DeviceUser { user_id: Some(user), is_signed: login.is_signed, ..device }
+        DeviceUser {
+            user_id: Some(user),
+            is_signed: login.is_signed,
+            ..device
+        }
     }
 
     /// The users that the login concerns, in the order in which it locks them.
     pub fn involved(&self, login: &Login) -> BTreeSet<UserId> {
-        let users = [self.device.id(login.place), self.target(login).id(login.place)];
+        let users = [
+            self.device.id(login.place),
+            self.target(login).id(login.place),
+        ];
         self.owners.values().copied().chain(users).collect()
     }
 
@@ -160,6 +238,10 @@ impl Situation {
     }
 
     pub fn owned_by(&self, user: UserId) -> BTreeSet<StoreCustomer> {
-        self.owners.iter().filter(|(_, owner)| **owner == user).map(|(customer, _)| customer.clone()).collect()
+        self.owners
+            .iter()
+            .filter(|(_, owner)| **owner == user)
+            .map(|(customer, _)| customer.clone())
+            .collect()
     }
 }

@@ -33,7 +33,9 @@ impl MovedRows {
     /// The store's ids of the customers, without receipts whose customer is unknown.
     pub fn app_user_ids(&self) -> Vec<String> {
         let ids = self.customers.iter().map(|one| &one.app_user_id);
-        ids.filter(|id| !id.starts_with(RECEIPT_PREFIX)).cloned().collect()
+        ids.filter(|id| !id.starts_with(RECEIPT_PREFIX))
+            .cloned()
+            .collect()
     }
 }
 
@@ -121,7 +123,11 @@ const GATHERED: Sql = statement! {"
 "};
 
 /// The stores' ids of the customers that moved to a user by logins and names since a time, in the newest hundred transfers.
-pub fn gathered(connection: &mut AnyConnection, user: UserId, since: Timestamp) -> Result<BTreeSet<String>, Error> {
+pub fn gathered(
+    connection: &mut AnyConnection,
+    user: UserId,
+    since: Timestamp,
+) -> Result<BTreeSet<String>, Error> {
     let moved: Vec<String> = sql(GATHERED).bind(user).bind(since).values(connection)?;
     let mut ids = BTreeSet::new();
     for text in &moved {
@@ -131,11 +137,18 @@ pub fn gathered(connection: &mut AnyConnection, user: UserId, since: Timestamp) 
 }
 
 fn read(moved: &str) -> Result<MovedRows, Error> {
-    serde_json::from_str(moved).map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))
+    serde_json::from_str(moved)
+        .map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))
 }
 
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
-    let NewTransfer { id, request, moved, is_deferred, after } = new;
+    let NewTransfer {
+        id,
+        request,
+        moved,
+        is_deferred,
+        after,
+    } = new;
     let behind = after.map(|after| after.plus(Duration::from_micros(1)));
     let created_at = write.now()?;
     let moved = serde_json::to_string(moved)
@@ -148,7 +161,10 @@ pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error>
         cause: request.cause,
         moved,
         author: request.author.as_ref().map(|author| author.by.as_str()),
-        reason: request.author.as_ref().and_then(|author| author.reason.as_deref()),
+        reason: request
+            .author
+            .as_ref()
+            .and_then(|author| author.reason.as_deref()),
         undoes: request.undoes,
         created_at: behind.map_or(created_at, |behind| behind.max(created_at)),
         unannounced_after: is_deferred.then_some(""),
@@ -166,7 +182,10 @@ const PENDING_TO: Sql = statement! {"
 "};
 
 /// When the newest transfer to a user that is not announced yet was created, if there is one.
-pub fn pending_to(connection: &mut AnyConnection, user: UserId) -> Result<Option<Timestamp>, Error> {
+pub fn pending_to(
+    connection: &mut AnyConnection,
+    user: UserId,
+) -> Result<Option<Timestamp>, Error> {
     sql(PENDING_TO).bind(user).value(connection)
 }
 
@@ -191,7 +210,10 @@ impl TransferRow {
             cause: self.cause,
             can_undo: self.undone_by.is_none() && moved.customers.is_subset(owned),
             moved,
-            author: self.author.map(|by| Author { by, reason: self.reason }),
+            author: self.author.map(|by| Author {
+                by,
+                reason: self.reason,
+            }),
             undoes: self.undoes,
             undone_by: self.undone_by,
             created_at: self.created_at,
@@ -212,7 +234,9 @@ impl Store {
             for row in rows {
                 let owned = match owned.entry(row.to_user_id) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(unknown) => unknown.insert(moves::customers(connection, row.to_user_id)?),
+                    Entry::Vacant(unknown) => {
+                        unknown.insert(moves::customers(connection, row.to_user_id)?)
+                    }
                 };
                 transfers.push(row.transfer(owned)?);
             }

@@ -71,12 +71,16 @@ json_columns!(RevisionCauses);
 impl RevisionCause {
     /// A cause by whoever makes the change of this transaction, if it is one of a person, a key or a script.
     pub fn of(kind: CauseKind, write: &Write<'_>) -> Self {
-        Self { kind, by: write.actor.clone() }
+        Self {
+            kind,
+            by: write.actor.clone(),
+        }
     }
 
     /// The stored form of one cause.
     pub fn json(&self) -> Result<String, Error> {
-        serde_json::to_string(self).map_err(|cause| Error::corrupt_by("a cause cannot be written as JSON", cause))
+        serde_json::to_string(self)
+            .map_err(|cause| Error::corrupt_by("a cause cannot be written as JSON", cause))
     }
 }
 
@@ -113,5 +117,9 @@ const NOTE: Sql = statement!("UPDATE purchases SET {ADD_CAUSE} WHERE collapse_ke
 /// Notes a cause with a purchase that is settled soon. Without a row, which the first record writes, nothing is noted.
 pub fn note(write: &mut Write<'_>, key: CollapseKey, kind: CauseKind) -> Result<(), Error> {
     let json = RevisionCause::of(kind, write).json()?;
-    sql(NOTE).bind_all(noted(&json)).bind(key).run(write.connection).map(drop)
+    sql(NOTE)
+        .bind_all(noted(&json))
+        .bind(key)
+        .run(write.connection)
+        .map(drop)
 }

@@ -69,7 +69,8 @@ const LOCK_SPENT: Sql = statement! {"
     ORDER BY collapse_key
     FOR NO KEY UPDATE SKIP LOCKED
 "};
-const NOTE_SPENT: Sql = statement!("UPDATE purchases SET spent_at = updated_at WHERE collapse_key IN (?*)");
+const NOTE_SPENT: Sql =
+    statement!("UPDATE purchases SET spent_at = updated_at WHERE collapse_key IN (?*)");
 
 /// The purchases that a device claimed and that the store confirmed, by its platform and its id. What belongs to one named
 /// customer gives nothing on a device where another one is logged in: it is not active for both. What the newest list of
@@ -88,8 +89,7 @@ pub const OF_DEVICE: Sql = statement! {"
 
 /// The environment in which a purchase `p` on a platform `f` counts now: the sandbox, if the purchase or its platform
 /// is of the sandbox. A body is rendered by the same rule.
-pub const PRESENT_ENVIRONMENT: &str =
-    "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
+pub const PRESENT_ENVIRONMENT: &str = "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
 /// All purchases of the user of a device, if the customer's server signed its login. A purchase of the store's test
 /// environment is shared there alone: anybody can make one for nothing.
@@ -102,12 +102,20 @@ pub const SHARED_WITH_DEVICE: Sql = statement! {"
 "};
 
 /// All purchases of a user as they are stored, in the order of their keys.
-pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<OwnedPurchase>, Error> {
+pub fn owned(
+    connection: &mut AnyConnection,
+    app: AppId,
+    user: UserId,
+) -> Result<Vec<OwnedPurchase>, Error> {
     owned_ahead(connection, user)?.fetch(connection, &mut Listings::of(app))
 }
 
 /// Those by which the user's state is the same as by all, as they are stored.
-pub fn counted(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<OwnedPurchase>, Error> {
+pub fn counted(
+    connection: &mut AnyConnection,
+    app: AppId,
+    user: UserId,
+) -> Result<Vec<OwnedPurchase>, Error> {
     owned_by(connection, app, sql(COUNTED).bind(user))
 }
 
@@ -133,7 +141,11 @@ pub fn page(
     user: UserId,
     page: &Page,
 ) -> Result<Paged<OwnedPurchase>, Error> {
-    let rows = owned_by(connection, app, sql(PAGE).bind(user).bind(page.key()?).bind(page.size() + 1))?;
+    let rows = owned_by(
+        connection,
+        app,
+        sql(PAGE).bind(user).bind(page.key()?).bind(page.size() + 1),
+    )?;
     Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), Ok)
 }
 
@@ -174,8 +186,14 @@ impl Which {
     /// Those that the state and the profile of a user need for these destinations: the extended attributes are sums over
     /// all purchases.
     pub fn for_destinations(destinations: &[Destination]) -> Self {
-        let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
-        if is_extended { Self::All } else { Self::Counted }
+        let is_extended = destinations
+            .iter()
+            .any(|one| one.profile == Some(Attributes::Extended));
+        if is_extended {
+            Self::All
+        } else {
+            Self::Counted
+        }
     }
 }
 
@@ -198,9 +216,16 @@ const OWNED_OF_KEYS: Sql = statement! {"
 "};
 
 /// Reads the purchases of a user that the transaction has locked, which are fetched later.
-pub fn shared_ahead(write: &mut Write<'_>, user: UserId, which: Which) -> Result<SharedAhead, Error> {
+pub fn shared_ahead(
+    write: &mut Write<'_>,
+    user: UserId,
+    which: Which,
+) -> Result<SharedAhead, Error> {
     let mut shared: Shared = write.take_shared();
-    let changed = shared.0.get_mut(&(user, which)).map(|known| std::mem::take(&mut known.changed));
+    let changed = shared
+        .0
+        .get_mut(&(user, which))
+        .map(|known| std::mem::take(&mut known.changed));
     write.share(shared);
     let rows = match &changed {
         None if which == Which::All => Some(owned_ahead(write.connection, user)?),
@@ -208,17 +233,33 @@ pub fn shared_ahead(write: &mut Write<'_>, user: UserId, which: Which) -> Result
         Some(changed) if changed.is_empty() => None,
         Some(changed) => Some(of_keys_ahead(write.connection, changed)?),
     };
-    Ok(SharedAhead { user, which, changed, rows })
+    Ok(SharedAhead {
+        user,
+        which,
+        changed,
+        rows,
+    })
 }
 
-fn of_keys_ahead(connection: &mut AnyConnection, keys: &BTreeSet<CollapseKey>) -> Result<OwnedAhead, Error> {
-    sql(OWNED_OF_KEYS).uncached().bind_list(keys.iter().copied()).ahead(connection).map(OwnedAhead)
+fn of_keys_ahead(
+    connection: &mut AnyConnection,
+    keys: &BTreeSet<CollapseKey>,
+) -> Result<OwnedAhead, Error> {
+    sql(OWNED_OF_KEYS)
+        .uncached()
+        .bind_list(keys.iter().copied())
+        .ahead(connection)
+        .map(OwnedAhead)
 }
 
 /// Notes that the transaction changed a purchase of this user, or of one that the caller does not know.
 pub fn note_changed(write: &mut Write<'_>, user: Option<UserId>, key: CollapseKey) {
     let mut shared: Shared = write.take_shared();
-    for (_, known) in shared.0.iter_mut().filter(|((id, _), _)| user.is_none_or(|user| user == *id)) {
+    for (_, known) in shared
+        .0
+        .iter_mut()
+        .filter(|((id, _), _)| user.is_none_or(|user| user == *id))
+    {
         known.changed.insert(key);
     }
     write.share(shared);
@@ -235,8 +276,15 @@ pub struct SharedAhead {
 
 impl SharedAhead {
     /// The purchases with their listings, in the order of their keys.
-    pub fn fetch(self, write: &mut Write<'_>, listings: &mut Listings) -> Result<Vec<OwnedPurchase>, Error> {
-        let rows = self.rows.map_or_else(|| Ok(Vec::new()), |rows| rows.fetch(write.connection, listings))?;
+    pub fn fetch(
+        self,
+        write: &mut Write<'_>,
+        listings: &mut Listings,
+    ) -> Result<Vec<OwnedPurchase>, Error> {
+        let rows = self.rows.map_or_else(
+            || Ok(Vec::new()),
+            |rows| rows.fetch(write.connection, listings),
+        )?;
         if self.changed.is_none() && self.which == Which::Counted && rows.len() > MAX_UNNOTED {
             note_spent(write, &rows)?;
         }
@@ -246,7 +294,8 @@ impl SharedAhead {
         // What changed after the read was begun.
         let changed = std::mem::take(&mut known.changed);
         if !changed.is_empty() {
-            let rows = of_keys_ahead(write.connection, &changed)?.fetch(write.connection, listings)?;
+            let rows =
+                of_keys_ahead(write.connection, &changed)?.fetch(write.connection, listings)?;
             known.update(Some(changed), rows);
         }
         let owned = known.owned.clone();
@@ -260,12 +309,18 @@ fn note_spent(write: &mut Write<'_>, owned: &[OwnedPurchase]) -> Result<(), Erro
     let mut spent = user::spent(owned, write.now()?);
     spent.truncate(MAX_NOTED);
     if !spent.is_empty() {
-        spent = sql(LOCK_SPENT).uncached().bind_list(spent).values(write.connection)?;
+        spent = sql(LOCK_SPENT)
+            .uncached()
+            .bind_list(spent)
+            .values(write.connection)?;
     }
     if spent.is_empty() {
         return Ok(());
     }
-    sql(NOTE_SPENT).uncached().bind_list(spent).later(write.connection)
+    sql(NOTE_SPENT)
+        .uncached()
+        .bind_list(spent)
+        .later(write.connection)
 }
 
 impl SharedPurchases {
@@ -274,7 +329,8 @@ impl SharedPurchases {
             self.owned = rows;
             return;
         };
-        self.owned.retain(|one| !changed.contains(&one.collapse_key));
+        self.owned
+            .retain(|one| !changed.contains(&one.collapse_key));
         self.owned.extend(rows);
         self.owned.sort_by_key(|one| one.collapse_key);
     }
@@ -284,7 +340,11 @@ impl SharedPurchases {
 struct OwnedAhead(Ahead<'static, OwnedRow>);
 
 impl OwnedAhead {
-    fn fetch(self, connection: &mut AnyConnection, listings: &mut Listings) -> Result<Vec<OwnedPurchase>, Error> {
+    fn fetch(
+        self,
+        connection: &mut AnyConnection,
+        listings: &mut Listings,
+    ) -> Result<Vec<OwnedPurchase>, Error> {
         let rows = self.0.all(connection)?;
         for row in &rows {
             listings.read_ahead(connection, &row.purchase)?;

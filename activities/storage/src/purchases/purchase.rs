@@ -11,7 +11,10 @@ use crate::settings::app_lock;
 use const_format::formatcp;
 use domain::catalogue::ProductRef;
 use domain::notification::SAMPLE_RECEIPT;
-use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
+use domain::{
+    AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts,
+    UserId,
+};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -70,7 +73,10 @@ const SELECT: &str = "
     WHERE collapse_key = ?";
 
 /// By its whole beginning: `LIKE` of SQLite disregards case.
-const IS_SAMPLE: &str = formatcp!("substr(o.receipt_id, 1, {}) = '{SAMPLE_RECEIPT}'", SAMPLE_RECEIPT.len());
+const IS_SAMPLE: &str = formatcp!(
+    "substr(o.receipt_id, 1, {}) = '{SAMPLE_RECEIPT}'",
+    SAMPLE_RECEIPT.len()
+);
 
 const ORIGIN: &str = formatcp!(
     "
@@ -92,12 +98,18 @@ json_columns!(Purchase);
 const FIND: Sql = statement!("{SELECT}");
 
 /// The row of a purchase, if there is one.
-pub fn find(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {
+pub fn find(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+) -> Result<Option<PurchaseRow>, Error> {
     find_ahead(connection, key)?.first(connection)
 }
 
 /// Like [`find`], and the row is fetched later.
-pub fn find_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<Ahead<'static, PurchaseRow>, Error> {
+pub fn find_ahead(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+) -> Result<Ahead<'static, PurchaseRow>, Error> {
     sql(FIND).bind(key).ahead(connection)
 }
 
@@ -125,9 +137,15 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
 /// Like [`origin`], and the rows are fetched later.
 pub fn origin_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<Origins, Error> {
     // In this order: a row that another process writes between the two is seen by the second one.
-    let of_notification = sql(ORIGIN_OF_NOTIFICATION).bind(key).bind(key).ahead(connection)?;
+    let of_notification = sql(ORIGIN_OF_NOTIFICATION)
+        .bind(key)
+        .bind(key)
+        .ahead(connection)?;
     let of_purchase = sql(ORIGIN_OF_PURCHASE).bind(key).ahead(connection)?;
-    Ok(Origins { of_purchase, of_notification })
+    Ok(Origins {
+        of_purchase,
+        of_notification,
+    })
 }
 
 /// The app and platform of a purchase by its row, and by its notifications.
@@ -148,7 +166,11 @@ impl Origins {
 
 /// Shares the lock of the app until the end of the transaction, and reads [`origin`] again. So a change of a setting or of
 /// the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
-pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey, seen: &Origin) -> Result<Origins, Error> {
+pub fn lock_origin(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    seen: &Origin,
+) -> Result<Origins, Error> {
     app_lock::share(write, seen.app_id)?;
     origin_ahead(write.connection, key)
 }
@@ -228,7 +250,10 @@ pub fn recheck_because<'v>(
 ) -> Result<usize, Error> {
     let values: Vec<Value<'v>> = values.into_iter().collect();
     lock_in_order(write, LOCK_MANY.of(which), &values)?;
-    let recheck = sql(RECHECK.of(which)).bind_all(cause::noted(cause)).bind(write.now()?).bind(urgency);
+    let recheck = sql(RECHECK.of(which))
+        .bind_all(cause::noted(cause))
+        .bind(write.now()?)
+        .bind(urgency);
     recheck.bind_all(values).run(write.connection)
 }
 
@@ -247,12 +272,19 @@ pub fn recheck_each(
     let keys: Vec<CollapseKey> = keys.into_iter().collect();
     for keys in keys.chunks(MAX_KEYS) {
         if write.connection.is_shared() {
-            let lock = sql(LOCK_MANY.of(OF_KEYS)).uncached().bind_list(keys.iter().copied());
+            let lock = sql(LOCK_MANY.of(OF_KEYS))
+                .uncached()
+                .bind_list(keys.iter().copied());
             drop(lock.value_ahead::<CollapseKey>(write.connection)?);
         }
-        let recheck =
-            sql(RECHECK.of(OF_KEYS)).uncached().bind_all(cause::noted(&cause)).bind(write.now()?).bind(urgency);
-        recheck.bind_list(keys.iter().copied()).run(write.connection)?;
+        let recheck = sql(RECHECK.of(OF_KEYS))
+            .uncached()
+            .bind_all(cause::noted(&cause))
+            .bind(write.now()?)
+            .bind(urgency);
+        recheck
+            .bind_list(keys.iter().copied())
+            .run(write.connection)?;
     }
     Ok(())
 }
@@ -266,7 +298,11 @@ const RECHECK_BY: Sql = statement! {"
 /// Rechecks a purchase at `at`, unless it is checked earlier. A settling that is recorded before then replaces the
 /// recheck.
 pub fn recheck_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
-    sql(RECHECK_BY).bind(at).bind(key).bind(at).later(write.connection)
+    sql(RECHECK_BY)
+        .bind(at)
+        .bind(key)
+        .bind(at)
+        .later(write.connection)
 }
 
 /// Locks the row until the end of the transaction, if there is one.
@@ -289,7 +325,10 @@ const LOCK_UNVERIFIED: Sql = statement! {"
 /// The statements that a clause for [`reset_failures`] completes.
 pub const RESETS: [Sql; 2] = [RESET_FAILURES, LOCK_UNVERIFIED];
 
-pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, RESET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
+pub const OF_KEY: Clause = clause!(
+    &[RECHECK, LOCK_MANY, RESET_FAILURES, LOCK_UNVERIFIED],
+    "collapse_key = ?"
+);
 
 /// Resets the number of failed queries of a few purchases to 0, and the time of the first one.
 pub fn reset_failures<'v>(
@@ -299,13 +338,24 @@ pub fn reset_failures<'v>(
 ) -> Result<(), Error> {
     let values: Vec<Value<'v>> = values.into_iter().collect();
     lock_in_order(write, LOCK_UNVERIFIED.of(which), &values)?;
-    sql(RESET_FAILURES.of(which)).bind_all(values).run(write.connection).map(drop)
+    sql(RESET_FAILURES.of(which))
+        .bind_all(values)
+        .run(write.connection)
+        .map(drop)
 }
 
 /// Locks purchases in the order of their keys, so that two processes do not deadlock.
-fn lock_in_order(write: &mut Write<'_>, lock: Cow<'static, str>, values: &[Value<'_>]) -> Result<(), Error> {
+fn lock_in_order(
+    write: &mut Write<'_>,
+    lock: Cow<'static, str>,
+    values: &[Value<'_>],
+) -> Result<(), Error> {
     if write.connection.is_shared() {
-        drop(sql(lock).bind_all(values.iter().cloned()).value_ahead::<CollapseKey>(write.connection)?);
+        drop(
+            sql(lock)
+                .bind_all(values.iter().cloned())
+                .value_ahead::<CollapseKey>(write.connection)?,
+        );
     }
     Ok(())
 }
@@ -317,7 +367,10 @@ fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Purchas
 }
 
 /// Locks the row until the end of the transaction, if there is one. It is fetched later.
-pub fn lock_ahead(write: &mut Write<'_>, key: CollapseKey) -> Result<Ahead<'static, PurchaseRow>, Error> {
+pub fn lock_ahead(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+) -> Result<Ahead<'static, PurchaseRow>, Error> {
     sql(LOCK).bind(key).ahead(write.connection)
 }
 
@@ -335,7 +388,10 @@ pub fn lock_all(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error
         return Ok(());
     }
     for keys in keys.chunks(MAX_KEYS) {
-        sql(LOCK_ALL).uncached().bind_list(keys.iter().copied()).values::<CollapseKey>(write.connection)?;
+        sql(LOCK_ALL)
+            .uncached()
+            .bind_list(keys.iter().copied())
+            .values::<CollapseKey>(write.connection)?;
     }
     Ok(())
 }
@@ -366,11 +422,13 @@ pub fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Resul
 
 /// A purchase as JSON, as it is stored.
 pub fn json(purchase: &Purchase) -> Result<String, Error> {
-    serde_json::to_string(purchase).map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))
+    serde_json::to_string(purchase)
+        .map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))
 }
 
 pub fn read(stored: &str) -> Result<Purchase, Error> {
-    serde_json::from_str(stored).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
+    serde_json::from_str(stored)
+        .map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
 }
 
 stored! {

@@ -26,7 +26,10 @@ const MARK: &str = "\"plan_changed\"";
 
 /// The link that a notification reports, if it reports one.
 pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
-    let notification: Notification = body.contains(MARK).then(|| serde_json::from_str(body).ok()).flatten()?;
+    let notification: Notification = body
+        .contains(MARK)
+        .then(|| serde_json::from_str(body).ok())
+        .flatten()?;
     let old = CollapseKey::of(platform, notification.related_receipt_id.as_deref()?);
     let new = notification.collapse_key;
     (notification.kind == NotificationKind::PlanChanged && old != new).then_some(Link { old, new })
@@ -120,7 +123,10 @@ const LINK_OF: Sql = statement!("{LINK}");
 
 /// Whether a link names the purchase that replaced this one, whether or not that is known to be real.
 pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
-    Ok(sql(LINK_OF).bind(old).value::<Option<Timestamp>>(connection)?.is_some())
+    Ok(sql(LINK_OF)
+        .bind(old)
+        .value::<Option<Timestamp>>(connection)?
+        .is_some())
 }
 
 const REALIZE: Sql = statement! {hot "replacements_new", "
@@ -132,7 +138,11 @@ const REALIZE: Sql = statement! {hot "replacements_new", "
 
 /// Notes that a purchase is known to be real: the purchases that it replaced count as replaced from now on.
 pub fn realize_ahead(write: &mut Write<'_>, new: CollapseKey) -> Result<Realized, Error> {
-    sql(REALIZE).bind(write.now()?).bind(new).value_ahead(write.connection).map(Realized)
+    sql(REALIZE)
+        .bind(write.now()?)
+        .bind(new)
+        .value_ahead(write.connection)
+        .map(Realized)
 }
 
 /// The purchases that count as replaced from now on, which are fetched later.
@@ -145,20 +155,33 @@ impl Realized {
         replaced.sort_unstable();
         for old in replaced {
             note_changed(write, None, old);
-            purchase::recheck(write, Urgency::Setting, CauseKind::PlanChange, purchase::OF_KEY, [old.into()])?;
+            purchase::recheck(
+                write,
+                Urgency::Setting,
+                CauseKind::PlanChange,
+                purchase::OF_KEY,
+                [old.into()],
+            )?;
         }
         Ok(())
     }
 }
 
-const OF_SUCCESSOR: Clause =
-    clause!(&[RECHECKS[0]], "collapse_key = (SELECT r.new_key FROM replacements r WHERE r.old_key = ?)");
+const OF_SUCCESSOR: Clause = clause!(
+    &[RECHECKS[0]],
+    "collapse_key = (SELECT r.new_key FROM replacements r WHERE r.old_key = ?)"
+);
 
 /// Rechecks the purchase in the place of this one, whose SKU is known now: its record names that SKU.
 pub fn recheck_successor(write: &mut Write<'_>, old: CollapseKey) -> Result<(), Error> {
     let cause = RevisionCause::of(CauseKind::PlanChange, write).json()?;
-    let recheck = sql(RECHECKS[0].of(OF_SUCCESSOR)).bind_all(cause::noted(&cause)).bind(write.now()?);
-    recheck.bind(Urgency::Setting).bind(old).later(write.connection)
+    let recheck = sql(RECHECKS[0].of(OF_SUCCESSOR))
+        .bind_all(cause::noted(&cause))
+        .bind(write.now()?);
+    recheck
+        .bind(Urgency::Setting)
+        .bind(old)
+        .later(write.connection)
 }
 
 const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");
@@ -178,12 +201,18 @@ impl Replacement {
 /// purchase must not be locked yet: it locks in that order. The lock may be one of the row, since only records of this
 /// purchase share it: there are never so many of them that the other purchase waits long.
 pub fn lock(write: &mut Write<'_>, old: CollapseKey) -> Result<Replacement, Error> {
-    sql(LOCK_LINK_OF).bind(old).value_ahead(write.connection).map(Replacement)
+    sql(LOCK_LINK_OF)
+        .bind(old)
+        .value_ahead(write.connection)
+        .map(Replacement)
 }
 
 /// The link of a purchase to the one in its place.
 pub fn find(connection: &mut AnyConnection, old: CollapseKey) -> Result<Replacement, Error> {
-    sql(LINK_OF).bind(old).value_ahead(connection).map(Replacement)
+    sql(LINK_OF)
+        .bind(old)
+        .value_ahead(connection)
+        .map(Replacement)
 }
 
 const REPLACED_BY: Sql = statement! {hot "replacements_new", "

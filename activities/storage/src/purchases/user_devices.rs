@@ -46,13 +46,30 @@ pub struct DevicesAhead(Ahead<'static, DeviceRow>);
 impl DevicesAhead {
     /// The devices, the one that was seen last in front.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<UserDevice>, Error> {
-        Ok(self.0.all(connection)?.into_iter().map(DeviceRow::device).collect())
+        Ok(self
+            .0
+            .all(connection)?
+            .into_iter()
+            .map(DeviceRow::device)
+            .collect())
     }
 }
 
 impl DeviceRow {
     fn device(self) -> UserDevice {
-        let Self { id, platform_id, platform_name, platform_type, marketplace_app_id } = self;
-        UserDevice { id, platform_id, platform_name, platform_type, marketplace_app_id }
+        let Self {
+            id,
+            platform_id,
+            platform_name,
+            platform_type,
+            marketplace_app_id,
+        } = self;
+        UserDevice {
+            id,
+            platform_id,
+            platform_name,
+            platform_type,
+            marketplace_app_id,
+        }
     }
 }

@@ -43,7 +43,10 @@ pub struct StoreCustomer {
 
 impl From<&StoreUser> for StoreCustomer {
     fn from(user: &StoreUser) -> Self {
-        Self { store: user.store.clone(), app_user_id: user.app_user_id.clone() }
+        Self {
+            store: user.store.clone(),
+            app_user_id: user.app_user_id.clone(),
+        }
     }
 }
 
@@ -61,16 +64,24 @@ impl Customer<'_> {
     /// Finds the customer's user before it is locked; if there is none yet, the one that is to be created.
     pub fn find(&self, write: &mut Write<'_>) -> Result<FoundUser, Error> {
         let store_user = self.store_user();
-        let may_be_named = self.app_user_id.is_some() && self.row.is_none_or(|row| row.app_user_id.is_none());
+        let may_be_named =
+            self.app_user_id.is_some() && self.row.is_none_or(|row| row.app_user_id.is_none());
         let known = store_user.find_ahead(write.connection)?;
-        let named = if may_be_named { Some(self.receipt().find_named_ahead(write.connection)?) } else { None };
+        let named = if may_be_named {
+            Some(self.receipt().find_named_ahead(write.connection)?)
+        } else {
+            None
+        };
         if let Some(id) = known.value(write.connection)? {
             return Ok(FoundUser { id, is_known: true });
         }
         // An admin may have named the user of this receipt before the store's id of its customer was known: both are
         // the same person.
         let named = named.map_or(Ok(None), |named| named.value(write.connection))?;
-        Ok(FoundUser { id: named.unwrap_or_else(|| store_user.anonymous()), is_known: false })
+        Ok(FoundUser {
+            id: named.unwrap_or_else(|| store_user.anonymous()),
+            is_known: false,
+        })
     }
 
     /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later. If the
@@ -82,7 +93,10 @@ impl Customer<'_> {
         if !found.is_known {
             store_user.insert(write, found.id)?;
         }
-        let former = self.row.and_then(|row| row.user_id).filter(|former| *former != found.id);
+        let former = self
+            .row
+            .and_then(|row| row.user_id)
+            .filter(|former| *former != found.id);
         if let Some(former) = former.filter(|former| *former < found.id) {
             try_lock_later(write, former)?;
         }
@@ -90,7 +104,11 @@ impl Customer<'_> {
         if let Some(former) = former.filter(|former| *former > found.id) {
             try_lock_later(write, former)?;
         }
-        Ok(LockedUser { id: found.id, user, present: store_user.find_ahead(write.connection)? })
+        Ok(LockedUser {
+            id: found.id,
+            user,
+            present: store_user.find_ahead(write.connection)?,
+        })
     }
 
     /// The customer's key: the store's id of the customer, else the receipt.
@@ -106,7 +124,11 @@ impl Customer<'_> {
     }
 
     fn store_user_named(&self, app_user_id: String) -> StoreUser {
-        StoreUser { app_id: self.origin.app_id, store: self.origin.store.clone(), app_user_id }
+        StoreUser {
+            app_id: self.origin.app_id,
+            store: self.origin.store.clone(),
+            app_user_id,
+        }
     }
 }
 
@@ -138,7 +160,10 @@ impl LockedUser {
     /// # Errors
     /// [`Error::Unavailable`] when the customer became another user meanwhile: the transaction is run again.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<UserRow, Error> {
-        let user = self.user.first(write.connection)?.ok_or(Error::Missing { what: "user" })?;
+        let user = self
+            .user
+            .first(write.connection)?
+            .ok_or(Error::Missing { what: "user" })?;
         if self.present.value(write.connection)? != Some(self.id) {
             return Err(Error::unavailable(Raced));
         }
@@ -180,29 +205,41 @@ impl StoreUser {
         self.find_ahead(connection)?.value(connection)
     }
 
-    fn find_ahead(&self, connection: &mut AnyConnection) -> Result<Ahead<'static, Single<UserId>>, Error> {
+    fn find_ahead(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<Ahead<'static, Single<UserId>>, Error> {
         self.of(FIND_STORE_USER).value_ahead(connection)
     }
 
     /// The user that the customer is, if that user has an id of their own.
-    fn find_named_ahead(&self, connection: &mut AnyConnection) -> Result<Ahead<'static, Single<UserId>>, Error> {
+    fn find_named_ahead(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<Ahead<'static, Single<UserId>>, Error> {
         self.of(FIND_NAMED).value_ahead(connection)
     }
 
     fn of(&self, text: Sql) -> Statement<'static> {
-        sql(text).bind(self.app_id).bind(self.store.clone()).bind(self.app_user_id.clone())
+        sql(text)
+            .bind(self.app_id)
+            .bind(self.store.clone())
+            .bind(self.app_user_id.clone())
     }
 
     /// Assigns a user to the customer, unless one is assigned already; creates the user if there is none with this id.
     /// Returns the assigned user.
     pub fn assign(&self, write: &mut Write<'_>, user: UserId) -> Result<UserId, Error> {
         self.insert(write, user)?;
-        self.find(write.connection)?.ok_or_else(|| Error::unavailable(Raced))
+        self.find(write.connection)?
+            .ok_or_else(|| Error::unavailable(Raced))
     }
 
     fn insert(&self, write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
         create(write, self.app_id, user)?;
-        self.of(INSERT_STORE_USER).bind(user).later(write.connection)
+        self.of(INSERT_STORE_USER)
+            .bind(user)
+            .later(write.connection)
     }
 
     /// The id of an anonymous user, computed from this key.
@@ -221,19 +258,29 @@ pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
 /// Like [`lock`], if there is such a user, whose row is fetched later. A job that may be set aside does not wait for
 /// another transaction that has locked the user: that is an error.
 pub fn lock_ahead(write: &mut Write<'_>, id: UserId) -> Result<Ahead<'static, UserRow>, Error> {
-    sql(if write.may_wait { LOCK } else { LOCK_NOW }).bind(id).ahead(write.connection)
+    sql(if write.may_wait { LOCK } else { LOCK_NOW })
+        .bind(id)
+        .ahead(write.connection)
 }
 
 /// Creates an anonymous user, unless there is one with this id.
 pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
-    sql(INSERT).bind(id).bind(app).bind(write.now()?).later(write.connection)
+    sql(INSERT)
+        .bind(id)
+        .bind(app)
+        .bind(write.now()?)
+        .later(write.connection)
 }
 
-const LOCK_NOW: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ? FOR UPDATE NOWAIT");
+const LOCK_NOW: Sql =
+    statement!("SELECT id, external_id, revision FROM users WHERE id = ? FOR UPDATE NOWAIT");
 
 /// Locks a user until the end of the transaction, if there is such a user. An error if another transaction has locked it.
 pub fn try_lock_later(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
-    sql(LOCK_NOW).bind(id).ahead::<UserRow>(write.connection).map(drop)
+    sql(LOCK_NOW)
+        .bind(id)
+        .ahead::<UserRow>(write.connection)
+        .map(drop)
 }
 
 const LOCK_FREE: Sql = statement! {"
@@ -248,13 +295,19 @@ const EXISTING: Sql = statement!("SELECT id AS value FROM users WHERE id IN (?*)
 
 /// Locks these users until the end of the transaction. Returns those that exist, and that another transaction has
 /// locked.
-pub fn lock_free(write: &mut Write<'_>, users: impl Iterator<Item = UserId>) -> Result<BTreeSet<UserId>, Error> {
+pub fn lock_free(
+    write: &mut Write<'_>,
+    users: impl Iterator<Item = UserId>,
+) -> Result<BTreeSet<UserId>, Error> {
     let users: Vec<UserId> = users.collect();
     let list = |text| sql(text).uncached().bind_list(users.iter().copied());
     let locked = list(LOCK_FREE).value_ahead(write.connection)?;
     let existing: Vec<UserId> = list(EXISTING).values(write.connection)?;
     let locked: BTreeSet<UserId> = locked.values(write.connection)?.into_iter().collect();
-    Ok(existing.into_iter().filter(|user| !locked.contains(user)).collect())
+    Ok(existing
+        .into_iter()
+        .filter(|user| !locked.contains(user))
+        .collect())
 }
 
 const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");
@@ -263,11 +316,19 @@ pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error
     sql(FIND).bind(id).one(connection, "user")
 }
 
-const FIND_EXTERNAL: Sql = statement!("SELECT id AS value FROM users WHERE external_id = ? AND app_id = ?");
+const FIND_EXTERNAL: Sql =
+    statement!("SELECT id AS value FROM users WHERE external_id = ? AND app_id = ?");
 
 /// The user of an app with this external id.
-pub fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
-    sql(FIND_EXTERNAL).bind(external_id).bind(app).value(connection)
+pub fn named(
+    connection: &mut AnyConnection,
+    app: AppId,
+    external_id: &str,
+) -> Result<Option<UserId>, Error> {
+    sql(FIND_EXTERNAL)
+        .bind(external_id)
+        .bind(app)
+        .value(connection)
 }
 
 const APP_USER_IDS: Sql = statement! {"
@@ -282,19 +343,28 @@ pub fn app_user_ids(connection: &mut AnyConnection, user: UserId) -> Result<Vec<
     sql(APP_USER_IDS).bind(user).values(connection)
 }
 
-const FIND_IN_APP: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ? AND app_id = ?");
+const FIND_IN_APP: Sql =
+    statement!("SELECT id, external_id, revision FROM users WHERE id = ? AND app_id = ?");
 
 /// A user of an app, without a lock.
-pub fn find_in_app(connection: &mut AnyConnection, app: AppId, id: UserId) -> Result<Option<UserRow>, Error> {
+pub fn find_in_app(
+    connection: &mut AnyConnection,
+    app: AppId,
+    id: UserId,
+) -> Result<Option<UserRow>, Error> {
     sql(FIND_IN_APP).bind(id).bind(app).first(connection)
 }
 
-const LOCK_SHARED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE SKIP LOCKED");
+const LOCK_SHARED: Sql =
+    statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE SKIP LOCKED");
 
 /// Locks a user against changes (a shared lock) until the end of the transaction, unless another process changes it. Returns
 /// whether it is locked.
 pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<bool, Error> {
-    Ok(sql(LOCK_SHARED).bind(id).value::<i64>(write.connection)?.is_some())
+    Ok(sql(LOCK_SHARED)
+        .bind(id)
+        .value::<i64>(write.connection)?
+        .is_some())
 }
 
 const SET_REVISION: Sql = statement!("UPDATE users SET revision = ? WHERE id = ?");
@@ -302,7 +372,10 @@ const SET_REVISION: Sql = statement!("UPDATE users SET revision = ? WHERE id = ?
 /// Raises the revision of a user whose state is announced; returns the new revision.
 pub fn raise_revision(write: &mut Write<'_>, user: &UserRow) -> Result<i64, Error> {
     let revision = user.revision.saturating_add(1);
-    sql(SET_REVISION).bind(revision).bind(user.id).later(write.connection)?;
+    sql(SET_REVISION)
+        .bind(revision)
+        .bind(user.id)
+        .later(write.connection)?;
     Ok(revision)
 }
 

@@ -34,7 +34,12 @@ impl Store {
         place: Option<PageOfRun>,
     ) -> Result<Redelivered, Error> {
         let (clock, selection) = (self.clock, selected.selection.clone());
-        let keys: Vec<CollapseKey> = selected.candidates.items.iter().map(|one| one.collapse_key).collect();
+        let keys: Vec<CollapseKey> = selected
+            .candidates
+            .items
+            .iter()
+            .map(|one| one.collapse_key)
+            .collect();
         // Only the purchases with something to queue are locked: a repeated backfill blocks no settling.
         let (mut done, missing) = self
             .read(move |connection| {
@@ -43,11 +48,17 @@ impl Store {
             })
             .await?;
         if mode == RunMode::Dry {
-            done.requeued.pending += self.read(move |connection| due(connection, &selection, keys)).await?;
+            done.requeued.pending += self
+                .read(move |connection| due(connection, &selection, keys))
+                .await?;
             return Ok(done);
         }
         if !missing.candidates.items.is_empty() {
-            done.requeued.pending = self.carry_out(missing, RunMode::Anew, None).await?.requeued.pending;
+            done.requeued.pending = self
+                .carry_out(missing, RunMode::Anew, None)
+                .await?
+                .requeued
+                .pending;
         }
         let receivers = selection.receivers;
         done.requeued.pending += self.queue_profiles(selection, keys).await?;
@@ -57,17 +68,23 @@ impl Store {
         // requests at once each counts what it queued.
         if let Some(place) = place {
             let answer = done.clone();
-            self.write(move |write| runs::once(write, Some(&place), |_| Ok(answer.clone()))).await?;
+            self.write(move |write| runs::once(write, Some(&place), |_| Ok(answer.clone())))
+                .await?;
         }
         Ok(done)
     }
 
     /// Queues the profiles of the purchases' users, each in a transaction of its own, which locks one user. Returns the
     /// number of new deliveries.
-    async fn queue_profiles(&self, selection: Selection, keys: Vec<CollapseKey>) -> Result<i64, Error> {
+    async fn queue_profiles(
+        &self,
+        selection: Selection,
+        keys: Vec<CollapseKey>,
+    ) -> Result<i64, Error> {
         let users = {
             let selection = selection.clone();
-            self.read(move |connection| users_of(connection, &selection, keys)).await?
+            self.read(move |connection| users_of(connection, &selection, keys))
+                .await?
         };
         let mut pending = 0;
         for (key, user) in users {
@@ -76,7 +93,11 @@ impl Store {
             let is_first = pending == 0;
             let work = move |write: &mut Write<'_>| {
                 let is_queued = queue(write, key, user, &selection)?;
-                let entry = if is_queued && is_first { Some(profiles_entry(write, key, &selection)?) } else { None };
+                let entry = if is_queued && is_first {
+                    Some(profiles_entry(write, key, &selection)?)
+                } else {
+                    None
+                };
                 Ok((is_queued, entry))
             };
             pending += i64::from(self.change("resend", work).await?);
@@ -86,7 +107,11 @@ impl Store {
 }
 
 /// The audit entry of the profiles that a page queues.
-fn profiles_entry(write: &mut Write<'_>, key: CollapseKey, selection: &Selection) -> Result<AuditEntry, Error> {
+fn profiles_entry(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    selection: &Selection,
+) -> Result<AuditEntry, Error> {
     let destination = suitable(write.connection, selection)?;
     Ok(AuditEntry::on(destination.app_id, destination.id).after(json!({ "profiles_from": key })))
 }
@@ -112,16 +137,26 @@ fn users_of(
     let mut users = Vec::new();
     for key in keys.into_iter().filter(|_| destination.profile.is_some()) {
         // No event of the purchase was announced yet.
-        let Some(row) = purchase::find(connection, key)?.filter(|row| row.revision > 0) else { continue };
+        let Some(row) = purchase::find(connection, key)?.filter(|row| row.revision > 0) else {
+            continue;
+        };
         let Some(owner) = row.user_id else { continue };
-        let former: Vec<UserId> = sql(FORMER_OWNERS).bind(key).bind(destination.id).bind(owner).values(connection)?;
+        let former: Vec<UserId> = sql(FORMER_OWNERS)
+            .bind(key)
+            .bind(destination.id)
+            .bind(owner)
+            .values(connection)?;
         users.extend([owner].into_iter().chain(former).map(|user| (key, user)));
     }
     Ok(users)
 }
 
 /// The number of profiles that would be queued, one per user.
-fn due(connection: &mut AnyConnection, selection: &Selection, keys: Vec<CollapseKey>) -> Result<i64, Error> {
+fn due(
+    connection: &mut AnyConnection,
+    selection: &Selection,
+    keys: Vec<CollapseKey>,
+) -> Result<i64, Error> {
     let destination = suitable(connection, selection)?;
     let (mut due, mut seen) = (0, BTreeSet::new());
     for (key, user) in users_of(connection, selection, keys)? {
@@ -129,8 +164,14 @@ fn due(connection: &mut AnyConnection, selection: &Selection, keys: Vec<Collapse
             continue;
         }
         let owner = users::read(connection, user)?;
-        let Some(origin) = purchase::origin(connection, key)? else { continue };
-        let check = ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill };
+        let Some(origin) = purchase::origin(connection, key)? else {
+            continue;
+        };
+        let check = ProfileCheck {
+            origin: &origin,
+            owner: &owner,
+            trigger: Trigger::Backfill,
+        };
         due += i64::from(check.is_due(connection, &destination)?);
     }
     Ok(due)
@@ -138,7 +179,12 @@ fn due(connection: &mut AnyConnection, selection: &Selection, keys: Vec<Collapse
 
 /// Queues the profile of a user in the lane of a purchase, if the destination keeps profiles and has another version or
 /// none. Returns whether it did.
-fn queue(write: &mut Write<'_>, key: CollapseKey, user: UserId, selection: &Selection) -> Result<bool, Error> {
+fn queue(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    user: UserId,
+    selection: &Selection,
+) -> Result<bool, Error> {
     let destination = suitable(write.connection, selection)?;
     let user = users::lock(write, user)?;
     let row = purchase::lock(write, key)?;
@@ -146,9 +192,14 @@ fn queue(write: &mut Write<'_>, key: CollapseKey, user: UserId, selection: &Sele
     if row.user_id != Some(user.id) && user.external_id.is_none() {
         return Err(Error::unavailable(users::Raced));
     }
-    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let origin =
+        purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let subject = Subject {
-        check: ProfileCheck { origin: &origin, owner: &user, trigger: Trigger::Backfill },
+        check: ProfileCheck {
+            origin: &origin,
+            owner: &user,
+            trigger: Trigger::Backfill,
+        },
         collapse_key: key,
         revision: row.revision,
         environment: row.known()?.environment(origin.environment),

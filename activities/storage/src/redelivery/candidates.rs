@@ -10,7 +10,9 @@ use crate::events::deliveries::Event;
 use crate::purchases::purchase;
 use crate::settings::destinations::{self, Destination};
 use domain::event::PURCHASE_UPDATED;
-use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
+use domain::{
+    AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp,
+};
 use std::ops::Range;
 
 /// An event that may be queued again, or the newest state of a purchase.
@@ -49,16 +51,44 @@ row! {
 
 impl From<CandidateRow> for Candidate {
     fn from(row: CandidateRow) -> Self {
-        let CandidateRow { seq, id, event_type, collapse_key, revision, traceparent, only_to, is_last, .. } = row;
+        let CandidateRow {
+            seq,
+            id,
+            event_type,
+            collapse_key,
+            revision,
+            traceparent,
+            only_to,
+            is_last,
+            ..
+        } = row;
         let is_state = event_type == PURCHASE_UPDATED;
-        let event = (!is_state).then_some(Event { id, event_type, collapse_key, revision, traceparent });
-        Self { collapse_key, event, only_to, is_last, seq }
+        let event = (!is_state).then_some(Event {
+            id,
+            event_type,
+            collapse_key,
+            revision,
+            traceparent,
+        });
+        Self {
+            collapse_key,
+            event,
+            only_to,
+            is_last,
+            seq,
+        }
     }
 }
 
 impl From<CollapseKey> for Candidate {
     fn from(collapse_key: CollapseKey) -> Self {
-        Self { collapse_key, event: None, only_to: None, is_last: true, seq: i64::MAX }
+        Self {
+            collapse_key,
+            event: None,
+            only_to: None,
+            is_last: true,
+            seq: i64::MAX,
+        }
     }
 }
 
@@ -74,7 +104,9 @@ pub fn candidates(
         RedeliverySelector::Event(id) => event(connection, *id)?,
         RedeliverySelector::Purchase(key) => of_purchase(connection, *key, page)?,
         RedeliverySelector::Lanes(key) => of_lanes(connection, *key, selection.receivers)?,
-        RedeliverySelector::Range { from, until } => in_range(connection, *from..*until, app, page)?,
+        RedeliverySelector::Range { from, until } => {
+            in_range(connection, *from..*until, app, page)?
+        }
         RedeliverySelector::Failed => failed(connection, selection.receivers, page)?,
         RedeliverySelector::Purchases(keys) => {
             suitable(connection, selection)?;
@@ -94,7 +126,10 @@ pub fn candidates(
 
 /// A single page with all rows.
 fn single_page<R: Into<Candidate>>(rows: Vec<R>) -> Paged<Candidate> {
-    Paged { items: rows.into_iter().map(Into::into).collect(), next_cursor: None }
+    Paged {
+        items: rows.into_iter().map(Into::into).collect(),
+        next_cursor: None,
+    }
 }
 
 /// A page of the rows, of which there is one more than fits when another page follows.
@@ -112,11 +147,18 @@ fn cut<R: Into<Candidate>>(
 ///
 /// [`Error::Unsuitable`] if no destination is named, or it did not choose `purchase.updated`. A backfill also accepts a
 /// destination that keeps profiles.
-pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result<Destination, Error> {
+pub fn suitable(
+    connection: &mut AnyConnection,
+    selection: &Selection,
+) -> Result<Destination, Error> {
     let Some(id) = selection.receivers.destination() else {
-        return Err(Error::Unsuitable("states are sent to one destination: set `destination_id`".to_owned()));
+        return Err(Error::Unsuitable(
+            "states are sent to one destination: set `destination_id`".to_owned(),
+        ));
     };
-    let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
+    let destination = destinations::find(connection, id)?.ok_or(Error::Missing {
+        what: "destination",
+    })?;
     let destination = destination.destination();
     let is_backfill = selection.selector == RedeliverySelector::NeverQueued;
     if destination.chose(PURCHASE_UPDATED) || (is_backfill && destination.profile.is_some()) {
@@ -136,7 +178,11 @@ const PURCHASES_OF_APP: Sql = statement! {hot "purchases_app", "
     LIMIT ?
 "};
 
-fn of_app(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Paged<Candidate>, Error> {
+fn of_app(
+    connection: &mut AnyConnection,
+    app: AppId,
+    page: &Page,
+) -> Result<Paged<Candidate>, Error> {
     let statement = sql(PURCHASES_OF_APP).bind(app).bind(page.key()?);
     let rows: Vec<CandidateKey> = statement.bind(page.size() + 1).all(connection)?;
     let keys = rows.into_iter().map(|row| row.collapse_key).collect();
@@ -152,7 +198,9 @@ const EVENT: Sql = statement! {"
 
 fn event(connection: &mut AnyConnection, id: EventId) -> Result<Paged<Candidate>, Error> {
     let found: Option<CandidateRow> = sql(EVENT).bind(id).first(connection)?;
-    Ok(single_page(vec![found.ok_or(Error::Missing { what: "event" })?]))
+    Ok(single_page(vec![
+        found.ok_or(Error::Missing { what: "event" })?,
+    ]))
 }
 
 /// A purchase's events. Of its `purchase.updated` events only the last is sent.
@@ -170,9 +218,16 @@ const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
     LIMIT ?
 "};
 
-fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, page: &Page) -> Result<Paged<Candidate>, Error> {
+fn of_purchase(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    page: &Page,
+) -> Result<Paged<Candidate>, Error> {
     purchase::find(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
-    let statement = sql(OF_PURCHASE).bind(key).bind(page.number_or(0)?).bind(page.size() + 1);
+    let statement = sql(OF_PURCHASE)
+        .bind(key)
+        .bind(page.number_or(0)?)
+        .bind(page.size() + 1);
     let rows: Vec<CandidateRow> = statement.all(connection)?;
     cut(rows, page, |row| row.seq.to_string())
 }
@@ -197,8 +252,7 @@ const IN_RANGE: Sql = statement! {"
 
 const OF_ALL: Clause = clause!(&[IN_RANGE], hot "events_created", "TRUE");
 /// `|| ''` keeps the planner from using the index of the app's purchases instead of the one by time.
-const OF_APP: Clause =
-    clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ? AND (e.created_at, e.seq) <= (?, ?)");
+const OF_APP: Clause = clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ? AND (e.created_at, e.seq) <= (?, ?)");
 
 /// Maximum number of rows of all apps that a page of one app walks. It may have fewer candidates than its limit, or none,
 /// and still a next page.
@@ -231,17 +285,42 @@ fn in_range(
         Some(_) => page.numbers_or(0)?,
         None => (range.start.micros().saturating_sub(1), i64::MAX),
     };
-    let list = |which| sql(IN_RANGE.of(which)).bind(range.end).bind(at).bind(seq).bind(at).bind(range.end);
+    let list = |which| {
+        sql(IN_RANGE.of(which))
+            .bind(range.end)
+            .bind(at)
+            .bind(seq)
+            .bind(at)
+            .bind(range.end)
+    };
     let cursor = |row: &CandidateRow| format!("{}_{}", row.at.micros(), row.seq);
     let Some(app) = app else {
-        return cut(list(OF_ALL).bind(page.size() + 1).all(connection)?, page, cursor);
+        return cut(
+            list(OF_ALL).bind(page.size() + 1).all(connection)?,
+            page,
+            cursor,
+        );
     };
-    let end = sql(END_OF_RANGE).bind(at).bind(seq).bind(at).bind(range.end).bind(WALKED - 1);
+    let end = sql(END_OF_RANGE)
+        .bind(at)
+        .bind(seq)
+        .bind(at)
+        .bind(range.end)
+        .bind(WALKED - 1);
     let end: Option<RangePlace> = end.first(connection)?;
-    let (last_at, last_seq) = end.as_ref().map_or((i64::MAX, i64::MAX), |end| (end.at, end.seq));
-    let rows = list(OF_APP).bind(app).bind(last_at).bind(last_seq).bind(page.size() + 1).all(connection)?;
+    let (last_at, last_seq) = end
+        .as_ref()
+        .map_or((i64::MAX, i64::MAX), |end| (end.at, end.seq));
+    let rows = list(OF_APP)
+        .bind(app)
+        .bind(last_at)
+        .bind(last_seq)
+        .bind(page.size() + 1)
+        .all(connection)?;
     let mut found = cut(rows, page, cursor)?;
-    found.next_cursor = found.next_cursor.or(end.map(|end| format!("{}_{}", end.at, end.seq)));
+    found.next_cursor = found
+        .next_cursor
+        .or(end.map(|end| format!("{}_{}", end.at, end.seq)));
     Ok(found)
 }
 
@@ -261,7 +340,8 @@ const FAILED: Sql = statement! {"
     LIMIT ?
 "};
 
-const TO_ALL: Clause = clause!(&[FAILED], hot "deliveries_failed_in_order", "d.status {FAILED_IN_ORDER}");
+const TO_ALL: Clause =
+    clause!(&[FAILED], hot "deliveries_failed_in_order", "d.status {FAILED_IN_ORDER}");
 const TO_APP: Clause = clause! {&[FAILED], hot "deliveries_failed_in_order", "
     d.status {FAILED_IN_ORDER} AND d.destination_id || '' IN (SELECT id FROM destinations WHERE app_id = ?)
 "};
@@ -287,10 +367,19 @@ const NEWEST_FAILED: Sql = statement! {hot "deliveries_failed_in_order", "
 "};
 
 /// The failed deliveries. Redeliveries of this run that fail in turn are left out.
-fn failed(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Result<Paged<Candidate>, Error> {
+fn failed(
+    connection: &mut AnyConnection,
+    receivers: Receivers,
+    page: &Page,
+) -> Result<Paged<Candidate>, Error> {
     let (seq, through) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
-        None => (0, sql(NEWEST_FAILED).first::<Number>(connection)?.map_or(0, |newest| newest.value)),
+        None => (
+            0,
+            sql(NEWEST_FAILED)
+                .first::<Number>(connection)?
+                .map_or(0, |newest| newest.value),
+        ),
     };
     let (which, id) = match receivers {
         Receivers::All => (TO_ALL, None),
@@ -298,13 +387,23 @@ fn failed(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> 
         Receivers::One(id) => (TO_DESTINATION, Some(id.to_string())),
     };
     let end: Option<i64> = match receivers {
-        Receivers::App(_) => sql(END_OF_FAILED).bind(seq).bind(through).bind(WALKED - 1).value(connection)?,
+        Receivers::App(_) => sql(END_OF_FAILED)
+            .bind(seq)
+            .bind(through)
+            .bind(WALKED - 1)
+            .value(connection)?,
         Receivers::All | Receivers::One(_) => None,
     };
-    let statement = sql(FAILED.of(which)).bind(through).bind(seq).bind(end.unwrap_or(through)).bind_all(id);
+    let statement = sql(FAILED.of(which))
+        .bind(through)
+        .bind(seq)
+        .bind(end.unwrap_or(through))
+        .bind_all(id);
     let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
     let mut found = cut(rows, page, |row| format!("{}_{through}", row.seq))?;
-    found.next_cursor = found.next_cursor.or(end.map(|end| format!("{end}_{through}")));
+    found.next_cursor = found
+        .next_cursor
+        .or(end.map(|end| format!("{end}_{through}")));
     Ok(found)
 }
 
@@ -321,17 +420,31 @@ const FAILED_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
 
 /// The failed deliveries of a purchase's lanes, except those of `purchase.updated`, and then the newest state. An event
 /// with two failed deliveries appears twice.
-fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receivers) -> Result<Paged<Candidate>, Error> {
+fn of_lanes(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    receivers: Receivers,
+) -> Result<Paged<Candidate>, Error> {
     let origin = purchase::origin(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let mut lanes = destinations::of_app(connection, origin.app_id)?;
     if let Some(named) = receivers.destination() {
         lanes.retain(|lane| lane.id == named);
-        lanes.first().ok_or(Error::Missing { what: "destination" })?;
+        lanes.first().ok_or(Error::Missing {
+            what: "destination",
+        })?;
     }
     let mut found = single_page(vec![key]);
     for lane in lanes {
-        let statement = sql(FAILED_IN_LANE).bind(key).bind(lane.id).bind(PURCHASE_UPDATED);
-        found.items.extend(statement.all::<CandidateRow>(connection)?.into_iter().map(Candidate::from));
+        let statement = sql(FAILED_IN_LANE)
+            .bind(key)
+            .bind(lane.id)
+            .bind(PURCHASE_UPDATED);
+        found.items.extend(
+            statement
+                .all::<CandidateRow>(connection)?
+                .into_iter()
+                .map(Candidate::from),
+        );
     }
     Ok(found)
 }

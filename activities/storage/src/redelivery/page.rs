@@ -21,7 +21,10 @@ use crate::redelivery::runs::{self, PageOfRun, RunMode};
 use crate::redelivery::verdict::{self, Condition, DeliveryNumber, Resend, Skipped};
 use crate::settings::destinations::{self, Destination};
 use domain::event::PURCHASE_UPDATED;
-use domain::{AppId, CollapseKey, DestinationId, EventId, Lane, Receivers, RedeliverySelector, Selection, Timestamp};
+use domain::{
+    AppId, CollapseKey, DestinationId, EventId, Lane, Receivers, RedeliverySelector, Selection,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,18 +99,26 @@ impl Store {
         once: Option<String>,
     ) -> Result<Vec<Lane>, Error> {
         let selection = RedeliverySelector::Lanes(key).to(destination);
-        let place = once.map_or(RunMode::Anew, RunMode::Once).place(&Page::default(), &json!(selection), &self.secrets);
+        let place = once.map_or(RunMode::Anew, RunMode::Once).place(
+            &Page::default(),
+            &json!(selection),
+            &self.secrets,
+        );
         self.change("purchase.redeliver", move |write| {
             let mut entry = None;
             runs::once(write, place.as_ref(), |write| {
                 let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
-                entry = Some(AuditEntry::on(app, key).after(json!({ "destination_id": destination })));
+                entry =
+                    Some(AuditEntry::on(app, key).after(json!({ "destination_id": destination })));
                 // No event of the purchase fails between its selection and its new delivery.
                 if purchase::find(write.connection, key)?.is_some() {
                     purchase::lock(write, key)?;
                 }
                 let candidates = candidates(write.connection, &selection, None, &Page::default())?;
-                PageStep::Queue(write).carry_out(&Selected { selection: selection.clone(), candidates })
+                PageStep::Queue(write).carry_out(&Selected {
+                    selection: selection.clone(),
+                    candidates,
+                })
             })?;
             Ok((lanes::open(write.connection, key)?, entry))
         })
@@ -118,7 +129,10 @@ impl Store {
         self.read(move |connection| {
             let app = app_of(connection, selection.receivers)?;
             let candidates = candidates(connection, &selection, app, &page)?;
-            Ok(Selected { selection, candidates })
+            Ok(Selected {
+                selection,
+                candidates,
+            })
         })
         .await
     }
@@ -144,8 +158,11 @@ impl Store {
                 let done = PageStep::Queue(write).carry_out(&selected)?;
                 if selected.selection.ends_pauses() {
                     // In one order in all processes, so that two do not deadlock.
-                    let destinations: BTreeSet<_> = done.requeued.destinations.iter().copied().collect();
-                    destinations.into_iter().try_for_each(|id| health::end_pause(write, id))?;
+                    let destinations: BTreeSet<_> =
+                        done.requeued.destinations.iter().copied().collect();
+                    destinations
+                        .into_iter()
+                        .try_for_each(|id| health::end_pause(write, id))?;
                 }
                 entry = Some(self::entry(write, &selected, &done)?);
                 Ok(done)
@@ -159,18 +176,32 @@ impl Store {
 const APP: Sql = statement!("SELECT app_id AS value FROM purchases WHERE collapse_key = ?");
 
 /// The audit entry of a page that was carried out: on its purchase, its destination, its app, or all.
-fn entry(write: &mut Write<'_>, selected: &Selected, done: &Redelivered) -> Result<AuditEntry, Error> {
-    let Selection { selector, is_urgent, receivers } = &selected.selection;
-    let purchase = selected.candidates.items.first().filter(|_| selected.selection.is_of_one_purchase());
+fn entry(
+    write: &mut Write<'_>,
+    selected: &Selected,
+    done: &Redelivered,
+) -> Result<AuditEntry, Error> {
+    let Selection {
+        selector,
+        is_urgent,
+        receivers,
+    } = &selected.selection;
+    let purchase = selected
+        .candidates
+        .items
+        .first()
+        .filter(|_| selected.selection.is_of_one_purchase());
     let (app, subject) = match (purchase, *receivers) {
-        (Some(Candidate { collapse_key, .. }), _) => {
-            (sql(APP).bind(*collapse_key).value(write.connection)?, collapse_key.to_string())
-        }
+        (Some(Candidate { collapse_key, .. }), _) => (
+            sql(APP).bind(*collapse_key).value(write.connection)?,
+            collapse_key.to_string(),
+        ),
         (None, Receivers::One(id)) => (app_of(write.connection, *receivers)?, id.to_string()),
         (None, Receivers::App(id)) => (Some(id), id.to_string()),
         (None, Receivers::All) => (None, "all".to_owned()),
     };
-    let (destination, checked, pending) = (receivers.destination(), done.checked, done.requeued.pending);
+    let (destination, checked, pending) =
+        (receivers.destination(), done.checked, done.requeued.pending);
     let after = json!({
         "selector": selector, "destination_id": destination, "now": is_urgent, "checked": checked, "pending": pending,
     });
@@ -186,7 +217,10 @@ pub fn refused(
 ) -> Result<Option<Skipped>, Error> {
     let selection = RedeliverySelector::Event(event).to(destination);
     let candidates = candidates(connection, &selection, None, &Page::default())?;
-    let done = PageStep::Dry(connection, now).carry_out(&Selected { selection, candidates })?;
+    let done = PageStep::Dry(connection, now).carry_out(&Selected {
+        selection,
+        candidates,
+    })?;
     Ok(done.requeued.skipped.into_keys().next())
 }
 
@@ -197,15 +231,28 @@ fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option
         Receivers::App(id) => Ok(Some(id)),
         Receivers::One(id) => {
             let destination = destinations::find(connection, id)?;
-            Ok(Some(destination.ok_or(Error::Missing { what: "destination" })?.app_id))
+            Ok(Some(
+                destination
+                    .ok_or(Error::Missing {
+                        what: "destination",
+                    })?
+                    .app_id,
+            ))
         }
     }
 }
 
 impl Selected {
     /// Leaves out the candidates of which nothing would be recorded, and counts all. Each is a purchase of its own.
-    pub fn narrow(&mut self, connection: &mut AnyConnection, now: Timestamp) -> Result<Redelivered, Error> {
-        let Self { selection, candidates } = self;
+    pub fn narrow(
+        &mut self,
+        connection: &mut AnyConnection,
+        now: Timestamp,
+    ) -> Result<Redelivered, Error> {
+        let Self {
+            selection,
+            candidates,
+        } = self;
         let (mut step, mut requeued) = (PageStep::Dry(connection, now), Requeued::default());
         let checked = i64::try_from(candidates.items.len()).unwrap_or(i64::MAX);
         let mut items = Vec::new();
@@ -217,7 +264,11 @@ impl Selected {
             }
         }
         candidates.items = items;
-        Ok(Redelivered { checked, requeued, next_cursor: candidates.next_cursor.clone() })
+        Ok(Redelivered {
+            checked,
+            requeued,
+            next_cursor: candidates.next_cursor.clone(),
+        })
     }
 }
 
@@ -236,7 +287,11 @@ impl PageStep<'_, '_> {
             self.resend(of_purchase, &selected.selection, &mut requeued)?;
         }
         let checked = i64::try_from(found.len()).unwrap_or(i64::MAX);
-        Ok(Redelivered { checked, requeued, next_cursor: selected.candidates.next_cursor.clone() })
+        Ok(Redelivered {
+            checked,
+            requeued,
+            next_cursor: selected.candidates.next_cursor.clone(),
+        })
     }
 
     /// Gives the candidates of one purchase their verdicts.
@@ -247,9 +302,13 @@ impl PageStep<'_, '_> {
         requeued: &mut Requeued,
     ) -> Result<(), Error> {
         let policy = Policy::of(selection);
-        let Some(first) = of_purchase.first() else { return Ok(()) };
+        let Some(first) = of_purchase.first() else {
+            return Ok(());
+        };
         let Some(origin) = self.origin(first.collapse_key)? else {
-            of_purchase.iter().for_each(|_| requeued.skip(policy.absent));
+            of_purchase
+                .iter()
+                .for_each(|_| requeued.skip(policy.absent));
             return Ok(());
         };
         let of_app = destinations::of_app(self.connection(), origin.app_id)?;
@@ -259,20 +318,34 @@ impl PageStep<'_, '_> {
                 continue;
             }
             let only_to = one.only_to.or(selection.receivers.destination());
-            let is_receiver = |destination: &&Destination| only_to.is_none_or(|only| only == destination.id);
+            let is_receiver =
+                |destination: &&Destination| only_to.is_none_or(|only| only == destination.id);
             let receivers: Vec<&Destination> = of_app.iter().filter(is_receiver).collect();
             if receivers.is_empty() && only_to.is_some() {
                 requeued.skip(policy.elsewhere);
                 continue;
             }
-            let newest = if one.event.is_none() { newest_event(self.connection(), one.collapse_key)? } else { None };
+            let newest = if one.event.is_none() {
+                newest_event(self.connection(), one.collapse_key)?
+            } else {
+                None
+            };
             let Some(event) = one.event.as_ref().or(newest.as_ref()) else {
                 requeued.skip(policy.absent);
                 continue;
             };
-            let condition = if one.only_to.is_some() { Condition::Unacknowledged } else { policy.condition };
+            let condition = if one.only_to.is_some() {
+                Condition::Unacknowledged
+            } else {
+                policy.condition
+            };
             for destination in receivers {
-                let resend = Resend { event, origin: &origin, destination, condition };
+                let resend = Resend {
+                    event,
+                    origin: &origin,
+                    destination,
+                    condition,
+                };
                 let verdict = self.verdict(resend)?;
                 requeued.count(resend, policy.due, verdict);
                 if self.make_due(resend, policy.due, verdict)? {
@@ -294,7 +367,9 @@ impl PageStep<'_, '_> {
     /// a delivery of it is recorded.
     fn origin(&mut self, key: CollapseKey) -> Result<Option<Origin>, Error> {
         let origin = purchase::origin(self.connection(), key)?;
-        let Self::Queue(write) = self else { return Ok(origin) };
+        let Self::Queue(write) = self else {
+            return Ok(origin);
+        };
         if origin.is_none() || purchase::find(write.connection, key)?.is_none() {
             return Ok(None);
         }
@@ -310,9 +385,16 @@ impl PageStep<'_, '_> {
     }
 
     /// Makes due what the policy makes due. Returns whether some of it waited.
-    fn make_due(&mut self, resend: Resend<'_>, due: DueNow, verdict: DeliveryNumber) -> Result<bool, Error> {
+    fn make_due(
+        &mut self,
+        resend: Resend<'_>,
+        due: DueNow,
+        verdict: DeliveryNumber,
+    ) -> Result<bool, Error> {
         match self {
-            Self::Queue(write) if due == DueNow::Lane || is_pending(verdict) => make_due(write, resend, due),
+            Self::Queue(write) if due == DueNow::Lane || is_pending(verdict) => {
+                make_due(write, resend, due)
+            }
             _ => Ok(false),
         }
     }
@@ -360,7 +442,10 @@ const NEWEST_EVENT: Sql = statement! {hot "events_of_key", "
 
 /// The newest `purchase.updated`.
 fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
-    sql(NEWEST_EVENT).bind(key).bind(PURCHASE_UPDATED).first(connection)
+    sql(NEWEST_EVENT)
+        .bind(key)
+        .bind(PURCHASE_UPDATED)
+        .first(connection)
 }
 
 const MAKE_EVENT_DUE: Sql = statement! {hot "deliveries_event", "
@@ -378,13 +463,26 @@ const MAKE_LANE_DUE: Sql = statement! {hot "deliveries_pending_of_lane", "
 /// Makes the selected event due, or all pending deliveries of its lane, and ends the lane's `Retry-After`. Returns
 /// whether one of them waited.
 fn make_due(write: &mut Write<'_>, resend: Resend<'_>, due: DueNow) -> Result<bool, Error> {
-    let Resend { event, destination, .. } = resend;
+    let Resend {
+        event, destination, ..
+    } = resend;
     let statement = match due {
         DueNow::Nothing => return Ok(false),
         DueNow::Event => sql(MAKE_EVENT_DUE).bind(write.now()?).bind(event.id),
-        DueNow::Lane => sql(MAKE_LANE_DUE).bind(write.now()?).bind(event.collapse_key),
+        DueNow::Lane => sql(MAKE_LANE_DUE)
+            .bind(write.now()?)
+            .bind(event.collapse_key),
     };
-    let released = retry_after::end(write, LaneKey { key: event.collapse_key, destination: destination.id })?;
-    let waited = statement.bind(destination.id).bind(write.now()?).run(write.connection)?;
+    let released = retry_after::end(
+        write,
+        LaneKey {
+            key: event.collapse_key,
+            destination: destination.id,
+        },
+    )?;
+    let waited = statement
+        .bind(destination.id)
+        .bind(write.now()?)
+        .run(write.connection)?;
     Ok(released + waited > 0)
 }

@@ -1,7 +1,9 @@
 //! The policy of each selector: on which condition an event is queued again, and what becomes due at once.
 
 use crate::redelivery::verdict::{Condition, Skipped};
-use domain::RedeliverySelector::{All, Behind, Event, Failed, Lanes, NeverQueued, Purchase, Purchases, Range};
+use domain::RedeliverySelector::{
+    All, Behind, Event, Failed, Lanes, NeverQueued, Purchase, Purchases, Range,
+};
 use domain::Selection;
 
 /// How the candidates of a selector are treated.
@@ -30,17 +32,48 @@ pub enum DueNow {
 impl Policy {
     pub const fn of(selection: &Selection) -> Self {
         let (absent, elsewhere) = (Skipped::Operators, Skipped::Deleted);
-        let events = Self { condition: Condition::Always, due: DueNow::Nothing, absent, elsewhere };
-        let states = Self { absent: Skipped::Unknown, elsewhere: Skipped::Unknown, ..events };
+        let events = Self {
+            condition: Condition::Always,
+            due: DueNow::Nothing,
+            absent,
+            elsewhere,
+        };
+        let states = Self {
+            absent: Skipped::Unknown,
+            elsewhere: Skipped::Unknown,
+            ..events
+        };
         let policy = match &selection.selector {
-            Event(_) | Purchase(_) => Self { due: DueNow::Event, ..events },
-            Lanes(_) => Self { due: DueNow::Lane, ..events },
+            Event(_) | Purchase(_) => Self {
+                due: DueNow::Event,
+                ..events
+            },
+            Lanes(_) => Self {
+                due: DueNow::Lane,
+                ..events
+            },
             Range { .. } => events,
-            Failed => Self { condition: Condition::Unacknowledged, ..events },
-            Behind => Self { condition: Condition::Unacknowledged, ..states },
-            NeverQueued => Self { condition: Condition::NeverQueued, ..states },
+            Failed => Self {
+                condition: Condition::Unacknowledged,
+                ..events
+            },
+            Behind => Self {
+                condition: Condition::Unacknowledged,
+                ..states
+            },
+            NeverQueued => Self {
+                condition: Condition::NeverQueued,
+                ..states
+            },
             All | Purchases(_) => states,
         };
-        if selection.is_urgent { Self { due: DueNow::Lane, ..policy } } else { policy }
+        if selection.is_urgent {
+            Self {
+                due: DueNow::Lane,
+                ..policy
+            }
+        } else {
+            policy
+        }
     }
 }

@@ -52,17 +52,34 @@ row! {
 
 impl From<Run> for RunMode {
     fn from(run: Run) -> Self {
-        if run == Run::Dry { Self::Dry } else { Self::Anew }
+        if run == Run::Dry {
+            Self::Dry
+        } else {
+            Self::Anew
+        }
     }
 }
 
 impl RunMode {
     /// The place of a page in its run; `None` for a request without a run. `request` is everything that must be the
     /// same in all requests of the run.
-    pub(crate) fn place(&self, page: &Page, request: &serde_json::Value, secrets: &Secrets) -> Option<PageOfRun> {
+    pub(crate) fn place(
+        &self,
+        page: &Page,
+        request: &serde_json::Value,
+        secrets: &Secrets,
+    ) -> Option<PageOfRun> {
         let Self::Once(run) = self else { return None };
-        let (cursor, request_digest) = (page.cursor.clone().unwrap_or_default(), sha256(&request.to_string()));
-        Some(PageOfRun { run: run.clone(), tombstone: tombstone(secrets, run), cursor, request_digest })
+        let (cursor, request_digest) = (
+            page.cursor.clone().unwrap_or_default(),
+            sha256(&request.to_string()),
+        );
+        Some(PageOfRun {
+            run: run.clone(),
+            tombstone: tombstone(secrets, run),
+            cursor,
+            request_digest,
+        })
     }
 }
 
@@ -77,18 +94,22 @@ impl Store {
         T: DeserializeOwned + Send + 'static,
     {
         let Some(place) = place else { return Ok(None) };
-        self.read(move |connection| answered(connection, &place)).await
+        self.read(move |connection| answered(connection, &place))
+            .await
     }
 
     /// Deletes at most `limit` answers that are older than a week, the oldest first. Returns the number of deleted
     /// ones.
     pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
         let before = self.now().await?.minus(RETENTION);
-        let oldest: Option<Number> = self.read(move |connection| sql(OLDEST).bind(before).first(connection)).await?;
+        let oldest: Option<Number> = self
+            .read(move |connection| sql(OLDEST).bind(before).first(connection))
+            .await?;
         if oldest.is_none() {
             return Ok(0);
         }
-        self.write(move |write| sql(FORGET).bind(before).bind(limit).run(write.connection)).await
+        self.write(move |write| sql(FORGET).bind(before).bind(limit).run(write.connection))
+            .await
     }
 }
 
@@ -116,29 +137,53 @@ pub fn once<T: Serialize + DeserializeOwned>(
     place: Option<&PageOfRun>,
     work: impl FnOnce(&mut Write<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let Some(place) = place else { return work(write) };
+    let Some(place) = place else {
+        return work(write);
+    };
     if let Some(done) = answered(write.connection, place)? {
         return Ok(done);
     }
     // A concurrent request for the same page waits here until the transaction of the first one ends.
-    let concealed: Option<String> = sql(CONCEALED).bind(place.tombstone.as_str()).value(write.connection)?;
-    let (run, cursor) = (concealed.as_deref().unwrap_or(&place.run), place.cursor.as_str());
+    let concealed: Option<String> = sql(CONCEALED)
+        .bind(place.tombstone.as_str())
+        .value(write.connection)?;
+    let (run, cursor) = (
+        concealed.as_deref().unwrap_or(&place.run),
+        place.cursor.as_str(),
+    );
     let statement = insert!(
-        pages { run, cursor, request_digest: place.request_digest.as_str(), answer: "", at: write.now()? },
+        pages {
+            run,
+            cursor,
+            request_digest: place.request_digest.as_str(),
+            answer: "",
+            at: write.now()?
+        },
         "ON CONFLICT DO NOTHING"
     );
     if statement.run(write.connection)? == 0 {
-        return answered(write.connection, place)?.ok_or(Error::Missing { what: "page of that run" });
+        return answered(write.connection, place)?.ok_or(Error::Missing {
+            what: "page of that run",
+        });
     }
     let done = work(write)?;
-    let answer = serde_json::to_string(&done).map_err(|error| Error::corrupt_by("an answer is not JSON", error))?;
-    sql(FINISH).bind(answer).bind(run).bind(cursor).run(write.connection)?;
+    let answer = serde_json::to_string(&done)
+        .map_err(|error| Error::corrupt_by("an answer is not JSON", error))?;
+    sql(FINISH)
+        .bind(answer)
+        .bind(run)
+        .bind(cursor)
+        .run(write.connection)?;
     Ok(done)
 }
 
-const ANSWER: Sql = statement!("SELECT request_digest, answer FROM pages WHERE run IN (?, ?) AND cursor = ?");
+const ANSWER: Sql =
+    statement!("SELECT request_digest, answer FROM pages WHERE run IN (?, ?) AND cursor = ?");
 
-fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfRun) -> Result<Option<T>, Error> {
+fn answered<T: DeserializeOwned>(
+    connection: &mut AnyConnection,
+    place: &PageOfRun,
+) -> Result<Option<T>, Error> {
     let row: Option<Answered> = sql(ANSWER)
         .bind(place.run.as_str())
         .bind(place.tombstone.as_str())
@@ -146,11 +191,17 @@ fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfR
         .first(connection)?;
     let Some(row) = row else { return Ok(None) };
     if row.request_digest != place.request_digest {
-        let detail = "another run with this name requested something else: choose another name".to_owned();
-        return Err(Error::Conflict { what: "run", detail });
+        let detail =
+            "another run with this name requested something else: choose another name".to_owned();
+        return Err(Error::Conflict {
+            what: "run",
+            detail,
+        });
     }
     let answer = serde_json::from_str(&row.answer);
-    answer.map(Some).map_err(|error| Error::corrupt_by("the answer of a page cannot be read", error))
+    answer
+        .map(Some)
+        .map_err(|error| Error::corrupt_by("the answer of a page cannot be read", error))
 }
 
 /// What stands for the name of a run.
@@ -182,7 +233,10 @@ pub fn conceal(
 ) -> Result<usize, Error> {
     let mut concealed = 0;
     let rows = patterns.map(|pattern| [Value::from(pattern)]);
-    let runs: Vec<String> = sql(NAMED).uncached().bind_rows(rows).values(write.connection)?;
+    let runs: Vec<String> = sql(NAMED)
+        .uncached()
+        .bind_rows(rows)
+        .values(write.connection)?;
     for run in runs.iter().map(String::as_str).filter(|run| is_named(run)) {
         let tombstone = tombstone(secrets, run);
         let (to, rename) = (tombstone.as_str(), sql(RENAME));

@@ -22,7 +22,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why an event was not queued again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
     /// A newer state of the same purchase is sent instead.
@@ -87,8 +89,17 @@ row! {
 }
 
 /// Whether an event of a purchase may be queued for a destination again.
-pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestamp) -> Result<DeliveryNumber, Error> {
-    let Resend { event, destination, condition, .. } = resend;
+pub fn verdict(
+    connection: &mut AnyConnection,
+    resend: Resend<'_>,
+    now: Timestamp,
+) -> Result<DeliveryNumber, Error> {
+    let Resend {
+        event,
+        destination,
+        condition,
+        ..
+    } = resend;
     if !is_for(connection, resend)? {
         return Ok(Err(Skipped::NotChosen));
     }
@@ -96,17 +107,26 @@ pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestam
     if past.open > 0 || (condition == Condition::NeverQueued && past.next_n > 0) {
         return Ok(Err(Skipped::AlreadyPending));
     }
-    if condition == Condition::Unacknowledged && (past.delivered > 0 || has_state(connection, event, destination.id)?) {
+    if condition == Condition::Unacknowledged
+        && (past.delivered > 0 || has_state(connection, event, destination.id)?)
+    {
         return Ok(Err(Skipped::Acknowledged));
     }
     if destination.per_user && past.delivered > 0 {
         return Ok(Err(Skipped::Counted));
     }
-    let unclear = if destination.per_user { unclear_since(connection, event.id, destination.id)? } else { None };
+    let unclear = if destination.per_user {
+        unclear_since(connection, event.id, destination.id)?
+    } else {
+        None
+    };
     if unclear.is_some_and(|since| since.plus(REPEATED) <= now) {
         return Ok(Err(Skipped::MayBeCounted));
     }
-    if sources(connection, event, SOURCES)?.iter().any(|row| row.pruned_at.is_some()) {
+    if sources(connection, event, SOURCES)?
+        .iter()
+        .any(|row| row.pruned_at.is_some())
+    {
         return Ok(Err(Skipped::Pruned));
     }
     Ok(Ok(u32::try_from(past.next_n).unwrap_or(u32::MAX)))
@@ -116,9 +136,16 @@ pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestam
 /// type, or keep profiles for a `profile.updated`. A destination that counts revenue gets the
 /// `revenue.adjusted` of its payments, whatever its filter.
 fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Error> {
-    let Resend { event, origin, destination, .. } = resend;
+    let Resend {
+        event,
+        origin,
+        destination,
+        ..
+    } = resend;
     let is_for = match event.event_type.as_str() {
-        REVENUE_ADJUSTED if destination.per_user => return payments::is_implied(connection, event.id, destination),
+        REVENUE_ADJUSTED if destination.per_user => {
+            return payments::is_implied(connection, event.id, destination);
+        }
         PROFILE_UPDATED => destination.profile.is_some(),
         event_type => destination.chose(event_type),
     };
@@ -132,7 +159,13 @@ pub fn queue(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber
     let verdict = queue_one(write, resend)?;
     if verdict.is_ok() && resend.destination.per_user {
         for change in payments::changes(write.connection, resend.event.id)? {
-            let _: DeliveryNumber = queue_one(write, Resend { event: &change, ..resend })?;
+            let _: DeliveryNumber = queue_one(
+                write,
+                Resend {
+                    event: &change,
+                    ..resend
+                },
+            )?;
         }
     }
     Ok(verdict)
@@ -150,11 +183,16 @@ fn queue_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber
     Ok(verdict)
 }
 
-const RECORDED_ENVIRONMENT: Sql = statement!("SELECT environment AS value FROM events WHERE id = ?");
+const RECORDED_ENVIRONMENT: Sql =
+    statement!("SELECT environment AS value FROM events WHERE id = ?");
 
 /// The environment in which an event of a purchase was recorded. Filters of destinations are matched with it.
-fn recorded_environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
-    let recorded: Option<Option<Environment>> = sql(RECORDED_ENVIRONMENT).bind(event).value(connection)?;
+fn recorded_environment(
+    connection: &mut AnyConnection,
+    event: EventId,
+) -> Result<Option<Environment>, Error> {
+    let recorded: Option<Option<Environment>> =
+        sql(RECORDED_ENVIRONMENT).bind(event).value(connection)?;
     Ok(recorded.flatten())
 }
 
@@ -166,9 +204,17 @@ const PAST: Sql = statement! {hot "deliveries_event", "
     WHERE event_id = ? AND destination_id = ?
 "};
 
-fn past(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<PastDeliveries, Error> {
+fn past(
+    connection: &mut AnyConnection,
+    event: EventId,
+    destination: DestinationId,
+) -> Result<PastDeliveries, Error> {
     let past = sql(PAST).bind(event).bind(destination).first(connection)?;
-    Ok(past.unwrap_or(PastDeliveries { open: 0, delivered: 0, next_n: 0 }))
+    Ok(past.unwrap_or(PastDeliveries {
+        open: 0,
+        delivered: 0,
+        next_n: 0,
+    }))
 }
 
 const ACKNOWLEDGED: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
@@ -178,11 +224,18 @@ const ACKNOWLEDGED: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey"
 "};
 
 /// Whether an event is a `purchase.updated` of a revision that the destination acknowledged, or of an older one.
-fn has_state(connection: &mut AnyConnection, event: &Event, destination: DestinationId) -> Result<bool, Error> {
+fn has_state(
+    connection: &mut AnyConnection,
+    event: &Event,
+    destination: DestinationId,
+) -> Result<bool, Error> {
     if event.event_type != PURCHASE_UPDATED {
         return Ok(false);
     }
-    let acked: Option<i64> = sql(ACKNOWLEDGED).bind(destination).bind(event.collapse_key).value(connection)?;
+    let acked: Option<i64> = sql(ACKNOWLEDGED)
+        .bind(destination)
+        .bind(event.collapse_key)
+        .value(connection)?;
     Ok(acked.is_some_and(|acked| acked >= event.revision))
 }
 
@@ -201,7 +254,10 @@ fn unclear_since(
     event: EventId,
     destination: DestinationId,
 ) -> Result<Option<Timestamp>, Error> {
-    sql(FIRST_UNCLEAR).bind(event).bind(destination).value(connection)
+    sql(FIRST_UNCLEAR)
+        .bind(event)
+        .bind(destination)
+        .value(connection)
 }
 
 const SET_FIRST_TRY: Sql = statement! {"
@@ -213,12 +269,20 @@ const SET_FIRST_TRY: Sql = statement! {"
 /// Copies the earliest time at which the destination may have received the event to the new delivery: it recognizes the
 /// event's id for seven days from then.
 fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(), Error> {
-    let Resend { event, destination, .. } = resend;
+    let Resend {
+        event, destination, ..
+    } = resend;
     if !destination.per_user {
         return Ok(());
     }
-    let Some(since) = unclear_since(write.connection, event.id, destination.id)? else { return Ok(()) };
-    let statement = sql(SET_FIRST_TRY).bind(since).bind(event.id).bind(destination.id).bind(i64::from(n));
+    let Some(since) = unclear_since(write.connection, event.id, destination.id)? else {
+        return Ok(());
+    };
+    let statement = sql(SET_FIRST_TRY)
+        .bind(since)
+        .bind(event.id)
+        .bind(destination.id)
+        .bind(i64::from(n));
     statement.run(write.connection).map(drop)
 }
 
@@ -236,6 +300,15 @@ const LOCK_SOURCES: Sql = statement! {hot "events_of_key", "
 "};
 
 /// The rows that a body is rendered from: the event, and the `purchase.updated` of the same revision.
-fn sources(connection: &mut AnyConnection, event: &Event, which: Sql) -> Result<Vec<Pruned>, Error> {
-    sql(which).bind(event.collapse_key).bind(event.id).bind(event.revision).bind(PURCHASE_UPDATED).all(connection)
+fn sources(
+    connection: &mut AnyConnection,
+    event: &Event,
+    which: Sql,
+) -> Result<Vec<Pruned>, Error> {
+    sql(which)
+        .bind(event.collapse_key)
+        .bind(event.id)
+        .bind(event.revision)
+        .bind(PURCHASE_UPDATED)
+        .all(connection)
 }

@@ -147,23 +147,46 @@ impl Store {
 
     /// Alarms, the last raised one first. A page may have fewer items than its limit and still a next page.
     pub async fn alarms_of(&self, filter: AlarmFilter, page: Page) -> Result<Paged<Alarm>, Error> {
-        let of_app = filter.app_id.map(|app| Indexed::by([LIST_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
-        let open = filter.open.filter(|open| *open).map(|_| Indexed::new(OPEN, IS_OPEN, [0_i64]));
+        let of_app = filter
+            .app_id
+            .map(|app| Indexed::by([LIST_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
+        let open = filter
+            .open
+            .filter(|open| *open)
+            .map(|_| Indexed::new(OPEN, IS_OPEN, [0_i64]));
         let mut others: Vec<Condition<'static>> = Vec::new();
         others.extend((filter.open == Some(false)).then_some((ACKNOWLEDGED, None)));
-        others.extend(filter.platform_id.map(|platform| (OF_PLATFORM, Some(platform.into()))));
-        others.extend(filter.kind.map(|kind| (OF_KIND, Some(clean(&kind).into_owned().into()))));
+        others.extend(
+            filter
+                .platform_id
+                .map(|platform| (OF_PLATFORM, Some(platform.into()))),
+        );
+        others.extend(
+            filter
+                .kind
+                .map(|kind| (OF_KIND, Some(clean(&kind).into_owned().into()))),
+        );
         let walk = Walk {
             list: LIST,
             floor: FLOOR,
             first: Vec::new(),
             indexed: of_app.into_iter().chain(open).collect(),
             others,
-            range: (Raised { at: 0, seq: 0 }, Raised { at: i64::MAX, seq: 0 }),
+            range: (
+                Raised { at: 0, seq: 0 },
+                Raised {
+                    at: i64::MAX,
+                    seq: 0,
+                },
+            ),
         };
         self.read(move |connection| {
             let mut found = walk.page(connection, &page)?;
-            found.items.iter_mut().take(COUNTED).try_for_each(|alarm| count_customers(connection, alarm))?;
+            found
+                .items
+                .iter_mut()
+                .take(COUNTED)
+                .try_for_each(|alarm| count_customers(connection, alarm))?;
             Ok(found)
         })
         .await
@@ -180,7 +203,10 @@ struct Raised {
 impl Place for Raised {
     fn parse(cursor: &str) -> Option<Self> {
         let (at, seq) = cursor.split_once('_')?;
-        Some(Self { at: at.parse().ok()?, seq: seq.parse().ok()? })
+        Some(Self {
+            at: at.parse().ok()?,
+            seq: seq.parse().ok()?,
+        })
     }
 
     fn cursor(&self) -> String {

@@ -55,8 +55,14 @@ row! {
 }
 
 /// The answers to the stores of several platforms.
-pub fn of_platforms(connection: &mut AnyConnection, platforms: &[PlatformId]) -> Result<Vec<ArrivalOf>, Error> {
-    sql(OF_PLATFORMS).uncached().bind_list(platforms.iter().copied()).all(connection)
+pub fn of_platforms(
+    connection: &mut AnyConnection,
+    platforms: &[PlatformId],
+) -> Result<Vec<ArrivalOf>, Error> {
+    sql(OF_PLATFORMS)
+        .uncached()
+        .bind_list(platforms.iter().copied())
+        .all(connection)
 }
 
 impl Store {
@@ -64,31 +70,51 @@ impl Store {
     /// for nothing: [`Self::write_arrivals`] writes it.
     pub fn count_arrival(&self, platform: PlatformId, reason: &'static str) {
         let now = (self.clock)();
-        self.counts.add_arrival((platform, reason), Arrival { times: 1, first_at: now, last_at: now });
+        self.counts.add_arrival(
+            (platform, reason),
+            Arrival {
+                times: 1,
+                first_at: now,
+                last_at: now,
+            },
+        );
     }
 
     /// Writes the answers that this process counted. After an error they wait in memory for the next call.
     pub async fn write_arrivals(&self) -> Result<(), Error> {
         let rows: Vec<_> = self.counts.take_arrivals().into_iter().collect();
-        self.add_counts("arrivals", &rows, add).await.map_err(|(error, written)| {
-            rows.into_iter().skip(written).for_each(|(key, one)| self.counts.add_arrival(key, one));
-            error
-        })
+        self.add_counts("arrivals", &rows, add)
+            .await
+            .map_err(|(error, written)| {
+                rows.into_iter()
+                    .skip(written)
+                    .for_each(|(key, one)| self.counts.add_arrival(key, one));
+                error
+            })
     }
 
     /// The answers to a platform's store, as they are written; up to a second is missing.
     pub async fn arrivals(&self, platform: PlatformId) -> Result<Vec<ArrivalView>, Error> {
-        self.read(move |connection| sql(OF_PLATFORM).bind(platform).all(connection)).await
+        self.read(move |connection| sql(OF_PLATFORM).bind(platform).all(connection))
+            .await
     }
 }
 
 fn add(write: &mut Write<'_>, rows: &[(ArrivalKey, Arrival)]) -> Result<(), Error> {
     for batch in batches(rows, SIZES) {
-        sql(ADD).bind_rows(batch.iter().map(row)).run(write.connection)?;
+        sql(ADD)
+            .bind_rows(batch.iter().map(row))
+            .run(write.connection)?;
     }
     Ok(())
 }
 
 fn row(((platform, reason), one): &(ArrivalKey, Arrival)) -> [Value<'static>; 5] {
-    [(*platform).into(), (*reason).into(), one.times.into(), one.first_at.into(), one.last_at.into()]
+    [
+        (*platform).into(),
+        (*reason).into(),
+        one.times.into(),
+        one.first_at.into(),
+        one.last_at.into(),
+    ]
 }

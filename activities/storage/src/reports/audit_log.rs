@@ -104,21 +104,35 @@ const OF_OPERATION: Clause = clause!(LISTS, "operation || '' = ?");
 
 impl Store {
     /// The audit log, the newest entry first. A page may have fewer items than its limit and still a next page.
-    pub async fn audit_log(&self, filter: AuditLogFilter, page: Page) -> Result<Paged<AuditEntryView>, Error> {
+    pub async fn audit_log(
+        &self,
+        filter: AuditLogFilter,
+        page: Page,
+    ) -> Result<Paged<AuditEntryView>, Error> {
         let storable = |text: String| Value::from(clean(&text).into_owned());
-        let of_app = filter.app_id.map(|app| Indexed::by([LIST_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
+        let of_app = filter
+            .app_id
+            .map(|app| Indexed::by([LIST_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
         let by_subject = [LIST_OF_SUBJECT, FLOOR_OF_SUBJECT];
-        let of_subject = filter.subject.map(|subject| Indexed::by(by_subject, HAS_SUBJECT, [storable(subject)]));
-        let others: [(Clause, Option<Value<'static>>); 2] =
-            [(OF_KEY, filter.key_id.map(Into::into)), (OF_OPERATION, filter.operation.map(storable))];
+        let of_subject = filter
+            .subject
+            .map(|subject| Indexed::by(by_subject, HAS_SUBJECT, [storable(subject)]));
+        let others: [(Clause, Option<Value<'static>>); 2] = [
+            (OF_KEY, filter.key_id.map(Into::into)),
+            (OF_OPERATION, filter.operation.map(storable)),
+        ];
         let walk = Walk {
             list: LIST,
             floor: FLOOR,
             first: Vec::new(),
             indexed: of_app.into_iter().chain(of_subject).collect(),
-            others: others.into_iter().filter(|(_, value)| value.is_some()).collect(),
+            others: others
+                .into_iter()
+                .filter(|(_, value)| value.is_some())
+                .collect(),
             range: (0, i64::MAX),
         };
-        self.read(move |connection| walk.page(connection, &page)).await
+        self.read(move |connection| walk.page(connection, &page))
+            .await
     }
 }

@@ -47,13 +47,20 @@ pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>
 impl ChooserRow {
     fn chooser(self) -> Result<Chooser, Error> {
         let destination = self.destination.destination();
-        Ok(Chooser { destination, chosen_at: self.chosen_at, deleted_at: self.deleted_at })
+        Ok(Chooser {
+            destination,
+            chosen_at: self.chosen_at,
+            deleted_at: self.deleted_at,
+        })
     }
 }
 
 impl Chooser {
     /// The time from which its choice is surely the present one: [`MARGIN`] after the change or the creation.
     pub fn known_from(&self) -> Timestamp {
-        self.chosen_at.unwrap_or(self.destination.created_at).max(self.destination.created_at).plus(MARGIN)
+        self.chosen_at
+            .unwrap_or(self.destination.created_at)
+            .max(self.destination.created_at)
+            .plus(MARGIN)
     }
 }

@@ -34,7 +34,8 @@ row! {
     }
 }
 
-const FIRST: Sql = statement!("SELECT platform_id, delivered_at FROM first_deliveries WHERE platform_id IN (?*)");
+const FIRST: Sql =
+    statement!("SELECT platform_id, delivered_at FROM first_deliveries WHERE platform_id IN (?*)");
 
 const WITH_DESTINATION: Sql = statement! {"
     SELECT DISTINCT app_id AS value
@@ -66,21 +67,38 @@ const OPEN: Sql = statement! {hot "notifications_open_in_order", "
 
 impl Store {
     /// How far these platforms are connected.
-    pub async fn progress(&self, platforms: Vec<PlatformId>) -> Result<BTreeMap<PlatformId, PlatformProgress>, Error> {
-        let mut found: BTreeMap<PlatformId, PlatformProgress> =
-            platforms.iter().map(|id| (*id, PlatformProgress::default())).collect();
+    pub async fn progress(
+        &self,
+        platforms: Vec<PlatformId>,
+    ) -> Result<BTreeMap<PlatformId, PlatformProgress>, Error> {
+        let mut found: BTreeMap<PlatformId, PlatformProgress> = platforms
+            .iter()
+            .map(|id| (*id, PlatformProgress::default()))
+            .collect();
         if platforms.is_empty() {
             return Ok(found);
         }
         self.read(move |connection| {
             for arrival in arrivals::of_platforms(connection, &platforms)? {
-                found.entry(arrival.platform_id).or_default().arrivals.push(arrival.view);
+                found
+                    .entry(arrival.platform_id)
+                    .or_default()
+                    .arrivals
+                    .push(arrival.view);
             }
             for topic in topics::of_platforms(connection, &platforms)? {
-                found.entry(topic.platform_id).or_default().topics.push(topic);
+                found
+                    .entry(topic.platform_id)
+                    .or_default()
+                    .topics
+                    .push(topic);
             }
             let first: Vec<First> = sql(FIRST).uncached().bind_list(platforms).all(connection)?;
-            for First { platform_id, delivered_at } in first {
+            for First {
+                platform_id,
+                delivered_at,
+            } in first
+            {
                 found.entry(platform_id).or_default().delivered_at = Some(delivered_at);
             }
             Ok(found)
@@ -94,7 +112,10 @@ impl Store {
             return Ok(BTreeSet::new());
         }
         self.read(move |connection| {
-            let found: Vec<AppId> = sql(WITH_DESTINATION).uncached().bind_list(apps).values(connection)?;
+            let found: Vec<AppId> = sql(WITH_DESTINATION)
+                .uncached()
+                .bind_list(apps)
+                .values(connection)?;
             Ok(found.into_iter().collect())
         })
         .await
@@ -102,9 +123,15 @@ impl Store {
 
     /// The newest purchase of a platform: that of the newest notification whose window is open, or the one that changed
     /// last.
-    pub async fn newest_purchase(&self, platform: PlatformId) -> Result<Option<CollapseKey>, Error> {
+    pub async fn newest_purchase(
+        &self,
+        platform: PlatformId,
+    ) -> Result<Option<CollapseKey>, Error> {
         self.read(move |connection| {
-            let settled: Option<Newest> = sql(SETTLED).bind(platform).bind(platform).first(connection)?;
+            let settled: Option<Newest> = sql(SETTLED)
+                .bind(platform)
+                .bind(platform)
+                .first(connection)?;
             let open: Option<Newest> = sql(OPEN).bind(platform).first(connection)?;
             let newest = settled.into_iter().chain(open).max_by_key(|one| one.at);
             Ok(newest.map(|one| one.collapse_key))

@@ -4,8 +4,8 @@ use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::partial::{
-    FAILED_IN_ORDER, FAILED_OF_DESTINATION, LISTED, PENDING_IN_ORDER, PENDING_OF_DESTINATION, SKIPPED_IN_ORDER,
-    SKIPPED_OF_DESTINATION, WAITING_IN_ORDER, WAITING_OF_DESTINATION,
+    FAILED_IN_ORDER, FAILED_OF_DESTINATION, LISTED, PENDING_IN_ORDER, PENDING_OF_DESTINATION,
+    SKIPPED_IN_ORDER, SKIPPED_OF_DESTINATION, WAITING_IN_ORDER, WAITING_OF_DESTINATION,
 };
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, Value, row, sql};
@@ -189,7 +189,10 @@ const WAITING_TO: Clause = clause! {
 const SKIPPED_TO: Clause = clause! {
     &[LIST, FLOOR], hot "deliveries_skipped_to_destination", "destination_id = ? AND status {SKIPPED_OF_DESTINATION}"
 };
-const UNORDERED: Unordered = Unordered { list: LIST_UNORDERED, count: COUNT };
+const UNORDERED: Unordered = Unordered {
+    list: LIST_UNORDERED,
+    count: COUNT,
+};
 const LIST_UNORDERED: Sql = statement! {"
     SELECT CAST(seq AS TEXT) AS cursor, {DELIVERY}
     WHERE seq + 0 < ? AND seq + 0 >= ? AND {{which}}
@@ -199,7 +202,8 @@ const LIST_UNORDERED: Sql = statement! {"
 const COUNT: Sql = statement! {"
     SELECT COUNT(*) AS value FROM (SELECT 1 FROM deliveries WHERE {{which}} LIMIT ?) x
 "};
-const OF_KEY: Clause = clause!(&[LIST_UNORDERED, COUNT], hot "deliveries_of_key", "collapse_key = ?");
+const OF_KEY: Clause =
+    clause!(&[LIST_UNORDERED, COUNT], hot "deliveries_of_key", "collapse_key = ?");
 const LIST_TO_DESTINATION: Sql = statement! {"
     SELECT CAST(seq AS TEXT) AS cursor, {DELIVERY}
     WHERE {LISTED} AND (destination_id, seq) < (?, ?) AND (destination_id, seq) >= (?, ?) AND {{which}}
@@ -231,40 +235,61 @@ const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? 
 
 impl Store {
     /// Deliveries, the newest first. A page may have fewer items than its limit and still a next page.
-    pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
+    pub async fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> Result<Paged<DeliveryView>, Error> {
         self.read(move |connection| {
             let to = destinations(connection, filter.app_id, filter.destination_id)?;
             let (indexed, others) = conditions(&filter, to);
             let (first, range) = (Vec::new(), (0, i64::MAX));
-            Walk { list: LIST, floor: FLOOR, first, indexed, others, range }.page(connection, &page)
+            Walk {
+                list: LIST,
+                floor: FLOOR,
+                first,
+                indexed,
+                others,
+                range,
+            }
+            .page(connection, &page)
         })
         .await
     }
 
     pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, Error> {
-        self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery")).await
+        self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery"))
+            .await
     }
 
     /// The newest delivery of each type of event of these purchases to each destination, the oldest in front.
-    pub async fn newest_deliveries(&self, keys: Vec<CollapseKey>) -> Result<Vec<DeliveryView>, Error> {
+    pub async fn newest_deliveries(
+        &self,
+        keys: Vec<CollapseKey>,
+    ) -> Result<Vec<DeliveryView>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let newest = move |connection: &mut AnyConnection| {
-            sql(DELIVERIES_WHERE.of(NEWEST_OF_KEYS)).uncached().bind_list(keys).all(connection)
+            sql(DELIVERIES_WHERE.of(NEWEST_OF_KEYS))
+                .uncached()
+                .bind_list(keys)
+                .all(connection)
         };
         self.read(newest).await
     }
 
     /// The body of a delivery as it is sent.
     pub async fn sent_body(&self, id: DeliveryId) -> Result<SentBody, Error> {
-        self.read(move |connection| sql(SENT).bind(id).one(connection, "delivery")).await
+        self.read(move |connection| sql(SENT).bind(id).one(connection, "delivery"))
+            .await
     }
 
     /// The attempts of a delivery, the oldest first. An attempt that is in flight, or whose worker died, has the class
     /// `unfinished`.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
-        self.read(move |connection| sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection)).await
+        self.read(move |connection| sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection))
+            .await
     }
 }
 
@@ -285,15 +310,30 @@ fn conditions(filter: &DeliveryFilter, to: Option<Vec<DestinationId>>) -> Condit
             indexed.push(Indexed::new(of_destination, TO_DESTINATIONS, to));
         }
         (Some(to), None) => {
-            indexed.push(Indexed::by([LIST_TO_DESTINATION, FLOOR_TO_DESTINATION], TO_DESTINATIONS, to));
+            indexed.push(Indexed::by(
+                [LIST_TO_DESTINATION, FLOOR_TO_DESTINATION],
+                TO_DESTINATIONS,
+                to,
+            ));
         }
-        (None, Some(((in_order, _), status))) => indexed.push(Indexed::new(in_order, IN_STATUS, [status])),
+        (None, Some(((in_order, _), status))) => {
+            indexed.push(Indexed::new(in_order, IN_STATUS, [status]))
+        }
         (None, None) => {}
     }
     // An index of a status is walked for it, unless that of the purchase is.
     let is_walked = of_status.is_some() && filter.collapse_key.is_none();
-    indexed.extend(filter.collapse_key.map(|key| Indexed::unordered(UNORDERED, OF_KEY, HAS_KEY, key)));
-    others.extend(filter.status.filter(|_| !is_walked).map(|status| (IN_STATUS, Value::list([status]))));
+    indexed.extend(
+        filter
+            .collapse_key
+            .map(|key| Indexed::unordered(UNORDERED, OF_KEY, HAS_KEY, key)),
+    );
+    others.extend(
+        filter
+            .status
+            .filter(|_| !is_walked)
+            .map(|status| (IN_STATUS, Value::list([status]))),
+    );
     (indexed, others)
 }
 
@@ -327,8 +367,11 @@ pub fn newest_attempts(
     if deliveries.is_empty() {
         return Ok(all);
     }
-    let rows: Vec<DeliveryAttempt> =
-        sql(NEWEST_ATTEMPTS).uncached().bind_list(deliveries.iter().copied()).bind(limit).all(connection)?;
+    let rows: Vec<DeliveryAttempt> = sql(NEWEST_ATTEMPTS)
+        .uncached()
+        .bind_list(deliveries.iter().copied())
+        .bind(limit)
+        .all(connection)?;
     for row in rows {
         all.entry(row.delivery_id).or_default().push(row.attempt);
     }
@@ -339,6 +382,8 @@ pub fn newest_attempts(
 impl Field for Vec<(String, String)> {
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
         let stored = Option::<String>::read(row, name)?;
-        Ok(stored.and_then(|stored| serde_json::from_str(&stored).ok()).unwrap_or_default())
+        Ok(stored
+            .and_then(|stored| serde_json::from_str(&stored).ok())
+            .unwrap_or_default())
     }
 }

@@ -11,7 +11,10 @@ use crate::delivery::stream::finish::StreamStatus;
 use crate::reports::explain::{Addressee, of_app};
 use crate::reports::scope::{app_of_destination, platforms};
 use crate::reports::walk::{Conditions, Indexed, Unordered, Walk};
-use domain::{AppId, DeliveryId, DestinationId, DeviceId, Environment, EventId, PlatformId, SessionId, Timestamp};
+use domain::{
+    AppId, DeliveryId, DestinationId, DeviceId, Environment, EventId, PlatformId, SessionId,
+    Timestamp,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -227,7 +230,10 @@ const FLOOR_OF_SKIPPED: Sql = statement! {hot "device_deliveries_skipped", "
     ORDER BY d.event_seq DESC
     LIMIT 1 OFFSET ?
 "};
-const UNORDERED: Unordered = Unordered { list: LIST_UNORDERED, count: COUNT };
+const UNORDERED: Unordered = Unordered {
+    list: LIST_UNORDERED,
+    count: COUNT,
+};
 const LIST_UNORDERED: Sql = statement! {"
     SELECT CAST(e.seq AS TEXT) AS cursor, {EVENT}
     FROM device_events e
@@ -238,8 +244,15 @@ const LIST_UNORDERED: Sql = statement! {"
 const COUNT: Sql = statement! {"
     SELECT COUNT(*) AS value FROM (SELECT 1 FROM device_events e WHERE {{which}} LIMIT ?) x
 "};
-const OF_DEVICE: Clause = clause!(&[LIST_UNORDERED, COUNT], hot "device_events_identity", "e.device_id = ?");
-const LISTS: &[Sql] = &[LIST, LIST_OF_PLATFORM, LIST_OF_FAILED, LIST_OF_SKIPPED, LIST_UNORDERED];
+const OF_DEVICE: Clause =
+    clause!(&[LIST_UNORDERED, COUNT], hot "device_events_identity", "e.device_id = ?");
+const LISTS: &[Sql] = &[
+    LIST,
+    LIST_OF_PLATFORM,
+    LIST_OF_FAILED,
+    LIST_OF_SKIPPED,
+    LIST_UNORDERED,
+];
 // The same conditions in a form that no index serves, and conditions without an index.
 const ON_PLATFORMS: Clause = clause!(LISTS, "e.platform_id || '' IN (?*)");
 const BY_DEVICE: Clause = clause!(LISTS, "e.device_id || '' IN (?*)");
@@ -273,14 +286,28 @@ const DELIVERIES: Sql = statement! {"
 
 impl Store {
     /// Events of devices, the newest first. A page may have fewer items than its limit and still a next page.
-    pub async fn device_events(&self, filter: DeviceEventFilter, page: Page) -> Result<Paged<DeviceEventView>, Error> {
+    pub async fn device_events(
+        &self,
+        filter: DeviceEventFilter,
+        page: Page,
+    ) -> Result<Paged<DeviceEventView>, Error> {
         self.read(move |connection| {
             let platforms = filter.platforms(connection)?;
             let (indexed, others) = filter.conditions(platforms);
             let (first, range) = (Vec::new(), (0, i64::MAX));
-            let walk = Walk { list: LIST, floor: FLOOR, first, indexed, others, range };
+            let walk = Walk {
+                list: LIST,
+                floor: FLOOR,
+                first,
+                indexed,
+                others,
+                range,
+            };
             let Paged { items, next_cursor } = walk.page::<EventRow>(connection, &page)?;
-            Ok(Paged { items: with_deliveries(connection, items)?, next_cursor })
+            Ok(Paged {
+                items: with_deliveries(connection, items)?,
+                next_cursor,
+            })
         })
         .await
     }
@@ -298,7 +325,12 @@ impl Store {
     pub async fn explain_device_event(&self, id: EventId) -> Result<DeviceEventExplanation, Error> {
         self.read_now(move |connection, now| {
             let (event, _, app_id) = find(connection, id)?;
-            Ok(DeviceEventExplanation { event, app_id, addressees: of_app(connection, app_id)?, now })
+            Ok(DeviceEventExplanation {
+                event,
+                app_id,
+                addressees: of_app(connection, app_id)?,
+                now,
+            })
         })
         .await
     }
@@ -320,45 +352,91 @@ impl DeviceEventFilter {
     /// The conditions: those with an index, and the others.
     fn conditions(self, platforms: Option<Vec<PlatformId>>) -> Conditions {
         let storable = |text: String| Value::from(clean(&text).into_owned());
-        let both = self.destination_id.zip(self.status).map(|(id, status)| format!("{id}/{}", status.as_str()));
+        let both = self
+            .destination_id
+            .zip(self.status)
+            .map(|(id, status)| format!("{id}/{}", status.as_str()));
         let any_destination = self.status.filter(|_| self.destination_id.is_none());
         let (of_status, other) = match any_destination {
-            Some(status @ StreamStatus::Failed) => (Some(([LIST_OF_FAILED, FLOOR_OF_FAILED], status)), None),
-            Some(status @ StreamStatus::Skipped) => (Some(([LIST_OF_SKIPPED, FLOOR_OF_SKIPPED], status)), None),
+            Some(status @ StreamStatus::Failed) => {
+                (Some(([LIST_OF_FAILED, FLOOR_OF_FAILED], status)), None)
+            }
+            Some(status @ StreamStatus::Skipped) => {
+                (Some(([LIST_OF_SKIPPED, FLOOR_OF_SKIPPED], status)), None)
+            }
             other => (None, other),
         };
         let mut indexed: Vec<Indexed<'static>> = Vec::new();
-        indexed.extend(platforms.map(|all| Indexed::by([LIST_OF_PLATFORM, FLOOR_OF_PLATFORM], ON_PLATFORMS, all)));
-        indexed.extend(self.device_id.map(|device| Indexed::unordered(UNORDERED, OF_DEVICE, BY_DEVICE, device)));
-        indexed.extend(of_status.map(|(lists, status)| Indexed::by_range(lists, IN_STATUS, status)));
+        indexed.extend(
+            platforms
+                .map(|all| Indexed::by([LIST_OF_PLATFORM, FLOOR_OF_PLATFORM], ON_PLATFORMS, all)),
+        );
+        indexed.extend(
+            self.device_id
+                .map(|device| Indexed::unordered(UNORDERED, OF_DEVICE, BY_DEVICE, device)),
+        );
+        indexed
+            .extend(of_status.map(|(lists, status)| Indexed::by_range(lists, IN_STATUS, status)));
         let others: [(Clause, Option<Value<'static>>); 5] = [
             (OF_TYPE, self.event_type.map(storable)),
             (OF_CLIENT_ID, self.client_id.map(storable)),
-            (TO_DESTINATION, self.destination_id.filter(|_| self.status.is_none()).map(Into::into)),
+            (
+                TO_DESTINATION,
+                self.destination_id
+                    .filter(|_| self.status.is_none())
+                    .map(Into::into),
+            ),
             (TO_DESTINATION_IN_STATUS, both.map(Into::into)),
             (IN_STATUS, other.and_then(|status| Value::list([status]))),
         ];
-        (indexed, others.into_iter().filter(|(_, value)| value.is_some()).collect())
+        (
+            indexed,
+            others
+                .into_iter()
+                .filter(|(_, value)| value.is_some())
+                .collect(),
+        )
     }
 }
 
-fn find(connection: &mut AnyConnection, id: EventId) -> Result<(DeviceEventView, serde_json::Value, AppId), Error> {
-    let FullRow { seq, event, body, app_id } = sql(FIND).bind(id).one(connection, "event")?;
+fn find(
+    connection: &mut AnyConnection,
+    id: EventId,
+) -> Result<(DeviceEventView, serde_json::Value, AppId), Error> {
+    let FullRow {
+        seq,
+        event,
+        body,
+        app_id,
+    } = sql(FIND).bind(id).one(connection, "event")?;
     let with = with_deliveries(connection, vec![EventRow { seq, event }])?;
-    let view = with.into_iter().next().ok_or(Error::Missing { what: "event" })?;
+    let view = with
+        .into_iter()
+        .next()
+        .ok_or(Error::Missing { what: "event" })?;
     Ok((view, body, app_id))
 }
 
 /// Adds its deliveries to each event.
-fn with_deliveries(connection: &mut AnyConnection, events: Vec<EventRow>) -> Result<Vec<DeviceEventView>, Error> {
-    let Some(seqs) = Value::list(events.iter().map(|row| row.seq)) else { return Ok(Vec::new()) };
+fn with_deliveries(
+    connection: &mut AnyConnection,
+    events: Vec<EventRow>,
+) -> Result<Vec<DeviceEventView>, Error> {
+    let Some(seqs) = Value::list(events.iter().map(|row| row.seq)) else {
+        return Ok(Vec::new());
+    };
     let rows: Vec<DeliveryRow> = sql(DELIVERIES).uncached().bind(seqs).all(connection)?;
     let mut of_event: BTreeMap<i64, Vec<DeliveryRow>> = BTreeMap::new();
     for row in rows {
         of_event.entry(row.event_seq).or_default().push(row);
     }
     let with = |EventRow { seq, event }: EventRow| {
-        let deliveries = of_event.remove(&seq).unwrap_or_default().into_iter().map(|row| row.view(event.id)).collect();
+        let deliveries = of_event
+            .remove(&seq)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|row| row.view(event.id))
+            .collect();
         DeviceEventView { event, deliveries }
     };
     Ok(events.into_iter().map(with).collect())
@@ -366,7 +444,16 @@ fn with_deliveries(connection: &mut AnyConnection, events: Vec<EventRow>) -> Res
 
 impl DeliveryRow {
     fn view(self, event: EventId) -> DeviceDeliveryView {
-        let Self { destination_id, status, attempts, first_tried_at, tried_at, last_class, last_status, .. } = self;
+        let Self {
+            destination_id,
+            status,
+            attempts,
+            first_tried_at,
+            tried_at,
+            last_class,
+            last_status,
+            ..
+        } = self;
         DeviceDeliveryView {
             destination_id,
             webhook_id: DeliveryId::of(destination_id, event, 0),

@@ -59,8 +59,7 @@ row! {
     }
 }
 
-const EVENT: &str =
-    "id, collapse_key, app_id, user_id, environment, event_type, revision, created_at, body FROM events";
+const EVENT: &str = "id, collapse_key, app_id, user_id, environment, event_type, revision, created_at, body FROM events";
 const EVENTS: Sql = statement! {"
     SELECT CAST(seq AS TEXT) AS cursor, {EVENT}
     WHERE seq < ? AND seq >= ? AND {{which}}
@@ -113,7 +112,10 @@ const FLOOR_OF_SANDBOX: Sql = statement! {hot "events_sandbox", "
     ORDER BY app_id DESC, seq DESC
     LIMIT 1 OFFSET ?
 "};
-const UNORDERED: Unordered = Unordered { list: EVENTS_UNORDERED, count: COUNT };
+const UNORDERED: Unordered = Unordered {
+    list: EVENTS_UNORDERED,
+    count: COUNT,
+};
 const EVENTS_UNORDERED: Sql = statement! {"
     SELECT CAST(seq AS TEXT) AS cursor, {EVENT}
     WHERE seq IN (
@@ -134,13 +136,22 @@ const OF_ID: Clause = clause!(BY_INDEX, hot "events_id", "id = ?");
 const OF_KEY: Clause = clause!(BY_INDEX, hot "events_of_key", "collapse_key = ?");
 const OF_USER: Clause = clause!(BY_INDEX, hot "events_of_user", "user_id = ?");
 // The same conditions in a form that no index serves, and conditions without an index.
-const LISTS: &[Sql] = &[EVENTS, EVENTS_OF_APP, EVENTS_OF_TYPE, SANDBOX_OF_APP, EVENTS_UNORDERED];
+const LISTS: &[Sql] = &[
+    EVENTS,
+    EVENTS_OF_APP,
+    EVENTS_OF_TYPE,
+    SANDBOX_OF_APP,
+    EVENTS_UNORDERED,
+];
 const HAS_ID: Clause = clause!(LISTS, "id || '' IN (?*)");
 const HAS_KEY: Clause = clause!(LISTS, "collapse_key || '' IN (?*)");
 const HAS_USER: Clause = clause!(LISTS, "user_id || '' IN (?*)");
 const HAS_APP: Clause = clause!(LISTS, "app_id || '' IN (?*)");
 const HAS_TYPE: Clause = clause!(LISTS, "event_type || '' IN (?*)");
-const HAS_SANDBOX: Clause = clause!(LISTS, "environment || '' = 'sandbox' AND app_id || '' IN (?*)");
+const HAS_SANDBOX: Clause = clause!(
+    LISTS,
+    "environment || '' = 'sandbox' AND app_id || '' IN (?*)"
+);
 const OF_TYPES: Clause = clause!(LISTS, "event_type || '' IN (?*)");
 const IN_ENVIRONMENT: Clause = clause!(LISTS, "environment || '' = ?");
 const OF_PLATFORM: Clause = clause! {LISTS, "
@@ -165,39 +176,76 @@ const FIND: Sql = statement!("SELECT {EVENT} WHERE id = ?");
 
 impl Store {
     pub async fn event(&self, id: EventId) -> Result<EventView, Error> {
-        self.read(move |connection| sql(FIND).bind(id).one(connection, "event")).await
+        self.read(move |connection| sql(FIND).bind(id).one(connection, "event"))
+            .await
     }
 
     /// Events, the newest first. A page may have fewer items than its limit and still a next page.
     pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
-        self.read(move |connection| list(connection, filter, &page)).await
+        self.read(move |connection| list(connection, filter, &page))
+            .await
     }
 }
 
-fn list(connection: &mut AnyConnection, mut filter: EventFilter, page: &Page) -> Result<Paged<EventView>, Error> {
+fn list(
+    connection: &mut AnyConnection,
+    mut filter: EventFilter,
+    page: &Page,
+) -> Result<Paged<EventView>, Error> {
     if let (None, Some(platform)) = (filter.app_id, filter.platform_id) {
         filter.app_id = sql(PLATFORM_APP).bind(platform).value(connection)?;
     }
     let lowest = match filter.from {
-        Some(from) => sql(LOWEST).bind(from).value::<Option<i64>>(connection)?.flatten().unwrap_or(i64::MAX),
+        Some(from) => sql(LOWEST)
+            .bind(from)
+            .value::<Option<i64>>(connection)?
+            .flatten()
+            .unwrap_or(i64::MAX),
         None => 0,
     };
     let highest = match filter.until {
-        Some(until) => sql(HIGHEST).bind(until).value::<Option<i64>>(connection)?.flatten().unwrap_or(0),
+        Some(until) => sql(HIGHEST)
+            .bind(until)
+            .value::<Option<i64>>(connection)?
+            .flatten()
+            .unwrap_or(0),
         None => i64::MAX - 1,
     };
     let (indexed, others) = conditions(filter);
     let range = (lowest, highest + 1);
-    Walk { list: EVENTS, floor: FLOOR, first: Vec::new(), indexed, others, range }.page(connection, page)
+    Walk {
+        list: EVENTS,
+        floor: FLOOR,
+        first: Vec::new(),
+        indexed,
+        others,
+        range,
+    }
+    .page(connection, page)
 }
 
 /// The conditions of a filter: those with an index, and the others.
 fn conditions(filter: EventFilter) -> Conditions {
-    let EventFilter { id, app_id, platform_id, collapse_key, user_id, mut types, environment, from, until } = filter;
+    let EventFilter {
+        id,
+        app_id,
+        platform_id,
+        collapse_key,
+        user_id,
+        mut types,
+        environment,
+        from,
+        until,
+    } = filter;
     let in_sandbox = environment == Some(Environment::Sandbox) && app_id.is_some();
     let one_type = if types.len() == 1 { types.pop() } else { None };
-    let lists = if in_sandbox { [SANDBOX_OF_APP, FLOOR_OF_SANDBOX] } else { [EVENTS_OF_APP, FLOOR_OF_APP] };
-    let of_app = app_id.map(|app| Indexed::by(lists, if in_sandbox { HAS_SANDBOX } else { HAS_APP }, [app]));
+    let lists = if in_sandbox {
+        [SANDBOX_OF_APP, FLOOR_OF_SANDBOX]
+    } else {
+        [EVENTS_OF_APP, FLOOR_OF_APP]
+    };
+    let of_app =
+        app_id.map(|app| Indexed::by(lists, if in_sandbox { HAS_SANDBOX } else { HAS_APP }, [app]));
     let entities: [(Clause, Clause, Option<Value<'static>>); 3] = [
         (OF_ID, HAS_ID, id.map(Into::into)),
         (OF_KEY, HAS_KEY, collapse_key.map(Into::into)),
@@ -205,14 +253,27 @@ fn conditions(filter: EventFilter) -> Conditions {
     ];
     let others: [(Clause, Option<Value<'static>>); 5] = [
         (OF_TYPES, Value::list(types)),
-        (IN_ENVIRONMENT, environment.filter(|_| !in_sandbox).map(Into::into)),
+        (
+            IN_ENVIRONMENT,
+            environment.filter(|_| !in_sandbox).map(Into::into),
+        ),
         (OF_PLATFORM, platform_id.map(Into::into)),
         (SINCE, from.map(Into::into)),
         (BEFORE, until.map(Into::into)),
     ];
-    let named = entities.into_iter().filter_map(|(walked, checked, value)| Some((walked, checked, value?)));
-    let named = named.map(|(walked, checked, value)| Indexed::unordered(UNORDERED, walked, checked, value));
-    let of_type = one_type.map(|name| Indexed::by([EVENTS_OF_TYPE, FLOOR_OF_TYPE], HAS_TYPE, [name]));
+    let named = entities
+        .into_iter()
+        .filter_map(|(walked, checked, value)| Some((walked, checked, value?)));
+    let named =
+        named.map(|(walked, checked, value)| Indexed::unordered(UNORDERED, walked, checked, value));
+    let of_type =
+        one_type.map(|name| Indexed::by([EVENTS_OF_TYPE, FLOOR_OF_TYPE], HAS_TYPE, [name]));
     let indexed = of_app.into_iter().chain(named).chain(of_type).collect();
-    (indexed, others.into_iter().filter(|(_, value)| value.is_some()).collect())
+    (
+        indexed,
+        others
+            .into_iter()
+            .filter(|(_, value)| value.is_some())
+            .collect(),
+    )
 }

@@ -58,25 +58,43 @@ impl Store {
     /// The announced purchases of an app, in the order of their keys. For a destination, only those whose platform and
     /// environment its filter matches. A page of a filter with platforms walks a bounded number of the app's purchases, so it
     /// may have fewer entries than its limit, or none, and yet a next one.
-    pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<FeedEntry>, Error> {
+    pub async fn feed(
+        &self,
+        app: AppId,
+        to: Option<DestinationId>,
+        page: Page,
+    ) -> Result<Paged<FeedEntry>, Error> {
         self.read(move |connection| {
             let _limited = time_limit::limit(LIMIT);
-            let wanted = to.map(|id| wanted(connection, app, id)).transpose()?.unwrap_or_default();
+            let wanted = to
+                .map(|id| wanted(connection, app, id))
+                .transpose()?
+                .unwrap_or_default();
             // Every announced purchase has one of the two environments, so a filter with both needs no condition.
-            let environment = wanted.environments.first().copied().filter(|_| wanted.is_one_environment());
+            let environment = wanted
+                .environments
+                .first()
+                .copied()
+                .filter(|_| wanted.is_one_environment());
             let after = page.key()?;
             let to = to.map(|id| id.to_string()).unwrap_or_default();
             let floor: Option<CollapseKey> = if wanted.platforms.is_empty() {
                 None
             } else {
-                sql(FLOOR).bind(app).bind(after.as_str()).bind(WALKED - 1).value(connection)?
+                sql(FLOOR)
+                    .bind(app)
+                    .bind(after.as_str())
+                    .bind(WALKED - 1)
+                    .value(connection)?
             };
             let list = Filtered::new(FEED, [to.into(), app.into(), after.into()])
                 .and(ON_PLATFORMS, Value::list(wanted.platforms))
                 .and(IN_ENVIRONMENT, environment)
                 .and(UP_TO, floor);
             let mut found = page.read(connection, list.statement())?;
-            found.next_cursor = found.next_cursor.or_else(|| floor.map(|floor| floor.to_string()));
+            found.next_cursor = found
+                .next_cursor
+                .or_else(|| floor.map(|floor| floor.to_string()));
             Ok(found)
         })
         .await
@@ -86,7 +104,11 @@ impl Store {
 /// The filter of a destination. The statement applies it, as [`Filter::wants`] does, to the newest record of each
 /// purchase.
 fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Filter, Error> {
-    let missing = Error::Missing { what: "destination of this app" };
-    let found = destinations::find(connection, id)?.filter(|found| found.app_id == app).ok_or(missing)?;
+    let missing = Error::Missing {
+        what: "destination of this app",
+    };
+    let found = destinations::find(connection, id)?
+        .filter(|found| found.app_id == app)
+        .ok_or(missing)?;
     Ok(found.destination().common.filter)
 }

@@ -94,7 +94,9 @@ impl Store {
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
         let (mut all, mut after) = (Vec::new(), String::new());
         loop {
-            let page = self.read_now(move |connection, now| page_of_figures(connection, after, now)).await?;
+            let page = self
+                .read_now(move |connection, now| page_of_figures(connection, after, now))
+                .await?;
             let Some(last) = page.last().filter(|_| page.len() == PAGE) else {
                 all.extend(page);
                 return Ok(all);
@@ -108,7 +110,10 @@ impl Store {
     pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
         self.read(move |connection| {
             let health = health::view(connection, id)?;
-            Ok(DestinationHealth { health, backlog: explain::backlog(connection, id)? })
+            Ok(DestinationHealth {
+                health,
+                backlog: explain::backlog(connection, id)?,
+            })
         })
         .await
     }
@@ -119,32 +124,58 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Conflict`] if the destination is enabled.
-    pub async fn skip_user_events(&self, id: DestinationId, limit: i64) -> Result<SkippedEvents, Error> {
+    pub async fn skip_user_events(
+        &self,
+        id: DestinationId,
+        limit: i64,
+    ) -> Result<SkippedEvents, Error> {
         let (mut after, mut skipped) = (0, 0);
         while skipped < limit {
-            let batch = Batch { id, after, at_most: deliveries::BATCH.min(limit - skipped) };
+            let batch = Batch {
+                id,
+                after,
+                at_most: deliveries::BATCH.min(limit - skipped),
+            };
             let skip = move |write: &mut Write<'_>| {
                 let passed = batch.skip(write)?;
                 // The first batch has the audit entry of all.
-                let has_entry = after == 0 && passed.as_ref().is_some_and(|passed| passed.count > 0);
-                let app = if has_entry { sql(APP).bind(id).value::<AppId>(write.connection)? } else { None };
+                let has_entry =
+                    after == 0 && passed.as_ref().is_some_and(|passed| passed.count > 0);
+                let app = if has_entry {
+                    sql(APP).bind(id).value::<AppId>(write.connection)?
+                } else {
+                    None
+                };
                 Ok((passed, has_entry.then(|| AuditEntry::on(app, id))))
             };
             let Some(passed) = self.change("destination.skip-events", skip).await? else {
-                return Ok(SkippedEvents { skipped, more: false });
+                return Ok(SkippedEvents {
+                    skipped,
+                    more: false,
+                });
             };
             after = passed.last;
             skipped += passed.count;
         }
-        Ok(SkippedEvents { skipped, more: true })
+        Ok(SkippedEvents {
+            skipped,
+            more: true,
+        })
     }
 
     /// The number of deliveries that [`Store::skip_user_events`] would skip now. Has the same errors.
     pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
         let (mut after, mut counted) = (0, 0);
         loop {
-            let batch = Batch { id, after, at_most: deliveries::BATCH };
-            let Some(passed) = self.read_now(move |connection, now| batch.count(connection, now)).await? else {
+            let batch = Batch {
+                id,
+                after,
+                at_most: deliveries::BATCH,
+            };
+            let Some(passed) = self
+                .read_now(move |connection, now| batch.count(connection, now))
+                .await?
+            else {
                 return Ok(counted);
             };
             after = passed.last;
@@ -154,12 +185,28 @@ impl Store {
 }
 
 /// The figures of the next destinations, after this id.
-fn page_of_figures(connection: &mut AnyConnection, after: String, now: Timestamp) -> Result<Vec<Figures>, Error> {
-    let rows: Vec<FiguresRow> =
-        sql(PAGE_OF_FIGURES).bind(after).bind(i64::try_from(PAGE).unwrap_or(i64::MAX)).all(connection)?;
-    let figures = |FiguresRow { id, state, pending, oldest }| {
+fn page_of_figures(
+    connection: &mut AnyConnection,
+    after: String,
+    now: Timestamp,
+) -> Result<Vec<Figures>, Error> {
+    let rows: Vec<FiguresRow> = sql(PAGE_OF_FIGURES)
+        .bind(after)
+        .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+        .all(connection)?;
+    let figures = |FiguresRow {
+                       id,
+                       state,
+                       pending,
+                       oldest,
+                   }| {
         let oldest_pending_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
-        Figures { id, state, pending, oldest_pending_ms }
+        Figures {
+            id,
+            state,
+            pending,
+            oldest_pending_ms,
+        }
     };
     Ok(rows.into_iter().map(figures).collect())
 }
@@ -200,19 +247,40 @@ impl Batch {
     /// Skips the batch; `None` when it is empty.
     fn skip(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
         let destination = check_disabled(write.connection, self.id)?;
-        let Some(last) = self.end(write.connection)? else { return Ok(None) };
+        let Some(last) = self.end(write.connection)? else {
+            return Ok(None);
+        };
         profiles::note_all_lost(write, &destination, self.after, self.at_most)?;
-        let skip = sql(SKIP).bind(NEWEST_ONLY).bind(write.now()?).bind_all(self.values()).bind(write.now()?);
+        let skip = sql(SKIP)
+            .bind(NEWEST_ONLY)
+            .bind(write.now()?)
+            .bind_all(self.values())
+            .bind(write.now()?);
         let skipped = skip.run(write.connection)?;
-        Ok(Some(Passed { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
+        Ok(Some(Passed {
+            last,
+            count: i64::try_from(skipped).unwrap_or(i64::MAX),
+        }))
     }
 
     /// Counts the deliveries of the batch that would be skipped; `None` when it is empty.
-    fn count(self, connection: &mut AnyConnection, now: Timestamp) -> Result<Option<Passed>, Error> {
+    fn count(
+        self,
+        connection: &mut AnyConnection,
+        now: Timestamp,
+    ) -> Result<Option<Passed>, Error> {
         check_disabled(connection, self.id)?;
-        let Some(last) = self.end(connection)? else { return Ok(None) };
-        let count = sql(COUNT_FORGETTABLE).bind_all(self.values()).bind(now).value(connection)?;
-        Ok(Some(Passed { last, count: count.unwrap_or(0) }))
+        let Some(last) = self.end(connection)? else {
+            return Ok(None);
+        };
+        let count = sql(COUNT_FORGETTABLE)
+            .bind_all(self.values())
+            .bind(now)
+            .value(connection)?;
+        Ok(Some(Passed {
+            last,
+            count: count.unwrap_or(0),
+        }))
     }
 
     fn end(self, connection: &mut AnyConnection) -> Result<Option<i64>, Error> {
@@ -229,7 +297,10 @@ fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<D
     let destination = destinations::rows::require(connection, id)?;
     if destination.enabled {
         let detail = "it is enabled, so its events are on their way: disable it first".to_owned();
-        return Err(Error::Conflict { what: "destination", detail });
+        return Err(Error::Conflict {
+            what: "destination",
+            detail,
+        });
     }
     Ok(destination.destination())
 }

@@ -167,7 +167,10 @@ const FLOOR_IN_STATE: Sql = statement! {hot "purchases_state", "
     ORDER BY p.state DESC, p.updated_at DESC, p.collapse_key DESC
     LIMIT 1 OFFSET ?
 "};
-const UNORDERED: Unordered = Unordered { list: PURCHASES_UNORDERED, count: COUNT };
+const UNORDERED: Unordered = Unordered {
+    list: PURCHASES_UNORDERED,
+    count: COUNT,
+};
 const PURCHASES_UNORDERED: Sql = statement! {"
     SELECT {CURSOR} AS cursor, {PURCHASE}
     WHERE p.collapse_key IN (
@@ -192,10 +195,16 @@ const OF_NAMED: Clause = clause! {BY_INDEX, hot "users_external", "
 "};
 const OF_USER: Clause = clause!(BY_INDEX, hot "purchases_user", "p.user_id = ?");
 const HELD: Clause = clause!(BY_INDEX, hot "purchases_held", "p.held_until > ?");
-const OF_KEYS: Clause = clause!(BY_INDEX, hot "purchases_pkey or sqlite_autoindex_purchases", "p.collapse_key IN (?*)");
+const OF_KEYS: Clause =
+    clause!(BY_INDEX, hot "purchases_pkey or sqlite_autoindex_purchases", "p.collapse_key IN (?*)");
 // The same conditions in a form that no index serves, and conditions without an index.
 const ORDERED: &[Sql] = &[PURCHASES, PURCHASES_OF_PLATFORM, PURCHASES_IN_STATE];
-const LISTS: &[Sql] = &[PURCHASES, PURCHASES_OF_PLATFORM, PURCHASES_IN_STATE, PURCHASES_UNORDERED];
+const LISTS: &[Sql] = &[
+    PURCHASES,
+    PURCHASES_OF_PLATFORM,
+    PURCHASES_IN_STATE,
+    PURCHASES_UNORDERED,
+];
 const ON_PLATFORMS: Clause = clause!(LISTS, "p.platform_id || '' IN (?*)");
 const HAS_RECEIPT: Clause = clause!(LISTS, "p.receipt_id || '' IN (?*)");
 const HAS_CUSTOMER: Clause = clause!(LISTS, "p.app_user_id || '' IN (?*)");
@@ -219,7 +228,8 @@ const NOT_FAILING: Clause = clause! {ORDERED, hot "deliveries_pending_of_lane", 
 const MAX_DESTINATIONS: usize = 1_000;
 /// Maximum number of their failing deliveries.
 const MAX_FAILING: usize = 5_000;
-const DESTINATIONS: Sql = statement!("SELECT id AS value FROM destinations WHERE {{which}} LIMIT ?");
+const DESTINATIONS: Sql =
+    statement!("SELECT id AS value FROM destinations WHERE {{which}} LIMIT ?");
 const TO_APP: Clause = clause!(&[DESTINATIONS], "app_id = ?");
 const FAILING: Sql = statement! {hot "deliveries_pending_tried", "
     SELECT d.collapse_key AS value
@@ -239,7 +249,11 @@ pub struct Filtered<'a> {
 impl<'a> Filtered<'a> {
     /// A list whose own values are bound before those of the conditions.
     pub fn new(list: Sql, values: impl IntoIterator<Item = Value<'a>>) -> Self {
-        Self { list, conditions: Vec::new(), values: values.into_iter().collect() }
+        Self {
+            list,
+            conditions: Vec::new(),
+            values: values.into_iter().collect(),
+        }
     }
 
     /// Adds a condition with a value, if there is a value.
@@ -253,15 +267,23 @@ impl<'a> Filtered<'a> {
 
     /// Adds a condition without a value.
     pub fn when(mut self, condition: Option<Clause>) -> Self {
-        self.conditions.extend(condition.map(|condition| condition.text));
+        self.conditions
+            .extend(condition.map(|condition| condition.text));
         self
     }
 
     /// The statement; the caller binds the limit.
     pub fn statement(self) -> Statement<'a> {
-        let is_varied = self.values.iter().any(|value| matches!(value, Value::List(all) if all.len() > 1));
+        let is_varied = self
+            .values
+            .iter()
+            .any(|value| matches!(value, Value::List(all) if all.len() > 1));
         let statement = sql(self.list.with(&self.conditions)).bind_all(self.values);
-        if is_varied { statement.uncached() } else { statement }
+        if is_varied {
+            statement.uncached()
+        } else {
+            statement
+        }
     }
 }
 
@@ -275,17 +297,39 @@ const FIND_PURCHASES: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_
 impl Store {
     /// Purchases, the one that was settled last first. A page may have fewer items than its limit and still a next
     /// page.
-    pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
+    pub async fn purchases(
+        &self,
+        filter: PurchaseFilter,
+        page: Page,
+    ) -> Result<Paged<PurchaseView>, Error> {
         self.read_now(move |connection, now| {
             let (indexed, others) = filter.conditions(connection, now)?;
-            let range = (Dated { at: 0, id: String::new() }, Dated { at: i64::MAX, id: String::new() });
-            Walk { list: PURCHASES, floor: FLOOR, first: Vec::new(), indexed, others, range }.page(connection, &page)
+            let range = (
+                Dated {
+                    at: 0,
+                    id: String::new(),
+                },
+                Dated {
+                    at: i64::MAX,
+                    id: String::new(),
+                },
+            );
+            Walk {
+                list: PURCHASES,
+                floor: FLOOR,
+                first: Vec::new(),
+                indexed,
+                others,
+                range,
+            }
+            .page(connection, &page)
         })
         .await
     }
 
     pub async fn purchase(&self, key: CollapseKey) -> Result<PurchaseView, Error> {
-        self.read(move |connection| sql(FIND_PURCHASE).bind(key).one(connection, "purchase")).await
+        self.read(move |connection| sql(FIND_PURCHASE).bind(key).one(connection, "purchase"))
+            .await
     }
 
     /// The purchases with these keys, in their order; those that do not exist are left out.
@@ -293,13 +337,23 @@ impl Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.read(move |connection| sql(FIND_PURCHASES).uncached().bind_list(keys).all(connection)).await
+        self.read(move |connection| {
+            sql(FIND_PURCHASES)
+                .uncached()
+                .bind_list(keys)
+                .all(connection)
+        })
+        .await
     }
 }
 
 impl PurchaseFilter {
     /// The conditions: those with an index, and the others.
-    fn conditions(self, connection: &mut AnyConnection, now: Timestamp) -> Result<Conditions, Error> {
+    fn conditions(
+        self,
+        connection: &mut AnyConnection,
+        now: Timestamp,
+    ) -> Result<Conditions, Error> {
         let storable = |text: String| Value::from(clean(&text).into_owned());
         let held = self.held.filter(|held| *held).map(|_| now);
         let entities: [(Clause, Clause, Option<Value<'static>>); 5] = [
@@ -313,8 +367,14 @@ impl PurchaseFilter {
         let platforms = platforms(connection, self.app_id, self.platform_id)?;
         let on_platforms = [PURCHASES_OF_PLATFORM, FLOOR_OF_PLATFORM];
         indexed.extend(platforms.map(|all| Indexed::by(on_platforms, ON_PLATFORMS, all)));
-        let named = entities.into_iter().filter_map(|(walked, checked, value)| Some((walked, checked, value?)));
-        indexed.extend(named.map(|(walked, checked, value)| Indexed::unordered(UNORDERED, walked, checked, value)));
+        let named = entities
+            .into_iter()
+            .filter_map(|(walked, checked, value)| Some((walked, checked, value?)));
+        indexed.extend(
+            named.map(|(walked, checked, value)| {
+                Indexed::unordered(UNORDERED, walked, checked, value)
+            }),
+        );
         let mut others: Vec<Condition<'static>> = Vec::new();
         others.extend((self.held == Some(false)).then(|| (NOT_HELD, Some(now.into()))));
         match self.failing {
@@ -325,27 +385,44 @@ impl PurchaseFilter {
             Some(false) => others.push((NOT_FAILING, None)),
             None => {}
         }
-        indexed.extend(self.state.map(|one| Indexed::by([PURCHASES_IN_STATE, FLOOR_IN_STATE], HAS_STATE, [one])));
+        indexed.extend(
+            self.state
+                .map(|one| Indexed::by([PURCHASES_IN_STATE, FLOOR_IN_STATE], HAS_STATE, [one])),
+        );
         Ok((indexed, others))
     }
 }
 
 /// The purchases with failing deliveries, by their keys; `None` where there are too many.
-fn failing(connection: &mut AnyConnection, app: Option<AppId>) -> Result<Option<Indexed<'static>>, Error> {
+fn failing(
+    connection: &mut AnyConnection,
+    app: Option<AppId>,
+) -> Result<Option<Indexed<'static>>, Error> {
     let at_most = |number: usize| i64::try_from(number).unwrap_or(i64::MAX).saturating_add(1);
-    let to = Filtered::new(DESTINATIONS, []).and(TO_APP, app).statement().bind(at_most(MAX_DESTINATIONS));
+    let to = Filtered::new(DESTINATIONS, [])
+        .and(TO_APP, app)
+        .statement()
+        .bind(at_most(MAX_DESTINATIONS));
     let to: Vec<DestinationId> = to.values(connection)?;
     if to.len() > MAX_DESTINATIONS {
         return Ok(None);
     }
     let mut keys: Vec<String> = Vec::new();
     if let Some(to) = Value::list(to) {
-        keys = sql(FAILING).uncached().bind(to).bind(at_most(MAX_FAILING)).values(connection)?;
+        keys = sql(FAILING)
+            .uncached()
+            .bind(to)
+            .bind(at_most(MAX_FAILING))
+            .values(connection)?;
     }
     if keys.len() > MAX_FAILING {
         return Ok(None);
     }
     let keys: BTreeSet<String> = keys.into_iter().collect();
     let values = Value::list(keys).into_iter().collect();
-    Ok(Some(Indexed { walked: Walked::Unordered(UNORDERED, OF_KEYS), values, checked: (IS_FAILING, None) }))
+    Ok(Some(Indexed {
+        walked: Walked::Unordered(UNORDERED, OF_KEYS),
+        values,
+        checked: (IS_FAILING, None),
+    }))
 }

@@ -62,7 +62,8 @@ const ADD: Sql = statement! {"
             ELSE minutes.longest_ms END
 "};
 
-const SUMS: &str = "at, CAST(SUM(times) AS BIGINT) AS times, CAST(SUM(total_ms) AS BIGINT) AS total_ms,
+const SUMS: &str =
+    "at, CAST(SUM(times) AS BIGINT) AS times, CAST(SUM(total_ms) AS BIGINT) AS total_ms,
         CAST(MAX(longest_ms) AS BIGINT) AS longest_ms
     FROM minutes
     WHERE series IN (?*) AND at >= ? AND at <= ?";
@@ -76,8 +77,7 @@ const READ_EACH: Sql = statement! {"
     GROUP BY series, destination_id, at
 "};
 const OF_APP: Clause = clause!(&[READ, READ_EACH], hot "minutes_of_app", "app_id = ?");
-const OF_DESTINATIONS: Clause =
-    clause!(&[READ_EACH], hot "minutes_of_destination", "destination_id <> '' AND destination_id IN (?*)");
+const OF_DESTINATIONS: Clause = clause!(&[READ_EACH], hot "minutes_of_destination", "destination_id <> '' AND destination_id IN (?*)");
 
 const TOTALS: Sql = statement! {hot "minutes_of_series or minutes_of_app", "
     SELECT series, CAST(SUM(times) AS BIGINT) AS times
@@ -93,17 +93,29 @@ impl SeriesFilter {
         let values = [series, self.from.into(), self.until.into()];
         if self.destinations.is_empty() {
             let all = self.app.is_none().then_some(OF_ALL);
-            return Filtered::new(READ, values).and(OF_APP, self.app).when(all).statement();
+            return Filtered::new(READ, values)
+                .and(OF_APP, self.app)
+                .when(all)
+                .statement();
         }
         let destinations = list(self.destinations.into_iter().map(Value::from).collect());
-        Filtered::new(READ_EACH, values).and(OF_APP, self.app).and(OF_DESTINATIONS, Some(destinations)).statement()
+        Filtered::new(READ_EACH, values)
+            .and(OF_APP, self.app)
+            .and(OF_DESTINATIONS, Some(destinations))
+            .statement()
     }
 
     fn has(&self, key: &MinuteKey) -> bool {
         let is_of = self.app.is_none_or(|app| key.app == Some(app));
-        let is_to = || key.destination.is_some_and(|destination| self.destinations.contains(&destination));
+        let is_to = || {
+            key.destination
+                .is_some_and(|destination| self.destinations.contains(&destination))
+        };
         let is_then = key.at >= self.from && key.at <= self.until;
-        self.series.contains(&key.series) && is_then && is_of && (self.destinations.is_empty() || is_to())
+        self.series.contains(&key.series)
+            && is_then
+            && is_of
+            && (self.destinations.is_empty() || is_to())
     }
 }
 
@@ -116,31 +128,73 @@ impl Store {
     /// Counts something that took this long, and ended now.
     pub fn count_timed(&self, series: Series, counted: impl Into<Counted>, took: Duration) {
         let (Counted { app, destination }, now) = (counted.into(), (self.clock)());
-        self.counts.add(MinuteKey { series, at: minute(now), app, destination }, Sum::one(took));
+        self.counts.add(
+            MinuteKey {
+                series,
+                at: minute(now),
+                app,
+                destination,
+            },
+            Sum::one(took),
+        );
     }
 
     /// Writes what this process counted by minutes. After an error it waits in memory for the next call; where the commit
     /// had an unknown result, it may count twice.
     pub async fn write_minutes(&self) -> Result<(), Error> {
         let rows: Vec<_> = self.counts.take_minutes().into_iter().collect();
-        self.add_counts(TABLE, &rows, add).await.map_err(|(error, written)| {
-            rows.into_iter().skip(written).for_each(|(key, sum)| self.counts.add(key, sum));
-            error
-        })
+        self.add_counts(TABLE, &rows, add)
+            .await
+            .map_err(|(error, written)| {
+                rows.into_iter()
+                    .skip(written)
+                    .for_each(|(key, sum)| self.counts.add(key, sum));
+                error
+            })
     }
 
     /// The minutes in which something was counted, with what this process has not written yet.
-    pub async fn minutes(&self, filter: SeriesFilter) -> Result<BTreeMap<Counting, Minutes>, Error> {
+    pub async fn minutes(
+        &self,
+        filter: SeriesFilter,
+    ) -> Result<BTreeMap<Counting, Minutes>, Error> {
         let wanted = filter.clone();
-        let rows: Vec<MinuteRow> = self.read(move |connection| filter.statement().all(connection)).await?;
+        let rows: Vec<MinuteRow> = self
+            .read(move |connection| filter.statement().all(connection))
+            .await?;
         let mut found: BTreeMap<Counting, Minutes> = BTreeMap::new();
-        for MinuteRow { series, destination_id, at, times, total_ms, longest_ms } in rows {
-            let sum = Sum { times, total_ms, longest_ms };
-            found.entry((series, destination_id.parse().ok())).or_default().insert(at, sum);
+        for MinuteRow {
+            series,
+            destination_id,
+            at,
+            times,
+            total_ms,
+            longest_ms,
+        } in rows
+        {
+            let sum = Sum {
+                times,
+                total_ms,
+                longest_ms,
+            };
+            found
+                .entry((series, destination_id.parse().ok()))
+                .or_default()
+                .insert(at, sum);
         }
-        for (key, sum) in self.counts.minutes().into_iter().filter(|(key, _)| wanted.has(key)) {
+        for (key, sum) in self
+            .counts
+            .minutes()
+            .into_iter()
+            .filter(|(key, _)| wanted.has(key))
+        {
             let destination = key.destination.filter(|_| !wanted.destinations.is_empty());
-            found.entry((key.series, destination)).or_default().entry(key.at).or_default().add(sum);
+            found
+                .entry((key.series, destination))
+                .or_default()
+                .entry(key.at)
+                .or_default()
+                .add(sum);
         }
         Ok(found)
     }
@@ -150,14 +204,24 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn totals(&self, series: &[Series], since: Timestamp) -> Result<BTreeMap<Series, i64>, Error> {
+    pub async fn totals(
+        &self,
+        series: &[Series],
+        since: Timestamp,
+    ) -> Result<BTreeMap<Series, i64>, Error> {
         let (wanted, from) = (series.to_vec(), minute(since));
         let of = wanted.iter().map(|series| Value::from(*series)).collect();
-        let rows: Vec<TotalRow> =
-            self.read(move |connection| sql(TOTALS).bind(Value::List(of)).bind(from).all(connection)).await?;
-        let mut totals: BTreeMap<Series, i64> = rows.into_iter().map(|row| (row.series, row.times)).collect();
+        let rows: Vec<TotalRow> = self
+            .read(move |connection| sql(TOTALS).bind(Value::List(of)).bind(from).all(connection))
+            .await?;
+        let mut totals: BTreeMap<Series, i64> = rows
+            .into_iter()
+            .map(|row| (row.series, row.times))
+            .collect();
         let unwritten = self.counts.minutes().into_iter();
-        for (key, sum) in unwritten.filter(|(key, _)| wanted.contains(&key.series) && key.at >= from) {
+        for (key, sum) in
+            unwritten.filter(|(key, _)| wanted.contains(&key.series) && key.at >= from)
+        {
             let total = totals.entry(key.series).or_default();
             *total = total.saturating_add(sum.times);
         }
@@ -168,7 +232,9 @@ impl Store {
 /// Adds to minutes, which are in the order of their keys.
 pub(super) fn add(write: &mut Write<'_>, rows: &[(MinuteKey, Sum)]) -> Result<(), Error> {
     for batch in batches(rows, SIZES) {
-        sql(ADD).bind_rows(batch.iter().map(row)).run(write.connection)?;
+        sql(ADD)
+            .bind_rows(batch.iter().map(row))
+            .run(write.connection)?;
     }
     Ok(())
 }

@@ -108,7 +108,8 @@ pub const VIEW: &str = "
             WHEN p.waits_through >= n.seq THEN COALESCE(p.waits_for, 'verification')
             ELSE 'window' END AS waiting_for";
 /// The notifications `n` with their purchases `p`.
-pub const WITH_PURCHASE: &str = "notifications n LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
+pub const WITH_PURCHASE: &str =
+    "notifications n LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
 
 const LIST: Sql = statement! {"
     SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
@@ -125,9 +126,11 @@ const FLOOR: Sql = statement! {"
     LIMIT 1 OFFSET ?
 "};
 /// The first row at or after a time, where sequence numbers follow the time: it is searched by halves.
-const AT: Sql =
-    statement!("SELECT n.accepted_at AS value FROM notifications n WHERE n.seq >= ? ORDER BY n.seq LIMIT 1");
-const NEWEST: Sql = statement!("SELECT n.seq AS value FROM notifications n ORDER BY n.seq DESC LIMIT 1");
+const AT: Sql = statement!(
+    "SELECT n.accepted_at AS value FROM notifications n WHERE n.seq >= ? ORDER BY n.seq LIMIT 1"
+);
+const NEWEST: Sql =
+    statement!("SELECT n.seq AS value FROM notifications n ORDER BY n.seq DESC LIMIT 1");
 const LIST_OF_PLATFORM: Sql = statement! {"
     SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
     FROM {WITH_PURCHASE}
@@ -158,7 +161,10 @@ const FLOOR_NOT_SETTLED: Sql = statement! {hot "notifications_not_settled", "
     LIMIT 1 OFFSET ?
 "};
 const NOT_SETTLED: &str = "n.outcome IN ('refused', 'discarded', 'unknown', 'given_up')";
-const UNORDERED: Unordered = Unordered { list: LIST_UNORDERED, count: COUNT };
+const UNORDERED: Unordered = Unordered {
+    list: LIST_UNORDERED,
+    count: COUNT,
+};
 const LIST_UNORDERED: Sql = statement! {"
     SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
     FROM {WITH_PURCHASE}
@@ -169,7 +175,8 @@ const LIST_UNORDERED: Sql = statement! {"
 const COUNT: Sql = statement! {"
     SELECT COUNT(*) AS value FROM (SELECT 1 FROM notifications n WHERE {{which}} LIMIT ?) x
 "};
-const OF_PURCHASE: Clause = clause!(&[LIST_UNORDERED, COUNT], hot "notifications_of_key", "n.collapse_key = ?");
+const OF_PURCHASE: Clause =
+    clause!(&[LIST_UNORDERED, COUNT], hot "notifications_of_key", "n.collapse_key = ?");
 // The same conditions in a form that no index serves, and conditions without an index.
 const LISTS: &[Sql] = &[LIST, LIST_OF_PLATFORM, LIST_NOT_SETTLED, LIST_UNORDERED];
 const ON_PLATFORMS: Clause = clause!(LISTS, "n.platform_id || '' IN (?*)");
@@ -180,13 +187,17 @@ const OPEN: Clause = clause!(LISTS, "n.outcome {OPEN_BY_KEY}");
 const SINCE: Clause = clause!(LISTS, "n.accepted_at + 0 >= ?");
 const BEFORE: Clause = clause!(LISTS, "n.accepted_at + 0 < ?");
 
-const OF_MESSAGE: Sql = statement!("SELECT {VIEW} FROM {WITH_PURCHASE} WHERE n.message_id = ? ORDER BY n.seq");
+const OF_MESSAGE: Sql =
+    statement!("SELECT {VIEW} FROM {WITH_PURCHASE} WHERE n.message_id = ? ORDER BY n.seq");
 
 impl Store {
     /// The notifications of one message of a store.
     pub async fn notifications_of(&self, message_id: &str) -> Result<Vec<NotificationView>, Error> {
         let message_id = message_id.to_owned();
-        self.read_now(move |connection, now| sql(OF_MESSAGE).bind(now).bind(message_id).all(connection)).await
+        self.read_now(move |connection, now| {
+            sql(OF_MESSAGE).bind(now).bind(message_id).all(connection)
+        })
+        .await
     }
 
     /// The notifications of a purchase, the newest first.
@@ -195,8 +206,16 @@ impl Store {
         key: CollapseKey,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        let indexed = vec![Indexed::unordered(UNORDERED, OF_PURCHASE, HAS_PURCHASE, key)];
-        self.read_now(move |connection, now| walk(now, indexed, Vec::new(), EVERYTHING).page(connection, &page)).await
+        let indexed = vec![Indexed::unordered(
+            UNORDERED,
+            OF_PURCHASE,
+            HAS_PURCHASE,
+            key,
+        )];
+        self.read_now(move |connection, now| {
+            walk(now, indexed, Vec::new(), EVERYTHING).page(connection, &page)
+        })
+        .await
     }
 
     /// Notifications, the newest first. A page may have fewer items than its limit and still a next page.
@@ -207,8 +226,12 @@ impl Store {
     ) -> Result<Paged<NotificationView>, Error> {
         self.read_now(move |connection, now| {
             let range = (
-                filter.from.map_or(Ok(0), |from| first_at(connection, from.minus(MARGIN)))?,
-                filter.until.map_or(Ok(i64::MAX), |until| first_at(connection, until.plus(MARGIN)))?,
+                filter
+                    .from
+                    .map_or(Ok(0), |from| first_at(connection, from.minus(MARGIN)))?,
+                filter.until.map_or(Ok(i64::MAX), |until| {
+                    first_at(connection, until.plus(MARGIN))
+                })?,
             );
             let platforms = platforms(connection, filter.app, filter.platform)?;
             let (indexed, others) = conditions(filter, platforms);
@@ -221,26 +244,55 @@ impl Store {
 /// The range of all sequence numbers.
 const EVERYTHING: (i64, i64) = (0, i64::MAX);
 
-fn walk<'a>(now: Timestamp, indexed: Vec<Indexed<'a>>, others: Vec<Condition<'a>>, range: (i64, i64)) -> Walk<'a, i64> {
-    Walk { list: LIST, floor: FLOOR, first: vec![now.into()], indexed, others, range }
+fn walk<'a>(
+    now: Timestamp,
+    indexed: Vec<Indexed<'a>>,
+    others: Vec<Condition<'a>>,
+    range: (i64, i64),
+) -> Walk<'a, i64> {
+    Walk {
+        list: LIST,
+        floor: FLOOR,
+        first: vec![now.into()],
+        indexed,
+        others,
+        range,
+    }
 }
 
 /// The conditions of a filter: those with an index, and the others. `platforms` are those that it names, if it names any.
 fn conditions(filter: NotificationFilter, platforms: Option<Vec<PlatformId>>) -> Conditions {
-    let NotificationFilter { outcome, from, until, .. } = filter;
-    let (mut indexed, mut others): (Vec<Indexed<'static>>, Vec<Condition<'static>>) = Default::default();
-    indexed.extend(platforms.map(|all| Indexed::by([LIST_OF_PLATFORM, FLOOR_OF_PLATFORM], ON_PLATFORMS, all)));
+    let NotificationFilter {
+        outcome,
+        from,
+        until,
+        ..
+    } = filter;
+    let (mut indexed, mut others): (Vec<Indexed<'static>>, Vec<Condition<'static>>) =
+        Default::default();
+    indexed.extend(
+        platforms.map(|all| Indexed::by([LIST_OF_PLATFORM, FLOOR_OF_PLATFORM], ON_PLATFORMS, all)),
+    );
     match outcome {
         Some(OutcomeFilter::Open) => others.push((OPEN, None)),
-        Some(OutcomeFilter::Is(outcome @ (Outcome::Settled | Outcome::NoChange | Outcome::Duplicate))) => {
+        Some(OutcomeFilter::Is(
+            outcome @ (Outcome::Settled | Outcome::NoChange | Outcome::Duplicate),
+        )) => {
             others.push((HAS_OUTCOME, Value::list([outcome])));
         }
         Some(OutcomeFilter::Is(outcome)) => {
-            indexed.push(Indexed::by([LIST_NOT_SETTLED, FLOOR_NOT_SETTLED], HAS_OUTCOME, [outcome]));
+            indexed.push(Indexed::by(
+                [LIST_NOT_SETTLED, FLOOR_NOT_SETTLED],
+                HAS_OUTCOME,
+                [outcome],
+            ));
         }
         None => {}
     }
-    let more: [(Clause, Option<Value<'static>>); 2] = [(SINCE, from.map(Into::into)), (BEFORE, until.map(Into::into))];
+    let more: [(Clause, Option<Value<'static>>); 2] = [
+        (SINCE, from.map(Into::into)),
+        (BEFORE, until.map(Into::into)),
+    ];
     others.extend(more.into_iter().filter(|(_, value)| value.is_some()));
     (indexed, others)
 }

@@ -4,8 +4,8 @@
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::partial::{
-    FAILED_IN_ORDER, FAILED_OF_DESTINATION, IS_HELD_OF_APP, LISTED_N, OPEN_DUE, OPEN_IN_ORDER, OPEN_OF_KEY_M,
-    PENDING_IN_ORDER, PENDING_OF_DESTINATION,
+    FAILED_IN_ORDER, FAILED_OF_DESTINATION, IS_HELD_OF_APP, LISTED_N, OPEN_DUE, OPEN_IN_ORDER,
+    OPEN_OF_KEY_M, PENDING_IN_ORDER, PENDING_OF_DESTINATION,
 };
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, Statement, row, sql};
@@ -163,7 +163,8 @@ const WINDOWS: Sql = statement! {"
     WHERE {IN_WINDOW}
 "};
 
-const ENDS: &str = "COALESCE(n.sweep_at, CASE WHEN n.cap_at < n.due_at THEN n.cap_at ELSE n.due_at END)";
+const ENDS: &str =
+    "COALESCE(n.sweep_at, CASE WHEN n.cap_at < n.due_at THEN n.cap_at ELSE n.due_at END)";
 const WINDOW: &str = formatcp!(
     "n.collapse_key, (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
         AND {OPEN_OF_KEY_M} AND m.waiting_topic_id IS NULL) AS ends_at"
@@ -299,8 +300,7 @@ const DESTINATIONS: Sql = statement! {"
     JOIN health h ON h.destination_id = t.id
     ORDER BY {TROUBLE}
 "};
-const TROUBLE: &str =
-    "CASE t.state WHEN 'open' THEN 0 WHEN 'failing' THEN 1 WHEN 'disabled' THEN 2 ELSE 3 END, t.name, t.id";
+const TROUBLE: &str = "CASE t.state WHEN 'open' THEN 0 WHEN 'failing' THEN 1 WHEN 'disabled' THEN 2 ELSE 3 END, t.name, t.id";
 const OWNED: Clause = clause!(&[DESTINATIONS], "t.app_id = ?");
 
 impl Store {
@@ -308,18 +308,22 @@ impl Store {
     pub async fn overview(&self, app: Option<AppId>) -> Result<Overview, Error> {
         self.read_now(move |connection, now| {
             let platforms = platforms(connection, app, None)?;
-            let all_or_by = |all: Sql, by: Sql| app.map_or_else(|| sql(all), |app| sql(by).bind(app));
+            let all_or_by =
+                |all: Sql, by: Sql| app.map_or_else(|| sql(all), |app| sql(by).bind(app));
             let last_accepted = all_or_by(LAST_ACCEPTED, LAST_ACCEPTED_BY);
             let oldest = all_or_by(OLDEST_PENDING, OLDEST_PENDING_BY);
             let held = match app {
                 Some(app) => sql(HELD.of(HELD_OF_APP)).bind(app).bind(now),
                 None => sql(HELD.of(HELD_NOW)).bind(now),
             };
-            let destinations = Filtered::new(DESTINATIONS, since(now).map(Into::into)).and(OWNED, app);
+            let destinations =
+                Filtered::new(DESTINATIONS, since(now).map(Into::into)).and(OWNED, app);
             let (windows, next_windows) = windows(connection, platforms.as_deref(), now)?;
             Ok(Overview {
                 now,
-                last_accepted_at: last_accepted.value::<Option<Timestamp>>(connection)?.flatten(),
+                last_accepted_at: last_accepted
+                    .value::<Option<Timestamp>>(connection)?
+                    .flatten(),
                 windows,
                 next_windows,
                 held: number(connection, held)?,
@@ -347,12 +351,25 @@ fn windows(
 ) -> Result<(i64, Vec<OpenWindow>), Error> {
     let Some(platforms) = platforms else {
         let next = sql(NEXT_WINDOWS).bind(now).all(connection)?;
-        return Ok((number(connection, sql(WINDOWS).bind(now))?, next_windows(next)));
+        return Ok((
+            number(connection, sql(WINDOWS).bind(now))?,
+            next_windows(next),
+        ));
     };
-    let each = (SEARCHED_OF_APP / i64::try_from(platforms.len()).unwrap_or(SEARCHED_OF_APP).max(1)).max(1);
+    let each = (SEARCHED_OF_APP
+        / i64::try_from(platforms.len())
+            .unwrap_or(SEARCHED_OF_APP)
+            .max(1))
+    .max(1);
     let (mut open, mut next) = (0, Vec::new());
     for platform in platforms {
-        let on = |list: Sql| sql(list).bind(*platform).bind(*platform).bind(each).bind(now);
+        let on = |list: Sql| {
+            sql(list)
+                .bind(*platform)
+                .bind(*platform)
+                .bind(each)
+                .bind(now)
+        };
         open += number(connection, on(WINDOWS_ON))?;
         next.extend(on(NEXT_WINDOWS_ON).all::<OpenWindow>(connection)?);
     }
@@ -362,17 +379,29 @@ fn windows(
 fn waiting(connection: &mut AnyConnection, platforms: Option<&[PlatformId]>) -> Result<i64, Error> {
     match platforms {
         Some([]) => Ok(0),
-        Some(all) => number(connection, sql(WAITING.of(ON_PLATFORMS)).uncached().bind_list(all.iter().copied())),
+        Some(all) => number(
+            connection,
+            sql(WAITING.of(ON_PLATFORMS))
+                .uncached()
+                .bind_list(all.iter().copied()),
+        ),
         None => number(connection, sql(WAITING.with(&[]))),
     }
 }
 
 /// Each purchase once, the first window to end in front.
 fn next_windows(found: Vec<OpenWindow>) -> Vec<OpenWindow> {
-    let by_key: BTreeMap<CollapseKey, Timestamp> =
-        found.into_iter().map(|one| (one.collapse_key, one.ends_at)).collect();
-    let mut all: Vec<_> =
-        by_key.into_iter().map(|(collapse_key, ends_at)| OpenWindow { collapse_key, ends_at }).collect();
+    let by_key: BTreeMap<CollapseKey, Timestamp> = found
+        .into_iter()
+        .map(|one| (one.collapse_key, one.ends_at))
+        .collect();
+    let mut all: Vec<_> = by_key
+        .into_iter()
+        .map(|(collapse_key, ends_at)| OpenWindow {
+            collapse_key,
+            ends_at,
+        })
+        .collect();
     all.sort_by_key(|one| one.ends_at);
     all.truncate(MAX_WINDOWS);
     all
@@ -434,6 +463,7 @@ impl LatestChanges {
 impl Store {
     /// The newest of each kind of thing.
     pub async fn latest_changes(&self) -> Result<LatestChanges, Error> {
-        self.read(|connection| sql(LATEST).one(connection, "installation")).await
+        self.read(|connection| sql(LATEST).one(connection, "installation"))
+            .await
     }
 }

@@ -77,8 +77,13 @@ impl Store {
     pub async fn forget_minutes(&self, before: Timestamp) -> Result<usize, Error> {
         let mut removed = 0;
         for series in SERIES {
-            let remove =
-                move |write: &mut Write<'_>| sql(REMOVE).bind(series).bind(before).bind(MAX_ROWS).run(write.connection);
+            let remove = move |write: &mut Write<'_>| {
+                sql(REMOVE)
+                    .bind(series)
+                    .bind(before)
+                    .bind(MAX_ROWS)
+                    .run(write.connection)
+            };
             removed += self.writer.write(JobKind::Count(TABLE), remove).await?;
         }
         Ok(removed)
@@ -93,10 +98,17 @@ impl Store {
             if from >= end {
                 continue;
             }
-            let values: [Value<'static>; 5] = [series.into(), from.into(), series.into(), end.into(), end.into()];
+            let values: [Value<'static>; 5] = [
+                series.into(),
+                from.into(),
+                series.into(),
+                end.into(),
+                end.into(),
+            ];
             let first = self.read(move |connection| sql(FIRST).bind_all(values).value(connection));
             let first: Option<Timestamp> = first.await?;
-            self.counts.note_rolled_up(series, end, first.map_or(end, hour));
+            self.counts
+                .note_rolled_up(series, end, first.map_or(end, hour));
             let Some(first) = first else { continue };
             let roll_up = move |write: &mut Write<'_>| roll_up(write, series, hour(first));
             rolled += self.writer.write(JobKind::Count(TABLE), roll_up).await?;
@@ -112,14 +124,35 @@ fn roll_up(write: &mut Write<'_>, series: Series, hour: Timestamp) -> Result<usi
     if apps.is_empty() {
         return Ok(0);
     }
-    let take = sql(TAKE).bind_list(apps).bind(series).bind(hour).bind(end).bind(MAX_ROWS);
+    let take = sql(TAKE)
+        .bind_list(apps)
+        .bind(series)
+        .bind(hour)
+        .bind(end)
+        .bind(MAX_ROWS);
     let taken: Vec<TakenRow> = take.all(write.connection)?;
     let rows = taken.len();
     let mut sums: BTreeMap<MinuteKey, Sum> = BTreeMap::new();
-    for TakenRow { app_id, destination_id, times, total_ms, longest_ms } in taken {
+    for TakenRow {
+        app_id,
+        destination_id,
+        times,
+        total_ms,
+        longest_ms,
+    } in taken
+    {
         let (app, destination) = (app_id.parse().ok(), destination_id.parse().ok());
-        let key = MinuteKey { series, at: hour, app, destination };
-        sums.entry(key).or_default().add(Sum { times, total_ms, longest_ms });
+        let key = MinuteKey {
+            series,
+            at: hour,
+            app,
+            destination,
+        };
+        sums.entry(key).or_default().add(Sum {
+            times,
+            total_ms,
+            longest_ms,
+        });
     }
     minutes::add(write, &sums.into_iter().collect::<Vec<_>>())?;
     Ok(rows)

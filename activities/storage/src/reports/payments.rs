@@ -90,18 +90,23 @@ const PAYMENTS: Sql = statement! {"
     LIMIT ?
 "};
 const OF_APP: Clause = clause!(&[PAYMENTS], "m.app_id = ?");
-const OF_PURCHASES: Clause =
-    clause!(&[PAYMENTS], hot "payments_pkey or sqlite_autoindex_payments", "m.collapse_key IN (?*)");
+const OF_PURCHASES: Clause = clause!(&[PAYMENTS], hot "payments_pkey or sqlite_autoindex_payments", "m.collapse_key IN (?*)");
 const OF_USER: Clause = clause! {&[PAYMENTS], hot "purchases_user", "
     m.collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)
 "};
 
 impl Store {
     /// What a user paid in an environment in USD, less what was refunded; `None` when no amount is known.
-    pub async fn paid_usd(&self, user: UserId, environment: Environment) -> Result<Option<String>, Error> {
+    pub async fn paid_usd(
+        &self,
+        user: UserId,
+        environment: Environment,
+    ) -> Result<Option<String>, Error> {
         self.read(move |connection| {
             let mut total = Total::default();
-            paid_by(connection, user, environment)?.into_values().for_each(|paid| total.add(paid.usd()));
+            paid_by(connection, user, environment)?
+                .into_values()
+                .for_each(|paid| total.add(paid.usd()));
             Ok(total.usd().map(|usd| usd.to_string()))
         })
         .await
@@ -116,7 +121,10 @@ impl Store {
     ) -> Result<Paged<PaymentView>, Error> {
         let (before, rank) = page.pair_or(i64::MAX)?;
         if subject == PaymentSubject::Purchases(Vec::new()) {
-            return Ok(Paged { items: Vec::new(), next_cursor: None });
+            return Ok(Paged {
+                items: Vec::new(),
+                next_cursor: None,
+            });
         }
         self.read(move |connection| {
             let list = Filtered::new(PAYMENTS, [before.into(), rank.as_str().into()]);
@@ -124,7 +132,8 @@ impl Store {
                 PaymentSubject::Purchases(keys) => list.and(OF_PURCHASES, Value::list(keys)),
                 PaymentSubject::User(user) => list.and(OF_USER, Some(user)),
             };
-            let mut payments = page.read(connection, list.and(OF_APP, app).statement().uncached())?;
+            let mut payments =
+                page.read(connection, list.and(OF_APP, app).statement().uncached())?;
             confirm(connection, &mut payments.items)?;
             mark_unlisted(connection, &mut payments.items)?;
             Ok(payments)
@@ -139,10 +148,17 @@ fn confirm(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Resu
     let is_price = |one: &PaymentView| one.kind.is_payment() || one.kind == EntryKind::Correction;
     let is_amount = |one: &PaymentView| is_price(one) || one.kind == EntryKind::Refund;
     let is_open = |one: &PaymentView| is_amount(one) && one.transaction_id.is_none();
-    let open = payments.iter().filter(|one| is_open(one)).map(|one| one.collapse_key);
+    let open = payments
+        .iter()
+        .filter(|one| is_open(one))
+        .map(|one| one.collapse_key);
     let known = confirmed(connection, open.collect::<BTreeSet<_>>())?;
     for one in payments.iter_mut().filter(|one| is_open(one)) {
-        let reports = if is_price(one) { &known.prices } else { &known.refunds };
+        let reports = if is_price(one) {
+            &known.prices
+        } else {
+            &known.refunds
+        };
         if let Some(report) = reports.get(&(one.collapse_key, one.number)) {
             one.transaction_id = Some(report.transaction_id.clone());
             one.is_corrected = report.is_correction;
@@ -152,9 +168,16 @@ fn confirm(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Resu
 }
 
 /// Marks the amounts that are not known because the product of the purchase is not in the catalogue.
-fn mark_unlisted(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Result<(), Error> {
+fn mark_unlisted(
+    connection: &mut AnyConnection,
+    payments: &mut [PaymentView],
+) -> Result<(), Error> {
     let is_open = |one: &PaymentView| one.unknown_because == Some(UnknownPrice::NotListed);
-    let open: BTreeSet<CollapseKey> = payments.iter().filter(|one| is_open(one)).map(|one| one.collapse_key).collect();
+    let open: BTreeSet<CollapseKey> = payments
+        .iter()
+        .filter(|one| is_open(one))
+        .map(|one| one.collapse_key)
+        .collect();
     let unlisted = unlisted::among(connection, open)?;
     for one in payments.iter_mut().filter(|one| is_open(one)) {
         one.is_unlisted = unlisted.contains(&one.collapse_key);

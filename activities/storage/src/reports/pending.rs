@@ -133,7 +133,8 @@ impl Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.read_now(move |connection, now| pending(connection, user, &keys, now)).await
+        self.read_now(move |connection, now| pending(connection, user, &keys, now))
+            .await
     }
 
     /// Those of these deliveries that failed and are of a customer's events.
@@ -148,13 +149,25 @@ impl Store {
         }
         let ids: Vec<DeliveryId> = all.iter().map(|one| one.id).collect();
         let read = move |connection: &mut AnyConnection| {
-            sql(RECORDED).uncached().bind_list(ids).bind(user).bind(user).bind(user).all(connection)
+            sql(RECORDED)
+                .uncached()
+                .bind_list(ids)
+                .bind(user)
+                .bind(user)
+                .bind(user)
+                .all(connection)
         };
         let rows: Vec<RecordedRow> = self.read(read).await?;
-        let recorded: BTreeMap<DeliveryId, Timestamp> = rows.into_iter().map(|row| (row.id, row.recorded_at)).collect();
+        let recorded: BTreeMap<DeliveryId, Timestamp> = rows
+            .into_iter()
+            .map(|row| (row.id, row.recorded_at))
+            .collect();
         let failed = |delivery: DeliveryView| {
             let recorded_at = *recorded.get(&delivery.id)?;
-            Some(FailedDelivery { delivery, recorded_at })
+            Some(FailedDelivery {
+                delivery,
+                recorded_at,
+            })
         };
         Ok(all.into_iter().filter_map(failed).collect())
     }
@@ -167,21 +180,33 @@ fn pending(
     now: Timestamp,
 ) -> Result<Vec<PendingDeliveries>, Error> {
     let keys = || keys.iter().copied();
-    let own = sql(PENDING_OF_KEYS).uncached().bind_list(keys()).bind(user).bind(user).bind(user);
+    let own = sql(PENDING_OF_KEYS)
+        .uncached()
+        .bind_list(keys())
+        .bind(user)
+        .bind(user)
+        .bind(user);
     let rows: Vec<PendingRow> = own.all(connection)?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let heads: Vec<HeadRow> = sql(HEADS_OF_KEYS).uncached().bind_list(keys()).all(connection)?;
+    let heads: Vec<HeadRow> = sql(HEADS_OF_KEYS)
+        .uncached()
+        .bind_list(keys())
+        .all(connection)?;
     let mut by_destination: BTreeMap<DestinationId, Vec<PendingRow>> = BTreeMap::new();
     for row in rows {
-        by_destination.entry(row.destination_id).or_default().push(row);
+        by_destination
+            .entry(row.destination_id)
+            .or_default()
+            .push(row);
     }
     let mut all = Vec::new();
     for (destination, rows) in by_destination {
         let health = health::find(connection, destination, now)?.health;
         let is_own = |head: &&HeadRow| {
-            head.destination_id == destination && rows.iter().any(|row| row.collapse_key == head.collapse_key)
+            head.destination_id == destination
+                && rows.iter().any(|row| row.collapse_key == head.collapse_key)
         };
         let heads: Vec<&HeadRow> = heads.iter().filter(is_own).collect();
         all.extend(PendingDeliveries::of(&rows, &heads, &health, now));
@@ -192,8 +217,16 @@ fn pending(
 impl PendingDeliveries {
     /// What is pending for a destination with this health, with the first deliveries of the tracks; `None` where
     /// nothing is pending any more.
-    fn of(rows: &[PendingRow], heads: &[&HeadRow], health: &Health, now: Timestamp) -> Option<Self> {
-        let next_due_at = heads.iter().map(|head| health.due_at(head.next_due_at, head.tried_at, now)).min()?;
+    fn of(
+        rows: &[PendingRow],
+        heads: &[&HeadRow],
+        health: &Health,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let next_due_at = heads
+            .iter()
+            .map(|head| health.due_at(head.next_due_at, head.tried_at, now))
+            .min()?;
         let failed = heads.iter().filter(|head| head.last_error.is_some());
         let shown = failed.max_by_key(|head| (head.repair().is_some(), head.tried_at, head.seq));
         Some(Self {
@@ -201,7 +234,9 @@ impl PendingDeliveries {
             events: rows.iter().map(|row| row.events).sum(),
             failing: rows.iter().map(|row| row.failing).sum(),
             since: rows.iter().map(|row| row.since).min()?,
-            next_due_at: health.paused_until.map_or(next_due_at, |until| next_due_at.max(until)),
+            next_due_at: health
+                .paused_until
+                .map_or(next_due_at, |until| next_due_at.max(until)),
             error: shown.and_then(|head| head.last_error.clone()),
             repair: shown.and_then(|head| head.repair()),
         })

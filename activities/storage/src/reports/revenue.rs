@@ -214,14 +214,21 @@ const KEYS: Sql = statement! {"
 
 impl Store {
     /// Compares the ledger with the revenue that was sent to each integration, for a page of purchases.
-    pub async fn check_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenueCheck, Error> {
+    pub async fn check_revenue(
+        &self,
+        filter: RevenueFilter,
+        page: Page,
+    ) -> Result<RevenueCheck, Error> {
         self.read(move |connection| {
             let after = page.cursor.clone().unwrap_or_default();
             let keys = match filter.app_id {
                 Some(app) => sql(KEYS_OF_APP).bind(app).bind(after.as_str()),
                 None => sql(KEYS).bind(after.as_str()),
             };
-            let Paged::<RevenueKey> { items: keys, next_cursor } = page.read(connection, keys)?;
+            let Paged::<RevenueKey> {
+                items: keys,
+                next_cursor,
+            } = page.read(connection, keys)?;
             let mut integrations = BTreeMap::new();
             for row in &keys {
                 if let Entry::Vacant(place) = integrations.entry(row.app_id) {
@@ -231,25 +238,57 @@ impl Store {
             let mut lines = Vec::new();
             if let Some(last) = keys.last() {
                 let read = |list: Sql, between: Clause, of: Clause| match filter.app_id {
-                    Some(_) => sql(list.of(of)).uncached().bind_list(keys.iter().map(|row| row.collapse_key)),
-                    None => sql(list.of(between)).bind(after.as_str()).bind(last.collapse_key),
+                    Some(_) => sql(list.of(of))
+                        .uncached()
+                        .bind_list(keys.iter().map(|row| row.collapse_key)),
+                    None => sql(list.of(between))
+                        .bind(after.as_str())
+                        .bind(last.collapse_key),
                 };
-                let entries: Vec<EntryRow> = read(ENTRIES, ENTRIES_BETWEEN, ENTRIES_OF).all(connection)?;
+                let entries: Vec<EntryRow> =
+                    read(ENTRIES, ENTRIES_BETWEEN, ENTRIES_OF).all(connection)?;
                 lines.extend(compare(&integrations, &entries));
-                let strays: Vec<StrayRow> = read(STRAYS, STRAYS_BETWEEN, STRAYS_OF).all(connection)?;
-                let is_known = |id| integrations.values().flatten().any(|one| one.destination.id == id);
-                lines.extend(strays.into_iter().filter(|stray| is_known(stray.destination_id)).map(StrayRow::line));
+                let strays: Vec<StrayRow> =
+                    read(STRAYS, STRAYS_BETWEEN, STRAYS_OF).all(connection)?;
+                let is_known = |id| {
+                    integrations
+                        .values()
+                        .flatten()
+                        .any(|one| one.destination.id == id)
+                };
+                lines.extend(
+                    strays
+                        .into_iter()
+                        .filter(|stray| is_known(stray.destination_id))
+                        .map(StrayRow::line),
+                );
             }
-            lines.retain(|line| filter.month.as_ref().is_none_or(|month| *month == line.month));
-            let integrations = integrations.into_values().flatten().map(|Chooser { destination, .. }| Integration {
-                id: destination.id,
-                app_id: destination.app_id,
-                name: destination.common.name,
+            lines.retain(|line| {
+                filter
+                    .month
+                    .as_ref()
+                    .is_none_or(|month| *month == line.month)
             });
+            let integrations =
+                integrations
+                    .into_values()
+                    .flatten()
+                    .map(|Chooser { destination, .. }| Integration {
+                        id: destination.id,
+                        app_id: destination.app_id,
+                        name: destination.common.name,
+                    });
             let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            let is_unexplained = |line: &&RevenueLine| line.differs.is_some_and(|differs| !differs.is_explained());
+            let is_unexplained =
+                |line: &&RevenueLine| line.differs.is_some_and(|differs| !differs.is_explained());
             let unexplained = lines.iter().filter(is_unexplained).count();
-            Ok(RevenueCheck { purchases, integrations: integrations.collect(), lines, unexplained, next_cursor })
+            Ok(RevenueCheck {
+                purchases,
+                integrations: integrations.collect(),
+                lines,
+                unexplained,
+                next_cursor,
+            })
         })
         .await
     }
@@ -265,17 +304,30 @@ pub fn integrations_of(connection: &mut AnyConnection, app: AppId) -> Result<Vec
 /// Compares each entry and its deliveries with the integrations of its app.
 fn compare(integrations: &BTreeMap<AppId, Vec<Chooser>>, rows: &[EntryRow]) -> Vec<RevenueLine> {
     let (mut lines, mut paid) = (Vec::new(), Paid::default());
-    for entry in rows.chunk_by(|a, b| (a.collapse_key, a.number, a.entry) == (b.collapse_key, b.number, b.entry)) {
+    for entry in rows
+        .chunk_by(|a, b| (a.collapse_key, a.number, a.entry) == (b.collapse_key, b.number, b.entry))
+    {
         let Some(first) = entry.first() else { continue };
         if first.entry == 0 {
             let by = |row: &EntryRow| row.destination_id;
             paid = Paid {
                 queued: entry.iter().filter_map(by).collect(),
-                delivered: entry.iter().filter(|row| row.is(DeliveryStatus::Delivered)).filter_map(by).collect(),
+                delivered: entry
+                    .iter()
+                    .filter(|row| row.is(DeliveryStatus::Delivered))
+                    .filter_map(by)
+                    .collect(),
             };
         }
-        let of_app = integrations.get(&first.app_id).map(Vec::as_slice).unwrap_or_default();
-        lines.extend(of_app.iter().filter_map(|chooser| line(chooser, entry, &paid)));
+        let of_app = integrations
+            .get(&first.app_id)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        lines.extend(
+            of_app
+                .iter()
+                .filter_map(|chooser| line(chooser, entry, &paid)),
+        );
     }
     lines
 }
@@ -285,11 +337,16 @@ fn compare(integrations: &BTreeMap<AppId, Vec<Chooser>>, rows: &[EntryRow]) -> V
 fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLine> {
     let first = entry.first()?;
     let id = chooser.destination.id;
-    let own: Vec<&EntryRow> = entry.iter().filter(|row| row.destination_id == Some(id)).collect();
+    let own: Vec<&EntryRow> = entry
+        .iter()
+        .filter(|row| row.destination_id == Some(id))
+        .collect();
     let mut sent: BTreeMap<&'static str, String> = BTreeMap::new();
     // Of several deliveries of one event, the integration accepted one at most: the delivered one, or else the last.
     let with_revenue = || own.iter().filter(|row| row.revenue.is_some());
-    let compared = with_revenue().find(|row| row.is(DeliveryStatus::Delivered)).or_else(|| with_revenue().next_back());
+    let compared = with_revenue()
+        .find(|row| row.is(DeliveryStatus::Delivered))
+        .or_else(|| with_revenue().next_back());
     if let Some((row, revenue)) = compared.and_then(|row| Some((row, row.revenue.clone()?))) {
         sent.insert(status_name(row.status), revenue);
     }
@@ -305,7 +362,13 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
     };
     // The change was skipped because the payment was not delivered then. The payment is delivered now.
     let is_counted = first.entry > 0 && paid.delivered.contains(&id);
-    let differs = differs.map(|why| if why == Differs::Skipped && is_counted { Differs::Unequal } else { why });
+    let differs = differs.map(|why| {
+        if why == Differs::Skipped && is_counted {
+            Differs::Unequal
+        } else {
+            why
+        }
+    });
     Some(RevenueLine {
         destination_id: id,
         month: month(first.occurred_at),
@@ -330,10 +393,18 @@ fn without_delivery(chooser: &Chooser, entry: &EntryRow, paid: &Paid) -> Option<
     if entry.is_nothing() {
         entry.usd.is_none().then_some(Differs::PriceUnknown)
     } else if entry.entry > 0 {
-        Some(if paid.queued.contains(&destination.id) { Differs::Missing } else { Differs::PaymentNotQueued })
+        Some(if paid.queued.contains(&destination.id) {
+            Differs::Missing
+        } else {
+            Differs::PaymentNotQueued
+        })
     } else if entry.created_at < chooser.known_from() {
         Some(Differs::CreatedLater)
-    } else if chooses && destination.filter.wants(entry.platform_id, entry.environment) {
+    } else if chooses
+        && destination
+            .filter
+            .wants(entry.platform_id, entry.environment)
+    {
         Some(Differs::Missing)
     } else {
         Some(Differs::NotChosen)
@@ -347,7 +418,9 @@ impl EntryRow {
 
     /// Whether its amount is 0 or not known.
     fn is_nothing(&self) -> bool {
-        self.usd.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
+        self.usd
+            .as_deref()
+            .is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
     }
 
     /// Why the entry was not delivered, by the status of its delivery.

@@ -67,12 +67,16 @@ const DELIVERY: Sql = statement! {"
 "};
 const TRANSFER: Sql = statement!("SELECT app_id AS value FROM transfers WHERE id = ?");
 const REVIEW: Sql = statement!("SELECT app_id AS value FROM transfer_reviews WHERE id = ?");
-const ALARM: Sql = statement!("SELECT app_id AS value FROM alarms WHERE id = ? AND app_id IS NOT NULL");
-const KEY: Sql = statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
-const SIGN_IN: Sql = statement!("SELECT app_id AS value FROM sign_ins WHERE id = ? AND app_id IS NOT NULL");
+const ALARM: Sql =
+    statement!("SELECT app_id AS value FROM alarms WHERE id = ? AND app_id IS NOT NULL");
+const KEY: Sql =
+    statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
+const SIGN_IN: Sql =
+    statement!("SELECT app_id AS value FROM sign_ins WHERE id = ? AND app_id IS NOT NULL");
 
 const PLATFORMS: Sql = statement!("SELECT id AS value FROM platforms WHERE app_id = ? ORDER BY id");
-const DESTINATIONS: Sql = statement!("SELECT id AS value FROM destinations WHERE app_id = ? ORDER BY id");
+const DESTINATIONS: Sql =
+    statement!("SELECT id AS value FROM destinations WHERE app_id = ? ORDER BY id");
 
 /// The platforms whose rows a filter wants; `None` for all.
 pub fn platforms(
@@ -80,7 +84,9 @@ pub fn platforms(
     app: Option<AppId>,
     platform: Option<PlatformId>,
 ) -> Result<Option<Vec<PlatformId>>, Error> {
-    let Some(app) = app else { return Ok(platform.map(|one| vec![one])) };
+    let Some(app) = app else {
+        return Ok(platform.map(|one| vec![one]));
+    };
     let mut all: Vec<PlatformId> = sql(PLATFORMS).bind(app).values(connection)?;
     all.retain(|one| platform.is_none_or(|wanted| wanted == *one));
     Ok(Some(all))
@@ -92,28 +98,43 @@ pub fn destinations(
     app: Option<AppId>,
     destination: Option<DestinationId>,
 ) -> Result<Option<Vec<DestinationId>>, Error> {
-    let Some(app) = app else { return Ok(destination.map(|one| vec![one])) };
+    let Some(app) = app else {
+        return Ok(destination.map(|one| vec![one]));
+    };
     let mut all: Vec<DestinationId> = sql(DESTINATIONS).bind(app).values(connection)?;
     all.retain(|one| destination.is_none_or(|wanted| wanted == *one));
     Ok(Some(all))
 }
 
 /// The app of a destination.
-pub fn app_of_destination(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<AppId>, Error> {
+pub fn app_of_destination(
+    connection: &mut AnyConnection,
+    destination: DestinationId,
+) -> Result<Option<AppId>, Error> {
     sql(DESTINATION).bind(destination).value(connection)
 }
 
 impl Store {
     /// The platform of a purchase, also of one that only has notifications yet.
     pub async fn platform_of(&self, key: CollapseKey) -> Result<Option<PlatformId>, Error> {
-        self.read(move |connection| sql(PLATFORM_OF_PURCHASE).bind(key).bind(key).value(connection)).await
+        self.read(move |connection| {
+            sql(PLATFORM_OF_PURCHASE)
+                .bind(key)
+                .bind(key)
+                .value(connection)
+        })
+        .await
     }
 
     /// The app that a thing belongs to, by its id as a text. `None` when there is no such thing, or when it does not
     /// belong to exactly one app.
     pub async fn app_of(&self, subject: Subject, id: &str) -> Result<Option<AppId>, Error> {
         // Ids are stored in lower case; those of messages are the store's own.
-        let id = if subject == Subject::Message { id.to_owned() } else { id.to_ascii_lowercase() };
+        let id = if subject == Subject::Message {
+            id.to_owned()
+        } else {
+            id.to_ascii_lowercase()
+        };
         let id = clean(&id).into_owned();
         self.read(move |connection| {
             let statement = match subject {
@@ -131,7 +152,10 @@ impl Store {
                 Subject::Alarm => sql(ALARM).bind(id),
             };
             let apps: Vec<AppId> = statement.values(connection)?;
-            Ok(apps.first().copied().filter(|first| apps.iter().all(|app| app == first)))
+            Ok(apps
+                .first()
+                .copied()
+                .filter(|first| apps.iter().all(|app| app == first)))
         })
         .await
     }

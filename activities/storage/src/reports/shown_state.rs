@@ -93,14 +93,21 @@ pub fn since(now: Timestamp) -> [Timestamp; 4] {
 }
 
 /// The state of a destination, also of a deleted one.
-pub fn of(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<ShownState, Error> {
+pub fn of(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+    now: Timestamp,
+) -> Result<ShownState, Error> {
     let found = sql(FIND).bind_all(since(now)).bind(id).value(connection)?;
-    found.ok_or(Error::Missing { what: "destination" })
+    found.ok_or(Error::Missing {
+        what: "destination",
+    })
 }
 
 impl Store {
     /// The state of a destination as people see it.
     pub async fn shown_state(&self, id: DestinationId) -> Result<ShownState, Error> {
-        self.read_now(move |connection, now| of(connection, id, now)).await
+        self.read_now(move |connection, now| of(connection, id, now))
+            .await
     }
 }

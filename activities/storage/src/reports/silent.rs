@@ -47,12 +47,14 @@ const SILENT_STORES: Sql = statement! {"
     GROUP BY f.id, f.name, f.store
     ORDER BY 4, f.id
 "};
-const ON_PLATFORMS: Clause = clause!(&[SILENT_STORES], hot "purchases_waiting", "p.platform_id IN (?*)");
+const ON_PLATFORMS: Clause =
+    clause!(&[SILENT_STORES], hot "purchases_waiting", "p.platform_id IN (?*)");
 
 impl Store {
     /// The stores that do not answer, by platform.
     pub async fn silent_stores(&self) -> Result<Vec<SilentStore>, Error> {
-        self.read_now(|connection, now| of(connection, None, now)).await
+        self.read_now(|connection, now| of(connection, None, now))
+            .await
     }
 }
 
@@ -67,8 +69,10 @@ pub fn of(
         Some(all) => Value::list(all.iter().copied()),
         None => None,
     };
-    let mut found: Vec<SilentStore> =
-        Filtered::new(SILENT_STORES, []).and(ON_PLATFORMS, on).statement().all(connection)?;
+    let mut found: Vec<SilentStore> = Filtered::new(SILENT_STORES, [])
+        .and(ON_PLATFORMS, on)
+        .statement()
+        .all(connection)?;
     found.retain(|one| now.since(one.since) >= SILENT);
     Ok(found)
 }

@@ -25,7 +25,8 @@ row! {
     }
 }
 
-const STORES: Sql = statement!("SELECT DISTINCT f.app_id, f.store FROM platforms f WHERE {{which}}");
+const STORES: Sql =
+    statement!("SELECT DISTINCT f.app_id, f.store FROM platforms f WHERE {{which}}");
 
 const FOUND: Sql = statement! {"
     SELECT DISTINCT x.app_id, x.user_id
@@ -55,17 +56,32 @@ const OF_APP: Clause = clause!(&[STORES], "f.app_id = ?");
 impl Store {
     /// The customers with this id at a store, erased ones too, and the owners of this receipt: in an app or in all, at
     /// most 50.
-    pub async fn customers_of_store_id(&self, text: &str, app: Option<AppId>) -> Result<Vec<FoundCustomer>, Error> {
+    pub async fn customers_of_store_id(
+        &self,
+        text: &str,
+        app: Option<AppId>,
+    ) -> Result<Vec<FoundCustomer>, Error> {
         let (text, secrets) = (clean(text.trim()).into_owned(), self.secrets.clone());
         self.read(move |connection| {
-            let stores: Vec<StoreOfApp> = Filtered::new(STORES, []).and(OF_APP, app).statement().all(connection)?;
+            let stores: Vec<StoreOfApp> = Filtered::new(STORES, [])
+                .and(OF_APP, app)
+                .statement()
+                .all(connection)?;
             let tombstones = stores.iter().map(|one| {
-                let customer = ConcealedName { app: one.app_id, store: &one.store, app_user_id: &text };
+                let customer = ConcealedName {
+                    app: one.app_id,
+                    store: &one.store,
+                    app_user_id: &text,
+                };
                 customer.tombstone(&secrets)
             });
             let names = std::iter::once(text.clone()).chain(tombstones);
             let conditions: &[&str] = if app.is_some() { &[IN_APP.text] } else { &[] };
-            let found = sql(FOUND.with(conditions)).uncached().bind_list(names).bind(text.as_str()).bind(text.as_str());
+            let found = sql(FOUND.with(conditions))
+                .uncached()
+                .bind_list(names)
+                .bind(text.as_str())
+                .bind(text.as_str());
             found.bind_all(app).all(connection)
         })
         .await

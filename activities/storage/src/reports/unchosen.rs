@@ -77,8 +77,7 @@ const PAYMENTS: Sql = statement! {"
     WHERE e.created_at >= ? AND {{which}}
     ORDER BY m.occurred_at DESC, m.collapse_key, m.number, k.entry
 "};
-const OF_KEYS: Clause =
-    clause!(&[PAYMENTS], hot "payments_pkey or sqlite_autoindex_payments", "m.collapse_key IN (?*)");
+const OF_KEYS: Clause = clause!(&[PAYMENTS], hot "payments_pkey or sqlite_autoindex_payments", "m.collapse_key IN (?*)");
 const OF_TYPE: Clause = clause! {&[PAYMENTS], hot "events_of_app", "
     e.app_id = ? AND e.event_type = ? AND e.seq IN (
         SELECT seq FROM (SELECT n.seq FROM events n WHERE n.app_id = ? ORDER BY n.seq DESC LIMIT {MAX_COUNTED}) x
@@ -95,7 +94,11 @@ const COUNTED_OF_TYPE: Clause = clause!(&[COUNTED], hot "events_of_type", "event
 
 impl Store {
     /// The payments of purchases of an app that its integrations did not choose, the newest in front for each.
-    pub async fn unchosen_payments(&self, app: AppId, keys: Vec<CollapseKey>) -> Result<Vec<UnchosenPayment>, Error> {
+    pub async fn unchosen_payments(
+        &self,
+        app: AppId,
+        keys: Vec<CollapseKey>,
+    ) -> Result<Vec<UnchosenPayment>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -103,8 +106,12 @@ impl Store {
             let mut all = Vec::new();
             for integration in integrations_of(connection, app)? {
                 let destination = &integration.destination;
-                let payments = sql(PAYMENTS.of(OF_KEYS)).uncached().bind(destination.id).bind(destination.created_at);
-                let rows: Vec<UnchosenRow> = payments.bind_list(keys.iter().copied()).all(connection)?;
+                let payments = sql(PAYMENTS.of(OF_KEYS))
+                    .uncached()
+                    .bind(destination.id)
+                    .bind(destination.created_at);
+                let rows: Vec<UnchosenRow> =
+                    payments.bind_list(keys.iter().copied()).all(connection)?;
                 all.extend(unchosen(&rows, destination));
             }
             Ok(all)
@@ -114,19 +121,36 @@ impl Store {
 }
 
 /// What an integration did not get by type of event, each counted up to a maximum; nothing for another destination.
-pub fn by_type(connection: &mut AnyConnection, destination: &Destination) -> Result<Vec<UnchosenType>, Error> {
+pub fn by_type(
+    connection: &mut AnyConnection,
+    destination: &Destination,
+) -> Result<Vec<UnchosenType>, Error> {
     let mut all = Vec::new();
-    let types = payment::event_types().into_iter().filter(|name| destination.per_user && !destination.chose(name));
+    let types = payment::event_types()
+        .into_iter()
+        .filter(|name| destination.per_user && !destination.chose(name));
     for event_type in types {
-        let payments = sql(PAYMENTS.of(OF_TYPE)).bind(destination.id).bind(destination.created_at);
-        let payments = payments.bind(destination.app_id).bind(event_type).bind(destination.app_id).bind(event_type);
+        let payments = sql(PAYMENTS.of(OF_TYPE))
+            .bind(destination.id)
+            .bind(destination.created_at);
+        let payments = payments
+            .bind(destination.app_id)
+            .bind(event_type)
+            .bind(destination.app_id)
+            .bind(event_type);
         let rows: Vec<UnchosenRow> = payments.all(connection)?;
         let found = unchosen(&rows, destination);
         if found.is_empty() {
             continue;
         }
-        let of_app: i64 = sql(COUNTED.of(COUNTED_OF_APP)).bind(destination.app_id).value(connection)?.unwrap_or(0);
-        let of_type: i64 = sql(COUNTED.of(COUNTED_OF_TYPE)).bind(event_type).value(connection)?.unwrap_or(0);
+        let of_app: i64 = sql(COUNTED.of(COUNTED_OF_APP))
+            .bind(destination.app_id)
+            .value(connection)?
+            .unwrap_or(0);
+        let of_type: i64 = sql(COUNTED.of(COUNTED_OF_TYPE))
+            .bind(event_type)
+            .value(connection)?
+            .unwrap_or(0);
         let mut total = Total::default();
         found.iter().for_each(|one| total.add(one.usd));
         all.push(UnchosenType {
@@ -147,11 +171,20 @@ fn unchosen(rows: &[UnchosenRow], destination: &Destination) -> Vec<UnchosenPaym
     let payment = |all: &[UnchosenRow]| {
         let first = all.first()?;
         let types = [Some(&first.event_type), first.other_event_type.as_ref()];
-        let is_chosen = types.into_iter().flatten().any(|event_type| destination.chose(event_type));
-        let wants = destination.filter.wants(first.platform_id, Environment::Production);
+        let is_chosen = types
+            .into_iter()
+            .flatten()
+            .any(|event_type| destination.chose(event_type));
+        let wants = destination
+            .filter
+            .wants(first.platform_id, Environment::Production);
         let mut total = Total::default();
         let corrections = all.iter().filter_map(|row| row.correction.as_ref());
-        first.usd.iter().chain(corrections).for_each(|usd| total.add(usd.parse().ok()));
+        first
+            .usd
+            .iter()
+            .chain(corrections)
+            .for_each(|usd| total.add(usd.parse().ok()));
         let is_nothing = total.usd().is_some_and(|usd| usd.is_zero());
         (first.queued == 0 && !is_chosen && wants && !is_nothing).then(|| UnchosenPayment {
             destination_id: destination.id,

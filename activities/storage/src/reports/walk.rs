@@ -68,7 +68,10 @@ pub struct Dated {
 impl Place for Dated {
     fn parse(cursor: &str) -> Option<Self> {
         let (at, id) = cursor.split_once('_')?;
-        Some(Self { at: at.parse().ok()?, id: id.to_owned() })
+        Some(Self {
+            at: at.parse().ok()?,
+            id: id.to_owned(),
+        })
     }
 
     fn cursor(&self) -> String {
@@ -118,35 +121,79 @@ pub struct Indexed<'a> {
 
 impl<'a> Indexed<'a> {
     /// By a condition of the list. `checked` binds the list of values.
-    pub fn new(walked: Clause, checked: Clause, values: impl IntoIterator<Item = impl Into<Value<'a>>>) -> Self {
+    pub fn new(
+        walked: Clause,
+        checked: Clause,
+        values: impl IntoIterator<Item = impl Into<Value<'a>>>,
+    ) -> Self {
         Self::walked(Walked::Clause(walked), checked, values)
     }
 
     /// With statements of its own: the list, and the row that ends a walk.
-    pub fn by(lists: [Sql; 2], checked: Clause, values: impl IntoIterator<Item = impl Into<Value<'a>>>) -> Self {
+    pub fn by(
+        lists: [Sql; 2],
+        checked: Clause,
+        values: impl IntoIterator<Item = impl Into<Value<'a>>>,
+    ) -> Self {
         let ([list, floor], is_of_range) = (lists, false);
-        Self::walked(Walked::Lists { list, floor, is_of_range }, checked, values)
+        Self::walked(
+            Walked::Lists {
+                list,
+                floor,
+                is_of_range,
+            },
+            checked,
+            values,
+        )
     }
 
     /// Like [`Self::by`], with a list that reads all rows between its places.
     pub fn by_range(lists: [Sql; 2], checked: Clause, value: impl Into<Value<'a>>) -> Self {
         let ([list, floor], is_of_range) = (lists, true);
-        Self::walked(Walked::Lists { list, floor, is_of_range }, checked, [value])
+        Self::walked(
+            Walked::Lists {
+                list,
+                floor,
+                is_of_range,
+            },
+            checked,
+            [value],
+        )
     }
 
     /// By an index in another order.
-    pub fn unordered(of: Unordered, walked: Clause, checked: Clause, value: impl Into<Value<'a>>) -> Self {
+    pub fn unordered(
+        of: Unordered,
+        walked: Clause,
+        checked: Clause,
+        value: impl Into<Value<'a>>,
+    ) -> Self {
         Self::walked(Walked::Unordered(of, walked), checked, [value])
     }
 
-    fn walked(walked: Walked, checked: Clause, values: impl IntoIterator<Item = impl Into<Value<'a>>>) -> Self {
+    fn walked(
+        walked: Walked,
+        checked: Clause,
+        values: impl IntoIterator<Item = impl Into<Value<'a>>>,
+    ) -> Self {
         let values: Vec<Value<'a>> = values.into_iter().map(Into::into).collect();
-        Self { walked, checked: (checked, Some(Value::List(values.clone()))), values }
+        Self {
+            walked,
+            checked: (checked, Some(Value::List(values.clone()))),
+            values,
+        }
     }
 
     /// Whether its list alone reads no more rows than it returns.
     const fn is_short(&self) -> bool {
-        matches!(self.walked, Walked::Clause(_) | Walked::Lists { is_of_range: false, .. })
+        matches!(
+            self.walked,
+            Walked::Clause(_)
+                | Walked::Lists {
+                    is_of_range: false,
+                    ..
+                }
+        )
     }
 }
 
@@ -176,7 +223,11 @@ pub struct Walk<'a, P> {
 }
 
 impl<'a, P: Place> Walk<'a, P> {
-    pub fn page<T: Field + 'static>(self, connection: &mut AnyConnection, page: &Page) -> Result<Paged<T>, Error> {
+    pub fn page<T: Field + 'static>(
+        self,
+        connection: &mut AnyConnection,
+        page: &Page,
+    ) -> Result<Paged<T>, Error> {
         let _limited = time_limit::limit(LIMIT);
         let (lowest, highest) = self.range.clone();
         let below = match &page.cursor {
@@ -184,14 +235,28 @@ impl<'a, P: Place> Walk<'a, P> {
             None => highest,
         };
         if self.indexed.iter().any(|one| one.values.is_empty()) {
-            return Ok(Paged { items: Vec::new(), next_cursor: None });
+            return Ok(Paged {
+                items: Vec::new(),
+                next_cursor: None,
+            });
         }
-        let is_whole = self.others.is_empty() && self.indexed.len() < 2 && self.indexed.iter().all(Indexed::is_short);
+        let is_whole = self.others.is_empty()
+            && self.indexed.len() < 2
+            && self.indexed.iter().all(Indexed::is_short);
         let only = (!self.indexed.is_empty()).then_some(0);
-        let (index, reached) = if is_whole { (only, None) } else { self.longest(connection, &below)? };
+        let (index, reached) = if is_whole {
+            (only, None)
+        } else {
+            self.longest(connection, &below)?
+        };
         let floor = reached.map_or_else(|| lowest.clone(), |reached| reached.max(lowest.clone()));
         let rows = self.rows::<T>(connection, index, &[below, floor.clone()], page)?;
-        let mut found = Paged::cut(rows, page.size(), |row| row.cursor.clone(), |row| Ok(row.item))?;
+        let mut found = Paged::cut(
+            rows,
+            page.size(),
+            |row| row.cursor.clone(),
+            |row| Ok(row.item),
+        )?;
         if found.next_cursor.is_none() && floor > lowest {
             found.next_cursor = Some(floor.cursor());
         }
@@ -219,22 +284,51 @@ impl<'a, P: Place> Walk<'a, P> {
         let start = |list, places| Filtered::new(list, first.iter().cloned().chain(places));
         let between = || [below.values(), floor.values()].concat();
         let by = |list, clause, values: Vec<Value<'a>>| -> Vec<Filtered<'a>> {
-            values.into_iter().map(|value| start(list, between()).and(clause, Some(value))).collect()
+            values
+                .into_iter()
+                .map(|value| start(list, between()).and(clause, Some(value)))
+                .collect()
         };
         let lists: Vec<Filtered<'a>> = match walked {
             None => vec![start(self.list, between())],
-            Some(Indexed { walked: Walked::Clause(clause), values, .. }) => by(self.list, clause, values),
-            Some(Indexed { walked: Walked::Unordered(of, clause), values, .. }) => by(of.list, clause, values),
-            Some(Indexed { walked: Walked::Lists { list, .. }, values, .. }) => {
-                let places =
-                    |value: Value<'a>| [vec![value.clone()], below.values(), vec![value], floor.values()].concat();
-                values.into_iter().map(|value| start(list, places(value))).collect()
+            Some(Indexed {
+                walked: Walked::Clause(clause),
+                values,
+                ..
+            }) => by(self.list, clause, values),
+            Some(Indexed {
+                walked: Walked::Unordered(of, clause),
+                values,
+                ..
+            }) => by(of.list, clause, values),
+            Some(Indexed {
+                walked: Walked::Lists { list, .. },
+                values,
+                ..
+            }) => {
+                let places = |value: Value<'a>| {
+                    [
+                        vec![value.clone()],
+                        below.values(),
+                        vec![value],
+                        floor.values(),
+                    ]
+                    .concat()
+                };
+                values
+                    .into_iter()
+                    .map(|value| start(list, places(value)))
+                    .collect()
             }
         };
         let (mut rows, walks) = (Vec::new(), lists.len());
         for list in lists {
             let list = with(list, others.iter().cloned());
-            rows.extend(list.statement().bind(page.size() + 1).all::<Listed<T>>(connection)?);
+            rows.extend(
+                list.statement()
+                    .bind(page.size() + 1)
+                    .all::<Listed<T>>(connection)?,
+            );
         }
         if walks > 1 {
             rows.sort_by_cached_key(|row| Reverse(P::parse(&row.cursor)));
@@ -244,15 +338,25 @@ impl<'a, P: Place> Walk<'a, P> {
 
     /// The index whose walk reaches the end or the lowest row, and that row; `None` for a walk that reaches the end, and for
     /// a walk over the table.
-    fn longest(&self, connection: &mut AnyConnection, below: &P) -> Result<(Option<usize>, Option<P>), Error> {
+    fn longest(
+        &self,
+        connection: &mut AnyConnection,
+        below: &P,
+    ) -> Result<(Option<usize>, Option<P>), Error> {
         let mut longest: Option<(usize, P)> = None;
-        let tries = if self.indexed.len() > 1 { [FEW, WALKED].as_slice() } else { &[WALKED] };
+        let tries = if self.indexed.len() > 1 {
+            [FEW, WALKED].as_slice()
+        } else {
+            &[WALKED]
+        };
         for rows in tries {
             longest = None;
             for (at, one) in self.indexed.iter().enumerate() {
                 match self.end(connection, one, below, *rows)? {
                     End::Last => return Ok((Some(at), None)),
-                    End::Before(end) if longest.as_ref().is_none_or(|(_, lowest)| end < *lowest) => {
+                    End::Before(end)
+                        if longest.as_ref().is_none_or(|(_, lowest)| end < *lowest) =>
+                    {
                         longest = Some((at, end));
                     }
                     End::Before(_) | End::TooMany => {}
@@ -261,24 +365,48 @@ impl<'a, P: Place> Walk<'a, P> {
         }
         match longest {
             Some((at, end)) => Ok((Some(at), Some(end))),
-            None => Ok((None, reached(connection, Filtered::new(self.floor, below.values()), WALKED)?)),
+            None => Ok((
+                None,
+                reached(
+                    connection,
+                    Filtered::new(self.floor, below.values()),
+                    WALKED,
+                )?,
+            )),
         }
     }
 
     /// Where the walk of an index over this many rows ends.
-    fn end(&self, connection: &mut AnyConnection, one: &Indexed<'a>, below: &P, rows: i64) -> Result<End<P>, Error> {
-        let each = rows / i64::try_from(one.values.len()).unwrap_or(rows).clamp(1, rows);
+    fn end(
+        &self,
+        connection: &mut AnyConnection,
+        one: &Indexed<'a>,
+        below: &P,
+        rows: i64,
+    ) -> Result<End<P>, Error> {
+        let each = rows
+            / i64::try_from(one.values.len())
+                .unwrap_or(rows)
+                .clamp(1, rows);
         let mut end = None;
         for value in &one.values {
             let floor = match one.walked {
                 Walked::Unordered(of, clause) => {
                     let count = Filtered::new(of.count, []).and(clause, Some(value.clone()));
-                    if count.statement().bind(each + 1).value::<i64>(connection)?.unwrap_or(0) > each {
+                    if count
+                        .statement()
+                        .bind(each + 1)
+                        .value::<i64>(connection)?
+                        .unwrap_or(0)
+                        > each
+                    {
                         return Ok(End::TooMany);
                     }
                     continue;
                 }
-                Walked::Clause(clause) => Filtered::new(self.floor, below.values()).and(clause, Some(value.clone())),
+                Walked::Clause(clause) => {
+                    Filtered::new(self.floor, below.values()).and(clause, Some(value.clone()))
+                }
                 Walked::Lists { floor, .. } => {
                     let value = || vec![value.clone()];
                     Filtered::new(floor, [value(), below.values(), value()].concat())
@@ -292,9 +420,15 @@ impl<'a, P: Place> Walk<'a, P> {
 }
 
 /// The row before which a walk leaves out this many others; `None` if there are not so many.
-fn reached<P: Place>(connection: &mut AnyConnection, floor: Filtered<'_>, rows: i64) -> Result<Option<P>, Error> {
+fn reached<P: Place>(
+    connection: &mut AnyConnection,
+    floor: Filtered<'_>,
+    rows: i64,
+) -> Result<Option<P>, Error> {
     let cursor: Option<String> = floor.statement().bind(rows).value(connection)?;
-    cursor.map(|cursor| P::parse(&cursor).ok_or(Error::Cursor)).transpose()
+    cursor
+        .map(|cursor| P::parse(&cursor).ok_or(Error::Cursor))
+        .transpose()
 }
 
 fn with<'a>(list: Filtered<'a>, conditions: impl Iterator<Item = Condition<'a>>) -> Filtered<'a> {

@@ -18,7 +18,8 @@ use std::collections::BTreeSet;
 /// An earlier job shares the lock of a later app, so this job is run in the next transaction.
 pub fn share(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     if write.connection.is_shared() {
-        let is_late = write.shared_apps.last().is_some_and(|last| *last > app) && !write.shared_apps.contains(&app);
+        let is_late = write.shared_apps.last().is_some_and(|last| *last > app)
+            && !write.shared_apps.contains(&app);
         if !write.is_first && is_late {
             return Err(Error::unavailable(NextTransaction));
         }
@@ -33,8 +34,9 @@ pub struct TriedApps(Vec<(AppId, Ahead<'static, Number>)>);
 
 /// Like [`share`], for several apps and without waiting: an app whose lock somebody has or awaits alone is left out.
 pub fn try_share(write: &mut Write<'_>, apps: BTreeSet<AppId>) -> Result<TriedApps, Error> {
-    let tried =
-        apps.into_iter().map(|app| shared_lock::try_share(write.connection, app.uuid()).map(|tried| (app, tried)));
+    let tried = apps
+        .into_iter()
+        .map(|app| shared_lock::try_share(write.connection, app.uuid()).map(|tried| (app, tried)));
     tried.collect::<Result<_, Error>>().map(TriedApps)
 }
 
@@ -43,7 +45,10 @@ impl TriedApps {
     pub fn fetch(self, write: &mut Write<'_>) -> Result<BTreeSet<AppId>, Error> {
         let mut shared = BTreeSet::new();
         for (app, is_shared) in self.0 {
-            if is_shared.first(write.connection)?.is_some_and(|row| row.value == 1) {
+            if is_shared
+                .first(write.connection)?
+                .is_some_and(|row| row.value == 1)
+            {
                 shared.insert(app);
             }
         }

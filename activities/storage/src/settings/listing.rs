@@ -31,15 +31,26 @@ pub struct Listings {
 impl Listings {
     /// Reads the listings of this app.
     pub fn of(app: AppId) -> Self {
-        Self { app, read: HashMap::new(), running: HashMap::new() }
+        Self {
+            app,
+            read: HashMap::new(),
+            running: HashMap::new(),
+        }
     }
 
     /// Reads the listings of a purchase's product, which [`Self::find`] fetches; on SQLite nothing is read here.
-    pub fn read_ahead(&mut self, connection: &mut AnyConnection, purchase: &Purchase) -> Result<(), Error> {
+    pub fn read_ahead(
+        &mut self,
+        connection: &mut AnyConnection,
+        purchase: &Purchase,
+    ) -> Result<(), Error> {
         if !connection.is_shared() {
             return Ok(());
         }
-        for sku in [ProductRef::Term, ProductRef::Parent].into_iter().filter_map(|by| purchase.sku(by)) {
+        for sku in [ProductRef::Term, ProductRef::Parent]
+            .into_iter()
+            .filter_map(|by| purchase.sku(by))
+        {
             if !self.read.contains_key(sku) && !self.running.contains_key(sku) {
                 let running = ListingAhead::read(connection, self.app, sku)?;
                 self.running.insert(sku.to_owned(), running);
@@ -50,14 +61,24 @@ impl Listings {
 
     /// The listing of a purchase's product: by the SKU of its term, else by its parent's. A product that is not listed
     /// has no entitlements.
-    pub fn find(&mut self, connection: &mut AnyConnection, purchase: &Purchase) -> Result<Listing, Error> {
+    pub fn find(
+        &mut self,
+        connection: &mut AnyConnection,
+        purchase: &Purchase,
+    ) -> Result<Listing, Error> {
         Ok(self.listed(connection, purchase)?.unwrap_or_default())
     }
 
     /// Like [`Self::find`]; `None` for a product that is not listed.
-    pub fn listed(&mut self, connection: &mut AnyConnection, purchase: &Purchase) -> Result<Option<Listing>, Error> {
+    pub fn listed(
+        &mut self,
+        connection: &mut AnyConnection,
+        purchase: &Purchase,
+    ) -> Result<Option<Listing>, Error> {
         for by in [ProductRef::Term, ProductRef::Parent] {
-            let Some(sku) = purchase.sku(by) else { continue };
+            let Some(sku) = purchase.sku(by) else {
+                continue;
+            };
             if !self.read.contains_key(sku) {
                 let listing = match self.running.remove(sku) {
                     Some(running) => running.fetch(connection)?,
@@ -84,7 +105,11 @@ const ENTITLEMENTS: Sql = statement! {"
 "};
 
 /// The listing of a SKU; `None` when the catalogue has none.
-pub fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Option<Listing>, Error> {
+pub fn of_sku(
+    connection: &mut AnyConnection,
+    app: AppId,
+    sku: &str,
+) -> Result<Option<Listing>, Error> {
     ListingAhead::read(connection, app, sku)?.fetch(connection)
 }
 
@@ -97,15 +122,26 @@ struct ListingAhead {
 impl ListingAhead {
     fn read(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Self, Error> {
         let sku = clean(sku).into_owned();
-        let prices = sql(PRICES).bind(app).bind(sku.clone()).value_ahead(connection)?;
+        let prices = sql(PRICES)
+            .bind(app)
+            .bind(sku.clone())
+            .value_ahead(connection)?;
         let entitlements = sql(ENTITLEMENTS).bind(app).bind(sku).ahead(connection)?;
-        Ok(Self { prices, entitlements })
+        Ok(Self {
+            prices,
+            entitlements,
+        })
     }
 
     fn fetch(self, connection: &mut AnyConnection) -> Result<Option<Listing>, Error> {
-        let Some(prices) = self.prices.value(connection)? else { return Ok(None) };
+        let Some(prices) = self.prices.value(connection)? else {
+            return Ok(None);
+        };
         let rows = self.entitlements.all(connection)?;
-        Ok(Some(Listing { entitlements: rows.into_iter().map(EntitlementRow::entitlement).collect(), prices }))
+        Ok(Some(Listing {
+            entitlements: rows.into_iter().map(EntitlementRow::entitlement).collect(),
+            prices,
+        }))
     }
 }
 
@@ -124,5 +160,9 @@ impl EntitlementRow {
 /// The day whose rate converts a price of a currency to USD: that on which the purchase began. `None` for USD, and if that
 /// day is unknown: a rate is never guessed.
 pub fn priced_on(purchase: &Purchase, currency: &str) -> Option<Day> {
-    if currency.eq_ignore_ascii_case("USD") { None } else { purchase.not_before().map(Day::of) }
+    if currency.eq_ignore_ascii_case("USD") {
+        None
+    } else {
+        purchase.not_before().map(Day::of)
+    }
 }

@@ -32,18 +32,27 @@ pub fn conversion(
     currency: &str,
     on: Day,
 ) -> Result<Option<Conversion>, Error> {
-    let newest = sql(NEWEST).bind(app).bind(currency.to_ascii_uppercase()).bind(on.to_string());
+    let newest = sql(NEWEST)
+        .bind(app)
+        .bind(currency.to_ascii_uppercase())
+        .bind(on.to_string());
     let newest: Option<RateRow> = newest.first(connection)?;
-    let rate = newest.map(|RateRow { day, usd }| rate(&day, usd)).transpose()?;
+    let rate = newest
+        .map(|RateRow { day, usd }| rate(&day, usd))
+        .transpose()?;
     Ok(Conversion::on(on, rate))
 }
 
 /// A rate as it is stored.
 pub fn rate(day: &str, usd: Decimal) -> Result<DailyRate, Error> {
-    Ok(DailyRate { day: self::day(day)?, usd })
+    Ok(DailyRate {
+        day: self::day(day)?,
+        usd,
+    })
 }
 
 /// A day as it is stored.
 pub fn day(text: &str) -> Result<Day, Error> {
-    text.parse().map_err(|cause| Error::corrupt_by("the day of an exchange rate is not one", cause))
+    text.parse()
+        .map_err(|cause| Error::corrupt_by("the day of an exchange rate is not one", cause))
 }

@@ -16,8 +16,7 @@ const PREFIX: &str = "erased-";
 pub const TABLE: &str = "tombstones";
 
 /// The column `has_erased` of a row of `platforms`: whether a customer of its app was erased.
-pub const HAS_ERASED: &str =
-    "(SELECT 1 FROM tombstones t WHERE t.app_id = platforms.app_id LIMIT 1) IS NOT NULL AS has_erased";
+pub const HAS_ERASED: &str = "(SELECT 1 FROM tombstones t WHERE t.app_id = platforms.app_id LIMIT 1) IS NOT NULL AS has_erased";
 
 #[derive(Debug, Clone, Copy)]
 pub struct ConcealedName<'a> {
@@ -55,7 +54,10 @@ pub fn known(
     if tombstones.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let known: Vec<String> = sql(KNOWN).uncached().bind_list(tombstones).values(connection)?;
+    let known: Vec<String> = sql(KNOWN)
+        .uncached()
+        .bind_list(tombstones)
+        .values(connection)?;
     Ok(known.into_iter().collect())
 }
 
@@ -67,15 +69,32 @@ pub fn or_tombstone(
 ) -> Result<String, Error> {
     let tombstone = customer.tombstone(secrets);
     let is_known = known(connection, [tombstone.clone()])?.contains(&tombstone);
-    Ok(if is_known { tombstone } else { customer.app_user_id.to_owned() })
+    Ok(if is_known {
+        tombstone
+    } else {
+        customer.app_user_id.to_owned()
+    })
 }
 
 /// Stores the tombstone of a customer; returns it.
-pub fn insert(write: &mut Write<'_>, secrets: &Secrets, customer: ConcealedName<'_>) -> Result<String, Error> {
+pub fn insert(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    customer: ConcealedName<'_>,
+) -> Result<String, Error> {
     let tombstone = customer.tombstone(secrets);
-    let sealed = secrets.seal(write, (TABLE, &tombstone), &SecretString::from(customer.app_user_id))?;
+    let sealed = secrets.seal(
+        write,
+        (TABLE, &tombstone),
+        &SecretString::from(customer.app_user_id),
+    )?;
     insert!(
-        tombstones { tombstone: tombstone.as_str(), app_id: customer.app, sealed, created_at: write.now()? },
+        tombstones {
+            tombstone: tombstone.as_str(),
+            app_id: customer.app,
+            sealed,
+            created_at: write.now()?
+        },
         "ON CONFLICT DO NOTHING"
     )
     .run(write.connection)?;
@@ -85,11 +104,20 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, customer: ConcealedName<
 const SEALED: Sql = statement!("SELECT sealed AS value FROM tombstones WHERE tombstone = ?");
 
 /// The store's id of a customer, for a query of the store; another id than a tombstone is returned as it is.
-pub fn reveal(connection: &mut AnyConnection, secrets: &Secrets, app_user_id: String) -> Result<String, Error> {
+pub fn reveal(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    app_user_id: String,
+) -> Result<String, Error> {
     if !is_tombstone(&app_user_id) {
         return Ok(app_user_id);
     }
     let sealed: Option<String> = sql(SEALED).bind(app_user_id.as_str()).value(connection)?;
-    let Some(sealed) = sealed else { return Ok(app_user_id) };
-    Ok(secrets.open(TABLE, &app_user_id, &sealed)?.expose_secret().to_owned())
+    let Some(sealed) = sealed else {
+        return Ok(app_user_id);
+    };
+    Ok(secrets
+        .open(TABLE, &app_user_id, &sealed)?
+        .expose_secret()
+        .to_owned())
 }

@@ -86,22 +86,53 @@ pub struct Accesses {
 
 impl Accesses {
     /// Reads the devices with access to a purchase of this user.
-    pub fn read(write: &mut Write<'_>, key: CollapseKey, user: Option<UserId>) -> Result<Self, Error> {
+    pub fn read(
+        write: &mut Write<'_>,
+        key: CollapseKey,
+        user: Option<UserId>,
+    ) -> Result<Self, Error> {
         let limit = i64::try_from(MAX_DEVICES).unwrap_or(i64::MAX);
         let claimed = sql(CLAIMED).bind(key).bind(limit).ahead(write.connection)?;
-        let signed =
-            user.map(|user| sql(SIGNED).bind(key).bind(user).bind(limit).ahead(write.connection)).transpose()?;
+        let signed = user
+            .map(|user| {
+                sql(SIGNED)
+                    .bind(key)
+                    .bind(user)
+                    .bind(limit)
+                    .ahead(write.connection)
+            })
+            .transpose()?;
         let price = sql(PRICE).bind(key).ahead(write.connection)?;
-        Ok(Self { price, claimed, signed })
+        Ok(Self {
+            price,
+            claimed,
+            signed,
+        })
     }
 
     /// The devices, those that claimed it first in front; and the price.
-    pub fn fetch(self, write: &mut Write<'_>) -> Result<(Vec<DeviceAccess>, Option<DevicePrice>), Error> {
+    pub fn fetch(
+        self,
+        write: &mut Write<'_>,
+    ) -> Result<(Vec<DeviceAccess>, Option<DevicePrice>), Error> {
         let mut rows = self.claimed.all(write.connection)?;
-        let claimed: BTreeSet<_> = rows.iter().map(|row| (row.platform_id, row.device_id)).collect();
-        let signed = self.signed.map_or_else(|| Ok(Vec::new()), |signed| signed.all(write.connection))?;
-        rows.extend(signed.into_iter().filter(|row| !claimed.contains(&(row.platform_id, row.device_id))));
-        let devices = rows.into_iter().take(MAX_DEVICES).map(DeviceRow::access).collect();
+        let claimed: BTreeSet<_> = rows
+            .iter()
+            .map(|row| (row.platform_id, row.device_id))
+            .collect();
+        let signed = self
+            .signed
+            .map_or_else(|| Ok(Vec::new()), |signed| signed.all(write.connection))?;
+        rows.extend(
+            signed
+                .into_iter()
+                .filter(|row| !claimed.contains(&(row.platform_id, row.device_id))),
+        );
+        let devices = rows
+            .into_iter()
+            .take(MAX_DEVICES)
+            .map(DeviceRow::access)
+            .collect();
         let price = self.price.first(write.connection)?.map(PriceRow::price);
         Ok((devices, price))
     }
@@ -109,7 +140,11 @@ impl Accesses {
 
 impl DeviceRow {
     fn access(self) -> DeviceAccess {
-        let claim_type = if self.is_original { ClaimType::OriginalPurchaser } else { ClaimType::CrossPlatformShared };
+        let claim_type = if self.is_original {
+            ClaimType::OriginalPurchaser
+        } else {
+            ClaimType::CrossPlatformShared
+        };
         DeviceAccess {
             id: self.device_id,
             platform_type: self.platform_type,
@@ -124,8 +159,18 @@ impl DeviceRow {
 
 impl PriceRow {
     fn price(self) -> DevicePrice {
-        let Self { sku, price, currency, marketplace } = self;
-        DevicePrice { sku, price, currency, marketplace }
+        let Self {
+            sku,
+            price,
+            currency,
+            marketplace,
+        } = self;
+        DevicePrice {
+            sku,
+            price,
+            currency,
+            marketplace,
+        }
     }
 }
 

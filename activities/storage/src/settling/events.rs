@@ -35,10 +35,17 @@ pub fn announce(
     let carried = if transition_events.is_empty() {
         None
     } else {
-        Some(announce_user_events(write, announcement, &transition_events)?)
+        Some(announce_user_events(
+            write,
+            announcement,
+            &transition_events,
+        )?)
     };
     booking.announce(write, announcement)?;
-    let (settling, event) = (announcement.settling, announcement.event(PURCHASE_UPDATED, 0));
+    let (settling, event) = (
+        announcement.settling,
+        announcement.event(PURCHASE_UPDATED, 0),
+    );
     let decision = &settling.record.decision;
     let body = PurchaseUpdated {
         org_id: settling.installation.org_id,
@@ -49,7 +56,11 @@ pub fn announce(
         event_time: write.now()?,
         revision: event.revision,
         is_verified: !decision.purchase.is_unverified(),
-        occurred_at: decision.transitions.iter().filter_map(|transition| transition.at).max(),
+        occurred_at: decision
+            .transitions
+            .iter()
+            .filter_map(|transition| transition.at)
+            .max(),
         coalesced: announcement.coalesced,
         data: &announcement.description.data,
     }
@@ -70,22 +81,42 @@ fn announce_user_events(
     announcement: &Announcement<'_>,
     events: &[Event],
 ) -> Result<Carried, Error> {
-    let Announcement { settling, destinations, .. } = *announcement;
+    let Announcement {
+        settling,
+        destinations,
+        ..
+    } = *announcement;
     let user = settling.owner.ok_or(Error::Missing { what: "user" })?;
     let user_revision = users::raise_revision(write, user)?;
     let mut owned = announcement.owned.clone();
     if fault::is_planted("record.stale_user") {
         owned.retain(|one| one.collapse_key != settling.record.collapse_key);
     }
-    let purchases = UserPurchases { user: user.id, owned: &owned, environment: settling.environment() };
-    let shared = user_state(write, destinations, settling.origin.app_id, purchases, user_revision)?;
+    let purchases = UserPurchases {
+        user: user.id,
+        owned: &owned,
+        environment: settling.environment(),
+    };
+    let shared = user_state(
+        write,
+        destinations,
+        settling.origin.app_id,
+        purchases,
+        user_revision,
+    )?;
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
         // A tombstone names nobody.
-        app_user_id: settling.app_user_id.filter(|name| !is_tombstone(name)).map(str::to_owned),
+        app_user_id: settling
+            .app_user_id
+            .filter(|name| !is_tombstone(name))
+            .map(str::to_owned),
     };
-    let (state, mut to) = (UserState::apart(&owned, settling.environment()), BTreeSet::new());
+    let (state, mut to) = (
+        UserState::apart(&owned, settling.environment()),
+        BTreeSet::new(),
+    );
     for (transition, event) in settling.record.decision.transitions.iter().zip(events) {
         let body = UserEvent {
             id: event.id,
@@ -103,7 +134,12 @@ fn announce_user_events(
         }
         .body()
         .to_string();
-        to.extend(store(write, announcement, event, with_body(shared.clone(), transition.at, body))?);
+        to.extend(store(
+            write,
+            announcement,
+            event,
+            with_body(shared.clone(), transition.at, body),
+        )?);
     }
     Ok(Carried { user_revision, to })
 }
@@ -116,10 +152,21 @@ pub fn user_state(
     purchases: UserPurchases<'_>,
     user_revision: i64,
 ) -> Result<StoredEvent, Error> {
-    let UserPurchases { user, environment, .. } = purchases;
-    let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
-    let profile =
-        if is_extended { Some(profiles::of(write.connection, purchases)?.extended().to_string()) } else { None };
+    let UserPurchases {
+        user, environment, ..
+    } = purchases;
+    let is_extended = destinations
+        .iter()
+        .any(|one| one.profile == Some(Attributes::Extended));
+    let profile = if is_extended {
+        Some(
+            profiles::of(write.connection, purchases)?
+                .extended()
+                .to_string(),
+        )
+    } else {
+        None
+    };
     Ok(StoredEvent {
         user_id: Some(user),
         user_revision: Some(user_revision),
@@ -132,7 +179,11 @@ pub fn user_state(
 
 /// The columns of an event with this state.
 pub fn with_body(state: StoredEvent, occurred_at: Option<Timestamp>, body: String) -> StoredEvent {
-    StoredEvent { occurred_at, body, ..state }
+    StoredEvent {
+        occurred_at,
+        body,
+        ..state
+    }
 }
 
 /// Stores an event and queues it for the destinations that chose its type and want its purchase; returns them.
@@ -142,8 +193,18 @@ pub fn store(
     event: &Event,
     stored: StoredEvent,
 ) -> Result<Vec<DestinationId>, Error> {
-    insert(write, event, StoredEvent { causes: announcement.causes.clone(), ..stored })?;
-    let (platform, environment) = (announcement.settling.origin.platform_id, announcement.settling.environment());
+    insert(
+        write,
+        event,
+        StoredEvent {
+            causes: announcement.causes.clone(),
+            ..stored
+        },
+    )?;
+    let (platform, environment) = (
+        announcement.settling.origin.platform_id,
+        announcement.settling.environment(),
+    );
     let mut to = Vec::new();
     for destination in announcement.destinations {
         if destination.chose(&event.event_type) && destination.filter.wants(platform, environment) {

@@ -41,17 +41,41 @@ const COUNT_OPEN: Sql = statement! {hot "notifications_pkey or INTEGER PRIMARY K
 
 impl Facts {
     /// Reads the facts for a record of a purchase of this origin.
-    pub fn read(write: &mut Write<'_>, record: &Record, origin: &Origin, user: Option<UserId>) -> Result<Self, Error> {
+    pub fn read(
+        write: &mut Write<'_>,
+        record: &Record,
+        origin: &Origin,
+        user: Option<UserId>,
+    ) -> Result<Self, Error> {
         let (key, purchase) = (record.collapse_key, &record.decision.purchase);
-        let open = sql(COUNT_OPEN).uncached().bind_list(record.seqs.iter().copied()).bind(key);
-        let open = if record.seqs.is_empty() { None } else { Some(open.ahead(write.connection)?) };
+        let open = sql(COUNT_OPEN)
+            .uncached()
+            .bind_list(record.seqs.iter().copied())
+            .bind(key);
+        let open = if record.seqs.is_empty() {
+            None
+        } else {
+            Some(open.ahead(write.connection)?)
+        };
         let mut listings = Listings::of(origin.app_id);
         listings.read_ahead(write.connection, purchase)?;
         let replaced = replacements::replaced_ahead(write.connection, key)?;
         let ledger = payments::ledger_ahead(write.connection, key, origin)?;
         let destinations = destinations::of_app_ahead(write.connection, origin.app_id)?;
         let accesses = Accesses::read(write, key, user)?;
-        let epoch = if record.decision.transitions.is_empty() { None } else { write.epoch_ahead()? };
-        Ok(Self { open, listings, replaced, ledger, destinations, accesses, epoch })
+        let epoch = if record.decision.transitions.is_empty() {
+            None
+        } else {
+            write.epoch_ahead()?
+        };
+        Ok(Self {
+            open,
+            listings,
+            replaced,
+            ledger,
+            destinations,
+            accesses,
+            epoch,
+        })
     }
 }

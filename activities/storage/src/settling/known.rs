@@ -22,7 +22,8 @@ impl Known {
         let key = record.collapse_key;
         let row = purchase::find_ahead(write.connection, key)?;
         let named = newest_customer_ahead(write, record)?;
-        let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+        let origin =
+            purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
         let row = row.first(write.connection)?;
         let named = named.map_or(Ok(None), |named| named.value(write.connection))?;
         Ok(Self { row, origin, named })
@@ -44,11 +45,18 @@ fn newest_customer_ahead(
     record: &Record,
 ) -> Result<Option<Ahead<'static, Single<String>>>, Error> {
     let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::Abandoned;
-    let settled = record.decision.outcomes.iter().filter(|(_, outcome)| is_believed(outcome));
+    let settled = record
+        .decision
+        .outcomes
+        .iter()
+        .filter(|(_, outcome)| is_believed(outcome));
     let seqs: Vec<i64> = settled.map(|(seq, _)| *seq).collect();
     if seqs.is_empty() {
         return Ok(None);
     }
-    let newest = sql(NEWEST_CUSTOMER).uncached().bind_list(seqs).bind(record.collapse_key);
+    let newest = sql(NEWEST_CUSTOMER)
+        .uncached()
+        .bind_list(seqs)
+        .bind(record.collapse_key);
     newest.value_ahead(write.connection).map(Some)
 }

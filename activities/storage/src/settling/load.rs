@@ -26,8 +26,12 @@ row! {
 
 impl UnsettledRow {
     fn read(self) -> Result<(i64, Notification), Error> {
-        let unreadable = |cause| Error::corrupt_by(format!("notification {} is not readable", self.seq), cause);
-        Ok((self.seq, serde_json::from_str(&self.body).map_err(unreadable)?))
+        let unreadable =
+            |cause| Error::corrupt_by(format!("notification {} is not readable", self.seq), cause);
+        Ok((
+            self.seq,
+            serde_json::from_str(&self.body).map_err(unreadable)?,
+        ))
     }
 }
 
@@ -51,7 +55,15 @@ impl Store {
         self.read(move |connection| {
             connection.at_one_moment(|connection| {
                 let now = connection.now_ahead(clock)?;
-                load(connection, key, LoadRequest { through, limit, now })
+                load(
+                    connection,
+                    key,
+                    LoadRequest {
+                        through,
+                        limit,
+                        now,
+                    },
+                )
             })
         })
         .await
@@ -62,22 +74,40 @@ impl Store {
     /// Like [`Self::load`], after every record of the purchase that this process writes or is to write, and after those
     /// that others are writing now: for an attempt whose predecessor's result is not known. Its locks are those of a
     /// record.
-    pub async fn load_after_record(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
+    pub async fn load_after_record(
+        &self,
+        key: CollapseKey,
+        through: i64,
+        limit: i64,
+    ) -> Result<Loaded, Error> {
         let order = Order::of(Settled { key, newest: None }, OWNERS);
         let work = move |write: &mut Write<'_>| {
             if purchase::origin(write.connection, key)?.is_some() {
                 purchase::lock(write, key)?;
             }
             let now = Now::Known(write.now()?);
-            load(write.connection, key, LoadRequest { through, limit, now })
+            load(
+                write.connection,
+                key,
+                LoadRequest {
+                    through,
+                    limit,
+                    now,
+                },
+            )
         };
-        self.writer.write_ordered(JobKind::Record(NO_FAULTS), order, work).await
+        self.writer
+            .write_ordered(JobKind::Record(NO_FAULTS), order, work)
+            .await
     }
 }
 
 /// Its commit has no fail points, since it writes nothing.
-const NO_FAULTS: Faults =
-    Faults { before_commit: "load.before_commit", after_commit: "load.after_commit", early_answer: None };
+const NO_FAULTS: Faults = Faults {
+    before_commit: "load.before_commit",
+    after_commit: "load.after_commit",
+    early_answer: None,
+};
 
 struct LoadRequest {
     through: i64,
@@ -85,20 +115,36 @@ struct LoadRequest {
     now: Now,
 }
 
-fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) -> Result<Loaded, Error> {
+fn load(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    request: LoadRequest,
+) -> Result<Loaded, Error> {
     let row = purchase::find_ahead(connection, key)?;
-    let unsettled = sql(UNSETTLED).bind(key).bind(request.limit.saturating_add(1)).ahead::<UnsettledRow>(connection)?;
+    let unsettled = sql(UNSETTLED)
+        .bind(key)
+        .bind(request.limit.saturating_add(1))
+        .ahead::<UnsettledRow>(connection)?;
     let replacement = replacements::find(connection, key)?;
     let extent = extent_ahead(connection, key, request.through)?;
     let lanes = lanes::open_ahead(connection, key)?;
     let origin = purchase::origin_ahead(connection, key)?;
     let now = request.now.fetch(connection)?;
-    let (row, unsettled, origin) = (row.first(connection)?, unsettled.all(connection)?, origin.fetch(connection)?);
+    let (row, unsettled, origin) = (
+        row.first(connection)?,
+        unsettled.all(connection)?,
+        origin.fetch(connection)?,
+    );
     let extent = extent.first(connection)?.unwrap_or_default();
     let limit = usize::try_from(request.limit).unwrap_or(0);
     let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
-    let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
-    let purchase = row.as_ref().map_or_else(|| Ok(Purchase::default()), PurchaseRow::known)?;
+    let held_until = row
+        .as_ref()
+        .and_then(|row| row.held_until)
+        .filter(|until| *until > now);
+    let purchase = row
+        .as_ref()
+        .map_or_else(|| Ok(Purchase::default()), PurchaseRow::known)?;
     Ok(Loaded {
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
         app_id: origin.as_ref().map(|origin| origin.app_id),
@@ -112,13 +158,22 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) 
         revision: row.as_ref().map_or(0, |row| row.revision),
         settling: row.as_ref().map_or(0, |row| row.settling),
         more: unsettled.len() > limit,
-        notifications: unsettled.into_iter().take(limit).map(UnsettledRow::read).collect::<Result<_, _>>()?,
+        notifications: unsettled
+            .into_iter()
+            .take(limit)
+            .map(UnsettledRow::read)
+            .collect::<Result<_, _>>()?,
         newest_seq: extent.newest_seq.unwrap_or(0),
         quiet: extent.quiet(now),
         cap: max_wait.and_then(|max_wait| Some(extent.oldest_at?.plus(max_wait).since(now))),
-        late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
+        late: extent
+            .due_at
+            .filter(|due| *due <= now)
+            .map(|due| now.since(due)),
         held: held_until.map(|until| until.since(now)),
-        due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
+        due: row
+            .and_then(|row| row.next_wake_at)
+            .is_some_and(|at| at <= now),
         settings_version: origin.as_ref().map(|origin| origin.settings_version),
         is_replaced: replacement.fetch(connection)?,
         lanes: lanes.fetch(connection)?,
@@ -149,8 +204,13 @@ const EXTENT: Sql = statement! {hot "notifications_open_of_key", "
 impl Extent {
     /// How long the window still lasts. One that began before the clock was set back has ended.
     fn quiet(&self, now: Timestamp) -> Duration {
-        let is_known = self.newest_at.is_some_and(|at| at.unless_ahead(Duration::ZERO, now).is_some());
-        self.quiet_at.filter(|_| is_known).map(|at| at.since(now)).unwrap_or_default()
+        let is_known = self
+            .newest_at
+            .is_some_and(|at| at.unless_ahead(Duration::ZERO, now).is_some());
+        self.quiet_at
+            .filter(|_| is_known)
+            .map(|at| at.since(now))
+            .unwrap_or_default()
     }
 }
 
@@ -164,5 +224,10 @@ fn extent_ahead(
     key: CollapseKey,
     through: i64,
 ) -> Result<Ahead<'static, Extent>, Error> {
-    sql(EXTENT).bind(through).bind(through).bind(key).bind(key).ahead(connection)
+    sql(EXTENT)
+        .bind(through)
+        .bind(through)
+        .bind(key)
+        .bind(key)
+        .ahead(connection)
 }

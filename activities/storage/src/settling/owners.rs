@@ -51,20 +51,34 @@ const NAMED: Sql = statement! {"
 
 /// The apps and users of purchases: the owner, else the user of the store's customer, else the anonymous one that the first
 /// settling creates. It may be another one by the time of the lock, if an admin names the customer.
-fn find(connection: &mut AnyConnection, settled: &[Settled]) -> Result<HashMap<CollapseKey, AppUser>, Error> {
+fn find(
+    connection: &mut AnyConnection,
+    settled: &[Settled],
+) -> Result<HashMap<CollapseKey, AppUser>, Error> {
     let keys = settled.iter().map(|one| one.key);
     let owners: Vec<Owner> = sql(OWNED).uncached().bind_list(keys).all(connection)?;
-    let mut users: HashMap<_, _> =
-        owners.into_iter().map(|owner| (owner.collapse_key, (owner.app_id, owner.user_id))).collect();
-    let seqs: Vec<i64> =
-        settled.iter().filter(|one| !users.contains_key(&one.key)).filter_map(|one| one.newest).collect();
+    let mut users: HashMap<_, _> = owners
+        .into_iter()
+        .map(|owner| (owner.collapse_key, (owner.app_id, owner.user_id)))
+        .collect();
+    let seqs: Vec<i64> = settled
+        .iter()
+        .filter(|one| !users.contains_key(&one.key))
+        .filter_map(|one| one.newest)
+        .collect();
     if seqs.is_empty() {
         return Ok(users);
     }
     let named: Vec<Named> = sql(NAMED).uncached().bind_list(seqs).all(connection)?;
     users.extend(named.into_iter().map(|one| {
-        let app_user_id = one.app_user_id.unwrap_or_else(|| format!("{RECEIPT_PREFIX}{}", one.receipt_id));
-        let customer = StoreUser { app_id: one.app_id, store: one.store, app_user_id };
+        let app_user_id = one
+            .app_user_id
+            .unwrap_or_else(|| format!("{RECEIPT_PREFIX}{}", one.receipt_id));
+        let customer = StoreUser {
+            app_id: one.app_id,
+            store: one.store,
+            app_user_id,
+        };
         let user = one.user_id.unwrap_or_else(|| customer.anonymous());
         (one.collapse_key, (customer.app_id, user))
     }));
@@ -77,5 +91,9 @@ fn lock(write: &mut Write<'_>, owners: &BTreeSet<AppUser>) -> Result<BTreeSet<Ap
     let shared = app_lock::try_share(write, owners.iter().map(|(app, _)| *app).collect())?;
     let locked = users::lock_free(write, owners.iter().map(|(_, user)| *user))?;
     let shared = shared.fetch(write)?;
-    Ok(owners.iter().filter(|(app, user)| !shared.contains(app) || locked.contains(user)).copied().collect())
+    Ok(owners
+        .iter()
+        .filter(|(app, user)| !shared.contains(app) || locked.contains(user))
+        .copied()
+        .collect())
 }

@@ -136,13 +136,17 @@ const BATCHED_FAILED: Clause = clause! {&RESETS, hot "purchases_app", "
     {BATCHED} AND platform_id = ? AND unverified_since <= ?
 "};
 
-const NOTES: Sql = statement!("SELECT why, subject_id FROM rechecks ORDER BY requested_at, why, subject_id LIMIT ?");
+const NOTES: Sql = statement!(
+    "SELECT why, subject_id FROM rechecks ORDER BY requested_at, why, subject_id LIMIT ?"
+);
 
 impl Store {
     /// Continues the unfinished notes until about `limit` purchases were walked; returns how many were. If a note
     /// fails, the others are still continued, and the error is returned; the next call tries that note again.
     pub async fn continue_rechecks(&self, limit: i64) -> Result<i64, Error> {
-        let mut notes: Vec<NoteKey> = self.read(move |connection| sql(NOTES).bind(MAX_NOTES).all(connection)).await?;
+        let mut notes: Vec<NoteKey> = self
+            .read(move |connection| sql(NOTES).bind(MAX_NOTES).all(connection))
+            .await?;
         let (mut walked, mut failed) = (0, None);
         while walked < limit && !notes.is_empty() {
             for note in std::mem::take(&mut notes) {
@@ -165,17 +169,32 @@ const APP_OF_PLATFORM: Sql = statement!("SELECT app_id AS value FROM platforms W
 
 /// Rechecks the purchases of a platform that a reason affects: batch by batch, or all at once if they are parked and
 /// few.
-pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: RecheckReason) -> Result<(), Error> {
-    let has_few_waiting =
-        why == RecheckReason::Parked && count_if_few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
+pub fn recheck_platform(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    why: RecheckReason,
+) -> Result<(), Error> {
+    let has_few_waiting = why == RecheckReason::Parked
+        && count_if_few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
     if has_few_waiting {
-        return purchase::recheck(write, Urgency::Person, CauseKind::Retry, PARKED, [platform.into()]).map(drop);
+        return purchase::recheck(
+            write,
+            Urgency::Person,
+            CauseKind::Retry,
+            PARKED,
+            [platform.into()],
+        )
+        .map(drop);
     }
     begin(write, platform, why, None)
 }
 
 /// Rechecks purchases of a platform with a new secret. `refused_at` is when the store refused the secret before it.
-pub fn recheck_secret(write: &mut Write<'_>, platform: PlatformId, refused_at: Option<Timestamp>) -> Result<(), Error> {
+pub fn recheck_secret(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    refused_at: Option<Timestamp>,
+) -> Result<(), Error> {
     begin(write, platform, RecheckReason::NewSecret, refused_at)
 }
 
@@ -185,14 +204,28 @@ fn begin(
     why: RecheckReason,
     refused_at: Option<Timestamp>,
 ) -> Result<(), Error> {
-    let app: Option<AppId> = sql(APP_OF_PLATFORM).bind(platform).value(write.connection)?;
-    let note = NoteKey { why, subject_id: platform.to_string() };
-    insert_note(write, &note, app.ok_or(Error::Missing { what: "platform" })?, refused_at)?;
+    let app: Option<AppId> = sql(APP_OF_PLATFORM)
+        .bind(platform)
+        .value(write.connection)?;
+    let note = NoteKey {
+        why,
+        subject_id: platform.to_string(),
+    };
+    insert_note(
+        write,
+        &note,
+        app.ok_or(Error::Missing { what: "platform" })?,
+        refused_at,
+    )?;
     batch(write, &note).map(drop)
 }
 
 /// Rechecks purchases of an app with one of these SKUs.
-pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
+pub fn recheck_skus(
+    write: &mut Write<'_>,
+    app: AppId,
+    skus: &BTreeSet<String>,
+) -> Result<(), Error> {
     let (mut left, mut many) = (BATCH, Vec::new());
     for sku in skus {
         match of_sku(write.connection, app, sku, left)? {
@@ -201,7 +234,13 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
                 for (count, which) in [(of_term, OF_TERM), (of_product, OF_PRODUCT)] {
                     if count > 0 {
                         let values = [app.into(), sku.as_str().into()];
-                        purchase::recheck(write, Urgency::Setting, CauseKind::Catalogue, which, values)?;
+                        purchase::recheck(
+                            write,
+                            Urgency::Setting,
+                            CauseKind::Catalogue,
+                            which,
+                            values,
+                        )?;
                     }
                 }
             }
@@ -212,19 +251,41 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
         return Ok(());
     }
     // Write the note first: its row lock stops the last batch of an older note from deleting these SKUs.
-    let note = NoteKey { why: RecheckReason::Catalogue, subject_id: app.to_string() };
+    let note = NoteKey {
+        why: RecheckReason::Catalogue,
+        subject_id: app.to_string(),
+    };
     insert_note(write, &note, app, None)?;
     for sku in many {
-        insert!(recheck_skus { app_id: app, sku: sku.as_str() }, "ON CONFLICT DO NOTHING").run(write.connection)?;
+        insert!(
+            recheck_skus {
+                app_id: app,
+                sku: sku.as_str()
+            },
+            "ON CONFLICT DO NOTHING"
+        )
+        .run(write.connection)?;
     }
     batch(write, &note).map(drop)
 }
 
 /// Number of purchases with a SKU as their term's, and as their product's; `None` when they are more than `max`
 /// together.
-fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str, max: i64) -> Result<Option<[i64; 2]>, Error> {
-    let Some(of_term) = count_if_few(connection, OF_TERM, [app.into(), sku.into()], max)? else { return Ok(None) };
-    let of_product = count_if_few(connection, OF_PRODUCT, [app.into(), sku.into()], max - of_term)?;
+fn of_sku(
+    connection: &mut AnyConnection,
+    app: AppId,
+    sku: &str,
+    max: i64,
+) -> Result<Option<[i64; 2]>, Error> {
+    let Some(of_term) = count_if_few(connection, OF_TERM, [app.into(), sku.into()], max)? else {
+        return Ok(None);
+    };
+    let of_product = count_if_few(
+        connection,
+        OF_PRODUCT,
+        [app.into(), sku.into()],
+        max - of_term,
+    )?;
     Ok(of_product.map(|of_product| [of_term, of_product]))
 }
 
@@ -245,7 +306,12 @@ pub fn count<'v>(
     values: impl IntoIterator<Item = Value<'v>>,
     max: i64,
 ) -> Result<i64, Error> {
-    Ok(sql(COUNT.of(which)).uncached().bind_all(values).bind(max).value(connection)?.unwrap_or(0))
+    Ok(sql(COUNT.of(which))
+        .uncached()
+        .bind_all(values)
+        .bind(max)
+        .value(connection)?
+        .unwrap_or(0))
 }
 
 const COUNT_PARKED: Sql = statement! {"
@@ -256,11 +322,21 @@ const COUNT_PARKED: Sql = statement! {"
 
 /// Number of purchases of a platform whose receipts the store did not accept, counted up to [`MAX_COUNTED`].
 pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
-    Ok(sql(COUNT_PARKED.of(WAITING)).uncached().bind(platform).bind(MAX_COUNTED).value(connection)?.unwrap_or(0))
+    Ok(sql(COUNT_PARKED.of(WAITING))
+        .uncached()
+        .bind(platform)
+        .bind(MAX_COUNTED)
+        .value(connection)?
+        .unwrap_or(0))
 }
 
 /// Writes a note. An unfinished note with this key restarts, and keeps the earlier `refused_at` of the two.
-fn insert_note(write: &mut Write<'_>, note: &NoteKey, app: AppId, refused_at: Option<Timestamp>) -> Result<(), Error> {
+fn insert_note(
+    write: &mut Write<'_>,
+    note: &NoteKey,
+    app: AppId,
+    refused_at: Option<Timestamp>,
+) -> Result<(), Error> {
     insert!(
         rechecks {
             why: note.why,
@@ -293,18 +369,31 @@ const END_OF_BATCH: Sql = statement! {hot "purchases_app", "
         ORDER BY collapse_key LIMIT ?) batch
 "};
 
-const CONTINUE_NOTE: Sql = statement!("UPDATE rechecks SET after_key = ? WHERE why = ? AND subject_id = ?");
+const CONTINUE_NOTE: Sql =
+    statement!("UPDATE rechecks SET after_key = ? WHERE why = ? AND subject_id = ?");
 
 /// Rechecks the next batch of a note and stores how far it came; returns the number of walked purchases, or `None` when
 /// there is no such note. The note is locked meanwhile, so that a restart is not lost.
 fn batch(write: &mut Write<'_>, note: &NoteKey) -> Result<Option<i64>, Error> {
-    let found: Option<NoteRow> =
-        sql(LOCK_NOTE).bind(note.why).bind(note.subject_id.as_str()).first(write.connection)?;
+    let found: Option<NoteRow> = sql(LOCK_NOTE)
+        .bind(note.why)
+        .bind(note.subject_id.as_str())
+        .first(write.connection)?;
     let Some(row) = found else { return Ok(None) };
-    let size = if fault::is_planted("rechecks.one_by_one") { 1 } else { BATCH };
-    let range: Option<BatchRow> =
-        sql(END_OF_BATCH).bind(row.app_id).bind(row.after_key.as_str()).bind(size).first(write.connection)?;
-    let BatchRow { purchases, last } = range.unwrap_or(BatchRow { purchases: 0, last: None });
+    let size = if fault::is_planted("rechecks.one_by_one") {
+        1
+    } else {
+        BATCH
+    };
+    let range: Option<BatchRow> = sql(END_OF_BATCH)
+        .bind(row.app_id)
+        .bind(row.after_key.as_str())
+        .bind(size)
+        .first(write.connection)?;
+    let BatchRow { purchases, last } = range.unwrap_or(BatchRow {
+        purchases: 0,
+        last: None,
+    });
     if let Some(last) = last {
         row.run(write, note, last)?;
     }
@@ -328,12 +417,18 @@ impl NoteRow {
     /// Rechecks the purchases of the batch that ends with `last`.
     fn run(&self, write: &mut Write<'_>, note: &NoteKey, last: CollapseKey) -> Result<(), Error> {
         let subject = || Value::from(note.subject_id.as_str());
-        if matches!(note.why, RecheckReason::NewSecret | RecheckReason::NoUsableSecret) {
+        if matches!(
+            note.why,
+            RecheckReason::NewSecret | RecheckReason::NoUsableSecret
+        ) {
             let values = self.values(last, vec![subject(), self.requested_at.into()]);
             purchase::reset_failures(write, BATCHED_FAILED, values)?;
         }
         let (which, more) = match note.why {
-            RecheckReason::NewSecret => (BATCHED_MAYBE_UNVERIFIED, vec![subject(), self.refused_at.into()]),
+            RecheckReason::NewSecret => (
+                BATCHED_MAYBE_UNVERIFIED,
+                vec![subject(), self.refused_at.into()],
+            ),
             RecheckReason::Environment => (BATCHED_NEVER_ACCEPTED, vec![subject()]),
             RecheckReason::ProductRef => (BATCHED_WITH_TWO_SKUS, vec![subject()]),
             RecheckReason::Parked => (BATCHED_PARKED, vec![subject()]),
@@ -345,7 +440,15 @@ impl NoteRow {
     }
 
     fn values<'v>(&self, last: CollapseKey, more: Vec<Value<'v>>) -> Vec<Value<'v>> {
-        [vec![self.app_id.into(), self.after_key.clone().into(), last.into()], more].concat()
+        [
+            vec![
+                self.app_id.into(),
+                self.after_key.clone().into(),
+                last.into(),
+            ],
+            more,
+        ]
+        .concat()
     }
 
     /// Deletes the note: it walked all purchases.
@@ -353,7 +456,11 @@ impl NoteRow {
         if note.why == RecheckReason::Catalogue {
             sql(DELETE_SKUS).bind(self.app_id).run(write.connection)?;
         }
-        sql(DELETE_NOTE).bind(note.why).bind(note.subject_id.as_str()).run(write.connection).map(drop)
+        sql(DELETE_NOTE)
+            .bind(note.why)
+            .bind(note.subject_id.as_str())
+            .run(write.connection)
+            .map(drop)
     }
 }
 

@@ -39,8 +39,11 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// The fail points around the commit of a record.
-pub const RECORD: Faults =
-    Faults { before_commit: "record.before_commit", after_commit: "record.after_commit", early_answer: None };
+pub const RECORD: Faults = Faults {
+    before_commit: "record.before_commit",
+    after_commit: "record.after_commit",
+    early_answer: None,
+};
 
 /// Maximum length in bytes of a SKU in an indexed column; a longer one is left out there.
 const MAX_INDEXED_BYTES: usize = 1000;
@@ -53,27 +56,50 @@ pub fn record_once(
     known: Known,
 ) -> Result<Recorded, Error> {
     let key = record.collapse_key;
-    let Known { row: seen, origin, named } = known;
+    let Known {
+        row: seen,
+        origin,
+        named,
+    } = known;
     let app_user_id = named.or_else(|| seen.as_ref().and_then(|row| row.app_user_id.clone()));
-    let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
+    let customer = Customer {
+        origin: &origin,
+        row: seen.as_ref(),
+        app_user_id: app_user_id.as_deref(),
+    };
     let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
-    let user = if is_owned { Some(customer.find(write)?) } else { None };
+    let user = if is_owned {
+        Some(customer.find(write)?)
+    } else {
+        None
+    };
     // The server runs these in order, and only the first one that is fetched waits for them.
     let locked = purchase::lock_origin(write, key, &origin)?;
-    let owner = user.map(|user| customer.lock_ahead(write, user)).transpose()?;
+    let owner = user
+        .map(|user| customer.lock_ahead(write, user))
+        .transpose()?;
     let replacement = replacements::lock(write, key)?;
     if seen.is_none() {
         purchase::insert(write, key, &origin)?;
     }
     let row = purchase::lock_ahead(write, key)?;
     let mut facts = Facts::read(write, record, &origin, user.map(|user| user.id()))?;
-    let origin = locked.fetch(write.connection)?.ok_or(Error::Missing { what: "purchase" })?;
+    let origin = locked
+        .fetch(write.connection)?
+        .ok_or(Error::Missing { what: "purchase" })?;
     let owner = owner.map(|owner| owner.fetch(write)).transpose()?;
     let is_replaced = replacement.fetch(write.connection)?;
-    let row = row.first(write.connection)?.ok_or(Error::Missing { what: "purchase" })?;
+    let row = row
+        .first(write.connection)?
+        .ok_or(Error::Missing { what: "purchase" })?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         let lanes = open_lanes(write, key)?;
-        return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes, prompt: BTreeSet::new() });
+        return Ok(Recorded::Done {
+            revision: row.revision,
+            state: row.state,
+            lanes,
+            prompt: BTreeSet::new(),
+        });
     }
     // A worker that was suspended since it loaded does not record through a hold.
     let now = write.now()?;
@@ -81,15 +107,27 @@ pub fn record_once(
         return Ok(Recorded::Moved);
     }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
-    let is_outdated = record.settings_version.is_some_and(|version| version != origin.settings_version);
-    if !is_next || is_outdated || is_replaced != record.is_replaced || !are_open(write, record, facts.open.take())? {
+    let is_outdated = record
+        .settings_version
+        .is_some_and(|version| version != origin.settings_version);
+    if !is_next
+        || is_outdated
+        || is_replaced != record.is_replaced
+        || !are_open(write, record, facts.open.take())?
+    {
         return Ok(Recorded::Moved);
     }
-    if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
+    if seen.is_some_and(|seen| {
+        (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())
+    }) {
         return Err(Error::unavailable(Raced));
     }
     // The decision was made without a query, because the platform had no secret or no customer was known; now it can be.
-    if !record.is_queried && origin.customer(write.connection, key, Some(&row))?.is_some() {
+    if !record.is_queried
+        && origin
+            .customer(write.connection, key, Some(&row))?
+            .is_some()
+    {
         return Ok(Recorded::Moved);
     }
     let mut settling = Settling {
@@ -111,10 +149,16 @@ pub fn record_once(
 
 /// Announces a beginning as a change of plan if it is one beside another subscription of the user. The user is locked,
 /// so that their other purchases do not change meanwhile.
-fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>, listings: &mut Listings) -> Result<(), Error> {
+fn announce_change(
+    write: &mut Write<'_>,
+    settling: &mut Settling<'_>,
+    listings: &mut Listings,
+) -> Result<(), Error> {
     let (origin, decision) = (settling.origin, &settling.record.decision);
     let may_change = settling.begins() && !decision.purchase.is_one_time_purchase();
-    let Some(owner) = settling.owner.filter(|_| may_change) else { return Ok(()) };
+    let Some(owner) = settling.owner.filter(|_| may_change) else {
+        return Ok(());
+    };
     let others = shared_ahead(write, owner.id, Which::Counted)?.fetch(write, listings)?;
     let bought = OwnedPurchase {
         collapse_key: settling.record.collapse_key,
@@ -168,16 +212,43 @@ const UPDATE: Sql = statement! {"
 "};
 
 impl Settling<'_> {
-    fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, facts: Facts) -> Result<Recorded, Error> {
+    fn write(
+        &self,
+        write: &mut Write<'_>,
+        row: &PurchaseRow,
+        facts: Facts,
+    ) -> Result<Recorded, Error> {
         let record = &*self.record;
-        let Facts { mut listings, replaced, ledger, destinations, accesses, epoch, open: _ } = facts;
+        let Facts {
+            mut listings,
+            replaced,
+            ledger,
+            destinations,
+            accesses,
+            epoch,
+            open: _,
+        } = facts;
         let destinations = destinations.all(write.connection)?;
         if let Some(epoch) = epoch {
             write.remember_epoch(epoch)?;
         }
-        let found = self.compare(write, row, Compared { listings: &mut listings, replaced, ledger, accesses })?;
+        let found = self.compare(
+            write,
+            row,
+            Compared {
+                listings: &mut listings,
+                replaced,
+                ledger,
+                accesses,
+            },
+        )?;
         self.update(write, &found)?;
-        for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::Abandoned] {
+        for outcome in [
+            Outcome::Settled,
+            Outcome::NoChange,
+            Outcome::Unknown,
+            Outcome::Abandoned,
+        ] {
             found.end(write, record, outcome)?;
         }
         self.note_waits(write, row)?;
@@ -186,11 +257,17 @@ impl Settling<'_> {
         if found.changed {
             unlisted::alarm_of_record(write, self, &found.description, &mut listings)?;
         }
-        if let Some(customer) = self.app_user_id.filter(|_| found.changed && record.is_answer) {
+        if let Some(customer) = self
+            .app_user_id
+            .filter(|_| found.changed && record.is_answer)
+        {
             due::take_up(write, record.collapse_key, customer)?;
         }
-        let realized =
-            if record.is_real { Some(replacements::realize_ahead(write, record.collapse_key)?) } else { None };
+        let realized = if record.is_real {
+            Some(replacements::realize_ahead(write, record.collapse_key)?)
+        } else {
+            None
+        };
         let owned = match self.owner {
             Some(owner) if !record.decision.transitions.is_empty() => {
                 let owned = shared_ahead(write, owner.id, Which::for_destinations(&destinations))?;
@@ -202,7 +279,10 @@ impl Settling<'_> {
         let mut carried = None;
         if found.changed {
             let (owned, devices) = match owned {
-                Some((owned, devices)) => (owned.fetch(write, &mut listings)?, devices.fetch(write.connection)?),
+                Some((owned, devices)) => (
+                    owned.fetch(write, &mut listings)?,
+                    devices.fetch(write.connection)?,
+                ),
                 None => (Vec::new(), Vec::new()),
             };
             let announcement = Announcement {
@@ -220,7 +300,12 @@ impl Settling<'_> {
         }
         // A purchase without a revision has no lanes in which a profile could be sent.
         if let Some(owner) = self.owner.filter(|_| found.revision > 0) {
-            profiles::queue(write, &self.subject(owner, found.revision), &destinations, carried.as_ref())?;
+            profiles::queue(
+                write,
+                &self.subject(owner, found.revision),
+                &destinations,
+                carried.as_ref(),
+            )?;
         }
         Ok(Recorded::Done {
             revision: found.revision,
@@ -233,7 +318,11 @@ impl Settling<'_> {
     /// The owner, whose profile may have changed with this record.
     fn subject<'s>(&'s self, owner: &'s UserRow, revision: i64) -> Subject<'s> {
         Subject {
-            check: ProfileCheck { origin: self.origin, owner, trigger: Trigger::Settling },
+            check: ProfileCheck {
+                origin: self.origin,
+                owner,
+                trigger: Trigger::Settling,
+            },
             collapse_key: self.record.collapse_key,
             revision,
             environment: self.environment(),
@@ -252,35 +341,70 @@ impl Settling<'_> {
         let after = &self.record.decision.purchase;
         let listing = with.listings.find(write.connection, after)?;
         let replaced = with.replaced.value(write.connection)?;
-        let replaced_sku = replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref));
+        let replaced_sku = replaced
+            .as_ref()
+            .and_then(|old| old.sku(self.origin.product_ref));
         let (devices, device_price) = with.accesses.fetch(write)?;
         let (devices, device_price) = (devices.as_slice(), device_price.as_ref());
-        let described = RecordSource { replaced_sku, devices, device_price, ..self.described(after, &listing) };
+        let described = RecordSource {
+            replaced_sku,
+            devices,
+            device_price,
+            ..self.described(after, &listing)
+        };
         let currency = event::price_currency(described);
         let priced_on = currency.and_then(|currency| Some((currency, priced_on(after, currency)?)));
         let conversion = match priced_on {
-            Some((currency, on)) => rates::conversion(write.connection, self.origin.app_id, currency, on)?,
+            Some((currency, on)) => {
+                rates::conversion(write.connection, self.origin.app_id, currency, on)?
+            }
             None => None,
         };
         let priced_on = priced_on.map(|(_, on)| on);
-        let described = RecordSource { usd_rate: conversion.map(|found| found.rate.usd), ..described };
+        let described = RecordSource {
+            usd_rate: conversion.map(|found| found.rate.usd),
+            ..described
+        };
         let price_doubt = event::price_doubt(described);
         let details = Details::of(described);
-        let mut description = Description { data: event::data(described), details, price_doubt, priced_on, conversion };
+        let mut description = Description {
+            data: event::data(described),
+            details,
+            price_doubt,
+            priced_on,
+            conversion,
+        };
         let booking = Booking::of(write, self, with.ledger, &mut description)?;
         let content_digest = event::content_digest(&description.data);
         let is_new = if row.digest.is_empty() {
             let (nothing, unlisted) = (Purchase::default(), Listing::default());
-            content_digest != event::content_digest(&event::data(self.described(&nothing, &unlisted)))
+            content_digest
+                != event::content_digest(&event::data(self.described(&nothing, &unlisted)))
         } else {
             content_digest != row.content_digest
         };
         let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
         let changed = is_new || row.state != after.state() || has_happened;
-        let digest = if changed { event::state_digest(&description.data) } else { row.digest.clone() };
-        let content_digest = if changed { content_digest } else { row.content_digest.clone() };
+        let digest = if changed {
+            event::state_digest(&description.data)
+        } else {
+            row.digest.clone()
+        };
+        let content_digest = if changed {
+            content_digest
+        } else {
+            row.content_digest.clone()
+        };
         let revision = row.revision + i64::from(changed);
-        Ok(Comparison { row, description, digest, content_digest, changed, revision, booking })
+        Ok(Comparison {
+            row,
+            description,
+            digest,
+            content_digest,
+            changed,
+            revision,
+            booking,
+        })
     }
 
     /// The source of the description of a purchase, without the rate and the replaced SKU.
@@ -307,7 +431,13 @@ impl Settling<'_> {
     fn update(&self, write: &mut Write<'_>, found: &Comparison<'_>) -> Result<(), Error> {
         let (record, decision) = (&*self.record, &self.record.decision);
         let waits_for = decision.waits.map(waits_for);
-        let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
+        let sku = |by| {
+            decision
+                .purchase
+                .sku(by)
+                .filter(|sku| sku.len() <= MAX_INDEXED_BYTES)
+                .map(clean)
+        };
         let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
         if let (Some(former), Some(owner)) = (found.row.user_id, owner)
             && former != owner
@@ -337,7 +467,11 @@ impl Settling<'_> {
             .bind(record.ends_failures())
             .bind(record.ends_failures())
             .bind(decision.wake)
-            .bind(if found.changed { found.booking.entries() } else { 0 })
+            .bind(if found.changed {
+                found.booking.entries()
+            } else {
+                0
+            })
             .bind(write.now()?)
             .bind(record.collapse_key)
             .later(write.connection)?;
@@ -361,7 +495,11 @@ impl Settling<'_> {
     /// The notifications that wait for the next wake.
     fn waiting(&self) -> BTreeSet<i64> {
         let decision = &self.record.decision;
-        decision.waits.and(decision.wake).map(|_| self.record.left_open()).unwrap_or_default()
+        decision
+            .waits
+            .and(decision.wake)
+            .map(|_| self.record.left_open())
+            .unwrap_or_default()
     }
 
     /// Raises the alarms of a record: notifications begin to wait for a store that does not answer; notifications are
@@ -376,7 +514,11 @@ impl Settling<'_> {
             let detail = "the store cannot be reached: notifications wait until it responds, for at most a day";
             alarms::raise(write, platform, "verification_waits", detail)?;
         }
-        if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Abandoned) {
+        if decision
+            .outcomes
+            .iter()
+            .any(|(_, outcome)| *outcome == Outcome::Abandoned)
+        {
             let detail = format!("notifications were given up: {ABANDONED}");
             alarms::raise(write, platform, "given_up", &detail)?;
         }
@@ -414,7 +556,11 @@ fn fingerprint(seqs: &[i64]) -> String {
 }
 
 /// Whether every notification that the decision saw is still open: an admin may have discarded some.
-fn are_open(write: &mut Write<'_>, record: &Record, open: Option<Ahead<'static, Number>>) -> Result<bool, Error> {
+fn are_open(
+    write: &mut Write<'_>,
+    record: &Record,
+    open: Option<Ahead<'static, Number>>,
+) -> Result<bool, Error> {
     let Some(open) = open else { return Ok(true) };
     let open = open.first(write.connection)?.map_or(0, |open| open.value);
     Ok(usize::try_from(open) == Ok(record.seqs.len()))
@@ -429,15 +575,26 @@ const NOTE_LAG: Sql = statement! {"
 
 /// Stores how the store's answer related to a notification, as its reason; `settle explain` shows it.
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
-    let Some((since, lag)) = record.decision.lag else { return Ok(()) };
+    let Some((since, lag)) = record.decision.lag else {
+        return Ok(());
+    };
     let reason = match lag {
-        Lag::Behind => "the store did not show it yet; the store's response two hours later decides".to_owned(),
+        Lag::Behind => {
+            "the store did not show it yet; the store's response two hours later decides".to_owned()
+        }
         Lag::CaughtUp => format!("the store showed it at {}", write.now()?),
         Lag::Overruled => {
-            format!("the store showed otherwise two hours later, and its response of {} counts", write.now()?)
+            format!(
+                "the store showed otherwise two hours later, and its response of {} counts",
+                write.now()?
+            )
         }
     };
-    sql(NOTE_LAG).bind(reason).bind(record.collapse_key).bind(since).later(write.connection)
+    sql(NOTE_LAG)
+        .bind(reason)
+        .bind(record.collapse_key)
+        .bind(since)
+        .later(write.connection)
 }
 
 const END: Sql = statement! {"
@@ -448,14 +605,23 @@ const END: Sql = statement! {"
 
 /// Nothing reads the body of a settled notification, and its customer is the purchase's now. One with another outcome
 /// keeps both for the retention, so that a person can look at what was not understood.
-const SETTLED: Clause = clause!(&[END], "body = '{{}}', traceparent = NULL, app_user_id = NULL");
+const SETTLED: Clause = clause!(
+    &[END],
+    "body = '{{}}', traceparent = NULL, app_user_id = NULL"
+);
 const NOT_SETTLED: Clause = clause!(&[END], "traceparent = NULL");
 
 impl Comparison<'_> {
     /// The notifications that the decision saw and that get this outcome; `Settled` becomes `NoChange` when nothing is
     /// announced. A notification without an outcome stays open.
     fn seqs(&self, record: &Record, outcome: Outcome) -> Vec<i64> {
-        let actual = |decided| if decided == Outcome::Settled && !self.changed { Outcome::NoChange } else { decided };
+        let actual = |decided| {
+            if decided == Outcome::Settled && !self.changed {
+                Outcome::NoChange
+            } else {
+                decided
+            }
+        };
         let all = record
             .decision
             .outcomes
@@ -467,9 +633,15 @@ impl Comparison<'_> {
     /// Why it was settled beside the notifications: what it was rechecked for, else the time of its next check.
     fn causes(&self, write: &mut Write<'_>, record: &Record) -> Result<RevisionCauses, Error> {
         let mut causes = self.row.causes.clone().unwrap_or_default();
-        let is_due = self.row.next_wake_at.map_or(Ok(false), |at| write.now().map(|now| at <= now))?;
+        let is_due = self
+            .row
+            .next_wake_at
+            .map_or(Ok(false), |at| write.now().map(|now| at <= now))?;
         if causes.0.is_empty() && is_due && self.seqs(record, Outcome::Settled).is_empty() {
-            causes.add(RevisionCause { kind: CauseKind::Scheduled, by: None });
+            causes.add(RevisionCause {
+                kind: CauseKind::Scheduled,
+                by: None,
+            });
         }
         Ok(causes)
     }

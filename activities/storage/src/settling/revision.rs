@@ -67,12 +67,19 @@ pub struct Carried {
 
 impl Settling<'_> {
     pub fn environment(&self) -> Environment {
-        self.record.decision.purchase.environment(self.origin.environment)
+        self.record
+            .decision
+            .purchase
+            .environment(self.origin.environment)
     }
 
     /// Whether the purchase begins with this settling, by the decision as it is so far.
     pub fn begins(&self) -> bool {
-        self.record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased)
+        self.record
+            .decision
+            .transitions
+            .iter()
+            .any(|transition| transition.kind == TransitionKind::Purchased)
     }
 }
 
@@ -86,14 +93,21 @@ impl Announcement<'_> {
             *n += 1;
             self.event(event_type, *n - 1)
         };
-        transitions.map(|transition| transition.kind.event_type()).map(event).collect()
+        transitions
+            .map(|transition| transition.kind.event_type())
+            .map(event)
+            .collect()
     }
 
     /// The event of a type in this revision; `n` numbers those of one type from 0.
     pub fn event(&self, event_type: &str, n: u32) -> Event {
         let record = &self.settling.record;
         let key = record.collapse_key;
-        let revision = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
+        let revision = if fault::is_planted("record.reuse_event_id") {
+            1
+        } else {
+            self.revision
+        };
         Event {
             id: EventId::of(key, self.epoch, revision, event_type, n),
             event_type: event_type.to_owned(),

@@ -53,41 +53,71 @@ const ALARM: &str = "a subscription ended by an immediate change of plan, but no
 /// already. Returns whether it did: the decision is outdated then, since it did not know the successor.
 pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<bool, Error> {
     let old = &settling.record.decision.purchase;
-    let Some(owner) = settling.owner.filter(|_| old.successor_missing_since().is_some()) else { return Ok(false) };
-    let known = candidates_ahead(write.connection, UNLINKED, settling, owner)?.all(write.connection)?;
-    let new = nearest(old.expires_at(), known, |new| old.is_succeeded_by(new).then(|| new.not_before())?);
+    let Some(owner) = settling
+        .owner
+        .filter(|_| old.successor_missing_since().is_some())
+    else {
+        return Ok(false);
+    };
+    let known =
+        candidates_ahead(write.connection, UNLINKED, settling, owner)?.all(write.connection)?;
+    let new = nearest(old.expires_at(), known, |new| {
+        old.is_succeeded_by(new).then(|| new.not_before())?
+    });
     let Some(new) = new else { return Ok(false) };
     if !replacements::infer(write, settling.record.collapse_key, new)? {
         return Ok(false);
     }
-    purchase::recheck(write, Urgency::Setting, CauseKind::PlanChange, purchase::OF_KEY, [new.into()])?;
+    purchase::recheck(
+        write,
+        Urgency::Setting,
+        CauseKind::PlanChange,
+        purchase::OF_KEY,
+        [new.into()],
+    )?;
     Ok(true)
 }
 
 /// Announces a change of plan if the settled receipt succeeds another one and its own beginning was not announced
 /// before. Links the two and rechecks the other one. Returns whether it does.
 pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<bool, Error> {
-    let (key, new) = (settling.record.collapse_key, &settling.record.decision.purchase);
-    let is_first = (settling.begins() || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
-    let Some(owner) = settling.owner.filter(|_| settling.record.is_real && is_first) else { return Ok(false) };
+    let (key, new) = (
+        settling.record.collapse_key,
+        &settling.record.decision.purchase,
+    );
+    let is_first =
+        (settling.begins() || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
+    let Some(owner) = settling
+        .owner
+        .filter(|_| settling.record.is_real && is_first)
+    else {
+        return Ok(false);
+    };
     let links = replacements::links_ahead(write.connection, key)?;
     let known = candidates_ahead(write.connection, REPLACED, settling, owner)?;
     let is_successor = match links.are_inferred(write.connection)? {
         Some(are_inferred) => are_inferred,
         None => {
             let known = known.all(write.connection)?;
-            let old = nearest(new.not_before(), known, |old| old.is_succeeded_by(new).then(|| old.expires_at())?);
+            let old = nearest(new.not_before(), known, |old| {
+                old.is_succeeded_by(new).then(|| old.expires_at())?
+            });
             link(write, old, key)?
         }
     };
     if is_successor {
-        settling.record.to_mut().decision = user::announce_succession(settling.record.decision.clone());
+        settling.record.to_mut().decision =
+            user::announce_succession(settling.record.decision.clone());
     }
     Ok(is_successor)
 }
 
 /// Raises an alarm when a purchase is first recorded as replaced while no link names its successor.
-pub fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, before: &PurchaseRow) -> Result<(), Error> {
+pub fn alarm(
+    write: &mut Write<'_>,
+    settling: &Settling<'_>,
+    before: &PurchaseRow,
+) -> Result<(), Error> {
     let record = &settling.record;
     if record.decision.purchase.successor_missing_since().is_none()
         || before.known()?.successor_missing_since().is_some()
@@ -95,14 +125,25 @@ pub fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, before: &PurchaseRo
     {
         return Ok(());
     }
-    alarms::raise(write, About::Platform(settling.origin.platform_id), "replacement_unknown", ALARM)
+    alarms::raise(
+        write,
+        About::Platform(settling.origin.platform_id),
+        "replacement_unknown",
+        ALARM,
+    )
 }
 
 fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Result<bool, Error> {
     let Some(old) = old else { return Ok(false) };
     let is_linked = replacements::infer(write, old, new)?;
     if is_linked {
-        purchase::recheck(write, Urgency::Setting, CauseKind::PlanChange, purchase::OF_KEY, [old.into()])?;
+        purchase::recheck(
+            write,
+            Urgency::Setting,
+            CauseKind::PlanChange,
+            purchase::OF_KEY,
+            [old.into()],
+        )?;
     }
     Ok(is_linked)
 }
@@ -115,7 +156,11 @@ fn candidates_ahead(
     owner: &UserRow,
 ) -> Result<Ahead<'static, Candidate>, Error> {
     let platform = settling.origin.platform_id;
-    sql(candidates).bind(owner.id).bind(platform).bind(settling.record.collapse_key).ahead(connection)
+    sql(candidates)
+        .bind(owner.id)
+        .bind(platform)
+        .bind(settling.record.collapse_key)
+        .ahead(connection)
 }
 
 /// The candidate whose time is nearest to `at`; of two equally near ones the one with the lower key.
@@ -125,6 +170,11 @@ fn nearest(
     time: impl Fn(&Purchase) -> Option<Timestamp>,
 ) -> Option<CollapseKey> {
     let at = at?;
-    let distance = |one: &Candidate| Some((time(&one.purchase)?.millis_since(at).abs(), one.collapse_key));
+    let distance = |one: &Candidate| {
+        Some((
+            time(&one.purchase)?.millis_since(at).abs(),
+            one.collapse_key,
+        ))
+    };
     known.iter().filter_map(distance).min().map(|(_, key)| key)
 }

@@ -23,7 +23,9 @@ use crate::settling::record::{Compared, Comparison};
 use crate::settling::revision::{Announcement, Carried, Settling};
 use domain::event;
 use domain::settling::Record;
-use domain::user::{Customer, OwnedPurchase, TRANSFERRED_FROM, TRANSFERRED_TO, UserDevice, UserEvent, UserState};
+use domain::user::{
+    Customer, OwnedPurchase, TRANSFERRED_FROM, TRANSFERRED_TO, UserDevice, UserEvent, UserState,
+};
 use domain::{AppId, CollapseKey, Decision, Environment, PlatformId, TransferId, UserId};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -63,10 +65,21 @@ struct SideState {
 }
 
 impl<'a> Side<'a> {
-    fn read(write: &mut Write<'_>, app: AppId, event_type: &'static str, user: &'a UserRow) -> Result<Self, Error> {
+    fn read(
+        write: &mut Write<'_>,
+        app: AppId,
+        event_type: &'static str,
+        user: &'a UserRow,
+    ) -> Result<Self, Error> {
         let owned = owned(write.connection, app, user.id)?;
         let devices = user_devices::of(write.connection, user.id)?;
-        Ok(Self { event_type, user, owned, devices, states: HashMap::new() })
+        Ok(Self {
+            event_type,
+            user,
+            owned,
+            devices,
+            states: HashMap::new(),
+        })
     }
 
     /// The state in an environment, which is computed once.
@@ -80,9 +93,16 @@ impl<'a> Side<'a> {
         if let Some(known) = self.states.get(&environment) {
             return Ok(known.clone());
         }
-        let purchases = UserPurchases { user: self.user.id, owned: &self.owned, environment };
+        let purchases = UserPurchases {
+            user: self.user.id,
+            owned: &self.owned,
+            environment,
+        };
         let stored = events::user_state(write, destinations, app, purchases, self.user.revision)?;
-        let state = SideState { state: Arc::new(UserState::apart(&self.owned, environment)), stored };
+        let state = SideState {
+            state: Arc::new(UserState::apart(&self.owned, environment)),
+            stored,
+        };
         self.states.insert(environment, state.clone());
         Ok(state)
     }
@@ -97,9 +117,17 @@ struct Common<'a> {
 }
 
 /// The purchases of a user that give access to something now.
-pub fn entitling(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<BTreeSet<CollapseKey>, Error> {
+pub fn entitling(
+    connection: &mut AnyConnection,
+    app: AppId,
+    user: UserId,
+) -> Result<BTreeSet<CollapseKey>, Error> {
     let owned = owned(connection, app, user)?;
-    Ok(owned.iter().filter(|one| one.is_entitling()).map(|one| one.collapse_key).collect())
+    Ok(owned
+        .iter()
+        .filter(|one| one.is_entitling())
+        .map(|one| one.collapse_key)
+        .collect())
 }
 
 const UPDATE: Sql = statement! {"
@@ -129,13 +157,28 @@ impl Handover<'_> {
         Ok(())
     }
 
-    fn announce_one(&self, write: &mut Write<'_>, key: CollapseKey, shared: &mut Common<'_>) -> Result<(), Error> {
+    fn announce_one(
+        &self,
+        write: &mut Write<'_>,
+        key: CollapseKey,
+        shared: &mut Common<'_>,
+    ) -> Result<(), Error> {
         let row = purchase::lock(write, key)?;
-        let owner = row.user_id.and_then(|owner| self.owners.get(&owner)).ok_or_else(|| Error::unavailable(Raced))?;
-        let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+        let owner = row
+            .user_id
+            .and_then(|owner| self.owners.get(&owner))
+            .ok_or_else(|| Error::unavailable(Raced))?;
+        let origin =
+            purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
         let record = nothing_new(key, &row)?;
         let facts = Facts::read(write, &record, &origin, Some(owner.id))?;
-        let Facts { mut listings, replaced, ledger, accesses, .. } = facts;
+        let Facts {
+            mut listings,
+            replaced,
+            ledger,
+            accesses,
+            ..
+        } = facts;
         let settling = Settling {
             record: Cow::Borrowed(&record),
             origin: &origin,
@@ -143,12 +186,26 @@ impl Handover<'_> {
             app_user_id: row.app_user_id.as_deref(),
             installation: self.installation,
         };
-        let compared = Compared { listings: &mut listings, replaced, ledger, accesses };
-        let Comparison { description, content_digest, booking, .. } = settling.compare(write, &row, compared)?;
+        let compared = Compared {
+            listings: &mut listings,
+            replaced,
+            ledger,
+            accesses,
+        };
+        let Comparison {
+            description,
+            content_digest,
+            booking,
+            ..
+        } = settling.compare(write, &row, compared)?;
         // What it was rechecked for is announced too, and its next settling checks it again.
         let (noted, mut causes) = (self.cause.json()?, row.causes.clone().unwrap_or_default());
         causes.add(self.cause.clone());
-        let Common { destinations, sides, compared } = shared;
+        let Common {
+            destinations,
+            sides,
+            compared,
+        } = shared;
         let announcement = Announcement {
             settling: &settling,
             epoch: write.epoch()?,
@@ -179,7 +236,10 @@ impl Handover<'_> {
             return Ok(());
         }
         // An anonymous user who became another one keeps no profile.
-        let users = sides.iter().zip(&carried).filter(|(side, _)| side.user.external_id.is_some());
+        let users = sides
+            .iter()
+            .zip(&carried)
+            .filter(|(side, _)| side.user.external_id.is_some());
         for (side, carried) in users {
             let subject = subject(&announcement, side.user, &origin);
             profiles::queue(write, &subject, destinations, Some(carried))?;
@@ -197,12 +257,16 @@ impl Handover<'_> {
         let settling = announcement.settling;
         let event = announcement.event(side.event_type, 0);
         let (destinations, app) = (announcement.destinations, settling.origin.app_id);
-        let SideState { state, stored } = side.state(write, destinations, app, settling.environment())?;
+        let SideState { state, stored } =
+            side.state(write, destinations, app, settling.environment())?;
         let customer = Customer {
             user_id: side.user.id,
             external_id: side.user.external_id.clone(),
             // A tombstone names nobody.
-            app_user_id: settling.app_user_id.filter(|name| !is_tombstone(name)).map(str::to_owned),
+            app_user_id: settling
+                .app_user_id
+                .filter(|name| !is_tombstone(name))
+                .map(str::to_owned),
         };
         let body = UserEvent {
             id: event.id,
@@ -222,13 +286,24 @@ impl Handover<'_> {
         .to_string();
         let stored = events::with_body(stored, Some(write.now()?), body);
         let to = events::store(write, announcement, &event, stored)?;
-        Ok(Carried { user_revision: side.user.revision, to: to.into_iter().collect() })
+        Ok(Carried {
+            user_revision: side.user.revision,
+            to: to.into_iter().collect(),
+        })
     }
 }
 
-fn subject<'a>(announcement: &Announcement<'_>, owner: &'a UserRow, origin: &'a Origin) -> Subject<'a> {
+fn subject<'a>(
+    announcement: &Announcement<'_>,
+    owner: &'a UserRow,
+    origin: &'a Origin,
+) -> Subject<'a> {
     Subject {
-        check: ProfileCheck { origin, owner, trigger: Trigger::Transfer },
+        check: ProfileCheck {
+            origin,
+            owner,
+            trigger: Trigger::Transfer,
+        },
         collapse_key: announcement.settling.record.collapse_key,
         revision: announcement.revision,
         environment: announcement.settling.environment(),

@@ -32,7 +32,9 @@ fn detail(sku: &str) -> String {
 
 /// The product that an alarm is about; `None` for one of another kind.
 pub fn sku<'a>(kind: &str, detail: &'a str) -> Option<&'a str> {
-    let named = detail.strip_prefix('`').and_then(|rest| rest.strip_suffix(REST));
+    let named = detail
+        .strip_prefix('`')
+        .and_then(|rest| rest.strip_suffix(REST));
     named.filter(|_| kind == KIND)
 }
 
@@ -51,11 +53,17 @@ pub fn alarm_of_record(
 
 /// Raises the alarm where a purchase for money runs and gives nothing, because no product of the catalogue is its own.
 /// `data` is its record.
-fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, data: &Value, listings: &mut Listings) -> Result<(), Error> {
+fn alarm(
+    write: &mut Write<'_>,
+    settling: &Settling<'_>,
+    data: &Value,
+    listings: &mut Listings,
+) -> Result<(), Error> {
     let (origin, purchase) = (settling.origin, &settling.record.decision.purchase);
-    let gives_nothing =
-        data["entitlements"].as_array().is_none_or(Vec::is_empty) && data["product_type"] != "consumable";
-    let is_real = purchase.state().is_active() == Some(true) && settling.environment() == Environment::Production;
+    let gives_nothing = data["entitlements"].as_array().is_none_or(Vec::is_empty)
+        && data["product_type"] != "consumable";
+    let is_real = purchase.state().is_active() == Some(true)
+        && settling.environment() == Environment::Production;
     if !(origin.has_entitlements && gives_nothing && is_real) {
         return Ok(());
     }
@@ -64,9 +72,16 @@ fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, data: &Value, listings:
         return Ok(());
     }
     // As `Store::unmapped` names it.
-    let named = purchase.sku(ProductRef::Term).or_else(|| purchase.sku(ProductRef::Parent));
+    let named = purchase
+        .sku(ProductRef::Term)
+        .or_else(|| purchase.sku(ProductRef::Parent));
     let Some(named) = named else { return Ok(()) };
-    alarms::raise(write, About::Platform(origin.platform_id), KIND, &detail(named))
+    alarms::raise(
+        write,
+        About::Platform(origin.platform_id),
+        KIND,
+        &detail(named),
+    )
 }
 
 row! {
@@ -92,14 +107,32 @@ const PARENT: Sql = statement! {"
 "};
 
 /// Closes the alarms about products that are in the catalogue now, by the SKU of their term or product.
-pub fn close(write: &mut Write<'_>, app: AppId, is_listed: impl Fn(&str) -> bool) -> Result<(), Error> {
+pub fn close(
+    write: &mut Write<'_>,
+    app: AppId,
+    is_listed: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
     let open: Vec<OpenRow> = sql(OPEN).bind(app).bind(KIND).all(write.connection)?;
-    for OpenRow { platform_id, detail } in open {
-        let Some(sku) = sku(KIND, &detail) else { continue };
+    for OpenRow {
+        platform_id,
+        detail,
+    } in open
+    {
+        let Some(sku) = sku(KIND, &detail) else {
+            continue;
+        };
         let parent: Option<String> = sql(PARENT).bind(app).bind(sku).value(write.connection)?;
         if is_listed(sku) || parent.is_some_and(|parent| is_listed(&parent)) {
             let about = About::Platform(platform_id);
-            alarms::close(write, NewAlarm { about, kind: KIND, detail: &detail }, CLOSED)?;
+            alarms::close(
+                write,
+                NewAlarm {
+                    about,
+                    kind: KIND,
+                    detail: &detail,
+                },
+                CLOSED,
+            )?;
         }
     }
     Ok(())
@@ -117,7 +150,12 @@ const CUSTOMERS: Sql = statement! {"
 
 /// Number of customers with a running purchase of this SKU, for money; among the first 10,000 purchases.
 pub fn customers(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<i64, Error> {
-    let counted = sql(CUSTOMERS).uncached().bind(app).bind(sku).bind(app).bind(sku);
+    let counted = sql(CUSTOMERS)
+        .uncached()
+        .bind(app)
+        .bind(sku)
+        .bind(app)
+        .bind(sku);
     Ok(counted.value(connection)?.unwrap_or(0))
 }
 
@@ -138,7 +176,10 @@ pub fn among(
     if keys.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let found = sql(UNLISTED).uncached().bind_list(keys).values::<CollapseKey>(connection)?;
+    let found = sql(UNLISTED)
+        .uncached()
+        .bind_list(keys)
+        .values::<CollapseKey>(connection)?;
     Ok(found.into_iter().collect())
 }
 

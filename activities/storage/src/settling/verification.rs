@@ -17,7 +17,9 @@ use crate::settings::tombstones;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::notification::is_sample_receipt;
 use domain::time::MINUTE;
-use domain::{AppId, CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts};
+use domain::{
+    AppId, CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts,
+};
 use secrecy::SecretString;
 use std::fmt;
 use std::time::Duration;
@@ -124,7 +126,8 @@ const REFUSE_SECRET: Sql = statement! {"
     WHERE id = ? AND secret_refused_at IS NULL AND shared_secret = ?
 "};
 
-const FIND_PLATFORM: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
+const FIND_PLATFORM: Sql =
+    statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 impl Store {
     /// The parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no usable
@@ -134,17 +137,32 @@ impl Store {
         self.read(move |connection| {
             // Before the settings: what changes after it raises the number.
             let row = purchase::find(connection, key)?;
-            let Some(origin) = purchase::origin(connection, key)? else { return Ok(None) };
-            let Some(app_user_id) = origin.customer(connection, key, row.as_ref())? else { return Ok(None) };
-            let sealed: Option<Option<String>> = sql(SHARED_SECRET).bind(origin.platform_id).value(connection)?;
+            let Some(origin) = purchase::origin(connection, key)? else {
+                return Ok(None);
+            };
+            let Some(app_user_id) = origin.customer(connection, key, row.as_ref())? else {
+                return Ok(None);
+            };
+            let sealed: Option<Option<String>> = sql(SHARED_SECRET)
+                .bind(origin.platform_id)
+                .value(connection)?;
             let (secret, sealed) = match sealed.flatten() {
                 // It is never sent to the store.
-                _ if is_sample_receipt(&origin.receipt_id) => (SecretString::from(""), String::new()),
-                Some(sealed) => (secrets.open("platforms", &origin.platform_id.to_string(), &sealed)?, sealed),
+                _ if is_sample_receipt(&origin.receipt_id) => {
+                    (SecretString::from(""), String::new())
+                }
+                Some(sealed) => (
+                    secrets.open("platforms", &origin.platform_id.to_string(), &sealed)?,
+                    sealed,
+                ),
                 None => return Ok(None),
             };
             // A receipt of the other environment is not known in that of the platform: it may have been switched since.
-            let known_in = row.as_ref().map(PurchaseRow::known).transpose()?.and_then(|known| known.known_in());
+            let known_in = row
+                .as_ref()
+                .map(PurchaseRow::known)
+                .transpose()?
+                .and_then(|known| known.known_in());
             Ok(Some(StoreQuery {
                 secret,
                 sealed,
@@ -162,13 +180,26 @@ impl Store {
 
     /// The parameters to query the store about the receipt of a claim, of which nothing else is known; `None` when the
     /// claim is decided, or the platform has no usable secret.
-    pub async fn claim_query(&self, place: DevicePlace, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
+    pub async fn claim_query(
+        &self,
+        place: DevicePlace,
+        key: CollapseKey,
+    ) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let claimed = sql(CLAIMED).bind(place.platform).bind(place.device).bind(key);
-            let Some(row) = claimed.first::<ClaimedRow>(connection)? else { return Ok(None) };
+            let claimed = sql(CLAIMED)
+                .bind(place.platform)
+                .bind(place.device)
+                .bind(key);
+            let Some(row) = claimed.first::<ClaimedRow>(connection)? else {
+                return Ok(None);
+            };
             Ok(Some(StoreQuery {
-                secret: secrets.open("platforms", &place.platform.to_string(), &row.shared_secret)?,
+                secret: secrets.open(
+                    "platforms",
+                    &place.platform.to_string(),
+                    &row.shared_secret,
+                )?,
                 sealed: row.shared_secret,
                 platform_id: place.platform,
                 store: row.store,
@@ -189,7 +220,10 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             rechecks::reset_noted_failures(write, key)?;
-            let count = sql(COUNT_FAILURE).bind(write.now()?).bind(why.as_str()).bind(key);
+            let count = sql(COUNT_FAILURE)
+                .bind(write.now()?)
+                .bind(why.as_str())
+                .bind(key);
             count.one(write.connection, "purchase")
         })
         .await
@@ -198,15 +232,31 @@ impl Store {
     /// Notes that the store is queried again about a purchase after `delay`. The run waits for that by itself, so the
     /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. Returns whether it was noted:
     /// not if a recheck was requested since the settling of this number.
-    pub async fn schedule_query(&self, key: CollapseKey, settling: i64, delay: Duration) -> Result<bool, Error> {
+    pub async fn schedule_query(
+        &self,
+        key: CollapseKey,
+        settling: i64,
+        delay: Duration,
+    ) -> Result<bool, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
             let at = write.now()?.plus(delay);
-            let waiting: Vec<i64> = sql(SETTLEABLE).bind(key).bind(write.now()?).values(write.connection)?;
+            let waiting: Vec<i64> = sql(SETTLEABLE)
+                .bind(key)
+                .bind(write.now()?)
+                .values(write.connection)?;
             let newest = waiting.iter().max().copied();
-            let schedule = sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(newest).bind(key).bind(settling);
+            let schedule = sql(SCHEDULE)
+                .bind(at)
+                .bind(at)
+                .bind(at.plus(LOST))
+                .bind(newest)
+                .bind(key)
+                .bind(settling);
             let through: Option<Option<i64>> = schedule.value(write.connection)?;
-            let Some(through) = through else { return Ok(false) };
+            let Some(through) = through else {
+                return Ok(false);
+            };
             notifications::wait(write, key, waiting, through)?;
             Ok(true)
         })
@@ -216,7 +266,8 @@ impl Store {
     /// Resets the number of failed queries of a purchase: the store answered, although not that the purchase is real.
     /// `record` does the same for an answer that it records.
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
-        self.write(move |write| purchase::reset_failures(write, purchase::OF_KEY, [key.into()])).await
+        self.write(move |write| purchase::reset_failures(write, purchase::OF_KEY, [key.into()]))
+            .await
     }
 
     /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether that
@@ -245,7 +296,9 @@ impl Store {
     /// Rechecks the purchases of a platform whose receipts the store did not accept; returns their number, counted up
     /// to 100,000.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
-        let parked = self.read(move |connection| rechecks::parked(connection, platform)).await?;
+        let parked = self
+            .read(move |connection| rechecks::parked(connection, platform))
+            .await?;
         self.change("platform.retry-parked", move |write| {
             let known: Option<AppId> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
             let app = known.ok_or(Error::Missing { what: "platform" })?;

@@ -36,31 +36,62 @@ pub fn of(
     purchases: UserPurchases<'_>,
     destinations: &[Destination],
 ) -> Result<Option<String>, Error> {
-    let has_others = purchases.owned.iter().any(|one| one.environment != purchases.environment);
+    let has_others = purchases
+        .owned
+        .iter()
+        .any(|one| one.environment != purchases.environment);
     let choices: BTreeSet<Vec<PlatformId>> = destinations
         .iter()
-        .map(|one| (one.filter.sorted_platforms(), has_others && one.wants_both_environments()))
+        .map(|one| {
+            (
+                one.filter.sorted_platforms(),
+                has_others && one.wants_both_environments(),
+            )
+        })
         .filter(|(platforms, wants_others)| !platforms.is_empty() || *wants_others)
         .map(|(platforms, _)| platforms)
         .collect();
-    let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
+    let is_extended = destinations
+        .iter()
+        .any(|one| one.profile == Some(Attributes::Extended));
     let mut views = Vec::with_capacity(choices.len());
     for platforms in choices {
         let covered = user::on_platforms(purchases.owned, &platforms);
         let state = user::state(&covered);
-        let state_apart = user::state_apart(&covered, purchases.environment).unwrap_or_else(|| state.clone());
-        let covered = UserPurchases { owned: &covered, ..purchases };
-        let profile = if is_extended { profiles::of(connection, covered)?.extended() } else { Value::Null };
-        views.push(View { platforms, state, state_apart, profile });
+        let state_apart =
+            user::state_apart(&covered, purchases.environment).unwrap_or_else(|| state.clone());
+        let covered = UserPurchases {
+            owned: &covered,
+            ..purchases
+        };
+        let profile = if is_extended {
+            profiles::of(connection, covered)?.extended()
+        } else {
+            Value::Null
+        };
+        views.push(View {
+            platforms,
+            state,
+            state_apart,
+            profile,
+        });
     }
-    let stored = (!views.is_empty()).then(|| serde_json::to_string(&views)).transpose();
+    let stored = (!views.is_empty())
+        .then(|| serde_json::to_string(&views))
+        .transpose();
     stored.map_err(|cause| Error::corrupt_by("a state cannot be written as JSON", cause))
 }
 
 /// The view for a destination that wants these platforms, if it was stored.
 pub fn find(stored: Option<&str>, platforms: &[PlatformId]) -> Result<Option<View>, Error> {
-    let views: Option<Vec<View>> = stored.map(serde_json::from_str).transpose().map_err(unreadable)?;
-    Ok(views.into_iter().flatten().find(|view| view.platforms == platforms))
+    let views: Option<Vec<View>> = stored
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(unreadable)?;
+    Ok(views
+        .into_iter()
+        .flatten()
+        .find(|view| view.platforms == platforms))
 }
 
 fn unreadable(cause: serde_json::Error) -> Error {

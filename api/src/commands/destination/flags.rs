@@ -22,16 +22,32 @@ const REMOVED: &str = "remove-header";
 
 /// The flags that are typed otherwise than the API describes them: what stands for the value, and the help.
 const TYPED: [(&str, &str, &str); 5] = [
-    ("events", "TYPE", "Events to send: `*`, `user.*`, or one type. Repeatable"),
-    (PLATFORMS, "ID", "Only events of this platform, by id or name. Repeatable"),
-    ("filter.environments", "NAME", "Only events of this environment: `production` or `sandbox`. Repeatable"),
+    (
+        "events",
+        "TYPE",
+        "Events to send: `*`, `user.*`, or one type. Repeatable",
+    ),
+    (
+        PLATFORMS,
+        "ID",
+        "Only events of this platform, by id or name. Repeatable",
+    ),
+    (
+        "filter.environments",
+        "NAME",
+        "Only events of this environment: `production` or `sandbox`. Repeatable",
+    ),
     (
         "rate",
         "N",
         "Maximum number of requests per second, over all processes. Amplitude: at most 90, the default, because Amplitude \
          allows 100. Email: 1 by default",
     ),
-    ("schedule", "WAITS", "Waits between attempts, such as `5s,5m,1h`: at most 100, and 8 days in total"),
+    (
+        "schedule",
+        "WAITS",
+        "Waits between attempts, such as `5s,5m,1h`: at most 100, and 8 days in total",
+    ),
 ];
 
 /// A field of a destination as a flag.
@@ -50,12 +66,24 @@ static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
     let is_common = |name: &str| forms.iter().filter(|form| has(form, name)).count() > 1;
     let mut all: Vec<FieldFlag> = Vec::new();
     for form in &forms {
-        for field in form.fields.iter().filter(|field| !BY_HAND.contains(&field.name)) {
+        for field in form
+            .fields
+            .iter()
+            .filter(|field| !BY_HAND.contains(&field.name))
+        {
             if all.iter().all(|known| known.field != field.name) {
                 let kind = (!is_common(field.name)).then_some(form.label);
-                let argument = Argument::of_property(field.name, &property(form.name, field.name), flag(field));
+                let argument = Argument::of_property(
+                    field.name,
+                    &property(form.name, field.name),
+                    flag(field),
+                );
                 let argument = argument.parsed(parse(field.input));
-                all.push(FieldFlag { field: field.name, kind, argument });
+                all.push(FieldFlag {
+                    field: field.name,
+                    kind,
+                    argument,
+                });
             }
         }
     }
@@ -65,7 +93,12 @@ static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
 
 /// A field's flag, named like one of them where there may be several.
 fn flag(field: &Field) -> Flag {
-    let name = field.name.rsplit('.').next().unwrap_or(field.name).replace('_', "-");
+    let name = field
+        .name
+        .rsplit('.')
+        .next()
+        .unwrap_or(field.name)
+        .replace('_', "-");
     let name = match field.input {
         "events" | "platforms" | "environments" => name.trim_end_matches('s').to_owned(),
         _ => name,
@@ -89,14 +122,20 @@ pub struct Fields(ArgMatches);
 
 impl Args for Fields {
     fn augment_args(command: Command) -> Command {
-        let drawn = FLAGS.iter().filter_map(|one| Some(one.argument.drawn()?.help_heading(one.kind)));
+        let drawn = FLAGS
+            .iter()
+            .filter_map(|one| Some(one.argument.drawn()?.help_heading(one.kind)));
         let header = Arg::new(HEADERS).long("header").value_name("NAME=@FILE|-").value_parser(header).help(
             "A header to send with every request; its value comes from a file or standard input and is stored as a \
              secret. Repeatable; other headers stay unchanged",
         );
-        let removed = Arg::new(REMOVED).long(REMOVED).value_name("NAME").value_delimiter(',');
+        let removed = Arg::new(REMOVED)
+            .long(REMOVED)
+            .value_name("NAME")
+            .value_delimiter(',');
         let removed = removed.help("Remove this header. Repeatable");
-        let headers = [header, removed].map(|arg| arg.action(ArgAction::Append).help_heading("Webhook"));
+        let headers =
+            [header, removed].map(|arg| arg.action(ArgAction::Append).help_heading("Webhook"));
         command.args(drawn).args(headers)
     }
 
@@ -121,11 +160,25 @@ impl Fields {
     pub async fn body(&self, client: &Client, app: Option<&str>) -> anyhow::Result<Value> {
         self.check_input()?;
         let mut body = json!({});
-        for FieldFlag { field, argument, .. } in FLAGS.iter() {
-            let Some(mut value) = argument.value(&self.0)? else { continue };
+        for FieldFlag {
+            field, argument, ..
+        } in FLAGS.iter()
+        {
+            let Some(mut value) = argument.value(&self.0)? else {
+                continue;
+            };
             if *field == PLATFORMS {
                 for one in value.as_array_mut().into_iter().flatten() {
-                    *one = names::id_of(client, "platform_id", Text { text: &table::raw(one), app }).await?.into();
+                    *one = names::id_of(
+                        client,
+                        "platform_id",
+                        Text {
+                            text: &table::raw(one),
+                            app,
+                        },
+                    )
+                    .await?
+                    .into();
                 }
             }
             match field.split_once('.') {
@@ -137,7 +190,13 @@ impl Fields {
         let removed = self.0.get_many::<String>(REMOVED).into_iter().flatten();
         let mut headers: Map<_, _> = removed.map(|name| (name.clone(), Value::Null)).collect();
         for (name, source) in self.headers() {
-            headers.insert(name.clone(), source.read(&format!("--header {name}"))?.expose_secret().into());
+            headers.insert(
+                name.clone(),
+                source
+                    .read(&format!("--header {name}"))?
+                    .expose_secret()
+                    .into(),
+            );
         }
         if !headers.is_empty() {
             body[HEADERS] = headers.into();
@@ -146,7 +205,10 @@ impl Fields {
     }
 
     fn headers(&self) -> impl Iterator<Item = &(String, Source)> {
-        self.0.get_many::<(String, Source)>(HEADERS).into_iter().flatten()
+        self.0
+            .get_many::<(String, Source)>(HEADERS)
+            .into_iter()
+            .flatten()
     }
 
     /// Refuses a second secret from standard input, which can be read only once.
@@ -154,7 +216,12 @@ impl Fields {
         let secrets = FLAGS.iter().filter(|one| one.argument.is_secret());
         let secrets = secrets.filter_map(|one| self.0.get_one::<Source>(one.field));
         let headers = self.headers().map(|(_, source)| source);
-        if secrets.chain(headers).filter(|source| **source == Source::Input).count() > 1 {
+        if secrets
+            .chain(headers)
+            .filter(|source| **source == Source::Input)
+            .count()
+            > 1
+        {
             bail!("only one secret can come from standard input: use `@FILE` for the others");
         }
         Ok(())
@@ -165,9 +232,14 @@ impl Fields {
 pub fn clear(body: &mut Value, names: &[String]) -> anyhow::Result<()> {
     for name in names {
         let flag = format!("--{}", name.replace('_', "-"));
-        let known = FLAGS.iter().find(|one| one.argument.typed() == flag).map(|one| one.field);
+        let known = FLAGS
+            .iter()
+            .find(|one| one.argument.typed() == flag)
+            .map(|one| one.field);
         match known.unwrap_or(&name.replace('-', "_")) {
-            "events" => bail!("--clear {name}: a destination has no default of its events; `--event '*'` sends all"),
+            "events" => bail!(
+                "--clear {name}: a destination has no default of its events; `--event '*'` sends all"
+            ),
             field => match field.split_once('.') {
                 None => body[field] = Value::Null,
                 Some((outer, inner)) => body[outer][inner] = Value::Null,
@@ -181,7 +253,10 @@ pub fn clear(body: &mut Value, names: &[String]) -> anyhow::Result<()> {
 pub fn in_flags(error: anyhow::Error) -> anyhow::Error {
     let flag = |field: &str| {
         let name = field.split('[').next().unwrap_or_default();
-        FLAGS.iter().find(|one| one.field == name).map(|one| one.argument.typed())
+        FLAGS
+            .iter()
+            .find(|one| one.field == name)
+            .map(|one| one.argument.typed())
     };
     match error.downcast::<Refused>() {
         Ok(refused) => refused.rename(flag).into(),
@@ -201,12 +276,16 @@ fn wait(text: &str) -> Result<Value, String> {
 
 fn environment(text: &str) -> Result<Value, String> {
     let known: Result<Environment, _> = serde_json::from_value(text.into());
-    known.map(|known| json!(known)).map_err(|_| "expected `production` or `sandbox`".to_owned())
+    known
+        .map(|known| json!(known))
+        .map_err(|_| "expected `production` or `sandbox`".to_owned())
 }
 
 /// Parses `NAME=@FILE` or `NAME=-`. An error never contains the value, which may be the secret itself.
 fn header(text: &str) -> Result<(String, Source), String> {
-    let (name, source) = text.split_once('=').ok_or("expected NAME=@FILE, or NAME=- for standard input")?;
+    let (name, source) = text
+        .split_once('=')
+        .ok_or("expected NAME=@FILE, or NAME=- for standard input")?;
     Ok((name.to_owned(), source.parse()?))
 }
 
@@ -220,26 +299,80 @@ mod tests {
     fn every_kind_has_its_flags_under_its_name() {
         let command = Fields::augment_args(Command::new("create"));
         let heading = |name: &str| {
-            let arg = command.get_arguments().find(|arg| arg.get_long() == Some(name));
-            arg.unwrap_or_else(|| panic!("no --{name}")).get_help_heading()
+            let arg = command
+                .get_arguments()
+                .find(|arg| arg.get_long() == Some(name));
+            arg.unwrap_or_else(|| panic!("no --{name}"))
+                .get_help_heading()
         };
-        let common = ["name", "event", "platform", "environment", "rate", "schedule", "without-external-id"];
+        let common = [
+            "name",
+            "event",
+            "platform",
+            "environment",
+            "rate",
+            "schedule",
+            "without-external-id",
+        ];
         assert!(common.into_iter().all(|name| heading(name).is_none()));
-        let webhook = ["url", "body", "header", "remove-header", "signature", "secret", "private-key", "device-batch"];
-        assert!(webhook.into_iter().all(|name| heading(name) == Some("Webhook")));
-        let amplitude = ["endpoint", "api-key", "secret-key", "user-id", "min-id-length", "prefix", "partner-id"];
-        assert!(amplitude.into_iter().all(|name| heading(name) == Some("Amplitude")));
-        assert!(["to", "subject-prefix"].into_iter().all(|name| heading(name) == Some("Email")));
+        let webhook = [
+            "url",
+            "body",
+            "header",
+            "remove-header",
+            "signature",
+            "secret",
+            "private-key",
+            "device-batch",
+        ];
+        assert!(
+            webhook
+                .into_iter()
+                .all(|name| heading(name) == Some("Webhook"))
+        );
+        let amplitude = [
+            "endpoint",
+            "api-key",
+            "secret-key",
+            "user-id",
+            "min-id-length",
+            "prefix",
+            "partner-id",
+        ];
+        assert!(
+            amplitude
+                .into_iter()
+                .all(|name| heading(name) == Some("Amplitude"))
+        );
+        assert!(
+            ["to", "subject-prefix"]
+                .into_iter()
+                .all(|name| heading(name) == Some("Email"))
+        );
     }
 
     #[test]
     fn the_help_states_what_is_typed() {
         let command = Fields::augment_args(Command::new("create"));
-        let body = command.get_arguments().find(|arg| arg.get_long() == Some("body")).expect("a flag");
-        let choices: Vec<String> = body.get_possible_values().iter().map(|one| one.get_name().to_owned()).collect();
+        let body = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some("body"))
+            .expect("a flag");
+        let choices: Vec<String> = body
+            .get_possible_values()
+            .iter()
+            .map(|one| one.get_name().to_owned())
+            .collect();
         assert_eq!(choices, ["event", "slack"]);
-        for (name, part) in [("schedule", "`5s,5m,1h`"), ("environment", "`sandbox`"), ("rate", "at most 90")] {
-            let arg = command.get_arguments().find(|arg| arg.get_long() == Some(name)).expect("a flag");
+        for (name, part) in [
+            ("schedule", "`5s,5m,1h`"),
+            ("environment", "`sandbox`"),
+            ("rate", "at most 90"),
+        ] {
+            let arg = command
+                .get_arguments()
+                .find(|arg| arg.get_long() == Some(name))
+                .expect("a flag");
             let help = arg.get_help().expect("a help").to_string();
             assert!(help.contains(part) && !help.contains("null"), "{help}");
         }
@@ -257,7 +390,10 @@ mod tests {
 
     #[test]
     fn a_headers_value_is_never_repeated() {
-        assert_eq!(header("Authorization=@token").expect("a header").0, "Authorization");
+        assert_eq!(
+            header("Authorization=@token").expect("a header").0,
+            "Authorization"
+        );
         for wrong in ["Authorization=Bearer hunter2", "hunter2"] {
             let error = header(wrong).expect_err("the value is on the command line");
             assert!(!error.contains("hunter2"), "{error}");

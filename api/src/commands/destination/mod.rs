@@ -99,7 +99,11 @@ fn kind(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let known: Vec<String> = kinds().map(|kind| format!("`{kind}`")).collect();
-    Err(format!("expected {}{}", known.join(" or "), did_you_mean(text, kinds())))
+    Err(format!(
+        "expected {}{}",
+        known.join(" or "),
+        did_you_mean(text, kinds())
+    ))
 }
 
 impl NamedDestination {
@@ -117,11 +121,17 @@ fn enabled(client: &Client, exchange: &Exchange) {
         return show_answer(client, exchange);
     }
     let skipped = table::field(&exchange.answer, "skipped");
-    table::line(&format!("{skipped} deliveries of user.* events would be skipped."));
+    table::line(&format!(
+        "{skipped} deliveries of user.* events would be skipped."
+    ));
 }
 
 fn verdict(exchange: &Exchange) -> String {
-    let verdict = if exchange.answer["ok"] == true { "Success" } else { "Failure" };
+    let verdict = if exchange.answer["ok"] == true {
+        "Success"
+    } else {
+        "Failure"
+    };
     format!("{verdict}: {}", table::field(&exchange.answer, "detail"))
 }
 
@@ -135,12 +145,22 @@ fn show(client: &Client, answer: &Value) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn create(client: &Client, Create { app, kind, disabled, fields }: Create) -> anyhow::Result<ExitCode> {
+async fn create(
+    client: &Client,
+    Create {
+        app,
+        kind,
+        disabled,
+        fields,
+    }: Create,
+) -> anyhow::Result<ExitCode> {
     let app = names::app_id(client, &app).await?;
     let mut body = fields.body(client, Some(&app)).await?;
     body["kind"] = kind.into();
     body["enabled"] = (!disabled).into();
-    let created = client.post(&format!("/v1/apps/{}/destinations", segment(&app)), &body).await;
+    let created = client
+        .post(&format!("/v1/apps/{}/destinations", segment(&app)), &body)
+        .await;
     let created = created.map_err(flags::in_flags)?;
     let code = show(client, &created);
     if !client.json {
@@ -162,7 +182,9 @@ const PLAN_CHANGED: &str = "user.subscription.sku_change";
 /// That an integration gets no event of some payments; `None` for a destination that counts no revenue.
 fn revenue_left_out(created: &Value) -> Option<String> {
     let counts_revenue = !created["has_sandbox_api_key"].is_null();
-    let is_chosen = created["events"].as_array().is_some_and(|events| events.iter().any(|one| *one == PLAN_CHANGED));
+    let is_chosen = created["events"]
+        .as_array()
+        .is_some_and(|events| events.iter().any(|one| *one == PLAN_CHANGED));
     (counts_revenue && !is_chosen).then(|| {
         format!(
             "Note: `{PLAN_CHANGED}` has the revenue of another plan's first payment, and no wildcard includes it. \
@@ -171,12 +193,24 @@ fn revenue_left_out(created: &Value) -> Option<String> {
     })
 }
 
-async fn update(client: &Client, Update { named, clear, fields }: Update) -> anyhow::Result<ExitCode> {
+async fn update(
+    client: &Client,
+    Update {
+        named,
+        clear,
+        fields,
+    }: Update,
+) -> anyhow::Result<ExitCode> {
     let id = named.id(client).await?;
-    let app = client.get(&path(&id), &[]).await?["app_id"].as_str().map(str::to_owned);
+    let app = client.get(&path(&id), &[]).await?["app_id"]
+        .as_str()
+        .map(str::to_owned);
     let mut body = fields.body(client, app.as_deref()).await?;
     flags::clear(&mut body, &clear)?;
-    let changed = client.patch(&path(&id), &body).await.map_err(flags::in_flags)?;
+    let changed = client
+        .patch(&path(&id), &body)
+        .await
+        .map_err(flags::in_flags)?;
     Ok(show(client, &changed))
 }
 
@@ -195,8 +229,11 @@ mod tests {
 
     #[test]
     fn an_integration_without_changes_of_plan_lacks_revenue() {
-        let integration = |events: &[&str]| json!({ "events": events, "has_sandbox_api_key": false });
-        assert!(revenue_left_out(&integration(&["*"])).is_some_and(|note| note.contains(PLAN_CHANGED)));
+        let integration =
+            |events: &[&str]| json!({ "events": events, "has_sandbox_api_key": false });
+        assert!(
+            revenue_left_out(&integration(&["*"])).is_some_and(|note| note.contains(PLAN_CHANGED))
+        );
         assert_eq!(revenue_left_out(&integration(&["*", PLAN_CHANGED])), None);
         assert_eq!(revenue_left_out(&json!({ "events": ["*"] })), None);
     }

@@ -34,13 +34,18 @@ enum Verdict {
 /// Sends what is pending, and waits until nothing is pending, an attempt failed, or the time is up.
 pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = client.get(&path(id), &[]).await?;
-    let mut answer = client.post(&format!("{}/retry", path(id)), &json!({ "reason": reason })).await?;
+    let mut answer = client
+        .post(&format!("{}/retry", path(id)), &json!({ "reason": reason }))
+        .await?;
     let pending = answer["pending"].as_i64().unwrap_or_default();
     if pending > 0 && !client.json {
         table::line(&format!("{} pending; sending now.", deliveries(pending)));
     }
-    let (verdict, now) =
-        if pending == 0 { (Verdict::NothingPending, before) } else { result(client, id, &before).await? };
+    let (verdict, now) = if pending == 0 {
+        (Verdict::NothingPending, before)
+    } else {
+        result(client, id, &before).await?
+    };
     let left = now["health"]["pending"].as_i64().unwrap_or_default();
     let next_attempt_at = match &verdict {
         Verdict::Failed(_) => next_attempt(client, id, &now).await?,
@@ -58,7 +63,10 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
             Verdict::Sent => table::line("All deliveries arrived."),
             Verdict::Failed(why) => {
                 let later = later(&now, next_attempt_at.as_deref());
-                table::line(&format!("It failed again: {why}. {} still pending; {later}.", deliveries(left)));
+                table::line(&format!(
+                    "It failed again: {why}. {} still pending; {later}.",
+                    deliveries(left)
+                ));
             }
             Verdict::Underway => table::line(&format!(
                 "{} still pending; nothing has failed so far: `settle destination show {id}` shows the progress.",
@@ -66,7 +74,11 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
             )),
         }
     }
-    Ok(if verdict.error().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if verdict.error().is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Waits for the result. Returns it with the destination as it was then.
@@ -87,13 +99,23 @@ async fn next_attempt(client: &Client, id: &str, now: &Value) -> anyhow::Result<
     if now["health"]["opened_at"].is_string() {
         return Ok(None);
     }
-    let filter = [("destination_id", id), ("status", "pending"), ("limit", "500")];
+    let filter = [
+        ("destination_id", id),
+        ("status", "pending"),
+        ("limit", "500"),
+    ];
     let filter = filter.map(|(name, value)| (name, Some(value.to_owned())));
     let pending = client.get("/v1/deliveries", &filter).await?;
-    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let time = |value: &Value| {
+        value
+            .as_str()
+            .and_then(|text| text.parse::<Timestamp>().ok())
+    };
     // What is due earlier is on its way at this moment.
     let failed_at = time(&now["health"]["last_failure_at"]);
-    let due = table::items(&pending).iter().filter_map(|one| time(&one["next_due_at"]));
+    let due = table::items(&pending)
+        .iter()
+        .filter_map(|one| time(&one["next_due_at"]));
     let earliest = due.filter(|at| Some(*at) > failed_at).min();
     let paused_until = time(&now["health"]["paused_until"]);
     Ok(earliest.map(|at| paused_until.map_or(at, |until| until.max(at)).to_string()))
@@ -128,7 +150,11 @@ impl Verdict {
 }
 
 fn deliveries(count: i64) -> String {
-    if count == 1 { "1 delivery is".to_owned() } else { format!("{count} deliveries are") }
+    if count == 1 {
+        "1 delivery is".to_owned()
+    } else {
+        format!("{count} deliveries are")
+    }
 }
 
 /// The result until now: compares the destination's health with its health before the retry.
@@ -155,18 +181,30 @@ mod tests {
 
     #[test]
     fn what_came_of_it_is_seen_by_the_health() {
-        let (old, new) = (json!("2026-01-31T12:00:00.000001Z"), json!("2026-01-31T12:00:00.000002Z"));
+        let (old, new) = (
+            json!("2026-01-31T12:00:00.000001Z"),
+            json!("2026-01-31T12:00:00.000002Z"),
+        );
         let before = destination(3, &old);
         assert_eq!(verdict(&before, &destination(2, &old)), Verdict::Underway);
         assert_eq!(verdict(&before, &destination(0, &old)), Verdict::Sent);
-        assert_eq!(verdict(&before, &destination(3, &new)), Verdict::Failed("answered 503".to_owned()));
-        assert_eq!(verdict(&destination(1, &Value::Null), &destination(1, &Value::Null)), Verdict::Underway);
+        assert_eq!(
+            verdict(&before, &destination(3, &new)),
+            Verdict::Failed("answered 503".to_owned())
+        );
+        assert_eq!(
+            verdict(&destination(1, &Value::Null), &destination(1, &Value::Null)),
+            Verdict::Underway
+        );
     }
 
     #[test]
     fn the_next_attempt_has_a_time_or_a_reason() {
         let mut now = destination(3, &Value::Null);
-        assert_eq!(later(&now, Some("noon")), "the next attempt will be at noon");
+        assert_eq!(
+            later(&now, Some("noon")),
+            "the next attempt will be at noon"
+        );
         assert_eq!(later(&now, None), "it will be retried later");
         now["health"]["opened_at"] = json!("noon");
         assert!(later(&now, None).contains("every 30 s"));

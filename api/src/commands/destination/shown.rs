@@ -34,7 +34,11 @@ const LAST: [&str; 2] = ["health", "created_at"];
 /// Prints a destination, one line per fact.
 pub fn show(destination: &Value) {
     let lines = lines(destination);
-    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = lines
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
     for (name, value) in lines {
         table::named(&name, width, &value);
     }
@@ -52,17 +56,44 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
     }
     put("events", field(destination, "events"));
     put("platforms", all_or(&destination["filter"]["platforms"]));
-    put("environments", all_or(&destination["filter"]["environments"]));
+    put(
+        "environments",
+        all_or(&destination["filter"]["environments"]),
+    );
     put("rate", rate(&destination["rate"]));
-    put("concurrency", format!("at most {} concurrent requests", field(destination, "concurrency")));
+    put(
+        "concurrency",
+        format!(
+            "at most {} concurrent requests",
+            field(destination, "concurrency")
+        ),
+    );
     put("schedule", schedule(destination));
     // Where the secret itself is shown, its `has_` field is left out.
-    let is_shown = |name: &str| name.strip_prefix("has_").is_some_and(|name| destination.get(name).is_some());
+    let is_shown = |name: &str| {
+        name.strip_prefix("has_")
+            .is_some_and(|name| destination.get(name).is_some())
+    };
     let is_own = |name: &str| !PLACED.contains(&name) && !LAST.contains(&name) && !is_shown(name);
-    for (name, value) in destination.as_object().into_iter().flatten().filter(|(name, _)| is_own(name)) {
+    for (name, value) in destination
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| is_own(name))
+    {
         match name.strip_prefix("has_") {
-            Some(name) => put(name, if value == true { "stored, not shown" } else { "none" }.to_owned()),
-            None if SHOWN_ONCE.contains(&name.as_str()) => put(name, format!("{}  (shown only here)", text(value))),
+            Some(name) => put(
+                name,
+                if value == true {
+                    "stored, not shown"
+                } else {
+                    "none"
+                }
+                .to_owned(),
+            ),
+            None if SHOWN_ONCE.contains(&name.as_str()) => {
+                put(name, format!("{}  (shown only here)", text(value)))
+            }
             None => put(name, text(value)),
         }
     }
@@ -80,8 +111,11 @@ fn shown_state(destination: &Value) -> Option<ShownState> {
 
 /// The state of a healthy destination that is more than healthy or less.
 pub fn notable_state(destination: &Value) -> Option<&'static str> {
-    let is_notable = |state: &ShownState| matches!(state, ShownState::NotTried | ShownState::SkipsEverything);
-    shown_state(destination).filter(is_notable).map(shown_state_for_people)
+    let is_notable =
+        |state: &ShownState| matches!(state, ShownState::NotTried | ShownState::SkipsEverything);
+    shown_state(destination)
+        .filter(is_notable)
+        .map(shown_state_for_people)
 }
 
 /// Replaces the states in a list by their readable form.
@@ -96,12 +130,19 @@ pub fn humanize_states(answer: &mut Value) {
 fn state(destination: &Value) -> String {
     let mut text = match notable_state(destination) {
         Some(state) => state.to_owned(),
-        None => format!("{} since {}", field(destination, "state"), field(destination, "since")),
+        None => format!(
+            "{} since {}",
+            field(destination, "state"),
+            field(destination, "since")
+        ),
     };
     if let Some(reason) = destination["reason"].as_str() {
         text.push_str(&format!(": {reason}"));
     }
-    for (name, phrase) in [("opened_at", "only probes since"), ("paused_until", "paused until")] {
+    for (name, phrase) in [
+        ("opened_at", "only probes since"),
+        ("paused_until", "paused until"),
+    ] {
         if let Some(at) = destination["health"][name].as_str() {
             text.push_str(&format!("; {phrase} {}", short_times(at)));
         }
@@ -110,18 +151,30 @@ fn state(destination: &Value) -> String {
 }
 
 fn all_or(list: &Value) -> String {
-    if list.as_array().is_none_or(Vec::is_empty) { "all".to_owned() } else { text(list) }
+    if list.as_array().is_none_or(Vec::is_empty) {
+        "all".to_owned()
+    } else {
+        text(list)
+    }
 }
 
 fn rate(rate: &Value) -> String {
-    rate.as_i64().map_or_else(|| "unlimited".to_owned(), |rate| format!("at most {rate} requests per second"))
+    rate.as_i64().map_or_else(
+        || "unlimited".to_owned(),
+        |rate| format!("at most {rate} requests per second"),
+    )
 }
 
 fn schedule(destination: &Value) -> String {
     let text = Config::schedule_text(destination["kind"].as_str().unwrap_or_default());
-    let Some(waits) = destination["schedule"].as_array() else { return text.usual.to_owned() };
-    let waits: Vec<String> =
-        waits.iter().filter_map(Value::as_u64).map(|seconds| times::compact(Duration::from_secs(seconds))).collect();
+    let Some(waits) = destination["schedule"].as_array() else {
+        return text.usual.to_owned();
+    };
+    let waits: Vec<String> = waits
+        .iter()
+        .filter_map(Value::as_u64)
+        .map(|seconds| times::compact(Duration::from_secs(seconds)))
+        .collect();
     format!("{}{}", waits.join(", "), text.end)
 }
 
@@ -131,7 +184,11 @@ fn pending(health: &Value) -> String {
         1 => "1 delivery".to_owned(),
         pending => format!("{pending} deliveries"),
     };
-    for (name, phrase) in [("waiting", "waiting for login"), ("failed", "failed"), ("skipped", "skipped")] {
+    for (name, phrase) in [
+        ("waiting", "waiting for login"),
+        ("failed", "failed"),
+        ("skipped", "skipped"),
+    ] {
         if count(name) > 0 {
             text.push_str(&format!("; {} {phrase}", count(name)));
         }
@@ -148,7 +205,9 @@ fn failure(health: &Value) -> String {
     let failures = health["failures"].as_i64().unwrap_or_default();
     let mut text = at;
     if failures > 0 {
-        text.push_str(&format!(", {failures} in a row, counting each purchase or device once"));
+        text.push_str(&format!(
+            ", {failures} in a row, counting each purchase or device once"
+        ));
     }
     if let Some(why) = health["last_error"].as_str() {
         text.push_str(&format!(": {why}"));
@@ -163,7 +222,11 @@ mod tests {
 
     fn line(destination: &serde_json::Value, name: &str) -> String {
         let lines = lines(destination);
-        lines.into_iter().find(|(found, _)| found == name).map(|(_, value)| value).unwrap_or_default()
+        lines
+            .into_iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value)
+            .unwrap_or_default()
     }
 
     #[test]
@@ -188,7 +251,10 @@ mod tests {
             ("other", "none"),
             ("pending", "3 deliveries; 1 waiting for login"),
             ("last success", "never"),
-            ("last failure", "noon, 11 in a row, counting each purchase or device once: 503"),
+            (
+                "last failure",
+                "noon, 11 in a row, counting each purchase or device once: 503",
+            ),
         ] {
             assert_eq!(line(&destination, name), text, "{name}");
         }
@@ -196,7 +262,8 @@ mod tests {
 
     #[test]
     fn an_untried_destination_is_not_called_healthy() {
-        let state = |shown: &str| json!({ "state": "healthy", "since": "noon", "shown_state": shown });
+        let state =
+            |shown: &str| json!({ "state": "healthy", "since": "noon", "shown_state": shown });
         for (shown, text) in [
             ("healthy", "healthy since noon"),
             ("not_tried", "no event sent yet"),
@@ -207,7 +274,13 @@ mod tests {
         let mut list = json!({ "items": [state("not_tried"), state("open")] });
         humanize_states(&mut list);
         let shown = ["/items/0/shown_state", "/items/1/shown_state"].map(|path| list.pointer(path));
-        assert_eq!(shown, [Some(&json!("no event sent yet")), Some(&json!("failing, retries paused"))]);
+        assert_eq!(
+            shown,
+            [
+                Some(&json!("no event sent yet")),
+                Some(&json!("failing, retries paused"))
+            ]
+        );
     }
 
     #[test]
@@ -221,9 +294,17 @@ mod tests {
                 json!(null),
                 "5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h, then daily, until 6d 23h after the first attempt",
             ),
-            ("amplitude", own, "5s, 1h 30m; never later than 6d 23h after the first attempt"),
+            (
+                "amplitude",
+                own,
+                "5s, 1h 30m; never later than 6d 23h after the first attempt",
+            ),
         ] {
-            assert_eq!(line(&json!({ "kind": kind, "schedule": waits }), "schedule"), text, "{kind}");
+            assert_eq!(
+                line(&json!({ "kind": kind, "schedule": waits }), "schedule"),
+                text,
+                "{kind}"
+            );
         }
     }
 }

@@ -57,8 +57,15 @@ pub struct Flag {
 impl Flag {
     /// A flag of this name, with what stands for its value and its help where they are not those of the API.
     pub fn named(name: String, typed: Option<(&str, &str)>) -> Self {
-        let (value, help) = typed.map(|(value, help)| (value.to_owned(), help.to_owned())).unzip();
-        Self { name: Some(name), value, help, ..Self::default() }
+        let (value, help) = typed
+            .map(|(value, help)| (value.to_owned(), help.to_owned()))
+            .unzip();
+        Self {
+            name: Some(name),
+            value,
+            help,
+            ..Self::default()
+        }
     }
 }
 
@@ -135,8 +142,10 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Fields>> = LazyLo
     }
     let definitions = schemas.requests.take_definitions(true);
     let described = all.into_iter().map(|(call, operation)| {
-        let (headers, mut query): (Vec<_>, Vec<_>) =
-            operation.query.into_iter().partition(|parameter| parameter["in"] == "header");
+        let (headers, mut query): (Vec<_>, Vec<_>) = operation
+            .query
+            .into_iter()
+            .partition(|parameter| parameter["in"] == "header");
         for parameter in &mut query {
             let mut schema = resolved(&parameter["schema"], &definitions);
             schema["description"] = parameter["description"].take();
@@ -145,12 +154,24 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Fields>> = LazyLo
         let body = operation.body.unwrap_or_default();
         let mut body = resolved(&body["content"]["application/json"]["schema"], &definitions);
         let is_patch = call.0 == "PATCH";
-        for schema in body.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        for schema in body
+            .get_mut("properties")
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flat_map(Map::values_mut)
+        {
             let is_nullable = is_patch && admits_null(schema) && schema["x-nullIsAbsent"] != true;
             *schema = resolved(schema, &definitions);
             schema[NULLABLE] = is_nullable.into();
         }
-        (call, Fields { query, body, has_reason: !headers.is_empty() })
+        (
+            call,
+            Fields {
+                query,
+                body,
+                has_reason: !headers.is_empty(),
+            },
+        )
     });
     described.collect()
 });
@@ -168,34 +189,53 @@ pub fn of_route(
     let Fields { query, body, .. } = fields_of(method, path);
     let drawn = |name: &str, place: Place, schema: &Value, is_required: bool| {
         let flag = flags.get(name).cloned().unwrap_or_default();
-        Argument { flag, stated: stated(name), ..Argument::new(name, place, schema, is_required) }
+        Argument {
+            flag,
+            stated: stated(name),
+            ..Argument::new(name, place, schema, is_required)
+        }
     };
     let names = path.split(['{', '}']).skip(1).step_by(2);
     let of_path = names.map(|name| drawn(name, Place::Path, &json!({ "type": "string" }), true));
     let of_query = query.iter().map(|parameter| {
         let name = parameter["name"].as_str().unwrap_or_default();
-        drawn(name, Place::Query, &parameter["schema"], parameter["required"] == true)
+        drawn(
+            name,
+            Place::Query,
+            &parameter["schema"],
+            parameter["required"] == true,
+        )
     });
     let of_body = body["properties"].as_object().into_iter().flatten();
-    let of_body = of_body.map(|(name, schema)| drawn(name, Place::Body, schema, is_required(body, name)));
+    let of_body =
+        of_body.map(|(name, schema)| drawn(name, Place::Body, schema, is_required(body, name)));
     of_path.chain(of_query).chain(of_body).collect()
 }
 
 /// Whether a change by this route has its reason in a header, and not in its body.
 pub fn takes_reason(method: &str, path: &str) -> bool {
-    let Fields { body, has_reason, .. } = fields_of(method, path);
+    let Fields {
+        body, has_reason, ..
+    } = fields_of(method, path);
     *has_reason && body["properties"].get("reason").is_none()
 }
 
 fn fields_of<'a>(method: &'a str, path: &'a str) -> &'a Fields {
-    ROUTES.get(&(method, path)).unwrap_or_else(|| panic!("no route {method} {path}"))
+    ROUTES
+        .get(&(method, path))
+        .unwrap_or_else(|| panic!("no route {method} {path}"))
 }
 
 /// A schema, or the one it refers to.
 fn resolved(schema: &Value, definitions: &Map<String, Value>) -> Value {
     let inner = present(schema);
-    let name = inner["$ref"].as_str().and_then(|path| path.rsplit('/').next());
-    let mut found = name.and_then(|name| definitions.get(name)).unwrap_or(inner).clone();
+    let name = inner["$ref"]
+        .as_str()
+        .and_then(|path| path.rsplit('/').next());
+    let mut found = name
+        .and_then(|name| definitions.get(name))
+        .unwrap_or(inner)
+        .clone();
     for outer in ["description", "writeOnly"] {
         if let Some(value) = schema.get(outer) {
             found[outer] = value.clone();
@@ -229,13 +269,20 @@ fn of_path(field: &str) -> Option<&'static str> {
 
 impl Argument {
     fn new(field: &str, place: Place, schema: &Value, is_required: bool) -> Self {
-        let description = schema["description"].as_str().or(of_path(field)).unwrap_or_default().replace('\n', " ");
+        let description = schema["description"]
+            .as_str()
+            .or(of_path(field))
+            .unwrap_or_default()
+            .replace('\n', " ");
         Self {
             field: field.to_owned(),
             place,
             flag: Flag::default(),
             stated: Stated::default(),
-            help: description.strip_suffix('.').unwrap_or(&description).to_owned(),
+            help: description
+                .strip_suffix('.')
+                .unwrap_or(&description)
+                .to_owned(),
             is_required,
             is_nullable: schema[NULLABLE] == true,
             kind: ArgumentKind::of(field, place, schema),
@@ -244,22 +291,35 @@ impl Argument {
 
     /// The flag of a field that need not be typed.
     pub fn of_property(field: &str, schema: &Value, flag: Flag) -> Self {
-        Self { flag, ..Self::new(field, Place::Body, schema, false) }
+        Self {
+            flag,
+            ..Self::new(field, Place::Body, schema, false)
+        }
     }
 
     /// This, typed or not.
     pub fn optional(self) -> Self {
-        Self { is_required: false, ..self }
+        Self {
+            is_required: false,
+            ..self
+        }
     }
 
     /// This, with a value that is not sent as it is typed.
     pub fn parsed(self, parse: Option<Parse>) -> Self {
-        Self { stated: Stated { parse, ..self.stated }, ..self }
+        Self {
+            stated: Stated {
+                parse,
+                ..self.stated
+            },
+            ..self
+        }
     }
 
     /// Whether it is typed without a name.
     pub fn is_positional(&self) -> bool {
-        self.flag.positional || self.place == Place::Path && self.field != "app_id" && self.flag.name.is_none()
+        self.flag.positional
+            || self.place == Place::Path && self.field != "app_id" && self.flag.name.is_none()
     }
 
     /// Whether it can be reset to its default.
@@ -269,12 +329,19 @@ impl Argument {
 
     /// The flag's name without dashes.
     pub fn name(&self) -> String {
-        self.flag.name.clone().unwrap_or_else(|| flags::of_field(&self.field))
+        self.flag
+            .name
+            .clone()
+            .unwrap_or_else(|| flags::of_field(&self.field))
     }
 
     /// As it is typed.
     pub fn typed(&self) -> String {
-        if self.is_positional() { self.value_name() } else { format!("--{}", self.name()) }
+        if self.is_positional() {
+            self.value_name()
+        } else {
+            format!("--{}", self.name())
+        }
     }
 
     fn value_name(&self) -> String {
@@ -287,7 +354,13 @@ impl Argument {
             _ if self.field.ends_with("_id") => "ID",
             _ => "",
         };
-        let own = || if of_kind.is_empty() { self.name().to_uppercase().replace('-', "_") } else { of_kind.to_owned() };
+        let own = || {
+            if of_kind.is_empty() {
+                self.name().to_uppercase().replace('-', "_")
+            } else {
+                of_kind.to_owned()
+            }
+        };
         self.flag.value.clone().unwrap_or_else(own)
     }
 
@@ -296,8 +369,14 @@ impl Argument {
         if self.flag.hidden {
             return None;
         }
-        let help = format!("{}{}", self.flag.help.as_ref().unwrap_or(&self.help), self.kind.grammar());
-        let arg = Arg::new(self.field.clone()).help(help).value_name(self.value_name());
+        let help = format!(
+            "{}{}",
+            self.flag.help.as_ref().unwrap_or(&self.help),
+            self.kind.grammar()
+        );
+        let arg = Arg::new(self.field.clone())
+            .help(help)
+            .value_name(self.value_name());
         let parse = self.stated.parse.unwrap_or(|text| Ok(text.into()));
         let arg = match &self.kind {
             ArgumentKind::Bool => arg
@@ -308,23 +387,35 @@ impl Argument {
             ArgumentKind::Switch => arg.action(ArgAction::SetTrue),
             ArgumentKind::Choice(known) => {
                 let reset = self.is_resettable().then(|| DEFAULT.to_owned());
-                let known = known.iter().cloned().chain(reset).map(|choice| choice_of(choice, self.stated.shown));
+                let known = known
+                    .iter()
+                    .cloned()
+                    .chain(reset)
+                    .map(|choice| choice_of(choice, self.stated.shown));
                 let known: Vec<PossibleValue> = known.collect();
                 let parser = PossibleValuesParser::new(known.clone());
-                arg.ignore_case(true).value_parser(parser.map(move |typed| name_of(&known, typed)))
+                arg.ignore_case(true)
+                    .value_parser(parser.map(move |typed| name_of(&known, typed)))
             }
             ArgumentKind::Number { least, most } => {
                 let (least, most) = (*least, *most);
                 arg.value_parser(move |text: &str| whole_number(text, least, most))
             }
-            ArgumentKind::Time { is_ahead: true } => arg.value_parser(|text: &str| times::instant(text, clock::now())),
-            ArgumentKind::Time { is_ahead: false } => arg.value_parser(|text: &str| times::past(text, clock::now())),
+            ArgumentKind::Time { is_ahead: true } => {
+                arg.value_parser(|text: &str| times::instant(text, clock::now()))
+            }
+            ArgumentKind::Time { is_ahead: false } => {
+                arg.value_parser(|text: &str| times::past(text, clock::now()))
+            }
             ArgumentKind::Seconds { least, most } => {
                 let (least, most) = (*least, *most);
                 arg.value_parser(move |text: &str| whole_seconds(text, least, most))
             }
             ArgumentKind::Secret => arg.value_parser(value_parser!(Source)),
-            ArgumentKind::Many => arg.value_parser(parse).value_delimiter(',').action(ArgAction::Append),
+            ArgumentKind::Many => arg
+                .value_parser(parse)
+                .value_delimiter(',')
+                .action(ArgAction::Append),
             ArgumentKind::Text => arg.value_parser(parse),
         };
         let arg = match &self.flag.requires {
@@ -335,14 +426,19 @@ impl Argument {
             Some(default) => arg.default_value(default.clone()),
             None => arg,
         };
-        let is_typed = self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.required;
+        let is_typed =
+            self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.required;
         let is_required = is_typed && self.flag.default.is_none() && !self.flag.optional;
         let arg = arg.required(is_required);
         let arg = match &self.flag.alias {
             Some(alias) => arg.visible_alias(alias.clone()),
             None => arg,
         };
-        Some(if self.is_positional() { arg } else { arg.long(self.name()) })
+        Some(if self.is_positional() {
+            arg
+        } else {
+            arg.long(self.name())
+        })
     }
 
     /// What is sent for a list that was not typed: nothing of it, where the whole is replaced.
@@ -371,18 +467,25 @@ impl Argument {
             ArgumentKind::Bool => matches.get_one::<bool>(id).map(|is_set| json!(is_set)),
             ArgumentKind::Number { .. } => matches.get_one::<i64>(id).map(|number| json!(number)),
             ArgumentKind::Time { .. } => matches.get_one::<Timestamp>(id).map(|at| json!(at)),
-            ArgumentKind::Seconds { .. } => matches.get_one::<u64>(id).map(|seconds| json!(seconds)),
+            ArgumentKind::Seconds { .. } => {
+                matches.get_one::<u64>(id).map(|seconds| json!(seconds))
+            }
             ArgumentKind::Secret => match matches.get_one::<Source>(id) {
                 Some(source) => Some(source.read(&self.typed())?.expose_secret().into()),
                 None => None,
             },
-            ArgumentKind::Many => {
-                matches.get_many::<Value>(id).map(|values| values.cloned().collect()).or(self.nothing())
+            ArgumentKind::Many => matches
+                .get_many::<Value>(id)
+                .map(|values| values.cloned().collect())
+                .or(self.nothing()),
+            ArgumentKind::Choice(_) => {
+                matches
+                    .get_one::<String>(id)
+                    .map(|text| match text.as_str() {
+                        DEFAULT if self.is_resettable() => Value::Null,
+                        text => text.into(),
+                    })
             }
-            ArgumentKind::Choice(_) => matches.get_one::<String>(id).map(|text| match text.as_str() {
-                DEFAULT if self.is_resettable() => Value::Null,
-                text => text.into(),
-            }),
             ArgumentKind::Text => matches.get_one::<Value>(id).cloned(),
         })
     }
@@ -390,8 +493,9 @@ impl Argument {
 
 /// A choice as it is typed: by its name in the API, or by what people see for it.
 fn choice_of(name: String, shown: Option<Shown>) -> PossibleValue {
-    let others: Vec<String> =
-        shown.map_or_else(Vec::new, |shown| shown(&name).into_iter().map(str::to_owned).collect());
+    let others: Vec<String> = shown.map_or_else(Vec::new, |shown| {
+        shown(&name).into_iter().map(str::to_owned).collect()
+    });
     let others: Vec<String> = others.into_iter().filter(|other| *other != name).collect();
     PossibleValue::new(name).aliases(others)
 }
@@ -404,27 +508,38 @@ fn name_of(known: &[PossibleValue], typed: String) -> String {
 
 /// Parses a whole number within limits.
 fn whole_number(text: &str, least: Option<i64>, most: Option<i64>) -> Result<i64, String> {
-    let is_within =
-        |number: &i64| least.is_none_or(|least| *number >= least) && most.is_none_or(|most| *number <= most);
-    text.parse().ok().filter(is_within).ok_or_else(|| match (least, most) {
-        (least, Some(most)) => format!("expected a whole number from {} to {most}", least.unwrap_or_default()),
-        (Some(least), None) => format!("expected a whole number, at least {least}"),
-        (None, None) => "expected a whole number".to_owned(),
-    })
+    let is_within = |number: &i64| {
+        least.is_none_or(|least| *number >= least) && most.is_none_or(|most| *number <= most)
+    };
+    text.parse()
+        .ok()
+        .filter(is_within)
+        .ok_or_else(|| match (least, most) {
+            (least, Some(most)) => format!(
+                "expected a whole number from {} to {most}",
+                least.unwrap_or_default()
+            ),
+            (Some(least), None) => format!("expected a whole number, at least {least}"),
+            (None, None) => "expected a whole number".to_owned(),
+        })
 }
 
 /// Parses a duration of whole seconds within limits.
 fn whole_seconds(text: &str, least: Option<i64>, most: Option<i64>) -> Result<u64, String> {
     let duration = times::duration(text)?;
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    let is_within = least.is_none_or(|least| seconds >= least) && most.is_none_or(|most| seconds <= most);
+    let is_within =
+        least.is_none_or(|least| seconds >= least) && most.is_none_or(|most| seconds <= most);
     if duration.subsec_nanos() == 0 && is_within {
         return Ok(duration.as_secs());
     }
     Err(match (least, most) {
         (least, Some(most)) => {
             let least = seconds_as_typed(least.unwrap_or_default());
-            format!("expected {least} to {}, in whole seconds", seconds_as_typed(most))
+            format!(
+                "expected {least} to {}, in whole seconds",
+                seconds_as_typed(most)
+            )
         }
         _ => "expected a duration of whole seconds, such as 90s".to_owned(),
     })
@@ -437,7 +552,9 @@ fn seconds_as_typed(seconds: i64) -> String {
 /// The limits of a number in parentheses; empty without an upper one.
 fn between(least: Option<i64>, most: Option<i64>, shown: fn(i64) -> String) -> String {
     match (least, most) {
-        (least, Some(most)) => format!(" ({} to {})", shown(least.unwrap_or_default()), shown(most)),
+        (least, Some(most)) => {
+            format!(" ({} to {})", shown(least.unwrap_or_default()), shown(most))
+        }
         _ => String::new(),
     }
 }
@@ -446,8 +563,12 @@ impl ArgumentKind {
     /// How a value is typed, behind the description.
     fn grammar(&self) -> String {
         match self {
-            Self::Time { is_ahead: true } => " (a time, a day, or `2h` for two hours from now)".to_owned(),
-            Self::Time { is_ahead: false } => " (a time, a day, `yesterday`, or `2h` for two hours ago)".to_owned(),
+            Self::Time { is_ahead: true } => {
+                " (a time, a day, or `2h` for two hours from now)".to_owned()
+            }
+            Self::Time { is_ahead: false } => {
+                " (a time, a day, `yesterday`, or `2h` for two hours ago)".to_owned()
+            }
             Self::Secret => " (`@FILE`, or `-` for standard input)".to_owned(),
             Self::Number { least, most } => between(*least, *most, |number| number.to_string()),
             Self::Seconds { least, most } => between(*least, *most, seconds_as_typed),
@@ -460,8 +581,12 @@ impl ArgumentKind {
         let is_format = |format: &str| schema["format"] == format;
         let (least, most) = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
         match type_of(schema) {
-            _ if !choices.is_empty() => Self::Choice(choices.into_iter().map(str::to_owned).collect()),
-            _ if is_format("date-time") => Self::Time { is_ahead: place == Place::Body },
+            _ if !choices.is_empty() => {
+                Self::Choice(choices.into_iter().map(str::to_owned).collect())
+            }
+            _ if is_format("date-time") => Self::Time {
+                is_ahead: place == Place::Body,
+            },
             _ if schema["writeOnly"] == true => Self::Secret,
             "integer" if field.ends_with("_seconds") => Self::Seconds { least, most },
             "integer" => Self::Number { least, most },

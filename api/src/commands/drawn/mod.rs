@@ -14,8 +14,8 @@ pub use verb::{Hook, Planned};
 
 use super::client::{Client, Remote};
 use super::{
-    app, customer, delivery, destination, device, event, explain, notification, payment, platform, product, purchase,
-    search, sign_in,
+    app, customer, delivery, destination, device, event, explain, notification, payment, platform,
+    product, purchase, search, sign_in,
 };
 use crate::flags::TABLES;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
@@ -62,12 +62,19 @@ struct Resource {
 
 static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     let read = |(name, table): &(&'static str, &'static str)| {
-        let hooks = HOOKS.iter().filter(|(resource, _)| resource == name).flat_map(|(_, hooks)| *hooks);
+        let hooks = HOOKS
+            .iter()
+            .filter(|(resource, _)| resource == name)
+            .flat_map(|(_, hooks)| *hooks);
         let resource: Result<Resource, _> = toml::from_str(table);
         let mut resource = resource.unwrap_or_else(|error| panic!("the table of {name}: {error}"));
         resource.name = name;
         for verb in &mut resource.verbs {
-            verb.hooks = hooks.clone().filter(|(name, _)| *name == verb.name).map(|(_, hook)| hook).collect();
+            verb.hooks = hooks
+                .clone()
+                .filter(|(name, _)| *name == verb.name)
+                .map(|(_, hook)| hook)
+                .collect();
         }
         resource
     };
@@ -78,10 +85,15 @@ static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
 fn listing(path: &str) -> Option<String> {
     let (before, _) = path.strip_prefix("/v1/")?.split_once("/{")?;
     // An explained event may be one of a device, and device events have a list of their own.
-    let collection = before.rsplit('/').next().filter(|_| before != "explain/events");
+    let collection = before
+        .rsplit('/')
+        .next()
+        .filter(|_| before != "explain/events");
     RESOURCES.iter().find_map(|resource| {
         let lists = |verb: &&Verb| {
-            verb.call().is_some_and(|(method, path)| method == "GET" && path.rsplit('/').next() == collection)
+            verb.call().is_some_and(|(method, path)| {
+                method == "GET" && path.rsplit('/').next() == collection
+            })
         };
         let verb = resource.verbs.iter().find(lists)?;
         Some(format!("settle {} {}", resource.name, verb.name))
@@ -100,19 +112,36 @@ impl Resource {
         let command = match (&self.about, self.verbs.as_slice()) {
             (None, [verb]) => verb.command(self.name),
             (about, verbs) => {
-                let command = Command::new(self.name).subcommand_required(true).arg_required_else_help(true);
-                let command = command.subcommands(verbs.iter().map(|verb| verb.command(&verb.name)));
-                command.about(about.clone().unwrap_or_default()).after_help(&self.help)
+                let command = Command::new(self.name)
+                    .subcommand_required(true)
+                    .arg_required_else_help(true);
+                let command =
+                    command.subcommands(verbs.iter().map(|verb| verb.command(&verb.name)));
+                command
+                    .about(about.clone().unwrap_or_default())
+                    .after_help(&self.help)
             }
         };
-        let (about, end) = (command.get_about().cloned(), command.get_after_help().cloned());
-        Remote::augment_args(command).about(about.unwrap_or_default()).after_help(end.unwrap_or_default())
+        let (about, end) = (
+            command.get_about().cloned(),
+            command.get_after_help().cloned(),
+        );
+        Remote::augment_args(command)
+            .about(about.unwrap_or_default())
+            .after_help(end.unwrap_or_default())
     }
 
     /// The verb that was typed, and its arguments.
-    fn typed<'a>(&'static self, matches: &'a ArgMatches) -> Option<(&'static Verb, &'a ArgMatches)> {
+    fn typed<'a>(
+        &'static self,
+        matches: &'a ArgMatches,
+    ) -> Option<(&'static Verb, &'a ArgMatches)> {
         match matches.subcommand() {
-            Some((name, below)) => self.verbs.iter().find(|verb| verb.name == name).map(|verb| (verb, below)),
+            Some((name, below)) => self
+                .verbs
+                .iter()
+                .find(|verb| verb.name == name)
+                .map(|verb| (verb, below)),
             None => self.verbs.first().map(|verb| (verb, matches)),
         }
     }
@@ -120,7 +149,11 @@ impl Resource {
 
 impl fmt::Debug for Typed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Typed").field("verb", &self.verb.name).field("remote", &self.remote).finish()
+        formatter
+            .debug_struct("Typed")
+            .field("verb", &self.verb.name)
+            .field("remote", &self.remote)
+            .finish()
     }
 }
 
@@ -150,12 +183,18 @@ impl FromArgMatches for Typed {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let found = matches.subcommand().and_then(|(name, below)| {
             let resource = RESOURCES.iter().find(|resource| resource.name == name)?;
-            resource.typed(below).map(|(verb, matches)| (verb, matches, below, name))
+            resource
+                .typed(below)
+                .map(|(verb, matches)| (verb, matches, below, name))
         });
         let (verb, matches, below, resource) =
             found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::MissingSubcommand))?;
         verb.check(resource, matches)?;
-        Ok(Self { verb, matches: matches.clone(), remote: Remote::from_arg_matches(below)? })
+        Ok(Self {
+            verb,
+            matches: matches.clone(),
+            remote: Remote::from_arg_matches(below)?,
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -33,7 +33,11 @@ impl Exchange {
                 filled.push_str(part);
                 continue;
             }
-            let value = if self.typed.contains_key(part) { self.typed(part) } else { table::field(&self.answer, part) };
+            let value = if self.typed.contains_key(part) {
+                self.typed(part)
+            } else {
+                table::field(&self.answer, part)
+            };
             filled.push_str(&if is_in_command { quoted(&value) } else { value });
         }
         filled
@@ -42,13 +46,24 @@ impl Exchange {
 
 impl Verb {
     /// Prints an answer.
-    pub async fn print(&'static self, client: &Client, exchange: Exchange) -> anyhow::Result<ExitCode> {
-        let fails = self.hooks.iter().any(|hook| matches!(hook, Hook::Fails(fails) if fails(&exchange.answer)));
+    pub async fn print(
+        &'static self,
+        client: &Client,
+        exchange: Exchange,
+    ) -> anyhow::Result<ExitCode> {
+        let fails = self
+            .hooks
+            .iter()
+            .any(|hook| matches!(hook, Hook::Fails(fails) if fails(&exchange.answer)));
         let code = self.print_answer(client, exchange).await?;
         Ok(if fails { ExitCode::FAILURE } else { code })
     }
 
-    async fn print_answer(&'static self, client: &Client, mut exchange: Exchange) -> anyhow::Result<ExitCode> {
+    async fn print_answer(
+        &'static self,
+        client: &Client,
+        mut exchange: Exchange,
+    ) -> anyhow::Result<ExitCode> {
         if client.json {
             return Ok(table::answer(client, &exchange.answer));
         }
@@ -60,7 +75,11 @@ impl Verb {
                     return Ok(ExitCode::SUCCESS);
                 }
                 Hook::Sentence(sentence) => {
-                    return Ok(table::answer_line(client, &exchange.answer, &sentence(&exchange)));
+                    return Ok(table::answer_line(
+                        client,
+                        &exchange.answer,
+                        &sentence(&exchange),
+                    ));
                 }
                 Hook::WhyEmpty(why_empty) if self.columns.is_empty() => {
                     if let Some(why) = why_empty(client, &exchange).await? {
@@ -80,27 +99,51 @@ impl Verb {
             return self.print_list(client, exchange).await;
         }
         Ok(match &self.sentence {
-            Some(sentence) => table::answer_line(client, &exchange.answer, &exchange.filled(sentence)),
+            Some(sentence) => {
+                table::answer_line(client, &exchange.answer, &exchange.filled(sentence))
+            }
             None => table::answer(client, &exchange.answer),
         })
     }
 
-    async fn print_list(&'static self, client: &Client, mut exchange: Exchange) -> anyhow::Result<ExitCode> {
+    async fn print_list(
+        &'static self,
+        client: &Client,
+        mut exchange: Exchange,
+    ) -> anyhow::Result<ExitCode> {
         let mut columns: Vec<Column> = self.columns.iter().map(|column| of_text(column)).collect();
-        if table::items(&exchange.answer).iter().any(|one| one.get(names::APP).is_some()) {
+        if table::items(&exchange.answer)
+            .iter()
+            .any(|one| one.get(names::APP).is_some())
+        {
             columns.insert(0, (names::APP, names::APP));
         }
-        for named in [PLATFORM, DESTINATION].into_iter().filter(|named| named.is_in(&columns)) {
+        for named in [PLATFORM, DESTINATION]
+            .into_iter()
+            .filter(|named| named.is_in(&columns))
+        {
             names::add(client, &mut exchange.answer, named).await;
         }
         let no_match = self.no_match.as_ref().filter(|_| exchange.is_filtered);
-        let mut nothing = no_match.or(self.nothing.as_ref()).cloned().unwrap_or_default();
-        for hook in self.hooks.iter().filter(|_| table::items(&exchange.answer).is_empty()) {
+        let mut nothing = no_match
+            .or(self.nothing.as_ref())
+            .cloned()
+            .unwrap_or_default();
+        for hook in self
+            .hooks
+            .iter()
+            .filter(|_| table::items(&exchange.answer).is_empty())
+        {
             if let Hook::WhyEmpty(why_empty) = hook {
                 nothing = why_empty(client, &exchange).await?.unwrap_or(nothing);
             }
         }
-        Ok(table::answer_list(client, &exchange.answer, &columns, &nothing))
+        Ok(table::answer_list(
+            client,
+            &exchange.answer,
+            &columns,
+            &nothing,
+        ))
     }
 }
 
@@ -117,11 +160,27 @@ mod tests {
     #[test]
     fn a_suggested_command_has_the_name_as_one_argument() {
         for name in ["hook", "two words", "it's $(here)"] {
-            let typed = json!({ "destination_id": name }).as_object().cloned().unwrap_or_default();
-            let exchange = Exchange { answer: Value::Null, typed, is_filtered: false };
-            let sentence = exchange.filled("Of {destination_id}: `settle destination show {destination_id}` shows it.");
-            let command = sentence.split_once('`').and_then(|(_, rest)| rest.rsplit_once('`')).expect("a command").0;
-            assert_eq!(crate::shell::read(command), ["settle", "destination", "show", name]);
+            let typed = json!({ "destination_id": name })
+                .as_object()
+                .cloned()
+                .unwrap_or_default();
+            let exchange = Exchange {
+                answer: Value::Null,
+                typed,
+                is_filtered: false,
+            };
+            let sentence = exchange.filled(
+                "Of {destination_id}: `settle destination show {destination_id}` shows it.",
+            );
+            let command = sentence
+                .split_once('`')
+                .and_then(|(_, rest)| rest.rsplit_once('`'))
+                .expect("a command")
+                .0;
+            assert_eq!(
+                crate::shell::read(command),
+                ["settle", "destination", "show", name]
+            );
             assert!(sentence.starts_with(&format!("Of {name}: ")), "{sentence}");
         }
     }

@@ -8,9 +8,13 @@ use std::collections::BTreeMap;
 
 /// The verbs that are one call, with their resource.
 fn calls() -> Vec<(&'static str, &'static Verb, Vec<argument::Argument>)> {
-    let all = RESOURCES.iter().flat_map(|resource| resource.verbs.iter().map(|verb| (resource.name, verb)));
+    let all = RESOURCES
+        .iter()
+        .flat_map(|resource| resource.verbs.iter().map(|verb| (resource.name, verb)));
     let calls = all.filter(|(_, verb)| verb.call().is_some());
-    calls.map(|(resource, verb)| (resource, verb, verb.arguments())).collect()
+    calls
+        .map(|(resource, verb)| (resource, verb, verb.arguments()))
+        .collect()
 }
 
 #[test]
@@ -28,14 +32,26 @@ fn every_verb_has_either_a_call_or_a_hook_that_runs_it() {
     for resource in RESOURCES.iter() {
         for verb in &resource.verbs {
             let is_own = verb.hooks.iter().any(|hook| matches!(hook, Hook::Own(..)));
-            assert!(is_own != verb.call.is_some(), "{} {}", resource.name, verb.name);
+            assert!(
+                is_own != verb.call.is_some(),
+                "{} {}",
+                resource.name,
+                verb.name
+            );
         }
     }
-    let of_verbs: usize = RESOURCES.iter().flat_map(|resource| &resource.verbs).map(|verb| verb.hooks.len()).sum();
+    let of_verbs: usize = RESOURCES
+        .iter()
+        .flat_map(|resource| &resource.verbs)
+        .map(|verb| verb.hooks.len())
+        .sum();
     let all: usize = HOOKS.iter().map(|(_, hooks)| hooks.len()).sum();
     assert_eq!(of_verbs, all, "each hook is with one verb");
     for (name, hooks) in HOOKS {
-        let resource = RESOURCES.iter().find(|resource| resource.name == *name).expect("a resource");
+        let resource = RESOURCES
+            .iter()
+            .find(|resource| resource.name == *name)
+            .expect("a resource");
         for (verb, _) in *hooks {
             assert!(
                 resource.verbs.iter().any(|known| known.name == *verb),
@@ -47,13 +63,23 @@ fn every_verb_has_either_a_call_or_a_hook_that_runs_it() {
 
 #[test]
 fn every_command_that_changes_something_takes_a_reason() {
-    let is_query = |call| routes().iter().any(|route| route.is_query && (route.method, route.path) == call);
+    let is_query = |call| {
+        routes()
+            .iter()
+            .any(|route| route.is_query && (route.method, route.path) == call)
+    };
     let mut without = Vec::new();
     for resource in RESOURCES.iter() {
         for verb in &resource.verbs {
-            let changes = verb.call().is_none_or(|call| call.0 != "GET" && !is_query(call));
+            let changes = verb
+                .call()
+                .is_none_or(|call| call.0 != "GET" && !is_query(call));
             let command = verb.command(&verb.name);
-            if changes && command.get_arguments().all(|arg| arg.get_long() != Some("reason")) {
+            if changes
+                && command
+                    .get_arguments()
+                    .all(|arg| arg.get_long() != Some("reason"))
+            {
                 without.push(format!("{} {}", resource.name, verb.name));
             }
         }
@@ -67,13 +93,17 @@ fn every_command_that_takes_a_name_takes_its_app() {
     for resource in RESOURCES.iter() {
         for verb in &resource.verbs {
             let command = verb.command(&verb.name);
-            let help = |arg: &clap::Arg| arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let help =
+                |arg: &clap::Arg| arg.get_help().map(ToString::to_string).unwrap_or_default();
             let is_named = |arg: &clap::Arg| {
                 arg.is_positional()
-                    && ["The destination's id or name", "The platform's id or name"].contains(&help(arg).as_str())
+                    && ["The destination's id or name", "The platform's id or name"]
+                        .contains(&help(arg).as_str())
             };
             let has_name = command.get_arguments().any(is_named);
-            let has_app = command.get_arguments().any(|arg| arg.get_long() == Some("app"));
+            let has_app = command
+                .get_arguments()
+                .any(|arg| arg.get_long() == Some("app"));
             with += usize::from(has_name && has_app);
             if has_name && !has_app {
                 without.push(format!("{} {}", resource.name, verb.name));
@@ -88,12 +118,24 @@ fn every_command_that_takes_a_name_takes_its_app() {
 fn the_command_that_lists_what_an_id_names_exists() {
     for (path, command) in [
         ("/v1/platforms/{platform_id}", Some("settle platform list")),
-        ("/v1/notifications/{message_id}", Some("settle notification list")),
-        ("/v1/transfer-reviews/{review_id}/approve", Some("settle customer reviews")),
-        ("/v1/transfers/{transfer_id}/undo", Some("settle customer transfers")),
+        (
+            "/v1/notifications/{message_id}",
+            Some("settle notification list"),
+        ),
+        (
+            "/v1/transfer-reviews/{review_id}/approve",
+            Some("settle customer reviews"),
+        ),
+        (
+            "/v1/transfers/{transfer_id}/undo",
+            Some("settle customer transfers"),
+        ),
         ("/v1/device-events/{event_id}", Some("settle device events")),
         ("/v1/events/{event_id}", Some("settle event list")),
-        ("/v1/explain/notifications/{message_id}", Some("settle notification list")),
+        (
+            "/v1/explain/notifications/{message_id}",
+            Some("settle notification list"),
+        ),
         ("/v1/explain/events/{event_id}", None),
         ("/v1/things/{thing_id}", None),
         ("/v1/events", None),
@@ -101,9 +143,15 @@ fn the_command_that_lists_what_an_id_names_exists() {
         assert_eq!(listing(path).as_deref(), command, "{path}");
     }
     for (resource, verb, _) in calls() {
-        let Some((_, path)) = verb.call().filter(|(_, path)| path.contains("_id}")) else { continue };
+        let Some((_, path)) = verb.call().filter(|(_, path)| path.contains("_id}")) else {
+            continue;
+        };
         let is_known = listing(path).is_some() || path.starts_with("/v1/explain/events/");
-        assert!(is_known, "{resource} {}: no command lists what {path} names", verb.name);
+        assert!(
+            is_known,
+            "{resource} {}: no command lists what {path} names",
+            verb.name
+        );
     }
 }
 
@@ -111,7 +159,10 @@ fn the_command_that_lists_what_an_id_names_exists() {
 fn every_argument_has_a_description_on_one_line() {
     for (resource, verb, arguments) in calls() {
         for drawn in arguments.iter().filter_map(|argument| argument.drawn()) {
-            let help = drawn.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = drawn
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             let text = help.split('(').next().unwrap_or_default().trim();
             assert!(
                 !text.is_empty() && !help.contains('\n'),
@@ -131,15 +182,33 @@ fn what_the_api_never_shows_is_typed_as_a_file() {
         let Some(body) = operation.body else { continue };
         let definitions = schemas.requests.take_definitions(true);
         let schema = &body["content"]["application/json"]["schema"];
-        let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-        let Some(properties) = definitions.get(name).and_then(|schema| schema["properties"].as_object()) else {
+        let name = schema["$ref"]
+            .as_str()
+            .and_then(|path| path.rsplit('/').next())
+            .unwrap_or_default();
+        let Some(properties) = definitions
+            .get(name)
+            .and_then(|schema| schema["properties"].as_object())
+        else {
             continue;
         };
-        let arguments =
-            argument::of_route(route.method, route.path, &BTreeMap::new(), &|_| argument::Stated::default());
-        for (field, _) in properties.iter().filter(|(_, schema)| schema["writeOnly"] == true) {
-            let argument = arguments.iter().find(|argument| argument.field == *field).expect("an argument");
-            assert!(argument.is_secret() || schema["type"] == "object", "{} {}: {field}", route.method, route.path);
+        let arguments = argument::of_route(route.method, route.path, &BTreeMap::new(), &|_| {
+            argument::Stated::default()
+        });
+        for (field, _) in properties
+            .iter()
+            .filter(|(_, schema)| schema["writeOnly"] == true)
+        {
+            let argument = arguments
+                .iter()
+                .find(|argument| argument.field == *field)
+                .expect("an argument");
+            assert!(
+                argument.is_secret() || schema["type"] == "object",
+                "{} {}: {field}",
+                route.method,
+                route.path
+            );
         }
     }
 }
@@ -180,16 +249,28 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
 #[test]
 fn a_change_without_a_field_is_refused_with_the_fields() {
     for (line, flags) in [
-        ("settle destination update d", ["--url", "--rate", "--header", "--clear"].as_slice()),
+        (
+            "settle destination update d",
+            ["--url", "--rate", "--header", "--clear"].as_slice(),
+        ),
         ("settle destination update d --reason why", &["--url"]),
         ("settle platform update p", &["--name", "--clear"]),
-        ("settle platform update p --app Radio --reason why", &["--name"]),
+        (
+            "settle platform update p --app Radio --reason why",
+            &["--name"],
+        ),
     ] {
         let error = Cli::read(line.split(' ')).expect_err("nothing to change");
         let text = error.to_string();
         assert_eq!(error.exit_code(), 2, "{line}");
-        assert!(text.contains("nothing to change: add at least one of --"), "{line}: {text}");
-        assert!(flags.iter().all(|flag| text.contains(flag)), "{line}: {text}");
+        assert!(
+            text.contains("nothing to change: add at least one of --"),
+            "{line}: {text}"
+        );
+        assert!(
+            flags.iter().all(|flag| text.contains(flag)),
+            "{line}: {text}"
+        );
         assert!(!text.contains("--reason"), "{line}: {text}");
     }
     for field in ["--rate 20", "--clear schedule", "--remove-header X-One"] {
@@ -201,10 +282,20 @@ fn a_change_without_a_field_is_refused_with_the_fields() {
 #[test]
 fn a_screen_names_each_flag_as_the_command_line_does() {
     for (resource, verb, arguments) in calls() {
-        let is_alone = RESOURCES.iter().any(|one| one.name == resource && one.verbs.len() == 1);
-        let command = if is_alone { format!("settle {resource}") } else { format!("settle {resource} {}", verb.name) };
+        let is_alone = RESOURCES
+            .iter()
+            .any(|one| one.name == resource && one.verbs.len() == 1);
+        let command = if is_alone {
+            format!("settle {resource}")
+        } else {
+            format!("settle {resource} {}", verb.name)
+        };
         for argument in arguments {
-            assert_eq!(flags::of(&command, &argument.field), argument.name(), "{command}");
+            assert_eq!(
+                flags::of(&command, &argument.field),
+                argument.name(),
+                "{command}"
+            );
         }
     }
 }

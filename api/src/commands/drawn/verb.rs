@@ -44,10 +44,15 @@ pub enum Hook {
 }
 
 /// Runs a command that is more than one call.
-pub type Run = for<'a> fn(&'a ArgMatches, &'a Client) -> LocalBoxFuture<'a, anyhow::Result<ExitCode>>;
+pub type Run =
+    for<'a> fn(&'a ArgMatches, &'a Client) -> LocalBoxFuture<'a, anyhow::Result<ExitCode>>;
 /// Runs before a call; returns what its body has beside what was typed.
-pub type Before = for<'a> fn(&'a Client, &'a Planned<'a>) -> LocalBoxFuture<'a, anyhow::Result<Map<String, Value>>>;
-pub type WhyEmpty = for<'a> fn(&'a Client, &'a Exchange) -> LocalBoxFuture<'a, anyhow::Result<Option<String>>>;
+pub type Before = for<'a> fn(
+    &'a Client,
+    &'a Planned<'a>,
+) -> LocalBoxFuture<'a, anyhow::Result<Map<String, Value>>>;
+pub type WhyEmpty =
+    for<'a> fn(&'a Client, &'a Exchange) -> LocalBoxFuture<'a, anyhow::Result<Option<String>>>;
 
 /// A call that is still to be made.
 pub struct Planned<'a> {
@@ -119,7 +124,12 @@ impl Verb {
         };
         let of_call = |(method, path)| argument::of_route(method, path, &self.flags, &stated);
         let mut all = self.call().map_or_else(Vec::new, of_call);
-        for other in self.call_by.values().filter_map(|call| call.split_once(' ')).flat_map(of_call) {
+        for other in self
+            .call_by
+            .values()
+            .filter_map(|call| call.split_once(' '))
+            .flat_map(of_call)
+        {
             if all.iter().all(|known| known.field != other.field) {
                 all.push(other.optional());
             }
@@ -127,11 +137,23 @@ impl Verb {
         for hook in &self.hooks {
             if let Hook::Order(order) = hook {
                 let order = order();
-                let place = |one: &Argument| order.iter().position(|field| *field == one.field).unwrap_or(order.len());
-                all.sort_by_key(|one| if one.place == Place::Body { 1 + place(one) } else { 0 });
+                let place = |one: &Argument| {
+                    order
+                        .iter()
+                        .position(|field| *field == one.field)
+                        .unwrap_or(order.len())
+                };
+                all.sort_by_key(|one| {
+                    if one.place == Place::Body {
+                        1 + place(one)
+                    } else {
+                        0
+                    }
+                });
             }
         }
-        let is_typed = |one: &Argument| one.place == Place::Path || self.flags.contains_key(&one.field);
+        let is_typed =
+            |one: &Argument| one.place == Place::Path || self.flags.contains_key(&one.field);
         all.retain(|one| self.fixed.is_empty() || is_typed(one));
         all
     }
@@ -157,13 +179,19 @@ impl Verb {
             Some(augment) => augment(command),
             None => self.augment(command),
         };
-        let command = if self.takes_reason() { command.arg(reason()) } else { command };
+        let command = if self.takes_reason() {
+            command.arg(reason())
+        } else {
+            command
+        };
         command.about(&self.about).after_help(&self.help)
     }
 
     /// Whether its reason is typed by the flag that all have whose call has none in its body.
     fn takes_reason(&self) -> bool {
-        self.call().map_or(self.changes, |(method, path)| argument::takes_reason(method, path))
+        self.call().map_or(self.changes, |(method, path)| {
+            argument::takes_reason(method, path)
+        })
     }
 
     /// Refuses `update` of a resource without a field to change.
@@ -171,34 +199,70 @@ impl Verb {
         if self.name != "update" {
             return Ok(());
         }
-        let mut command = self.command(&self.name).bin_name(format!("settle {resource} {}", self.name));
-        let is_field = |arg: &&Arg| arg.get_long().is_some() && ![REASON, APP].contains(&arg.get_id().as_str());
+        let mut command = self
+            .command(&self.name)
+            .bin_name(format!("settle {resource} {}", self.name));
+        let is_field = |arg: &&Arg| {
+            arg.get_long().is_some() && ![REASON, APP].contains(&arg.get_id().as_str())
+        };
         let fields = || command.get_arguments().filter(is_field);
-        let is_typed = |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+        let is_typed = |arg: &Arg| {
+            matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+        };
         if fields().any(is_typed) {
             return Ok(());
         }
-        let flags: Vec<String> = fields().filter_map(Arg::get_long).map(|name| format!("--{name}")).collect();
-        let why = format!("nothing to change: add at least one of {}", flags.join(", "));
+        let flags: Vec<String> = fields()
+            .filter_map(Arg::get_long)
+            .map(|name| format!("--{name}"))
+            .collect();
+        let why = format!(
+            "nothing to change: add at least one of {}",
+            flags.join(", ")
+        );
         Err(command.error(ErrorKind::MissingRequiredArgument, why))
     }
 
     fn augment(&self, command: Command) -> Command {
         let arguments = self.arguments();
         let command = command.args(arguments.iter().filter_map(Argument::drawn));
-        let resettable: Vec<String> = arguments.iter().filter(|one| one.is_resettable()).map(Argument::name).collect();
+        let resettable: Vec<String> = arguments
+            .iter()
+            .filter(|one| one.is_resettable())
+            .map(Argument::name)
+            .collect();
         let is_fixed = !self.fixed.is_empty();
-        let command = if resettable.is_empty() || is_fixed { command } else { command.arg(clear(resettable)) };
-        let command = if takes_app(&arguments) { command.arg(app()) } else { command };
+        let command = if resettable.is_empty() || is_fixed {
+            command
+        } else {
+            command.arg(clear(resettable))
+        };
+        let command = if takes_app(&arguments) {
+            command.arg(app())
+        } else {
+            command
+        };
         let command = match self.one_of.as_slice() {
             [] => command,
             fields => command.group(ArgGroup::new("one of").args(fields).required(true)),
         };
-        if self.confirm.is_some() { Confirm::augment_args(command) } else { command }
+        if self.confirm.is_some() {
+            Confirm::augment_args(command)
+        } else {
+            command
+        }
     }
 
-    pub async fn run(&'static self, client: &Client, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-        let why = if self.takes_reason() { matches.get_one(REASON) } else { None };
+    pub async fn run(
+        &'static self,
+        client: &Client,
+        matches: &ArgMatches,
+    ) -> anyhow::Result<ExitCode> {
+        let why = if self.takes_reason() {
+            matches.get_one(REASON)
+        } else {
+            None
+        };
         let client = &client.because(why)?;
         if self.call.is_none() {
             return self.run_hook(client, matches).await;
@@ -206,7 +270,9 @@ impl Verb {
         let arguments = self.arguments();
         let (mut values, mut typed) = (Vec::new(), Map::new());
         for argument in &arguments {
-            let Some(value) = argument.value(matches)? else { continue };
+            let Some(value) = argument.value(matches)? else {
+                continue;
+            };
             if !argument.is_secret() {
                 typed.insert(argument.field.clone(), value.clone());
             }
@@ -214,24 +280,49 @@ impl Verb {
         }
         let call = self.call_for(|field| typed.contains_key(field));
         let (method, template) = call.with_context(|| format!("`{}` has no call", self.name))?;
-        let mut body = if call == self.call() { self.fixed.clone() } else { Map::new() };
+        let mut body = if call == self.call() {
+            self.fixed.clone()
+        } else {
+            Map::new()
+        };
         let (mut path, mut query) = (template.to_owned(), Vec::new());
         let mut app = app_of(client, matches).await?;
         for (argument, mut value) in values {
             if let Some(text) = value.as_str().filter(|_| argument.is_text()) {
-                let id = self.id_of(client, argument, names::Text { text, app: app.as_deref() }).await?;
-                app = if argument.field == "app_id" { Some(id.clone()) } else { app };
+                let id = self
+                    .id_of(
+                        client,
+                        argument,
+                        names::Text {
+                            text,
+                            app: app.as_deref(),
+                        },
+                    )
+                    .await?;
+                app = if argument.field == "app_id" {
+                    Some(id.clone())
+                } else {
+                    app
+                };
                 value = id.into();
             }
             let text = table::raw(&value);
             match argument.place {
-                Place::Path => path = path.replace(&format!("{{{}}}", argument.field), &segment(&text)),
+                Place::Path => {
+                    path = path.replace(&format!("{{{}}}", argument.field), &segment(&text))
+                }
                 Place::Query => query.push((argument.field.as_str(), Some(text))),
                 Place::Body => drop(body.insert(argument.field.clone(), value)),
             }
         }
-        let cleared = matches.try_get_many::<String>(CLEAR).ok().flatten().into_iter().flatten();
-        for argument in cleared.filter_map(|name| arguments.iter().find(|one| one.name() == *name)) {
+        let cleared = matches
+            .try_get_many::<String>(CLEAR)
+            .ok()
+            .flatten()
+            .into_iter()
+            .flatten();
+        for argument in cleared.filter_map(|name| arguments.iter().find(|one| one.name() == *name))
+        {
             if body.insert(argument.field.clone(), Value::Null).is_some() {
                 bail!("{} cannot be both set and cleared", argument.typed());
             }
@@ -241,28 +332,68 @@ impl Verb {
             let is_confirmed = matches.try_get_one::<bool>("yes").ok().flatten() == Some(&true);
             for hook in &self.hooks {
                 let Hook::Before(before) = hook else { continue };
-                let planned = Planned { path: &path, body: &body, typed: &typed, is_confirmed };
-                let more = before(client, &planned).await.map_err(|error| in_flags(error, &arguments))?;
+                let planned = Planned {
+                    path: &path,
+                    body: &body,
+                    typed: &typed,
+                    is_confirmed,
+                };
+                let more = before(client, &planned)
+                    .await
+                    .map_err(|error| in_flags(error, &arguments))?;
                 body.extend(more);
             }
         }
         let answer = match method {
             "GET" if path.contains(names::OF_APP) => names::of_all_apps(client, &path).await,
             "GET" => client.get(&path, &query).await,
-            method => client.change(method, &path, &query, &Value::Object(body)).await,
+            method => {
+                client
+                    .change(method, &path, &query, &Value::Object(body))
+                    .await
+            }
         };
-        let answer = answer.map_err(|error| in_flags(missing(error, template, &arguments, &typed), &arguments))?;
-        let of_list = |one: &&Argument| one.place == Place::Query && !["cursor", "limit"].contains(&one.field.as_str());
-        let is_filtered = arguments.iter().filter(of_list).any(|one| typed.contains_key(&one.field));
-        self.print(client, Exchange { answer, typed, is_filtered }).await
+        let answer = answer
+            .map_err(|error| in_flags(missing(error, template, &arguments, &typed), &arguments))?;
+        let of_list = |one: &&Argument| {
+            one.place == Place::Query && !["cursor", "limit"].contains(&one.field.as_str())
+        };
+        let is_filtered = arguments
+            .iter()
+            .filter(of_list)
+            .any(|one| typed.contains_key(&one.field));
+        self.print(
+            client,
+            Exchange {
+                answer,
+                typed,
+                is_filtered,
+            },
+        )
+        .await
     }
 
     /// Asks the question of the table, if there is one.
-    fn confirm(&self, matches: &ArgMatches, arguments: &[Argument], typed: &Map<String, Value>) -> anyhow::Result<()> {
-        let Some(question) = self.confirm.as_ref().filter(|question| !question.is_empty()) else { return Ok(()) };
+    fn confirm(
+        &self,
+        matches: &ArgMatches,
+        arguments: &[Argument],
+        typed: &Map<String, Value>,
+    ) -> anyhow::Result<()> {
+        let Some(question) = self
+            .confirm
+            .as_ref()
+            .filter(|question| !question.is_empty())
+        else {
+            return Ok(());
+        };
         let first = arguments.iter().filter(|argument| argument.is_positional());
-        let first = first.filter_map(|argument| typed.get(&argument.field)).map(table::raw).next();
-        Confirm::from_arg_matches(matches)?.prompt(&question.replace("{}", &first.unwrap_or_default()))
+        let first = first
+            .filter_map(|argument| typed.get(&argument.field))
+            .map(table::raw)
+            .next();
+        Confirm::from_arg_matches(matches)?
+            .prompt(&question.replace("{}", &first.unwrap_or_default()))
     }
 
     async fn run_hook(&self, client: &Client, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
@@ -275,8 +406,15 @@ impl Verb {
     }
 
     /// What a text means as this argument. Only what explains an event takes the id of a delivery for it.
-    async fn id_of(&self, client: &Client, argument: &Argument, named: names::Text<'_>) -> anyhow::Result<String> {
-        let is_explained = self.call().is_some_and(|(_, path)| path.starts_with("/v1/explain/"));
+    async fn id_of(
+        &self,
+        client: &Client,
+        argument: &Argument,
+        named: names::Text<'_>,
+    ) -> anyhow::Result<String> {
+        let is_explained = self
+            .call()
+            .is_some_and(|(_, path)| path.starts_with("/v1/explain/"));
         match argument.field.as_str() {
             "event_id" if is_explained => names::event_id(client, named.text).await,
             field => names::id_of(client, field, named).await,
@@ -299,7 +437,10 @@ fn takes_app(arguments: &[Argument]) -> bool {
 
 /// The flag with the app in which a name is searched.
 fn app() -> Arg {
-    Arg::new(APP).long(APP).value_name("APP").help("The app in which the name is looked up, by its id or name")
+    Arg::new(APP)
+        .long(APP)
+        .value_name("APP")
+        .help("The app in which the name is looked up, by its id or name")
 }
 
 /// The id of the app in which names are searched; all apps without one.
@@ -312,18 +453,28 @@ async fn app_of(client: &Client, matches: &ArgMatches) -> anyhow::Result<Option<
 
 /// The flag with the reason of a change.
 fn reason() -> Arg {
-    Arg::new(REASON).long("reason").value_name("TEXT").help("The reason, for the audit log")
+    Arg::new(REASON)
+        .long("reason")
+        .value_name("TEXT")
+        .help("The reason, for the audit log")
 }
 
 /// The flag that resets fields, by the names of their flags.
 fn clear(names: Vec<String>) -> Arg {
     let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
     let arg = arg.help("Reset these flags to their defaults");
-    arg.value_parser(PossibleValuesParser::new(names)).value_delimiter(',').action(ArgAction::Append)
+    arg.value_parser(PossibleValuesParser::new(names))
+        .value_delimiter(',')
+        .action(ArgAction::Append)
 }
 
 /// A refusal that names the typed id which the service does not know, and the command that lists the known ones.
-fn missing(error: anyhow::Error, path: &str, arguments: &[Argument], typed: &Map<String, Value>) -> anyhow::Error {
+fn missing(
+    error: anyhow::Error,
+    path: &str,
+    arguments: &[Argument],
+    typed: &Map<String, Value>,
+) -> anyhow::Error {
     let named = arguments.iter().find(|one| one.place == Place::Path);
     let id = named.and_then(|one| {
         let what = one.field.strip_suffix("_id")?.replace('_', "-");
@@ -346,7 +497,10 @@ fn in_flags(error: anyhow::Error, arguments: &[Argument]) -> anyhow::Error {
         if name == REASON {
             return Some("--reason".to_owned());
         }
-        arguments.iter().find(|argument| argument.field == name).map(Argument::typed)
+        arguments
+            .iter()
+            .find(|argument| argument.field == name)
+            .map(Argument::typed)
     };
     match error.downcast::<Refused>() {
         Ok(refused) => refused.rename(flag).into(),

@@ -26,8 +26,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use storage::{
-    App, Catalogue, Change, Destination, DestinationChange, DestinationSettings, EntitlementText, NewDestination,
-    NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Product, Run, Store,
+    App, Catalogue, Change, Destination, DestinationChange, DestinationSettings, EntitlementText,
+    NewDestination, NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Product, Run,
+    Store,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -70,25 +71,50 @@ pub struct Running {
 impl Demo {
     /// What is allowed beside the settings: samples of this data directory, and a receiver on this machine.
     pub fn allowed(&self, data: &Path) -> anyhow::Result<config::Demo> {
-        let url = self.signer.certificate_url(REGION).parse().context("the samples' certificate")?;
-        let certificate = Certificate { url, file: data::sample_certificate_file(data) };
+        let url = self
+            .signer
+            .certificate_url(REGION)
+            .parse()
+            .context("the samples' certificate")?;
+        let certificate = Certificate {
+            url,
+            file: data::sample_certificate_file(data),
+        };
         let key = data::sample_key_file(data);
-        Ok(config::Demo { certificate, key, receiver: self.destination.clone() })
+        Ok(config::Demo {
+            certificate,
+            key,
+            receiver: self.destination.clone(),
+        })
     }
 
     /// Starts the receiver and the simulated store.
     pub async fn start(self, store: Store) -> anyhow::Result<Running> {
         let (end_receiver, stop) = Stop::by_hand();
-        let receiver = Receiver { webhook: receiver::webhook(&self.secret)?, style: Style::Line, forward: None };
-        let receiving = tokio::spawn(async move { receiver::receive(self.receiver, receiver, stop.requested()).await });
+        let receiver = Receiver {
+            webhook: receiver::webhook(&self.secret)?,
+            style: Style::Line,
+            forward: None,
+        };
+        let receiving = tokio::spawn(async move {
+            receiver::receive(self.receiver, receiver, stop.requested()).await
+        });
         let (listener, url) = simulated::bind().await?;
         let simulated = stores::Simulated {
             platform: self.platform.id,
             mint: self.signer.mint()?,
-            amazon: stores::amazon::Settings { base: Some(url), ..stores::amazon::Settings::default() },
+            amazon: stores::amazon::Settings {
+                base: Some(url),
+                ..stores::amazon::Settings::default()
+            },
         };
         let simulating = tokio::spawn(simulated::answer(store, listener));
-        Ok(Running { simulated, simulating, receiving, end_receiver })
+        Ok(Running {
+            simulated,
+            simulating,
+            receiving,
+            end_receiver,
+        })
     }
 }
 
@@ -103,8 +129,13 @@ impl Running {
 
 /// The signer of samples, from the data directory of `run`.
 pub fn signer(data: &Path) -> anyhow::Result<Signer> {
-    let read = |path: PathBuf| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
-    let (key, certificate) = (read(data::sample_key_file(data))?, read(data::sample_certificate_file(data))?);
+    let read = |path: PathBuf| {
+        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let (key, certificate) = (
+        read(data::sample_key_file(data))?,
+        read(data::sample_certificate_file(data))?,
+    );
     Ok(Signer::load(&key, &certificate)?)
 }
 
@@ -114,7 +145,10 @@ pub fn load_or_create_signer(data: &Path) -> anyhow::Result<Signer> {
         let now = clock::now();
         let signer = Signer::generate(now.plus_millis(-DAY_MS), now.plus_millis(VALID_MS))?;
         data::write(&data::sample_key_file(data), &signer.key_pem()?)?;
-        data::write(&data::sample_certificate_file(data), &signer.certificate_pem()?)?;
+        data::write(
+            &data::sample_certificate_file(data),
+            &signer.certificate_pem()?,
+        )?;
     }
     signer(data)
 }
@@ -132,15 +166,34 @@ pub struct DemoSettings<'a> {
 /// Finds the demo, or creates it.
 pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<Demo> {
     let app = app(store).await.context("the demo app")?;
-    let signer = load_or_create_signer(wanted.data).context("the key that samples are signed with")?;
-    let shared_secret = data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
-    let platform = platform(store, app.id, wanted, &shared_secret).await.context("the demo platform")?;
-    fill_catalogue(store, app.id).await.context("the demo catalogue")?;
+    let signer =
+        load_or_create_signer(wanted.data).context("the key that samples are signed with")?;
+    let shared_secret =
+        data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
+    let platform = platform(store, app.id, wanted, &shared_secret)
+        .await
+        .context("the demo platform")?;
+    fill_catalogue(store, app.id)
+        .await
+        .context("the demo catalogue")?;
     let (destination, receiver, url) = destination(store, app.id).await?;
-    let sealed = store.destination_secret(destination.id).await.context("the demo destination's secret")?;
-    let secret = webhook::config::newest_secret(&sealed).context("the demo destination's secret")?;
-    let destination = Exception { destination: destination.id, url };
-    Ok(Demo { platform, signer, destination, receiver, secret })
+    let sealed = store
+        .destination_secret(destination.id)
+        .await
+        .context("the demo destination's secret")?;
+    let secret =
+        webhook::config::newest_secret(&sealed).context("the demo destination's secret")?;
+    let destination = Exception {
+        destination: destination.id,
+        url,
+    };
+    Ok(Demo {
+        platform,
+        signer,
+        destination,
+        receiver,
+        secret,
+    })
 }
 
 async fn app(store: &Store) -> Result<App, storage::Error> {
@@ -151,7 +204,12 @@ async fn app(store: &Store) -> Result<App, storage::Error> {
             return Ok(app);
         }
         match apps.next_cursor {
-            Some(cursor) => page = Page { cursor: Some(cursor), ..Page::default() },
+            Some(cursor) => {
+                page = Page {
+                    cursor: Some(cursor),
+                    ..Page::default()
+                }
+            }
             None => return store.new_app(APP).await,
         }
     }
@@ -164,7 +222,10 @@ async fn platform(
     shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
     let platforms = store.platforms(app, Page::default()).await?;
-    if let Some(platform) = platforms.items.into_iter().find(|platform| platform.settings.package_name == PACKAGE_NAME)
+    if let Some(platform) = platforms
+        .items
+        .into_iter()
+        .find(|platform| platform.settings.package_name == PACKAGE_NAME)
     {
         return bring_up_to_date(store, platform, wanted, shared_secret).await;
     }
@@ -173,7 +234,10 @@ async fn platform(
         app_id: app,
         store: "amazon".to_owned(),
         // Simulated purchases count as tests.
-        settings: PlatformSettings { environment: Environment::Sandbox, ..settings },
+        settings: PlatformSettings {
+            environment: Environment::Sandbox,
+            ..settings
+        },
         shared_secret: Some(shared_secret.clone()),
         topic_arn: Some(TOPIC_ARN.to_owned()),
         ingress_key: storage::hex(&clock::random_bytes::<16>()).into(),
@@ -200,7 +264,10 @@ async fn bring_up_to_date(
         return Ok(platform);
     }
     let secret = (!platform.can_verify()).then(|| Some(shared_secret.clone()));
-    let change = PlatformChange { shared_secret: secret, ..PlatformChange::default() };
+    let change = PlatformChange {
+        shared_secret: secret,
+        ..PlatformChange::default()
+    };
     store.update_platform(platform.id, change, set).await
 }
 
@@ -209,41 +276,82 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     if store.catalogue(app).await? != Catalogue::default() {
         return Ok(());
     }
-    let entitlement = EntitlementText { name: "Gold".to_owned(), description: Some("what the demo sells".to_owned()) };
+    let entitlement = EntitlementText {
+        name: "Gold".to_owned(),
+        description: Some("what the demo sells".to_owned()),
+    };
     let mut catalogue = Catalogue::default();
-    catalogue.entitlements.insert(simulated::ENTITLEMENT.to_owned(), entitlement);
+    catalogue
+        .entitlements
+        .insert(simulated::ENTITLEMENT.to_owned(), entitlement);
     for (sku, name, price, is_gold) in simulated::PRODUCTS {
-        let price = price.parse::<Decimal>().with_context(|| format!("the price of {sku}"))?;
+        let price = price
+            .parse::<Decimal>()
+            .with_context(|| format!("the price of {sku}"))?;
         let product = Product {
             name: Some(name.to_owned()),
-            entitlements: is_gold.then(|| simulated::ENTITLEMENT.to_owned()).into_iter().collect(),
-            prices: vec![Price { country: None, currency: "USD".to_owned(), price, since: None }],
+            entitlements: is_gold
+                .then(|| simulated::ENTITLEMENT.to_owned())
+                .into_iter()
+                .collect(),
+            prices: vec![Price {
+                country: None,
+                currency: "USD".to_owned(),
+                price,
+                since: None,
+            }],
         };
         catalogue.products.insert(sku.to_owned(), product);
     }
-    store.change_catalogue(app, Change::Replace(catalogue), Run::Real).await?;
+    store
+        .change_catalogue(app, Change::Replace(catalogue), Run::Real)
+        .await?;
     Ok(())
 }
 
 /// The demo's destination, and the listener of its receiver. The port of an earlier run is used again if it is free.
 async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener, Url)> {
-    let known = store.destinations(app, Page::default()).await.context("the demo destination")?;
-    let known = known.items.into_iter().map(|one| one.destination).find(|known| known.name == RECEIVER);
+    let known = store
+        .destinations(app, Page::default())
+        .await
+        .context("the demo destination")?;
+    let known = known
+        .items
+        .into_iter()
+        .map(|one| one.destination)
+        .find(|known| known.name == RECEIVER);
     let receiver = receiver(known.as_ref()).await?;
-    let url: Url = format!("http://{}/", receiver.local_addr().context("the receiver's address")?).parse()?;
+    let url: Url = format!(
+        "http://{}/",
+        receiver.local_addr().context("the receiver's address")?
+    )
+    .parse()?;
     let fields = Map::from_iter([("url".to_owned(), Value::from(url.as_str()))]);
     let destination = match known {
         Some(known) if known.settings["url"] == url.as_str() => known,
-        Some(known) => moved(store, &known, &fields).await.context("the demo destination")?,
-        None => store.new_destination(new_destination(app, &fields)?).await.context("the demo destination")?,
+        Some(known) => moved(store, &known, &fields)
+            .await
+            .context("the demo destination")?,
+        None => store
+            .new_destination(new_destination(app, &fields)?)
+            .await
+            .context("the demo destination")?,
     };
     Ok((destination, receiver, url))
 }
 
-async fn moved(store: &Store, known: &Destination, fields: &Map<String, Value>) -> anyhow::Result<Destination> {
+async fn moved(
+    store: &Store,
+    known: &Destination,
+    fields: &Map<String, Value>,
+) -> anyhow::Result<Destination> {
     let secret = store.destination_secret(known.id).await?;
-    let changed = Config::change(known, &secret, fields, &allowed()).map_err(|wrong| refused(&wrong))?;
-    let change = DestinationChange { settings: Some(changed.settings), ..DestinationChange::default() };
+    let changed =
+        Config::change(known, &secret, fields, &allowed()).map_err(|wrong| refused(&wrong))?;
+    let change = DestinationChange {
+        settings: Some(changed.settings),
+        ..DestinationChange::default()
+    };
     Ok(store.update_destination(known.id, change, |_| {}).await?)
 }
 
@@ -263,11 +371,24 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
 /// Allows a receiver on this machine, when its destination is created or changed here.
 fn allowed() -> Allowed {
     let allowed_networks = vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
-    Allowed { rules: Rules { allowed_networks, allow_http: true, ..Rules::default() }, ..Allowed::default() }
+    Allowed {
+        rules: Rules {
+            allowed_networks,
+            allow_http: true,
+            ..Rules::default()
+        },
+        ..Allowed::default()
+    }
 }
 
 fn refused(wrong: &[Invalid]) -> anyhow::Error {
-    anyhow::Error::msg(wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    anyhow::Error::msg(
+        wrong
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    )
 }
 
 async fn receiver(known: Option<&Destination>) -> anyhow::Result<TcpListener> {
@@ -275,6 +396,8 @@ async fn receiver(known: Option<&Destination>) -> anyhow::Result<TcpListener> {
     let port = url.and_then(|url| url.port()).unwrap_or(0);
     match TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await {
         Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the demo's receiver"),
+        Err(_) => TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .context("no port for the demo's receiver"),
     }
 }

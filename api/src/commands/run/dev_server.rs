@@ -8,11 +8,17 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 /// Temporal's standard variables that name a server, a profile or a file of profiles.
-const VARIABLES: [&str; 3] = ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"];
+const VARIABLES: [&str; 3] = [
+    "TEMPORAL_ADDRESS",
+    "TEMPORAL_PROFILE",
+    "TEMPORAL_CONFIG_FILE",
+];
 
 /// Whether a dev server is needed: the environment names no other server.
 pub fn is_needed(variables: &Variables) -> bool {
-    !VARIABLES.iter().any(|name| variables.get(*name).is_some_and(|text| !text.is_empty()))
+    !VARIABLES
+        .iter()
+        .any(|name| variables.get(*name).is_some_and(|text| !text.is_empty()))
 }
 
 /// Which ports a dev server is started at.
@@ -26,7 +32,10 @@ pub enum Ports {
 
 /// Notes the ports of a start in the data directory, for the next one.
 pub fn note(data: &Path, Addresses { temporal, ui }: Addresses) -> anyhow::Result<()> {
-    data::write(&data::temporal_ports_file(data), format!("{} {}\n", temporal.port(), ui.port()).as_bytes())
+    data::write(
+        &data::temporal_ports_file(data),
+        format!("{} {}\n", temporal.port(), ui.port()).as_bytes(),
+    )
 }
 
 /// The ports that were noted: that of Temporal and that of its UI.
@@ -46,16 +55,21 @@ pub fn addresses(data: &Path, ports: Ports) -> anyhow::Result<Addresses> {
     };
     // Both are bound at once, so that they differ.
     let (temporal, ui) = (bind(temporal)?, bind(ui)?);
-    Ok(Addresses { temporal: address(&temporal)?, ui: address(&ui)? })
+    Ok(Addresses {
+        temporal: address(&temporal)?,
+        ui: address(&ui)?,
+    })
 }
 
 /// Binds this port if it is free, otherwise any free port.
 fn bind(wanted: u16) -> anyhow::Result<TcpListener> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     listener.context("no free port for the Temporal dev server")
 }
 
 fn address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
-    listener.local_addr().context("the address of the Temporal dev server")
+    listener
+        .local_addr()
+        .context("the address of the Temporal dev server")
 }

@@ -96,7 +96,9 @@ impl Options {
             ("--temporal-ui", self.temporal_ui),
             ("--verbose", self.verbose),
         ];
-        flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
+        flags
+            .into_iter()
+            .find_map(|(name, is_set)| is_set.then_some(name))
     }
 }
 
@@ -106,9 +108,15 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let dev_server = dev_server::is_needed(&variables).then(DevServer::default);
     let (mut config, data) = prepare(&options.flags(), variables.clone())?;
     // Who sets a filter wants to see what passes it.
-    let is_verbose = options.verbose || variables.get("SETTLE_LOG").is_some_and(|filter| !filter.is_empty());
+    let is_verbose = options.verbose
+        || variables
+            .get("SETTLE_LOG")
+            .is_some_and(|filter| !filter.is_empty());
     let log = Some(data::log_file(&data)).filter(|_| !is_verbose);
-    let logging = log.as_ref().map_or_else(|| telemetry::start(&variables), |log| telemetry::start_in(log, &variables));
+    let logging = log.as_ref().map_or_else(
+        || telemetry::start(&variables),
+        |log| telemetry::start_in(log, &variables),
+    );
     logging.map_err(anyhow::Error::msg)?;
     let store = settings::open(&config).await?;
     let sockets = Sockets::bind(&mut config)?;
@@ -116,16 +124,31 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let mut demo = None;
     if !options.no_demo {
-        let wanted = demo::DemoSettings { data: &data, window: config.window, is_window_set: options.window.is_some() };
+        let wanted = demo::DemoSettings {
+            data: &data,
+            window: config.window,
+            is_window_set: options.window.is_some(),
+        };
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
         config.demo = Some(demo.allowed(&data)?);
     }
     let has_ui = options.temporal_ui;
-    let runner = Runner { config, store: store.clone(), sockets, demo, data, log, dev_server, has_ui };
+    let runner = Runner {
+        config,
+        store: store.clone(),
+        sockets,
+        demo,
+        data,
+        log,
+        dev_server,
+        has_ui,
+    };
     let server = runner.run(stop).await?;
     counting::finish(&store).await;
     if let Some(server) = server {
-        tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
+        tokio::task::spawn_blocking(move || server.stop())
+            .await
+            .context("the Temporal dev server")?;
     }
     table::line("settle stopped; the next start continues from here.");
     Ok(ExitCode::SUCCESS)
@@ -136,13 +159,19 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     let loaded = config::load(flags, &variables)?;
     let data = data::own_directory(&loaded.data)?;
     if loaded.key.is_none() {
-        variables.insert("SETTLE_KEY".to_owned(), data::key(&data)?.expose_secret().to_owned());
+        variables.insert(
+            "SETTLE_KEY".to_owned(),
+            data::key(&data)?.expose_secret().to_owned(),
+        );
     }
     let token = match &loaded.http.admin_token {
         Some(token) => token.clone(),
         None => data::admin_token(&data)?,
     };
-    let flags = Flags { data: Some(data.clone()), ..flags.clone() };
+    let flags = Flags {
+        data: Some(data.clone()),
+        ..flags.clone()
+    };
     let mut config = config::load(&flags, &variables)?;
     config.http.admin_token = Some(token);
     Ok((config, data))
@@ -156,7 +185,9 @@ fn record_address(data: &Path, addresses: Addresses) -> anyhow::Result<()> {
 
 /// Finds or fetches the dev server, if one is needed, and starts it. `None` also when `stop` comes first.
 async fn start_temporal(server: Option<Server>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
-    let Some(server) = server else { return Ok(None) };
+    let Some(server) = server else {
+        return Ok(None);
+    };
     tokio::select! {
         cli = temporal::find(server.data.clone(), server.cli.clone()) => Ok(Some(temporal::start(cli?, server)?)),
         () = stop.requested() => Ok(None),
@@ -181,17 +212,30 @@ impl Runner {
     /// Runs until `stop`. Returns the dev server, which still runs.
     async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
         let addresses = self.sockets.addresses()?;
-        let log = self.log.as_ref().map_or_else(String::new, |log| format!(" The log is in {}.", log.display()));
-        table::line(&format!("settle accepts notifications at {}; starting Temporal.{log}", addresses.text()));
+        let log = self.log.as_ref().map_or_else(String::new, |log| {
+            format!(" The log is in {}.", log.display())
+        });
+        table::line(&format!(
+            "settle accepts notifications at {}; starting Temporal.{log}",
+            addresses.text()
+        ));
         let identity = serve::identity("run");
         let engine = match &self.dev_server {
             Some(dev_server) => {
-                let (installation, actions) = (self.store.installation().org_id, Actions::new(self.store.clone()));
+                let (installation, actions) = (
+                    self.store.installation().org_id,
+                    Actions::new(self.store.clone()),
+                );
                 Engine::start_at(&identity, installation, actions, dev_server.clone())
             }
             None => serve::connect(&identity, &self.store)?,
         };
-        let edge = serve::edge(&self.config, self.store.clone(), engine.clone(), self.pages(&engine))?;
+        let edge = serve::edge(
+            &self.config,
+            self.store.clone(),
+            engine.clone(),
+            self.pages(&engine),
+        )?;
         let (welcome, page) = (self.welcome(addresses), edge.clone());
         let server = self.server();
         let demo = match self.demo {
@@ -208,7 +252,8 @@ impl Runner {
         let working = worker::work(parts, stop.clone());
         let greeting = greet(&engine, stop.clone(), welcome.with_link_of(page));
         let starting = start_temporal(server, stop);
-        let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
+        let result =
+            tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
         // Its receiver ends last, so that the worker's last deliveries arrive.
         let closed = match demo {
             Some(demo) => demo.end().await,
@@ -237,7 +282,10 @@ impl Runner {
             addresses,
             data: self.data.clone(),
             admin_token: self.config.http.admin_token.clone(),
-            window: self.demo.as_ref().map(|it| Duration::from_millis(it.platform.settings.window_ms.unsigned_abs())),
+            window: self
+                .demo
+                .as_ref()
+                .map(|it| Duration::from_millis(it.platform.settings.window_ms.unsigned_abs())),
             dev_server: self.dev_server.clone(),
             has_ui: self.has_ui,
             allows_local: !self.config.destinations.allowed_networks.is_empty(),
@@ -248,8 +296,18 @@ impl Runner {
     /// The dev server to start, if one is needed.
     fn server(&self) -> Option<Server> {
         let namespace = namespace_of(self.store.installation().org_id);
-        let (data, cli, has_ui) = (self.data.clone(), self.config.temporal_cli.clone(), self.has_ui);
-        self.dev_server.clone().map(|dev_server| Server { data, cli, namespace, dev_server, has_ui })
+        let (data, cli, has_ui) = (
+            self.data.clone(),
+            self.config.temporal_cli.clone(),
+            self.has_ui,
+        );
+        self.dev_server.clone().map(|dev_server| Server {
+            data,
+            cli,
+            namespace,
+            dev_server,
+            has_ui,
+        })
     }
 }
 

@@ -80,9 +80,18 @@ pub async fn find(data: PathBuf, configured: Option<PathBuf>) -> anyhow::Result<
     let (sender, found) = oneshot::channel();
     let thread = std::thread::Builder::new().name("settle-tools".to_owned());
     // Without a receiver the process is ending already.
-    let search = move || drop(sender.send(tools::temporal::find(&tools::home(&data), configured.as_deref())));
-    thread.spawn(search).context("cannot start a thread to find the Temporal CLI")?;
-    Ok(found.await.context("the search for the Temporal CLI crashed")??)
+    let search = move || {
+        drop(sender.send(tools::temporal::find(
+            &tools::home(&data),
+            configured.as_deref(),
+        )))
+    };
+    thread
+        .spawn(search)
+        .context("cannot start a thread to find the Temporal CLI")?;
+    Ok(found
+        .await
+        .context("the search for the Temporal CLI crashed")??)
 }
 
 /// Starts the server with this Temporal CLI, and restarts it whenever it ends.
@@ -92,7 +101,10 @@ pub fn start(cli: PathBuf, server: Server) -> anyhow::Result<Temporal> {
     let keeper = thread
         .spawn(move || server.keep(&cli, &stopped))
         .context("cannot start a thread for the Temporal dev server")?;
-    Ok(Temporal { stop: Some(stop), keeper: Some(keeper) })
+    Ok(Temporal {
+        stop: Some(stop),
+        keeper: Some(keeper),
+    })
 }
 
 impl Temporal {
@@ -124,7 +136,11 @@ impl Server {
     fn log(&self) -> anyhow::Result<File> {
         let path = self.log_file();
         cut(&path);
-        let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let opened = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path);
         opened.with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -133,7 +149,9 @@ impl Server {
         match self.dev_server.final_addresses() {
             Some(addresses) => Ok(addresses),
             None => {
-                let addresses = self.dev_server.propose(dev_server::addresses(&self.data, ports)?);
+                let addresses = self
+                    .dev_server
+                    .propose(dev_server::addresses(&self.data, ports)?);
                 dev_server::note(&self.data, addresses)?;
                 Ok(addresses)
             }
@@ -154,11 +172,24 @@ impl Server {
         }
         command.args(["--namespace", &self.namespace]);
         // The server puts the name into a URI as it is, so that a `?`, `#` or `%` in a path would name another file.
-        command.args(["--db-filename", DATABASE]).current_dir(&self.data);
-        command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
+        command
+            .args(["--db-filename", DATABASE])
+            .current_dir(&self.data);
+        command.args([
+            "--sqlite-pragma",
+            "journal_mode=WAL",
+            "--sqlite-pragma",
+            "synchronous=NORMAL",
+        ]);
         command.args(["--log-level", "warn"]);
-        command.stdin(Stdio::piped()).stdout(log.try_clone().context("the log file")?).stderr(log).process_group(0);
-        command.spawn().context("cannot start the Temporal dev server (it needs `/bin/sh`)")
+        command
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().context("the log file")?)
+            .stderr(log)
+            .process_group(0);
+        command
+            .spawn()
+            .context("cannot start the Temporal dev server (it needs `/bin/sh`)")
     }
 
     /// Restarts the server whenever it dies, until it is stopped.
@@ -167,18 +198,26 @@ impl Server {
         loop {
             let began = Instant::now();
             let log = self.log();
-            let mut start = log.as_ref().map_or(0, |log| log.metadata().map_or(0, |file| file.len()));
+            let mut start = log
+                .as_ref()
+                .map_or(0, |log| log.metadata().map_or(0, |file| file.len()));
             match log.and_then(|log| self.spawn(cli, ports, log)) {
                 Ok(child) => match self.watch(child, stopped, &mut start) {
                     Watched::Stopped => return,
                     Watched::Died => self.log_death(start, rest),
                 },
-                Err(error) => tracing::error!(error = format!("{error:#}"), "no Temporal dev server"),
+                Err(error) => {
+                    tracing::error!(error = format!("{error:#}"), "no Temporal dev server")
+                }
             }
             if stopped.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
-            rest = if began.elapsed() > EARLY { BACKOFF } else { MAX_BACKOFF.min(rest * 2) };
+            rest = if began.elapsed() > EARLY {
+                BACKOFF
+            } else {
+                MAX_BACKOFF.min(rest * 2)
+            };
             // Two servers that took each other's usual ports must not do so again.
             ports = Ports::Any;
         }
@@ -202,7 +241,11 @@ impl Server {
 
     fn log_death(&self, start: u64, rest: Duration) {
         tracing::warn!(
-            cause = format!("{} (more in {})", self.cause(start), self.log_file().display()),
+            cause = format!(
+                "{} (more in {})",
+                self.cause(start),
+                self.log_file().display()
+            ),
             seconds = rest.as_secs(),
             "the Temporal dev server died and will be restarted after these seconds; notifications are accepted meanwhile"
         );
@@ -233,7 +276,12 @@ const MAX_READ_BYTES: u64 = 1024 * 1024;
 fn cause(log: &str) -> String {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     let cause = lines().find(|line| CAUSES.iter().any(|begin| line.starts_with(begin)));
-    cause.or_else(|| lines().next_back()).unwrap_or("its log is empty").chars().take(MAX_CAUSE_CHARS).collect()
+    cause
+        .or_else(|| lines().next_back())
+        .unwrap_or("its log is empty")
+        .chars()
+        .take(MAX_CAUSE_CHARS)
+        .collect()
 }
 
 /// A log of this size is moved into the file before it.
@@ -255,7 +303,11 @@ fn cut(log: &Path) -> bool {
     }
     // On a full disk the old lines are lost rather than the log growing.
     let _ = std::fs::copy(log, log.with_extension(BEFORE));
-    OpenOptions::new().write(true).open(log).and_then(|file| file.set_len(0)).is_ok()
+    OpenOptions::new()
+        .write(true)
+        .open(log)
+        .and_then(|file| file.set_len(0))
+        .is_ok()
 }
 
 /// Ends the server, and kills it if it does not end in time.
@@ -281,17 +333,24 @@ mod tests {
 
     #[test]
     fn a_full_log_becomes_the_one_before_while_the_server_appends() {
-        let folder = std::env::temp_dir().join(format!("settle-temporal-{}", crate::clock::random_uuid()));
+        let folder =
+            std::env::temp_dir().join(format!("settle-temporal-{}", crate::clock::random_uuid()));
         std::fs::create_dir(&folder).expect("a folder");
         let path = folder.join("temporal.log");
-        let mut server = OpenOptions::new().create(true).append(true).open(&path).expect("a log");
+        let mut server = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .expect("a log");
         server.write_all(b"first\n").expect("it is written");
         let was_cut_early = cut(&path);
         server.set_len(MAX_LOG_BYTES).expect("its size");
         let was_cut = cut(&path);
         server.write_all(b"next\n").expect("it is written");
         let read = std::fs::read_to_string(&path).expect("the log");
-        let before = std::fs::metadata(folder.join("temporal.log.1")).expect("the one before").len();
+        let before = std::fs::metadata(folder.join("temporal.log.1"))
+            .expect("the one before")
+            .len();
         std::fs::remove_dir_all(&folder).expect("it is removed");
         assert_eq!((was_cut_early, was_cut), (false, true));
         assert_eq!((read.as_str(), before), ("next\n", MAX_LOG_BYTES));
@@ -299,12 +358,14 @@ mod tests {
 
     #[test]
     fn the_cause_stands_above_the_trace_of_a_panic() {
-        let panic =
-            "level=WARN msg=\"slow\"\npanic: disk I/O error\n\ngoroutine 1 [running]:\nmain.main()\n\t/main.go:7\n";
+        let panic = "level=WARN msg=\"slow\"\npanic: disk I/O error\n\ngoroutine 1 [running]:\nmain.main()\n\t/main.go:7\n";
         let failed = "\nError: failed starting server: file is not a database (26)\n";
         for (log, expected) in [
             (panic, "panic: disk I/O error"),
-            (failed, "Error: failed starting server: file is not a database (26)"),
+            (
+                failed,
+                "Error: failed starting server: file is not a database (26)",
+            ),
             ("Killed\n\n", "Killed"),
             ("", "its log is empty"),
         ] {

@@ -18,7 +18,8 @@ use storage::{Actor, NewLink, Person, Role, chain};
 /// The namespace that Temporal's command-line tool takes by itself.
 const DEFAULT_NAMESPACE: &str = "default";
 /// The variables that allow destinations on this machine.
-const LOCAL_RECEIVERS: &str = "SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true";
+const LOCAL_RECEIVERS: &str =
+    "SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true";
 /// The name of who opens the link that is printed here.
 const CONSOLE: &str = "console";
 
@@ -45,15 +46,23 @@ pub struct Welcome {
 impl Welcome {
     /// This, with the page that it links to.
     pub fn with_link_of(self, page: Shared) -> Self {
-        Self { page: Some(page), ..self }
+        Self {
+            page: Some(page),
+            ..self
+        }
     }
 
     /// The address of the page; on a terminal by a link that signs in once. Others may read what is not a terminal, such as
     /// a log, while the link works.
     pub async fn link(&self) -> String {
         let base = format!("http://{}", self.addresses.api);
-        let page = self.page.as_ref().filter(|_| std::io::stdout().is_terminal());
-        let Some(edge) = page else { return format!("{base}/ui/") };
+        let page = self
+            .page
+            .as_ref()
+            .filter(|_| std::io::stdout().is_terminal());
+        let Some(edge) = page else {
+            return format!("{base}/ui/");
+        };
         let code = sign_ins::code(edge);
         let person = Person {
             name: CONSOLE.to_owned(),
@@ -63,11 +72,24 @@ impl Welcome {
             token_hash: Some(edge.admin_token_hash()),
         };
         let lifetime = edge.pages.sign_in_lifetime;
-        let new = NewLink { person, code: code.clone(), valid: sign_ins::LINK_VALID, lifetime };
-        match edge.store.by(Actor::named(CONSOLE)).new_sign_in_link(new).await {
+        let new = NewLink {
+            person,
+            code: code.clone(),
+            valid: sign_ins::LINK_VALID,
+            lifetime,
+        };
+        match edge
+            .store
+            .by(Actor::named(CONSOLE))
+            .new_sign_in_link(new)
+            .await
+        {
             Ok(_) => format!("{base}{}", sign_ins::path(&code)),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "no link to the dashboard could be created");
+                tracing::warn!(
+                    error = chain(&error),
+                    "no link to the dashboard could be created"
+                );
                 format!("{base}/ui/")
             }
         }
@@ -82,7 +104,9 @@ impl Welcome {
         }
         let ui = match self.dev_server.as_ref().and_then(DevServer::addresses) {
             None => "see this server".to_owned(),
-            Some(_) if !self.has_ui => "off, because any web page could use it (`--temporal-ui` starts it)".to_owned(),
+            Some(_) if !self.has_ui => {
+                "off, because any web page could use it (`--temporal-ui` starts it)".to_owned()
+            }
             Some(addresses) => format!("http://{}/namespaces/{namespace}/workflows", addresses.ui),
         };
         let local = if self.allows_local {
@@ -145,7 +169,10 @@ impl Welcome {
             command.push_str(" --insecure");
         }
         if Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
-            command.push_str(&format!(" --data {}", quoted(&self.data.display().to_string())));
+            command.push_str(&format!(
+                " --data {}",
+                quoted(&self.data.display().to_string())
+            ));
         }
         command
     }

@@ -18,17 +18,25 @@ impl About {
     /// The customer, platform or destination of an alarm; `None` for one that concerns all apps.
     pub fn of(alarm: &Alarm, visit: &Visit) -> Option<Self> {
         if let Some(path) = customer(alarm, visit) {
-            return Some(Self { name: "the customer".to_owned(), path });
+            return Some(Self {
+                name: "the customer".to_owned(),
+                path,
+            });
         }
         let name = alarm.about.clone()?;
-        page(alarm).map(|path| Self { name, path: visit.to(&path) })
+        page(alarm).map(|path| Self {
+            name,
+            path: visit.to(&path),
+        })
     }
 }
 
 /// The form that adds the product which an alarm misses, for those who may add it.
 pub fn missing_product(alarm: &Alarm, visit: &Visit, frame: &Frame) -> Option<String> {
     let (app, sku) = (alarm.app_id?, alarm.unlisted_sku()?);
-    frame.may(Role::Operator).then(|| visit.to(&product_path(app, sku)))
+    frame
+        .may(Role::Operator)
+        .then(|| visit.to(&product_path(app, sku)))
 }
 
 /// The customers that an alarm is about now.
@@ -43,7 +51,17 @@ fn customer(alarm: &Alarm, visit: &Visit) -> Option<String> {
 }
 
 fn page(alarm: &Alarm) -> Option<String> {
-    let rest = if alarm.kind.starts_with("topic") { "/topics" } else { "" };
-    let platform = alarm.platform_id.map(|id| format!("/ui/connect/platforms/{id}{rest}"));
-    platform.or_else(|| alarm.destination_id.map(|id| format!("/ui/destinations/{id}")))
+    let rest = if alarm.kind.starts_with("topic") {
+        "/topics"
+    } else {
+        ""
+    };
+    let platform = alarm
+        .platform_id
+        .map(|id| format!("/ui/connect/platforms/{id}{rest}"));
+    platform.or_else(|| {
+        alarm
+            .destination_id
+            .map(|id| format!("/ui/destinations/{id}"))
+    })
 }

@@ -19,26 +19,37 @@ const PATH: &str = "/ui/audit-log";
 pub const ALL: &str = "/ui/alarms?which=all";
 
 pub const FILTERS: &[Filter<AuditEntryView>] = &[
-    Filter::new("operation", "Operation (such as destination.update)", FilterKind::Drawn),
+    Filter::new(
+        "operation",
+        "Operation (such as destination.update)",
+        FilterKind::Drawn,
+    ),
     Filter::new("subject", "Id of the changed item", FilterKind::Drawn),
 ];
 
 const COLUMNS: &[Column<AuditEntryView>] = &[
     Column::new("When", |one, _| Moment::at(one.at).into()),
     Column::new("Who", |one, _| {
-        let key = one.key_id.map(|id| vec!["Key".into(), Code::short(id).into()]);
+        let key = one
+            .key_id
+            .map(|id| vec!["Key".into(), Code::short(id).into()]);
         Cell::from(one.actor.as_str()).under(key.unwrap_or_default())
     }),
     Column::head("What", |one, visit| {
         let subject = visit.to(&with_query(PATH, &[("subject", &one.subject)]));
         let subject = CellPart::link(subject, Code::short(&one.subject));
-        let page = page(one).map(|(thing, path)| CellPart::link(visit.to(&path), format!("Open the {thing}")));
+        let page = page(one)
+            .map(|(thing, path)| CellPart::link(visit.to(&path), format!("Open the {thing}")));
         Cell::from(one.operation.as_str()).under(std::iter::once(subject).chain(page).collect())
     }),
     Column::new("Why", |one, _| Cell::or(one.reason.as_deref(), "–")),
     Column::new("Changed", |one, _| {
         let changes = changes(one);
-        if changes.is_empty() { Cell::none() } else { CellPart::Changes(changes).into() }
+        if changes.is_empty() {
+            Cell::none()
+        } else {
+            CellPart::Changes(changes).into()
+        }
     }),
 ];
 
@@ -64,8 +75,16 @@ pub fn audit_log(visit: &Visit) -> List<AuditEntryView> {
 
 /// The open alarms, all of them and the audit log, of which one is shown.
 pub fn tabs(visit: &Visit, current: &str) -> Tabs {
-    let all = [("Open alarms", SCREEN.path), ("All alarms", ALL), ("Audit log", PATH)];
-    let tab = |(label, path): (&'static str, &str)| Tab { label, path: visit.to(path), is_current: path == current };
+    let all = [
+        ("Open alarms", SCREEN.path),
+        ("All alarms", ALL),
+        ("Audit log", PATH),
+    ];
+    let tab = |(label, path): (&'static str, &str)| Tab {
+        label,
+        path: visit.to(path),
+        is_current: path == current,
+    };
     Tabs::new("Alarms and audit log", all.map(tab))
 }
 

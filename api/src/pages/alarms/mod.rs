@@ -30,21 +30,30 @@ use view::AlarmsPage;
 /// Number of alarms on a page.
 const SHOWN: i64 = 50;
 
-pub const SCREEN: Screen =
-    Screen { name: "Alarms and audit log", path: "/ui/alarms", icon: "alarms", key: 'a', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Alarms and audit log",
+    path: "/ui/alarms",
+    icon: "alarms",
+    key: 'a',
+    routes,
+};
 
 fn routes() -> Vec<Route> {
     vec![
-        Route::page(Role::Read, "GET", "/ui/alarms", alarms).summary("What needs a person's attention."),
+        Route::page(Role::Read, "GET", "/ui/alarms", alarms)
+            .summary("What needs a person's attention."),
         Route::page(
             Role::Support,
             "POST",
             "/ui/alarms/{alarm_id}/acknowledge",
-            act(resources::acknowledge, alarms).body(set_note).then(|visit, _| above(visit, 2)),
+            act(resources::acknowledge, alarms)
+                .body(set_note)
+                .then(|visit, _| above(visit, 2)),
         )
         .twin("POST /v1/alarms/{alarm_id}/acknowledge")
         .summary("Notes that a person knows of an alarm."),
-        Route::page(Role::Read, "GET", "/ui/audit-log", audit_log).summary("What persons, keys and scripts changed."),
+        Route::page(Role::Read, "GET", "/ui/audit-log", audit_log)
+            .summary("What persons, keys and scripts changed."),
     ]
 }
 
@@ -61,26 +70,58 @@ async fn alarms(
         open: (!is_all).then_some(true),
         ..AlarmFilter::default()
     };
-    let mut found = edge.store.alarms_of(filter, Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
+    let mut found = edge
+        .store
+        .alarms_of(
+            filter,
+            Page {
+                cursor: visit.query("cursor"),
+                limit: SHOWN,
+            },
+        )
+        .await?;
     // The alarm whose form changed nothing is shown with it, wherever it stands now.
-    let wrong = mistakes.path.split('/').find_map(|part| part.parse::<AlarmId>().ok());
+    let wrong = mistakes
+        .path
+        .split('/')
+        .find_map(|part| part.parse::<AlarmId>().ok());
     if let Some(wrong) = wrong.filter(|wrong| !found.items.iter().any(|one| one.id == *wrong)) {
         found.items.insert(0, edge.store.one_alarm(wrong).await?);
     }
     let place = PageAddress {
         screen: SCREEN.path,
         title: "Alarms".to_owned(),
-        api: if is_all { "/v1/alarms".to_owned() } else { "/v1/alarms?open=true".to_owned() },
-        command: if is_all { "settle alarm list".to_owned() } else { "settle alarm list --open".to_owned() },
+        api: if is_all {
+            "/v1/alarms".to_owned()
+        } else {
+            "/v1/alarms?open=true".to_owned()
+        },
+        command: if is_all {
+            "settle alarm list".to_owned()
+        } else {
+            "settle alarm list --open".to_owned()
+        },
         is_answer: mistakes.is_answer(),
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    shown(&visit, &AlarmsPage::new(&frame, &visit, &found, is_all, &mistakes), &found)
+    shown(
+        &visit,
+        &AlarmsPage::new(&frame, &visit, &found, is_all, &mistakes),
+        &found,
+    )
 }
 
 /// Sets the note to what was entered about the alarm.
-fn set_note(_: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
-    body.extend(sent.get("reason").map(|note| ("note".to_owned(), note.into())));
+fn set_note(
+    _: &Shared,
+    _: &Visit,
+    sent: &Sent,
+    body: &mut Map<String, Value>,
+) -> Result<(), Error> {
+    body.extend(
+        sent.get("reason")
+            .map(|note| ("note".to_owned(), note.into())),
+    );
     Ok(())
 }
 

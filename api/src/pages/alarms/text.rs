@@ -15,14 +15,23 @@ pub struct AlarmText {
 impl AlarmText {
     pub fn of(text: &str) -> Self {
         let (what, commands) = parts(text);
-        Self { what: Sentence::new(what), for_operator: commands.map(Sentence::new) }
+        Self {
+            what: Sentence::new(what),
+            for_operator: commands.map(Sentence::new),
+        }
     }
 }
 
 /// What happened, and from the clause with the first command on, what an operator does.
 fn parts(text: &str) -> (&str, Option<&str>) {
-    let before = text.find(COMMAND).and_then(|at| text.get(..at)).unwrap_or_default();
-    let end = [": ", "; "].iter().filter_map(|sign| before.rfind(sign)).max();
+    let before = text
+        .find(COMMAND)
+        .and_then(|at| text.get(..at))
+        .unwrap_or_default();
+    let end = [": ", "; "]
+        .iter()
+        .filter_map(|sign| before.rfind(sign))
+        .max();
     match end.and_then(|end| text.split_at_checked(end)) {
         Some((what, commands)) => (what, commands.get(2..)),
         None => (text, None),
@@ -36,13 +45,21 @@ mod tests {
     #[test]
     fn commands_are_a_part_for_the_operator() {
         for (text, what, commands) in [
-            ("it failed; `settle explain x` shows why", "it failed", Some("`settle explain x` shows why")),
+            (
+                "it failed; `settle explain x` shows why",
+                "it failed",
+                Some("`settle explain x` shows why"),
+            ),
             (
                 "x (7): lost: if known, use `settle a`; or wait",
                 "x (7): lost",
                 Some("if known, use `settle a`; or wait"),
             ),
-            ("the store rejects the shared secret: set it", "the store rejects the shared secret: set it", None),
+            (
+                "the store rejects the shared secret: set it",
+                "the store rejects the shared secret: set it",
+                None,
+            ),
             ("`settle check` found it", "`settle check` found it", None),
         ] {
             assert_eq!(parts(text), (what, commands), "{text}");

@@ -13,7 +13,10 @@ use storage::{Alarm, Paged, Role};
 
 /// A path with what of the alarms is shown.
 fn within(visit: &Visit, path: &str) -> String {
-    let (which, cursor) = (visit.query("which").unwrap_or_default(), visit.query("cursor").unwrap_or_default());
+    let (which, cursor) = (
+        visit.query("which").unwrap_or_default(),
+        visit.query("cursor").unwrap_or_default(),
+    );
     visit.to(&with_query(path, &[("which", &which), ("cursor", &cursor)]))
 }
 
@@ -49,8 +52,16 @@ pub struct AlarmsPage<'a> {
 }
 
 impl<'a> AlarmsPage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, found: &Paged<Alarm>, is_all: bool, mistakes: &Mistakes) -> Self {
-        let of = |one: &Alarm| Some(mistakes).filter(|of| of.path.starts_with(&format!("/ui/alarms/{}/", one.id)));
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        found: &Paged<Alarm>,
+        is_all: bool,
+        mistakes: &Mistakes,
+    ) -> Self {
+        let of = |one: &Alarm| {
+            Some(mistakes).filter(|of| of.path.starts_with(&format!("/ui/alarms/{}/", one.id)))
+        };
         let raised = |one: &Alarm| Raised {
             id: one.id,
             acknowledged: one.acknowledged_at.map(Moment::ago),
@@ -61,9 +72,13 @@ impl<'a> AlarmsPage<'a> {
             path: within(visit, &format!("/ui/alarms/{}/acknowledge", one.id)),
             seen: one.last_at.to_string(),
             is_wrong: of(one).is_some(),
-            expected: of(one).and_then(|of| of.refused.wrong("reason").or(of.refused.wrong("note"))),
+            expected: of(one)
+                .and_then(|of| of.refused.wrong("reason").or(of.refused.wrong("note"))),
             refused: of(one).and_then(|of| of.refused.detail.clone()),
-            entered: of(one).and_then(|of| of.sent.get("reason")).unwrap_or_default().to_owned(),
+            entered: of(one)
+                .and_then(|of| of.sent.get("reason"))
+                .unwrap_or_default()
+                .to_owned(),
             about: About::of(one, visit),
             kind: one.kind.replace('_', " "),
             detail: AlarmText::of(&one.detail),
@@ -74,7 +89,8 @@ impl<'a> AlarmsPage<'a> {
             last: Moment::ago(one.last_at),
         };
         let which = if is_all { "which=all&" } else { "" };
-        let older = |cursor: &String| visit.to(&format!("/ui/alarms?{which}cursor={}", escaped(cursor)));
+        let older =
+            |cursor: &String| visit.to(&format!("/ui/alarms?{which}cursor={}", escaped(cursor)));
         Self {
             frame,
             rows: found.items.iter().map(raised).collect(),

@@ -18,13 +18,25 @@ fn pair(name: &str, value: impl Into<String>) -> (String, String) {
 
 pub fn of_product(sku: &str, product: Option<&Product>) -> Fields {
     let mut fields = vec![pair("sku", sku)];
-    let Some(product) = product else { return fields };
+    let Some(product) = product else {
+        return fields;
+    };
     fields.extend(product.name.as_ref().map(|name| pair("name", name)));
-    fields.extend(product.entitlements.iter().map(|id| pair("entitlements", id)));
+    fields.extend(
+        product
+            .entitlements
+            .iter()
+            .map(|id| pair("entitlements", id)),
+    );
     let lines = product.prices.iter().map(|price| {
         let price = json!(price);
         let parts = ["country", "currency", "price", "since"].map(|name| price[name].as_str());
-        let shown = [Some(parts[0].unwrap_or(EVERYWHERE)), parts[1], parts[2], parts[3]];
+        let shown = [
+            Some(parts[0].unwrap_or(EVERYWHERE)),
+            parts[1],
+            parts[2],
+            parts[3],
+        ];
         shown.into_iter().flatten().collect::<Vec<_>>().join(" ")
     });
     fields.push(pair(PRICES, lines.collect::<Vec<_>>().join("\n")));
@@ -42,10 +54,21 @@ pub fn of_entitlement(id: &str, named: Option<&EntitlementText>) -> Fields {
 
 /// A product as the body of a request.
 pub fn product(sent: &Sent) -> Map<String, Value> {
-    let lines = sent.get(PRICES).unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = sent
+        .get(PRICES)
+        .unwrap_or_default()
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
     let mut body = Map::new();
-    body.extend(sent.get("name").map(|name| ("name".to_owned(), json!(name))));
-    body.insert("entitlements".to_owned(), sent.all("entitlements").collect());
+    body.extend(
+        sent.get("name")
+            .map(|name| ("name".to_owned(), json!(name))),
+    );
+    body.insert(
+        "entitlements".to_owned(),
+        sent.all("entitlements").collect(),
+    );
     body.insert(PRICES.to_owned(), lines.map(price).collect());
     body
 }
@@ -54,8 +77,13 @@ pub fn product(sent: &Sent) -> Map<String, Value> {
 fn price(line: &str) -> Value {
     let mut parts = line.split_whitespace();
     let names = ["country", "currency", "price", "since"];
-    let pairs = names.into_iter().zip(parts.by_ref()).filter(|(name, text)| *name != "country" || *text != EVERYWHERE);
-    let mut price: Map<String, Value> = pairs.map(|(name, text)| (name.to_owned(), json!(text))).collect();
+    let pairs = names
+        .into_iter()
+        .zip(parts.by_ref())
+        .filter(|(name, text)| *name != "country" || *text != EVERYWHERE);
+    let mut price: Map<String, Value> = pairs
+        .map(|(name, text)| (name.to_owned(), json!(text)))
+        .collect();
     // What stands behind them is no field of a price, and is refused as such.
     price.extend(parts.next().map(|rest| (rest.to_owned(), Value::Null)));
     Value::Object(price)
@@ -63,19 +91,31 @@ fn price(line: &str) -> Value {
 
 /// An entitlement as the body of a request.
 pub fn entitlement(sent: &Sent) -> Map<String, Value> {
-    let fields = ["name", "description"].into_iter().filter_map(|name| Some((name, sent.get(name)?)));
-    fields.map(|(name, text)| (name.to_owned(), json!(text))).collect()
+    let fields = ["name", "description"]
+        .into_iter()
+        .filter_map(|name| Some((name, sent.get(name)?)));
+    fields
+        .map(|(name, text)| (name.to_owned(), json!(text)))
+        .collect()
 }
 
 /// Errors by the lines that people see: the first price is line 1.
 pub fn named(wrong: Vec<Field>) -> Vec<Field> {
     let named = |one: Field| {
-        let rest = one.field.strip_prefix("prices[").and_then(|rest| rest.split_once(']'));
-        let line = rest.and_then(|(number, name)| Some((number.parse::<usize>().ok()?, name.trim_start_matches('.'))));
+        let rest = one
+            .field
+            .strip_prefix("prices[")
+            .and_then(|rest| rest.split_once(']'));
+        let line = rest.and_then(|(number, name)| {
+            Some((number.parse::<usize>().ok()?, name.trim_start_matches('.')))
+        });
         match line {
             Some((number, name)) => {
                 let expected = format!("in line {}, `{name}`: {}", number + 1, one.expected);
-                Field { field: PRICES.to_owned(), expected }
+                Field {
+                    field: PRICES.to_owned(),
+                    expected,
+                }
             }
             None => one,
         }
@@ -96,10 +136,18 @@ mod tests {
         }))
         .unwrap();
         let fields = of_product("com.example.gold", Some(&product));
-        assert_eq!(fields.last().unwrap().1, "* USD 4.99\nDE EUR 4.49 2026-03-01");
-        let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+        assert_eq!(
+            fields.last().unwrap().1,
+            "* USD 4.99\nDE EUR 4.49 2026-03-01"
+        );
+        let text = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&fields)
+            .finish();
         let body = super::product(&Sent::parse(text.as_bytes()));
-        assert_eq!(serde_json::from_value::<Product>(Value::Object(body)).unwrap(), product);
+        assert_eq!(
+            serde_json::from_value::<Product>(Value::Object(body)).unwrap(),
+            product
+        );
     }
 
     #[test]
@@ -110,7 +158,13 @@ mod tests {
 
     #[test]
     fn a_wrong_price_is_named_by_its_line() {
-        let wrong = vec![Field { field: "prices[1].currency".to_owned(), expected: "a currency".to_owned() }];
-        assert_eq!(named(wrong)[0].expected, "in line 2, `currency`: a currency");
+        let wrong = vec![Field {
+            field: "prices[1].currency".to_owned(),
+            expected: "a currency".to_owned(),
+        }];
+        assert_eq!(
+            named(wrong)[0].expected,
+            "in line 2, `currency`: a currency"
+        );
     }
 }

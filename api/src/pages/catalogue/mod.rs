@@ -30,31 +30,74 @@ use view::{AppsPage, CataloguePage, Change, ConfirmPage, Contents, FormPage};
 /// Maximum number of apps in the choice.
 const APPS: i64 = 200;
 
-pub const SCREEN: Screen = Screen { name: "Catalogue", path: "/ui/catalogue", icon: "catalogue", key: 'l', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Catalogue",
+    path: "/ui/catalogue",
+    icon: "catalogue",
+    key: 'l',
+    routes,
+};
 
 fn routes() -> Vec<Route> {
     vec![
-        Route::page(Role::Read, "GET", "/ui/catalogue", choose).summary("The apps with their catalogues."),
-        Route::page(Role::Read, "GET", "/ui/apps/{app_id}/catalogue", show).summary("The catalogue of an app."),
-        Route::page(Role::Operator, "GET", "/ui/apps/{app_id}/catalogue/product", product_form)
-            .summary("The form of a product."),
-        Route::page(Role::Operator, "GET", "/ui/apps/{app_id}/catalogue/entitlement", entitlement_form)
-            .summary("The form of an entitlement."),
-        Route::page(Role::Operator, "POST", "/ui/apps/{app_id}/catalogue/product", product)
-            .twin("PUT /v1/apps/{app_id}/products/{sku}")
-            .summary("Changes or adds a product."),
-        Route::page(Role::Operator, "POST", "/ui/apps/{app_id}/catalogue/product-removal", product_removal)
-            .twin("DELETE /v1/apps/{app_id}/products/{sku}")
-            .summary("Deletes a product."),
-        Route::page(Role::Operator, "POST", "/ui/apps/{app_id}/catalogue/entitlement", entitlement)
-            .twin("PUT /v1/apps/{app_id}/entitlements/{ref}")
-            .summary("Changes or adds an entitlement."),
-        Route::page(Role::Operator, "POST", "/ui/apps/{app_id}/catalogue/entitlement-removal", entitlement_removal)
-            .twin("DELETE /v1/apps/{app_id}/entitlements/{ref}")
-            .summary("Deletes an entitlement."),
-        Route::page(Role::Operator, "POST", "/ui/apps/{app_id}/catalogue/whole", whole)
-            .twin("PUT /v1/apps/{app_id}/catalogue")
-            .summary("Replaces the catalogue."),
+        Route::page(Role::Read, "GET", "/ui/catalogue", choose)
+            .summary("The apps with their catalogues."),
+        Route::page(Role::Read, "GET", "/ui/apps/{app_id}/catalogue", show)
+            .summary("The catalogue of an app."),
+        Route::page(
+            Role::Operator,
+            "GET",
+            "/ui/apps/{app_id}/catalogue/product",
+            product_form,
+        )
+        .summary("The form of a product."),
+        Route::page(
+            Role::Operator,
+            "GET",
+            "/ui/apps/{app_id}/catalogue/entitlement",
+            entitlement_form,
+        )
+        .summary("The form of an entitlement."),
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/apps/{app_id}/catalogue/product",
+            product,
+        )
+        .twin("PUT /v1/apps/{app_id}/products/{sku}")
+        .summary("Changes or adds a product."),
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/apps/{app_id}/catalogue/product-removal",
+            product_removal,
+        )
+        .twin("DELETE /v1/apps/{app_id}/products/{sku}")
+        .summary("Deletes a product."),
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/apps/{app_id}/catalogue/entitlement",
+            entitlement,
+        )
+        .twin("PUT /v1/apps/{app_id}/entitlements/{ref}")
+        .summary("Changes or adds an entitlement."),
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/apps/{app_id}/catalogue/entitlement-removal",
+            entitlement_removal,
+        )
+        .twin("DELETE /v1/apps/{app_id}/entitlements/{ref}")
+        .summary("Deletes an entitlement."),
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/apps/{app_id}/catalogue/whole",
+            whole,
+        )
+        .twin("PUT /v1/apps/{app_id}/catalogue")
+        .summary("Replaces the catalogue."),
     ]
 }
 
@@ -64,9 +107,24 @@ pub fn product_path(app: AppId, sku: &str) -> String {
 }
 
 /// `GET /ui/catalogue`: the only app at once, or a choice.
-async fn choose(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
-    let apps = edge.store.apps(Page { cursor: None, limit: APPS }).await?.items;
-    let one = caller.app(&edge, visit.app).await?.or(if apps.len() == 1 { Some(apps[0].id) } else { None });
+async fn choose(
+    State(edge): State<Shared>,
+    visit: Visit,
+    caller: Caller,
+) -> Result<Response, Error> {
+    let apps = edge
+        .store
+        .apps(Page {
+            cursor: None,
+            limit: APPS,
+        })
+        .await?
+        .items;
+    let one = caller.app(&edge, visit.app).await?.or(if apps.len() == 1 {
+        Some(apps[0].id)
+    } else {
+        None
+    });
     if let Some(app) = one {
         return Ok(Redirect::to(&visit.to(&format!("/ui/apps/{app}/catalogue"))).into_response());
     }
@@ -83,7 +141,11 @@ async fn choose(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Res
 }
 
 /// `GET /ui/apps/{app_id}/catalogue`
-async fn show(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
+async fn show(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Id(app): Id<AppId>,
+) -> Result<Response, Error> {
     page(&edge, &visit, app, Change::default()).await
 }
 
@@ -91,13 +153,22 @@ async fn page(edge: &Edge, visit: &Visit, app: AppId, change: Change) -> Result<
     let app = edge.store.app(app).await?;
     let catalogue = edge.store.catalogue(app.id).await?;
     let (unmapped, has_more) = edge.store.unmapped(app.id).await?;
-    let place = PageAddress { is_answer: change.is_refused(), ..place(app.id, "Catalogue") };
+    let place = PageAddress {
+        is_answer: change.is_refused(),
+        ..place(app.id, "Catalogue")
+    };
     let settled = visit.query("settled").and_then(|text| text.parse().ok());
     let settled = settled.map(|number| counted(number, "purchase"));
-    let settled = settled.map(|text| Notice::good(format!("Catalogue changed. {text} will be settled again.")));
+    let settled = settled
+        .map(|text| Notice::good(format!("Catalogue changed. {text} will be settled again.")));
     let frame = Frame::of(edge, visit, place).await?.announcing(settled);
     let based_on = based_on(&catalogue, None, "");
-    let of = Contents { app: &app, catalogue: &catalogue, unmapped: &unmapped, has_more };
+    let of = Contents {
+        app: &app,
+        catalogue: &catalogue,
+        unmapped: &unmapped,
+        has_more,
+    };
     let page = CataloguePage::new(&frame, visit, of, change, based_on);
     shown(visit, &page, &Catalogue::from(catalogue.clone()))
 }
@@ -113,36 +184,66 @@ fn place(app: AppId, title: &str) -> PageAddress {
 }
 
 /// `GET /ui/apps/{app_id}/catalogue/product`, with `?sku=` the form of that product.
-async fn product_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
+async fn product_form(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Id(app): Id<AppId>,
+) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
-    let change = stored(&catalogue, Kind::Product, &visit.query(Kind::Product.field()).unwrap_or_default());
+    let change = stored(
+        &catalogue,
+        Kind::Product,
+        &visit.query(Kind::Product.field()).unwrap_or_default(),
+    );
     form_page(&edge, &visit, app, Kind::Product, change).await
 }
 
 /// `GET /ui/apps/{app_id}/catalogue/entitlement`, with `?ref=` the form of that entitlement.
-async fn entitlement_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
+async fn entitlement_form(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Id(app): Id<AppId>,
+) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
-    let change = stored(&catalogue, Kind::Entitlement, &visit.query(Kind::Entitlement.field()).unwrap_or_default());
+    let change = stored(
+        &catalogue,
+        Kind::Entitlement,
+        &visit.query(Kind::Entitlement.field()).unwrap_or_default(),
+    );
     form_page(&edge, &visit, app, Kind::Entitlement, change).await
 }
 
 /// A product or an entitlement as it is, in its form.
 fn stored(catalogue: &storage::Catalogue, kind: Kind, id: &str) -> Change {
     let (mut fields, is_new) = match kind {
-        Kind::Product => (entered::of_product(id, catalogue.products.get(id)), !catalogue.products.contains_key(id)),
-        Kind::Entitlement => {
-            (entered::of_entitlement(id, catalogue.entitlements.get(id)), !catalogue.entitlements.contains_key(id))
-        }
+        Kind::Product => (
+            entered::of_product(id, catalogue.products.get(id)),
+            !catalogue.products.contains_key(id),
+        ),
+        Kind::Entitlement => (
+            entered::of_entitlement(id, catalogue.entitlements.get(id)),
+            !catalogue.entitlements.contains_key(id),
+        ),
     };
     fields.push((BASED_ON.to_owned(), based_on(catalogue, Some(kind), id)));
-    Change { fields, is_new, ..Change::default() }
+    Change {
+        fields,
+        is_new,
+        ..Change::default()
+    }
 }
 
 /// What a form of a product, an entitlement or all of it is based on, as a hash; empty for what does not exist.
 fn based_on(catalogue: &storage::Catalogue, kind: Option<Kind>, id: &str) -> String {
     let value = match kind {
-        Some(Kind::Product) => catalogue.products.get(id).map(|product| serde_json::json!(product)),
-        Some(Kind::Entitlement) => catalogue.entitlements.get(id).map(|named| serde_json::json!(named)),
+        Some(Kind::Product) => catalogue
+            .products
+            .get(id)
+            .map(|product| serde_json::json!(product)),
+        Some(Kind::Entitlement) => catalogue
+            .entitlements
+            .get(id)
+            .map(|named| serde_json::json!(named)),
         None => Some(serde_json::json!(Catalogue::from(catalogue.clone()))),
     };
     value.as_ref().map(hash).unwrap_or_default()
@@ -170,10 +271,28 @@ impl Kind {
     }
 }
 
-async fn form_page(edge: &Edge, visit: &Visit, app: AppId, kind: Kind, change: Change) -> Result<Response, Error> {
+async fn form_page(
+    edge: &Edge,
+    visit: &Visit,
+    app: AppId,
+    kind: Kind,
+    change: Change,
+) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(app).await?;
-    let title = format!("{} {}", if change.is_new { "New" } else { "Change" }, kind.name());
-    let frame = Frame::of(edge, visit, PageAddress { is_answer: change.is_refused(), ..place(app, &title) }).await?;
+    let title = format!(
+        "{} {}",
+        if change.is_new { "New" } else { "Change" },
+        kind.name()
+    );
+    let frame = Frame::of(
+        edge,
+        visit,
+        PageAddress {
+            is_answer: change.is_refused(),
+            ..place(app, &title)
+        },
+    )
+    .await?;
     html(&FormPage::new(&frame, visit, app, kind, &catalogue, change))
 }
 
@@ -193,7 +312,14 @@ struct ChangeForm {
 impl ChangeForm {
     fn new(edge: Acting, (visit, sent): Parts, app: AppId, kind: Option<Kind>) -> Self {
         let is_removal = visit.uri.path().ends_with("-removal");
-        Self { edge, visit, sent, app, kind, is_removal }
+        Self {
+            edge,
+            visit,
+            sent,
+            app,
+            kind,
+            is_removal,
+        }
     }
 
     /// Whether the person saw the count.
@@ -204,14 +330,19 @@ impl ChangeForm {
     /// What is changed is still what the form showed.
     fn condition(&self) -> Condition {
         let kind = self.kind;
-        let id = kind.and_then(|kind| self.sent.get(kind.field())).unwrap_or_default().to_owned();
+        let id = kind
+            .and_then(|kind| self.sent.get(kind.field()))
+            .unwrap_or_default()
+            .to_owned();
         let shown = self.sent.get(BASED_ON).unwrap_or_default().to_owned();
         Arc::new(move |catalogue: &storage::Catalogue| {
             if shown == based_on(catalogue, kind, &id) {
                 return Ok(());
             }
             let detail = match kind {
-                Some(_) if shown.is_empty() => "it already exists; open it in the catalogue to change it",
+                Some(_) if shown.is_empty() => {
+                    "it already exists; open it in the catalogue to change it"
+                }
                 _ => "someone else changed it after you opened this form",
             };
             Err(detail.to_owned())
@@ -220,9 +351,15 @@ impl ChangeForm {
 
     /// The id in the form; an empty one is an error of its field.
     fn id(&self, kind: Kind) -> Result<String, Error> {
-        self.sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
-        let id = self.sent.get(kind.field()).filter(|id| id.chars().count() <= 200);
-        id.map(str::to_owned).ok_or_else(|| Error::invalid(kind.field(), "text of at most 200 characters"))
+        self.sent
+            .reason()
+            .map_err(|wrong| Error::Invalid(vec![wrong]))?;
+        let id = self
+            .sent
+            .get(kind.field())
+            .filter(|id| id.chars().count() <= 200);
+        id.map(str::to_owned)
+            .ok_or_else(|| Error::invalid(kind.field(), "text of at most 200 characters"))
     }
 
     /// Back at the catalogue after a change; before it, the count with the form that makes it; or what is wrong.
@@ -231,36 +368,75 @@ impl ChangeForm {
             Ok(change) => change,
             Err(error) => return self.refused(error).await,
         };
-        let Self { edge, visit, sent, app, .. } = &self;
+        let Self {
+            edge,
+            visit,
+            sent,
+            app,
+            ..
+        } = &self;
         let before = edge.store.catalogue(*app).await?;
-        let run = if self.is_confirmed() { Run::Real } else { Run::Dry };
-        let purchases = match catalogue::change_if(edge, *app, change.clone(), run, self.condition()).await {
-            Ok(concerned) => concerned.purchases,
-            Err(error) => return self.refused(error).await,
+        let run = if self.is_confirmed() {
+            Run::Real
+        } else {
+            Run::Dry
         };
+        let purchases =
+            match catalogue::change_if(edge, *app, change.clone(), run, self.condition()).await {
+                Ok(concerned) => concerned.purchases,
+                Err(error) => return self.refused(error).await,
+            };
         if self.is_confirmed() {
             let path = format!("/ui/apps/{app}/catalogue?settled={purchases}");
             return Ok(Redirect::to(&visit.to(&path)).into_response());
         }
-        let frame = Frame::of(edge, visit, PageAddress { is_answer: true, ..place(*app, "Confirm") }).await?;
+        let frame = Frame::of(
+            edge,
+            visit,
+            PageAddress {
+                is_answer: true,
+                ..place(*app, "Confirm")
+            },
+        )
+        .await?;
         let changes = lost::sentences(&before, &change, purchases);
         html(&ConfirmPage::new(&frame, visit, *app, sent, purchases, &change).with(changes))
     }
 
     /// The form again, with what was entered and why nothing was changed.
     async fn refused(self, error: Error) -> Result<Response, Error> {
-        let Self { edge, visit, sent, app, kind, is_removal } = &self;
-        let Refused { status, fields, detail } = Refused::of(error)?;
+        let Self {
+            edge,
+            visit,
+            sent,
+            app,
+            kind,
+            is_removal,
+        } = &self;
+        let Refused {
+            status,
+            fields,
+            detail,
+        } = Refused::of(error)?;
         let entered = match kind {
             // The form of a removal has nothing but the reason: the rest is shown as it is.
             Some(kind) if *is_removal => {
                 let id = sent.get(kind.field()).unwrap_or_default();
                 stored(&edge.store.catalogue(*app).await?, *kind, id)
             }
-            _ => Change { fields: sent.pairs(), is_new: sent.get(BASED_ON).is_none(), ..Change::default() },
+            _ => Change {
+                fields: sent.pairs(),
+                is_new: sent.get(BASED_ON).is_none(),
+                ..Change::default()
+            },
         };
         let removal = is_removal.then(|| sent.get("reason").unwrap_or_default().to_owned());
-        let change = Change { wrong: entered::named(fields), detail, removal, ..entered };
+        let change = Change {
+            wrong: entered::named(fields),
+            detail,
+            removal,
+            ..entered
+        };
         let page = match kind {
             Some(kind) => form_page(edge, visit, *app, *kind, change).await?,
             None => page(edge, visit, *app, change).await?,
@@ -271,7 +447,10 @@ impl ChangeForm {
 
 async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
     let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Product));
-    let change = match (wanted.id(Kind::Product), drafted(entered::product(&wanted.sent))) {
+    let change = match (
+        wanted.id(Kind::Product),
+        drafted(entered::product(&wanted.sent)),
+    ) {
         (Ok(sku), Ok(draft)) => catalogue::product(sku, draft),
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
@@ -285,7 +464,11 @@ async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Respo
     wanted.answer(change).await
 }
 
-async fn product_removal(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
+async fn product_removal(
+    edge: Acting,
+    parts: Parts,
+    Id(app): Id<AppId>,
+) -> Result<Response, Error> {
     let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Product));
     let change = wanted.id(Kind::Product).map(storage::Change::DeleteProduct);
     wanted.answer(change).await
@@ -301,16 +484,24 @@ async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<R
     wanted.answer(change).await
 }
 
-async fn entitlement_removal(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
+async fn entitlement_removal(
+    edge: Acting,
+    parts: Parts,
+    Id(app): Id<AppId>,
+) -> Result<Response, Error> {
     let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Entitlement));
-    let change = wanted.id(Kind::Entitlement).map(storage::Change::DeleteEntitlement);
+    let change = wanted
+        .id(Kind::Entitlement)
+        .map(storage::Change::DeleteEntitlement);
     wanted.answer(change).await
 }
 
 async fn whole(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
     let wanted = ChangeForm::new(edge, parts, app, None);
     wanted.edge.store.app(app).await?;
-    let change = whole_body(&wanted.sent).and_then(drafted).and_then(catalogue::whole);
+    let change = whole_body(&wanted.sent)
+        .and_then(drafted)
+        .and_then(catalogue::whole);
     wanted.answer(change).await
 }
 
@@ -320,9 +511,13 @@ fn whole_body(sent: &Sent) -> Result<Map<String, Value>, Error> {
     let text = sent.get("catalogue").unwrap_or_default();
     match serde_json::from_str(text) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Error::invalid("catalogue", "a JSON object with `entitlements` and `products`")),
-        Err(error) => {
-            Err(Error::invalid("catalogue", format!("a JSON object with `entitlements` and `products` ({error})")))
-        }
+        Ok(_) => Err(Error::invalid(
+            "catalogue",
+            "a JSON object with `entitlements` and `products`",
+        )),
+        Err(error) => Err(Error::invalid(
+            "catalogue",
+            format!("a JSON object with `entitlements` and `products` ({error})"),
+        )),
     }
 }

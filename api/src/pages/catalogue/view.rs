@@ -27,7 +27,11 @@ pub struct Change {
 
 impl Change {
     fn get(&self, name: &str) -> String {
-        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default()
+        self.fields
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+            .unwrap_or_default()
     }
 
     /// Whether it was sent and refused.
@@ -37,7 +41,11 @@ impl Change {
 
     /// What was expected in a field of the form of the change.
     fn wrong(&self, name: &str) -> Option<String> {
-        if self.removal.is_some() { None } else { self.wrong_of(name) }
+        if self.removal.is_some() {
+            None
+        } else {
+            self.wrong_of(name)
+        }
     }
 
     /// What was expected as the reason of the removal.
@@ -47,7 +55,10 @@ impl Change {
 
     fn wrong_of(&self, name: &str) -> Option<String> {
         let is_of = |one: &&Field| one.field.split(['.', '[']).next() == Some(name);
-        self.wrong.iter().find(is_of).map(|one| one.expected.clone())
+        self.wrong
+            .iter()
+            .find(is_of)
+            .map(|one| one.expected.clone())
     }
 }
 
@@ -114,10 +125,27 @@ pub struct Contents<'a> {
 }
 
 impl<'a> CataloguePage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, of: Contents<'a>, change: Change, based_on: String) -> Self {
-        let Contents { app, catalogue, unmapped, has_more } = of;
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        of: Contents<'a>,
+        change: Change,
+        based_on: String,
+    ) -> Self {
+        let Contents {
+            app,
+            catalogue,
+            unmapped,
+            has_more,
+        } = of;
         let path = |kind: Kind, id: &str| {
-            visit.to(&format!("/ui/apps/{}/catalogue/{}?{}={}", app.id, kind.name(), kind.field(), escaped(id)))
+            visit.to(&format!(
+                "/ui/apps/{}/catalogue/{}?{}={}",
+                app.id,
+                kind.name(),
+                kind.field(),
+                escaped(id)
+            ))
         };
         let missing = unmapped.iter().map(|one| Unmapped {
             purchases: counted(one.purchases, "purchase"),
@@ -126,23 +154,39 @@ impl<'a> CataloguePage<'a> {
         });
         let products = catalogue.products.iter().map(|(sku, product)| {
             let fields = super::entered::of_product(sku, Some(product));
-            let lines = fields.iter().find(|(name, _)| name == PRICES).map(|(_, text)| text.as_str());
+            let lines = fields
+                .iter()
+                .find(|(name, _)| name == PRICES)
+                .map(|(_, text)| text.as_str());
             ProductRow {
                 name: product.name.clone().unwrap_or_default(),
                 entitlements: product.entitlements.clone(),
-                prices: lines.unwrap_or_default().lines().map(str::to_owned).collect(),
+                prices: lines
+                    .unwrap_or_default()
+                    .lines()
+                    .map(str::to_owned)
+                    .collect(),
                 path: path(Kind::Product, sku),
                 sku: sku.clone(),
             }
         });
-        let uses = |id: &String| catalogue.products.values().filter(|one| one.entitlements.contains(id)).count();
-        let entitlements = catalogue.entitlements.iter().map(|(id, named)| EntitlementRow {
-            name: named.name.clone(),
-            description: named.description.clone().unwrap_or_default(),
-            products: uses(id),
-            path: path(Kind::Entitlement, id),
-            id: id.clone(),
-        });
+        let uses = |id: &String| {
+            catalogue
+                .products
+                .values()
+                .filter(|one| one.entitlements.contains(id))
+                .count()
+        };
+        let entitlements = catalogue
+            .entitlements
+            .iter()
+            .map(|(id, named)| EntitlementRow {
+                name: named.name.clone(),
+                description: named.description.clone().unwrap_or_default(),
+                products: uses(id),
+                path: path(Kind::Entitlement, id),
+                id: id.clone(),
+            });
         let (whole, sent) = (change.get("catalogue"), change.get(BASED_ON));
         Self {
             frame,
@@ -151,7 +195,11 @@ impl<'a> CataloguePage<'a> {
             unmapped: missing.collect(),
             products: products.collect(),
             entitlements: entitlements.collect(),
-            whole: if whole.is_empty() { text(catalogue) } else { whole },
+            whole: if whole.is_empty() {
+                text(catalogue)
+            } else {
+                whole
+            },
             reason: change.get("reason"),
             // A text that was entered stays based on what it was.
             based_on: if sent.is_empty() { based_on } else { sent },
@@ -196,11 +244,27 @@ pub struct FormPage<'a> {
 
 impl<'a> FormPage<'a> {
     /// The form with what is in it.
-    pub fn new(frame: &'a Frame, visit: &Visit, app: AppId, kind: Kind, catalogue: &Catalogue, change: Change) -> Self {
-        let chosen: Vec<&String> =
-            change.fields.iter().filter(|(name, _)| name == "entitlements").map(|(_, value)| value).collect();
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        app: AppId,
+        kind: Kind,
+        catalogue: &Catalogue,
+        change: Change,
+    ) -> Self {
+        let chosen: Vec<&String> = change
+            .fields
+            .iter()
+            .filter(|(name, _)| name == "entitlements")
+            .map(|(_, value)| value)
+            .collect();
         let id = change.get(kind.field());
-        let own = format!("/ui/apps/{app}/catalogue/{}?{}={}", kind.name(), kind.field(), escaped(&id));
+        let own = format!(
+            "/ui/apps/{app}/catalogue/{}?{}={}",
+            kind.name(),
+            kind.field(),
+            escaped(&id)
+        );
         let choices = catalogue.entitlements.iter().map(|(id, named)| Choice {
             id: id.clone(),
             name: named.name.clone(),
@@ -273,7 +337,11 @@ impl<'a> ConfirmPage<'a> {
             is_final,
             changes: Vec::new(),
             purchases: counted(purchases, "purchase"),
-            fields: sent.pairs().into_iter().filter(|(name, _)| name != TOKEN && name != "confirmed").collect(),
+            fields: sent
+                .pairs()
+                .into_iter()
+                .filter(|(name, _)| name != TOKEN && name != "confirmed")
+                .collect(),
         }
     }
     /// With what it does to the catalogue.

@@ -33,8 +33,18 @@ const OF_APP: i64 = 50;
 pub async fn list((State(edge), visit, caller): At, mistakes: Mistakes) -> Result<Response, Error> {
     let (edge, visit) = (&edge, &visit);
     let found = match caller.app(edge, visit.app).await? {
-        Some(app) => Paged { items: vec![edge.store.app(app).await?], next_cursor: None },
-        None => edge.store.apps(Page { cursor: visit.query("cursor"), limit: APPS }).await?,
+        Some(app) => Paged {
+            items: vec![edge.store.app(app).await?],
+            next_cursor: None,
+        },
+        None => {
+            edge.store
+                .apps(Page {
+                    cursor: visit.query("cursor"),
+                    limit: APPS,
+                })
+                .await?
+        }
     };
     let cards = cards(edge, visit, &found.items).await?;
     let place = PageAddress {
@@ -45,14 +55,22 @@ pub async fn list((State(edge), visit, caller): At, mistakes: Mistakes) -> Resul
         is_answer: mistakes.is_answer(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = ListPage::new(&frame, visit, cards, found.next_cursor.as_deref(), &mistakes);
+    let page = ListPage::new(
+        &frame,
+        visit,
+        cards,
+        found.next_cursor.as_deref(),
+        &mistakes,
+    );
     shown(visit, &page, &found)
 }
 
 /// The apps, with how far each of their first platforms is connected.
 async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>, Error> {
     let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
-    let most = i64::try_from(PLATFORMS).unwrap_or(i64::MAX).saturating_add(1);
+    let most = i64::try_from(PLATFORMS)
+        .unwrap_or(i64::MAX)
+        .saturating_add(1);
     let platforms = edge.store.platforms_of(ids.clone(), most).await?;
     let with_destination = edge.store.apps_with_destination(ids).await?;
     let mut of_apps: BTreeMap<AppId, Vec<Connecting>> = BTreeMap::new();
@@ -74,7 +92,10 @@ async fn connecting(
     platforms: Vec<Platform>,
     with_destination: &BTreeSet<AppId>,
 ) -> Result<Vec<Connecting>, Error> {
-    let mut progress = edge.store.progress(platforms.iter().map(|platform| platform.id).collect()).await?;
+    let mut progress = edge
+        .store
+        .progress(platforms.iter().map(|platform| platform.id).collect())
+        .await?;
     let connecting = |platform: Platform| {
         let facts = Facts {
             progress: progress.remove(&platform.id).unwrap_or_default(),
@@ -87,22 +108,56 @@ async fn connecting(
 }
 
 /// A new app concerns all of them: a sign-in of one app creates none.
-pub fn refuse_sign_in_of_app(_: &Shared, visit: &Visit, _: &Sent, _: &mut Map<String, Value>) -> Result<(), Error> {
+pub fn refuse_sign_in_of_app(
+    _: &Shared,
+    visit: &Visit,
+    _: &Sent,
+    _: &mut Map<String, Value>,
+) -> Result<(), Error> {
     match visit.sign_in.app_id {
-        Some(_) => Err(Error::Forbidden("this affects all apps, but your sign-in is limited to one".to_owned())),
+        Some(_) => Err(Error::Forbidden(
+            "this affects all apps, but your sign-in is limited to one".to_owned(),
+        )),
         None => Ok(()),
     }
 }
 
 /// `GET /ui/connect/apps/{app_id}`
-pub async fn show((State(edge), visit, caller): At, Stored(app): Stored<App>) -> Result<Response, Error> {
+pub async fn show(
+    (State(edge), visit, caller): At,
+    Stored(app): Stored<App>,
+) -> Result<Response, Error> {
     if visit.is_json {
-        let cursor = visit.query("cursor").map(|cursor| ("cursor".to_owned(), cursor.into()));
+        let cursor = visit
+            .query("cursor")
+            .map(|cursor| ("cursor".to_owned(), cursor.into()));
         let page = Query(checked(cursor.into_iter().collect())?);
-        return json(&platforms::list(State(edge), caller, Stored(app), page).await?.0);
+        return json(
+            &platforms::list(State(edge), caller, Stored(app), page)
+                .await?
+                .0,
+        );
     }
-    let platforms = edge.store.platforms(app.id, Page { cursor: visit.query("cursor"), limit: OF_APP }).await?;
-    let destinations = edge.store.destinations(app.id, Page { cursor: None, limit: OF_APP }).await?;
+    let platforms = edge
+        .store
+        .platforms(
+            app.id,
+            Page {
+                cursor: visit.query("cursor"),
+                limit: OF_APP,
+            },
+        )
+        .await?;
+    let destinations = edge
+        .store
+        .destinations(
+            app.id,
+            Page {
+                cursor: None,
+                limit: OF_APP,
+            },
+        )
+        .await?;
     let with_destination = destinations.items.iter().map(|one| one.app_id).collect();
     let all = connecting(&edge, platforms.items, &with_destination).await?;
     let place = PageAddress {
@@ -113,17 +168,30 @@ pub async fn show((State(edge), visit, caller): At, Stored(app): Stored<App>) ->
         ..PageAddress::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    html(&AppPage::new(&frame, &visit, &app, &all, platforms.next_cursor.as_deref(), &destinations))
+    html(&AppPage::new(
+        &frame,
+        &visit,
+        &app,
+        &all,
+        platforms.next_cursor.as_deref(),
+        &destinations,
+    ))
 }
 
 /// `GET /ui/connect/apps/{app_id}/platforms/new`
-pub async fn new_platform((State(edge), visit, _): At, Stored(app): Stored<App>) -> Result<Response, Error> {
+pub async fn new_platform(
+    (State(edge), visit, _): At,
+    Stored(app): Stored<App>,
+) -> Result<Response, Error> {
     let forms = of_stores();
     let chosen = visit.query("store");
-    let form = chosen.and_then(|name| forms.iter().find(|form| form.name == name)).or_else(|| only(&forms));
+    let form = chosen
+        .and_then(|name| forms.iter().find(|form| form.name == name))
+        .or_else(|| only(&forms));
     let groups = form.map(|form| groups(form, Entered::New, &Known::default()));
     let frame = Frame::of(&edge, &visit, place_of_new(&app)).await?;
-    let page = PlatformPage::new(&frame, &visit, &app, &forms, form).with(groups.unwrap_or_default());
+    let page =
+        PlatformPage::new(&frame, &visit, &app, &forms, form).with(groups.unwrap_or_default());
     html(&page)
 }
 
@@ -153,13 +221,22 @@ pub async fn create_platform(
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
     let forms = of_stores();
-    let form = sent.get("store").and_then(|name| forms.iter().find(|form| form.name == name));
+    let form = sent
+        .get("store")
+        .and_then(|name| forms.iter().find(|form| form.name == name));
     let mut body = form.map(|form| creation(form, &sent)).unwrap_or_default();
     if let Some(form) = form {
         body.insert("store".to_owned(), form.name.into());
     }
-    let result =
-        async { platforms::create(edge, Stored(app.clone()), reasoned::<NewPlatform>(&sent, body)?).await }.await;
+    let result = async {
+        platforms::create(
+            edge,
+            Stored(app.clone()),
+            reasoned::<NewPlatform>(&sent, body)?,
+        )
+        .await
+    }
+    .await;
     match result {
         Ok(created) => {
             let path = format!("/ui/connect/platforms/{}", created.0.id);
@@ -168,9 +245,13 @@ pub async fn create_platform(
         Err(error) => {
             let refused = Refused::of(error)?;
             let entered = Entered::Sent(&sent, &refused.fields);
-            let groups = form.map(|form| groups(form, entered, &Known::default())).unwrap_or_default();
+            let groups = form
+                .map(|form| groups(form, entered, &Known::default()))
+                .unwrap_or_default();
             let frame = Frame::of(&shared, &visit, place_of_new(&app)).await?;
-            let page = PlatformPage::new(&frame, &visit, &app, &forms, form).with(groups).refused(&sent, &refused);
+            let page = PlatformPage::new(&frame, &visit, &app, &forms, form)
+                .with(groups)
+                .refused(&sent, &refused);
             Ok((refused.status, html(&page)?).into_response())
         }
     }

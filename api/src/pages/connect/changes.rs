@@ -26,27 +26,45 @@ const FIXED: [&str; 1] = ["store"];
 
 /// The form of a platform's store, as far as it can be changed.
 fn form_of(platform: &Platform) -> Option<Form> {
-    let mut form = of_stores().into_iter().find(|form| form.name == platform.store)?;
+    let mut form = of_stores()
+        .into_iter()
+        .find(|form| form.name == platform.store)?;
     form.fields.retain(|field| !FIXED.contains(&field.name));
     Some(form)
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/settings`: a form for those who may change them, else their values.
-pub async fn settings(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+pub async fn settings(
+    at: At,
+    Stored(platform): Stored<Platform>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
     let (State(edge), visit, _) = &at;
     let value = as_api(&at, &platform).await?;
     let of = Connected::of(edge, platform).await?;
-    let known = Known { is_change: true, ..Known::default() };
+    let known = Known {
+        is_change: true,
+        ..Known::default()
+    };
     let is_answer = mistakes.is_answer();
     let entered = match is_answer {
         true => Entered::Sent(&mistakes.sent, &mistakes.refused.fields),
         false => Entered::Stored(&value),
     };
     let form = form_of(&of.platform);
-    let groups = form.as_ref().map(|form| groups(form, entered, &known)).unwrap_or_default();
+    let groups = form
+        .as_ref()
+        .map(|form| groups(form, entered, &known))
+        .unwrap_or_default();
     let facts = form.map(|form| values(&form, &value)).unwrap_or_default();
-    let place = PageAddress { is_answer, ..of.place(Step::Platform, "", "update --help") };
-    let place = PageAddress { command: format!("settle platform show {}", of.platform.id), ..place };
+    let place = PageAddress {
+        is_answer,
+        ..of.place(Step::Platform, "", "update --help")
+    };
+    let place = PageAddress {
+        command: format!("settle platform show {}", of.platform.id),
+        ..place
+    };
     let frame = Frame::of(edge, visit, place).await?;
     let page = match frame.may(Role::Operator) {
         true => SettingsPage::new(&frame, visit, &of, &mistakes).with(groups),
@@ -56,7 +74,11 @@ pub async fn settings(at: At, Stored(platform): Stored<Platform>, mistakes: Mist
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/settings`
-pub async fn update(edge: Acting, parts: Parts, stored: Stored<Platform>) -> Result<Response, Error> {
+pub async fn update(
+    edge: Acting,
+    parts: Parts,
+    stored: Stored<Platform>,
+) -> Result<Response, Error> {
     let (at, sent) = parts;
     let platform = stored.0.clone();
     let result = async {
@@ -69,7 +91,9 @@ pub async fn update(edge: Acting, parts: Parts, stored: Stored<Platform>) -> Res
         if is_empty && sent.reason().is_ok() {
             return Ok("?done=nothing");
         }
-        platforms::update(edge, Stored(platform.clone()), draft).await.map(|_| "?done=settings")
+        platforms::update(edge, Stored(platform.clone()), draft)
+            .await
+            .map(|_| "?done=settings")
     };
     match result.await {
         Ok(done) => Ok(back(&at, &platform, done)),
@@ -88,7 +112,11 @@ fn back((_, visit, _): &At, platform: &Platform, rest: &str) -> Response {
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/delete`: the second step, after the page that says what it means.
-pub async fn delete(edge: Acting, (at, sent): Parts, stored: Stored<Platform>) -> Result<Response, Error> {
+pub async fn delete(
+    edge: Acting,
+    (at, sent): Parts,
+    stored: Stored<Platform>,
+) -> Result<Response, Error> {
     let (id, app) = (stored.0.id, stored.0.app_id);
     let result = async {
         sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;

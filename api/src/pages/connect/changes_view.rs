@@ -34,7 +34,10 @@ impl<'a> SettingsPage<'a> {
             head: of.head(visit, Step::Platform),
             path: of.path(visit, "/settings"),
             mistakes: mistakes.refused.fields.clone(),
-            refused: Refused { fields: Vec::new(), ..mistakes.refused.clone() },
+            refused: Refused {
+                fields: Vec::new(),
+                ..mistakes.refused.clone()
+            },
             reason: entered(&mistakes.sent, "reason"),
             wrong_reason: mistakes.refused.wrong("reason"),
             groups: Vec::new(),

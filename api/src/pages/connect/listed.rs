@@ -25,13 +25,19 @@ pub struct Connecting {
 impl Connecting {
     /// A page of the platform.
     fn page(&self, visit: &Visit, rest: &str) -> String {
-        of_app(visit, self.platform.app_id, &format!("/ui/connect/platforms/{}{rest}", self.platform.id))
+        of_app(
+            visit,
+            self.platform.app_id,
+            &format!("/ui/connect/platforms/{}{rest}", self.platform.id),
+        )
     }
 
     fn state(&self) -> Badge {
         match self.facts.next() {
             None => Badge::new(Tone::Good, "connected"),
-            Some(Step::Topic) if self.facts.pending() > 0 => Badge::new(Tone::Warn, "topic waiting for approval"),
+            Some(Step::Topic) if self.facts.pending() > 0 => {
+                Badge::new(Tone::Warn, "topic waiting for approval")
+            }
             Some(_) => Badge::new(Tone::Busy, "not connected yet"),
         }
     }
@@ -43,9 +49,13 @@ const PLATFORMS: &[Column<Connecting>] = &[
         let link = CellPart::link(one.page(visit, ""), settings.name.as_str());
         Cell::from(link).under(vec![settings.package_name.as_str().into()])
     }),
-    Column::new("Environment", |one, _| one.platform.settings.environment.as_str().into()),
+    Column::new("Environment", |one, _| {
+        one.platform.settings.environment.as_str().into()
+    }),
     Column::new("State", |one, _| one.state().into()),
-    Column::new("Last accepted", |one, _| Cell::or(one.facts.accepted().map(|last| last.last_at), "nothing yet")),
+    Column::new("Last accepted", |one, _| {
+        Cell::or(one.facts.accepted().map(|last| last.last_at), "nothing yet")
+    }),
     Column::new("Next", |one, visit| {
         let next = one.facts.next();
         let path = one.page(visit, next.map_or("/first", Step::path));
@@ -55,23 +65,33 @@ const PLATFORMS: &[Column<Connecting>] = &[
 
 /// The platforms of an app; none where it has none.
 fn platforms(visit: &Visit, app: &App, all: &[Connecting]) -> Option<Table> {
-    (!all.is_empty()).then(|| Table::of(&format!("Platforms of {}", app.name), PLATFORMS, all, visit))
+    (!all.is_empty())
+        .then(|| Table::of(&format!("Platforms of {}", app.name), PLATFORMS, all, visit))
 }
 
 const DESTINATIONS: &[Column<ShownDestination>] = &[
     Column::head("Destination", |one, visit| {
-        Cell::from(CellPart::link(of_destination(visit, one, ""), one.name.as_str()))
-            .under(vec![one.kind.as_str().into()])
+        Cell::from(CellPart::link(
+            of_destination(visit, one, ""),
+            one.name.as_str(),
+        ))
+        .under(vec![one.kind.as_str().into()])
     }),
     Column::new("State", |one, visit| {
         let since = lasts_since(one.shown_state, one.since, one.created_at);
-        state(one.shown_state, since, |end| of_destination(visit, one, end))
+        state(one.shown_state, since, |end| {
+            of_destination(visit, one, end)
+        })
     }),
 ];
 
 /// A page of a destination.
 fn of_destination(visit: &Visit, one: &ShownDestination, end: &str) -> String {
-    of_app(visit, one.app_id, &format!("/ui/destinations/{}{end}", one.id))
+    of_app(
+        visit,
+        one.app_id,
+        &format!("/ui/destinations/{}{end}", one.id),
+    )
 }
 
 /// The destinations of an app; none where it has none.
@@ -128,7 +148,8 @@ impl<'a> ListPage<'a> {
     ) -> Self {
         let Mistakes { sent, refused, .. } = mistakes;
         Self {
-            older: cursor.map(|cursor| visit.to(&format!("/ui/connect?cursor={}", escaped(cursor)))),
+            older: cursor
+                .map(|cursor| visit.to(&format!("/ui/connect?cursor={}", escaped(cursor)))),
             may_create: frame.may(Role::Admin) && visit.sign_in.app_id.is_none(),
             may_connect: frame.may(Role::Operator),
             name: entered(sent, "name"),
@@ -171,7 +192,8 @@ impl<'a> AppPage<'a> {
         destinations: &Paged<ShownDestination>,
     ) -> Self {
         let path = format!("/ui/connect/apps/{}", app.id);
-        let more = |cursor: &str| of_app(visit, app.id, &format!("{path}?cursor={}", escaped(cursor)));
+        let more =
+            |cursor: &str| of_app(visit, app.id, &format!("{path}?cursor={}", escaped(cursor)));
         let of_destinations = format!("/ui/destinations?app_id={}", app.id);
         Self {
             name: app.name.clone(),
@@ -179,7 +201,10 @@ impl<'a> AppPage<'a> {
             new_path: of_app(visit, app.id, &format!("{path}/platforms/new")),
             may_connect: frame.may(Role::Operator),
             more: cursor.map(more),
-            more_destinations: destinations.next_cursor.is_some().then_some(of_destinations),
+            more_destinations: destinations
+                .next_cursor
+                .is_some()
+                .then_some(of_destinations),
             destinations: self::destinations(visit, &destinations.items),
             platforms: platforms(visit, app, all),
             frame,
@@ -216,7 +241,13 @@ pub struct PlatformPage<'a> {
 
 impl<'a> PlatformPage<'a> {
     /// The page of an app with the form of a store, if one is chosen.
-    pub fn new(frame: &'a Frame, visit: &Visit, app: &App, forms: &[Form], form: Option<&Form>) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        app: &App,
+        forms: &[Form],
+        form: Option<&Form>,
+    ) -> Self {
         let path = format!("/ui/connect/apps/{}/platforms/new", app.id);
         let choice = |form: &Form| StoreChoice {
             path: of_app(visit, app.id, &format!("{path}?store={}", form.name)),
@@ -253,7 +284,10 @@ impl<'a> PlatformPage<'a> {
             mistakes: refused.fields.clone(),
             reason: entered(sent, "reason"),
             wrong_reason: refused.wrong("reason"),
-            refused: Refused { fields: Vec::new(), ..refused.clone() },
+            refused: Refused {
+                fields: Vec::new(),
+                ..refused.clone()
+            },
             ..self
         }
     }

@@ -20,39 +20,94 @@ use domain::AppId;
 use serde_json::Value;
 use storage::Role::{Admin, Operator, Read, Support};
 
-pub const SCREEN: Screen = Screen { name: "Connect", path: "/ui/connect", icon: "connect", key: 'c', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Connect",
+    path: "/ui/connect",
+    icon: "connect",
+    key: 'c',
+    routes,
+};
 
 fn routes() -> Vec<Route> {
     let mut all = vec![
-        Route::page(Read, "GET", "/ui/connect", apps::list).summary("The apps, and how far each is connected."),
+        Route::page(Read, "GET", "/ui/connect", apps::list)
+            .summary("The apps, and how far each is connected."),
         Route::page(
             Admin,
             "POST",
             "/ui/connect",
-            act(api_apps::create, apps::list).body(apps::refuse_sign_in_of_app).then(new_app_page),
+            act(api_apps::create, apps::list)
+                .body(apps::refuse_sign_in_of_app)
+                .then(new_app_page),
         )
         .twin("POST /v1/apps")
         .summary("Creates an app."),
-        Route::page(Read, "GET", "/ui/connect/apps/{app_id}", apps::show).summary("The platforms of an app."),
-        Route::page(Operator, "GET", "/ui/connect/apps/{app_id}/platforms/new", apps::new_platform)
-            .summary("The form of a platform."),
-        Route::page(Operator, "POST", "/ui/connect/apps/{app_id}/platforms/new", apps::create_platform)
-            .twin("POST /v1/apps/{app_id}/platforms")
-            .summary("Connects an app to a store."),
-        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}", steps::console)
-            .summary("The URL for the store's console, and what arrived there."),
-        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/settings", changes::settings)
-            .summary("The settings of a platform."),
-        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/topics", steps::topics)
-            .summary("The topics of a platform."),
-        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/sample", steps::sample)
-            .summary("A sample notification."),
-        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/destinations", steps::destinations)
-            .summary("Who receives the events."),
-        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/first", steps::first)
-            .summary("The latest event on its way."),
-        Route::page(Operator, "GET", "/ui/connect/platforms/{platform_id}/delete", steps::deletion)
-            .summary("What the deletion of a platform means."),
+        Route::page(Read, "GET", "/ui/connect/apps/{app_id}", apps::show)
+            .summary("The platforms of an app."),
+        Route::page(
+            Operator,
+            "GET",
+            "/ui/connect/apps/{app_id}/platforms/new",
+            apps::new_platform,
+        )
+        .summary("The form of a platform."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/apps/{app_id}/platforms/new",
+            apps::create_platform,
+        )
+        .twin("POST /v1/apps/{app_id}/platforms")
+        .summary("Connects an app to a store."),
+        Route::page(
+            Read,
+            "GET",
+            "/ui/connect/platforms/{platform_id}",
+            steps::console,
+        )
+        .summary("The URL for the store's console, and what arrived there."),
+        Route::page(
+            Read,
+            "GET",
+            "/ui/connect/platforms/{platform_id}/settings",
+            changes::settings,
+        )
+        .summary("The settings of a platform."),
+        Route::page(
+            Read,
+            "GET",
+            "/ui/connect/platforms/{platform_id}/topics",
+            steps::topics,
+        )
+        .summary("The topics of a platform."),
+        Route::page(
+            Read,
+            "GET",
+            "/ui/connect/platforms/{platform_id}/sample",
+            steps::sample,
+        )
+        .summary("A sample notification."),
+        Route::page(
+            Read,
+            "GET",
+            "/ui/connect/platforms/{platform_id}/destinations",
+            steps::destinations,
+        )
+        .summary("Who receives the events."),
+        Route::page(
+            Read,
+            "GET",
+            "/ui/connect/platforms/{platform_id}/first",
+            steps::first,
+        )
+        .summary("The latest event on its way."),
+        Route::page(
+            Operator,
+            "GET",
+            "/ui/connect/platforms/{platform_id}/delete",
+            steps::deletion,
+        )
+        .summary("What the deletion of a platform means."),
     ];
     all.extend(changes());
     all
@@ -60,9 +115,14 @@ fn routes() -> Vec<Route> {
 
 fn changes() -> Vec<Route> {
     vec![
-        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/settings", changes::update)
-            .twin("PATCH /v1/platforms/{platform_id}")
-            .summary("Changes a platform."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/settings",
+            changes::update,
+        )
+        .twin("PATCH /v1/platforms/{platform_id}")
+        .summary("Changes a platform."),
         Route::page(
             Operator,
             "POST",
@@ -111,9 +171,14 @@ fn changes() -> Vec<Route> {
         )
         .twin("POST /v1/platforms/{platform_id}/retry-parked")
         .summary("Verifies purchases again that are parked."),
-        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/delete", changes::delete)
-            .twin("DELETE /v1/platforms/{platform_id}")
-            .summary("Deletes a platform."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/delete",
+            changes::delete,
+        )
+        .twin("DELETE /v1/platforms/{platform_id}")
+        .summary("Deletes a platform."),
     ]
 }
 
@@ -122,22 +187,34 @@ fn sample_page(visit: &Visit, answer: &Value) -> String {
     if visit.query("from").as_deref() == Some("first") {
         return visit.to(&format!("{}/first?done=sample", upper(visit.uri.path(), 1)));
     }
-    let query = visit.uri.query().map(|query| format!("{query}&")).unwrap_or_default();
-    format!("{}?{query}sent={}", visit.uri.path(), answer["collapse_key"].as_str().unwrap_or_default())
+    let query = visit
+        .uri
+        .query()
+        .map(|query| format!("{query}&"))
+        .unwrap_or_default();
+    format!(
+        "{}?{query}sent={}",
+        visit.uri.path(),
+        answer["collapse_key"].as_str().unwrap_or_default()
+    )
 }
 
 /// The page of a new app.
 fn new_app_page(visit: &Visit, answer: &Value) -> String {
     let id = answer["id"].as_str().unwrap_or_default();
     let path = format!("/ui/connect/apps/{id}");
-    id.parse().map_or_else(|_| path.clone(), |app| of_app(visit, app, &path))
+    id.parse()
+        .map_or_else(|_| path.clone(), |app| of_app(visit, app, &path))
 }
 
 /// A path about an app: where an app was chosen before, it is the chosen one from now on.
 fn of_app(visit: &Visit, app: AppId, path: &str) -> String {
     match visit.app {
         Some(_) if visit.sign_in.app_id.is_none() => {
-            format!("{path}{}app_id={app}", if path.contains('?') { '&' } else { '?' })
+            format!(
+                "{path}{}app_id={app}",
+                if path.contains('?') { '&' } else { '?' }
+            )
         }
         _ => path.to_owned(),
     }

@@ -7,8 +7,8 @@ use crate::pages::text::delivery_status;
 use crate::resources::explain::waits;
 use domain::{CollapseKey, Outcome};
 use storage::{
-    ArrivalView, DeliveryStatus, Platform, PlatformProgress, PurchaseExplanation, PurchaseStatus, ReceivedNotification,
-    TopicState, WaitingFor,
+    ArrivalView, DeliveryStatus, Platform, PlatformProgress, PurchaseExplanation, PurchaseStatus,
+    ReceivedNotification, TopicState, WaitingFor,
 };
 
 /// What is stored about the connection of a platform.
@@ -72,34 +72,62 @@ impl Step {
 
 impl Facts {
     pub fn accepted(&self) -> Option<&ArrivalView> {
-        self.progress.arrivals.iter().find(|one| one.reason.is_empty())
+        self.progress
+            .arrivals
+            .iter()
+            .find(|one| one.reason.is_empty())
     }
 
     /// What was refused, the last in front.
     pub fn refused(&self) -> Vec<&ArrivalView> {
-        let mut all: Vec<_> = self.progress.arrivals.iter().filter(|one| !one.reason.is_empty()).collect();
+        let mut all: Vec<_> = self
+            .progress
+            .arrivals
+            .iter()
+            .filter(|one| !one.reason.is_empty())
+            .collect();
         all.sort_by_key(|one| std::cmp::Reverse(one.last_at));
         all
     }
 
     pub fn is_trusted(&self) -> bool {
-        self.progress.topics.iter().any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
+        self.progress
+            .topics
+            .iter()
+            .any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
     }
 
     /// Whether a topic ever requested to send, for which the store must know the URL.
     fn has_requested(&self) -> bool {
-        self.progress.topics.iter().any(|topic| topic.state != TopicState::Configured)
+        self.progress
+            .topics
+            .iter()
+            .any(|topic| topic.state != TopicState::Configured)
     }
 
     /// Number of topics that wait for a decision.
     pub fn pending(&self) -> usize {
-        self.progress.topics.iter().filter(|topic| topic.state == TopicState::Pending).count()
+        self.progress
+            .topics
+            .iter()
+            .filter(|topic| topic.state == TopicState::Pending)
+            .count()
     }
 
     /// The steps of this platform, in their order.
     pub fn steps(&self) -> Vec<Step> {
-        let all = [Step::App, Step::Platform, Step::Console, Step::Topic, Step::Destination, Step::Sample, Step::First];
-        all.into_iter().filter(|step| *step != Step::Sample || self.takes_samples).collect()
+        let all = [
+            Step::App,
+            Step::Platform,
+            Step::Console,
+            Step::Topic,
+            Step::Destination,
+            Step::Sample,
+            Step::First,
+        ];
+        all.into_iter()
+            .filter(|step| *step != Step::Sample || self.takes_samples)
+            .collect()
     }
 
     pub fn is_done(&self, step: Step) -> bool {
@@ -108,7 +136,9 @@ impl Facts {
             Step::App | Step::Platform => true,
             // The demo follows a topic from the beginning. A sample needs neither console nor topic, so that its arrival
             // shows nothing about them.
-            Step::Console => self.has_requested() || (self.is_trusted() && (has_arrived || self.takes_samples)),
+            Step::Console => {
+                self.has_requested() || (self.is_trusted() && (has_arrived || self.takes_samples))
+            }
             Step::Topic => self.is_trusted(),
             Step::Sample => has_arrived,
             Step::Destination => self.has_destination,
@@ -123,8 +153,14 @@ impl Facts {
 
     /// The first step after this one that is not done, else the first one before it.
     pub fn next_after(&self, current: Step) -> Option<Step> {
-        let mut later = self.steps().into_iter().skip_while(|step| *step != current).skip(1);
-        later.find(|step| !self.is_done(*step)).or_else(|| self.next().filter(|step| *step != current))
+        let mut later = self
+            .steps()
+            .into_iter()
+            .skip_while(|step| *step != current)
+            .skip(1);
+        later
+            .find(|step| !self.is_done(*step))
+            .or_else(|| self.next().filter(|step| *step != current))
     }
 }
 
@@ -132,8 +168,13 @@ impl Facts {
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn newest(edge: &Edge, platform: &Platform) -> Result<Option<(CollapseKey, PurchaseExplanation)>, Error> {
-    let Some(key) = edge.store.newest_purchase(platform.id).await? else { return Ok(None) };
+pub async fn newest(
+    edge: &Edge,
+    platform: &Platform,
+) -> Result<Option<(CollapseKey, PurchaseExplanation)>, Error> {
+    let Some(key) = edge.store.newest_purchase(platform.id).await? else {
+        return Ok(None);
+    };
     Ok(Some((key, edge.store.explain_purchase(key).await?)))
 }
 
@@ -145,8 +186,18 @@ pub struct Tick {
     pub moment: Option<Moment>,
 }
 
-fn tick(badge: (Tone, &'static str), title: &'static str, sentence: Option<String>, moment: Option<Moment>) -> Tick {
-    Tick { badge: Badge::new(badge.0, badge.1), title, sentence: sentence.map(|text| Sentence::new(&text)), moment }
+fn tick(
+    badge: (Tone, &'static str),
+    title: &'static str,
+    sentence: Option<String>,
+    moment: Option<Moment>,
+) -> Tick {
+    Tick {
+        badge: Badge::new(badge.0, badge.1),
+        title,
+        sentence: sentence.map(|text| Sentence::new(&text)),
+        moment,
+    }
 }
 
 const DONE: (Tone, &str) = (Tone::Good, "done");
@@ -157,38 +208,79 @@ pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bo
     let topic = if facts.is_trusted() {
         tick(DONE, "Topic approved", None, None)
     } else {
-        tick(OPEN, "Topic approved", (facts.pending() > 0).then(|| "one waits for your decision".to_owned()), None)
+        tick(
+            OPEN,
+            "Topic approved",
+            (facts.pending() > 0).then(|| "one waits for your decision".to_owned()),
+            None,
+        )
     };
-    let last = newest.and_then(|found| found.notifications.iter().rfind(|one| !one.view.is_of_device()));
+    let last = newest.and_then(|found| {
+        found
+            .notifications
+            .iter()
+            .rfind(|one| !one.view.is_of_device())
+    });
     let arrived = match last {
         Some(one) => {
             let sentence = format!("`{}`", one.view.store_type);
-            tick(DONE, "A notification was accepted", Some(sentence), Some(Moment::ago(one.view.accepted_at)))
+            tick(
+                DONE,
+                "A notification was accepted",
+                Some(sentence),
+                Some(Moment::ago(one.view.accepted_at)),
+            )
         }
         None => match facts.accepted() {
-            Some(one) => tick(DONE, "A notification was accepted", None, Some(Moment::ago(one.last_at))),
+            Some(one) => tick(
+                DONE,
+                "A notification was accepted",
+                None,
+                Some(Moment::ago(one.last_at)),
+            ),
             None => tick(OPEN, "A notification was accepted", None, None),
         },
     };
-    let mut all = vec![topic, arrived, settled(last, newest), verified(newest, can_verify)];
+    let mut all = vec![
+        topic,
+        arrived,
+        settled(last, newest),
+        verified(newest, can_verify),
+    ];
     all.extend(announced(newest));
     all
 }
 
 fn settled(last: Option<&ReceivedNotification>, newest: Option<&PurchaseExplanation>) -> Tick {
     let title = "Its quiet window has passed, and it is settled";
-    let Some((one, of)) = last.zip(newest) else { return tick(OPEN, title, None, None) };
+    let Some((one, of)) = last.zip(newest) else {
+        return tick(OPEN, title, None, None);
+    };
     match (one.view.outcome, one.view.waiting_for) {
         (Some(Outcome::Settled | Outcome::NoChange | Outcome::Duplicate), _) => {
             tick(DONE, title, None, one.finished_at.map(Moment::ago))
         }
         (Some(other), _) => {
-            let why = one.view.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-            tick((Tone::Bad, "not settled"), title, Some(format!("{}{why}", other.as_str().replace('_', " "))), None)
+            let why = one
+                .view
+                .reason
+                .as_ref()
+                .map_or_else(String::new, |why| format!(": {why}"));
+            tick(
+                (Tone::Bad, "not settled"),
+                title,
+                Some(format!("{}{why}", other.as_str().replace('_', " "))),
+                None,
+            )
         }
         (None, Some(WaitingFor::Window)) => {
             let sentence = "each new notification restarts it; it closes".to_owned();
-            tick((Tone::Busy, "window open"), title, Some(sentence), one.window_ends_at.map(Moment::until))
+            tick(
+                (Tone::Busy, "window open"),
+                title,
+                Some(sentence),
+                one.window_ends_at.map(Moment::until),
+            )
         }
         (None, _) => tick((Tone::Warn, "waits"), title, Some(waits(one, of.now)), None),
     }
@@ -196,13 +288,18 @@ fn settled(last: Option<&ReceivedNotification>, newest: Option<&PurchaseExplanat
 
 fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
     let title = "It is verified with the store";
-    let standing = newest.and_then(|found| found.purchase.as_ref()).map(|purchase| &purchase.standing);
+    let standing = newest
+        .and_then(|found| found.purchase.as_ref())
+        .map(|purchase| &purchase.standing);
     let at = standing.and_then(|standing| standing.verified_at);
     match (at, standing.and_then(|standing| standing.unverified_since)) {
         (Some(at), None) => tick(DONE, title, None, Some(Moment::ago(at))),
-        (_, Some(since)) => {
-            tick((Tone::Warn, "no response from the store"), title, Some("since".to_owned()), Some(Moment::at(since)))
-        }
+        (_, Some(since)) => tick(
+            (Tone::Warn, "no response from the store"),
+            title,
+            Some("since".to_owned()),
+            Some(Moment::at(since)),
+        ),
         (None, None) if !can_verify => {
             let sentence = "the platform has no valid shared secret, so nothing is verified";
             tick((Tone::Warn, "off"), title, Some(sentence.to_owned()), None)
@@ -215,13 +312,31 @@ fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
 fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
     let (event, delivery) = ("An event is recorded", "It is delivered");
     let Some((found, last)) = newest.and_then(|found| Some((found, found.events.last()?))) else {
-        return vec![tick(OPEN, event, None, None), tick(OPEN, delivery, None, None)];
+        return vec![
+            tick(OPEN, event, None, None),
+            tick(OPEN, delivery, None, None),
+        ];
     };
     let revision = last.event.revision;
-    let of_revision = || found.events.iter().filter(|one| one.event.revision == revision);
-    let types: Vec<String> = of_revision().map(|one| format!("`{}`", one.event.event_type)).collect();
-    let mut all = vec![tick(DONE, event, Some(types.join(", ")), Some(Moment::ago(last.event.created_at)))];
-    let is_verified = found.purchase.as_ref().is_some_and(|purchase| is_verified(&purchase.standing));
+    let of_revision = || {
+        found
+            .events
+            .iter()
+            .filter(|one| one.event.revision == revision)
+    };
+    let types: Vec<String> = of_revision()
+        .map(|one| format!("`{}`", one.event.event_type))
+        .collect();
+    let mut all = vec![tick(
+        DONE,
+        event,
+        Some(types.join(", ")),
+        Some(Moment::ago(last.event.created_at)),
+    )];
+    let is_verified = found
+        .purchase
+        .as_ref()
+        .is_some_and(|purchase| is_verified(&purchase.standing));
     for addressee in &found.addressees {
         let sendings = of_revision().flat_map(|one| &one.sendings);
         let mine: Vec<_> = sendings
@@ -229,10 +344,14 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
             .map(|one| &one.delivery)
             .collect();
         // What is furthest from its goal is shown.
-        let Some(worst) = mine.iter().max_by_key(|one| distance(one.status)) else { continue };
+        let Some(worst) = mine.iter().max_by_key(|one| distance(one.status)) else {
+            continue;
+        };
         let name = &addressee.destination.name;
         let sentence = match worst.status {
-            DeliveryStatus::Delivered if is_verified => format!("a verified event was delivered to `{name}`"),
+            DeliveryStatus::Delivered if is_verified => {
+                format!("a verified event was delivered to `{name}`")
+            }
             DeliveryStatus::Delivered => format!("delivered to `{name}`"),
             _ => format!("to `{name}`"),
         };
@@ -245,7 +364,12 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
         });
     }
     if all.len() == 1 {
-        all.push(tick(OPEN, delivery, Some("no destination is subscribed to it".to_owned()), None));
+        all.push(tick(
+            OPEN,
+            delivery,
+            Some("no destination is subscribed to it".to_owned()),
+            None,
+        ));
     }
     all
 }
@@ -269,9 +393,13 @@ const fn distance(status: DeliveryStatus) -> u8 {
 pub fn unreachable(url: &url::Url) -> Option<&'static str> {
     use url::Host;
     let is_private = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
+        Some(Host::Ipv4(ip)) => {
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
+        }
         Some(Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local(),
-        Some(Host::Domain(name)) => !name.contains('.') || name.ends_with(".local") || name.ends_with(".localhost"),
+        Some(Host::Domain(name)) => {
+            !name.contains('.') || name.ends_with(".local") || name.ends_with(".localhost")
+        }
         None => true,
     };
     if is_private {
@@ -288,7 +416,12 @@ mod tests {
 
     fn arrival(reason: &str) -> ArrivalView {
         let at = Timestamp::from_micros(0);
-        ArrivalView { reason: reason.to_owned(), times: 1, first_at: at, last_at: at }
+        ArrivalView {
+            reason: reason.to_owned(),
+            times: 1,
+            first_at: at,
+            last_at: at,
+        }
     }
 
     fn topic(state: TopicState) -> Topic {
@@ -309,19 +442,34 @@ mod tests {
         let mut facts = Facts::default();
         assert_eq!(facts.next(), Some(Step::Console));
         facts.progress.arrivals = vec![arrival("wrong topic")];
-        assert_eq!(facts.next(), Some(Step::Console), "what was refused is no beginning");
+        assert_eq!(
+            facts.next(),
+            Some(Step::Console),
+            "what was refused is no beginning"
+        );
         facts.progress.topics = vec![topic(TopicState::Rejected), topic(TopicState::Pending)];
         assert_eq!(facts.next(), Some(Step::Topic));
         facts.progress.topics.push(topic(TopicState::Confirmed));
-        assert_eq!(facts.next(), Some(Step::Destination), "a stranger's topic that waits holds nobody up");
+        assert_eq!(
+            facts.next(),
+            Some(Step::Destination),
+            "a stranger's topic that waits holds nobody up"
+        );
         assert_eq!(facts.pending(), 1);
         assert!(!facts.steps().contains(&Step::Sample));
         facts.takes_samples = true;
-        assert_eq!(facts.next(), Some(Step::Destination), "a sample without a destination goes nowhere");
+        assert_eq!(
+            facts.next(),
+            Some(Step::Destination),
+            "a sample without a destination goes nowhere"
+        );
         facts.has_destination = true;
         assert_eq!(facts.next(), Some(Step::Sample));
         facts.progress.arrivals.push(arrival(""));
-        assert_eq!((facts.next(), facts.refused().len()), (Some(Step::First), 1));
+        assert_eq!(
+            (facts.next(), facts.refused().len()),
+            (Some(Step::First), 1)
+        );
         assert!(!facts.is_done(Step::First));
         facts.progress.delivered_at = Some(Timestamp::from_micros(1));
         assert!(facts.is_done(Step::First));
@@ -329,11 +477,23 @@ mod tests {
 
     #[test]
     fn a_sample_shows_nothing_about_the_console() {
-        let mut facts = Facts { takes_samples: true, has_destination: true, ..Facts::default() };
+        let mut facts = Facts {
+            takes_samples: true,
+            has_destination: true,
+            ..Facts::default()
+        };
         facts.progress.arrivals.push(arrival(""));
-        assert!(facts.is_done(Step::Sample) && !facts.is_done(Step::Console) && !facts.is_done(Step::Topic));
+        assert!(
+            facts.is_done(Step::Sample)
+                && !facts.is_done(Step::Console)
+                && !facts.is_done(Step::Topic)
+        );
         assert_eq!(facts.next(), Some(Step::Console));
-        assert_eq!(facts.next_after(Step::Destination), Some(Step::First), "not back to the console");
+        assert_eq!(
+            facts.next_after(Step::Destination),
+            Some(Step::First),
+            "not back to the console"
+        );
         facts.progress.delivered_at = Some(Timestamp::from_micros(1));
         assert_eq!(facts.next_after(Step::Destination), Some(Step::Console));
     }
@@ -353,10 +513,17 @@ mod tests {
     #[test]
     fn a_url_that_no_store_reaches_is_noticed() {
         let why = |url: &str| unreachable(&url.parse().expect("a URL"));
-        for url in
-            ["http://127.0.0.1:8080/", "https://localhost/", "https://10.0.0.7/", "http://[::1]:8080/", "https://box/"]
-        {
-            assert!(why(url).is_some_and(|why| why.contains("not public")), "{url}");
+        for url in [
+            "http://127.0.0.1:8080/",
+            "https://localhost/",
+            "https://10.0.0.7/",
+            "http://[::1]:8080/",
+            "https://box/",
+        ] {
+            assert!(
+                why(url).is_some_and(|why| why.contains("not public")),
+                "{url}"
+            );
         }
         assert!(why("http://settle.example.com/").is_some_and(|why| why.contains("HTTPS")));
         assert_eq!(why("https://settle.example.com/"), None);

@@ -49,7 +49,11 @@ impl<'a> SamplePage<'a> {
         types: &'static [(&'static str, &'static str)],
         why: Option<String>,
     ) -> Self {
-        let of_type = |(name, meaning): &(&'static str, &'static str)| SampleType { name, meaning, is_chosen: false };
+        let of_type = |(name, meaning): &(&'static str, &'static str)| SampleType {
+            name,
+            meaning,
+            is_chosen: false,
+        };
         Self {
             head: of.head(visit, Step::Sample),
             path: of.path(visit, "/sample"),

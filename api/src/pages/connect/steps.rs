@@ -44,13 +44,32 @@ impl Connected {
     /// 503 when the database does not answer.
     pub async fn of(edge: &Edge, platform: Platform) -> Result<Self, Error> {
         let app = edge.store.app(platform.app_id).await?;
-        let destinations = edge.store.destinations(app.id, Page { cursor: None, limit: DESTINATIONS }).await?;
+        let destinations = edge
+            .store
+            .destinations(
+                app.id,
+                Page {
+                    cursor: None,
+                    limit: DESTINATIONS,
+                },
+            )
+            .await?;
         let facts = Facts {
-            progress: edge.store.progress(vec![platform.id]).await?.remove(&platform.id).unwrap_or_default(),
+            progress: edge
+                .store
+                .progress(vec![platform.id])
+                .await?
+                .remove(&platform.id)
+                .unwrap_or_default(),
             has_destination: !destinations.items.is_empty(),
             takes_samples: edge.takes_samples(&platform).is_ok(),
         };
-        Ok(Self { app, platform, destinations, facts })
+        Ok(Self {
+            app,
+            platform,
+            destinations,
+            facts,
+        })
     }
 
     /// The head of the page of a step.
@@ -72,7 +91,11 @@ impl Connected {
 
     /// A path of a page of this platform.
     pub fn path(&self, visit: &Visit, rest: &str) -> String {
-        of_app(visit, self.app.id, &format!("/ui/connect/platforms/{}{rest}", self.platform.id))
+        of_app(
+            visit,
+            self.app.id,
+            &format!("/ui/connect/platforms/{}{rest}", self.platform.id),
+        )
     }
 }
 
@@ -82,64 +105,126 @@ impl Connected {
 /// 503 when the database does not answer.
 pub async fn as_api((edge, _, caller): &At, platform: &Platform) -> Result<Value, Error> {
     let stored = Stored(platform.clone());
-    let found = platforms::show(edge.clone(), caller.clone(), stored).await?.0;
+    let found = platforms::show(edge.clone(), caller.clone(), stored)
+        .await?
+        .0;
     serde_json::to_value(found).map_err(|_| Error::Internal)
 }
 
 /// `GET /ui/connect/platforms/{platform_id}`
-pub async fn console(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+pub async fn console(
+    at: At,
+    Stored(platform): Stored<Platform>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
     let (State(edge), visit, _) = &at;
     let value = as_api(&at, &platform).await?;
     let of = Connected::of(edge, platform).await?;
-    let form = of_stores().into_iter().find(|form| form.name == of.platform.store);
-    let place = PageAddress { is_answer: mistakes.is_answer(), ..of.place(Step::Console, "", "show") };
+    let form = of_stores()
+        .into_iter()
+        .find(|form| form.name == of.platform.store);
+    let place = PageAddress {
+        is_answer: mistakes.is_answer(),
+        ..of.place(Step::Console, "", "show")
+    };
     let frame = Frame::of(edge, visit, place).await?;
     let page = ConsolePage::new(&frame, visit, &of, form, &value, &mistakes).with(&edge.public_url);
     shown(visit, &page, &value)
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/topics`
-pub async fn topics(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+pub async fn topics(
+    at: At,
+    Stored(platform): Stored<Platform>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
     let (State(edge), visit, _) = &at;
     let of = Connected::of(edge, platform).await?;
-    let place = PageAddress { is_answer: mistakes.is_answer(), ..of.place(Step::Topic, "/topics", "topics") };
+    let place = PageAddress {
+        is_answer: mistakes.is_answer(),
+        ..of.place(Step::Topic, "/topics", "topics")
+    };
     let frame = Frame::of(edge, visit, place).await?;
     let account = |arn: &str| edge.topic_account(&of.platform.store, arn);
     let page = TopicsPage::new(&frame, visit, &of, &account, &mistakes);
-    shown(visit, &page, &Paged { items: of.facts.progress.topics.clone(), next_cursor: None })
+    shown(
+        visit,
+        &page,
+        &Paged {
+            items: of.facts.progress.topics.clone(),
+            next_cursor: None,
+        },
+    )
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/sample`
-pub async fn sample(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+pub async fn sample(
+    at: At,
+    Stored(platform): Stored<Platform>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
     let (State(edge), visit, _) = &at;
     if visit.is_json {
         return json(&as_api(&at, &platform).await?);
     }
     let of = Connected::of(edge, platform).await?;
-    let place = PageAddress { is_answer: mistakes.is_answer(), ..place_of_sample(&of, &mistakes.sent) };
+    let place = PageAddress {
+        is_answer: mistakes.is_answer(),
+        ..place_of_sample(&of, &mistakes.sent)
+    };
     let frame = Frame::of(edge, visit, place).await?;
-    let sent = visit.query("sent").and_then(|key| key.parse::<CollapseKey>().ok());
-    let why = edge.takes_samples(&of.platform).err().map(|why| why.to_string());
-    html(&SamplePage::new(&frame, visit, &of, edge.sample_types(&of.platform), why).with(sent, &mistakes))
+    let sent = visit
+        .query("sent")
+        .and_then(|key| key.parse::<CollapseKey>().ok());
+    let why = edge
+        .takes_samples(&of.platform)
+        .err()
+        .map(|why| why.to_string());
+    html(
+        &SamplePage::new(&frame, visit, &of, edge.sample_types(&of.platform), why)
+            .with(sent, &mistakes),
+    )
 }
 
 /// Where the page of a sample stands: with the command and the request of the sample that was entered.
 fn place_of_sample(of: &Connected, sent: &Sent) -> PageAddress {
     let mut command = format!("settle sample --platform {}", of.platform.id);
-    for (field, option) in [("type", "--type"), ("receipt_id", "--receipt"), ("app_user_id", "--user")] {
-        command.extend(sent.get(field).map(|value| format!(" {option} {}", quoted(value))));
+    for (field, option) in [
+        ("type", "--type"),
+        ("receipt_id", "--receipt"),
+        ("app_user_id", "--user"),
+    ] {
+        command.extend(
+            sent.get(field)
+                .map(|value| format!(" {option} {}", quoted(value))),
+        );
     }
     let body = texts(sent, &["type", "receipt_id", "app_user_id"]);
-    let api = format!("POST /v1/platforms/{}/sample {}", of.platform.id, Value::Object(body));
-    PageAddress { command, api, ..of.place(Step::Sample, "", "") }
+    let api = format!(
+        "POST /v1/platforms/{}/sample {}",
+        of.platform.id,
+        Value::Object(body)
+    );
+    PageAddress {
+        command,
+        api,
+        ..of.place(Step::Sample, "", "")
+    }
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/destinations`
-pub async fn destinations((State(edge), visit, _): At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+pub async fn destinations(
+    (State(edge), visit, _): At,
+    Stored(platform): Stored<Platform>,
+) -> Result<Response, Error> {
     let of = Connected::of(&edge, platform).await?;
     if visit.is_json {
         let first = Query(checked(Map::new())?);
-        return json(&api_destinations::list(State(edge), Stored(of.app), first).await?.0);
+        return json(
+            &api_destinations::list(State(edge), Stored(of.app), first)
+                .await?
+                .0,
+        );
     }
     let place = PageAddress {
         api: format!("/v1/apps/{}/destinations", of.app.id),
@@ -147,31 +232,57 @@ pub async fn destinations((State(edge), visit, _): At, Stored(platform): Stored<
         ..of.place(Step::Destination, "", "")
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    html(&DestinationsPage::new(&frame, &visit, &of, &of_destinations()))
+    html(&DestinationsPage::new(
+        &frame,
+        &visit,
+        &of,
+        &of_destinations(),
+    ))
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/first`
-pub async fn first((State(edge), visit, _): At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+pub async fn first(
+    (State(edge), visit, _): At,
+    Stored(platform): Stored<Platform>,
+) -> Result<Response, Error> {
     let of = Connected::of(&edge, platform).await?;
     let newest = newest(&edge, &of.platform).await?;
     let (api, command) = match &newest {
-        Some((key, _)) => (format!("/v1/explain/purchases/{key}"), format!("settle explain purchase {key}")),
+        Some((key, _)) => (
+            format!("/v1/explain/purchases/{key}"),
+            format!("settle explain purchase {key}"),
+        ),
         None => (
             format!("/v1/notifications?platform_id={}", of.platform.id),
             format!("settle notification list --platform {}", of.platform.id),
         ),
     };
-    let place = PageAddress { api, command, ..of.place(Step::First, "", "") };
+    let place = PageAddress {
+        api,
+        command,
+        ..of.place(Step::First, "", "")
+    };
     let frame = Frame::of(&edge, &visit, place).await?;
     let page = FirstPage::new(&frame, &visit, &of, newest.as_ref());
     match &newest {
         Some((key, facts)) => shown(&visit, &page, &explain::story::purchase(*key, facts)),
-        None => shown(&visit, &page, &Paged::<Value> { items: Vec::new(), next_cursor: None }),
+        None => shown(
+            &visit,
+            &page,
+            &Paged::<Value> {
+                items: Vec::new(),
+                next_cursor: None,
+            },
+        ),
     }
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/delete`
-pub async fn deletion(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+pub async fn deletion(
+    at: At,
+    Stored(platform): Stored<Platform>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
     let (State(edge), visit, _) = &at;
     let of = Connected::of(edge, platform).await?;
     let place = PageAddress {

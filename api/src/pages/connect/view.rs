@@ -36,13 +36,23 @@ pub struct Head {
 
 impl Head {
     /// The head of the page of a step.
-    pub fn new(visit: &Visit, app: &App, platform: &Platform, facts: &Facts, current: Step) -> Self {
+    pub fn new(
+        visit: &Visit,
+        app: &App,
+        platform: &Platform,
+        facts: &Facts,
+        current: Step,
+    ) -> Self {
         let next = facts.next();
         let stage = |step: Step| Stage {
             title: step.title(),
             path: match step {
                 Step::App => of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
-                step => of_app(visit, app.id, &format!("/ui/connect/platforms/{}{}", platform.id, step.path())),
+                step => of_app(
+                    visit,
+                    app.id,
+                    &format!("/ui/connect/platforms/{}{}", platform.id, step.path()),
+                ),
             },
             state: if facts.is_done(step) {
                 Badge::new(Tone::Good, "done")
@@ -88,7 +98,10 @@ pub struct OldUrl {
 impl OldUrl {
     fn of(value: &Value) -> Option<Self> {
         let time = |name: &str| value[name].as_str()?.parse().ok();
-        Some(Self { until: Moment::until(time("until")?), used: time("last_used_at").map(Moment::ago) })
+        Some(Self {
+            until: Moment::until(time("until")?),
+            used: time("last_used_at").map(Moment::ago),
+        })
     }
 }
 
@@ -129,16 +142,21 @@ impl<'a> ConsolePage<'a> {
         mistakes: &Mistakes,
     ) -> Self {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
-        let guide = form.into_iter().flat_map(|form| form.guide).map(|step| GuideStep {
-            place: step.place,
-            title: step.title,
-            text: step.text,
-            url: step.url,
-            copy: step.copy.and_then(text),
-        });
+        let guide = form
+            .into_iter()
+            .flat_map(|form| form.guide)
+            .map(|step| GuideStep {
+                place: step.place,
+                title: step.title,
+                text: step.text,
+                url: step.url,
+                copy: step.copy.and_then(text),
+            });
         let refused = of.facts.refused();
         let accepted = of.facts.accepted();
-        let is_refused = refused.first().is_some_and(|last| accepted.is_none_or(|one| one.last_at < last.last_at));
+        let is_refused = refused
+            .first()
+            .is_some_and(|last| accepted.is_none_or(|one| one.last_at < last.last_at));
         let (ok, wrong) = if is_refused {
             ((Tone::Idle, "accepted before"), Tone::Bad)
         } else {
@@ -160,7 +178,8 @@ impl<'a> ConsolePage<'a> {
             takes_samples: of.facts.takes_samples,
             guide: guide.collect(),
             silent: is_silent.then(|| Badge::new(Tone::Idle, "nothing yet")),
-            accepted: accepted.map(|one| (Badge::new(ok.0, ok.1), Moment::ago(one.last_at), one.times)),
+            accepted: accepted
+                .map(|one| (Badge::new(ok.0, ok.1), Moment::ago(one.last_at), one.times)),
             rows: refused.iter().map(row).collect(),
             pending: Some(of.facts.pending())
                 .filter(|count| *count > 0)
@@ -175,7 +194,13 @@ impl<'a> ConsolePage<'a> {
             unsigned: unsigned(&of.platform),
             settings_path: of.path(visit, "/settings"),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
-            actions: actions(frame, visit, of, !value["old_notification_url"].is_null(), mistakes),
+            actions: actions(
+                frame,
+                visit,
+                of,
+                !value["old_notification_url"].is_null(),
+                mistakes,
+            ),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: mistakes.refused.clone(),
             frame,
@@ -185,7 +210,10 @@ impl<'a> ConsolePage<'a> {
     /// With whether a store reaches the URL.
     #[must_use]
     pub fn with(self, public_url: &Url) -> Self {
-        Self { warning: unreachable(public_url), ..self }
+        Self {
+            warning: unreachable(public_url),
+            ..self
+        }
     }
 }
 
@@ -197,15 +225,36 @@ fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
             "anyone who has a receipt and the store's id of its customer can take over the \
              purchases by logging in"
         }
-        TransferPolicy::Review => "a login takes over another customer's purchases only after a person approves it",
+        TransferPolicy::Review => {
+            "a login takes over another customer's purchases only after a person approves it"
+        }
         TransferPolicy::Never => "no login can take over another customer's purchases",
     };
-    is_open.then(|| (Badge::new(Tone::Warn, "unsigned logins"), moves, platform.id))
+    is_open.then(|| {
+        (
+            Badge::new(Tone::Warn, "unsigned logins"),
+            moves,
+            platform.id,
+        )
+    })
 }
 
-fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool, mistakes: &Mistakes) -> Vec<Action> {
-    let action =
-        |name: &str, title, what: &str| Action::new(of.path(visit, &format!("/{name}")), name, title, what, mistakes);
+fn actions(
+    frame: &Frame,
+    visit: &Visit,
+    of: &Connected,
+    has_old: bool,
+    mistakes: &Mistakes,
+) -> Vec<Action> {
+    let action = |name: &str, title, what: &str| {
+        Action::new(
+            of.path(visit, &format!("/{name}")),
+            name,
+            title,
+            what,
+            mistakes,
+        )
+    };
     let rotate = action(
         "rotate-ingress-key",
         "New URL",
@@ -224,8 +273,16 @@ fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool, mistakes
          customer.",
     );
     let retire_old = has_old.then(|| (Role::Operator, retire_old.irrevocable()));
-    let all = [Some((Role::Operator, rotate.irrevocable())), retire_old, Some((Role::Support, parked))];
-    all.into_iter().flatten().filter(|(least, _)| frame.may(*least)).map(|(_, action)| action).collect()
+    let all = [
+        Some((Role::Operator, rotate.irrevocable())),
+        retire_old,
+        Some((Role::Support, parked)),
+    ];
+    all.into_iter()
+        .flatten()
+        .filter(|(least, _)| frame.may(*least))
+        .map(|(_, action)| action)
+        .collect()
 }
 
 pub struct TopicRow {
@@ -256,14 +313,23 @@ pub struct TopicsPage<'a> {
 
 impl<'a> TopicsPage<'a> {
     /// The topics of a platform, those that wait in front.
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, account: Account<'_>, mistakes: &Mistakes) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        of: &Connected,
+        account: Account<'_>,
+        mistakes: &Mistakes,
+    ) -> Self {
         let row = |topic: &Topic| TopicRow {
             account: account(&topic.arn),
             arn: topic.arn.clone(),
             state: topic_state(topic.state),
             requested: Moment::ago(topic.requested_at),
             decided: topic.decided_at.map(Moment::ago),
-            expires: topic.expires_at.filter(|_| topic.state == TopicState::Pending).map(Moment::until),
+            expires: topic
+                .expires_at
+                .filter(|_| topic.state == TopicState::Pending)
+                .map(Moment::until),
             is_expired: topic.state == TopicState::Expired,
             actions: topic_actions(frame, visit, of, topic, mistakes),
         };
@@ -293,7 +359,13 @@ fn topic_state(state: TopicState) -> Badge {
     }
 }
 
-fn topic_actions(frame: &Frame, visit: &Visit, of: &Connected, topic: &Topic, mistakes: &Mistakes) -> Vec<Action> {
+fn topic_actions(
+    frame: &Frame,
+    visit: &Visit,
+    of: &Connected,
+    topic: &Topic,
+    mistakes: &Mistakes,
+) -> Vec<Action> {
     if !frame.may(Role::Operator) {
         return Vec::new();
     }
@@ -354,7 +426,11 @@ impl<'a> DestinationsPage<'a> {
         let next = of.facts.next_after(Step::Destination);
         Self {
             head: of.head(visit, Step::Destination),
-            more: of.destinations.next_cursor.as_ref().map(|_| format!("/ui/destinations?app_id={}", of.app.id)),
+            more: of
+                .destinations
+                .next_cursor
+                .as_ref()
+                .map(|_| format!("/ui/destinations?app_id={}", of.app.id)),
             destinations: destinations(visit, &of.destinations.items),
             kinds: forms.iter().map(kind).collect(),
             may_add: frame.may(Role::Operator),
@@ -393,9 +469,17 @@ impl<'a> FirstPage<'a> {
         Self {
             head: of.head(visit, Step::First),
             has_arrived: of.facts.accepted().is_some(),
-            ticks: ticks(&of.facts, newest.map(|(_, found)| found), of.platform.can_verify()),
-            purchase: newest
-                .map(|(key, _)| (of_app(visit, of.app.id, &format!("/ui/purchases/{key}")), Code::short(key))),
+            ticks: ticks(
+                &of.facts,
+                newest.map(|(_, found)| found),
+                of.platform.can_verify(),
+            ),
+            purchase: newest.map(|(key, _)| {
+                (
+                    of_app(visit, of.app.id, &format!("/ui/purchases/{key}")),
+                    Code::short(key),
+                )
+            }),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
             sample_path: may_send.then(|| of.path(visit, "/sample?from=first")),
             reason: String::new(),

@@ -15,9 +15,14 @@ pub struct Erasing {
 impl Erasing {
     pub fn of(app: AppId, user: UserId, destinations: &[Destination]) -> Self {
         let unsubscribed = destinations.iter().filter(|one| !one.chose(USER_ERASED));
-        let unsubscribed = unsubscribed.map(|one| one.common.name.as_str()).collect::<Vec<_>>().join(", ");
+        let unsubscribed = unsubscribed
+            .map(|one| one.common.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
         Self {
-            command: format!("settle customer erase --app {app} --user-id {user} --reason REASON --by NAME"),
+            command: format!(
+                "settle customer erase --app {app} --user-id {user} --reason REASON --by NAME"
+            ),
             unsubscribed: Some(unsubscribed).filter(|names| !names.is_empty()),
         }
     }
@@ -34,14 +39,30 @@ mod tests {
     fn a_destination_without_the_event_is_named() {
         let of = |name: &str, events: &[&str]| {
             let events = events.iter().map(|one| (*one).to_owned()).collect();
-            let common = DestinationSettings { events, ..DestinationSettings::new(name) };
-            Destination { common, ..fixtures::destination("http", serde_json::Value::default()) }
+            let common = DestinationSettings {
+                events,
+                ..DestinationSettings::new(name)
+            };
+            Destination {
+                common,
+                ..fixtures::destination("http", serde_json::Value::default())
+            }
         };
         let (app, user) = (AppId::new(Uuid::nil()), UserId::new(Uuid::nil()));
-        let all = [of("Billing", &["purchase.updated"]), of("Profiles", &["user.erased"]), of("Chat", &["alarm.*"])];
+        let all = [
+            of("Billing", &["purchase.updated"]),
+            of("Profiles", &["user.erased"]),
+            of("Chat", &["alarm.*"]),
+        ];
         let erasing = Erasing::of(app, user, &all);
         assert_eq!(erasing.unsubscribed.as_deref(), Some("Billing, Chat"));
-        assert!(erasing.command.contains(&format!("--app {app} --user-id {user}")), "{}", erasing.command);
+        assert!(
+            erasing
+                .command
+                .contains(&format!("--app {app} --user-id {user}")),
+            "{}",
+            erasing.command
+        );
         assert_eq!(Erasing::of(app, user, &all[1..2]).unsubscribed, None);
     }
 }

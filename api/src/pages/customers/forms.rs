@@ -37,7 +37,9 @@ pub fn routes() -> Vec<Route> {
             Role::Support,
             "POST",
             "/ui/customers/{app_id}/{user_id}",
-            act(naming::name, confirm).body(only_as_shown).then(named_page),
+            act(naming::name, confirm)
+                .body(only_as_shown)
+                .then(named_page),
         )
         .twin("PUT /v1/apps/{app_id}/customers")
         .summary("Names a customer; a merge with another one is shown first."),
@@ -63,24 +65,42 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// Merges two customers only as the preview showed it, and none without one.
-fn only_as_shown(_: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
+fn only_as_shown(
+    _: &Shared,
+    _: &Visit,
+    sent: &Sent,
+    body: &mut Map<String, Value>,
+) -> Result<(), Error> {
     body.insert("merge".to_owned(), sent.get("preview").is_some().into());
     Ok(())
 }
 
 /// The end of what was done, where another customer's id differs only by case.
 fn other_case(answer: &Value) -> &'static str {
-    if answer["warnings"].is_array() { "-other-case" } else { "" }
+    if answer["warnings"].is_array() {
+        "-other-case"
+    } else {
+        ""
+    }
 }
 
 /// The page of a customer that was named: that of another one, who had the name already.
 fn named_page(visit: &Visit, answer: &Value) -> String {
     let user = answer["user_id"].as_str().unwrap_or_default();
-    visit.to(&format!("{}/{user}?done=named{}", upper(visit.uri.path(), 1), other_case(answer)))
+    visit.to(&format!(
+        "{}/{user}?done=named{}",
+        upper(visit.uri.path(), 1),
+        other_case(answer)
+    ))
 }
 
 /// What moves, as the API has it, and only as the preview showed it.
-fn set_source(_: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
+fn set_source(
+    _: &Shared,
+    _: &Visit,
+    sent: &Sent,
+    body: &mut Map<String, Value>,
+) -> Result<(), Error> {
     body.remove("from");
     body.remove(RECEIPT);
     let Some((key, id)) = moving::source(sent) else {
@@ -93,8 +113,14 @@ fn set_source(_: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>)
 
 /// The page from which a transfer was taken back, or that of the customer who has the purchases again.
 fn undone_page(visit: &Visit, answer: &Value) -> String {
-    let of = visit.query("of").or_else(|| answer["to"]["user_id"].as_str().map(str::to_owned)).unwrap_or_default();
-    visit.to(&format!("/ui/customers/{}/{of}?done=undone", answer["app_id"].as_str().unwrap_or_default()))
+    let of = visit
+        .query("of")
+        .or_else(|| answer["to"]["user_id"].as_str().map(str::to_owned))
+        .unwrap_or_default();
+    visit.to(&format!(
+        "/ui/customers/{}/{of}?done=undone",
+        answer["app_id"].as_str().unwrap_or_default()
+    ))
 }
 
 /// The page from which a transfer was to be taken back, with what stands against it.
@@ -106,49 +132,99 @@ async fn of_transfer(
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let transfer = edge.store.transfer(id).await?;
-    let of = visit.query("of").and_then(|text| text.parse().ok()).unwrap_or(transfer.to);
+    let of = visit
+        .query("of")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(transfer.to);
     show_user(&edge, &visit, &caller, Ids(transfer.app_id, of), mistakes).await
 }
 
 /// The destinations that learn of a move only later, in sentences; `None` where all get them.
 pub fn late(destinations: &[Destination]) -> Option<String> {
     let sentence = |one: &Destination| match one.state {
-        _ if !one.enabled => Some(format!("{} is disabled: it hears of this when it is enabled again.", one.name)),
+        _ if !one.enabled => Some(format!(
+            "{} is disabled: it hears of this when it is enabled again.",
+            one.name
+        )),
         Health::Healthy => None,
-        Health::Failing | Health::Open | Health::Disabled => {
-            Some(format!("{} is failing: it hears of this when it works again.", one.name))
-        }
+        Health::Failing | Health::Open | Health::Disabled => Some(format!(
+            "{} is failing: it hears of this when it works again.",
+            one.name
+        )),
     };
     let all: Vec<String> = destinations.iter().filter_map(sentence).collect();
     (!all.is_empty()).then(|| all.join(" "))
 }
 
 /// The form that names a customer, by an id of the store or a receipt; none where neither is known.
-pub fn name(app: AppId, customer: &Customer, purchases: &[PurchaseView], mistakes: &Mistakes) -> Option<Action> {
-    let of_store = customer.app_user_ids.first().map(|id| ("app_user_id", id.as_str()));
-    let (field, value) = of_store.or_else(|| purchases.first().map(|one| ("receipt_id", one.receipt_id.as_str())))?;
+pub fn name(
+    app: AppId,
+    customer: &Customer,
+    purchases: &[PurchaseView],
+    mistakes: &Mistakes,
+) -> Option<Action> {
+    let of_store = customer
+        .app_user_ids
+        .first()
+        .map(|id| ("app_user_id", id.as_str()));
+    let (field, value) = of_store.or_else(|| {
+        purchases
+            .first()
+            .map(|one| ("receipt_id", one.receipt_id.as_str()))
+    })?;
     let what = "If another customer already has this login, you see both before anything is merged. If this customer \
                 already has a different login, nothing is changed.";
     let own = customer.external_id.as_deref().unwrap_or_default();
-    let action = Action::new(path(app, customer.user_id), "name", "Set customer id", what, mistakes);
+    let action = Action::new(
+        path(app, customer.user_id),
+        "name",
+        "Set customer id",
+        what,
+        mistakes,
+    );
     let action = action.with(Input::text(field, "").of("hidden").value(value));
-    let action = action.with(Input::text("external_id", "Login in your app").value(own).required());
-    Some(action.with(Input::text("analytics_device_id", "Analytics device id (optional)")))
+    let action = action.with(
+        Input::text("external_id", "Login in your app")
+            .value(own)
+            .required(),
+    );
+    Some(action.with(Input::text(
+        "analytics_device_id",
+        "Analytics device id (optional)",
+    )))
 }
 
 /// The form that moves purchases to another customer; none where nothing can be named that moves.
-pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mistakes: &Mistakes) -> Option<Action> {
-    let all =
-        customer.external_id.iter().map(|id| (format!("{ALL}/{id}"), "All of the customer's purchases".to_owned()));
-    let of_store = customer.app_user_ids.iter().map(|id| (format!("app_user_id/{id}"), format!("Store customer {id}")));
-    let of_receipts = purchases
+pub fn move_to(
+    app: AppId,
+    customer: &Customer,
+    purchases: &[PurchaseView],
+    mistakes: &Mistakes,
+) -> Option<Action> {
+    let all = customer.external_id.iter().map(|id| {
+        (
+            format!("{ALL}/{id}"),
+            "All of the customer's purchases".to_owned(),
+        )
+    });
+    let of_store = customer
+        .app_user_ids
         .iter()
-        .map(|one| (format!("receipt_id/{}", one.receipt_id), format!("{}, receipt {}", product(one), one.receipt_id)));
+        .map(|id| (format!("app_user_id/{id}"), format!("Store customer {id}")));
+    let of_receipts = purchases.iter().map(|one| {
+        (
+            format!("receipt_id/{}", one.receipt_id),
+            format!("{}, receipt {}", product(one), one.receipt_id),
+        )
+    });
     let choices: Vec<(String, String)> = match customer.app_user_ids.is_empty() {
         true => all.chain(of_receipts).collect(),
         false => all.chain(of_store).collect(),
     };
-    let choices: Vec<(&str, &str)> = choices.iter().map(|(value, label)| (value.as_str(), label.as_str())).collect();
+    let choices: Vec<(&str, &str)> = choices
+        .iter()
+        .map(|(value, label)| (value.as_str(), label.as_str()))
+        .collect();
     if choices.is_empty() {
         return None;
     }
@@ -158,7 +234,13 @@ pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mist
          answers at once, in your systems when they get the events. {ONE_PERSON} You see both before anything \
          moves. Transfer events announce the change of access."
     );
-    let action = Action::new(move_path(app, customer), "move", "Move purchases", &what, mistakes);
+    let action = Action::new(
+        move_path(app, customer),
+        "move",
+        "Move purchases",
+        &what,
+        mistakes,
+    );
     let action = action.with(Input::choice("from", "What to move", &choices));
     Some(action.with(Input::text("external_id", "To the customer with the login").required()))
 }
@@ -170,7 +252,13 @@ pub fn bring(app: AppId, customer: &Customer, mistakes: &Mistakes) -> Option<Act
         "All purchases of the store customer who has the receipt then belong to {own}. Whoever has them now loses \
          their access: in settle's answers at once, in your systems when they get the events. {ONE_PERSON}"
     );
-    let action = Action::new(move_path(app, customer), "move", "Bring purchases here", &what, mistakes);
+    let action = Action::new(
+        move_path(app, customer),
+        "move",
+        "Bring purchases here",
+        &what,
+        mistakes,
+    );
     let action = action.with(Input::text("external_id", "").of("hidden").value(own));
     Some(action.with(Input::text(RECEIPT, "Receipt").required()))
 }
@@ -180,11 +268,18 @@ fn move_path(app: AppId, customer: &Customer) -> String {
 }
 
 /// The form that takes a transfer back, if that is possible. `names` has the products that moved.
-pub fn undo(visit: &Visit, of: UserId, transfer: &Transfer, names: &[&str], mistakes: &Mistakes) -> Option<Action> {
+pub fn undo(
+    visit: &Visit,
+    of: UserId,
+    transfer: &Transfer,
+    names: &[&str],
+    mistakes: &Mistakes,
+) -> Option<Action> {
     let id = transfer.transfer_id;
     let what = undoing(transfer, names);
     let path = visit.to(&format!("/ui/transfers/{id}/undo?of={of}"));
-    let action = Action::new(path, format!("undo-{id}"), "Undo", &what, mistakes).about(&id.to_string());
+    let action =
+        Action::new(path, format!("undo-{id}"), "Undo", &what, mistakes).about(&id.to_string());
     Some(action).filter(|_| transfer.can_undo)
 }
 
@@ -194,11 +289,16 @@ fn undoing(transfer: &Transfer, names: &[&str]) -> String {
     let back = match names {
         [name] => format!("{name} goes back to {winner}, and {loser} loses it at once."),
         [] => format!("The purchases go back to {winner}, and {loser} loses them at once."),
-        names => format!("{} go back to {winner}, and {loser} loses them at once.", names.join(" and ")),
+        names => format!(
+            "{} go back to {winner}, and {loser} loses them at once.",
+            names.join(" and ")
+        ),
     };
     let again = match transfer.cause {
         TransferCause::Login => {
-            format!("{LOG_IN_AGAIN} If {loser} logs in on that device again, the purchases move again.")
+            format!(
+                "{LOG_IN_AGAIN} If {loser} logs in on that device again, the purchases move again."
+            )
         }
         TransferCause::Naming | TransferCause::Admin | TransferCause::Undo => String::new(),
     };
@@ -217,13 +317,22 @@ mod tests {
     fn a_destination_that_learns_of_a_move_later_is_named() {
         let of = |name: &str, state: State| {
             let common = DestinationSettings::new(name);
-            Destination { common, state, ..fixtures::destination("http", serde_json::Value::default()) }
+            Destination {
+                common,
+                state,
+                ..fixtures::destination("http", serde_json::Value::default())
+            }
         };
         let mut off = of("CRM", State::Disabled);
         off.common.enabled = false;
         assert_eq!(late(&[of("Slack", State::Healthy)]), None);
         assert_eq!(
-            late(&[of("Backend", State::Failing), of("Slack", State::Healthy), off]).as_deref(),
+            late(&[
+                of("Backend", State::Failing),
+                of("Slack", State::Healthy),
+                off
+            ])
+            .as_deref(),
             Some(
                 "Backend is failing: it hears of this when it works again. CRM is disabled: it hears of this when it is \
                  enabled again."

@@ -15,14 +15,26 @@ use storage::PaymentView;
 
 pub const FILTERS: &[Filter<PaymentView>] = &[
     Filter::new("user_id", "customer", FilterKind::Address(|_| None)),
-    Filter::new("collapse_key", "purchase", FilterKind::Address(|one| Some(purchase(one)))),
+    Filter::new(
+        "collapse_key",
+        "purchase",
+        FilterKind::Address(|one| Some(purchase(one))),
+    ),
 ];
 
 pub const COLUMNS: &[Column<PaymentView>] = &[
     Column::head("Date", |one, _| Moment::at(one.occurred_at).into()),
     Column::new("What", |one, visit| {
-        let what = Cell::from(CellPart::link(visit.to(&purchase(one)), kind(one.kind))).and(badge(one));
-        what.under(one.sku.as_ref().map(Code::short).into_iter().map(CellPart::from).collect())
+        let what =
+            Cell::from(CellPart::link(visit.to(&purchase(one)), kind(one.kind))).and(badge(one));
+        what.under(
+            one.sku
+                .as_ref()
+                .map(Code::short)
+                .into_iter()
+                .map(CellPart::from)
+                .collect(),
+        )
     }),
     Column::number("Price", |one, _| {
         if is_test(one) {
@@ -30,19 +42,27 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
         }
         let price = one.price.as_ref().zip(one.currency.as_ref());
         let price = price.map(|(price, currency)| format!("{price} {currency}"));
-        let refund = one.usd.as_ref().filter(|_| is_refund(one)).map(|usd| format!("{usd} USD"));
+        let refund = one
+            .usd
+            .as_ref()
+            .filter(|_| is_refund(one))
+            .map(|usd| format!("{usd} USD"));
         price.or(refund).map_or_else(Cell::none, Cell::from)
     }),
     Column::number("In USD", |one, _| match (&one.usd, one.unknown_because) {
         _ if is_test(one) => "0".into(),
-        (Some(usd), _) => Cell::from(usd.as_str()).under(rate_of(one).map(CellPart::from).into_iter().collect()),
+        (Some(usd), _) => {
+            Cell::from(usd.as_str()).under(rate_of(one).map(CellPart::from).into_iter().collect())
+        }
         (None, None) => CellPart::Muted("not known").into(),
         (None, Some(why)) => not_known(one, why).into(),
     }),
     Column::new("By", |one, _| {
         let transaction = one.transaction_id.as_ref().map(Code::short).into_iter();
         let source = one.usd.as_ref().map(|_| source(one));
-        source.map_or_else(Cell::none, Cell::from).under(transaction.map(CellPart::from).collect())
+        source
+            .map_or_else(Cell::none, Cell::from)
+            .under(transaction.map(CellPart::from).collect())
     }),
 ];
 
@@ -62,7 +82,10 @@ pub fn payments(visit: &Visit) -> List<PaymentView> {
         filters: FILTERS,
         columns: COLUMNS,
         head: ListHead::Title,
-        nothing: ("No payments yet.", Some((visit.to(SCREEN.path), "search for a customer"))),
+        nothing: (
+            "No payments yet.",
+            Some((visit.to(SCREEN.path), "search for a customer")),
+        ),
     }
 }
 
@@ -105,7 +128,9 @@ pub const fn kind(kind: EntryKind) -> &'static str {
 
 /// The exchange rate that converts an amount; `None` where none does.
 pub fn rate_of(one: &PaymentView) -> Option<String> {
-    one.rate_day.as_deref().map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
+    one.rate_day
+        .as_deref()
+        .map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
 }
 
 /// Where an amount is from, and what a sales report shows about it.
@@ -188,11 +213,20 @@ pub mod tests {
     #[test]
     fn a_missing_price_and_a_missing_product_differ() {
         let missing = |is_unlisted| {
-            let one = PaymentView { is_unlisted, ..entry(1, EntryKind::Initial, "9.99") };
+            let one = PaymentView {
+                is_unlisted,
+                ..entry(1, EntryKind::Initial, "9.99")
+            };
             not_known(&one, UnknownPrice::NotListed)
         };
-        assert_eq!(missing(true), "not known: the product is not in the catalogue");
-        assert_eq!(missing(false), "not known: the catalogue has no price for that country");
+        assert_eq!(
+            missing(true),
+            "not known: the product is not in the catalogue"
+        );
+        assert_eq!(
+            missing(false),
+            "not known: the catalogue has no price for that country"
+        );
     }
 
     #[test]
@@ -206,13 +240,31 @@ pub mod tests {
             })
         };
         let transaction = Some("T-1");
-        assert_eq!(shown("catalogue", None, false), "List price (not confirmed by a sales report yet)");
-        assert_eq!(shown("catalogue", transaction, false), "List price (confirmed by a sales report)");
-        assert_eq!(shown("catalogue", transaction, true), "List price (corrected by a sales report)");
-        assert_eq!(shown("device", transaction, true), "Price on the device (corrected by a sales report)");
+        assert_eq!(
+            shown("catalogue", None, false),
+            "List price (not confirmed by a sales report yet)"
+        );
+        assert_eq!(
+            shown("catalogue", transaction, false),
+            "List price (confirmed by a sales report)"
+        );
+        assert_eq!(
+            shown("catalogue", transaction, true),
+            "List price (corrected by a sales report)"
+        );
+        assert_eq!(
+            shown("device", transaction, true),
+            "Price on the device (corrected by a sales report)"
+        );
         assert_eq!(shown("report", transaction, false), "Sales report");
-        assert_eq!(shown("store", transaction, false), "Early end (confirmed by a sales report)");
+        assert_eq!(
+            shown("store", transaction, false),
+            "Early end (confirmed by a sales report)"
+        );
         let estimated = shown("store", None, false);
-        assert!(estimated.starts_with("Settle's estimate, since it ended early"), "{estimated}");
+        assert!(
+            estimated.starts_with("Settle's estimate, since it ended early"),
+            "{estimated}"
+        );
     }
 }

@@ -21,7 +21,12 @@ use serde_json::{Map, Value};
 use storage::{CustomerNames, Owner};
 
 /// The fields of the form that the next one repeats.
-const REPEATED: [&str; 4] = ["app_user_id", "receipt_id", "external_id", "analytics_device_id"];
+const REPEATED: [&str; 4] = [
+    "app_user_id",
+    "receipt_id",
+    "external_id",
+    "analytics_device_id",
+];
 
 struct Side {
     title: &'static str,
@@ -61,7 +66,13 @@ struct Shown {
 
 impl<'a> MergePage<'a> {
     fn new(frame: &'a Frame, visit: &Visit, shown: Shown) -> Self {
-        let Shown { app, user, preview, merge, mistakes: Mistakes { sent, refused, .. } } = shown;
+        let Shown {
+            app,
+            user,
+            preview,
+            merge,
+            mistakes: Mistakes { sent, refused, .. },
+        } = shown;
         let side = |title, of: &MergedCustomer| Side {
             title,
             path: visit.to(&path(app, of.user_id)),
@@ -77,13 +88,27 @@ impl<'a> MergePage<'a> {
             external_id: text("external_id"),
             owned: counted(merge.to.purchases),
             all: counted(merge.from.purchases + merge.to.purchases),
-            events: merge.events.iter().map(|(name, number)| format!("{number} {name}")).collect(),
-            sides: [side("This customer", &merge.from), side("The customer who has the id", &merge.to)],
-            fields: REPEATED.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect(),
+            events: merge
+                .events
+                .iter()
+                .map(|(name, number)| format!("{number} {name}"))
+                .collect(),
+            sides: [
+                side("This customer", &merge.from),
+                side("The customer who has the id", &merge.to),
+            ],
+            fields: REPEATED
+                .iter()
+                .filter_map(|name| Some((*name, sent.get(name)?.to_owned())))
+                .collect(),
             reason: text("reason"),
             wrong_reason: refused.wrong("reason"),
             // The first form is refused because of the merge, which is what this page is about.
-            refused: if sent.get("preview").is_some() { refused } else { Refused::default() },
+            refused: if sent.get("preview").is_some() {
+                refused
+            } else {
+                Refused::default()
+            },
             preview,
             frame,
         }
@@ -100,31 +125,55 @@ pub async fn confirm(
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let sent = &mistakes.sent;
-    let is_wanted = mistakes.refused.status == StatusCode::CONFLICT || sent.get("preview").is_some();
+    let is_wanted =
+        mistakes.refused.status == StatusCode::CONFLICT || sent.get("preview").is_some();
     let wanted = wanted(sent).filter(|_| is_wanted);
     let found = match wanted {
         Some((owner, names)) => edge.store.preview_naming(app, owner, names).await.ok(),
         None => None,
     };
-    let Some(NamingPreview { id, merge: Some(merge), .. }) = found.as_ref().map(NamingPreview::from) else {
+    let Some(NamingPreview {
+        id,
+        merge: Some(merge),
+        ..
+    }) = found.as_ref().map(NamingPreview::from)
+    else {
         return show_user(&edge, &visit, &caller, Ids(app, user), mistakes).await;
     };
     let body: Map<String, Value> = texts(sent, &REPEATED);
     let place = PageAddress {
         screen: SCREEN.path,
         title: "Merge".to_owned(),
-        api: format!("PUT /v1/apps/{app}/customers?dry_run=true {}", Value::Object(body)),
+        api: format!(
+            "PUT /v1/apps/{app}/customers?dry_run=true {}",
+            Value::Object(body)
+        ),
         command: command(app, sent),
         is_answer: true,
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    html(&MergePage::new(&frame, &visit, Shown { app, user, preview: id, merge, mistakes }))
+    html(&MergePage::new(
+        &frame,
+        &visit,
+        Shown {
+            app,
+            user,
+            preview: id,
+            merge,
+            mistakes,
+        },
+    ))
 }
 
 /// The owner that a form names, and the names.
 fn wanted(sent: &Sent) -> Option<(Owner, CustomerNames)> {
-    let owner = sent.get("app_user_id").map(|id| Owner::AppUser(id.to_owned()));
-    let owner = owner.or_else(|| sent.get("receipt_id").map(|id| Owner::Receipt(id.to_owned())))?;
+    let owner = sent
+        .get("app_user_id")
+        .map(|id| Owner::AppUser(id.to_owned()));
+    let owner = owner.or_else(|| {
+        sent.get("receipt_id")
+            .map(|id| Owner::Receipt(id.to_owned()))
+    })?;
     Some((owner, CustomerNames::from(sent.get("external_id")?)))
 }
 
@@ -134,5 +183,8 @@ fn command(app: AppId, sent: &Sent) -> String {
         Some(_) => format!("--app-user-id={}", id("app_user_id")),
         None => format!("--receipt={}", id("receipt_id")),
     };
-    format!("settle customer name --app {app} --external-id={} {owner} --dry-run", id("external_id"))
+    format!(
+        "settle customer name --app {app} --external-id={} {owner} --dry-run",
+        id("external_id")
+    )
 }

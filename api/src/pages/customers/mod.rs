@@ -39,8 +39,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, CollapseKey, UserId};
 use serde_json::{Map, json};
 use storage::{
-    App, EventFilter, EventView, FailedDelivery, FoundKind, Page, Paged, PaymentSubject, PaymentView,
-    PendingDeliveries, PurchaseView, Role,
+    App, EventFilter, EventView, FailedDelivery, FoundKind, Page, Paged, PaymentSubject,
+    PaymentView, PendingDeliveries, PurchaseView, Role,
 };
 use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
@@ -52,7 +52,13 @@ const MOVED: usize = 50;
 /// Maximum number of payments of purchases that moved away: the latest ones.
 const MOVED_PAYMENTS: i64 = 200;
 
-pub const SCREEN: Screen = Screen { name: "Customers", path: "/ui/customers", icon: "customers", key: 'u', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Customers",
+    path: "/ui/customers",
+    icon: "customers",
+    key: 'u',
+    routes,
+};
 
 fn routes() -> Vec<Route> {
     let read = vec![
@@ -63,7 +69,8 @@ fn routes() -> Vec<Route> {
             .summary("Finds a customer by an id."),
         Route::page(Role::Read, "GET", "/ui/customers/{app_id}/{user_id}", show)
             .summary("One customer, and why a destination did not get an event."),
-        Route::page(Role::Read, "GET", "/ui/payments", payments).summary("The payments of a customer or a purchase."),
+        Route::page(Role::Read, "GET", "/ui/payments", payments)
+            .summary("The payments of a customer or a purchase."),
     ];
     read.into_iter().chain(forms::routes()).collect()
 }
@@ -88,7 +95,11 @@ fn place(sent: Option<&Sent>) -> PageAddress {
 /// `GET /ui/customers`
 async fn form(State(edge): State<Shared>, visit: Visit) -> Result<Response, Error> {
     let frame = Frame::of(&edge, &visit, place(None)).await?;
-    shown(&visit, &SearchPage::new(&frame, String::new(), None), &json!({ "items": [] }))
+    shown(
+        &visit,
+        &SearchPage::new(&frame, String::new(), None),
+        &json!({ "items": [] }),
+    )
 }
 
 /// `POST /ui/customers`
@@ -115,17 +126,30 @@ async fn find(
     };
     let frame = Frame::of(&edge, &visit, place(Some(&sent))).await?;
     let page = SearchPage::new(&frame, q, None).refused(refused);
-    Ok((StatusCode::BAD_REQUEST, shown(&visit, &page, &json!({ "items": [] }))?).into_response())
+    Ok((
+        StatusCode::BAD_REQUEST,
+        shown(&visit, &page, &json!({ "items": [] }))?,
+    )
+        .into_response())
 }
 
 /// The customers that an id names: by the stores' ids in the apps that the caller reaches, and by the search.
-async fn found(edge: &Shared, visit: &Visit, caller: &Caller, wanted: Search) -> Result<FoundCustomers, Error> {
+async fn found(
+    edge: &Shared,
+    visit: &Visit,
+    caller: &Caller,
+    wanted: Search,
+) -> Result<FoundCustomers, Error> {
     let app = caller.app(edge, wanted.app_id).await?;
     let of_store = edge.store.customers_of_store_id(&wanted.q, app).await?;
     let mut hits = edge.store.search(&wanted.q, app).await?;
     let is_beginning = super::search::is_beginning(&hits) && of_store.is_empty();
-    hits.retain(|hit| hit.kind == FoundKind::Customer && (of_store.is_empty() || hit.found_by != "beginning"));
-    let hits = hits.into_iter().filter_map(|hit| Some((hit.app_id?, hit.id.parse().ok()?)));
+    hits.retain(|hit| {
+        hit.kind == FoundKind::Customer && (of_store.is_empty() || hit.found_by != "beginning")
+    });
+    let hits = hits
+        .into_iter()
+        .filter_map(|hit| Some((hit.app_id?, hit.id.parse().ok()?)));
     let mut users: Vec<(AppId, UserId)> = hits.collect();
     for one in of_store {
         if !users.contains(&(one.app_id, one.user_id)) {
@@ -134,15 +158,28 @@ async fn found(edge: &Shared, visit: &Visit, caller: &Caller, wanted: Search) ->
     }
     let mut all = Vec::new();
     for (app, user) in users {
-        let found = async { Ok((edge.store.app(app).await?, edge.store.customer_of(app, user).await?.into())) };
+        let found = async {
+            Ok((
+                edge.store.app(app).await?,
+                edge.store.customer_of(app, user).await?.into(),
+            ))
+        };
         match found.await {
             // Its app was deleted, or it was erased meanwhile.
             Err(storage::Error::Missing { .. }) => {}
             found => all.push(found?),
         }
     }
-    let meant = if all.is_empty() { meant(edge, &wanted.q, app).await? } else { None };
-    Ok(FoundCustomers { all, is_beginning, meant: super::search::suggestion(edge, visit, meant, app).await? })
+    let meant = if all.is_empty() {
+        meant(edge, &wanted.q, app).await?
+    } else {
+        None
+    };
+    Ok(FoundCustomers {
+        all,
+        is_beginning,
+        meant: super::search::suggestion(edge, visit, meant, app).await?,
+    })
 }
 
 /// What one customer is shown from.
@@ -170,29 +207,69 @@ impl Portrait {
     ///
     /// # Errors
     /// 404 when the app has no such customer.
-    pub async fn of(edge: &Shared, caller: &Caller, app: AppId, user: UserId) -> Result<Self, Error> {
+    pub async fn of(
+        edge: &Shared,
+        caller: &Caller,
+        app: AppId,
+        user: UserId,
+    ) -> Result<Self, Error> {
         let read = ReadCustomer::of(edge, app, user).await?;
-        let about = EventFilter { app_id: Some(app), user_id: Some(user), ..EventFilter::default() };
-        let query = Query(checked(Map::from_iter([("user_id".to_owned(), json!(user))]))?);
+        let about = EventFilter {
+            app_id: Some(app),
+            user_id: Some(user),
+            ..EventFilter::default()
+        };
+        let query = Query(checked(Map::from_iter([(
+            "user_id".to_owned(),
+            json!(user),
+        )]))?);
         let Json(transfers) = transfers::list(State(edge.clone()), caller.clone(), query).await?;
         let mut keys = moved::keys(&transfers.items);
         keys.truncate(MOVED);
         let moved = edge.store.purchases_of(keys).await?;
-        let is_own = |key: &CollapseKey| read.detail.purchases.iter().any(|one| one.collapse_key == *key);
+        let is_own = |key: &CollapseKey| {
+            read.detail
+                .purchases
+                .iter()
+                .any(|one| one.collapse_key == *key)
+        };
         let (away, is_whole) = moved::away(&transfers.items, is_own, MOVED);
-        let page = Page { cursor: None, limit: MOVED_PAYMENTS };
-        let moved_payments = edge.store.payments(Some(app), PaymentSubject::Purchases(away), page).await?;
-        let mut about_purchases: Vec<CollapseKey> = read.purchases.items.iter().map(|one| one.collapse_key).collect();
+        let page = Page {
+            cursor: None,
+            limit: MOVED_PAYMENTS,
+        };
+        let moved_payments = edge
+            .store
+            .payments(Some(app), PaymentSubject::Purchases(away), page)
+            .await?;
+        let mut about_purchases: Vec<CollapseKey> = read
+            .purchases
+            .items
+            .iter()
+            .map(|one| one.collapse_key)
+            .collect();
         about_purchases.extend(moved.iter().map(|one| one.collapse_key));
         about_purchases.sort_unstable();
         about_purchases.dedup();
-        let failed = edge.store.newest_deliveries(about_purchases.clone()).await?;
+        let failed = edge
+            .store
+            .newest_deliveries(about_purchases.clone())
+            .await?;
         Ok(Self {
             app: edge.store.app(app).await?,
             pending: edge.store.pending_deliveries(user, about_purchases).await?,
             failed: edge.store.failed_deliveries(user, failed).await?,
             read,
-            events: edge.store.events(about, Page { cursor: None, limit: SHOWN }).await?,
+            events: edge
+                .store
+                .events(
+                    about,
+                    Page {
+                        cursor: None,
+                        limit: SHOWN,
+                    },
+                )
+                .await?,
             transfers: transfers.items,
             moved,
             has_all_moved: is_whole && moved_payments.next_cursor.is_none(),
@@ -241,19 +318,40 @@ async fn show_user(
     };
     let undone = || moved::undone(&portrait.transfers, visit.now).map(Notice::good);
     let undone = Notice::is_of(visit, "undone").then(undone).flatten();
-    let late = ["move", "move-other-case", "undone"].iter().any(|done| Notice::is_of(visit, done));
+    let late = ["move", "move-other-case", "undone"]
+        .iter()
+        .any(|done| Notice::is_of(visit, done));
     let late = forms::late(&portrait.read.destinations).filter(|_| late);
     let mut frame = Frame::of(edge, visit, place).await?.announcing(undone);
-    frame.notice = frame.notice.map(|notice| Notice { detail: late.as_deref().map(Sentence::new), ..notice });
-    let page = CustomerPage::new(&frame, visit, &portrait, answers).seen(past).with(visit, &portrait, &mistakes);
+    frame.notice = frame.notice.map(|notice| Notice {
+        detail: late.as_deref().map(Sentence::new),
+        ..notice
+    });
+    let page = CustomerPage::new(&frame, visit, &portrait, answers)
+        .seen(past)
+        .with(visit, &portrait, &mistakes);
     shown(visit, &page, &portrait.read.detail)
 }
 
 /// Why a destination did not get events of a type about the customer, if that is wanted.
-async fn answers(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Option<Answers>, Error> {
-    let Some(wanted) = visit.query("destination_id") else { return Ok(None) };
-    let found = portrait.read.destinations.iter().find(|one| one.id.to_string() == wanted);
-    let Some(destination) = found else { return Ok(None) };
+async fn answers(
+    edge: &Edge,
+    visit: &Visit,
+    portrait: &Portrait,
+) -> Result<Option<Answers>, Error> {
+    let Some(wanted) = visit.query("destination_id") else {
+        return Ok(None);
+    };
+    let found = portrait
+        .read
+        .destinations
+        .iter()
+        .find(|one| one.id.to_string() == wanted);
+    let Some(destination) = found else {
+        return Ok(None);
+    };
     let event_type = visit.query("type").unwrap_or_default();
-    why::answers(edge, portrait, destination, &event_type).await.map(Some)
+    why::answers(edge, portrait, destination, &event_type)
+        .await
+        .map(Some)
 }

@@ -56,7 +56,13 @@ pub struct MovePage<'a> {
 }
 
 impl<'a> MovePage<'a> {
-    fn new(frame: &'a Frame, visit: &Visit, of: (AppId, UserId), preview: MovePreview, mistakes: Mistakes) -> Self {
+    fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        of: (AppId, UserId),
+        preview: MovePreview,
+        mistakes: Mistakes,
+    ) -> Self {
         let ((app, user), Mistakes { sent, refused, .. }) = (of, mistakes);
         let side = |title, of: &MergedCustomer| Side {
             title,
@@ -74,13 +80,31 @@ impl<'a> MovePage<'a> {
             external_id: text("external_id"),
             is_new: preview.to.is_none(),
             moving: counted(preview.purchases),
-            events: preview.events.iter().map(|(name, number)| format!("{number} {name}")).collect(),
-            sides: sides.chain(preview.to.iter().map(|to| side("The customer who gets them", to))).collect(),
-            fields: REPEATED.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect(),
+            events: preview
+                .events
+                .iter()
+                .map(|(name, number)| format!("{number} {name}"))
+                .collect(),
+            sides: sides
+                .chain(
+                    preview
+                        .to
+                        .iter()
+                        .map(|to| side("The customer who gets them", to)),
+                )
+                .collect(),
+            fields: REPEATED
+                .iter()
+                .filter_map(|name| Some((*name, sent.get(name)?.to_owned())))
+                .collect(),
             reason: text("reason"),
             wrong_reason: refused.wrong("reason"),
             // The first form is refused so that this page shows what it would do.
-            refused: if sent.get("preview").is_some() { refused } else { Refused::default() },
+            refused: if sent.get("preview").is_some() {
+                refused
+            } else {
+                Refused::default()
+            },
             preview: preview.id,
             frame,
         }
@@ -89,13 +113,21 @@ impl<'a> MovePage<'a> {
 
 /// Moves only as a preview showed it, and to nobody new without a tick.
 pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
-    body.insert("preview".to_owned(), sent.get("preview").unwrap_or(NONE).into());
-    body.insert("create".to_owned(), (sent.get("create") == Some("true")).into());
+    body.insert(
+        "preview".to_owned(),
+        sent.get("preview").unwrap_or(NONE).into(),
+    );
+    body.insert(
+        "create".to_owned(),
+        (sent.get("create") == Some("true")).into(),
+    );
 }
 
 /// What moves, as the API has it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a receipt.
 pub fn source(sent: &Sent) -> Option<(&str, &str)> {
-    let receipt = sent.get("receipt_id").map(|receipt| ("receipt_id", receipt));
+    let receipt = sent
+        .get("receipt_id")
+        .map(|receipt| ("receipt_id", receipt));
     receipt.or_else(|| Some(sent.get("from")?.split_once('/').unwrap_or_default()))
 }
 
@@ -109,10 +141,18 @@ pub async fn confirm(
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let sent = &mistakes.sent;
-    let is_wanted = mistakes.refused.status == StatusCode::CONFLICT || sent.get("preview").is_some();
-    let wanted = source(sent).and_then(|(field, id)| key(field, id)).zip(sent.get("external_id")).filter(|_| is_wanted);
+    let is_wanted =
+        mistakes.refused.status == StatusCode::CONFLICT || sent.get("preview").is_some();
+    let wanted = source(sent)
+        .and_then(|(field, id)| key(field, id))
+        .zip(sent.get("external_id"))
+        .filter(|_| is_wanted);
     let planned = match wanted {
-        Some((customer, to)) => edge.store.plan_move(app, customer, to.to_owned()).await.ok(),
+        Some((customer, to)) => edge
+            .store
+            .plan_move(app, customer, to.to_owned())
+            .await
+            .ok(),
         None => None,
     };
     let Some(preview) = planned.as_ref().map(MovePreview::from) else {
@@ -121,16 +161,29 @@ pub async fn confirm(
     let (field, id) = source(sent).unwrap_or_default();
     let to = sent.get("external_id").unwrap_or_default();
     let body = json!({ "from": { field: id }, "external_id": to });
-    let flag = field.trim_end_matches("_id").replace("external", "external-id").replace("app_user", "app-user-id");
+    let flag = field
+        .trim_end_matches("_id")
+        .replace("external", "external-id")
+        .replace("app_user", "app-user-id");
     let place = PageAddress {
         screen: SCREEN.path,
         title: "Move".to_owned(),
         api: format!("POST /v1/apps/{app}/customers/move/preview {body}"),
-        command: format!("settle customer move --app {app} --{flag}={} --to={} --dry-run", quoted(id), quoted(to)),
+        command: format!(
+            "settle customer move --app {app} --{flag}={} --to={} --dry-run",
+            quoted(id),
+            quoted(to)
+        ),
         is_answer: true,
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    html(&MovePage::new(&frame, &visit, (app, user), preview, mistakes))
+    html(&MovePage::new(
+        &frame,
+        &visit,
+        (app, user),
+        preview,
+        mistakes,
+    ))
 }
 
 fn key(field: &str, id: &str) -> Option<CustomerKey> {

@@ -33,17 +33,37 @@ const COLUMNS: &[Column<PaymentRow>] = &[
     Column::new("What", |row, visit| {
         let what = CellPart::link(visit.to(&purchase(&row.entry)), kind(row.entry.kind));
         let what = Cell::from(what).and(badge(&row.entry));
-        let what = what.under(row.entry.sku.as_ref().map(Code::short).into_iter().map(CellPart::from).collect());
+        let what = what.under(
+            row.entry
+                .sku
+                .as_ref()
+                .map(Code::short)
+                .into_iter()
+                .map(CellPart::from)
+                .collect(),
+        );
         let moved = row.moved.iter();
-        let moved =
-            moved.flat_map(|(text, path, login)| [CellPart::from(*text), CellPart::link(path.clone(), login.clone())]);
+        let moved = moved.flat_map(|(text, path, login)| {
+            [
+                CellPart::from(*text),
+                CellPart::link(path.clone(), login.clone()),
+            ]
+        });
         what.under(moved.collect())
     }),
     Column::number("Amount", |row, _| {
-        let amount = row.amount().or_else(|| row.unknown()).map_or(CellPart::Muted("not known"), CellPart::from);
-        let transaction = row.transaction().filter(|_| !row.is_test()).map(|id| CellPart::from(Code::short(id)));
+        let amount = row
+            .amount()
+            .or_else(|| row.unknown())
+            .map_or(CellPart::Muted("not known"), CellPart::from);
+        let transaction = row
+            .transaction()
+            .filter(|_| !row.is_test())
+            .map(|id| CellPart::from(Code::short(id)));
         let rate = row.rate().map(CellPart::from);
-        let source = Some(row.source()).filter(|source| !source.is_empty()).map(CellPart::from);
+        let source = Some(row.source())
+            .filter(|source| !source.is_empty())
+            .map(CellPart::from);
         let source = source.into_iter().chain(transaction).chain(rate);
         let amount = Cell::from(amount).under(source.collect());
         amount.under(row.in_usd().into_iter().map(CellPart::from).collect())
@@ -59,12 +79,19 @@ pub fn table(visit: &Visit, mut rows: Vec<PaymentRow>) -> Option<Table> {
 /// The rows of ledger entries, in their order.
 pub fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
     let is_correction = |one: &PaymentView| one.kind == EntryKind::Correction;
-    let of_same =
-        |one: &PaymentView, other: &PaymentView| (one.collapse_key, one.number) == (other.collapse_key, other.number);
-    let payment = |one: &PaymentView| entries.iter().find(|other| other.kind.is_payment() && of_same(one, other));
+    let of_same = |one: &PaymentView, other: &PaymentView| {
+        (one.collapse_key, one.number) == (other.collapse_key, other.number)
+    };
+    let payment = |one: &PaymentView| {
+        entries
+            .iter()
+            .find(|other| other.kind.is_payment() && of_same(one, other))
+    };
     let row = |one: &PaymentView| {
         let is_payment = one.kind.is_payment();
-        let corrections = entries.iter().filter(|other| is_payment && is_correction(other) && of_same(one, other));
+        let corrections = entries
+            .iter()
+            .filter(|other| is_payment && is_correction(other) && of_same(one, other));
         PaymentRow {
             corrections: corrections.cloned().collect(),
             paid_at: payment(one).map_or(one.occurred_at, |payment| payment.occurred_at),
@@ -73,7 +100,11 @@ pub fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
         }
     };
     // A correction is a row of its own only if its payment is not among the entries.
-    entries.iter().filter(|one| !is_correction(one) || payment(one).is_none()).map(row).collect()
+    entries
+        .iter()
+        .filter(|one| !is_correction(one) || payment(one).is_none())
+        .map(row)
+        .collect()
 }
 
 impl PaymentRow {
@@ -100,7 +131,10 @@ impl PaymentRow {
 
     /// The transaction of the sales report that has the amount.
     fn transaction(&self) -> Option<&str> {
-        let corrected = self.corrections.iter().find_map(|one| one.transaction_id.as_deref());
+        let corrected = self
+            .corrections
+            .iter()
+            .find_map(|one| one.transaction_id.as_deref());
         corrected.or(self.entry.transaction_id.as_deref())
     }
 
@@ -112,7 +146,11 @@ impl PaymentRow {
 
     /// The price before any correction.
     fn price(&self) -> Option<String> {
-        Some(format!("{} {}", self.entry.price.as_ref()?, self.entry.currency.as_ref()?))
+        Some(format!(
+            "{} {}",
+            self.entry.price.as_ref()?,
+            self.entry.currency.as_ref()?
+        ))
     }
 
     fn is_in_usd(&self) -> bool {
@@ -121,7 +159,11 @@ impl PaymentRow {
 
     /// What was charged or refunded; `None` where it is not known.
     fn amount(&self) -> Option<String> {
-        let usd = if self.is_test() { Some(Decimal::ZERO) } else { self.usd() };
+        let usd = if self.is_test() {
+            Some(Decimal::ZERO)
+        } else {
+            self.usd()
+        };
         let in_usd = || usd.map(|usd| format!("{} USD", signed(usd)));
         match self.entry.kind {
             EntryKind::Refund if estimate(&self.entry).is_some() => {
@@ -136,15 +178,19 @@ impl PaymentRow {
 
     /// That the amount is not known, with the reason.
     fn unknown(&self) -> Option<String> {
-        self.entry.unknown_because.map(|why| not_known(&self.entry, why))
+        self.entry
+            .unknown_because
+            .map(|why| not_known(&self.entry, why))
     }
 
     /// The amount in USD of a payment in another currency.
     fn in_usd(&self) -> Option<String> {
-        let is_foreign = self.is_payment() && self.corrections.is_empty() && self.entry.price.is_some();
+        let is_foreign =
+            self.is_payment() && self.corrections.is_empty() && self.entry.price.is_some();
         let usd = self.usd().map(|usd| format!("{} USD", signed(usd)));
         let why = self.entry.unknown_because;
-        let text = usd.or_else(|| why.map(|why| format!("not known in USD: {}", unknown(&self.entry, why))));
+        let text = usd
+            .or_else(|| why.map(|why| format!("not known in USD: {}", unknown(&self.entry, why))));
         text.filter(|_| is_foreign && !self.is_in_usd() && !self.is_test())
     }
 
@@ -158,11 +204,23 @@ impl PaymentRow {
             let other = estimate(&self.entry).unwrap_or("list price");
             return if is_reported { "sales report" } else { other }.to_owned();
         }
-        let (is_listed, is_reported) = (self.entry.source != "report", self.transaction().is_some());
-        let list = if self.entry.source == "device" { "price on the device" } else { "list price" };
+        let (is_listed, is_reported) =
+            (self.entry.source != "report", self.transaction().is_some());
+        let list = if self.entry.source == "device" {
+            "price on the device"
+        } else {
+            "list price"
+        };
         // In the currency of the amount, which is USD after a correction.
-        let price = self.entry.price.clone().filter(|_| self.is_in_usd()).or_else(|| self.price());
-        let was = price.filter(|_| is_listed && !self.corrections.is_empty()).map(|price| format!("{list} {price}"));
+        let price = self
+            .entry
+            .price
+            .clone()
+            .filter(|_| self.is_in_usd())
+            .or_else(|| self.price());
+        let was = price
+            .filter(|_| is_listed && !self.corrections.is_empty())
+            .map(|price| format!("{list} {price}"));
         match (was, is_reported) {
             (Some(was), true) => format!("{was} \u{b7} sales report"),
             (_, true) => "sales report".to_owned(),
@@ -194,7 +252,10 @@ struct Sums {
 
 impl Sums {
     fn of(rows: &[PaymentRow]) -> Self {
-        let mut sums = Self { is_listed: true, ..Self::default() };
+        let mut sums = Self {
+            is_listed: true,
+            ..Self::default()
+        };
         for row in rows.iter().filter(|row| !row.is_test()) {
             let Some(usd) = row.usd() else { continue };
             if matches!(row.entry.kind, EntryKind::Refund | EntryKind::Restored) {
@@ -215,12 +276,20 @@ impl Sums {
 
     /// How what came back is called.
     const fn returned(&self) -> &'static str {
-        if self.is_estimated { "refunded by settle's estimate" } else { "refunded" }
+        if self.is_estimated {
+            "refunded by settle's estimate"
+        } else {
+            "refunded"
+        }
     }
 
     /// Which part of the payments no sales report has.
     fn doubt(&self, paid: Decimal, is_whole: bool) -> Option<String> {
-        let what = if self.is_listed { "list price" } else { "price in a list or on the device" };
+        let what = if self.is_listed {
+            "list price"
+        } else {
+            "price in a list or on the device"
+        };
         let part = match is_whole {
             true if self.unconfirmed == paid => String::new(),
             true => format!("{} USD of it ", self.unconfirmed),
@@ -236,17 +305,30 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     let sums = Sums::of(rows);
     let left: Decimal = usd.parse().unwrap_or_default();
     let is_refunded = is_whole && !sums.refunded.is_zero();
-    let paid = if is_refunded { left.saturating_add(sums.refunded) } else { left };
+    let paid = if is_refunded {
+        left.saturating_add(sums.refunded)
+    } else {
+        left
+    };
     let doubt = sums.doubt(paid, is_whole);
     let logins: Vec<&str> = sums.logins.iter().map(String::as_str).collect();
     let (others, logins) = (sums.others, logins.join(" and "));
     let least = if is_whole { "" } else { "at least " };
-    let others =
-        (!others.is_zero()).then(|| format!("{least}{others} USD of it paid before the purchases moved from {logins}"));
+    let others = (!others.is_zero()).then(|| {
+        format!("{least}{others} USD of it paid before the purchases moved from {logins}")
+    });
     let notes: Vec<String> = doubt.into_iter().chain(others).collect();
-    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+    let notes = if notes.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", notes.join("; "))
+    };
     match is_refunded {
-        true => format!("Paid {paid}, {} {}; {usd} USD remain{notes}", sums.returned(), sums.refunded),
+        true => format!(
+            "Paid {paid}, {} {}; {usd} USD remain{notes}",
+            sums.returned(),
+            sums.refunded
+        ),
         false => format!("Paid in total: {usd} USD{notes}"),
     }
 }
@@ -255,7 +337,9 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
 /// is read (`is_whole`). `None` where no amount is known.
 pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<String> {
     let mut total = Total::default();
-    rows.iter().filter(|row| !row.is_test()).for_each(|row| total.add(row.usd()));
+    rows.iter()
+        .filter(|row| !row.is_test())
+        .for_each(|row| total.add(row.usd()));
     let (left, sums) = (total.usd()?, Sums::of(rows));
     let paid = left.saturating_add(sums.refunded);
     let least = if is_whole { "" } else { "at least " };
@@ -264,8 +348,12 @@ pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<String> {
         (false, true) => format!(", {} {}; {left} USD remain", sums.returned(), sums.refunded),
         (false, false) => format!(", {} at least {}", sums.returned(), sums.refunded),
     };
-    let doubt = sums.doubt(paid, is_whole).map_or_else(String::new, |doubt| format!(" ({doubt})"));
-    Some(format!("Paid before the purchases moved away: {least}{paid} USD{refunded}{doubt}"))
+    let doubt = sums
+        .doubt(paid, is_whole)
+        .map_or_else(String::new, |doubt| format!(" ({doubt})"));
+    Some(format!(
+        "Paid before the purchases moved away: {least}{paid} USD{refunded}{doubt}"
+    ))
 }
 
 #[cfg(test)]
@@ -289,7 +377,11 @@ mod tests {
     }
 
     fn shown(row: &PaymentRow) -> (String, String, Option<&str>) {
-        (row.amount().unwrap_or_default(), row.source(), row.transaction())
+        (
+            row.amount().unwrap_or_default(),
+            row.source(),
+            row.transaction(),
+        )
     }
 
     #[test]
@@ -304,22 +396,42 @@ mod tests {
         assert_eq!(
             texts,
             [
-                ("\u{2212}8.49 USD refunded".to_owned(), "sales report".to_owned(), Some("T-882310")),
-                ("8.49 USD".to_owned(), "list price 9.99 \u{b7} sales report".to_owned(), Some("T-880141")),
+                (
+                    "\u{2212}8.49 USD refunded".to_owned(),
+                    "sales report".to_owned(),
+                    Some("T-882310")
+                ),
+                (
+                    "8.49 USD".to_owned(),
+                    "list price 9.99 \u{b7} sales report".to_owned(),
+                    Some("T-880141")
+                ),
             ]
         );
-        assert_eq!(total("0.00", &rows, true), "Paid 8.49, refunded 8.49; 0.00 USD remain");
+        assert_eq!(
+            total("0.00", &rows, true),
+            "Paid 8.49, refunded 8.49; 0.00 USD remain"
+        );
     }
 
     #[test]
     fn a_refund_that_no_report_has_is_an_estimate() {
-        let inferred = PaymentView { source: "store".to_owned(), ..entry(1, EntryKind::Refund, "-9.99") };
+        let inferred = PaymentView {
+            source: "store".to_owned(),
+            ..entry(1, EntryKind::Refund, "-9.99")
+        };
         let rows = rows(&[inferred, entry(1, EntryKind::Initial, "9.99")]);
         let (amount, source, _) = shown(&rows[0]);
         assert_eq!(amount, "\u{2212}9.99 USD estimated");
-        assert!(source.starts_with("settle's estimate, since it ended early"), "{source}");
+        assert!(
+            source.starts_with("settle's estimate, since it ended early"),
+            "{source}"
+        );
         let whole = total("0.00", &rows, true);
-        assert!(whole.starts_with("Paid 9.99, refunded by settle's estimate 9.99; 0.00 USD remain"), "{whole}");
+        assert!(
+            whole.starts_with("Paid 9.99, refunded by settle's estimate 9.99; 0.00 USD remain"),
+            "{whole}"
+        );
     }
 
     #[test]
@@ -328,7 +440,10 @@ mod tests {
             transaction_id: Some(id.to_owned()),
             ..entry(number, kind, "9.99")
         };
-        let rows = rows(&[confirmed(2, EntryKind::Renewal, "T-2"), confirmed(1, EntryKind::Initial, "T-1")]);
+        let rows = rows(&[
+            confirmed(2, EntryKind::Renewal, "T-2"),
+            confirmed(1, EntryKind::Initial, "T-1"),
+        ]);
         let texts: Vec<_> = rows.iter().map(shown).collect();
         let row = |id| ("9.99 USD".to_owned(), "sales report".to_owned(), Some(id));
         assert_eq!(texts, [row("T-2"), row("T-1")]);
@@ -337,18 +452,34 @@ mod tests {
 
     #[test]
     fn a_correction_without_its_payment_is_a_row() {
-        let all = [reported(1, EntryKind::Correction, "-1.50", "T-880141"), entry(2, EntryKind::Renewal, "9.99")];
+        let all = [
+            reported(1, EntryKind::Correction, "-1.50", "T-880141"),
+            entry(2, EntryKind::Renewal, "9.99"),
+        ];
         let texts: Vec<_> = rows(&all).iter().map(|row| shown(row).0).collect();
         assert_eq!(texts, ["\u{2212}1.50 USD", "9.99 USD"]);
     }
 
     #[test]
     fn a_test_purchase_counts_as_nothing() {
-        let test = PaymentView { environment: Environment::Sandbox, ..entry(1, EntryKind::Initial, "9.99") };
+        let test = PaymentView {
+            environment: Environment::Sandbox,
+            ..entry(1, EntryKind::Initial, "9.99")
+        };
         let rows = rows(&[test]);
         let texts: Vec<_> = rows.iter().map(shown).collect();
-        assert_eq!(texts, [("0 USD".to_owned(), "test purchase, no money".to_owned(), None)]);
-        assert_eq!((total("0", &rows, true), total_before(&rows, true)), ("Paid in total: 0 USD".to_owned(), None));
+        assert_eq!(
+            texts,
+            [(
+                "0 USD".to_owned(),
+                "test purchase, no money".to_owned(),
+                None
+            )]
+        );
+        assert_eq!(
+            (total("0", &rows, true), total_before(&rows, true)),
+            ("Paid in total: 0 USD".to_owned(), None)
+        );
     }
 
     #[test]
@@ -364,8 +495,12 @@ mod tests {
             (row.amount(), row.in_usd(), row.source())
         };
         let (amount, usd, _) = foreign(std::slice::from_ref(&euro));
-        assert_eq!((amount.as_deref(), usd.as_deref()), (Some("8.90 EUR"), Some("9.61 USD")));
-        let (amount, usd, source) = foreign(&[reported(1, EntryKind::Correction, "-1.00", "T-1"), euro]);
+        assert_eq!(
+            (amount.as_deref(), usd.as_deref()),
+            (Some("8.90 EUR"), Some("9.61 USD"))
+        );
+        let (amount, usd, source) =
+            foreign(&[reported(1, EntryKind::Correction, "-1.00", "T-1"), euro]);
         assert_eq!((amount.as_deref(), usd), (Some("8.61 USD"), None));
         assert_eq!(source, "list price 8.90 EUR \u{b7} sales report");
     }
@@ -382,23 +517,36 @@ mod tests {
         };
         let rows = rows(&[unlisted]);
         assert_eq!((rows[0].amount(), rows[0].source()), (None, String::new()));
-        assert_eq!(rows[0].unknown().as_deref(), Some("not known: the product is not in the catalogue"));
+        assert_eq!(
+            rows[0].unknown().as_deref(),
+            Some("not known: the product is not in the catalogue")
+        );
     }
 
     #[test]
     fn a_total_names_the_part_without_a_sales_report() {
         let list = entry(2, EntryKind::Renewal, "9.99");
-        let both =
-            [list.clone(), reported(1, EntryKind::Correction, "-1.50", "T-1"), entry(1, EntryKind::Initial, "9.99")];
+        let both = [
+            list.clone(),
+            reported(1, EntryKind::Correction, "-1.50", "T-1"),
+            entry(1, EntryKind::Initial, "9.99"),
+        ];
         let not_yet = "list price, not confirmed by a sales report yet";
-        assert_eq!(total("18.48", &rows(&both), true), format!("Paid in total: 18.48 USD (9.99 USD of it {not_yet})"));
+        assert_eq!(
+            total("18.48", &rows(&both), true),
+            format!("Paid in total: 18.48 USD (9.99 USD of it {not_yet})")
+        );
         let rows = rows(&[list]);
-        assert_eq!(total("9.99", &rows, true), format!("Paid in total: 9.99 USD ({not_yet})"));
+        assert_eq!(
+            total("9.99", &rows, true),
+            format!("Paid in total: 9.99 USD ({not_yet})")
+        );
         assert_eq!(
             total("50.00", &rows, false),
             format!("Paid in total: 50.00 USD (at least 9.99 USD of it {not_yet})")
         );
-        let before = |rows: &[PaymentRow], is_whole| total_before(rows, is_whole).unwrap_or_default();
+        let before =
+            |rows: &[PaymentRow], is_whole| total_before(rows, is_whole).unwrap_or_default();
         let moved = "Paid before the purchases moved away:";
         assert_eq!(before(&rows, true), format!("{moved} 9.99 USD ({not_yet})"));
         let least = format!("{moved} at least 9.99 USD (at least 9.99 USD of it {not_yet})");
@@ -407,27 +555,54 @@ mod tests {
 
     #[test]
     fn a_refund_before_a_move_is_not_taken_from_what_was_paid() {
-        let refunded = [entry(1, EntryKind::Refund, "-9.99"), entry(1, EntryKind::Initial, "9.99")];
+        let refunded = [
+            entry(1, EntryKind::Refund, "-9.99"),
+            entry(1, EntryKind::Initial, "9.99"),
+        ];
         let rows = rows(&refunded);
         let whole = "9.99 USD, refunded 9.99; 0.00 USD remain (list price, not confirmed by a sales report yet)";
-        assert_eq!(total_before(&rows, true), Some(format!("Paid before the purchases moved away: {whole}")));
+        assert_eq!(
+            total_before(&rows, true),
+            Some(format!("Paid before the purchases moved away: {whole}"))
+        );
         let part = total_before(&rows, false).unwrap();
-        assert!(part.contains(": at least 9.99 USD, refunded at least 9.99 ("), "{part}");
+        assert!(
+            part.contains(": at least 9.99 USD, refunded at least 9.99 ("),
+            "{part}"
+        );
     }
 
     #[test]
     fn a_total_names_what_a_former_holder_paid() {
         let moved = |entries: &[PaymentView]| {
-            let quinn = || ("before the move from", String::new(), Code::short("quinn@example.com"));
-            rows(entries).into_iter().map(|row| row.before(Some(quinn()))).collect::<Vec<_>>()
+            let quinn = || {
+                (
+                    "before the move from",
+                    String::new(),
+                    Code::short("quinn@example.com"),
+                )
+            };
+            rows(entries)
+                .into_iter()
+                .map(|row| row.before(Some(quinn())))
+                .collect::<Vec<_>>()
         };
         let paid = reported(1, EntryKind::Initial, "9.99", "T-1");
         let others = "9.99 USD of it paid before the purchases moved from quinn@example.com";
         let rows = moved(std::slice::from_ref(&paid));
-        assert_eq!(total("9.99", &rows, true), format!("Paid in total: 9.99 USD ({others})"));
-        assert_eq!(total("50.00", &rows, false), format!("Paid in total: 50.00 USD (at least {others})"));
+        assert_eq!(
+            total("9.99", &rows, true),
+            format!("Paid in total: 9.99 USD ({others})")
+        );
+        assert_eq!(
+            total("50.00", &rows, false),
+            format!("Paid in total: 50.00 USD (at least {others})")
+        );
         let refunded = moved(&[reported(1, EntryKind::Refund, "-9.99", "T-2"), paid]);
         let remain = "Paid 9.99, refunded 9.99; 0.00 USD remain";
-        assert_eq!(total("0.00", &refunded, true), format!("{remain} ({others})"));
+        assert_eq!(
+            total("0.00", &refunded, true),
+            format!("{remain} ({others})")
+        );
     }
 }

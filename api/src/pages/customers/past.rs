@@ -60,26 +60,56 @@ struct Day<'a> {
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Option<PastDay>, Error> {
-    let Some(on) = visit.query("on").filter(|on| !on.is_empty()) else { return Ok(None) };
+    let Some(on) = visit.query("on").filter(|on| !on.is_empty()) else {
+        return Ok(None);
+    };
     let at = match past_end(&on, visit.now) {
         Ok(at) => at,
         Err(wrong) => {
-            return Ok(Some(PastDay { on, until: String::new(), wrong: Some(wrong), environments: Vec::new() }));
+            return Ok(Some(PastDay {
+                on,
+                until: String::new(),
+                wrong: Some(wrong),
+                environments: Vec::new(),
+            }));
         }
     };
-    let day = Day { on: &on, is_over: at < visit.now };
+    let day = Day {
+        on: &on,
+        is_over: at < visit.now,
+    };
     let mut environments = Vec::new();
     for environment in Environment::ALL {
-        let seen = Past { at, environment: *environment };
+        let seen = Past {
+            at,
+            environment: *environment,
+        };
         let name = CustomerName::User(portrait.user());
         let status = edge
             .store
-            .customer_state_at(portrait.app.id, name, seen, Page { cursor: None, limit: MAX_PURCHASES })
+            .customer_state_at(
+                portrait.app.id,
+                name,
+                seen,
+                Page {
+                    cursor: None,
+                    limit: MAX_PURCHASES,
+                },
+            )
             .await?;
-        let changes = changes(spans(edge, portrait, seen, &status).await?, beginning(seen.at));
-        environments.push(PastAccess { changes, ..access(day, seen, status, visit) });
+        let changes = changes(
+            spans(edge, portrait, seen, &status).await?,
+            beginning(seen.at),
+        );
+        environments.push(PastAccess {
+            changes,
+            ..access(day, seen, status, visit)
+        });
     }
-    let (first, others) = (environments.remove(0), environments.into_iter().filter(PastAccess::is_known));
+    let (first, others) = (
+        environments.remove(0),
+        environments.into_iter().filter(PastAccess::is_known),
+    );
     Ok(Some(PastDay {
         until: if day.is_over {
             format!("As it was at {}.", zoneless(at))
@@ -101,7 +131,11 @@ struct AccessSpan {
 impl AccessSpan {
     fn of(status: &CustomerStatus) -> Self {
         let announcement = status.announcement.as_ref();
-        let names = status.state.iter().flat_map(|state| &state.active_entitlements).map(|one| one.name.as_str());
+        let names = status
+            .state
+            .iter()
+            .flat_map(|state| &state.active_entitlements)
+            .map(|one| one.name.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
         let access = match announcement.map(|one| one.status) {
             _ if !names.is_empty() => names,
@@ -109,7 +143,10 @@ impl AccessSpan {
             Some(AnnouncementStatus::Pruned) => "not known".to_owned(),
             Some(AnnouncementStatus::NothingAnnounced) | None => "none known".to_owned(),
         };
-        Self { since: announcement.and_then(|one| one.announced_at), access }
+        Self {
+            since: announcement.and_then(|one| one.announced_at),
+            access,
+        }
     }
 }
 
@@ -122,14 +159,29 @@ async fn spans(
 ) -> Result<Vec<AccessSpan>, Error> {
     let begin = beginning(seen.at);
     let mut all = vec![AccessSpan::of(status)];
-    while let Some(since) = all.last().and_then(|one| one.since).filter(|at| Some(*at) >= begin) {
+    while let Some(since) = all
+        .last()
+        .and_then(|one| one.since)
+        .filter(|at| Some(*at) >= begin)
+    {
         if all.len() == MAX_SPANS {
             break;
         }
-        let before = Past { at: since.minus(Duration::from_micros(1)), ..seen };
+        let before = Past {
+            at: since.minus(Duration::from_micros(1)),
+            ..seen
+        };
         let name = CustomerName::User(portrait.user());
-        let page = Page { cursor: None, limit: 1 };
-        all.push(AccessSpan::of(&edge.store.customer_state_at(portrait.app.id, name, before, page).await?));
+        let page = Page {
+            cursor: None,
+            limit: 1,
+        };
+        all.push(AccessSpan::of(
+            &edge
+                .store
+                .customer_state_at(portrait.app.id, name, before, page)
+                .await?,
+        ));
     }
     Ok(all)
 }
@@ -143,15 +195,26 @@ fn changes(newest_first: Vec<AccessSpan>, begin: Option<Timestamp>) -> Option<St
         }
     }
     let until = |next: &AccessSpan| next.since.map(clock_time).unwrap_or_default();
-    let begins_later = all.first().and_then(|first| first.since).filter(|at| Some(*at) >= begin);
-    let sentences = all.iter().enumerate().map(|(at, span)| match (all.get(at + 1), begins_later) {
-        (Some(next), Some(since)) if at == 0 => {
-            format!("From {} until {}: {}.", clock_time(since), until(next), span.access)
-        }
-        (Some(next), _) if at == 0 => format!("Until {}: {}.", until(next), span.access),
-        (Some(next), _) => format!("Then until {}: {}.", until(next), span.access),
-        (None, _) => format!("Afterwards: {}.", span.access),
-    });
+    let begins_later = all
+        .first()
+        .and_then(|first| first.since)
+        .filter(|at| Some(*at) >= begin);
+    let sentences =
+        all.iter()
+            .enumerate()
+            .map(|(at, span)| match (all.get(at + 1), begins_later) {
+                (Some(next), Some(since)) if at == 0 => {
+                    format!(
+                        "From {} until {}: {}.",
+                        clock_time(since),
+                        until(next),
+                        span.access
+                    )
+                }
+                (Some(next), _) if at == 0 => format!("Until {}: {}.", until(next), span.access),
+                (Some(next), _) => format!("Then until {}: {}.", until(next), span.access),
+                (None, _) => format!("Afterwards: {}.", span.access),
+            });
     (all.len() > 1).then(|| sentences.collect::<Vec<_>>().join(" "))
 }
 
@@ -171,7 +234,10 @@ fn clock_time(at: Timestamp) -> String {
 
 /// The last moment of a day in UTC, until `now`; else what is expected of the day.
 fn past_end(day: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
-    match (end_of_day(day), format!("{day}T00:00:00Z").parse::<Timestamp>()) {
+    match (
+        end_of_day(day),
+        format!("{day}T00:00:00Z").parse::<Timestamp>(),
+    ) {
         (Some(_), Ok(begin)) if begin > now => Err("Expected today or a day in the past"),
         (Some(end), _) => Ok(end.min(now)),
         (None, _) => Err("Expected a day such as 2026-10-03"),
@@ -190,7 +256,9 @@ fn end_of_day(day: &str) -> Option<Timestamp> {
 }
 
 fn access(day: Day<'_>, seen: Past, status: CustomerStatus, visit: &Visit) -> PastAccess {
-    let state = status.state.map(|state| (state.active_entitlements, Some(state.active_skus)));
+    let state = status
+        .state
+        .map(|state| (state.active_entitlements, Some(state.active_skus)));
     let (entitlements, skus) = state.unwrap_or_default();
     let purchase = |one: CustomerPurchase| PastPurchase {
         path: visit.to(&format!("/ui/purchases/{}", one.collapse_key)),
@@ -206,7 +274,10 @@ fn access(day: Day<'_>, seen: Past, status: CustomerStatus, visit: &Visit) -> Pa
         },
         none: none(status.announcement.as_ref()),
         changes: None,
-        entitlements: entitlements.into_iter().map(|one| (one.name, one.expiration.map(zoneless))).collect(),
+        entitlements: entitlements
+            .into_iter()
+            .map(|one| (one.name, one.expiration.map(zoneless)))
+            .collect(),
         purchases: status.purchases.into_iter().map(purchase).collect(),
         note: Sentence::new(&announced(status.announcement.as_ref())),
     }
@@ -214,12 +285,21 @@ fn access(day: Day<'_>, seen: Past, status: CustomerStatus, visit: &Visit) -> Pa
 
 /// Which event announced the state, if one did.
 fn announced(announcement: Option<&Announcement>) -> String {
-    let known =
-        announcement.and_then(|one| Some((one.status, one.event_type.as_deref()?, zoneless(one.announced_at?))));
+    let known = announcement.and_then(|one| {
+        Some((
+            one.status,
+            one.event_type.as_deref()?,
+            zoneless(one.announced_at?),
+        ))
+    });
     match known {
-        Some((AnnouncementStatus::Announced, name, at)) => format!("As announced by `{name}` at {at}."),
+        Some((AnnouncementStatus::Announced, name, at)) => {
+            format!("As announced by `{name}` at {at}.")
+        }
         Some((AnnouncementStatus::Pruned, name, at)) => {
-            format!("`{name}` announced the state at {at}, but retention removed its body: the state is not known.")
+            format!(
+                "`{name}` announced the state at {at}, but retention removed its body: the state is not known."
+            )
         }
         _ => "No event about this customer was recorded in this environment by then.".to_owned(),
     }
@@ -236,13 +316,20 @@ fn none(announcement: Option<&Announcement>) -> &'static str {
 
 /// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known.
 fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>, day: Day<'_>) -> String {
-    let (gave, had) = if day.is_over { ("gave", "had") } else { ("gives", "has") };
-    let has_entitlement = skus.is_none_or(|skus| one.sku.as_ref().is_some_and(|sku| skus.contains(sku)));
+    let (gave, had) = if day.is_over {
+        ("gave", "had")
+    } else {
+        ("gives", "has")
+    };
+    let has_entitlement =
+        skus.is_none_or(|skus| one.sku.as_ref().is_some_and(|sku| skus.contains(sku)));
     match (one.is_active, one.expires_at) {
         (None, _) => "not known".to_owned(),
         (Some(false), Some(end)) if end <= at => format!("ended {}", zoneless(end)),
         (Some(false), _) => format!("{gave} no access"),
-        (Some(true), _) if !has_entitlement => format!("{gave} no access, because the product {had} no entitlement"),
+        (Some(true), _) if !has_entitlement => {
+            format!("{gave} no access, because the product {had} no entitlement")
+        }
         (Some(true), Some(end)) => format!("{gave} access until {}", zoneless(end)),
         (Some(true), None) => format!("{gave} access"),
     }
@@ -264,8 +351,11 @@ mod tests {
     #[test]
     fn a_purchase_gave_access_until_its_end_by_an_entitlement() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
-        let (before, end, after) =
-            (time("2026-10-03T00:00:00Z"), time("2026-10-15T18:30:00Z"), time("2026-10-20T00:00:00Z"));
+        let (before, end, after) = (
+            time("2026-10-03T00:00:00Z"),
+            time("2026-10-15T18:30:00Z"),
+            time("2026-10-20T00:00:00Z"),
+        );
         let purchase = |is_active, expires_at| CustomerPurchase {
             collapse_key: CollapseKey::new(uuid::Uuid::from_u128(1)),
             state: None,
@@ -278,17 +368,46 @@ mod tests {
         let [over, today] = [true, false].map(|is_over| Day { on: "", is_over });
         let (gold, none): ([String; 1], [String; 0]) = (["gold".to_owned()], []);
         for (is_active, expires_at, at, skus, text) in [
-            (Some(true), Some(end), before, Some(&gold[..]), "gave access until 2026-10-15 18:30:00".to_owned()),
-            (Some(false), Some(end), after, Some(&none[..]), "ended 2026-10-15 18:30:00".to_owned()),
-            (Some(false), Some(end), before, None, "gave no access".to_owned()),
+            (
+                Some(true),
+                Some(end),
+                before,
+                Some(&gold[..]),
+                "gave access until 2026-10-15 18:30:00".to_owned(),
+            ),
+            (
+                Some(false),
+                Some(end),
+                after,
+                Some(&none[..]),
+                "ended 2026-10-15 18:30:00".to_owned(),
+            ),
+            (
+                Some(false),
+                Some(end),
+                before,
+                None,
+                "gave no access".to_owned(),
+            ),
             (Some(true), None, after, None, "gave access".to_owned()),
             (None, None, after, None, "not known".to_owned()),
         ] {
             assert_eq!(gave(&purchase(is_active, expires_at), at, skus, over), text);
         }
-        assert!(gave(&purchase(Some(true), None), after, Some(&none[..]), over).starts_with("gave no access, because"));
-        let now = gave(&purchase(Some(true), Some(end)), before, Some(&gold[..]), today);
-        assert_eq!(now, "gives access until 2026-10-15 18:30:00", "that day is not over");
+        assert!(
+            gave(&purchase(Some(true), None), after, Some(&none[..]), over)
+                .starts_with("gave no access, because")
+        );
+        let now = gave(
+            &purchase(Some(true), Some(end)),
+            before,
+            Some(&gold[..]),
+            today,
+        );
+        assert_eq!(
+            now, "gives access until 2026-10-15 18:30:00",
+            "that day is not over"
+        );
     }
 
     #[test]
@@ -296,18 +415,41 @@ mod tests {
         let time = |text: &str| text.parse::<Timestamp>().ok();
         let begin = beginning(time("2026-11-20T23:59:59.999999Z").unwrap());
         assert_eq!(begin, time("2026-11-20T00:00:00Z"));
-        let span = |since: &str, access: &str| AccessSpan { since: time(since), access: access.to_owned() };
+        let span = |since: &str, access: &str| AccessSpan {
+            since: time(since),
+            access: access.to_owned(),
+        };
         let of = |all: Vec<AccessSpan>| changes(all, begin);
-        let (old, lost) = (span("2026-11-01T10:00:00Z", "Premium"), span("2026-11-20T17:30:00Z", "none"));
-        assert_eq!(of(vec![lost, old]).unwrap(), "Until 17:30: Premium. Afterwards: none.");
+        let (old, lost) = (
+            span("2026-11-01T10:00:00Z", "Premium"),
+            span("2026-11-20T17:30:00Z", "none"),
+        );
+        assert_eq!(
+            of(vec![lost, old]).unwrap(),
+            "Until 17:30: Premium. Afterwards: none."
+        );
         let again = span("2026-11-20T18:00:05Z", "Premium");
         let middle = span("2026-11-20T17:30:00Z", "none");
-        let all = vec![again, middle, span("2026-11-20T09:00:00Z", "Premium"), span("", "Premium")];
+        let all = vec![
+            again,
+            middle,
+            span("2026-11-20T09:00:00Z", "Premium"),
+            span("", "Premium"),
+        ];
         let text = "Until 17:30: Premium. Then until 18:00:05: none. Afterwards: Premium.";
         assert_eq!(of(all).unwrap(), text, "a renewal is no change");
-        let part = vec![span("2026-11-20T17:30:00Z", "none"), span("2026-11-20T09:00:00Z", "Premium")];
-        assert_eq!(of(part).unwrap(), "From 09:00 until 17:30: Premium. Afterwards: none.");
-        assert_eq!(of(vec![span("2026-11-20T17:30:00Z", "none"), span("", "none")]), None);
+        let part = vec![
+            span("2026-11-20T17:30:00Z", "none"),
+            span("2026-11-20T09:00:00Z", "Premium"),
+        ];
+        assert_eq!(
+            of(part).unwrap(),
+            "From 09:00 until 17:30: Premium. Afterwards: none."
+        );
+        assert_eq!(
+            of(vec![span("2026-11-20T17:30:00Z", "none"), span("", "none")]),
+            None
+        );
         assert_eq!(of(Vec::new()), None);
     }
 
@@ -323,9 +465,15 @@ mod tests {
             announced(Some(&by(AnnouncementStatus::Announced))),
             "As announced by `user.subscription.renewed` at 2026-10-02 10:00:00."
         );
-        assert!(announced(Some(&by(AnnouncementStatus::Pruned))).contains("retention removed its body"));
+        assert!(
+            announced(Some(&by(AnnouncementStatus::Pruned))).contains("retention removed its body")
+        );
         assert!(announced(None).starts_with("No event about this customer was recorded"));
-        let without = [Some(AnnouncementStatus::Announced), Some(AnnouncementStatus::Pruned), None];
+        let without = [
+            Some(AnnouncementStatus::Announced),
+            Some(AnnouncementStatus::Pruned),
+            None,
+        ];
         let without = without.map(|status| none(status.map(by).as_ref()));
         assert_eq!(without, ["No access.", "Not known.", "No access known."]);
     }
@@ -334,14 +482,30 @@ mod tests {
     fn a_day_of_the_future_is_refused_and_today_ends_now() {
         let now: Timestamp = "2026-10-03T12:00:00Z".parse().unwrap();
         assert_eq!(past_end("2026-10-03", now), Ok(now));
-        assert_eq!(past_end("2026-10-02", now), Ok(end_of_day("2026-10-02").unwrap()));
-        assert_eq!(past_end("2026-10-04", now), Err("Expected today or a day in the past"));
-        assert_eq!(past_end("yesterday", now), Err("Expected a day such as 2026-10-03"));
+        assert_eq!(
+            past_end("2026-10-02", now),
+            Ok(end_of_day("2026-10-02").unwrap())
+        );
+        assert_eq!(
+            past_end("2026-10-04", now),
+            Err("Expected today or a day in the past")
+        );
+        assert_eq!(
+            past_end("yesterday", now),
+            Err("Expected a day such as 2026-10-03")
+        );
     }
 
     #[test]
     fn a_day_ends_before_the_next_one() {
-        assert_eq!(end_of_day("2026-10-03").unwrap().to_string(), "2026-10-03T23:59:59.999999Z");
-        assert!(["", "2026-13-03", "yesterday", "2026-10-03T00:00"].iter().all(|wrong| end_of_day(wrong).is_none()));
+        assert_eq!(
+            end_of_day("2026-10-03").unwrap().to_string(),
+            "2026-10-03T23:59:59.999999Z"
+        );
+        assert!(
+            ["", "2026-13-03", "yesterday", "2026-10-03T00:00"]
+                .iter()
+                .all(|wrong| end_of_day(wrong).is_none())
+        );
     }
 }

@@ -71,13 +71,30 @@ impl<'a> SearchPage<'a> {
             stores: one.app_user_ids.iter().map(Code::short).collect(),
         };
         let has_searched = found.is_some();
-        let FoundCustomers { all, is_beginning, meant } = found.unwrap_or_default();
-        Self { frame, q, rows: all.iter().map(row).collect(), has_searched, is_beginning, meant, wrong: None }
+        let FoundCustomers {
+            all,
+            is_beginning,
+            meant,
+        } = found.unwrap_or_default();
+        Self {
+            frame,
+            q,
+            rows: all.iter().map(row).collect(),
+            has_searched,
+            is_beginning,
+            meant,
+            wrong: None,
+        }
     }
 
     #[must_use]
     pub fn refused(self, refused: Refused) -> Self {
-        let wrong = refused.fields.into_iter().map(|wrong| wrong.expected).next().or(refused.detail);
+        let wrong = refused
+            .fields
+            .into_iter()
+            .map(|wrong| wrong.expected)
+            .next()
+            .or(refused.detail);
         Self { wrong, ..self }
     }
 }
@@ -120,7 +137,12 @@ pub const fn title(environment: domain::Environment) -> &'static str {
 }
 
 impl Environment {
-    fn of(environment: domain::Environment, access: &Access, read: &ReadCustomer, gone: Option<&Moved>) -> Self {
+    fn of(
+        environment: domain::Environment,
+        access: &Access,
+        read: &ReadCustomer,
+        gone: Option<&Moved>,
+    ) -> Self {
         let entitlement = |one: &ActiveEntitlement| Entitlement {
             name: one.name.clone(),
             reference: reference(one),
@@ -129,8 +151,14 @@ impl Environment {
         Self {
             title: title(environment),
             stands: {
-                let all = access.customer_journey_state.as_ref().map(stands).unwrap_or_default();
-                all.into_iter().map(|text| Badge::new(Tone::Idle, text)).collect()
+                let all = access
+                    .customer_journey_state
+                    .as_ref()
+                    .map(stands)
+                    .unwrap_or_default();
+                all.into_iter()
+                    .map(|text| Badge::new(Tone::Idle, text))
+                    .collect()
             },
             entitlements: access.active_entitlements.iter().map(entitlement).collect(),
             none: Sentence::new(match gone {
@@ -145,7 +173,10 @@ impl Environment {
     }
 
     fn is_known(&self) -> bool {
-        !self.stands.is_empty() || !self.entitlements.is_empty() || !self.skus.is_empty() || !self.missing.is_empty()
+        !self.stands.is_empty()
+            || !self.entitlements.is_empty()
+            || !self.skus.is_empty()
+            || !self.missing.is_empty()
     }
 }
 
@@ -155,17 +186,26 @@ fn reference(one: &ActiveEntitlement) -> Option<Code> {
 }
 
 /// What a customer bought in an environment and is not in the catalogue, each product once.
-fn missing(frame: &Frame, visit: &Visit, of: &Portrait, environment: domain::Environment) -> Vec<Missing> {
+fn missing(
+    frame: &Frame,
+    visit: &Visit,
+    of: &Portrait,
+    environment: domain::Environment,
+) -> Vec<Missing> {
     let read = &of.read;
     let own = |view: &&PurchaseView| {
-        let is_here = |one: &CustomerPurchase| one.collapse_key == view.collapse_key && one.environment == environment;
+        let is_here = |one: &CustomerPurchase| {
+            one.collapse_key == view.collapse_key && one.environment == environment
+        };
         read.unlisted.contains(&view.collapse_key) && read.detail.purchases.iter().any(is_here)
     };
     let unlisted = read.purchases.items.iter().filter(own);
     let named: BTreeMap<String, String> = unlisted.filter_map(unlisted_product).collect();
     let missing = |(sku, sentence): (String, String)| Missing {
         sentence: Sentence::new(&sentence),
-        path: frame.may(Role::Operator).then(|| visit.to(&product_path(of.app.id, &sku))),
+        path: frame
+            .may(Role::Operator)
+            .then(|| visit.to(&product_path(of.app.id, &sku))),
     };
     named.into_iter().map(missing).collect()
 }
@@ -180,7 +220,10 @@ fn stands(journey: &Journey) -> Vec<&'static str> {
         (journey.in_account_hold, "on hold"),
         (journey.former_subscriber, "former subscriber"),
     ];
-    all.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text).collect()
+    all.into_iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, text)| text)
+        .collect()
 }
 
 /// A purchase in the words of its customer.
@@ -269,13 +312,24 @@ fn environments(
         missing: missing(domain::Environment::Production),
         next_charge: charge.map(|text| Sentence::new(&text)),
         paid,
-        ..Environment::of(domain::Environment::Production, &detail.production, read, gone)
+        ..Environment::of(
+            domain::Environment::Production,
+            &detail.production,
+            read,
+            gone,
+        )
     };
     let sandbox = Environment {
         missing: missing(domain::Environment::Sandbox),
         ..Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None)
     };
-    [Some(production), Some(sandbox).filter(Environment::is_known)].into_iter().flatten().collect()
+    [
+        Some(production),
+        Some(sandbox).filter(Environment::is_known),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl<'a> CustomerPage<'a> {
@@ -284,15 +338,27 @@ impl<'a> CustomerPage<'a> {
         let (detail, customer) = (&read.detail, &read.detail.customer);
         let transfers = moved::all(visit, of);
         let gone = moved::gone(&transfers);
-        let (payments, before) = (moved::payments(visit, of), moved::payments_before(visit, of));
+        let (payments, before) = (
+            moved::payments(visit, of),
+            moved::payments_before(visit, of),
+        );
         let paid = detail.production.paid_usd.as_ref();
         let paid = paid.map(|usd| total(usd, &payments, read.payments.next_cursor.is_none()));
-        let paid = paid.into_iter().chain(total_before(&before, of.has_all_moved)).collect();
+        let paid = paid
+            .into_iter()
+            .chain(total_before(&before, of.has_all_moved))
+            .collect();
         let environments = environments(frame, visit, of, gone, paid);
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");
-        let event_type = visit.query("type").unwrap_or_else(|| newest_type(of, &destination).to_owned());
-        let choice = |value: String, label: String, chosen: &str| Choice { is_chosen: value == chosen, value, label };
+        let event_type = visit
+            .query("type")
+            .unwrap_or_else(|| newest_type(of, &destination).to_owned());
+        let choice = |value: String, label: String, chosen: &str| Choice {
+            is_chosen: value == chosen,
+            value,
+            label,
+        };
         Self {
             path: path(of.app.id, customer.user_id),
             app: of.app.name.clone(),
@@ -304,29 +370,58 @@ impl<'a> CustomerPage<'a> {
             warnings: {
                 let all = renewing_together(&read.purchases.items, &detail.purchases);
                 let undelivered = warnings::undelivered(visit, of).into_iter();
-                undelivered.chain(all.iter().map(|text| Warning::of(text))).collect()
+                undelivered
+                    .chain(all.iter().map(|text| Warning::of(text)))
+                    .collect()
             },
             environments,
-            devices: detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
-            more_purchases: read.purchases.next_cursor.as_ref().map(|_| MorePurchases::of(customer)),
-            purchases: detail.standings.iter().map(|one| purchase(visit, read, one)).collect(),
+            devices: detail
+                .devices
+                .iter()
+                .map(|one| (Code::short(one.id), one.platform.name.clone()))
+                .collect(),
+            more_purchases: read
+                .purchases
+                .next_cursor
+                .as_ref()
+                .map(|_| MorePurchases::of(customer)),
+            purchases: detail
+                .standings
+                .iter()
+                .map(|one| purchase(visit, read, one))
+                .collect(),
             payments: table(visit, payments.into_iter().chain(before).collect()),
-            more_payments: read.payments.next_cursor.as_ref().map(|_| all_of(customer.user_id, visit)),
+            more_payments: read
+                .payments
+                .next_cursor
+                .as_ref()
+                .map(|_| all_of(customer.user_id, visit)),
             past: None,
-            today: visit.now.to_string().split_once('T').map_or_else(String::new, |(day, _)| day.to_owned()),
+            today: visit
+                .now
+                .to_string()
+                .split_once('T')
+                .map_or_else(String::new, |(day, _)| day.to_owned()),
             more_events: of.events.next_cursor.as_ref().map(|_| {
                 let user = customer.user_id.to_string();
                 visit.to(&with_query("/ui/events", &[("user_id", &user)]))
             }),
-            events: of.events.items.iter().map(|one| event(visit, one)).collect(),
+            events: of
+                .events
+                .items
+                .iter()
+                .map(|one| event(visit, one))
+                .collect(),
             transfers,
             destinations: {
                 let all = read.destinations.iter();
-                all.map(|one| choice(one.id.to_string(), one.name.clone(), &destination)).collect()
+                all.map(|one| choice(one.id.to_string(), one.name.clone(), &destination))
+                    .collect()
             },
             types: {
                 let all = types().into_iter().filter(|name| !is_for_operators(name));
-                all.map(|name| choice(name.to_owned(), name.to_owned(), &event_type)).collect()
+                all.map(|name| choice(name.to_owned(), name.to_owned(), &event_type))
+                    .collect()
             },
             why: answers.map(|answers| why(visit, answers)),
             actions: Vec::new(),
@@ -339,7 +434,8 @@ impl<'a> CustomerPage<'a> {
 
     /// The transfer after which the purchases belong to another customer.
     fn gone(&self) -> Option<&Moved> {
-        moved::gone(&self.transfers).filter(|one| self.purchases.is_empty() || !one.products.is_empty())
+        moved::gone(&self.transfers)
+            .filter(|one| self.purchases.is_empty() || !one.products.is_empty())
     }
 
     /// With what the customer had on a day.
@@ -353,7 +449,11 @@ impl<'a> CustomerPage<'a> {
         if !self.frame.may(Role::Support) {
             return self;
         }
-        let (app, customer, purchases) = (of.app.id, &of.read.detail.customer, &of.read.purchases.items);
+        let (app, customer, purchases) = (
+            of.app.id,
+            &of.read.detail.customer,
+            &of.read.purchases.items,
+        );
         let named = forms::name(app, customer, purchases, mistakes);
         let moved = match purchases.is_empty() {
             true => forms::bring(app, customer, mistakes),
@@ -365,29 +465,50 @@ impl<'a> CustomerPage<'a> {
         }
         let mut refused = mistakes.refused.clone();
         refused.detail = refused.detail.map(|detail| on_page(&detail));
-        Self { transfers, actions: named.into_iter().chain(moved).collect(), refused, ..self }
+        Self {
+            transfers,
+            actions: named.into_iter().chain(moved).collect(),
+            refused,
+            ..self
+        }
     }
 }
 
 /// A text of the API with the form of this page for the command that does the same.
 fn on_page(detail: &str) -> String {
-    detail.replace("`settle customer move`", "\u{201c}Move purchases\u{201d} on this page")
+    detail.replace(
+        "`settle customer move`",
+        "\u{201c}Move purchases\u{201d} on this page",
+    )
 }
 
 /// The type that is chosen at first: that of the latest event about the customer that the chosen destination, else the
 /// first one, did not get; of the latest event if it got all.
 fn newest_type<'a>(of: &'a Portrait, chosen: &str) -> &'a str {
     let all = &of.read.destinations;
-    let destination = all.iter().find(|one| one.id.to_string() == chosen).or(all.first());
+    let destination = all
+        .iter()
+        .find(|one| one.id.to_string() == chosen)
+        .or(all.first());
     let is_missing = |name: &&str| {
         let is_got = |one: &DeliveryView| {
-            let is_its = destination.is_some_and(|destination| one.destination_id == destination.id);
+            let is_its =
+                destination.is_some_and(|destination| one.destination_id == destination.id);
             is_its && one.event_type == *name && one.status == DeliveryStatus::Delivered
         };
         !of.read.deliveries.iter().any(is_got)
     };
-    let types = || of.events.items.iter().map(|one| one.event_type.as_str()).filter(|name| !is_for_operators(name));
-    types().find(is_missing).or_else(|| types().next()).unwrap_or("user.subscription.purchased")
+    let types = || {
+        of.events
+            .items
+            .iter()
+            .map(|one| one.event_type.as_str())
+            .filter(|name| !is_for_operators(name))
+    };
+    types()
+        .find(is_missing)
+        .or_else(|| types().next())
+        .unwrap_or("user.subscription.purchased")
 }
 
 pub struct MorePurchases {
@@ -397,20 +518,39 @@ pub struct MorePurchases {
 
 impl MorePurchases {
     fn of(customer: &Customer) -> Self {
-        let own = customer.external_id.as_ref().map(|id| ("--external-id", id));
+        let own = customer
+            .external_id
+            .as_ref()
+            .map(|id| ("--external-id", id));
         let of_store = || customer.app_user_ids.first().map(|id| ("--app-user", id));
-        let command = own.or_else(of_store).map(|(name, id)| format!("settle purchase list {name}={}", quoted(id)));
+        let command = own
+            .or_else(of_store)
+            .map(|(name, id)| format!("settle purchase list {name}={}", quoted(id)));
         Self { command }
     }
 }
 
 fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purchase {
-    let PurchaseStanding { collapse_key, standing } = one;
-    let stored = read.purchases.items.iter().find(|known| known.collapse_key == *collapse_key);
-    let counted = read.detail.purchases.iter().find(|known| known.collapse_key == *collapse_key);
-    let is_test = counted.is_some_and(|counted| counted.environment == domain::Environment::Sandbox);
+    let PurchaseStanding {
+        collapse_key,
+        standing,
+    } = one;
+    let stored = read
+        .purchases
+        .items
+        .iter()
+        .find(|known| known.collapse_key == *collapse_key);
+    let counted = read
+        .detail
+        .purchases
+        .iter()
+        .find(|known| known.collapse_key == *collapse_key);
+    let is_test =
+        counted.is_some_and(|counted| counted.environment == domain::Environment::Sandbox);
     let state = stored.map(state).into_iter();
-    let refunded = standing.refund_for_people().map(|refund| Badge::new(Tone::Warn, refund));
+    let refunded = standing
+        .refund_for_people()
+        .map(|refund| Badge::new(Tone::Warn, refund));
     let test = is_test.then(|| Badge::new(Tone::Idle, "test purchase"));
     let reached = |one: &Reached| (one.destination.clone(), Sentence::new(&one.summary));
     Purchase {
@@ -436,7 +576,10 @@ pub fn purchase_path(visit: &Visit, key: CollapseKey) -> String {
 
 fn event(visit: &Visit, one: &EventView) -> Event {
     Event {
-        path: visit.to(&format!("/ui/purchases/{}?mark={}", one.collapse_key, one.id)),
+        path: visit.to(&format!(
+            "/ui/purchases/{}?mark={}",
+            one.collapse_key, one.id
+        )),
         name: one.event_type.clone(),
         at: Moment::ago(one.created_at),
     }
@@ -446,7 +589,11 @@ fn why(visit: &Visit, answers: Answers) -> Why {
     let items = answers.items.into_iter().map(|one| Because {
         path: visit.to(&one.path),
         title: Sentence::new(&capital(&one.title)),
-        sentences: one.sentences.iter().map(|text| Sentence::new(&capital(text))).collect(),
+        sentences: one
+            .sentences
+            .iter()
+            .map(|text| Sentence::new(&capital(text)))
+            .collect(),
     });
     Why {
         items: items.collect(),
@@ -465,7 +612,16 @@ mod tests {
     fn a_journey_is_a_few_texts() {
         let nothing = Journey::of(&[]);
         assert!(stands(&nothing).is_empty());
-        let journey = Journey { in_trial_period: true, in_pause: true, is_cancelled: true, ..nothing };
-        assert_eq!(stands(&journey), ["in a trial", "paused"], "the purchases show that renewal is off");
+        let journey = Journey {
+            in_trial_period: true,
+            in_pause: true,
+            is_cancelled: true,
+            ..nothing
+        };
+        assert_eq!(
+            stands(&journey),
+            ["in a trial", "paused"],
+            "the purchases show that renewal is off"
+        );
     }
 }

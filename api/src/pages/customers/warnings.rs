@@ -19,7 +19,10 @@ pub struct Warning {
 impl Warning {
     /// A warning about no destination.
     pub fn of(text: &str) -> Self {
-        Self { sentence: Sentence::new(text), destination: None }
+        Self {
+            sentence: Sentence::new(text),
+            destination: None,
+        }
     }
 }
 
@@ -27,13 +30,23 @@ impl Warning {
 pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
     let warning = |one: &Destination| {
         let missing = Missing {
-            pending: of.pending.iter().find(|pending| pending.destination_id == one.id),
-            failed: of.failed.iter().filter(|failed| failed.delivery.destination_id == one.id).collect(),
+            pending: of
+                .pending
+                .iter()
+                .find(|pending| pending.destination_id == one.id),
+            failed: of
+                .failed
+                .iter()
+                .filter(|failed| failed.delivery.destination_id == one.id)
+                .collect(),
             is_all: of.read.purchases.next_cursor.is_none(),
         };
         let sentence = missing.sentence(one, visit.now)?;
         let page = visit.to(&format!("/ui/destinations/{}", one.id));
-        Some(Warning { sentence: Sentence::new(&sentence), destination: Some((one.name.clone(), page)) })
+        Some(Warning {
+            sentence: Sentence::new(&sentence),
+            destination: Some((one.name.clone(), page)),
+        })
     };
     of.read.destinations.iter().filter_map(warning).collect()
 }
@@ -53,13 +66,26 @@ impl Missing<'_> {
         let is_held = !destination.enabled || destination.state == State::Open;
         let pending = self.pending.filter(|one| is_held || one.failing > 0);
         let failed_at = self.failed.iter().map(|one| one.recorded_at);
-        let since = pending.map(|one| one.since).into_iter().chain(failed_at).min()?;
-        let why = self.failed.iter().filter_map(|one| one.delivery.last_error.as_deref()).next_back();
-        let why = pending.and_then(|one| one.error.as_deref()).or(why).or(destination.reason.as_deref());
+        let since = pending
+            .map(|one| one.since)
+            .into_iter()
+            .chain(failed_at)
+            .min()?;
+        let why = self
+            .failed
+            .iter()
+            .filter_map(|one| one.delivery.last_error.as_deref())
+            .next_back();
+        let why = pending
+            .and_then(|one| one.error.as_deref())
+            .or(why)
+            .or(destination.reason.as_deref());
         let why = why.map_or_else(String::new, |why| format!(": {why}"));
         let events = self.events(pending);
-        let mut sentences =
-            vec![format!("{} does not have {events} of this customer, since {since}{why}", destination.name)];
+        let mut sentences = vec![format!(
+            "{} does not have {events} of this customer, since {since}{why}",
+            destination.name
+        )];
         let stands = match self.repair(destination, pending, now) {
             _ if !destination.enabled => Some("It is disabled: an operator must enable it"),
             Some(Repair::InSettle) => Some("An operator must check the settings"),
@@ -76,29 +102,49 @@ impl Missing<'_> {
             sentences.push(format!("settle retries by itself; {next}"));
         }
         if !self.failed.is_empty() {
-            let names = self.failed.iter().map(|one| format!("`{}`", one.delivery.event_type));
+            let names = self
+                .failed
+                .iter()
+                .map(|one| format!("`{}`", one.delivery.event_type));
             let names: BTreeSet<String> = names.collect();
             let names = names.into_iter().collect::<Vec<_>>().join(", ");
-            sentences.push(format!("settle does not try {names} again: resend it once the cause is repaired"));
+            sentences.push(format!(
+                "settle does not try {names} again: resend it once the cause is repaired"
+            ));
         }
         Some(format!("{}.", sentences.join(". ")))
     }
 
     /// Who must act because waiting does not help: the same attempt would fail again, or the destination has failed for
     /// a while.
-    fn repair(&self, destination: &Destination, pending: Option<&PendingDeliveries>, now: Timestamp) -> Option<Repair> {
+    fn repair(
+        &self,
+        destination: &Destination,
+        pending: Option<&PendingDeliveries>,
+        now: Timestamp,
+    ) -> Option<Repair> {
         let is_failing = match destination.state {
             State::Healthy => false,
-            State::Failing => !self.failed.is_empty() || now.since(destination.since) >= ALARM_AFTER,
+            State::Failing => {
+                !self.failed.is_empty() || now.since(destination.since) >= ALARM_AFTER
+            }
             State::Open | State::Disabled => true,
         };
-        pending.and_then(|one| one.repair).or(is_failing.then_some(Repair::AtDestination))
+        pending
+            .and_then(|one| one.repair)
+            .or(is_failing.then_some(Repair::AtDestination))
     }
 
     /// How many events; a lower bound where not all are counted.
     fn events(&self, pending: Option<&PendingDeliveries>) -> String {
-        let pending = pending.and_then(|one| usize::try_from(one.events).ok()).unwrap_or_default();
-        let least = if self.is_all && self.failed.is_empty() { "" } else { "at least " };
+        let pending = pending
+            .and_then(|one| usize::try_from(one.events).ok())
+            .unwrap_or_default();
+        let least = if self.is_all && self.failed.is_empty() {
+            ""
+        } else {
+            "at least "
+        };
         match pending + self.failed.len() {
             1 => format!("{least}1 event"),
             number => format!("{least}{number} events"),
@@ -112,8 +158,8 @@ mod tests {
     use domain::health::State;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
     use storage::{
-        DeliveryStatus, DeliveryView, Destination, DestinationSettings, FailedDelivery, PendingDeliveries, Repair,
-        fixtures,
+        DeliveryStatus, DeliveryView, Destination, DestinationSettings, FailedDelivery,
+        PendingDeliveries, Repair, fixtures,
     };
     use uuid::Uuid;
 
@@ -123,7 +169,11 @@ mod tests {
 
     fn backend(state: State) -> Destination {
         let common = DestinationSettings::new("Our backend");
-        Destination { common, state, ..fixtures::destination("http", serde_json::Value::default()) }
+        Destination {
+            common,
+            state,
+            ..fixtures::destination("http", serde_json::Value::default())
+        }
     }
 
     fn pending(events: i64, failing: i64) -> PendingDeliveries {
@@ -156,33 +206,63 @@ mod tests {
             pruned_at: None,
             created_at: at(1),
         };
-        FailedDelivery { delivery, recorded_at: at(0) }
+        FailedDelivery {
+            delivery,
+            recorded_at: at(0),
+        }
     }
 
     fn sentence(destination: &Destination, pending: Option<&PendingDeliveries>) -> Option<String> {
-        Missing { pending, failed: Vec::new(), is_all: true }.sentence(destination, at(10))
+        Missing {
+            pending,
+            failed: Vec::new(),
+            is_all: true,
+        }
+        .sentence(destination, at(10))
     }
 
     #[test]
     fn a_destination_that_refuses_events_is_a_warning() {
         let failing = backend(State::Failing);
         let text = sentence(&failing, Some(&pending(5, 1))).unwrap();
-        let begin = format!("Our backend does not have 5 events of this customer, since {}: the endpoint", at(1));
-        let end = format!("The team that runs it must act. settle retries by itself; next attempt at {}.", at(60));
+        let begin = format!(
+            "Our backend does not have 5 events of this customer, since {}: the endpoint",
+            at(1)
+        );
+        let end = format!(
+            "The team that runs it must act. settle retries by itself; next attempt at {}.",
+            at(60)
+        );
         assert!(text.starts_with(&begin) && text.ends_with(&end), "{text}");
         let untried = sentence(&backend(State::Open), Some(&pending(1, 0))).unwrap();
         assert!(
-            untried.contains(" 1 event ") && untried.ends_with("by itself; it is checked every 30 s."),
+            untried.contains(" 1 event ")
+                && untried.ends_with("by itself; it is checked every 30 s."),
             "{untried}"
         );
         let mut off = backend(State::Disabled);
         off.common.enabled = false;
         let text = sentence(&off, Some(&pending(1, 1))).unwrap();
-        assert!(text.ends_with("It is disabled: an operator must enable it."), "{text}");
-        let some = Missing { pending: Some(&pending(5, 1)), failed: Vec::new(), is_all: false };
-        assert!(some.sentence(&failing, at(10)).unwrap().contains("does not have at least 5 events"));
+        assert!(
+            text.ends_with("It is disabled: an operator must enable it."),
+            "{text}"
+        );
+        let some = Missing {
+            pending: Some(&pending(5, 1)),
+            failed: Vec::new(),
+            is_all: false,
+        };
+        assert!(
+            some.sentence(&failing, at(10))
+                .unwrap()
+                .contains("does not have at least 5 events")
+        );
         for none in [None, Some(&pending(1, 0))] {
-            assert_eq!(sentence(&backend(State::Healthy), none), None, "nothing was refused");
+            assert_eq!(
+                sentence(&backend(State::Healthy), none),
+                None,
+                "nothing was refused"
+            );
         }
     }
 
@@ -190,30 +270,56 @@ mod tests {
     fn what_failed_for_good_must_be_resent() {
         let (one, waiting) = (failed(), pending(2, 1));
         let text = |state: State, pending| {
-            let missing = Missing { pending, failed: vec![&one, &one], is_all: true };
+            let missing = Missing {
+                pending,
+                failed: vec![&one, &one],
+                is_all: true,
+            };
             missing.sentence(&backend(state), at(10)).unwrap()
         };
         let healthy = text(State::Healthy, None);
-        let begin = format!("Our backend does not have at least 2 events of this customer, since {}: the", at(0));
-        let end =
-            "It is healthy now. settle does not try `purchase.updated` again: resend it once the cause is repaired.";
-        assert!(healthy.starts_with(&begin) && healthy.ends_with(end), "{healthy}");
+        let begin = format!(
+            "Our backend does not have at least 2 events of this customer, since {}: the",
+            at(0)
+        );
+        let end = "It is healthy now. settle does not try `purchase.updated` again: resend it once the cause is repaired.";
+        assert!(
+            healthy.starts_with(&begin) && healthy.ends_with(end),
+            "{healthy}"
+        );
         let failing = text(State::Failing, None);
-        assert!(failing.contains("The team that runs it must act") && !failing.contains("by itself"), "{failing}");
+        assert!(
+            failing.contains("The team that runs it must act") && !failing.contains("by itself"),
+            "{failing}"
+        );
         let both = text(State::Healthy, Some(&waiting));
-        assert!(both.contains("at least 4 events") && both.contains("It is healthy now. settle retries"), "{both}");
+        assert!(
+            both.contains("at least 4 events")
+                && both.contains("It is healthy now. settle retries"),
+            "{both}"
+        );
     }
 
     #[test]
     fn one_transient_failure_needs_no_team() {
-        let since = |state, seconds: i64| Destination { since: at(10 - seconds), ..backend(state) };
-        let text =
-            |destination: &Destination, pending: &PendingDeliveries| sentence(destination, Some(pending)).unwrap();
+        let since = |state, seconds: i64| Destination {
+            since: at(10 - seconds),
+            ..backend(state)
+        };
+        let text = |destination: &Destination, pending: &PendingDeliveries| {
+            sentence(destination, Some(pending)).unwrap()
+        };
         let (act, one) = ("The team that runs it must act", pending(1, 1));
         let first = text(&since(State::Failing, 299), &one);
-        let end = format!("the endpoint answered 500. settle retries by itself; next attempt at {}.", at(60));
+        let end = format!(
+            "the endpoint answered 500. settle retries by itself; next attempt at {}.",
+            at(60)
+        );
         assert!(first.ends_with(&end), "{first}");
-        let lasting = PendingDeliveries { repair: Some(Repair::AtDestination), ..pending(1, 1) };
+        let lasting = PendingDeliveries {
+            repair: Some(Repair::AtDestination),
+            ..pending(1, 1)
+        };
         for (destination, pending) in [
             (since(State::Failing, 300), &one),
             (since(State::Open, 1), &one),
@@ -224,16 +330,27 @@ mod tests {
             assert!(text.contains(act), "{text}");
         }
         let healthy = text(&since(State::Healthy, 1), &one);
-        assert!(healthy.contains("It is healthy now. settle retries by itself") && !healthy.contains(act), "{healthy}");
+        assert!(
+            healthy.contains("It is healthy now. settle retries by itself")
+                && !healthy.contains(act),
+            "{healthy}"
+        );
     }
 
     #[test]
     fn a_wrong_setting_is_for_an_operator() {
-        let wrong = PendingDeliveries { repair: Some(Repair::InSettle), ..pending(1, 1) };
+        let wrong = PendingDeliveries {
+            repair: Some(Repair::InSettle),
+            ..pending(1, 1)
+        };
         for state in [State::Healthy, State::Failing, State::Open] {
             let text = sentence(&backend(state), Some(&wrong)).unwrap();
-            let is_for_operator = text.contains(". An operator must check the settings. settle retries");
-            assert!(is_for_operator && !text.contains("team") && !text.contains("healthy"), "{text}");
+            let is_for_operator =
+                text.contains(". An operator must check the settings. settle retries");
+            assert!(
+                is_for_operator && !text.contains("team") && !text.contains("healthy"),
+                "{text}"
+            );
         }
     }
 }

@@ -46,21 +46,41 @@ pub async fn answers(
         types: vec![event_type.to_owned()],
         ..EventFilter::default()
     };
-    let found = edge.store.events(wanted, Page { cursor: None, limit: EXPLAINED }).await?.items;
+    let found = edge
+        .store
+        .events(
+            wanted,
+            Page {
+                cursor: None,
+                limit: EXPLAINED,
+            },
+        )
+        .await?
+        .items;
     let mut items = Vec::new();
     for event in &found {
         let tree = story::event(&edge.store.explain_event(event.id).await?);
         let path = format!("/ui/purchases/{}?mark={}", event.collapse_key, event.id);
         let title = format!("`{}` at {}", event.event_type, event.created_at);
-        items.push(Answer { path, title, sentences: about(&tree, destination) });
+        items.push(Answer {
+            path,
+            title,
+            sentences: about(&tree, destination),
+        });
     }
     if items.is_empty() {
         let limit = usize::try_from(EXPLAINED).unwrap_or_default();
         for purchase in portrait.read.purchases.items.iter().take(limit) {
-            let tree =
-                story::purchase(purchase.collapse_key, &edge.store.explain_purchase(purchase.collapse_key).await?);
+            let tree = story::purchase(
+                purchase.collapse_key,
+                &edge.store.explain_purchase(purchase.collapse_key).await?,
+            );
             let path = format!("/ui/purchases/{}", purchase.collapse_key);
-            items.push(Answer { path, title: "its purchase".to_owned(), sentences: without(&tree) });
+            items.push(Answer {
+                path,
+                title: "its purchase".to_owned(),
+                sentences: without(&tree),
+            });
         }
     }
     Ok(Answers {
@@ -74,14 +94,22 @@ pub async fn answers(
 /// The sentences about one destination in the explanation of an event.
 fn about(tree: &Node, destination: &Destination) -> Vec<String> {
     let id = Value::from(destination.id.to_string());
-    let of = tree.then.iter().filter(|node| node.facts.get("destination_id") == Some(&id));
+    let of = tree
+        .then
+        .iter()
+        .filter(|node| node.facts.get("destination_id") == Some(&id));
     let mut sentences = Vec::new();
     for node in of {
         sentences.push(node.summary.clone());
         sentences.extend(node.then.last().map(|attempt| attempt.summary.clone()));
     }
     if sentences.is_empty() {
-        sentences.extend(tree.then.iter().filter(|node| node.what == "nobody").map(|node| node.summary.clone()));
+        sentences.extend(
+            tree.then
+                .iter()
+                .filter(|node| node.what == "nobody")
+                .map(|node| node.summary.clone()),
+        );
     }
     if sentences.is_empty() {
         sentences.push("the destination did not exist when the event was recorded".to_owned());
@@ -92,7 +120,16 @@ fn about(tree: &Node, destination: &Destination) -> Vec<String> {
 /// The sentences about a purchase of which no such event was recorded: how it stands, and its latest notification.
 fn without(tree: &Node) -> Vec<String> {
     let notifications = tree.then.iter().find(|node| node.what == "notifications");
-    let newest = notifications.and_then(|node| node.then.last()).map(|node| node.summary.clone());
-    let nothing = tree.then.iter().filter(|node| node.what == "nothing").map(|node| node.summary.clone());
-    std::iter::once(tree.summary.clone()).chain(newest).chain(nothing).collect()
+    let newest = notifications
+        .and_then(|node| node.then.last())
+        .map(|node| node.summary.clone());
+    let nothing = tree
+        .then
+        .iter()
+        .filter(|node| node.what == "nothing")
+        .map(|node| node.summary.clone());
+    std::iter::once(tree.summary.clone())
+        .chain(newest)
+        .chain(nothing)
+        .collect()
 }

@@ -25,14 +25,24 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// `GET /ui/deliveries/{delivery_id}`
-async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DeliveryId>) -> Result<Response, Error> {
+async fn show(
+    state: State<Shared>,
+    visit: Visit,
+    Id(id): Id<DeliveryId>,
+) -> Result<Response, Error> {
     let State(edge) = &state;
     let delivery = edge.store.delivery(id).await?;
     let explanation = edge.store.explain_event(delivery.event_id).await?;
     let tree = explained::event(&explanation);
     let is_own = |one: &&Addressee| one.destination.id == delivery.destination_id;
-    let is_held = explanation.addressees.iter().find(is_own).is_some_and(|one| held_back(one, visit.now).is_some());
-    let next_due_at = delivery.next_due_at.filter(|due| !is_held && *due > visit.now);
+    let is_held = explanation
+        .addressees
+        .iter()
+        .find(is_own)
+        .is_some_and(|one| held_back(one, visit.now).is_some());
+    let next_due_at = delivery
+        .next_due_at
+        .filter(|due| !is_held && *due > visit.now);
     // Its body is about a customer: whoever may not see it by the API does not see it here.
     let request = if visit.sign_in.role >= Role::Support {
         Some(deliveries::request(state.clone(), Id(id)).await?.0)
@@ -48,6 +58,16 @@ async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DeliveryId>) -> Res
     };
     let frame = Frame::of(edge, &visit, place).await?;
     let (request, run) = (request.as_ref(), run((edge.random)()));
-    let detail = Detail { delivery: &delivery, next_due_at, tree: &tree, request, run };
-    shown(&visit, &DeliveryPage::new(&frame, &visit, &detail), &delivery)
+    let detail = Detail {
+        delivery: &delivery,
+        next_due_at,
+        tree: &tree,
+        request,
+        run,
+    };
+    shown(
+        &visit,
+        &DeliveryPage::new(&frame, &visit, &detail),
+        &delivery,
+    )
 }

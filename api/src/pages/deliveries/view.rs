@@ -46,10 +46,18 @@ pub struct DeliveryPage<'a> {
 
 impl<'a> DeliveryPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, detail: &Detail<'a>) -> Self {
-        let Detail { delivery, next_due_at, tree, request, run } = detail;
+        let Detail {
+            delivery,
+            next_due_at,
+            tree,
+            request,
+            run,
+        } = detail;
         let id = delivery.id.to_string();
-        let is_it =
-            |node: &&Node| node.what == "delivery" && node.facts.get("id").and_then(Value::as_str) == Some(id.as_str());
+        let is_it = |node: &&Node| {
+            node.what == "delivery"
+                && node.facts.get("id").and_then(Value::as_str) == Some(id.as_str())
+        };
         let moments = [
             ("Recorded", Some(delivery.created_at)),
             ("First request", delivery.first_tried_at),
@@ -58,14 +66,24 @@ impl<'a> DeliveryPage<'a> {
         ];
         let event_type = delivery.event_type.as_str();
         let what = match event_type {
-            PURCHASE_UPDATED => "Sends the latest state of the purchase to this destination, with a new id.",
+            PURCHASE_UPDATED => {
+                "Sends the latest state of the purchase to this destination, with a new id."
+            }
             _ => "Sends this event to this destination, with a new id.",
         };
         let is_unsent = delivery.status == DeliveryStatus::Skipped && is_resent_alone(event_type);
-        let what = if is_unsent { format!("{what} {UNSENT}") } else { what.to_owned() };
+        let what = if is_unsent {
+            format!("{what} {UNSENT}")
+        } else {
+            what.to_owned()
+        };
         let path = format!("/ui/events/{}/resend", delivery.event_id);
-        let to = Input::text("destination_id", "").of("hidden").value(&delivery.destination_id.to_string());
-        let resend = Action::new(path, "resend", "Resend", &what, &Mistakes::default()).with(to).with(run.clone());
+        let to = Input::text("destination_id", "")
+            .of("hidden")
+            .value(&delivery.destination_id.to_string());
+        let resend = Action::new(path, "resend", "Resend", &what, &Mistakes::default())
+            .with(to)
+            .with(run.clone());
         Self {
             frame,
             name: delivery.event_type.clone(),
@@ -73,11 +91,22 @@ impl<'a> DeliveryPage<'a> {
             to: visit.to(&format!("/ui/destinations/{}", delivery.destination_id)),
             id: Code::short(&id),
             status: delivery_status(delivery.status),
-            sending: tree.then.iter().find(is_it).and_then(|node| sending(node, visit)),
-            moments: moments.into_iter().filter_map(|(label, at)| Some((label, Moment::at(at?)))).collect(),
+            sending: tree
+                .then
+                .iter()
+                .find(is_it)
+                .and_then(|node| sending(node, visit)),
+            moments: moments
+                .into_iter()
+                .filter_map(|(label, at)| Some((label, Moment::at(at?))))
+                .collect(),
             revision: delivery.revision,
             request: *request,
-            actions: if frame.may(Role::Support) { vec![resend] } else { Vec::new() },
+            actions: if frame.may(Role::Support) {
+                vec![resend]
+            } else {
+                Vec::new()
+            },
         }
     }
 }

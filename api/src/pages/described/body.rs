@@ -24,7 +24,10 @@ pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
 /// # Errors
 /// 409 when somebody else changed it after the form was opened: what that person changed would be lost.
 pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, Value>, Error> {
-    if sent.get(BASED_ON).is_some_and(|based_on| based_on != digest(form, stored)) {
+    if sent
+        .get(BASED_ON)
+        .is_some_and(|based_on| based_on != digest(form, stored))
+    {
         let detail = "someone else changed it after you opened the form. Open it again; what you entered is below";
         return Err(Error::Conflict(detail.to_owned()));
     }
@@ -33,7 +36,9 @@ pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, V
         let before = inside(stored, field.name);
         match value(field, sent) {
             Some(after) if !is_same(before, &after) => put(&mut body, field.name, after),
-            None if !stays_when_empty(field) && !before.is_null() => put(&mut body, field.name, Value::Null),
+            None if !stays_when_empty(field) && !before.is_null() => {
+                put(&mut body, field.name, Value::Null)
+            }
             _ => {}
         }
     }
@@ -42,11 +47,17 @@ pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, V
 
 /// The first line of entered headers that is none, by its number alone: a secret may stand in it.
 pub fn wrong_lines(form: &Form, sent: &Sent) -> Option<Wrong> {
-    form.fields.iter().filter(|field| field.input == "headers").find_map(|field| {
-        let mut lines = sent.get(field.name)?.lines().map(str::trim);
-        let at = lines.position(|line| !line.is_empty() && header(line).is_none())?;
-        Some(Wrong { field: field.name.to_owned(), expected: format!("`Name: value` in line {}", at + 1) })
-    })
+    form.fields
+        .iter()
+        .filter(|field| field.input == "headers")
+        .find_map(|field| {
+            let mut lines = sent.get(field.name)?.lines().map(str::trim);
+            let at = lines.position(|line| !line.is_empty() && header(line).is_none())?;
+            Some(Wrong {
+                field: field.name.to_owned(),
+                expected: format!("`Name: value` in line {}", at + 1),
+            })
+        })
 }
 
 fn stays_when_empty(field: &Field) -> bool {
@@ -56,13 +67,24 @@ fn stays_when_empty(field: &Field) -> bool {
 /// Whether two values are the same; the order of a list of choices has no meaning.
 fn is_same(before: &Value, after: &Value) -> bool {
     let sorted = |value: &Value| {
-        let mut texts: Vec<String> = value.as_array().into_iter().flatten().map(Value::to_string).collect();
+        let mut texts: Vec<String> = value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(Value::to_string)
+            .collect();
         texts.sort();
         texts
     };
-    let are_texts = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+    let are_texts = |value: &Value| {
+        value
+            .as_array()
+            .is_some_and(|all| all.iter().all(Value::is_string))
+    };
     // Blanks at the ends of a text do not survive a form.
-    let is_trimmed = before.as_str().is_some_and(|text| after.as_str() == Some(text.trim()));
+    let is_trimmed = before
+        .as_str()
+        .is_some_and(|text| after.as_str() == Some(text.trim()));
     // A switch that was never set is off.
     let is_off = before.is_null() && *after == Value::Bool(false);
     before == after
@@ -75,23 +97,33 @@ fn is_same(before: &Value, after: &Value) -> bool {
 fn value(field: &Field, sent: &Sent) -> Option<Value> {
     match field.input {
         "switch" => Some(json!(sent.get(field.name) == Some("true"))),
-        "events" | "platforms" | "environments" => Some(sent.all(field.name).map(Value::from).collect()),
+        "events" | "platforms" | "environments" => {
+            Some(sent.all(field.name).map(Value::from).collect())
+        }
         "number" => sent.get(field.name).map(number),
-        "waits" => sent.get(field.name).map(|text| text.split(',').map(|one| number(one.trim())).collect()),
+        "waits" => sent
+            .get(field.name)
+            .map(|text| text.split(',').map(|one| number(one.trim())).collect()),
         "headers" => sent.get(field.name).map(headers),
-        "list" => sent.get(field.name).map(|text| text.split(',').map(|one| Value::from(one.trim())).collect()),
+        "list" => sent
+            .get(field.name)
+            .map(|text| text.split(',').map(|one| Value::from(one.trim())).collect()),
         _ => sent.get(field.name).map(Value::from),
     }
 }
 
 fn number(text: &str) -> Value {
-    text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)
+    text.parse::<i64>()
+        .map_or_else(|_| Value::from(text), Value::from)
 }
 
 /// Headers, each in a line: `Name: value`. Lines that are none are left out: [`wrong_lines`] refuses them.
 fn headers(text: &str) -> Value {
     let pairs = text.lines().filter_map(header);
-    pairs.map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
+    pairs
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 /// The name and the value in a line.

@@ -19,7 +19,10 @@ fn cell(field: &Field, stored: &Value) -> Option<Cell> {
     if field.input == "headers" {
         return None;
     }
-    let value = field.name.split('.').try_fold(stored, |outer, name| outer.get(name))?;
+    let value = field
+        .name
+        .split('.')
+        .try_fold(stored, |outer, name| outer.get(name))?;
     Some(match value {
         Value::Null => Cell::or(label(field, ""), NOT_SET),
         Value::Bool(true) => "yes".into(),
@@ -35,9 +38,15 @@ const NOT_SET: &str = "not set";
 
 /// The label of a choice.
 fn label<'a>(field: &'a Field, value: &str) -> Option<&'a str> {
-    field.choices.iter().find(|choice| choice.value == value).map(|choice| choice.label.as_str())
+    field
+        .choices
+        .iter()
+        .find(|choice| choice.value == value)
+        .map(|choice| choice.label.as_str())
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }

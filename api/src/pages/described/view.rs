@@ -109,14 +109,22 @@ impl FieldView {
 pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for field in &form.fields {
-        let (title, shown) = (field.group.unwrap_or_default(), shown(field, entered, known));
+        let (title, shown) = (
+            field.group.unwrap_or_default(),
+            shown(field, entered, known),
+        );
         let is_wrong = shown.wrong.is_some() || is_lost(field, entered);
         match groups.iter_mut().find(|group| group.title == title) {
             Some(group) => {
                 group.is_open |= is_wrong;
                 group.fields.push(shown);
             }
-            None => groups.push(Group { title, is_open: is_wrong, based_on: String::new(), fields: vec![shown] }),
+            None => groups.push(Group {
+                title,
+                is_open: is_wrong,
+                based_on: String::new(),
+                fields: vec![shown],
+            }),
         }
     }
     if let Some(first) = groups.first_mut() {
@@ -134,7 +142,11 @@ pub const BASED_ON: &str = "based_on";
 
 /// What a form shows of something, as a hash: a form that was opened before somebody else's change has another one.
 pub fn digest(form: &Form, stored: &Value) -> String {
-    let values = form.fields.iter().filter(|field| !field.secret).map(|field| inside(stored, field.name).clone());
+    let values = form
+        .fields
+        .iter()
+        .filter(|field| !field.secret)
+        .map(|field| inside(stored, field.name).clone());
     hash(&Value::Array(values.collect()))
 }
 
@@ -150,12 +162,20 @@ fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> FieldView {
         label: field.label,
         help: help(field, entered, known),
         input: field.input,
-        value: if is_hidden(field) { String::new() } else { values.join(", ") },
+        value: if is_hidden(field) {
+            String::new()
+        } else {
+            values.join(", ")
+        },
         is_on: values.first().is_some_and(|value| value == "true"),
         is_required: field.required && !(field.secret && known.is_change),
         is_optional: !field.required && !field.is_alternative,
-        least: field.minimum.map_or_else(String::new, |least| least.to_string()),
-        most: field.maximum.map_or_else(String::new, |most| most.to_string()),
+        least: field
+            .minimum
+            .map_or_else(String::new, |least| least.to_string()),
+        most: field
+            .maximum
+            .map_or_else(String::new, |most| most.to_string()),
         choices: choices(field, &values, known),
         wrong: wrong(field.name, entered),
     }
@@ -177,7 +197,11 @@ fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
         (true, "headers") => " Enter the headers again: settle does not show secrets.",
         (true, _) => " Enter it again: settle does not show secrets.",
     };
-    let empty = if known.is_change && is_hidden(field) { " Leave empty to keep it." } else { "" };
+    let empty = if known.is_change && is_hidden(field) {
+        " Leave empty to keep it."
+    } else {
+        ""
+    };
     format!("{}{again}{empty}", field.help)
 }
 
@@ -185,7 +209,12 @@ fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
 fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     match entered {
         Entered::New => match (&field.default, field.input) {
-            (Value::Null, "events") => field.wildcards.first().map(|first| (*first).to_owned()).into_iter().collect(),
+            (Value::Null, "events") => field
+                .wildcards
+                .first()
+                .map(|first| (*first).to_owned())
+                .into_iter()
+                .collect(),
             (default, _) => texts(default),
         },
         Entered::Stored(_) if field.input == "headers" => Vec::new(),
@@ -216,7 +245,11 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
     if matches!(field.input, "platforms" | "environments") {
         // What is stored and no choice any more stays chosen until somebody takes it away.
         let is_unknown = |value: &&String| !all.iter().any(|(_, choice)| choice.value == **value);
-        let unknown: Vec<_> = values.iter().filter(is_unknown).map(|value| ("", gone(value))).collect();
+        let unknown: Vec<_> = values
+            .iter()
+            .filter(is_unknown)
+            .map(|value| ("", gone(value)))
+            .collect();
         all.extend(unknown);
     }
     for (title, mut chosen) in all {
@@ -229,17 +262,32 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
             }
             None => {
                 let choices = vec![chosen];
-                groups.push(ChoiceGroup { title, chosen: count, included: 0, is_every: false, choices });
+                groups.push(ChoiceGroup {
+                    title,
+                    chosen: count,
+                    included: 0,
+                    is_every: false,
+                    choices,
+                });
             }
         }
     }
     let every = [EVERY.to_owned()];
-    let wildcards = if is_open(&field.choices) { Wildcards::Everything } else { Wildcards::Listed };
-    let is_included = |one: &Chosen| field.input == "events" && event::chooses(&every, wildcards, &one.value);
+    let wildcards = if is_open(&field.choices) {
+        Wildcards::Everything
+    } else {
+        Wildcards::Listed
+    };
+    let is_included =
+        |one: &Chosen| field.input == "events" && event::chooses(&every, wildcards, &one.value);
     for group in &mut groups {
         group.is_every = group.choices.iter().all(is_included);
         let has_all = group.is_every && values.iter().any(|value| value == EVERY);
-        group.included = if has_all { group.choices.len() } else { group.chosen };
+        group.included = if has_all {
+            group.choices.len()
+        } else {
+            group.chosen
+        };
     }
     groups
 }
@@ -247,18 +295,42 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
 /// The choices of a field with their groups. Of events, there is one for all of them, and one for each wildcard; where
 /// some events are offered before others, for each that somebody chose by the API.
 fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static str, Chosen)> {
-    let listed = field.choices.iter().map(|choice| (group_of(choice), of_choice(choice)));
-    let of =
-        |value: &str, label: &str| Chosen { value: value.to_owned(), label: label.to_owned(), help: "", is_on: false };
+    let listed = field
+        .choices
+        .iter()
+        .map(|choice| (group_of(choice), of_choice(choice)));
+    let of = |value: &str, label: &str| Chosen {
+        value: value.to_owned(),
+        label: label.to_owned(),
+        help: "",
+        is_on: false,
+    };
     match field.input {
         "events" => {
-            let is_shown =
-                |name: &&&str| **name == EVERY || is_open(&field.choices) || values.iter().any(|value| value == **name);
-            let label = |name| if name == EVERY { every(&field.choices) } else { wildcard(name, &field.choices) };
-            let wildcards = field.wildcards.iter().filter(is_shown).map(|name| ("", of(name, &label(name))));
+            let is_shown = |name: &&&str| {
+                **name == EVERY
+                    || is_open(&field.choices)
+                    || values.iter().any(|value| value == **name)
+            };
+            let label = |name| {
+                if name == EVERY {
+                    every(&field.choices)
+                } else {
+                    wildcard(name, &field.choices)
+                }
+            };
+            let wildcards = field
+                .wildcards
+                .iter()
+                .filter(is_shown)
+                .map(|name| ("", of(name, &label(name))));
             wildcards.chain(listed).collect()
         }
-        "platforms" => known.platforms.iter().map(|(id, name)| ("", of(id, name))).collect(),
+        "platforms" => known
+            .platforms
+            .iter()
+            .map(|(id, name)| ("", of(id, name)))
+            .collect(),
         _ => listed.collect(),
     }
 }
@@ -275,7 +347,10 @@ fn wildcard(name: &str, choices: &[Choice]) -> String {
         false => (Wildcards::Listed, " from the list"),
     };
     let chosen = [name.to_owned()];
-    let types = choices.iter().filter(|choice| event::chooses(&chosen, wildcards, &choice.value)).count();
+    let types = choices
+        .iter()
+        .filter(|choice| event::chooses(&chosen, wildcards, &choice.value))
+        .count();
     format!("{name}: {types} types{more}")
 }
 
@@ -292,12 +367,21 @@ fn every(choices: &[Choice]) -> String {
 
 /// A stored value that cannot be chosen any more.
 fn gone(value: &str) -> Chosen {
-    Chosen { value: value.to_owned(), label: value.to_owned(), help: "This no longer exists.", is_on: true }
+    Chosen {
+        value: value.to_owned(),
+        label: value.to_owned(),
+        help: "This no longer exists.",
+        is_on: true,
+    }
 }
 
 /// The group of a choice; those that are not offered first are together.
 fn group_of(choice: &Choice) -> &'static str {
-    if choice.is_offered { choice.group.unwrap_or_default() } else { OTHERS }
+    if choice.is_offered {
+        choice.group.unwrap_or_default()
+    } else {
+        OTHERS
+    }
 }
 
 /// The group of the choices for those who look for them.
@@ -305,13 +389,23 @@ const OTHERS: &str = "others";
 
 fn of_choice(choice: &Choice) -> Chosen {
     let (value, label) = (choice.value.clone(), choice.label.clone());
-    Chosen { value, label, help: choice.help.unwrap_or_default(), is_on: false }
+    Chosen {
+        value,
+        label,
+        help: choice.help.unwrap_or_default(),
+        is_on: false,
+    }
 }
 
 /// What was expected in a field. A wrong value inside a list is an error of the list.
 fn wrong(name: &str, entered: Entered<'_>) -> Option<String> {
-    let Entered::Sent(_, wrong) = entered else { return None };
-    let is_of =
-        |one: &&Wrong| one.field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']));
+    let Entered::Sent(_, wrong) = entered else {
+        return None;
+    };
+    let is_of = |one: &&Wrong| {
+        one.field
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+    };
     wrong.iter().find(is_of).map(|one| one.expected.clone())
 }

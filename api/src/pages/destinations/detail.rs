@@ -46,10 +46,19 @@ impl<'a> SettingsPage<'a> {
     ) -> Self {
         let destination = subject.destination;
         let is_form_wrong = mistakes.is_of("settings");
-        let reason = mistakes.sent.get("reason").filter(|_| is_form_wrong).unwrap_or_default().to_owned();
+        let reason = mistakes
+            .sent
+            .get("reason")
+            .filter(|_| is_form_wrong)
+            .unwrap_or_default()
+            .to_owned();
         let may_change = frame.may(Role::Operator);
         let signs = form.guide.iter().any(|step| step.copy.is_some());
-        let actions = if may_change { finals(subject, signs, &mistakes) } else { Vec::new() };
+        let actions = if may_change {
+            finals(subject, signs, &mistakes)
+        } else {
+            Vec::new()
+        };
         Self {
             frame,
             head: Head::new(visit, destination, subject.shown, SETTINGS),
@@ -64,7 +73,11 @@ impl<'a> SettingsPage<'a> {
                 form,
                 path: format!("/ui/destinations/{}/settings", destination.id),
                 reason,
-                mistakes: if is_form_wrong { mistakes.refused.fields } else { Vec::new() },
+                mistakes: if is_form_wrong {
+                    mistakes.refused.fields
+                } else {
+                    Vec::new()
+                },
                 detail: None,
             },
         }
@@ -73,33 +86,63 @@ impl<'a> SettingsPage<'a> {
 
 /// What replaces its secret, if its requests are signed, and what deletes it.
 fn finals(
-    Subject { destination, pending, version, .. }: &Subject<'_>,
+    Subject {
+        destination,
+        pending,
+        version,
+        ..
+    }: &Subject<'_>,
     signs: bool,
     mistakes: &Mistakes,
 ) -> Vec<Action> {
     let action = |name: &'static str, title, what: &str| {
-        Action::new(format!("/ui/destinations/{}/{name}", destination.id), name, title, what, mistakes)
+        Action::new(
+            format!("/ui/destinations/{}/{name}", destination.id),
+            name,
+            title,
+            what,
+            mistakes,
+        )
     };
-    let hours = [("24", "1 day"), ("0", "not at all"), ("1", "1 hour"), ("48", "2 days"), ("168", "7 days")];
+    let hours = [
+        ("24", "1 day"),
+        ("0", "not at all"),
+        ("1", "1 hour"),
+        ("48", "2 days"),
+        ("168", "7 days"),
+    ];
     let rotate = action(
         "rotate-secret",
         "New secret",
         "Creates a new secret and shows it once. Until the old one expires, requests are signed with both.",
     );
     let rotate = rotate
-        .with(Input::choice("overlap_hours", "How long the old secret stays valid", &hours))
+        .with(Input::choice(
+            "overlap_hours",
+            "How long the old secret stays valid",
+            &hours,
+        ))
         .with(Input::text("secret", "Secret (leave empty to create one)").of("password"))
         .with(Input::text(BASED_ON, "").of("hidden").value(version));
     let pending = match pending {
         0 => String::new(),
         1 => " 1 pending delivery will never be sent.".to_owned(),
-        pending => format!(" {} pending deliveries will never be sent.", amount(*pending)),
+        pending => format!(
+            " {} pending deliveries will never be sent.",
+            amount(*pending)
+        ),
     };
     let what = format!(
         "Deletes the destination with its settings and secrets.{pending} What was sent stays in the ledger. This \
          cannot be undone."
     );
     let delete = action("delete", "Delete", &what);
-    let delete = delete.with(Input::text("name", "Type its name to confirm").required()).irrevocable();
-    signs.then_some(rotate).into_iter().chain([delete]).collect()
+    let delete = delete
+        .with(Input::text("name", "Type its name to confirm").required())
+        .irrevocable();
+    signs
+        .then_some(rotate)
+        .into_iter()
+        .chain([delete])
+        .collect()
 }

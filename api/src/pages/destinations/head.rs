@@ -28,17 +28,32 @@ pub struct Head {
 
 impl Head {
     /// The head of a page of this destination.
-    pub fn new(visit: &Visit, destination: &Destination, shown: ShownState, current: &'static str) -> Self {
+    pub fn new(
+        visit: &Visit,
+        destination: &Destination,
+        shown: ShownState,
+        current: &'static str,
+    ) -> Self {
         let page = |end: &str| visit.to(&format!("/ui/destinations/{}{end}", destination.id));
-        let tab = |(label, end): (&'static str, &str)| Tab { label, path: page(end), is_current: end == current };
-        let tabs = [("Overview", OVERVIEW), ("Deliveries", DELIVERIES), ("Settings", SETTINGS), ("Resend", RESEND)];
+        let tab = |(label, end): (&'static str, &str)| Tab {
+            label,
+            path: page(end),
+            is_current: end == current,
+        };
+        let tabs = [
+            ("Overview", OVERVIEW),
+            ("Deliveries", DELIVERIES),
+            ("Settings", SETTINGS),
+            ("Resend", RESEND),
+        ];
         Self {
             id: destination.id.to_string(),
             name: destination.name.clone(),
             kind: super::form_of(&destination.kind).map_or("", |form| form.label),
             state: destination_state(shown),
             since: lasts_since(shown, destination.since, destination.created_at),
-            why: (shown == ShownState::SkipsEverything).then(|| CellPart::link(page(SKIPPED), WHY_SKIPPED)),
+            why: (shown == ShownState::SkipsEverything)
+                .then(|| CellPart::link(page(SKIPPED), WHY_SKIPPED)),
             tabs: Some(Tabs::new("Pages of the destination", tabs.map(tab))),
         }
     }

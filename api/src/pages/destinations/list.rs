@@ -9,11 +9,16 @@ use crate::pages::text::delivery_status;
 use crate::pages::visit::Visit;
 use storage::{DeliveryStatus, DeliveryView, Destination, ShownState};
 
-pub const FILTERS: &[Filter<DeliveryView>] = &[Filter::new("status", "Status", FilterKind::Shown(status))];
+pub const FILTERS: &[Filter<DeliveryView>] =
+    &[Filter::new("status", "Status", FilterKind::Shown(status))];
 
 const COLUMNS: &[Column<DeliveryView>] = &[
     Column::head("Event", |one, visit| {
-        CellPart::link(visit.to(&format!("/ui/deliveries/{}", one.id)), one.event_type.as_str()).into()
+        CellPart::link(
+            visit.to(&format!("/ui/deliveries/{}", one.id)),
+            one.event_type.as_str(),
+        )
+        .into()
     }),
     Column::new("Status", |one, _| delivery_status(one.status).into()),
     Column::new("Id", |one, _| Code::short(one.id).into()),
@@ -24,7 +29,9 @@ const COLUMNS: &[Column<DeliveryView>] = &[
     }),
     Column::new("When", |one, visit| {
         // A time that has passed says nothing: it is being sent, or the destination is checked instead.
-        let next = one.next_due_at.filter(|due| one.status == DeliveryStatus::Pending && *due > visit.now);
+        let next = one
+            .next_due_at
+            .filter(|due| one.status == DeliveryStatus::Pending && *due > visit.now);
         let next = next.map(|due| vec!["next".into(), Moment::until(due).into()]);
         Cell::from(one.finished_at.unwrap_or(one.created_at)).under(next.unwrap_or_default())
     }),
@@ -37,7 +44,11 @@ fn status(status: &str) -> String {
 }
 
 /// The list of what was sent to a destination.
-pub fn deliveries(visit: &Visit, destination: &Destination, shown: ShownState) -> List<DeliveryView> {
+pub fn deliveries(
+    visit: &Visit,
+    destination: &Destination,
+    shown: ShownState,
+) -> List<DeliveryView> {
     let head = Head::new(visit, destination, shown, DELIVERIES);
     List {
         screen: SCREEN.path,

@@ -42,16 +42,28 @@ use view::{Entry, ListPage, NewPage, OncePage, Sheet};
 /// Number of platforms that are read at once.
 const PLATFORMS: i64 = 1000;
 
-pub const SCREEN: Screen =
-    Screen { name: "Destinations", path: "/ui/destinations", icon: "destinations", key: 'd', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Destinations",
+    path: "/ui/destinations",
+    icon: "destinations",
+    key: 'd',
+    routes,
+};
 
 fn routes() -> Vec<Route> {
     let mut all = vec![
-        Route::page(Role::Read, "GET", "/ui/destinations", list).summary("Who receives events, and how they stand."),
-        Route::page(Role::Operator, "GET", "/ui/destinations/new", new).summary("The form of a new destination."),
-        Route::page(Role::Operator, "POST", "/ui/apps/{app_id}/destinations", create)
-            .twin("POST /v1/apps/{app_id}/destinations")
-            .summary("Creates a destination; the only page with its secret."),
+        Route::page(Role::Read, "GET", "/ui/destinations", list)
+            .summary("Who receives events, and how they stand."),
+        Route::page(Role::Operator, "GET", "/ui/destinations/new", new)
+            .summary("The form of a new destination."),
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/apps/{app_id}/destinations",
+            create,
+        )
+        .twin("POST /v1/apps/{app_id}/destinations")
+        .summary("Creates a destination; the only page with its secret."),
     ];
     all.extend(one::routes());
     all.extend(actions::routes());
@@ -68,11 +80,28 @@ async fn known(edge: &Edge, app: AppId, is_change: bool) -> Result<Known, Error>
     // All of them: one that is left out would be shown as gone where a filter names it.
     let (mut platforms, mut cursor) = (Vec::new(), None);
     loop {
-        let found = edge.store.platforms(app, Page { cursor, limit: PLATFORMS }).await?;
-        platforms.extend(found.items.into_iter().map(|one| (one.id.to_string(), one.settings.name)));
+        let found = edge
+            .store
+            .platforms(
+                app,
+                Page {
+                    cursor,
+                    limit: PLATFORMS,
+                },
+            )
+            .await?;
+        platforms.extend(
+            found
+                .items
+                .into_iter()
+                .map(|one| (one.id.to_string(), one.settings.name)),
+        );
         cursor = found.next_cursor;
         if cursor.is_none() {
-            return Ok(Known { platforms, is_change });
+            return Ok(Known {
+                platforms,
+                is_change,
+            });
         }
     }
 }
@@ -86,12 +115,20 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     let place = PageAddress {
         screen: SCREEN.path,
         title: "Destinations".to_owned(),
-        api: with_query("/v1/overview", &[("app_id", app.as_deref().unwrap_or_default())]),
+        api: with_query(
+            "/v1/overview",
+            &[("app_id", app.as_deref().unwrap_or_default())],
+        ),
         // The list of destinations is one of an app.
-        command: app.map_or_else(|| "settle status".to_owned(), |app| format!("settle destination list --app {app}")),
+        command: app.map_or_else(
+            || "settle status".to_owned(),
+            |app| format!("settle destination list --app {app}"),
+        ),
         ..PageAddress::default()
     };
-    let deleted = deleted(edge, &visit).await?.map(|name| Notice::good(format!("{name} was deleted.")));
+    let deleted = deleted(edge, &visit)
+        .await?
+        .map(|name| Notice::good(format!("{name} was deleted.")));
     let frame = Frame::of(edge, &visit, place).await?.announcing(deleted);
     let page = ListPage::new(&frame, &visit, &found.destinations, &of_destinations());
     shown(&visit, &page, &found)
@@ -99,13 +136,24 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
 
 /// The name of the destination that the form before this page deleted.
 async fn deleted(edge: &Edge, visit: &Visit) -> Result<Option<String>, Error> {
-    let Some(id) = visit.query("deleted").and_then(|id| id.parse::<DestinationId>().ok()) else { return Ok(None) };
+    let Some(id) = visit
+        .query("deleted")
+        .and_then(|id| id.parse::<DestinationId>().ok())
+    else {
+        return Ok(None);
+    };
     let found = match edge.store.explain_destination(id).await {
         Err(storage::Error::Missing { .. }) => return Ok(None),
         found => found?.addressee,
     };
-    let is_here = visit.sign_in.app_id.is_none_or(|own| own == found.destination.app_id);
-    Ok(found.deleted_at.filter(|_| is_here).map(|_| found.destination.common.name))
+    let is_here = visit
+        .sign_in
+        .app_id
+        .is_none_or(|own| own == found.destination.app_id);
+    Ok(found
+        .deleted_at
+        .filter(|_| is_here)
+        .map(|_| found.destination.common.name))
 }
 
 /// `GET /ui/destinations/new`: the form of the kind in the address, for the app in it; else what there is to choose.
@@ -113,7 +161,14 @@ async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Respo
     let State(edge) = &state;
     let mut app = caller.app(edge, visit.app).await?;
     if app.is_none() {
-        let all = edge.store.apps(Page { cursor: None, limit: 2 }).await?.items;
+        let all = edge
+            .store
+            .apps(Page {
+                cursor: None,
+                limit: 2,
+            })
+            .await?
+            .items;
         app = all.first().filter(|_| all.len() == 1).map(|app| app.id);
     }
     let form = visit.query("kind").and_then(|kind| form_of(&kind));
@@ -122,7 +177,14 @@ async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Respo
             let groups = groups(&form, Entered::New, &known(edge, app, false).await?);
             let path = path_of_new(&visit, app);
             let (reason, mistakes) = (String::new(), Vec::new());
-            Entry::Sheet(Sheet { groups, form, path, reason, mistakes, detail: None })
+            Entry::Sheet(Sheet {
+                groups,
+                form,
+                path,
+                reason,
+                mistakes,
+                detail: None,
+            })
         }
         (Some(form), None) => Entry::App(form),
         (None, _) => Entry::Kind(of_destinations()),
@@ -144,7 +206,8 @@ async fn entry(edge: &Edge, visit: &Visit, entry: Entry) -> Result<Response, Err
 
 /// Where the form of a new destination is sent: with the platform whose connection led to it, if one did.
 fn path_of_new(visit: &Visit, app: AppId) -> String {
-    let platform = connected_from(visit).map_or_else(String::new, |id| format!("?platform_id={id}"));
+    let platform =
+        connected_from(visit).map_or_else(String::new, |id| format!("?platform_id={id}"));
     format!("/ui/apps/{app}/destinations{platform}")
 }
 
@@ -181,12 +244,23 @@ async fn create(
             Ok((StatusCode::CREATED, page).into_response())
         }
         Err(error) => {
-            let Refused { status, fields: mistakes, detail } = Refused::of(error)?;
+            let Refused {
+                status,
+                fields: mistakes,
+                detail,
+            } = Refused::of(error)?;
             let known = known(&shared, app_id, false).await?;
             let groups = groups(&form, Entered::Sent(&sent, &mistakes), &known);
             let path = path_of_new(&visit, app_id);
             let reason = sent.get("reason").unwrap_or_default().to_owned();
-            let sheet = Sheet { groups, form, path, reason, mistakes, detail };
+            let sheet = Sheet {
+                groups,
+                form,
+                path,
+                reason,
+                mistakes,
+                detail,
+            };
             Ok((status, entry(&shared, &visit, Entry::Sheet(sheet)).await?).into_response())
         }
     }
@@ -200,7 +274,11 @@ async fn once(
     form: Form,
 ) -> Result<Response, Error> {
     let id = created.id();
-    let title = if created.shown_once.is_empty() { "Saved" } else { "Copy what is shown once" };
+    let title = if created.shown_once.is_empty() {
+        "Saved"
+    } else {
+        "Copy what is shown once"
+    };
     let place = PageAddress {
         screen: SCREEN.path,
         title: title.to_owned(),

@@ -26,16 +26,30 @@ use serde_json::json;
 use storage::{Destination, Role, Series};
 
 /// The spans of the rates: their names, their minutes, and the seconds of a point.
-const SPANS: [(&str, i64, i64); 3] =
-    [("Last hour", 60, 60), ("Last day", 24 * 60, 3600), ("Last 7 days", 7 * 24 * 60, 24 * 3600)];
+const SPANS: [(&str, i64, i64); 3] = [
+    ("Last hour", 60, 60),
+    ("Last day", 24 * 60, 3600),
+    ("Last 7 days", 7 * 24 * 60, 24 * 3600),
+];
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}", show).summary("How a destination stands."),
-        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/deliveries", sent)
-            .summary("What was sent to a destination, newest first."),
-        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/settings", settings)
-            .summary("The settings of a destination, without secrets."),
+        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}", show)
+            .summary("How a destination stands."),
+        Route::page(
+            Role::Read,
+            "GET",
+            "/ui/destinations/{destination_id}/deliveries",
+            sent,
+        )
+        .summary("What was sent to a destination, newest first."),
+        Route::page(
+            Role::Read,
+            "GET",
+            "/ui/destinations/{destination_id}/settings",
+            settings,
+        )
+        .summary("The settings of a destination, without secrets."),
     ]
 }
 
@@ -54,7 +68,16 @@ pub async fn show(
     Id(id): Id<DestinationId>,
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
-    overview(&state, &visit, id, Answer { mistakes, tested: None }).await
+    overview(
+        &state,
+        &visit,
+        id,
+        Answer {
+            mistakes,
+            tested: None,
+        },
+    )
+    .await
 }
 
 /// How a destination stands, also a deleted one.
@@ -69,7 +92,8 @@ pub async fn overview(
 ) -> Result<Response, Error> {
     let State(edge) = state;
     let explanation = edge.store.explain_destination(id).await?;
-    let tree = explained::destination(&explanation).preceded_by(failing::of_destination(edge, id, &explanation).await);
+    let tree = explained::destination(&explanation)
+        .preceded_by(failing::of_destination(edge, id, &explanation).await);
     let (rates, charts) = rates(state, visit, id).await?;
     let place = PageAddress {
         screen: SCREEN.path,
@@ -78,10 +102,22 @@ pub async fn overview(
         command: format!("settle explain destination {id}"),
         is_answer: answer.mistakes.is_answer() || answer.tested.is_some(),
     };
-    let tested = answer.tested.as_ref().map(|tested| Notice::tested(tested.ok, &tested.detail));
+    let tested = answer
+        .tested
+        .as_ref()
+        .map(|tested| Notice::tested(tested.ok, &tested.detail));
     let frame = Frame::of(edge, visit, place).await?.announcing(tested);
-    let detail = Detail { explanation: &explanation, tree: &tree, rates, charts };
-    shown(visit, &OverviewPage::new(&frame, visit, detail, answer), &tree)
+    let detail = Detail {
+        explanation: &explanation,
+        tree: &tree,
+        rates,
+        charts,
+    };
+    shown(
+        visit,
+        &OverviewPage::new(&frame, visit, detail, answer),
+        &tree,
+    )
 }
 
 /// How many were delivered and failed in each span, and how long the answers took; charts of the first span.
@@ -102,8 +138,17 @@ async fn rates(
                 ("until", json!(visit.now)),
                 ("step", json!(step)),
             ];
-            let query = checked(query.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())?;
-            points.push(series::list(state.clone(), visit.caller(), Query(query)).await?.0);
+            let query = checked(
+                query
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+            )?;
+            points.push(
+                series::list(state.clone(), visit.caller(), Query(query))
+                    .await?
+                    .0,
+            );
         }
         charts = charts.or_else(|| hour(&points));
         rates.push(Rate::new(label, &points));
@@ -119,7 +164,14 @@ async fn sent(
     Stored(destination): Stored<Destination>,
 ) -> Result<Response, Error> {
     let shown = state.store.shown_state(destination.id).await?;
-    lists::show(list::deliveries(&visit, &destination, shown), state, visit, caller, deliveries::list).await
+    lists::show(
+        list::deliveries(&visit, &destination, shown),
+        state,
+        visit,
+        caller,
+        deliveries::list,
+    )
+    .await
 }
 
 /// `GET /ui/destinations/{destination_id}/settings`
@@ -139,7 +191,11 @@ pub async fn settings(
     } else {
         Entered::Stored(&shown_settings)
     };
-    let groups = groups(&form, entered, &known(edge, destination.app_id, true).await?);
+    let groups = groups(
+        &form,
+        entered,
+        &known(edge, destination.app_id, true).await?,
+    );
     let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Settings of {}", destination.name),
@@ -150,10 +206,21 @@ pub async fn settings(
     let frame = Frame::of(edge, &visit, place).await?;
     let number = |name: &str| shown_settings["health"][name].as_i64().unwrap_or(0);
     let may_rotate = frame.may(Role::Operator);
-    let version = if may_rotate { edge.store.destination_secret_version(destination.id).await? } else { String::new() };
+    let version = if may_rotate {
+        edge.store
+            .destination_secret_version(destination.id)
+            .await?
+    } else {
+        String::new()
+    };
     let shown_state = edge.store.shown_state(destination.id).await?;
     let pending = number("pending") + number("waiting");
-    let subject = Subject { destination: &destination, shown: shown_state, pending, version };
+    let subject = Subject {
+        destination: &destination,
+        shown: shown_state,
+        pending,
+        version,
+    };
     let page = SettingsPage::new(&frame, &visit, &subject, groups, form, mistakes);
     shown(&visit, &page, &shown_settings)
 }

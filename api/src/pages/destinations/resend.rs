@@ -3,7 +3,9 @@
 
 use super::SCREEN;
 use super::head::{Head, RESEND};
-use super::resend_view::{self as view, Filter, Progress, ProgressPage, RANGE, ResendPage, Stage, Step};
+use super::resend_view::{
+    self as view, Filter, Progress, ProgressPage, RANGE, ResendPage, Stage, Step,
+};
 use crate::edge::Shared;
 use crate::error::{Error, Field};
 use crate::extract::{Stored, drafted};
@@ -28,10 +30,21 @@ const STEP: Duration = Duration::from_secs(8);
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/resend", show).summary("What can be resent."),
-        Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/resend", post_resend)
-            .twin("POST /v1/resends")
-            .summary("Counts what a filter finds, then sends it again."),
+        Route::page(
+            Role::Read,
+            "GET",
+            "/ui/destinations/{destination_id}/resend",
+            show,
+        )
+        .summary("What can be resent."),
+        Route::page(
+            Role::Support,
+            "POST",
+            "/ui/destinations/{destination_id}/resend",
+            post_resend,
+        )
+        .twin("POST /v1/resends")
+        .summary("Counts what a filter finds, then sends it again."),
     ]
 }
 
@@ -44,13 +57,22 @@ async fn show(
 ) -> Result<Response, Error> {
     let frame = Frame::of(&edge, &visit, place(&destination, &mistakes.sent)).await?;
     let state = edge.store.shown_state(destination.id).await?;
-    html(&ResendPage::new(&frame, &visit, &destination, state, mistakes))
+    html(&ResendPage::new(
+        &frame,
+        &visit,
+        &destination,
+        state,
+        mistakes,
+    ))
 }
 
 /// Where a page stands, and how else the same is counted.
 fn place(destination: &Destination, sent: &Sent) -> PageAddress {
     let id = destination.id;
-    let of = |name: &str| sent.get(name).and_then(|text| entered_instant(text).parse::<Timestamp>().ok());
+    let of = |name: &str| {
+        sent.get(name)
+            .and_then(|text| entered_instant(text).parse::<Timestamp>().ok())
+    };
     let mut body = json!({ "destination_id": id, "dry_run": true });
     let (name, times) = match (Filter::of(sent).name, of("from").zip(of("until"))) {
         (RANGE, Some((from, until))) => {
@@ -83,10 +105,17 @@ async fn post_resend(
     Stored(destination): Stored<Destination>,
 ) -> Result<Response, Error> {
     let is_real = sent.get("confirmed") == Some("yes");
-    let run = sent.get(RUN).filter(|_| is_real).map_or_else(|| new_run((edge.random)()), str::to_owned);
+    let run = sent
+        .get(RUN)
+        .filter(|_| is_real)
+        .map_or_else(|| new_run((edge.random)()), str::to_owned);
     let done = match selection(&sent, &destination) {
         Ok(mut body) => {
-            body.extend([if is_real { (RUN.to_owned(), json!(run)) } else { ("dry_run".to_owned(), json!(true)) }]);
+            body.extend([if is_real {
+                (RUN.to_owned(), json!(run))
+            } else {
+                ("dry_run".to_owned(), json!(true))
+            }]);
             carried_out(&edge, &caller, body, Progress::before(&sent, is_real)).await
         }
         Err(wrong) => Err(Error::Invalid(wrong)),
@@ -101,13 +130,30 @@ async fn post_resend(
             let frame = Frame::of(&shared, &visit, place(&destination, &sent)).await?;
             let state = shared.store.shown_state(destination.id).await?;
             let head = Head::new(&visit, &destination, state, RESEND);
-            html(&ProgressPage::new(&frame, &visit, head, Step { stage, sent: &sent, run, progress }))
+            html(&ProgressPage::new(
+                &frame,
+                &visit,
+                head,
+                Step {
+                    stage,
+                    sent: &sent,
+                    run,
+                    progress,
+                },
+            ))
         }
         Err(error) => {
             let path = view::place(visit.uri.path(), Filter::of(&sent).name);
-            let mistakes = Mistakes { path, ..Mistakes::of(&visit, sent, error)? };
+            let mistakes = Mistakes {
+                path,
+                ..Mistakes::of(&visit, sent, error)?
+            };
             let status = mistakes.refused.status;
-            Ok((status, show(State(shared), visit, Stored(destination), mistakes).await?).into_response())
+            Ok((
+                status,
+                show(State(shared), visit, Stored(destination), mistakes).await?,
+            )
+                .into_response())
         }
     }
 }
@@ -123,10 +169,17 @@ fn selection(sent: &Sent, destination: &Destination) -> Result<Map<String, Value
     for name in ["from", "until"].iter().filter(|_| filter.name == RANGE) {
         match sent.get(name) {
             Some(time) => body.extend([((*name).to_owned(), Value::from(entered_instant(time)))]),
-            None => wrong.push(Field { field: (*name).to_owned(), expected: "a time".to_owned() }),
+            None => wrong.push(Field {
+                field: (*name).to_owned(),
+                expected: "a time".to_owned(),
+            }),
         }
     }
-    if wrong.is_empty() { Ok(body) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(body)
+    } else {
+        Err(wrong)
+    }
 }
 
 /// Reads and queues page after page, until all is done or the time of a step is over.
@@ -138,8 +191,15 @@ async fn carried_out(
 ) -> Result<Progress, Error> {
     let until = (edge.clock)().plus(STEP);
     loop {
-        body.extend(progress.next_cursor.take().map(|cursor| ("cursor".to_owned(), Value::from(cursor))));
-        let part = resends::create(edge.clone(), caller.clone(), drafted(body.clone())?).await?.0;
+        body.extend(
+            progress
+                .next_cursor
+                .take()
+                .map(|cursor| ("cursor".to_owned(), Value::from(cursor))),
+        );
+        let part = resends::create(edge.clone(), caller.clone(), drafted(body.clone())?)
+            .await?
+            .0;
         progress.checked += part.checked;
         progress.next_cursor.clone_from(&part.next_cursor);
         progress.requeued.add(&part.into());

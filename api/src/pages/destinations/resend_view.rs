@@ -81,7 +81,10 @@ impl Filter {
     /// The filter that a form names; the first one without a known name.
     pub fn of(sent: &Sent) -> &'static Self {
         let [first, ..] = &FILTERS;
-        FILTERS.iter().find(|filter| sent.get("which") == Some(filter.name)).unwrap_or(first)
+        FILTERS
+            .iter()
+            .find(|filter| sent.get("which") == Some(filter.name))
+            .unwrap_or(first)
     }
 
     /// Whether it finds something for a destination: states need `purchase.updated`, and what was never queued may be
@@ -98,14 +101,22 @@ impl Filter {
     /// What it selects for a destination: without states, what was never queued is profiles.
     fn what(&self, destination: &Destination) -> &'static str {
         let is_of_profiles = self.name == "missing" && !destination.chose(PURCHASE_UPDATED);
-        if is_of_profiles { "Every customer profile that this destination does not have yet" } else { self.what }
+        if is_of_profiles {
+            "Every customer profile that this destination does not have yet"
+        } else {
+            self.what
+        }
     }
 
     /// What it selects, as a sentence.
     fn describe(&self, sent: &Sent) -> String {
         let entered = |name| sent.get(name).map(entered_instant).unwrap_or_default();
         if self.name == RANGE {
-            return format!("Events recorded from {} until {}", entered("from"), entered("until"));
+            return format!(
+                "Events recorded from {} until {}",
+                entered("from"),
+                entered("until")
+            );
         }
         self.what.to_owned()
     }
@@ -141,26 +152,40 @@ impl<'a> ResendPage<'a> {
         let head = Head::new(visit, destination, shown, RESEND);
         let may = frame.may(Role::Support);
         let action = |filter: &Filter| {
-            let Filter { name, title, when, .. } = *filter;
+            let Filter {
+                name, title, when, ..
+            } = *filter;
             let what = format!("{}. {when}", filter.what(destination));
-            let mut action = Action::new(place(&head.action("resend"), name), name, title, &what, &mistakes);
+            let mut action = Action::new(
+                place(&head.action("resend"), name),
+                name,
+                title,
+                &what,
+                &mistakes,
+            );
             action.path = head.action("resend");
             let action = action.with(Input::text("which", "").of("hidden").value(name));
             if name != RANGE {
                 return action;
             }
             let instant = |name, label| Input::text(name, label).of("datetime-local").required();
-            action.with(instant("from", "From (UTC)")).with(instant("until", "Until (UTC)"))
+            action
+                .with(instant("from", "From (UTC)"))
+                .with(instant("until", "Until (UTC)"))
         };
         let missing = "This destination is not subscribed to purchase.updated, so there is no latest state to send.";
-        let actions: Vec<Action> =
-            FILTERS.iter().filter(|filter| may && filter.suits(destination)).map(action).collect();
+        let actions: Vec<Action> = FILTERS
+            .iter()
+            .filter(|filter| may && filter.suits(destination))
+            .map(action)
+            .collect();
         Self {
             frame,
             mistakes: labelled(&actions, mistakes.refused.fields),
             actions,
             missing: (may && !destination.chose(PURCHASE_UPDATED)).then_some(missing),
-            settings: (destination.wildcards == Wildcards::Everything).then(|| head.page(SETTINGS, visit)),
+            settings: (destination.wildcards == Wildcards::Everything)
+                .then(|| head.page(SETTINGS, visit)),
             head,
             detail: mistakes.refused.detail,
         }
@@ -183,8 +208,14 @@ impl Progress {
             return Self::default();
         }
         Self {
-            checked: sent.get("checked").and_then(|text| text.parse().ok()).unwrap_or(0),
-            requeued: sent.get("pending").and_then(Requeued::parse).unwrap_or_default(),
+            checked: sent
+                .get("checked")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+            requeued: sent
+                .get("pending")
+                .and_then(Requeued::parse)
+                .unwrap_or_default(),
             next_cursor: sent.get("cursor").map(str::to_owned),
         }
     }
@@ -228,10 +259,17 @@ pub struct Step<'a> {
 impl<'a> ProgressPage<'a> {
     /// The answer to a step of this run.
     pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: Step<'_>) -> Self {
-        let Step { stage, sent, run, progress } = step;
+        let Step {
+            stage,
+            sent,
+            run,
+            progress,
+        } = step;
         let filter = Filter::of(sent);
-        let mut hidden: Vec<(&'static str, String)> =
-            FIELDS.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect();
+        let mut hidden: Vec<(&'static str, String)> = FIELDS
+            .iter()
+            .filter_map(|name| Some((*name, sent.get(name)?.to_owned())))
+            .collect();
         hidden.extend([("confirmed", "yes".to_owned()), ("run", run)]);
         let is_part = progress.next_cursor.is_some();
         if stage == Stage::Underway {
@@ -250,7 +288,11 @@ impl<'a> ProgressPage<'a> {
             path: head.action("resend"),
             stage,
             figure: progress.requeued.pending.to_string(),
-            unit: if progress.requeued.pending == 1 { "delivery" } else { "deliveries" },
+            unit: if progress.requeued.pending == 1 {
+                "delivery"
+            } else {
+                "deliveries"
+            },
             checked,
             advice: filter.advice,
             other: head.page(RESEND, visit),
@@ -271,12 +313,18 @@ mod tests {
 
     #[test]
     fn a_step_goes_on_where_the_one_before_stopped() {
-        let sent = Sent::parse(b"checked=400&pending=3.pruned-1&cursor=c&which=range&from=2026-01-31T12:00&until=x");
+        let sent = Sent::parse(
+            b"checked=400&pending=3.pruned-1&cursor=c&which=range&from=2026-01-31T12:00&until=x",
+        );
         let progress = Progress::before(&sent, true);
         assert_eq!((progress.checked, progress.requeued.pending), (400, 3));
         assert_eq!(progress.next_cursor.as_deref(), Some("c"));
         let first = Progress::before(&sent, false);
-        assert_eq!((first.checked, first.next_cursor), (0, None), "a count begins at the beginning");
+        assert_eq!(
+            (first.checked, first.next_cursor),
+            (0, None),
+            "a count begins at the beginning"
+        );
         let what = Filter::of(&sent).describe(&sent);
         assert_eq!(what, "Events recorded from 2026-01-31T12:00:00Z until x");
     }

@@ -34,9 +34,20 @@ impl Rate {
     /// From the points of what was delivered, of what failed, and of the times of the answers.
     pub fn new(label: &'static str, series: &[SeriesPoints]) -> Self {
         let points: Vec<&Vec<Point>> = series.iter().map(|one| &one.items).collect();
-        let sum = |at: usize| points.get(at).into_iter().copied().flatten().map(|point| point.count).sum::<i64>();
+        let sum = |at: usize| {
+            points
+                .get(at)
+                .into_iter()
+                .copied()
+                .flatten()
+                .map(|point| point.count)
+                .sum::<i64>()
+        };
         let times = points.get(2).into_iter().copied().flatten();
-        let total: i64 = times.clone().map(|point| point.average_ms.unwrap_or(0) * point.count).sum();
+        let total: i64 = times
+            .clone()
+            .map(|point| point.average_ms.unwrap_or(0) * point.count)
+            .sum();
         Self {
             label,
             delivered: sum(0),
@@ -49,9 +60,14 @@ impl Rate {
 
 /// The charts of the last hour, from the points of what was delivered, of what failed, and of the times of the answers.
 pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
-    let [delivered, failed, latency] = series else { return None };
+    let [delivered, failed, latency] = series else {
+        return None;
+    };
     let one = |name, tone, points| Counted { name, tone, points };
-    let counts = [one("delivered", "good", delivered), one("failed attempts", "bad", failed)];
+    let counts = [
+        one("delivered", "good", delivered),
+        one("failed attempts", "bad", failed),
+    ];
     let sent = Chart::counts("sent", "Events sent per minute", &counts);
     Some([sent, Chart::times("answers", "Response time", latency)])
 }
@@ -102,19 +118,37 @@ pub struct OverviewPage<'a> {
 
 impl<'a> OverviewPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, answer: Answer) -> Self {
-        let Detail { explanation, tree, rates, charts } = detail;
+        let Detail {
+            explanation,
+            tree,
+            rates,
+            charts,
+        } = detail;
         let is_deleted = explanation.addressee.deleted_at.is_some();
-        let mut head = Head::new(visit, &explanation.addressee.destination, explanation.shown_state, OVERVIEW);
+        let mut head = Head::new(
+            visit,
+            &explanation.addressee.destination,
+            explanation.shown_state,
+            OVERVIEW,
+        );
         if is_deleted {
             head.tabs = None;
             head.why = None;
         }
-        let actions = if is_deleted { Vec::new() } else { actions(frame, visit, explanation, &answer.mistakes) };
+        let actions = if is_deleted {
+            Vec::new()
+        } else {
+            actions(frame, visit, explanation, &answer.mistakes)
+        };
         Self {
             frame,
             sentence: Sentence::new(&capital(&tree.summary)),
             facts: facts(explanation),
-            notes: tree.then.iter().map(|node| note(node, &head, visit)).collect(),
+            notes: tree
+                .then
+                .iter()
+                .map(|node| note(node, &head, visit))
+                .collect(),
             rates,
             charts,
             mistakes: labelled(&actions, answer.mistakes.refused.fields),
@@ -137,18 +171,27 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
                 sentence: Sentence::new(&capital(&one.summary)),
                 page: page("Purchase and customer", "collapse_key", "purchases"),
             },
-            false => {
-                Item { sentence: Sentence::new(&one.summary), page: page("Request and responses", "id", "deliveries") }
-            }
+            false => Item {
+                sentence: Sentence::new(&one.summary),
+                page: page("Request and responses", "id", "deliveries"),
+            },
         }
     };
     let has_more = !node.then.is_empty() && head.tabs.is_some();
-    let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
+    let list = |label, status| {
+        Some((
+            label,
+            head.page(&with_query(DELIVERIES, &[("status", status)]), visit),
+        ))
+    };
     let more = match node.what {
         "pending" => list("All pending deliveries", "pending"),
         "failed" => Some(("Resend", head.page(RESEND, visit))),
         "skipped" => list("All deliveries not sent", "skipped"),
-        "not_chosen" => Some(("Change the subscription in Settings", head.page(super::head::SETTINGS, visit))),
+        "not_chosen" => Some((
+            "Change the subscription in Settings",
+            head.page(super::head::SETTINGS, visit),
+        )),
         _ => None,
     };
     Note {
@@ -163,10 +206,24 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
     let number = |label, number: i64| Fact::new(label, amount(number));
     let view = &explanation.addressee.health;
     let moments = [
-        ("Oldest pending", explanation.pending.first().map(|one| one.delivery.created_at)),
+        (
+            "Oldest pending",
+            explanation
+                .pending
+                .first()
+                .map(|one| one.delivery.created_at),
+        ),
         ("Failing since", view.health.first_failure_at),
-        ("Last attempt", view.health.opened_at.and(view.health.probed_at)),
-        ("Paused until", view.health.paused_until.filter(|until| *until > explanation.now)),
+        (
+            "Last attempt",
+            view.health.opened_at.and(view.health.probed_at),
+        ),
+        (
+            "Paused until",
+            view.health
+                .paused_until
+                .filter(|until| *until > explanation.now),
+        ),
         ("Last success", view.health.last_success_at),
         ("Last failure", view.health.last_failure_at),
     ];
@@ -175,7 +232,8 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
     let skipped = Some(explanation.backlog.skipped).filter(|count| *count > 0);
     let unchosen: usize = explanation.unchosen.iter().map(|one| one.payments).sum();
     let unchosen = i64::try_from(unchosen).ok().filter(|count| *count > 0);
-    let in_a_row = |count| Cell::from(amount(count)).under(vec!["repeats of one purchase count once".into()]);
+    let in_a_row =
+        |count| Cell::from(amount(count)).under(vec!["repeats of one purchase count once".into()]);
     let others = [
         Some(number("Failed for good", explanation.backlog.failed)),
         skipped.map(|count| number("Not sent", count)),
@@ -194,29 +252,65 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
 
 /// When something is sent next, where that is known: all that is pending is shown, waits, and nothing holds it back.
 fn next_attempt(explanation: &DestinationExplanation) -> Option<Timestamp> {
-    let Addressee { destination, health, .. } = &explanation.addressee;
-    let is_all = usize::try_from(health.pending).is_ok_and(|pending| pending <= explanation.pending.len());
-    let is_paused = health.health.paused_until.is_some_and(|until| until > explanation.now);
+    let Addressee {
+        destination,
+        health,
+        ..
+    } = &explanation.addressee;
+    let is_all =
+        usize::try_from(health.pending).is_ok_and(|pending| pending <= explanation.pending.len());
+    let is_paused = health
+        .health
+        .paused_until
+        .is_some_and(|until| until > explanation.now);
     let is_held = is_paused || !destination.enabled || health.health.opened_at.is_some();
-    let next = explanation.pending.iter().filter_map(|one| one.delivery.next_due_at).min();
+    let next = explanation
+        .pending
+        .iter()
+        .filter_map(|one| one.delivery.next_due_at)
+        .min();
     next.filter(|at| is_all && !is_held && *at > explanation.now)
 }
 
-fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, mistakes: &Mistakes) -> Vec<Action> {
-    let Addressee { destination, health, .. } = &explanation.addressee;
+fn actions(
+    frame: &Frame,
+    visit: &Visit,
+    explanation: &DestinationExplanation,
+    mistakes: &Mistakes,
+) -> Vec<Action> {
+    let Addressee {
+        destination,
+        health,
+        ..
+    } = &explanation.addressee;
     let id = destination.id.to_string();
     let notes = Config::test_notes(&destination.kind, &destination.settings);
     // A form that was refused is shown with what is wrong in it.
-    let is_shown = |name: &str, is_of_use: bool| destination.enabled && (is_of_use || mistakes.is_of(name));
+    let is_shown =
+        |name: &str, is_of_use: bool| destination.enabled && (is_of_use || mistakes.is_of(name));
     let action = |name: &'static str, title, what: &str| {
-        Action::new(format!("/ui/destinations/{id}/{name}"), name, title, what, mistakes)
+        Action::new(
+            format!("/ui/destinations/{id}/{name}"),
+            name,
+            title,
+            what,
+            mistakes,
+        )
     };
     let mut all = Vec::new();
     if frame.may(Role::Support) {
         let test = test(visit, &id, &notes, mistakes);
-        all.push(if notes.takes_sample { test.with(sample()) } else { test });
+        all.push(if notes.takes_sample {
+            test.with(sample())
+        } else {
+            test
+        });
         if is_shown("retry", health.pending > 0) {
-            all.push(action("retry", "Send pending deliveries now", &retried(health)));
+            all.push(action(
+                "retry",
+                "Send pending deliveries now",
+                &retried(health),
+            ));
         }
         if is_shown("probe", destination.state == State::Open) {
             let what = "Checks now whether the destination responds: sends one pending delivery without waiting for \
@@ -225,7 +319,8 @@ fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, m
         }
     }
     if frame.may(Role::Operator) && destination.enabled {
-        let what = "Stops sending. Purchases are still settled, and pending deliveries stay pending.";
+        let what =
+            "Stops sending. Purchases are still settled, and pending deliveries stay pending.";
         all.push(action("disable", "Disable", what));
     } else if frame.may(Role::Operator) {
         let choices = [
@@ -237,7 +332,11 @@ fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, m
             ),
         ];
         let what = "Resumes sending, starting with the pending deliveries.";
-        all.push(action("enable", "Enable", what).with(Input::choice("newest_only", "What to send first", &choices)));
+        all.push(action("enable", "Enable", what).with(Input::choice(
+            "newest_only",
+            "What to send first",
+            &choices,
+        )));
     }
     all
 }
@@ -251,14 +350,20 @@ fn retried(HealthView { health, pending }: &HealthView) -> String {
         number => format!("all {} pending deliveries", amount(number)),
     };
     let failed = health.last_error.as_deref().filter(|_| health.failures > 0);
-    let failed = failed.map_or_else(String::new, |error| format!(" The last attempt failed: {error}."));
-    format!("Attempts {all} now, without waiting for the next attempt or the end of a pause.{failed}")
+    let failed = failed.map_or_else(String::new, |error| {
+        format!(" The last attempt failed: {error}.")
+    });
+    format!(
+        "Attempts {all} now, without waiting for the next attempt or the end of a pause.{failed}"
+    )
 }
 
 /// The made-up event of a test, by its type.
 fn sample() -> Input {
     let none = std::iter::once(("", "No event"));
-    let types: Vec<_> = none.chain(types().into_iter().map(|name| (name, name))).collect();
+    let types: Vec<_> = none
+        .chain(types().into_iter().map(|name| (name, name)))
+        .collect();
     Input::choice("event_type", "With a sample event", &types)
 }
 
@@ -272,13 +377,19 @@ mod tests {
 
     #[test]
     fn a_retry_shows_what_it_tries_and_the_last_error() {
-        let mut view = HealthView { health: Health::default(), pending: 2 };
+        let mut view = HealthView {
+            health: Health::default(),
+            pending: 2,
+        };
         let what = "Attempts both pending deliveries now, without waiting for the next attempt or the end of a pause.";
         assert_eq!(retried(&view), what);
         view.health.last_error = Some("the endpoint answered 500".to_owned());
         assert_eq!(retried(&view), what, "it recovered since");
         view.health.failures = 1;
-        assert_eq!(retried(&view), format!("{what} The last attempt failed: the endpoint answered 500."));
+        assert_eq!(
+            retried(&view),
+            format!("{what} The last attempt failed: the endpoint answered 500.")
+        );
         view.pending = 3;
         assert!(retried(&view).starts_with("Attempts all 3 pending deliveries now"));
     }
@@ -291,11 +402,33 @@ mod tests {
             average_ms,
             longest_ms: average_ms.map(|average| average * 2),
         };
-        let series = |items| SeriesPoints { what: Series::Latency, step: 60, items };
-        let points = [vec![point(3, None), point(1, None)], Vec::new(), vec![point(3, Some(10)), point(1, Some(50))]];
+        let series = |items| SeriesPoints {
+            what: Series::Latency,
+            step: 60,
+            items,
+        };
+        let points = [
+            vec![point(3, None), point(1, None)],
+            Vec::new(),
+            vec![point(3, Some(10)), point(1, Some(50))],
+        ];
         let rate = Rate::new("Last hour", &points.map(series));
-        assert_eq!((rate.delivered, rate.failed, rate.average_ms, rate.longest_ms), (4, 0, Some(20), Some(100)));
-        let none = Rate::new("Last hour", &[Vec::new(), Vec::new(), vec![point(0, None)]].map(series));
-        assert_eq!((none.delivered, none.average_ms, none.longest_ms), (0, None, None));
+        assert_eq!(
+            (
+                rate.delivered,
+                rate.failed,
+                rate.average_ms,
+                rate.longest_ms
+            ),
+            (4, 0, Some(20), Some(100))
+        );
+        let none = Rate::new(
+            "Last hour",
+            &[Vec::new(), Vec::new(), vec![point(0, None)]].map(series),
+        );
+        assert_eq!(
+            (none.delivered, none.average_ms, none.longest_ms),
+            (0, None, None)
+        );
     }
 }

@@ -40,8 +40,14 @@ mod tests {
     fn a_destination_that_never_failed_is_healthy_since_no_event() {
         let [created, later] = [1, 2].map(Timestamp::from_micros);
         assert!(lasts_since(ShownState::Healthy, created, created).is_none());
-        assert!(lasts_since(ShownState::Healthy, later, created).is_some(), "it recovered");
-        assert!(lasts_since(ShownState::Disabled, created, created).is_some(), "it was created so");
+        assert!(
+            lasts_since(ShownState::Healthy, later, created).is_some(),
+            "it recovered"
+        );
+        assert!(
+            lasts_since(ShownState::Disabled, created, created).is_some(),
+            "it was created so"
+        );
         assert!(lasts_since(ShownState::NotTried, later, created).is_none());
     }
 }

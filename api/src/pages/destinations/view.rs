@@ -54,19 +54,43 @@ pub struct ListPage<'a> {
 
 impl<'a> ListPage<'a> {
     /// The list of these destinations.
-    pub fn new(frame: &'a Frame, visit: &Visit, found: &[DestinationOverview], forms: &[Form]) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        found: &[DestinationOverview],
+        forms: &[Form],
+    ) -> Self {
         let mut ids: Vec<AppId> = found.iter().map(|one| one.destination.app_id).collect();
         ids.sort();
         ids.dedup();
-        let name = |id: AppId| frame.apps.iter().find(|app| app.id == id.to_string()).map(|app| app.name.clone());
+        let name = |id: AppId| {
+            frame
+                .apps
+                .iter()
+                .find(|app| app.id == id.to_string())
+                .map(|app| app.name.clone())
+        };
         let of_app = |id: AppId| OfApp {
             name: name(id).unwrap_or_else(|| id.to_string()),
-            rows: found.iter().filter(|one| one.destination.app_id == id).map(|one| row(one, visit, forms)).collect(),
+            rows: found
+                .iter()
+                .filter(|one| one.destination.app_id == id)
+                .map(|one| row(one, visit, forms))
+                .collect(),
         };
         let mut apps: Vec<OfApp> = ids.into_iter().map(of_app).collect();
         apps.sort_by(|a, b| a.name.cmp(&b.name));
-        let kinds = if frame.may(Role::Operator) { kinds(visit, forms) } else { Vec::new() };
-        Self { frame, is_new: apps.is_empty(), apps, kinds }
+        let kinds = if frame.may(Role::Operator) {
+            kinds(visit, forms)
+        } else {
+            Vec::new()
+        };
+        Self {
+            frame,
+            is_new: apps.is_empty(),
+            apps,
+            kinds,
+        }
     }
 }
 
@@ -85,8 +109,15 @@ fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> DestinationL
     DestinationListRow {
         path: page(""),
         name: named.name.clone(),
-        kind: forms.iter().find(|form| form.name == named.kind).map_or("", |form| form.label),
-        state: state(one.shown_state, lasts_since(one.shown_state, named.since, named.created_at), page),
+        kind: forms
+            .iter()
+            .find(|form| form.name == named.kind)
+            .map_or("", |form| form.label),
+        state: state(
+            one.shown_state,
+            lasts_since(one.shown_state, named.since, named.created_at),
+            page,
+        ),
         pending: amount(one.pending),
         oldest: one.oldest_pending_at.map(Moment::ago),
         failed: amount(one.failed),
@@ -109,7 +140,10 @@ pub struct Sheet {
 impl Sheet {
     /// What was expected as the reason, if it is wrong.
     pub fn wrong_reason(&self) -> Option<&str> {
-        self.mistakes.iter().find(|one| one.field == "reason").map(|one| one.expected.as_str())
+        self.mistakes
+            .iter()
+            .find(|one| one.field == "reason")
+            .map(|one| one.expected.as_str())
     }
 }
 
@@ -122,8 +156,12 @@ pub struct GuideStep {
 }
 
 fn guide(steps: &[Step]) -> Vec<GuideStep> {
-    let step =
-        |one: &Step| GuideStep { title: one.title, text: Sentence::new(one.text), place: one.place, url: one.url };
+    let step = |one: &Step| GuideStep {
+        title: one.title,
+        text: Sentence::new(one.text),
+        place: one.place,
+        url: one.url,
+    };
     steps.iter().map(step).collect()
 }
 
@@ -168,8 +206,16 @@ impl<'a> NewPage<'a> {
             guide: Vec::new(),
         };
         match entry {
-            Entry::Kind(forms) => Self { kinds: kinds(visit, &forms), ..empty },
-            Entry::App(form) => Self { title: form.label, summary: form.summary, kind: form.name, ..empty },
+            Entry::Kind(forms) => Self {
+                kinds: kinds(visit, &forms),
+                ..empty
+            },
+            Entry::App(form) => Self {
+                title: form.label,
+                summary: form.summary,
+                kind: form.name,
+                ..empty
+            },
             Entry::Sheet(mut sheet) => Self {
                 title: sheet.form.label,
                 summary: sheet.form.summary,
@@ -202,24 +248,51 @@ pub struct OncePage<'a> {
 
 impl<'a> OncePage<'a> {
     /// The page of a destination that was created or changed.
-    pub fn new(frame: &'a Frame, visit: &Visit, created: &'a CreatedDestination, form: Form) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        created: &'a CreatedDestination,
+        form: Form,
+    ) -> Self {
         let values = serde_json::to_value(created).unwrap_or_default();
-        let text = |name: &str| values.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |name: &str| {
+            values
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let label = |name: &str| {
             let field = form.fields.iter().find(|field| field.name == name);
-            field.map_or_else(|| capital(&name.replace('_', " ")), |field| field.label.to_owned())
+            field.map_or_else(
+                || capital(&name.replace('_', " ")),
+                |field| field.label.to_owned(),
+            )
         };
-        let secrets =
-            created.shown_once.iter().map(|name| Once { label: label(name), value: text(name), note: None }).collect();
+        let secrets = created
+            .shown_once
+            .iter()
+            .map(|name| Once {
+                label: label(name),
+                value: text(name),
+                note: None,
+            })
+            .collect();
         let id = created.id().to_string();
         Self {
             frame,
             name: text("name"),
             path: visit.to(&format!("/ui/destinations/{id}")),
-            connect_path: super::connected_from(visit).map(|id| visit.to(&format!("/ui/connect/platforms/{id}/first"))),
+            connect_path: super::connected_from(visit)
+                .map(|id| visit.to(&format!("/ui/connect/platforms/{id}/first"))),
             secrets,
             warnings: &created.warnings,
-            actions: vec![test(visit, &id, &Config::test_notes(form.name, &values), &Mistakes::default())],
+            actions: vec![test(
+                visit,
+                &id,
+                &Config::test_notes(form.name, &values),
+                &Mistakes::default(),
+            )],
             guide: guide(&form.guide),
         }
     }
@@ -227,9 +300,26 @@ impl<'a> OncePage<'a> {
 
 pub fn test(visit: &Visit, id: &str, notes: &TestNotes, mistakes: &Mistakes) -> Action {
     let TestNotes { what, lacks, .. } = notes;
-    let what =
-        lacks.map_or_else(|| (*what).to_owned(), |key| format!("{what} The test needs the {key}, which is missing."));
-    let action = Action::new(format!("/ui/destinations/{id}/test"), "test", "Send a test", &what, mistakes);
-    let settings = || ("Settings", visit.to(&format!("/ui/destinations/{id}/settings")));
-    if lacks.is_some() { action.after(settings()) } else { action }
+    let what = lacks.map_or_else(
+        || (*what).to_owned(),
+        |key| format!("{what} The test needs the {key}, which is missing."),
+    );
+    let action = Action::new(
+        format!("/ui/destinations/{id}/test"),
+        "test",
+        "Send a test",
+        &what,
+        mistakes,
+    );
+    let settings = || {
+        (
+            "Settings",
+            visit.to(&format!("/ui/destinations/{id}/settings")),
+        )
+    };
+    if lacks.is_some() {
+        action.after(settings())
+    } else {
+        action
+    }
 }

@@ -23,25 +23,46 @@ pub const FILTERS: &[Filter<EventView>] = &[
     Filter::new("environment", "Environment", FilterKind::Drawn),
     Filter::new("from", "From (UTC)", FilterKind::Drawn),
     Filter::new("until", "Until (UTC)", FilterKind::Drawn),
-    Filter::new("user_id", "customer", FilterKind::Address(|one| Some(customers::path(one.app_id?, one.user_id?)))),
+    Filter::new(
+        "user_id",
+        "customer",
+        FilterKind::Address(|one| Some(customers::path(one.app_id?, one.user_id?))),
+    ),
     Filter::new("collapse_key", "purchase", FilterKind::Address(purchase)),
 ];
 
 const COLUMNS: &[Column<EventView>] = &[
     Column::head("Event", |one, visit| {
-        CellPart::link(visit.to(&format!("/ui/events/{}", one.id)), one.event_type.as_str()).into()
+        CellPart::link(
+            visit.to(&format!("/ui/events/{}", one.id)),
+            one.event_type.as_str(),
+        )
+        .into()
     }),
     Column::new("About", |one, visit| {
         let (about, path) = subject(&one.event_type, &one.collapse_key.to_string());
         let name = ["/data/product_ref_id", "/destination/name", "/alarm/about"].iter();
-        let name = name.filter_map(|place| one.body.pointer(place)?.as_str()).next().unwrap_or(about);
+        let name = name
+            .filter_map(|place| one.body.pointer(place)?.as_str())
+            .next()
+            .unwrap_or(about);
         let about = CellPart::link(visit.to(&path), name);
-        let page = one.app_id.zip(one.user_id).map(|(app, user)| visit.to(&customers::path(app, user)));
-        let id = customer(&one.body).map_or_else(|| "Customer".into(), |id| CellPart::from(Code::short(id)));
-        Cell::from(about).under(page.map(|page| CellPart::link(page, id)).into_iter().collect())
+        let page = one
+            .app_id
+            .zip(one.user_id)
+            .map(|(app, user)| visit.to(&customers::path(app, user)));
+        let id = customer(&one.body)
+            .map_or_else(|| "Customer".into(), |id| CellPart::from(Code::short(id)));
+        Cell::from(about).under(
+            page.map(|page| CellPart::link(page, id))
+                .into_iter()
+                .collect(),
+        )
     }),
     Column::new("State afterwards", |one, _| state(&one.body)),
-    Column::new("Environment", |one, _| Cell::or(one.environment.map(|environment| environment.as_str()), "–")),
+    Column::new("Environment", |one, _| {
+        Cell::or(one.environment.map(|environment| environment.as_str()), "–")
+    }),
     Column::new("Recorded", |one, _| one.created_at.into()),
 ];
 
@@ -86,10 +107,15 @@ pub fn subject(event_type: &str, key: &str) -> (&'static str, String) {
 /// What a purchase, a customer or a destination was after an event.
 fn state(body: &Value) -> Cell {
     let data = &body["data"];
-    let price = data["purchase_price"].as_str().zip(data["purchase_currency"].as_str());
+    let price = data["purchase_price"]
+        .as_str()
+        .zip(data["purchase_currency"].as_str());
     let price = price.map(|(price, currency)| CellPart::from(format!("{price} {currency}")));
     let until = |at: &Value| at.as_str().and_then(|at| at.parse().ok()).map(Moment::at);
-    let cell = match (data["is_active"].as_bool(), body["active_entitlements"].as_array()) {
+    let cell = match (
+        data["is_active"].as_bool(),
+        body["active_entitlements"].as_array(),
+    ) {
         (Some(false), _) => Cell::from("not active"),
         (Some(true), _) => match until(&data["expires_at"]) {
             Some(until) => Cell::from("active until").and(Some(until)),
@@ -100,20 +126,38 @@ fn state(body: &Value) -> Cell {
             let names: Vec<&str> = all.iter().filter_map(|one| one["name"].as_str()).collect();
             format!("has {}", names.join(", ")).into()
         }
-        (None, None) => Cell::or(body["state"].as_str().or(body.pointer("/alarm/detail").and_then(Value::as_str)), "–"),
+        (None, None) => Cell::or(
+            body["state"]
+                .as_str()
+                .or(body.pointer("/alarm/detail").and_then(Value::as_str)),
+            "–",
+        ),
     };
     cell.under(price.into_iter().collect())
 }
 
 /// The customer's own id in the body of an event.
 fn customer(body: &Value) -> Option<&str> {
-    let of_user = body.get("external_ids").and_then(Value::as_array).into_iter().flatten();
-    let own = of_user.filter(|id| id["key"] == "external_id").find_map(|id| id["value"].as_str());
-    body.pointer("/data/last_seen_external_id").and_then(Value::as_str).or(own)
+    let of_user = body
+        .get("external_ids")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let own = of_user
+        .filter(|id| id["key"] == "external_id")
+        .find_map(|id| id["value"].as_str());
+    body.pointer("/data/last_seen_external_id")
+        .and_then(Value::as_str)
+        .or(own)
 }
 
 /// The wildcards and types of the ledger.
 fn type_choices() -> Vec<String> {
-    let wildcards = choices().into_iter().filter(|name| name.ends_with(".*") && group(name) != OF_DEVICES);
-    wildcards.chain(recorded_types()).map(str::to_owned).collect()
+    let wildcards = choices()
+        .into_iter()
+        .filter(|name| name.ends_with(".*") && group(name) != OF_DEVICES);
+    wildcards
+        .chain(recorded_types())
+        .map(str::to_owned)
+        .collect()
 }

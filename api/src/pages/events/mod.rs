@@ -26,7 +26,13 @@ use serde_json::{Map, Value, json};
 use storage::{Destination, Role};
 use view::{Detail, EventPage};
 
-pub const SCREEN: Screen = Screen { name: "Events", path: "/ui/events", icon: "events", key: 'e', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Events",
+    path: "/ui/events",
+    icon: "events",
+    key: 'e',
+    routes,
+};
 
 fn routes() -> Vec<Route> {
     vec![
@@ -65,24 +71,50 @@ async fn known(State(edge): &State<Shared>, id: EventId) -> Result<EventFacts, E
             let body = edge.store.device_event(id).await?.body;
             let platform = Some(facts.event.event.platform_id);
             let tree = explained::device_event(&facts);
-            Ok(EventFacts { tree, body, is_of_device: true, destinations: Vec::new(), platform })
+            Ok(EventFacts {
+                tree,
+                body,
+                is_of_device: true,
+                destinations: Vec::new(),
+                platform,
+            })
         }
         facts => {
             let facts = facts?;
             let body = edge.store.event(id).await?.body;
             let platform = facts.event.event.origin.map(|(_, platform, _)| platform);
             let tree = explained::event(&facts);
-            let active = facts.addressees.into_iter().filter(|one| one.deleted_at.is_none());
+            let active = facts
+                .addressees
+                .into_iter()
+                .filter(|one| one.deleted_at.is_none());
             let destinations = active.map(|one| one.destination).collect();
-            Ok(EventFacts { tree, body, is_of_device: false, destinations, platform })
+            Ok(EventFacts {
+                tree,
+                body,
+                is_of_device: false,
+                destinations,
+                platform,
+            })
         }
     }
 }
 
 /// `GET /ui/events/{event_id}`
-async fn show(state: State<Shared>, visit: Visit, Id(id): Id<EventId>, mistakes: Mistakes) -> Result<Response, Error> {
+async fn show(
+    state: State<Shared>,
+    visit: Visit,
+    Id(id): Id<EventId>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
     let State(edge) = &state;
-    let EventFacts { tree, body, is_of_device, destinations, platform } = known(&state, id).await?;
+    let EventFacts {
+        tree,
+        body,
+        is_of_device,
+        destinations,
+        platform,
+    } = known(&state, id).await?;
     let platform = match platform {
         Some(id) => edge.store.platform(id).await.ok(),
         None => None,
@@ -95,13 +127,31 @@ async fn show(state: State<Shared>, visit: Visit, Id(id): Id<EventId>, mistakes:
         is_answer: mistakes.is_answer(),
     };
     let frame = Frame::of(edge, &visit, place).await?;
-    let (destinations, platform, run) = (&destinations[..], platform.as_ref(), run((edge.random)()));
-    let detail = Detail { id, tree: &tree, body: &body, is_of_device, destinations, platform, run };
-    shown(&visit, &EventPage::new(&frame, &visit, &detail, mistakes), &tree)
+    let (destinations, platform, run) =
+        (&destinations[..], platform.as_ref(), run((edge.random)()));
+    let detail = Detail {
+        id,
+        tree: &tree,
+        body: &body,
+        is_of_device,
+        destinations,
+        platform,
+        run,
+    };
+    shown(
+        &visit,
+        &EventPage::new(&frame, &visit, &detail, mistakes),
+        &tree,
+    )
 }
 
 /// Selects the event of the page.
-fn select(_: &Shared, visit: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
+fn select(
+    _: &Shared,
+    visit: &Visit,
+    sent: &Sent,
+    body: &mut Map<String, Value>,
+) -> Result<(), Error> {
     let id = upper(visit.uri.path(), 1).rsplit('/').next();
     body.insert("event_id".to_owned(), json!(id));
     address(sent, body)

@@ -75,7 +75,8 @@ impl<'a> EventPage<'a> {
             changes,
             because,
             causes,
-            body: (!detail.body.is_null()).then(|| serde_json::to_string_pretty(detail.body).unwrap_or_default()),
+            body: (!detail.body.is_null())
+                .then(|| serde_json::to_string_pretty(detail.body).unwrap_or_default()),
             mistakes: labelled(&actions, mistakes.refused.fields),
             actions,
             requeued: Requeued::of(visit),
@@ -88,17 +89,30 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
     if detail.is_of_device || !frame.may(Role::Support) {
         return Vec::new();
     }
-    let destinations = detail.destinations.iter().map(|one| (one.id.to_string(), one.name.clone()));
+    let destinations = detail
+        .destinations
+        .iter()
+        .map(|one| (one.id.to_string(), one.name.clone()));
     let event_type = text(detail.tree, "type").unwrap_or_default();
     let what = match event_type {
-        PURCHASE_UPDATED => "Sends the latest state of the purchase, to one destination or to all subscribed ones.",
+        PURCHASE_UPDATED => {
+            "Sends the latest state of the purchase, to one destination or to all subscribed ones."
+        }
         _ => "Sends this event to one destination or to all subscribed ones.",
     };
     let is_unsent = is_resent_alone(event_type) && detail.tree.then.iter().any(is_left_out);
-    let what = if is_unsent { format!("{what} {UNSENT}") } else { what.to_owned() };
+    let what = if is_unsent {
+        format!("{what} {UNSENT}")
+    } else {
+        what.to_owned()
+    };
     let path = format!("/ui/events/{}/resend", detail.id);
     let action = Action::new(path, "resend", "Resend", &what, mistakes);
-    vec![action.with(Input::destinations(destinations)).with(detail.run.clone())]
+    vec![
+        action
+            .with(Input::destinations(destinations))
+            .with(detail.run.clone()),
+    ]
 }
 
 /// Whether a node is about a destination whose settings left the event out.
@@ -125,14 +139,22 @@ fn facts(Detail { tree, platform, .. }: &Detail<'_>, visit: &Visit) -> Vec<Fact>
         Some(visit.to(&customers::path(one.app_id, user)))
     });
     let revision = tree.facts.get("revision").and_then(Value::as_i64);
-    let place = |one: &&Platform| format!("{} ({})", one.settings.name, one.settings.environment.as_str());
+    let place = |one: &&Platform| {
+        format!(
+            "{} ({})",
+            one.settings.name,
+            one.settings.environment.as_str()
+        )
+    };
     let all = [
         moment("Recorded", "created_at"),
         moment("Happened", "occurred_at"),
         revision.map(|revision| Fact::new("Purchase revision", revision)),
         code("user_id").map(|id| Fact::new("Customer", CellPart::linked(customer, id))),
         code("device_id").map(|id| Fact::new("Device", id)),
-        platform.as_ref().map(|one| Fact::new("Platform", place(one))),
+        platform
+            .as_ref()
+            .map(|one| Fact::new("Platform", place(one))),
     ];
     all.into_iter().flatten().collect()
 }

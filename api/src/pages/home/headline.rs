@@ -15,11 +15,14 @@ pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, Strin
         return (Tone::Bad, sentence.to_owned());
     }
     if health.is_without_worker {
-        let sentence = "No worker is running. Notifications are stored, and will be settled when one is";
+        let sentence =
+            "No worker is running. Notifications are stored, and will be settled when one is";
         return (Tone::Bad, sentence.to_owned());
     }
     let is_open = |one: &&DestinationOverview| one.destination.state == State::Open;
-    let failing = those(found, |one| matches!(one.destination.state, State::Open | State::Failing));
+    let failing = those(found, |one| {
+        matches!(one.destination.state, State::Open | State::Failing)
+    });
     if failing.iter().any(is_open) {
         return (Tone::Bad, trouble(&failing, "failing", found.now));
     }
@@ -27,24 +30,38 @@ pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, Strin
         return (Tone::Warn, silent);
     }
     if health.is_sweep_late {
-        let sentence = "No sweep has finished for five minutes. Lost work will be repaired when one does";
+        let sentence =
+            "No sweep has finished for five minutes. Lost work will be repaired when one does";
         return (Tone::Warn, sentence.to_owned());
     }
     if !failing.is_empty() {
         return (Tone::Warn, trouble(&failing, "failing", found.now));
     }
-    let disabled = those(found, |one| one.destination.state == State::Disabled && one.pending > 0);
+    let disabled = those(found, |one| {
+        one.destination.state == State::Disabled && one.pending > 0
+    });
     if !disabled.is_empty() {
         return (Tone::Warn, trouble(&disabled, "disabled", found.now));
     }
     if alarms > 0 {
-        return (Tone::Warn, if alarms == 1 { "An alarm is open" } else { "Alarms are open" }.to_owned());
+        return (
+            Tone::Warn,
+            if alarms == 1 {
+                "An alarm is open"
+            } else {
+                "Alarms are open"
+            }
+            .to_owned(),
+        );
     }
     if found.last_accepted_at.is_none() {
         return (Tone::Idle, "No notifications received yet".to_owned());
     }
     if found.destinations.is_empty() {
-        return (Tone::Idle, "Notifications are settled, but no destination receives the events yet".to_owned());
+        return (
+            Tone::Idle,
+            "Notifications are settled, but no destination receives the events yet".to_owned(),
+        );
     }
     backlog(found)
 }
@@ -55,25 +72,50 @@ fn silent(found: &Overview) -> Option<String> {
     let of_store = found.silent_stores.iter().filter(|one| one.store == *store);
     let purchases: i64 = of_store.map(|one| one.purchases).sum();
     let wait = if purchases == 1 { "waits" } else { "wait" };
-    Some(format!("{} has not answered since {since}; {} {wait}", name(store), counted(purchases, "purchase")))
+    Some(format!(
+        "{} has not answered since {since}; {} {wait}",
+        name(store),
+        counted(purchases, "purchase")
+    ))
 }
 
 /// How everything stands while nothing is in trouble.
 fn backlog(found: &Overview) -> (Tone, String) {
     if found.failed > 0 {
-        return (Tone::Warn, format!("{} failed and will not be retried", deliveries(found.failed)));
+        return (
+            Tone::Warn,
+            format!(
+                "{} failed and will not be retried",
+                deliveries(found.failed)
+            ),
+        );
     }
     if found.waiting > 0 {
-        let (wait, store) = (if found.waiting == 1 { "waits" } else { "wait" }, "for a response from the store");
-        return (Tone::Warn, format!("{} {wait} {store}", counted(found.waiting, "purchase")));
+        let (wait, store) = (
+            if found.waiting == 1 { "waits" } else { "wait" },
+            "for a response from the store",
+        );
+        return (
+            Tone::Warn,
+            format!("{} {wait} {store}", counted(found.waiting, "purchase")),
+        );
     }
     if found.held > 0 {
         let are = if found.held == 1 { "is" } else { "are" };
-        return (Tone::Warn, format!("{} {are} held. New notifications wait", counted(found.held, "purchase")));
+        return (
+            Tone::Warn,
+            format!(
+                "{} {are} held. New notifications wait",
+                counted(found.held, "purchase")
+            ),
+        );
     }
     let skipping = those(found, |one| one.shown_state == ShownState::SkipsEverything);
     if !skipping.is_empty() {
-        return (Tone::Warn, trouble(&skipping, "skipping everything", found.now));
+        return (
+            Tone::Warn,
+            trouble(&skipping, "skipping everything", found.now),
+        );
     }
     if found.pending > 0 {
         return (Tone::Busy, "Deliveries are on their way".to_owned());
@@ -81,15 +123,26 @@ fn backlog(found: &Overview) -> (Tone, String) {
     (Tone::Good, "All events are delivered".to_owned())
 }
 
-fn those(found: &Overview, is_one: impl Fn(&DestinationOverview) -> bool) -> Vec<&DestinationOverview> {
-    found.destinations.iter().filter(|one| is_one(one)).collect()
+fn those(
+    found: &Overview,
+    is_one: impl Fn(&DestinationOverview) -> bool,
+) -> Vec<&DestinationOverview> {
+    found
+        .destinations
+        .iter()
+        .filter(|one| is_one(one))
+        .collect()
 }
 
 /// The sentences about destinations in trouble, with what is pending for them.
 fn trouble(all: &[&DestinationOverview], what: &str, now: Timestamp) -> String {
     let stand = match all {
         [one] => match one.first_failure_at.filter(|_| what == "failing") {
-            Some(first) => format!("{} has been {what} for {}", one.destination.name, lasting(now.since(first))),
+            Some(first) => format!(
+                "{} has been {what} for {}",
+                one.destination.name,
+                lasting(now.since(first))
+            ),
             None => format!("{} is {what}", one.destination.name),
         },
         all => format!("{} destinations are {what}", all.len()),
@@ -103,13 +156,25 @@ fn trouble(all: &[&DestinationOverview], what: &str, now: Timestamp) -> String {
 
 /// The line below the headline.
 pub fn waiting(found: &Overview) -> String {
-    let pending = if found.pending == 0 { "No deliveries".to_owned() } else { deliveries(found.pending) };
-    let windows = if found.windows == 0 { "no purchases".to_owned() } else { counted(found.windows, "purchase") };
+    let pending = if found.pending == 0 {
+        "No deliveries".to_owned()
+    } else {
+        deliveries(found.pending)
+    };
+    let windows = if found.windows == 0 {
+        "no purchases".to_owned()
+    } else {
+        counted(found.windows, "purchase")
+    };
     format!("{pending} pending, {windows} waiting to settle.")
 }
 
 fn deliveries(number: i64) -> String {
-    if number == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", amount(number)) }
+    if number == 1 {
+        "1 delivery".to_owned()
+    } else {
+        format!("{} deliveries", amount(number))
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +182,11 @@ mod tests {
     use super::*;
     use storage::NamedDestination;
 
-    const WELL: Health = Health { is_connected: true, is_without_worker: false, is_sweep_late: false };
+    const WELL: Health = Health {
+        is_connected: true,
+        is_without_worker: false,
+        is_sweep_late: false,
+    };
 
     fn overview(destinations: Vec<DestinationOverview>) -> Overview {
         Overview {
@@ -154,7 +223,8 @@ mod tests {
             oldest_pending_at: None,
             failed: 0,
             last_success_at: None,
-            first_failure_at: matches!(state, State::Failing | State::Open).then(|| Timestamp::from_micros(0)),
+            first_failure_at: matches!(state, State::Failing | State::Open)
+                .then(|| Timestamp::from_micros(0)),
             last_failure_at: None,
             last_error: None,
         }
@@ -165,18 +235,105 @@ mod tests {
         let of = |found: &Overview, health| headline(found, health, 0).0;
         let here = || vec![destination(State::Healthy, 0)];
         assert_eq!(of(&overview(here()), WELL), Tone::Good);
-        assert_eq!(of(&overview(Vec::new()), WELL), Tone::Idle, "no destination receives anything");
-        assert_eq!(of(&Overview { pending: 1, ..overview(here()) }, WELL), Tone::Busy);
-        assert_eq!(of(&Overview { failed: 1, pending: 1, ..overview(here()) }, WELL), Tone::Warn);
-        assert_eq!(headline(&overview(here()), WELL, 1).0, Tone::Warn, "an alarm is open");
-        assert_eq!(of(&Overview { held: 1, ..overview(here()) }, WELL), Tone::Warn);
-        assert_eq!(of(&Overview { waiting: 2, ..overview(here()) }, WELL), Tone::Warn);
-        assert_eq!(of(&Overview { last_accepted_at: None, ..overview(here()) }, WELL), Tone::Idle);
-        assert_eq!(of(&overview(Vec::new()), Health { is_connected: false, ..WELL }), Tone::Bad);
-        assert_eq!(of(&overview(Vec::new()), Health { is_without_worker: true, ..WELL }), Tone::Bad);
-        assert_eq!(of(&overview(Vec::new()), Health { is_sweep_late: true, ..WELL }), Tone::Warn);
-        assert_eq!(of(&overview(vec![destination(State::Disabled, 0)]), WELL), Tone::Good);
-        assert_eq!(of(&overview(vec![destination(State::Disabled, 1)]), WELL), Tone::Warn);
+        assert_eq!(
+            of(&overview(Vec::new()), WELL),
+            Tone::Idle,
+            "no destination receives anything"
+        );
+        assert_eq!(
+            of(
+                &Overview {
+                    pending: 1,
+                    ..overview(here())
+                },
+                WELL
+            ),
+            Tone::Busy
+        );
+        assert_eq!(
+            of(
+                &Overview {
+                    failed: 1,
+                    pending: 1,
+                    ..overview(here())
+                },
+                WELL
+            ),
+            Tone::Warn
+        );
+        assert_eq!(
+            headline(&overview(here()), WELL, 1).0,
+            Tone::Warn,
+            "an alarm is open"
+        );
+        assert_eq!(
+            of(
+                &Overview {
+                    held: 1,
+                    ..overview(here())
+                },
+                WELL
+            ),
+            Tone::Warn
+        );
+        assert_eq!(
+            of(
+                &Overview {
+                    waiting: 2,
+                    ..overview(here())
+                },
+                WELL
+            ),
+            Tone::Warn
+        );
+        assert_eq!(
+            of(
+                &Overview {
+                    last_accepted_at: None,
+                    ..overview(here())
+                },
+                WELL
+            ),
+            Tone::Idle
+        );
+        assert_eq!(
+            of(
+                &overview(Vec::new()),
+                Health {
+                    is_connected: false,
+                    ..WELL
+                }
+            ),
+            Tone::Bad
+        );
+        assert_eq!(
+            of(
+                &overview(Vec::new()),
+                Health {
+                    is_without_worker: true,
+                    ..WELL
+                }
+            ),
+            Tone::Bad
+        );
+        assert_eq!(
+            of(
+                &overview(Vec::new()),
+                Health {
+                    is_sweep_late: true,
+                    ..WELL
+                }
+            ),
+            Tone::Warn
+        );
+        assert_eq!(
+            of(&overview(vec![destination(State::Disabled, 0)]), WELL),
+            Tone::Good
+        );
+        assert_eq!(
+            of(&overview(vec![destination(State::Disabled, 1)]), WELL),
+            Tone::Warn
+        );
     }
 
     #[test]
@@ -190,37 +347,76 @@ mod tests {
             because: None,
         };
         for (silent_stores, sentence) in [
-            (vec![of("shop", 1)], "shop has not answered since 1970-01-01T00:00:00.000000Z; 1 purchase waits"),
+            (
+                vec![of("shop", 1)],
+                "shop has not answered since 1970-01-01T00:00:00.000000Z; 1 purchase waits",
+            ),
             (
                 vec![of("shop", 3), of("other", 1), of("shop", 5)],
                 "shop has not answered since 1970-01-01T00:00:00.000000Z; 8 purchases wait",
             ),
         ] {
-            let found = Overview { silent_stores, waiting: 8, ..overview(vec![destination(State::Healthy, 0)]) };
+            let found = Overview {
+                silent_stores,
+                waiting: 8,
+                ..overview(vec![destination(State::Healthy, 0)])
+            };
             assert_eq!(headline(&found, WELL, 1), (Tone::Warn, sentence.to_owned()));
         }
     }
 
     #[test]
     fn destinations_in_trouble_are_counted_or_named() {
-        let skipping =
-            DestinationOverview { shown_state: ShownState::SkipsEverything, ..destination(State::Healthy, 0) };
-        let (open, failing) = (|| destination(State::Open, 10), || destination(State::Failing, 1));
+        let skipping = DestinationOverview {
+            shown_state: ShownState::SkipsEverything,
+            ..destination(State::Healthy, 0)
+        };
+        let (open, failing) = (
+            || destination(State::Open, 10),
+            || destination(State::Failing, 1),
+        );
         for (all, tone, sentence) in [
-            (vec![failing()], Tone::Warn, "billing has been failing for 10 minutes. 1 delivery is pending"),
-            (vec![failing(), open()], Tone::Bad, "2 destinations are failing. 11 deliveries are pending"),
-            (vec![destination(State::Disabled, 2)], Tone::Warn, "billing is disabled. 2 deliveries are pending"),
+            (
+                vec![failing()],
+                Tone::Warn,
+                "billing has been failing for 10 minutes. 1 delivery is pending",
+            ),
+            (
+                vec![failing(), open()],
+                Tone::Bad,
+                "2 destinations are failing. 11 deliveries are pending",
+            ),
+            (
+                vec![destination(State::Disabled, 2)],
+                Tone::Warn,
+                "billing is disabled. 2 deliveries are pending",
+            ),
             (vec![skipping], Tone::Warn, "billing is skipping everything"),
         ] {
-            assert_eq!(headline(&overview(all), WELL, 0), (tone, sentence.to_owned()));
+            assert_eq!(
+                headline(&overview(all), WELL, 0),
+                (tone, sentence.to_owned())
+            );
         }
     }
 
     #[test]
     fn the_line_below_counts_deliveries_and_purchases() {
-        let found = Overview { pending: 11, ..overview(Vec::new()) };
-        assert_eq!(waiting(&found), "11 deliveries pending, no purchases waiting to settle.");
-        let found = Overview { windows: 1, ..overview(Vec::new()) };
-        assert_eq!(waiting(&found), "No deliveries pending, 1 purchase waiting to settle.");
+        let found = Overview {
+            pending: 11,
+            ..overview(Vec::new())
+        };
+        assert_eq!(
+            waiting(&found),
+            "11 deliveries pending, no purchases waiting to settle."
+        );
+        let found = Overview {
+            windows: 1,
+            ..overview(Vec::new())
+        };
+        assert_eq!(
+            waiting(&found),
+            "No deliveries pending, 1 purchase waiting to settle."
+        );
     }
 }

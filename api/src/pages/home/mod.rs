@@ -29,17 +29,30 @@ const BARS: usize = 12;
 /// Maximum number of apps whose platforms are looked for.
 const APPS: i64 = 20;
 /// What the charts of the last hour show.
-const CHARTED: [Series; 6] =
-    [Series::Accepted, Series::Refused, Series::Lag, Series::Delivered, Series::Failed, Series::Latency];
+const CHARTED: [Series; 6] = [
+    Series::Accepted,
+    Series::Refused,
+    Series::Lag,
+    Series::Delivered,
+    Series::Failed,
+    Series::Latency,
+];
 /// The time over which the actions of Temporal are counted.
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-pub const SCREEN: Screen = Screen { name: "Home", path: "/ui/", icon: "home", key: 'h', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Home",
+    path: "/ui/",
+    icon: "home",
+    key: 'h',
+    routes,
+};
 
 fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/", show).summary("How everything stands."),
-        Route::page(Role::Read, "GET", "/ui/live", crate::resources::live::show).summary("Which things change."),
+        Route::page(Role::Read, "GET", "/ui/live", crate::resources::live::show)
+            .summary("Which things change."),
     ]
 }
 
@@ -78,14 +91,35 @@ async fn show(
         ..PageAddress::default()
     };
     // A tick is still to come for what changed since it was read.
-    let frame = Frame { marks: found.marks.clone(), ..Frame::of(&edge, &visit, place).await? };
-    shown(&visit, &HomePage::new(&frame, &visit, &found.value), &found.value.found)
+    let frame = Frame {
+        marks: found.marks.clone(),
+        ..Frame::of(&edge, &visit, place).await?
+    };
+    shown(
+        &visit,
+        &HomePage::new(&frame, &visit, &found.value),
+        &found.value.found,
+    )
 }
 
 async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     let found = edge.store.overview(app).await?;
-    let raised = AlarmFilter { app_id: app, open: Some(true), ..AlarmFilter::default() };
-    let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;
+    let raised = AlarmFilter {
+        app_id: app,
+        open: Some(true),
+        ..AlarmFilter::default()
+    };
+    let alarms = edge
+        .store
+        .alarms_of(
+            raised,
+            Page {
+                cursor: None,
+                limit: ALARMS,
+            },
+        )
+        .await?
+        .items;
     let health = Health {
         is_connected: edge.dispatch.engine().is_connected(),
         is_without_worker: edge.workers.are_missing(),
@@ -93,19 +127,40 @@ async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     };
     let steps = steps(edge, &found, app).await?;
     let hour = hour(edge, &found, app).await?;
-    let engine_use = if app.is_none() { Some(engine_use(edge).await?) } else { None };
-    Ok(AppStatus { found, alarms, health, steps, hour, engine_use })
+    let engine_use = if app.is_none() {
+        Some(engine_use(edge).await?)
+    } else {
+        None
+    };
+    Ok(AppStatus {
+        found,
+        alarms,
+        health,
+        steps,
+        hour,
+        engine_use,
+    })
 }
 
 /// What was used of Temporal in the last day: a row for each minute, since actions belong to no app.
 async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
-    let totals = edge.store.totals(&[Series::Actions], (edge.clock)().plus_millis(-DAY_MS)).await?;
-    Ok(EngineUse { actions: totals.get(&Series::Actions).copied().unwrap_or_default() })
+    let totals = edge
+        .store
+        .totals(&[Series::Actions], (edge.clock)().plus_millis(-DAY_MS))
+        .await?;
+    Ok(EngineUse {
+        actions: totals.get(&Series::Actions).copied().unwrap_or_default(),
+    })
 }
 
 /// What happened in the last hour.
 async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour, Error> {
-    let ids: Vec<_> = found.destinations.iter().take(BARS).map(|one| one.destination.id).collect();
+    let ids: Vec<_> = found
+        .destinations
+        .iter()
+        .take(BARS)
+        .map(|one| one.destination.id)
+        .collect();
     let all = LastHour::of(edge, &CHARTED, app, Vec::new()).await?;
     let each = LastHour::of(edge, &CHARTED, app, ids.clone()).await?;
     let requests = |hour: &LastHour, id| Requests {
@@ -117,7 +172,10 @@ async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour,
         accepted: all.points(Series::Accepted, None),
         refused: all.points(Series::Refused, None),
         lag: all.points(Series::Lag, None),
-        destinations: ids.into_iter().map(|id| requests(&each, Some(id))).collect(),
+        destinations: ids
+            .into_iter()
+            .map(|id| requests(&each, Some(id)))
+            .collect(),
         all: requests(&all, None),
     })
 }
@@ -127,7 +185,15 @@ async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour,
 async fn steps(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Option<Steps>, Error> {
     let apps = match app {
         Some(app) => vec![edge.store.app(app).await?],
-        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,
+        None => {
+            edge.store
+                .apps(Page {
+                    cursor: None,
+                    limit: APPS,
+                })
+                .await?
+                .items
+        }
     };
     let is_all = found.last_accepted_at.is_some() && !found.destinations.is_empty();
     if is_all && apps.iter().all(|one| one.name != Demo::APP) {
@@ -135,8 +201,23 @@ async fn steps(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Opti
     }
     let (mut own, mut demo, mut has_platform) = (Vec::new(), None, false);
     for one in &apps {
-        let platform = edge.store.platforms(one.id, Page { cursor: None, limit: 1 }).await?.items.pop();
-        if one.name == Demo::APP && platform.as_ref().is_some_and(|it| it.settings.package_name == Demo::PACKAGE_NAME) {
+        let platform = edge
+            .store
+            .platforms(
+                one.id,
+                Page {
+                    cursor: None,
+                    limit: 1,
+                },
+            )
+            .await?
+            .items
+            .pop();
+        if one.name == Demo::APP
+            && platform
+                .as_ref()
+                .is_some_and(|it| it.settings.package_name == Demo::PACKAGE_NAME)
+        {
             demo = Some(one.id);
         } else {
             own.push(one.id);
@@ -154,7 +235,10 @@ async fn steps(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Opti
         has_app: !own.is_empty(),
         has_platform,
         has_notification,
-        has_destination: found.destinations.iter().any(|one| Some(one.destination.app_id) != demo),
+        has_destination: found
+            .destinations
+            .iter()
+            .any(|one| Some(one.destination.app_id) != demo),
     };
     Ok((!steps.are_done()).then_some(steps))
 }
@@ -162,7 +246,13 @@ async fn steps(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Opti
 /// Whether a notification to one of these apps was accepted.
 async fn have_notification(edge: &Edge, apps: &[AppId]) -> Result<bool, Error> {
     for app in apps {
-        if edge.store.overview(Some(*app)).await?.last_accepted_at.is_some() {
+        if edge
+            .store
+            .overview(Some(*app))
+            .await?
+            .last_accepted_at
+            .is_some()
+        {
             return Ok(true);
         }
     }

@@ -34,7 +34,11 @@ impl EngineUse {
         Tile {
             label: "Temporal actions",
             figure: exact(self.actions),
-            tone: if self.actions == 0 { "zero" } else { Tone::Idle.as_str() },
+            tone: if self.actions == 0 {
+                "zero"
+            } else {
+                Tone::Idle.as_str()
+            },
             note: Some("last 24 hours".to_owned()),
             moment: None,
             path: None,
@@ -70,7 +74,10 @@ impl Hour {
             Chart::counts(
                 "notifications",
                 "Notifications per minute",
-                &[one("accepted", "busy", &self.accepted), one("refused", "warn", &self.refused)],
+                &[
+                    one("accepted", "busy", &self.accepted),
+                    one("refused", "warn", &self.refused),
+                ],
             ),
             Chart::counts("events", "Events sent per minute", &self.all.counted()),
             Chart::times("lag", "Settling delay", &self.lag),
@@ -82,15 +89,29 @@ impl Hour {
 impl Requests {
     fn counted(&self) -> [Counted<'_>; 2] {
         [
-            Counted { name: "delivered", tone: "good", points: &self.delivered },
-            Counted { name: "failed attempts", tone: "bad", points: &self.failed },
+            Counted {
+                name: "delivered",
+                tone: "good",
+                points: &self.delivered,
+            },
+            Counted {
+                name: "failed attempts",
+                tone: "bad",
+                points: &self.failed,
+            },
         ]
     }
 
     /// How long the answers took on average, if there were some.
     fn average(&self) -> Option<String> {
-        let answered = self.latency.items.iter().filter_map(|point| Some((point.count, point.average_ms?)));
-        let (count, total) = answered.fold((0, 0), |(count, total), (more, ms)| (count + more, total + more * ms));
+        let answered = self
+            .latency
+            .items
+            .iter()
+            .filter_map(|point| Some((point.count, point.average_ms?)));
+        let (count, total) = answered.fold((0, 0), |(count, total), (more, ms)| {
+            (count + more, total + more * ms)
+        });
         (count > 0).then(|| duration(total / count))
     }
 }
@@ -113,30 +134,48 @@ impl Steps {
 
     /// The steps with their commands, in order.
     fn list(self) -> Vec<Step> {
-        let step = |is_done, title, (what, command), path| Step { is_done, title, what, command, path };
+        let step = |is_done, title, (what, command), path| Step {
+            is_done,
+            title,
+            what,
+            command,
+            path,
+        };
         vec![
             step(
                 self.has_app,
                 "Create an app",
-                ("An app owns its purchases and destinations.", "settle app create --help"),
+                (
+                    "An app owns its purchases and destinations.",
+                    "settle app create --help",
+                ),
                 "/ui/connect",
             ),
             step(
                 self.has_platform,
                 "Connect its store",
-                ("You get the URL to paste into the store's console.", "settle platform create --help"),
+                (
+                    "You get the URL to paste into the store's console.",
+                    "settle platform create --help",
+                ),
                 "/ui/connect",
             ),
             step(
                 self.has_destination,
                 "Add a destination",
-                ("A webhook or an integration that receives the events.", "settle destination create --help"),
+                (
+                    "A webhook or an integration that receives the events.",
+                    "settle destination create --help",
+                ),
                 "/ui/destinations/new",
             ),
             step(
                 self.has_notification,
                 "Wait for the first notification",
-                ("The store sends it after a purchase. Under settle run, send a sample.", "settle sample --help"),
+                (
+                    "The store sends it after a purchase. Under settle run, send a sample.",
+                    "settle sample --help",
+                ),
                 "/ui/connect",
             ),
         ]
@@ -210,7 +249,14 @@ pub struct HomePage<'a> {
 
 impl<'a> HomePage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, status: &AppStatus) -> Self {
-        let AppStatus { found, alarms, health, steps, hour, engine_use } = status;
+        let AppStatus {
+            found,
+            alarms,
+            health,
+            steps,
+            hour,
+            engine_use,
+        } = status;
         let (tone, sentence) = headline(found, *health, alarms.len());
         let label = match tone {
             Tone::Good => "All is well",
@@ -219,7 +265,10 @@ impl<'a> HomePage<'a> {
             Tone::Warn => "Needs attention",
             Tone::Bad => "Action needed",
         };
-        let query = frame.app.as_ref().map_or_else(String::new, |app| format!("?app_id={app}"));
+        let query = frame
+            .app
+            .as_ref()
+            .map_or_else(String::new, |app| format!("?app_id={app}"));
         let window = |one: &storage::OpenWindow| Window {
             path: format!("/ui/purchases/{}{query}", one.collapse_key),
             key: Code::short(one.collapse_key),
@@ -239,10 +288,17 @@ impl<'a> HomePage<'a> {
             tone: Badge::new(tone, label),
             sentence: Sentence::new(&sentence),
             second: waiting(found),
-            tiles: tiles(found, &query).into_iter().chain(engine_use.map(EngineUse::tile)).collect(),
+            tiles: tiles(found, &query)
+                .into_iter()
+                .chain(engine_use.map(EngineUse::tile))
+                .collect(),
             windows: found.next_windows.iter().map(window).collect(),
             // Before the first notification there is nothing to draw.
-            charts: if found.last_accepted_at.is_some() { hour.charts().into() } else { Vec::new() },
+            charts: if found.last_accepted_at.is_some() {
+                hour.charts().into()
+            } else {
+                Vec::new()
+            },
             rows: found
                 .destinations
                 .iter()
@@ -268,28 +324,48 @@ fn tiles(found: &Overview, query: &str) -> Vec<Tile> {
     let only = |filter: &str| {
         Some(format!(
             "/ui/purchases{}{filter}=true",
-            if query.is_empty() { "?".to_owned() } else { format!("{query}&") }
+            if query.is_empty() {
+                "?".to_owned()
+            } else {
+                format!("{query}&")
+            }
         ))
     };
     let destinations = || Some(format!("/ui/destinations{query}"));
     let last = Tile {
         label: "Last notification",
-        figure: if found.last_accepted_at.is_some() { String::new() } else { "none yet".to_owned() },
+        figure: if found.last_accepted_at.is_some() {
+            String::new()
+        } else {
+            "none yet".to_owned()
+        },
         tone: "idle",
         note: None,
         moment: found.last_accepted_at.map(Moment::ago),
         path: None,
     };
     let oldest = found.oldest_pending_at;
-    let pending =
-        Tile { note: oldest.map(|_| "oldest".to_owned()), ..tile("Pending deliveries", found.pending, Tone::Busy) };
+    let pending = Tile {
+        note: oldest.map(|_| "oldest".to_owned()),
+        ..tile("Pending deliveries", found.pending, Tone::Busy)
+    };
     vec![
         last,
         tile("Waiting to settle", found.windows, Tone::Busy),
-        Tile { path: only("held"), ..tile("Held purchases", found.held, Tone::Warn) },
+        Tile {
+            path: only("held"),
+            ..tile("Held purchases", found.held, Tone::Warn)
+        },
         tile("Waiting for the store", found.waiting, Tone::Warn),
-        Tile { moment: oldest.map(Moment::ago), path: destinations(), ..pending },
-        Tile { path: destinations(), ..tile("Failed deliveries", found.failed, Tone::Bad) },
+        Tile {
+            moment: oldest.map(Moment::ago),
+            path: destinations(),
+            ..pending
+        },
+        Tile {
+            path: destinations(),
+            ..tile("Failed deliveries", found.failed, Tone::Bad)
+        },
     ]
 }
 
@@ -300,7 +376,11 @@ fn row(one: &DestinationOverview, visit: &Visit, hour: Option<&Requests>) -> Hea
         path: page(""),
         name: named.name.clone(),
         kind: named.kind.clone(),
-        state: state(one.shown_state, lasts_since(one.shown_state, named.since, named.created_at), page),
+        state: state(
+            one.shown_state,
+            lasts_since(one.shown_state, named.since, named.created_at),
+            page,
+        ),
         pending: amount(one.pending),
         oldest: one.oldest_pending_at.map(Moment::ago),
         failed: amount(one.failed),

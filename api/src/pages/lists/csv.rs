@@ -29,7 +29,11 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
     read: impl Fn(Option<String>, i64) -> F,
 ) -> Result<Response, Error> {
     let mut writer = csv::Writer::from_writer(MARK.as_bytes().to_vec());
-    let names = list.ids.iter().copied().chain(list.columns.iter().map(|column| column.label));
+    let names = list
+        .ids
+        .iter()
+        .copied()
+        .chain(list.columns.iter().map(|column| column.label));
     writer.write_record(names).map_err(|_| Error::Internal)?;
     let (mut cursor, mut rows, mut bytes) = (None, 0, 0);
     for _ in 0..MAX_READS {
@@ -37,8 +41,14 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
         rows += found.items.len();
         for item in found.items {
             let fields = serde_json::to_value(&item).map_err(|_| Error::Internal)?;
-            let ids = list.ids.iter().map(|name| fields[*name].as_str().unwrap_or_default().to_owned());
-            let cells = list.columns.iter().map(|column| (column.cell)(&item, visit).plain());
+            let ids = list
+                .ids
+                .iter()
+                .map(|name| fields[*name].as_str().unwrap_or_default().to_owned());
+            let cells = list
+                .columns
+                .iter()
+                .map(|column| (column.cell)(&item, visit).plain());
             let row: Vec<String> = ids.chain(cells).map(|text| harmless(&text)).collect();
             bytes += row.iter().map(String::len).sum::<usize>();
             writer.write_record(row).map_err(|_| Error::Internal)?;
@@ -49,7 +59,8 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
         }
     }
     if cursor.is_some() {
-        let end = "The file ends here, but there may be more rows. Narrow the filter, or use the API.";
+        let end =
+            "The file ends here, but there may be more rows. Narrow the filter, or use the API.";
         let row = (0..list.ids.len() + list.columns.len()).map(|at| if at == 0 { end } else { "" });
         writer.write_record(row).map_err(|_| Error::Internal)?;
     }
@@ -57,7 +68,10 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
     let name = list.path.rsplit('/').next().unwrap_or_default();
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.csv\"")),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}.csv\""),
+        ),
     ];
     Ok((headers, file).into_response())
 }
@@ -67,7 +81,12 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
 pub fn harmless(text: &str) -> String {
     let (mut harmless, mut begins) = (String::with_capacity(text.len() + 1), true);
     for letter in text.chars() {
-        if begins && matches!(letter, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r' | '\n') {
+        if begins
+            && matches!(
+                letter,
+                '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r' | '\n'
+            )
+        {
             harmless.push('\'');
         }
         harmless.push(letter);

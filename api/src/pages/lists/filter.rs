@@ -83,16 +83,23 @@ pub struct Narrowed {
 
 impl<T> Entered<T> {
     pub fn of(filters: &'static [Filter<T>], visit: &Visit) -> Self {
-        Self { fields: filters.iter().map(|one| (one, visit.query(one.name).unwrap_or_default())).collect() }
+        Self {
+            fields: filters
+                .iter()
+                .map(|one| (one, visit.query(one.name).unwrap_or_default()))
+                .collect(),
+        }
     }
 
     /// What is not empty, as the API takes it.
     pub fn sent<Q: Fields>(&self) -> Vec<(&'static str, String)> {
         let filled = self.fields.iter().filter(|(_, value)| !value.is_empty());
-        let sent = filled.map(|(filter, value)| match is_instant(property::<Q>(filter.name)) {
-            true => (filter.name, entered_instant(value)),
-            false => (filter.name, value.clone()),
-        });
+        let sent = filled.map(
+            |(filter, value)| match is_instant(property::<Q>(filter.name)) {
+                true => (filter.name, entered_instant(value)),
+                false => (filter.name, value.clone()),
+            },
+        );
         sent.collect()
     }
 
@@ -112,28 +119,50 @@ impl<T> Entered<T> {
             let schema = property::<Q>(filter.name);
             let (kind, mut choices) = match &filter.entry {
                 FilterKind::Address(_) => continue,
-                FilterKind::Of(listed) => ("select", listed().into_iter().map(|one| (one.clone(), one)).collect()),
+                FilterKind::Of(listed) => (
+                    "select",
+                    listed().into_iter().map(|one| (one.clone(), one)).collect(),
+                ),
                 FilterKind::Shown(shown) => ("select", choices_of(schema, *shown)),
-                FilterKind::Drawn if filter.name == "platform_id" => ("select", platforms(edge, visit).await?),
+                FilterKind::Drawn if filter.name == "platform_id" => {
+                    ("select", platforms(edge, visit).await?)
+                }
                 FilterKind::Drawn => (kind(schema), choices_of(schema, str::to_owned)),
             };
             // What stands in the address stays chosen, whatever it is.
-            if kind == "select" && !value.is_empty() && !choices.iter().any(|(known, _)| known == value) {
+            if kind == "select"
+                && !value.is_empty()
+                && !choices.iter().any(|(known, _)| known == value)
+            {
                 choices.insert(0, (value.clone(), value.clone()));
             }
-            let choice =
-                |(known, label): (String, String)| FilterChoice { is_on: known == *value, value: known, label };
+            let choice = |(known, label): (String, String)| FilterChoice {
+                is_on: known == *value,
+                value: known,
+                label,
+            };
             inputs.push(FilterInput {
                 name: filter.name,
                 label: filter.label,
                 kind,
-                value: if kind == "instant" { input_instant(value) } else { value.clone() },
+                value: if kind == "instant" {
+                    input_instant(value)
+                } else {
+                    value.clone()
+                },
                 choices: choices.into_iter().map(choice).collect(),
                 is_wrong: wrong.iter().any(|one| one.field == filter.name),
             });
         }
-        let wrong = wrong.into_iter().map(|one| (self.label(&one.field), one)).collect();
-        Ok(FilterForm { inputs, narrowed: self.narrowed(found, visit), wrong })
+        let wrong = wrong
+            .into_iter()
+            .map(|one| (self.label(&one.field), one))
+            .collect();
+        Ok(FilterForm {
+            inputs,
+            narrowed: self.narrowed(found, visit),
+            wrong,
+        })
     }
 
     /// What a field of the query is called on the page.
@@ -144,16 +173,26 @@ impl<T> Entered<T> {
 
     /// The filters in the address alone that are set.
     fn narrowed(&self, found: &Paged<T>, visit: &Visit) -> Vec<Narrowed> {
-        let narrowed = self.fields.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(filter, value)| {
-            let FilterKind::Address(page) = filter.entry else { return None };
-            Some(Narrowed {
-                name: filter.name,
-                label: filter.label,
-                value: value.clone(),
-                id: Code::short(value),
-                path: found.items.first().and_then(page).map(|path| visit.to(&path)),
-            })
-        });
+        let narrowed = self
+            .fields
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .filter_map(|(filter, value)| {
+                let FilterKind::Address(page) = filter.entry else {
+                    return None;
+                };
+                Some(Narrowed {
+                    name: filter.name,
+                    label: filter.label,
+                    value: value.clone(),
+                    id: Code::short(value),
+                    path: found
+                        .items
+                        .first()
+                        .and_then(page)
+                        .map(|path| visit.to(&path)),
+                })
+            });
         narrowed.collect()
     }
 }
@@ -179,21 +218,50 @@ pub fn kind(schema: &Value) -> &'static str {
 
 /// The choices of a field with what they are called.
 fn choices_of(schema: &Value, shown: impl Fn(&str) -> String) -> Vec<(String, String)> {
-    let of = if choices(schema).is_empty() { present(schema) } else { schema };
-    choices(of).into_iter().map(|value| (value.to_owned(), shown(value))).collect()
+    let of = if choices(schema).is_empty() {
+        present(schema)
+    } else {
+        schema
+    };
+    choices(of)
+        .into_iter()
+        .map(|value| (value.to_owned(), shown(value)))
+        .collect()
 }
 
 /// The platforms of the chosen app, or of all, with the names of their apps.
 async fn platforms(edge: &Edge, visit: &Visit) -> Result<Vec<(String, String)>, Error> {
     let apps = match visit.app {
         Some(app) => vec![edge.store.app(app).await?],
-        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,
+        None => {
+            edge.store
+                .apps(Page {
+                    cursor: None,
+                    limit: APPS,
+                })
+                .await?
+                .items
+        }
     };
     let mut found = Vec::new();
     for app in apps {
-        let platforms = edge.store.platforms(app.id, Page { cursor: None, limit: PLATFORMS }).await?.items;
+        let platforms = edge
+            .store
+            .platforms(
+                app.id,
+                Page {
+                    cursor: None,
+                    limit: PLATFORMS,
+                },
+            )
+            .await?
+            .items;
         let named = |name: &str| format!("{} · {name}", app.name);
-        found.extend(platforms.into_iter().map(|one| (one.id.to_string(), named(&one.settings.name))));
+        found.extend(
+            platforms
+                .into_iter()
+                .map(|one| (one.id.to_string(), named(&one.settings.name))),
+        );
     }
     Ok(found)
 }

@@ -74,20 +74,39 @@ pub async fn show<Q: Fields, T: Serialize, F: Future<Output = Result<Json<Paged<
 ) -> Result<Response, Error> {
     let entered = Entered::of(list.filters, &visit);
     // What is listed of one thing is of its app.
-    let app = visit.app.filter(|_| list.fixed.is_none()).map(|app| ("app_id", app.to_string()));
-    let sent: Vec<(&str, String)> = list.fixed.clone().into_iter().chain(app).chain(entered.sent::<Q>()).collect();
+    let app = visit
+        .app
+        .filter(|_| list.fixed.is_none())
+        .map(|app| ("app_id", app.to_string()));
+    let sent: Vec<(&str, String)> = list
+        .fixed
+        .clone()
+        .into_iter()
+        .chain(app)
+        .chain(entered.sent::<Q>())
+        .collect();
     let found = |cursor: Option<String>, limit: i64| {
-        let query = query(&sent, cursor, limit).map(|query| read(state.clone(), caller.clone(), Query(query)));
+        let query = query(&sent, cursor, limit)
+            .map(|query| read(state.clone(), caller.clone(), Query(query)));
         async { query?.await.map(|Json(found)| found) }
     };
     if visit.query("as").as_deref() == Some("csv") {
         return csv::file(&list, &visit, found).await;
     }
     let (found, wrong) = match found(visit.query("cursor"), SHOWN).await {
-        Err(Error::Invalid(wrong)) if !visit.is_json => (Paged { items: Vec::new(), next_cursor: None }, wrong),
+        Err(Error::Invalid(wrong)) if !visit.is_json => (
+            Paged {
+                items: Vec::new(),
+                next_cursor: None,
+            },
+            wrong,
+        ),
         found => (found?, Vec::new()),
     };
-    let fields: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let fields: Vec<(&str, &str)> = sent
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     let place = PageAddress {
         screen: list.screen,
         title: list.title.clone(),
@@ -98,17 +117,31 @@ pub async fn show<Q: Fields, T: Serialize, F: Future<Output = Result<Json<Paged<
     };
     let frame = Frame::of(&state, &visit, place).await?;
     let form = entered.form::<Q>(&state, &visit, &found, wrong).await?;
-    let status = if form.wrong.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let status = if form.wrong.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    };
     let page = ListPage::new(&frame, &visit, &list, &found, form);
     Ok((status, shown(&visit, &page, &found)?).into_response())
 }
 
 /// The query of the API for what was entered.
-fn query<Q: Fields>(sent: &[(&str, String)], cursor: Option<String>, limit: i64) -> Result<Q, Error> {
+fn query<Q: Fields>(
+    sent: &[(&str, String)],
+    cursor: Option<String>,
+    limit: i64,
+) -> Result<Q, Error> {
     let cursor = cursor.map(|cursor| ("cursor", Value::from(cursor)));
-    let typed = sent.iter().map(|(name, value)| (*name, typed::<Q>(name, value.clone())));
+    let typed = sent
+        .iter()
+        .map(|(name, value)| (*name, typed::<Q>(name, value.clone())));
     let fields = typed.chain(cursor).chain([("limit", json!(limit))]);
-    checked(fields.map(|(name, value)| (name.to_owned(), value)).collect())
+    checked(
+        fields
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
 }
 
 /// The command that lists the same.
@@ -120,5 +153,7 @@ fn command<Q: Fields>(command: &str, fields: &[(&str, &str)]) -> String {
             value => format!(" --{flag} {}", quoted(value)),
         }
     };
-    std::iter::once(command.to_owned()).chain(fields.iter().map(option)).collect()
+    std::iter::once(command.to_owned())
+        .chain(fields.iter().map(option))
+        .collect()
 }

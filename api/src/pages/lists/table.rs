@@ -21,16 +21,28 @@ enum CellRole {
 
 impl<T> Column<T> {
     pub const fn new(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
-        Self { label, role: CellRole::Other, cell }
+        Self {
+            label,
+            role: CellRole::Other,
+            cell,
+        }
     }
 
     /// The column that names the row.
     pub const fn head(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
-        Self { label, role: CellRole::Head, cell }
+        Self {
+            label,
+            role: CellRole::Head,
+            cell,
+        }
     }
 
     pub const fn number(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
-        Self { label, role: CellRole::Number, cell }
+        Self {
+            label,
+            role: CellRole::Number,
+            cell,
+        }
     }
 }
 
@@ -62,11 +74,17 @@ impl Table {
             role: column.role,
             cell: (column.cell)(item, visit),
         };
-        let column = |one: &Column<T>| ColumnView { label: one.label, is_number: one.role == CellRole::Number };
+        let column = |one: &Column<T>| ColumnView {
+            label: one.label,
+            is_number: one.role == CellRole::Number,
+        };
         Self {
             caption: caption.to_owned(),
             columns: columns.iter().map(column).collect(),
-            rows: items.iter().map(|item| columns.iter().map(|column| cell(item, column)).collect()).collect(),
+            rows: items
+                .iter()
+                .map(|item| columns.iter().map(|column| cell(item, column)).collect())
+                .collect(),
         }
     }
 }

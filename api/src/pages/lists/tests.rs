@@ -14,28 +14,52 @@ fn the_command_lists_what_the_page_lists() {
     for (fields, expected) in [
         (&[][..], "settle purchase list"),
         (
-            &[("platform_id", "p1"), ("state", "active"), ("held", "true"), ("failing", "false")],
+            &[
+                ("platform_id", "p1"),
+                ("state", "active"),
+                ("held", "true"),
+                ("failing", "false"),
+            ],
             "settle purchase list --platform p1 --state active --held --failing false",
         ),
         (
-            &[("external_id", "e"), ("app_user_id", "u"), ("receipt_id", "true")],
+            &[
+                ("external_id", "e"),
+                ("app_user_id", "u"),
+                ("receipt_id", "true"),
+            ],
             "settle purchase list --external-id e --app-user u --receipt true",
         ),
-        (&[("receipt_id", "it's")], "settle purchase list --receipt 'it'\\''s'"),
+        (
+            &[("receipt_id", "it's")],
+            "settle purchase list --receipt 'it'\\''s'",
+        ),
     ] {
-        assert_eq!(command::<Listed<PurchaseFilter>>("settle purchase list", fields), expected);
+        assert_eq!(
+            command::<Listed<PurchaseFilter>>("settle purchase list", fields),
+            expected
+        );
     }
     let of_one = &[("collapse_key", "k"), ("destination_id", "d")];
     let expected = "settle delivery list --purchase k --destination d";
-    assert_eq!(command::<Listed<DeliveryFilter>>("settle delivery list", of_one), expected);
+    assert_eq!(
+        command::<Listed<DeliveryFilter>>("settle delivery list", of_one),
+        expected
+    );
 }
 
 #[test]
 fn a_filter_is_entered_by_its_schema() {
     let of_purchases = |name: &str| kind(&schema::<Listed<PurchaseFilter>>()["properties"][name]);
-    assert_eq!(["state", "held", "receipt_id"].map(of_purchases), ["select", "box", "text"]);
+    assert_eq!(
+        ["state", "held", "receipt_id"].map(of_purchases),
+        ["select", "box", "text"]
+    );
     let of_events = |name: &str| kind(&schema::<Listed<EventQuery>>()["properties"][name]);
-    assert_eq!(["environment", "from", "type"].map(of_events), ["select", "instant", "text"]);
+    assert_eq!(
+        ["environment", "from", "type"].map(of_events),
+        ["select", "instant", "text"]
+    );
 }
 
 #[test]

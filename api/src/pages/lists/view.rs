@@ -43,12 +43,24 @@ pub struct ListPage<'a> {
 
 impl<'a> ListPage<'a> {
     /// The page of these items.
-    pub fn new<T>(frame: &'a Frame, visit: &Visit, list: &'a List<T>, found: &Paged<T>, form: FilterForm) -> Self {
-        let chosen: Vec<(&str, String)> =
-            list.filters.iter().filter_map(|one| Some((one.name, visit.query(one.name)?))).collect();
+    pub fn new<T>(
+        frame: &'a Frame,
+        visit: &Visit,
+        list: &'a List<T>,
+        found: &Paged<T>,
+        form: FilterForm,
+    ) -> Self {
+        let chosen: Vec<(&str, String)> = list
+            .filters
+            .iter()
+            .filter_map(|one| Some((one.name, visit.query(one.name)?)))
+            .collect();
         let to = |more: (&'static str, &str)| {
             let chosen = chosen.iter().map(|(name, value)| (*name, value.as_str()));
-            visit.to(&with_query(&list.path, &chosen.chain([more]).collect::<Vec<_>>()))
+            visit.to(&with_query(
+                &list.path,
+                &chosen.chain([more]).collect::<Vec<_>>(),
+            ))
         };
         let caption = format!("{}, {}", list.title, list.order);
         let table = Table::of(&caption, list.columns, &found.items, visit);
@@ -58,13 +70,19 @@ impl<'a> ListPage<'a> {
             head: &list.head,
             nouns: list.nouns,
             live: list.live,
-            is_at_once: form.inputs.iter().all(|input| matches!(input.kind, "select" | "box")),
+            is_at_once: form
+                .inputs
+                .iter()
+                .all(|input| matches!(input.kind, "select" | "box")),
             form,
             table: (!found.items.is_empty()).then_some(table),
             nothing: &list.nothing,
             is_filtered: !chosen.is_empty(),
             is_first: visit.query("cursor").is_none(),
-            older: found.next_cursor.as_ref().map(|cursor| to(("cursor", cursor))),
+            older: found
+                .next_cursor
+                .as_ref()
+                .map(|cursor| to(("cursor", cursor))),
             first: to(("cursor", "")),
             all: visit.to(&list.path),
             csv: to(("as", "csv")),

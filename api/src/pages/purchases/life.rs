@@ -23,7 +23,10 @@ pub struct Stretch {
 pub fn line(facts: &PurchaseExplanation) -> Vec<Stretch> {
     let mut states: Vec<(Timestamp, State)> = Vec::new();
     for event in facts.events.iter().map(|one| &one.event) {
-        let Some(kind) = TransitionKind::ALL.iter().find(|kind| kind.event_type() == event.event_type) else {
+        let Some(kind) = TransitionKind::ALL
+            .iter()
+            .find(|kind| kind.event_type() == event.event_type)
+        else {
             continue;
         };
         let at = event.occurred_at.unwrap_or(event.created_at);
@@ -31,12 +34,19 @@ pub fn line(facts: &PurchaseExplanation) -> Vec<Stretch> {
         states.push((at, after(*kind, before)));
     }
     // The record knows the present state; events of its way there may be pruned or still to come.
-    let now = facts.purchase.as_ref().and_then(|view| State::ALL.iter().find(|state| state.as_str() == view.state));
+    let now = facts
+        .purchase
+        .as_ref()
+        .and_then(|view| State::ALL.iter().find(|state| state.as_str() == view.state));
     if let (Some(last), Some(now)) = (states.last_mut(), now) {
         last.1 = *now;
     }
     states.dedup_by_key(|(_, state)| *state);
-    if states.len() > 1 { stretches(&states, facts.now) } else { Vec::new() }
+    if states.len() > 1 {
+        stretches(&states, facts.now)
+    } else {
+        Vec::new()
+    }
 }
 
 fn after(kind: TransitionKind, before: State) -> State {
@@ -47,7 +57,9 @@ fn after(kind: TransitionKind, before: State) -> State {
         | TransitionKind::Recovered
         | TransitionKind::TrialConverted => State::Active,
         // A trial of another plan is a trial, and the new plan renews by itself.
-        TransitionKind::PlanChanged if matches!(before, State::Trial | State::TrialOff) => State::Trial,
+        TransitionKind::PlanChanged if matches!(before, State::Trial | State::TrialOff) => {
+            State::Trial
+        }
         TransitionKind::PlanChanged => State::Active,
         TransitionKind::GraceBegan => State::Grace,
         TransitionKind::Cancelled if before == State::Trial => State::TrialOff,
@@ -100,25 +112,60 @@ mod tests {
 
     #[test]
     fn states_are_as_wide_as_they_lasted_and_none_is_lost() {
-        let all = stretches(&[(at(0), State::Trial), (at(7), State::Active), (at(7), State::Off)], at(14));
-        let places: Vec<_> = all.iter().map(|one| (one.left, one.width, one.tone)).collect();
-        assert_eq!(places, [(0, 296, "good"), (296, 8, "good"), (304, 296, "busy")]);
+        let all = stretches(
+            &[
+                (at(0), State::Trial),
+                (at(7), State::Active),
+                (at(7), State::Off),
+            ],
+            at(14),
+        );
+        let places: Vec<_> = all
+            .iter()
+            .map(|one| (one.left, one.width, one.tone))
+            .collect();
+        assert_eq!(
+            places,
+            [(0, 296, "good"), (296, 8, "good"), (304, 296, "busy")]
+        );
     }
 
     #[test]
     fn a_store_whose_clock_goes_back_breaks_no_picture() {
         let all = stretches(&[(at(9), State::Active), (at(3), State::Expired)], at(1));
-        assert!(all.iter().all(|one| one.left >= 0 && one.left + one.width <= WIDTH), "it stays in the picture");
+        assert!(
+            all.iter()
+                .all(|one| one.left >= 0 && one.left + one.width <= WIDTH),
+            "it stays in the picture"
+        );
     }
 
     #[test]
     fn what_is_switched_off_in_a_trial_is_a_trial() {
-        assert_eq!(after(TransitionKind::Cancelled, State::Trial), State::TrialOff);
-        assert_eq!(after(TransitionKind::Resumed, State::TrialOff), State::Trial);
-        assert_eq!(after(TransitionKind::PlanChanged, State::Trial), State::Trial);
-        assert_eq!(after(TransitionKind::PlanChanged, State::TrialOff), State::Trial);
-        assert_eq!(after(TransitionKind::PlanChanged, State::Off), State::Active);
+        assert_eq!(
+            after(TransitionKind::Cancelled, State::Trial),
+            State::TrialOff
+        );
+        assert_eq!(
+            after(TransitionKind::Resumed, State::TrialOff),
+            State::Trial
+        );
+        assert_eq!(
+            after(TransitionKind::PlanChanged, State::Trial),
+            State::Trial
+        );
+        assert_eq!(
+            after(TransitionKind::PlanChanged, State::TrialOff),
+            State::Trial
+        );
+        assert_eq!(
+            after(TransitionKind::PlanChanged, State::Off),
+            State::Active
+        );
         assert_eq!(after(TransitionKind::Cancelled, State::Active), State::Off);
-        assert_eq!(after(TransitionKind::PlanChangeScheduled, State::Grace), State::Grace);
+        assert_eq!(
+            after(TransitionKind::PlanChangeScheduled, State::Grace),
+            State::Grace
+        );
     }
 }

@@ -15,7 +15,11 @@ use storage::PurchaseView;
 
 pub const FILTERS: &[Filter<PurchaseView>] = &[
     Filter::new("platform_id", "Platform", FilterKind::Drawn),
-    Filter::new("state", "State", FilterKind::Shown(|state| state_for_people(state).to_owned())),
+    Filter::new(
+        "state",
+        "State",
+        FilterKind::Shown(|state| state_for_people(state).to_owned()),
+    ),
     Filter::new("held", "held", FilterKind::Drawn),
     Filter::new("failing", "delivery failing", FilterKind::Drawn),
 ];
@@ -23,23 +27,37 @@ pub const FILTERS: &[Filter<PurchaseView>] = &[
 const COLUMNS: &[Column<PurchaseView>] = &[
     Column::head("Product", |one, visit| {
         let product = field(&one.data, "product_ref_id").unwrap_or("product not known");
-        let link = CellPart::link(visit.to(&format!("/ui/purchases/{}", one.collapse_key)), product);
+        let link = CellPart::link(
+            visit.to(&format!("/ui/purchases/{}", one.collapse_key)),
+            product,
+        );
         Cell::from(link).under(vec![Code::short(&one.receipt_id).into()])
     }),
     Column::new("State", |one, visit| {
         let is_held = one.held_until.is_some_and(|until| until > visit.now);
         let is_test = field(&one.data, "environment") == Some(Environment::Sandbox.as_str());
-        let state = Cell::from(purchase_state(&one.state)).and(is_held.then(|| Badge::new(Tone::Warn, "held")));
+        let state = Cell::from(purchase_state(&one.state))
+            .and(is_held.then(|| Badge::new(Tone::Warn, "held")));
         state.and(is_test.then(|| Badge::new(Tone::Idle, "test")))
     }),
     Column::new("Customer", |one, visit| {
-        let id = field(&one.data, "last_seen_external_id").or(one.app_user_id.as_deref()).map(Code::short);
-        let page = one.standing.user_id.map(|user| visit.to(&customers::path(one.app_id, user)));
-        id.map_or_else(|| CellPart::Muted("not known").into(), |id| CellPart::linked(page, id).into())
+        let id = field(&one.data, "last_seen_external_id")
+            .or(one.app_user_id.as_deref())
+            .map(Code::short);
+        let page = one
+            .standing
+            .user_id
+            .map(|user| visit.to(&customers::path(one.app_id, user)));
+        id.map_or_else(
+            || CellPart::Muted("not known").into(),
+            |id| CellPart::linked(page, id).into(),
+        )
     }),
     Column::number("Price", |one, _| {
         let price = field(&one.data, "purchase_price").zip(field(&one.data, "purchase_currency"));
-        price.map_or_else(Cell::none, |(price, currency)| format!("{price} {currency}").into())
+        price.map_or_else(Cell::none, |(price, currency)| {
+            format!("{price} {currency}").into()
+        })
     }),
     Column::new("Renews or ends", |one, _| {
         let at = field(&one.data, "expires_at").and_then(|at| at.parse().ok());

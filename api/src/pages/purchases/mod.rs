@@ -30,27 +30,55 @@ use serde_json::{Map, Value, json};
 use storage::{Destination, Page, PaymentSubject, Role};
 use view::{Detail, DetailPage};
 
-pub const SCREEN: Screen = Screen { name: "Purchases", path: "/ui/purchases", icon: "purchases", key: 'p', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Purchases",
+    path: "/ui/purchases",
+    icon: "purchases",
+    key: 'p',
+    routes,
+};
 
 /// Maximum number of payments that are shown: the latest ones.
 const PAYMENTS: i64 = 100;
 
 fn routes() -> Vec<Route> {
     vec![
-        Route::page(Role::Read, "GET", "/ui/purchases", list).summary("Purchases, the last settled first."),
-        Route::page(Role::Read, "GET", "/ui/purchases/{collapse_key}", show).summary("One purchase with its story."),
-        Route::page(Role::Support, "POST", "/ui/purchases/{collapse_key}/flush", act(flush, show))
-            .twin("POST /v1/purchases/{collapse_key}/flush")
-            .summary("Settles now."),
-        Route::page(Role::Support, "POST", "/ui/purchases/{collapse_key}/hold", act(hold, show).body(set_end))
-            .twin("POST /v1/purchases/{collapse_key}/hold")
-            .summary("Stops settling for a while."),
-        Route::page(Role::Support, "POST", "/ui/purchases/{collapse_key}/release", act(release, show))
-            .twin("POST /v1/purchases/{collapse_key}/release")
-            .summary("Ends a hold."),
-        Route::page(Role::Operator, "POST", "/ui/purchases/{collapse_key}/discard", act(discard, show))
-            .twin("POST /v1/purchases/{collapse_key}/discard")
-            .summary("Ends what waits without recording it."),
+        Route::page(Role::Read, "GET", "/ui/purchases", list)
+            .summary("Purchases, the last settled first."),
+        Route::page(Role::Read, "GET", "/ui/purchases/{collapse_key}", show)
+            .summary("One purchase with its story."),
+        Route::page(
+            Role::Support,
+            "POST",
+            "/ui/purchases/{collapse_key}/flush",
+            act(flush, show),
+        )
+        .twin("POST /v1/purchases/{collapse_key}/flush")
+        .summary("Settles now."),
+        Route::page(
+            Role::Support,
+            "POST",
+            "/ui/purchases/{collapse_key}/hold",
+            act(hold, show).body(set_end),
+        )
+        .twin("POST /v1/purchases/{collapse_key}/hold")
+        .summary("Stops settling for a while."),
+        Route::page(
+            Role::Support,
+            "POST",
+            "/ui/purchases/{collapse_key}/release",
+            act(release, show),
+        )
+        .twin("POST /v1/purchases/{collapse_key}/release")
+        .summary("Ends a hold."),
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/purchases/{collapse_key}/discard",
+            act(discard, show),
+        )
+        .twin("POST /v1/purchases/{collapse_key}/discard")
+        .summary("Ends what waits without recording it."),
         Route::page(
             Role::Support,
             "POST",
@@ -64,7 +92,14 @@ fn routes() -> Vec<Route> {
 
 /// `GET /ui/purchases`
 async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
-    lists::show(list::purchases(&visit), state, visit, caller, resources::list).await
+    lists::show(
+        list::purchases(&visit),
+        state,
+        visit,
+        caller,
+        resources::list,
+    )
+    .await
 }
 
 /// `GET /ui/purchases/{collapse_key}`
@@ -75,7 +110,8 @@ async fn show(
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let facts = edge.store.explain_purchase(key).await?;
-    let tree = explained::purchase(key, &facts).preceded_by(failing::of_purchase(&edge, key, &facts).await);
+    let tree = explained::purchase(key, &facts)
+        .preceded_by(failing::of_purchase(&edge, key, &facts).await);
     let platform = match &facts.purchase {
         Some(view) => Some(view.platform_id),
         None => facts.notifications.first().map(|one| one.view.platform_id),
@@ -84,9 +120,20 @@ async fn show(
         Some(id) => edge.store.platform(id).await.ok(),
         None => None,
     };
-    let destinations: Vec<Destination> = facts.addressees.iter().map(|one| one.destination.clone()).collect();
-    let page = Page { cursor: None, limit: PAYMENTS };
-    let payments = edge.store.payments(None, PaymentSubject::Purchases(vec![key]), page).await?.items;
+    let destinations: Vec<Destination> = facts
+        .addressees
+        .iter()
+        .map(|one| one.destination.clone())
+        .collect();
+    let page = Page {
+        cursor: None,
+        limit: PAYMENTS,
+    };
+    let payments = edge
+        .store
+        .payments(None, PaymentSubject::Purchases(vec![key]), page)
+        .await?
+        .items;
     let deliveries = edge.store.newest_deliveries(vec![key]).await?;
     let unchosen = match &facts.purchase {
         Some(view) => edge.store.unchosen_payments(view.app_id, vec![key]).await?,
@@ -102,7 +149,10 @@ async fn show(
         now: visit.now,
     };
     let standing = facts.purchase.as_ref().map(|view| {
-        let is_active = view.data.pointer("/data/is_active").and_then(Value::as_bool);
+        let is_active = view
+            .data
+            .pointer("/data/is_active")
+            .and_then(Value::as_bool);
         Standing::of(view, is_active, &known)
     });
     let place = PageAddress {
@@ -119,24 +169,57 @@ async fn show(
     let frame = Frame::of(&edge, &visit, place).await?;
     let run = run((edge.random)());
     let (platform, payments) = (platform.as_ref(), payments.as_slice());
-    let detail = Detail { key, facts: &facts, tree: &tree, standing, payments, platform, temporal, run };
-    shown(&visit, &DetailPage::new(&frame, &visit, detail, mistakes), &tree)
+    let detail = Detail {
+        key,
+        facts: &facts,
+        tree: &tree,
+        standing,
+        payments,
+        platform,
+        temporal,
+        run,
+    };
+    shown(
+        &visit,
+        &DetailPage::new(&frame, &visit, detail, mistakes),
+        &tree,
+    )
 }
 
 /// Sets the end of a hold to what was chosen: how long, in hours. Without, it is that of the API.
-fn set_end(edge: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
+fn set_end(
+    edge: &Shared,
+    _: &Visit,
+    sent: &Sent,
+    body: &mut Map<String, Value>,
+) -> Result<(), Error> {
     body.remove("hours");
-    let Some(hours) = sent.get("hours") else { return Ok(()) };
+    let Some(hours) = sent.get("hours") else {
+        return Ok(());
+    };
     let hours = hours.parse().ok().filter(|hours| (1..=720).contains(hours));
-    let hours: u32 = hours.ok_or_else(|| Error::invalid("hours", "a whole number from 1 to 720"))?;
-    body.insert("until".to_owned(), json!((edge.clock)().plus(HOUR.saturating_mul(hours))));
+    let hours: u32 =
+        hours.ok_or_else(|| Error::invalid("hours", "a whole number from 1 to 720"))?;
+    body.insert(
+        "until".to_owned(),
+        json!((edge.clock)().plus(HOUR.saturating_mul(hours))),
+    );
     Ok(())
 }
 
 /// Selects the latest state of the purchase and what failed of it.
-fn select(_: &Shared, visit: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
+fn select(
+    _: &Shared,
+    visit: &Visit,
+    sent: &Sent,
+    body: &mut Map<String, Value>,
+) -> Result<(), Error> {
     let key = upper(visit.uri.path(), 1).rsplit('/').next();
-    let selected = [("collapse_key", json!(key)), ("failed", json!(true)), ("now", json!(true))];
+    let selected = [
+        ("collapse_key", json!(key)),
+        ("failed", json!(true)),
+        ("now", json!(true)),
+    ];
     body.extend(selected.map(|(name, value)| (name.to_owned(), value)));
     address(sent, body)
 }

@@ -34,7 +34,8 @@ pub fn routes() -> Vec<Route> {
             .twin("POST /v1/search")
             .as_query()
             .summary("Finds what an id names."),
-        Route::page(Role::Read, "GET", "/ui/search", again).summary("The search after it was left."),
+        Route::page(Role::Read, "GET", "/ui/search", again)
+            .summary("The search after it was left."),
     ]
 }
 
@@ -52,7 +53,9 @@ async fn find(
 ) -> Result<Response, Error> {
     let State(edge) = &state;
     let (q, app_id) = (wanted.q.clone(), wanted.app_id);
-    let found: FoundThings = search::find(State(edge.clone()), caller.clone(), Body(wanted)).await?.0;
+    let found: FoundThings = search::find(State(edge.clone()), caller.clone(), Body(wanted))
+        .await?
+        .0;
     if let Some(path) = only(&found.items) {
         return Ok(Redirect::to(&visit.to(&path)).into_response());
     }
@@ -71,7 +74,10 @@ async fn find(
     let meant = suggestion(edge, &visit, found.did_you_mean.clone(), app).await?;
     let purchases = purchases(edge, &found.items).await?;
     let frame = Frame::of(edge, &visit, place).await?;
-    let hits = Hits { found: &found.items, purchases: &purchases };
+    let hits = Hits {
+        found: &found.items,
+        purchases: &purchases,
+    };
     let page = SearchPage::new(&frame, &visit, q, hits, sources).suggesting(meant);
     shown(&visit, &page, &found)
 }
@@ -92,14 +98,22 @@ pub async fn suggestion(
 ) -> Result<Option<Suggestion>, Error> {
     let Some(text) = meant else { return Ok(None) };
     let found = edge.store.search(&text, app).await?;
-    Ok(Some(Suggestion { path: only(&found).map(|path| visit.to(&path)), text }))
+    Ok(Some(Suggestion {
+        path: only(&found).map(|path| visit.to(&path)),
+        text,
+    }))
 }
 
 /// The purchases among what was found, by their ids: people know them by receipt and customer.
-async fn purchases(edge: &Edge, found: &[SearchHit]) -> Result<BTreeMap<String, PurchaseView>, Error> {
+async fn purchases(
+    edge: &Edge,
+    found: &[SearchHit],
+) -> Result<BTreeMap<String, PurchaseView>, Error> {
     let mut all = BTreeMap::new();
     for hit in found.iter().filter(|one| one.kind == FoundKind::Purchase) {
-        let Some(key) = hit.collapse_key else { continue };
+        let Some(key) = hit.collapse_key else {
+            continue;
+        };
         match edge.store.purchase(key).await {
             Ok(view) => drop(all.insert(hit.id.clone(), view)),
             // It was removed since.
@@ -131,26 +145,51 @@ fn only(found: &[SearchHit]) -> Option<String> {
     }
     let mut customers = found.iter().filter(|one| one.kind == FoundKind::Customer);
     if let (Some(customer), None) = (customers.next(), customers.next())
-        && found
-            .iter()
-            .all(|one| matches!(one.kind, FoundKind::Customer | FoundKind::Device) || one.found_by == "customer")
+        && found.iter().all(|one| {
+            matches!(one.kind, FoundKind::Customer | FoundKind::Device)
+                || one.found_by == "customer"
+        })
     {
         return view::path(customer);
     }
     let paths: BTreeSet<String> = found.iter().filter_map(view::path).collect();
     let has_all = found.iter().all(|one| view::path(one).is_some());
-    paths.into_iter().next().filter(|path| has_all && found.iter().all(|one| view::path(one).as_ref() == Some(path)))
+    paths.into_iter().next().filter(|path| {
+        has_all
+            && found
+                .iter()
+                .all(|one| view::path(one).as_ref() == Some(path))
+    })
 }
 
 /// The platforms that could have received it, for who looks for what is missing.
 async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Sources, Error> {
     let found = match app {
-        Some(app) => Paged { items: vec![edge.store.app(app).await?], next_cursor: None },
-        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?,
+        Some(app) => Paged {
+            items: vec![edge.store.app(app).await?],
+            next_cursor: None,
+        },
+        None => {
+            edge.store
+                .apps(Page {
+                    cursor: None,
+                    limit: APPS,
+                })
+                .await?
+        }
     };
-    let apps: BTreeMap<AppId, String> = found.items.into_iter().map(|app| (app.id, app.name)).collect();
-    let most = i64::try_from(PLATFORMS).unwrap_or(i64::MAX).saturating_add(1);
-    let mut platforms = edge.store.platforms_of(apps.keys().copied().collect(), most).await?;
+    let apps: BTreeMap<AppId, String> = found
+        .items
+        .into_iter()
+        .map(|app| (app.id, app.name))
+        .collect();
+    let most = i64::try_from(PLATFORMS)
+        .unwrap_or(i64::MAX)
+        .saturating_add(1);
+    let mut platforms = edge
+        .store
+        .platforms_of(apps.keys().copied().collect(), most)
+        .await?;
     let (all, mut of_app) = (platforms.len(), BTreeMap::<AppId, usize>::new());
     platforms.retain(|platform| {
         let number = of_app.entry(platform.app_id).or_default();
@@ -158,12 +197,22 @@ async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Sources, Error> {
         *number <= PLATFORMS
     });
     let has_more = found.next_cursor.is_some() || platforms.len() < all;
-    let mut progress = edge.store.progress(platforms.iter().map(|one| one.id).collect()).await?;
+    let mut progress = edge
+        .store
+        .progress(platforms.iter().map(|one| one.id).collect())
+        .await?;
     let source = |platform: Platform| {
         let of = progress.remove(&platform.id).unwrap_or_default();
-        Source { app: apps.get(&platform.app_id).cloned().unwrap_or_default(), progress: of, platform }
+        Source {
+            app: apps.get(&platform.app_id).cloned().unwrap_or_default(),
+            progress: of,
+            platform,
+        }
     };
-    Ok(Sources { all: platforms.into_iter().map(source).collect(), has_more })
+    Ok(Sources {
+        all: platforms.into_iter().map(source).collect(),
+        has_more,
+    })
 }
 
 #[cfg(test)]
@@ -172,8 +221,14 @@ mod tests {
 
     #[test]
     fn the_command_searches_what_was_searched() {
-        assert_eq!(command("anna@example.com", None), "settle search anna@example.com");
-        assert_eq!(command("it's $HOME", None), "settle search 'it'\\''s $HOME'");
+        assert_eq!(
+            command("anna@example.com", None),
+            "settle search anna@example.com"
+        );
+        assert_eq!(
+            command("it's $HOME", None),
+            "settle search 'it'\\''s $HOME'"
+        );
         assert_eq!(command("--help", None), "settle search -- --help");
     }
 }

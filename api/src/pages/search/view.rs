@@ -8,7 +8,9 @@ use crate::pages::visit::Visit;
 use askama::Template;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use storage::{FoundKind, Platform, PlatformProgress, PurchaseView, Role, SearchHit, Topic, TopicState};
+use storage::{
+    FoundKind, Platform, PlatformProgress, PurchaseView, Role, SearchHit, Topic, TopicState,
+};
 
 /// A platform that could have received what was not found.
 pub struct Source {
@@ -37,7 +39,14 @@ pub struct PlatformView {
 }
 
 impl PlatformView {
-    fn new(visit: &Visit, Source { app, platform, progress }: Source) -> Self {
+    fn new(
+        visit: &Visit,
+        Source {
+            app,
+            platform,
+            progress,
+        }: Source,
+    ) -> Self {
         let path = format!("/ui/connect/platforms/{}", platform.id);
         let accepted = progress.arrivals.iter().find(|one| one.reason.is_empty());
         Self {
@@ -100,16 +109,30 @@ pub struct SearchPage<'a> {
 
 impl<'a> SearchPage<'a> {
     /// The page over what was found.
-    pub fn new(frame: &'a Frame, visit: &Visit, q: String, hits: Hits<'_>, sources: Sources) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        q: String,
+        hits: Hits<'_>,
+        sources: Sources,
+    ) -> Self {
         Self {
             frame,
             q,
             meant: None,
-            hits: hits.found.iter().map(|one| hit(one, hits.purchases.get(&one.id))).collect(),
+            hits: hits
+                .found
+                .iter()
+                .map(|one| hit(one, hits.purchases.get(&one.id)))
+                .collect(),
             is_beginning: is_beginning(hits.found),
             is_operator: frame.may(Role::Operator),
             has_more: sources.has_more,
-            sources: sources.all.into_iter().map(|one| PlatformView::new(visit, one)).collect(),
+            sources: sources
+                .all
+                .into_iter()
+                .map(|one| PlatformView::new(visit, one))
+                .collect(),
             connect_path: visit.to("/ui/connect"),
         }
     }
@@ -131,15 +154,29 @@ pub fn is_beginning(found: &[SearchHit]) -> bool {
 fn hit(found: &SearchHit, purchase: Option<&PurchaseView>) -> Hit {
     let is_purchase = found.kind == FoundKind::Purchase;
     // People know a customer by the id of the app.
-    let own = Some(found.label.as_str()).filter(|label| found.kind == FoundKind::Customer && !label.is_empty());
+    let own = Some(found.label.as_str())
+        .filter(|label| found.kind == FoundKind::Customer && !label.is_empty());
     let is_plain = matches!(found.found_by.as_str(), "id" | BEGINNING);
-    let by = if is_plain { String::new() } else { format!("by {}", found.found_by) };
+    let by = if is_plain {
+        String::new()
+    } else {
+        format!("by {}", found.found_by)
+    };
     Hit {
         kind: name(found.kind),
         path: path(found),
-        id: Code::short(purchase.map(|view| view.receipt_id.as_str()).or(own).unwrap_or(&found.id)),
+        id: Code::short(
+            purchase
+                .map(|view| view.receipt_id.as_str())
+                .or(own)
+                .unwrap_or(&found.id),
+        ),
         customer: purchase.and_then(customer).map(Code::short),
-        label: if is_purchase || own.is_some() { String::new() } else { found.label.clone() },
+        label: if is_purchase || own.is_some() {
+            String::new()
+        } else {
+            found.label.clone()
+        },
         state: is_purchase.then(|| purchase_state(&found.label)),
         by,
         at: Moment::ago(found.at),
@@ -148,7 +185,10 @@ fn hit(found: &SearchHit, purchase: Option<&PurchaseView>) -> Hit {
 
 /// The customer of a purchase: the app's own id, or else that of the store.
 fn customer(view: &PurchaseView) -> Option<&str> {
-    let own = view.data.pointer("/data/last_seen_external_id").and_then(Value::as_str);
+    let own = view
+        .data
+        .pointer("/data/last_seen_external_id")
+        .and_then(Value::as_str);
     own.or(view.app_user_id.as_deref())
 }
 
@@ -180,7 +220,9 @@ pub fn path(found: &SearchHit) -> Option<String> {
         FoundKind::Device => None,
         FoundKind::App => Some(format!("/ui/connect/apps/{}", found.id)),
         FoundKind::Platform => Some(format!("/ui/connect/platforms/{}", found.id)),
-        FoundKind::Customer => found.app_id.map(|app| format!("/ui/customers/{app}/{}", found.id)),
+        FoundKind::Customer => found
+            .app_id
+            .map(|app| format!("/ui/customers/{app}/{}", found.id)),
         FoundKind::DeviceEvent => Some(format!("/ui/events/{}", found.id)),
         FoundKind::Destination => Some(format!("/ui/destinations/{}", found.id)),
     }

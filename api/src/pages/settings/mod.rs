@@ -15,7 +15,13 @@ use axum::response::Response;
 use storage::Role;
 use view::SettingsPage;
 
-pub const SCREEN: Screen = Screen { name: "Settings", path: "/ui/settings", icon: "settings", key: 's', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Settings",
+    path: "/ui/settings",
+    icon: "settings",
+    key: 's',
+    routes,
+};
 
 fn routes() -> Vec<Route> {
     vec![

@@ -23,7 +23,11 @@ struct SettingRow {
 impl SettingRow {
     fn new(setting: &Setting) -> Self {
         let parts = |name: &'static str| name.split_inclusive(['_', '.']).collect();
-        Self { name: parts(setting.name), variable: parts(setting.variable), value: setting.value.clone() }
+        Self {
+            name: parts(setting.name),
+            variable: parts(setting.variable),
+            value: setting.value.clone(),
+        }
     }
 }
 
@@ -52,10 +56,16 @@ impl<'a> SettingsPage<'a> {
 fn groups(settings: &[Setting]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for setting in settings {
-        let name = setting.name.split_once('.').map_or("general", |(group, _)| group);
+        let name = setting
+            .name
+            .split_once('.')
+            .map_or("general", |(group, _)| group);
         match groups.iter_mut().find(|group| group.name == name) {
             Some(group) => group.settings.push(SettingRow::new(setting)),
-            None => groups.push(Group { name: name.to_owned(), settings: vec![SettingRow::new(setting)] }),
+            None => groups.push(Group {
+                name: name.to_owned(),
+                settings: vec![SettingRow::new(setting)],
+            }),
         }
     }
     groups

@@ -31,12 +31,16 @@ const HTMX: &str = "hx-request";
 pub fn routes() -> Vec<Route> {
     vec![
         Route::open_page("GET", "/ui/sign-in", form).summary("Signs in."),
-        Route::open_page("POST", "/ui/sign-in", by_key).twin("GET /v1/caller").summary("Signs in by a key."),
-        Route::open_page("GET", "/ui/sign-in/{code}", link).summary("Signs in by a link: shows the button."),
+        Route::open_page("POST", "/ui/sign-in", by_key)
+            .twin("GET /v1/caller")
+            .summary("Signs in by a key."),
+        Route::open_page("GET", "/ui/sign-in/{code}", link)
+            .summary("Signs in by a link: shows the button."),
         Route::open_page("POST", "/ui/sign-in/{code}", by_link)
             .twin("POST /v1/sign-in-links")
             .summary("Signs in by a link, which works once."),
-        Route::open_page("GET", "/ui/signed-in", arrived).summary("Whether the browser took the cookie."),
+        Route::open_page("GET", "/ui/signed-in", arrived)
+            .summary("Whether the browser took the cookie."),
         Route::open_page("POST", "/ui/sign-out", sign_out)
             .twin("DELETE /v1/sign-ins/{sign_in_id}")
             .summary("Signs out."),
@@ -52,7 +56,11 @@ pub fn required(request: &Request) -> Response {
     }
     if guard::is_link_from_elsewhere(headers) {
         // The cookie is not sent with a link of another site. The page that refreshes itself sends it.
-        return html(&Elsewhere { files: Files::all(), here }).unwrap_or_else(IntoResponse::into_response);
+        return html(&Elsewhere {
+            files: Files::all(),
+            here,
+        })
+        .unwrap_or_else(IntoResponse::into_response);
     }
     Redirect::to(&format!("/ui/sign-in?next={}", text::escaped(here))).into_response()
 }
@@ -64,7 +72,13 @@ async fn form(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Resul
         return Ok(Redirect::to(visit::next(next.as_deref())).into_response());
     }
     let (next, name) = (next.unwrap_or_default(), String::new());
-    html(&SignInPage { files: Files::all(), next, name, error: None, command: view::command() })
+    html(&SignInPage {
+        files: Files::all(),
+        next,
+        name,
+        error: None,
+        command: view::command(),
+    })
 }
 
 /// What signs in.
@@ -89,15 +103,27 @@ async fn by_key(
 ) -> Result<Response, Error> {
     let address = edge.devices.trusted_proxies.client(peer, &headers);
     let wrong = |status: StatusCode, error: String| {
-        let (next, name) = (next.clone().unwrap_or_default(), name.clone().unwrap_or_default());
-        let page = SignInPage { files: Files::all(), next, name, error: Some(error), command: view::command() };
+        let (next, name) = (
+            next.clone().unwrap_or_default(),
+            name.clone().unwrap_or_default(),
+        );
+        let page = SignInPage {
+            files: Files::all(),
+            next,
+            name,
+            error: Some(error),
+            command: view::command(),
+        };
         html(&page).map(|page| (status, page).into_response())
     };
     let refusals = &edge.keys.refusals;
     if let Err(wait) = refusals.check(address, &key) {
         let seconds = wait.as_secs().max(1);
         drop(refused("slowed", Error::Unauthorized));
-        return wrong(StatusCode::TOO_MANY_REQUESTS, format!("Too many wrong keys: try again in {seconds} s."));
+        return wrong(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("Too many wrong keys: try again in {seconds} s."),
+        );
     }
     let caller = match keys::caller(&edge, &key).await? {
         Ok(caller) => caller,
@@ -116,12 +142,18 @@ async fn by_key(
     refusals.proved(address, &key);
     if caller.role < Role::Read {
         drop(refused("role", Error::Unauthorized));
-        return wrong(StatusCode::FORBIDDEN, "This key can only read the metrics.".to_owned());
+        return wrong(
+            StatusCode::FORBIDDEN,
+            "This key can only read the metrics.".to_owned(),
+        );
     }
     let person = person(&edge, &caller, name.clone());
     let secret = secret(&edge);
     let lifetime = edge.pages.sign_in_lifetime;
-    let sign_in = edge.store.new_sign_in(person, secret.clone(), lifetime).await?;
+    let sign_in = edge
+        .store
+        .new_sign_in(person, secret.clone(), lifetime)
+        .await?;
     finish_before(&edge, &headers).await;
     Ok(arriving(&sign_in, &secret, lifetime, next.as_deref()))
 }
@@ -129,15 +161,25 @@ async fn by_key(
 /// The person that a key stands for, with the name that they entered.
 fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
     let person = sign_ins::person(edge, caller);
-    match name.map(|name| visible(&name)).filter(|name| !name.is_empty()) {
-        Some(name) => Person { name: format!("{name} ({})", person.name), ..person },
+    match name
+        .map(|name| visible(&name))
+        .filter(|name| !name.is_empty())
+    {
+        Some(name) => Person {
+            name: format!("{name} ({})", person.name),
+            ..person
+        },
         None => person,
     }
 }
 
 /// `GET /ui/sign-in/{code}`: a button, so that who previews the link does not use it up.
 async fn link(State(edge): State<Shared>, Path(code): Path<String>) -> Result<Response, Error> {
-    match edge.store.sign_in_link(&SecretString::from(code.clone()), edge.admin_token_hash()).await? {
+    match edge
+        .store
+        .sign_in_link(&SecretString::from(code.clone()), edge.admin_token_hash())
+        .await?
+    {
         Ok(link) => html(&LinkPage::new(code, link.person)),
         Err(end) => gone(end),
     }
@@ -156,11 +198,19 @@ async fn by_link(
     _: Sent,
 ) -> Result<Response, Error> {
     let (shown, secret) = (SecretString::from(code.clone()), secret(&edge));
-    match edge.store.take_sign_in_link(&shown, edge.admin_token_hash(), &secret).await? {
+    match edge
+        .store
+        .take_sign_in_link(&shown, edge.admin_token_hash(), &secret)
+        .await?
+    {
         Ok(sign_in) => {
             finish_before(&edge, &headers).await;
             let lifetime = Duration::from_micros(
-                sign_in.expires_at.micros().saturating_sub(sign_in.created_at.micros()).unsigned_abs(),
+                sign_in
+                    .expires_at
+                    .micros()
+                    .saturating_sub(sign_in.created_at.micros())
+                    .unsigned_abs(),
             );
             Ok(arriving(&sign_in, &secret, lifetime, None))
         }
@@ -173,35 +223,60 @@ async fn by_link(
 }
 
 /// The answer that begins a sign-in: it shows at the next page whether the browser took the cookie.
-fn arriving(sign_in: &SignIn, secret: &SecretString, lifetime: Duration, next: Option<&str>) -> Response {
+fn arriving(
+    sign_in: &SignIn,
+    secret: &SecretString,
+    lifetime: Duration,
+    next: Option<&str>,
+) -> Response {
     tracing::info!(sign_in.id = %sign_in.id, role = sign_in.role.as_str(), "somebody signed in to the page");
     let next = text::escaped(visit::next(next));
     let mut response = see_other(&format!("/ui/signed-in?next={next}"));
-    response.headers_mut().append(header::SET_COOKIE, visit::begin(secret, lifetime));
+    response
+        .headers_mut()
+        .append(header::SET_COOKIE, visit::begin(secret, lifetime));
     response
 }
 
 /// `GET /ui/signed-in`: continues, or says why the browser did not take the cookie.
-async fn arrived(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Result<Response, Error> {
+async fn arrived(
+    State(edge): State<Shared>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Error> {
     match Visit::of(&edge, &headers, &uri).await? {
         Some(_) => Ok(Redirect::to(visit::next(next_of(&uri).as_deref())).into_response()),
-        None => html(&CookieRefused { files: Files::all() }),
+        None => html(&CookieRefused {
+            files: Files::all(),
+        }),
     }
 }
 
 /// `POST /ui/sign-out`
-async fn sign_out(State(edge): State<Shared>, headers: HeaderMap, uri: Uri, sent: Sent) -> Result<Response, Error> {
+async fn sign_out(
+    State(edge): State<Shared>,
+    headers: HeaderMap,
+    uri: Uri,
+    sent: Sent,
+) -> Result<Response, Error> {
     if let Some(visit) = Visit::of(&edge, &headers, &uri).await? {
-        if !sent.get(super::form::TOKEN).is_some_and(|token| visit.proves(token)) {
+        if !sent
+            .get(super::form::TOKEN)
+            .is_some_and(|token| visit.proves(token))
+        {
             let detail = "this form belongs to another sign-in; reload the page".to_owned();
             return Err(refused("form", Error::Forbidden(detail)));
         }
         finish(&edge, &visit.sign_in).await?;
     }
     let mut response = see_other("/ui/sign-in");
-    response.headers_mut().append(header::SET_COOKIE, visit::end());
+    response
+        .headers_mut()
+        .append(header::SET_COOKIE, visit::end());
     // What the browser stored of this origin goes with the sign-in.
-    response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
+    response
+        .headers_mut()
+        .insert("clear-site-data", HeaderValue::from_static("\"cache\""));
     Ok(response)
 }
 
@@ -214,7 +289,10 @@ async fn finish_before(edge: &Edge, headers: &HeaderMap) {
 }
 
 async fn finish(edge: &Edge, sign_in: &SignIn) -> Result<(), Error> {
-    let actor = Actor { key: sign_in.key_id, ..Actor::named(&sign_in.name) };
+    let actor = Actor {
+        key: sign_in.key_id,
+        ..Actor::named(&sign_in.name)
+    };
     edge.store.by(actor).finish_sign_in(sign_in.id).await?;
     Ok(())
 }

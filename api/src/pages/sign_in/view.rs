@@ -29,7 +29,13 @@ pub struct LinkPage {
 impl LinkPage {
     /// The button of a link by which this person signs in.
     pub fn new(code: String, person: Person) -> Self {
-        Self { files: Files::all(), code, person: Some(person), why: "", command: command() }
+        Self {
+            files: Files::all(),
+            code,
+            person: Some(person),
+            why: "",
+            command: command(),
+        }
     }
 
     /// Why a link does not work.
@@ -41,7 +47,13 @@ impl LinkPage {
             LinkEnd::KeyRevoked => "The key that created it was revoked or has expired.",
             LinkEnd::TokenReplaced => "The admin token that created it was replaced.",
         };
-        Self { files: Files::all(), code: String::new(), person: None, why, command: command() }
+        Self {
+            files: Files::all(),
+            code: String::new(),
+            person: None,
+            why,
+            command: command(),
+        }
     }
 }
 

@@ -24,17 +24,29 @@ use view::{KeysPage, PeoplePage};
 /// Number of sign-ins or keys that are read at once.
 const READ: i64 = 500;
 
-pub const SCREEN: Screen = Screen { name: "Team & keys", path: "/ui/team", icon: "team", key: 't', routes };
+pub const SCREEN: Screen = Screen {
+    name: "Team & keys",
+    path: "/ui/team",
+    icon: "team",
+    key: 't',
+    routes,
+};
 
 /// The path of the list of keys.
 const KEYS: &str = "/ui/team/keys";
 
 fn routes() -> Vec<Route> {
     vec![
-        Route::page(Role::Admin, "GET", "/ui/team", people).summary("Who is signed in to the page."),
-        Route::page(Role::Admin, "POST", "/ui/team", act(sign_ins::link, people).shown_once())
-            .twin("POST /v1/sign-in-links")
-            .summary("Invites a person; the only page with the link."),
+        Route::page(Role::Admin, "GET", "/ui/team", people)
+            .summary("Who is signed in to the page."),
+        Route::page(
+            Role::Admin,
+            "POST",
+            "/ui/team",
+            act(sign_ins::link, people).shown_once(),
+        )
+        .twin("POST /v1/sign-in-links")
+        .summary("Invites a person; the only page with the link."),
         Route::page(
             Role::Admin,
             "POST",
@@ -44,9 +56,14 @@ fn routes() -> Vec<Route> {
         .twin("DELETE /v1/sign-ins/{sign_in_id}")
         .summary("Signs a person out."),
         Route::page(Role::Admin, "GET", "/ui/team/keys", keys).summary("The keys of the API."),
-        Route::page(Role::Admin, "POST", "/ui/team/keys", act(api_keys::create, keys).shown_once())
-            .twin("POST /v1/keys")
-            .summary("Creates a key; the only page with it."),
+        Route::page(
+            Role::Admin,
+            "POST",
+            "/ui/team/keys",
+            act(api_keys::create, keys).shown_once(),
+        )
+        .twin("POST /v1/keys")
+        .summary("Creates a key; the only page with it."),
         Route::page(
             Role::Admin,
             "POST",
@@ -71,16 +88,30 @@ async fn people(
     let current = current(&edge, &visit, &found.items).await?;
     let place = place(&visit, SCREEN.path, &mistakes, &once);
     let frame = Frame::of(&edge, &visit, place).await?;
-    let page = PeoplePage::new(&frame, &visit, current, edge.pages.sign_in_lifetime, mistakes, &once);
+    let page = PeoplePage::new(
+        &frame,
+        &visit,
+        current,
+        edge.pages.sign_in_lifetime,
+        mistakes,
+        &once,
+    );
     shown(&visit, &page, &found)
 }
 
 /// The sign-ins that hold.
 async fn current(edge: &Edge, visit: &Visit, all: &[SignIn]) -> Result<Vec<SignIn>, Error> {
     let mut current = Vec::new();
-    for one in all.iter().filter(|one| one.finished_at.is_none() && visit.now < one.expires_at) {
+    for one in all
+        .iter()
+        .filter(|one| one.finished_at.is_none() && visit.now < one.expires_at)
+    {
         let found = edge.store.found_sign_in(one.id).await?;
-        current.extend(found.filter(|found| sign_in_holds(found, edge, visit.now)).map(|found| found.sign_in));
+        current.extend(
+            found
+                .filter(|found| sign_in_holds(found, edge, visit.now))
+                .map(|found| found.sign_in),
+        );
     }
     Ok(current)
 }
@@ -108,11 +139,18 @@ where
 {
     let (mut items, mut cursor) = (Vec::new(), None);
     loop {
-        let found = read(Page { cursor, limit: READ }).await?;
+        let found = read(Page {
+            cursor,
+            limit: READ,
+        })
+        .await?;
         items.extend(found.items);
         cursor = found.next_cursor;
         if cursor.is_none() {
-            return Ok(Paged { items, next_cursor: None });
+            return Ok(Paged {
+                items,
+                next_cursor: None,
+            });
         }
     }
 }
@@ -127,7 +165,11 @@ fn place(visit: &Visit, path: &str, mistakes: &Mistakes, once: &ShownOnce) -> Pa
         screen: SCREEN.path,
         title: title.to_owned(),
         api: with_query(api, &[("app_id", &app)]),
-        command: if app.is_empty() { command.to_owned() } else { format!("{command} --app {app}") },
+        command: if app.is_empty() {
+            command.to_owned()
+        } else {
+            format!("{command} --app {app}")
+        },
         is_answer: mistakes.is_answer() || once.is_answer(),
     }
 }

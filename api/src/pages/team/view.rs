@@ -63,7 +63,12 @@ impl<'a> PeoplePage<'a> {
         Self {
             frame,
             tabs: tabs(visit, SCREEN.path),
-            mistakes: labelled(actions.iter().chain(people.iter().filter_map(|one| one.end.as_ref())), wrong),
+            mistakes: labelled(
+                actions
+                    .iter()
+                    .chain(people.iter().filter_map(|one| one.end.as_ref())),
+                wrong,
+            ),
             people,
             actions,
             secrets: link(visit, once).into_iter().collect(),
@@ -87,13 +92,17 @@ fn link(visit: &Visit, once: &ShownOnce) -> Option<Once> {
         _ if link.is_some() => "",
         "" => " Put the address of this dashboard in front of it.",
         // A browser takes the cookie without TLS from this very machine alone.
-        origin if origin.starts_with("http://") => " It works only on this machine, as this dashboard does.",
+        origin if origin.starts_with("http://") => {
+            " It works only on this machine, as this dashboard does."
+        }
         _ => "",
     };
     Some(Once {
         label: format!("Link for {person}, with the role {role}"),
         value: link.map_or_else(|| format!("{}{path}", visit.origin), str::to_owned),
-        note: Some(Sentence::new(&format!("It works once, until {expires}. Send it only to that person.{reach}"))),
+        note: Some(Sentence::new(&format!(
+            "It works once, until {expires}. Send it only to that person.{reach}"
+        ))),
     })
 }
 
@@ -122,7 +131,13 @@ pub struct KeysPage<'a> {
 
 impl<'a> KeysPage<'a> {
     /// The page of those of these keys that were not revoked.
-    pub fn new(frame: &'a Frame, visit: &Visit, all: &[ApiKey], mistakes: Mistakes, once: &ShownOnce) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        all: &[ApiKey],
+        mistakes: Mistakes,
+        once: &ShownOnce,
+    ) -> Self {
         let key = |one: &ApiKey| KeyRow {
             name: one.name.clone(),
             role: one.role,
@@ -130,18 +145,27 @@ impl<'a> KeysPage<'a> {
             created: Moment::at(one.created_at),
             used: Cell::or(one.last_used_at, "never"),
             expires: match one.expires_at {
-                Some(end) if end <= visit.now => Cell::from(Badge::new(Tone::Idle, "expired")).and(Some(end)),
+                Some(end) if end <= visit.now => {
+                    Cell::from(Badge::new(Tone::Idle, "expired")).and(Some(end))
+                }
                 end => Cell::or(end.map(Moment::at), "never"),
             },
             revoke: revoke(visit, one, &mistakes),
         };
-        let keys: Vec<KeyRow> = all.iter().filter(|one| one.revoked_at.is_none()).map(key).collect();
+        let keys: Vec<KeyRow> = all
+            .iter()
+            .filter(|one| one.revoked_at.is_none())
+            .map(key)
+            .collect();
         let actions = vec![create_key(frame, visit, &mistakes)];
         let wrong = mistakes.refused.fields;
         Self {
             frame,
             tabs: tabs(visit, KEYS),
-            mistakes: labelled(actions.iter().chain(keys.iter().map(|one| &one.revoke)), wrong),
+            mistakes: labelled(
+                actions.iter().chain(keys.iter().map(|one| &one.revoke)),
+                wrong,
+            ),
             keys,
             actions,
             secrets: created(once).into_iter().collect(),
@@ -153,7 +177,8 @@ impl<'a> KeysPage<'a> {
 /// The key that was just created.
 fn created(once: &ShownOnce) -> Option<Once> {
     let (key, name, role) = (once.text("key")?, once.text("name")?, once.text("role")?);
-    let note = "Use it as the bearer token for the API, or as `SETTLE_ADMIN_TOKEN` for the command line.";
+    let note =
+        "Use it as the bearer token for the API, or as `SETTLE_ADMIN_TOKEN` for the command line.";
     Some(Once {
         label: format!("Key {name}, with the role {role}"),
         value: key.to_owned(),
@@ -163,12 +188,25 @@ fn created(once: &ShownOnce) -> Option<Once> {
 
 /// The lists of the screen, of which one is shown.
 fn tabs(visit: &Visit, current: &str) -> Tabs {
-    let tab = |(label, path): (&'static str, &str)| Tab { label, path: visit.to(path), is_current: path == current };
-    Tabs::new("Team and keys", [("Team", SCREEN.path), ("API keys", KEYS)].map(tab))
+    let tab = |(label, path): (&'static str, &str)| Tab {
+        label,
+        path: visit.to(path),
+        is_current: path == current,
+    };
+    Tabs::new(
+        "Team and keys",
+        [("Team", SCREEN.path), ("API keys", KEYS)].map(tab),
+    )
 }
 
 /// What an app is called.
 fn app(frame: &Frame, app: Option<AppId>) -> String {
-    let Some(id) = app.map(|id| id.to_string()) else { return "All apps".to_owned() };
-    frame.apps.iter().find(|app| app.id == id).map_or(id, |app| app.name.clone())
+    let Some(id) = app.map(|id| id.to_string()) else {
+        return "All apps".to_owned();
+    };
+    frame
+        .apps
+        .iter()
+        .find(|app| app.id == id)
+        .map_or(id, |app| app.name.clone())
 }

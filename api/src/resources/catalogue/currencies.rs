@@ -18,11 +18,19 @@ pub fn warnings(change: &Change) -> Vec<String> {
     let products: Vec<&Product> = match change {
         Change::SetProduct(_, product) | Change::SetProductWith { product, .. } => vec![product],
         Change::Replace(catalogue) => catalogue.products.values().collect(),
-        Change::SetEntitlement(..) | Change::DeleteEntitlement(_) | Change::DeleteProduct(_) => Vec::new(),
+        Change::SetEntitlement(..) | Change::DeleteEntitlement(_) | Change::DeleteProduct(_) => {
+            Vec::new()
+        }
     };
     let prices = products.iter().flat_map(|product| &product.prices);
-    let unknown: BTreeSet<&str> = prices.map(|price| price.currency.as_str()).filter(|code| !is_known(code)).collect();
-    unknown.into_iter().map(|code| format!("`{code}` is not a currency of ISO 4217")).collect()
+    let unknown: BTreeSet<&str> = prices
+        .map(|price| price.currency.as_str())
+        .filter(|code| !is_known(code))
+        .collect();
+    unknown
+        .into_iter()
+        .map(|code| format!("`{code}` is not a currency of ISO 4217"))
+        .collect()
 }
 
 fn is_known(code: &str) -> bool {
@@ -36,6 +44,10 @@ mod tests {
     #[test]
     fn a_currency_is_known_by_its_whole_code() {
         assert!(["AED", "EUR", "USD", "ZWG"].into_iter().all(is_known));
-        assert!(["ZZZ", "usd", "US", "USD EUR", ""].into_iter().all(|code| !is_known(code)));
+        assert!(
+            ["ZZZ", "usd", "US", "USD EUR", ""]
+                .into_iter()
+                .all(|code| !is_known(code))
+        );
     }
 }

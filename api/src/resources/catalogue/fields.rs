@@ -66,7 +66,10 @@ pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
     sorted.sort_unstable();
     sorted.dedup();
     if sorted.len() != product.entitlements.len() || sorted.len() > MAX_PER_PRODUCT {
-        wrong.add(&format!("{place}entitlements"), format!("each entitlement once, and at most {MAX_PER_PRODUCT}"));
+        wrong.add(
+            &format!("{place}entitlements"),
+            format!("each entitlement once, and at most {MAX_PER_PRODUCT}"),
+        );
     }
     if let Some(error) = duplicate_price(&product.prices) {
         wrong.add(&format!("{place}prices"), error);
@@ -75,7 +78,10 @@ pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
 
 impl Product {
     pub fn new(sku: &str, product: &storage::Product) -> Self {
-        Self { sku: sku.to_owned(), product: product.clone() }
+        Self {
+            sku: sku.to_owned(),
+            product: product.clone(),
+        }
     }
 }
 
@@ -83,11 +89,17 @@ impl Catalogue {
     pub fn check(&self, wrong: &mut FieldErrors) {
         let ids: Vec<&String> = self.entitlements.iter().map(|one| &one.reference).collect();
         for (at, id) in duplicates(&ids) {
-            wrong.add(&format!("entitlements[{at}].ref"), format!("each entitlement once, but `{id}` appears twice"));
+            wrong.add(
+                &format!("entitlements[{at}].ref"),
+                format!("each entitlement once, but `{id}` appears twice"),
+            );
         }
         let skus: Vec<&String> = self.products.iter().map(|one| &one.sku).collect();
         for (at, sku) in duplicates(&skus) {
-            wrong.add(&format!("products[{at}].sku"), format!("each product once, but `{sku}` appears twice"));
+            wrong.add(
+                &format!("products[{at}].sku"),
+                format!("each product once, but `{sku}` appears twice"),
+            );
         }
         for (at, product) in self.products.iter().enumerate() {
             check(&product.product, &format!("products[{at}]."), wrong);
@@ -96,19 +108,42 @@ impl Catalogue {
 }
 
 impl From<Catalogue> for storage::Catalogue {
-    fn from(Catalogue { entitlements, products }: Catalogue) -> Self {
+    fn from(
+        Catalogue {
+            entitlements,
+            products,
+        }: Catalogue,
+    ) -> Self {
         Self {
-            entitlements: entitlements.into_iter().map(|one| (one.reference, one.named)).collect(),
-            products: products.into_iter().map(|one| (one.sku, one.product)).collect(),
+            entitlements: entitlements
+                .into_iter()
+                .map(|one| (one.reference, one.named))
+                .collect(),
+            products: products
+                .into_iter()
+                .map(|one| (one.sku, one.product))
+                .collect(),
         }
     }
 }
 
 impl From<storage::Catalogue> for Catalogue {
-    fn from(storage::Catalogue { entitlements, products }: storage::Catalogue) -> Self {
-        let entitlements = entitlements.into_iter().map(|(reference, named)| ListedEntitlement { reference, named });
-        let products = products.into_iter().map(|(sku, product)| Product { sku, product });
-        Self { entitlements: entitlements.collect(), products: products.collect() }
+    fn from(
+        storage::Catalogue {
+            entitlements,
+            products,
+        }: storage::Catalogue,
+    ) -> Self {
+        let entitlements = entitlements
+            .into_iter()
+            .map(|(reference, named)| ListedEntitlement { reference, named });
+        let products = products
+            .into_iter()
+            .map(|(sku, product)| Product { sku, product });
+        Self {
+            entitlements: entitlements.collect(),
+            products: products.collect(),
+        }
     }
 }
 
@@ -116,16 +151,30 @@ impl From<storage::Catalogue> for Catalogue {
 fn duplicates<'a>(names: &[&'a String]) -> Vec<(usize, &'a String)> {
     let mut first = BTreeMap::new();
     let all = names.iter().enumerate();
-    all.filter(|(at, name)| *first.entry(**name).or_insert(*at) != *at).map(|(at, name)| (at, *name)).collect()
+    all.filter(|(at, name)| *first.entry(**name).or_insert(*at) != *at)
+        .map(|(at, name)| (at, *name))
+        .collect()
 }
 
 /// The error of a list with two prices that have the same country and `since`; `None` when there are none.
 fn duplicate_price(prices: &[Price]) -> Option<String> {
-    let mut held: Vec<_> = prices.iter().map(|price| (&price.country, price.since)).collect();
+    let mut held: Vec<_> = prices
+        .iter()
+        .map(|price| (&price.country, price.since))
+        .collect();
     held.sort_unstable();
-    let (country, since) = held.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])?;
-    let place = country.as_ref().map_or_else(|| "without a country".to_owned(), |country| format!("of {country}"));
-    let time = since.map_or_else(|| "without `since`".to_owned(), |since| format!("since {since}"));
+    let (country, since) = held
+        .windows(2)
+        .find(|pair| pair[0] == pair[1])
+        .map(|pair| pair[0])?;
+    let place = country.as_ref().map_or_else(
+        || "without a country".to_owned(),
+        |country| format!("of {country}"),
+    );
+    let time = since.map_or_else(
+        || "without `since`".to_owned(),
+        |since| format!("since {since}"),
+    );
     Some(format!(
         "one price per country and at most one without a country, or several with different `since`; two {place} are \
          {time}"

@@ -79,7 +79,10 @@ pub async fn entitlements(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<Entitlement>>, Error> {
     let catalogue = edge.store.catalogue(app.id).await?;
-    let all = catalogue.entitlements.keys().filter_map(|id| Some((id, shown(app.id, &catalogue, id)?)));
+    let all = catalogue
+        .entitlements
+        .keys()
+        .filter_map(|id| Some((id, shown(app.id, &catalogue, id)?)));
     Ok(Json(paged(query.page(), all)))
 }
 
@@ -89,7 +92,9 @@ pub async fn entitlement(
     Ids(app, Sku(id)): Ids<AppId, Sku>,
 ) -> Result<Json<Entitlement>, Error> {
     let catalogue = of_app(&edge, app).await?;
-    shown(app, &catalogue, &id).map(Json).ok_or_else(|| Error::missing("entitlement", &id))
+    shown(app, &catalogue, &id)
+        .map(Json)
+        .ok_or_else(|| Error::missing("entitlement", &id))
 }
 
 /// `PUT /v1/apps/{app_id}/products/{sku}`
@@ -116,17 +121,34 @@ pub fn product(sku: String, mut draft: Draft<storage::Product>) -> Result<Change
 /// # Errors
 /// 400 with each wrong field.
 pub fn with_entitlement(change: Change, ref_id: &str, name: Option<&str>) -> Result<Change, Error> {
-    let Change::SetProduct(sku, product) = change else { return Ok(change) };
+    let Change::SetProduct(sku, product) = change else {
+        return Ok(change);
+    };
     if ref_id.chars().count() > MAX_REFERENCE {
-        return Err(Error::invalid(storage::NEW_ENTITLEMENT, "text of at most 200 characters"));
+        return Err(Error::invalid(
+            storage::NEW_ENTITLEMENT,
+            "text of at most 200 characters",
+        ));
     }
-    let body = [("name".to_owned(), json!(name.unwrap_or(ref_id)))].into_iter().collect();
-    let of_name = |one: Field| Field { field: NEW_NAME.to_owned(), ..one };
-    let text = drafted(body).and_then(Draft::finish).map_err(|error| match error {
-        Error::Invalid(wrong) => Error::Invalid(wrong.into_iter().map(of_name).collect()),
-        other => other,
-    })?;
-    Ok(Change::SetProductWith { sku, product, ref_id: ref_id.to_owned(), text })
+    let body = [("name".to_owned(), json!(name.unwrap_or(ref_id)))]
+        .into_iter()
+        .collect();
+    let of_name = |one: Field| Field {
+        field: NEW_NAME.to_owned(),
+        ..one
+    };
+    let text = drafted(body)
+        .and_then(Draft::finish)
+        .map_err(|error| match error {
+            Error::Invalid(wrong) => Error::Invalid(wrong.into_iter().map(of_name).collect()),
+            other => other,
+        })?;
+    Ok(Change::SetProductWith {
+        sku,
+        product,
+        ref_id: ref_id.to_owned(),
+        text,
+    })
 }
 
 /// `DELETE /v1/apps/{app_id}/products/{sku}`
@@ -145,7 +167,10 @@ pub async fn products(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<Product>>, Error> {
     let catalogue = edge.store.catalogue(app.id).await?;
-    let all = catalogue.products.iter().map(|(sku, product)| (sku, Product::new(sku, product)));
+    let all = catalogue
+        .products
+        .iter()
+        .map(|(sku, product)| (sku, Product::new(sku, product)));
     Ok(Json(paged(query.page(), all)))
 }
 
@@ -155,12 +180,18 @@ pub async fn shown_product(
     Ids(app, Sku(sku)): Ids<AppId, Sku>,
 ) -> Result<Json<Product>, Error> {
     let catalogue = of_app(&edge, app).await?;
-    let product = catalogue.products.get(&sku).ok_or_else(|| Error::missing("product", &sku))?;
+    let product = catalogue
+        .products
+        .get(&sku)
+        .ok_or_else(|| Error::missing("product", &sku))?;
     Ok(Json(Product::new(&sku, product)))
 }
 
 /// `GET /v1/apps/{app_id}/catalogue`: all of it, as `PUT` takes it.
-pub async fn show(State(edge): State<Shared>, Stored(app): Stored<App>) -> Result<Json<Catalogue>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+) -> Result<Json<Catalogue>, Error> {
     Ok(Json(edge.store.catalogue(app.id).await?.into()))
 }
 
@@ -185,9 +216,15 @@ pub fn whole(mut draft: Draft<Catalogue>) -> Result<Change, Error> {
 
 /// `GET /v1/apps/{app_id}/catalogue/unmapped`: SKUs that were bought and are not in the catalogue, the most bought
 /// first: at most 1,000.
-pub async fn unmapped(State(edge): State<Shared>, Stored(app): Stored<App>) -> Result<Json<Paged<UnmappedSku>>, Error> {
+pub async fn unmapped(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+) -> Result<Json<Paged<UnmappedSku>>, Error> {
     let (items, _) = edge.store.unmapped(app.id).await?;
-    Ok(Json(Paged { items, next_cursor: None }))
+    Ok(Json(Paged {
+        items,
+        next_cursor: None,
+    }))
 }
 
 async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
@@ -195,8 +232,21 @@ async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
     Ok(edge.store.catalogue(app).await?)
 }
 
-async fn change(edge: &Acting, app: AppId, query: &RunQuery, change: Change) -> Result<Json<Concerned>, Error> {
-    change_if(edge, app, change, query.run(), Arc::new(|_: &storage::Catalogue| Ok(()))).await.map(Json)
+async fn change(
+    edge: &Acting,
+    app: AppId,
+    query: &RunQuery,
+    change: Change,
+) -> Result<Json<Concerned>, Error> {
+    change_if(
+        edge,
+        app,
+        change,
+        query.run(),
+        Arc::new(|_: &storage::Catalogue| Ok(())),
+    )
+    .await
+    .map(Json)
 }
 
 /// Makes or counts a change of a catalogue that fulfils a condition.
@@ -221,14 +271,31 @@ pub async fn change_if(
         let expected = format!("a new reference id; `{ref_id}` exists, so choose it above");
         return Err(Error::invalid(storage::NEW_ENTITLEMENT, expected));
     }
-    let warnings = [references::warnings(&stored, &change), currencies::warnings(&change)].concat();
-    let purchases = edge.store.change_catalogue_if(app, change, run, condition).await?;
-    Ok(Concerned { purchases, warnings })
+    let warnings = [
+        references::warnings(&stored, &change),
+        currencies::warnings(&change),
+    ]
+    .concat();
+    let purchases = edge
+        .store
+        .change_catalogue_if(app, change, run, condition)
+        .await?;
+    Ok(Concerned {
+        purchases,
+        warnings,
+    })
 }
 
 /// Refuses a product with an entitlement that the app has not, and names the one that was probably meant.
-fn check_entitlements(catalogue: &storage::Catalogue, product: &storage::Product) -> Result<(), Error> {
-    let Some(wrong) = product.entitlements.iter().find(|id| !catalogue.entitlements.contains_key(*id)) else {
+fn check_entitlements(
+    catalogue: &storage::Catalogue,
+    product: &storage::Product,
+) -> Result<(), Error> {
+    let Some(wrong) = product
+        .entitlements
+        .iter()
+        .find(|id| !catalogue.entitlements.contains_key(*id))
+    else {
         return Ok(());
     };
     let meant = did_you_mean(wrong, catalogue.entitlements.keys().map(String::as_str));
@@ -241,18 +308,33 @@ fn check_entitlements(catalogue: &storage::Catalogue, product: &storage::Product
 /// Cuts a page out of a list in memory, which is sorted by id. The cursor is the last id of the previous page.
 fn paged<'a, T>(page: Page, all: impl Iterator<Item = (&'a String, T)>) -> Paged<T> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let mut rest = all.skip_while(|(id, _)| page.cursor.as_ref().is_some_and(|after| *id <= after)).peekable();
+    let mut rest = all
+        .skip_while(|(id, _)| page.cursor.as_ref().is_some_and(|after| *id <= after))
+        .peekable();
     let (mut items, mut last) = (Vec::new(), None);
     while items.len() < limit {
         let Some((id, item)) = rest.next() else { break };
         items.push(item);
         last = Some(id.clone());
     }
-    Paged { items, next_cursor: last.filter(|_| rest.peek().is_some()) }
+    Paged {
+        items,
+        next_cursor: last.filter(|_| rest.peek().is_some()),
+    }
 }
 
 fn shown(app: AppId, catalogue: &storage::Catalogue, id: &str) -> Option<Entitlement> {
-    let domain::catalogue::Entitlement { id, entitlement_ref_id, name, description, .. } =
-        catalogue.entitlement(app, id)?;
-    Some(Entitlement { id, reference: entitlement_ref_id, name, description })
+    let domain::catalogue::Entitlement {
+        id,
+        entitlement_ref_id,
+        name,
+        description,
+        ..
+    } = catalogue.entitlement(app, id)?;
+    Some(Entitlement {
+        id,
+        reference: entitlement_ref_id,
+        name,
+        description,
+    })
 }

@@ -89,29 +89,57 @@ pub async fn enable(
     Stored(Destination { id, .. }): Stored<Destination>,
     mut draft: Draft<Enable>,
 ) -> Result<Enabled, Error> {
-    let (newest_only, dry_run) = (draft.body.newest_only.unwrap_or(false), draft.body.dry_run.unwrap_or(false));
+    let (newest_only, dry_run) = (
+        draft.body.newest_only.unwrap_or(false),
+        draft.body.dry_run.unwrap_or(false),
+    );
     if dry_run && !newest_only {
-        draft.wrong.add("dry_run", "`newest_only`: true as well, since nothing is skipped without it");
+        draft.wrong.add(
+            "dry_run",
+            "`newest_only`: true as well, since nothing is skipped without it",
+        );
     }
     let admin = draft.finish()?.action.admin(&edge);
     let edge = edge.signed(admin.clone());
     if dry_run {
         let skipped = edge.store.count_user_events(id).await?;
-        return Ok(Enabled::Dry(Skipping { destination_id: id, skipped }));
+        return Ok(Enabled::Dry(Skipping {
+            destination_id: id,
+            skipped,
+        }));
     }
     // The first part is skipped here, so that the answer can report an error; the workflow skips the rest.
     let is_left = newest_only && edge.store.skip_user_events(id, SKIPPED_AT_ONCE).await?.more;
-    let enable = workflows::signal::Enable { newest_only: is_left, ..admin.into() };
-    send(&edge, id, DestinationSignal::Enable(enable)).await.map(Enabled::Signaled)
+    let enable = workflows::signal::Enable {
+        newest_only: is_left,
+        ..admin.into()
+    };
+    send(&edge, id, DestinationSignal::Enable(enable))
+        .await
+        .map(Enabled::Signaled)
 }
 
 /// `POST …/disable`: stops sending. Purchases are still settled, and what is pending stays pending.
-pub async fn disable(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
-    send(&edge, destination.id, DestinationSignal::Disable(action.admin(&edge))).await.map(Accepted)
+pub async fn disable(
+    edge: Acting,
+    Stored(destination): Stored<Destination>,
+    Body(action): Body<Action>,
+) -> Answer {
+    send(
+        &edge,
+        destination.id,
+        DestinationSignal::Disable(action.admin(&edge)),
+    )
+    .await
+    .map(Accepted)
 }
 
 /// `POST …/probe`: sends a probe now, without waiting for the next one. 409 for a disabled destination.
-pub async fn probe(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
+pub async fn probe(
+    edge: Acting,
+    Stored(destination): Stored<Destination>,
+    Body(action): Body<Action>,
+) -> Answer {
     if !destination.enabled {
         return Err(Error::Conflict(
             "the destination is disabled: enable it to send its pending deliveries".to_owned(),
@@ -119,7 +147,10 @@ pub async fn probe(edge: Acting, Stored(destination): Stored<Destination>, Body(
     }
     let (app, id, admin) = (destination.app_id, destination.id, action.admin(&edge));
     let signaled = send(&edge, id, DestinationSignal::Probe(admin.clone())).await?;
-    edge.signed(admin).store.record_audit_entry("destination.probe", Some(app), id).await?;
+    edge.signed(admin)
+        .store
+        .record_audit_entry("destination.probe", Some(app), id)
+        .await?;
     Ok(Accepted(signaled))
 }
 
@@ -140,8 +171,16 @@ pub async fn retry(
     let admin = action.admin(&edge);
     let edge = edge.signed(admin.clone());
     edge.store.retry_now(id).await?;
-    taken(edge.dispatch.engine().signal_destination(id, DestinationSignal::Probe(admin))).await?;
-    Ok(Accepted(Retrying { destination_id: id, pending }))
+    taken(
+        edge.dispatch
+            .engine()
+            .signal_destination(id, DestinationSignal::Probe(admin)),
+    )
+    .await?;
+    Ok(Accepted(Retrying {
+        destination_id: id,
+        pending,
+    }))
 }
 
 async fn send(
@@ -150,6 +189,14 @@ async fn send(
     signal: DestinationSignal,
 ) -> Result<SignaledDestination, Error> {
     let name = signal.name();
-    taken(edge.dispatch.engine().signal_destination(destination_id, signal)).await?;
-    Ok(SignaledDestination { destination_id, signal: name })
+    taken(
+        edge.dispatch
+            .engine()
+            .signal_destination(destination_id, signal),
+    )
+    .await?;
+    Ok(SignaledDestination {
+        destination_id,
+        signal: name,
+    })
 }

@@ -39,29 +39,46 @@ pub struct DestinationPatch {
 }
 
 /// Checks the common fields that a request has: what the schema cannot, such as the events and the rate of the kind.
-pub fn check(kind: &str, settings: &DestinationSettings, has: impl Fn(&str) -> bool, wrong: &mut FieldErrors) {
+pub fn check(
+    kind: &str,
+    settings: &DestinationSettings,
+    has: impl Fn(&str) -> bool,
+    wrong: &mut FieldErrors,
+) {
     if has("name") {
         check_visible(wrong, &settings.name);
     }
     let bound = Config::max_rate(kind);
-    let expected = wrong_choice(&settings.events).or_else(|| Config::expected_events(kind, &settings.events));
+    let expected =
+        wrong_choice(&settings.events).or_else(|| Config::expected_events(kind, &settings.events));
     if let Some(expected) = expected.filter(|_| has("events")) {
         wrong.add("events", expected);
     }
     if let (Some(rate), Some(bound)) = (settings.rate.filter(|_| has("rate")), bound)
         && rate > bound
     {
-        wrong.add("rate", format!("a whole number from 1 to {bound}, but it is {rate}"));
+        wrong.add(
+            "rate",
+            format!("a whole number from 1 to {bound}, but it is {rate}"),
+        );
     }
-    if let Some(Err(expected)) =
-        settings.schedule.as_ref().filter(|_| has("schedule")).map(|waits| check_schedule(waits))
+    if let Some(Err(expected)) = settings
+        .schedule
+        .as_ref()
+        .filter(|_| has("schedule"))
+        .map(|waits| check_schedule(waits))
     {
         wrong.add("schedule", expected.expected);
     }
 }
 
 /// Adds an error for each platform in the filter that does not belong to the app.
-pub async fn check_platforms(edge: &Edge, app: AppId, filter: &Filter, wrong: &mut FieldErrors) -> Result<(), Error> {
+pub async fn check_platforms(
+    edge: &Edge,
+    app: AppId,
+    filter: &Filter,
+    wrong: &mut FieldErrors,
+) -> Result<(), Error> {
     for (at, id) in filter.platforms.iter().enumerate() {
         match edge.store.platform(*id).await {
             Ok(platform) if platform.app_id == app => {}
@@ -90,7 +107,10 @@ fn instead_of(strange: &str, choices: &[&str]) -> String {
     let sent: Vec<&str> = choices.iter().copied().filter(is_sent).collect();
     match near(strange, sent.iter().copied().filter(|name| *name != "*")) {
         Some(name) => format!("a type of event; `{strange}` is not one; did you mean `{name}`?"),
-        None => format!("a type of event; `{strange}` is not one: {}", sent.join(", ")),
+        None => format!(
+            "a type of event; `{strange}` is not one: {}",
+            sent.join(", ")
+        ),
     }
 }
 
@@ -102,15 +122,26 @@ mod tests {
     fn the_nearest_event_comes_first_and_unsent_types_are_left_out() {
         let choices = domain::event::choices();
         let typo = instead_of("user.subscription.expire", &choices);
-        let expected =
-            "a type of event; `user.subscription.expire` is not one; did you mean `user.subscription.expired`?";
+        let expected = "a type of event; `user.subscription.expire` is not one; did you mean `user.subscription.expired`?";
         assert_eq!(typo, expected);
         let strange = instead_of("everything", &choices);
-        assert!(strange.starts_with("a type of event; `everything` is not one: *, "), "{strange}");
+        assert!(
+            strange.starts_with("a type of event; `everything` is not one: *, "),
+            "{strange}"
+        );
         for short in ["x", "**", ""] {
-            assert!(!instead_of(short, &choices).contains("did you mean"), "{short}");
+            assert!(
+                !instead_of(short, &choices).contains("did you mean"),
+                "{short}"
+            );
         }
-        assert!(strange.contains("purchase.updated") && strange.contains("user.*"), "{strange}");
-        assert!(strange.contains("device.impression") && !strange.contains("paused"), "{strange}");
+        assert!(
+            strange.contains("purchase.updated") && strange.contains("user.*"),
+            "{strange}"
+        );
+        assert!(
+            strange.contains("device.impression") && !strange.contains("paused"),
+            "{strange}"
+        );
     }
 }

@@ -24,7 +24,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::DestinationDetail;
 use storage::{
-    App, Destination, DestinationChange, DestinationSettings, Page, Paged, Platform, ShownDestination, SkippedEvents,
+    App, Destination, DestinationChange, DestinationSettings, Page, Paged, Platform,
+    ShownDestination, SkippedEvents,
 };
 
 /// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.
@@ -45,29 +46,60 @@ pub async fn create(
     fields::check_platforms(&edge, app.id, &body.common.filter, wrong).await?;
     let mut prepared = None;
     if !wrong.has("kind") {
-        let names = Config::fields(&body.kind).map(|own| own.created.keys().map(String::as_str).collect());
+        let names =
+            Config::fields(&body.kind).map(|own| own.created.keys().map(String::as_str).collect());
         let fields = own_fields(&mut body.own, names, "kind", wrong);
-        prepared = collect_errors(Config::create(&body.kind, &fields, &edge.allowed, (edge.random)()), wrong);
+        prepared = collect_errors(
+            Config::create(&body.kind, &fields, &edge.allowed, (edge.random)()),
+            wrong,
+        );
     }
-    let NewDestination { kind, mut common, .. } = draft.finish()?;
-    let Some(NewSettings { settings, secret, shown, traits }) = prepared else {
+    let NewDestination {
+        kind, mut common, ..
+    } = draft.finish()?;
+    let Some(NewSettings {
+        settings,
+        secret,
+        shown,
+        traits,
+    }) = prepared
+    else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
     common.rate = common.rate.or(usual_rate);
-    let new = storage::NewDestination { app_id: app.id, kind, common, settings, secret, traits };
+    let new = storage::NewDestination {
+        app_id: app.id,
+        kind,
+        common,
+        settings,
+        secret,
+        traits,
+    };
     let created = edge.store.new_destination(new).await?;
     let chosen = created.events.clone();
     let skipping = sandbox_warning(&edge, &created).await?;
     let detail = DestinationDetail::read(&edge, created).await?;
-    Ok(Created(CreatedDestination::new(detail, shown, &chosen).with_warning(skipping)))
+    Ok(Created(
+        CreatedDestination::new(detail, shown, &chosen).with_warning(skipping),
+    ))
 }
 
 /// The warning that a destination skips the events of sandbox platforms, if it wants those of one.
-async fn sandbox_warning(edge: &Edge, created: &Destination) -> Result<Option<&'static str>, Error> {
-    let Some(warning) = Config::sandbox_warning(created) else { return Ok(None) };
-    let platforms = edge.store.platforms(created.app_id, Page::default()).await?.items;
+async fn sandbox_warning(
+    edge: &Edge,
+    created: &Destination,
+) -> Result<Option<&'static str>, Error> {
+    let Some(warning) = Config::sandbox_warning(created) else {
+        return Ok(None);
+    };
+    let platforms = edge
+        .store
+        .platforms(created.app_id, Page::default())
+        .await?
+        .items;
     let is_wanted = |platform: &Platform| {
-        platform.settings.environment == Environment::Sandbox && created.filter.wants(platform.id, Environment::Sandbox)
+        platform.settings.environment == Environment::Sandbox
+            && created.filter.wants(platform.id, Environment::Sandbox)
     };
     Ok(platforms.iter().any(is_wanted).then_some(warning))
 }
@@ -78,8 +110,16 @@ pub async fn list(
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<ShownDestination>>, Error> {
-    let shown = |one: ShownDestination| ShownDestination { destination: destinations::shown(one.destination), ..one };
-    Ok(Json(edge.store.destinations(app.id, query.page()).await?.map(shown)))
+    let shown = |one: ShownDestination| ShownDestination {
+        destination: destinations::shown(one.destination),
+        ..one
+    };
+    Ok(Json(
+        edge.store
+            .destinations(app.id, query.page())
+            .await?
+            .map(shown),
+    ))
 }
 
 /// `GET /v1/destinations/{destination_id}`: its settings without secrets, and its health.
@@ -102,27 +142,53 @@ pub async fn update(
     let common = body.common.apply(&before.common)?;
     fields::check(&before.kind, &common, |name| body.common.has(name), wrong);
     // Those that were set before may be deleted since.
-    if body.common.get("filter").is_some_and(|filter| filter.get("platforms").is_some()) {
+    if body
+        .common
+        .get("filter")
+        .is_some_and(|filter| filter.get("platforms").is_some())
+    {
         fields::check_platforms(&edge, before.app_id, &common.filter, wrong).await?;
     }
     let enabled = body.common.has("enabled").then_some(common.enabled);
     let wanted = Switch::read(body.newest_only, enabled, &before, wrong);
     let own = Config::fields(&before.kind);
-    let refused = take(&mut body.own, own.map(|own| own.on_creation).unwrap_or_default());
-    let mut fields = own_fields(&mut body.own, own.map(KindSchemas::changeable), "newest_only", wrong);
+    let refused = take(
+        &mut body.own,
+        own.map(|own| own.on_creation).unwrap_or_default(),
+    );
+    let mut fields = own_fields(
+        &mut body.own,
+        own.map(KindSchemas::changeable),
+        "newest_only",
+        wrong,
+    );
     fields.extend(refused);
     let secret = edge.store.destination_secret(before.id).await?;
-    let changed = if fields.is_empty() { None } else { Some(Config::change(&before, &secret, &fields, &edge.allowed)) };
+    let changed = if fields.is_empty() {
+        None
+    } else {
+        Some(Config::change(&before, &secret, &fields, &edge.allowed))
+    };
     let changed = changed.and_then(|changed| collect_errors(changed, wrong));
     let patch = draft.finish()?.common;
     let wanted = wanted?;
-    let chosen = if patch.has("events") { common.events } else { Vec::new() };
-    let (change, shown) = changed.map(|changed| change_of(&before, secret, changed)).unwrap_or_default();
+    let chosen = if patch.has("events") {
+        common.events
+    } else {
+        Vec::new()
+    };
+    let (change, shown) = changed
+        .map(|changed| change_of(&before, secret, changed))
+        .unwrap_or_default();
     let set = move |settings: &mut DestinationSettings| {
         // Applied again, under the lock, to what another change may have left. It fits: it did so above.
         if let Ok(changed) = patch.apply(settings) {
             let rate = changed.rate.or(usual_rate);
-            *settings = DestinationSettings { rate, enabled: settings.enabled, ..changed };
+            *settings = DestinationSettings {
+                rate,
+                enabled: settings.enabled,
+                ..changed
+            };
         }
     };
     let after = wanted.apply(&edge, before.id, change, set).await?;
@@ -168,13 +234,20 @@ impl Switch {
     ) -> Result<Self, Error> {
         let newest_only = newest_only.unwrap_or(false);
         if newest_only && enabled != Some(true) {
-            wrong.add("newest_only", "`enabled`: true as well, since it selects what is sent after enabling");
+            wrong.add(
+                "newest_only",
+                "`enabled`: true as well, since it selects what is sent after enabling",
+            );
         }
         if newest_only && before.enabled {
-            let detail = "the destination is enabled, so its events are on their way: disable it first";
+            let detail =
+                "the destination is enabled, so its events are on their way: disable it first";
             return Err(Error::Conflict(detail.to_owned()));
         }
-        Ok(Self { on: enabled.filter(|enabled| *enabled != before.enabled), newest_only })
+        Ok(Self {
+            on: enabled.filter(|enabled| *enabled != before.enabled),
+            newest_only,
+        })
     }
 
     /// Changes the destination, and enables or disables it.
@@ -187,8 +260,11 @@ impl Switch {
     ) -> Result<Destination, Error> {
         if self.newest_only {
             // First the changes that storage can refuse: after a refusal no event is skipped.
-            edge.store.update_destination(id, std::mem::take(&mut change), set.clone()).await?;
-            let SkippedEvents { skipped, more } = edge.store.skip_user_events(id, SKIPPED_AT_ONCE).await?;
+            edge.store
+                .update_destination(id, std::mem::take(&mut change), set.clone())
+                .await?;
+            let SkippedEvents { skipped, more } =
+                edge.store.skip_user_events(id, SKIPPED_AT_ONCE).await?;
             if more {
                 let detail = format!(
                     "{skipped} `user.*` events were skipped and there may be more, so the destination is still \
@@ -197,7 +273,9 @@ impl Switch {
                 return Err(Error::Unavailable(detail));
             }
         }
-        change.reason = self.on.map(|on| (!on).then(|| "disabled by an admin".to_owned()));
+        change.reason = self
+            .on
+            .map(|on| (!on).then(|| "disabled by an admin".to_owned()));
         let switched = move |settings: &mut DestinationSettings| {
             set(settings);
             settings.enabled = self.on.unwrap_or(settings.enabled);
@@ -227,7 +305,10 @@ async fn supervise(edge: &Edge, id: DestinationId) {
 
 /// Moves the fields of these names out of the map.
 fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
-    names.iter().filter_map(|name| fields.remove_entry(*name)).collect()
+    names
+        .iter()
+        .filter_map(|name| fields.remove_entry(*name))
+        .collect()
 }
 
 /// Moves the fields of the kind out of the map. If the kind is known, all remaining fields are errors. `request_field`
@@ -238,16 +319,37 @@ fn own_fields(
     request_field: &'static str,
     wrong: &mut FieldErrors,
 ) -> Map<String, Value> {
-    let Some(names) = names else { return std::mem::take(fields) };
-    let common =
-        [request_field, "name", "events", "filter", "enabled", "rate", "concurrency", "schedule", "both_environments"];
+    let Some(names) = names else {
+        return std::mem::take(fields);
+    };
+    let common = [
+        request_field,
+        "name",
+        "events",
+        "filter",
+        "enabled",
+        "rate",
+        "concurrency",
+        "schedule",
+        "both_environments",
+    ];
     fields.retain(|name, _| !common.contains(&name.as_str()));
     let own = take(fields, &names);
-    let known: Vec<&str> = common.into_iter().chain(names.into_iter().filter(|name| !common.contains(name))).collect();
-    fields.keys().for_each(|name| wrong.add_unknown(name, &known));
+    let known: Vec<&str> = common
+        .into_iter()
+        .chain(names.into_iter().filter(|name| !common.contains(name)))
+        .collect();
+    fields
+        .keys()
+        .for_each(|name| wrong.add_unknown(name, &known));
     own
 }
 
 fn collect_errors<T>(result: Result<T, Vec<Invalid>>, wrong: &mut FieldErrors) -> Option<T> {
-    result.map_err(|all| all.into_iter().for_each(|one| wrong.add(&one.field, one.expected))).ok()
+    result
+        .map_err(|all| {
+            all.into_iter()
+                .for_each(|one| wrong.add(&one.field, one.expected))
+        })
+        .ok()
 }

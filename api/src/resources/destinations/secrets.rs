@@ -76,7 +76,12 @@ pub async fn rotate_version(
 ) -> Result<Json<CreatedDestination>, Error> {
     // In this order: secrets that change in between are not those of the version, or are refused when they are replaced.
     let secret = edge.store.destination_secret(destination.id).await?;
-    if edge.store.destination_secret_version(destination.id).await? != based_on {
+    if edge
+        .store
+        .destination_secret_version(destination.id)
+        .await?
+        != based_on
+    {
         let detail = "its secrets were changed after you opened the form, and the new ones are in use. Open the form \
              again to replace them";
         return Err(Error::Conflict(detail.to_owned()));
@@ -93,15 +98,28 @@ async fn replace(
 ) -> Result<Json<CreatedDestination>, Error> {
     let hours = draft.body.overlap_hours.unwrap_or(DEFAULT_OVERLAP_HOURS);
     let (new_secret, now) = (draft.body.secret.take(), (edge.clock)());
-    let rotation = Rotation { new_secret, until: now.plus_millis(hours * HOUR_MS), now, random: (edge.random)() };
+    let rotation = Rotation {
+        new_secret,
+        until: now.plus_millis(hours * HOUR_MS),
+        now,
+        random: (edge.random)(),
+    };
     let rotated = Config::rotate(&destination, &secret, &rotation);
     if let Some(wrong) = rotated.as_ref().err().filter(|wrong| wrong.field == "kind") {
-        return Err(Error::Unsuitable(format!("expected a destination of kind {}", wrong.expected)));
+        return Err(Error::Unsuitable(format!(
+            "expected a destination of kind {}",
+            wrong.expected
+        )));
     }
     let rotated = collect_errors(rotated.map_err(|wrong| vec![wrong]), &mut draft.wrong);
     draft.finish()?;
-    let (change, shown) = rotated.map(|changed| change_of(&destination, secret, changed)).unwrap_or_default();
-    let after = edge.store.update_destination(destination.id, change, |_| {}).await?;
+    let (change, shown) = rotated
+        .map(|changed| change_of(&destination, secret, changed))
+        .unwrap_or_default();
+    let after = edge
+        .store
+        .update_destination(destination.id, change, |_| {})
+        .await?;
     let detail = DestinationDetail::read(&edge, after).await?;
     Ok(Json(CreatedDestination::new(detail, shown, &[])))
 }
@@ -127,14 +145,27 @@ pub async fn test(
     if config.bounds_tests() {
         let counted = edge.test_quota.count(destination.id, destination.app_id);
         if counted.as_ref().is_err_and(|refused| refused.is_alarming) {
-            edge.store.alarm(destination.id, "many_tests", MANY_TESTS).await?;
+            edge.store
+                .alarm(destination.id, "many_tests", MANY_TESTS)
+                .await?;
             counter!("settle_alarms_total", "kind" => "many_tests").increment(1);
         }
         counted?;
     }
-    edge.store.record_audit_entry("destination.test", Some(destination.app_id), destination.id).await?;
-    let request = config.test((edge.clock)(), &clock::random_uuid().to_string(), sample.as_ref()).map_err(refused)?;
+    edge.store
+        .record_audit_entry("destination.test", Some(destination.app_id), destination.id)
+        .await?;
+    let request = config
+        .test(
+            (edge.clock)(),
+            &clock::random_uuid().to_string(),
+            sample.as_ref(),
+        )
+        .map_err(refused)?;
     let tested = config.describe_test(&(edge.send)(request.of(destination.app_id)).await);
     let ok = tested.is_ok();
-    Ok(Json(Tested { ok, detail: config.redact(&tested.unwrap_or_else(|why| why)) }))
+    Ok(Json(Tested {
+        ok,
+        detail: config.redact(&tested.unwrap_or_else(|why| why)),
+    }))
 }

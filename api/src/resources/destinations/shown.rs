@@ -57,8 +57,16 @@ impl DestinationDetail {
     pub async fn read(edge: &Edge, destination: Destination) -> Result<Self, Error> {
         let shown_state = edge.store.shown_state(destination.id).await?;
         let health = edge.store.destination_health(destination.id).await?;
-        let refusal = edge.allowed.refusal(&destination).map(|refusal| refusal.to_string());
-        Ok(Self { destination: destinations::shown(destination), shown_state, refusal, health })
+        let refusal = edge
+            .allowed
+            .refusal(&destination)
+            .map(|refusal| refusal.to_string());
+        Ok(Self {
+            destination: destinations::shown(destination),
+            shown_state,
+            refusal,
+            health,
+        })
     }
 }
 
@@ -66,11 +74,19 @@ impl CreatedDestination {
     /// Adds the new secrets, and warnings about the events that this request chose.
     pub fn new(mut detail: DestinationDetail, shown: RevealedSecrets, chosen: &[String]) -> Self {
         let settings = &mut detail.destination.settings;
-        let shown_once = shown.iter().map(|(name, _)| *name).filter(|name| settings.get(name).is_none()).collect();
+        let shown_once = shown
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| settings.get(name).is_none())
+            .collect();
         for (name, secret) in shown {
             settings[name] = secret.expose_secret().into();
         }
-        Self { detail, warnings: domain::event::unsent_choices(chosen), shown_once }
+        Self {
+            detail,
+            warnings: domain::event::unsent_choices(chosen),
+            shown_once,
+        }
     }
 
     pub fn id(&self) -> DestinationId {

@@ -20,7 +20,12 @@ pub async fn decide(edge: &Arc<Edge>, claims: Vec<(DevicePlace, CollapseKey)>) -
             Ok(ClaimStep::Query) => is_left = true,
             Ok(ClaimStep::Recheck) => edge.wake_for_persons(),
             Ok(ClaimStep::Reported(open)) => {
-                edge.dispatch.notify(open.collapse_key, open.seq, millis(open.quiet), open.cap.map(millis));
+                edge.dispatch.notify(
+                    open.collapse_key,
+                    open.seq,
+                    millis(open.quiet),
+                    open.cap.map(millis),
+                );
             }
             Err(error) => {
                 tracing::debug!(collapse_key = %key, error = chain(&error), "a claim was not decided; its run does");
@@ -33,8 +38,17 @@ pub async fn decide(edge: &Arc<Edge>, claims: Vec<(DevicePlace, CollapseKey)>) -
 
 /// Counts the claims of a request.
 pub fn count(claims: ClaimCounts, known: usize) {
-    let ClaimCounts { new, dropped, displaced } = claims;
-    for (result, number) in [("stored", new), ("dropped", dropped), ("displaced", displaced), ("known", known)] {
+    let ClaimCounts {
+        new,
+        dropped,
+        displaced,
+    } = claims;
+    for (result, number) in [
+        ("stored", new),
+        ("dropped", dropped),
+        ("displaced", displaced),
+        ("known", known),
+    ] {
         let number = u64::try_from(number).unwrap_or(u64::MAX);
         metrics::counter!("settle_claims_total", "result" => result).increment(number);
     }

@@ -27,7 +27,10 @@ pub struct Client {
 impl Client {
     /// Who uses something of the platform's day.
     pub fn reporter(&self) -> Reporter<'_> {
-        Reporter { platform: &self.platform, network: site(self.address) }
+        Reporter {
+            platform: &self.platform,
+            network: site(self.address),
+        }
     }
 }
 
@@ -37,13 +40,21 @@ impl FromRequestParts<Shared> for Address {
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
         let Peer(peer) = Peer::from_request_parts(parts, edge).await?;
         let devices = &edge.devices;
-        if devices.trusted_proxies.is_unknown_proxy(peer, &parts.headers)
+        if devices
+            .trusted_proxies
+            .is_unknown_proxy(peer, &parts.headers)
             && devices.unknown_proxies.note(Instant::now())
         {
             tracing::warn!(%peer, "X-Forwarded-For from an address that devices.trusted_proxies does not name");
         }
         let address = devices.trusted_proxies.client(peer, &parts.headers);
-        devices.limits.check_address(address).map_err(|wait| Error::TooMany { what: "this address", wait })?;
+        devices
+            .limits
+            .check_address(address)
+            .map_err(|wait| Error::TooMany {
+                what: "this address",
+                wait,
+            })?;
         Ok(Self(address))
     }
 }
@@ -53,11 +64,20 @@ impl FromRequestParts<Shared> for Client {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
         let Address(address) = Address::from_request_parts(parts, edge).await?;
-        let shown = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let shown = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         let key = shown.and_then(|text| text.split_once(' '));
-        let key = key.filter(|(scheme, key)| scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES);
+        let key = key.filter(|(scheme, key)| {
+            scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES
+        });
         let (_, key) = key.ok_or(Error::PublishableKey)?;
-        let platform = edge.devices.publishable_keys.platform(&edge.store, key.trim()).await?;
+        let platform = edge
+            .devices
+            .publishable_keys
+            .platform(&edge.store, key.trim())
+            .await?;
         Ok(Self { platform, address })
     }
 }

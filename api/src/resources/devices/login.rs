@@ -77,31 +77,74 @@ pub async fn login(
     body: Unread<DeviceLogin>,
 ) -> Result<Json<LoggedInDevice>, Error> {
     let now = (edge.clock)();
-    let _place = edge.devices.admit(&edge.store, client.address, body.bytes())?;
-    let mut draft = edge.devices.checks.run(body.bytes(), move || body.read()).await?;
+    let _place = edge
+        .devices
+        .admit(&edge.store, client.address, body.bytes())?;
+    let mut draft = edge
+        .devices
+        .checks
+        .run(body.bytes(), move || body.read())
+        .await?;
     // Who uses the app does not depend on it.
     let left_out = draft.wrong.take(ANALYTICS_DEVICE_ID);
     let place = place(&edge, &client.platform, draft.body.device.id, &secret)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
         draft.wrong.add("device.id", RANDOM_ID);
     }
-    let DeviceLogin { device, external_id, token } = draft.finish()?;
-    let expected = Expected { external_id: &external_id, device: place.device, now };
+    let DeviceLogin {
+        device,
+        external_id,
+        token,
+    } = draft.finish()?;
+    let expected = Expected {
+        external_id: &external_id,
+        device: place.device,
+        now,
+    };
     let is_signed = prove(&edge, &client.platform, token, expected).await?;
     let (quotas, reporter) = (&edge.devices.quotas, client.reporter());
-    let is_new = quotas.check_device(&edge.store, reporter, place, now).await?;
-    let is_named = quotas.check_user(&edge.store, reporter, &external_id, now).await?;
-    let login = Login { place, device, secret, external_id: external_id.clone(), is_signed };
+    let is_new = quotas
+        .check_device(&edge.store, reporter, place, now)
+        .await?;
+    let is_named = quotas
+        .check_user(&edge.store, reporter, &external_id, now)
+        .await?;
+    let login = Login {
+        place,
+        device,
+        secret,
+        external_id: external_id.clone(),
+        is_signed,
+    };
     let LoggedIn { device_user_id, .. } = edge.store.login(login).await?;
     let (devices, users) = (i64::from(is_new), i64::from(is_named));
-    quotas.count(place, reporter.network, DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
+    quotas.count(
+        place,
+        reporter.network,
+        DeviceUsage {
+            devices,
+            users,
+            ..DeviceUsage::default()
+        },
+        now,
+    );
     edge.wake_for_persons();
     if !is_signed && client.platform.unsigned_login_at.is_none() {
-        edge.store.note_unsigned_login(client.platform.app_id, client.platform.id).await?;
+        edge.store
+            .note_unsigned_login(client.platform.app_id, client.platform.id)
+            .await?;
     }
-    let left_out = left_out.map(|Field { field, expected }| format!("`{field}` was left out: expected {expected}"));
-    let warnings = hidden_in(&external_id).into_iter().chain(left_out).collect();
-    Ok(Json(LoggedInDevice { device_user_id, external_id, warnings }))
+    let left_out = left_out
+        .map(|Field { field, expected }| format!("`{field}` was left out: expected {expected}"));
+    let warnings = hidden_in(&external_id)
+        .into_iter()
+        .chain(left_out)
+        .collect();
+    Ok(Json(LoggedInDevice {
+        device_user_id,
+        external_id,
+        warnings,
+    }))
 }
 
 /// `POST /v1/device/logout`
@@ -110,8 +153,14 @@ pub async fn logout(
     Proof { client, secret }: Proof,
     body: Unread<DeviceLogout>,
 ) -> Result<Json<LoggedOutDevice>, Error> {
-    let _place = edge.devices.admit(&edge.store, client.address, body.bytes())?;
-    let mut draft = edge.devices.checks.run(body.bytes(), move || body.read()).await?;
+    let _place = edge
+        .devices
+        .admit(&edge.store, client.address, body.bytes())?;
+    let mut draft = edge
+        .devices
+        .checks
+        .run(body.bytes(), move || body.read())
+        .await?;
     // Who uses the app does not depend on it.
     draft.wrong.take(ANALYTICS_DEVICE_ID);
     let place = place(&edge, &client.platform, draft.body.device.id, &secret)?;
@@ -119,16 +168,32 @@ pub async fn logout(
         draft.wrong.add("device.id", RANDOM_ID);
     }
     let DeviceLogout { device } = draft.finish()?;
-    Ok(Json(LoggedOutDevice { device_user_id: edge.store.logout(place, device, secret).await? }))
+    Ok(Json(LoggedOutDevice {
+        device_user_id: edge.store.logout(place, device, secret).await?,
+    }))
 }
 
 const RANDOM_ID: &str = "a random UUID (version 4) that the app generated at its first launch";
 
 /// The device of a request, which is counted.
-fn place(edge: &Edge, platform: &Platform, device: DeviceId, secret: &SecretHash) -> Result<DevicePlace, Error> {
-    let place = DevicePlace { platform: platform.id, device };
-    let counted = edge.devices.limits.check_device(place, Some(secret.clone()));
-    counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
+fn place(
+    edge: &Edge,
+    platform: &Platform,
+    device: DeviceId,
+    secret: &SecretHash,
+) -> Result<DevicePlace, Error> {
+    let place = DevicePlace {
+        platform: platform.id,
+        device,
+    };
+    let counted = edge
+        .devices
+        .limits
+        .check_device(place, Some(secret.clone()));
+    counted.map_err(|wait| Error::TooMany {
+        what: "this device",
+        wait,
+    })?;
     Ok(place)
 }
 
@@ -142,8 +207,12 @@ async fn prove(
     token: Option<SecretString>,
     expected: Expected<'_>,
 ) -> Result<bool, Error> {
-    let Some(secret) = edge.store.login_secret(platform.id).await? else { return Ok(false) };
-    let token = token.ok_or(Error::LoginToken("it is missing, and this platform accepts only signed logins"))?;
+    let Some(secret) = edge.store.login_secret(platform.id).await? else {
+        return Ok(false);
+    };
+    let token = token.ok_or(Error::LoginToken(
+        "it is missing, and this platform accepts only signed logins",
+    ))?;
     token::check(token.expose_secret(), &secret, expected).map_err(Error::LoginToken)?;
     Ok(true)
 }

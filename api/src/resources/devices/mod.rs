@@ -62,8 +62,15 @@ pub struct DeviceEntitlement {
 
 impl From<DeviceAccess> for DeviceEntitlements {
     fn from(access: DeviceAccess) -> Self {
-        let entitlements = access.entitlements.into_iter().map(DeviceEntitlement::from).collect();
-        Self { device_user_id: access.device_user_id, entitlements }
+        let entitlements = access
+            .entitlements
+            .into_iter()
+            .map(DeviceEntitlement::from)
+            .collect();
+        Self {
+            device_user_id: access.device_user_id,
+            entitlements,
+        }
     }
 }
 
@@ -87,33 +94,79 @@ pub async fn report(
     body: Unread<DeviceEvents>,
 ) -> Result<Json<Receipt>, Error> {
     let (now, bytes) = ((edge.clock)(), body.bytes());
-    edge.devices.quotas.check(client.reporter(), &[Kind::Events, Kind::Bytes], now)?;
+    edge.devices
+        .quotas
+        .check(client.reporter(), &[Kind::Events, Kind::Bytes], now)?;
     let _place = edge.devices.admit(&edge.store, client.address, bytes)?;
     let received_at = Instant::now();
     let platform = client.platform.id;
     let limits = &edge.devices.limits;
-    let claiming = if limits.may_claim(client.address, received_at) { Claiming::Stored } else { Claiming::Dropped };
-    let reception = Reception { platform, secret, at: received_at, claiming, address: client.address };
+    let claiming = if limits.may_claim(client.address, received_at) {
+        Claiming::Stored
+    } else {
+        Claiming::Dropped
+    };
+    let reception = Reception {
+        platform,
+        secret,
+        at: received_at,
+        claiming,
+        address: client.address,
+    };
     let devices = edge.clone();
     let checked = edge.devices.checks.run(body.bytes(), move || {
         let listed = body.read_beside(EVENTS)?;
         // A request that is wrong counts too.
-        let place = DevicePlace { platform, device: listed.draft.body.device.id };
-        let counted = devices.devices.limits.check_device(place, reception.secret.clone());
-        counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
+        let place = DevicePlace {
+            platform,
+            device: listed.draft.body.device.id,
+        };
+        let counted = devices
+            .devices
+            .limits
+            .check_device(place, reception.secret.clone());
+        counted.map_err(|wait| Error::TooMany {
+            what: "this device",
+            wait,
+        })?;
         request::check(reception, listed)
     });
-    let Checked { request, rejected, left_out } = checked.await?;
-    let (quotas, place) = (&edge.devices.quotas, DevicePlace { platform, device: request.device.id });
+    let Checked {
+        request,
+        rejected,
+        left_out,
+    } = checked.await?;
+    let (quotas, place) = (
+        &edge.devices.quotas,
+        DevicePlace {
+            platform,
+            device: request.device.id,
+        },
+    );
     let reporter = client.reporter();
-    quotas.check_customer(&edge.store, reporter, place, now).await?;
-    let is_new = quotas.check_device(&edge.store, reporter, place, now).await?;
+    quotas
+        .check_customer(&edge.store, reporter, place, now)
+        .await?;
+    let is_new = quotas
+        .check_device(&edge.store, reporter, place, now)
+        .await?;
     let reports = edge.store.accept_reports(request).await?;
     quotas.count(place, reporter.network, used(&reports, is_new), now);
-    let AcceptedReports { accepted, repeated, queued_for, claims, known, .. } = reports;
+    let AcceptedReports {
+        accepted,
+        repeated,
+        queued_for,
+        claims,
+        known,
+        ..
+    } = reports;
     limits.count_claims(client.address, claims.new, received_at);
     claims::count(claims, known.len());
-    for (result, number) in [("accepted", accepted), ("repeated", repeated), ("rejected", rejected.len())] {
+    for (result, number) in [
+        ("accepted", accepted),
+        ("repeated", repeated),
+        ("rejected", rejected.len()),
+    ] {
         let number = u64::try_from(number).unwrap_or(u64::MAX);
         metrics::counter!("settle_device_events_total", "result" => result).increment(number);
     }
@@ -121,8 +174,15 @@ pub async fn report(
     if (claims.new > 0 || is_left) && client.platform.can_verify() {
         edge.dispatch.engine().verify_claims(platform);
     }
-    queued_for.into_iter().for_each(|destination| edge.dispatch.engine().stream(destination));
-    Ok(Json(Receipt { accepted, repeated, rejected, left_out }))
+    queued_for
+        .into_iter()
+        .for_each(|destination| edge.dispatch.engine().stream(destination));
+    Ok(Json(Receipt {
+        accepted,
+        repeated,
+        rejected,
+        left_out,
+    }))
 }
 
 /// What a request used of its platform's day: of one that brought nothing new, nothing.
@@ -130,7 +190,12 @@ fn used(reports: &AcceptedReports, is_new: bool) -> DeviceUsage {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let devices = i64::from(is_new);
     let bytes = number(reports.stored_bytes).saturating_add(devices * DEVICE_BYTES);
-    DeviceUsage { events: number(reports.accepted), bytes, devices, users: 0 }
+    DeviceUsage {
+        events: number(reports.accepted),
+        bytes,
+        devices,
+        users: 0,
+    }
 }
 
 /// `GET /v1/device/entitlements?device_id=`: what a device may use.
@@ -141,9 +206,25 @@ pub async fn entitlements(
     known: IfNoneMatch,
 ) -> Result<Tagged<DeviceEntitlements>, Error> {
     let _place = edge.devices.places.take(client.address)?;
-    let place = DevicePlace { platform: client.platform.id, device: query.device_id };
-    let counted = edge.devices.limits.check_device(place, Some(secret.clone()));
-    counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
-    let access = edge.store.device_access(client.platform.app_id, place, secret).await?;
-    Ok(Tagged { revision: None, body: access.into(), known })
+    let place = DevicePlace {
+        platform: client.platform.id,
+        device: query.device_id,
+    };
+    let counted = edge
+        .devices
+        .limits
+        .check_device(place, Some(secret.clone()));
+    counted.map_err(|wait| Error::TooMany {
+        what: "this device",
+        wait,
+    })?;
+    let access = edge
+        .store
+        .device_access(client.platform.app_id, place, secret)
+        .await?;
+    Ok(Tagged {
+        revision: None,
+        body: access.into(),
+        known,
+    })
 }

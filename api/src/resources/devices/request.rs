@@ -108,13 +108,28 @@ pub struct Reception {
 /// # Errors
 /// A field outside of the events is wrong.
 pub fn check(reception: Reception, listed: Listed<'_, DeviceEvents>) -> Result<Checked, Error> {
-    let Listed { draft: Draft { body: DeviceEvents { device, sent_at, .. }, mut wrong }, items: events } = listed;
+    let Listed {
+        draft:
+            Draft {
+                body: DeviceEvents {
+                    device, sent_at, ..
+                },
+                mut wrong,
+            },
+        items: events,
+    } = listed;
     if !wrong.has("device.id") && !is_random(device.id) {
-        wrong.add("device.id", "a random UUID (version 4) that the app generated at its first launch");
+        wrong.add(
+            "device.id",
+            "a random UUID (version 4) that the app generated at its first launch",
+        );
     }
     let mut left_out = Vec::new();
     if let Some(error) = wrong.take(ANALYTICS_DEVICE_ID) {
-        left_out.push(LeftOut { index: None, errors: vec![error] });
+        left_out.push(LeftOut {
+            index: None,
+            errors: vec![error],
+        });
     }
     wrong.finish()?;
     let (mut reports, mut rejected) = (Vec::with_capacity(events.len()), Vec::new());
@@ -128,16 +143,38 @@ pub fn check(reception: Reception, listed: Listed<'_, DeviceEvents>) -> Result<C
             Some(report) => {
                 reports.push(report);
                 if !errors.is_empty() {
-                    left_out.push(LeftOut { index: Some(index), errors });
+                    left_out.push(LeftOut {
+                        index: Some(index),
+                        errors,
+                    });
                 }
             }
             None => rejected.push(RejectedEvent { index, errors }),
         }
     }
-    let Reception { platform, secret, at: received_at, claiming, address } = reception;
+    let Reception {
+        platform,
+        secret,
+        at: received_at,
+        claiming,
+        address,
+    } = reception;
     let network = site(address).to_string();
-    let request = DeviceRequest { platform, device, secret, sent_at, received_at, reports, claiming, network };
-    Ok(Checked { request, rejected, left_out })
+    let request = DeviceRequest {
+        platform,
+        device,
+        secret,
+        sent_at,
+        received_at,
+        reports,
+        claiming,
+        network,
+    };
+    Ok(Checked {
+        request,
+        rejected,
+        left_out,
+    })
 }
 
 /// Whether an id was made at random: nobody guesses the id of another device.
@@ -153,20 +190,32 @@ fn report(event: &RawValue, wrong: &mut FieldErrors) -> Option<DeviceReport> {
         wrong.add("id", "only letters, digits and `-_.:`");
         return None;
     }
-    let mut content = event.content().inspect_err(|error| wrong.add(error.field, error.expected)).ok()?;
+    let mut content = event
+        .content()
+        .inspect_err(|error| wrong.add(error.field, error.expected))
+        .ok()?;
     if let Content::Transaction(transaction) = &mut content
         && transaction.price.is_some() != transaction.currency.is_some()
     {
-        wrong.add("transaction.currency", "the currency of the price, and none without a price");
+        wrong.add(
+            "transaction.currency",
+            "the currency of the price, and none without a price",
+        );
         (transaction.price, transaction.currency) = (None, None);
     }
-    Some(DeviceReport { client_id: event.id, time: event.time, session: event.session_id, content })
+    Some(DeviceReport {
+        client_id: event.id,
+        time: event.time,
+        session: event.session_id,
+        content,
+    })
 }
 
 /// The fields of an event, as they are written.
 fn fields(event: &str, wrong: &mut FieldErrors) -> Option<Map<String, Value>> {
-    let is_large =
-        |fields: &Map<String, Value>| serde_json::to_string(fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES);
+    let is_large = |fields: &Map<String, Value>| {
+        serde_json::to_string(fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES)
+    };
     if event.len() > MAX_WRITTEN_BYTES {
         wrong.add("event", "at most 16 KiB");
         return None;

@@ -19,7 +19,8 @@ const SHOWN: &str = "Settle-Device-Secret";
 /// Number of bytes of a secret.
 const BYTES: usize = 32;
 /// What is expected in the header.
-const EXPECTED: &str = "32 random bytes of the device in base64url without padding: 43 letters, digits, `-` and `_`";
+const EXPECTED: &str =
+    "32 random bytes of the device in base64url without padding: 43 letters, digits, `-` and `_`";
 
 /// The secret that a request shows; a request may have none.
 pub struct Secret(pub Option<SecretHash>);
@@ -34,7 +35,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Secret {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        shown(&parts.headers).map(Self).map_err(|()| Error::invalid(SHOWN, EXPECTED))
+        shown(&parts.headers)
+            .map(Self)
+            .map_err(|()| Error::invalid(SHOWN, EXPECTED))
     }
 }
 
@@ -44,16 +47,23 @@ impl FromRequestParts<Shared> for Proof {
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
         let client = Client::from_request_parts(parts, edge).await?;
         let Secret(secret) = Secret::from_request_parts(parts, edge).await?;
-        Ok(Self { client, secret: secret.ok_or(Error::DeviceSecret(Unproved::Missing))? })
+        Ok(Self {
+            client,
+            secret: secret.ok_or(Error::DeviceSecret(Unproved::Missing))?,
+        })
     }
 }
 
 /// The hash of the secret in the headers; an error if it is none.
 fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
     let mut values = headers.get_all(SECRET_HEADER).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let text = value.to_str().map_err(drop)?;
-    let is_secret = URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == BYTES);
+    let is_secret = URL_SAFE_NO_PAD
+        .decode(text)
+        .is_ok_and(|bytes| bytes.len() == BYTES);
     if !is_secret || values.next().is_some() {
         return Err(());
     }
@@ -98,7 +108,10 @@ mod tests {
     fn is_taken(texts: &[&str]) -> Option<bool> {
         let mut headers = HeaderMap::new();
         for text in texts {
-            headers.append(SECRET_HEADER, HeaderValue::from_str(text).expect("a header"));
+            headers.append(
+                SECRET_HEADER,
+                HeaderValue::from_str(text).expect("a header"),
+            );
         }
         shown(&headers).ok().map(|secret| secret.is_some())
     }
@@ -106,7 +119,10 @@ mod tests {
     #[test]
     fn a_secret_has_32_bytes_in_base64url_without_padding() {
         let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-        assert_eq!((is_taken(&[]), is_taken(&[secret])), (Some(false), Some(true)));
+        assert_eq!(
+            (is_taken(&[]), is_taken(&[secret])),
+            (Some(false), Some(true))
+        );
         for wrong in [
             "",
             &secret[1..],

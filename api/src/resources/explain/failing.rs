@@ -19,21 +19,44 @@ const MAX_RUNS: usize = 20;
 pub async fn of_purchase(edge: &Edge, key: CollapseKey, facts: &PurchaseExplanation) -> Vec<Node> {
     let has_claims = facts.claims.iter().any(|claim| claim.status == "pending");
     let claims = has_claims.then(|| contract::claims_workflow_id(facts.platform_id));
-    of_runs(edge, std::iter::once(contract::workflow_id(key)).chain(claims)).await
+    of_runs(
+        edge,
+        std::iter::once(contract::workflow_id(key)).chain(claims),
+    )
+    .await
 }
 
 /// What fails of the purchases of a message.
 pub async fn of_message(edge: &Edge, facts: &MessageExplanation) -> Vec<Node> {
-    let keys = facts.notifications.iter().filter_map(|(one, _)| one.view.collapse_key);
+    let keys = facts
+        .notifications
+        .iter()
+        .filter_map(|(one, _)| one.view.collapse_key);
     of_runs(edge, keys.map(contract::workflow_id)).await
 }
 
 /// What fails of a destination: its own run, its stream of device events, and the runs of the purchases whose deliveries
 /// are shown as pending.
-pub async fn of_destination(edge: &Edge, id: DestinationId, facts: &DestinationExplanation) -> Vec<Node> {
-    let own = [contract::destination_workflow_id(id), contract::stream_workflow_id(id)];
-    let pending: BTreeSet<CollapseKey> = facts.pending.iter().map(|one| one.delivery.collapse_key).collect();
-    of_runs(edge, own.into_iter().chain(pending.into_iter().map(contract::workflow_id))).await
+pub async fn of_destination(
+    edge: &Edge,
+    id: DestinationId,
+    facts: &DestinationExplanation,
+) -> Vec<Node> {
+    let own = [
+        contract::destination_workflow_id(id),
+        contract::stream_workflow_id(id),
+    ];
+    let pending: BTreeSet<CollapseKey> = facts
+        .pending
+        .iter()
+        .map(|one| one.delivery.collapse_key)
+        .collect();
+    of_runs(
+        edge,
+        own.into_iter()
+            .chain(pending.into_iter().map(contract::workflow_id)),
+    )
+    .await
 }
 
 async fn of_runs(edge: &Edge, workflow_ids: impl IntoIterator<Item = String>) -> Vec<Node> {
@@ -41,9 +64,19 @@ async fn of_runs(edge: &Edge, workflow_ids: impl IntoIterator<Item = String>) ->
     if !engine.is_connected() {
         return Vec::new();
     }
-    let all = join_all(workflow_ids.into_iter().take(MAX_RUNS).map(|id| engine.failing(id)));
+    let all = join_all(
+        workflow_ids
+            .into_iter()
+            .take(MAX_RUNS)
+            .map(|id| engine.failing(id)),
+    );
     let found = tokio::time::timeout(TIMEOUT, all).await.unwrap_or_default();
-    found.into_iter().flatten().flatten().map(|one| node(&one)).collect()
+    found
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|one| node(&one))
+        .collect()
 }
 
 fn node(one: &FailingActivity) -> Node {
@@ -64,12 +97,24 @@ fn sentence(one: &FailingActivity) -> String {
         "supervise" => "delivering what is pending",
         "stream" => "delivering the events of devices",
         "verify_claims" => "verifying what devices report",
-        "hold" | "discard" | "redeliver" | "redeliver_all" | "set_enabled" | "test" => "the request of an admin",
+        "hold" | "discard" | "redeliver" | "redeliver_all" | "set_enabled" | "test" => {
+            "the request of an admin"
+        }
         other => other,
     };
-    let times = if one.attempts == 1 { "once".to_owned() } else { format!("{} times", one.attempts) };
-    let next = one.next_at.map_or_else(|| "trying again now".to_owned(), |at| format!("next attempt at {at}"));
-    format!("{what} failed {times} and is retried, nothing is lost; {next}. Last failure: {}", one.why)
+    let times = if one.attempts == 1 {
+        "once".to_owned()
+    } else {
+        format!("{} times", one.attempts)
+    };
+    let next = one.next_at.map_or_else(
+        || "trying again now".to_owned(),
+        |at| format!("next attempt at {at}"),
+    );
+    format!(
+        "{what} failed {times} and is retried, nothing is lost; {next}. Last failure: {}",
+        one.why
+    )
 }
 
 #[cfg(test)]

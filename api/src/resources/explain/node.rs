@@ -23,7 +23,12 @@ pub struct Node {
 impl Node {
     /// A node with a sentence, without facts and children.
     pub fn new(what: &'static str, summary: String) -> Self {
-        Self { what, summary, facts: Map::new(), then: Vec::new() }
+        Self {
+            what,
+            summary,
+            facts: Map::new(),
+            then: Vec::new(),
+        }
     }
 
     /// Adds the fields of an object as facts.
@@ -35,7 +40,10 @@ impl Node {
     }
 
     pub fn fact(mut self, name: &str, value: impl Serialize) -> Self {
-        self.facts.insert(name.to_owned(), serde_json::to_value(value).unwrap_or_default());
+        self.facts.insert(
+            name.to_owned(),
+            serde_json::to_value(value).unwrap_or_default(),
+        );
         self
     }
 

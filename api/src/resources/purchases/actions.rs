@@ -43,14 +43,23 @@ pub async fn flush(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<Ac
 
 /// `POST …/hold`: stop settling until a time.
 pub async fn hold(edge: Acting, Id(key): Id<CollapseKey>, mut draft: Draft<Hold>) -> Answer {
-    if draft.body.until.is_some_and(|until| until <= (edge.clock)()) {
+    if draft
+        .body
+        .until
+        .is_some_and(|until| until <= (edge.clock)())
+    {
         draft.wrong.add("until", "a time in the future");
     }
     let Hold { until, action } = draft.finish()?;
     let admin = action.admin(&edge);
     newest(&edge, key).await?;
     let until = until.map(|until| until.to_string());
-    send(&edge, key, Signal::Hold(workflows::signal::Hold { until, admin })).await
+    send(
+        &edge,
+        key,
+        Signal::Hold(workflows::signal::Hold { until, admin }),
+    )
+    .await
 }
 
 /// `POST …/release`: end a hold.
@@ -69,5 +78,8 @@ pub async fn discard(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<
 async fn send(edge: &Edge, collapse_key: CollapseKey, signal: Signal) -> Answer {
     let name = signal.name();
     taken(edge.dispatch.engine().signal(collapse_key, signal)).await?;
-    Ok(Accepted(SignaledPurchase { collapse_key, signal: name }))
+    Ok(Accepted(SignaledPurchase {
+        collapse_key,
+        signal: name,
+    }))
 }

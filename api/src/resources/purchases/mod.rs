@@ -72,13 +72,16 @@ pub async fn list(
     filter.app_id = caller.app(&edge, filter.app_id).await?;
     let app = filter.app_id;
     let page = page.page();
-    let may_be_unsettled = page.cursor.is_none() && filter.app_user_id.is_none() && filter.external_id.is_none();
+    let may_be_unsettled =
+        page.cursor.is_none() && filter.app_user_id.is_none() && filter.external_id.is_none();
     let mut found = edge.store.purchases(filter.clone(), page).await?;
     if let (Some(receipt), true, None) = (filter.receipt_id, may_be_unsettled, &found.next_cursor) {
         for key in open_of_receipt(&edge, filter.platform_id, &receipt).await? {
             if !found.items.iter().any(|item| item.collapse_key == key) {
                 let waiting = unsettled(&edge, key).await?;
-                found.items.extend(waiting.filter(|one| app.is_none_or(|app| app == one.app_id)));
+                found
+                    .items
+                    .extend(waiting.filter(|one| app.is_none_or(|app| app == one.app_id)));
             }
         }
     }
@@ -87,14 +90,20 @@ pub async fn list(
 
 /// `GET /v1/purchases/{collapse_key}`: the stored purchase, and the status of the open run (`status`, null when none is
 /// open; `status_error` when the run did not answer).
-pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<PurchaseDetail>, Error> {
+pub async fn show(
+    State(edge): State<Shared>,
+    Id(key): Id<CollapseKey>,
+) -> Result<Json<PurchaseDetail>, Error> {
     let purchase = find(&edge, key).await?;
     let lanes = edge.store.lanes(key).await?;
     let answered = tokio::time::timeout(STATUS_TIMEOUT, edge.dispatch.engine().status(key)).await;
     let (status, status_error) = match answered {
         Ok(Ok(status)) => (status, None),
         Ok(Err(error)) => (None, Some(error.to_string())),
-        Err(_) => (None, Some("the workflow engine is not responding".to_owned())),
+        Err(_) => (
+            None,
+            Some("the workflow engine is not responding".to_owned()),
+        ),
     };
     Ok(Json(PurchaseDetail {
         collapse_key: purchase.collapse_key,
@@ -124,20 +133,29 @@ pub async fn notifications(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<PurchaseNotification>>, Error> {
     newest(&edge, key).await?;
-    Ok(Json(edge.store.notifications_of_purchase(key, query.page()).await?.map(PurchaseNotification::from)))
+    Ok(Json(
+        edge.store
+            .notifications_of_purchase(key, query.page())
+            .await?
+            .map(PurchaseNotification::from),
+    ))
 }
 
 async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
     match edge.store.purchase(key).await {
-        Err(storage::Error::Missing { .. }) => {
-            unsettled(edge, key).await?.ok_or_else(|| Error::missing("purchase", key))
-        }
+        Err(storage::Error::Missing { .. }) => unsettled(edge, key)
+            .await?
+            .ok_or_else(|| Error::missing("purchase", key)),
         other => Ok(other?),
     }
 }
 
 /// The purchases of a receipt that may have notifications without an outcome: with a platform, the one purchase there.
-async fn open_of_receipt(edge: &Edge, platform: Option<PlatformId>, receipt: &str) -> Result<Vec<CollapseKey>, Error> {
+async fn open_of_receipt(
+    edge: &Edge,
+    platform: Option<PlatformId>,
+    receipt: &str,
+) -> Result<Vec<CollapseKey>, Error> {
     match platform {
         Some(platform) => Ok(vec![CollapseKey::of(platform, receipt)]),
         None => Ok(edge.store.open_of_receipt(receipt).await?),
@@ -146,8 +164,19 @@ async fn open_of_receipt(edge: &Edge, platform: Option<PlatformId>, receipt: &st
 
 /// A purchase that has notifications and is not settled yet, with the state `unknown`.
 async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
-    let found = edge.store.notifications_of_purchase(key, Page { cursor: None, limit: 1 }).await?;
-    let Some(newest) = found.items.into_iter().next() else { return Ok(None) };
+    let found = edge
+        .store
+        .notifications_of_purchase(
+            key,
+            Page {
+                cursor: None,
+                limit: 1,
+            },
+        )
+        .await?;
+    let Some(newest) = found.items.into_iter().next() else {
+        return Ok(None);
+    };
     let platform = edge.store.platform(newest.platform_id).await?;
     Ok(Some(PurchaseView {
         collapse_key: key,
@@ -169,11 +198,19 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
 /// The latest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
 /// purchase is unknown.
 async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
-    let page = Page { cursor: None, limit: 1 };
+    let page = Page {
+        cursor: None,
+        limit: 1,
+    };
     let found = edge.store.notifications_of_purchase(key, page).await?;
     match found.items.first() {
         Some(newest) => Ok(newest.seq),
-        None => edge.store.purchase(key).await.map(|_| 0).map_err(Error::from),
+        None => edge
+            .store
+            .purchase(key)
+            .await
+            .map(|_| 0)
+            .map_err(Error::from),
     }
 }
 

@@ -20,7 +20,12 @@ const MEDIA: &str = "application/schema+json";
 static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::schemas::all);
 
 /// The text of each of these schemas, in the same order. Everybody may read them, so none is written for a request.
-static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| SCHEMAS.iter().map(|(.., schema)| schema.to_string()).collect());
+static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    SCHEMAS
+        .iter()
+        .map(|(.., schema)| schema.to_string())
+        .collect()
+});
 
 /// The events that are sent, and their schemas.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -83,11 +88,18 @@ pub async fn index(State(edge): State<Shared>) -> Json<EventSchemas> {
         version,
         url: edge.url(&format!("/api/v1/events/schema/{event_type}")),
     });
-    Json(EventSchemas { events: events.collect() })
+    Json(EventSchemas {
+        events: events.collect(),
+    })
 }
 
 /// `GET /api/v1/events/schema/{type}`
 pub async fn show(Id(name): Id<String>) -> Result<Schema, Error> {
-    let found = SCHEMAS.iter().zip(TEXTS.iter()).find(|((known, ..), _)| *known == name);
-    found.map(|(_, text)| Schema(text)).ok_or_else(|| Error::missing("event type", name))
+    let found = SCHEMAS
+        .iter()
+        .zip(TEXTS.iter())
+        .find(|((known, ..), _)| *known == name);
+    found
+        .map(|(_, text)| Schema(text))
+        .ok_or_else(|| Error::missing("event type", name))
 }

@@ -32,23 +32,40 @@ const NOT_A_CERTIFICATE: Refusal = Refusal::TryAgain("certificate is not exactly
 /// # Errors
 /// The URL has another form.
 pub fn check_url(url: &str, arn: &Arn<'_>) -> Result<(), Refusal> {
-    let rest = url.strip_prefix("https://").ok_or(Refusal::Invalid("SigningCertURL is not https"))?;
-    let (host, path) = rest.split_once('/').ok_or(Refusal::Invalid("SigningCertURL has no path"))?;
+    let rest = url
+        .strip_prefix("https://")
+        .ok_or(Refusal::Invalid("SigningCertURL is not https"))?;
+    let (host, path) = rest
+        .split_once('/')
+        .ok_or(Refusal::Invalid("SigningCertURL has no path"))?;
     if host != arn.host() {
-        return Err(Refusal::Invalid("SigningCertURL is not at the SNS host of the topic's region"));
+        return Err(Refusal::Invalid(
+            "SigningCertURL is not at the SNS host of the topic's region",
+        ));
     }
-    let name = path.strip_prefix("SimpleNotificationService-").and_then(|name| name.strip_suffix(".pem"));
-    let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let name = path
+        .strip_prefix("SimpleNotificationService-")
+        .and_then(|name| name.strip_suffix(".pem"));
+    let is_hex = |text: &str| {
+        text.len() == 32
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
     if name.is_some_and(is_hex) {
         Ok(())
     } else {
-        Err(Refusal::Invalid("SigningCertURL is not the path of a signing certificate"))
+        Err(Refusal::Invalid(
+            "SigningCertURL is not the path of a signing certificate",
+        ))
     }
 }
 
 /// The region in a certificate URL; `None` when the URL does not begin as one of SNS.
 pub(super) fn region_of(url: &str) -> Option<&str> {
-    url.strip_prefix("https://sns.")?.split_once('.').map(|(region, _)| region)
+    url.strip_prefix("https://sns.")?
+        .split_once('.')
+        .map(|(region, _)| region)
 }
 
 /// A public key of SNS, with the validity period of its certificate.
@@ -68,12 +85,18 @@ impl SigningKey {
     pub fn read(pem: &[u8], region: &str) -> Result<Self, Refusal> {
         let certificate = only_block(pem).ok_or(NOT_A_CERTIFICATE)?;
         if !is_named(&certificate, region) {
-            return Err(Refusal::Invalid("certificate is not named as a signer of the topic's region"));
+            return Err(Refusal::Invalid(
+                "certificate is not named as a signer of the topic's region",
+            ));
         }
         let weak = Refusal::Invalid("certificate has no RSA key of 2048 bits or more");
         let key = strong_key(&certificate).ok_or(weak)?;
         let validity = &certificate.tbs_certificate.validity;
-        Ok(Self { key, not_before: instant(validity.not_before), not_after: instant(validity.not_after) })
+        Ok(Self {
+            key,
+            not_before: instant(validity.not_before),
+            not_after: instant(validity.not_after),
+        })
     }
 
     /// Refuses a key outside the validity period of its certificate. The refusal is temporary: SNS does not sign with
@@ -104,9 +127,16 @@ impl SigningKey {
 /// The certificate, if the body is one PEM block and nothing else. In 2022, AWS's libraries could be attacked because
 /// they accepted an answer of the SNS API that merely contained a PEM block.
 fn only_block(pem: &[u8]) -> Option<Certificate> {
-    let text = std::str::from_utf8(pem).ok()?.trim_end_matches(['\r', '\n']);
-    let inner = text.strip_prefix("-----BEGIN CERTIFICATE-----")?.strip_suffix("-----END CERTIFICATE-----")?;
-    let base64: Vec<u8> = inner.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    let text = std::str::from_utf8(pem)
+        .ok()?
+        .trim_end_matches(['\r', '\n']);
+    let inner = text
+        .strip_prefix("-----BEGIN CERTIFICATE-----")?
+        .strip_suffix("-----END CERTIFICATE-----")?;
+    let base64: Vec<u8> = inner
+        .bytes()
+        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
+        .collect();
     let der = STANDARD.decode(base64).ok()?;
     Certificate::from_der(&der).ok()
 }
@@ -114,9 +144,15 @@ fn only_block(pem: &[u8]) -> Option<Certificate> {
 /// The certificate's public key; `None` if it is not an RSA key of an accepted length.
 fn strong_key(certificate: &Certificate) -> Option<Vec<u8>> {
     let key = &certificate.tbs_certificate.subject_public_key_info;
-    let bytes = key.subject_public_key.as_bytes().filter(|_| key.algorithm.oid == pkcs1::ALGORITHM_OID)?;
+    let bytes = key
+        .subject_public_key
+        .as_bytes()
+        .filter(|_| key.algorithm.oid == pkcs1::ALGORITHM_OID)?;
     let modulus = RsaPublicKey::from_der(bytes).ok()?.modulus;
-    let unused = modulus.as_bytes().first().map_or(0, |first| first.leading_zeros() as usize);
+    let unused = modulus
+        .as_bytes()
+        .first()
+        .map_or(0, |first| first.leading_zeros() as usize);
     let bits = modulus.as_bytes().len() * 8 - unused;
     KEY_BITS.contains(&bits).then(|| bytes.to_vec())
 }
@@ -129,15 +165,27 @@ fn is_named(certificate: &Certificate, region: &str) -> bool {
     } else if region.starts_with("us-gov-") {
         vec![format!("sns-{region}.amazonaws.com")]
     } else {
-        vec!["sns.amazonaws.com".to_owned(), format!("sns-signing.{region}.amazonaws.com")]
+        vec![
+            "sns.amazonaws.com".to_owned(),
+            format!("sns-signing.{region}.amazonaws.com"),
+        ]
     };
     let is_wanted = |name: &[u8]| wanted.iter().any(|one| one.as_bytes() == name);
-    let alternatives = certificate.tbs_certificate.get::<SubjectAltName>().ok().flatten();
-    let is_alternative =
-        |name: &GeneralName| matches!(name, GeneralName::DnsName(name) if is_wanted(name.as_str().as_bytes()));
+    let alternatives = certificate
+        .tbs_certificate
+        .get::<SubjectAltName>()
+        .ok()
+        .flatten();
+    let is_alternative = |name: &GeneralName| matches!(name, GeneralName::DnsName(name) if is_wanted(name.as_str().as_bytes()));
     let by_alternative = alternatives.is_some_and(|(_, names)| names.0.iter().any(is_alternative));
-    let mut subject = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
-    by_alternative || subject.any(|entry| entry.oid == COMMON_NAME && is_wanted(entry.value.value()))
+    let mut subject = certificate
+        .tbs_certificate
+        .subject
+        .0
+        .iter()
+        .flat_map(|part| part.0.iter());
+    by_alternative
+        || subject.any(|entry| entry.oid == COMMON_NAME && is_wanted(entry.value.value()))
 }
 
 fn instant(time: Time) -> Timestamp {

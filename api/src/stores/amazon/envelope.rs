@@ -75,7 +75,8 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
     }
-    let fields: Fields<'_> = serde_json::from_slice(body).map_err(|_| Refusal::Invalid("body is not a JSON object"))?;
+    let fields: Fields<'_> =
+        serde_json::from_slice(body).map_err(|_| Refusal::Invalid("body is not a JSON object"))?;
     fields.envelope()
 }
 
@@ -164,12 +165,24 @@ impl<'a> Fields<'a> {
         };
         let signature = self.text(&SIGNATURE)?;
         let certificate_url = self.text(&SIGNING_CERT_URL)?;
-        Ok(Envelope { kind, message_id, topic_arn, message, timestamp, at, version, signature, certificate_url })
+        Ok(Envelope {
+            kind,
+            message_id,
+            topic_arn,
+            message,
+            timestamp,
+            at,
+            version,
+            signature,
+            certificate_url,
+        })
     }
 
     fn kind(&mut self) -> Result<Kind<'a>, Refusal> {
         match &*self.text(&TYPE)? {
-            "Notification" => Ok(Kind::Notification { subject: self.optional(&SUBJECT)? }),
+            "Notification" => Ok(Kind::Notification {
+                subject: self.optional(&SUBJECT)?,
+            }),
             "SubscriptionConfirmation" => Ok(Kind::SubscriptionConfirmation(self.link()?)),
             "UnsubscribeConfirmation" => Ok(Kind::UnsubscribeConfirmation(self.link()?)),
             _ => Err(Refusal::Invalid("Type is unknown")),
@@ -177,7 +190,10 @@ impl<'a> Fields<'a> {
     }
 
     fn link(&mut self) -> Result<Link<'a>, Refusal> {
-        Ok(Link { subscribe_url: self.text(&SUBSCRIBE_URL)?, token: self.text(&TOKEN)? })
+        Ok(Link {
+            subscribe_url: self.text(&SUBSCRIBE_URL)?,
+            token: self.text(&TOKEN)?,
+        })
     }
 
     fn text(&mut self, name: &Name) -> Result<Cow<'a, str>, Refusal> {
@@ -190,7 +206,12 @@ impl<'a> Fields<'a> {
 
     /// An optional text: null means absent.
     fn optional(&mut self, name: &Name) -> Result<Option<Cow<'a, str>>, Refusal> {
-        match self.slots.get_mut(name.index).and_then(Option::take).flatten() {
+        match self
+            .slots
+            .get_mut(name.index)
+            .and_then(Option::take)
+            .flatten()
+        {
             Some(FieldValue::Text(text)) => Ok(Some(text)),
             None => Ok(None),
             Some(FieldValue::Other) => Err(Refusal::Invalid(name.not_a_string)),
@@ -220,7 +241,11 @@ fn instant(text: &str) -> Option<Timestamp> {
         Some(digits) => (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
         None => fraction.is_empty(),
     };
-    if head_fits && fraction_fits { text.parse().ok() } else { None }
+    if head_fits && fraction_fits {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 impl<'de> Deserialize<'de> for Fields<'de> {
@@ -244,7 +269,10 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
             if let Some(index) = NAMES.iter().position(|name| *name == key) {
                 let found = Some(map.next_value::<Option<FieldValue<'de>>>()?);
-                let before = fields.slots.get_mut(index).and_then(|slot| std::mem::replace(slot, found));
+                let before = fields
+                    .slots
+                    .get_mut(index)
+                    .and_then(|slot| std::mem::replace(slot, found));
                 fields.has_duplicates |= before.is_some();
             } else {
                 map.next_value::<IgnoredAny>()?;

@@ -19,7 +19,9 @@ pub enum FetchError {
     #[error("SNS responded with more than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
     /// The URL is not one of SNS, so it was not requested.
-    #[error("the URL is not an SNS URL (expected https://sns.REGION.amazonaws.com/?Action=ConfirmSubscription…)")]
+    #[error(
+        "the URL is not an SNS URL (expected https://sns.REGION.amazonaws.com/?Action=ConfirmSubscription…)"
+    )]
     Forbidden,
 }
 
@@ -59,7 +61,10 @@ impl Https {
         let url = Url::parse(url).map_err(|_| FetchError::Forbidden)?;
         let mut answer = self.client.get(url).send().await.map_err(unavailable)?;
         if answer.status() != reqwest::StatusCode::OK {
-            return Err(FetchError::Unavailable(format!("status {}", answer.status().as_u16())));
+            return Err(FetchError::Unavailable(format!(
+                "status {}",
+                answer.status().as_u16()
+            )));
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {

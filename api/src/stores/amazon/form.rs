@@ -69,7 +69,13 @@ fn entries() -> Vec<Entry> {
 }
 
 const fn step(title: &'static str, text: &'static str) -> Step {
-    Step { title, text, place: "Amazon Developer Console", copy: None, url: None }
+    Step {
+        title,
+        text,
+        place: "Amazon Developer Console",
+        copy: None,
+        url: None,
+    }
 }
 
 fn guide() -> Vec<Step> {
@@ -93,11 +99,23 @@ fn guide() -> Vec<Step> {
         },
         Step {
             url: Some(CONSOLE),
-            ..step("Open your app", "Under Amazon Appstore choose App List, and select your app.")
+            ..step(
+                "Open your app",
+                "Under Amazon Appstore choose App List, and select your app.",
+            )
         },
-        step("Open App Services", "Choose App Services in the menu on the left."),
-        step("Add an endpoint", "Under Real-Time Notifications choose Add an Endpoint."),
-        step("Paste the URL", "Paste it into URL for Appstore notifications, and submit."),
+        step(
+            "Open App Services",
+            "Choose App Services in the menu on the left.",
+        ),
+        step(
+            "Add an endpoint",
+            "Under Real-Time Notifications choose Add an Endpoint.",
+        ),
+        step(
+            "Paste the URL",
+            "Paste it into URL for Appstore notifications, and submit.",
+        ),
         Step {
             place: "settle",
             ..step(

@@ -36,8 +36,15 @@ struct Inner {
 impl Keyring {
     /// A keyring that keeps the `preloaded` keys for ever and fetches all others.
     pub fn new(preloaded: HashMap<String, Arc<SigningKey>>, fetch: Arc<dyn Fetch>) -> Self {
-        let inner = Inner { preloaded, cached: RwLock::default(), running: Mutex::default(), fetch };
-        Self { inner: Arc::new(inner) }
+        let inner = Inner {
+            preloaded,
+            cached: RwLock::default(),
+            running: Mutex::default(),
+            fetch,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The key behind a URL that `certificate::check_url` has passed.
@@ -60,7 +67,11 @@ impl Keyring {
         if let Some(key) = self.inner.preloaded.get(url) {
             return Some(key.clone());
         }
-        let cached = self.inner.cached.read().unwrap_or_else(PoisonError::into_inner);
+        let cached = self
+            .inner
+            .cached
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         cached.get(url).filter(|key| !key.has_expired(now)).cloned()
     }
 
@@ -78,8 +89,14 @@ impl Keyring {
         if running.len() >= MAX_FETCHES {
             return Err(BUSY);
         }
-        let task = tokio::spawn(self.inner.clone().fetch_key(url.to_owned(), region.to_owned()));
-        let fetch = async move { task.await.unwrap_or(Err(UNREACHABLE)) }.boxed().shared();
+        let task = tokio::spawn(
+            self.inner
+                .clone()
+                .fetch_key(url.to_owned(), region.to_owned()),
+        );
+        let fetch = async move { task.await.unwrap_or(Err(UNREACHABLE)) }
+            .boxed()
+            .shared();
         running.insert(url.to_owned(), fetch.clone());
         Ok(fetch)
     }
@@ -91,11 +108,20 @@ impl Inner {
     }
 
     async fn fetch_key(self: Arc<Self>, url: String, region: String) -> Fetched {
-        let running = RunningFetch { inner: &self, url: &url };
+        let running = RunningFetch {
+            inner: &self,
+            url: &url,
+        };
         let fetched = match self.fetch.get(&url).await {
-            Ok(pem) => SigningKey::read(&pem, &region).map(Arc::new).inspect_err(|refusal| {
-                tracing::warn!(reason = refusal.reason(), url, "the fetched file is not a signing certificate");
-            }),
+            Ok(pem) => SigningKey::read(&pem, &region)
+                .map(Arc::new)
+                .inspect_err(|refusal| {
+                    tracing::warn!(
+                        reason = refusal.reason(),
+                        url,
+                        "the fetched file is not a signing certificate"
+                    );
+                }),
             Err(FetchError::TooLong) => Err(Refusal::TryAgain("certificate is longer than 64 KiB")),
             Err(error) => {
                 tracing::warn!(%error, url, "a signing certificate could not be fetched");
@@ -113,7 +139,10 @@ impl Inner {
     fn cache(&self, url: &str, key: Arc<SigningKey>) {
         let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
         if cached.len() >= MAX_KEYS {
-            let first_to_end = cached.iter().min_by_key(|(_, key)| key.not_after()).map(|(url, _)| url.clone());
+            let first_to_end = cached
+                .iter()
+                .min_by_key(|(_, key)| key.not_after())
+                .map(|(url, _)| url.clone());
             first_to_end.and_then(|url| cached.remove(&url));
         }
         cached.insert(url.to_owned(), key);

@@ -49,7 +49,13 @@ pub fn rows(
     }
     let kind = kind(&rtn.store_type);
     let at_once = platform.settings.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
-    let builder = RowBuilder { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate }, now };
+    let builder = RowBuilder {
+        platform,
+        envelope,
+        rtn,
+        fate: if at_once { &Fate::AtOnce } else { fate },
+        now,
+    };
     let old = rtn
         .cancelled_receipt_id
         .as_deref()
@@ -78,7 +84,12 @@ struct RowBuilder<'a> {
 }
 
 impl RowBuilder<'_> {
-    fn row(&self, kind: NotificationKind, receipt_id: &str, related: Option<&str>) -> NewNotification {
+    fn row(
+        &self,
+        kind: NotificationKind,
+        receipt_id: &str,
+        related: Option<&str>,
+    ) -> NewNotification {
         let notification = Notification {
             message_id: self.envelope.message_id.to_string(),
             collapse_key: CollapseKey::of(self.platform.id, receipt_id),
@@ -86,7 +97,11 @@ impl RowBuilder<'_> {
             kind,
             store_type: self.rtn.store_type.clone(),
             // Without a `timestamp` that can be true, the time of publishing: 6 s later in Amazon's own sample.
-            store_time: self.rtn.at.filter(|at| self.can_be_true(*at)).unwrap_or(self.envelope.at),
+            store_time: self
+                .rtn
+                .at
+                .filter(|at| self.can_be_true(*at))
+                .unwrap_or(self.envelope.at),
             app_user_id: self.rtn.app_user_id.clone(),
             related_receipt_id: related.map(str::to_owned),
             is_test: self.rtn.is_test,
@@ -128,27 +143,52 @@ impl RowBuilder<'_> {
 
 /// The row of a message about another app's package.
 fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotification {
-    let reason = format!("appPackageName is `{}`, expected `{}`", rtn.package_name, platform.settings.package_name);
+    let reason = format!(
+        "appPackageName is `{}`, expected `{}`",
+        rtn.package_name, platform.settings.package_name
+    );
     // It has no store time: otherwise a later notification for the right package would count as its duplicate.
     NewNotification {
         receipt_id: rtn.receipt_id.clone(),
         app_user_id: rtn.app_user_id.clone(),
-        ..closed_row(platform, envelope, rtn.store_type.clone(), Fate::Final(Outcome::Refused, reason))
+        ..closed_row(
+            platform,
+            envelope,
+            rtn.store_type.clone(),
+            Fate::Final(Outcome::Refused, reason),
+        )
     }
 }
 
 /// The row of a message that could not be read, with the beginning of the raw message as its body.
-pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
-    let beginning = envelope.message.get(..envelope.message.floor_char_boundary(MAX_RAW_BYTES)).unwrap_or_default();
+pub fn unreadable(
+    platform: &Platform,
+    envelope: &Envelope<'_>,
+    why: Unreadable,
+) -> NewNotification {
+    let beginning = envelope
+        .message
+        .get(..envelope.message.floor_char_boundary(MAX_RAW_BYTES))
+        .unwrap_or_default();
     NewNotification {
         // PostgreSQL cannot store NUL in a text.
         body: beginning.replace('\0', "\u{fffd}"),
-        ..closed_row(platform, envelope, why.store_type, Fate::Final(Outcome::Unknown, why.reason.to_owned()))
+        ..closed_row(
+            platform,
+            envelope,
+            why.store_type,
+            Fate::Final(Outcome::Unknown, why.reason.to_owned()),
+        )
     }
 }
 
 /// A row without a body that already has its outcome and belongs to no purchase.
-fn closed_row(platform: &Platform, envelope: &Envelope<'_>, store_type: String, fate: Fate) -> NewNotification {
+fn closed_row(
+    platform: &Platform,
+    envelope: &Envelope<'_>,
+    store_type: String,
+    fate: Fate,
+) -> NewNotification {
     NewNotification {
         platform_id: platform.id,
         message_id: envelope.message_id.to_string(),

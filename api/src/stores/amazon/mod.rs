@@ -41,7 +41,9 @@ use sample::Samples;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use storage::{Accepted, Counted, Fate, NewNotification, Open, Platform, Recipient, Series, Store, chain};
+use storage::{
+    Accepted, Counted, Fate, NewNotification, Open, Platform, Recipient, Series, Store, chain,
+};
 use tokio::time::Instant;
 use topic::{Arn, Course, TopicStatus};
 use traces::{Span, SpanKind};
@@ -150,12 +152,18 @@ impl Amazon {
     /// # Errors
     /// The certificate of samples is invalid.
     pub fn with_samples(self, demo: &Demo) -> Result<Self, Invalid> {
-        Ok(Self { samples: Some(Samples::of(demo)?), ..self })
+        Ok(Self {
+            samples: Some(Samples::of(demo)?),
+            ..self
+        })
     }
 
     /// Whether the alarm that messages are not stored is raised now.
     fn raises_not_stored(&self, now: Instant) -> bool {
-        let mut raised_at = self.not_stored_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut raised_at = self
+            .not_stored_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_due = raised_at.is_none_or(|at| now.duration_since(at) >= NOT_STORED_FOR);
         if is_due {
             *raised_at = Some(now);
@@ -164,24 +172,42 @@ impl Amazon {
     }
 
     /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
-    pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
+    pub async fn receive(
+        &self,
+        store: &Store,
+        dispatch: &Dispatch,
+        ingress_key: &str,
+        body: &[u8],
+    ) -> Answer {
         let intake = Intake { store, dispatch };
-        let recipient = match self.recipients.find(store, ingress_key, (self.settings.clock)()).await {
+        let recipient = match self
+            .recipients
+            .find(store, ingress_key, (self.settings.clock)())
+            .await
+        {
             Ok(recipient) => recipient,
             Err(refusal) => return refused(refusal),
         };
         let platform = &recipient.platform;
-        match self.take(intake, recipient.clone(), ingress_key, body).await {
+        match self
+            .take(intake, recipient.clone(), ingress_key, body)
+            .await
+        {
             Ok(reason) => {
                 store.count_arrival(platform.id, ACCEPTED);
                 if recipient.ends_at.is_some() {
-                    self.recipients.note_old_key_used(store, platform.id, (self.settings.clock)());
+                    self.recipients
+                        .note_old_key_used(store, platform.id, (self.settings.clock)());
                 }
-                Answer { status: 200, reason }
+                Answer {
+                    status: 200,
+                    reason,
+                }
             }
             Err(refusal) => {
                 store.count_arrival(platform.id, refusal.reason());
-                if refusal.reason() == REFUSED_BY_DATABASE && self.raises_not_stored(Instant::now()) {
+                if refusal.reason() == REFUSED_BY_DATABASE && self.raises_not_stored(Instant::now())
+                {
                     raise(store, platform.id, NOT_STORED.0, NOT_STORED.1).await;
                 }
                 store.count(Series::Refused, platform.app_id);
@@ -196,10 +222,14 @@ impl Amazon {
     /// The answer to a message with this key.
     pub async fn check_key(&self, store: &Store, ingress_key: &str) -> Result<(), Answer> {
         let now = (self.settings.clock)();
-        self.recipients.find(store, ingress_key, now).await.map(drop).map_err(|refusal| {
-            store.count(Series::Refused, Counted::default());
-            refused(refusal)
-        })
+        self.recipients
+            .find(store, ingress_key, now)
+            .await
+            .map(drop)
+            .map_err(|refusal| {
+                store.count(Series::Refused, Counted::default());
+                refused(refusal)
+            })
     }
 
     /// Confirms a subscription: sends a GET to its subscribe URL.
@@ -220,7 +250,9 @@ impl Amazon {
     /// The expected form, as text.
     pub fn check_topic(&self, name: &str) -> Result<(), String> {
         let arn = Arn::parse(name);
-        arn.map(drop).map_err(|refusal| format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})"))
+        arn.map(drop).map_err(|refusal| {
+            format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})")
+        })
     }
 
     async fn take(
@@ -236,10 +268,22 @@ impl Amazon {
         envelope.check_time(now)?;
         certificate::check_url(&envelope.certificate_url, &arn)?;
         topic::check_link(&envelope, &arn)?;
-        if let Some(samples) = self.samples.as_ref().filter(|samples| samples.are_named_by(&envelope)) {
+        if let Some(samples) = self
+            .samples
+            .as_ref()
+            .filter(|samples| samples.are_named_by(&envelope))
+        {
             samples.check(&envelope, now)?;
             let (recipient, topic_status) = (&recipient, TopicStatus::Pinned);
-            let received = Received { intake, recipient, envelope: &envelope, arn, topic_status, is_sample: true, now };
+            let received = Received {
+                intake,
+                recipient,
+                envelope: &envelope,
+                arn,
+                topic_status,
+                is_sample: true,
+                now,
+            };
             return accept(received, Fate::Open).await;
         }
         if arn.text == sample::TOPIC_ARN {
@@ -247,16 +291,33 @@ impl Amazon {
         }
         let mut topic_status = topic::status(&recipient.topics, arn.text);
         // The cached state is enough for notifications of pinned topics. Everything else needs the current state.
-        if topic_status != TopicStatus::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
+        if topic_status != TopicStatus::Pinned
+            || matches!(envelope.kind, Kind::SubscriptionConfirmation(_))
+        {
             recipient = self.recipients.read(intake.store, ingress_key, now).await?;
             topic_status = topic::status(&recipient.topics, arn.text);
         }
-        let approval = topic::approval(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
+        let approval = topic::approval(
+            &recipient.topics,
+            &arn,
+            &self.settings.auto_confirm_accounts,
+        );
         let course = topic::course(&envelope, topic_status, approval)?;
-        let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
+        let signer = self
+            .keyring
+            .key(&envelope.certificate_url, arn.region, now)
+            .await?;
         signature::verify(&envelope, &signer.key)?;
         let recipient = &recipient;
-        let received = Received { intake, recipient, envelope: &envelope, arn, topic_status, is_sample: false, now };
+        let received = Received {
+            intake,
+            recipient,
+            envelope: &envelope,
+            arn,
+            topic_status,
+            is_sample: false,
+            now,
+        };
         match course {
             Course::Accept => {
                 log_age(&recipient.platform, &envelope, now);
@@ -292,9 +353,17 @@ fn refused(refusal: Refusal) -> Answer {
     counter!("settle_notifications_refused_total", "reason" => reason).increment(1);
     match refusal {
         Refusal::UnknownIngress | Refusal::MissingKey => {
-            tracing::debug!(status, reason, "a message to the Amazon ingress was refused");
+            tracing::debug!(
+                status,
+                reason,
+                "a message to the Amazon ingress was refused"
+            );
         }
-        _ => tracing::info!(status, reason, "a message to the Amazon ingress was refused"),
+        _ => tracing::info!(
+            status,
+            reason,
+            "a message to the Amazon ingress was refused"
+        ),
     }
     Answer { status, reason }
 }
@@ -311,21 +380,44 @@ fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
 /// stored and answered 200, even if its content cannot be read. Of a topic that waits for approval, only messages about
 /// the platform's own app are stored.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
-    let Received { intake: Intake { store, dispatch }, recipient, envelope, is_sample, now, .. } = received;
+    let Received {
+        intake: Intake { store, dispatch },
+        recipient,
+        envelope,
+        is_sample,
+        now,
+        ..
+    } = received;
     let (platform, settings) = (&recipient.platform, &recipient.platform.settings);
-    let rtn = notification::read(&envelope.message).map(|rtn| Rtn { is_test: rtn.is_test || is_sample, ..rtn });
-    let is_ours = rtn.as_ref().is_ok_and(|rtn| rtn.package_name == settings.package_name);
+    let rtn = notification::read(&envelope.message).map(|rtn| Rtn {
+        is_test: rtn.is_test || is_sample,
+        ..rtn
+    });
+    let is_ours = rtn
+        .as_ref()
+        .is_ok_and(|rtn| rtn.package_name == settings.package_name);
     if !is_ours && matches!(fate, Fate::WaitTopic(_)) {
-        return Err(Refusal::TopicNotAllowed("topic is not approved, and the message is not of this platform's app"));
+        return Err(Refusal::TopicNotAllowed(
+            "topic is not approved, and the message is not of this platform's app",
+        ));
     }
     let (mut rows, alarm) = match rtn {
-        Ok(rtn) => (mapping::rows(platform, envelope, &rtn, &fate, now), (!is_ours).then_some(FOREIGN_PACKAGE)),
+        Ok(rtn) => (
+            mapping::rows(platform, envelope, &rtn, &fate, now),
+            (!is_ours).then_some(FOREIGN_PACKAGE),
+        ),
         Err(why) => {
             let alarm = ("unreadable_notification", why.reason);
-            (vec![mapping::unreadable(platform, envelope, why)], Some(alarm))
+            (
+                vec![mapping::unreadable(platform, envelope, why)],
+                Some(alarm),
+            )
         }
     };
-    let fates: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
+    let fates: Vec<_> = rows
+        .iter()
+        .map(|row| (row.collapse_key, row.fate.clone()))
+        .collect();
     let trace = traces::current();
     traces::annotate("messaging.message.id", || envelope.message_id.to_string());
     for row in &mut rows {
@@ -344,14 +436,23 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
                 is_new = true;
                 count_accepted(store, platform);
                 match row {
-                    (Some(key), Fate::Open) => dispatch.notify(key, seq, settings.window_ms, settings.max_wait_ms),
+                    (Some(key), Fate::Open) => {
+                        dispatch.notify(key, seq, settings.window_ms, settings.max_wait_ms)
+                    }
                     (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
                     _ => {}
                 }
             }
             Accepted::Repeated { open } => {
                 counter!("settle_notifications_duplicate_total").increment(1);
-                if let Some(Open { seq, collapse_key, quiet, cap, .. }) = open {
+                if let Some(Open {
+                    seq,
+                    collapse_key,
+                    quiet,
+                    cap,
+                    ..
+                }) = open
+                {
                     dispatch.notify_again(collapse_key, seq, millis(quiet), cap.map(millis));
                 }
             }
@@ -369,7 +470,11 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         tracing::info!(message.id = %envelope.message_id, alarm.kind = kind, "a message gave cause for an alarm");
         raise(store, platform.id, kind, detail).await;
     }
-    Ok(if is_new { "accepted" } else { "accepted before" })
+    Ok(if is_new {
+        "accepted"
+    } else {
+        "accepted before"
+    })
 }
 
 fn count_accepted(store: &Store, platform: &Platform) {
@@ -378,14 +483,20 @@ fn count_accepted(store: &Store, platform: &Platform) {
 }
 
 /// Inserts the rows, in a span of its own.
-async fn insert(received: Received<'_>, rows: Vec<NewNotification>) -> Result<Vec<Accepted>, Refusal> {
+async fn insert(
+    received: Received<'_>,
+    rows: Vec<NewNotification>,
+) -> Result<Vec<Accepted>, Refusal> {
     let store = received.intake.store;
     let span = Span::child("INSERT notifications", SpanKind::Client);
     span.set("db.system.name", store.system());
     span.set("db.operation.name", "INSERT");
     span.set("db.collection.name", "notifications");
     span.describe(|span| {
-        span.set("db.operation.batch.size", i64::try_from(rows.len()).unwrap_or(i64::MAX));
+        span.set(
+            "db.operation.batch.size",
+            i64::try_from(rows.len()).unwrap_or(i64::MAX),
+        );
     });
     let accepted = span.within(store.accept(rows)).await;
     accepted.map_err(|error| {
@@ -397,8 +508,16 @@ async fn insert(received: Received<'_>, rows: Vec<NewNotification>) -> Result<Ve
 /// Stores the notifications of a topic that waits for approval. An admin may decide between the check of the topic and
 /// the insert, and that decision would miss these rows. So the topic is checked again after the insert.
 async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
-    if received.intake.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
-        return Err(Refusal::TryAgain("too many notifications wait for the topic's approval"));
+    if received
+        .intake
+        .store
+        .is_full(topic)
+        .await
+        .map_err(|error| storage_failed(&error))?
+    {
+        return Err(Refusal::TryAgain(
+            "too many notifications wait for the topic's approval",
+        ));
     }
     let reason = accept(received, Fate::WaitTopic(topic)).await?;
     subscription::catch_up(received, topic).await?;

@@ -45,10 +45,15 @@ pub struct Unreadable {
 /// The message is not a JSON object; the receipt, type or package name is absent, too long or has control characters;
 /// or `appUserId` is present and not valid.
 pub fn read(message: &str) -> Result<Rtn, Unreadable> {
-    let fields =
-        object(message).ok_or(Unreadable { reason: "message is not a JSON object", store_type: String::new() })?;
+    let fields = object(message).ok_or(Unreadable {
+        reason: "message is not a JSON object",
+        store_type: String::new(),
+    })?;
     let store_type = text(&fields, "notificationType", MAX_TYPE_CHARS);
-    let unreadable = |reason| Unreadable { reason, store_type: store_type.clone().unwrap_or_default() };
+    let unreadable = |reason| Unreadable {
+        reason,
+        store_type: store_type.clone().unwrap_or_default(),
+    };
     let app_user_id = match fields.get("appUserId") {
         None | Some(Value::Null) => None,
         Some(_) => Some(
@@ -65,7 +70,10 @@ pub fn read(message: &str) -> Result<Rtn, Unreadable> {
             .get("relatedReceipts")
             .and_then(Value::as_object)
             .and_then(|related| text(related, "cancelledReceiptId", MAX_RECEIPT_CHARS)),
-        at: fields.get("timestamp").and_then(integer).map(Timestamp::from_millis),
+        at: fields
+            .get("timestamp")
+            .and_then(integer)
+            .map(Timestamp::from_millis),
         is_test: is_true(&fields, "betaProductTransaction") || is_true(&fields, "betaProduct"),
         app_user_id,
         store_type: store_type
@@ -78,7 +86,9 @@ pub fn read(message: &str) -> Result<Rtn, Unreadable> {
 /// and without values that no parser takes.
 fn object(message: &str) -> Option<Map<String, Value>> {
     let lenient = || readable_json(&without_trailing_commas(message));
-    serde_json::from_str(message).or_else(|_| serde_json::from_str(&lenient())).ok()
+    serde_json::from_str(message)
+        .or_else(|_| serde_json::from_str(&lenient()))
+        .ok()
 }
 
 fn without_trailing_commas(text: &str) -> String {
@@ -101,7 +111,8 @@ fn without_trailing_commas(text: &str) -> String {
 
 /// Whether the next character that is not a space closes an object or array.
 fn closes_next(rest: &str) -> bool {
-    rest.trim_start_matches([' ', '\t', '\r', '\n']).starts_with(['}', ']'])
+    rest.trim_start_matches([' ', '\t', '\r', '\n'])
+        .starts_with(['}', ']'])
 }
 
 /// A string of 1 to `max_chars` characters without control characters. Ids have none, and PostgreSQL cannot store NUL.

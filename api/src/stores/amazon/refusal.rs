@@ -43,7 +43,9 @@ impl Refusal {
     /// The stable reason, as a metric's label.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Invalid(reason) | Self::TopicNotAllowed(reason) | Self::TryAgain(reason) => reason,
+            Self::Invalid(reason) | Self::TopicNotAllowed(reason) | Self::TryAgain(reason) => {
+                reason
+            }
             Self::UnknownIngress => UNKNOWN_INGRESS,
             Self::MissingKey => MISSING_KEY,
             Self::TooLarge => TOO_LARGE,

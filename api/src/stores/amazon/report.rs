@@ -76,7 +76,11 @@ impl fmt::Display for Wrong {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.column {
             "" => write!(formatter, "line {}: expected {}", self.line, self.expected),
-            column => write!(formatter, "line {}, column `{column}`: expected {}", self.line, self.expected),
+            column => write!(
+                formatter,
+                "line {}, column `{column}`: expected {}",
+                self.line, self.expected
+            ),
         }
     }
 }
@@ -86,37 +90,67 @@ impl fmt::Display for Wrong {
 /// # Errors
 /// Every wrong place of the report, by line and column. A report with a wrong line is refused as a whole.
 pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
-    let whole = |expected: &str| vec![Wrong { line: 1, column: "", expected: expected.to_owned() }];
+    let whole = |expected: &str| {
+        vec![Wrong {
+            line: 1,
+            column: "",
+            expected: expected.to_owned(),
+        }]
+    };
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0x1f, 0x8b]) {
         return Err(whole("CSV, but the file is compressed: unpack it first"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| whole("CSV in UTF-8, but the file is in another encoding"))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| whole("CSV in UTF-8, but the file is in another encoding"))?;
     let text = text.trim_start_matches('\u{feff}');
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
     let mut records = reader.records();
     let places = match records.next() {
         Some(Ok(header)) => places(&header)?,
         Some(Err(error)) => return Err(whole(&format!("CSV ({error})"))),
-        None => return Err(whole("a line with the names of the columns, but the file is empty")),
+        None => {
+            return Err(whole(
+                "a line with the names of the columns, but the file is empty",
+            ));
+        }
     };
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-    let line_of = |position: Option<&csv::Position>| position.map_or(0, |position| line(text, &ends, position));
+    let line_of = |position: Option<&csv::Position>| {
+        position.map_or(0, |position| line(text, &ends, position))
+    };
     let (mut report, mut wrong) = (Report::default(), Vec::new());
     for record in records {
         match record {
             Ok(record) if record.iter().all(str::is_empty) => {}
             Ok(record) => {
                 let line = line_of(record.position());
-                Cells { record: &record, places: &places, line, wrong: &mut wrong }.take(&mut report);
+                Cells {
+                    record: &record,
+                    places: &places,
+                    line,
+                    wrong: &mut wrong,
+                }
+                .take(&mut report);
             }
             Err(error) => {
                 let line = line_of(error.position());
-                wrong.push(Wrong { line, column: "", expected: format!("CSV ({error})") });
+                wrong.push(Wrong {
+                    line,
+                    column: "",
+                    expected: format!("CSV ({error})"),
+                });
             }
         }
     }
-    if wrong.is_empty() { Ok(report) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(report)
+    } else {
+        Err(wrong)
+    }
 }
 
 /// The line number of a record, from 1. The parser's position can be before the previous line's end and before empty
@@ -124,7 +158,10 @@ pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
 fn line(text: &str, ends: &[usize], position: &csv::Position) -> u64 {
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let rest = text.as_bytes().get(start..).unwrap_or_default();
-    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let skipped = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
     let begun = ends.partition_point(|end| *end < start.saturating_add(skipped));
     u64::try_from(begun).unwrap_or(u64::MAX).saturating_add(1)
 }
@@ -138,7 +175,16 @@ pub fn write<'s>(sales: impl Iterator<Item = &'s NewSale>) -> Vec<u8> {
         let time = sale.at.to_string();
         let kind = sale.kind.as_str();
         let (id, sku, receipt) = (&sale.transaction_id, &sale.sku, &sale.receipt_id);
-        let _ = writer.write_record([id, time.as_str(), kind, sku, receipt, &sale.currency, &sale.price, ""]);
+        let _ = writer.write_record([
+            id,
+            time.as_str(),
+            kind,
+            sku,
+            receipt,
+            &sale.currency,
+            &sale.price,
+            "",
+        ]);
     }
     writer.into_inner().unwrap_or_default()
 }
@@ -151,19 +197,36 @@ fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], 
         let exact = names.iter().position(|name| *name == column);
         exact.or_else(|| names.iter().position(|name| name.starts_with(&column)))
     });
-    let lacking = COLUMNS.iter().zip(&places).take(REQUIRED).filter(|(_, place)| place.is_none());
+    let lacking = COLUMNS
+        .iter()
+        .zip(&places)
+        .take(REQUIRED)
+        .filter(|(_, place)| place.is_none());
     let lacking: Vec<Wrong> = lacking
         .map(|(column, _)| {
-            let expected = "a column of this name in the first line: a transactional sales report has it".to_owned();
-            Wrong { line: 1, column, expected }
+            let expected =
+                "a column of this name in the first line: a transactional sales report has it"
+                    .to_owned();
+            Wrong {
+                line: 1,
+                column,
+                expected,
+            }
         })
         .collect();
-    if lacking.is_empty() { Ok(places) } else { Err(lacking) }
+    if lacking.is_empty() {
+        Ok(places)
+    } else {
+        Err(lacking)
+    }
 }
 
 /// A column's name in lower case, without spaces and punctuation.
 fn plain(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
 }
 
 struct Cells<'a> {
@@ -205,18 +268,30 @@ impl Cells<'_> {
     }
 
     fn cell(&self, column: usize) -> &str {
-        self.places.get(column).copied().flatten().and_then(|place| self.record.get(place)).unwrap_or_default()
+        self.places
+            .get(column)
+            .copied()
+            .flatten()
+            .and_then(|place| self.record.get(place))
+            .unwrap_or_default()
     }
 
     fn note(&mut self, column: usize, expected: String) {
         let column = COLUMNS.get(column).copied().unwrap_or_default();
-        self.wrong.push(Wrong { line: self.line, column, expected });
+        self.wrong.push(Wrong {
+            line: self.line,
+            column,
+            expected,
+        });
     }
 
     fn text(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
         if text.len() > MAX_BYTES || !domain::text::is_plain(&text, MAX_BYTES) {
-            self.note(column, format!("text of 1 to {MAX_BYTES} bytes without control characters"));
+            self.note(
+                column,
+                format!("text of 1 to {MAX_BYTES} bytes without control characters"),
+            );
         }
         text
     }
@@ -235,7 +310,10 @@ impl Cells<'_> {
         match decimal(&text) {
             Some(price) => price.abs().to_string(),
             None => {
-                self.note(column, format!("a decimal such as 9.99, but it is `{text}`"));
+                self.note(
+                    column,
+                    format!("a decimal such as 9.99, but it is `{text}`"),
+                );
                 String::new()
             }
         }
@@ -244,7 +322,10 @@ impl Cells<'_> {
     fn currency(&mut self, column: usize) -> String {
         let text = self.cell(column).to_ascii_uppercase();
         if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            self.note(column, format!("three letters of ISO 4217, such as EUR, but it is `{text}`"));
+            self.note(
+                column,
+                format!("three letters of ISO 4217, such as EUR, but it is `{text}`"),
+            );
         }
         text
     }
@@ -252,7 +333,10 @@ impl Cells<'_> {
     fn time(&mut self, column: usize) -> Timestamp {
         let text = self.cell(column).to_owned();
         time(&text).unwrap_or_else(|| {
-            self.note(column, format!("a time such as `2026-01-31 12:00:00 UTC`, but it is `{text}`"));
+            self.note(
+                column,
+                format!("a time such as `2026-01-31 12:00:00 UTC`, but it is `{text}`"),
+            );
             Timestamp::default()
         })
     }
@@ -275,7 +359,9 @@ fn time(text: &str) -> Option<Timestamp> {
         }
         _ => (text, "UTC"),
     };
-    let (_, minutes) = ZONES.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(zone))?;
+    let (_, minutes) = ZONES
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(zone))?;
     let local = civil(time)?;
     let offset = Offset::from_seconds(minutes * 60).ok()?;
     let instant = local.to_zoned(TimeZone::fixed(offset)).ok()?.timestamp();
@@ -286,10 +372,17 @@ fn civil(text: &str) -> Option<DateTime> {
     if let Ok(local) = text.parse() {
         return Some(local);
     }
-    let forms = ["%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M", "%m/%d/%Y"];
+    let forms = [
+        "%m/%d/%Y %H:%M:%S",
+        "%m/%d/%Y %I:%M:%S %p",
+        "%m/%d/%Y %H:%M",
+        "%m/%d/%Y",
+    ];
     forms.iter().find_map(|form| {
-        DateTime::strptime(form, text)
-            .ok()
-            .or_else(|| jiff::civil::Date::strptime(form, text).ok().map(|day| day.at(0, 0, 0, 0)))
+        DateTime::strptime(form, text).ok().or_else(|| {
+            jiff::civil::Date::strptime(form, text)
+                .ok()
+                .map(|day| day.at(0, 0, 0, 0))
+        })
     })
 }

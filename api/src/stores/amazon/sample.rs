@@ -22,22 +22,42 @@ pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
 /// fetched.
 pub const REGION: &str = "us-east-1";
 /// The refusal of all other messages of that topic.
-pub(super) const FOREIGN: Refusal =
-    Refusal::TopicNotAllowed("only the `settle run` of its own data directory, without `--no-demo`, accepts a sample");
-const NOT_MINTED: Refusal = Refusal::Invalid("the receipt of the sample was not minted by settle sample");
+pub(super) const FOREIGN: Refusal = Refusal::TopicNotAllowed(
+    "only the `settle run` of its own data directory, without `--no-demo`, accepts a sample",
+);
+const NOT_MINTED: Refusal =
+    Refusal::Invalid("the receipt of the sample was not minted by settle sample");
 
 /// Every type that Amazon can send, with its meaning.
 pub const TYPES: &[(&str, &str)] = &[
-    ("SUBSCRIPTION_PURCHASED", "subscription started, paid or in a trial"),
-    ("SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID", "trial converted to paid"),
+    (
+        "SUBSCRIPTION_PURCHASED",
+        "subscription started, paid or in a trial",
+    ),
+    (
+        "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
+        "trial converted to paid",
+    ),
     ("SUBSCRIPTION_RENEWED", "subscription renewed"),
     ("SUBSCRIPTION_AUTO_RENEWAL_OFF", "auto-renewal turned off"),
     ("SUBSCRIPTION_AUTO_RENEWAL_ON", "auto-renewal turned on"),
-    ("SUBSCRIPTION_SCHEDULED_TO_END", "reminder that the subscription will end"),
-    ("SUBSCRIPTION_IN_GRACE_PERIOD", "payment failed, grace period started"),
+    (
+        "SUBSCRIPTION_SCHEDULED_TO_END",
+        "reminder that the subscription will end",
+    ),
+    (
+        "SUBSCRIPTION_IN_GRACE_PERIOD",
+        "payment failed, grace period started",
+    ),
     ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "payment recovered"),
-    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "plan changed immediately"),
-    ("SUBSCRIPTION_MODIFIED_DEFERRED", "plan change at the next renewal"),
+    (
+        "SUBSCRIPTION_MODIFIED_IMMEDIATE",
+        "plan changed immediately",
+    ),
+    (
+        "SUBSCRIPTION_MODIFIED_DEFERRED",
+        "plan change at the next renewal",
+    ),
     ("SUBSCRIPTION_CANCELLED", "subscription cancelled"),
     ("SUBSCRIPTION_EXPIRED", "subscription expired"),
     ("CONSUMABLE_PURCHASED", "consumable bought"),
@@ -56,13 +76,20 @@ const CUSTOMER: &str = "sample-customer";
 pub fn store_type(text: &str) -> Result<&'static str, String> {
     let name = text.trim().to_ascii_uppercase().replace('-', "_");
     let names = [name.clone(), format!("SUBSCRIPTION_{name}")];
-    let found = TYPES.iter().find(|(known, _)| names.iter().any(|name| name == known));
-    found.map(|(name, _)| *name).ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
+    let found = TYPES
+        .iter()
+        .find(|(known, _)| names.iter().any(|name| name == known));
+    found
+        .map(|(name, _)| *name)
+        .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
 }
 
 /// The short form of a type.
 pub fn short(name: &str) -> String {
-    name.strip_prefix("SUBSCRIPTION_").unwrap_or(name).to_ascii_lowercase().replace('_', "-")
+    name.strip_prefix("SUBSCRIPTION_")
+        .unwrap_or(name)
+        .to_ascii_lowercase()
+        .replace('_', "-")
 }
 
 #[derive(Debug, Clone, Default)]
@@ -97,7 +124,10 @@ pub enum NoSample {
 
 /// The receipt id of a sample: that of a name, or a new one.
 pub fn receipt_id(mint: &Mint, name: Option<&str>) -> String {
-    name.map_or_else(|| mint.receipt_id(&storage::hex(&clock::random_bytes::<8>())), |name| mint.receipt_id(name))
+    name.map_or_else(
+        || mint.receipt_id(&storage::hex(&clock::random_bytes::<8>())),
+        |name| mint.receipt_id(name),
+    )
 }
 
 /// The key of samples.
@@ -121,9 +151,14 @@ impl Samples {
         if !matches!(envelope.kind, Kind::Notification { .. }) {
             return Err(FOREIGN);
         }
-        let rtn = notification::read(&envelope.message).map_err(|why| Refusal::Invalid(why.reason))?;
+        let rtn =
+            notification::read(&envelope.message).map_err(|why| Refusal::Invalid(why.reason))?;
         let mut receipts = rtn.cancelled_receipt_id.iter().chain([&rtn.receipt_id]);
-        if receipts.all(|receipt| self.mint.is_minted(receipt)) { Ok(()) } else { Err(NOT_MINTED) }
+        if receipts.all(|receipt| self.mint.is_minted(receipt)) {
+            Ok(())
+        } else {
+            Err(NOT_MINTED)
+        }
     }
 }
 
@@ -152,7 +187,12 @@ impl Amazon {
         let receipt_id = receipt_id(mint, wanted.receipt_id.as_deref());
         let at = (self.settings.clock)();
         let message_id = clock::random_uuid();
-        let header = Header { message_id, topic_arn: TOPIC_ARN, at, version: Version::One };
+        let header = Header {
+            message_id,
+            topic_arn: TOPIC_ARN,
+            at,
+            version: Version::One,
+        };
         let sample = Sample {
             package_name: &platform.settings.package_name,
             store_type,
@@ -163,8 +203,14 @@ impl Amazon {
             is_test: true,
         };
         let body = signed(signer, &header, &sample)?;
-        let key = store.ingress_key(platform.id).await.map_err(|_| NoSample::Unavailable)?;
-        match self.receive(store, dispatch, key.expose_secret(), body.as_bytes()).await {
+        let key = store
+            .ingress_key(platform.id)
+            .await
+            .map_err(|_| NoSample::Unavailable)?;
+        match self
+            .receive(store, dispatch, key.expose_secret(), body.as_bytes())
+            .await
+        {
             Answer { status: 200, .. } => Ok(Sent {
                 message_id: message_id.to_string(),
                 collapse_key: CollapseKey::of(platform.id, &receipt_id),
@@ -178,7 +224,9 @@ impl Amazon {
 }
 
 fn signed(signer: &Signer, header: &Header<'_>, sample: &Sample<'_>) -> Result<String, NoSample> {
-    signer.sign_notification(header, None, &sample.message()).map_err(|_| NoSample::Unavailable)
+    signer
+        .sign_notification(header, None, &sample.message())
+        .map_err(|_| NoSample::Unavailable)
 }
 
 #[cfg(test)]
@@ -188,8 +236,14 @@ mod tests {
     #[test]
     fn a_type_can_be_named_in_short() {
         assert_eq!(store_type("renewed"), Ok("SUBSCRIPTION_RENEWED"));
-        assert_eq!(store_type("auto-renewal-off"), Ok("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
-        assert_eq!(store_type("consumable_purchased"), Ok("CONSUMABLE_PURCHASED"));
+        assert_eq!(
+            store_type("auto-renewal-off"),
+            Ok("SUBSCRIPTION_AUTO_RENEWAL_OFF")
+        );
+        assert_eq!(
+            store_type("consumable_purchased"),
+            Ok("CONSUMABLE_PURCHASED")
+        );
         assert!(store_type("paused").is_err());
         assert_eq!(TYPES.len(), 16);
     }
@@ -197,6 +251,9 @@ mod tests {
     #[test]
     fn the_meaning_of_a_type_names_no_flag() {
         // Pages show it, and a page has fields.
-        assert!(TYPES.iter().all(|(_, meaning)| !meaning.contains("--")), "{TYPES:?}");
+        assert!(
+            TYPES.iter().all(|(_, meaning)| !meaning.contains("--")),
+            "{TYPES:?}"
+        );
     }
 }

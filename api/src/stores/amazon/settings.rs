@@ -36,7 +36,10 @@ impl Settings {
     pub(super) fn keys(&self) -> Result<HashMap<String, Arc<SigningKey>>, Invalid> {
         let mut keys = HashMap::new();
         for (url, file) in &self.certificates {
-            if keys.insert(url.as_str().to_owned(), key(url, file)?).is_some() {
+            if keys
+                .insert(url.as_str().to_owned(), key(url, file)?)
+                .is_some()
+            {
                 return Err(invalid(url, "the same URL is named twice".to_owned()));
             }
         }
@@ -48,17 +51,27 @@ impl Samples {
     /// Reads the key of samples and its certificate.
     pub(super) fn of(demo: &Demo) -> Result<Self, Invalid> {
         let Certificate { url, file } = &demo.certificate;
-        let read =
-            |path: &Path| std::fs::read(path).map_err(|error| invalid(url, format!("{}: {error}", path.display())));
+        let read = |path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| invalid(url, format!("{}: {error}", path.display())))
+        };
         let unusable = |error: Unusable| invalid(url, error.to_string());
         let signer = Signer::load(&read(&demo.key)?, &read(file)?).map_err(unusable)?;
         let mint = signer.mint().map_err(unusable)?;
-        Ok(Self { url: url.clone(), key: key(url, file)?, signer, mint })
+        Ok(Self {
+            url: url.clone(),
+            key: key(url, file)?,
+            signer,
+            mint,
+        })
     }
 }
 
 fn invalid(url: &Url, expected: String) -> Invalid {
-    Invalid { field: format!("certificates `{url}`"), expected }
+    Invalid {
+        field: format!("certificates `{url}`"),
+        expected,
+    }
 }
 
 /// Reads the certificate of a URL from its file.
@@ -66,12 +79,15 @@ fn key(url: &Url, file: &Path) -> Result<Arc<SigningKey>, Invalid> {
     let wrong = |why: &dyn fmt::Display| invalid(url, format!("{}: {why}", file.display()));
     let region = region(url).map_err(|expected| invalid(url, expected))?;
     let pem = std::fs::read(file).map_err(|error| wrong(&format!("cannot read it: {error}")))?;
-    SigningKey::read(&pem, &region).map(Arc::new).map_err(|why| wrong(&why))
+    SigningKey::read(&pem, &region)
+        .map(Arc::new)
+        .map_err(|why| wrong(&why))
 }
 
 /// The region in the URL of a certificate. The URL must be one from which a certificate could be fetched.
 fn region(url: &Url) -> Result<String, String> {
-    let shape = "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";
+    let shape =
+        "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";
     let region = certificate::region_of(url.as_str()).ok_or(shape)?;
     let partition = topic::partition_of(region).ok_or(shape)?;
     let text = format!("arn:{partition}:sns:{region}:000000000000:any");

@@ -4,7 +4,9 @@ use super::envelope::{Envelope, Kind, Link, Version};
 use super::refusal::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use ring::signature::{
+    RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+};
 
 /// Maximum length of a signature: that of a key of 8192 bits.
 const MAX_SIGNATURE_BYTES: usize = 1024;
@@ -25,11 +27,18 @@ pub fn verify(envelope: &Envelope<'_>, key: &[u8]) -> Result<(), Refusal> {
         Version::Two => &RSA_PKCS1_2048_8192_SHA256,
     };
     let fields = signed_fields(envelope);
-    let mut text = String::with_capacity(fields.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
+    let mut text = String::with_capacity(
+        fields
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 2)
+            .sum(),
+    );
     for (name, value) in fields {
         text.extend([name, "\n", value, "\n"]);
     }
-    UnparsedPublicKey::new(algorithm, key).verify(text.as_bytes(), signature).map_err(|_| WRONG)
+    UnparsedPublicKey::new(algorithm, key)
+        .verify(text.as_bytes(), signature)
+        .map_err(|_| WRONG)
 }
 
 /// Name and value of each signed field, in the order of AWS's page "Verifying the signatures of Amazon SNS messages".
@@ -45,7 +54,10 @@ fn signed_fields<'e>(envelope: &'e Envelope<'_>) -> Vec<(&'static str, &'e str)>
             fields.push(("Timestamp", &*envelope.timestamp));
         }
         Kind::SubscriptionConfirmation(link) | Kind::UnsubscribeConfirmation(link) => {
-            let Link { subscribe_url, token } = link;
+            let Link {
+                subscribe_url,
+                token,
+            } = link;
             fields.push(("SubscribeURL", &**subscribe_url));
             fields.push(("Timestamp", &*envelope.timestamp));
             fields.push(("Token", &**token));

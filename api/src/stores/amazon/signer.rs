@@ -41,7 +41,9 @@ const NAME: &str = "sns.amazonaws.com";
 
 /// A key or certificate that cannot be created or used.
 #[derive(Debug, thiserror::Error)]
-#[error("no key and certificate to sign with (expected an RSA private key and its certificate, both PEM)")]
+#[error(
+    "no key and certificate to sign with (expected an RSA private key and its certificate, both PEM)"
+)]
 pub struct Unusable(#[source] Box<dyn Error + Send + Sync>);
 
 fn unusable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Unusable {
@@ -86,7 +88,9 @@ pub struct Sample<'a> {
 impl Sample<'_> {
     /// The JSON of the notification, with its fields in the order of Amazon's own sample.
     pub fn message(&self) -> String {
-        let related = self.cancelled_receipt_id.map_or_else(|| json!({}), |old| json!({ "cancelledReceiptId": old }));
+        let related = self
+            .cancelled_receipt_id
+            .map_or_else(|| json!({}), |old| json!({ "cancelledReceiptId": old }));
         let fields = [
             ("appPackageName", json!(self.package_name)),
             ("notificationType", json!(self.store_type)),
@@ -96,7 +100,10 @@ impl Sample<'_> {
             ("timestamp", json!(self.at.micros().div_euclid(1000))),
             ("betaProductTransaction", json!(self.is_test)),
         ];
-        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{value}", json!(name))).collect();
+        let pairs: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{}:{value}", json!(name)))
+            .collect();
         format!("{{{}}}", pairs.join(","))
     }
 }
@@ -111,9 +118,19 @@ impl Signer {
     }
 
     /// A key of `bits` and a certificate with these names; the first is the common name.
-    pub(super) fn with_names(bits: usize, names: &[&str], from: Timestamp, until: Timestamp) -> Result<Self, Unusable> {
+    pub(super) fn with_names(
+        bits: usize,
+        names: &[&str],
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Self, Unusable> {
         let key = RsaPrivateKey::new(&mut OsRng, bits).map_err(unusable)?;
-        let validity = time(from).and_then(|from| Ok(Validity { not_before: from, not_after: time(until)? }));
+        let validity = time(from).and_then(|from| {
+            Ok(Validity {
+                not_before: from,
+                not_after: time(until)?,
+            })
+        });
         let certificate = certificate(&key, names, validity.map_err(unusable)?)?;
         Self::of(key, certificate)
     }
@@ -123,7 +140,8 @@ impl Signer {
     /// # Errors
     /// They are not PEM, or do not belong together.
     pub fn load(key_pem: &[u8], certificate_pem: &[u8]) -> Result<Self, Unusable> {
-        let key = RsaPrivateKey::from_pkcs8_pem(std::str::from_utf8(key_pem).map_err(unusable)?).map_err(unusable)?;
+        let key = RsaPrivateKey::from_pkcs8_pem(std::str::from_utf8(key_pem).map_err(unusable)?)
+            .map_err(unusable)?;
         let certificate = Certificate::from_pem(certificate_pem).map_err(unusable)?;
         if certificate.tbs_certificate.subject_public_key_info != public_key(&key)? {
             return Err(unusable("the certificate belongs to another key"));
@@ -133,8 +151,15 @@ impl Signer {
 
     fn of(key: RsaPrivateKey, certificate: Certificate) -> Result<Self, Unusable> {
         let digest = digest(&SHA256, &certificate.to_der().map_err(unusable)?);
-        let file_name = format!("SimpleNotificationService-{}.pem", storage::hex(&digest.as_ref()[..16]));
-        Ok(Self { key, certificate, file_name })
+        let file_name = format!(
+            "SimpleNotificationService-{}.pem",
+            storage::hex(&digest.as_ref()[..16])
+        );
+        Ok(Self {
+            key,
+            certificate,
+            file_name,
+        })
     }
 
     /// The private key as PEM, to store it between runs.
@@ -142,7 +167,12 @@ impl Signer {
     /// # Errors
     /// It cannot be written.
     pub fn key_pem(&self) -> Result<Vec<u8>, Unusable> {
-        Ok(self.key.to_pkcs8_pem(LineEnding::LF).map_err(unusable)?.as_bytes().to_vec())
+        Ok(self
+            .key
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(unusable)?
+            .as_bytes()
+            .to_vec())
     }
 
     /// What mints the receipt ids of samples.
@@ -150,7 +180,9 @@ impl Signer {
     /// # Errors
     /// The key cannot be written.
     pub fn mint(&self) -> Result<Mint, Unusable> {
-        Ok(Mint::new(self.key.to_pkcs8_der().map_err(unusable)?.as_bytes()))
+        Ok(Mint::new(
+            self.key.to_pkcs8_der().map_err(unusable)?.as_bytes(),
+        ))
     }
 
     /// The certificate as PEM, for the settings.
@@ -158,7 +190,11 @@ impl Signer {
     /// # Errors
     /// It cannot be written.
     pub fn certificate_pem(&self) -> Result<Vec<u8>, Unusable> {
-        Ok(self.certificate.to_pem(LineEnding::LF).map_err(unusable)?.into_bytes())
+        Ok(self
+            .certificate
+            .to_pem(LineEnding::LF)
+            .map_err(unusable)?
+            .into_bytes())
     }
 
     /// The certificate's URL in a region. Its file name contains the first half of the certificate's SHA-256.
@@ -176,8 +212,16 @@ impl Signer {
         subject: Option<&str>,
         message: &str,
     ) -> Result<String, Unusable> {
-        let (id, time, arn) = (header.message_id.to_string(), header.timestamp(), header.topic_arn);
-        let mut fields = vec![("Type", "Notification"), ("MessageId", &*id), ("TopicArn", arn)];
+        let (id, time, arn) = (
+            header.message_id.to_string(),
+            header.timestamp(),
+            header.topic_arn,
+        );
+        let mut fields = vec![
+            ("Type", "Notification"),
+            ("MessageId", &*id),
+            ("TopicArn", arn),
+        ];
         fields.extend(subject.map(|subject| ("Subject", subject)));
         fields.extend([("Message", message), ("Timestamp", &*time)]);
         let host = header.host();
@@ -194,25 +238,58 @@ impl Signer {
             "You have chosen to subscribe to the topic {}.\nTo confirm the subscription, visit the SubscribeURL included in this message.",
             header.topic_arn
         );
-        self.sign_link(header, &LinkDocument { kind: "SubscriptionConfirmation", token, message: &message })
+        self.sign_link(
+            header,
+            &LinkDocument {
+                kind: "SubscriptionConfirmation",
+                token,
+                message: &message,
+            },
+        )
     }
 
     /// A signed UnsubscribeConfirmation.
     ///
     /// # Errors
     /// The key cannot sign.
-    pub fn sign_unsubscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
+    pub fn sign_unsubscription(
+        &self,
+        header: &Header<'_>,
+        token: &str,
+    ) -> Result<String, Unusable> {
         let message = format!(
             "You have chosen to deactivate subscription {}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
             header.topic_arn, header.message_id
         );
-        self.sign_link(header, &LinkDocument { kind: "UnsubscribeConfirmation", token, message: &message })
+        self.sign_link(
+            header,
+            &LinkDocument {
+                kind: "UnsubscribeConfirmation",
+                token,
+                message: &message,
+            },
+        )
     }
 
-    fn sign_link(&self, header: &Header<'_>, document: &LinkDocument<'_>) -> Result<String, Unusable> {
-        let LinkDocument { kind, token, message } = *document;
-        let (id, time, arn) = (header.message_id.to_string(), header.timestamp(), header.topic_arn);
-        let url = format!("https://{}/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}", header.host());
+    fn sign_link(
+        &self,
+        header: &Header<'_>,
+        document: &LinkDocument<'_>,
+    ) -> Result<String, Unusable> {
+        let LinkDocument {
+            kind,
+            token,
+            message,
+        } = *document;
+        let (id, time, arn) = (
+            header.message_id.to_string(),
+            header.timestamp(),
+            header.topic_arn,
+        );
+        let url = format!(
+            "https://{}/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}",
+            header.host()
+        );
         let fields = [
             ("Type", kind),
             ("MessageId", &*id),
@@ -227,19 +304,33 @@ impl Signer {
 
     /// A document with these fields and their signature. The fields are signed in the alphabetical order of their
     /// names. The field `last` is not signed and stands at the end.
-    fn document(&self, header: &Header<'_>, fields: &[Field<'_>], last: Option<Field<'_>>) -> Result<String, Unusable> {
+    fn document(
+        &self,
+        header: &Header<'_>,
+        fields: &[Field<'_>],
+        last: Option<Field<'_>>,
+    ) -> Result<String, Unusable> {
         let mut signed = fields.to_vec();
         signed.sort_unstable();
-        let text: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
+        let text: String = signed
+            .iter()
+            .map(|(name, value)| format!("{name}\n{value}\n"))
+            .collect();
         let signature = self.sign(&text, header.version)?;
         let url = self.certificate_url(header.region());
         let version = match header.version {
             Version::One => "1",
             Version::Two => "2",
         };
-        let proof = [("SignatureVersion", version), ("Signature", &*signature), ("SigningCertURL", &*url)];
+        let proof = [
+            ("SignatureVersion", version),
+            ("Signature", &*signature),
+            ("SigningCertURL", &*url),
+        ];
         let all = fields.iter().copied().chain(proof).chain(last);
-        let lines: Vec<String> = all.map(|(name, value)| format!("  \"{name}\" : {}", Value::from(value))).collect();
+        let lines: Vec<String> = all
+            .map(|(name, value)| format!("  \"{name}\" : {}", Value::from(value)))
+            .collect();
         Ok(format!("{{\n{}\n}}", lines.join(",\n")))
     }
 
@@ -290,13 +381,18 @@ fn public_key(key: &RsaPrivateKey) -> Result<SubjectPublicKeyInfoOwned, Unusable
 
 /// An instant as certificates hold it: with two digits of the year until 2049.
 fn time(at: Timestamp) -> Result<Time, der::Error> {
-    let since = Duration::from_secs(u64::try_from(at.micros().div_euclid(1_000_000)).unwrap_or_default());
+    let since =
+        Duration::from_secs(u64::try_from(at.micros().div_euclid(1_000_000)).unwrap_or_default());
     let short = UtcTime::from_unix_duration(since).map(Time::UtcTime);
     short.or_else(|_| GeneralizedTime::from_unix_duration(since).map(Time::GeneralTime))
 }
 
 /// A certificate that the key signs itself.
-fn certificate(key: &RsaPrivateKey, names: &[&str], validity: Validity) -> Result<Certificate, Unusable> {
+fn certificate(
+    key: &RsaPrivateKey,
+    names: &[&str],
+    validity: Validity,
+) -> Result<Certificate, Unusable> {
     let subject = format!("CN={}", names.first().copied().unwrap_or(NAME));
     let subject = Name::from_str(&subject).map_err(unusable)?;
     let mut serial = clock::random_bytes::<16>();
@@ -304,12 +400,28 @@ fn certificate(key: &RsaPrivateKey, names: &[&str], validity: Validity) -> Resul
     serial[0] = (serial[0] & 0x7f) | 0x40;
     let serial = SerialNumber::new(&serial).map_err(unusable)?;
     let signer = SigningKey::<Sha256>::new(key.clone());
-    let profile =
-        Profile::Leaf { issuer: subject.clone(), enable_key_agreement: false, enable_key_encipherment: false };
-    let mut builder = CertificateBuilder::new(profile, serial, validity, subject, public_key(key)?, &signer)
-        .map_err(|error| unusable(error.to_string()))?;
-    let names = names.iter().map(|name| Ia5String::new(name).map(GeneralName::DnsName));
+    let profile = Profile::Leaf {
+        issuer: subject.clone(),
+        enable_key_agreement: false,
+        enable_key_encipherment: false,
+    };
+    let mut builder = CertificateBuilder::new(
+        profile,
+        serial,
+        validity,
+        subject,
+        public_key(key)?,
+        &signer,
+    )
+    .map_err(|error| unusable(error.to_string()))?;
+    let names = names
+        .iter()
+        .map(|name| Ia5String::new(name).map(GeneralName::DnsName));
     let names = names.collect::<Result<Vec<_>, _>>().map_err(unusable)?;
-    builder.add_extension(&SubjectAltName(names)).map_err(|error| unusable(error.to_string()))?;
-    builder.build::<Signature>().map_err(|error| unusable(error.to_string()))
+    builder
+        .add_extension(&SubjectAltName(names))
+        .map_err(|error| unusable(error.to_string()))?;
+    builder
+        .build::<Signature>()
+        .map_err(|error| unusable(error.to_string()))
 }

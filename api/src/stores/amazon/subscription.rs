@@ -18,13 +18,22 @@ impl Amazon {
     /// Requests the subscribe URL, then pins the topic. After a crash between the two, SNS repeats the message and both
     /// are done again.
     pub(super) async fn confirm(&self, received: Received<'_>) -> Result<&'static str, Refusal> {
-        let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
+        let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else {
+            return Ok("ignored");
+        };
         let platform = received.recipient.platform.id;
-        if let Err(error) = self.visit(&SecretString::from(link.subscribe_url.as_ref())).await {
+        if let Err(error) = self
+            .visit(&SecretString::from(link.subscribe_url.as_ref()))
+            .await
+        {
             tracing::warn!(%error, platform.id = %platform, "a subscription could not be confirmed");
             return Err(Refusal::TryAgain("subscription could not be confirmed"));
         }
-        let pinned = received.intake.store.pin_topic(platform, received.arn.text).await;
+        let pinned = received
+            .intake
+            .store
+            .pin_topic(platform, received.arn.text)
+            .await;
         let (_, released) = pinned.map_err(|error| match error {
             // An admin rejected the topic while the URL was requested.
             storage::Error::Conflict { .. } => Refusal::TopicNotAllowed("topic was rejected"),
@@ -42,17 +51,30 @@ impl Amazon {
         received: Received<'_>,
         now: Timestamp,
     ) -> Result<&'static str, Refusal> {
-        let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
+        let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else {
+            return Ok("ignored");
+        };
         let (store, platform) = (received.intake.store, received.recipient.platform.id);
-        let (arn, accounts) = (received.arn.text.to_owned(), self.settings.auto_confirm_accounts.clone());
-        let gives_way = move |topics: &[Topic]| topic::gives_way(topics, &Arn::read(&arn).ok()?, &accounts);
+        let (arn, accounts) = (
+            received.arn.text.to_owned(),
+            self.settings.auto_confirm_accounts.clone(),
+        );
+        let gives_way =
+            move |topics: &[Topic]| topic::gives_way(topics, &Arn::read(&arn).ok()?, &accounts);
         let url = SecretString::from(link.subscribe_url.as_ref());
         let until = now.plus_millis(TOKEN_VALID_MS);
-        let request = TopicRequest::new(platform, received.arn.text, url, until).over(Arc::new(gives_way));
-        match store.add_pending_topic(request).await.map_err(|error| storage_failed(&error))? {
+        let request =
+            TopicRequest::new(platform, received.arn.text, url, until).over(Arc::new(gives_way));
+        match store
+            .add_pending_topic(request)
+            .await
+            .map_err(|error| storage_failed(&error))?
+        {
             PendingTopic::New => {
                 tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a topic requests to send");
-                let detail = format!("a topic waits for approval: `settle platform topics {platform}` lists it");
+                let detail = format!(
+                    "a topic waits for approval: `settle platform topics {platform}` lists it"
+                );
                 raise(store, platform, "topic_pending", &detail).await;
                 Ok("topic waits for approval")
             }
@@ -73,17 +95,34 @@ pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal>
     if received.topic_status != TopicStatus::Pinned {
         return Ok("unsubscription noted");
     }
-    let marked = received.intake.store.mark_unsubscribed(platform, received.arn.text).await;
+    let marked = received
+        .intake
+        .store
+        .mark_unsubscribed(platform, received.arn.text)
+        .await;
     marked.map_err(|error| storage_failed(&error))?;
-    let detail =
-        format!("the subscription of topic {} was ended; confirm it again in Amazon's console", received.arn.text);
-    raise(received.intake.store, platform, "topic_unsubscribed", &detail).await;
+    let detail = format!(
+        "the subscription of topic {} was ended; confirm it again in Amazon's console",
+        received.arn.text
+    );
+    raise(
+        received.intake.store,
+        platform,
+        "topic_unsubscribed",
+        &detail,
+    )
+    .await;
     Ok("unsubscription noted")
 }
 
 /// Applies a decision about the topic to rows that were inserted after it: released rows are passed to the dispatcher.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
-    let decided = received.intake.store.end_waiting(topic).await.map_err(|error| storage_failed(&error))?;
+    let decided = received
+        .intake
+        .store
+        .end_waiting(topic)
+        .await
+        .map_err(|error| storage_failed(&error))?;
     notify(received, decided.released);
     Ok(())
 }
@@ -91,6 +130,11 @@ pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(
 fn notify(received: Received<'_>, released: Released) {
     let platform = &received.recipient.platform;
     for (key, seq) in released {
-        received.intake.dispatch.notify(key, seq, platform.settings.window_ms, platform.settings.max_wait_ms);
+        received.intake.dispatch.notify(
+            key,
+            seq,
+            platform.settings.window_ms,
+            platform.settings.max_wait_ms,
+        );
     }
 }

@@ -26,7 +26,9 @@ impl<'a> Arn<'a> {
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         let arn = Self::read(text)?;
         if arn.in_china {
-            return Err(Refusal::TopicNotAllowed("topics in China are not allowed by the settings"));
+            return Err(Refusal::TopicNotAllowed(
+                "topics in China are not allowed by the settings",
+            ));
         }
         Ok(arn)
     }
@@ -45,13 +47,24 @@ impl<'a> Arn<'a> {
         let (partition, service) = (parts.next()?, parts.next()?);
         let (region, account, name) = (parts.next()?, parts.next()?, parts.next()?);
         let right = service == "sns" && is_region(region) && partition == partition_of(region)?;
-        let named = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && is_name(name);
-        (right && named).then_some(Self { text, region, account, in_china: partition == "aws-cn" })
+        let named = account.len() == 12
+            && account.bytes().all(|byte| byte.is_ascii_digit())
+            && is_name(name);
+        (right && named).then_some(Self {
+            text,
+            region,
+            account,
+            in_china: partition == "aws-cn",
+        })
     }
 
     /// The host of SNS in the topic's region.
     pub fn host(&self) -> String {
-        format!("sns.{}.amazonaws.com{}", self.region, if self.in_china { ".cn" } else { "" })
+        format!(
+            "sns.{}.amazonaws.com{}",
+            self.region,
+            if self.in_china { ".cn" } else { "" }
+        )
     }
 }
 
@@ -59,8 +72,11 @@ impl<'a> Arn<'a> {
 /// labels, a number. `s3-us-west-2` must not fit: `sns.s3-us-west-2.amazonaws.com` is the host of an S3 bucket.
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let [first, labels @ .., last] = parts.as_slice() else { return false };
-    let is_label = |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_lowercase());
+    let [first, labels @ .., last] = parts.as_slice() else {
+        return false;
+    };
+    let is_label =
+        |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_lowercase());
     text.len() <= 32
         && first.len() == 2
         && is_label(first)
@@ -83,7 +99,9 @@ pub(super) fn partition_of(region: &str) -> Option<&'static str> {
 
 fn is_name(text: &str) -> bool {
     (1..=256).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// The status of a topic with a platform.
@@ -99,9 +117,13 @@ pub enum TopicStatus {
 
 /// Looks up the status of a topic among the platform's topics.
 pub fn status(topics: &[Topic], arn: &str) -> TopicStatus {
-    let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else { return TopicStatus::Unknown };
+    let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else {
+        return TopicStatus::Unknown;
+    };
     match topic.state {
-        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => TopicStatus::Pinned,
+        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => {
+            TopicStatus::Pinned
+        }
         TopicState::Pending => TopicStatus::Pending(topic.id),
         TopicState::Rejected => TopicStatus::Rejected,
         TopicState::Expired => TopicStatus::Unknown,
@@ -118,9 +140,15 @@ pub enum Approval {
 
 /// Decides whether an operator must approve a topic that the platform does not follow.
 pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approval {
-    let follows_one = topics.iter().any(|topic| status(std::slice::from_ref(topic), &topic.arn) == TopicStatus::Pinned);
+    let follows_one = topics
+        .iter()
+        .any(|topic| status(std::slice::from_ref(topic), &topic.arn) == TopicStatus::Pinned);
     let is_automatic = !follows_one && accounts.iter().any(|account| account == arn.account);
-    if is_automatic { Approval::NotNeeded } else { Approval::Needed }
+    if is_automatic {
+        Approval::NotNeeded
+    } else {
+        Approval::Needed
+    }
 }
 
 /// The AWS account of the topics in Amazon's own examples
@@ -139,19 +167,41 @@ const AMAZON_ACCOUNT: &str = "033616359524";
 /// - to a stranger's, the oldest one of the account with most of them gives way, if that account still has as many as the
 ///   new one's then. So an account's only topic never gives way to strangers, however many topics they send.
 pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option<TopicId> {
-    let owner = |topic: &Topic| Arn::read(&topic.arn).map(|arn| arn.account.to_owned()).unwrap_or_default();
-    let is_pinned = |topic: &&Topic| status(std::slice::from_ref(*topic), &topic.arn) == TopicStatus::Pinned;
+    let owner = |topic: &Topic| {
+        Arn::read(&topic.arn)
+            .map(|arn| arn.account.to_owned())
+            .unwrap_or_default()
+    };
+    let is_pinned =
+        |topic: &&Topic| status(std::slice::from_ref(*topic), &topic.arn) == TopicStatus::Pinned;
     let mut known = vec![AMAZON_ACCOUNT.to_owned()];
-    known.extend(accounts.iter().cloned().chain(topics.iter().filter(is_pinned).map(owner)));
-    let pending =
-        topics.iter().filter(|topic| topic.state == TopicState::Pending).map(|topic| (owner(topic), topic.id));
-    let strangers: Vec<(String, TopicId)> = pending.filter(|(owner, _)| !known.contains(owner)).collect();
+    known.extend(
+        accounts
+            .iter()
+            .cloned()
+            .chain(topics.iter().filter(is_pinned).map(owner)),
+    );
+    let pending = topics
+        .iter()
+        .filter(|topic| topic.state == TopicState::Pending)
+        .map(|topic| (owner(topic), topic.id));
+    let strangers: Vec<(String, TopicId)> = pending
+        .filter(|(owner, _)| !known.contains(owner))
+        .collect();
     if known.iter().any(|account| account == new.account) {
         return strangers.first().map(|(_, id)| *id);
     }
-    let count = |account: &str| strangers.iter().filter(|(owner, _)| owner == account).count();
+    let count = |account: &str| {
+        strangers
+            .iter()
+            .filter(|(owner, _)| owner == account)
+            .count()
+    };
     // Of equal ones the last of the reversed list, which is the oldest.
-    let (owner, id) = strangers.iter().rev().max_by_key(|(owner, _)| count(owner))?;
+    let (owner, id) = strangers
+        .iter()
+        .rev()
+        .max_by_key(|(owner, _)| count(owner))?;
     (count(owner) >= count(new.account) + 2).then_some(*id)
 }
 
@@ -174,18 +224,28 @@ pub enum Course {
 ///
 /// # Errors
 /// The topic may not send this message to the platform.
-pub fn course(envelope: &Envelope<'_>, status: TopicStatus, approval: Approval) -> Result<Course, Refusal> {
+pub fn course(
+    envelope: &Envelope<'_>,
+    status: TopicStatus,
+    approval: Approval,
+) -> Result<Course, Refusal> {
     match (&envelope.kind, status) {
         (_, TopicStatus::Rejected) => Err(Refusal::TopicNotAllowed("topic was rejected")),
         (Kind::Notification { .. }, TopicStatus::Pinned) => Ok(Course::Accept),
-        (Kind::Notification { .. }, TopicStatus::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
+        (Kind::Notification { .. }, TopicStatus::Pending(topic)) => {
+            Ok(Course::AcceptWaiting(topic))
+        }
         (Kind::SubscriptionConfirmation(_), TopicStatus::Pinned) => Ok(Course::Confirm),
         (Kind::SubscriptionConfirmation(_), _) => Ok(match approval {
             Approval::NotNeeded => Course::Confirm,
             Approval::Needed => Course::RequestApproval,
         }),
-        (Kind::UnsubscribeConfirmation(_), TopicStatus::Pinned | TopicStatus::Pending(_)) => Ok(Course::Unsubscribe),
-        (_, TopicStatus::Unknown) => Err(Refusal::TopicNotAllowed("topic is not known to this platform")),
+        (Kind::UnsubscribeConfirmation(_), TopicStatus::Pinned | TopicStatus::Pending(_)) => {
+            Ok(Course::Unsubscribe)
+        }
+        (_, TopicStatus::Unknown) => Err(Refusal::TopicNotAllowed(
+            "topic is not known to this platform",
+        )),
     }
 }
 
@@ -194,7 +254,9 @@ pub fn course(envelope: &Envelope<'_>, status: TopicStatus, approval: Approval) 
 /// # Errors
 /// The link has another host, topic, action or token. A valid signature does not exclude that: any topic gets one.
 pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal> {
-    let Kind::SubscriptionConfirmation(link) = &envelope.kind else { return Ok(()) };
+    let Kind::SubscriptionConfirmation(link) = &envelope.kind else {
+        return Ok(());
+    };
     let wrong = Refusal::Invalid("SubscribeURL does not confirm this topic");
     let parsed = SubscribeUrl::parse(&link.subscribe_url).ok_or(wrong)?;
     if parsed.host == arn.host() && parsed.topic_arn == arn.text && parsed.token == link.token {
@@ -216,23 +278,33 @@ impl SubscribeUrl {
     /// URL must have no credentials, port, path or fragment.
     fn parse(text: &str) -> Option<Self> {
         let (host, query) = text.strip_prefix("https://")?.split_once("/?")?;
-        let plain =
-            host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte));
+        let plain = host.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte)
+        });
         if !plain || query.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
         let url = Url::parse(text).ok()?;
         let only = |name: &str| {
-            let mut values = url.query_pairs().filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+            let mut values = url
+                .query_pairs()
+                .filter(|(key, _)| key == name)
+                .map(|(_, value)| value.into_owned());
             values.next().filter(|_| values.next().is_none())
         };
-        let parsed = Self { host: host.to_owned(), topic_arn: only("TopicArn")?, token: only("Token")? };
+        let parsed = Self {
+            host: host.to_owned(),
+            topic_arn: only("TopicArn")?,
+            token: only("Token")?,
+        };
         (only("Action")? == "ConfirmSubscription").then_some(parsed)
     }
 }
 
 /// Whether a URL confirms a subscription at the SNS host of the topic that it names.
 pub fn is_subscribe_url(text: &str) -> bool {
-    let Some(parsed) = SubscribeUrl::parse(text) else { return false };
+    let Some(parsed) = SubscribeUrl::parse(text) else {
+        return false;
+    };
     Arn::parse(&parsed.topic_arn).is_ok_and(|arn| arn.host() == parsed.host)
 }

@@ -21,7 +21,14 @@ async fn desk(name: &str) -> (Service, String) {
 
 /// A service with this SMTP server, and the path of its app's destinations.
 async fn desk_with_mail(name: &str, url: &str) -> (Service, String) {
-    let service = Service::with(name, &[("SETTLE_MAIL_URL", url), ("SETTLE_MAIL_FROM", "settle@example.com")]).await;
+    let service = Service::with(
+        name,
+        &[
+            ("SETTLE_MAIL_URL", url),
+            ("SETTLE_MAIL_FROM", "settle@example.com"),
+        ],
+    )
+    .await;
     let (app, _) = service.platform().await;
     (service, format!("/v1/apps/{app}/destinations"))
 }
@@ -47,12 +54,23 @@ fn webhook_with(field: &str, value: &Value) -> Value {
 async fn create(service: &Service, list: &str, body: &Value) -> (String, Value) {
     let created = service.send_json("POST", list, body).await;
     assert_eq!(created.status, 201, "{body}: {}", created.body);
-    (format!("/v1/destinations/{}", created.body["id"].as_str().expect("an id")), created.body)
+    (
+        format!(
+            "/v1/destinations/{}",
+            created.body["id"].as_str().expect("an id")
+        ),
+        created.body,
+    )
 }
 
 /// Checks that the answer is a 400 that names exactly these fields.
 fn check_wrong(answer: &Answer, fields: &[&str]) {
     let mut wrong = answer.wrong_fields();
     wrong.sort_unstable();
-    assert_eq!((answer.status, wrong), (400, fields.to_vec()), "{}", answer.body);
+    assert_eq!(
+        (answer.status, wrong),
+        (400, fields.to_vec()),
+        "{}",
+        answer.body
+    );
 }

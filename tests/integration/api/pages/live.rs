@@ -14,8 +14,17 @@ use tower::ServiceExt;
 type Text = Pin<Box<dyn Stream<Item = String> + Send>>;
 
 async fn stream(service: &Service, path: &str, header: (&str, &str)) -> Text {
-    let request = Request::builder().uri(path).header(header.0, header.1).body(Body::empty()).expect("a request");
-    let answer = service.router.clone().oneshot(request).await.expect("an answer");
+    let request = Request::builder()
+        .uri(path)
+        .header(header.0, header.1)
+        .body(Body::empty())
+        .expect("a request");
+    let answer = service
+        .router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("an answer");
     assert_eq!(answer.status(), 200);
     let headers = answer.headers();
     assert_eq!(headers["content-type"], "text/event-stream");
@@ -28,7 +37,9 @@ async fn stream(service: &Service, path: &str, header: (&str, &str)) -> Text {
 async fn until(stream: &mut Text, part: &str) -> String {
     let mut whole = String::new();
     while !whole.contains(part) {
-        let next = timeout(SOON, stream.next()).await.unwrap_or_else(|_| panic!("no {part} in {whole}"));
+        let next = timeout(SOON, stream.next())
+            .await
+            .unwrap_or_else(|_| panic!("no {part} in {whole}"));
         whole.push_str(&next.unwrap_or_else(|| panic!("it ended: {whole}")));
     }
     whole
@@ -40,23 +51,44 @@ async fn a_change_is_a_tick_without_data_until_the_stop() {
     let bearer = format!("Bearer {TOKEN}");
     let mut ticks = stream(&service, "/v1/live", ("authorization", &bearer)).await;
     let begin = until(&mut ticks, "id: ").await;
-    assert!(begin.contains("retry: 1000") && !begin.contains("event:"), "{begin}");
-    let app = service.send_json("POST", "/v1/apps", &json!({ "name": "a secret name" })).await;
+    assert!(
+        begin.contains("retry: 1000") && !begin.contains("event:"),
+        "{begin}"
+    );
+    let app = service
+        .send_json("POST", "/v1/apps", &json!({ "name": "a secret name" }))
+        .await;
     let tick = until(&mut ticks, "id: ").await;
-    assert!(tick.contains("event: audit_log\ndata: changed") && !tick.contains("event: purchases"), "{tick}");
+    assert!(
+        tick.contains("event: audit_log\ndata: changed") && !tick.contains("event: purchases"),
+        "{tick}"
+    );
     for hidden in ["a secret name", app.body["id"].as_str().expect("an id")] {
         assert!(!tick.contains(hidden), "{tick}");
     }
     service.edge.pages.live.stop();
-    assert!(timeout(SOON, async { while ticks.next().await.is_some() {} }).await.is_ok(), "it ends");
+    assert!(
+        timeout(SOON, async { while ticks.next().await.is_some() {} })
+            .await
+            .is_ok(),
+        "it ends"
+    );
     let mut late = stream(&service, "/v1/live", ("authorization", &bearer)).await;
-    assert!(timeout(SOON, async { while late.next().await.is_some() {} }).await.is_ok(), "and a new one, too");
+    assert!(
+        timeout(SOON, async { while late.next().await.is_some() {} })
+            .await
+            .is_ok(),
+        "and a new one, too"
+    );
 }
 
 /// The rest of a stream, up to its end.
 async fn rest(mut stream: Text) -> String {
     let mut whole = String::new();
-    while let Some(next) = timeout(SOON, stream.next()).await.unwrap_or_else(|_| panic!("no end: {whole}")) {
+    while let Some(next) = timeout(SOON, stream.next())
+        .await
+        .unwrap_or_else(|_| panic!("no end: {whole}"))
+    {
         whole.push_str(&next);
     }
     whole
@@ -65,8 +97,17 @@ async fn rest(mut stream: Text) -> String {
 #[tokio::test]
 async fn a_sign_in_that_ends_ends_its_streams() {
     let service = Service::start("live-end").await;
-    let key = service.send_json("POST", "/v1/keys", &json!({ "name": "reader", "role": "read" })).await.body;
-    let visitor = Visitor::with_key(&service, key["key"].as_str().expect("a key")).await.expect("a sign-in");
+    let key = service
+        .send_json(
+            "POST",
+            "/v1/keys",
+            &json!({ "name": "reader", "role": "read" }),
+        )
+        .await
+        .body;
+    let visitor = Visitor::with_key(&service, key["key"].as_str().expect("a key"))
+        .await
+        .expect("a sign-in");
     let sign_in = service.get("/v1/sign-ins").await.body["items"][0]["id"].clone();
     let bearer = format!("Bearer {}", key["key"].as_str().expect("a key"));
     let mut of_sign_in = stream(&service, "/ui/live", ("cookie", &visitor.cookie)).await;
@@ -74,11 +115,23 @@ async fn a_sign_in_that_ends_ends_its_streams() {
     until(&mut of_sign_in, "id: ").await;
     until(&mut of_key, "id: ").await;
     let path = format!("/v1/sign-ins/{}", sign_in.as_str().expect("an id"));
-    assert_eq!(service.send_json("DELETE", &path, &json!(null)).await.status, 204);
+    assert_eq!(
+        service
+            .send_json("DELETE", &path, &json!(null))
+            .await
+            .status,
+        204
+    );
     assert_eq!(rest(of_sign_in).await, "", "it shows not even that");
     until(&mut of_key, "event: audit_log").await;
     let path = format!("/v1/keys/{}", key["id"].as_str().expect("an id"));
-    assert_eq!(service.send_json("DELETE", &path, &json!(null)).await.status, 204);
+    assert_eq!(
+        service
+            .send_json("DELETE", &path, &json!(null))
+            .await
+            .status,
+        204
+    );
     let last = rest(of_key).await;
     assert!(!last.contains("event: "), "{last}");
 }
@@ -88,7 +141,11 @@ async fn what_changed_after_the_page_comes_first() {
     let service = Service::start("live-gap").await;
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let page = visitor.get(&service, "/ui/").await.text;
-    let path = page.split("hx-sse:connect=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an address");
+    let path = page
+        .split("hx-sse:connect=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("an address");
     service.platform().await;
     let mut ticks = stream(&service, path, ("cookie", &visitor.cookie)).await;
     let begin = until(&mut ticks, "event: audit_log").await;
@@ -110,7 +167,9 @@ async fn home_shows_what_a_tick_announced_though_it_was_just_read() {
         });
         // Somebody reads it all the time: before the change, and while the tick is on its way.
         visitor.get(&service, "/ui/").await;
-        let added = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &fields).await;
+        let added = service
+            .send_json("POST", &format!("/v1/apps/{app}/destinations"), &fields)
+            .await;
         assert!(added.body["id"].is_string(), "{}", added.body);
         visitor.get(&service, "/ui/").await;
         until(&mut ticks, "event: destinations").await;

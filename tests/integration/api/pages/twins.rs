@@ -7,17 +7,32 @@ use api::routes::routes;
 fn each_change_of_the_page_is_one_of_the_api() {
     let all = routes();
     let mut changes = 0;
-    for page in all.iter().filter(|route| route.is_page && route.method != "GET") {
+    for page in all
+        .iter()
+        .filter(|route| route.is_page && route.method != "GET")
+    {
         changes += 1;
-        let twin = page.twin.unwrap_or_else(|| panic!("{} {} has no twin", page.method, page.path));
+        let twin = page
+            .twin
+            .unwrap_or_else(|| panic!("{} {} has no twin", page.method, page.path));
         let (method, path) = twin.split_once(' ').expect("a method and a path");
-        let found = all.iter().find(|route| !route.is_page && route.method == method && route.path == path);
+        let found = all
+            .iter()
+            .find(|route| !route.is_page && route.method == method && route.path == path);
         let found = found.unwrap_or_else(|| panic!("{}: there is no {twin}", page.path));
         if page.access == Access::Admin {
-            assert_eq!(page.least, found.least, "{} needs the role of {twin}", page.path);
+            assert_eq!(
+                page.least, found.least,
+                "{} needs the role of {twin}",
+                page.path
+            );
             assert_eq!(page.is_query, found.is_query, "{}", page.path);
         }
     }
     assert!(changes >= 9, "{changes}");
-    assert!(all.iter().all(|route| !route.is_page || matches!(route.method, "GET" | "POST")), "forms know no other");
+    assert!(
+        all.iter()
+            .all(|route| !route.is_page || matches!(route.method, "GET" | "POST")),
+        "forms know no other"
+    );
 }

@@ -23,12 +23,19 @@ pub struct Visitor {
 
 impl Answer {
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The cookie that it sets, as a browser sends it back.
     pub fn cookie(&self) -> Option<String> {
-        self.header("set-cookie").split(';').next().filter(|pair| !pair.is_empty()).map(str::to_owned)
+        self.header("set-cookie")
+            .split(';')
+            .next()
+            .filter(|pair| !pair.is_empty())
+            .map(str::to_owned)
     }
 }
 
@@ -45,24 +52,40 @@ pub async fn send(
         request = request.header(*name, *value);
     }
     let request = request.body(body.into()).expect("a request");
-    let answer = service.router.clone().oneshot(request).await.expect("the router always answers");
+    let answer = service
+        .router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("the router always answers");
     let (head, body) = answer.into_parts();
-    let is_stream = head.headers.get(header::CONTENT_TYPE).is_some_and(|media| media == "text/event-stream");
+    let is_stream = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media| media == "text/event-stream");
     let body = if is_stream { Body::empty() } else { body };
     let bytes = to_bytes(body, usize::MAX).await.expect("a whole body");
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    Answer { status: head.status.as_u16(), headers: head.headers, text }
+    Answer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        text,
+    }
 }
 
 /// A form as a browser sends it.
 pub fn form(fields: &[(&str, &str)]) -> String {
-    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish()
 }
 
 /// The bytes of a text that was compressed.
 pub fn unzipped(bytes: &[u8]) -> String {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).expect("gzip");
+    flate2::read::GzDecoder::new(bytes)
+        .read_to_string(&mut text)
+        .expect("gzip");
     text
 }
 
@@ -72,7 +95,10 @@ impl Visitor {
     }
 
     /// Signs in by the fields of the form.
-    pub async fn with_named_key(service: &Service, fields: &[(&str, &str)]) -> Result<Self, Answer> {
+    pub async fn with_named_key(
+        service: &Service,
+        fields: &[(&str, &str)],
+    ) -> Result<Self, Answer> {
         let answer = send(service, "POST", "/ui/sign-in", &[OURS], form(fields)).await;
         Self::from_answer(service, answer).await
     }
@@ -83,15 +109,34 @@ impl Visitor {
     }
 
     async fn from_answer(service: &Service, answer: Answer) -> Result<Self, Answer> {
-        let Some(cookie) = answer.cookie().filter(|_| answer.status == 303) else { return Err(answer) };
-        let visitor = Self { cookie, token: String::new() };
+        let Some(cookie) = answer.cookie().filter(|_| answer.status == 303) else {
+            return Err(answer);
+        };
+        let visitor = Self {
+            cookie,
+            token: String::new(),
+        };
         let page = visitor.get(service, "/ui/settings").await;
-        let token = page.text.split("name=\"form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
-        Ok(Self { token: token.expect("a form").to_owned(), ..visitor })
+        let token = page
+            .text
+            .split("name=\"form_token\" value=\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
+        Ok(Self {
+            token: token.expect("a form").to_owned(),
+            ..visitor
+        })
     }
 
     pub async fn get(&self, service: &Service, path: &str) -> Answer {
-        send(service, "GET", path, &[("cookie", &self.cookie)], Body::empty()).await
+        send(
+            service,
+            "GET",
+            path,
+            &[("cookie", &self.cookie)],
+            Body::empty(),
+        )
+        .await
     }
 
     /// Sends a form of a page.
@@ -100,13 +145,28 @@ impl Visitor {
     }
 
     /// Opens a page, or sends a form of it.
-    pub async fn send(&self, service: &Service, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn send(
+        &self,
+        service: &Service,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> Answer {
         if method == "GET" {
             return self.get(service, path).await;
         }
-        let fields: Vec<(&str, &str)> =
-            [("form_token", self.token.as_str())].into_iter().chain(fields.iter().copied()).collect();
-        send(service, method, path, &[OURS, ("cookie", &self.cookie)], form(&fields)).await
+        let fields: Vec<(&str, &str)> = [("form_token", self.token.as_str())]
+            .into_iter()
+            .chain(fields.iter().copied())
+            .collect();
+        send(
+            service,
+            method,
+            path,
+            &[OURS, ("cookie", &self.cookie)],
+            form(&fields),
+        )
+        .await
     }
 }
 

@@ -24,14 +24,23 @@ fn insert(raw: &mut Raw, table: &str, columns: &str, values: impl Display) {
 
 /// As in `filling`: figures of all rows, and none that the server takes by itself.
 fn analyse_every_row(raw: &mut Raw) {
-    let database = raw.texts("SELECT quote_ident(current_database()) AS value").concat();
-    raw.run(&format!("ALTER DATABASE {database} SET default_statistics_target = {}", 2 * OTHERS / 300 + 1));
+    let database = raw
+        .texts("SELECT quote_ident(current_database()) AS value")
+        .concat();
+    raw.run(&format!(
+        "ALTER DATABASE {database} SET default_statistics_target = {}",
+        2 * OTHERS / 300 + 1
+    ));
     // Tables as small as these may be read whole in less time than all rows that the tenant had. A plan that cannot do
     // without costs so much then that it would be compiled.
-    raw.run(&format!("ALTER DATABASE {database} SET enable_seqscan = off"));
+    raw.run(&format!(
+        "ALTER DATABASE {database} SET enable_seqscan = off"
+    ));
     raw.run(&format!("ALTER DATABASE {database} SET jit = off"));
     for table in raw.texts("SELECT relname AS value FROM pg_stat_user_tables") {
-        raw.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = FALSE)"));
+        raw.run(&format!(
+            "ALTER TABLE {table} SET (autovacuum_enabled = FALSE)"
+        ));
     }
 }
 
@@ -57,8 +66,9 @@ pub async fn fill(world: &World) {
                  'healthy', 1, 1)"
         ));
     }
-    let either =
-        |own: &dyn Display, other: &dyn Display| format!("CASE WHEN i <= {OTHERS} THEN '{own}' ELSE '{other}' END");
+    let either = |own: &dyn Display, other: &dyn Display| {
+        format!("CASE WHEN i <= {OTHERS} THEN '{own}' ELSE '{other}' END")
+    };
     let (of_app, on) = (either(&app, &other), either(&platform, &"other"));
     let to = either(&destination, &"other");
     insert_purchases(&mut raw, &of_app, &on);
@@ -67,7 +77,9 @@ pub async fn fill(world: &World) {
         &mut raw,
         "device_events",
         "id, platform_id, device_id, client_id, event_type, environment, occurred_at, body, created_at",
-        format!("'e' || i, {on}, 'h' || i, 'c' || i, 'device.impression', 'production', i, '{{}}', i"),
+        format!(
+            "'e' || i, {on}, 'h' || i, 'c' || i, 'device.impression', 'production', i, '{{}}', i"
+        ),
     );
     let status = "CASE i % 3 WHEN 0 THEN 'failed' WHEN 1 THEN 'skipped' ELSE 'delivered' END";
     insert(
@@ -91,8 +103,11 @@ pub async fn fill(world: &World) {
     );
     insert_of_other(&mut raw, &other);
     drop(raw);
-    let tenants =
-        Tenants { app: app.to_string(), platform: platform.to_string(), destination: destination.to_string() };
+    let tenants = Tenants {
+        app: app.to_string(),
+        platform: platform.to_string(),
+        destination: destination.to_string(),
+    };
     forget_own(world, &tenants);
 }
 
@@ -185,7 +200,11 @@ fn forget_own(world: &World, tenants: &Tenants) {
     if world.is_postgres() {
         raw.run("ANALYZE");
     }
-    let Tenants { app, platform, destination } = tenants;
+    let Tenants {
+        app,
+        platform,
+        destination,
+    } = tenants;
     for (table, column, own) in [
         ("device_deliveries", "destination_id", destination),
         ("device_events", "platform_id", platform),

@@ -3,13 +3,16 @@
 mod filled;
 
 use super::world::{World, new_platform, story};
-use domain::{DestinationId, DeviceId, Environment, EventId, KeyId, Outcome, PlatformId, State, Timestamp, UserId};
+use domain::{
+    DestinationId, DeviceId, Environment, EventId, KeyId, Outcome, PlatformId, State, Timestamp,
+    UserId,
+};
 use filled::fill;
 use std::fmt::Display;
 use storage::{
-    AlarmFilter, AuditLogFilter, DeliveryFilter, DeliveryStatus, DeviceEventFilter, Error, EventFilter,
-    NotificationFilter, OutcomeFilter, Page, PaymentSubject, PurchaseFilter, RevenueFilter, Series, SeriesFilter,
-    Store, StreamStatus,
+    AlarmFilter, AuditLogFilter, DeliveryFilter, DeliveryStatus, DeviceEventFilter, Error,
+    EventFilter, NotificationFilter, OutcomeFilter, Page, PaymentSubject, PurchaseFilter,
+    RevenueFilter, Series, SeriesFilter, Store, StreamStatus,
 };
 use system_tests::rows;
 use system_tests::wait;
@@ -49,20 +52,55 @@ impl Lists<'_> {
 
     async fn device_events(&mut self) {
         let app_id = Some(self.world.app.id);
-        let of = DeviceEventFilter { app_id, ..DeviceEventFilter::default() };
+        let of = DeviceEventFilter {
+            app_id,
+            ..DeviceEventFilter::default()
+        };
         let own = DestinationId::new(Uuid::from_u128(7));
         let mut all = vec![
             of.clone(),
-            DeviceEventFilter { app_id: None, platform_id: Some(self.world.platform.id), ..of.clone() },
-            DeviceEventFilter { app_id: None, destination_id: Some(own), ..of.clone() },
-            DeviceEventFilter { device_id: Some(DeviceId::new(Uuid::from_u128(1))), ..of.clone() },
-            DeviceEventFilter { event_type: Some("device.impression".to_owned()), ..of.clone() },
-            DeviceEventFilter { client_id: Some("none".to_owned()), ..of.clone() },
-            DeviceEventFilter { destination_id: Some(own), ..of.clone() },
+            DeviceEventFilter {
+                app_id: None,
+                platform_id: Some(self.world.platform.id),
+                ..of.clone()
+            },
+            DeviceEventFilter {
+                app_id: None,
+                destination_id: Some(own),
+                ..of.clone()
+            },
+            DeviceEventFilter {
+                device_id: Some(DeviceId::new(Uuid::from_u128(1))),
+                ..of.clone()
+            },
+            DeviceEventFilter {
+                event_type: Some("device.impression".to_owned()),
+                ..of.clone()
+            },
+            DeviceEventFilter {
+                client_id: Some("none".to_owned()),
+                ..of.clone()
+            },
+            DeviceEventFilter {
+                destination_id: Some(own),
+                ..of.clone()
+            },
         ];
-        for status in [StreamStatus::Pending, StreamStatus::Delivered, StreamStatus::Skipped, StreamStatus::Failed] {
-            all.push(DeviceEventFilter { status: Some(status), ..of.clone() });
-            all.push(DeviceEventFilter { status: Some(status), destination_id: Some(own), ..of.clone() });
+        for status in [
+            StreamStatus::Pending,
+            StreamStatus::Delivered,
+            StreamStatus::Skipped,
+            StreamStatus::Failed,
+        ] {
+            all.push(DeviceEventFilter {
+                status: Some(status),
+                ..of.clone()
+            });
+            all.push(DeviceEventFilter {
+                status: Some(status),
+                destination_id: Some(own),
+                ..of.clone()
+            });
         }
         for filter in all {
             let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
@@ -72,17 +110,35 @@ impl Lists<'_> {
     }
 
     async fn deliveries(&mut self) {
-        let of = DeliveryFilter { app_id: Some(self.world.app.id), ..DeliveryFilter::default() };
+        let of = DeliveryFilter {
+            app_id: Some(self.world.app.id),
+            ..DeliveryFilter::default()
+        };
         let own = Some(DestinationId::new(Uuid::from_u128(7)));
         let mut all = vec![
             of.clone(),
-            DeliveryFilter { app_id: None, destination_id: own, ..of.clone() },
-            DeliveryFilter { collapse_key: Some(self.world.key("r1")), ..of.clone() },
+            DeliveryFilter {
+                app_id: None,
+                destination_id: own,
+                ..of.clone()
+            },
+            DeliveryFilter {
+                collapse_key: Some(self.world.key("r1")),
+                ..of.clone()
+            },
         ];
         use DeliveryStatus::{Delivered, Failed, Pending, Skipped, Superseded, Waiting};
         for status in [Pending, Waiting, Delivered, Superseded, Skipped, Failed] {
-            all.push(DeliveryFilter { status: Some(status), ..of.clone() });
-            all.push(DeliveryFilter { status: Some(status), app_id: None, destination_id: own, ..of.clone() });
+            all.push(DeliveryFilter {
+                status: Some(status),
+                ..of.clone()
+            });
+            all.push(DeliveryFilter {
+                status: Some(status),
+                app_id: None,
+                destination_id: own,
+                ..of.clone()
+            });
         }
         for filter in all {
             let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
@@ -92,16 +148,41 @@ impl Lists<'_> {
     }
 
     async fn notifications(&mut self) {
-        let of = NotificationFilter { app: Some(self.world.app.id), ..NotificationFilter::default() };
+        let of = NotificationFilter {
+            app: Some(self.world.app.id),
+            ..NotificationFilter::default()
+        };
         let mut all = vec![
             of.clone(),
-            NotificationFilter { app: None, platform: Some(self.world.platform.id), ..of.clone() },
-            NotificationFilter { outcome: Some(OutcomeFilter::Open), ..of.clone() },
-            NotificationFilter { from: Some(Timestamp::from_micros(1)), ..of.clone() },
-            NotificationFilter { until: Some(Timestamp::from_micros(i64::MAX / 2)), ..of.clone() },
+            NotificationFilter {
+                app: None,
+                platform: Some(self.world.platform.id),
+                ..of.clone()
+            },
+            NotificationFilter {
+                outcome: Some(OutcomeFilter::Open),
+                ..of.clone()
+            },
+            NotificationFilter {
+                from: Some(Timestamp::from_micros(1)),
+                ..of.clone()
+            },
+            NotificationFilter {
+                until: Some(Timestamp::from_micros(i64::MAX / 2)),
+                ..of.clone()
+            },
         ];
-        let outcomes = [Outcome::Settled, Outcome::NoChange, Outcome::Duplicate, Outcome::Refused, Outcome::Unknown];
-        all.extend(outcomes.map(|one| NotificationFilter { outcome: Some(OutcomeFilter::Is(one)), ..of.clone() }));
+        let outcomes = [
+            Outcome::Settled,
+            Outcome::NoChange,
+            Outcome::Duplicate,
+            Outcome::Refused,
+            Outcome::Unknown,
+        ];
+        all.extend(outcomes.map(|one| NotificationFilter {
+            outcome: Some(OutcomeFilter::Is(one)),
+            ..of.clone()
+        }));
         for filter in all {
             let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
             let answer = is_empty(self.store().notifications(filter, Page::default()).await);
@@ -110,19 +191,47 @@ impl Lists<'_> {
     }
 
     async fn purchases(&mut self) {
-        let of = PurchaseFilter { app_id: Some(self.world.app.id), ..PurchaseFilter::default() };
+        let of = PurchaseFilter {
+            app_id: Some(self.world.app.id),
+            ..PurchaseFilter::default()
+        };
         let text = |text: &str| Some(text.to_owned());
         let mut all = vec![
             of.clone(),
-            PurchaseFilter { app_id: None, platform_id: Some(self.world.platform.id), ..of.clone() },
-            PurchaseFilter { receipt_id: text("r"), ..of.clone() },
-            PurchaseFilter { app_user_id: text("x"), ..of.clone() },
-            PurchaseFilter { external_id: text("x30000"), ..of.clone() },
-            PurchaseFilter { user_id: Some(UserId::new(Uuid::from_u128(1))), ..of.clone() },
+            PurchaseFilter {
+                app_id: None,
+                platform_id: Some(self.world.platform.id),
+                ..of.clone()
+            },
+            PurchaseFilter {
+                receipt_id: text("r"),
+                ..of.clone()
+            },
+            PurchaseFilter {
+                app_user_id: text("x"),
+                ..of.clone()
+            },
+            PurchaseFilter {
+                external_id: text("x30000"),
+                ..of.clone()
+            },
+            PurchaseFilter {
+                user_id: Some(UserId::new(Uuid::from_u128(1))),
+                ..of.clone()
+            },
         ];
-        all.extend(State::ALL.iter().map(|state| PurchaseFilter { state: Some(*state), ..of.clone() }));
-        all.extend([true, false].map(|held| PurchaseFilter { held: Some(held), ..of.clone() }));
-        all.extend([true, false].map(|failing| PurchaseFilter { failing: Some(failing), ..of.clone() }));
+        all.extend(State::ALL.iter().map(|state| PurchaseFilter {
+            state: Some(*state),
+            ..of.clone()
+        }));
+        all.extend([true, false].map(|held| PurchaseFilter {
+            held: Some(held),
+            ..of.clone()
+        }));
+        all.extend([true, false].map(|failing| PurchaseFilter {
+            failing: Some(failing),
+            ..of.clone()
+        }));
         for filter in all {
             let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
             let answer = is_empty(self.store().purchases(filter, Page::default()).await);
@@ -131,21 +240,52 @@ impl Lists<'_> {
     }
 
     async fn events(&mut self) {
-        let of = EventFilter { app_id: Some(self.world.app.id), ..EventFilter::default() };
+        let of = EventFilter {
+            app_id: Some(self.world.app.id),
+            ..EventFilter::default()
+        };
         let types = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let mut all = vec![
             of.clone(),
-            EventFilter { app_id: None, platform_id: Some(self.world.platform.id), ..of.clone() },
-            EventFilter { id: Some(EventId::new(Uuid::from_u128(1))), ..of.clone() },
-            EventFilter { collapse_key: Some(self.world.key("r1")), ..of.clone() },
-            EventFilter { user_id: Some(UserId::new(Uuid::from_u128(1))), ..of.clone() },
-            EventFilter { types: types(&["purchase.updated"]), ..of.clone() },
-            EventFilter { types: types(&["purchase.updated", "user.subscription.renewed"]), ..of.clone() },
-            EventFilter { from: Some(Timestamp::from_micros(1)), ..of.clone() },
-            EventFilter { until: Some(Timestamp::from_micros(i64::MAX / 2)), ..of.clone() },
+            EventFilter {
+                app_id: None,
+                platform_id: Some(self.world.platform.id),
+                ..of.clone()
+            },
+            EventFilter {
+                id: Some(EventId::new(Uuid::from_u128(1))),
+                ..of.clone()
+            },
+            EventFilter {
+                collapse_key: Some(self.world.key("r1")),
+                ..of.clone()
+            },
+            EventFilter {
+                user_id: Some(UserId::new(Uuid::from_u128(1))),
+                ..of.clone()
+            },
+            EventFilter {
+                types: types(&["purchase.updated"]),
+                ..of.clone()
+            },
+            EventFilter {
+                types: types(&["purchase.updated", "user.subscription.renewed"]),
+                ..of.clone()
+            },
+            EventFilter {
+                from: Some(Timestamp::from_micros(1)),
+                ..of.clone()
+            },
+            EventFilter {
+                until: Some(Timestamp::from_micros(i64::MAX / 2)),
+                ..of.clone()
+            },
         ];
         let environments = [Environment::Production, Environment::Sandbox];
-        all.extend(environments.map(|one| EventFilter { environment: Some(one), ..of.clone() }));
+        all.extend(environments.map(|one| EventFilter {
+            environment: Some(one),
+            ..of.clone()
+        }));
         for filter in all {
             let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
             let answer = is_empty(self.store().events(filter, Page::default()).await);
@@ -154,24 +294,51 @@ impl Lists<'_> {
     }
 
     async fn operators(&mut self) {
-        let of = AlarmFilter { app_id: Some(self.world.app.id), ..AlarmFilter::default() };
+        let of = AlarmFilter {
+            app_id: Some(self.world.app.id),
+            ..AlarmFilter::default()
+        };
         let other = Some(PlatformId::new(Uuid::from_u128(1)));
         for filter in [
             of.clone(),
-            AlarmFilter { platform_id: other, ..of.clone() },
-            AlarmFilter { kind: Some("k".to_owned()), ..of.clone() },
-            AlarmFilter { open: Some(true), ..of.clone() },
-            AlarmFilter { open: Some(false), ..of },
+            AlarmFilter {
+                platform_id: other,
+                ..of.clone()
+            },
+            AlarmFilter {
+                kind: Some("k".to_owned()),
+                ..of.clone()
+            },
+            AlarmFilter {
+                open: Some(true),
+                ..of.clone()
+            },
+            AlarmFilter {
+                open: Some(false),
+                ..of
+            },
         ] {
             let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
             let answer = is_empty(self.store().alarms_of(filter, Page::default()).await);
             self.note(what, before, answer);
         }
-        let of = AuditLogFilter { app_id: Some(self.world.app.id), ..AuditLogFilter::default() };
+        let of = AuditLogFilter {
+            app_id: Some(self.world.app.id),
+            ..AuditLogFilter::default()
+        };
         for filter in [
-            AuditLogFilter { subject: Some("s".to_owned()), ..of.clone() },
-            AuditLogFilter { key_id: Some(KeyId::new(Uuid::from_u128(1))), ..of.clone() },
-            AuditLogFilter { operation: Some("nothing".to_owned()), ..of },
+            AuditLogFilter {
+                subject: Some("s".to_owned()),
+                ..of.clone()
+            },
+            AuditLogFilter {
+                key_id: Some(KeyId::new(Uuid::from_u128(1))),
+                ..of.clone()
+            },
+            AuditLogFilter {
+                operation: Some("nothing".to_owned()),
+                ..of
+            },
         ] {
             let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
             let answer = is_empty(self.store().audit_log(filter, Page::default()).await);
@@ -200,7 +367,10 @@ impl Lists<'_> {
         let feed = is_empty(self.store().feed(app, None, Page::default()).await);
         self.note("feed", before, feed);
         let before = self.store().cost_of_reads();
-        let payments = self.store().payments(Some(app), PaymentSubject::User(user), Page::default()).await;
+        let payments = self
+            .store()
+            .payments(Some(app), PaymentSubject::User(user), Page::default())
+            .await;
         self.note("payments", before, is_empty(payments));
         let before = self.store().cost_of_reads();
         let reviews = is_empty(self.store().reviews(app, Page::default()).await);
@@ -209,17 +379,33 @@ impl Lists<'_> {
         let transfers = self.store().transfers(user).await.map(|all| all.is_empty());
         self.note("transfers", before, transfers);
         let before = self.store().cost_of_reads();
-        let unmapped = self.store().unmapped(app).await.map(|(all, _)| all.is_empty());
+        let unmapped = self
+            .store()
+            .unmapped(app)
+            .await
+            .map(|(all, _)| all.is_empty());
         self.note("unmapped", before, unmapped);
         for text in ["r", "x300", "k300"] {
             let before = self.store().cost_of_reads();
-            let found = self.store().search(text, Some(app)).await.map(|all| all.is_empty());
+            let found = self
+                .store()
+                .search(text, Some(app))
+                .await
+                .map(|all| all.is_empty());
             self.note(format!("search {text}"), before, found);
         }
         let before = self.store().cost_of_reads();
-        let (from, until) = (Timestamp::from_micros(0), Timestamp::from_micros(i64::MAX / 2));
-        let series =
-            SeriesFilter { series: vec![Series::Accepted], app: Some(app), destinations: Vec::new(), from, until };
+        let (from, until) = (
+            Timestamp::from_micros(0),
+            Timestamp::from_micros(i64::MAX / 2),
+        );
+        let series = SeriesFilter {
+            series: vec![Series::Accepted],
+            app: Some(app),
+            destinations: Vec::new(),
+            from,
+            until,
+        };
         let minutes = self.store().minutes(series).await.map(|all| all.is_empty());
         self.note("series", before, minutes);
     }
@@ -228,13 +414,22 @@ impl Lists<'_> {
     async fn revenue(&mut self) {
         let (app, platform) = (self.world.app.id, self.world.platform.id);
         for key in [Uuid::nil(), Uuid::max()] {
-            let purchase = rows::purchases(platform, app).text("collapse_key", key).text("receipt_id", "own");
+            let purchase = rows::purchases(platform, app)
+                .text("collapse_key", key)
+                .text("receipt_id", "own");
             self.world.raw().run(&purchase);
         }
         let before = self.store().cost_of_reads();
-        let filter = RevenueFilter { app_id: Some(app), month: None };
+        let filter = RevenueFilter {
+            app_id: Some(app),
+            month: None,
+        };
         let check = self.store().check_revenue(filter, Page::default()).await;
-        self.note("revenue", before, check.map(|check| check.purchases == 2 && check.lines.is_empty()));
+        self.note(
+            "revenue",
+            before,
+            check.map(|check| check.purchases == 2 && check.lines.is_empty()),
+        );
     }
 
     /// Checks that each answer is right and cost little, and on PostgreSQL that all of them read few rows.
@@ -277,7 +472,10 @@ async fn read_few_rows(world: &World) {
         end_sessions(world).await;
         world.raw().run("SELECT pg_stat_reset()");
     }
-    let mut lists = Lists { world, answers: Vec::new() };
+    let mut lists = Lists {
+        world,
+        answers: Vec::new(),
+    };
     lists.device_events().await;
     lists.deliveries().await;
     lists.notifications().await;

@@ -44,21 +44,35 @@ impl Floor {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let mut command = Command::new(std::env::current_exe().expect("this executable"));
         command.args(["floor", "--temporal", &address]);
-        command.args(["--driver", &listener.local_addr().expect("its address").to_string()]);
-        command.args(["--window-ms", &window.as_millis().to_string()]).stdin(Stdio::null());
+        command.args([
+            "--driver",
+            &listener.local_addr().expect("its address").to_string(),
+        ]);
+        command
+            .args(["--window-ms", &window.as_millis().to_string()])
+            .stdin(Stdio::null());
         let process = Watched::spawn(&mut command).expect("the floor starts");
         let connected = tokio::time::timeout(Duration::from_secs(60), listener.accept()).await;
-        let (stream, _) = connected.expect("the floor connects in time").expect("a connection of the floor");
+        let (stream, _) = connected
+            .expect("the floor connects in time")
+            .expect("a connection of the floor");
         let (read, notify) = stream.into_split();
         let arrivals = Arc::<Mutex<BTreeMap<String, Instant>>>::default();
         let seen = arrivals.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(read).lines();
             while let Ok(Some(key)) = lines.next_line().await {
-                seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Instant::now());
+                seen.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(key, Instant::now());
             }
         });
-        Self { _process: process, temporal, notify, arrivals }
+        Self {
+            _process: process,
+            temporal,
+            notify,
+            arrivals,
+        }
     }
 
     /// Sends one notification about each of these receipts, and returns when the last one of each purchase was due.
@@ -72,7 +86,10 @@ impl Floor {
             let due = pace.due(began, number);
             tokio::time::sleep_until(due).await;
             let key = key(receipt).to_string();
-            self.notify.write_all(format!("{key}\n").as_bytes()).await.expect("the floor reads");
+            self.notify
+                .write_all(format!("{key}\n").as_bytes())
+                .await
+                .expect("the floor reads");
             last.insert(key, due);
         }
         last
@@ -80,7 +97,10 @@ impl Floor {
 
     /// When the last activity of each purchase ran.
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.arrivals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -91,15 +111,30 @@ pub fn key(receipt: &str) -> CollapseKey {
 /// Registers the search attributes that settle registers.
 async fn register(temporal: &Temporal) {
     let search_attributes = workflows::attributes::all();
-    let search_attributes = search_attributes.map(|(name, kind)| (name.to_owned(), kind as i32)).into();
-    let request = AddSearchAttributesRequest { search_attributes, namespace: temporal.namespace().to_owned() };
+    let search_attributes = search_attributes
+        .map(|(name, kind)| (name.to_owned(), kind as i32))
+        .into();
+    let request = AddSearchAttributesRequest {
+        search_attributes,
+        namespace: temporal.namespace().to_owned(),
+    };
     let mut operator = temporal.client().connection().operator_service();
-    operator.add_search_attributes(request.into_request()).await.expect("search attributes");
+    operator
+        .add_search_attributes(request.into_request())
+        .await
+        .expect("search attributes");
 }
 
 /// Connects to the driver and splits the connection into lines and a writer.
-async fn driver(address: &str) -> (tokio::io::Lines<BufReader<tokio::net::tcp::OwnedReadHalf>>, OwnedWriteHalf) {
-    let stream = TcpStream::connect(address).await.expect("the driver listens");
+async fn driver(
+    address: &str,
+) -> (
+    tokio::io::Lines<BufReader<tokio::net::tcp::OwnedReadHalf>>,
+    OwnedWriteHalf,
+) {
+    let stream = TcpStream::connect(address)
+        .await
+        .expect("the driver listens");
     stream.set_nodelay(true).expect("no delay");
     let (read, write) = stream.into_split();
     (BufReader::new(read).lines(), write)

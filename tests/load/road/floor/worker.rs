@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{Config, Database, Key, Store};
 use system_tests::folder::Folder;
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, WorkflowStartOptions};
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, WorkflowStartOptions,
+};
 use temporalio_common::search_attributes::SearchAttributes;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner};
 use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior, RuntimeOptions};
@@ -37,14 +39,24 @@ pub struct Options {
 
 /// Works until the driver closes the connection.
 pub async fn work(options: Options) {
-    let url = format!("http://{}", options.temporal).parse::<temporalio_client::Url>().expect("a URL");
-    let connection = ConnectionOptions::new(url).identity("floor".to_owned()).build();
-    let connection = Connection::connect(connection).await.expect("the Temporal server answers");
+    let url = format!("http://{}", options.temporal)
+        .parse::<temporalio_client::Url>()
+        .expect("a URL");
+    let connection = ConnectionOptions::new(url)
+        .identity("floor".to_owned())
+        .build();
+    let connection = Connection::connect(connection)
+        .await
+        .expect("the Temporal server answers");
     let client = Client::new(connection, ClientOptions::new("default").build()).expect("a client");
     // The dispatcher reads an inbox that is always empty. The driver kills this process, and the reaper removes the folder.
     let folder = Folder::of_process("floor");
     let database = Database::Sqlite(folder.join("empty.sqlite"));
-    let config = Config { database, key: Key::new([7; 32]), clock: api::clock::now };
+    let config = Config {
+        database,
+        key: Key::new([7; 32]),
+        clock: api::clock::now,
+    };
     let store = Store::open(config).await.expect("a database");
     let dispatch = Dispatch::start(Arc::new(Signals(client.clone())), store);
     let (delivered, mut deliveries) = unbounded_channel();
@@ -65,7 +77,8 @@ pub async fn work(options: Options) {
         }
     });
     let core = Runtime::from_current_tokio(RuntimeOptions::default()).expect("a runtime");
-    let mut worker = Worker::new(&core, client, worker_options(Steps { delivered })).expect("a worker");
+    let mut worker =
+        Worker::new(&core, client, worker_options(Steps { delivered })).expect("a worker");
     tokio::select! {
         _ = notifications => {}
         result = worker.run() => result.expect("the floor works"),
@@ -93,7 +106,10 @@ fn worker_options(steps: Steps) -> WorkerOptions {
 }
 
 fn polls(minimum: usize, maximum: usize) -> PollerBehavior {
-    let polls = AutoscalingOptions::builder().minimum(minimum).initial(minimum).maximum(maximum);
+    let polls = AutoscalingOptions::builder()
+        .minimum(minimum)
+        .initial(minimum)
+        .maximum(maximum);
     PollerBehavior::Autoscaling(polls.build())
 }
 
@@ -114,13 +130,21 @@ impl Engine for Signals {
                 .build();
             let quiet_ms = u64::try_from(quiet_ms).unwrap_or(u64::MAX);
             let (run, notified) = (Purchase::run, Purchase::notified);
-            let signalled = self.0.signal_with_start_workflow(run, (), notified, quiet_ms, options).await;
-            signalled.map(drop).map_err(|error| EngineError::Unavailable(error.to_string()))
+            let signalled = self
+                .0
+                .signal_with_start_workflow(run, (), notified, quiet_ms, options)
+                .await;
+            signalled
+                .map(drop)
+                .map_err(|error| EngineError::Unavailable(error.to_string()))
         }
         .boxed()
     }
 
-    fn status(&self, _key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+    fn status(
+        &self,
+        _key: CollapseKey,
+    ) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async { Ok(None) }.boxed()
     }
 

@@ -46,7 +46,11 @@ impl Walk<'_> {
             _ => {}
         }
         let cycle = self.stage.terms.map(|terms| terms.max(1));
-        self.transitions.push(Transition { kind: transition, at, cycle });
+        self.transitions.push(Transition {
+            kind: transition,
+            at,
+            cycle,
+        });
     }
 
     /// Whether a report of `time` is about a transition that was announced already.
@@ -56,6 +60,8 @@ impl Walk<'_> {
 
     /// Whether a report of `time` repeats one that was announced at most ten minutes before.
     pub fn is_repeated(&self, transition: TransitionKind, time: Timestamp) -> bool {
-        self.announced.covered(transition).is_some_and(|announced| time.since(announced) <= REPEATED_WITHIN)
+        self.announced
+            .covered(transition)
+            .is_some_and(|announced| time.since(announced) <= REPEATED_WITHIN)
     }
 }

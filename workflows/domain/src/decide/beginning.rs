@@ -17,16 +17,23 @@ const ANNOUNCED_FOR: Duration = DAY.saturating_mul(7);
 impl Walk<'_> {
     /// Whether the purchase is first seen at `goal` without any report that says something about it.
     pub fn is_silent_sight(&self, goal: &Stage) -> bool {
-        let is_silent = |kind: NotificationKind| kind == NotificationKind::Adopted || !self.fits_product(kind);
-        !goal.is_unknown() && goal.life != Life::Replaced && self.known.reported_kinds().all(is_silent)
+        let is_silent =
+            |kind: NotificationKind| kind == NotificationKind::Adopted || !self.fits_product(kind);
+        !goal.is_unknown()
+            && goal.life != Life::Replaced
+            && self.known.reported_kinds().all(is_silent)
     }
 
     /// Announces the beginning that is reported now, if it is unannounced since the first sight, and no payment or end
     /// was announced meanwhile. After an end that was first seen, the difference to the store announces that end.
     pub fn take_up_beginning(&mut self) {
-        let Some(time) = self.reported_beginning() else { return };
+        let Some(time) = self.reported_beginning() else {
+            return;
+        };
         let is_over = self.stage.is_over();
-        self.announced.unannounced.remove(&TransitionKind::Purchased);
+        self.announced
+            .unannounced
+            .remove(&TransitionKind::Purchased);
         if is_over && (self.announced.is_expired || self.stage.life == Life::Replaced) {
             return;
         }
@@ -45,18 +52,28 @@ impl Walk<'_> {
 
     /// The time of a new report of the unannounced beginning.
     fn reported_beginning(&self) -> Option<Timestamp> {
-        let later = [TransitionKind::PAYMENTS.as_slice(), &TransitionKind::BEGINNINGS].concat();
-        if !self.announced.unannounced.contains(&TransitionKind::Purchased)
+        let later = [
+            TransitionKind::PAYMENTS.as_slice(),
+            &TransitionKind::BEGINNINGS,
+        ]
+        .concat();
+        if !self
+            .announced
+            .unannounced
+            .contains(&TransitionKind::Purchased)
             || self.announced.last_covered(&later).is_some()
             || self.known.was_reported(NotificationKind::PlanChanged)
         {
             return None;
         }
         let begins = |kind: NotificationKind| {
-            kind == NotificationKind::SubscriptionPurchased || NotificationKind::BOUGHT.contains(&kind)
+            kind == NotificationKind::SubscriptionPurchased
+                || NotificationKind::BOUGHT.contains(&kind)
         };
         let reports = self.late.iter().chain(&self.reports);
-        let mut begun = reports.filter(|(_, kind)| begins(*kind) && self.fits_product(*kind)).map(|(time, _)| *time);
+        let mut begun = reports
+            .filter(|(_, kind)| begins(*kind) && self.fits_product(*kind))
+            .map(|(time, _)| *time);
         begun.find(|time| self.now.since(*time) < ANNOUNCED_FOR)
     }
 }

@@ -29,12 +29,21 @@ impl Walk<'_> {
             (Life::Unknown, _) => self.see_first(&goal),
             (Life::Running, Life::Running) => self.continue_to(&goal),
             (Life::Running, Life::Cut | Life::Expired) => self.expire(&goal, None),
-            (Life::Expired, Life::Running) if goal.terms > self.stage.terms && self.stage.terms.is_some() => {
+            (Life::Expired, Life::Running)
+                if goal.terms > self.stage.terms && self.stage.terms.is_some() =>
+            {
                 self.announced.is_expired = false;
-                self.stage = Stage { life: Life::Running, in_grace: false, is_off: goal.is_off, ..self.stage.clone() };
+                self.stage = Stage {
+                    life: Life::Running,
+                    in_grace: false,
+                    is_off: goal.is_off,
+                    ..self.stage.clone()
+                };
                 self.continue_to(&goal);
             }
-            (Life::Cut | Life::Expired, Life::Running) if goal.in_grace => self.begin_reported_grace(),
+            (Life::Cut | Life::Expired, Life::Running) if goal.in_grace => {
+                self.begin_reported_grace()
+            }
             // No event announces a revocation, a replacement, or a subscription that runs again without a payment.
             _ => {}
         }
@@ -55,7 +64,9 @@ impl Walk<'_> {
     fn begin_reported_grace(&mut self) {
         let newest = self.known.newest(&[NotificationKind::GraceBegan]);
         let is_after_end = newest > self.known.newest(&NotificationKind::ENDS);
-        let time = newest.map(|(time, _)| time).filter(|time| !self.is_covered(TransitionKind::GraceBegan, *time));
+        let time = newest
+            .map(|(time, _)| time)
+            .filter(|time| !self.is_covered(TransitionKind::GraceBegan, *time));
         if let Some(time) = time.filter(|_| is_after_end) {
             self.run_again();
             self.announce(TransitionKind::GraceBegan, time);
@@ -70,14 +81,20 @@ impl Walk<'_> {
             (goal.life == Life::Expired, TransitionKind::Expired),
             (self.is_silent_sight(goal), TransitionKind::Purchased),
         ];
-        self.announced.unannounced =
-            unannounced.into_iter().filter(|(holds, _)| *holds).map(|(_, transition)| transition).collect();
+        self.announced.unannounced = unannounced
+            .into_iter()
+            .filter(|(holds, _)| *holds)
+            .map(|(_, transition)| transition)
+            .collect();
         self.stage = goal.clone();
     }
 
     fn continue_to(&mut self, goal: &Stage) {
         if self.stage.is_off && !goal.is_off {
-            let is_unannounced = self.announced.unannounced.remove(&TransitionKind::Cancelled);
+            let is_unannounced = self
+                .announced
+                .unannounced
+                .remove(&TransitionKind::Cancelled);
             self.stage.is_off = false;
             if !is_unannounced {
                 self.announce_unreported(
@@ -88,14 +105,22 @@ impl Walk<'_> {
         }
         self.catch_up(goal);
         if !self.stage.in_grace && goal.in_grace {
-            self.announce_unreported(TransitionKind::GraceBegan, self.late_report_at(&[NotificationKind::GraceBegan]));
+            self.announce_unreported(
+                TransitionKind::GraceBegan,
+                self.late_report_at(&[NotificationKind::GraceBegan]),
+            );
         } else if !goal.in_grace {
-            self.announced.unannounced.remove(&TransitionKind::GraceBegan);
+            self.announced
+                .unannounced
+                .remove(&TransitionKind::GraceBegan);
         }
         if !self.stage.is_off && goal.is_off {
             self.announce_unreported(
                 TransitionKind::Cancelled,
-                self.late_report_at(&[NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd]),
+                self.late_report_at(&[
+                    NotificationKind::AutoRenewalOff,
+                    NotificationKind::ScheduledToEnd,
+                ]),
             );
         }
         let is_scheduled = goal.pending.is_some() && goal.pending != self.stage.pending;
@@ -110,7 +135,10 @@ impl Walk<'_> {
     /// Announces the payments between the stage and `goal`, and then a change of plan.
     fn catch_up(&mut self, goal: &Stage) {
         if goal.in_trial {
-            let has_begun = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
+            let has_begun = self
+                .announced
+                .last_covered(&TransitionKind::BEGINNINGS)
+                .is_some();
             if !self.stage.in_trial && has_begun {
                 self.stage.in_trial = true;
                 self.stage.terms = goal.terms;
@@ -126,7 +154,10 @@ impl Walk<'_> {
             let number = goal.terms.or(Some(1));
             self.pay(number, None);
         } else if self.stage.in_grace && !goal.in_grace && goal.runs() && goal.terms.is_none() {
-            let is_unannounced = self.announced.unannounced.remove(&TransitionKind::GraceBegan);
+            let is_unannounced = self
+                .announced
+                .unannounced
+                .remove(&TransitionKind::GraceBegan);
             let next = self.stage.terms.map(|terms| terms.saturating_add(1));
             if !is_unannounced {
                 self.pay(next, None);
@@ -137,12 +168,17 @@ impl Walk<'_> {
 
     /// Announces a change of plan, if the store shows another SKU than was announced.
     pub fn change_plan(&mut self, shown: Option<&str>) {
-        let (Some(announced), Some(shown)) = (self.stage.sku.as_deref(), shown) else { return };
+        let (Some(announced), Some(shown)) = (self.stage.sku.as_deref(), shown) else {
+            return;
+        };
         if announced != shown {
             self.stage.sku = Some(shown.to_owned());
             self.stage.pending = None;
             // A change whose payment failed takes effect with the repair of that payment.
-            let payment = self.transitions.last().filter(|last| TransitionKind::PAYMENTS.contains(&last.kind));
+            let payment = self
+                .transitions
+                .last()
+                .filter(|last| TransitionKind::PAYMENTS.contains(&last.kind));
             let at = payment.map_or_else(|| self.term_began(), |payment| payment.at);
             self.announce_unreported(TransitionKind::PlanChanged, at);
         }
@@ -151,14 +187,29 @@ impl Walk<'_> {
     /// Announces the end, and before it the payments that were not announced and a trial that did not convert. An end
     /// that no report dates has the date that the store shows for it, and is not earlier than what it follows.
     pub fn expire(&mut self, goal: &Stage, reported_at: Option<Timestamp>) {
-        let reported_at = reported_at
-            .or_else(|| self.late_report_at(&[NotificationKind::Expired, NotificationKind::SubscriptionCancelled]));
+        let reported_at = reported_at.or_else(|| {
+            self.late_report_at(&[
+                NotificationKind::Expired,
+                NotificationKind::SubscriptionCancelled,
+            ])
+        });
         if self.stage.runs() && !self.stage.in_grace {
             self.catch_up(goal);
         }
-        let over = Stage { terms: self.stage.terms.max(goal.terms), ..goal.clone() };
-        let last = self.transitions.iter().filter_map(|last| last.at).max().max(self.known.last_announced_report());
-        let shown_at = self.known.expires_at_in(&over).filter(|_| self.truth.is_some());
+        let over = Stage {
+            terms: self.stage.terms.max(goal.terms),
+            ..goal.clone()
+        };
+        let last = self
+            .transitions
+            .iter()
+            .filter_map(|last| last.at)
+            .max()
+            .max(self.known.last_announced_report());
+        let shown_at = self
+            .known
+            .expires_at_in(&over)
+            .filter(|_| self.truth.is_some());
         let at = reported_at.or_else(|| shown_at.max(last.filter(|_| shown_at.is_some())));
         if self.stage.in_trial {
             self.announce_unreported(TransitionKind::TrialDidNotConvert, at);
@@ -171,8 +222,10 @@ impl Walk<'_> {
     /// Announces the payments up to term `number`. The last one has the time of its report, if one is given.
     pub fn pay(&mut self, number: Option<u64>, reported_at: Option<Timestamp>) {
         let (Some(from), Some(to)) = (self.stage.terms, number) else {
-            let late = || self.late_report_at(&[NotificationKind::Renewed, NotificationKind::OutOfGrace]);
-            return self.renew(reported_at.map_or_else(|| PaidAt::Inferred(late()), PaidAt::Reported));
+            let late =
+                || self.late_report_at(&[NotificationKind::Renewed, NotificationKind::OutOfGrace]);
+            return self
+                .renew(reported_at.map_or_else(|| PaidAt::Inferred(late()), PaidAt::Reported));
         };
         let left = MAX_RENEWALS.saturating_sub(self.renewals);
         let first = from.max(to.saturating_sub(left)).saturating_add(1);
@@ -181,14 +234,23 @@ impl Walk<'_> {
             self.stage.terms = Some(term);
             self.renewals = self.renewals.saturating_add(1);
             let reported_at = reported_at.filter(|_| term == to);
-            self.renew(reported_at.map_or_else(|| PaidAt::Inferred(self.term_began()), PaidAt::Reported));
+            self.renew(
+                reported_at.map_or_else(|| PaidAt::Inferred(self.term_began()), PaidAt::Reported),
+            );
         }
     }
 
     /// Announces one payment: a recovery in a grace period, else a renewal, after a conversion if a trial ran.
     pub fn renew(&mut self, paid_at: PaidAt) {
-        let transition = if self.stage.in_grace { TransitionKind::Recovered } else { TransitionKind::Renewed };
-        let conversion = self.stage.in_trial.then_some(TransitionKind::TrialConverted);
+        let transition = if self.stage.in_grace {
+            TransitionKind::Recovered
+        } else {
+            TransitionKind::Renewed
+        };
+        let conversion = self
+            .stage
+            .in_trial
+            .then_some(TransitionKind::TrialConverted);
         self.stage.in_trial = false;
         self.stage.in_grace = false;
         for transition in conversion.into_iter().chain([transition]) {
@@ -209,10 +271,15 @@ impl Walk<'_> {
     /// The time of the newest report of these kinds that came too late to be walked.
     fn late_report_at(&self, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let reports = self.late.iter().rev();
-        reports.filter(|(_, kind)| kinds.contains(kind)).map(|(time, _)| *time).next()
+        reports
+            .filter(|(_, kind)| kinds.contains(kind))
+            .map(|(time, _)| *time)
+            .next()
     }
 
     fn has_paid(&self) -> bool {
-        self.announced.last_covered(&TransitionKind::PAYMENTS).is_some()
+        self.announced
+            .last_covered(&TransitionKind::PAYMENTS)
+            .is_some()
     }
 }

@@ -71,10 +71,14 @@ impl Lag {
     fn between(before: Option<Behind>, after: Option<Behind>) -> Option<(Timestamp, Self)> {
         match (before.filter(|before| !before.is_decided), after) {
             (Some(before), None) => Some((before.since, Self::CaughtUp)),
-            (before, Some(after)) if !after.is_decided && before.is_none_or(|before| before.since != after.since) => {
+            (before, Some(after))
+                if !after.is_decided && before.is_none_or(|before| before.since != after.since) =>
+            {
                 Some((after.since, Self::Behind))
             }
-            (before, Some(after)) if after.is_decided && before.is_some() => Some((after.since, Self::Overruled)),
+            (before, Some(after)) if after.is_decided && before.is_some() => {
+                Some((after.since, Self::Overruled))
+            }
             _ => None,
         }
     }
@@ -96,15 +100,29 @@ pub enum Waits {
 /// A pure function that never fails. Neither the order of the notifications nor a repeated one changes the result. A
 /// [`NotificationKind::Claimed`] changes nothing, and waits for nothing: what it brings is read when the decision is
 /// recorded.
-pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], context: SettlingContext<'_>) -> Decision {
+pub fn decide(
+    purchase: &Purchase,
+    notifications: &[(i64, Notification)],
+    context: SettlingContext<'_>,
+) -> Decision {
     let is_claim = |(_, one): &&(i64, Notification)| one.kind == NotificationKind::Claimed;
-    let claims: Vec<i64> = notifications.iter().filter(is_claim).map(|(seq, _)| *seq).collect();
+    let claims: Vec<i64> = notifications
+        .iter()
+        .filter(is_claim)
+        .map(|(seq, _)| *seq)
+        .collect();
     if claims.is_empty() {
         return decide_reports(purchase, notifications, context);
     }
-    let reports: Vec<_> = notifications.iter().filter(|one| !is_claim(one)).cloned().collect();
+    let reports: Vec<_> = notifications
+        .iter()
+        .filter(|one| !is_claim(one))
+        .cloned()
+        .collect();
     let mut decision = decide_reports(purchase, &reports, context);
-    decision.outcomes.extend(claims.into_iter().map(|seq| (seq, Outcome::Settled)));
+    decision
+        .outcomes
+        .extend(claims.into_iter().map(|seq| (seq, Outcome::Settled)));
     decision.outcomes.sort_unstable_by_key(|(seq, _)| *seq);
     decision
 }
@@ -117,10 +135,13 @@ fn decide_reports(
 ) -> Decision {
     let is_believed = waiting::is_believed(purchase, context);
     let context = match context.verification {
-        Verification::Parked(_) if is_believed => {
-            SettlingContext { verification: &Verification::Unverifiable, ..context }
+        Verification::Parked(_) if is_believed => SettlingContext {
+            verification: &Verification::Unverifiable,
+            ..context
+        },
+        Verification::Parked(reason) => {
+            return waiting::park(purchase, notifications, *reason, context.now);
         }
-        Verification::Parked(reason) => return waiting::park(purchase, notifications, *reason, context.now),
         _ => context,
     };
     let ready = waiting::decidable(purchase, notifications, context);
@@ -128,7 +149,10 @@ fn decide_reports(
     if late_store.is_some() && ready.is_empty() && purchase.stage.is_unknown() {
         return waiting::postpone(purchase, late_store, context);
     }
-    let Settled { purchase: mut after, transitions } = settle(purchase, &ready, context, late_store);
+    let Settled {
+        purchase: mut after,
+        transitions,
+    } = settle(purchase, &ready, context, late_store);
     after.is_believed = is_believed || (after.is_believed && !context.verification.is_answer());
     after.set_reported_end(waiting_end(notifications, &ready));
     let waits = match context.verification {
@@ -136,13 +160,22 @@ fn decide_reports(
         Verification::Unreachable { .. } => Some(Waits::Verification),
         _ => Some(Waits::Confirmation),
     };
-    let wake = if is_believed { wake::weekly(&after, context.now) } else { wake::next(&after, context) };
+    let wake = if is_believed {
+        wake::weekly(&after, context.now)
+    } else {
+        wake::next(&after, context)
+    };
     Decision {
         transitions,
-        outcomes: ready.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
+        outcomes: ready
+            .iter()
+            .map(|(seq, notification)| (*seq, outcome(notification)))
+            .collect(),
         waits,
         wake,
-        lag: context.answered_at().and_then(|_| Lag::between(purchase.behind, after.behind)),
+        lag: context
+            .answered_at()
+            .and_then(|_| Lag::between(purchase.behind, after.behind)),
         purchase: after,
     }
 }
@@ -154,25 +187,52 @@ fn confirmed<'a>(
     ready: Vec<&'a (i64, Notification)>,
     context: SettlingContext<'_>,
 ) -> (Vec<&'a (i64, Notification)>, Option<Behind>) {
-    let Some(at) = context.answered_at() else { return (ready, None) };
-    let moment = |(_, notification): &&(i64, Notification)| (notification.store_time, notification.kind);
-    let (others, doubtful): (Vec<_>, Vec<_>) = ready.iter().partition(|one| !lag::may_wait(purchase, moment(one), at));
+    let Some(at) = context.answered_at() else {
+        return (ready, None);
+    };
+    let moment =
+        |(_, notification): &&(i64, Notification)| (notification.store_time, notification.kind);
+    let (others, doubtful): (Vec<_>, Vec<_>) = ready
+        .iter()
+        .partition(|one| !lag::may_wait(purchase, moment(one), at));
     if doubtful.is_empty() {
         return (ready, None);
     }
     let merged = Merged::of(purchase, &others, context);
-    let Some(assessment) = &merged.assessment else { return (ready, None) };
+    let Some(assessment) = &merged.assessment else {
+        return (ready, None);
+    };
     let evidence = merged.evidence(purchase, context);
-    let waiting: BTreeSet<Moment> =
-        doubtful.iter().map(moment).filter(|moment| evidence.must_wait(&assessment.stage, *moment)).collect();
-    let late_store = waiting.iter().map(|(time, _)| Behind { since: *time, is_decided: false }).max();
-    (ready.into_iter().filter(|one| !waiting.contains(&moment(one))).collect(), late_store)
+    let waiting: BTreeSet<Moment> = doubtful
+        .iter()
+        .map(moment)
+        .filter(|moment| evidence.must_wait(&assessment.stage, *moment))
+        .collect();
+    let late_store = waiting
+        .iter()
+        .map(|(time, _)| Behind {
+            since: *time,
+            is_decided: false,
+        })
+        .max();
+    (
+        ready
+            .into_iter()
+            .filter(|one| !waiting.contains(&moment(one)))
+            .collect(),
+        late_store,
+    )
 }
 
 /// The time of the newest notification of an end that waits.
-fn waiting_end(notifications: &[(i64, Notification)], ready: &[&(i64, Notification)]) -> Option<Timestamp> {
+fn waiting_end(
+    notifications: &[(i64, Notification)],
+    ready: &[&(i64, Notification)],
+) -> Option<Timestamp> {
     let is_ready = |seq: i64| ready.iter().any(|(decided, _)| *decided == seq);
-    let ends = notifications.iter().filter(|(seq, one)| one.kind.is_end() && !is_ready(*seq));
+    let ends = notifications
+        .iter()
+        .filter(|(seq, one)| one.kind.is_end() && !is_ready(*seq));
     ends.map(|(_, one)| one.store_time).max()
 }
 
@@ -194,9 +254,15 @@ struct Reports {
 
 impl Reports {
     fn of(purchase: &Purchase, decidable: &[&(i64, Notification)]) -> Self {
-        let all = decidable.iter().map(|(_, notification)| (notification.store_time, notification.kind));
-        let reports: BTreeSet<Moment> = all.filter(|(_, kind)| *kind != NotificationKind::Unknown).collect();
-        let reports = reports.into_iter().filter(|report| !purchase.has_report(*report));
+        let all = decidable
+            .iter()
+            .map(|(_, notification)| (notification.store_time, notification.kind));
+        let reports: BTreeSet<Moment> = all
+            .filter(|(_, kind)| *kind != NotificationKind::Unknown)
+            .collect();
+        let reports = reports
+            .into_iter()
+            .filter(|report| !purchase.has_report(*report));
         let (fresh, late) = reports.partition(|report| Some(*report) > purchase.announced.newest);
         Self { fresh, late }
     }
@@ -208,7 +274,9 @@ impl SettlingContext<'_> {
         match self.verification {
             Verification::Verified(snapshot) => Some(snapshot.at),
             Verification::Gone => Some(self.now),
-            Verification::Unverifiable | Verification::Unreachable { .. } | Verification::Parked(_) => None,
+            Verification::Unverifiable
+            | Verification::Unreachable { .. }
+            | Verification::Parked(_) => None,
         }
     }
 }
@@ -222,7 +290,11 @@ struct Merged {
 }
 
 impl Merged {
-    fn of(before: &Purchase, notifications: &[&(i64, Notification)], context: SettlingContext<'_>) -> Self {
+    fn of(
+        before: &Purchase,
+        notifications: &[&(i64, Notification)],
+        context: SettlingContext<'_>,
+    ) -> Self {
         let mut after = before.clone();
         let reports = Reports::of(before, notifications);
         for (_, notification) in notifications {
@@ -231,7 +303,11 @@ impl Merged {
         if context.is_replaced {
             after.replace();
         }
-        let mut merged = Self { after, reports, assessment: None };
+        let mut merged = Self {
+            after,
+            reports,
+            assessment: None,
+        };
         match context.verification {
             Verification::Verified(snapshot) => {
                 if let Some(time) = merged.begins_again(before) {
@@ -244,7 +320,9 @@ impl Merged {
             // RVS's 410: the receipt is over. `truth::gone` sets the state; `invalidate` dates the end, unless it was
             // over before.
             Verification::Gone => {
-                let assessment = merged.evidence(before, context).assess(truth::gone(&merged.after));
+                let assessment = merged
+                    .evidence(before, context)
+                    .assess(truth::gone(&merged.after));
                 if assessment.stage.runs() {
                     merged.after.invalidate_unconfirmed(context.now);
                 } else {
@@ -252,7 +330,9 @@ impl Merged {
                 }
                 merged.assessment = Some(assessment);
             }
-            Verification::Unverifiable | Verification::Unreachable { .. } | Verification::Parked(_) => {
+            Verification::Unverifiable
+            | Verification::Unreachable { .. }
+            | Verification::Parked(_) => {
                 if let (Some(time), Some(last)) = (merged.begins_again(before), &before.snapshot) {
                     merged.after.begin_again(time, last);
                 }
@@ -268,15 +348,22 @@ impl Merged {
             _ => None,
         };
         let at = context.answered_at().unwrap_or(context.now);
-        Evidence { before, after: &self.after, fresh: &self.reports.fresh, late: &self.reports.late, snapshot, at }
+        Evidence {
+            before,
+            after: &self.after,
+            fresh: &self.reports.fresh,
+            late: &self.reports.late,
+            snapshot,
+            at,
+        }
     }
 
     /// The time of the first new report of a payment after the end of the subscription, if there is one.
     fn begins_again(&self, before: &Purchase) -> Option<Timestamp> {
         let pays = |(time, kind): &&Moment| match kind {
-            NotificationKind::SubscriptionPurchased | NotificationKind::Renewed | NotificationKind::TrialConverted => {
-                true
-            }
+            NotificationKind::SubscriptionPurchased
+            | NotificationKind::Renewed
+            | NotificationKind::TrialConverted => true,
             NotificationKind::OutOfGrace => !before.is_end_of_grace(*time),
             _ => false,
         };
@@ -301,8 +388,14 @@ fn settle(
     context: SettlingContext<'_>,
     late_store: Option<Behind>,
 ) -> Settled {
-    let Merged { mut after, reports, assessment } = Merged::of(before, notifications, context);
-    let truth = assessment.as_ref().map(|assessment| assessment.stage.clone());
+    let Merged {
+        mut after,
+        reports,
+        assessment,
+    } = Merged::of(before, notifications, context);
+    let truth = assessment
+        .as_ref()
+        .map(|assessment| assessment.stage.clone());
     let goal = truth.clone().unwrap_or_else(|| truth::reported(&after));
     let mut walk = Walk::new(&after, &reports, truth, context.now);
     walk.take_up_beginning();
@@ -310,7 +403,12 @@ fn settle(
     walk.reach(&goal);
     walk.end_without_successor();
     walk.date_by_next();
-    let Walk { stage, mut announced, transitions, .. } = walk;
+    let Walk {
+        stage,
+        mut announced,
+        transitions,
+        ..
+    } = walk;
     let has_reports = !reports.fresh.is_empty() || !reports.late.is_empty();
     announced.newest = announced.newest.max(reports.fresh.last().copied());
     announced.is_unverified = assessment.is_none() && (announced.is_unverified || has_reports);
@@ -320,12 +418,23 @@ fn settle(
             after.behind = assessment.behind.max(late_store);
             after.set_incomplete_since(assessment.incomplete_since);
             let switch = assessment.unconfirmed.switch || late_store.is_some();
-            let unconfirmed = Unconfirmed { switch, ..assessment.unconfirmed };
+            let unconfirmed = Unconfirmed {
+                switch,
+                ..assessment.unconfirmed
+            };
             after.record_plan_change(before, &stage, at);
-            after.set_stage(Answer { at, stage, shown_terms: assessment.shown_terms, unconfirmed });
+            after.set_stage(Answer {
+                at,
+                stage,
+                shown_terms: assessment.shown_terms,
+                unconfirmed,
+            });
         }
         _ => after.stage = stage,
     }
     after.record_missing_successor(before, context.now);
-    Settled { purchase: after, transitions }
+    Settled {
+        purchase: after,
+        transitions,
+    }
 }

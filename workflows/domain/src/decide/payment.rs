@@ -27,9 +27,15 @@ impl Walk<'_> {
 
     /// Announces the payment that a report names: a renewal, or a recovery if the payment had failed before.
     /// `later_reports` are the reports after this one.
-    pub fn apply_payment(&mut self, time: Timestamp, kind: NotificationKind, later_reports: &[Moment]) {
+    pub fn apply_payment(
+        &mut self,
+        time: Timestamp,
+        kind: NotificationKind,
+        later_reports: &[Moment],
+    ) {
         let is_over = self.stage.is_over();
-        let reports_end = self.store_shows_end() && (is_over || kind == NotificationKind::OutOfGrace);
+        let reports_end =
+            self.store_shows_end() && (is_over || kind == NotificationKind::OutOfGrace);
         if matches!(self.stage.life, Life::Replaced | Life::Revoked) || reports_end {
             return;
         }
@@ -52,21 +58,34 @@ impl Walk<'_> {
         let next = self.stage.terms.map(|terms| terms.saturating_add(1));
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
         let is_regular = !self.stage.in_grace && !self.stage.in_trial;
-        let by_date = self.calendar.filter(|_| is_regular).map(|calendar| calendar.containing(time));
+        let by_date = self
+            .calendar
+            .filter(|_| is_regular)
+            .map(|calendar| calendar.containing(time));
         // The term by the date of the report, but at least the next one and at most the last one that the store shows.
-        let number = next.map(|next| by_date.unwrap_or(next).clamp(next, shown.unwrap_or(next).max(next)));
+        let number = next.map(|next| {
+            by_date
+                .unwrap_or(next)
+                .clamp(next, shown.unwrap_or(next).max(next))
+        });
         self.pay(number, Some(time));
         self.change_plan_with_payment();
         if kind != NotificationKind::OutOfGrace && self.truth.is_none() {
             self.stage.is_off = false;
-            self.announced.unannounced.remove(&TransitionKind::Cancelled);
+            self.announced
+                .unannounced
+                .remove(&TransitionKind::Cancelled);
         }
     }
 
     /// Announces the conversion of a trial that no snapshot showed. Its payment may have been announced as a renewal,
     /// or may be counted in the terms already.
     pub fn convert(&mut self, time: Timestamp, later_reports: &[Moment]) {
-        if self.announced.covered(TransitionKind::TrialConverted).is_some() {
+        if self
+            .announced
+            .covered(TransitionKind::TrialConverted)
+            .is_some()
+        {
             return;
         }
         if self.stage.is_over() {
@@ -95,7 +114,8 @@ impl Walk<'_> {
         let next = terms.saturating_add(1);
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
         let by_date = calendar.containing(time);
-        let is_counted = shown.is_some_and(|shown| shown <= terms) || (!self.stage.in_grace && by_date <= terms);
+        let is_counted =
+            shown.is_some_and(|shown| shown <= terms) || (!self.stage.in_grace && by_date <= terms);
         (!is_counted).then(|| by_date.clamp(next, shown.unwrap_or(next).max(next)))
     }
 
@@ -104,9 +124,12 @@ impl Walk<'_> {
     fn is_announced_as_renewal(&self, time: Timestamp) -> bool {
         let term = |time| self.calendar.map(|calendar| calendar.containing(time));
         let is_same = |announced: Timestamp| {
-            time.distance(announced) <= ONE_PAYMENT || (term(announced).is_some() && term(announced) == term(time))
+            time.distance(announced) <= ONE_PAYMENT
+                || (term(announced).is_some() && term(announced) == term(time))
         };
-        let announced = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
+        let announced = self
+            .announced
+            .last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
         !self.stage.in_grace && announced.is_some_and(is_same)
     }
 
@@ -117,25 +140,44 @@ impl Walk<'_> {
             return true;
         }
         // The trial is over: nothing was paid before this report, whatever the calendar counts.
-        let ends_trial =
-            self.stage.in_trial && self.truth.as_ref().is_some_and(|truth| truth.runs() && !truth.in_trial);
-        if self.stage.in_grace || self.stage.is_over() || ends_trial || kind == NotificationKind::TrialConverted {
+        let ends_trial = self.stage.in_trial
+            && self
+                .truth
+                .as_ref()
+                .is_some_and(|truth| truth.runs() && !truth.in_trial);
+        if self.stage.in_grace
+            || self.stage.is_over()
+            || ends_trial
+            || kind == NotificationKind::TrialConverted
+        {
             return false;
         }
         if let (Some(calendar), Some(terms)) = (self.calendar, self.stage.terms) {
             return calendar.containing(time) <= terms;
         }
         let others = match kind {
-            NotificationKind::Renewed => [TransitionKind::TrialConverted, TransitionKind::Recovered],
+            NotificationKind::Renewed => {
+                [TransitionKind::TrialConverted, TransitionKind::Recovered]
+            }
             _ => [TransitionKind::Renewed, TransitionKind::Recovered],
         };
-        let limit = if self.known.is_sandbox() { SAME_PAYMENT } else { ONE_PAYMENT };
-        self.announced.last_covered(&others).is_some_and(|announced| time.since(announced) <= limit)
+        let limit = if self.known.is_sandbox() {
+            SAME_PAYMENT
+        } else {
+            ONE_PAYMENT
+        };
+        self.announced
+            .last_covered(&others)
+            .is_some_and(|announced| time.since(announced) <= limit)
     }
 }
 
 /// Whether a reported renewal was a recovery: the next report about a payment is an `OutOfGrace` within a day.
 fn was_recovery(time: Timestamp, later_reports: &[Moment]) -> bool {
-    let next = later_reports.iter().find(|(_, kind)| kind.is_payment() || *kind == NotificationKind::GraceBegan);
-    next.is_some_and(|(later, kind)| *kind == NotificationKind::OutOfGrace && later.since(time) <= ONE_RECOVERY)
+    let next = later_reports
+        .iter()
+        .find(|(_, kind)| kind.is_payment() || *kind == NotificationKind::GraceBegan);
+    next.is_some_and(|(later, kind)| {
+        *kind == NotificationKind::OutOfGrace && later.since(time) <= ONE_RECOVERY
+    })
 }

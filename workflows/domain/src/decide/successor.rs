@@ -25,7 +25,10 @@ impl Walk<'_> {
         if !is_overdue
             || is_named
             || self.announced.is_expired
-            || self.announced.unannounced.contains(&TransitionKind::Expired)
+            || self
+                .announced
+                .unannounced
+                .contains(&TransitionKind::Expired)
         {
             return;
         }

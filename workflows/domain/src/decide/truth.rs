@@ -16,9 +16,16 @@ pub(super) const SAME_PAYMENT: Duration = MINUTE.saturating_mul(2);
 /// The stage by a snapshot. `before` is the purchase before this settling; `after` includes its reports and this
 /// snapshot.
 pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
-    let sku = snapshot.term_sku.clone().or_else(|| before.stage.sku.clone());
+    let sku = snapshot
+        .term_sku
+        .clone()
+        .or_else(|| before.stage.sku.clone());
     let is_replaced = after.is_replaced() || snapshot.end_reason == Some(EndReason::Replaced);
-    let observation = Observation { before, after, snapshot };
+    let observation = Observation {
+        before,
+        after,
+        snapshot,
+    };
     if after.is_one_time() {
         let is_over = snapshot.ends_at.is_some() || after.is_taken_back();
         let life = match (is_replaced, is_over) {
@@ -26,10 +33,17 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
             (false, true) => Life::Revoked,
             (false, false) => Life::Running,
         };
-        return Stage { life, sku, ..Stage::default() };
+        return Stage {
+            life,
+            sku,
+            ..Stage::default()
+        };
     }
     let (in_trial, is_over) = (observation.in_trial(), observation.is_over());
-    let life = match (is_over, is_replaced || (is_over && after.was_reported(NotificationKind::Replaced))) {
+    let life = match (
+        is_over,
+        is_replaced || (is_over && after.was_reported(NotificationKind::Replaced)),
+    ) {
         (_, true) => Life::Replaced,
         (true, false) => Life::Expired,
         (false, false) => Life::Running,
@@ -40,8 +54,15 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
         in_trial,
         in_grace: runs && after.grace_end().is_some(),
         is_off: !runs || observation.is_off(),
-        terms: if in_trial { Some(0) } else { observation.terms() },
-        pending: snapshot.deferred_sku.clone().filter(|pending| runs && Some(pending) != sku.as_ref()),
+        terms: if in_trial {
+            Some(0)
+        } else {
+            observation.terms()
+        },
+        pending: snapshot
+            .deferred_sku
+            .clone()
+            .filter(|pending| runs && Some(pending) != sku.as_ref()),
         sku,
     }
 }
@@ -59,14 +80,27 @@ pub(super) fn gone(after: &Purchase) -> Stage {
     } else {
         Life::Expired
     };
-    Stage { life, in_grace: false, is_off: !after.is_one_time(), pending: None, ..after.stage.clone() }
+    Stage {
+        life,
+        in_grace: false,
+        is_off: !after.is_one_time(),
+        pending: None,
+        ..after.stage.clone()
+    }
 }
 
 /// The stage by the reports since the store's last answer; by all reports if it never answered.
 pub(super) fn reported(after: &Purchase) -> Stage {
     let mut walk = Walk::since_last_answer(after);
     walk.follow();
-    if after.is_replaced() { Stage { life: Life::Replaced, ..walk.stage } } else { walk.stage }
+    if after.is_replaced() {
+        Stage {
+            life: Life::Replaced,
+            ..walk.stage
+        }
+    } else {
+        walk.stage
+    }
 }
 
 /// One snapshot, and the purchase before and after it.
@@ -81,25 +115,40 @@ impl Observation<'_> {
     /// any of end date, renewal date and flag, the known value stays.
     fn is_off(&self) -> bool {
         let by_flag = self.snapshot.auto_renewing.map(|renews| !renews);
-        let by_date = || if self.snapshot.renews_at.is_some() { Some(false) } else { None };
-        self.snapshot.ends_at.is_some() || by_flag.or_else(by_date).unwrap_or(self.before.stage.is_off)
+        let by_date = || {
+            if self.snapshot.renews_at.is_some() {
+                Some(false)
+            } else {
+                None
+            }
+        };
+        self.snapshot.ends_at.is_some()
+            || by_flag.or_else(by_date).unwrap_or(self.before.stage.is_off)
     }
 
     /// Whether a trial is all that it had so far: nothing was paid. A running trial counts, and a past one if no date
     /// of the receipt lies beyond it and no payment was reported or announced.
     fn in_trial(&self) -> bool {
-        let Some(trial_end) = self.after.trial_end() else { return false };
+        let Some(trial_end) = self.after.trial_end() else {
+            return false;
+        };
         if self.after.was_reported(NotificationKind::TrialConverted) || self.was_paid() {
             return false;
         }
-        if self.snapshot.trial_ends_at.is_some_and(|end| end > self.snapshot.at) {
+        if self
+            .snapshot
+            .trial_ends_at
+            .is_some_and(|end| end > self.snapshot.at)
+        {
             return true;
         }
         let is_beyond = |date: Timestamp| date.since(trial_end) > SAME;
         match self.after.period_end() {
             Some(_) if self.is_unpaid_end() => self.before.stage.in_trial,
             Some(end) if end <= self.snapshot.at && self.snapshot.ends_at.is_some() => {
-                let is_paid = |terms: crate::purchase::Terms| terms.ending(end).is_some() && terms.is_end(end);
+                let is_paid = |terms: crate::purchase::Terms| {
+                    terms.ending(end).is_some() && terms.is_end(end)
+                };
                 !(is_beyond(end) && self.after.terms().is_some_and(is_paid))
             }
             Some(end) if self.after.grace_end().is_none() => !is_beyond(end),
@@ -110,11 +159,21 @@ impl Observation<'_> {
 
     /// Whether a payment before this snapshot was announced, or the last answer showed one.
     fn was_paid(&self) -> bool {
-        let last = self.before.verified.as_ref().map(|verified| &verified.stage).filter(|stage| !stage.in_trial);
+        let last = self
+            .before
+            .verified
+            .as_ref()
+            .map(|verified| &verified.stage)
+            .filter(|stage| !stage.in_trial);
         let was_paid = |stage: &Stage| {
-            !stage.is_unknown() && (self.before.has_shown_trial() || stage.terms.is_some_and(|terms| terms > 1))
+            !stage.is_unknown()
+                && (self.before.has_shown_trial() || stage.terms.is_some_and(|terms| terms > 1))
         };
-        self.before.announced.last_covered(&TransitionKind::PAYMENTS).is_some() || last.is_some_and(was_paid)
+        self.before
+            .announced
+            .last_covered(&TransitionKind::PAYMENTS)
+            .is_some()
+            || last.is_some_and(was_paid)
     }
 
     /// Whether the subscription is over: its end date is past, or its grace period ended two hours ago or more, or,
@@ -137,9 +196,12 @@ impl Observation<'_> {
     /// Whether it ended unpaid, with its grace period: then no term after the failed payment counts, even if the grace
     /// period lasted so long that its end is also the end of a term.
     fn is_unpaid_end(&self) -> bool {
-        let Some(end) = self.snapshot.ends_at.filter(|end| *end <= self.snapshot.at) else { return false };
+        let Some(end) = self.snapshot.ends_at.filter(|end| *end <= self.snapshot.at) else {
+            return false;
+        };
         let known = &self.before.stage;
-        let has_failed = known.in_grace || (known.is_over() && self.before.payment_issues_began_at().is_some());
+        let has_failed =
+            known.in_grace || (known.is_over() && self.before.payment_issues_began_at().is_some());
         let is_end_of_grace = match self.after.last_grace_end() {
             Some(grace) => grace.distance(end) <= UNPAID_END_MARGIN,
             None => self.snapshot.end_reason == Some(EndReason::Store),
@@ -150,10 +212,19 @@ impl Observation<'_> {
     /// Whether a notification reported that the failed payment was repaired. An `OutOfGrace` within
     /// [`UNPAID_END_MARGIN`] does not count.
     fn is_repaired_before(&self, end: Timestamp) -> bool {
-        let failed = self.before.announced.covered(TransitionKind::GraceBegan).or_else(|| self.before.answered_at());
-        let paid =
-            self.after.newest(&[NotificationKind::TrialConverted, NotificationKind::Renewed]).map(|(time, _)| time);
-        let repaired = self.after.newest(&[NotificationKind::OutOfGrace]).map(|(time, _)| time);
+        let failed = self
+            .before
+            .announced
+            .covered(TransitionKind::GraceBegan)
+            .or_else(|| self.before.answered_at());
+        let paid = self
+            .after
+            .newest(&[NotificationKind::TrialConverted, NotificationKind::Renewed])
+            .map(|(time, _)| time);
+        let repaired = self
+            .after
+            .newest(&[NotificationKind::OutOfGrace])
+            .map(|(time, _)| time);
         paid.max(repaired.filter(|time| end.since(*time) > UNPAID_END_MARGIN)) > failed
     }
 
@@ -161,7 +232,11 @@ impl Observation<'_> {
     /// period has no known end.
     fn is_date_of_failure(&self, grace: Timestamp) -> bool {
         let calendar = self.after.calendar();
-        let known = self.before.stage.terms.filter(|_| !self.before.stage.is_unknown());
+        let known = self
+            .before
+            .stage
+            .terms
+            .filter(|_| !self.before.stage.is_unknown());
         let counted = calendar.and_then(|calendar| calendar.end(known?));
         let is_boundary = || calendar.is_none_or(|calendar| calendar.is_end(grace));
         let paid_until = counted.or_else(|| self.after.last_period_end());
@@ -172,18 +247,31 @@ impl Observation<'_> {
     /// The number of paid terms that have begun, by the snapshot; the known number where the snapshot cannot tell.
     fn terms(&self) -> Option<u64> {
         let known = self.before.stage.terms;
-        let Some(end) = self.after.period_end() else { return known };
+        let Some(end) = self.after.period_end() else {
+            return known;
+        };
         if known.is_some() && self.is_unpaid_end() {
             return known;
         }
         let Some(calendar) = self.after.calendar() else {
             // A purchase that is first seen after its end had at least the term in which it ended.
-            let last_term = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| self.is_over());
+            let last_term = || {
+                self.after
+                    .terms()
+                    .map(|terms| terms.containing(end).max(1))
+                    .filter(|_| self.is_over())
+            };
             return self.counted(end).or_else(last_term);
         };
         if self.after.has_grace_without_end() {
             let begun = || calendar.begun(self.snapshot.at).saturating_sub(1).max(1);
-            let shown = || if end <= self.snapshot.at { calendar.ending(end) } else { Some(begun()) };
+            let shown = || {
+                if end <= self.snapshot.at {
+                    calendar.ending(end)
+                } else {
+                    Some(begun())
+                }
+            };
             return known.or_else(shown);
         }
         if self.is_over() && !calendar.is_end(end) {
@@ -200,12 +288,24 @@ impl Observation<'_> {
     /// later date and the renewal at the earlier date was not announced.
     fn counted(&self, end: Timestamp) -> Option<u64> {
         let known = self.before.stage.terms?;
-        let last = self.before.period_end().filter(|_| self.after.grace_end().is_none());
-        let Some(last) = last.filter(|last| end.since(*last) > SAME && self.snapshot.ends_at.is_none()) else {
+        let last = self
+            .before
+            .period_end()
+            .filter(|_| self.after.grace_end().is_none());
+        let Some(last) =
+            last.filter(|last| end.since(*last) > SAME && self.snapshot.ends_at.is_none())
+        else {
             return Some(known);
         };
-        let announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS);
+        let announced = self
+            .before
+            .announced
+            .last_covered(&TransitionKind::PAYMENTS);
         let is_announced = announced.is_some_and(|announced| last.since(announced) <= SAME_PAYMENT);
-        Some(if is_announced { known } else { known.saturating_add(1) })
+        Some(if is_announced {
+            known
+        } else {
+            known.saturating_add(1)
+        })
     }
 }

@@ -9,7 +9,13 @@ use crate::verification::{Parked, Verification};
 use std::time::Duration;
 
 /// When a receipt that the store does not know is rechecked, counted from the first query.
-const UNKNOWN_RECEIPT: [Duration; 5] = [MINUTE, MINUTE.saturating_mul(10), HOUR, HOUR.saturating_mul(6), DAY];
+const UNKNOWN_RECEIPT: [Duration; 5] = [
+    MINUTE,
+    MINUTE.saturating_mul(10),
+    HOUR,
+    HOUR.saturating_mul(6),
+    DAY,
+];
 /// When a receipt of another customer is rechecked, counted from the first query.
 const WRONG_CUSTOMER: [Duration; 2] = [HOUR, DAY];
 /// After this time without an answer of the store, all reports are believed.
@@ -38,7 +44,9 @@ pub(super) fn decidable<'a>(
     notifications: &'a [(i64, Notification)],
     context: SettlingContext<'_>,
 ) -> Vec<&'a (i64, Notification)> {
-    let Verification::Unreachable { since } = context.verification else { return notifications.iter().collect() };
+    let Verification::Unreachable { since } = context.verification else {
+        return notifications.iter().collect();
+    };
     if context.now.since(*since) >= BELIEVED_AFTER {
         return notifications.iter().collect();
     }
@@ -46,12 +54,19 @@ pub(super) fn decidable<'a>(
     if purchase.stage.is_unknown() && notifications.iter().any(begins) {
         return Vec::new();
     }
-    notifications.iter().filter(|(_, notification)| SETTLED_UNVERIFIED.contains(&notification.kind)).collect()
+    notifications
+        .iter()
+        .filter(|(_, notification)| SETTLED_UNVERIFIED.contains(&notification.kind))
+        .collect()
 }
 
 /// All notifications wait: they report only an end or a scheduled change, the store does not show it yet, and nothing
 /// else is known of the purchase.
-pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, context: SettlingContext<'_>) -> Decision {
+pub(super) fn postpone(
+    purchase: &Purchase,
+    behind: Option<Behind>,
+    context: SettlingContext<'_>,
+) -> Decision {
     let mut after = purchase.clone();
     after.parked_since = None;
     after.behind = behind;
@@ -71,9 +86,14 @@ pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, context: Set
 pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> bool {
     let is_over = || {
         let last = UNKNOWN_RECEIPT.last().copied().unwrap_or_default();
-        purchase.parked_since.is_some_and(|since| context.now.since(since) >= last)
+        purchase
+            .parked_since
+            .is_some_and(|since| context.now.since(since) >= last)
     };
-    matches!(context.verification, Verification::Parked(Parked::Believable)) && (purchase.is_believed || is_over())
+    matches!(
+        context.verification,
+        Verification::Parked(Parked::Believable)
+    ) && (purchase.is_believed || is_over())
 }
 
 /// All notifications wait while the store does not accept the receipt. After the last scheduled recheck they are given
@@ -91,7 +111,10 @@ pub(super) fn park(
     let mut after = purchase.clone();
     let since = *after.parked_since.get_or_insert(now);
     let passed = now.since(since);
-    let next = schedule.iter().find(|wait| **wait > passed).map(|wait| since.plus(*wait));
+    let next = schedule
+        .iter()
+        .find(|wait| **wait > passed)
+        .map(|wait| since.plus(*wait));
     let mut outcomes = Vec::new();
     if next.is_none() {
         after.parked_since = None;
@@ -99,9 +122,22 @@ pub(super) fn park(
             Outcome::Settled => Outcome::Abandoned,
             other => other,
         };
-        outcomes.extend(notifications.iter().map(|(seq, notification)| (*seq, last_outcome(notification))));
+        outcomes.extend(
+            notifications
+                .iter()
+                .map(|(seq, notification)| (*seq, last_outcome(notification))),
+        );
     }
-    let waits = next.filter(|_| !notifications.is_empty()).map(|_| Waits::Parked(reason));
+    let waits = next
+        .filter(|_| !notifications.is_empty())
+        .map(|_| Waits::Parked(reason));
     let wake = next.or_else(|| super::wake::weekly(&after, now));
-    Decision { purchase: after, transitions: Vec::new(), outcomes, waits, wake, lag: None }
+    Decision {
+        purchase: after,
+        transitions: Vec::new(),
+        outcomes,
+        waits,
+        wake,
+        lag: None,
+    }
 }

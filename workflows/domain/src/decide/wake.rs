@@ -25,15 +25,22 @@ const RECHECKED_FOR: Duration = DAY.saturating_mul(2);
 pub(super) fn next(purchase: &Purchase, context: SettlingContext<'_>) -> Option<Timestamp> {
     match context.verification {
         Verification::Unverifiable => successor::next_check(purchase, context.now),
-        Verification::Unreachable { since } => Some(context.now.plus(retry(context.now.since(*since)))),
+        Verification::Unreachable { since } => {
+            Some(context.now.plus(retry(context.now.since(*since))))
+        }
         Verification::Verified(_) | Verification::Gone | Verification::Parked(_) => {
-            let behind = purchase.behind.and_then(|behind| recheck(behind.since, context.now));
+            let behind = purchase
+                .behind
+                .and_then(|behind| recheck(behind.since, context.now));
             let regular = if purchase.stage.is_over() {
                 for_end_reason(purchase, context.now)
             } else {
-                dates(purchase, context.now).chain(weekly(purchase, context.now)).min()
+                dates(purchase, context.now)
+                    .chain(weekly(purchase, context.now))
+                    .min()
             };
-            let rare = [for_promotion, for_refund, successor::next_check].map(|rare| rare(purchase, context.now));
+            let rare = [for_promotion, for_refund, successor::next_check]
+                .map(|rare| rare(purchase, context.now));
             [behind, regular].into_iter().chain(rare).flatten().min()
         }
     }
@@ -48,7 +55,10 @@ fn for_promotion(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
 /// When to recheck a purchase that the app did not deliver: the store refunds it, and shows the end a little later. For a
 /// day.
 fn for_refund(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let shown = purchase.snapshot.as_ref().filter(|shown| purchase.stage.runs() && shown.ends_at.is_none())?;
+    let shown = purchase
+        .snapshot
+        .as_ref()
+        .filter(|shown| purchase.stage.runs() && shown.ends_at.is_none())?;
     let since = shown.undelivered_at?;
     recheck(since, now).filter(|wake| wake.since(since) <= DAY)
 }
@@ -93,10 +103,22 @@ fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp>
     let dates = snapshot.map(|shown| {
         let trial = shown.trial_ends_at.filter(|_| purchase.stage.in_trial);
         let counted = || purchase.terms()?.end(purchase.stage.terms?);
-        let renews_at = shown.renews_at.or_else(|| shown.ends_at.map_or_else(counted, |_| None));
-        [renews_at, shown.ends_at, shown.deferred_at, purchase.grace_end(), trial]
+        let renews_at = shown
+            .renews_at
+            .or_else(|| shown.ends_at.map_or_else(counted, |_| None));
+        [
+            renews_at,
+            shown.ends_at,
+            shown.deferred_at,
+            purchase.grace_end(),
+            trial,
+        ]
     });
-    dates.into_iter().flatten().flatten().filter_map(move |date| recheck(date, now))
+    dates
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(move |date| recheck(date, now))
 }
 
 /// The next recheck for one date; `None` when the date passed more than two days ago.
@@ -107,7 +129,8 @@ fn recheck(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let last = FIRST_RECHECKS.last()?;
         let times = passed.saturating_sub(*last).as_secs() / RECHECK_EVERY.as_secs();
         let times = u32::try_from(times).unwrap_or(u32::MAX).saturating_add(1);
-        Some(last.saturating_add(RECHECK_EVERY.saturating_mul(times))).filter(|wait| *wait <= RECHECKED_FOR)
+        Some(last.saturating_add(RECHECK_EVERY.saturating_mul(times)))
+            .filter(|wait| *wait <= RECHECKED_FOR)
     };
     first.or_else(later).map(|wait| date.plus(wait))
 }

@@ -40,15 +40,26 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// A walk that begins at the stage that was announced last. `truth` is the stage by the store, if it answered.
-    pub fn new(known: &'a Purchase, reports: &Reports, truth: Option<Stage>, now: Timestamp) -> Self {
+    pub fn new(
+        known: &'a Purchase,
+        reports: &Reports,
+        truth: Option<Stage>,
+        now: Timestamp,
+    ) -> Self {
         let newest = reports.fresh.last().map(|(time, _)| *time);
-        let clock = if truth.is_some() { known.answered_at() } else { newest };
+        let clock = if truth.is_some() {
+            known.answered_at()
+        } else {
+            newest
+        };
         Self {
             known,
             calendar: known.calendar(),
             reports: reports.fresh.clone(),
             late: reports.late.clone(),
-            clock: clock.or_else(|| known.announced.newest.map(|(time, _)| time)).unwrap_or_default(),
+            clock: clock
+                .or_else(|| known.announced.newest.map(|(time, _)| time))
+                .unwrap_or_default(),
             now,
             stage: known.stage.clone(),
             announced: known.announced.clone(),
@@ -63,8 +74,20 @@ impl<'a> Walk<'a> {
         let verified = known.verified.clone().unwrap_or_default();
         let fresh = known.reports_after(verified.announced.newest);
         // What it announces is not recorded, so that the time does not matter.
-        let walk = Self::new(known, &Reports { fresh, late: Vec::new() }, None, Timestamp::default());
-        Self { stage: verified.stage, announced: verified.announced, ..walk }
+        let walk = Self::new(
+            known,
+            &Reports {
+                fresh,
+                late: Vec::new(),
+            },
+            None,
+            Timestamp::default(),
+        );
+        Self {
+            stage: verified.stage,
+            announced: verified.announced,
+            ..walk
+        }
     }
 
     pub fn follow(&mut self) {
@@ -92,8 +115,12 @@ impl<'a> Walk<'a> {
             | NotificationKind::EntitlementPurchased => {
                 self.begin(time, kind);
             }
-            NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => self.take_back(),
-            NotificationKind::SubscriptionCancelled | NotificationKind::Expired => self.end(time, kind, later_reports),
+            NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => {
+                self.take_back()
+            }
+            NotificationKind::SubscriptionCancelled | NotificationKind::Expired => {
+                self.end(time, kind, later_reports)
+            }
             NotificationKind::Adopted => self.adopt(),
             NotificationKind::Replaced if self.truth.is_none() => self.stage.life = Life::Replaced,
             NotificationKind::ScheduledToEnd if is_first_sight && self.truth.is_none() => {
@@ -102,9 +129,9 @@ impl<'a> Walk<'a> {
             }
             NotificationKind::Claimed | NotificationKind::Replaced | NotificationKind::Unknown => {}
             _ if is_first_sight => self.begin_midway(time, kind),
-            NotificationKind::TrialConverted | NotificationKind::Renewed | NotificationKind::OutOfGrace => {
-                self.apply_payment(time, kind, later_reports)
-            }
+            NotificationKind::TrialConverted
+            | NotificationKind::Renewed
+            | NotificationKind::OutOfGrace => self.apply_payment(time, kind, later_reports),
             NotificationKind::PlanChangeScheduled => self.schedule_change(time),
             NotificationKind::AutoRenewalOn => self.switch_on(time),
             NotificationKind::AutoRenewalOff | NotificationKind::ScheduledToEnd => {
@@ -121,7 +148,11 @@ impl<'a> Walk<'a> {
             return;
         }
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
-        let (Some(calendar), Some(shown), Some(announced)) = (self.calendar, shown, self.stage.terms) else { return };
+        let (Some(calendar), Some(shown), Some(announced)) =
+            (self.calendar, shown, self.stage.terms)
+        else {
+            return;
+        };
         let number = calendar.begun(time).min(shown);
         if number > announced {
             self.resume_before_payment(reports);
@@ -134,15 +165,26 @@ impl<'a> Walk<'a> {
     /// charged. Only if the store answered: the next report of a switch tells whether it was on, and without one the
     /// store does.
     pub fn resume_before_payment(&mut self, later_reports: &[Moment]) {
-        let switch =
-            |(_, kind): &&Moment| matches!(kind, NotificationKind::AutoRenewalOn | NotificationKind::AutoRenewalOff);
+        let switch = |(_, kind): &&Moment| {
+            matches!(
+                kind,
+                NotificationKind::AutoRenewalOn | NotificationKind::AutoRenewalOff
+            )
+        };
         let is_on = match later_reports.iter().find(switch) {
             Some((_, kind)) => *kind == NotificationKind::AutoRenewalOff,
-            None => self.truth.as_ref().is_some_and(|truth| truth.runs() && !truth.is_off),
+            None => self
+                .truth
+                .as_ref()
+                .is_some_and(|truth| truth.runs() && !truth.is_off),
         };
         if self.truth.is_some() && self.stage.is_off && is_on {
             self.stage.is_off = false;
-            if !self.announced.unannounced.remove(&TransitionKind::Cancelled) {
+            if !self
+                .announced
+                .unannounced
+                .remove(&TransitionKind::Cancelled)
+            {
                 self.announce_unreported(TransitionKind::Resumed, None);
             }
         }
@@ -150,7 +192,10 @@ impl<'a> Walk<'a> {
 
     /// Announces a change of plan once the payments have reached the term that the store shows.
     pub fn change_plan_with_payment(&mut self) {
-        let shown = self.truth.as_ref().filter(|truth| truth.terms <= self.stage.terms);
+        let shown = self
+            .truth
+            .as_ref()
+            .filter(|truth| truth.terms <= self.stage.terms);
         let sku = shown.and_then(|truth| truth.sku.clone());
         self.change_plan(sku.as_deref());
     }
@@ -182,10 +227,17 @@ impl<'a> Walk<'a> {
         // Without the store, a report of a purchase that was taken back is a late one: money does not come back by it.
         let is_bought_again = self.stage.life == Life::Revoked && self.truth.is_some();
         let was_over = matches!(self.stage.life, Life::Cut | Life::Expired) || is_bought_again;
-        let begins_again = was_over && !self.store_shows_end() && !self.is_covered(TransitionKind::Purchased, time);
+        let begins_again = was_over
+            && !self.store_shows_end()
+            && !self.is_covered(TransitionKind::Purchased, time);
         let is_change = kind == NotificationKind::PlanChanged;
         if is_change && !self.stage.is_unknown() {
-            if self.announced.covered(TransitionKind::PlanChanged).is_none() && self.stage.life != Life::Replaced {
+            if self
+                .announced
+                .covered(TransitionKind::PlanChanged)
+                .is_none()
+                && self.stage.life != Life::Replaced
+            {
                 if begins_again {
                     self.run_again();
                 }
@@ -199,14 +251,17 @@ impl<'a> Walk<'a> {
             return;
         }
         // A receipt that began with a change of plan is announced as such a change, even if a purchase is reported too.
-        let is_known_change =
-            kind == NotificationKind::SubscriptionPurchased && self.known.was_reported(NotificationKind::PlanChanged);
+        let is_known_change = kind == NotificationKind::SubscriptionPurchased
+            && self.known.was_reported(NotificationKind::PlanChanged);
         if !begins_again && (is_known_change || !self.stage.is_unknown()) {
             return;
         }
         let had_trial = self.stage.is_unknown() && self.known.trial_end().is_some();
-        let next =
-            self.stage.terms.filter(|_| begins_again && self.truth.is_none()).map(|terms| terms.saturating_add(1));
+        let next = self
+            .stage
+            .terms
+            .filter(|_| begins_again && self.truth.is_none())
+            .map(|terms| terms.saturating_add(1));
         self.appear();
         if self.known.is_one_time() {
             // A one-time purchase is announced once, even if a late report of its beginning follows.
@@ -216,7 +271,9 @@ impl<'a> Walk<'a> {
             return;
         }
         self.stage.in_grace = false;
-        self.announced.unannounced.remove(&TransitionKind::GraceBegan);
+        self.announced
+            .unannounced
+            .remove(&TransitionKind::GraceBegan);
         self.stage.pending = None;
         self.stage.in_trial = had_trial || self.truth.as_ref().is_some_and(|truth| truth.in_trial);
         let shown = self.stage.terms.filter(|_| begins_again);
@@ -224,12 +281,24 @@ impl<'a> Walk<'a> {
         if self.stage.in_trial {
             self.announce(TransitionKind::TrialStarted, time);
         }
-        self.announce(if is_change { TransitionKind::PlanChanged } else { TransitionKind::Purchased }, time);
+        self.announce(
+            if is_change {
+                TransitionKind::PlanChanged
+            } else {
+                TransitionKind::Purchased
+            },
+            time,
+        );
     }
 
     /// Sets the stage to running again after an end.
     pub fn run_again(&mut self) {
-        self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
+        self.stage = Stage {
+            life: Life::Running,
+            in_grace: false,
+            is_off: false,
+            ..self.stage.clone()
+        };
         self.announced.is_expired = false;
     }
 
@@ -238,19 +307,33 @@ impl<'a> Walk<'a> {
     fn appear(&mut self) {
         self.stage = match &self.truth {
             Some(truth) if truth.runs() => truth.clone(),
-            Some(truth) => Stage { life: Life::Running, is_off: false, ..truth.clone() },
-            None => Stage { life: Life::Running, sku: self.stage.sku.take(), ..Stage::default() },
+            Some(truth) => Stage {
+                life: Life::Running,
+                is_off: false,
+                ..truth.clone()
+            },
+            None => Stage {
+                life: Life::Running,
+                sku: self.stage.sku.take(),
+                ..Stage::default()
+            },
         };
         self.announced.unannounced.clear();
-        self.announced.unannounced.extend(self.stage.is_off.then_some(TransitionKind::Cancelled));
-        self.announced.unannounced.extend(self.stage.in_grace.then_some(TransitionKind::GraceBegan));
+        self.announced
+            .unannounced
+            .extend(self.stage.is_off.then_some(TransitionKind::Cancelled));
+        self.announced
+            .unannounced
+            .extend(self.stage.in_grace.then_some(TransitionKind::GraceBegan));
     }
 
     /// Sets the stage of an imported purchase to what the store shows, and announces nothing.
     fn adopt(&mut self) {
         if let Some(truth) = self.truth.clone().filter(|_| self.stage.is_unknown()) {
             let is_silent = self.is_silent_sight(&truth);
-            self.announced.unannounced.extend(is_silent.then_some(TransitionKind::Purchased));
+            self.announced
+                .unannounced
+                .extend(is_silent.then_some(TransitionKind::Purchased));
             self.stage = truth;
         }
     }
@@ -275,7 +358,9 @@ impl<'a> Walk<'a> {
             }
             NotificationKind::AutoRenewalOn => {
                 self.stage.is_off = false;
-                self.announced.unannounced.remove(&TransitionKind::Cancelled);
+                self.announced
+                    .unannounced
+                    .remove(&TransitionKind::Cancelled);
                 self.announce(TransitionKind::Resumed, time);
             }
             NotificationKind::AutoRenewalOff => {
@@ -311,7 +396,11 @@ impl<'a> Walk<'a> {
         };
         // The empty SKU: a report announced the change before the store showed where it leads.
         let is_announced = self.stage.pending.as_deref() == Some("") && shown.is_some();
-        if self.stage.runs() && is_new && !is_announced && !self.is_covered(TransitionKind::PlanChangeScheduled, time) {
+        if self.stage.runs()
+            && is_new
+            && !is_announced
+            && !self.is_covered(TransitionKind::PlanChangeScheduled, time)
+        {
             self.announce(TransitionKind::PlanChangeScheduled, time);
             self.stage.pending = shown.flatten().or_else(|| Some(String::new()));
         }
@@ -335,7 +424,9 @@ impl<'a> Walk<'a> {
             self.announce_unreported(TransitionKind::Cancelled, None);
         }
         self.stage.is_off = false;
-        self.announced.unannounced.remove(&TransitionKind::Cancelled);
+        self.announced
+            .unannounced
+            .remove(&TransitionKind::Cancelled);
         self.announce(TransitionKind::Resumed, time);
     }
 
@@ -346,10 +437,18 @@ impl<'a> Walk<'a> {
             return;
         }
         if self.stage.is_off {
-            let is_unannounced = self.announced.unannounced.contains(&TransitionKind::Cancelled);
-            let has_begun = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
+            let is_unannounced = self
+                .announced
+                .unannounced
+                .contains(&TransitionKind::Cancelled);
+            let has_begun = self
+                .announced
+                .last_covered(&TransitionKind::BEGINNINGS)
+                .is_some();
             let is_named = is_unannounced && has_begun;
-            if (is_reminder && !is_named) || (!is_unannounced && self.is_repeated(TransitionKind::Cancelled, time)) {
+            if (is_reminder && !is_named)
+                || (!is_unannounced && self.is_repeated(TransitionKind::Cancelled, time))
+            {
                 return;
             }
             if !is_unannounced && kind == NotificationKind::SubscriptionCancelled {
@@ -360,23 +459,40 @@ impl<'a> Walk<'a> {
             }
         }
         self.stage.is_off = true;
-        self.announced.unannounced.remove(&TransitionKind::Cancelled);
+        self.announced
+            .unannounced
+            .remove(&TransitionKind::Cancelled);
         self.announce(TransitionKind::Cancelled, time);
     }
 
     /// Whether auto-renewal was off at the time of this report: the store shows that it is off or that the purchase is
     /// over, the store did not answer, or a later report switches it on.
     fn was_off(&self, later_reports: &[Moment]) -> bool {
-        let is_shown = self.truth.as_ref().is_none_or(|truth| truth.is_over() || truth.is_off);
-        is_shown || later_reports.iter().any(|(_, kind)| *kind == NotificationKind::AutoRenewalOn)
+        let is_shown = self
+            .truth
+            .as_ref()
+            .is_none_or(|truth| truth.is_over() || truth.is_off);
+        is_shown
+            || later_reports
+                .iter()
+                .any(|(_, kind)| *kind == NotificationKind::AutoRenewalOn)
     }
 
     /// Announces the grace period that a report names, unless the store answered and shows neither the grace period nor
     /// what can follow it: an end or another term. A later report of a payment confirms it too.
     fn begin_grace(&mut self, time: Timestamp, later_reports: &[Moment]) {
-        let is_unannounced = self.announced.unannounced.contains(&TransitionKind::GraceBegan);
-        let store_shows_grace = self.truth.as_ref().is_some_and(|truth| truth.runs() && truth.in_grace);
-        if store_shows_grace && self.stage.life == Life::Expired && !self.is_covered(TransitionKind::GraceBegan, time) {
+        let is_unannounced = self
+            .announced
+            .unannounced
+            .contains(&TransitionKind::GraceBegan);
+        let store_shows_grace = self
+            .truth
+            .as_ref()
+            .is_some_and(|truth| truth.runs() && truth.in_grace);
+        if store_shows_grace
+            && self.stage.life == Life::Expired
+            && !self.is_covered(TransitionKind::GraceBegan, time)
+        {
             self.run_again();
         }
         if !self.stage.runs()
@@ -387,18 +503,28 @@ impl<'a> Walk<'a> {
         }
         let is_repair = |(_, kind): &Moment| kind.is_payment();
         let is_shown = self.truth.as_ref().is_none_or(|truth| {
-            truth.in_grace || truth.is_over() || truth.terms > self.stage.terms || later_reports.iter().any(is_repair)
+            truth.in_grace
+                || truth.is_over()
+                || truth.terms > self.stage.terms
+                || later_reports.iter().any(is_repair)
         });
         if is_shown {
             self.resume_before_payment(later_reports);
-            self.announced.unannounced.remove(&TransitionKind::GraceBegan);
+            self.announced
+                .unannounced
+                .remove(&TransitionKind::GraceBegan);
             self.stage.in_grace = true;
             self.announce(TransitionKind::GraceBegan, time);
         }
     }
 
     fn take_back(&mut self) {
-        if self.truth.as_ref().is_none_or(|truth| truth.life == Life::Revoked) && self.stage.life != Life::Replaced {
+        if self
+            .truth
+            .as_ref()
+            .is_none_or(|truth| truth.life == Life::Revoked)
+            && self.stage.life != Life::Replaced
+        {
             self.stage.life = Life::Revoked;
         }
     }
@@ -406,8 +532,13 @@ impl<'a> Walk<'a> {
     /// Announces the end that a report names, if the store shows it too. While the store shows that the subscription
     /// runs, a reported cancellation only switches auto-renewal off.
     fn end(&mut self, time: Timestamp, kind: NotificationKind, later_reports: &[Moment]) {
-        let Some(truth) = self.truth.clone() else { return self.end_unverified(time, kind) };
-        if truth.runs() && kind == NotificationKind::SubscriptionCancelled && self.was_off(later_reports) {
+        let Some(truth) = self.truth.clone() else {
+            return self.end_unverified(time, kind);
+        };
+        if truth.runs()
+            && kind == NotificationKind::SubscriptionCancelled
+            && self.was_off(later_reports)
+        {
             if self.stage.is_unknown() {
                 self.appear();
                 self.announced.unannounced.insert(TransitionKind::Cancelled);
@@ -424,8 +555,11 @@ impl<'a> Walk<'a> {
             return;
         }
         // The store may have shown the replacement meanwhile. No answer and no report leads out of it.
-        let is_unannounced =
-            self.stage.life != Life::Replaced && self.announced.unannounced.contains(&TransitionKind::Expired);
+        let is_unannounced = self.stage.life != Life::Replaced
+            && self
+                .announced
+                .unannounced
+                .contains(&TransitionKind::Expired);
         if self.stage.runs() || is_unannounced {
             self.expire(&truth, Some(time));
         }
@@ -436,13 +570,24 @@ impl<'a> Walk<'a> {
     fn end_unverified(&mut self, time: Timestamp, kind: NotificationKind) {
         let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
         match self.stage.life {
-            _ if self.known.is_replaced() || self.known.was_reported(NotificationKind::Replaced) => {
+            _ if self.known.is_replaced()
+                || self.known.was_reported(NotificationKind::Replaced) =>
+            {
                 self.stage.life = Life::Replaced
             }
             Life::Cut if !is_cancelled => self.stage.life = Life::Expired,
             Life::Unknown | Life::Running => {
-                let life = if is_cancelled { Life::Cut } else { Life::Expired };
-                let goal = Stage { life, in_grace: false, is_off: true, ..self.stage.clone() };
+                let life = if is_cancelled {
+                    Life::Cut
+                } else {
+                    Life::Expired
+                };
+                let goal = Stage {
+                    life,
+                    in_grace: false,
+                    is_off: true,
+                    ..self.stage.clone()
+                };
                 self.expire(&goal, Some(time));
             }
             _ => {}

@@ -1,10 +1,12 @@
 //! The bodies of `device.*`: the documented envelope of `attributes` and `data`, version 1.0.
 
 use super::report::{
-    Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression, OfferedProduct, Os,
-    TransactionKind,
+    Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression,
+    OfferedProduct, Os, TransactionKind,
 };
-use crate::ids::{AppId, CollapseKey, DestinationId, DevicePlace, EventId, OrgId, SessionId, UserId};
+use crate::ids::{
+    AppId, CollapseKey, DestinationId, DevicePlace, EventId, OrgId, SessionId, UserId,
+};
 use crate::time::Timestamp;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -60,7 +62,9 @@ impl Happened<'_> {
     pub const fn kind(self) -> DeviceEventKind {
         match self {
             Self::Reported(Content::SessionStart { .. }) => DeviceEventKind::SessionStart,
-            Self::Reported(Content::SessionEnd { .. }) | Self::TimedOut => DeviceEventKind::SessionEnd,
+            Self::Reported(Content::SessionEnd { .. }) | Self::TimedOut => {
+                DeviceEventKind::SessionEnd
+            }
             Self::Reported(Content::Impression(_)) => DeviceEventKind::Impression,
             Self::Reported(Content::Transaction(_)) => DeviceEventKind::Transaction,
         }
@@ -250,15 +254,25 @@ impl DeviceEvent<'_> {
     fn data(&self, epoch: i64) -> Value {
         let common = self.common();
         let data = match self.happened {
-            Happened::TimedOut => serde_json::to_value(SessionEndData { common, closed_by: ClosedBy::Timeout }),
+            Happened::TimedOut => serde_json::to_value(SessionEndData {
+                common,
+                closed_by: ClosedBy::Timeout,
+            }),
             Happened::Reported(Content::SessionEnd { .. }) => {
-                serde_json::to_value(SessionEndData { common, closed_by: ClosedBy::App })
+                serde_json::to_value(SessionEndData {
+                    common,
+                    closed_by: ClosedBy::App,
+                })
             }
             Happened::Reported(Content::SessionStart { receipts, .. }) => {
                 let key = |receipt: &DeviceReceipt| self.purchase(&receipt.receipt_id);
                 let receipts = receipts.clone().unwrap_or_default();
                 let (collapse_key, receipts) = (receipts.iter().map(key).collect(), Some(receipts));
-                serde_json::to_value(SessionStartData { common, collapse_key, receipts })
+                serde_json::to_value(SessionStartData {
+                    common,
+                    collapse_key,
+                    receipts,
+                })
             }
             Happened::Reported(Content::Impression(impression)) => {
                 serde_json::to_value(ImpressionData::of(common, impression))
@@ -280,7 +294,13 @@ impl DeviceEvent<'_> {
     }
 
     fn common(&self) -> Common {
-        let Self { device, session, owner, platform_type, .. } = *self;
+        let Self {
+            device,
+            session,
+            owner,
+            platform_type,
+            ..
+        } = *self;
         let device = DeviceData {
             analytics_device_id: device.analytics_device_id.clone(),
             app_version: device.app_version.clone(),
@@ -302,23 +322,59 @@ impl DeviceEvent<'_> {
 
 impl ImpressionData {
     fn of(common: Common, impression: &Impression) -> Self {
-        let Impression { paywall, placement, campaign, variant, products } = impression.clone();
+        let Impression {
+            paywall,
+            placement,
+            campaign,
+            variant,
+            products,
+        } = impression.clone();
         let products = products.into_iter().map(ProductData::of).collect();
-        Self { common, campaign, paywall, placement, products, variant }
+        Self {
+            common,
+            campaign,
+            paywall,
+            placement,
+            products,
+            variant,
+        }
     }
 }
 
 impl ProductData {
     fn of(product: OfferedProduct) -> Self {
-        let OfferedProduct { sku, price, currency, is_trial_eligible } = product;
-        Self { currency, is_trial_eligible, price, sku_ref_id: sku }
+        let OfferedProduct {
+            sku,
+            price,
+            currency,
+            is_trial_eligible,
+        } = product;
+        Self {
+            currency,
+            is_trial_eligible,
+            price,
+            sku_ref_id: sku,
+        }
     }
 }
 
 impl TransactionData {
-    fn of(common: Common, key: Uuid, transaction: &DeviceTransaction, impression: Option<EventId>) -> Self {
-        let DeviceTransaction { kind, receipt_id, app_user_id, sku, price, currency, marketplace, impression_id: _ } =
-            transaction.clone();
+    fn of(
+        common: Common,
+        key: Uuid,
+        transaction: &DeviceTransaction,
+        impression: Option<EventId>,
+    ) -> Self {
+        let DeviceTransaction {
+            kind,
+            receipt_id,
+            app_user_id,
+            sku,
+            price,
+            currency,
+            marketplace,
+            impression_id: _,
+        } = transaction.clone();
         Self {
             common,
             app_user_id: Some(app_user_id),

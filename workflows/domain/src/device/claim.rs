@@ -70,8 +70,12 @@ names!(ClaimReason, "the reason of a claim" {
 pub const CLAIM_STORE_TYPE: &str = "DEVICE_TRANSACTION";
 
 /// The ages of a claim at which it is examined; after the last one every hour.
-const CHECKS: [Duration; 4] =
-    [Duration::from_secs(5), Duration::from_secs(35), Duration::from_secs(155), Duration::from_secs(755)];
+const CHECKS: [Duration; 4] = [
+    Duration::from_secs(5),
+    Duration::from_secs(35),
+    Duration::from_secs(155),
+    Duration::from_secs(755),
+];
 /// A check that would follow this soon is left out.
 const SOON: Duration = Duration::from_secs(1);
 /// The age at which a claim is given up.
@@ -93,7 +97,9 @@ pub fn next_check(claimed_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
     if age >= PATIENCE {
         return None;
     }
-    let early = CHECKS.iter().find(|check| **check > age.saturating_add(SOON));
+    let early = CHECKS
+        .iter()
+        .find(|check| **check > age.saturating_add(SOON));
     Some(early.map_or_else(|| now.plus(HOUR), |check| claimed_at.plus(*check)))
 }
 
@@ -104,10 +110,20 @@ pub fn may_query(claimed_at: Timestamp, now: Timestamp) -> bool {
 
 /// What a verified claim of an unknown receipt reports about its purchase: when it began, and how. What the device did
 /// not buy just now is adopted, which announces nothing.
-pub fn reported(kind: ClaimKind, snapshot: &Snapshot, now: Timestamp) -> (NotificationKind, Timestamp) {
+pub fn reported(
+    kind: ClaimKind,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> (NotificationKind, Timestamp) {
     let adopted = (NotificationKind::Adopted, now);
-    let Some(began) = snapshot.purchased_at.map(|at| at.min(now)) else { return adopted };
-    let announced_for = if kind == ClaimKind::Purchased { NEW_FOR } else { JUST_BEGUN_FOR };
+    let Some(began) = snapshot.purchased_at.map(|at| at.min(now)) else {
+        return adopted;
+    };
+    let announced_for = if kind == ClaimKind::Purchased {
+        NEW_FOR
+    } else {
+        JUST_BEGUN_FOR
+    };
     if now.since(began) > announced_for {
         return adopted;
     }
@@ -146,10 +162,21 @@ mod tests {
         let reported = |kind, days| reported(kind, &monthly(), day(days));
         let bought = (NotificationKind::SubscriptionPurchased, day(0));
         assert_eq!(reported(ClaimKind::Purchased, 1), bought);
-        assert_eq!(reported(ClaimKind::Purchased, 8), (NotificationKind::Adopted, day(8)));
+        assert_eq!(
+            reported(ClaimKind::Purchased, 8),
+            (NotificationKind::Adopted, day(8))
+        );
         for kind in [ClaimKind::Restored, ClaimKind::Present] {
-            assert_eq!(reported(kind, 1), (NotificationKind::Adopted, day(1)), "{kind:?}");
-            assert_eq!(reported(kind, 0), bought, "the store's own notification of it may follow");
+            assert_eq!(
+                reported(kind, 1),
+                (NotificationKind::Adopted, day(1)),
+                "{kind:?}"
+            );
+            assert_eq!(
+                reported(kind, 0),
+                bought,
+                "the store's own notification of it may follow"
+            );
         }
     }
 
@@ -160,7 +187,10 @@ mod tests {
             (Product::Entitlement, NotificationKind::EntitlementPurchased),
             (Product::Unknown, NotificationKind::Adopted),
         ] {
-            let snapshot = Snapshot { product, ..monthly() };
+            let snapshot = Snapshot {
+                product,
+                ..monthly()
+            };
             assert_eq!(reported(ClaimKind::Purchased, &snapshot, day(1)).0, kind);
         }
     }

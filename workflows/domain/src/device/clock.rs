@@ -19,7 +19,10 @@ pub struct DeviceClock {
 impl DeviceClock {
     /// A time of the device's clock, by ours. Nothing happened after it was received.
     pub fn correct(self, time: Timestamp) -> Timestamp {
-        let Self { sent_at, received_at } = self;
+        let Self {
+            sent_at,
+            received_at,
+        } = self;
         if sent_at.distance(received_at) < TOLERANCE {
             return time.min(received_at);
         }
@@ -39,7 +42,10 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_right_is_left_alone() {
-        let clock = DeviceClock { sent_at: at(-3), received_at: at(0) };
+        let clock = DeviceClock {
+            sent_at: at(-3),
+            received_at: at(0),
+        };
         assert_eq!(clock.correct(at(-60)), at(-60));
         assert_eq!(clock.correct(at(2)), at(0), "nothing is in the future");
     }
@@ -48,9 +54,16 @@ mod tests {
     fn a_wrong_clock_shows_the_age_of_an_event() {
         for year in [-20_i64, -1, 1, 30] {
             let offset = year * 365 * 86_400;
-            let clock = DeviceClock { sent_at: at(offset), received_at: at(0) };
+            let clock = DeviceClock {
+                sent_at: at(offset),
+                received_at: at(0),
+            };
             assert_eq!(clock.correct(at(offset - 600)), at(-600), "{year}");
-            assert_eq!(clock.correct(at(offset + 600)), at(0), "{year}: later than its own request");
+            assert_eq!(
+                clock.correct(at(offset + 600)),
+                at(0),
+                "{year}: later than its own request"
+            );
         }
     }
 

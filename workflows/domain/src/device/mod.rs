@@ -13,10 +13,14 @@ pub mod session;
 #[cfg(test)]
 mod tests;
 
-pub use body::{DeviceEvent, DeviceOwner, Happened, SessionMark, for_destination, without_receipts};
+pub use body::{
+    DeviceEvent, DeviceOwner, Happened, SessionMark, for_destination, without_receipts,
+};
 pub use report::{
-    Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression, OfferedProduct, Os,
-    ReportedEvent, TransactionKind, WrongField,
+    Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression,
+    OfferedProduct, Os, ReportedEvent, TransactionKind, WrongField,
 };
 
-pub(crate) use body::{DeviceBody, ImpressionData, SessionEndData, SessionStartData, TransactionData};
+pub(crate) use body::{
+    DeviceBody, ImpressionData, SessionEndData, SessionStartData, TransactionData,
+};

@@ -44,7 +44,9 @@ pub struct Os {
 }
 
 /// The type of an event of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[schemars(inline)]
 pub enum DeviceEventKind {
     /// A session of the app began.
@@ -216,7 +218,10 @@ impl Content {
             Self::Transaction(transaction) => (None, Some(transaction)),
             Self::SessionEnd { .. } | Self::Impression(_) => (None, None),
         };
-        let of_receipts = receipts.into_iter().flatten().map(|receipt| &mut receipt.app_user_id);
+        let of_receipts = receipts
+            .into_iter()
+            .flatten()
+            .map(|receipt| &mut receipt.app_user_id);
         of_receipts.chain(transaction.map(|transaction| &mut transaction.app_user_id))
     }
 
@@ -226,9 +231,24 @@ impl Content {
             Self::Impression(impression) => Some(impression),
             Self::SessionStart { .. } | Self::SessionEnd { .. } | Self::Transaction(_) => None,
         };
-        impression.into_iter().flat_map(|Impression { paywall, placement, campaign, variant, .. }| {
-            [Some(paywall), placement.as_mut(), campaign.as_mut(), variant.as_mut()].into_iter().flatten()
-        })
+        impression.into_iter().flat_map(
+            |Impression {
+                 paywall,
+                 placement,
+                 campaign,
+                 variant,
+                 ..
+             }| {
+                [
+                    Some(paywall),
+                    placement.as_mut(),
+                    campaign.as_mut(),
+                    variant.as_mut(),
+                ]
+                .into_iter()
+                .flatten()
+            },
+        )
     }
 
     /// The app's own id of the impression that led to it.
@@ -253,29 +273,68 @@ impl ReportedEvent {
     /// # Errors
     /// The first field that is missing, or that belongs to another type.
     pub fn content(&self) -> Result<Content, WrongField> {
-        let Self { kind, session_id, receipts, impression, transaction, .. } = self;
+        let Self {
+            kind,
+            session_id,
+            receipts,
+            impression,
+            transaction,
+            ..
+        } = self;
         let unexpected = [
-            ("receipts", receipts.is_some(), DeviceEventKind::SessionStart),
-            ("impression", impression.is_some(), DeviceEventKind::Impression),
-            ("transaction", transaction.is_some(), DeviceEventKind::Transaction),
+            (
+                "receipts",
+                receipts.is_some(),
+                DeviceEventKind::SessionStart,
+            ),
+            (
+                "impression",
+                impression.is_some(),
+                DeviceEventKind::Impression,
+            ),
+            (
+                "transaction",
+                transaction.is_some(),
+                DeviceEventKind::Transaction,
+            ),
         ];
-        if let Some((field, ..)) = unexpected.into_iter().find(|(_, is_present, of)| *is_present && of != kind) {
-            return Err(WrongField { field, expected: "nothing: it belongs to another type of event" });
+        if let Some((field, ..)) = unexpected
+            .into_iter()
+            .find(|(_, is_present, of)| *is_present && of != kind)
+        {
+            return Err(WrongField {
+                field,
+                expected: "nothing: it belongs to another type of event",
+            });
         }
-        let session = session_id.ok_or(WrongField { field: "session_id", expected: "the session that it is about" });
+        let session = session_id.ok_or(WrongField {
+            field: "session_id",
+            expected: "the session that it is about",
+        });
         match kind {
-            DeviceEventKind::SessionStart => {
-                Ok(Content::SessionStart { session: session?, receipts: receipts.clone() })
-            }
+            DeviceEventKind::SessionStart => Ok(Content::SessionStart {
+                session: session?,
+                receipts: receipts.clone(),
+            }),
             DeviceEventKind::SessionEnd => Ok(Content::SessionEnd { session: session? }),
-            DeviceEventKind::Impression => impression
-                .clone()
-                .map(Content::Impression)
-                .ok_or(WrongField { field: "impression", expected: "what was shown" }),
-            DeviceEventKind::Transaction => transaction
-                .clone()
-                .map(Content::Transaction)
-                .ok_or(WrongField { field: "transaction", expected: "what was bought or restored" }),
+            DeviceEventKind::Impression => {
+                impression
+                    .clone()
+                    .map(Content::Impression)
+                    .ok_or(WrongField {
+                        field: "impression",
+                        expected: "what was shown",
+                    })
+            }
+            DeviceEventKind::Transaction => {
+                transaction
+                    .clone()
+                    .map(Content::Transaction)
+                    .ok_or(WrongField {
+                        field: "transaction",
+                        expected: "what was bought or restored",
+                    })
+            }
         }
     }
 }

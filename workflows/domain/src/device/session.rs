@@ -28,7 +28,11 @@ pub enum Step {
 
 impl Session {
     pub const fn first(step: Step, at: Timestamp) -> Self {
-        let mut session = Self { started_at: None, last_event_at: at, closed_at: None };
+        let mut session = Self {
+            started_at: None,
+            last_event_at: at,
+            closed_at: None,
+        };
         session.set(step, at);
         session
     }
@@ -64,14 +68,24 @@ mod tests {
 
     #[test]
     fn the_order_of_arrival_does_not_matter() {
-        let events = [(Step::Start, at(1)), (Step::Event, at(5)), (Step::Event, at(3)), (Step::End, at(9))];
+        let events = [
+            (Step::Start, at(1)),
+            (Step::Event, at(5)),
+            (Step::Event, at(3)),
+            (Step::End, at(9)),
+        ];
         let fold = |order: [usize; 4]| {
             let [first, rest @ ..] = order.map(|index| events[index]);
             let mut session = Session::first(first.0, first.1);
-            rest.into_iter().for_each(|(step, at)| session.add(step, at));
+            rest.into_iter()
+                .for_each(|(step, at)| session.add(step, at));
             session
         };
-        let expected = Session { started_at: Some(at(1)), last_event_at: at(9), closed_at: Some(at(9)) };
+        let expected = Session {
+            started_at: Some(at(1)),
+            last_event_at: at(9),
+            closed_at: Some(at(9)),
+        };
         for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
             assert_eq!(fold(order), expected, "{order:?}");
         }
@@ -82,6 +96,9 @@ mod tests {
         let mut session = Session::first(Step::End, at(4));
         session.add(Step::Event, at(6));
         session.add(Step::End, at(8));
-        assert_eq!((session.closed_at, session.last_event_at), (Some(at(4)), at(8)));
+        assert_eq!(
+            (session.closed_at, session.last_event_at),
+            (Some(at(4)), at(8))
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! The bodies of events of devices, and which parts belong to which type.
 
 use super::*;
-use crate::ids::{AppId, CollapseKey, DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId, UserId};
+use crate::ids::{
+    AppId, CollapseKey, DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId, UserId,
+};
 use crate::schemas;
 use crate::time::Timestamp;
 use serde_json::{Value, json};
@@ -12,11 +14,15 @@ fn id(number: u128) -> Uuid {
 }
 
 fn place() -> DevicePlace {
-    DevicePlace { platform: PlatformId::new(id(1)), device: DeviceId::new(id(2)) }
+    DevicePlace {
+        platform: PlatformId::new(id(1)),
+        device: DeviceId::new(id(2)),
+    }
 }
 
 fn report(kind: &str, parts: &Value) -> ReportedEvent {
-    let mut report = json!({ "id": "e1", "type": kind, "time": "2026-11-20T12:00:00Z", "session_id": id(3) });
+    let mut report =
+        json!({ "id": "e1", "type": kind, "time": "2026-11-20T12:00:00Z", "session_id": id(3) });
     for (name, part) in parts.as_object().expect("an object") {
         report[name] = part.clone();
     }
@@ -25,7 +31,10 @@ fn report(kind: &str, parts: &Value) -> ReportedEvent {
 
 fn reports() -> [ReportedEvent; 4] {
     [
-        report("device.session.start", &json!({ "receipts": [{ "receipt_id": "r1", "app_user_id": "u1" }] })),
+        report(
+            "device.session.start",
+            &json!({ "receipts": [{ "receipt_id": "r1", "app_user_id": "u1" }] }),
+        ),
         report(
             "device.impression",
             &json!({ "impression": {
@@ -89,7 +98,10 @@ fn each_body_is_valid() {
 
 fn check(body: &Value) {
     let name = body["attributes"]["event_type"].as_str().expect("a type");
-    let (_, _, schema) = schemas::all().into_iter().find(|(known, ..)| *known == name).expect("a schema");
+    let (_, _, schema) = schemas::all()
+        .into_iter()
+        .find(|(known, ..)| *known == name)
+        .expect("a schema");
     let errors: Vec<String> = jsonschema::validator_for(&schema)
         .expect("a schema")
         .iter_errors(body)
@@ -106,7 +118,10 @@ fn a_body_without_receipts_names_the_purchases_alone() {
         let body = without_receipts(body(Happened::Reported(&content)));
         check(&body);
         for proof in ["app_user_id", "purchase_guid", "receipts", "r1", "u1"] {
-            assert!(!body.to_string().contains(&format!("\"{proof}\"")), "{proof}: {body}");
+            assert!(
+                !body.to_string().contains(&format!("\"{proof}\"")),
+                "{proof}: {body}"
+            );
         }
         body["data"]["collapse_key"].clone()
     });
@@ -120,23 +135,37 @@ fn the_schema_of_a_type_refuses_another_type() {
     let [start, ..] = reports();
     let mut body = body(Happened::Reported(&start.content().expect("fitting parts")));
     body["attributes"]["event_type"] = json!("device.session.end");
-    let (_, _, schema) =
-        schemas::all().into_iter().find(|(known, ..)| *known == "device.session.start").expect("a schema");
+    let (_, _, schema) = schemas::all()
+        .into_iter()
+        .find(|(known, ..)| *known == "device.session.start")
+        .expect("a schema");
     assert!(!jsonschema::is_valid(&schema, &body));
 }
 
 #[test]
 fn a_part_belongs_to_its_type_alone() {
     let [start, impression, transaction, end] = reports();
-    for (part, of) in [("receipts", &start), ("impression", &impression), ("transaction", &transaction)] {
-        for other in [&start, &impression, &transaction, &end].into_iter().filter(|other| other.kind != of.kind) {
+    for (part, of) in [
+        ("receipts", &start),
+        ("impression", &impression),
+        ("transaction", &transaction),
+    ] {
+        for other in [&start, &impression, &transaction, &end]
+            .into_iter()
+            .filter(|other| other.kind != of.kind)
+        {
             let mut wrong = other.clone();
             match part {
                 "receipts" => wrong.receipts = of.receipts.clone(),
                 "impression" => wrong.impression = of.impression.clone(),
                 _ => wrong.transaction = of.transaction.clone(),
             }
-            assert_eq!(wrong.content().expect_err("a wrong part").field, part, "{:?}", other.kind);
+            assert_eq!(
+                wrong.content().expect_err("a wrong part").field,
+                part,
+                "{:?}",
+                other.kind
+            );
         }
     }
 }
@@ -145,24 +174,53 @@ fn a_part_belongs_to_its_type_alone() {
 fn what_a_type_needs_is_named() {
     let [start, impression, transaction, end] = reports();
     for of in [start, end] {
-        let wrong = ReportedEvent { session_id: None, ..of };
+        let wrong = ReportedEvent {
+            session_id: None,
+            ..of
+        };
         assert_eq!(wrong.content().expect_err("no session").field, "session_id");
     }
     assert_eq!(
-        ReportedEvent { impression: None, ..impression.clone() }.content().expect_err("nothing").field,
+        ReportedEvent {
+            impression: None,
+            ..impression.clone()
+        }
+        .content()
+        .expect_err("nothing")
+        .field,
         "impression"
     );
-    assert_eq!(ReportedEvent { transaction: None, ..transaction }.content().expect_err("nothing").field, "transaction");
+    assert_eq!(
+        ReportedEvent {
+            transaction: None,
+            ..transaction
+        }
+        .content()
+        .expect_err("nothing")
+        .field,
+        "transaction"
+    );
     assert!(
-        ReportedEvent { session_id: None, ..impression }.content().is_ok(),
+        ReportedEvent {
+            session_id: None,
+            ..impression
+        }
+        .content()
+        .is_ok(),
         "a paywall can be shown outside of a session"
     );
 }
 
 #[test]
 fn ids_of_events_differ_by_device_platform_epoch_and_name() {
-    let other_device = DevicePlace { device: DeviceId::new(id(9)), ..place() };
-    let other_platform = DevicePlace { platform: PlatformId::new(id(9)), ..place() };
+    let other_device = DevicePlace {
+        device: DeviceId::new(id(9)),
+        ..place()
+    };
+    let other_platform = DevicePlace {
+        platform: PlatformId::new(id(9)),
+        ..place()
+    };
     let ids = [
         EventId::of_device(place(), 1, "e1"),
         EventId::of_device(place(), 2, "e1"),

@@ -22,7 +22,13 @@ pub struct About {
 /// Every type that can be chosen, in the order of [`choices`].
 pub fn about_all() -> Vec<About> {
     let types = choices().into_iter().filter(|name| !name.ends_with('*'));
-    types.map(|event_type| About { event_type, group: group(event_type), summary: summary(event_type) }).collect()
+    types
+        .map(|event_type| About {
+            event_type,
+            group: group(event_type),
+            summary: summary(event_type),
+        })
+        .collect()
 }
 
 pub fn group(event_type: &str) -> &'static str {
@@ -35,15 +41,24 @@ pub fn group(event_type: &str) -> &'static str {
         ("destination.", "destination"),
         ("alarm.", "alarm"),
     ];
-    prefixes.into_iter().find(|(prefix, _)| event_type.starts_with(prefix)).map_or("purchase", |(_, group)| group)
+    prefixes
+        .into_iter()
+        .find(|(prefix, _)| event_type.starts_with(prefix))
+        .map_or("purchase", |(_, group)| group)
 }
 
 /// What a type announces, in one sentence; empty for an unknown type.
 pub fn summary(event_type: &str) -> &'static str {
-    if let Some(kind) = TransitionKind::ALL.iter().find(|kind| kind.event_type() == event_type) {
+    if let Some(kind) = TransitionKind::ALL
+        .iter()
+        .find(|kind| kind.event_type() == event_type)
+    {
         return of_transition(*kind);
     }
-    if let Some(kind) = DeviceEventKind::ALL.iter().find(|kind| kind.as_str() == event_type) {
+    if let Some(kind) = DeviceEventKind::ALL
+        .iter()
+        .find(|kind| kind.as_str() == event_type)
+    {
         return of_device(*kind);
     }
     match event_type {
@@ -53,13 +68,21 @@ pub fn summary(event_type: &str) -> &'static str {
         }
         USER_ERASED => "A customer was erased: delete what you store about them.",
         DESTINATION_FAILING => "Requests to a destination fail.",
-        DESTINATION_EXHAUSTED => "The last attempt to deliver an event failed; settle will not retry it.",
+        DESTINATION_EXHAUSTED => {
+            "The last attempt to deliver an event failed; settle will not retry it."
+        }
         DESTINATION_RECOVERED => "A destination accepts requests again.",
-        DESTINATION_DISABLED => "A destination was disabled, because it failed for too long or is gone.",
+        DESTINATION_DISABLED => {
+            "A destination was disabled, because it failed for too long or is gone."
+        }
         ALARM_OPENED => "An alarm was raised: something needs attention.",
         ALARM_CLOSED => "An alarm was closed: a person acknowledged it, or its cause is gone.",
-        name if NOT_YET.contains(&name) => "A subscription was paused; no supported store does this yet.",
-        name if TRANSFERS.first() == Some(&name) => "A purchase was transferred to another customer.",
+        name if NOT_YET.contains(&name) => {
+            "A subscription was paused; no supported store does this yet."
+        }
+        name if TRANSFERS.first() == Some(&name) => {
+            "A purchase was transferred to another customer."
+        }
         name if TRANSFERS.contains(&name) => "A purchase was transferred from another customer.",
         _ => "",
     }
@@ -77,7 +100,9 @@ const fn of_transition(kind: TransitionKind) -> &'static str {
         TransitionKind::Cancelled => "Auto-renewal was switched off.",
         TransitionKind::Resumed => "Auto-renewal was switched on again.",
         TransitionKind::PlanChangeScheduled => "A change of plan was scheduled.",
-        TransitionKind::PlanChanged => "A subscription to another plan began, in place of the former one or beside it.",
+        TransitionKind::PlanChanged => {
+            "A subscription to another plan began, in place of the former one or beside it."
+        }
         TransitionKind::Expired => "A subscription ended.",
     }
 }
@@ -100,13 +125,31 @@ mod tests {
         let all = about_all();
         assert!(all.len() > 20, "{}", all.len());
         for one in &all {
-            assert!(one.summary.ends_with('.') && one.summary.len() > 10, "{one:?}");
-            assert_eq!(all.iter().filter(|other| other.summary == one.summary).count(), 1, "{one:?}");
+            assert!(
+                one.summary.ends_with('.') && one.summary.len() > 10,
+                "{one:?}"
+            );
+            assert_eq!(
+                all.iter()
+                    .filter(|other| other.summary == one.summary)
+                    .count(),
+                1,
+                "{one:?}"
+            );
         }
         for (event_type, ..) in crate::schemas::all() {
             assert!(!summary(event_type).is_empty(), "{event_type}");
         }
-        for group in ["purchase", "journey", "subscription", "revenue", "user", "device", "destination", "alarm"] {
+        for group in [
+            "purchase",
+            "journey",
+            "subscription",
+            "revenue",
+            "user",
+            "device",
+            "destination",
+            "alarm",
+        ] {
             assert!(all.iter().any(|one| one.group == group), "{group}");
         }
     }

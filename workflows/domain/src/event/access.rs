@@ -67,5 +67,7 @@ impl DeviceWithAccess {
 /// The device that was seen last among the first [`MAX_DEVICES`].
 pub(super) fn last_seen(devices: &[DeviceAccess]) -> Option<Uuid> {
     let named = devices.iter().take(MAX_DEVICES);
-    named.max_by_key(|device| (device.seen_at, device.id)).map(|device| device.id.uuid())
+    named
+        .max_by_key(|device| (device.seen_at, device.id))
+        .map(|device| device.id.uuid())
 }

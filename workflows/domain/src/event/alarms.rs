@@ -131,7 +131,10 @@ impl AlarmEvent<'_> {
                 first_at: self.first_at,
                 last_at: self.last_at,
                 count: self.count,
-                cause: self.trouble.and_then(|trouble| trouble.cause).map(str::to_owned),
+                cause: self
+                    .trouble
+                    .and_then(|trouble| trouble.cause)
+                    .map(str::to_owned),
                 failures: self.trouble.map(|trouble| trouble.failures),
                 pending: self.trouble.map(|trouble| trouble.pending),
                 url: self.url(),

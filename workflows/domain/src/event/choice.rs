@@ -17,8 +17,12 @@ pub const DESTINATION_RECOVERED: &str = "destination.recovered";
 pub const DESTINATION_DISABLED: &str = "destination.disabled";
 
 /// Events for operators, about another destination.
-pub(crate) const ABOUT_DESTINATIONS: [&str; 4] =
-    [DESTINATION_FAILING, DESTINATION_EXHAUSTED, DESTINATION_RECOVERED, DESTINATION_DISABLED];
+pub(crate) const ABOUT_DESTINATIONS: [&str; 4] = [
+    DESTINATION_FAILING,
+    DESTINATION_EXHAUSTED,
+    DESTINATION_RECOVERED,
+    DESTINATION_DISABLED,
+];
 
 /// An alarm was raised, or raised again after it was closed.
 pub const ALARM_OPENED: &str = "alarm.opened";
@@ -56,8 +60,16 @@ pub fn is_for_operators(event_type: &str) -> bool {
     ABOUT_DESTINATIONS.contains(&event_type) || ABOUT_ALARMS.contains(&event_type)
 }
 
-const WILDCARDS: [&str; 8] =
-    ["*", "alarm.*", "destination.*", "device.*", "revenue.*", "user.*", "user.journey.*", "user.subscription.*"];
+const WILDCARDS: [&str; 8] = [
+    "*",
+    "alarm.*",
+    "destination.*",
+    "device.*",
+    "revenue.*",
+    "user.*",
+    "user.journey.*",
+    "user.subscription.*",
+];
 
 /// The events that the documented form of an analytics integration offers: its wildcards stand for these.
 const LISTED: [&str; 13] = [
@@ -111,7 +123,10 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
         return Err("at least one event, such as `purchase.updated` or `user.*`".to_owned());
     }
     match chosen.iter().find(|name| !names.contains(&name.as_str())) {
-        Some(wrong) => Err(format!("`{wrong}` is not an event type; choose from {}", names.join(", "))),
+        Some(wrong) => Err(format!(
+            "`{wrong}` is not an event type; choose from {}",
+            names.join(", ")
+        )),
         None => Ok(()),
     }
 }
@@ -122,17 +137,26 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
     let all = choices();
     let types = || all.iter().filter(|name| !name.ends_with('*'));
     let is_silent = |choice: &str| match choice.strip_suffix('*') {
-        Some(prefix) => types().filter(|name| name.starts_with(prefix)).all(|name| NOT_YET.contains(name)),
+        Some(prefix) => types()
+            .filter(|name| name.starts_with(prefix))
+            .all(|name| NOT_YET.contains(name)),
         None => NOT_YET.contains(&choice),
     };
     let silent = chosen.iter().filter(|choice| is_silent(choice));
-    silent.map(|choice| format!("`{choice}` is not sent yet: no store that settle connects to causes it")).collect()
+    silent
+        .map(|choice| {
+            format!("`{choice}` is not sent yet: no store that settle connects to causes it")
+        })
+        .collect()
 }
 
 /// Every documented type of an event about purchases, users, destinations or alarms, whether or not we send it.
 pub fn types() -> Vec<&'static str> {
     let reported = device_types();
-    choices().into_iter().filter(|name| !name.ends_with('*') && !reported.contains(name)).collect()
+    choices()
+        .into_iter()
+        .filter(|name| !name.ends_with('*') && !reported.contains(name))
+        .collect()
 }
 
 /// Every type of an event that the ledger lists: those, and the types that cannot be chosen.
@@ -145,7 +169,10 @@ pub fn recorded_types() -> Vec<&'static str> {
 
 /// Every type of an event of a device.
 pub fn device_types() -> Vec<&'static str> {
-    DeviceEventKind::ALL.iter().map(|kind| kind.as_str()).collect()
+    DeviceEventKind::ALL
+        .iter()
+        .map(|kind| kind.as_str())
+        .collect()
 }
 
 /// The types that the documented form of an analytics integration offers.
@@ -155,14 +182,21 @@ pub const fn listed() -> &'static [&'static str] {
 
 /// All valid choices: the wildcards, then every documented type, whether or not we send it.
 pub fn choices() -> Vec<&'static str> {
-    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
+    let of_users = TransitionKind::ALL
+        .iter()
+        .map(|what| what.event_type())
+        .chain(TRANSFERS);
     let sent = of_users
         .chain([PURCHASE_UPDATED])
         .chain(ABOUT_DESTINATIONS)
         .chain(ABOUT_ALARMS)
         .chain(BY_NAME)
         .chain(NOT_OF_ALL);
-    let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).chain(device_types()).collect();
+    let mut types: Vec<_> = NOT_YET
+        .into_iter()
+        .chain(sent)
+        .chain(device_types())
+        .collect();
     types.sort_unstable();
     WILDCARDS.into_iter().chain(types).collect()
 }

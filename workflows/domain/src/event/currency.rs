@@ -39,8 +39,8 @@ const OWN: [(&str, &str); 34] = [
 ];
 /// Countries of the euro (<https://european-union.europa.eu/institutions-law-budget/euro/countries-using-euro_en>).
 const EURO: [&str; 21] = [
-    "AT", "BE", "BG", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PT",
-    "SI", "SK",
+    "AT", "BE", "BG", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV",
+    "MT", "NL", "PT", "SI", "SK",
 ];
 
 /// The currency of a country; `None` where it is not listed here.
@@ -48,5 +48,7 @@ pub fn currency_of(country: &str) -> Option<&'static str> {
     if EURO.iter().any(|one| one.eq_ignore_ascii_case(country)) {
         return Some("EUR");
     }
-    OWN.iter().find(|(one, _)| one.eq_ignore_ascii_case(country)).map(|(_, currency)| *currency)
+    OWN.iter()
+        .find(|(one, _)| one.eq_ignore_ascii_case(country))
+        .map(|(_, currency)| *currency)
 }

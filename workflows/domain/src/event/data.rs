@@ -123,13 +123,25 @@ pub fn data(source: RecordSource<'_>) -> Value {
 
 impl<'a> Data<'a> {
     fn of(source: RecordSource<'a>) -> Self {
-        let RecordSource { purchase, platform_type, receipt_id, environment, external_id, .. } = source;
+        let RecordSource {
+            purchase,
+            platform_type,
+            receipt_id,
+            environment,
+            external_id,
+            ..
+        } = source;
         let price = price(source);
         Self {
             billing_cycles: purchase.billing_cycles(),
             canceled_at: purchase.canceled_at(),
             current_term_length: purchase.term_length(),
-            devices_with_access: source.devices.iter().take(MAX_DEVICES).map(DeviceWithAccess::of).collect(),
+            devices_with_access: source
+                .devices
+                .iter()
+                .take(MAX_DEVICES)
+                .map(DeviceWithAccess::of)
+                .collect(),
             entitlements: &source.listing.entitlements,
             expires_at: purchase.expires_at(),
             is_active: purchase.state().is_active(),
@@ -173,11 +185,13 @@ fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
 pub fn state_digest(data: &Value) -> String {
     // Canonicalization fails only for values that are not JSON.
     let canonical = serde_json_canonicalizer::to_vec(data).unwrap_or_default();
-    Sha256::digest(canonical).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        hex
-    })
+    Sha256::digest(canonical)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+            hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+            hex
+        })
 }
 
 /// The digest of `data` without when devices were seen last: that travels with a revision, and never causes one.
@@ -186,8 +200,14 @@ pub fn content_digest(data: &Value) -> String {
     if let Some(fields) = content.as_object_mut() {
         fields.remove("last_seen_device_id");
     }
-    let devices = content.get_mut("devices_with_access").and_then(Value::as_array_mut);
-    for device in devices.into_iter().flatten().filter_map(Value::as_object_mut) {
+    let devices = content
+        .get_mut("devices_with_access")
+        .and_then(Value::as_array_mut);
+    for device in devices
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
         device.remove("last_active");
     }
     state_digest(&content)

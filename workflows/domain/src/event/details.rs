@@ -65,7 +65,11 @@ impl Details {
     pub fn of(source: RecordSource<'_>) -> Self {
         let purchase = source.purchase;
         let sku = purchase.sku(source.product_ref);
-        let replaced = || source.replaced_sku.filter(|replaced| Some(*replaced) != sku);
+        let replaced = || {
+            source
+                .replaced_sku
+                .filter(|replaced| Some(*replaced) != sku)
+        };
         let previous = purchase.previous_sku(source.product_ref).or_else(replaced);
         Self {
             environment: purchase.environment(source.environment),

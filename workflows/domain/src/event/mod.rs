@@ -25,8 +25,9 @@ pub use alarms::{AlarmEvent, Trouble};
 pub use changes::{Change, changes};
 pub use choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
-    DESTINATION_RECOVERED, PROFILE_UPDATED, REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, device_types,
-    is_for_operators, is_implied, is_of_all, listed, recorded_types, types, unsent_choices,
+    DESTINATION_RECOVERED, PROFILE_UPDATED, REVENUE_ADJUSTED, Wildcards, check_choice, choices,
+    chooses, device_types, is_for_operators, is_implied, is_of_all, listed, recorded_types, types,
+    unsent_choices,
 };
 pub use data::{RecordSource, content_digest, data, state_digest};
 pub use details::Details;
@@ -150,16 +151,27 @@ impl PurchaseUpdated<'_> {
             verified: self.is_verified,
             version: PURCHASE_VERSION,
         };
-        serde_json::to_value(PurchaseBody { attributes, data: self.data }).unwrap_or_default()
+        serde_json::to_value(PurchaseBody {
+            attributes,
+            data: self.data,
+        })
+        .unwrap_or_default()
     }
 }
 
 /// The body as it is sent to one destination. `previous_acked_revision` is the previous acknowledged revision: the
 /// newest one that this destination acknowledged before the first attempt. The body is stored with it and stays the
 /// same for all attempts.
-pub fn for_destination(mut body: Value, destination: DestinationId, previous_acked_revision: Option<i64>) -> Value {
+pub fn for_destination(
+    mut body: Value,
+    destination: DestinationId,
+    previous_acked_revision: Option<i64>,
+) -> Value {
     if let Some(attributes) = body.get_mut("attributes").and_then(Value::as_object_mut) {
-        attributes.insert("previous_acked_revision".to_owned(), json!(previous_acked_revision));
+        attributes.insert(
+            "previous_acked_revision".to_owned(),
+            json!(previous_acked_revision),
+        );
         attributes.insert("subscription_id".to_owned(), json!(destination));
     }
     body

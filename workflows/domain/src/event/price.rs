@@ -42,8 +42,13 @@ pub struct Paid<'a> {
 /// has a price of its own.
 pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     let purchase = source.purchase;
-    let was_paid = purchase.is_one_time_purchase() || (purchase.was_paid() && !purchase.may_have_been_trial());
-    if was_paid && purchase.offer().is_none() { plan_price(source) } else { None }
+    let was_paid =
+        purchase.is_one_time_purchase() || (purchase.was_paid() && !purchase.may_have_been_trial());
+    if was_paid && purchase.offer().is_none() {
+        plan_price(source)
+    } else {
+        None
+    }
 }
 
 /// The currency of the price of the plan, whether or not it is paid yet.
@@ -59,7 +64,11 @@ pub fn price_doubt(source: RecordSource<'_>) -> Option<PriceDoubt> {
 fn plan_price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     let listed = || {
         let price = listed_price(&source.listing.prices, source.purchase)?;
-        Some(Paid { price: price.price, currency: &price.currency, source: PriceSource::Catalogue })
+        Some(Paid {
+            price: price.price,
+            currency: &price.currency,
+            source: PriceSource::Catalogue,
+        })
     };
     match judge(source) {
         Some(Ok(paid)) => Some(paid),
@@ -73,24 +82,41 @@ fn plan_price(source: RecordSource<'_>) -> Option<Paid<'_>> {
 fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
     let (purchase, reported) = (source.purchase, source.device_price?);
     let is_of_plan = |by| purchase.sku(by) == Some(reported.sku.as_str());
-    if !is_of_plan(ProductRef::Term) && !is_of_plan(ProductRef::Parent) || reported.price <= Decimal::ZERO {
+    if !is_of_plan(ProductRef::Term) && !is_of_plan(ProductRef::Parent)
+        || reported.price <= Decimal::ZERO
+    {
         return None;
     }
     // The device says what it likes: the country that the store shows is before that of the report.
     let country = purchase.country().or(reported.marketplace.as_deref());
-    let is_foreign = country.and_then(currency_of).is_some_and(|own| !own.eq_ignore_ascii_case(&reported.currency));
+    let is_foreign = country
+        .and_then(currency_of)
+        .is_some_and(|own| !own.eq_ignore_ascii_case(&reported.currency));
     if is_foreign || letters(&reported.currency, 3).is_none() {
         return Some(Err(PriceDoubt::ForeignCurrency));
     }
-    let comparable = source.listing.prices.iter().filter(|one| one.currency.eq_ignore_ascii_case(&reported.currency));
+    let comparable = source
+        .listing
+        .prices
+        .iter()
+        .filter(|one| one.currency.eq_ignore_ascii_case(&reported.currency));
     let prices: Vec<Decimal> = comparable.map(|one| one.price).collect();
     let (lowest, highest) = (*prices.iter().min()?, *prices.iter().max()?);
     // Below 0.5 times the lowest, or above 1.5 times the highest; a product that overflows is far outside.
     let doubled = reported.price.checked_mul(Decimal::TWO);
     let most = highest.checked_mul(Decimal::from(3));
-    let is_plausible = doubled.is_some_and(|doubled| doubled >= lowest && most.is_none_or(|most| doubled <= most));
-    let paid = Paid { price: reported.price, currency: &reported.currency, source: PriceSource::Device };
-    Some(if is_plausible { Ok(paid) } else { Err(PriceDoubt::Implausible) })
+    let is_plausible =
+        doubled.is_some_and(|doubled| doubled >= lowest && most.is_none_or(|most| doubled <= most));
+    let paid = Paid {
+        price: reported.price,
+        currency: &reported.currency,
+        source: PriceSource::Device,
+    };
+    Some(if is_plausible {
+        Ok(paid)
+    } else {
+        Err(PriceDoubt::Implausible)
+    })
 }
 
 /// The listed price of a purchase: the price of its country, else the general one, that applied when its plan began.
@@ -100,19 +126,31 @@ pub fn listed_price<'a>(prices: &'a [Price], purchase: &Purchase) -> Option<&'a 
 
 /// The price of this country, else the general one; of several, the newest that applied at `at`. If `at` is not known,
 /// there is a price only if no matching price has a date.
-pub fn listed<'a>(prices: &'a [Price], country: Option<&str>, at: Option<Timestamp>) -> Option<&'a Price> {
+pub fn listed<'a>(
+    prices: &'a [Price],
+    country: Option<&str>,
+    at: Option<Timestamp>,
+) -> Option<&'a Price> {
     let is_for_country = |price: &&Price| match (price.country.as_deref(), country) {
         (Some(listed), Some(country)) => listed.eq_ignore_ascii_case(country),
         (listed, _) => listed.is_none(),
     };
     let has_valid_currency = |price: &&Price| letters(&price.currency, 3).is_some();
-    let matching = || prices.iter().filter(has_valid_currency).filter(is_for_country);
+    let matching = || {
+        prices
+            .iter()
+            .filter(has_valid_currency)
+            .filter(is_for_country)
+    };
     if at.is_none() && matching().any(|price| price.since.is_some()) {
         return None;
     }
     let applied = |price: &&Price| price.since.is_none_or(|since| Some(since.at()) <= at);
     // `max_by_key` takes the last of equal elements, and here the first in the list must win.
-    matching().filter(applied).rev().max_by_key(|price| (price.country.is_some(), price.since))
+    matching()
+        .filter(applied)
+        .rev()
+        .max_by_key(|price| (price.country.is_some(), price.since))
 }
 
 /// A price in USD, in cents: itself, or converted by the rate of the purchase's day. `None` without a rate.
@@ -122,7 +160,8 @@ pub fn in_usd(paid: Paid<'_>, usd_rate: Option<Decimal>) -> Option<Decimal> {
 
 /// An amount in USD, in cents: itself, or converted by a rate. `None` without a rate.
 pub fn usd_of(amount: Decimal, currency: &str, usd_rate: Option<Decimal>) -> Option<Decimal> {
-    let cents = |exact: Decimal| exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+    let cents =
+        |exact: Decimal| exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
     if currency.eq_ignore_ascii_case("USD") {
         // In whole cents it stays as it is written.
         let rounded = cents(amount);

@@ -28,7 +28,11 @@ pub(crate) const ADDITIONS: [&str; 16] = [
 /// Removes our additions from the required fields of an object.
 pub(crate) fn additions_are_optional(schema: &mut Schema) {
     if let Some(Value::Array(required)) = schema.get_mut("required") {
-        required.retain(|field| field.as_str().is_none_or(|field| !ADDITIONS.contains(&field)));
+        required.retain(|field| {
+            field
+                .as_str()
+                .is_none_or(|field| !ADDITIONS.contains(&field))
+        });
     }
 }
 

@@ -183,7 +183,10 @@ impl Health {
     #[must_use]
     pub fn as_of(&self, now: Timestamp) -> Self {
         let past = |at: Option<Timestamp>| at.and_then(|at| at.unless_ahead(Duration::ZERO, now));
-        let opened_at = self.opened_at.map(|at| at.unless_ahead(Duration::ZERO, now).unwrap_or(now.minus(PROBE_EVERY)));
+        let opened_at = self.opened_at.map(|at| {
+            at.unless_ahead(Duration::ZERO, now)
+                .unwrap_or(now.minus(PROBE_EVERY))
+        });
         Self {
             first_failure_at: past(self.first_failure_at),
             last_failure_at: past(self.last_failure_at),
@@ -191,7 +194,9 @@ impl Health {
             opened_at,
             probed_at: past(self.probed_at),
             recovered_at: past(self.recovered_at),
-            paused_until: self.paused_until.and_then(|until| until.unless_ahead(LONGEST_PAUSE, now)),
+            paused_until: self
+                .paused_until
+                .and_then(|until| until.unless_ahead(LONGEST_PAUSE, now)),
             retry_requested_at: past(self.retry_requested_at),
             changed_at: past(self.changed_at),
             ..self.clone()
@@ -208,7 +213,9 @@ impl Health {
         health.first_failure_at = self.first_failure_at.or(Some(now));
         health.last_failure_at = Some(now);
         if let Some(pause) = failure.pause {
-            health.paused_until = self.paused_until.max(Some(now.plus(pause.min(LONGEST_PAUSE))));
+            health.paused_until = self
+                .paused_until
+                .max(Some(now.plus(pause.min(LONGEST_PAUSE))));
         }
         if health.opened_at.is_none() && health.failures >= BREAKER_FAILURES {
             health.opened_at = Some(now);
@@ -217,23 +224,47 @@ impl Health {
         if health.has_failed_for(100, failure.disable_after, now) {
             notices.push(Notice::Disabled);
             health.is_announced = true;
-            return Assessment { health, state: State::Disabled, notices, raises_alarm: false };
+            return Assessment {
+                health,
+                state: State::Disabled,
+                notices,
+                raises_alarm: false,
+            };
         }
         let disable_after = failure.disable_after;
-        let passed = WARNINGS_PERCENT.into_iter().filter(|percent| health.has_failed_for(*percent, disable_after, now));
-        if let Some((nth, percent)) = (1..).zip(passed).last().filter(|(nth, _)| *nth > self.warned) {
+        let passed = WARNINGS_PERCENT
+            .into_iter()
+            .filter(|percent| health.has_failed_for(*percent, disable_after, now));
+        if let Some((nth, percent)) = (1..)
+            .zip(passed)
+            .last()
+            .filter(|(nth, _)| *nth > self.warned)
+        {
             health.warned = nth;
             notices.push(Notice::Warned { percent });
         }
         health.is_announced |= !notices.is_empty();
-        let state = if health.opened_at.is_some() { State::Open } else { State::Failing };
-        let raises_alarm = !notices.is_empty() || (self.opened_at.is_none() && self.begins_to_last(now));
-        Assessment { health, state, notices, raises_alarm }
+        let state = if health.opened_at.is_some() {
+            State::Open
+        } else {
+            State::Failing
+        };
+        let raises_alarm =
+            !notices.is_empty() || (self.opened_at.is_none() && self.begins_to_last(now));
+        Assessment {
+            health,
+            state,
+            notices,
+            raises_alarm,
+        }
     }
 
     /// Whether a failure now is the first one that lies [`ALARM_AFTER`] after the first of all.
     fn begins_to_last(&self, now: Timestamp) -> bool {
-        let lasted = |until: Timestamp| self.first_failure_at.is_some_and(|first| until.since(first) >= ALARM_AFTER);
+        let lasted = |until: Timestamp| {
+            self.first_failure_at
+                .is_some_and(|first| until.since(first) >= ALARM_AFTER)
+        };
         lasted(now) && !self.last_failure_at.is_some_and(lasted)
     }
 
@@ -245,7 +276,8 @@ impl Health {
             let passed = since.map_or(Duration::ZERO, |since| now.since(since));
             passed.saturating_mul(100) >= limit.saturating_mul(percent)
         };
-        has_passed(self.well_at(), disable_after) && has_passed(self.first_failure_at, MIN_FAILURE_SPAN)
+        has_passed(self.well_at(), disable_after)
+            && has_passed(self.first_failure_at, MIN_FAILURE_SPAN)
     }
 
     /// The health after a successful request that began at `began`, or `now` for a probe; `None` when nothing changes.
@@ -253,16 +285,29 @@ impl Health {
     /// last failure.
     pub fn succeeded(&self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
         let is_blocked = self.opened_at.is_some() || self.paused_until.is_some();
-        if is_blocked && began < now && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
+        if is_blocked
+            && began < now
+            && self
+                .last_failure_at
+                .is_some_and(|failed_at| began <= failed_at)
+        {
             return None;
         }
-        if self.is_well() && self.last_success_at.is_some_and(|at| now < at.plus(SUCCESS_NOTED_EVERY)) {
+        if self.is_well()
+            && self
+                .last_success_at
+                .is_some_and(|at| now < at.plus(SUCCESS_NOTED_EVERY))
+        {
             return None;
         }
         let health = Self {
             last_success_at: Some(now),
             // The end of a pause makes no delivery due early: one that failed keeps its own back-off.
-            recovered_at: if self.opened_at.is_some() { Some(now) } else { self.recovered_at },
+            recovered_at: if self.opened_at.is_some() {
+                Some(now)
+            } else {
+                self.recovered_at
+            },
             last_error: self.last_error.clone(),
             last_failure_at: self.last_failure_at,
             probed_at: self.probed_at,
@@ -270,14 +315,32 @@ impl Health {
             changed_at: self.changed_at,
             ..Self::default()
         };
-        let notices = if self.is_announced { vec![Notice::Recovered] } else { Vec::new() };
-        Some(Assessment { health, state: State::Healthy, notices, raises_alarm: false })
+        let notices = if self.is_announced {
+            vec![Notice::Recovered]
+        } else {
+            Vec::new()
+        };
+        Some(Assessment {
+            health,
+            state: State::Healthy,
+            notices,
+            raises_alarm: false,
+        })
     }
 
     /// The health after the destination refused all further requests, as with a 410: it is disabled at once.
     pub fn refused_all(&self) -> Assessment {
-        let health = Self { is_announced: true, last_failed_subject: None, ..self.clone() };
-        Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled], raises_alarm: false }
+        let health = Self {
+            is_announced: true,
+            last_failed_subject: None,
+            ..self.clone()
+        };
+        Assessment {
+            health,
+            state: State::Disabled,
+            notices: vec![Notice::Disabled],
+            raises_alarm: false,
+        }
     }
 
     /// The health after a person enabled the destination: failures are forgotten, and all pending deliveries are due.
@@ -297,7 +360,9 @@ impl Health {
     /// Whether the failure of a request whose lease began at `began` no longer counts, because the destination recovered
     /// or its settings were changed after that.
     pub fn is_stale_request(&self, began: Timestamp) -> bool {
-        self.recovered_at.max(self.changed_at).is_some_and(|since| began < since)
+        self.recovered_at
+            .max(self.changed_at)
+            .is_some_and(|since| began < since)
     }
 
     /// A delivery that was last attempted before this time is due, whatever its back-off: the time of the last
@@ -314,19 +379,30 @@ impl Health {
 
     /// When it last worked: the last success, recovery or enabling; the first failure if there was none of these.
     pub fn well_at(&self) -> Option<Timestamp> {
-        self.last_success_at.max(self.recovered_at).or(self.first_failure_at)
+        self.last_success_at
+            .max(self.recovered_at)
+            .or(self.first_failure_at)
     }
 
     /// How long its pause lasts; `None` when it is not paused.
     pub fn paused_for(&self, now: Timestamp) -> Option<Duration> {
-        self.paused_until.filter(|until| *until > now).map(|until| wait_until(until, now))
+        self.paused_until
+            .filter(|until| *until > now)
+            .map(|until| wait_until(until, now))
     }
 
     /// How long until the next probe; `None` while the breaker is closed.
     pub fn probe_in(&self, now: Timestamp) -> Option<Duration> {
         let opened_at = self.opened_at?;
-        let next = self.probed_at.map_or(opened_at, |probed_at| probed_at.max(opened_at)).plus(PROBE_EVERY);
-        Some(if next > now { wait_until(next, now) } else { Duration::ZERO })
+        let next = self
+            .probed_at
+            .map_or(opened_at, |probed_at| probed_at.max(opened_at))
+            .plus(PROBE_EVERY);
+        Some(if next > now {
+            wait_until(next, now)
+        } else {
+            Duration::ZERO
+        })
     }
 
     /// How long the pause lasts, or the time until the next probe while the breaker is open; the longer of the two.
@@ -341,7 +417,11 @@ impl Health {
     /// nothing due early, so a delivery that was left to the destination's run then could wait for nobody.
     pub fn pending_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && due_at > now;
-        if has_own_wait { None } else { self.blocked_for(now) }
+        if has_own_wait {
+            None
+        } else {
+            self.blocked_for(now)
+        }
     }
 
     /// Whether a lane still waits for a `Retry-After`. The wait ends at its time, at a recovery of the destination, and
@@ -355,9 +435,18 @@ impl Health {
     /// When a delivery is due. `next_due_at` is the time by its back-off. If the delivery was last attempted before
     /// [`Self::due_since`], it is due since then. One that was stored or attempted before the clock was set back is due
     /// now.
-    pub fn due_at(&self, next_due_at: Timestamp, tried_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    pub fn due_at(
+        &self,
+        next_due_at: Timestamp,
+        tried_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Timestamp {
         // Until its first attempt it is due since it was stored.
-        if tried_at.unwrap_or(next_due_at).unless_ahead(Duration::ZERO, now).is_none() {
+        if tried_at
+            .unwrap_or(next_due_at)
+            .unless_ahead(Duration::ZERO, now)
+            .is_none()
+        {
             return now;
         }
         match (tried_at, self.due_since()) {
@@ -375,17 +464,27 @@ pub fn slot(next_at: Timestamp, per_second: i64, now: Timestamp) -> Slot {
     let next_at = next_at.unless_ahead(furthest, now).unwrap_or(now);
     // A transaction that waited for another one sees a slot further ahead.
     let turn = next_at.clamp(now, now.plus(furthest));
-    let wait = if turn > now { wait_until(turn, now) } else { Duration::ZERO };
+    let wait = if turn > now {
+        wait_until(turn, now)
+    } else {
+        Duration::ZERO
+    };
     if wait > LATEST_START {
-        return Slot::Later { wait: wait.saturating_sub(LATEST_START).max(SHORTEST_WAIT) };
+        return Slot::Later {
+            wait: wait.saturating_sub(LATEST_START).max(SHORTEST_WAIT),
+        };
     }
-    Slot::Free { wait, next_at: turn.plus(step) }
+    Slot::Free {
+        wait,
+        next_at: turn.plus(step),
+    }
 }
 
 /// The time until `then`, rounded up to a millisecond, at least one.
 pub fn wait_until(then: Timestamp, now: Timestamp) -> Duration {
     let micros = then.since(now).as_micros();
-    Duration::from_millis(u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX)).max(SHORTEST_WAIT)
+    Duration::from_millis(u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX))
+        .max(SHORTEST_WAIT)
 }
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);

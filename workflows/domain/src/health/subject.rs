@@ -51,10 +51,18 @@ mod tests {
     #[test]
     fn a_subject_is_read_as_it_was_written() {
         let id = Uuid::from_u64_pair(7, 9);
-        for subject in [Subject::Purchase(CollapseKey::new(id)), Subject::Device(DeviceId::new(id))] {
+        for subject in [
+            Subject::Purchase(CollapseKey::new(id)),
+            Subject::Device(DeviceId::new(id)),
+        ] {
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }
-        for wrong in [String::new(), id.to_string(), format!("lane/{id}"), "device/7".to_owned()] {
+        for wrong in [
+            String::new(),
+            id.to_string(),
+            format!("lane/{id}"),
+            "device/7".to_owned(),
+        ] {
             assert_eq!(wrong.parse::<Subject>(), Err(InvalidSubject(wrong)));
         }
     }

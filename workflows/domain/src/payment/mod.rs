@@ -13,8 +13,8 @@ mod rate;
 mod tests;
 
 pub use adjust::{
-    Adjustment, ConvertedPrice, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, charges,
-    confirmed, confirmed_refunds, matches, newest, reconverted, recorded_usd,
+    Adjustment, ConvertedPrice, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind,
+    adjustments, charges, confirmed, confirmed_refunds, matches, newest, reconverted, recorded_usd,
 };
 pub use rate::{Conversion, DailyRate, Day, InvalidDay, changed_days, converted_days, days_of};
 
@@ -145,7 +145,10 @@ impl UnknownPrice {
             () if !is_null("price_in_usd") => None,
             () if !is_null("purchase_price") => Some(Self::NoRate),
             () if is_null("product_ref_id") => Some(Self::ProductUnknown),
-            () if !is_null("offer_type") || is_on("is_in_intro_offer_period") || is_on("is_in_trial_period") => {
+            () if !is_null("offer_type")
+                || is_on("is_in_intro_offer_period")
+                || is_on("is_in_trial_period") =>
+            {
                 Some(Self::Promotion)
             }
             () => Some(Self::NotListed),
@@ -155,16 +158,29 @@ impl UnknownPrice {
 
 /// The payments among the transitions of one settling, in order, without terms that are paid already. `purchase` is the
 /// purchase after the settling; `paid` has the numbers of the payments in the ledger.
-pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet<i64>) -> Vec<Payment> {
+pub fn payments(
+    transitions: &[Transition],
+    purchase: &Purchase,
+    paid: &BTreeSet<i64>,
+) -> Vec<Payment> {
     let mut found = candidates(transitions, purchase);
     // The record has the price of the plan after the last change; payments before that change had another price.
-    let change = transitions.iter().rposition(|one| one.kind == TransitionKind::PlanChanged);
-    let of_change = found.iter().rposition(|payment| change.is_some_and(|change| payment.index <= change));
-    found.iter_mut().take(of_change.unwrap_or(0)).for_each(|payment| payment.is_priced = false);
+    let change = transitions
+        .iter()
+        .rposition(|one| one.kind == TransitionKind::PlanChanged);
+    let of_change = found
+        .iter()
+        .rposition(|payment| change.is_some_and(|change| payment.index <= change));
+    found
+        .iter_mut()
+        .take(of_change.unwrap_or(0))
+        .for_each(|payment| payment.is_priced = false);
     let mut taken = paid.clone();
     found.retain_mut(|payment| {
         if payment.number == 0 {
-            payment.number = taken.first().map_or(-1, |least| least.saturating_sub(1).min(-1));
+            payment.number = taken
+                .first()
+                .map_or(-1, |least| least.saturating_sub(1).min(-1));
         }
         taken.insert(payment.number)
     });
@@ -201,10 +217,16 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
                     converted.other_index = Some(index);
                     continue;
                 }
-                if one.kind == TransitionKind::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
+                if one.kind == TransitionKind::Renewed {
+                    EntryKind::Renewal
+                } else {
+                    EntryKind::Recovery
+                }
             }
             TransitionKind::Purchased if !starts_trial => EntryKind::Initial,
-            TransitionKind::PlanChanged if !starts_trial && is_first_of_new_plan(one, transitions, purchase) => {
+            TransitionKind::PlanChanged
+                if !starts_trial && is_first_of_new_plan(one, transitions, purchase) =>
+            {
                 EntryKind::PlanChange
             }
             _ => continue,
@@ -217,9 +239,13 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
 /// Whether a change of plan is the first payment of a new receipt. An immediate change begins a new receipt, and its
 /// first term is paid at once unless it is a trial. A scheduled change happens with a renewal, and that renewal is the
 /// payment.
-fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchase: &Purchase) -> bool {
-    let is_of_new_receipt =
-        purchase.was_reported(NotificationKind::PlanChanged) || purchase.original_receipt_id().is_some();
+fn is_first_of_new_plan(
+    change: &Transition,
+    transitions: &[Transition],
+    purchase: &Purchase,
+) -> bool {
+    let is_of_new_receipt = purchase.was_reported(NotificationKind::PlanChanged)
+        || purchase.original_receipt_id().is_some();
     // A purchase beside another one with a shared entitlement is announced as a change of plan that no notification
     // named.
     let is_paid = |one: &Transition| PAYING.contains(&one.kind) && one.cycle == change.cycle;
@@ -230,12 +256,20 @@ fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchas
 }
 
 /// The transitions that pay a term whether or not the plan changes.
-const PAYING: [TransitionKind; 4] =
-    [TransitionKind::Purchased, TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
+const PAYING: [TransitionKind; 4] = [
+    TransitionKind::Purchased,
+    TransitionKind::Renewed,
+    TransitionKind::Recovered,
+    TransitionKind::TrialConverted,
+];
 
 /// The types of the events that announce payments.
 pub fn event_types() -> Vec<&'static str> {
-    PAYING.iter().chain(&[TransitionKind::PlanChanged]).map(|kind| kind.event_type()).collect()
+    PAYING
+        .iter()
+        .chain(&[TransitionKind::PlanChanged])
+        .map(|kind| kind.event_type())
+        .collect()
 }
 
 /// The refund status of the newest payment of a purchase, as the store shows it.
@@ -259,7 +293,10 @@ pub fn reach(purchase: &Purchase) -> Duration {
     if purchase.is_one_time_purchase() {
         return Duration::MAX;
     }
-    let term = purchase.snapshot.as_ref().and_then(|snapshot| snapshot.term);
+    let term = purchase
+        .snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.term);
     let days = term.map_or(30, |term| {
         let unit = match term.unit {
             Unit::Day => 1,
@@ -274,13 +311,27 @@ pub fn reach(purchase: &Purchase) -> Duration {
 
 /// Replaces the price and the transaction id of the record by those of the store's sales report for the newest payment.
 pub fn report_price(data: &mut Value, sale: &Sale) {
-    let Some(fields) = data.as_object_mut() else { return };
+    let Some(fields) = data.as_object_mut() else {
+        return;
+    };
     let decimal = |value: rust_decimal::Decimal| serde_json::to_value(value).unwrap_or_default();
     fields.insert("purchase_price".to_owned(), decimal(sale.price));
-    fields.insert("purchase_currency".to_owned(), Value::from(sale.currency.as_str()));
-    fields.insert("price_in_usd".to_owned(), sale.usd.map_or(Value::Null, decimal));
-    fields.insert("transaction_id".to_owned(), Value::from(sale.transaction_id.as_str()));
-    fields.insert("price_source".to_owned(), serde_json::to_value(PriceSource::Report).unwrap_or_default());
+    fields.insert(
+        "purchase_currency".to_owned(),
+        Value::from(sale.currency.as_str()),
+    );
+    fields.insert(
+        "price_in_usd".to_owned(),
+        sale.usd.map_or(Value::Null, decimal),
+    );
+    fields.insert(
+        "transaction_id".to_owned(),
+        Value::from(sale.transaction_id.as_str()),
+    );
+    fields.insert(
+        "price_source".to_owned(),
+        serde_json::to_value(PriceSource::Report).unwrap_or_default(),
+    );
 }
 
 /// What is refunded of a payment.
@@ -294,17 +345,32 @@ pub struct Refunded {
 /// What is refunded of the payment with this number and was not restored; `None` if nothing is.
 pub fn refunded(booked: &[LedgerEntry], number: i64) -> Option<Refunded> {
     let of_payment = booked.iter().filter(|entry| entry.number == number);
-    let changes = of_payment.filter(|entry| matches!(entry.kind, EntryKind::Refund | EntryKind::Restored));
-    let usd = -changes.clone().filter_map(|entry| entry.usd).sum::<rust_decimal::Decimal>();
-    let at = changes.filter(|entry| entry.kind == EntryKind::Refund).map(|entry| entry.at).max()?;
+    let changes =
+        of_payment.filter(|entry| matches!(entry.kind, EntryKind::Refund | EntryKind::Restored));
+    let usd = -changes
+        .clone()
+        .filter_map(|entry| entry.usd)
+        .sum::<rust_decimal::Decimal>();
+    let at = changes
+        .filter(|entry| entry.kind == EntryKind::Refund)
+        .map(|entry| entry.at)
+        .max()?;
     (usd > rust_decimal::Decimal::ZERO).then_some(Refunded { usd, at })
 }
 
 /// Adds what is refunded of the newest payment to the record.
 pub fn report_refund(data: &mut Value, refunded: Refunded) {
-    let Some(fields) = data.as_object_mut() else { return };
-    fields.insert("refunded_amount".to_owned(), serde_json::to_value(refunded.usd).unwrap_or_default());
-    fields.insert("refunded_at".to_owned(), serde_json::to_value(refunded.at).unwrap_or_default());
+    let Some(fields) = data.as_object_mut() else {
+        return;
+    };
+    fields.insert(
+        "refunded_amount".to_owned(),
+        serde_json::to_value(refunded.usd).unwrap_or_default(),
+    );
+    fields.insert(
+        "refunded_at".to_owned(),
+        serde_json::to_value(refunded.at).unwrap_or_default(),
+    );
 }
 
 /// The price that was recorded with a payment.
@@ -329,15 +395,32 @@ impl RecordedPrice {
 /// Gives the record the price that was recorded with the newest payment: neither another country of the customer nor
 /// another list of prices changes what was paid.
 pub fn keep_price(data: &mut Value, paid: &RecordedPrice) {
-    let Some(fields) = data.as_object_mut() else { return };
+    let Some(fields) = data.as_object_mut() else {
+        return;
+    };
     let decimal = |value: rust_decimal::Decimal| serde_json::to_value(value).unwrap_or_default();
-    let same = [("purchase_price", decimal(paid.price)), ("purchase_currency", Value::from(paid.currency.as_str()))];
-    let is_same = same.iter().all(|(field, value)| fields.get(*field) == Some(value));
+    let same = [
+        ("purchase_price", decimal(paid.price)),
+        ("purchase_currency", Value::from(paid.currency.as_str())),
+    ];
+    let is_same = same
+        .iter()
+        .all(|(field, value)| fields.get(*field) == Some(value));
     // A rate that is known later converts the recorded price, but not another one.
-    let converted = fields.get("price_in_usd").filter(|_| is_same).cloned().unwrap_or_default();
-    fields.insert("price_in_usd".to_owned(), paid.usd.map_or(converted, decimal));
+    let converted = fields
+        .get("price_in_usd")
+        .filter(|_| is_same)
+        .cloned()
+        .unwrap_or_default();
+    fields.insert(
+        "price_in_usd".to_owned(),
+        paid.usd.map_or(converted, decimal),
+    );
     fields.extend(same.map(|(field, value)| (field.to_owned(), value)));
-    fields.insert("price_source".to_owned(), serde_json::to_value(paid.source).unwrap_or_default());
+    fields.insert(
+        "price_source".to_owned(),
+        serde_json::to_value(paid.source).unwrap_or_default(),
+    );
 }
 
 /// An amount in USD, in cents: itself, or converted by a rate. `None` without a rate.

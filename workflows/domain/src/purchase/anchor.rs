@@ -28,7 +28,10 @@ impl Purchase {
     /// The row of its terms: the known row while the length of a term stays the same, else one from the beginning.
     pub(crate) fn terms(&self) -> Option<Terms> {
         let shown = self.snapshot.as_ref()?.term.filter(|term| term.count > 0);
-        let known = self.seen.terms.filter(|known| shown.is_none_or(|term| term == known.term));
+        let known = self
+            .seen
+            .terms
+            .filter(|known| shown.is_none_or(|term| term == known.term));
         known.or_else(|| self.first_terms())
     }
 
@@ -37,10 +40,24 @@ impl Purchase {
         let snapshot = self.snapshot.as_ref()?;
         let term = snapshot.term.filter(|term| term.count > 0)?;
         let trial_end = self.trial_end();
-        let anchor = trial_end.or(snapshot.purchased_at).or_else(|| self.began_at())?;
-        let is_seen = trial_end.is_some() || NotificationKind::BEGINNINGS.iter().any(|kind| self.was_reported(*kind));
-        let origin = if is_seen { Origin::Seen } else { Origin::Purchase };
-        Some(Terms { anchor, term, before: 0, origin })
+        let anchor = trial_end
+            .or(snapshot.purchased_at)
+            .or_else(|| self.began_at())?;
+        let is_seen = trial_end.is_some()
+            || NotificationKind::BEGINNINGS
+                .iter()
+                .any(|kind| self.was_reported(*kind));
+        let origin = if is_seen {
+            Origin::Seen
+        } else {
+            Origin::Purchase
+        };
+        Some(Terms {
+            anchor,
+            term,
+            before: 0,
+            origin,
+        })
     }
 
     /// The end of a trial whose field the first snapshot lacks: within two hours of a purchase whose receipt the store
@@ -54,30 +71,67 @@ impl Purchase {
             && snapshot.at.since(purchased_at) < LAG
             && self.was_reported(NotificationKind::SubscriptionPurchased)
             && !self.was_reported(NotificationKind::PlanChanged);
-        let is_plain = !snapshot.in_intro_offer && snapshot.offer.is_none() && snapshot.grace_ends_at.is_none();
-        let is_term = Terms { anchor: purchased_at, term, before: 0, origin: Origin::Seen }.is_end(renews_at);
-        let is_trial = || TRIALS.iter().filter_map(|trial| trial.after(purchased_at, 1)).any(|end| end == renews_at);
+        let is_plain = !snapshot.in_intro_offer
+            && snapshot.offer.is_none()
+            && snapshot.grace_ends_at.is_none();
+        let is_term = Terms {
+            anchor: purchased_at,
+            term,
+            before: 0,
+            origin: Origin::Seen,
+        }
+        .is_end(renews_at);
+        let is_trial = || {
+            TRIALS
+                .iter()
+                .filter_map(|trial| trial.after(purchased_at, 1))
+                .any(|end| end == renews_at)
+        };
         (is_fresh && is_plain && !self.is_sandbox() && !is_term && is_trial()).then_some(renews_at)
     }
 
     /// The row that a change of the term's length begins, if this receipt shows one.
     pub(super) fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
         let old = self.terms().filter(|_| self.stage.runs())?;
-        let term = snapshot.term.filter(|term| term.count > 0 && *term != old.term)?;
+        let term = snapshot
+            .term
+            .filter(|term| term.count > 0 && *term != old.term)?;
         // The count of the last answer: an unconfirmed notification may have counted the first term of the new row.
-        let last_count = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
-        let is_open = |date: &Timestamp| *date <= snapshot.at && old.is_open(*date) && old.is_end(*date);
+        let last_count = self
+            .verified
+            .as_ref()
+            .map_or(self.stage.terms, |verified| verified.shown_terms);
+        let is_open =
+            |date: &Timestamp| *date <= snapshot.at && old.is_open(*date) && old.is_end(*date);
         let scheduled = self.seen.change_at.filter(is_open);
         // A change whose payment failed begins with the repair, which may precede its scheduled date.
         let is_early = |date: &Timestamp| self.stage.in_grace && *date > snapshot.at;
         let due = last_count.and_then(|count| old.end(count));
-        let paid_at = || self.newest(&NotificationKind::PAYMENTS).map(|(time, _)| time);
+        let paid_at = || {
+            self.newest(&NotificationKind::PAYMENTS)
+                .map(|(time, _)| time)
+        };
         let repaired = || paid_at().filter(|time| due.is_some_and(|due| *time > due));
-        let shown = || self.snapshot.as_ref().and_then(|last| last.deferred_at.or(last.renews_at));
+        let shown = || {
+            self.snapshot
+                .as_ref()
+                .and_then(|last| last.deferred_at.or(last.renews_at))
+        };
         let shown = || shown().filter(|date| !is_early(date)).or_else(repaired);
-        let anchor = scheduled.or_else(shown).or_else(|| old.end(last_count.unwrap_or(0))).unwrap_or(snapshot.at);
-        let before = scheduled.and_then(|date| old.ending(date)).or(last_count).unwrap_or(0);
-        Some(Terms { anchor, term, before, origin: Origin::Seen })
+        let anchor = scheduled
+            .or_else(shown)
+            .or_else(|| old.end(last_count.unwrap_or(0)))
+            .unwrap_or(snapshot.at);
+        let before = scheduled
+            .and_then(|date| old.ending(date))
+            .or(last_count)
+            .unwrap_or(0);
+        Some(Terms {
+            anchor,
+            term,
+            before,
+            origin: Origin::Seen,
+        })
     }
 
     /// Stores the row of terms, corrected by the shown renewal date.
@@ -89,9 +143,12 @@ impl Purchase {
         let shown = self.shown_end(row, sight).filter(|_| !self.is_changing());
         let counted = shown.and_then(|end| Some((end, self.number(row, end, sight)?)));
         self.seen.terms = Some(match counted {
-            Some((end, number)) if !row.is_end(end) || row.ending(end) != Some(number) => {
-                Terms { anchor: end, before: number, origin: Origin::Renewal, ..row }
-            }
+            Some((end, number)) if !row.is_end(end) || row.ending(end) != Some(number) => Terms {
+                anchor: end,
+                before: number,
+                origin: Origin::Renewal,
+                ..row
+            },
             _ => row,
         });
     }
@@ -99,12 +156,24 @@ impl Purchase {
     /// Raises the number of the running term to the number of announced terms, if all of these must have begun before
     /// the shown renewal date.
     pub(super) fn raise_to_announced(&mut self, at: Timestamp) {
-        let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
+        let row = self
+            .calendar()
+            .filter(|_| self.stage.runs() && !self.stage.in_trial);
         let Some(row) = row else { return };
-        let Some(end) = self.shown_end(row, Sight::Later).filter(|_| !self.is_changing()) else { return };
+        let Some(end) = self
+            .shown_end(row, Sight::Later)
+            .filter(|_| !self.is_changing())
+        else {
+            return;
+        };
         let announced = self.announced_before(end, at);
         if row.ending(end).is_some_and(|number| number < announced) {
-            self.seen.terms = Some(Terms { anchor: end, before: announced, origin: Origin::Renewal, ..row });
+            self.seen.terms = Some(Terms {
+                anchor: end,
+                before: announced,
+                origin: Origin::Renewal,
+                ..row
+            });
         }
     }
 
@@ -112,7 +181,10 @@ impl Purchase {
     /// is then no boundary of the old row.
     fn is_changing(&self) -> bool {
         let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
-        let date = self.seen.change_at.filter(|date| self.seen.terms.is_none_or(|row| row.is_open(*date)));
+        let date = self
+            .seen
+            .change_at
+            .filter(|date| self.seen.terms.is_none_or(|row| row.is_open(*date)));
         date.zip(at).is_some_and(|(date, at)| {
             date.since(at) <= MAX_EARLY_PAYMENT
                 && (at.since(date) <= MAX_EARLY_PAYMENT || self.is_repaired_late(date, at))
@@ -122,8 +194,14 @@ impl Purchase {
     /// Whether the payment of the change failed and was repaired late: the receipt still shows the change as scheduled,
     /// or a payment of the last two hours was reported.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
-        let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
-        let paid = self.newest(&NotificationKind::PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
+        let is_scheduled = self
+            .snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.deferred_at.is_some());
+        let paid = self
+            .newest(&NotificationKind::PAYMENTS)
+            .map(|(time, _)| time)
+            .filter(|time| *time > date);
         is_scheduled || paid.is_some_and(|paid| at.since(paid) <= SAME_DATE)
     }
 
@@ -131,9 +209,12 @@ impl Purchase {
     /// there. Not so if more than one term was known: then the conversion is one of the counted terms.
     fn is_converted_first(&self) -> bool {
         let last = self.verified.as_ref().map(|verified| &verified.stage);
-        let is_first = last.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
+        let is_first =
+            last.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
         let is_fresh = || {
-            self.reports_after(self.announced.newest).iter().any(|(_, kind)| *kind == NotificationKind::TrialConverted)
+            self.reports_after(self.announced.newest)
+                .iter()
+                .any(|(_, kind)| *kind == NotificationKind::TrialConverted)
         };
         !self.has_shown_trial() && !self.stage.is_over() && is_first && is_fresh()
     }
@@ -148,7 +229,9 @@ impl Purchase {
         if self.grace_end().is_some() {
             // The failed renewal was due at the end of the last paid term. Its date can move with each attempt, so that
             // a known row is better.
-            return snapshot.renews_at.filter(|due| sight == Sight::First && *due <= snapshot.at);
+            return snapshot
+                .renews_at
+                .filter(|due| sight == Sight::First && *due <= snapshot.at);
         }
         match snapshot.ends_at {
             None => snapshot.renews_at,
@@ -156,7 +239,8 @@ impl Purchase {
             // refund.
             Some(end) if end > snapshot.at => {
                 let nearest = || row.end(row.ending(end)?);
-                let is_boundary = || nearest().is_some_and(|near| near.distance(end) <= MAX_EARLY_PAYMENT);
+                let is_boundary =
+                    || nearest().is_some_and(|near| near.distance(end) <= MAX_EARLY_PAYMENT);
                 Some(end).filter(|_| sight == Sight::First || is_boundary())
             }
             Some(_) => None,
@@ -167,27 +251,48 @@ impl Purchase {
     fn number(&self, row: Terms, end: Timestamp, sight: Sight) -> Option<u64> {
         let at = self.snapshot.as_ref()?.at;
         let is_shortened = self.is_sandbox() || end.since(row.anchor) <= MAX_ACCELERATED;
-        let nearest = row.ending(end).or_else(|| (!is_shortened).then(|| row.before.saturating_add(1)))?;
+        let nearest = row
+            .ending(end)
+            .or_else(|| (!is_shortened).then(|| row.before.saturating_add(1)))?;
         if sight == Sight::First && !row.is_end(end) {
             // The time that whole terms leave over is the trial.
             let whole = row.begun(end).saturating_sub(1).max(1);
-            return Some(whole.min(row.containing(at).max(1)).max(self.announced_before(end, at)));
+            return Some(
+                whole
+                    .min(row.containing(at).max(1))
+                    .max(self.announced_before(end, at)),
+            );
         }
-        let last =
-            self.seen.period_ends_at.filter(|_| sight == Sight::Later).and_then(|last| Some((last, row.ending(last)?)));
+        let last = self
+            .seen
+            .period_ends_at
+            .filter(|_| sight == Sight::Later)
+            .and_then(|last| Some((last, row.ending(last)?)));
         let (has_moved, known) = match last {
             Some((last, number)) => (end.since(last) > SAME_DATE, number),
             None => (false, 0),
         };
-        let is_paid = has_moved && self.reports_after(self.announced.newest).iter().any(|(_, kind)| kind.is_payment());
+        let is_paid = has_moved
+            && self
+                .reports_after(self.announced.newest)
+                .iter()
+                .any(|(_, kind)| kind.is_payment());
         let at_least = if is_paid { known.saturating_add(1) } else { 0 };
         // At most one term more than known, or as many as have begun by now.
         let at_most = row.containing(at).max(known.saturating_add(1));
-        Some(nearest.min(at_most).max(at_least).max(self.announced_before(end, at)))
+        Some(
+            nearest
+                .min(at_most)
+                .max(at_least)
+                .max(self.announced_before(end, at)),
+        )
     }
 
     /// The number of announced terms, if all of them must have begun before this renewal date; else 0.
     fn announced_before(&self, end: Timestamp, at: Timestamp) -> u64 {
-        self.stage.terms.filter(|_| self.stage.runs() && end.since(at) > MAX_EARLY_PAYMENT).unwrap_or(0)
+        self.stage
+            .terms
+            .filter(|_| self.stage.runs() && end.since(at) > MAX_EARLY_PAYMENT)
+            .unwrap_or(0)
     }
 }

@@ -33,7 +33,10 @@ impl Announced {
 
     /// The latest time up to which one of these transitions is covered.
     pub fn last_covered(&self, transitions: &[TransitionKind]) -> Option<Timestamp> {
-        transitions.iter().filter_map(|transition| self.covered(*transition)).max()
+        transitions
+            .iter()
+            .filter_map(|transition| self.covered(*transition))
+            .max()
     }
 
     /// Covers `transition` up to `time`.

@@ -7,24 +7,36 @@ use crate::transition::TransitionKind;
 use crate::verification::{EndReason, LAG, Offer, Product};
 
 /// Kinds of notifications that only a consumable has.
-const CONSUMABLE: [NotificationKind; 2] =
-    [NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled];
+const CONSUMABLE: [NotificationKind; 2] = [
+    NotificationKind::ConsumablePurchased,
+    NotificationKind::ConsumableCancelled,
+];
 /// Kinds of notifications that only an entitlement has.
-const ENTITLEMENT: [NotificationKind; 2] =
-    [NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled];
+const ENTITLEMENT: [NotificationKind; 2] = [
+    NotificationKind::EntitlementPurchased,
+    NotificationKind::EntitlementCancelled,
+];
 
 impl Purchase {
     /// The kind of product: by the store, else by the kinds of the notifications.
     pub fn product(&self) -> Product {
-        let shown = self.snapshot.as_ref().map_or(Product::Unknown, |snapshot| snapshot.product);
-        let reported = |kinds: &[NotificationKind]| kinds.iter().any(|kind| self.was_reported(*kind));
+        let shown = self
+            .snapshot
+            .as_ref()
+            .map_or(Product::Unknown, |snapshot| snapshot.product);
+        let reported =
+            |kinds: &[NotificationKind]| kinds.iter().any(|kind| self.was_reported(*kind));
         if shown != Product::Unknown {
             shown
         } else if reported(&CONSUMABLE) {
             Product::Consumable
         } else if reported(&ENTITLEMENT) {
             Product::Entitlement
-        } else if self.reports.keys().any(|kind| *kind != NotificationKind::Adopted) {
+        } else if self
+            .reports
+            .keys()
+            .any(|kind| *kind != NotificationKind::Adopted)
+        {
             Product::Subscription
         } else {
             Product::Unknown
@@ -43,13 +55,17 @@ impl Purchase {
     /// The promotion whose price applies. Records of earlier versions know only introductory ones.
     pub fn offer(&self) -> Option<Offer> {
         let snapshot = self.snapshot.as_ref()?;
-        snapshot.offer.or(snapshot.in_intro_offer.then_some(Offer::Introductory))
+        snapshot
+            .offer
+            .or(snapshot.in_intro_offer.then_some(Offer::Introductory))
     }
 
     /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or
     /// in progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
     pub(crate) fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
-        let Some(shown) = self.snapshot.as_ref() else { return false };
+        let Some(shown) = self.snapshot.as_ref() else {
+            return false;
+        };
         shown.at.since(paid_at) < LAG && (shown.has_queued_offer || self.offer().is_some())
     }
 
@@ -62,23 +78,55 @@ impl Purchase {
     /// Whether nobody can know if it was a trial: it ended within its first term, and no answer ever showed it running.
     /// The store shows a trial only while it runs.
     pub fn may_have_been_trial(&self) -> bool {
-        let subscription = self.snapshot.as_ref().filter(|_| !self.is_one_time() && !self.is_sandbox());
-        let period = subscription.and_then(|shown| Some((shown.ends_at?, shown.term?.after(shown.purchased_at?, 1)?)));
+        let subscription = self
+            .snapshot
+            .as_ref()
+            .filter(|_| !self.is_one_time() && !self.is_sandbox());
+        let period = subscription
+            .and_then(|shown| Some((shown.ends_at?, shown.term?.after(shown.purchased_at?, 1)?)));
         let is_within_term = period.is_some_and(|(end, paid_end)| paid_end.since(end) > LAG);
-        let is_paid = self.announced.last_covered(&TransitionKind::PAYMENTS).is_some();
-        self.stage.is_over() && is_within_term && !is_paid && self.is_beginning_known() && !self.was_shown_running()
+        let is_paid = self
+            .announced
+            .last_covered(&TransitionKind::PAYMENTS)
+            .is_some();
+        self.stage.is_over()
+            && is_within_term
+            && !is_paid
+            && self.is_beginning_known()
+            && !self.was_shown_running()
     }
 
     /// Whether an answer of the store ever showed it running.
     fn was_shown_running(&self) -> bool {
-        let Seen { trial_ends_at, period_ends_at, renewing_at, paid_at, grace_at, .. } = &self.seen;
-        [trial_ends_at, period_ends_at, renewing_at, paid_at, grace_at].into_iter().any(Option::is_some)
+        let Seen {
+            trial_ends_at,
+            period_ends_at,
+            renewing_at,
+            paid_at,
+            grace_at,
+            ..
+        } = &self.seen;
+        [
+            trial_ends_at,
+            period_ends_at,
+            renewing_at,
+            paid_at,
+            grace_at,
+        ]
+        .into_iter()
+        .any(Option::is_some)
     }
 
     /// When the last payment was made, if the last snapshot may not show its promotion yet.
     pub(crate) fn unconfirmed_offer_at(&self) -> Option<Timestamp> {
-        let [began, paid] = [TransitionKind::BEGINNINGS.as_slice(), &TransitionKind::PAYMENTS];
-        let last = self.announced.last_covered(began).max(self.announced.last_covered(paid))?;
+        let [began, paid] = [
+            TransitionKind::BEGINNINGS.as_slice(),
+            &TransitionKind::PAYMENTS,
+        ];
+        let last = self
+            .announced
+            .last_covered(began)
+            .max(self.announced.last_covered(paid))?;
         (!self.stage.in_trial && self.is_offer_unconfirmed(last)).then_some(last)
     }
 }

@@ -26,12 +26,21 @@ const RENEWS: [NotificationKind; 5] = [
 ];
 /// Kinds which report that auto-renewal is on, for purchases that the store has answered about. A renewal is not among
 /// them: one paid term does not show that the next one will be paid.
-const SWITCHED_ON: [NotificationKind; 3] =
-    [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged, NotificationKind::AutoRenewalOn];
+const SWITCHED_ON: [NotificationKind; 3] = [
+    NotificationKind::SubscriptionPurchased,
+    NotificationKind::PlanChanged,
+    NotificationKind::AutoRenewalOn,
+];
 /// Kinds which report that auto-renewal is off. If no `AutoRenewalOff` came before a `ScheduledToEnd`, it was lost.
-const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
+const SWITCHED_OFF: [NotificationKind; 2] = [
+    NotificationKind::AutoRenewalOff,
+    NotificationKind::ScheduledToEnd,
+];
 /// Kinds of a cancellation, by the customer or the store.
-const CANCELLED: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
+const CANCELLED: [NotificationKind; 2] = [
+    NotificationKind::AutoRenewalOff,
+    NotificationKind::SubscriptionCancelled,
+];
 
 impl Purchase {
     /// The state, by the store's last answer and the reports that it does not show.
@@ -56,7 +65,12 @@ impl Purchase {
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;
         // The stage can have the SKU of a new plan before the snapshot shows it.
-        let term = self.stage.sku.as_deref().or(snapshot.term_sku.as_deref()).filter(|_| by == ProductRef::Term);
+        let term = self
+            .stage
+            .sku
+            .as_deref()
+            .or(snapshot.term_sku.as_deref())
+            .filter(|_| by == ProductRef::Term);
         term.or(snapshot.product_id.as_deref())
     }
 
@@ -84,7 +98,10 @@ impl Purchase {
             let end = snapshot.ends_at.filter(|end| !is_stale(end));
             // If the snapshot shows a grace period while no payment fails, a newer report repaired the payment.
             let end = end.or_else(|| self.grace_end().filter(|_| !is_payment_in_order));
-            end.or_else(renewed).or(snapshot.renews_at).or_else(trial).or_else(counted)
+            end.or_else(renewed)
+                .or(snapshot.renews_at)
+                .or_else(trial)
+                .or_else(counted)
         });
         match (self.gone_at, shown) {
             (Some(gone), Some(end)) => Some(gone.min(end)),
@@ -94,21 +111,37 @@ impl Purchase {
 
     /// Whether it ran at `at`, by its dates, so that the order in which two purchases are settled does not matter.
     pub(crate) fn ran_at(&self, at: Timestamp) -> bool {
-        let has_begun = self.stage.life != Life::Unknown && self.not_before().is_some_and(|began| began < at);
+        let has_begun =
+            self.stage.life != Life::Unknown && self.not_before().is_some_and(|began| began < at);
         let is_over = self.stage.is_over();
-        let will_end =
-            self.is_auto_renewable() == Some(false) || (self.stage.in_grace && !self.has_grace_without_end());
+        let will_end = self.is_auto_renewable() == Some(false)
+            || (self.stage.in_grace && !self.has_grace_without_end());
         // If the last answer showed it running, the notification gives the date of the end.
-        let is_end_unshown = is_over && self.verified.as_ref().is_none_or(|verified| !verified.stage.is_over());
-        let reported = self.newest(&NotificationKind::ENDS).filter(|_| is_end_unshown).map(|(time, _)| time);
-        let ends = [self.expires_at().filter(|_| is_over || will_end), reported, self.reported_end_at];
+        let is_end_unshown = is_over
+            && self
+                .verified
+                .as_ref()
+                .is_none_or(|verified| !verified.stage.is_over());
+        let reported = self
+            .newest(&NotificationKind::ENDS)
+            .filter(|_| is_end_unshown)
+            .map(|(time, _)| time);
+        let ends = [
+            self.expires_at().filter(|_| is_over || will_end),
+            reported,
+            self.reported_end_at,
+        ];
         let end = ends.into_iter().flatten().min();
         has_begun && end.map_or(!is_over, |end| end > at)
     }
 
     /// The length of one term, as ISO 8601; `None` for a one-time purchase.
     pub fn term_length(&self) -> Option<String> {
-        let term = self.snapshot.as_ref()?.term.filter(|_| !self.is_one_time())?;
+        let term = self
+            .snapshot
+            .as_ref()?
+            .term
+            .filter(|_| !self.is_one_time())?;
         Some(Term::iso(term))
     }
 
@@ -145,14 +178,22 @@ impl Purchase {
 
     /// Whether a notification or the store shows that it was bought in the store's test programme.
     pub fn is_test(&self) -> bool {
-        self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
+        self.is_test
+            || self
+                .snapshot
+                .as_ref()
+                .is_some_and(|snapshot| snapshot.is_test)
     }
 
     /// The environment of the purchase: the sandbox for a test purchase on any platform, else that of the platform. What
     /// the store's test environment knows stays a test when the platform becomes one for money.
     pub fn environment(&self, platform: Environment) -> Environment {
         let is_test = self.is_test() || self.known_in() == Some(Environment::Sandbox);
-        if is_test { Environment::Sandbox } else { platform }
+        if is_test {
+            Environment::Sandbox
+        } else {
+            platform
+        }
     }
 
     /// The environment of the store that knows its receipt: it is queried there again. `None` before the first answer.
@@ -162,7 +203,10 @@ impl Purchase {
 
     /// When it began: by the store, else by the reports; `None` if neither tells.
     pub fn not_before(&self) -> Option<Timestamp> {
-        let shown = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at);
+        let shown = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.purchased_at);
         shown.or_else(|| self.began_at())
     }
 
@@ -177,7 +221,12 @@ impl Purchase {
             return Some(self.stage.terms?.max(1));
         }
         self.began_at()?;
-        Some(self.reports.get(&NotificationKind::Renewed).map_or(0, ReportTimes::count).saturating_add(1))
+        Some(
+            self.reports
+                .get(&NotificationKind::Renewed)
+                .map_or(0, ReportTimes::count)
+                .saturating_add(1),
+        )
     }
 
     /// Whether it will renew; `None` if that is not known.
@@ -213,7 +262,11 @@ impl Purchase {
             Some(self.stage.runs())
         } else {
             // What reports alone announce depends on the windows in which they came.
-            let is_paid = self.snapshot.is_some() && self.announced.last_covered(&TransitionKind::PAYMENTS).is_some();
+            let is_paid = self.snapshot.is_some()
+                && self
+                    .announced
+                    .last_covered(&TransitionKind::PAYMENTS)
+                    .is_some();
             let is_reported = [NotificationKind::TrialConverted, NotificationKind::Renewed];
             let is_past = is_paid || is_reported.iter().any(|kind| self.was_reported(*kind));
             (is_past || self.has_shown_trial() || self.is_beginning_known()).then_some(false)
@@ -235,13 +288,18 @@ impl Purchase {
         if self.stage.runs() && !self.stage.is_off {
             return None;
         }
-        let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, NotificationKind::Unknown)));
+        let since = self.newest(&SWITCHED_ON).max(
+            self.seen
+                .renewing_at
+                .map(|at| (at, NotificationKind::Unknown)),
+        );
         let reminded = self.first_after(since, &[NotificationKind::ScheduledToEnd]);
         let expired = self
             .newest(&[NotificationKind::Expired, NotificationKind::OutOfGrace])
             .filter(|end| self.stage.is_over() && Some(*end) > since);
         let seen = [reminded, expired.map(|(time, _)| time), self.seen.off_at];
-        self.first_after(since, &CANCELLED).or_else(|| seen.into_iter().flatten().min())
+        self.first_after(since, &CANCELLED)
+            .or_else(|| seen.into_iter().flatten().min())
     }
 
     /// When the payment failed, if it was not repaired since; also set after the grace period ended unpaid.
@@ -254,26 +312,40 @@ impl Purchase {
         }
         let end = self.period_end().filter(|_| self.stage.is_over());
         let is_recovery = |(time, kind): &(Timestamp, NotificationKind)| {
-            *kind != NotificationKind::OutOfGrace || end.is_none_or(|end| end.since(*time) > UNPAID_END_MARGIN)
+            *kind != NotificationKind::OutOfGrace
+                || end.is_none_or(|end| end.since(*time) > UNPAID_END_MARGIN)
         };
-        let reports = PAID.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
-        let paid =
-            reports.flat_map(|(kind, reports)| reports.times().map(move |time| (time, kind))).filter(is_recovery).max();
+        let reports = PAID
+            .iter()
+            .filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
+        let paid = reports
+            .flat_map(|(kind, reports)| reports.times().map(move |time| (time, kind)))
+            .filter(is_recovery)
+            .max();
         let since = paid.max(self.seen.paid_at.map(|at| (at, NotificationKind::Unknown)));
-        let seen = self.seen.grace_at.filter(|at| Some((*at, NotificationKind::Unknown)) > since);
-        self.first_after(since, &[NotificationKind::GraceBegan]).or(seen)
+        let seen = self
+            .seen
+            .grace_at
+            .filter(|at| Some((*at, NotificationKind::Unknown)) > since);
+        self.first_after(since, &[NotificationKind::GraceBegan])
+            .or(seen)
     }
 
     /// The date of the end, while the store shows the reason as pending, so that it is queried again.
     pub(crate) fn awaits_reason(&self) -> Option<Timestamp> {
         let is_known = self.gone_at.or(self.gone_again_at).is_some();
         let snapshot = self.snapshot.as_ref().filter(|_| !is_known)?;
-        snapshot.ends_at.filter(|_| snapshot.end_reason == Some(EndReason::Pending))
+        snapshot
+            .ends_at
+            .filter(|_| snapshot.end_reason == Some(EndReason::Pending))
     }
 
     /// Whether its beginning was reported, and the store showed the receipt at least once.
     pub(super) fn is_beginning_known(&self) -> bool {
-        self.snapshot.is_some() && NotificationKind::BEGINNINGS.iter().any(|kind| self.was_reported(*kind))
+        self.snapshot.is_some()
+            && NotificationKind::BEGINNINGS
+                .iter()
+                .any(|kind| self.was_reported(*kind))
     }
 
     /// The end of term `number`, if only reports since the last answer show that it began.
@@ -290,7 +362,12 @@ impl Purchase {
         }
         matches!(
             on,
-            Some((_, NotificationKind::AutoRenewalOn | NotificationKind::Renewed | NotificationKind::TrialConverted))
+            Some((
+                _,
+                NotificationKind::AutoRenewalOn
+                    | NotificationKind::Renewed
+                    | NotificationKind::TrialConverted
+            ))
         )
         .then_some(true)
     }

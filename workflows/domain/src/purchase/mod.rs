@@ -75,7 +75,9 @@ pub struct Purchase {
 }
 
 /// A notification or an incomplete change that the store's answer contradicts, so that the purchase is rechecked soon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub(crate) struct Behind {
     /// When it happened, by the store's clock; for an incomplete change, when it was first seen.
     pub since: Timestamp,
@@ -139,8 +141,10 @@ struct Seen {
 }
 
 /// Kinds of the cancellation of a one-time purchase.
-const TAKEN_BACK: [NotificationKind; 2] =
-    [NotificationKind::ConsumableCancelled, NotificationKind::EntitlementCancelled];
+const TAKEN_BACK: [NotificationKind; 2] = [
+    NotificationKind::ConsumableCancelled,
+    NotificationKind::EntitlementCancelled,
+];
 /// An `OutOfGrace` reported in the last ten minutes before the shown end of the grace period, or later, reports that end
 /// and not a recovery. The margin is for the store's clocks: it reports the end on that date.
 const GRACE_END_MARGIN: Duration = MINUTE.saturating_mul(10);
@@ -151,8 +155,11 @@ pub(crate) const UNPAID_END_MARGIN: Duration = LAG;
 /// How long after its date a change of plan is remembered, once the store does not show it as scheduled any more.
 const CHANGE_REMEMBERED_FOR: Duration = DAY.saturating_mul(7);
 /// Kinds by which auto-renewal is off; the last one also where nothing else said so.
-const SWITCHED_OFF: [NotificationKind; 3] =
-    [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled, NotificationKind::ScheduledToEnd];
+const SWITCHED_OFF: [NotificationKind; 3] = [
+    NotificationKind::AutoRenewalOff,
+    NotificationKind::SubscriptionCancelled,
+    NotificationKind::ScheduledToEnd,
+];
 
 impl Purchase {
     /// Adds the report of one notification. A notification of an unknown kind adds nothing.
@@ -160,7 +167,10 @@ impl Purchase {
         if notification.kind == NotificationKind::Unknown {
             return;
         }
-        self.reports.entry(notification.kind).or_default().add(notification.store_time);
+        self.reports
+            .entry(notification.kind)
+            .or_default()
+            .add(notification.store_time);
         self.is_test |= notification.is_test;
         if notification.kind == NotificationKind::PlanChanged {
             let old = notification.related_receipt_id.as_ref();
@@ -171,20 +181,37 @@ impl Purchase {
     /// Stores a snapshot, and updates what snapshots showed over time.
     pub(crate) fn apply_snapshot(&mut self, snapshot: &Snapshot) {
         let changed = self.changed_terms(snapshot);
-        let is_new_trial = snapshot.trial_ends_at.is_some_and(|end| self.seen.trial_ends_at != Some(end));
+        let is_new_trial = snapshot
+            .trial_ends_at
+            .is_some_and(|end| self.seen.trial_ends_at != Some(end));
         if changed.is_some() || is_new_trial {
             self.seen.terms = changed;
         }
         // A scheduled change whose payment fails takes effect only when that payment is repaired.
-        let was_scheduled = self.snapshot.as_ref().is_some_and(|last| last.deferred_at.is_some());
-        let is_new = |date: &Timestamp| was_scheduled || snapshot.at.since(*date) < CHANGE_REMEMBERED_FOR;
-        let has_begun_early = |date: &Timestamp| changed.is_some() && self.stage.in_grace && *date > snapshot.at;
-        let known = self.seen.change_at.filter(is_new).filter(|date| !has_begun_early(date));
+        let was_scheduled = self
+            .snapshot
+            .as_ref()
+            .is_some_and(|last| last.deferred_at.is_some());
+        let is_new =
+            |date: &Timestamp| was_scheduled || snapshot.at.since(*date) < CHANGE_REMEMBERED_FOR;
+        let has_begun_early =
+            |date: &Timestamp| changed.is_some() && self.stage.in_grace && *date > snapshot.at;
+        let known = self
+            .seen
+            .change_at
+            .filter(is_new)
+            .filter(|date| !has_begun_early(date));
         self.seen.change_at = snapshot.deferred_at.or(known);
-        self.seen.trial_ends_at =
-            snapshot.trial_ends_at.or(self.seen.trial_ends_at).or_else(|| self.unshown_trial_end(snapshot));
+        self.seen.trial_ends_at = snapshot
+            .trial_ends_at
+            .or(self.seen.trial_ends_at)
+            .or_else(|| self.unshown_trial_end(snapshot));
         let last = self.snapshot.replace(snapshot.clone());
-        self.store_terms(if last.is_some() { Sight::Later } else { Sight::First });
+        self.store_terms(if last.is_some() {
+            Sight::Later
+        } else {
+            Sight::First
+        });
         if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
             self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);
         }
@@ -208,8 +235,12 @@ impl Purchase {
     /// Begins a new row of terms with a payment that was made after the end.
     pub(crate) fn begin_again(&mut self, time: Timestamp, snapshot: &Snapshot) {
         if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
-            self.seen.terms =
-                Some(Terms { anchor: time, term, before: self.stage.terms.unwrap_or(0), origin: Origin::Seen });
+            self.seen.terms = Some(Terms {
+                anchor: time,
+                term,
+                before: self.stage.terms.unwrap_or(0),
+                origin: Origin::Seen,
+            });
         }
     }
 
@@ -231,7 +262,9 @@ impl Purchase {
     /// Whether an `OutOfGrace` of this time reports the end of the grace period and not a recovery, by
     /// [`GRACE_END_MARGIN`].
     pub(crate) fn is_end_of_grace(&self, time: Timestamp) -> bool {
-        self.seen.grace_ends_at.is_some_and(|end| end.since(time) <= GRACE_END_MARGIN)
+        self.seen
+            .grace_ends_at
+            .is_some_and(|end| end.since(time) <= GRACE_END_MARGIN)
     }
 
     /// The last shown end of a grace period; `None` once the payment is repaired.
@@ -270,16 +303,29 @@ impl Purchase {
 
     /// Sets the stage after an answer of the store. The unconfirmed parts do not count as shown by that answer.
     pub(crate) fn set_stage(&mut self, answer: Answer) {
-        let Answer { at, stage, shown_terms, unconfirmed } = answer;
+        let Answer {
+            at,
+            stage,
+            shown_terms,
+            unconfirmed,
+        } = answer;
         self.correct_stale_times(&stage);
         if stage.runs() && !stage.is_off {
-            self.seen.renewing_at = if unconfirmed.switch { self.seen.renewing_at } else { Some(at) };
+            self.seen.renewing_at = if unconfirmed.switch {
+                self.seen.renewing_at
+            } else {
+                Some(at)
+            };
             self.seen.off_at = None;
         } else if !unconfirmed.switch {
             self.seen.off_at = self.seen.off_at.or(Some(at));
         }
         if stage.runs() && !stage.in_grace {
-            self.seen.paid_at = if unconfirmed.payment { self.seen.paid_at } else { Some(at) };
+            self.seen.paid_at = if unconfirmed.payment {
+                self.seen.paid_at
+            } else {
+                Some(at)
+            };
             self.seen.grace_at = None;
         } else if stage.in_grace && !unconfirmed.payment {
             self.seen.grace_at = self.seen.grace_at.or(Some(at));
@@ -287,7 +333,11 @@ impl Purchase {
         if stage.runs() && !stage.in_grace {
             self.seen.grace_ends_at = None;
         }
-        self.verified = Some(Verified { stage: stage.clone(), announced: self.announced.clone(), shown_terms });
+        self.verified = Some(Verified {
+            stage: stage.clone(),
+            announced: self.announced.clone(),
+            shown_terms,
+        });
         self.stage = stage;
         self.raise_to_announced(at);
     }
@@ -300,12 +350,17 @@ impl Purchase {
             self.seen.renewing_at = self.before_newest(self.seen.renewing_at, &SWITCHED_OFF);
         }
         if self.stage.runs() && !self.stage.in_grace && stage.in_grace {
-            self.seen.paid_at = self.before_newest(self.seen.paid_at, &[NotificationKind::GraceBegan]);
+            self.seen.paid_at =
+                self.before_newest(self.seen.paid_at, &[NotificationKind::GraceBegan]);
         }
     }
 
     /// The time of an answer; moved just before the newest report of these kinds if that is less than two hours older.
-    fn before_newest(&self, seen_at: Option<Timestamp>, kinds: &[NotificationKind]) -> Option<Timestamp> {
+    fn before_newest(
+        &self,
+        seen_at: Option<Timestamp>,
+        kinds: &[NotificationKind],
+    ) -> Option<Timestamp> {
         let newest = self.newest(kinds).map(|(time, _)| time);
         seen_at.map(|at| match newest {
             Some(time) if time <= at && at.since(time) < LAG => time.plus_millis(-1),
@@ -330,20 +385,36 @@ impl Purchase {
     }
 
     pub(crate) fn has_report(&self, (time, kind): Moment) -> bool {
-        self.reports.get(&kind).is_some_and(|reports| reports.times().any(|known| known == time))
+        self.reports
+            .get(&kind)
+            .is_some_and(|reports| reports.times().any(|known| known == time))
     }
 
     /// The newest report that announced something.
     pub(crate) fn last_announced_report(&self) -> Option<Timestamp> {
-        let is_report = |at: &Timestamp| self.reports.values().any(|reports| reports.times().any(|time| time == *at));
-        self.announced.through.values().copied().filter(is_report).max()
+        let is_report = |at: &Timestamp| {
+            self.reports
+                .values()
+                .any(|reports| reports.times().any(|time| time == *at))
+        };
+        self.announced
+            .through
+            .values()
+            .copied()
+            .filter(is_report)
+            .max()
     }
 
     /// All stored reports later than `since`, in the order of the store's clock.
     pub(crate) fn reports_after(&self, since: Option<Moment>) -> Vec<Moment> {
         let reports = self.reports.iter();
-        let all = reports
-            .flat_map(|(kind, reports)| reports.first().into_iter().chain(reports.times()).map(|time| (time, *kind)));
+        let all = reports.flat_map(|(kind, reports)| {
+            reports
+                .first()
+                .into_iter()
+                .chain(reports.times())
+                .map(|time| (time, *kind))
+        });
         let mut reports: Vec<_> = all.filter(|report| Some(*report) > since).collect();
         reports.sort_unstable();
         reports.dedup();
@@ -364,8 +435,11 @@ impl Purchase {
     /// Its terms; `None` if the store's dates do not follow the calendar, as in an accelerated test.
     pub(crate) fn calendar(&self) -> Option<Terms> {
         let terms = self.terms()?;
-        let ends = self.period_end().filter(|end| end.since(terms.anchor) > SAME);
-        ends.is_none_or(|end| terms.ending(end).is_some()).then_some(terms)
+        let ends = self
+            .period_end()
+            .filter(|end| end.since(terms.anchor) > SAME);
+        ends.is_none_or(|end| terms.ending(end).is_some())
+            .then_some(terms)
     }
 
     /// When the present period ends, by the store.
@@ -400,8 +474,12 @@ impl Purchase {
     /// unknown. The renewal date is then no sign of a payment: it is the date of the failed payment, or it moved with
     /// the grace period.
     pub(crate) fn has_grace_without_end(&self) -> bool {
-        let renews_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.renews_at);
-        self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.since(due) <= SAME))
+        let renews_at = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.renews_at);
+        self.grace_end()
+            .is_some_and(|grace| renews_at.is_some_and(|due| grace.since(due) <= SAME))
     }
 
     /// Whether it is a consumable or an entitlement. A receipt never changes between these and a subscription.
@@ -409,9 +487,10 @@ impl Purchase {
         match self.snapshot.as_ref().map(|snapshot| snapshot.product) {
             Some(Product::Subscription) => false,
             Some(Product::Consumable | Product::Entitlement) => true,
-            Some(Product::Unknown) | None => {
-                NotificationKind::BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_reported(*kind))
-            }
+            Some(Product::Unknown) | None => NotificationKind::BOUGHT
+                .iter()
+                .chain(&TAKEN_BACK)
+                .any(|kind| self.was_reported(*kind)),
         }
     }
 
@@ -422,20 +501,35 @@ impl Purchase {
 
     /// When it began, by the reports.
     fn began_at(&self) -> Option<Timestamp> {
-        let beginning: &[NotificationKind] =
-            if self.is_one_time() { &NotificationKind::BOUGHT } else { &NotificationKind::BEGINNINGS };
-        beginning.iter().filter_map(|kind| self.reports.get(kind)?.first()).min()
+        let beginning: &[NotificationKind] = if self.is_one_time() {
+            &NotificationKind::BOUGHT
+        } else {
+            &NotificationKind::BEGINNINGS
+        };
+        beginning
+            .iter()
+            .filter_map(|kind| self.reports.get(kind)?.first())
+            .min()
     }
 
     /// The newest report of these kinds.
     pub(crate) fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
-        kinds.iter().filter_map(|kind| Some((self.reports.get(kind)?.last()?, *kind))).max()
+        kinds
+            .iter()
+            .filter_map(|kind| Some((self.reports.get(kind)?.last()?, *kind)))
+            .max()
     }
 
     /// The earliest time of a report of these kinds after `since`.
     fn first_after(&self, since: Option<Moment>, kinds: &[NotificationKind]) -> Option<Timestamp> {
-        let reports = kinds.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
-        let moments = reports.flat_map(|(kind, reports)| reports.times().map(move |time| (time, kind)));
-        moments.filter(|moment| Some(*moment) > since).min().map(|(time, _)| time)
+        let reports = kinds
+            .iter()
+            .filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
+        let moments =
+            reports.flat_map(|(kind, reports)| reports.times().map(move |time| (time, kind)));
+        moments
+            .filter(|moment| Some(*moment) > since)
+            .min()
+            .map(|(time, _)| time)
     }
 }

@@ -28,7 +28,9 @@ impl Purchase {
     /// Records the plan before a change of plan, if `stage` has another SKU than the purchase `before`. The change
     /// happened at its scheduled date, else at the renewal, else at `at`; a date later than `at` is not used.
     pub(crate) fn record_plan_change(&mut self, before: &Self, stage: &Stage, at: Timestamp) {
-        let Some((left, next)) = before.stage.sku.as_ref().zip(stage.sku.as_ref()) else { return };
+        let Some((left, next)) = before.stage.sku.as_ref().zip(stage.sku.as_ref()) else {
+            return;
+        };
         if left == next {
             return;
         }
@@ -37,7 +39,11 @@ impl Purchase {
         self.left_plan = Some(PreviousPlan {
             term_sku: Some(left.clone()),
             product_id: last.and_then(|last| last.product_id.clone()),
-            left_at: dates.into_iter().flatten().find(|date| *date <= at).unwrap_or(at),
+            left_at: dates
+                .into_iter()
+                .flatten()
+                .find(|date| *date <= at)
+                .unwrap_or(at),
             noticed_at: at,
         });
     }
@@ -51,13 +57,19 @@ impl Purchase {
     /// The SKU before the last change of plan of this receipt; `None` if no change was seen, or the change kept this
     /// SKU.
     pub fn previous_sku(&self, by: ProductRef) -> Option<&str> {
-        self.left_plan.as_ref()?.sku(by).filter(|left| Some(*left) != self.sku(by))
+        self.left_plan
+            .as_ref()?
+            .sku(by)
+            .filter(|left| Some(*left) != self.sku(by))
     }
 
     /// When the present plan began: at the last change of plan that was seen, else with the purchase. The listed price
     /// of that time applies, since the store never changes the price of a running plan.
     pub fn plan_began_at(&self) -> Option<Timestamp> {
-        self.left_plan.as_ref().map(|left| left.left_at).or_else(|| self.not_before())
+        self.left_plan
+            .as_ref()
+            .map(|left| left.left_at)
+            .or_else(|| self.not_before())
     }
 
     /// The SKU that a scheduled change of plan leads to; `None` also while only a notification reported the change.

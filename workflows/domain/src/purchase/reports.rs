@@ -52,7 +52,9 @@ impl ReportTimes {
     }
 
     pub fn count(&self) -> u64 {
-        u64::try_from(self.newest.len()).unwrap_or(u64::MAX).saturating_add(self.older)
+        u64::try_from(self.newest.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(self.older)
     }
 }
 

@@ -28,9 +28,18 @@ impl Purchase {
                 return None;
             }
             // By reports alone it stays taken back, also where a late report of its purchase follows.
-            let taken_back = || self.first_after(None, &TAKEN_BACK).filter(|_| self.stage.life == Life::Revoked);
-            let reported = || self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK).or_else(taken_back);
-            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(reported).or(self.gone_at);
+            let taken_back = || {
+                self.first_after(None, &TAKEN_BACK)
+                    .filter(|_| self.stage.life == Life::Revoked)
+            };
+            let reported = || {
+                self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK)
+                    .or_else(taken_back)
+            };
+            return snapshot
+                .and_then(|snapshot| snapshot.ends_at)
+                .or_else(reported)
+                .or(self.gone_at);
         }
         // The store may still show an end, while a newer payment or switch is believed that it does not show yet.
         if self.stage.runs() {
@@ -39,7 +48,8 @@ impl Purchase {
         if let Some(gone_at) = self.gone_at {
             return self.is_gone_before_paid_end(gone_at).then_some(gone_at);
         }
-        let snapshot = snapshot.filter(|snapshot| snapshot.end_reason != Some(EndReason::Pending))?;
+        let snapshot =
+            snapshot.filter(|snapshot| snapshot.end_reason != Some(EndReason::Pending))?;
         let end = snapshot.ends_at.filter(|end| *end <= snapshot.at)?;
         let is_unpaid = self.payment_issues_began_at().is_some();
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
@@ -48,7 +58,11 @@ impl Purchase {
     /// Whether the store answered before the end of what was paid that the receipt is no longer valid. A later answer
     /// proves nothing: the purchase may have ended normally before.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
-        let counted = || self.terms().filter(|_| !self.is_accelerated())?.end(self.stage.terms?);
+        let counted = || {
+            self.terms()
+                .filter(|_| !self.is_accelerated())?
+                .end(self.stage.terms?)
+        };
         let shown = || self.seen.period_ends_at.or_else(|| self.period_end());
         let trial = || self.trial_end().filter(|_| self.stage.in_trial);
         let is_unpaid = self.payment_issues_began_at().is_some();
@@ -58,10 +72,14 @@ impl Purchase {
 
     /// Whether it ended before the end of what was paid; false if that cannot be known.
     fn is_before_paid_end(&self, end: Timestamp) -> bool {
-        match (self.terms().filter(|_| !self.is_accelerated()), self.stage.terms) {
+        match (
+            self.terms().filter(|_| !self.is_accelerated()),
+            self.stage.terms,
+        ) {
             (Some(terms), Some(number)) => {
                 let is_paid_end = terms.end(number).is_some_and(|paid| is_near(end, paid));
-                let is_later = terms.end(number).is_some_and(|paid| end > paid) && terms.is_end(end);
+                let is_later =
+                    terms.end(number).is_some_and(|paid| end > paid) && terms.is_end(end);
                 !is_paid_end && !is_later && !self.ends_after_unseen_trial(end, terms)
             }
             (Some(terms), None) => {
@@ -75,9 +93,15 @@ impl Purchase {
     /// Whether it ended before the end of the last shown period. If no period was shown, only a purchase that ran
     /// shorter than the shortest term is known to have been taken back.
     fn is_before_shown_end(&self, end: Timestamp) -> bool {
-        let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
-        let paid = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
-        let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.since(*paid) <= RENEWAL_LEAD));
+        let shown = self
+            .seen
+            .period_ends_at
+            .or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
+        let paid = self
+            .announced
+            .last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
+        let paid_since =
+            paid.filter(|paid| shown.is_none_or(|shown| shown.since(*paid) <= RENEWAL_LEAD));
         match (shown, paid_since) {
             (Some(shown), None) => end < shown && (self.is_sandbox() || !is_near(end, shown)),
             _ if self.is_sandbox() => false,
@@ -91,25 +115,41 @@ impl Purchase {
     /// Whether a trial that was over before the first snapshot explains this end: counted from the end of such a trial,
     /// it is the end of a term.
     fn ends_after_unseen_trial(&self, end: Timestamp, terms: Terms) -> bool {
-        let is_unseen = self.seen.period_ends_at.is_none() && self.trial_end().is_none() && !self.is_beginning_known();
-        let purchased_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at).filter(|_| is_unseen);
+        let is_unseen = self.seen.period_ends_at.is_none()
+            && self.trial_end().is_none()
+            && !self.is_beginning_known();
+        let purchased_at = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.purchased_at)
+            .filter(|_| is_unseen);
         let ends = |anchor: Timestamp| {
             let row = Terms { anchor, ..terms };
             row.is_end(end) && anchor.since(end) <= NEAR
         };
-        purchased_at
-            .is_some_and(|purchased_at| TRIALS.iter().filter_map(|trial| trial.after(purchased_at, 1)).any(ends))
+        purchased_at.is_some_and(|purchased_at| {
+            TRIALS
+                .iter()
+                .filter_map(|trial| trial.after(purchased_at, 1))
+                .any(ends)
+        })
     }
 
     /// Whether the store showed a period that is much shorter than the term, as in an accelerated test.
     fn is_accelerated(&self) -> bool {
         let shown = self.seen.period_ends_at.zip(self.terms());
-        shown.is_some_and(|(end, terms)| end.since(terms.anchor) > SAME && terms.ending(end).is_none())
+        shown.is_some_and(|(end, terms)| {
+            end.since(terms.anchor) > SAME && terms.ending(end).is_none()
+        })
     }
 
     /// Whether it was made in the store's sandbox, where periods can have any length.
     pub(crate) fn is_sandbox(&self) -> bool {
-        let platform = self.snapshot.as_ref().map(|snapshot| snapshot.environment).unwrap_or_default();
+        let platform = self
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.environment)
+            .unwrap_or_default();
         self.environment(platform) == Environment::Sandbox
     }
 }

@@ -25,7 +25,10 @@ impl Purchase {
     /// Records after a settling whether its successor is unknown. A receipt that was replaced before it was imported is
     /// not recorded.
     pub(crate) fn record_missing_successor(&mut self, before: &Self, now: Timestamp) {
-        let reason = self.snapshot.as_ref().and_then(|snapshot| snapshot.end_reason);
+        let reason = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.end_reason);
         let is_named = self.is_replaced || self.was_reported(NotificationKind::Replaced);
         let is_missing = self.stage.life == Life::Replaced
             && reason == Some(EndReason::Replaced)
@@ -36,14 +39,18 @@ impl Purchase {
             Life::Running | Life::Cut | Life::Expired => true,
             Life::Revoked | Life::Replaced => false,
         };
-        self.successor_missing_since =
-            self.successor_missing_since.or_else(|| is_new.then_some(now)).filter(|_| is_missing);
+        self.successor_missing_since = self
+            .successor_missing_since
+            .or_else(|| is_new.then_some(now))
+            .filter(|_| is_missing);
     }
 
     /// Whether `new`, a receipt of the same customer and platform, is the missing successor: it began within ten
     /// minutes of the end of this one, with another SKU.
     pub fn is_succeeded_by(&self, new: &Self) -> bool {
-        let Some((end, beginning)) = self.expires_at().zip(new.not_before()) else { return false };
+        let Some((end, beginning)) = self.expires_at().zip(new.not_before()) else {
+            return false;
+        };
         let (old_sku, new_sku) = (self.sku(ProductRef::Term), new.sku(ProductRef::Term));
         self.successor_missing_since.is_some()
             && !new.is_one_time()
@@ -54,7 +61,10 @@ impl Purchase {
 
     /// Whether it runs, and neither its purchase nor the change of plan that led to it was announced.
     pub fn is_beginning_unannounced(&self) -> bool {
-        let is_announced = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
+        let is_announced = self
+            .announced
+            .last_covered(&TransitionKind::BEGINNINGS)
+            .is_some();
         self.stage.runs() && !self.is_one_time() && !is_announced
     }
 }

@@ -36,11 +36,26 @@ pub enum Origin {
 
 /// The trials that the store sells, the shortest first (<https://developer.amazon.com/docs/in-app-purchasing>).
 pub const TRIALS: [Term; 5] = [
-    Term { count: 7, unit: Unit::Day },
-    Term { count: 14, unit: Unit::Day },
-    Term { count: 1, unit: Unit::Month },
-    Term { count: 2, unit: Unit::Month },
-    Term { count: 3, unit: Unit::Month },
+    Term {
+        count: 7,
+        unit: Unit::Day,
+    },
+    Term {
+        count: 14,
+        unit: Unit::Day,
+    },
+    Term {
+        count: 1,
+        unit: Unit::Month,
+    },
+    Term {
+        count: 2,
+        unit: Unit::Month,
+    },
+    Term {
+        count: 3,
+        unit: Unit::Month,
+    },
 ];
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -91,12 +106,16 @@ impl Terms {
             (Origin::Purchase | Origin::Renewal, Unit::Month | Unit::Year) => CLAMPED_MICROS,
             _ => EARLY_MICROS,
         };
-        self.begun(Timestamp::from_micros(time.micros().saturating_add(early.min(self.micros() / 4))))
+        self.begun(Timestamp::from_micros(
+            time.micros().saturating_add(early.min(self.micros() / 4)),
+        ))
     }
 
     /// When the term with this number ends.
     pub fn end(&self, number: u64) -> Option<Timestamp> {
-        let places = i64::try_from(number).ok()?.checked_sub_unsigned(self.before)?;
+        let places = i64::try_from(number)
+            .ok()?
+            .checked_sub_unsigned(self.before)?;
         self.boundary(places).filter(|_| places >= self.first())
     }
 
@@ -111,8 +130,14 @@ impl Terms {
         let passed = date.micros().saturating_sub(self.anchor.micros());
         let about = passed.div_euclid(self.micros().max(1));
         let around = about.saturating_sub(1)..=about.saturating_add(2);
-        let distance = |n: &i64| self.boundary(*n).map_or(u64::MAX, |end| end.micros().abs_diff(date.micros()));
-        around.filter(|n| *n >= self.first()).min_by_key(distance).unwrap_or_else(|| self.first())
+        let distance = |n: &i64| {
+            self.boundary(*n)
+                .map_or(u64::MAX, |end| end.micros().abs_diff(date.micros()))
+        };
+        around
+            .filter(|n| *n >= self.first())
+            .min_by_key(distance)
+            .unwrap_or_else(|| self.first())
     }
 
     /// The number of the term that ends `places` terms from the anchor.
@@ -156,7 +181,10 @@ impl Term {
             Unit::Year => jiff::Span::new().try_years(count),
         };
         let begin = jiff::Timestamp::from_microsecond(begin.micros()).ok()?;
-        let date = jiff::tz::TimeZone::UTC.to_datetime(begin).checked_add(span.ok()?).ok()?;
+        let date = jiff::tz::TimeZone::UTC
+            .to_datetime(begin)
+            .checked_add(span.ok()?)
+            .ok()?;
         let instant = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?;
         Some(Timestamp::from_micros(instant.as_microsecond()))
     }

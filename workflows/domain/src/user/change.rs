@@ -10,10 +10,20 @@ use crate::transition::TransitionKind;
 /// Announces the beginning of `bought` as a change where one of the `others` of the same user ran before it in the same
 /// environment, by another SKU, and grants one of its entitlements. A trial and the count of terms stay as decided; the
 /// notification that may link the two later announces nothing more.
-pub fn announce_change(mut decision: Decision, bought: &OwnedPurchase, others: &[OwnedPurchase]) -> Decision {
-    let began = decision.transitions.iter_mut().find(|transition| transition.kind == TransitionKind::Purchased);
-    let (Some(began), Some(since)) = (began, bought.purchase.not_before()) else { return decision };
-    if bought.purchase.is_one_time_purchase() || !others.iter().any(|other| bought.continues(other)) {
+pub fn announce_change(
+    mut decision: Decision,
+    bought: &OwnedPurchase,
+    others: &[OwnedPurchase],
+) -> Decision {
+    let began = decision
+        .transitions
+        .iter_mut()
+        .find(|transition| transition.kind == TransitionKind::Purchased);
+    let (Some(began), Some(since)) = (began, bought.purchase.not_before()) else {
+        return decision;
+    };
+    if bought.purchase.is_one_time_purchase() || !others.iter().any(|other| bought.continues(other))
+    {
         return decision;
     }
     began.kind = TransitionKind::PlanChanged;
@@ -27,12 +37,24 @@ impl OwnedPurchase {
     /// began.
     fn continues(&self, other: &Self) -> bool {
         let entitles = |purchase: &Self, name: &str| {
-            purchase.listing.entitlements.iter().any(|entitlement| entitlement.entitlement_ref_id == name)
+            purchase
+                .listing
+                .entitlements
+                .iter()
+                .any(|entitlement| entitlement.entitlement_ref_id == name)
         };
-        let shares = || self.listing.entitlements.iter().any(|one| entitles(other, &one.entitlement_ref_id));
+        let shares = || {
+            self.listing
+                .entitlements
+                .iter()
+                .any(|one| entitles(other, &one.entitlement_ref_id))
+        };
         let sku = |purchase: &Self| purchase.purchase.sku(ProductRef::Term).map(str::to_owned);
         let is_other = self.collapse_key != other.collapse_key && sku(self) != sku(other);
-        let ran = self.purchase.not_before().is_some_and(|began| other.purchase.ran_at(began));
+        let ran = self
+            .purchase
+            .not_before()
+            .is_some_and(|began| other.purchase.ran_at(began));
         let is_running_before = ran && other.is_counted() && !other.purchase.is_one_time_purchase();
         is_other && is_running_before && self.environment == other.environment && shares()
     }

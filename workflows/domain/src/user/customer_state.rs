@@ -52,7 +52,10 @@ impl From<UserDevice> for CustomerDevice {
             platform_type: device.platform_type,
             marketplace_app_id: device.marketplace_app_id,
         };
-        Self { id: device.id, platform }
+        Self {
+            id: device.id,
+            platform,
+        }
     }
 }
 
@@ -98,7 +101,11 @@ impl CustomerState {
 impl CustomerPurchase {
     /// A purchase as it is now.
     pub fn of(owned: &OwnedPurchase) -> Self {
-        let is_active = if owned.is_counted() { owned.purchase.state().is_active() } else { Some(false) };
+        let is_active = if owned.is_counted() {
+            owned.purchase.state().is_active()
+        } else {
+            Some(false)
+        };
         Self {
             collapse_key: owned.collapse_key,
             state: Some(owned.purchase.state().as_str().to_owned()),
@@ -133,9 +140,13 @@ pub struct AnnouncedRecord<'a> {
 impl AnnouncedRecord<'_> {
     /// The purchase as it was announced. Of a record that was pruned only its time is known.
     pub fn purchase(self) -> CustomerPurchase {
-        let data = self.body.get("data").and_then(|data| Announced::deserialize(data).ok());
-        let (is_active, expires_at, sku) =
-            data.map_or((None, None, None), |data| (data.is_active, data.expires_at, data.product_ref_id));
+        let data = self
+            .body
+            .get("data")
+            .and_then(|data| Announced::deserialize(data).ok());
+        let (is_active, expires_at, sku) = data.map_or((None, None, None), |data| {
+            (data.is_active, data.expires_at, data.product_ref_id)
+        });
         CustomerPurchase {
             collapse_key: self.collapse_key,
             state: None,

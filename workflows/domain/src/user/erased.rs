@@ -77,7 +77,9 @@ impl UserErased {
 
 impl fmt::Debug for ErasedNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ErasedNames").field("app_users", &self.app_users.len()).finish_non_exhaustive()
+        f.debug_struct("ErasedNames")
+            .field("app_users", &self.app_users.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,7 +92,13 @@ const WRITTEN: [&str; 4] = ["/reason", "/alarm/detail", "/closed_by", "/note"];
 /// Fields of an event of a device whose text the app chooses.
 const CHOSEN_TEXTS: [&str; 4] = ["campaign", "paywall", "placement", "variant"];
 /// Fields by which a device describes itself and a product. Shorter names may stand there by chance.
-const DESCRIPTIONS: [&str; 5] = ["app_version", "name", "sdk_version", "sku_ref_id", "version"];
+const DESCRIPTIONS: [&str; 5] = [
+    "app_version",
+    "name",
+    "sdk_version",
+    "sku_ref_id",
+    "version",
+];
 /// Minimum length in bytes of a name that is searched for as a part of what devices report.
 pub const LONG_NAME_BYTES: usize = 8;
 
@@ -100,12 +108,17 @@ impl ErasedNames {
     /// is that of its changed data.
     pub fn removed_from(&self, body: &Value, anonymous: UserId) -> Option<Value> {
         let mut without = body.clone();
-        if let Some(own) = without.pointer_mut("/data/device/analytics_device_id").filter(|_| self.reported(body)) {
+        if let Some(own) = without
+            .pointer_mut("/data/device/analytics_device_id")
+            .filter(|_| self.reported(body))
+        {
             *own = Value::Null;
         }
         for place in WRITTEN {
             let written = without.pointer_mut(place);
-            if let Some(text) = written.filter(|text| text.as_str().is_some_and(|text| self.are_in(text))) {
+            if let Some(text) =
+                written.filter(|text| text.as_str().is_some_and(|text| self.are_in(text)))
+            {
                 *text = REMOVED.into();
             }
         }
@@ -116,10 +129,17 @@ impl ErasedNames {
         if without == *body {
             return None;
         }
-        let is_record = without.pointer("/attributes/event_type").and_then(Value::as_str) == Some(PURCHASE_UPDATED);
-        let data = without.get("data").filter(|data| Some(*data) != body.get("data"));
+        let is_record = without
+            .pointer("/attributes/event_type")
+            .and_then(Value::as_str)
+            == Some(PURCHASE_UPDATED);
+        let data = without
+            .get("data")
+            .filter(|data| Some(*data) != body.get("data"));
         let digest = data.filter(|_| is_record).map(state_digest);
-        if let (Some(digest), Some(place)) = (digest, without.pointer_mut("/attributes/state_digest")) {
+        if let (Some(digest), Some(place)) =
+            (digest, without.pointer_mut("/attributes/state_digest"))
+        {
             *place = Value::String(digest);
         }
         Some(without)
@@ -129,9 +149,9 @@ impl ErasedNames {
     pub fn removed_from_text(&self, body: &str, anonymous: UserId) -> Option<String> {
         let without = match serde_json::from_str(body) {
             Ok(read) => self.removed_from(&read, anonymous)?.to_string(),
-            Err(_) => {
-                self.app_users.iter().fold(body.to_owned(), |body, one| body.replace(&one.app_user_id, &one.tombstone))
-            }
+            Err(_) => self.app_users.iter().fold(body.to_owned(), |body, one| {
+                body.replace(&one.app_user_id, &one.tombstone)
+            }),
         };
         (without != body).then_some(without)
     }
@@ -143,14 +163,19 @@ impl ErasedNames {
 
     /// Whether a text has one of the longer names in it.
     pub fn long_ones_are_in(&self, text: &str) -> bool {
-        self.texts().iter().any(|name| name.len() >= LONG_NAME_BYTES && is_in(name, text))
+        self.texts()
+            .iter()
+            .any(|name| name.len() >= LONG_NAME_BYTES && is_in(name, text))
     }
 
     /// All names, with the ids of the users, as texts.
     pub fn texts(&self) -> Vec<String> {
         let app_users = self.app_users.iter().map(|one| one.app_user_id.clone());
         let named = self.external_id.iter().chain(&self.device_ids).cloned();
-        app_users.chain(named).chain(self.users.iter().map(ToString::to_string)).collect()
+        app_users
+            .chain(named)
+            .chain(self.users.iter().map(ToString::to_string))
+            .collect()
     }
 
     /// Whether a body is what a device of the customer reported.
@@ -182,12 +207,16 @@ impl ErasedNames {
                                 *field = Value::Null;
                             }
                         }
-                        ("by", Value::String(text)) if self.are_in(text) => *field = Value::from(REMOVED),
+                        ("by", Value::String(text)) if self.are_in(text) => {
+                            *field = Value::from(REMOVED)
+                        }
                         _ => self.remove(field, anonymous),
                     }
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.remove(item, anonymous)),
+            Value::Array(items) => items
+                .iter_mut()
+                .for_each(|item| self.remove(item, anonymous)),
             Value::String(text) if self.is_user(text) => *text = anonymous.to_string(),
             _ => {}
         }
@@ -199,12 +228,16 @@ impl ErasedNames {
             Value::Object(fields) => {
                 for (field, value) in fields.iter_mut() {
                     match value {
-                        Value::String(text) if self.is_named_in(field, text) => *text = REMOVED.to_owned(),
+                        Value::String(text) if self.is_named_in(field, text) => {
+                            *text = REMOVED.to_owned()
+                        }
                         _ => self.remove_from_texts(value),
                     }
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.remove_from_texts(item)),
+            Value::Array(items) => items
+                .iter_mut()
+                .for_each(|item| self.remove_from_texts(item)),
             _ => {}
         }
     }
@@ -231,17 +264,23 @@ impl ErasedNames {
 
     /// What stands for a store's id of the customer; `None` for another id.
     pub fn tombstone(&self, app_user_id: &str) -> Option<&str> {
-        self.app_users.iter().find(|one| one.app_user_id == app_user_id).map(|one| one.tombstone.as_str())
+        self.app_users
+            .iter()
+            .find(|one| one.app_user_id == app_user_id)
+            .map(|one| one.tombstone.as_str())
     }
 
     /// Whether a text is the id of one of the users.
     pub fn is_user(&self, text: &str) -> bool {
-        text.parse::<UserId>().is_ok_and(|user| self.users.contains(&user))
+        text.parse::<UserId>()
+            .is_ok_and(|user| self.users.contains(&user))
     }
 }
 
 fn is_of_device(body: &Value) -> bool {
-    let event_type = body.pointer("/attributes/event_type").and_then(Value::as_str);
+    let event_type = body
+        .pointer("/attributes/event_type")
+        .and_then(Value::as_str);
     event_type.is_some_and(|event_type| event_type.starts_with("device."))
 }
 
@@ -265,7 +304,11 @@ mod tests {
     }
 
     fn names() -> ErasedNames {
-        let anna = ErasedAppUser { store: "store".into(), app_user_id: "u1".into(), tombstone: "t1".into() };
+        let anna = ErasedAppUser {
+            store: "store".into(),
+            app_user_id: "u1".into(),
+            tombstone: "t1".into(),
+        };
         ErasedNames {
             external_id: Some("anna".to_owned()),
             app_users: vec![anna],
@@ -300,10 +343,19 @@ mod tests {
     #[test]
     fn a_record_keeps_the_digest_of_its_data() {
         let data = json!({ "last_seen_external_id": "anna", "is_active": true });
-        let attributes = json!({ "event_type": PURCHASE_UPDATED, "state_digest": state_digest(&data) });
-        let without = names().removed_from(&json!({ "attributes": attributes, "data": data }), user(2)).unwrap();
-        assert_eq!(without["data"], json!({ "last_seen_external_id": null, "is_active": true }));
-        assert_eq!(without["attributes"]["state_digest"], json!(state_digest(&without["data"])));
+        let attributes =
+            json!({ "event_type": PURCHASE_UPDATED, "state_digest": state_digest(&data) });
+        let without = names()
+            .removed_from(&json!({ "attributes": attributes, "data": data }), user(2))
+            .unwrap();
+        assert_eq!(
+            without["data"],
+            json!({ "last_seen_external_id": null, "is_active": true })
+        );
+        assert_eq!(
+            without["attributes"]["state_digest"],
+            json!(state_digest(&without["data"]))
+        );
     }
 
     #[test]
@@ -314,18 +366,34 @@ mod tests {
             } })
         };
         let of = |body: &Value| {
-            let without = names().removed_from(body, user(2)).unwrap_or_else(|| body.clone());
+            let without = names()
+                .removed_from(body, user(2))
+                .unwrap_or_else(|| body.clone());
             without["data"]["device"]["analytics_device_id"].clone()
         };
-        assert_eq!(of(&reported(user(3), None, "tv")), Value::Null, "the customer's device");
-        assert_eq!(of(&reported(user(1), None, "phone")), Value::Null, "the customer's event");
+        assert_eq!(
+            of(&reported(user(3), None, "tv")),
+            Value::Null,
+            "the customer's device"
+        );
+        assert_eq!(
+            of(&reported(user(1), None, "phone")),
+            Value::Null,
+            "the customer's event"
+        );
         assert_eq!(of(&reported(user(3), Some("anna"), "phone")), Value::Null);
-        assert_eq!(of(&reported(user(3), Some("otto"), "phone")), json!("phone"));
+        assert_eq!(
+            of(&reported(user(3), Some("otto"), "phone")),
+            json!("phone")
+        );
     }
 
     #[test]
     fn texts_of_a_device_with_a_name_in_them_are_removed() {
-        let anna = ErasedNames { external_id: Some("anna@example.com".to_owned()), ..names() };
+        let anna = ErasedNames {
+            external_id: Some("anna@example.com".to_owned()),
+            ..names()
+        };
         let reported = json!({
             "attributes": { "event_type": "device.impression" },
             "data": {
@@ -350,21 +418,37 @@ mod tests {
 
     #[test]
     fn a_cause_loses_its_author_alone() {
-        let causes = json!([{ "kind": "transfer", "by": "anna" }, { "kind": "login", "by": "annabel" }]);
-        let expected = json!([{ "kind": "transfer", "by": REMOVED }, { "kind": "login", "by": "annabel" }]);
+        let causes =
+            json!([{ "kind": "transfer", "by": "anna" }, { "kind": "login", "by": "annabel" }]);
+        let expected =
+            json!([{ "kind": "transfer", "by": REMOVED }, { "kind": "login", "by": "annabel" }]);
         assert_eq!(names().removed_from(&causes, user(2)), Some(expected));
     }
 
     #[test]
     fn names_are_found_as_wholes() {
         let user = format!("user {} is odd", user(1));
-        for text in ["anna", "is anna.", "(anna)", "annabel and anna", "id=u1", "\"tv\"", user.as_str()] {
+        for text in [
+            "anna",
+            "is anna.",
+            "(anna)",
+            "annabel and anna",
+            "id=u1",
+            "\"tv\"",
+            user.as_str(),
+        ] {
             assert!(names().are_in(text), "{text}");
         }
         for text in ["", "annabel", "joanna", "u10", "utv2", "4u1"] {
             assert!(!names().are_in(text), "{text}");
         }
-        assert!(!ErasedNames { external_id: Some(String::new()), ..ErasedNames::default() }.are_in("text"));
+        assert!(
+            !ErasedNames {
+                external_id: Some(String::new()),
+                ..ErasedNames::default()
+            }
+            .are_in("text")
+        );
     }
 
     #[test]

@@ -38,18 +38,33 @@ pub(super) struct Subscription {
 impl Journey {
     /// The journey of the owner of these purchases.
     pub fn of(owned: &[OwnedPurchase]) -> Self {
-        let subscriptions = || owned.iter().filter(|owned| !owned.purchase.is_one_time_purchase());
+        let subscriptions = || {
+            owned
+                .iter()
+                .filter(|owned| !owned.purchase.is_one_time_purchase())
+        };
         let counted = subscriptions().filter(|owned| owned.is_counted());
-        let counted: Vec<_> = counted.map(|owned| Subscription::of(&owned.purchase)).collect();
+        let counted: Vec<_> = counted
+            .map(|owned| Subscription::of(&owned.purchase))
+            .collect();
         let journey = Self::with(&counted);
         // A plan that was paid and then replaced counts as paid.
         let was_paid = || subscriptions().any(|owned| owned.purchase.was_paid());
-        let runs = counted.iter().any(|one| one.state.is_active() == Some(true));
-        Self { former_subscriber: !runs && (journey.former_subscriber || was_paid()), ..journey }
+        let runs = counted
+            .iter()
+            .any(|one| one.state.is_active() == Some(true));
+        Self {
+            former_subscriber: !runs && (journey.former_subscriber || was_paid()),
+            ..journey
+        }
     }
 
     pub(super) fn with(subscriptions: &[Subscription]) -> Self {
-        let running = || subscriptions.iter().filter(|one| one.state.is_active() == Some(true));
+        let running = || {
+            subscriptions
+                .iter()
+                .filter(|one| one.state.is_active() == Some(true))
+        };
         let runs = running().next().is_some();
         Self {
             former_subscriber: !runs && subscriptions.iter().any(|one| one.was_paid),

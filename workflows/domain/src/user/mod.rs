@@ -19,7 +19,9 @@ mod tests;
 
 pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
-pub use customer_state::{AnnouncedRecord, CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState};
+pub use customer_state::{
+    AnnouncedRecord, CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState,
+};
 pub use erased::{ErasedAppUser, ErasedNames, LONG_NAME_BYTES, REMOVED, USER_ERASED, UserErased};
 pub use journey::Journey;
 pub use named::with_external_id;
@@ -200,7 +202,10 @@ impl Device {
             platform_type: device.platform_type.clone(),
             marketplace_app_id: device.marketplace_app_id.clone(),
         };
-        Self { id: device.id.uuid(), platform }
+        Self {
+            id: device.id.uuid(),
+            platform,
+        }
     }
 }
 
@@ -243,7 +248,11 @@ impl UserEvent<'_> {
 /// The user's state over the purchases of one environment, as in the body; `None` when it equals the state over all
 /// purchases.
 pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<Value> {
-    let apart: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+    let apart: Vec<OwnedPurchase> = owned
+        .iter()
+        .filter(|one| one.environment == environment)
+        .cloned()
+        .collect();
     if apart.len() == owned.len() {
         return None;
     }
@@ -253,7 +262,8 @@ pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<
 
 /// The purchases of a user on these platforms; all purchases if `platforms` is empty.
 pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<OwnedPurchase> {
-    let is_wanted = |one: &&OwnedPurchase| platforms.is_empty() || platforms.contains(&one.platform_id);
+    let is_wanted =
+        |one: &&OwnedPurchase| platforms.is_empty() || platforms.contains(&one.platform_id);
     owned.iter().filter(is_wanted).cloned().collect()
 }
 
@@ -270,7 +280,11 @@ impl UserState {
         if owned.iter().all(|one| one.environment == environment) {
             return Self::of(owned);
         }
-        let apart: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+        let apart: Vec<OwnedPurchase> = owned
+            .iter()
+            .filter(|one| one.environment == environment)
+            .cloned()
+            .collect();
         Self::of(&apart)
     }
 
@@ -296,14 +310,23 @@ impl OwnedPurchase {
 
     /// When its access ends or renews. A one-time purchase has no end, whatever a store shows.
     fn expiration(&self) -> Option<Timestamp> {
-        if self.purchase.is_one_time_purchase() { None } else { self.purchase.expires_at() }
+        if self.purchase.is_one_time_purchase() {
+            None
+        } else {
+            self.purchase.expires_at()
+        }
     }
 
     /// A sort key: the purchase with the greatest one gives access longest. An unknown end sorts before any known one.
     /// The last two parts only make the choice between equal ends deterministic.
     fn endurance(&self) -> (bool, Option<Timestamp>, Option<Timestamp>, CollapseKey) {
         let purchase = &self.purchase;
-        (purchase.is_one_time_purchase(), self.expiration(), purchase.last_verified(), self.collapse_key)
+        (
+            purchase.is_one_time_purchase(),
+            self.expiration(),
+            purchase.last_verified(),
+            self.collapse_key,
+        )
     }
 }
 
@@ -312,34 +335,45 @@ fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
     let mut longest: BTreeMap<&str, (&OwnedPurchase, &Entitlement)> = BTreeMap::new();
     for purchase in owned.iter().filter(|owned| owned.is_active()) {
         for entitlement in &purchase.listing.entitlements {
-            let known = longest.entry(&entitlement.entitlement_ref_id).or_insert((purchase, entitlement));
+            let known = longest
+                .entry(&entitlement.entitlement_ref_id)
+                .or_insert((purchase, entitlement));
             if known.0.endurance() < purchase.endurance() {
                 *known = (purchase, entitlement);
             }
         }
     }
-    let described = longest.into_values().map(|(owned, entitlement)| ActiveEntitlement {
-        description: entitlement.description.clone(),
-        entitlement_ref_id: entitlement.entitlement_ref_id.clone(),
-        expiration: owned.expiration(),
-        last_verified: owned.purchase.last_verified(),
-        name: entitlement.name.clone(),
-        purchase_platform: owned.platform_type.clone(),
-        sku_ref_id: owned.purchase.sku(owned.product_ref).map(str::to_owned),
-    });
+    let described = longest
+        .into_values()
+        .map(|(owned, entitlement)| ActiveEntitlement {
+            description: entitlement.description.clone(),
+            entitlement_ref_id: entitlement.entitlement_ref_id.clone(),
+            expiration: owned.expiration(),
+            last_verified: owned.purchase.last_verified(),
+            name: entitlement.name.clone(),
+            purchase_platform: owned.platform_type.clone(),
+            sku_ref_id: owned.purchase.sku(owned.product_ref).map(str::to_owned),
+        });
     described.collect()
 }
 
 /// The SKU of every purchase that gives an active entitlement, each once, in alphabetical order.
 fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
-    let giving = owned.iter().filter(|owned| owned.is_active() && !owned.listing.entitlements.is_empty());
-    let skus: BTreeSet<&str> = giving.filter_map(|owned| owned.purchase.sku(owned.product_ref)).collect();
+    let giving = owned
+        .iter()
+        .filter(|owned| owned.is_active() && !owned.listing.entitlements.is_empty());
+    let skus: BTreeSet<&str> = giving
+        .filter_map(|owned| owned.purchase.sku(owned.product_ref))
+        .collect();
     skus.into_iter().map(str::to_owned).collect()
 }
 
 /// The customer's own id when it is known, the store's name of the customer, and the purchase's receipt.
 fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
-    let mut names = customer_ids(customer.external_id.as_deref(), customer.app_user_id.as_slice());
+    let mut names = customer_ids(
+        customer.external_id.as_deref(),
+        customer.app_user_id.as_slice(),
+    );
     names.push(ExternalId::new("receipt_id", "receipt_id", receipt_id));
     names
 }
@@ -347,13 +381,19 @@ fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
 /// The customer's own id when it is known, and the stores' names of the customer.
 pub fn customer_ids(external_id: Option<&str>, app_user_ids: &[String]) -> Vec<ExternalId> {
     let named = external_id.map(|value| ExternalId::new("external_id", id_format(value), value));
-    let of_stores = app_user_ids.iter().map(|value| ExternalId::new("app_user_id", "app_user_id", value));
+    let of_stores = app_user_ids
+        .iter()
+        .map(|value| ExternalId::new("app_user_id", "app_user_id", value));
     named.into_iter().chain(of_stores).collect()
 }
 
 impl ExternalId {
     fn new(key: &str, kind: &str, value: &str) -> Self {
-        Self { key: key.to_owned(), kind: kind.to_owned(), value: value.to_owned() }
+        Self {
+            key: key.to_owned(),
+            kind: kind.to_owned(),
+            value: value.to_owned(),
+        }
     }
 }
 

@@ -13,10 +13,19 @@ const KEY: &str = "external_id";
 /// does everything else of the body.
 pub fn with_external_id(mut body: Value, external_id: &str) -> Value {
     if let Some(Value::Array(names)) = body.get_mut(FIELD)
-        && names.iter().all(|name| name.get("key").and_then(Value::as_str) != Some(KEY))
+        && names
+            .iter()
+            .all(|name| name.get("key").and_then(Value::as_str) != Some(KEY))
     {
         let kind = id_format(external_id).to_owned();
-        names.insert(0, json!(ExternalId { key: KEY.to_owned(), kind, value: external_id.to_owned() }));
+        names.insert(
+            0,
+            json!(ExternalId {
+                key: KEY.to_owned(),
+                kind,
+                value: external_id.to_owned()
+            }),
+        );
     }
     body
 }
@@ -32,8 +41,15 @@ mod tests {
         let recorded = json!({ "user_id": "u", "external_ids": [receipt] });
         let named = with_external_id(recorded.clone(), "anna@shop");
         let anna = json!({ "key": "external_id", "type": "custom", "value": "anna@shop" });
-        assert_eq!(named, json!({ "user_id": "u", "external_ids": [anna, receipt] }));
-        assert_eq!(with_external_id(named.clone(), "otto"), named, "a name that was recorded stays");
+        assert_eq!(
+            named,
+            json!({ "user_id": "u", "external_ids": [anna, receipt] })
+        );
+        assert_eq!(
+            with_external_id(named.clone(), "otto"),
+            named,
+            "a name that was recorded stays"
+        );
         let state = json!({ "attributes": {}, "data": {} });
         assert_eq!(with_external_id(state.clone(), "anna@shop"), state);
     }

@@ -20,7 +20,14 @@ use std::collections::BTreeSet;
 /// The state of a subscription that does not exist.
 const NO_SUBSCRIPTION: &str = "none";
 /// The fields of an active entitlement that are not part of a profile.
-const NOT_SHOWN: [&str; 6] = ["description", "expiration", "last_verified", "name", "purchase_platform", "sku_ref_id"];
+const NOT_SHOWN: [&str; 6] = [
+    "description",
+    "expiration",
+    "last_verified",
+    "name",
+    "purchase_platform",
+    "sku_ref_id",
+];
 /// The fields of the state that are sent with a profile and are no reason for one: devices come and go with sessions.
 const NO_REASON: [&str; 1] = ["devices"];
 /// The fields of the customer's journey that are not part of a profile.
@@ -86,7 +93,10 @@ impl Profile {
     /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if
     /// known.
     pub fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
-        Self { state: state(owned), extended: Extended::of(owned, ltv_usd) }
+        Self {
+            state: state(owned),
+            extended: Extended::of(owned, ltv_usd),
+        }
     }
 
     /// The attributes beside the documented ones, as JSON with null for what is not known.
@@ -97,8 +107,16 @@ impl Profile {
 
     /// The names of the known attributes, among those that can be unknown.
     pub fn known(&self, attributes: Attributes) -> BTreeSet<String> {
-        let extended = if attributes == Attributes::Extended { self.extended() } else { Value::Null };
-        let known = extended.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let extended = if attributes == Attributes::Extended {
+            self.extended()
+        } else {
+            Value::Null
+        };
+        let known = extended
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| !value.is_null());
         known.map(|(name, _)| name.clone()).collect()
     }
 
@@ -111,8 +129,14 @@ impl Profile {
 
     /// A digest of these attributes and the customer's own id, equal for equal profiles.
     pub fn digest(&self, attributes: Attributes, external_id: Option<&str>) -> String {
-        let extended = if attributes == Attributes::Extended { self.extended() } else { Value::Null };
-        state_digest(&json!({ "state": self.shown(), "extended": extended, "external_id": external_id }))
+        let extended = if attributes == Attributes::Extended {
+            self.extended()
+        } else {
+            Value::Null
+        };
+        state_digest(
+            &json!({ "state": self.shown(), "extended": extended, "external_id": external_id }),
+        )
     }
 
     /// The state without the fields that no profile has, so that a new date of verification alone is no change, nor a
@@ -120,11 +144,18 @@ impl Profile {
     fn shown(&self) -> Value {
         let mut shown = self.state.clone();
         remove(shown.as_object_mut(), &NO_REASON);
-        let entitlements = shown.get_mut("active_entitlements").and_then(Value::as_array_mut);
+        let entitlements = shown
+            .get_mut("active_entitlements")
+            .and_then(Value::as_array_mut);
         for entitlement in entitlements.into_iter().flatten() {
             remove(entitlement.as_object_mut(), &NOT_SHOWN);
         }
-        remove(shown.get_mut("customer_journey_state").and_then(Value::as_object_mut), &NOT_SHOWN_OF_JOURNEY);
+        remove(
+            shown
+                .get_mut("customer_journey_state")
+                .and_then(Value::as_object_mut),
+            &NOT_SHOWN_OF_JOURNEY,
+        );
         shown
     }
 }
@@ -137,15 +168,23 @@ fn remove(fields: Option<&mut Map<String, Value>>, names: &[&str]) {
 
 impl Extended {
     fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
-        let is_subscription =
-            |one: &&OwnedPurchase| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
-        let counted = owned.iter().filter(is_subscription).filter(|one| one.is_counted());
+        let is_subscription = |one: &&OwnedPurchase| {
+            !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown
+        };
+        let counted = owned
+            .iter()
+            .filter(is_subscription)
+            .filter(|one| one.is_counted());
         let longest = counted.max_by_key(|one| (one.is_active(), one.endurance()));
-        let paid = owned.iter().filter(is_subscription).filter(|one| one.purchase.was_paid());
+        let paid = owned
+            .iter()
+            .filter(is_subscription)
+            .filter(|one| one.purchase.was_paid());
         Self {
             will_renew: longest.map_or(Some(false), |one| one.purchase.is_auto_renewable()),
             expires_at: longest.and_then(OwnedPurchase::expiration),
-            subscription_state: longest.map_or(NO_SUBSCRIPTION, |one| one.purchase.state().as_str()),
+            subscription_state: longest
+                .map_or(NO_SUBSCRIPTION, |one| one.purchase.state().as_str()),
             renewals: paid.map(OwnedPurchase::renewals).sum(),
             first_purchase_at: owned
                 .iter()
@@ -163,7 +202,11 @@ impl OwnedPurchase {
         if self.purchase.is_one_time_purchase() {
             return Some(u64::from(self.was_bought()));
         }
-        if self.purchase.was_paid() { self.purchase.billing_cycles() } else { Some(0) }
+        if self.purchase.was_paid() {
+            self.purchase.billing_cycles()
+        } else {
+            Some(0)
+        }
     }
 
     /// Number of payments after the first one.
@@ -181,14 +224,21 @@ impl OwnedPurchase {
 /// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an
 /// entry, since the payments of an imported purchase are not known. `None` when there were payments and no amount is
 /// known.
-pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>) -> Option<String> {
+pub fn paid_in_usd<'a>(
+    purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>,
+) -> Option<String> {
     let nothing = |one: &OwnedPurchase| (one.payments() == Some(0)).then_some(Decimal::ZERO);
-    let paid: Vec<Option<Decimal>> =
-        purchases.into_iter().map(|(one, total)| total.map_or_else(|| nothing(one), Total::usd)).collect();
+    let paid: Vec<Option<Decimal>> = purchases
+        .into_iter()
+        .map(|(one, total)| total.map_or_else(|| nothing(one), Total::usd))
+        .collect();
     if !paid.is_empty() && paid.iter().all(Option::is_none) {
         return None;
     }
-    let total = paid.into_iter().flatten().try_fold(Decimal::ZERO, Decimal::checked_add)?;
+    let total = paid
+        .into_iter()
+        .flatten()
+        .try_fold(Decimal::ZERO, Decimal::checked_add)?;
     Some(total.normalize().to_string())
 }
 
@@ -201,10 +251,19 @@ impl ProfileUpdated<'_> {
             fields.insert("id".to_owned(), json!(self.id));
             fields.insert("user_id".to_owned(), json!(self.user_id));
             fields.insert("user_revision".to_owned(), json!(self.user_revision));
-            fields.insert("devices".to_owned(), json!(self.devices.iter().map(Device::of).collect::<Vec<_>>()));
-            fields.insert("created_date".to_owned(), json!(self.created_at.with_offset()));
+            fields.insert(
+                "devices".to_owned(),
+                json!(self.devices.iter().map(Device::of).collect::<Vec<_>>()),
+            );
+            fields.insert(
+                "created_date".to_owned(),
+                json!(self.created_at.with_offset()),
+            );
             fields.insert("environment".to_owned(), json!(self.environment));
-            fields.insert("platform_environment".to_owned(), json!(self.platform_environment));
+            fields.insert(
+                "platform_environment".to_owned(),
+                json!(self.platform_environment),
+            );
         }
         body
     }
@@ -221,9 +280,15 @@ mod tests {
         let mut after = before.clone();
         after.state["devices"] = json!([{ "id": "d", "platform": { "id": "p" } }]);
         for attributes in [Attributes::Documented, Attributes::Extended] {
-            assert_eq!(before.digest(attributes, None), after.digest(attributes, None));
+            assert_eq!(
+                before.digest(attributes, None),
+                after.digest(attributes, None)
+            );
         }
         after.state["active_skus"] = json!(["gold"]);
-        assert_ne!(before.digest(Attributes::Documented, None), after.digest(Attributes::Documented, None));
+        assert_ne!(
+            before.digest(Attributes::Documented, None),
+            after.digest(Attributes::Documented, None)
+        );
     }
 }

@@ -6,13 +6,15 @@ use serde_json::{Map, Value};
 /// What stands for a text, and for the name of a field that may be one.
 const TEXT: &str = "…";
 /// What stands for a message without fields.
-const NO_JSON: &str = "the message was left out: it is not JSON, and may name a customer who is erased";
+const NO_JSON: &str =
+    "the message was left out: it is not JSON, and may name a customer who is erased";
 /// Maximum length of the name of a field in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
 /// The shape of a message. That of a shape is the shape itself.
 pub fn shape(message: &str) -> String {
-    serde_json::from_str(message).map_or_else(|_| NO_JSON.to_owned(), |read| shape_of(read).to_string())
+    serde_json::from_str(message)
+        .map_or_else(|_| NO_JSON.to_owned(), |read| shape_of(read).to_string())
 }
 
 fn shape_of(value: Value) -> Value {
@@ -20,9 +22,12 @@ fn shape_of(value: Value) -> Value {
         Value::String(_) => Value::from(TEXT),
         Value::Number(_) => Value::from(0),
         Value::Array(items) => items.into_iter().map(shape_of).collect(),
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(name, value)| shape_of_field(&name, value)).collect::<Map<_, _>>())
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| shape_of_field(&name, value))
+                .collect::<Map<_, _>>(),
+        ),
         Value::Null | Value::Bool(_) => value,
     }
 }
@@ -35,7 +40,9 @@ fn shape_of_field(name: &str, value: Value) -> (String, Value) {
 /// Whether a text looks like the name of a field in a documentation.
 fn is_identifier(name: &str) -> bool {
     let is_part = |one: char| one.is_ascii_alphanumeric() || one == '_';
-    name.len() <= MAX_NAME_BYTES && name.starts_with(|one: char| one.is_ascii_alphabetic()) && name.chars().all(is_part)
+    name.len() <= MAX_NAME_BYTES
+        && name.starts_with(|one: char| one.is_ascii_alphabetic())
+        && name.chars().all(is_part)
 }
 
 #[cfg(test)]
@@ -56,8 +63,14 @@ mod tests {
 
     #[test]
     fn the_shape_of_a_shape_is_the_same() {
-        for message in ["{}", "about l3HL7, and no JSON", "{\"a\":\"l3", "\"l3HL7\"", "17", "{\"a\":{\"b\":[1,\"x\"]}}"]
-        {
+        for message in [
+            "{}",
+            "about l3HL7, and no JSON",
+            "{\"a\":\"l3",
+            "\"l3HL7\"",
+            "17",
+            "{\"a\":{\"b\":[1,\"x\"]}}",
+        ] {
             let once = shape(message);
             assert_eq!(shape(&once), once, "{message}");
             assert!(!once.contains("l3HL7"), "{once}");

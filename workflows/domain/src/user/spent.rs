@@ -18,8 +18,14 @@ const REPORTED_WITHIN: Duration = DAY.saturating_mul(30);
 pub fn spent(owned: &[OwnedPurchase], now: Timestamp) -> Vec<CollapseKey> {
     let place = |one: &OwnedPurchase| (one.platform_id, one.environment == Environment::Sandbox);
     let (over, counted): (Vec<_>, Vec<_>) = owned.iter().partition(|one| one.is_long_over(now));
-    let mut paid: BTreeSet<_> = counted.into_iter().filter(|one| one.purchase.was_paid()).map(place).collect();
-    let spent = over.into_iter().filter(|one| !one.purchase.was_paid() || !paid.insert(place(one)));
+    let mut paid: BTreeSet<_> = counted
+        .into_iter()
+        .filter(|one| one.purchase.was_paid())
+        .map(place)
+        .collect();
+    let spent = over
+        .into_iter()
+        .filter(|one| !one.purchase.was_paid() || !paid.insert(place(one)));
     spent.map(|one| one.collapse_key).collect()
 }
 
@@ -31,6 +37,8 @@ impl OwnedPurchase {
         }
         state.is_active() == Some(false)
             && self.purchase.successor_missing_since().is_none()
-            && self.expiration().is_some_and(|end| end.plus(REPORTED_WITHIN) < now)
+            && self
+                .expiration()
+                .is_some_and(|end| end.plus(REPORTED_WITHIN) < now)
     }
 }

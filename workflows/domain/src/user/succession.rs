@@ -8,8 +8,13 @@ use crate::transition::{Transition, TransitionKind};
 /// precedes all other transitions. A later notification that links the two receipts announces nothing more.
 pub fn announce_succession(mut decision: Decision) -> Decision {
     let purchase = &decision.purchase;
-    let began = decision.transitions.iter_mut().find(|transition| transition.kind == TransitionKind::Purchased);
-    let Some(since) = purchase.not_before() else { return decision };
+    let began = decision
+        .transitions
+        .iter_mut()
+        .find(|transition| transition.kind == TransitionKind::Purchased);
+    let Some(since) = purchase.not_before() else {
+        return decision;
+    };
     if let Some(began) = began {
         began.kind = TransitionKind::PlanChanged;
         let at = began.at.map_or(since, |at| at.max(since));
@@ -20,14 +25,37 @@ pub fn announce_succession(mut decision: Decision) -> Decision {
         return decision;
     }
     let cycle = purchase.stage.terms.map(|_| 1);
-    let is_new_trial = purchase.stage.in_trial && purchase.announced.covered(TransitionKind::TrialStarted).is_none();
-    let kinds = is_new_trial.then_some(TransitionKind::TrialStarted).into_iter().chain([TransitionKind::PlanChanged]);
-    let announced: Vec<_> = kinds.map(|what| Transition { kind: what, at: Some(since), cycle }).collect();
-    let is_renewal =
-        |transition: &Transition| matches!(transition.kind, TransitionKind::Renewed | TransitionKind::Recovered);
-    let place = decision.transitions.iter().position(is_renewal).map_or(0, |renewal| renewal.saturating_add(1));
+    let is_new_trial = purchase.stage.in_trial
+        && purchase
+            .announced
+            .covered(TransitionKind::TrialStarted)
+            .is_none();
+    let kinds = is_new_trial
+        .then_some(TransitionKind::TrialStarted)
+        .into_iter()
+        .chain([TransitionKind::PlanChanged]);
+    let announced: Vec<_> = kinds
+        .map(|what| Transition {
+            kind: what,
+            at: Some(since),
+            cycle,
+        })
+        .collect();
+    let is_renewal = |transition: &Transition| {
+        matches!(
+            transition.kind,
+            TransitionKind::Renewed | TransitionKind::Recovered
+        )
+    };
+    let place = decision
+        .transitions
+        .iter()
+        .position(is_renewal)
+        .map_or(0, |renewal| renewal.saturating_add(1));
     if is_new_trial {
-        decision.purchase.cover_beginning(TransitionKind::TrialStarted, since);
+        decision
+            .purchase
+            .cover_beginning(TransitionKind::TrialStarted, since);
     }
     decision.purchase.cover_change(since);
     decision.transitions.splice(place..place, announced);

@@ -11,7 +11,8 @@ use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
 use domain::time::duration;
 use domain::{
-    CollapseKey, DestinationId, Lane, Notification, NotificationKind, PlatformId, Purchase, Timestamp, Verification,
+    CollapseKey, DestinationId, Lane, Notification, NotificationKind, PlatformId, Purchase,
+    Timestamp, Verification,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,7 +26,12 @@ fn at(micros: i64) -> Timestamp {
 }
 
 fn notified(through: i64) -> Notified {
-    Notified { through, quiet: Duration::from_secs(120), count: 1, cap: None }
+    Notified {
+        through,
+        quiet: Duration::from_secs(120),
+        count: 1,
+        cap: None,
+    }
 }
 
 fn key() -> CollapseKey {
@@ -37,7 +43,11 @@ fn destination() -> DestinationId {
 }
 
 fn lane(last_seq: i64) -> Lane {
-    Lane { destination_id: destination(), last_seq, failing: false }
+    Lane {
+        destination_id: destination(),
+        last_seq,
+        failing: false,
+    }
 }
 
 fn nothing_waits() -> Loaded {
@@ -77,15 +87,27 @@ fn one_waits(seq: i64) -> Loaded {
         related_receipt_id: None,
         is_test: false,
     };
-    Loaded { notifications: vec![(seq, notification)], newest_seq: seq, ..nothing_waits() }
+    Loaded {
+        notifications: vec![(seq, notification)],
+        newest_seq: seq,
+        ..nothing_waits()
+    }
 }
 
 const fn after_window(through: i64) -> SettlingStart {
-    SettlingStart { through, is_early: false, mode: SettlingMode::Due }
+    SettlingStart {
+        through,
+        is_early: false,
+        mode: SettlingMode::Due,
+    }
 }
 
 const fn early(through: i64) -> SettlingStart {
-    SettlingStart { through, is_early: true, mode: SettlingMode::Due }
+    SettlingStart {
+        through,
+        is_early: true,
+        mode: SettlingMode::Due,
+    }
 }
 
 #[test]
@@ -93,7 +115,11 @@ fn each_redelivery_of_a_run_has_its_own_replayable_name() {
     let names = |run: &str| {
         let mut state = State::default();
         let first = state.name_redelivery(run);
-        assert_eq!(state.name_redelivery("the next run"), first, "an interrupted one keeps its name");
+        assert_eq!(
+            state.name_redelivery("the next run"),
+            first,
+            "an interrupted one keeps its name"
+        );
         state.executed(None);
         [first, state.name_redelivery(run)]
     };
@@ -117,7 +143,11 @@ fn an_interrupted_settling_begins_again_after_the_request() {
     state.executed(None);
     assert_eq!(state.next(at(SECOND)), Next::Settle(SettlingMode::Flush));
     let numbers: Vec<u64> = state.flushes.iter().map(|flush| flush.number).collect();
-    assert_eq!(numbers, [1, 2], "the audit entries of both flushes are left by the next settling");
+    assert_eq!(
+        numbers,
+        [1, 2],
+        "the audit entries of both flushes are left by the next settling"
+    );
 }
 
 #[test]
@@ -137,7 +167,11 @@ fn a_cap_that_load_reports_as_over_settles_in_an_open_window() {
     let start = state.begin(SettlingMode::Due, at(SECOND));
     assert!(start.is_early);
     assert!(state.loaded(
-        &Loaded { cap: Some(Duration::ZERO), quiet: Duration::from_secs(60), ..one_waits(1) },
+        &Loaded {
+            cap: Some(Duration::ZERO),
+            quiet: Duration::from_secs(60),
+            ..one_waits(1)
+        },
         start,
         at(SECOND)
     ));
@@ -146,10 +180,23 @@ fn a_cap_that_load_reports_as_over_settles_in_an_open_window() {
 #[test]
 fn a_settled_rows_cap_does_not_shorten_a_later_window() {
     let mut state = State::default();
-    state.notified(&Notified { cap: Some(Duration::from_secs(10)), ..notified(2) }, at(0));
+    state.notified(
+        &Notified {
+            cap: Some(Duration::from_secs(10)),
+            ..notified(2)
+        },
+        at(0),
+    );
     assert_eq!(state.next(at(10 * SECOND)), Next::Settle(SettlingMode::Due));
     let start = state.begin(SettlingMode::Due, at(10 * SECOND));
-    assert!(!state.loaded(&Loaded { cap: Some(Duration::from_secs(115)), ..one_waits(2) }, start, at(10 * SECOND)));
+    assert!(!state.loaded(
+        &Loaded {
+            cap: Some(Duration::from_secs(115)),
+            ..one_waits(2)
+        },
+        start,
+        at(10 * SECOND)
+    ));
     assert_eq!(state.next(at(10 * SECOND)), Next::Sleep(at(WINDOW)));
 }
 
@@ -178,7 +225,15 @@ fn a_second_notification_moves_the_window_and_never_back() {
     state.notified(&notified(1), at(0));
     state.notified(&notified(2), at(30 * SECOND));
     assert_eq!(state.next(at(30 * SECOND)), Next::Sleep(at(150 * SECOND)));
-    state.notified(&Notified { through: 1, quiet: Duration::from_millis(10), count: 1, cap: None }, at(40 * SECOND));
+    state.notified(
+        &Notified {
+            through: 1,
+            quiet: Duration::from_millis(10),
+            count: 1,
+            cap: None,
+        },
+        at(40 * SECOND),
+    );
     assert_eq!(state.next(at(40 * SECOND)), Next::Sleep(at(150 * SECOND)));
 }
 
@@ -187,10 +242,19 @@ fn the_cap_ends_a_window_that_is_never_quiet() {
     let mut state = State::default();
     for second in 0..10 {
         let cap = Some(duration(300_000 - second * 60_000));
-        state.notified(&Notified { cap, ..notified(second) }, at(second * 60 * SECOND));
+        state.notified(
+            &Notified {
+                cap,
+                ..notified(second)
+            },
+            at(second * 60 * SECOND),
+        );
     }
     assert_eq!(state.next(at(299 * SECOND)), Next::Sleep(at(300 * SECOND)));
-    assert_eq!(state.next(at(300 * SECOND)), Next::Settle(SettlingMode::Due));
+    assert_eq!(
+        state.next(at(300 * SECOND)),
+        Next::Settle(SettlingMode::Due)
+    );
 }
 
 #[test]
@@ -199,7 +263,11 @@ fn a_signal_during_settling_opens_the_next_window() {
     state.notified(&notified(1), at(0));
     assert_eq!(
         state.begin(SettlingMode::Due, at(WINDOW)),
-        SettlingStart { through: 1, is_early: false, mode: SettlingMode::Due }
+        SettlingStart {
+            through: 1,
+            is_early: false,
+            mode: SettlingMode::Due
+        }
     );
     state.notified(&notified(2), at(WINDOW));
     assert!(state.loaded(&one_waits(1), after_window(1), at(WINDOW)));
@@ -222,7 +290,15 @@ fn a_wake_inside_a_window_does_not_shorten_it() {
 #[test]
 fn a_signal_by_hand_opens_no_endless_window() {
     let mut state = State::default();
-    state.notified(&Notified { through: 1, quiet: Duration::MAX, count: i64::MAX, cap: Some(Duration::MAX) }, at(0));
+    state.notified(
+        &Notified {
+            through: 1,
+            quiet: Duration::MAX,
+            count: i64::MAX,
+            cap: Some(Duration::MAX),
+        },
+        at(0),
+    );
     assert_eq!(state.next(at(0)), Next::Sleep(at(3600 * SECOND)));
 }
 
@@ -231,7 +307,10 @@ fn rows_without_a_signal_rearm_the_window_once() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
     state.begin(SettlingMode::Due, at(WINDOW));
-    let younger = Loaded { quiet: Duration::from_secs(5), ..one_waits(2) };
+    let younger = Loaded {
+        quiet: Duration::from_secs(5),
+        ..one_waits(2)
+    };
     assert!(!state.loaded(&younger, after_window(1), at(WINDOW)));
     assert_eq!(state.through, 2);
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(WINDOW + 5 * SECOND)));
@@ -245,8 +324,14 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
     assert_eq!(state.next(at(0)), Next::Settle(SettlingMode::Flush));
     assert!(!state.begin(SettlingMode::Flush, at(0)).is_early);
     assert!(state.loaded(
-        &Loaded { quiet: Duration::from_secs(5), ..one_waits(2) },
-        SettlingStart { mode: SettlingMode::Flush, ..after_window(1) },
+        &Loaded {
+            quiet: Duration::from_secs(5),
+            ..one_waits(2)
+        },
+        SettlingStart {
+            mode: SettlingMode::Flush,
+            ..after_window(1)
+        },
         at(0)
     ));
 
@@ -265,25 +350,42 @@ fn a_flush_after_a_release_in_one_task_settles() {
     state.admin.clear();
     state.enqueue(AdminRequest::Release(Admin::default()));
     state.flush();
-    assert_eq!((state.flush, state.noted.clone()), (true, None), "the release comes first");
+    assert_eq!(
+        (state.flush, state.noted.clone()),
+        (true, None),
+        "the release comes first"
+    );
     state.hold(Hold::default(), at(0));
     state.flush = false;
     state.flush();
-    assert!(!state.flush && state.noted.is_some(), "a newer hold stops it again");
+    assert!(
+        !state.flush && state.noted.is_some(),
+        "a newer hold stops it again"
+    );
 }
 
 #[test]
 fn a_window_with_one_microsecond_left_is_still_open() -> Result<(), serde_json::Error> {
     let moment = Duration::from_micros(1);
-    let ending = Loaded { quiet: moment, ..one_waits(2) };
-    let capped = Loaded { quiet: Duration::from_secs(60), cap: Some(moment), ..one_waits(2) };
+    let ending = Loaded {
+        quiet: moment,
+        ..one_waits(2)
+    };
+    let capped = Loaded {
+        quiet: Duration::from_secs(60),
+        cap: Some(moment),
+        ..one_waits(2)
+    };
     for loaded in [ending, capped] {
         let mut state = State::default();
         let start = state.begin(SettlingMode::Due, at(0));
         let written = serde_json::to_value(loaded.without_bodies())?;
         let read: Loaded = serde_json::from_value(written)?;
         assert!(!state.loaded(&read, start, at(0)));
-        assert!(matches!(state.next(at(0)), Next::Sleep(_)), "without a timer nobody would settle it");
+        assert!(
+            matches!(state.next(at(0)), Next::Sleep(_)),
+            "without a timer nobody would settle it"
+        );
     }
     Ok(())
 }
@@ -293,20 +395,36 @@ fn flushes_are_numbered_in_order() {
     let flushes = |count: usize| {
         let mut state = State::default();
         for name in ["me", "ann"].iter().take(count) {
-            state.flush_by(Admin { by: Some((*name).to_owned()), ..Admin::default() });
+            state.flush_by(Admin {
+                by: Some((*name).to_owned()),
+                ..Admin::default()
+            });
         }
-        state.flushes.into_iter().map(|flush| (flush.number, flush.admin.by.unwrap_or_default())).collect::<Vec<_>>()
+        state
+            .flushes
+            .into_iter()
+            .map(|flush| (flush.number, flush.admin.by.unwrap_or_default()))
+            .collect::<Vec<_>>()
     };
     let both = flushes(2);
     assert_eq!(both, [(1, "me".to_owned()), (2, "ann".to_owned())]);
-    assert!(both.starts_with(&flushes(1)), "a retry that sees more flushes gives the same numbers");
+    assert!(
+        both.starts_with(&flushes(1)),
+        "a retry that sees more flushes gives the same numbers"
+    );
 }
 
 #[test]
 fn a_hold_sleeps_to_its_end_and_then_settles() {
     let mut state = State::default();
     let until = Timestamp::from_micros(10 * SECOND).to_string();
-    state.hold(Hold { until: Some(until), ..Hold::default() }, at(0));
+    state.hold(
+        Hold {
+            until: Some(until),
+            ..Hold::default()
+        },
+        at(0),
+    );
     assert!(
         matches!(state.next(at(0)), Next::Admin(AdminRequest::Hold { duration, .. }) if duration == Duration::from_secs(10))
     );
@@ -318,7 +436,13 @@ fn a_hold_sleeps_to_its_end_and_then_settles() {
 #[test]
 fn an_unreadable_hold_lasts_seven_days_and_is_noted() {
     let mut state = State::default();
-    state.hold(Hold { until: Some("tomorrow".to_owned()), ..Hold::default() }, at(0));
+    state.hold(
+        Hold {
+            until: Some("tomorrow".to_owned()),
+            ..Hold::default()
+        },
+        at(0),
+    );
     assert_eq!(state.hold, Some(at(7 * 86_400 * SECOND)));
     assert!(state.noted.is_some_and(|noted| noted.contains("tomorrow")));
 }
@@ -328,18 +452,35 @@ fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
     let mut state = State::default();
     state.wake();
     state.begin(SettlingMode::Due, at(0));
-    assert!(!state.loaded(&Loaded { held: Some(Duration::from_secs(1)), ..one_waits(1) }, after_window(0), at(0)));
+    assert!(!state.loaded(
+        &Loaded {
+            held: Some(Duration::from_secs(1)),
+            ..one_waits(1)
+        },
+        after_window(0),
+        at(0)
+    ));
     assert_eq!(state.next(at(0)), Next::Sleep(at(SECOND)));
 }
 
 #[test]
 fn cancel_backoff_wakes_the_failing_lane_of_one_destination() {
-    let [one, other, fresh] = [1, 2, 3].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
-    let lane = |destination_id, failing| Lane { destination_id, last_seq: 5, failing };
+    let [one, other, fresh] =
+        [1, 2, 3].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
+    let lane = |destination_id, failing| Lane {
+        destination_id,
+        last_seq: 5,
+        failing,
+    };
     let mut state = State::default();
     state.opened(&[lane(one, true), lane(other, true), lane(fresh, false)]);
     let called = |state: &State| -> Vec<DestinationId> {
-        state.lanes.iter().filter(|(_, lane)| lane.wake).map(|(id, _)| *id).collect()
+        state
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.wake)
+            .map(|(id, _)| *id)
+            .collect()
     };
     let changes = state.changes;
     state.cancel_backoff(Some(fresh));
@@ -357,9 +498,23 @@ fn a_lane_ends_only_after_the_newest_delivery() {
     state.opened(&[lane(7)]);
     assert_eq!(state.next(at(0)), Next::Lanes);
     state.opened(&[lane(9)]);
-    state.delivered(destination(), &Delivered { last_seq: 7, more: false }, 7);
+    state.delivered(
+        destination(),
+        &Delivered {
+            last_seq: 7,
+            more: false,
+        },
+        7,
+    );
     assert_eq!(state.next(at(0)), Next::Lanes);
-    state.delivered(destination(), &Delivered { last_seq: 9, more: false }, 9);
+    state.delivered(
+        destination(),
+        &Delivered {
+            last_seq: 9,
+            more: false,
+        },
+        9,
+    );
     assert_eq!(state.next(at(0)), Next::EndRun);
 }
 
@@ -375,14 +530,25 @@ fn a_prompt_destination_gets_one_attempt_within_the_task() {
     assert_eq!(state.started(destination()), LaneStart::Regular);
     state.failed(destination());
     state.answered_promptly(&prompt);
-    assert_eq!(state.started(destination()), LaneStart::Regular, "a failing lane is retried by Temporal");
+    assert_eq!(
+        state.started(destination()),
+        LaneStart::Regular,
+        "a failing lane is retried by Temporal"
+    );
 }
 
 #[test]
 fn a_redelivery_is_not_lost_to_a_lane_that_is_just_ending() {
     let mut state = State::default();
     state.woken(&[lane(7)]);
-    state.delivered(destination(), &Delivered { last_seq: 7, more: false }, 7);
+    state.delivered(
+        destination(),
+        &Delivered {
+            last_seq: 7,
+            more: false,
+        },
+        7,
+    );
     assert_eq!(state.next(at(0)), Next::Lanes);
 }
 
@@ -392,7 +558,14 @@ fn failing_lanes_are_counted_until_they_succeed() {
     state.opened(&[lane(1)]);
     state.failed(destination());
     assert_eq!(state.current.failing, 1);
-    state.delivered(destination(), &Delivered { last_seq: 1, more: false }, 1);
+    state.delivered(
+        destination(),
+        &Delivered {
+            last_seq: 1,
+            more: false,
+        },
+        1,
+    );
     assert_eq!(state.current.failing, 0);
 }
 
@@ -401,7 +574,10 @@ fn requests_of_admins_come_first_and_in_order() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
     state.enqueue(AdminRequest::Release(Admin::default()));
-    assert_eq!(state.next(at(WINDOW)), Next::Admin(AdminRequest::Release(Admin::default())));
+    assert_eq!(
+        state.next(at(WINDOW)),
+        Next::Admin(AdminRequest::Release(Admin::default()))
+    );
 }
 
 #[test]
@@ -412,24 +588,37 @@ fn a_carried_state_can_be_read_and_so_can_an_old_one() {
     state.hold(Hold::default(), at(0));
     let json = serde_json::to_string(&state).unwrap_or_default();
     let back: State = serde_json::from_str(&json).unwrap_or_default();
-    assert_eq!((back.through, back.window, back.lanes, back.hold), (3, state.window, state.lanes, state.hold));
+    assert_eq!(
+        (back.through, back.window, back.lanes, back.hold),
+        (3, state.window, state.lanes, state.hold)
+    );
     assert!(serde_json::from_str::<State>("{}").is_ok());
 }
 
 #[test]
 fn attributes_that_are_left_out_are_not_upserted() {
     let names = |left_out: &[String]| -> Vec<String> {
-        Values::default().upsert(key(), left_out).iter().map(|update| update.name().to_owned()).collect()
+        Values::default()
+            .upsert(key(), left_out)
+            .iter()
+            .map(|update| update.name().to_owned())
+            .collect()
     };
     let all = names(&[]);
     assert_eq!(all.len(), 5, "{all:?}");
-    assert_eq!(names(&["SettleState".to_owned(), "SettleApp".to_owned()]).len(), 4);
+    assert_eq!(
+        names(&["SettleState".to_owned(), "SettleApp".to_owned()]).len(),
+        4
+    );
     assert!(names(&all).is_empty());
 }
 
 #[test]
 fn a_workflow_id_and_its_inverse_agree() {
-    assert_eq!(contract::collapse_key(&contract::workflow_id(key())), Some(key()));
+    assert_eq!(
+        contract::collapse_key(&contract::workflow_id(key())),
+        Some(key())
+    );
     for wrong in ["purchase", "purchase/", "purchase/x", "sweep", ""] {
         assert_eq!(contract::collapse_key(wrong), None, "{wrong}");
     }
@@ -441,7 +630,10 @@ fn details_show_what_the_run_waits_for() {
     state.notified(&notified(1), at(0));
     state.opened(&[lane(1)]);
     let details = Status::of(Some(key()), &state).details();
-    assert!(details.contains("1 waiting; quiet window ends 1970-01-01T00:02:00.000000Z"), "{details}");
+    assert!(
+        details.contains("1 waiting; quiet window ends 1970-01-01T00:02:00.000000Z"),
+        "{details}"
+    );
     assert!(details.contains("delivering"), "{details}");
 }
 
@@ -456,13 +648,20 @@ fn no_payload_and_null_read_as_an_empty_signal() {
     let converter = PayloadConverter::default();
     let context = SerializationContext::new(&data, &converter);
     let read = |bytes: &[u8]| {
-        let payload = Payload { data: bytes.to_vec(), ..Payload::default() };
+        let payload = Payload {
+            data: bytes.to_vec(),
+            ..Payload::default()
+        };
         Lenient::<Notified>::from_payload(&context, payload).map(|lenient| lenient.0)
     };
-    assert!(matches!(Lenient::<Notified>::from_payloads(&context, vec![]), Ok(Lenient(Ok(_)))));
+    assert!(matches!(
+        Lenient::<Notified>::from_payloads(&context, vec![]),
+        Ok(Lenient(Ok(_)))
+    ));
     assert!(matches!(read(b"null"), Ok(Ok(_))));
     assert!(matches!(read(b"{}"), Ok(Ok(_))));
-    let two = Lenient::<Notified>::from_payloads(&context, vec![Payload::default(), Payload::default()]);
+    let two =
+        Lenient::<Notified>::from_payloads(&context, vec![Payload::default(), Payload::default()]);
     assert!(matches!(two, Ok(Lenient(Err(_)))), "two inputs");
     for garbage in [&b"3"[..], b"[1]", b"[]x", b"\xff", b"{\"through\":\"x\"}"] {
         assert!(matches!(read(garbage), Ok(Err(_))), "{garbage:?}");

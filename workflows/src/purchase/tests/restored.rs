@@ -8,7 +8,10 @@ use std::time::Duration;
 
 /// What `deliver` returns when storage knows no delivery of the lane above this one.
 const fn closed(last_seq: i64) -> Delivered {
-    Delivered { last_seq, more: false }
+    Delivered {
+        last_seq,
+        more: false,
+    }
 }
 
 #[test]
@@ -16,14 +19,29 @@ fn a_lane_of_a_lost_delivery_ends_and_the_lanes_are_loaded() {
     let mut state = State::default();
     state.opened(&[lane(7)]);
     state.delivered(destination(), &closed(4), 7);
-    assert!(state.lanes.is_empty(), "another `deliver` would not find it either: {:?}", state.lanes);
+    assert!(
+        state.lanes.is_empty(),
+        "another `deliver` would not find it either: {:?}",
+        state.lanes
+    );
     assert_eq!(state.next(at(0)), Next::Settle(SettlingMode::Due));
     let start = state.begin(SettlingMode::Due, at(0));
     // Recorded since the restore, while the lane was in flight.
-    state.loaded(&Loaded { lanes: vec![lane(5)], ..nothing_waits() }, start, at(0));
+    state.loaded(
+        &Loaded {
+            lanes: vec![lane(5)],
+            ..nothing_waits()
+        },
+        start,
+        at(0),
+    );
     assert_eq!(state.next(at(0)), Next::Lanes);
     state.delivered(destination(), &closed(5), 5);
-    assert_eq!(state.next(at(0)), Next::EndRun, "and nothing is loaded again");
+    assert_eq!(
+        state.next(at(0)),
+        Next::EndRun,
+        "and nothing is loaded again"
+    );
 }
 
 #[test]
@@ -32,7 +50,10 @@ fn a_lane_with_a_newer_delivery_is_started_again_for_it() {
     state.opened(&[lane(7)]);
     state.opened(&[lane(9)]);
     state.delivered(destination(), &closed(4), 7);
-    assert_eq!(state.lanes.get(&destination()).map(|lane| lane.last_seq), Some(9));
+    assert_eq!(
+        state.lanes.get(&destination()).map(|lane| lane.last_seq),
+        Some(9)
+    );
     state.delivered(destination(), &closed(4), 9);
     assert!(state.lanes.is_empty());
 }
@@ -41,7 +62,14 @@ fn a_lane_with_a_newer_delivery_is_started_again_for_it() {
 fn a_lane_without_an_end_is_started_again() {
     let mut state = State::default();
     state.opened(&[lane(7)]);
-    state.delivered(destination(), &Delivered { last_seq: 0, more: true }, 7);
+    state.delivered(
+        destination(),
+        &Delivered {
+            last_seq: 0,
+            more: true,
+        },
+        7,
+    );
     assert_eq!(state.next(at(0)), Next::Lanes);
 }
 
@@ -52,13 +80,23 @@ fn rows_below_a_lost_one_get_a_window_and_are_settled() {
     state.begin(SettlingMode::Due, at(WINDOW));
     state.loaded(
         &nothing_waits(),
-        SettlingStart { through: 100, is_early: false, mode: SettlingMode::Due },
+        SettlingStart {
+            through: 100,
+            is_early: false,
+            mode: SettlingMode::Due,
+        },
         at(WINDOW),
     );
     // The first notification after the restore.
     state.notified(&notified(3), at(WINDOW));
     assert_eq!(state.next(at(WINDOW + SECOND)), Next::Sleep(at(2 * WINDOW)));
     let start = state.begin(SettlingMode::Due, at(2 * WINDOW));
-    let loaded = Loaded { quiet: Duration::ZERO, ..one_waits(3) };
-    assert!(state.loaded(&loaded, start, at(2 * WINDOW)), "it is decided about");
+    let loaded = Loaded {
+        quiet: Duration::ZERO,
+        ..one_waits(3)
+    };
+    assert!(
+        state.loaded(&loaded, start, at(2 * WINDOW)),
+        "it is decided about"
+    );
 }

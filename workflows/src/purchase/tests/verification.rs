@@ -11,11 +11,18 @@ fn again(seconds: u64) -> Verified {
 }
 
 fn answer() -> Verified {
-    Verified { verification: Some(Verification::Gone), next_query_in: Duration::ZERO, why: None }
+    Verified {
+        verification: Some(Verification::Gone),
+        next_query_in: Duration::ZERO,
+        why: None,
+    }
 }
 
 fn to_verify(seq: i64) -> Loaded {
-    Loaded { verify: true, ..one_waits(seq) }
+    Loaded {
+        verify: true,
+        ..one_waits(seq)
+    }
 }
 
 /// The window of one notification is over, and the next query of the store is in 30 seconds.
@@ -37,7 +44,10 @@ fn the_store_is_queried_again_at_the_time_in_the_answer() {
     assert_eq!(state.next(at(AGAIN)), Next::Settle(SettlingMode::Due));
     let start = state.begin(SettlingMode::Due, at(AGAIN));
     assert!(state.loaded(&to_verify(1), start, at(AGAIN)));
-    assert_eq!(state.verified(answer(), start, at(AGAIN)), Some(Verification::Gone));
+    assert_eq!(
+        state.verified(answer(), start, at(AGAIN)),
+        Some(Verification::Gone)
+    );
     assert_eq!(state.next(at(AGAIN)), Next::EndRun);
 }
 
@@ -56,7 +66,11 @@ fn a_wake_does_not_query_before_its_time_and_a_flush_does() {
     assert!(state.loaded(&to_verify(1), start, at(WINDOW)));
     assert_eq!(state.verified(again(1), start, at(WINDOW)), None);
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(WINDOW + SECOND)));
-    assert_eq!(state.next(at(WINDOW + SECOND)), Next::Settle(SettlingMode::Flush), "the next query is a flush too");
+    assert_eq!(
+        state.next(at(WINDOW + SECOND)),
+        Next::Settle(SettlingMode::Flush),
+        "the next query is a flush too"
+    );
 }
 
 #[test]
@@ -73,7 +87,14 @@ fn a_load_without_open_rows_stops_queries() {
     let mut state = pending();
     state.wake();
     let start = state.begin(SettlingMode::Due, at(WINDOW));
-    assert!(!state.loaded(&Loaded { verify: true, ..nothing_waits() }, start, at(WINDOW)));
+    assert!(!state.loaded(
+        &Loaded {
+            verify: true,
+            ..nothing_waits()
+        },
+        start,
+        at(WINDOW)
+    ));
     assert_eq!(state.next(at(WINDOW)), Next::EndRun);
 }
 
@@ -81,14 +102,32 @@ fn a_load_without_open_rows_stops_queries() {
 fn a_new_window_and_the_next_query_are_both_waited_for() {
     let mut state = pending();
     state.notified(&notified(2), at(WINDOW + SECOND));
-    assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW + SECOND)), "the new window is longer");
+    assert_eq!(
+        state.next(at(AGAIN)),
+        Next::Sleep(at(2 * WINDOW + SECOND)),
+        "the new window is longer"
+    );
 
     let mut state = pending();
-    state.notified(&Notified { quiet: Duration::from_secs(2), ..notified(2) }, at(WINDOW));
-    assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(AGAIN)), "the store wants more time");
+    state.notified(
+        &Notified {
+            quiet: Duration::from_secs(2),
+            ..notified(2)
+        },
+        at(WINDOW),
+    );
+    assert_eq!(
+        state.next(at(WINDOW)),
+        Next::Sleep(at(AGAIN)),
+        "the store wants more time"
+    );
     assert_eq!(
         state.begin(SettlingMode::Due, at(AGAIN)),
-        SettlingStart { through: 2, is_early: false, mode: SettlingMode::Due }
+        SettlingStart {
+            through: 2,
+            is_early: false,
+            mode: SettlingMode::Due
+        }
     );
 }
 
@@ -96,7 +135,13 @@ fn a_new_window_and_the_next_query_are_both_waited_for() {
 fn a_hold_stops_queries_until_its_end() {
     let mut state = pending();
     let until = Timestamp::from_micros(2 * WINDOW).to_string();
-    state.hold(Hold { until: Some(until), ..Hold::default() }, at(WINDOW));
+    state.hold(
+        Hold {
+            until: Some(until),
+            ..Hold::default()
+        },
+        at(WINDOW),
+    );
     state.admin.clear();
     assert_eq!(Status::of(Some(key()), &state).verification, None);
     assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW)));
@@ -105,7 +150,14 @@ fn a_hold_stops_queries_until_its_end() {
     let mut state = pending();
     state.wake();
     let start = state.begin(SettlingMode::Due, at(WINDOW));
-    assert!(!state.loaded(&Loaded { held: Some(Duration::from_secs(120)), ..to_verify(1) }, start, at(WINDOW)));
+    assert!(!state.loaded(
+        &Loaded {
+            held: Some(Duration::from_secs(120)),
+            ..to_verify(1)
+        },
+        start,
+        at(WINDOW)
+    ));
     assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW)));
 }
 
@@ -119,18 +171,32 @@ fn a_verification_is_not_used_when_a_hold_came_meanwhile() {
     assert_eq!(state.verified(answer(), start, at(WINDOW)), None);
     assert_eq!(state.verified(again(1), start, at(WINDOW)), None);
     assert_eq!(state.pending_query, None);
-    assert!(matches!(state.next(at(WINDOW)), Next::Admin(AdminRequest::Hold { .. })));
+    assert!(matches!(
+        state.next(at(WINDOW)),
+        Next::Admin(AdminRequest::Hold { .. })
+    ));
 }
 
 #[test]
 fn a_due_purchase_settles_without_notifications() {
-    let due = || Loaded { due: true, verify: true, ..nothing_waits() };
+    let due = || Loaded {
+        due: true,
+        verify: true,
+        ..nothing_waits()
+    };
     let mut state = State::default();
     state.wake();
     let start = state.begin(SettlingMode::Due, at(0));
     assert!(state.loaded(&due(), start, at(0)));
-    assert_eq!(state.verified(answer(), start, at(0)), Some(Verification::Gone));
-    assert_eq!(state.next(at(0)), Next::EndRun, "`record` sets the next wake");
+    assert_eq!(
+        state.verified(answer(), start, at(0)),
+        Some(Verification::Gone)
+    );
+    assert_eq!(
+        state.next(at(0)),
+        Next::EndRun,
+        "`record` sets the next wake"
+    );
 
     state.notified(&notified(1), at(0));
     state.wake();
@@ -143,7 +209,8 @@ fn a_due_purchase_settles_without_notifications() {
 fn status_shows_why_it_waits_and_until_when() {
     let mut state = pending();
     let status = Status::of(Some(key()), &state);
-    let wanted = "verification: no response came in time; queried again at 1970-01-01T00:02:30.000000Z";
+    let wanted =
+        "verification: no response came in time; queried again at 1970-01-01T00:02:30.000000Z";
     assert!(status.details().contains(wanted), "{}", status.details());
     assert_eq!(status.window_ends_at, None);
     let start = state.begin(SettlingMode::Due, at(AGAIN));

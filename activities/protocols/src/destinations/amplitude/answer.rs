@@ -59,11 +59,21 @@ impl Answer {
     /// Parses a body. `None` when it is not Amplitude's: not a JSON object, or one without code, error and number of
     /// ingested events.
     pub fn read(body: &str) -> Option<Self> {
-        let Ok(Value::Object(fields)) = serde_json::from_str(body) else { return None };
-        let has = |names: &[&str]| names.iter().any(|name| fields.get(*name).is_some_and(has_content));
+        let Ok(Value::Object(fields)) = serde_json::from_str(body) else {
+            return None;
+        };
+        let has = |names: &[&str]| {
+            names
+                .iter()
+                .any(|name| fields.get(*name).is_some_and(has_content))
+        };
         let answer = Self {
             code: fields.get("code").and_then(Value::as_i64),
-            error: fields.get("error").and_then(Value::as_str).unwrap_or_default().to_lowercase(),
+            error: fields
+                .get("error")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_lowercase(),
             ingested: fields.get("events_ingested").and_then(Value::as_i64),
             lacks_field: has(&["missing_field"]),
             wrong: wrong(&fields),
@@ -72,7 +82,8 @@ impl Answer {
             is_throttled: has(&["throttled_devices", "throttled_users", "throttled_events"]),
             is_over_quota: has(&["exceeded_daily_quota_devices", "exceeded_daily_quota_users"]),
         };
-        (answer.code.is_some() || answer.ingested.is_some() || !answer.error.is_empty()).then_some(answer)
+        (answer.code.is_some() || answer.ingested.is_some() || !answer.error.is_empty())
+            .then_some(answer)
     }
 
     /// Whether Amplitude does not know the API key. Such an answer repeats the key in plain text.
@@ -82,27 +93,41 @@ impl Answer {
 
     /// Whether the request arrived at another path or without its body.
     pub fn is_misdirected(&self) -> bool {
-        ["missing request body", "invalid request path"].iter().any(|found| self.error.contains(found))
+        ["missing request body", "invalid request path"]
+            .iter()
+            .any(|found| self.error.contains(found))
     }
 
     /// Whether the request as a whole is malformed. That is a defect of settle.
     pub fn is_defect(&self) -> bool {
-        self.error.contains("invalid json request body") || (self.lacks_field && self.wrong.is_empty())
+        self.error.contains("invalid json request body")
+            || (self.lacks_field && self.wrong.is_empty())
     }
 }
 
 /// Whether this is Amplitude's answer to a search for a user.
 pub fn is_search(body: &str) -> bool {
-    let Ok(Value::Object(fields)) = serde_json::from_str(body) else { return false };
+    let Ok(Value::Object(fields)) = serde_json::from_str(body) else {
+        return false;
+    };
     fields.get("matches").is_some_and(Value::is_array)
 }
 
 /// The events with an invalid field, from three objects of the form `{field: [position]}`. The third is undocumented,
 /// but the vendor's SDKs parse it.
 fn wrong(fields: &Map<String, Value>) -> Vec<(usize, Option<&'static str>)> {
-    let kinds = ["events_with_invalid_fields", "events_with_missing_fields", "events_with_invalid_id_lengths"];
-    let named = kinds.into_iter().filter_map(|kind| fields.get(kind)?.as_object()).flatten();
-    named.flat_map(|(field, list)| places(Some(list)).map(move |place| (place, known(field)))).collect()
+    let kinds = [
+        "events_with_invalid_fields",
+        "events_with_missing_fields",
+        "events_with_invalid_id_lengths",
+    ];
+    let named = kinds
+        .into_iter()
+        .filter_map(|kind| fields.get(kind)?.as_object())
+        .flatten();
+    named
+        .flat_map(|(field, list)| places(Some(list)).map(move |place| (place, known(field))))
+        .collect()
 }
 
 fn known(field: &str) -> Option<&'static str> {
@@ -110,14 +135,23 @@ fn known(field: &str) -> Option<&'static str> {
 }
 
 fn places(list: Option<&Value>) -> impl Iterator<Item = usize> + '_ {
-    let list = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    list.iter().filter_map(Value::as_u64).filter_map(|place| usize::try_from(place).ok())
+    let list = list
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    list.iter()
+        .filter_map(Value::as_u64)
+        .filter_map(|place| usize::try_from(place).ok())
 }
 
 /// The members of a list, or the keys of an object `{name: count}`.
 fn names(value: Option<&Value>) -> BTreeSet<String> {
     match value {
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(list)) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         Some(Value::Object(counts)) => counts.keys().cloned().collect(),
         _ => BTreeSet::new(),
     }

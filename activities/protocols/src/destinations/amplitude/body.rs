@@ -47,15 +47,25 @@ impl Frozen {
 
     /// The environment of the event's purchase.
     pub const fn environment(&self) -> Environment {
-        if self.sandbox { Environment::Sandbox } else { Environment::Production }
+        if self.sandbox {
+            Environment::Sandbox
+        } else {
+            Environment::Production
+        }
     }
 }
 
 /// Number of bodies, from the first on, that one request may contain: those of the same environment as the first.
 pub fn batch_size<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
-    let environment = |body| Frozen::read(body).map(|frozen| frozen.environment()).unwrap_or_default();
+    let environment = |body| {
+        Frozen::read(body)
+            .map(|frozen| frozen.environment())
+            .unwrap_or_default()
+    };
     let mut environments = bodies.into_iter().map(environment);
-    environments.next().map_or(0, |first| 1 + environments.take_while(|other| *other == first).count())
+    environments.next().map_or(0, |first| {
+        1 + environments.take_while(|other| *other == first).count()
+    })
 }
 
 /// Renders an event, or returns the reason for which it is not sent now or ever. No reason contains a key or an id.
@@ -65,20 +75,30 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
             Some(usd) => Rendered::Revenue { body, usd },
             None => Rendered::Body(body),
         },
-        Ok(_) => Rendered::Refuse { why: format!("the event is longer than {MAX_BYTES} bytes") },
+        Ok(_) => Rendered::Refuse {
+            why: format!("the event is longer than {MAX_BYTES} bytes"),
+        },
         Err(rendered) => rendered,
     }
 }
 
 /// What metrics count about the rendering of a body.
-pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
+pub fn render_notes(
+    destination: &Destination,
+    unsent: &Unsent,
+    rendered: &Rendered,
+) -> RenderNotes {
     match rendered {
-        Rendered::Body(body) | Rendered::Revenue { body, .. } => {
-            RenderNotes { capped: capped(body).unwrap_or_default(), wrong_id: None }
-        }
+        Rendered::Body(body) | Rendered::Revenue { body, .. } => RenderNotes {
+            capped: capped(body).unwrap_or_default(),
+            wrong_id: None,
+        },
         Rendered::Refuse { .. } => {
             let settings = config::read(&destination.settings).ok();
-            RenderNotes { capped: 0, wrong_id: settings.and_then(|settings| identity::wrong(&settings, unsent)) }
+            RenderNotes {
+                capped: 0,
+                wrong_id: settings.and_then(|settings| identity::wrong(&settings, unsent)),
+            }
         }
         Rendered::Wait { .. } | Rendered::Skip { .. } => RenderNotes::default(),
     }
@@ -88,23 +108,34 @@ pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rende
 fn amount(unsent: &Unsent, body: &str) -> Option<String> {
     let amount = Frozen::read(body)?.event.get("revenue")?.as_f64()?;
     let entered = unsent.earned.as_ref().and_then(storage::Earned::revenue);
-    let same = entered.filter(|usd| usd.parse() == Ok(amount)).map(str::to_owned);
+    let same = entered
+        .filter(|usd| usd.parse() == Ok(amount))
+        .map(str::to_owned);
     same.or_else(|| Some(amount.to_string()))
 }
 
 fn capped(body: &str) -> Option<u64> {
-    Frozen::read(body)?.event.get("event_properties")?.get(CAPPED)?.as_u64()
+    Frozen::read(body)?
+        .event
+        .get("event_properties")?
+        .get(CAPPED)?
+        .as_u64()
 }
 
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
-    let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
+    let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse {
+        why: wrong.to_string(),
+    })?;
     if unsent.event_type == USER_ERASED {
         let why = "it is sent to webhooks only; an integration with a `secret_key` gets a request to delete the user";
         return Err(Rendered::Skip { why: why.into() });
     }
-    let needs_data = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
+    let needs_data =
+        unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
     if needs_data && !unsent.data.is_object() {
-        return Err(Rendered::Refuse { why: "the data of the purchase was not stored".into() });
+        return Err(Rendered::Refuse {
+            why: "the data of the purchase was not stored".into(),
+        });
     }
     let key = Key::of(unsent.environment);
     if !settings.keys.has(key) {
@@ -116,7 +147,9 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
         return Err(Rendered::Skip { why });
     }
     if let Some(why) = revenue::not_counted_because(unsent) {
-        return Err(Rendered::Skip { why: why.to_owned() });
+        return Err(Rendered::Skip {
+            why: why.to_owned(),
+        });
     }
     if unsent.event_type == PROFILE_UPDATED {
         return identify(&settings, unsent);
@@ -133,7 +166,10 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     }
     add_revenue(unsent, &mut event, &mut caps);
     if unsent.user_state.is_object() {
-        event.insert("user_properties".to_owned(), json!(properties::of_user(&settings, unsent, &mut caps)));
+        event.insert(
+            "user_properties".to_owned(),
+            json!(properties::of_user(&settings, unsent, &mut caps)),
+        );
     }
     let mut about = properties::of_event(unsent, &mut caps);
     if caps.cut > 0 {
@@ -147,7 +183,9 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
 /// `send`: otherwise it is skipped, since the external id will cause a new one.
 fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     if !unsent.user_state.is_object() {
-        return Err(Rendered::Skip { why: "its platform has since moved to another environment".into() });
+        return Err(Rendered::Skip {
+            why: "its platform has since moved to another environment".into(),
+        });
     }
     let identity = identity::of(settings, unsent).map_err(|rendered| match rendered {
         Rendered::Wait { why } => Rendered::Skip { why },
@@ -166,10 +204,22 @@ fn base(settings: &Settings, unsent: &Unsent, identity: Identity) -> Map<String,
     event.insert("insert_id".to_owned(), json!(unsent.event_id));
     event.insert("time".to_owned(), json!(time(unsent)));
     event.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
-    event.insert("ingestion_metadata".to_owned(), json!({ "source_name": "settle", "source_version": VERSION }));
-    event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
+    event.insert(
+        "ingestion_metadata".to_owned(),
+        json!({ "source_name": "settle", "source_version": VERSION }),
+    );
+    event.extend(
+        settings
+            .partner_id
+            .as_ref()
+            .map(|id| ("partner_id".to_owned(), json!(id))),
+    );
     event.insert("device_id".to_owned(), json!(identity.device_id));
-    event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
+    event.extend(
+        identity
+            .user_id
+            .map(|user_id| ("user_id".to_owned(), json!(user_id))),
+    );
     event
 }
 
@@ -178,7 +228,9 @@ fn text(unsent: &Unsent, event: Map<String, Value>) -> String {
 }
 
 fn add_revenue(unsent: &Unsent, event: &mut Map<String, Value>, caps: &mut Caps) {
-    let Some(revenue) = revenue::of(unsent) else { return };
+    let Some(revenue) = revenue::of(unsent) else {
+        return;
+    };
     // `price` and `quantity` are not sent: Amplitude would use their product instead of `revenue`.
     event.insert("revenue".to_owned(), json!(revenue.amount));
     event.insert("revenueType".to_owned(), json!(revenue.kind));
@@ -201,8 +253,21 @@ fn time(unsent: &Unsent) -> i64 {
 /// The `event_id`, by which Amplitude orders events of one user with the same `time`: revision × 100 + position in the
 /// revision.
 fn event_id(unsent: &Unsent) -> i64 {
-    let index = unsent.siblings.iter().position(|one| one.event_id == unsent.event_id).map_or(0, |index| index + 1);
-    let index = if unsent.event_type == PURCHASE_UPDATED { LAST_INDEX } else { index.min(LAST_INDEX - 1) };
+    let index = unsent
+        .siblings
+        .iter()
+        .position(|one| one.event_id == unsent.event_id)
+        .map_or(0, |index| index + 1);
+    let index = if unsent.event_type == PURCHASE_UPDATED {
+        LAST_INDEX
+    } else {
+        index.min(LAST_INDEX - 1)
+    };
     let index = i64::try_from(index).unwrap_or_default();
-    unsent.revision.max(0).saturating_mul(100).saturating_add(index).min(i64::from(i32::MAX))
+    unsent
+        .revision
+        .max(0)
+        .saturating_mul(100)
+        .saturating_add(index)
+        .min(i64::from(i32::MAX))
 }

@@ -41,10 +41,20 @@ impl Config {
     ///
     /// The default schedule has no last attempt: recoveries bring attempts forward, so the number of attempts does not
     /// show how much time has passed.
-    pub(super) fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
+    pub(super) fn wait_ms(
+        &self,
+        step: Step,
+        retry_after_ms: Option<i64>,
+        jitter: f64,
+    ) -> Option<i64> {
         let last = i64::try_from(DEFAULT_WAITS_SECONDS.len()).unwrap_or(i64::MAX);
-        let number = if self.has_default_schedule { step.number.min(last) } else { step.number };
-        self.schedule.wait_ms(Step { number, ..step }, retry_after_ms, jitter)
+        let number = if self.has_default_schedule {
+            step.number.min(last)
+        } else {
+            step.number
+        };
+        self.schedule
+            .wait_ms(Step { number, ..step }, retry_after_ms, jitter)
     }
 }
 
@@ -56,8 +66,19 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSetti
     let (settings, secret) = apply(Settings::default(), Keys::default(), fields, allowed)?;
     let profile = profile(&settings);
     let (wildcards, per_request) = (Wildcards::Listed, PER_REQUEST);
-    let traits = Traits { wildcards, per_user: true, per_request, profile, per_app: None };
-    Ok(NewSettings { settings, secret, shown: Vec::new(), traits })
+    let traits = Traits {
+        wildcards,
+        per_user: true,
+        per_request,
+        profile,
+        per_app: None,
+    };
+    Ok(NewSettings {
+        settings,
+        secret,
+        shown: Vec::new(),
+        traits,
+    })
 }
 
 /// Changes the fields that the request contains and leaves the others. Null removes a key, and restores a setting's
@@ -74,20 +95,32 @@ pub fn change(
     let settings = settings::read(settings).map_err(|wrong| vec![wrong])?;
     let (settings, secret) = apply(settings, Keys::from_json(secret), fields, allowed)?;
     let profile = profile(&settings);
-    Ok(ChangedSettings { settings, secret, shown: Vec::new(), profile })
+    Ok(ChangedSettings {
+        settings,
+        secret,
+        shown: Vec::new(),
+        profile,
+    })
 }
 
 /// Builds the configuration of a stored integration.
 ///
 /// # Errors
 /// The first setting or key that is unusable.
-pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
+pub fn ready(
+    destination: &Destination,
+    secret: &SecretString,
+    allowed: &Allowed,
+) -> Result<Config, Invalid> {
     let settings: Settings = settings::read(&destination.settings)?;
     let keys = Keys::from_json(secret);
     check_keys(&keys)?;
     let endpoint = settings.endpoint.ok_or_else(no_endpoint)?;
     let (events, search) = endpoint.urls(allowed).ok_or_else(not_allowed)?;
-    let own_schedule = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
+    let own_schedule = destination
+        .schedule
+        .as_deref()
+        .filter(|waits| !waits.is_empty());
     Ok(Config {
         events,
         search,
@@ -150,7 +183,11 @@ fn apply(
 ) -> Result<(Value, SecretString), Vec<Invalid>> {
     let mut wrong = Vec::new();
     for (name, value) in fields {
-        let key = || keys.set(name, value).unwrap_or(Err(NO_FIELD)).map_err(str::to_owned);
+        let key = || {
+            keys.set(name, value)
+                .unwrap_or(Err(NO_FIELD))
+                .map_err(str::to_owned)
+        };
         let set = settings.set(name, value, allowed).unwrap_or_else(key);
         wrong.extend(set.err().map(|expected| Invalid::new(name, expected)));
     }
@@ -176,10 +213,14 @@ fn no_endpoint() -> Invalid {
 /// Checks that there is an API key, and that production and sandbox events have different ones.
 fn check_keys(keys: &Keys) -> Result<(), Invalid> {
     match (keys.get(Key::Production), keys.get(Key::Sandbox)) {
-        (None, None) => Err(Invalid::new("api_key", "the API key of the project, or a `sandbox_api_key`")),
-        (Some(one), Some(other)) if one == other => {
-            Err(Invalid::new("sandbox_api_key", "the API key of a project other than that of `api_key`"))
-        }
+        (None, None) => Err(Invalid::new(
+            "api_key",
+            "the API key of the project, or a `sandbox_api_key`",
+        )),
+        (Some(one), Some(other)) if one == other => Err(Invalid::new(
+            "sandbox_api_key",
+            "the API key of a project other than that of `api_key`",
+        )),
         _ => Ok(()),
     }
 }

@@ -26,7 +26,10 @@ pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
         method: Method::Post,
         url,
         headers: vec![
-            ("authorization".to_owned(), format!("Basic {}", STANDARD.encode(basic))),
+            (
+                "authorization".to_owned(),
+                format!("Basic {}", STANDARD.encode(basic)),
+            ),
             ("content-type".to_owned(), "application/json".to_owned()),
             ("user-agent".to_owned(), USER_AGENT.to_owned()),
         ],
@@ -42,10 +45,12 @@ pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
 /// Why it did not, as a sentence for people without an id or a key.
 pub fn judge(reply: &Reply) -> Result<(), String> {
     match reply {
-        Reply::Answer { status: 200..=299, .. } => Ok(()),
-        Reply::Answer { status: 401 | 403, .. } => {
-            Err("Amplitude does not accept the API key with this `secret_key`".to_owned())
-        }
+        Reply::Answer {
+            status: 200..=299, ..
+        } => Ok(()),
+        Reply::Answer {
+            status: 401 | 403, ..
+        } => Err("Amplitude does not accept the API key with this `secret_key`".to_owned()),
         Reply::Answer { status: 429, .. } => Err("Amplitude is throttling requests".to_owned()),
         Reply::Answer { status, .. } => Err(format!("Amplitude answered {status}")),
         Reply::Failure { message, .. } => Err(format!("no answer: {message}")),

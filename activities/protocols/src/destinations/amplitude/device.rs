@@ -14,7 +14,13 @@ use serde_json::{Map, Value, json};
 use storage::{Destination, Rendered, StreamedEvent};
 
 /// Fields of `data` that other fields of the event stand for.
-const ELSEWHERE: [&str; 5] = ["device", "external_id", "session_id", "session_started_at", "user_id"];
+const ELSEWHERE: [&str; 5] = [
+    "device",
+    "external_id",
+    "session_id",
+    "session_started_at",
+    "user_id",
+];
 /// The price is a text in `data` and a number here, so that Amplitude can compute with it.
 const PRICE: &str = "purchase_price";
 
@@ -22,15 +28,24 @@ const PRICE: &str = "purchase_price";
 pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
     let settings = match config::read(&destination.settings) {
         Ok(settings) => settings,
-        Err(wrong) => return Rendered::Refuse { why: wrong.to_string() },
+        Err(wrong) => {
+            return Rendered::Refuse {
+                why: wrong.to_string(),
+            };
+        }
     };
     let Ok(body) = serde_json::from_str(&event.body).map(without_receipts) else {
-        return Rendered::Refuse { why: "retention removed the body of the event".to_owned() };
+        return Rendered::Refuse {
+            why: "retention removed the body of the event".to_owned(),
+        };
     };
     let key = Key::of(event.environment);
     if !settings.keys.has(key) {
-        let why =
-            format!("its platform is in the environment {}, and no {} is set", event.environment.as_str(), key.label());
+        let why = format!(
+            "its platform is in the environment {}, and no {} is set",
+            event.environment.as_str(),
+            key.label()
+        );
         return Rendered::Skip { why };
     }
     let user_id = match user_id(&settings, &body["data"]) {
@@ -43,7 +58,9 @@ pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
     });
     let body = frozen.to_string();
     if body.len() > MAX_BYTES {
-        return Rendered::Refuse { why: format!("the event is longer than {MAX_BYTES} bytes") };
+        return Rendered::Refuse {
+            why: format!("the event is longer than {MAX_BYTES} bytes"),
+        };
     }
     Rendered::Body(body)
 }
@@ -52,33 +69,63 @@ pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
 /// up no event beside it. Without a login the event has the device's id alone: the user of the device is another one than
 /// the store's customer, who has that device id too, and Amplitude gives the event to the latter.
 fn user_id(settings: &Settings, data: &Value) -> Result<Option<Value>, Rendered> {
-    let external_id = data["external_id"].as_str().filter(|id| identity::is_usable(settings, id));
+    let external_id = data["external_id"]
+        .as_str()
+        .filter(|id| identity::is_usable(settings, id));
     match (settings.user_id, external_id, settings.without_external_id) {
-        (UserIdSource::UserId, ..) => Ok(data["external_id"].is_string().then(|| data["user_id"].clone())),
+        (UserIdSource::UserId, ..) => Ok(data["external_id"]
+            .is_string()
+            .then(|| data["user_id"].clone())),
         (UserIdSource::ExternalId, Some(id), _) => Ok(Some(json!(id))),
         (UserIdSource::ExternalId, None, WithoutExternalId::Send) => Ok(None),
         // Who logs in later need not be who used the device then.
         (UserIdSource::ExternalId, None, WithoutExternalId::Wait | WithoutExternalId::Skip) => {
-            Err(Rendered::Skip { why: "nobody was logged in on the device".to_owned() })
+            Err(Rendered::Skip {
+                why: "nobody was logged in on the device".to_owned(),
+            })
         }
     }
 }
 
-fn fields(settings: &Settings, event: &StreamedEvent, data: &Value, user_id: Option<Value>) -> Map<String, Value> {
+fn fields(
+    settings: &Settings,
+    event: &StreamedEvent,
+    data: &Value,
+    user_id: Option<Value>,
+) -> Map<String, Value> {
     let mut caps = Caps::default();
     let device = &data["device"];
     // The key of devices is public: an id that Amplitude refuses would hold up the events beside it.
-    let own = device["analytics_device_id"].as_str().filter(|id| identity::is_usable(settings, id));
+    let own = device["analytics_device_id"]
+        .as_str()
+        .filter(|id| identity::is_usable(settings, id));
     let mut text = |value: &Value| value.as_str().map(|text| json!(caps.text(text)));
-    let session = data["session_started_at"].as_str().and_then(|text| text.parse().ok()).map(millis);
+    let session = data["session_started_at"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .map(millis);
     let mut fields = Map::new();
     fields.insert("event_type".to_owned(), json!(event.event_type));
     fields.insert("insert_id".to_owned(), json!(event.id));
-    fields.insert("time".to_owned(), json!(millis(event.occurred_at).clamp(*VALID_TIMES.start(), *VALID_TIMES.end())));
+    fields.insert(
+        "time".to_owned(),
+        json!(millis(event.occurred_at).clamp(*VALID_TIMES.start(), *VALID_TIMES.end())),
+    );
     fields.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
-    fields.insert("ingestion_metadata".to_owned(), json!({ "source_name": "settle", "source_version": VERSION }));
-    fields.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
-    fields.insert("device_id".to_owned(), own.map_or_else(|| device["id"].clone(), |own| json!(own)));
+    fields.insert(
+        "ingestion_metadata".to_owned(),
+        json!({ "source_name": "settle", "source_version": VERSION }),
+    );
+    fields.extend(
+        settings
+            .partner_id
+            .as_ref()
+            .map(|id| ("partner_id".to_owned(), json!(id))),
+    );
+    fields.insert(
+        "device_id".to_owned(),
+        own.map_or_else(|| device["id"].clone(), |own| json!(own)),
+    );
     fields.extend(user_id.map(|user_id| ("user_id".to_owned(), user_id)));
     // Amplitude names a session by its beginning.
     fields.extend(session.map(|session| ("session_id".to_owned(), json!(session))));
@@ -91,7 +138,10 @@ fn fields(settings: &Settings, event: &StreamedEvent, data: &Value, user_id: Opt
     ] {
         fields.extend(text(value).map(|value| (name.to_owned(), value)));
     }
-    fields.insert("event_properties".to_owned(), Value::Object(properties(event, data)));
+    fields.insert(
+        "event_properties".to_owned(),
+        Value::Object(properties(event, data)),
+    );
     fields
 }
 
@@ -103,8 +153,14 @@ fn properties(event: &StreamedEvent, data: &Value) -> Map<String, Value> {
         if value.is_null() || ELSEWHERE.contains(&name.as_str()) {
             continue;
         }
-        let number = value.as_str().filter(|_| name == PRICE).and_then(|text| text.parse::<f64>().ok());
-        properties.insert(name.clone(), number.map_or_else(|| value.clone(), |number| json!(number)));
+        let number = value
+            .as_str()
+            .filter(|_| name == PRICE)
+            .and_then(|text| text.parse::<f64>().ok());
+        properties.insert(
+            name.clone(),
+            number.map_or_else(|| value.clone(), |number| json!(number)),
+        );
     }
     properties
 }
@@ -125,21 +181,34 @@ mod tests {
     fn the_user_is_who_was_logged_in() {
         let anna = json!({ "external_id": "anna@example.com", "user_id": "4711" });
         for (without, nobody_is_skipped) in [("send", false), ("wait", true), ("skip", true)] {
-            let by_name = settings(&json!({ "user_id": "external_id", "without_external_id": without }));
-            assert_eq!(user_id(&by_name, &anna).ok().flatten(), Some(json!("anna@example.com")), "{without}");
-            for nobody in
-                [json!({ "external_id": null, "user_id": "4711" }), json!({ "external_id": "null", "user_id": "1" })]
-            {
+            let by_name =
+                settings(&json!({ "user_id": "external_id", "without_external_id": without }));
+            assert_eq!(
+                user_id(&by_name, &anna).ok().flatten(),
+                Some(json!("anna@example.com")),
+                "{without}"
+            );
+            for nobody in [
+                json!({ "external_id": null, "user_id": "4711" }),
+                json!({ "external_id": "null", "user_id": "1" }),
+            ] {
                 match user_id(&by_name, &nobody) {
                     Ok(id) => assert_eq!((id, nobody_is_skipped), (None, false)),
-                    Err(Rendered::Skip { why }) => assert!(nobody_is_skipped && why.contains("logged in"), "{why}"),
+                    Err(Rendered::Skip { why }) => {
+                        assert!(nobody_is_skipped && why.contains("logged in"), "{why}")
+                    }
                     Err(_) => panic!("{without}: neither sent nor skipped"),
                 }
             }
-            let by_ours = settings(&json!({ "user_id": "user_id", "without_external_id": without }));
+            let by_ours =
+                settings(&json!({ "user_id": "user_id", "without_external_id": without }));
             assert_eq!(user_id(&by_ours, &anna).ok().flatten(), Some(json!("4711")));
             let nobody = json!({ "external_id": null, "user_id": "4711" });
-            assert_eq!(user_id(&by_ours, &nobody).ok(), Some(None), "{without}: the device's id stands alone");
+            assert_eq!(
+                user_id(&by_ours, &nobody).ok(),
+                Some(None),
+                "{without}: the device's id stands alone"
+            );
         }
     }
 }

@@ -33,7 +33,10 @@ pub fn form() -> Form {
         Entry::new("prefix", "Prefix of user properties", Input::Text).folded(),
         Entry::new("partner_id", "Partner ID", Input::Text).folded(),
         Entry::new("user_properties", "User properties", Input::Select)
-            .choices(&[("documented", "The documented eight"), ("extended", "The documented eight and six more")])
+            .choices(&[
+                ("documented", "The documented eight"),
+                ("extended", "The documented eight and six more"),
+            ])
             .folded(),
     ];
     Form {

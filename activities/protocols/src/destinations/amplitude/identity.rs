@@ -47,23 +47,36 @@ pub struct Identity {
 pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     let (Some(user), Some(first)) = (unsent.user_id, unsent.first_user_id) else {
         return Err(Rendered::Skip {
-            why: "it is not about a customer, and Amplitude accepts only events about customers".into(),
+            why: "it is not about a customer, and Amplitude accepts only events about customers"
+                .into(),
         });
     };
     let user_id = match (settings.user_id, unsent.external_id.as_deref()) {
         (UserIdSource::UserId, _) => Some(user.to_string()),
-        (UserIdSource::ExternalId, Some(id)) => Some(usable(id, settings.min_id_length)?.to_owned()),
-        (UserIdSource::ExternalId, None) => {
-            settings.without_external_id.put_aside(&unsent.event_type).map_or(Ok(None), Err)?
+        (UserIdSource::ExternalId, Some(id)) => {
+            Some(usable(id, settings.min_id_length)?.to_owned())
         }
+        (UserIdSource::ExternalId, None) => settings
+            .without_external_id
+            .put_aside(&unsent.event_type)
+            .map_or(Ok(None), Err)?,
     };
-    let own = unsent.analytics_device_id.as_deref().filter(|id| is_usable(settings, id));
-    Ok(Identity { user_id, device_id: own.map_or_else(|| first.to_string(), str::to_owned) })
+    let own = unsent
+        .analytics_device_id
+        .as_deref()
+        .filter(|id| is_usable(settings, id));
+    Ok(Identity {
+        user_id,
+        device_id: own.map_or_else(|| first.to_string(), str::to_owned),
+    })
 }
 
 /// The metric's label for a refused external id; `None` when the id is valid or not sent.
 pub fn wrong(settings: &Settings, unsent: &Unsent) -> Option<&'static str> {
-    let id = unsent.external_id.as_deref().filter(|_| settings.user_id == UserIdSource::ExternalId)?;
+    let id = unsent
+        .external_id
+        .as_deref()
+        .filter(|_| settings.user_id == UserIdSource::ExternalId)?;
     refused(id, settings.min_id_length).map(|(reason, _)| reason)
 }
 
@@ -80,14 +93,21 @@ fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {
 fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
     if FORBIDDEN.contains(&id.trim().to_lowercase().as_str()) {
         let why = "is one that Amplitude rejects because it identifies nobody";
-        return Some(("forbidden", format!("the customer's external id {why}: {OTHER_ID}")));
+        return Some((
+            "forbidden",
+            format!("the customer's external id {why}: {OTHER_ID}"),
+        ));
     }
     let length = id.chars().count();
     if u64::try_from(length).is_ok_and(|length| length < min_id_length) {
-        let why = format!("is shorter than the `min_id_length` of {min_id_length}: {LOWER}, or {OTHER_ID}");
+        let why = format!(
+            "is shorter than the `min_id_length` of {min_id_length}: {LOWER}, or {OTHER_ID}"
+        );
         return Some(("short", format!("the customer's external id {why}")));
     }
-    let why = || format!("the customer's external id is longer than {MAX_ID_LENGTH} characters: {OTHER_ID}");
+    let why = || {
+        format!("the customer's external id is longer than {MAX_ID_LENGTH} characters: {OTHER_ID}")
+    };
     (length > MAX_ID_LENGTH).then(|| ("long", why()))
 }
 

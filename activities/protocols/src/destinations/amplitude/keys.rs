@@ -16,7 +16,8 @@ const REDACTED: &str = "[REDACTED]";
 /// Maximum length of a key in bytes.
 const MAX_KEY_LENGTH: usize = 128;
 /// The expected form of a key.
-const EXPECTED: &str = "a key as Amplitude shows it: 1 to 128 ASCII letters, digits, `-`, `_` and `.`";
+const EXPECTED: &str =
+    "a key as Amplitude shows it: 1 to 128 ASCII letters, digits, `-`, `_` and `.`";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
@@ -88,14 +89,22 @@ impl StoredKeys {
 impl Keys {
     /// Parses the JSON that storage encrypts. A key that cannot be parsed counts as not set.
     pub fn from_json(secret: &SecretString) -> Self {
-        let json: Map<String, Value> = serde_json::from_str(secret.expose_secret()).unwrap_or_default();
-        let key = |key: Key| json.get(key.name()).and_then(Value::as_str).map(|text| (key, SecretString::from(text)));
+        let json: Map<String, Value> =
+            serde_json::from_str(secret.expose_secret()).unwrap_or_default();
+        let key = |key: Key| {
+            json.get(key.name())
+                .and_then(Value::as_str)
+                .map(|text| (key, SecretString::from(text)))
+        };
         Self(Key::ALL.into_iter().filter_map(key).collect())
     }
 
     pub fn to_json(&self) -> SecretString {
-        let json: Map<String, Value> =
-            self.0.iter().map(|(key, text)| (key.name().to_owned(), text.expose_secret().into())).collect();
+        let json: Map<String, Value> = self
+            .0
+            .iter()
+            .map(|(key, text)| (key.name().to_owned(), text.expose_secret().into()))
+            .collect();
         SecretString::from(Value::Object(json).to_string())
     }
 
@@ -110,7 +119,8 @@ impl Keys {
             return Some(Ok(()));
         }
         let is_key = |text: &&str| {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            let is_plain =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
             (1..=MAX_KEY_LENGTH).contains(&text.len()) && text.bytes().all(is_plain)
         };
         Some(match value.as_str().filter(is_key) {
@@ -138,7 +148,11 @@ impl Keys {
     /// The API key that a connection test uses: the production one if it is set, else the sandbox one. The secret key
     /// must belong to the same project.
     pub fn test_key(&self) -> Key {
-        if self.0.contains_key(&Key::Production) { Key::Production } else { Key::Sandbox }
+        if self.0.contains_key(&Key::Production) {
+            Key::Production
+        } else {
+            Key::Sandbox
+        }
     }
 
     /// The credentials for HTTP Basic authentication; `None` without a secret key.
@@ -151,7 +165,11 @@ impl Keys {
     /// Redacts all keys in a text, ignoring case, in plain text or encoded for Basic authentication. Escaped forms need
     /// not be handled: no character of a key is escaped in a URL or in JSON.
     pub fn redact(&self, text: &str) -> String {
-        let mut hidden: Vec<String> = self.0.values().map(|key| key.expose_secret().to_owned()).collect();
+        let mut hidden: Vec<String> = self
+            .0
+            .values()
+            .map(|key| key.expose_secret().to_owned())
+            .collect();
         for pair in self.pairs() {
             let encoded = STANDARD_NO_PAD.encode(&pair);
             hidden.push(utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string());
@@ -159,14 +177,24 @@ impl Keys {
             hidden.push(encoded);
         }
         hidden.sort_by_key(|pattern| std::cmp::Reverse(pattern.len()));
-        let whole = hidden.iter().fold(text.to_owned(), |text, pattern| without(&text, pattern));
+        let whole = hidden
+            .iter()
+            .fold(text.to_owned(), |text, pattern| without(&text, pattern));
         without_beginning(whole, hidden.iter().map(String::as_str), REDACTED)
     }
 
     fn pairs(&self) -> Vec<String> {
         let secret = self.get(Key::Secret);
-        let api_keys = [Key::Production, Key::Sandbox].into_iter().filter_map(|key| self.get(key));
-        secret.map(|secret| api_keys.map(|api_key| format!("{api_key}:{secret}")).collect()).unwrap_or_default()
+        let api_keys = [Key::Production, Key::Sandbox]
+            .into_iter()
+            .filter_map(|key| self.get(key));
+        secret
+            .map(|secret| {
+                api_keys
+                    .map(|api_key| format!("{api_key}:{secret}"))
+                    .collect()
+            })
+            .unwrap_or_default()
     }
 }
 

@@ -37,7 +37,10 @@ const COPIED: [&str; 21] = [
     "revoked_at",
 ];
 /// Properties of a `revenue.adjusted`: fields of its body, and their names here.
-const ADJUSTED: [(&str, &str); 2] = [("kind", "adjustment"), ("payment_event_id", "payment_insert_id")];
+const ADJUSTED: [(&str, &str); 2] = [
+    ("kind", "adjustment"),
+    ("payment_event_id", "payment_insert_id"),
+];
 /// JSON pointers to the store's time in the body of a `user.*` event and of a `purchase.updated`.
 const OCCURRED_AT: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
 /// Prices. They are texts in `data` and numbers here, so that Amplitude can sum them.
@@ -49,7 +52,12 @@ const MAX_DEVICES: usize = 20;
 /// The attributes of the customer's devices: their names, and the parts of the members of `devices` that they list.
 const OF_DEVICES: [(&str, &str); 2] = [("device_ids", "/id"), ("device_platforms", "/platform/id")];
 /// The names of flags in `customer_journey_state` of a `user.*` body.
-const JOURNEY: [&str; 4] = ["former_subscriber", "in_grace_period", "in_intro_offer_period", "in_trial_period"];
+const JOURNEY: [&str; 4] = [
+    "former_subscriber",
+    "in_grace_period",
+    "in_intro_offer_period",
+    "in_trial_period",
+];
 
 /// The properties of an event. Unknown ones are left out.
 pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
@@ -58,22 +66,38 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     properties.insert("collapse_key".to_owned(), json!(unsent.collapse_key));
     properties.insert("environment".to_owned(), json!(unsent.environment.as_str()));
     properties.insert("revision".to_owned(), json!(unsent.revision));
-    if let Some(user_revision) = unsent.user_revision.filter(|_| unsent.event_type != PURCHASE_UPDATED) {
+    if let Some(user_revision) = unsent
+        .user_revision
+        .filter(|_| unsent.event_type != PURCHASE_UPDATED)
+    {
         properties.insert("user_revision".to_owned(), json!(user_revision));
     }
     if !unsent.store.is_empty() {
         properties.insert("store".to_owned(), json!(caps.text(&unsent.store)));
     }
     if data.is_object() {
-        properties.insert("entitlements".to_owned(), caps.list(texts(data, "entitlements", "/entitlement_ref_id")));
+        properties.insert(
+            "entitlements".to_owned(),
+            caps.list(texts(data, "entitlements", "/entitlement_ref_id")),
+        );
     }
-    if let Some(at) = OCCURRED_AT.iter().find_map(|place| plain(unsent.body.pointer(place)?, caps)) {
+    if let Some(at) = OCCURRED_AT
+        .iter()
+        .find_map(|place| plain(unsent.body.pointer(place)?, caps))
+    {
         properties.insert("occurred_at".to_owned(), at);
     }
-    if let Some(verified) = unsent.body.pointer("/attributes/verified").and_then(Value::as_bool) {
+    if let Some(verified) = unsent
+        .body
+        .pointer("/attributes/verified")
+        .and_then(Value::as_bool)
+    {
         properties.insert("verified".to_owned(), json!(verified));
     }
-    let named = COPIED.into_iter().map(|name| (name, name)).chain([("product_ref_id", "sku")]);
+    let named = COPIED
+        .into_iter()
+        .map(|name| (name, name))
+        .chain([("product_ref_id", "sku")]);
     for (name, property) in named {
         if let Some(value) = data.get(name).and_then(|value| plain(value, caps)) {
             properties.insert(property.to_owned(), value);
@@ -100,14 +124,20 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
 /// The user attributes that the integration sends. Unknown ones are left out.
 pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let mut all = documented(settings, unsent, caps);
-    all.extend(extended(settings, unsent).into_iter().filter(|(_, value)| !value.is_null()));
+    all.extend(
+        extended(settings, unsent)
+            .into_iter()
+            .filter(|(_, value)| !value.is_null()),
+    );
     all
 }
 
 /// The operations of a `$identify`: `$set` of the known attributes, `$unset` of the unknown ones. Amplitude does not
 /// allow operations beside plain values (<https://amplitude.com/docs/apis/analytics/identify>).
 pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Value {
-    let unknown = extended(settings, unsent).into_iter().filter(|(_, value)| value.is_null());
+    let unknown = extended(settings, unsent)
+        .into_iter()
+        .filter(|(_, value)| value.is_null());
     let unset: Map<String, Value> = unknown.map(|(name, _)| (name, json!("-"))).collect();
     let mut set = of_user(settings, unsent, caps);
     // A profile that an earlier version recorded does not name the devices: they stay as they are.
@@ -115,14 +145,25 @@ pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Valu
         let of_devices = OF_DEVICES.map(|(attribute, _)| format!("{}{attribute}", settings.prefix));
         set.retain(|name, _| !of_devices.contains(name));
     }
-    if unset.is_empty() { json!({ "$set": set }) } else { json!({ "$set": set, "$unset": unset }) }
+    if unset.is_empty() {
+        json!({ "$set": set })
+    } else {
+        json!({ "$set": set, "$unset": unset })
+    }
 }
 
 /// The additional attributes of the setting `extended`, null where unknown. Empty with the setting `documented`.
 fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
-    let stored = unsent.user_profile.as_object().filter(|_| settings.user_properties == Attributes::Extended);
+    let stored = unsent
+        .user_profile
+        .as_object()
+        .filter(|_| settings.user_properties == Attributes::Extended);
     let named = |(name, value): (&String, &Value)| {
-        let value = if name == LIFETIME_VALUE { json!(money(value)) } else { value.clone() };
+        let value = if name == LIFETIME_VALUE {
+            json!(money(value))
+        } else {
+            value.clone()
+        };
         (format!("{}{name}", settings.prefix), value)
     };
     stored.into_iter().flatten().map(named).collect()
@@ -132,15 +173,36 @@ fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
 /// every environment and on every platform.
 fn documented(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let state = &unsent.user_state;
-    let lists = [("active_entitlements", "active_entitlements", "/entitlement_ref_id"), skus(state)];
-    let lists = lists.map(|(attribute, list, part)| (attribute, caps.list(texts(state, list, part))));
+    let lists = [
+        (
+            "active_entitlements",
+            "active_entitlements",
+            "/entitlement_ref_id",
+        ),
+        skus(state),
+    ];
+    let lists =
+        lists.map(|(attribute, list, part)| (attribute, caps.list(texts(state, list, part))));
     // `devices` has the newest ones in front.
     let devices = OF_DEVICES.map(|(attribute, part)| {
-        (attribute, caps.list(texts(&unsent.body, "devices", part).into_iter().take(MAX_DEVICES)))
+        (
+            attribute,
+            caps.list(
+                texts(&unsent.body, "devices", part)
+                    .into_iter()
+                    .take(MAX_DEVICES),
+            ),
+        )
     });
     let journey = JOURNEY.map(|name| (name, json!(flag(state, name))));
-    let named = |(attribute, value): (&str, Value)| (format!("{}{attribute}", settings.prefix), value);
-    lists.into_iter().chain(devices).chain(journey).map(named).collect()
+    let named =
+        |(attribute, value): (&str, Value)| (format!("{}{attribute}", settings.prefix), value);
+    lists
+        .into_iter()
+        .chain(devices)
+        .chain(journey)
+        .map(named)
+        .collect()
 }
 
 /// Where the body contains the SKUs: attribute, list, and part of each member. Events of earlier versions have a SKU
@@ -155,14 +217,26 @@ fn skus(state: &Value) -> (&'static str, &'static str, &'static str) {
 }
 
 fn flag(state: &Value, name: &str) -> bool {
-    state.get("customer_journey_state").and_then(|state| state.get(name)).and_then(Value::as_bool).unwrap_or(false)
+    state
+        .get("customer_journey_state")
+        .and_then(|state| state.get(name))
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
 }
 
 /// One text of each member of a list, in the list's order and without duplicates. `part` is a JSON pointer.
 fn texts<'a>(body: &'a Value, list: &str, part: &str) -> Vec<&'a str> {
-    let members = body.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let members = body
+        .get(list)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let mut seen = BTreeSet::new();
-    members.iter().filter_map(|member| member.pointer(part)?.as_str()).filter(|text| seen.insert(*text)).collect()
+    members
+        .iter()
+        .filter_map(|member| member.pointer(part)?.as_str())
+        .filter(|text| seen.insert(*text))
+        .collect()
 }
 
 /// A text (truncated), a number or a boolean; `None` for other values.

@@ -16,7 +16,10 @@ use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 /// The headers of a request with events.
-pub const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("user-agent", USER_AGENT)];
+pub const HEADERS: [(&str, &str); 2] = [
+    ("content-type", "application/json"),
+    ("user-agent", USER_AGENT),
+];
 /// The id that a connection test searches for. No user has it.
 const NOBODY: &str = "settle-connection-test";
 
@@ -30,8 +33,8 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
     let mut environment = Environment::default();
     let mut events = Vec::with_capacity(count);
     for attempt in attempts.iter().take(count) {
-        let frozen =
-            Frozen::read(&attempt.body).ok_or_else(|| Invalid::new("body", "an event frozen for Amplitude"))?;
+        let frozen = Frozen::read(&attempt.body)
+            .ok_or_else(|| Invalid::new("body", "an event frozen for Amplitude"))?;
         environment = frozen.environment();
         events.push(event(attempt, frozen));
     }
@@ -45,7 +48,9 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
     Ok(Request {
         method: Method::Post,
         url: config.events.clone(),
-        headers: HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        headers: HEADERS
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         body: body.to_string().into_bytes(),
         is_operator_url: config.is_operator_url,
         app: None,
@@ -56,7 +61,12 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
 pub fn lacks_key(config: &Config, attempt: &Attempt) -> Option<String> {
     let key = Key::of(Frozen::read(&attempt.body)?.environment());
     let is_lacking = config.keys.get(key).is_none();
-    is_lacking.then(|| format!("the `{}` was removed, and it must not be sent to another project", key.name()))
+    is_lacking.then(|| {
+        format!(
+            "the `{}` was removed, and it must not be sent to another project",
+            key.name()
+        )
+    })
 }
 
 /// The event as it is sent. User properties are left unchanged when a newer state of the user was sent already, or the
@@ -74,7 +84,12 @@ fn event(attempt: &Attempt, frozen: Frozen) -> Value {
 /// # Errors
 /// The secret key is not set; without it Amplitude accepts only events.
 pub fn test(config: &Config) -> Result<Request, Invalid> {
-    let expected = || Invalid::new("secret_key", "a secret key: only with it can the connection be tested");
+    let expected = || {
+        Invalid::new(
+            "secret_key",
+            "a secret key: only with it can the connection be tested",
+        )
+    };
     let basic = config.keys.basic().ok_or_else(expected)?;
     let mut url = config.search.clone();
     url.query_pairs_mut().append_pair("user", NOBODY);
@@ -82,7 +97,10 @@ pub fn test(config: &Config) -> Result<Request, Invalid> {
         method: Method::Get,
         url,
         headers: vec![
-            ("authorization".to_owned(), format!("Basic {}", STANDARD.encode(basic))),
+            (
+                "authorization".to_owned(),
+                format!("Basic {}", STANDARD.encode(basic)),
+            ),
             ("user-agent".to_owned(), USER_AGENT.to_owned()),
         ],
         body: Vec::new(),

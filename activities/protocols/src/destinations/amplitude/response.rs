@@ -33,21 +33,40 @@ const ATTEMPTS_IF_TOO_FEW: i64 = 3;
 
 /// Judges a reply for each event and for the project as a whole. Results never repeat Amplitude's own texts.
 pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
-    let Exchange { events, reply, at, jitter } = exchange;
-    let (sent, left) =
-        events.split_at_checked(batch_size(events.iter().map(|one| one.body.as_str()))).unwrap_or((events, &[]));
+    let Exchange {
+        events,
+        reply,
+        at,
+        jitter,
+    } = exchange;
+    let (sent, left) = events
+        .split_at_checked(batch_size(events.iter().map(|one| one.body.as_str())))
+        .unwrap_or((events, &[]));
     let retry_after = match reply {
-        Reply::Answer { retry_after, .. } => retry_after.as_deref().and_then(|text| retry_after_ms(text, at)),
+        Reply::Answer { retry_after, .. } => retry_after
+            .as_deref()
+            .and_then(|text| retry_after_ms(text, at)),
         Reply::Failure { .. } => None,
     };
-    let case = Case { config, sent, jitter, at, retry_after };
+    let case = Case {
+        config,
+        sent,
+        jitter,
+        at,
+        retry_after,
+    };
     let mut result = match reply {
         Reply::Answer { status, body, .. } => case.answered(*status, Answer::read(body)),
         Reply::Failure { class, message } => case.failure(Reason::new(*class, message), None),
     }
     .with_retry_after(retry_after.map(duration));
-    let postponed = Reason::without_step(AttemptClass::Postponed, "its project is another one: it is sent separately");
-    result.events.extend(left.iter().map(|one| retry(one, 0, postponed)));
+    let postponed = Reason::without_step(
+        AttemptClass::Postponed,
+        "its project is another one: it is sent separately",
+    );
+    result
+        .events
+        .extend(left.iter().map(|one| retry(one, 0, postponed)));
     result
 }
 
@@ -89,12 +108,20 @@ struct Reason<'a> {
 
 impl<'a> Reason<'a> {
     const fn new(class: AttemptClass, why: &'a str) -> Self {
-        Self { class, why, counts: true }
+        Self {
+            class,
+            why,
+            counts: true,
+        }
     }
 
     /// A reason that has nothing to do with the event itself: the attempt uses no step of the schedule.
     const fn without_step(class: AttemptClass, why: &'a str) -> Self {
-        Self { class, why, counts: false }
+        Self {
+            class,
+            why,
+            counts: false,
+        }
     }
 }
 
@@ -110,11 +137,16 @@ struct Case<'a> {
 impl Case<'_> {
     fn answered(&self, status: u16, answer: Option<Answer>) -> DeliveryResult {
         match (status, answer) {
-            (200, Some(answer)) if answer.code.is_none_or(|code| code == 200) && answer.error.is_empty() => {
+            (200, Some(answer))
+                if answer.code.is_none_or(|code| code == 200) && answer.error.is_empty() =>
+            {
                 self.accepted(&answer)
             }
             (200, _) => self.failure(
-                Reason::new(AttemptClass::Unreadable, "the answer was 200, but its body is not Amplitude's"),
+                Reason::new(
+                    AttemptClass::Unreadable,
+                    "the answer was 200, but its body is not Amplitude's",
+                ),
                 None,
             ),
             (400 | 401 | 403, Some(answer)) if answer.refuses_key() => self.key_refused(),
@@ -125,21 +157,28 @@ impl Case<'_> {
             (403, _) => self.forbidden(),
             (413, _) => self.too_large(),
             (429, _) => self.throttled(),
-            (502..=504, _) => {
-                self.failure(Reason::new(AttemptClass::ServerError, &describe(status)), Some(self.pause_ms()))
-            }
-            _ => self.failure(Reason::new(class(status), &describe(status)), self.retry_after.map(|_| self.pause_ms())),
+            (502..=504, _) => self.failure(
+                Reason::new(AttemptClass::ServerError, &describe(status)),
+                Some(self.pause_ms()),
+            ),
+            _ => self.failure(
+                Reason::new(class(status), &describe(status)),
+                self.retry_after.map(|_| self.pause_ms()),
+            ),
         }
     }
 
     fn accepted(&self, answer: &Answer) -> DeliveryResult {
         let sent = i64::try_from(self.sent.len()).unwrap_or(i64::MAX);
         let ingested = answer.ingested.unwrap_or(sent);
-        let result =
-            self.all(EndpointSignal::Success, |one| match (ingested < sent, one.number < ATTEMPTS_IF_TOO_FEW) {
+        let result = self.all(EndpointSignal::Success, |one| {
+            match (ingested < sent, one.number < ATTEMPTS_IF_TOO_FEW) {
                 (true, true) => self.by_schedule(
                     one,
-                    Reason::new(AttemptClass::TooFew, "Amplitude counted fewer events than the request held"),
+                    Reason::new(
+                        AttemptClass::TooFew,
+                        "Amplitude counted fewer events than the request held",
+                    ),
                 ),
                 _ => EventResult {
                     delivery_id: one.delivery_id,
@@ -148,15 +187,26 @@ impl Case<'_> {
                     error: None,
                     counts: true,
                 },
-            });
-        let comes_again = result.events.iter().any(|one| one.class == AttemptClass::TooFew);
+            }
+        });
+        let comes_again = result
+            .events
+            .iter()
+            .any(|one| one.class == AttemptClass::TooFew);
         let alarm = match ingested.cmp(&sent) {
-            Ordering::Less if comes_again => "Amplitude counted fewer events than a request held: they are sent again",
-            Ordering::Less => "Amplitude counted fewer events than a request held, and they are taken as delivered",
+            Ordering::Less if comes_again => {
+                "Amplitude counted fewer events than a request held: they are sent again"
+            }
+            Ordering::Less => {
+                "Amplitude counted fewer events than a request held, and they are taken as delivered"
+            }
             Ordering::Greater => "Amplitude counted more events than a request held",
             Ordering::Equal => return result,
         };
-        DeliveryResult { alarm: Some(alarm.to_owned()), ..result }
+        DeliveryResult {
+            alarm: Some(alarm.to_owned()),
+            ..result
+        }
     }
 
     /// Amplitude does not know the API key. The production key, or the only key, disables the integration. A sandbox
@@ -169,7 +219,12 @@ impl Case<'_> {
         let (endpoint_signal, alarm) = if goes_on {
             (EndpointSignal::Neutral, Some(why.clone()))
         } else {
-            (EndpointSignal::Gone { reason: why.clone() }, None)
+            (
+                EndpointSignal::Gone {
+                    reason: why.clone(),
+                },
+                None,
+            )
         };
         let reason = Reason::without_step(AttemptClass::InvalidApiKey, &why);
         let result = self.all(endpoint_signal, |one| self.later(one, HOUR_MS, reason));
@@ -181,15 +236,22 @@ impl Case<'_> {
     fn misdirected(&self) -> DeliveryResult {
         let why = "Amplitude received no usable request: the path is wrong, or the body was lost on the way";
         let alarm = format!("{why}. Check the endpoint's URL, and proxies");
-        DeliveryResult { alarm: Some(alarm), ..self.failure(Reason::new(AttemptClass::Misdirected, why), None) }
+        DeliveryResult {
+            alarm: Some(alarm),
+            ..self.failure(Reason::new(AttemptClass::Misdirected, why), None)
+        }
     }
 
     /// The request is malformed: a defect that only a new version of settle can correct. Its events fail for good.
     fn defect(&self) -> DeliveryResult {
         let why = "Amplitude could not parse the request";
-        let result = self
-            .all(EndpointSignal::Failure { pause: None }, |one| failed(one, Reason::new(AttemptClass::Defect, why)));
-        DeliveryResult { alarm: Some(format!("{why}: this is a bug in settle")), ..result }
+        let result = self.all(EndpointSignal::Failure { pause: None }, |one| {
+            failed(one, Reason::new(AttemptClass::Defect, why))
+        });
+        DeliveryResult {
+            alarm: Some(format!("{why}: this is a bug in settle")),
+            ..result
+        }
     }
 
     /// Whether the answer names an event of the request, or throttles its user.
@@ -203,16 +265,26 @@ impl Case<'_> {
     fn verdict(&self, answer: &Answer, place: usize) -> Option<EventResult> {
         let one = self.sent.get(place)?;
         if let Some((_, field)) = answer.wrong.iter().find(|(wrong, _)| *wrong == place) {
-            let field = field.map_or("one of its fields".to_owned(), |field| format!("its `{field}`"));
+            let field = field.map_or("one of its fields".to_owned(), |field| {
+                format!("its `{field}`")
+            });
             let why = format!("Amplitude refused the event for {field}");
             return Some(failed(one, Reason::new(AttemptClass::Refused, &why)));
         }
-        let device = || Frozen::read(&one.body)?.event.get("device_id")?.as_str().map(str::to_owned);
+        let device = || {
+            Frozen::read(&one.body)?
+                .event
+                .get("device_id")?
+                .as_str()
+                .map(str::to_owned)
+        };
         let is_silenced = answer.silenced.contains(&place)
             || (!answer.silenced_devices.is_empty()
                 && device().is_some_and(|device| answer.silenced_devices.contains(&device)));
-        let silenced =
-            Reason::new(AttemptClass::Silenced, "Amplitude has silenced the customer: it accepts none of their events");
+        let silenced = Reason::new(
+            AttemptClass::Silenced,
+            "Amplitude has silenced the customer: it accepts none of their events",
+        );
         is_silenced.then(|| failed(one, silenced))
     }
 
@@ -220,25 +292,38 @@ impl Case<'_> {
     /// throttled or over quota, else at once.
     fn judge_named(&self, status: u16, answer: &Answer) -> DeliveryResult {
         let (class, why, pause_ms) = match (answer.is_over_quota, answer.is_throttled) {
-            (true, _) => (AttemptClass::Quota, "the customer has used up a day's events at Amplitude", Some(HOUR_MS)),
+            (true, _) => (
+                AttemptClass::Quota,
+                "the customer has used up a day's events at Amplitude",
+                Some(HOUR_MS),
+            ),
             (false, true) => (
                 AttemptClass::Throttled,
                 "the customer has too many events at Amplitude at the moment",
                 Some(THROTTLE_MS),
             ),
-            (false, false) => (AttemptClass::NotTaken, "another event of the same request was refused", None),
+            (false, false) => (
+                AttemptClass::NotTaken,
+                "another event of the same request was refused",
+                None,
+            ),
         };
         let reason = Reason::without_step(class, why);
         let others = |one: &Attempt| match pause_ms {
             Some(pause_ms) => self.later(one, pause_ms, reason),
             None => retry(one, 0, reason),
         };
-        let verdict_of = |(place, one): (usize, &Attempt)| self.verdict(answer, place).unwrap_or_else(|| others(one));
+        let verdict_of = |(place, one): (usize, &Attempt)| {
+            self.verdict(answer, place).unwrap_or_else(|| others(one))
+        };
         let events: Vec<_> = self.sent.iter().enumerate().map(verdict_of).collect();
         let is_silenced = events.iter().any(|one| one.class == AttemptClass::Silenced);
         // A refused event shows that the project works. A throttled user shows nothing about the project.
-        let endpoint_signal =
-            if status == 400 && pause_ms.is_none() { EndpointSignal::Success } else { EndpointSignal::Neutral };
+        let endpoint_signal = if status == 400 && pause_ms.is_none() {
+            EndpointSignal::Success
+        } else {
+            EndpointSignal::Neutral
+        };
         let alarm = is_silenced.then(|| "Amplitude has silenced a customer".to_owned());
         DeliveryResult {
             events,
@@ -257,7 +342,11 @@ impl Case<'_> {
         if let [one] = self.sent {
             let is_last = one.refusals.saturating_add(1) >= MAX_REFUSALS;
             let reason = Reason::new(AttemptClass::Refused, why);
-            let verdict = if is_last { failed(one, reason) } else { self.by_schedule(one, reason) };
+            let verdict = if is_last {
+                failed(one, reason)
+            } else {
+                self.by_schedule(one, reason)
+            };
             return self.all(EndpointSignal::Failure { pause: None }, |_| verdict.clone());
         }
         self.halved(Reason::without_step(AttemptClass::Refused, why))
@@ -271,7 +360,10 @@ impl Case<'_> {
             Some(wait_ms) => self.later(one, wait_ms.max(REFUSED_MS), reason),
             None => failed(one, reason),
         };
-        DeliveryResult { alarm: Some(why.to_owned()), ..self.all(EndpointSignal::Failure { pause: None }, slow) }
+        DeliveryResult {
+            alarm: Some(why.to_owned()),
+            ..self.all(EndpointSignal::Failure { pause: None }, slow)
+        }
     }
 
     fn too_large(&self) -> DeliveryResult {
@@ -284,33 +376,62 @@ impl Case<'_> {
         let why = "Amplitude rejected a single event as too large";
         DeliveryResult {
             alarm: Some(why.to_owned()),
-            ..self.all(EndpointSignal::Neutral, |one| failed(one, Reason::new(AttemptClass::TooLarge, why)))
+            ..self.all(EndpointSignal::Neutral, |one| {
+                failed(one, Reason::new(AttemptClass::TooLarge, why))
+            })
         }
     }
 
     /// The project as a whole sends too much: the answer names no user. The attempt uses no step of the schedule, since
     /// pauses and recoveries can alternate quickly and would soon use up all steps.
     fn throttled(&self) -> DeliveryResult {
-        let pause_ms = self.retry_after.unwrap_or_default().clamp(THROTTLE_MS, HOUR_MS);
+        let pause_ms = self
+            .retry_after
+            .unwrap_or_default()
+            .clamp(THROTTLE_MS, HOUR_MS);
         let why = "Amplitude accepts no more events of the project at the moment (429)";
         let reason = Reason::without_step(AttemptClass::Throttled, why);
-        self.all(EndpointSignal::Failure { pause: Some(duration(pause_ms)) }, |one| self.later(one, pause_ms, reason))
+        self.all(
+            EndpointSignal::Failure {
+                pause: Some(duration(pause_ms)),
+            },
+            |one| self.later(one, pause_ms, reason),
+        )
     }
 
     /// Nothing is known about the events; the project or the network fails. The events are retried by the schedule.
     fn failure(&self, reason: Reason<'_>, pause_ms: Option<i64>) -> DeliveryResult {
-        self.all(EndpointSignal::Failure { pause: pause_ms.map(duration) }, |one| self.by_schedule(one, reason))
+        self.all(
+            EndpointSignal::Failure {
+                pause: pause_ms.map(duration),
+            },
+            |one| self.by_schedule(one, reason),
+        )
     }
 
     /// All events are retried at once, in requests of half the size.
     fn halved(&self, reason: Reason<'_>) -> DeliveryResult {
         let half = i64::try_from(self.sent.len() / 2).unwrap_or(1).max(1);
-        DeliveryResult { at_most: Some(half), ..self.all(EndpointSignal::Neutral, |one| retry(one, 0, reason)) }
+        DeliveryResult {
+            at_most: Some(half),
+            ..self.all(EndpointSignal::Neutral, |one| retry(one, 0, reason))
+        }
     }
 
-    fn all(&self, endpoint_signal: EndpointSignal, judge: impl Fn(&Attempt) -> EventResult) -> DeliveryResult {
+    fn all(
+        &self,
+        endpoint_signal: EndpointSignal,
+        judge: impl Fn(&Attempt) -> EventResult,
+    ) -> DeliveryResult {
         let events = self.sent.iter().map(judge).collect();
-        DeliveryResult { events, endpoint_signal, lane_pause: None, user_pause: None, at_most: None, alarm: None }
+        DeliveryResult {
+            events,
+            endpoint_signal,
+            lane_pause: None,
+            user_pause: None,
+            at_most: None,
+            alarm: None,
+        }
     }
 
     fn by_schedule(&self, one: &Attempt, reason: Reason<'_>) -> EventResult {
@@ -323,17 +444,34 @@ impl Case<'_> {
     /// A retry after a wait. The last one is [`MARGIN_MS`] before [`GIVES_UP_AFTER`]; after that the event fails for
     /// good.
     fn later(&self, one: &Attempt, wait_ms: i64, reason: Reason<'_>) -> EventResult {
-        let passed_ms = one.first_tried_at.map_or(0, |first| self.at.millis_since(first).max(0));
-        let left_ms = millis(GIVES_UP_AFTER).saturating_sub(MARGIN_MS).saturating_sub(passed_ms);
+        let passed_ms = one
+            .first_tried_at
+            .map_or(0, |first| self.at.millis_since(first).max(0));
+        let left_ms = millis(GIVES_UP_AFTER)
+            .saturating_sub(MARGIN_MS)
+            .saturating_sub(passed_ms);
         if left_ms <= 0 {
-            let why = format!("{}; after seven days Amplitude would count it twice", reason.why);
-            return failed(one, Reason { why: &why, ..reason });
+            let why = format!(
+                "{}; after seven days Amplitude would count it twice",
+                reason.why
+            );
+            return failed(
+                one,
+                Reason {
+                    why: &why,
+                    ..reason
+                },
+            );
         }
         retry(one, wait_ms.min(left_ms), reason)
     }
 
     fn wait_ms(&self, one: &Attempt) -> Option<i64> {
-        let step = Step { number: one.number, first_tried_at: one.first_tried_at, at: self.at };
+        let step = Step {
+            number: one.number,
+            first_tried_at: one.first_tried_at,
+            at: self.at,
+        };
         self.config.wait_ms(step, self.retry_after, self.jitter)
     }
 
@@ -343,13 +481,25 @@ impl Case<'_> {
 }
 
 fn retry(one: &Attempt, delay_ms: i64, Reason { class, why, counts }: Reason<'_>) -> EventResult {
-    let verdict = Verdict::Retry { delay: duration(delay_ms) };
-    EventResult { delivery_id: one.delivery_id, verdict, class, error: Some(why.to_owned()), counts }
+    let verdict = Verdict::Retry {
+        delay: duration(delay_ms),
+    };
+    EventResult {
+        delivery_id: one.delivery_id,
+        verdict,
+        class,
+        error: Some(why.to_owned()),
+        counts,
+    }
 }
 
 /// The event failed for good: this was its last attempt.
 fn failed(one: &Attempt, reason: Reason<'_>) -> EventResult {
-    EventResult { verdict: Verdict::Failed, counts: true, ..retry(one, 0, reason) }
+    EventResult {
+        verdict: Verdict::Failed,
+        counts: true,
+        ..retry(one, 0, reason)
+    }
 }
 
 fn describe(status: u16) -> String {

@@ -16,12 +16,18 @@ pub struct Revenue {
 pub fn of(unsent: &Unsent) -> Option<Revenue> {
     let earned = unsent.earned.as_ref()?;
     let amount: f64 = earned.revenue()?.parse().ok()?;
-    amount.is_finite().then_some(Revenue { amount, kind: kind(earned.kind) })
+    amount.is_finite().then_some(Revenue {
+        amount,
+        kind: kind(earned.kind),
+    })
 }
 
 /// Why the price of the payment that this event carries is unknown; `None` when it is known, or the event carries none.
 pub fn unknown_because(unsent: &Unsent) -> Option<&str> {
-    let earned = unsent.earned.as_ref().filter(|earned| !earned.is_elsewhere && earned.usd.is_none());
+    let earned = unsent
+        .earned
+        .as_ref()
+        .filter(|earned| !earned.is_elsewhere && earned.usd.is_none());
     earned.and_then(|earned| earned.unknown_because.as_deref())
 }
 
@@ -32,13 +38,25 @@ pub fn not_counted_because(unsent: &Unsent) -> Option<&'static str> {
 
 /// The SKU of the payment: the ledger's, else that of the purchase.
 pub fn sku(unsent: &Unsent) -> Option<&str> {
-    let listed = || unsent.data.get("product_ref_id").and_then(serde_json::Value::as_str);
-    unsent.earned.as_ref().and_then(|Earned { sku, .. }| sku.as_deref()).or_else(listed)
+    let listed = || {
+        unsent
+            .data
+            .get("product_ref_id")
+            .and_then(serde_json::Value::as_str)
+    };
+    unsent
+        .earned
+        .as_ref()
+        .and_then(|Earned { sku, .. }| sku.as_deref())
+        .or_else(listed)
 }
 
 /// Parses an amount of money from a text (as in `data`) or a number.
 pub fn money(value: &serde_json::Value) -> Option<f64> {
-    let amount = value.as_str().and_then(|text| text.parse().ok()).or_else(|| value.as_f64());
+    let amount = value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .or_else(|| value.as_f64());
     amount.filter(|amount: &f64| amount.is_finite())
 }
 

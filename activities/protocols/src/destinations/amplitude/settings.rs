@@ -54,7 +54,10 @@ pub struct Settings {
     /// Which user properties are kept up to date: the documented eight, or six more.
     pub user_properties: Attributes,
     /// The Amplitude partner that sends the events; part of each of them.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "partner_id")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "partner_id"
+    )]
     #[schemars(with = "String", length(min = 1, max = MAX_PARTNER_ID), extend(
         "pattern" = "^[A-Za-z0-9._-]+$", "x-expected" = "1 to 64 ASCII letters, digits, `-`, `_` and `.`",
         "examples" = ["settle"]
@@ -108,11 +111,17 @@ impl Settings {
     ///
     /// # Errors
     /// The expected form of the field.
-    pub fn set(&mut self, name: &str, value: &Value, allowed: &Allowed) -> Option<Result<(), String>> {
+    pub fn set(
+        &mut self,
+        name: &str,
+        value: &Value,
+        allowed: &Allowed,
+    ) -> Option<Result<(), String>> {
         if name != "endpoint" {
             return settings::set(self, name, value);
         }
-        let endpoint = Endpoint::parse(value, allowed).map(|endpoint| self.endpoint = Some(endpoint));
+        let endpoint =
+            Endpoint::parse(value, allowed).map(|endpoint| self.endpoint = Some(endpoint));
         Some(endpoint.map_err(str::to_owned))
     }
 }
@@ -127,9 +136,16 @@ impl Endpoint {
             Some("eu" | EU) => return Ok(Self::Eu),
             Some(_) | None => {}
         }
-        let mut url: Url = value.as_str().and_then(|text| text.parse().ok()).ok_or(EXPECTED)?;
+        let mut url: Url = value
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .ok_or(EXPECTED)?;
         let is_plain = url.username().is_empty() && url.password().is_none();
-        if !is_plain || url.query().is_some() || url.fragment().is_some() || !is_allowed(&url, allowed) {
+        if !is_plain
+            || url.query().is_some()
+            || url.fragment().is_some()
+            || !is_allowed(&url, allowed)
+        {
             return Err(EXPECTED);
         }
         if url.path() == "/" {
@@ -144,7 +160,9 @@ impl Endpoint {
         let (events, search) = match self {
             Self::Standard => (STANDARD.parse(), STANDARD_SEARCH.parse()),
             Self::Eu => (EU.parse(), EU_SEARCH.parse()),
-            Self::Other(url) if is_allowed(url, allowed) => (Ok(url.clone()), url.join(SEARCH_PATH)),
+            Self::Other(url) if is_allowed(url, allowed) => {
+                (Ok(url.clone()), url.join(SEARCH_PATH))
+            }
             Self::Other(_) => return None,
         };
         events.ok().zip(search.ok())
@@ -152,22 +170,36 @@ impl Endpoint {
 }
 
 fn is_allowed(url: &Url, allowed: &Allowed) -> bool {
-    matches!(url.scheme(), "http" | "https") && allowed.origins.iter().any(|origin| origin.origin() == url.origin())
+    matches!(url.scheme(), "http" | "https")
+        && allowed
+            .origins
+            .iter()
+            .any(|origin| origin.origin() == url.origin())
 }
 
 /// A text of at most so many ASCII letters, digits and these symbols.
 fn is_name(text: &str, most: usize, symbols: &[u8]) -> bool {
-    (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || symbols.contains(&byte))
+    (1..=most).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || symbols.contains(&byte))
 }
 
 fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if is_name(&text, MAX_PREFIX, b"_") { Ok(text) } else { Err(D::Error::custom("no prefix")) }
+    if is_name(&text, MAX_PREFIX, b"_") {
+        Ok(text)
+    } else {
+        Err(D::Error::custom("no prefix"))
+    }
 }
 
 fn partner_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let id = Option::<String>::deserialize(deserializer)?;
-    if id.as_ref().is_none_or(|id| is_name(id, MAX_PARTNER_ID, b"-_.")) {
+    if id
+        .as_ref()
+        .is_none_or(|id| is_name(id, MAX_PARTNER_ID, b"-_."))
+    {
         Ok(id)
     } else {
         Err(D::Error::custom("no id"))

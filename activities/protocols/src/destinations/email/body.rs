@@ -17,11 +17,19 @@ pub struct Letter {
 
 /// Renders the mail of an event, as JSON.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
-    let prefix = settings::read(&destination.settings).map(|settings: Settings| settings.subject_prefix);
-    let letter = Letter::of(&prefix.unwrap_or_default(), &unsent.event_type, &unsent.body, Some(unsent.event_id));
+    let prefix =
+        settings::read(&destination.settings).map(|settings: Settings| settings.subject_prefix);
+    let letter = Letter::of(
+        &prefix.unwrap_or_default(),
+        &unsent.event_type,
+        &unsent.body,
+        Some(unsent.event_id),
+    );
     match serde_json::to_string(&letter) {
         Ok(text) => Rendered::Body(text),
-        Err(error) => Rendered::Refuse { why: error.to_string() },
+        Err(error) => Rendered::Refuse {
+            why: error.to_string(),
+        },
     }
 }
 
@@ -31,10 +39,18 @@ impl Letter {
         let sentence = sentence(event_type, body);
         let subject = format!("{prefix} {}", sentence.title).trim().to_owned();
         let mut lines = vec![sentence.title, String::new()];
-        lines.extend(sentence.lines.iter().map(|(label, value)| format!("{label}: {value}")));
+        lines.extend(
+            sentence
+                .lines
+                .iter()
+                .map(|(label, value)| format!("{label}: {value}")),
+        );
         lines.extend(sentence.link.map(|link| format!("Link: {link}")));
         lines.extend([String::new(), format!("Event: {event_type}")]);
         lines.extend(id.map(|id| format!("Id: {id}")));
-        Self { subject, text: lines.join("\n") + "\n" }
+        Self {
+            subject,
+            text: lines.join("\n") + "\n",
+        }
     }
 }

@@ -42,8 +42,16 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSetti
         return Err(wrong);
     }
     let secret = SecretString::from("{}");
-    let traits = Traits { per_app: Some(MOST_PER_APP), ..Traits::default() };
-    Ok(NewSettings { settings: json!(settings), secret, shown: Vec::new(), traits })
+    let traits = Traits {
+        per_app: Some(MOST_PER_APP),
+        ..Traits::default()
+    };
+    Ok(NewSettings {
+        settings: json!(settings),
+        secret,
+        shown: Vec::new(),
+        traits,
+    })
 }
 
 /// Changes the settings; null restores a default.
@@ -62,7 +70,12 @@ pub fn change(
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    Ok(ChangedSettings { settings: json!(settings), secret: secret.clone(), shown: Vec::new(), profile: None })
+    Ok(ChangedSettings {
+        settings: json!(settings),
+        secret: secret.clone(),
+        shown: Vec::new(),
+        profile: None,
+    })
 }
 
 /// Builds the configuration of a stored destination of mails.
@@ -72,34 +85,63 @@ pub fn change(
 pub fn ready(destination: &Destination, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings: Settings = settings::read(&destination.settings)?;
     let server = allowed.mail.clone().ok_or_else(missing)?;
-    let to = settings.to.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>();
+    let to = settings
+        .to
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<Address>, _>>();
     let to = to.map_err(|_| Invalid::new("to", "addresses"))?;
-    unsendable(&settings).or_else(|| strangers(&server, &settings)).map_or(Ok(()), Err)?;
+    unsendable(&settings)
+        .or_else(|| strangers(&server, &settings))
+        .map_or(Ok(()), Err)?;
     let schedule = Schedule::new(destination.schedule.as_deref());
-    Ok(Config { server, to, subject_prefix: settings.subject_prefix, schedule })
+    Ok(Config {
+        server,
+        to,
+        subject_prefix: settings.subject_prefix,
+        schedule,
+    })
 }
 
 /// Why a stored destination can send no mail; `None` when it can.
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
-    let Some(server) = &allowed.mail else { return Some(missing()) };
+    let Some(server) = &allowed.mail else {
+        return Some(missing());
+    };
     strangers(server, &settings::read(&destination.settings).ok()?)
 }
 
 /// Why mails do not go to one of the recipients: none can be built for the address. `None` when they go to all.
 fn unsendable(settings: &Settings) -> Option<Invalid> {
-    let is_unsendable = |text: &String| text.parse().is_ok_and(|address: Address| !is_sendable(&address));
+    let is_unsendable = |text: &String| {
+        text.parse()
+            .is_ok_and(|address: Address| !is_sendable(&address))
+    };
     let expected = "addresses without special characters, such as ops@example.com";
-    settings.to.iter().any(is_unsendable).then(|| Invalid::new("to", expected))
+    settings
+        .to
+        .iter()
+        .any(is_unsendable)
+        .then(|| Invalid::new("to", expected))
 }
 
 /// Why mails do not go to one of the recipients: the operator allows other domains. `None` when they go to all.
 fn strangers(server: &Server, settings: &Settings) -> Option<Invalid> {
-    let is_stranger = |text: &String| text.parse().is_ok_and(|address: Address| !server.allows(&address));
+    let is_stranger = |text: &String| {
+        text.parse()
+            .is_ok_and(|address: Address| !server.allows(&address))
+    };
     let expected = || {
         let domains = server.allowed_domains.join(", ");
-        format!("addresses of {domains}: `mail.allowed_domains` (SETTLE_MAIL_ALLOWED_DOMAINS) allows no others")
+        format!(
+            "addresses of {domains}: `mail.allowed_domains` (SETTLE_MAIL_ALLOWED_DOMAINS) allows no others"
+        )
     };
-    settings.to.iter().any(is_stranger).then(|| Invalid::new("to", expected()))
+    settings
+        .to
+        .iter()
+        .any(is_stranger)
+        .then(|| Invalid::new("to", expected()))
 }
 
 /// Whether an event type or wildcard can be chosen. One mail for each event of a device, or of every customer, would
@@ -110,21 +152,28 @@ pub fn takes(choice: &str) -> bool {
 }
 
 /// What can be chosen, for the error of [`takes`].
-pub const TAKEN: &str =
-    "`alarm.*`, `destination.*` or the names of events, and none of devices: there is one mail for each event";
+pub const TAKEN: &str = "`alarm.*`, `destination.*` or the names of events, and none of devices: there is one mail for each event";
 
 /// Redacts the password of the SMTP server in a text that the server sent: in plain text, or in base64 as the commands
 /// AUTH PLAIN (RFC 4616) and AUTH LOGIN send it, even if it is cut off at the end of the text.
 pub fn redact(config: &Config, text: &str) -> String {
-    let login = config.server.login.as_ref().map(|login| (&login.user, login.password.expose_secret()));
-    let Some((user, password)) = login.filter(|(_, password)| !password.is_empty()) else { return text.to_owned() };
+    let login = config
+        .server
+        .login
+        .as_ref()
+        .map(|login| (&login.user, login.password.expose_secret()));
+    let Some((user, password)) = login.filter(|(_, password)| !password.is_empty()) else {
+        return text.to_owned();
+    };
     // The longest first: the others can be parts of it.
     let hidden = [
         STANDARD_NO_PAD.encode(format!("\0{user}\0{password}")),
         STANDARD_NO_PAD.encode(password),
         password.to_owned(),
     ];
-    let whole = hidden.iter().fold(text.to_owned(), |text, secret| text.replace(secret, REDACTED));
+    let whole = hidden.iter().fold(text.to_owned(), |text, secret| {
+        text.replace(secret, REDACTED)
+    });
     without_beginning(whole, hidden.iter().map(String::as_str), REDACTED)
 }
 
@@ -134,7 +183,12 @@ fn missing() -> Invalid {
     Invalid::new("kind", expected)
 }
 
-fn apply(mut settings: Settings, fields: &Map<String, Value>, allowed: &Allowed, wrong: &mut Vec<Invalid>) -> Settings {
+fn apply(
+    mut settings: Settings,
+    fields: &Map<String, Value>,
+    allowed: &Allowed,
+    wrong: &mut Vec<Invalid>,
+) -> Settings {
     for (name, value) in fields {
         let set = match (name.as_str(), value) {
             ("to", Value::Null) => Some(Err("at least one address".to_owned())),
@@ -148,7 +202,12 @@ fn apply(mut settings: Settings, fields: &Map<String, Value>, allowed: &Allowed,
         wrong.push(Invalid::new("subject_prefix", "a text without a link"));
     }
     if fields.contains_key("to") && !wrong.iter().any(|one| one.field == "to") {
-        let stranger = || allowed.mail.as_ref().and_then(|server| strangers(server, &settings));
+        let stranger = || {
+            allowed
+                .mail
+                .as_ref()
+                .and_then(|server| strangers(server, &settings))
+        };
         wrong.extend(unsendable(&settings).or_else(stranger));
     }
     settings

@@ -22,7 +22,10 @@ use std::time::Duration;
 /// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "email";
 /// The default schedule, as the command line shows it.
-pub const SCHEDULE: ScheduleText = ScheduleText { usual: "10 attempts over 75 h 35 m", end: "" };
+pub const SCHEDULE: ScheduleText = ScheduleText {
+    usual: "10 attempts over 75 h 35 m",
+    end: "",
+};
 /// Requests a second of a destination that sets none.
 pub const RATE: i64 = 1;
 /// How many mails of an app in a day raise an alarm.

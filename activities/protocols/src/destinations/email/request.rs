@@ -53,22 +53,46 @@ struct Stamp {
 /// There is not exactly one event, or the frozen body is no mail.
 pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let [attempt] = attempts else {
-        return Err(Invalid::new("attempts", "one event: there is one email for each"));
+        return Err(Invalid::new(
+            "attempts",
+            "one event: there is one email for each",
+        ));
     };
     let letter = serde_json::from_str(&attempt.body).map_err(|_| Invalid::new("body", "a mail"))?;
     let date = attempt.first_tried_at.unwrap_or(at);
-    let step = Step { number: attempt.number, first_tried_at: attempt.first_tried_at, at };
+    let step = Step {
+        number: attempt.number,
+        first_tried_at: attempt.first_tried_at,
+        at,
+    };
     let is_last = config.schedule.wait_ms(step, None, 0.5).is_none();
     let awaits_all = !is_last && at.millis_since(date) < PATIENCE_MS;
-    let (id, event) = (attempt.delivery_id.to_string(), attempt.event_id.to_string());
-    mail(config, letter, Stamp { id, event, date, awaits_all })
+    let (id, event) = (
+        attempt.delivery_id.to_string(),
+        attempt.event_id.to_string(),
+    );
+    mail(
+        config,
+        letter,
+        Stamp {
+            id,
+            event,
+            date,
+            awaits_all,
+        },
+    )
 }
 
 /// A mail that carries no event of anybody: about the event `sample`, or about nothing without one.
 ///
 /// # Errors
 /// The mail cannot be built.
-pub fn test(config: &Config, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
+pub fn test(
+    config: &Config,
+    at: Timestamp,
+    id: &str,
+    sample: Option<&Value>,
+) -> Result<Request, Invalid> {
     let prefix = format!("{} Test", config.subject_prefix);
     let letter = match sample {
         None => Letter {
@@ -77,17 +101,30 @@ pub fn test(config: &Config, at: Timestamp, id: &str, sample: Option<&Value>) ->
         },
         Some(body) => {
             let types = ["/event_type", "/attributes/event_type"];
-            let event_type = types.iter().find_map(|path| body.pointer(path)?.as_str()).unwrap_or("event");
+            let event_type = types
+                .iter()
+                .find_map(|path| body.pointer(path)?.as_str())
+                .unwrap_or("event");
             Letter::of(&format!("{prefix}:"), event_type, body, None)
         }
     };
     let id = format!("test_{id}");
-    mail(config, letter, Stamp { event: id.clone(), id, date: at, awaits_all: false })
+    mail(
+        config,
+        letter,
+        Stamp {
+            event: id.clone(),
+            id,
+            date: at,
+            awaits_all: false,
+        },
+    )
 }
 
 fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invalid> {
     let from = config.server.from.clone();
-    let date = UNIX_EPOCH + Duration::from_micros(u64::try_from(stamp.date.micros()).unwrap_or_default());
+    let date =
+        UNIX_EPOCH + Duration::from_micros(u64::try_from(stamp.date.micros()).unwrap_or_default());
     let message_id = format!("<{}@{}>", stamp.id, from.email.domain());
     let mut builder = Message::builder()
         .from(from.clone())
@@ -100,7 +137,8 @@ fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invali
         builder = builder.to(Mailbox::new(None, address.clone()));
     }
     let message = builder.singlepart(SinglePart::plain(letter.text));
-    let message = message.map_err(|error| Invalid::new("to", format!("an email that can be built ({error})")))?;
+    let message = message
+        .map_err(|error| Invalid::new("to", format!("an email that can be built ({error})")))?;
     let server = &config.server;
     let envelope = Envelope {
         from: from.email,
@@ -110,7 +148,14 @@ fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invali
         login: server.login.clone(),
     };
     let (method, url) = (Method::Mail(Box::new(envelope)), server.url.clone());
-    Ok(Request { method, url, headers: Vec::new(), body: message.formatted(), is_operator_url: true, app: None })
+    Ok(Request {
+        method,
+        url,
+        headers: Vec::new(),
+        body: message.formatted(),
+        is_operator_url: true,
+        app: None,
+    })
 }
 
 /// A header whose value is plain ASCII.

@@ -24,21 +24,43 @@ const LOGIN: [u16; 4] = [530, 534, 535, 538];
 
 /// Judges a reply for the event and for the destination. The jitter spreads a wait by up to 20 % either way.
 pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
-    let Exchange { events, reply, at, jitter } = exchange;
+    let Exchange {
+        events,
+        reply,
+        at,
+        jitter,
+    } = exchange;
     let judge_event = |one: &Attempt| {
-        let step = Step { number: one.number, first_tried_at: one.first_tried_at, at };
+        let step = Step {
+            number: one.number,
+            first_tried_at: one.first_tried_at,
+            at,
+        };
         event_verdict(reply, one, config.schedule.wait_ms(step, None, jitter))
     };
     let endpoint_signal = match reply {
-        Reply::Answer { status: 200..=299, .. } => EndpointSignal::Success,
-        Reply::Answer { status: CLOSING, .. } => {
-            EndpointSignal::Failure { pause: Some(duration(config.schedule.pause_ms(None))) }
-        }
-        Reply::Answer { status: 400..=499, .. } if is_about_recipient(reply) => EndpointSignal::Neutral,
+        Reply::Answer {
+            status: 200..=299, ..
+        } => EndpointSignal::Success,
+        Reply::Answer {
+            status: CLOSING, ..
+        } => EndpointSignal::Failure {
+            pause: Some(duration(config.schedule.pause_ms(None))),
+        },
+        Reply::Answer {
+            status: 400..=499, ..
+        } if is_about_recipient(reply) => EndpointSignal::Neutral,
         Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause: None },
     };
     let events = events.iter().map(judge_event).collect();
-    DeliveryResult { events, endpoint_signal, lane_pause: None, user_pause: None, at_most: None, alarm: None }
+    DeliveryResult {
+        events,
+        endpoint_signal,
+        lane_pause: None,
+        user_pause: None,
+        at_most: None,
+        alarm: None,
+    }
 }
 
 /// Describes the reply to a test.
@@ -47,7 +69,11 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
 /// The reason for which a mail would not have been delivered.
 pub fn describe_test(reply: &Reply) -> Result<String, String> {
     match reply {
-        Reply::Answer { status: status @ 200..=299, body, .. } => Ok(format!("{}: {}", describe(*status), line(body))),
+        Reply::Answer {
+            status: status @ 200..=299,
+            body,
+            ..
+        } => Ok(format!("{}: {}", describe(*status), line(body))),
         Reply::Answer { status, body, .. } => Err(format!("{}: {}", describe(*status), line(body))),
         Reply::Failure { message, .. } => Err(message.clone()),
     }
@@ -55,17 +81,29 @@ pub fn describe_test(reply: &Reply) -> Result<String, String> {
 
 fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventResult {
     let (class, error) = match reply {
-        Reply::Answer { status: 200..=299, .. } => (AttemptClass::Success, None),
-        Reply::Answer { status, .. } if is_final(reply) => (AttemptClass::Refused, Some(describe(*status))),
+        Reply::Answer {
+            status: 200..=299, ..
+        } => (AttemptClass::Success, None),
+        Reply::Answer { status, .. } if is_final(reply) => {
+            (AttemptClass::Refused, Some(describe(*status)))
+        }
         Reply::Answer { status, .. } => (class(*status), Some(describe(*status))),
         Reply::Failure { class, message } => (*class, Some(message.clone())),
     };
     let verdict = match (class, wait_ms) {
         (AttemptClass::Success, _) => Verdict::Delivered,
         (AttemptClass::Refused, _) | (_, None) => Verdict::Failed,
-        (_, Some(delay_ms)) => Verdict::Retry { delay: duration(delay_ms) },
+        (_, Some(delay_ms)) => Verdict::Retry {
+            delay: duration(delay_ms),
+        },
     };
-    EventResult { delivery_id: event.delivery_id, verdict, class, error, counts: true }
+    EventResult {
+        delivery_id: event.delivery_id,
+        verdict,
+        class,
+        error,
+        counts: true,
+    }
 }
 
 /// Whether the server refused this mail for good, and not settle itself.
@@ -76,15 +114,23 @@ fn is_final(reply: &Reply) -> bool {
 
 /// Whether the server postponed one recipient, and works otherwise.
 fn is_about_recipient(reply: &Reply) -> bool {
-    let Reply::Answer { headers, body, .. } = reply else { return false };
-    let accepts_others = headers.iter().any(|(name, value)| name == ACCEPTED && value != "0");
+    let Reply::Answer { headers, body, .. } = reply else {
+        return false;
+    };
+    let accepts_others = headers
+        .iter()
+        .any(|(name, value)| name == ACCEPTED && value != "0");
     is_to(reply, &[RECIPIENT]) && (accepts_others || body.starts_with(OF_MAILBOX))
 }
 
 /// Whether the reply answers one of these commands.
 fn is_to(reply: &Reply, commands: &[&str]) -> bool {
-    let Reply::Answer { headers, .. } = reply else { return false };
-    headers.iter().any(|(name, value)| name == COMMAND && commands.contains(&value.as_str()))
+    let Reply::Answer { headers, .. } = reply else {
+        return false;
+    };
+    headers
+        .iter()
+        .any(|(name, value)| name == COMMAND && commands.contains(&value.as_str()))
 }
 
 fn class(status: u16) -> AttemptClass {

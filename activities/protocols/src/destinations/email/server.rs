@@ -27,10 +27,21 @@ impl Server {
     /// The name of the wrong setting, and what is expected, without the URL, which may contain a password.
     pub fn parse(url: &str, from: &str) -> Result<Self, (&'static str, &'static str)> {
         let (url, security, login) = server(url).map_err(|expected| ("mail.url", expected))?;
-        let from = from.trim().parse().ok().filter(|from: &Mailbox| is_sendable(&from.email));
-        let expected = "the sender of emails, such as settle@example.com or settle <settle@example.com>";
+        let from = from
+            .trim()
+            .parse()
+            .ok()
+            .filter(|from: &Mailbox| is_sendable(&from.email));
+        let expected =
+            "the sender of emails, such as settle@example.com or settle <settle@example.com>";
         let from = from.ok_or(("mail.from", expected))?;
-        Ok(Self { url, security, login, from, allowed_domains: Vec::new() })
+        Ok(Self {
+            url,
+            security,
+            login,
+            from,
+            allowed_domains: Vec::new(),
+        })
     }
 
     /// This, for recipients of these domains alone, as `mail.allowed_domains` names them.
@@ -39,11 +50,17 @@ impl Server {
     /// What is expected in the place of one that is no domain.
     pub fn for_domains(self, domains: &[String]) -> Result<Self, &'static str> {
         let read = |text: &String| {
-            let address = format!("someone@{}", text.trim()).parse().ok().filter(is_sendable);
+            let address = format!("someone@{}", text.trim())
+                .parse()
+                .ok()
+                .filter(is_sendable);
             address.map(|address| address.domain().to_lowercase())
         };
         let allowed_domains = domains.iter().map(read).collect::<Option<Vec<String>>>();
-        Ok(Self { allowed_domains: allowed_domains.ok_or("domains of recipients, such as example.com")?, ..self })
+        Ok(Self {
+            allowed_domains: allowed_domains.ok_or("domains of recipients, such as example.com")?,
+            ..self
+        })
     }
 
     /// Whether an address may get mails.
@@ -77,15 +94,28 @@ fn server(text: &str) -> Result<(Url, Security, Option<Login>), &'static str> {
         ("smtp" | "smtps", Some(_)) => return Err("`?tls=none` or no query"),
         _ => return Err(expected),
     };
-    if url.host_str().is_none_or(str::is_empty) || !matches!(url.path(), "" | "/") || url.fragment().is_some() {
+    if url.host_str().is_none_or(str::is_empty)
+        || !matches!(url.path(), "" | "/")
+        || url.fragment().is_some()
+    {
         return Err(expected);
     }
     let login = match (url.username(), url.password()) {
         ("", None) => None,
         (user, Some(password)) if !user.is_empty() => {
-            let read = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
-            let (user, password) = (read(user).map_err(|_| expected)?, read(password).map_err(|_| expected)?);
-            Some(Login { user, password: SecretString::from(password) })
+            let read = |text: &str| {
+                percent_decode_str(text)
+                    .decode_utf8()
+                    .map(|text| text.into_owned())
+            };
+            let (user, password) = (
+                read(user).map_err(|_| expected)?,
+                read(password).map_err(|_| expected)?,
+            );
+            Some(Login {
+                user,
+                password: SecretString::from(password),
+            })
         }
         _ => return Err("a user with a password, or neither"),
     };
@@ -96,5 +126,9 @@ fn server(text: &str) -> Result<(Url, Security, Option<Login>), &'static str> {
     let port = url.port().unwrap_or(port);
     url.set_query(None);
     url.set_path("");
-    if is_set && url.set_port(Some(port)).is_ok() { Ok((url, security, login)) } else { Err(expected) }
+    if is_set && url.set_port(Some(port)).is_ok() {
+        Ok((url, security, login))
+    } else {
+        Err(expected)
+    }
 }

@@ -34,7 +34,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { to: Vec::new(), subject_prefix: "[settle]".to_owned() }
+        Self {
+            to: Vec::new(),
+            subject_prefix: "[settle]".to_owned(),
+        }
     }
 }
 
@@ -42,16 +45,36 @@ impl settings::Settings for Settings {}
 
 fn recipients<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
-    let texts: Vec<String> = texts.into_iter().map(|text| text.trim().to_owned()).collect();
-    let is_right = |text: &String| text.parse().is_ok_and(|address: Address| is_plain(&address));
-    let is_once = |(at, text): (usize, &String)| !texts.iter().take(at).any(|one| one.eq_ignore_ascii_case(text));
+    let texts: Vec<String> = texts
+        .into_iter()
+        .map(|text| text.trim().to_owned())
+        .collect();
+    let is_right = |text: &String| {
+        text.parse()
+            .is_ok_and(|address: Address| is_plain(&address))
+    };
+    let is_once = |(at, text): (usize, &String)| {
+        !texts
+            .iter()
+            .take(at)
+            .any(|one| one.eq_ignore_ascii_case(text))
+    };
     let is_counted = (1..=MAX_RECIPIENTS).contains(&texts.len());
-    let is_valid = is_counted && texts.iter().all(is_right) && texts.iter().enumerate().all(is_once);
-    if is_valid { Ok(texts) } else { Err(serde::de::Error::custom("no list of addresses")) }
+    let is_valid =
+        is_counted && texts.iter().all(is_right) && texts.iter().enumerate().all(is_once);
+    if is_valid {
+        Ok(texts)
+    } else {
+        Err(serde::de::Error::custom("no list of addresses"))
+    }
 }
 
 fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     let is_valid = text.chars().count() <= MAX_PREFIX && !text.chars().any(char::is_control);
-    if is_valid { Ok(text) } else { Err(serde::de::Error::custom("too long, or several lines")) }
+    if is_valid {
+        Ok(text)
+    } else {
+        Err(serde::de::Error::custom("too long, or several lines"))
+    }
 }

@@ -23,20 +23,27 @@ const LONGEST: &str = "together at most 691200 (8 days)";
 
 /// The default waits in seconds, as Standard Webhooks recommends: the tenth and last attempt is 75 h 35 min 5 s after
 /// the first.
-pub const DEFAULT_WAITS_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+pub const DEFAULT_WAITS_SECONDS: [i64; 9] =
+    [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
 /// Validates a schedule: the waits in seconds after the first attempt, the second, and so on.
 ///
 /// # Errors
 /// The expected form of a schedule.
 pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
-    let total = seconds.iter().try_fold(0_i64, |sum, wait| sum.checked_add(*wait));
+    let total = seconds
+        .iter()
+        .try_fold(0_i64, |sum, wait| sum.checked_add(*wait));
     let is_short = total.is_some_and(|total| total <= MAX_SECONDS);
-    let is_counted = (1..=MAX_WAITS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
+    let is_counted =
+        (1..=MAX_WAITS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
     if is_short && is_counted {
         Ok(())
     } else {
-        Err(Invalid::new("schedule", format!("1 to 100 waits of whole seconds, each at least 1, {LONGEST}")))
+        Err(Invalid::new(
+            "schedule",
+            format!("1 to 100 waits of whole seconds, each at least 1, {LONGEST}"),
+        ))
     }
 }
 
@@ -67,9 +74,17 @@ pub struct Step {
 impl Schedule {
     /// A schedule of these waits in seconds, or the default one.
     pub fn new(seconds: Option<&[i64]>) -> Self {
-        let seconds = seconds.filter(|seconds| !seconds.is_empty()).unwrap_or(&DEFAULT_WAITS_SECONDS);
-        let waits_ms: Vec<i64> = seconds.iter().map(|wait| wait.max(&1).saturating_mul(SECOND_MS)).collect();
-        Self { first_ms: waits_ms.first().copied().unwrap_or(SECOND_MS), waits_ms }
+        let seconds = seconds
+            .filter(|seconds| !seconds.is_empty())
+            .unwrap_or(&DEFAULT_WAITS_SECONDS);
+        let waits_ms: Vec<i64> = seconds
+            .iter()
+            .map(|wait| wait.max(&1).saturating_mul(SECOND_MS))
+            .collect();
+        Self {
+            first_ms: waits_ms.first().copied().unwrap_or(SECOND_MS),
+            waits_ms,
+        }
     }
 
     /// The first wait, in milliseconds.
@@ -96,14 +111,24 @@ impl Schedule {
     /// 30 s if that is shorter. With it: `retry_after_ms`, at least the pause without it and at most an hour.
     pub fn pause_ms(&self, retry_after_ms: Option<i64>) -> i64 {
         let base_ms = self.first_ms.min(MAX_DEFAULT_PAUSE_MS);
-        retry_after_ms.map_or(base_ms, |retry_after_ms| retry_after_ms.clamp(base_ms, HOUR_MS))
+        retry_after_ms.map_or(base_ms, |retry_after_ms| {
+            retry_after_ms.clamp(base_ms, HOUR_MS)
+        })
     }
 
     fn bounded_ms(&self, step: Step, retry_after_ms: i64, base_ms: i64) -> i64 {
-        let total_ms = self.waits_ms.iter().fold(0_i64, |sum, wait| sum.saturating_add(*wait));
-        let passed_ms = step.first_tried_at.map_or(0, |first| step.at.millis_since(first).max(0));
+        let total_ms = self
+            .waits_ms
+            .iter()
+            .fold(0_i64, |sum, wait| sum.saturating_add(*wait));
+        let passed_ms = step
+            .first_tried_at
+            .map_or(0, |first| step.at.millis_since(first).max(0));
         let longest_ms = base_ms.saturating_mul(2).max(HOUR_MS);
-        retry_after_ms.min(longest_ms).min(total_ms.saturating_sub(passed_ms)).max(base_ms)
+        retry_after_ms
+            .min(longest_ms)
+            .min(total_ms.saturating_sub(passed_ms))
+            .max(base_ms)
     }
 }
 
@@ -113,17 +138,30 @@ pub fn retry_after_ms(text: &str, at: Timestamp) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number too large for an `i64` is a very long wait.
-        return Some(text.parse::<i64>().map_or(i64::MAX, |seconds| seconds.saturating_mul(SECOND_MS)));
+        return Some(
+            text.parse::<i64>()
+                .map_or(i64::MAX, |seconds| seconds.saturating_mul(SECOND_MS)),
+        );
     }
-    let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let date = httpdate::parse_http_date(text)
+        .ok()?
+        .duration_since(UNIX_EPOCH)
+        .ok()?;
     let then = Timestamp::from_millis(i64::try_from(date.as_millis()).ok()?);
     Some(then.millis_since(at).max(0))
 }
 
 /// Spreads a wait by up to 20 % either way. A jitter outside 0 to 1 spreads nothing.
 fn spread(wait_ms: i64, jitter: f64) -> i64 {
-    let jitter = if (0.0..=1.0).contains(&jitter) { jitter } else { 0.5 };
-    #[expect(clippy::cast_possible_truncation, reason = "from 0 to 400, and a float cast saturates")]
+    let jitter = if (0.0..=1.0).contains(&jitter) {
+        jitter
+    } else {
+        0.5
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "from 0 to 400, and a float cast saturates"
+    )]
     let thousandths = (jitter * 400.0) as i64;
     wait_ms.saturating_mul(thousandths.saturating_add(800)) / 1000
 }

@@ -7,11 +7,18 @@ const HOUR_MS: i64 = 3_600_000;
 const THEN_SECONDS: i64 = 784_111_777;
 
 fn first(at: Timestamp) -> Step {
-    Step { number: 1, first_tried_at: None, at }
+    Step {
+        number: 1,
+        first_tried_at: None,
+        at,
+    }
 }
 
 fn nth(number: i64) -> Step {
-    Step { number, ..first(Timestamp::default()) }
+    Step {
+        number,
+        ..first(Timestamp::default())
+    }
 }
 
 /// Any text, often one that is nearly a number or a date.
@@ -27,26 +34,47 @@ fn retry_after() -> impl Strategy<Value = String> {
 
 #[test]
 fn the_default_ten_attempts_span_75_hours_35_minutes_5_seconds() {
-    let waits: Vec<i64> = (1..).map_while(|number| Schedule::new(None).wait_ms(nth(number), None, 0.5)).collect();
+    let waits: Vec<i64> = (1..)
+        .map_while(|number| Schedule::new(None).wait_ms(nth(number), None, 0.5))
+        .collect();
     assert_eq!(waits.len(), 9);
     assert_eq!(waits.iter().sum::<i64>(), ((75 * 60 + 35) * 60 + 5) * 1000);
 }
 
 #[test]
 fn a_wait_is_moved_by_a_fifth_at_most() {
-    let moved = [0.0, 1.0, f64::NAN, -1.0].map(|jitter| Schedule::new(None).wait_ms(nth(1), None, jitter));
+    let moved =
+        [0.0, 1.0, f64::NAN, -1.0].map(|jitter| Schedule::new(None).wait_ms(nth(1), None, jitter));
     assert_eq!(moved, [4_000, 6_000, 5_000, 5_000].map(Some));
 }
 
 #[test]
 fn a_schedule_lasts_eight_days_and_has_a_hundred_waits_at_most() {
     let day = 86_400;
-    for right in [vec![1], vec![8 * day], vec![day; 8], vec![1; 100], vec![6912; 100]] {
+    for right in [
+        vec![1],
+        vec![8 * day],
+        vec![day; 8],
+        vec![1; 100],
+        vec![6912; 100],
+    ] {
         assert_eq!(check_schedule(&right), Ok(()), "{right:?}");
     }
-    let wrong = [vec![], vec![0], vec![5, -1], vec![8 * day + 1], vec![day; 9], vec![1; 101], vec![i64::MAX; 2]];
+    let wrong = [
+        vec![],
+        vec![0],
+        vec![5, -1],
+        vec![8 * day + 1],
+        vec![day; 9],
+        vec![1; 101],
+        vec![i64::MAX; 2],
+    ];
     for wrong in wrong {
-        assert_eq!(check_schedule(&wrong).map_err(|invalid| invalid.field), Err("schedule".to_owned()), "{wrong:?}");
+        assert_eq!(
+            check_schedule(&wrong).map_err(|invalid| invalid.field),
+            Err("schedule".to_owned()),
+            "{wrong:?}"
+        );
     }
 }
 
@@ -67,16 +95,34 @@ fn retry_after_is_seconds_or_a_date_in_the_three_forms_of_http() {
     ] {
         assert_eq!(retry_after_ms(text, at), Some(expected_ms), "{text}");
     }
-    let garbage =
-        ["", " ", "-1", "+5", "1.5", "1e3", "0x10", "5s", "soon", "１２０", "120, 120", "1994-11-06T08:49:37Z"];
-    for text in garbage.into_iter().chain(["Sun, 06 Nov 1994 08:49:37 CET", "Sun, 31 Feb 1994 08:49:37 GMT", "120\n"]) {
+    let garbage = [
+        "",
+        " ",
+        "-1",
+        "+5",
+        "1.5",
+        "1e3",
+        "0x10",
+        "5s",
+        "soon",
+        "１２０",
+        "120, 120",
+        "1994-11-06T08:49:37Z",
+    ];
+    for text in garbage.into_iter().chain([
+        "Sun, 06 Nov 1994 08:49:37 CET",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "120\n",
+    ]) {
         assert_eq!(retry_after_ms(text, at), None, "{text:?}");
     }
 }
 
 #[test]
 fn retry_after_is_bounded_by_twice_the_wait_or_an_hour() {
-    let wait = |number, retry_after_ms| Schedule::new(None).wait_ms(nth(number), Some(retry_after_ms), 0.0);
+    let wait = |number, retry_after_ms| {
+        Schedule::new(None).wait_ms(nth(number), Some(retry_after_ms), 0.0)
+    };
     assert_eq!(wait(1, 0), Some(5_000));
     assert_eq!(wait(1, 60_000), Some(60_000));
     assert_eq!(wait(1, i64::MAX), Some(HOUR_MS));
@@ -84,15 +130,29 @@ fn retry_after_is_bounded_by_twice_the_wait_or_an_hour() {
     assert_eq!(wait(4, i64::MAX), Some(4 * HOUR_MS));
     assert_eq!(wait(10, 0), None);
     let pause = |retry_after_ms| Schedule::new(None).pause_ms(retry_after_ms);
-    assert_eq!([None, Some(0), Some(90_000), Some(i64::MAX)].map(pause), [5_000, 5_000, 90_000, HOUR_MS]);
+    assert_eq!(
+        [None, Some(0), Some(90_000), Some(i64::MAX)].map(pause),
+        [5_000, 5_000, 90_000, HOUR_MS]
+    );
 }
 
 #[test]
 fn retry_after_adds_nothing_past_the_schedules_end() {
     let schedule = Schedule::new(Some(&[10, 20, 30]));
     let wait = |number, passed_ms| {
-        let (first_tried_at, at) = (Some(Timestamp::default()), Timestamp::from_millis(passed_ms));
-        schedule.wait_ms(Step { number, first_tried_at, at }, Some(i64::MAX), 0.0)
+        let (first_tried_at, at) = (
+            Some(Timestamp::default()),
+            Timestamp::from_millis(passed_ms),
+        );
+        schedule.wait_ms(
+            Step {
+                number,
+                first_tried_at,
+                at,
+            },
+            Some(i64::MAX),
+            0.0,
+        )
     };
     assert_eq!(wait(1, 0), Some(60_000));
     assert_eq!(wait(2, 15_000), Some(45_000));

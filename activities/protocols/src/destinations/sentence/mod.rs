@@ -6,7 +6,10 @@
 mod tests;
 
 use domain::Timestamp;
-use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, summary};
+use domain::event::{
+    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED,
+    summary,
+};
 use domain::text::visible;
 use serde_json::Value;
 
@@ -41,29 +44,49 @@ pub fn sentence(event_type: &str, body: &Value) -> Sentence {
         "revenue" => revenue(event_type, body),
         "user" => user(event_type, body),
         "device" => device(event_type, body),
-        "test" => Sentence::new("A test of this destination").line("Event", Some("none".to_owned())),
+        "test" => {
+            Sentence::new("A test of this destination").line("Event", Some("none".to_owned()))
+        }
         _ => Sentence::new(event_type),
     }
 }
 
 impl Sentence {
     fn new(title: &str) -> Self {
-        Self { title: within(visible(title), MAX_TITLE_CHARS), lines: Vec::new(), link: None }
+        Self {
+            title: within(visible(title), MAX_TITLE_CHARS),
+            lines: Vec::new(),
+            link: None,
+        }
     }
 
     /// The summary of the type as its title, or the type's name. A title of the sandbox names it.
     fn about(event_type: &str, environment: Option<&str>) -> Self {
         let summary = summary(event_type);
-        let summary = summary.split_once(';').map_or(summary, |(first, _)| first).trim_end_matches('.');
-        let title = if summary.is_empty() { event_type } else { summary };
-        let place = if environment == Some("sandbox") { " (sandbox)" } else { "" };
+        let summary = summary
+            .split_once(';')
+            .map_or(summary, |(first, _)| first)
+            .trim_end_matches('.');
+        let title = if summary.is_empty() {
+            event_type
+        } else {
+            summary
+        };
+        let place = if environment == Some("sandbox") {
+            " (sandbox)"
+        } else {
+            ""
+        };
         Self::new(&format!("{title}{place}"))
     }
 
     /// With this line, if there is a value.
     fn line(mut self, label: &'static str, value: Option<String>) -> Self {
-        let value = value.map(|value| visible(&value)).filter(|value| !value.is_empty());
-        self.lines.extend(value.map(|value| (label, within(value, MAX_VALUE_CHARS))));
+        let value = value
+            .map(|value| visible(&value))
+            .filter(|value| !value.is_empty());
+        self.lines
+            .extend(value.map(|value| (label, within(value, MAX_VALUE_CHARS))));
         self
     }
 }
@@ -89,23 +112,32 @@ fn failures(body: &Value) -> Option<String> {
 }
 
 fn pending(body: &Value) -> Option<String> {
-    body.get("pending").and_then(Value::as_i64).map(|pending| match pending {
-        MANY_PENDING.. => format!("{MANY_PENDING} deliveries or more"),
-        1 => "1 delivery".to_owned(),
-        fewer => format!("{fewer} deliveries"),
-    })
+    body.get("pending")
+        .and_then(Value::as_i64)
+        .map(|pending| match pending {
+            MANY_PENDING.. => format!("{MANY_PENDING} deliveries or more"),
+            1 => "1 delivery".to_owned(),
+            fewer => format!("{fewer} deliveries"),
+        })
 }
 
 fn alarm(event_type: &str, body: &Value) -> Sentence {
     let is_closed = event_type == "alarm.closed";
     let kind = text(body, "/alarm/kind").map(|kind| kind.replace('_', " "));
-    let parts = [text(body, "/alarm/about"), kind.or_else(|| Some(event_type.to_owned()))];
+    let parts = [
+        text(body, "/alarm/about"),
+        kind.or_else(|| Some(event_type.to_owned())),
+    ];
     let about = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
     let title = if is_closed { "Alarm closed" } else { "Alarm" };
     let count = text(body, "/alarm/count").filter(|count| count != "1");
     let last = time(body, "/alarm/last_at").filter(|_| count.is_some());
     let alarm = body.get("alarm").unwrap_or(&Value::Null);
-    let of_all = || text(body, "/alarm/about").is_none().then(|| "all".to_owned());
+    let of_all = || {
+        text(body, "/alarm/about")
+            .is_none()
+            .then(|| "all".to_owned())
+    };
     let sentence = Sentence::new(&format!("{title}: {about}"))
         .line("App", text(body, "/app_name").or_else(of_all))
         .line("Detail", text(body, "/alarm/detail"))
@@ -118,14 +150,21 @@ fn alarm(event_type: &str, body: &Value) -> Sentence {
         .line("Closed", time(body, "/created_date").filter(|_| is_closed))
         .line("Closed by", text(body, "/closed_by"))
         .line("Note", text(body, "/note"));
-    Sentence { link: link(alarm), ..sentence }
+    Sentence {
+        link: link(alarm),
+        ..sentence
+    }
 }
 
 /// The link of an alarm's event: one address on one line.
 fn link(alarm: &Value) -> Option<String> {
     let url = alarm.get("url").and_then(Value::as_str)?;
     let is_address = url.starts_with("https://") || url.starts_with("http://");
-    (is_address && url.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>|".contains(&byte))).then(|| url.to_owned())
+    (is_address
+        && url
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"<>|".contains(&byte)))
+    .then(|| url.to_owned())
 }
 
 fn revenue(event_type: &str, body: &Value) -> Sentence {
@@ -139,8 +178,15 @@ fn revenue(event_type: &str, body: &Value) -> Sentence {
     Sentence::about(event_type, text(body, "/environment").as_deref())
         .line("Revenue", amount)
         .line("Why", why)
-        .line("Shown by", text(body, "/transaction_id").map(|transaction| format!("the sales report, {transaction}")))
-        .line("Note", is_estimate.then(|| "settle's estimate until a sales report has it".to_owned()))
+        .line(
+            "Shown by",
+            text(body, "/transaction_id")
+                .map(|transaction| format!("the sales report, {transaction}")),
+        )
+        .line(
+            "Note",
+            is_estimate.then(|| "settle's estimate until a sales report has it".to_owned()),
+        )
         .line("Product", text(body, "/sku"))
         .line("Happened", time(body, "/occurred_at"))
         .line("Purchase", text(body, "/collapse_key"))
@@ -150,7 +196,8 @@ fn purchase(event_type: &str, body: &Value) -> Sentence {
     let data = body.get("data").unwrap_or(&Value::Null);
     let environment = text(data, "/environment");
     let receipt = text(data, "/purchase_guid");
-    let transaction = text(data, "/transaction_id").filter(|transaction| Some(transaction) != receipt.as_ref());
+    let transaction =
+        text(data, "/transaction_id").filter(|transaction| Some(transaction) != receipt.as_ref());
     Sentence::about(event_type, environment.as_deref())
         .line("Customer", text(data, "/last_seen_external_id"))
         .line("Product", text(data, "/product_ref_id"))
@@ -168,8 +215,14 @@ fn user(event_type: &str, body: &Value) -> Sentence {
     let environment = text(body, "/environment");
     Sentence::about(event_type, environment.as_deref())
         .line("Customer", external_id(body, "external_id"))
-        .line("User", text(body, "/user_id").filter(|_| external_id(body, "external_id").is_none()))
-        .line("Active products", listed(body, "/active_skus", |sku| sku.as_str().map(str::to_owned)))
+        .line(
+            "User",
+            text(body, "/user_id").filter(|_| external_id(body, "external_id").is_none()),
+        )
+        .line(
+            "Active products",
+            listed(body, "/active_skus", |sku| sku.as_str().map(str::to_owned)),
+        )
         .line("State", journey(body))
         .line("Next plan", next_plan(body))
         .line("Previous plan", text(body, "/previous_sku_ref_id"))
@@ -182,17 +235,29 @@ fn user(event_type: &str, body: &Value) -> Sentence {
 
 fn device(event_type: &str, body: &Value) -> Sentence {
     let data = body.get("data").unwrap_or(&Value::Null);
-    let system = [text(data, "/device/os/name"), text(data, "/device/os/version")];
+    let system = [
+        text(data, "/device/os/name"),
+        text(data, "/device/os/version"),
+    ];
     let system = system.into_iter().flatten().collect::<Vec<_>>().join(" ");
     let app = text(data, "/device/app_version").map(|version| format!("app {version}"));
-    let shown = [Some(system).filter(|system| !system.is_empty()), app].into_iter().flatten();
+    let shown = [Some(system).filter(|system| !system.is_empty()), app]
+        .into_iter()
+        .flatten();
     let product = |product: &Value| {
         let price = price(product, "price", "currency").map(|price| format!(" for {price}"));
-        Some(format!("{}{}", text(product, "/sku_ref_id")?, price.unwrap_or_default()))
+        Some(format!(
+            "{}{}",
+            text(product, "/sku_ref_id")?,
+            price.unwrap_or_default()
+        ))
     };
     Sentence::about(event_type, None)
         .line("Customer", text(data, "/external_id"))
-        .line("User", text(data, "/user_id").filter(|_| text(data, "/external_id").is_none()))
+        .line(
+            "User",
+            text(data, "/user_id").filter(|_| text(data, "/external_id").is_none()),
+        )
         .line("Paywall", text(data, "/paywall"))
         .line("Placement", text(data, "/placement"))
         .line("Campaign", text(data, "/campaign"))
@@ -219,13 +284,23 @@ fn state(data: &Value) -> Option<String> {
     if !flag(data, "/is_active")? {
         return Some(end("no access since").unwrap_or_else(|| "no access".to_owned()));
     }
-    let now = if flag(data, "/is_in_trial_period") == Some(true) { "in a trial" } else { "active" };
+    let now = if flag(data, "/is_in_trial_period") == Some(true) {
+        "in a trial"
+    } else {
+        "active"
+    };
     let unpaid = time(data, "/payment_issues_began_at").map(|at| format!("payment failed {at}"));
     let next = match flag(data, "/is_auto_renewable") {
         Some(true) => end("renews"),
         Some(false) | None => end("ends"),
     };
-    Some([Some(now.to_owned()), unpaid, next].into_iter().flatten().collect::<Vec<_>>().join(", "))
+    Some(
+        [Some(now.to_owned()), unpaid, next]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", "),
+    )
 }
 
 /// A customer's state across all purchases; `None` when nothing stands out.
@@ -240,7 +315,11 @@ fn journey(body: &Value) -> Option<String> {
         ("former_subscriber", "former subscriber"),
     ];
     let holds = |name: &str| flag(body, &format!("/customer_journey_state/{name}")) == Some(true);
-    let found: Vec<&str> = phrases.into_iter().filter(|(name, _)| holds(name)).map(|(_, phrase)| phrase).collect();
+    let found: Vec<&str> = phrases
+        .into_iter()
+        .filter(|(name, _)| holds(name))
+        .map(|(_, phrase)| phrase)
+        .collect();
     (!found.is_empty()).then(|| found.join(", "))
 }
 
@@ -259,7 +338,11 @@ fn price(record: &Value, amount: &str, currency: &str) -> Option<String> {
 /// The value of this key among a customer's external ids.
 fn external_id(body: &Value, key: &str) -> Option<String> {
     let all = body.get("external_ids").and_then(Value::as_array)?;
-    text(all.iter().find(|one| one.get("key").and_then(Value::as_str) == Some(key))?, "/value")
+    text(
+        all.iter()
+            .find(|one| one.get("key").and_then(Value::as_str) == Some(key))?,
+        "/value",
+    )
 }
 
 /// The first items of a list, and the number of the others.
@@ -290,9 +373,14 @@ fn text(body: &Value, path: &str) -> Option<String> {
 /// An instant to the minute, in UTC; a text that is none stays as it is.
 fn time(body: &Value, path: &str) -> Option<String> {
     let text = text(body, path)?;
-    let Ok(at) = text.parse::<Timestamp>() else { return Some(text) };
+    let Ok(at) = text.parse::<Timestamp>() else {
+        return Some(text);
+    };
     let at = at.to_string();
-    Some(format!("{} UTC", at.get(..16).unwrap_or(&at).replace('T', " ")))
+    Some(format!(
+        "{} UTC",
+        at.get(..16).unwrap_or(&at).replace('T', " ")
+    ))
 }
 
 /// A text of at most this many characters; what is cut off is replaced by an ellipsis.

@@ -31,7 +31,9 @@ fn record(more: &Value) -> Value {
         "purchase_guid": "receipt", "transaction_id": "receipt", "revoked_at": null, "payment_issues_began_at": null,
         "pending_sku_ref_id": null, "pending_at": null, "purchase_country": "US",
     });
-    data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    data.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     json!({ "attributes": { "event_type": "purchase.updated" }, "data": data })
 }
 
@@ -61,12 +63,20 @@ fn bought() -> Value {
 
 /// The value of a line, empty without one.
 fn value<'a>(sentence: &'a Sentence, label: &str) -> &'a str {
-    sentence.lines.iter().find(|(name, _)| *name == label).map_or("", |(_, value)| value)
+    sentence
+        .lines
+        .iter()
+        .find(|(name, _)| *name == label)
+        .map_or("", |(_, value)| value)
 }
 
 /// The lines as texts.
 fn lines(sentence: &Sentence) -> Vec<String> {
-    sentence.lines.iter().map(|(label, value)| format!("{label}: {value}")).collect()
+    sentence
+        .lines
+        .iter()
+        .map(|(label, value)| format!("{label}: {value}"))
+        .collect()
 }
 
 #[test]
@@ -90,16 +100,28 @@ fn a_destination_is_named_with_its_trouble() {
     }
     let mut many = failing();
     many["pending"] = json!(100_000);
-    assert_eq!(value(&sentence("destination.failing", &many), "Pending"), "100000 deliveries or more");
+    assert_eq!(
+        value(&sentence("destination.failing", &many), "Pending"),
+        "100000 deliveries or more"
+    );
     many["pending"] = json!(1);
-    assert_eq!(value(&sentence("destination.failing", &many), "Pending"), "1 delivery");
+    assert_eq!(
+        value(&sentence("destination.failing", &many), "Pending"),
+        "1 delivery"
+    );
 }
 
 #[test]
 fn an_alarm_is_named_when_it_opens_and_when_it_closes() {
     let once = sentence("alarm.opened", &raised(1));
     assert_eq!(once.title, "Alarm: Billing: destination failing");
-    assert_eq!(lines(&once), ["Detail: ten failures in a row", "Raised: 2026-03-04 10:00 UTC"]);
+    assert_eq!(
+        lines(&once),
+        [
+            "Detail: ten failures in a row",
+            "Raised: 2026-03-04 10:00 UTC"
+        ]
+    );
     assert_eq!(once.link, None);
     let again = sentence("alarm.opened", &raised(3));
     assert_eq!(value(&again, "Raised last"), "2026-03-04 11:00 UTC");
@@ -110,10 +132,16 @@ fn an_alarm_is_named_when_it_opens_and_when_it_closes() {
     let closed = sentence("alarm.closed", &closed);
     assert_eq!(closed.title, "Alarm closed: Billing: destination failing");
     assert_eq!(value(&closed, "Closed"), "2026-03-04 12:05 UTC");
-    assert_eq!((value(&closed, "Closed by"), value(&closed, "Note")), ("anna", "fixed by hand"));
+    assert_eq!(
+        (value(&closed, "Closed by"), value(&closed, "Note")),
+        ("anna", "fixed by hand")
+    );
     let mut of_all = raised(1);
     of_all["alarm"]["about"] = Value::Null;
-    assert_eq!(sentence("alarm.opened", &of_all).title, "Alarm: destination failing");
+    assert_eq!(
+        sentence("alarm.opened", &of_all).title,
+        "Alarm: destination failing"
+    );
     assert_eq!(value(&sentence("alarm.opened", &of_all), "App"), "all");
 }
 
@@ -123,7 +151,10 @@ fn an_alarm_names_app_cause_counts_and_a_page() {
     body["app_name"] = json!("Radio");
     let page = "https://settle.example.com/ui/destinations/d";
     let more = json!({ "cause": "HTTP 503", "failures": 18, "pending": 34, "url": page });
-    body["alarm"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body["alarm"]
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     let all = sentence("alarm.opened", &body);
     let expected = [
         "App: Radio",
@@ -135,7 +166,12 @@ fn an_alarm_names_app_cause_counts_and_a_page() {
     ];
     assert_eq!(lines(&all), expected);
     assert_eq!(all.link.as_deref(), Some(page));
-    for no_address in ["javascript:x", "https://a.example/<!channel>", "https://a.example/\n@here", ""] {
+    for no_address in [
+        "javascript:x",
+        "https://a.example/<!channel>",
+        "https://a.example/\n@here",
+        "",
+    ] {
         body["alarm"]["url"] = json!(no_address);
         assert_eq!(sentence("alarm.opened", &body).link, None, "{no_address}");
     }
@@ -157,30 +193,58 @@ fn a_purchase_shows_customer_product_price_and_state() {
     ];
     assert_eq!(lines(&all), expected);
     for (more, state) in [
-        (json!({ "is_auto_renewable": false }), "active, ends 2026-04-01 12:00 UTC"),
-        (json!({ "is_in_trial_period": true }), "in a trial, renews 2026-04-01 12:00 UTC"),
-        (json!({ "is_active": false }), "no access since 2026-04-01 12:00 UTC"),
-        (json!({ "is_active": false, "expires_at": null }), "no access"),
+        (
+            json!({ "is_auto_renewable": false }),
+            "active, ends 2026-04-01 12:00 UTC",
+        ),
+        (
+            json!({ "is_in_trial_period": true }),
+            "in a trial, renews 2026-04-01 12:00 UTC",
+        ),
+        (
+            json!({ "is_active": false }),
+            "no access since 2026-04-01 12:00 UTC",
+        ),
+        (
+            json!({ "is_active": false, "expires_at": null }),
+            "no access",
+        ),
         (json!({ "is_active": true, "expires_at": null }), "active"),
         (json!({ "is_active": null }), ""),
-        (json!({ "revoked_at": "2026-03-05T12:00:00Z" }), "revoked 2026-03-05 12:00 UTC"),
+        (
+            json!({ "revoked_at": "2026-03-05T12:00:00Z" }),
+            "revoked 2026-03-05 12:00 UTC",
+        ),
         (
             json!({ "payment_issues_began_at": "2026-03-05T12:00:00Z", "expires_at": null }),
             "active, payment failed 2026-03-05 12:00 UTC",
         ),
     ] {
-        assert_eq!(value(&sentence("purchase.updated", &record(&more)), "State"), state, "{more}");
+        assert_eq!(
+            value(&sentence("purchase.updated", &record(&more)), "State"),
+            state,
+            "{more}"
+        );
     }
-    let renewal = sentence("purchase.updated", &record(&json!({ "transaction_id": "receipt:2" })));
+    let renewal = sentence(
+        "purchase.updated",
+        &record(&json!({ "transaction_id": "receipt:2" })),
+    );
     assert_eq!(value(&renewal, "Transaction"), "receipt:2");
 }
 
 #[test]
 fn the_sandbox_is_named_in_the_title_and_in_a_line() {
-    let of_purchase = sentence("purchase.updated", &record(&json!({ "environment": "sandbox" })));
+    let of_purchase = sentence(
+        "purchase.updated",
+        &record(&json!({ "environment": "sandbox" })),
+    );
     assert_eq!(of_purchase.title, "A purchase's record changed (sandbox)");
     assert_eq!(value(&of_purchase, "Environment"), "sandbox");
-    assert_eq!(sentence("user.subscription.renewed", &renewed()).title, "A subscription renewed (sandbox)");
+    assert_eq!(
+        sentence("user.subscription.renewed", &renewed()).title,
+        "A subscription renewed (sandbox)"
+    );
 }
 
 #[test]
@@ -197,10 +261,16 @@ fn a_user_event_has_the_customer_and_their_state() {
         "Receipt: receipt",
     ];
     assert_eq!(lines(&all), expected);
-    let erased = sentence("user.erased", &json!({ "event_type": "user.erased", "user_id": "b50cf1e1" }));
+    let erased = sentence(
+        "user.erased",
+        &json!({ "event_type": "user.erased", "user_id": "b50cf1e1" }),
+    );
     assert_eq!(
         (erased.title.as_str(), lines(&erased)),
-        ("A customer was erased: delete what you store about them", vec!["User: b50cf1e1".to_owned()],)
+        (
+            "A customer was erased: delete what you store about them",
+            vec!["User: b50cf1e1".to_owned()],
+        )
     );
 }
 
@@ -225,10 +295,16 @@ fn an_event_of_a_device_names_that_nobody_verified_it() {
     let shown = json!({ "attributes": {}, "data": { "paywall": "summer", "products": products } });
     let shown = sentence("device.impression", &shown);
     let offered = "sku1 for 1 USD, sku2 for 1 USD, sku3 for 1 USD, sku4 for 1 USD, sku5 for 1 USD, and 2 more";
-    assert_eq!((value(&shown, "Paywall"), value(&shown, "Products")), ("summer", offered));
+    assert_eq!(
+        (value(&shown, "Paywall"), value(&shown, "Products")),
+        ("summer", offered)
+    );
     let mut whole = bought();
     whole["data"]["purchase_guid"] = json!("receipt");
-    assert_eq!(value(&sentence("device.transaction", &whole), "Receipt"), "receipt");
+    assert_eq!(
+        value(&sentence("device.transaction", &whole), "Receipt"),
+        "receipt"
+    );
 }
 
 #[test]
@@ -236,15 +312,27 @@ fn an_unknown_type_has_its_name_alone() {
     for body in [Value::Null, json!({}), json!([1]), failing()] {
         assert_eq!(
             sentence("later.type", &body),
-            Sentence { title: "later.type".to_owned(), lines: Vec::new(), link: None }
+            Sentence {
+                title: "later.type".to_owned(),
+                lines: Vec::new(),
+                link: None
+            }
         );
     }
     assert_eq!(sentence("user.later", &json!({})).title, "user.later");
-    let every = domain::event::choices().into_iter().filter(|name| !name.ends_with('*'));
+    let every = domain::event::choices()
+        .into_iter()
+        .filter(|name| !name.ends_with('*'));
     for event_type in every.chain(["alarm.opened", "alarm.closed", "test"]) {
-        for body in [Value::Null, json!({ "data": 7, "alarm": [], "destination": "x", "external_ids": {} })] {
+        for body in [
+            Value::Null,
+            json!({ "data": 7, "alarm": [], "destination": "x", "external_ids": {} }),
+        ] {
             let title = sentence(event_type, &body).title;
-            assert!(!title.is_empty() && !title.ends_with('.'), "{event_type}: {title}");
+            assert!(
+                !title.is_empty() && !title.ends_with('.'),
+                "{event_type}: {title}"
+            );
         }
     }
 }
@@ -256,13 +344,23 @@ fn no_text_is_long_or_has_a_line_of_its_own() {
     long["reason"] = json!(format!("first\r\n\u{2028}second {}", "ä".repeat(400)));
     let long = sentence("destination.failing", &long);
     assert_eq!(long.title.chars().count(), MAX_TITLE_CHARS);
-    assert!(long.title.starts_with("a bn") && long.title.ends_with('…'), "{}", long.title);
+    assert!(
+        long.title.starts_with("a bn") && long.title.ends_with('…'),
+        "{}",
+        long.title
+    );
     let reason = value(&long, "Reason");
     assert_eq!(reason.chars().count(), MAX_VALUE_CHARS);
-    assert!(reason.starts_with("first second ä") && reason.ends_with('…'), "{reason}");
+    assert!(
+        reason.starts_with("first second ä") && reason.ends_with('…'),
+        "{reason}"
+    );
     let mut empty = failing();
     empty["reason"] = json!(" \u{200b}\n");
-    assert_eq!(value(&sentence("destination.failing", &empty), "Reason"), "");
+    assert_eq!(
+        value(&sentence("destination.failing", &empty), "Reason"),
+        ""
+    );
 }
 
 #[test]
@@ -272,11 +370,35 @@ fn a_change_of_a_payment_shows_whether_it_is_an_estimate() {
         "collapse_key": "k", "occurred_at": "2026-03-02T12:00:00.000000Z", "transaction_id": null, "is_estimate": true,
     });
     let estimate = sentence("revenue.adjusted", &body);
-    assert!(estimate.title.starts_with("The revenue of a payment changed"), "{estimate:?}");
-    assert!(estimate.lines.contains(&("Revenue", "-9.99 USD".to_owned())), "{estimate:?}");
-    assert!(estimate.lines.iter().any(|(label, text)| *label == "Note" && text.contains("estimate")), "{estimate:?}");
+    assert!(
+        estimate
+            .title
+            .starts_with("The revenue of a payment changed"),
+        "{estimate:?}"
+    );
+    assert!(
+        estimate
+            .lines
+            .contains(&("Revenue", "-9.99 USD".to_owned())),
+        "{estimate:?}"
+    );
+    assert!(
+        estimate
+            .lines
+            .iter()
+            .any(|(label, text)| *label == "Note" && text.contains("estimate")),
+        "{estimate:?}"
+    );
     (body["transaction_id"], body["is_estimate"]) = (json!("T1"), json!(false));
     let shown = sentence("revenue.adjusted", &body);
-    assert!(shown.lines.contains(&("Shown by", "the sales report, T1".to_owned())), "{shown:?}");
-    assert!(shown.lines.iter().all(|(label, _)| *label != "Note"), "{shown:?}");
+    assert!(
+        shown
+            .lines
+            .contains(&("Shown by", "the sales report, T1".to_owned())),
+        "{shown:?}"
+    );
+    assert!(
+        shown.lines.iter().all(|(label, _)| *label != "Note"),
+        "{shown:?}"
+    );
 }

@@ -20,18 +20,30 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let setting = config::without_external_id(&destination.settings);
     let is_state = unsent.event_type == PURCHASE_UPDATED;
     let is_of_customer = is_state || unsent.event_type.starts_with("user.");
-    let aside =
-        if is_of_customer && unsent.external_id.is_none() { setting.put_aside(&unsent.event_type) } else { None };
+    let aside = if is_of_customer && unsent.external_id.is_none() {
+        setting.put_aside(&unsent.event_type)
+    } else {
+        None
+    };
     if let Some(rendered) = aside {
         return rendered;
     }
     let body = unsent.body.clone();
     let body = match unsent.external_id.as_deref() {
         _ if is_state => for_destination(body, destination.id, unsent.acked_revision),
-        Some(external_id) if setting != WithoutExternalId::Send => with_external_id(body, external_id),
+        Some(external_id) if setting != WithoutExternalId::Send => {
+            with_external_id(body, external_id)
+        }
         _ => body,
     };
-    Rendered::Body(shaped(config::body_shape(&destination.settings), &unsent.event_type, body).to_string())
+    Rendered::Body(
+        shaped(
+            config::body_shape(&destination.settings),
+            &unsent.event_type,
+            body,
+        )
+        .to_string(),
+    )
 }
 
 /// Renders the body of an event of a device, which every attempt sends: without receipts, unless a setting wants them.
@@ -40,11 +52,17 @@ pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rend
         Ok(body) => {
             let body = device::for_destination(body, destination.id);
             let is_whole = config::has_device_receipts(&destination.settings);
-            let body = if is_whole { body } else { device::without_receipts(body) };
+            let body = if is_whole {
+                body
+            } else {
+                device::without_receipts(body)
+            };
             let shape = config::body_shape(&destination.settings);
             Rendered::Body(shaped(shape, &event.event_type, body).to_string())
         }
-        Err(_) => Rendered::Refuse { why: "retention removed the body of the event".to_owned() },
+        Err(_) => Rendered::Refuse {
+            why: "retention removed the body of the event".to_owned(),
+        },
     }
 }
 
@@ -62,7 +80,10 @@ pub fn sample(shape: BodyShape, event: &Value) -> Value {
         BodyShape::Event => event.clone(),
         BodyShape::Slack => {
             let sentence = sentence(type_of(event), event);
-            message(&Sentence { title: format!("Test: {}", sentence.title), ..sentence })
+            message(&Sentence {
+                title: format!("Test: {}", sentence.title),
+                ..sentence
+            })
         }
     }
 }
@@ -73,7 +94,9 @@ pub fn batch(shape: BodyShape, bodies: &[&str]) -> String {
     match shape {
         BodyShape::Event => format!("[{}]", bodies.join(",")),
         BodyShape::Slack => {
-            let texts = bodies.iter().filter_map(|body| serde_json::from_str::<Value>(body).ok());
+            let texts = bodies
+                .iter()
+                .filter_map(|body| serde_json::from_str::<Value>(body).ok());
             let texts = texts.filter_map(|body| body["text"].as_str().map(str::to_owned));
             json!({ "text": texts.collect::<Vec<_>>().join("\n\n") }).to_string()
         }
@@ -81,15 +104,23 @@ pub fn batch(shape: BodyShape, bodies: &[&str]) -> String {
 }
 
 fn type_of(event: &Value) -> &str {
-    let own = event.get("event_type").or_else(|| event.pointer("/attributes/event_type"));
+    let own = event
+        .get("event_type")
+        .or_else(|| event.pointer("/attributes/event_type"));
     own.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A message with the title in bold, and a line for each value
 /// (<https://docs.slack.dev/messaging/formatting-message-text>).
 fn message(sentence: &Sentence) -> Value {
-    let lines = sentence.lines.iter().map(|(label, value)| format!("\n{label}: {}", escaped(value)));
-    let link = sentence.link.as_ref().map_or_else(String::new, |link| format!("\nLink: {link}"));
+    let lines = sentence
+        .lines
+        .iter()
+        .map(|(label, value)| format!("\n{label}: {}", escaped(value)));
+    let link = sentence
+        .link
+        .as_ref()
+        .map_or_else(String::new, |link| format!("\nLink: {link}"));
     json!({ "text": format!("*{}*{}{link}", escaped(&sentence.title), lines.collect::<String>()) })
 }
 
@@ -115,7 +146,8 @@ fn escaped(text: &str) -> String {
 
 /// Whether the character at this place joins the two parts of a link: a scheme and its host, or a text and its URL.
 fn is_link(text: &str, at: usize) -> bool {
-    text.get(at..).is_some_and(|rest| rest.starts_with("://") || rest.starts_with("]("))
+    text.get(at..)
+        .is_some_and(|rest| rest.starts_with("://") || rest.starts_with("]("))
 }
 
 /// Whether an `@` at this place begins a name, or one that stands for many people. That of an e-mail address does not.
@@ -124,7 +156,13 @@ fn is_mention(text: &str, at: usize) -> bool {
     if !rest.starts_with('@') {
         return false;
     }
-    let name = rest.trim_start_matches('@').split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
-    let is_crowd = ["all", "channel", "everyone", "here"].iter().any(|crowd| name.eq_ignore_ascii_case(crowd));
+    let name = rest
+        .trim_start_matches('@')
+        .split(|letter: char| !letter.is_alphanumeric())
+        .next()
+        .unwrap_or_default();
+    let is_crowd = ["all", "channel", "everyone", "here"]
+        .iter()
+        .any(|crowd| name.eq_ignore_ascii_case(crowd));
     is_crowd || !before.ends_with(char::is_alphanumeric)
 }

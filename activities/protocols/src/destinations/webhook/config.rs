@@ -48,7 +48,10 @@ pub struct Config {
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let host = self.url.host_str().unwrap_or_default();
-        f.debug_struct("Config").field("host", &host).field("body", &self.body).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("host", &host)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,10 +60,15 @@ impl std::fmt::Debug for Config {
 ///
 /// # Errors
 /// All invalid fields.
-pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<NewSettings, Vec<Invalid>> {
+pub fn create(
+    fields: &Map<String, Value>,
+    allowed: &Allowed,
+    random: [u8; 32],
+) -> Result<NewSettings, Vec<Invalid>> {
     let mut wrong = unknown(fields);
     let mut key = |version: Version, name: &str| {
-        let created = provided_key(fields, version, name).unwrap_or_else(|| Ok(version.new_key(random)));
+        let created =
+            provided_key(fields, version, name).unwrap_or_else(|| Ok(version.new_key(random)));
         created.map_err(|invalid| wrong.push(invalid)).ok()
     };
     let keys = [key(Version::V1, "secret"), key(Version::V1a, "private_key")];
@@ -77,7 +85,12 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
         secret_url::seal(&mut settings, &mut secrets);
     }
     let shown = shown(&settings, &secrets, |_| true);
-    Ok(NewSettings { settings: json!(settings), secret: secrets.to_json(), shown, traits: Traits::default() })
+    Ok(NewSettings {
+        settings: json!(settings),
+        secret: secrets.to_json(),
+        shown,
+        traits: Traits::default(),
+    })
 }
 
 /// Changes the settings (null restores the default) and `headers` (null removes one header, or all).
@@ -95,7 +108,11 @@ pub fn change(
     let was_sealed = secret_url::open(&mut before, &mut secrets);
     let old = before.signature.versions();
     let mut wrong = unknown(fields);
-    for name in schemas().on_creation.iter().filter(|name| fields.contains_key(**name)) {
+    for name in schemas()
+        .on_creation
+        .iter()
+        .filter(|name| fields.contains_key(**name))
+    {
         wrong.push(Invalid::new(name, "no change here: rotate it instead"));
     }
     let (settings, more) = apply(&before, &mut secrets, fields, allowed);
@@ -103,10 +120,17 @@ pub fn change(
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    let placed = secret_url::place(&before, settings, &mut secrets, was_sealed, |name| fields.contains_key(name));
+    let placed = secret_url::place(&before, settings, &mut secrets, was_sealed, |name| {
+        fields.contains_key(name)
+    });
     let settings = placed.map_err(|invalid| vec![invalid])?;
     let shown = shown(&settings, &secrets, |version| !old.contains(&version));
-    Ok(ChangedSettings { settings: json!(settings), secret: secrets.to_json(), shown, profile: None })
+    Ok(ChangedSettings {
+        settings: json!(settings),
+        secret: secrets.to_json(),
+        shown,
+        profile: None,
+    })
 }
 
 /// Replaces keys. With `rotation.new_secret`, only the key of its version is replaced; without it, the keys of all
@@ -114,17 +138,26 @@ pub fn change(
 ///
 /// # Errors
 /// The new key is invalid, the overlap is too long, or too many replaced keys still sign.
-pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<ChangedSettings, Invalid> {
+pub fn rotate(
+    settings: &Value,
+    secret: &SecretString,
+    rotation: &Rotation,
+) -> Result<ChangedSettings, Invalid> {
     let mut secrets = Secrets::from_json(secret)?;
     let mut settings: Settings = settings::read(settings)?;
     if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
         return Err(Invalid::new("until", "at most seven days from now"));
     }
     let new = match &rotation.new_secret {
-        Some(value) => vec![(Key::parse(value.expose_secret())?.version, value.expose_secret().to_owned())],
+        Some(value) => vec![(
+            Key::parse(value.expose_secret())?.version,
+            value.expose_secret().to_owned(),
+        )],
         None => {
             let versions = settings.signature.versions().iter();
-            versions.map(|version| (*version, version.new_key(rotation.random))).collect()
+            versions
+                .map(|version| (*version, version.new_key(rotation.random)))
+                .collect()
         }
     };
     let replaced: Vec<Version> = new.iter().map(|(version, _)| *version).collect();
@@ -134,24 +167,40 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
     note_public_key(&mut settings, &secrets);
     settings.old_secret_signs_until = (rotation.until > rotation.now).then_some(rotation.until);
     let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
-    Ok(ChangedSettings { settings: json!(settings), secret: secrets.to_json(), shown, profile: None })
+    Ok(ChangedSettings {
+        settings: json!(settings),
+        secret: secrets.to_json(),
+        shown,
+        profile: None,
+    })
 }
 
 /// Builds the configuration of a stored webhook.
 ///
 /// # Errors
 /// The first setting or secret that is unusable.
-pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
-    let (mut settings, mut secrets): (Settings, _) =
-        (settings::read(&destination.settings)?, Secrets::from_json(secret)?);
+pub fn ready(
+    destination: &Destination,
+    secret: &SecretString,
+    allowed: &Allowed,
+) -> Result<Config, Invalid> {
+    let (mut settings, mut secrets): (Settings, _) = (
+        settings::read(&destination.settings)?,
+        Secrets::from_json(secret)?,
+    );
     secret_url::open(&mut settings, &mut secrets);
-    let hidden_parts = settings.url.as_ref().filter(|_| settings.has_secret_url()).map(secret_url::texts);
+    let hidden_parts = settings
+        .url
+        .as_ref()
+        .filter(|_| settings.has_secret_url())
+        .map(secret_url::texts);
     let url = settings.url.ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let is_operator_url = allowed.is_exception(destination.id, &url);
     if !is_operator_url {
         check(&url).map_err(|expected| Invalid::new("url", expected))?;
         // Its address is checked when a request is sent.
-        http::host_and_port(&url, &allowed.rules).map_err(|failure| not_allowed(failure.to_string()))?;
+        http::host_and_port(&url, &allowed.rules)
+            .map_err(|failure| not_allowed(failure.to_string()))?;
     }
     let mut keys = Vec::new();
     for version in settings.signature.versions() {
@@ -162,14 +211,32 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
         keys.extend(of_version);
     }
     for (name, value) in &secrets.headers {
-        headers::check(name, value).map_err(|expected| Invalid::new(&format!("headers.{name}"), expected))?;
+        headers::check(name, value)
+            .map_err(|expected| Invalid::new(&format!("headers.{name}"), expected))?;
     }
     let hidden = secrets.hidden(hidden_parts.unwrap_or_default());
-    let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
+    let headers = secrets
+        .headers
+        .into_iter()
+        .map(|(name, value)| (name, SecretString::from(value)))
+        .collect();
     let schedule = Schedule::new(destination.schedule.as_deref());
     let body = settings.body;
-    let device_batch = if body == BodyShape::Slack { 1 } else { settings.device_batch };
-    Ok(Config { url, is_operator_url, schedule, body, device_batch, keys, headers, hidden })
+    let device_batch = if body == BodyShape::Slack {
+        1
+    } else {
+        settings.device_batch
+    };
+    Ok(Config {
+        url,
+        is_operator_url,
+        schedule,
+        body,
+        device_batch,
+        keys,
+        headers,
+        hidden,
+    })
 }
 
 /// Redacts keys and header values in a text that the endpoint sent, even a value that is cut off at the end of the
@@ -177,26 +244,42 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
 pub fn redact(config: &Config, text: &str) -> String {
     let hide = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), REDACTED);
     let whole = config.hidden.iter().fold(text.to_owned(), hide);
-    without_beginning(whole, config.hidden.iter().map(|secret| secret.expose_secret()), REDACTED)
+    without_beginning(
+        whole,
+        config.hidden.iter().map(|secret| secret.expose_secret()),
+        REDACTED,
+    )
 }
 
 /// What happens to events of customers without an external id, by the stored settings.
 pub fn without_external_id(settings: &Value) -> WithoutExternalId {
-    settings.get(unnamed::FIELD).and_then(WithoutExternalId::parse).unwrap_or_default()
+    settings
+        .get(unnamed::FIELD)
+        .and_then(WithoutExternalId::parse)
+        .unwrap_or_default()
 }
 
 /// What the body of a request is, by the stored settings.
 pub fn body_shape(settings: &Value) -> BodyShape {
-    settings.get("body").and_then(|body| BodyShape::deserialize(body).ok()).unwrap_or_default()
+    settings
+        .get("body")
+        .and_then(|body| BodyShape::deserialize(body).ok())
+        .unwrap_or_default()
 }
 
 /// Whether events of devices carry receipts, by the stored settings.
 pub fn has_device_receipts(settings: &Value) -> bool {
-    settings.get("device_receipts").and_then(Value::as_bool).unwrap_or(false)
+    settings
+        .get("device_receipts")
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
 }
 
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
-    Secrets::from_json(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
+    Secrets::from_json(secret)
+        .ok()?
+        .newest(Version::V1)
+        .map(|(_, text)| SecretString::from(text))
 }
 
 /// Returns the settings after a change with all invalid fields, and changes the headers' values in `secrets`. Keys and
@@ -215,7 +298,12 @@ fn apply(
                 Ok(url) => settings.url = Some(url),
                 Err(invalid) => wrong.push(invalid),
             },
-            "headers" => wrong.extend(headers::change(&mut secrets.headers, value).err().into_iter().flatten()),
+            "headers" => wrong.extend(
+                headers::change(&mut secrets.headers, value)
+                    .err()
+                    .into_iter()
+                    .flatten(),
+            ),
             name => {
                 let expected = settings::set(&mut settings, name, value).and_then(Result::err);
                 wrong.extend(expected.map(|expected| Invalid::new(name, expected)));
@@ -235,7 +323,9 @@ fn note_public_key(settings: &mut Settings, secrets: &Secrets) {
 }
 
 fn parsed(value: &Value) -> Result<Url, Invalid> {
-    let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
+    let text = value
+        .as_str()
+        .ok_or_else(|| Invalid::new("url", EXPECTED))?;
     text.parse().map_err(|error| match error {
         ParseError::RelativeUrlWithoutBase => Invalid::new("url", WITH_SCHEME),
         error => Invalid::new("url", format!("{EXPECTED} ({error})")),
@@ -265,7 +355,10 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
 
 fn check(url: &Url) -> Result<(), String> {
     if !["https", "http"].contains(&url.scheme()) {
-        return Err(format!("{WITH_SCHEME}, but it begins with `{}:`", url.scheme()));
+        return Err(format!(
+            "{WITH_SCHEME}, but it begins with `{}:`",
+            url.scheme()
+        ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a URL without user name and password: requests are signed instead".to_owned());
@@ -273,22 +366,36 @@ fn check(url: &Url) -> Result<(), String> {
     if url.fragment().is_some() {
         return Err("a URL without fragment".to_owned());
     }
-    if url.has_host() { Ok(()) } else { Err(EXPECTED.to_owned()) }
+    if url.has_host() {
+        Ok(())
+    } else {
+        Err(EXPECTED.to_owned())
+    }
 }
 
 /// One error for each unknown field. The caller has removed the fields that every kind of destination has.
 fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
     let known = schemas().created;
     let surplus = fields.keys().filter(|name| !known.contains_key(*name));
-    surplus.map(|name| Invalid::new(name, "no such field")).collect()
+    surplus
+        .map(|name| Invalid::new(name, "no such field"))
+        .collect()
 }
 
 /// The key of this version that the request contains, if any.
-fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
+fn provided_key(
+    fields: &Map<String, Value>,
+    version: Version,
+    name: &str,
+) -> Option<Result<String, Invalid>> {
     let value = fields.get(name).filter(|value| !value.is_null())?;
     let text = value.as_str().unwrap_or_default();
     let is_right = Key::parse(text).is_ok_and(|key| key.version == version);
-    Some(if is_right { Ok(text.to_owned()) } else { Err(version.invalid()) })
+    Some(if is_right {
+        Ok(text.to_owned())
+    } else {
+        Err(version.invalid())
+    })
 }
 
 /// The secrets to show once: for each chosen version that is `wanted`, the one with which a receiver verifies.
@@ -297,7 +404,11 @@ fn shown(
     secrets: &Secrets,
     wanted: impl Fn(Version) -> bool,
 ) -> Vec<(&'static str, SecretString)> {
-    let versions = settings.signature.versions().iter().filter(|version| wanted(**version));
+    let versions = settings
+        .signature
+        .versions()
+        .iter()
+        .filter(|version| wanted(**version));
     let versions = versions.filter_map(|version| {
         let (key, text) = secrets.newest(*version)?;
         Some(match version {

@@ -14,7 +14,11 @@ pub fn form() -> Form {
             .help("Sent with every request. Values are stored as secrets.")
             .folded(),
         Entry::new("signature", "Signature", Input::Select)
-            .choices(&[("v1", "Shared secret (v1)"), ("v1a", "Public key (v1a)"), ("v1,v1a", "Both")])
+            .choices(&[
+                ("v1", "Shared secret (v1)"),
+                ("v1a", "Public key (v1a)"),
+                ("v1,v1a", "Both"),
+            ])
             .folded(),
         Entry::new("secret", "Shared secret", Input::Password)
             .help("Leave empty to create a new one, which is shown once.")
@@ -23,13 +27,20 @@ pub fn form() -> Form {
             .help("Leave empty to create a new one. settle shows its public half.")
             .folded(),
         Entry::new("device_batch", "Device events per request", Input::Number).folded(),
-        Entry::new("device_receipts", "Send the receipts that devices report", Input::Switch)
-            .help("Only for your own backend: a receipt with its store customer proves the purchase.")
-            .folded(),
+        Entry::new(
+            "device_receipts",
+            "Send the receipts that devices report",
+            Input::Switch,
+        )
+        .help("Only for your own backend: a receipt with its store customer proves the purchase.")
+        .folded(),
     ];
-    let url = Entry::new("url", "URL", Input::Url).help("The HTTPS address that receives the events.");
-    let body = Entry::new("body", "Body", Input::Select)
-        .choices(&[("event", "The event as JSON"), ("slack", "A message for Slack and similar chats")]);
+    let url =
+        Entry::new("url", "URL", Input::Url).help("The HTTPS address that receives the events.");
+    let body = Entry::new("body", "Body", Input::Select).choices(&[
+        ("event", "The event as JSON"),
+        ("slack", "A message for Slack and similar chats"),
+    ]);
     let first = [NAME, url, body, ENABLED, EVENTS];
     Form {
         name: super::KIND,

@@ -36,8 +36,13 @@ const RESERVED_PREFIX: &str = "webhook-";
 
 /// Headers (or prefixes) that cloud metadata services require (AWS, Google, Azure, Alibaba, Linode): a request that
 /// reaches such a service carries none of them. Oracle's requires an `Authorization`, which customers set themselves.
-const METADATA_PREFIXES: [&str; 5] =
-    ["metadata", "x-aws-ec2-metadata-", "x-google-metadata-", "x-aliyun-ecs-metadata-", "x-metadata-"];
+const METADATA_PREFIXES: [&str; 5] = [
+    "metadata",
+    "x-aws-ec2-metadata-",
+    "x-google-metadata-",
+    "x-aliyun-ecs-metadata-",
+    "x-metadata-",
+];
 
 /// Header values by their names in lower case.
 pub type Headers = BTreeMap<String, String>;
@@ -54,7 +59,12 @@ pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> 
             return Ok(());
         }
         Value::Object(fields) => fields,
-        _ => return Err(vec![Invalid::new("headers", "an object of names and values, such as {\"x-tenant\": \"7\"}")]),
+        _ => {
+            return Err(vec![Invalid::new(
+                "headers",
+                "an object of names and values, such as {\"x-tenant\": \"7\"}",
+            )]);
+        }
     };
     let mut wrong = duplicates(fields);
     for (at, (name, value)) in fields.iter().enumerate() {
@@ -78,25 +88,39 @@ pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> 
 /// the recommended form and never repeats the value.
 pub fn check(name: &str, value: &str) -> Result<(), String> {
     if !is_token(name) {
-        return Err(format!("a name of 1 to {MAX_NAME_BYTES} letters, digits and hyphens"));
+        return Err(format!(
+            "a name of 1 to {MAX_NAME_BYTES} letters, digits and hyphens"
+        ));
     }
     if name.starts_with(RESERVED_PREFIX) || RESERVED.contains(&name) {
         return Err("another name: this header is set by settle or by the connection".to_owned());
     }
-    if METADATA_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        return Err("another name: this header grants access to cloud metadata services".to_owned());
+    if METADATA_PREFIXES
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    {
+        return Err(
+            "another name: this header grants access to cloud metadata services".to_owned(),
+        );
     }
     let is_visible = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     let is_trimmed = value.trim_matches([' ', '\t']).len() == value.len();
-    if value.is_empty() || value.len() > MAX_VALUE_BYTES || !is_trimmed || !value.bytes().all(is_visible) {
-        return Err(format!("a value of 1 to {MAX_VALUE_BYTES} visible ASCII characters, without spaces at its ends"));
+    if value.is_empty()
+        || value.len() > MAX_VALUE_BYTES
+        || !is_trimmed
+        || !value.bytes().all(is_visible)
+    {
+        return Err(format!(
+            "a value of 1 to {MAX_VALUE_BYTES} visible ASCII characters, without spaces at its ends"
+        ));
     }
     Ok(())
 }
 
 /// Whether a name can be one of a header (RFC 9110 5.6.2), and is not too long.
 fn is_token(name: &str) -> bool {
-    let is_token_char = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_token_char =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(is_token_char)
 }
 
@@ -107,10 +131,16 @@ fn duplicates(fields: &Map<String, Value>) -> Vec<Invalid> {
         seen.entry(name.to_ascii_lowercase()).or_insert((at, 0)).1 += 1;
     }
     let duplicates = seen.into_iter().filter(|(_, (_, times))| *times > 1);
-    duplicates.map(|(name, (at, _))| Invalid::new(&field(at, &name), "each name once, ignoring case")).collect()
+    duplicates
+        .map(|(name, (at, _))| Invalid::new(&field(at, &name), "each name once, ignoring case"))
+        .collect()
 }
 
 /// A header in an error. An invalid name may be a misplaced secret, so it is never echoed.
 fn field(at: usize, name: &str) -> String {
-    if is_token(name) { format!("headers.{name}") } else { format!("headers[{at}]") }
+    if is_token(name) {
+        format!("headers.{name}")
+    } else {
+        format!("headers[{at}]")
+    }
 }

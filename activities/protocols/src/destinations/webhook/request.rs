@@ -11,7 +11,13 @@ use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 /// The names of the headers that every request has.
-const STANDARD: [&str; 5] = ["content-type", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"];
+const STANDARD: [&str; 5] = [
+    "content-type",
+    "user-agent",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
 pub const TEST_NOTES: TestNotes = TestNotes {
     what: "Sends a signed request without an event, or with a sample event, and shows the result.",
     takes_sample: true,
@@ -26,7 +32,10 @@ const TEST: &str = "test_";
 /// There is not exactly one event, or a key cannot sign.
 pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let [attempt] = attempts else {
-        return Err(Invalid::new("attempts", "one event: a webhook takes them one by one"));
+        return Err(Invalid::new(
+            "attempts",
+            "one event: a webhook takes them one by one",
+        ));
     };
     sign(config, at, &attempt.delivery_id.to_string(), &attempt.body)
 }
@@ -37,9 +46,19 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<R
 /// # Errors
 /// There is no event, or a key cannot sign.
 pub fn streamed(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
-    let Some(id) = batch_id(config, attempts) else { return request(config, at, attempts) };
-    let bodies: Vec<&str> = attempts.iter().map(|attempt| attempt.body.as_str()).collect();
-    sign(config, at, &id.to_string(), &body::batch(config.body, &bodies))
+    let Some(id) = batch_id(config, attempts) else {
+        return request(config, at, attempts);
+    };
+    let bodies: Vec<&str> = attempts
+        .iter()
+        .map(|attempt| attempt.body.as_str())
+        .collect();
+    sign(
+        config,
+        at,
+        &id.to_string(),
+        &body::batch(config.body, &bodies),
+    )
 }
 
 /// The `webhook-id` of a batch; `None` for a destination that gets events by themselves. Several events, such as those of a
@@ -57,7 +76,12 @@ pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
 ///
 /// # Errors
 /// The id is empty or has a dot or an invisible character, or a key cannot sign.
-pub fn test(config: &Config, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
+pub fn test(
+    config: &Config,
+    at: Timestamp,
+    id: &str,
+    sample: Option<&Value>,
+) -> Result<Request, Invalid> {
     let id = format!("{TEST}{}", id.strip_prefix(TEST).unwrap_or(id));
     let data = json!({"message": "A test of this endpoint. It carries no event."});
     let bare = || json!({"type": "test", "id": id, "timestamp": at, "data": data});
@@ -66,7 +90,9 @@ pub fn test(config: &Config, at: Timestamp, id: &str, sample: Option<&Value>) ->
         None => body::shaped(config.body, "test", bare()),
     };
     let mut request = sign(config, at, &id, &body.to_string())?;
-    request.headers.push(("webhook-test".to_owned(), "true".to_owned()));
+    request
+        .headers
+        .push(("webhook-test".to_owned(), "true".to_owned()));
     Ok(request)
 }
 
@@ -79,16 +105,45 @@ pub fn header_names(config: &Config) -> Vec<String> {
 fn sign(config: &Config, at: Timestamp, id: &str, body: &str) -> Result<Request, Invalid> {
     let is_visible = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_visible || id.contains('.') {
-        return Err(Invalid::new("webhook-id", "an id of visible characters without a dot"));
+        return Err(Invalid::new(
+            "webhook-id",
+            "an id of visible characters without a dot",
+        ));
     }
     let timestamp = at.micros().div_euclid(1_000_000).max(0).to_string();
     let text = format!("{id}.{timestamp}.{body}");
-    let live = config.keys.iter().filter(|(_, until)| until.is_none_or(|until| until > at));
-    let signatures = live.map(|(key, _)| key.sign(&text)).collect::<Vec<_>>().join(" ");
-    let values = ["application/json".to_owned(), USER_AGENT.to_owned(), id.to_owned(), signatures, timestamp];
+    let live = config
+        .keys
+        .iter()
+        .filter(|(_, until)| until.is_none_or(|until| until > at));
+    let signatures = live
+        .map(|(key, _)| key.sign(&text))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let values = [
+        "application/json".to_owned(),
+        USER_AGENT.to_owned(),
+        id.to_owned(),
+        signatures,
+        timestamp,
+    ];
     let standard = STANDARD.into_iter().zip(values);
-    let owners = config.headers.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
-    let headers = standard.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(owners).collect();
+    let owners = config
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+    let headers = standard
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .chain(owners)
+        .collect();
     let (url, body) = (config.url.clone(), body.as_bytes().to_vec());
-    Ok(Request { method: Method::Post, url, headers, body, is_operator_url: config.is_operator_url, app: None })
+    Ok(Request {
+        method: Method::Post,
+        url,
+        headers,
+        body,
+        is_operator_url: config.is_operator_url,
+        app: None,
+    })
 }

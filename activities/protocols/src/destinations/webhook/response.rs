@@ -24,27 +24,55 @@ const MAX_REFUSALS: i64 = 5;
 /// Judges a reply for each event and for the endpoint as a whole. The jitter spreads a wait by up to 20 % either way; a
 /// wait by `Retry-After` is not spread.
 pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
-    let Exchange { events, reply, at, jitter } = exchange;
+    let Exchange {
+        events,
+        reply,
+        at,
+        jitter,
+    } = exchange;
     let retry_after_ms = match reply {
-        Reply::Answer { retry_after: Some(text), .. } => retry_after_ms(text, at),
+        Reply::Answer {
+            retry_after: Some(text),
+            ..
+        } => retry_after_ms(text, at),
         _ => None,
     };
     let judge_event = |one: &Attempt| {
-        let wait_ms = config.schedule.wait_ms(step(one, at), retry_after_ms, jitter);
+        let wait_ms = config
+            .schedule
+            .wait_ms(step(one, at), retry_after_ms, jitter);
         // After a 410 the event stays pending even when this was its last attempt.
-        event_verdict(reply, one, wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())))
+        event_verdict(
+            reply,
+            one,
+            wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())),
+        )
     };
     let events = events.iter().map(judge_event).collect();
     let endpoint_signal = match reply {
-        Reply::Answer { status: 200..=299, .. } => EndpointSignal::Success,
-        Reply::Answer { status: GONE, .. } => EndpointSignal::Gone { reason: describe(GONE) },
-        Reply::Answer { status: 429 | 502..=504, .. } => {
-            EndpointSignal::Failure { pause: Some(duration(config.schedule.pause_ms(retry_after_ms))) }
-        }
+        Reply::Answer {
+            status: 200..=299, ..
+        } => EndpointSignal::Success,
+        Reply::Answer { status: GONE, .. } => EndpointSignal::Gone {
+            reason: describe(GONE),
+        },
+        Reply::Answer {
+            status: 429 | 502..=504,
+            ..
+        } => EndpointSignal::Failure {
+            pause: Some(duration(config.schedule.pause_ms(retry_after_ms))),
+        },
         Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause: None },
     };
-    DeliveryResult { events, endpoint_signal, lane_pause: None, user_pause: None, at_most: None, alarm: None }
-        .with_retry_after(retry_after_ms.map(duration))
+    DeliveryResult {
+        events,
+        endpoint_signal,
+        lane_pause: None,
+        user_pause: None,
+        at_most: None,
+        alarm: None,
+    }
+    .with_retry_after(retry_after_ms.map(duration))
 }
 
 /// Describes the reply to a connection test.
@@ -53,20 +81,29 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
 /// The reason for which an event would not have been delivered.
 pub fn describe_test(reply: &Reply) -> Result<String, String> {
     match reply {
-        Reply::Answer { status: status @ 200..=299, .. } => Ok(describe(*status)),
+        Reply::Answer {
+            status: status @ 200..=299,
+            ..
+        } => Ok(describe(*status)),
         Reply::Answer { status, .. } => Err(describe(*status)),
         Reply::Failure { message, .. } => Err(message.clone()),
     }
 }
 
 const fn step(event: &Attempt, at: Timestamp) -> Step {
-    Step { number: event.number, first_tried_at: event.first_tried_at, at }
+    Step {
+        number: event.number,
+        first_tried_at: event.first_tried_at,
+        at,
+    }
 }
 
 /// The verdict on one event. `wait_ms` is the wait before the next attempt; `None` when this attempt was the last.
 fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventResult {
     let (class, message) = match reply {
-        Reply::Answer { status: 200..=299, .. } => {
+        Reply::Answer {
+            status: 200..=299, ..
+        } => {
             return EventResult {
                 delivery_id: event.delivery_id,
                 verdict: Verdict::Delivered,
@@ -79,13 +116,28 @@ fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventR
         Reply::Failure { class, message } => (*class, message.clone()),
     };
     let is_refused = matches!(reply, Reply::Answer { status, .. } if is_refusal(*status));
-    let is_last = event.refusals.saturating_add(1) >= MAX_REFUSALS && event.event_type != PURCHASE_UPDATED;
+    let is_last =
+        event.refusals.saturating_add(1) >= MAX_REFUSALS && event.event_type != PURCHASE_UPDATED;
     let (verdict, message) = match wait_ms {
-        _ if is_refused && is_last => (Verdict::Failed, format!("{message}, and refused it {MAX_REFUSALS} times")),
-        Some(delay_ms) => (Verdict::Retry { delay: duration(delay_ms) }, message),
+        _ if is_refused && is_last => (
+            Verdict::Failed,
+            format!("{message}, and refused it {MAX_REFUSALS} times"),
+        ),
+        Some(delay_ms) => (
+            Verdict::Retry {
+                delay: duration(delay_ms),
+            },
+            message,
+        ),
         None => (Verdict::Failed, message),
     };
-    EventResult { delivery_id: event.delivery_id, verdict, class, error: Some(message), counts: !is_gone(reply) }
+    EventResult {
+        delivery_id: event.delivery_id,
+        verdict,
+        class,
+        error: Some(message),
+        counts: !is_gone(reply),
+    }
 }
 
 const fn is_gone(reply: &Reply) -> bool {

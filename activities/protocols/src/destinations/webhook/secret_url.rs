@@ -37,15 +37,23 @@ fn cut_off(url: &Url) -> String {
 
 /// The stored settings as people see them. Shown ones are shown as they are.
 pub fn shown(stored: &Value) -> Value {
-    if is_secret(stored) { without_target(stored) } else { stored.clone() }
+    if is_secret(stored) {
+        without_target(stored)
+    } else {
+        stored.clone()
+    }
 }
 
 /// Settings whose URL, whether it is a secret or not, is shown without path and query.
 pub fn without_target(settings: &Value) -> Value {
     let mut shown = settings.clone();
-    let Some(fields) = shown.as_object_mut() else { return shown };
+    let Some(fields) = shown.as_object_mut() else {
+        return shown;
+    };
     let sealed = fields.remove("sealed_url");
-    if let Some(url) = sealed.or_else(|| Some(cut_off(&fields.get("url")?.as_str()?.parse().ok()?).into())) {
+    if let Some(url) =
+        sealed.or_else(|| Some(cut_off(&fields.get("url")?.as_str()?.parse().ok()?).into()))
+    {
         fields.insert("url".to_owned(), url);
     }
     shown
@@ -94,7 +102,10 @@ pub fn place(
 ) -> Result<Settings, Invalid> {
     let is_revealed = before.has_secret_url() && !after.has_secret_url() && before.url == after.url;
     if is_revealed && has("secret_url") {
-        return Err(Invalid::new("secret_url", "true, or another `url` as well: the present one is a secret"));
+        return Err(Invalid::new(
+            "secret_url",
+            "true, or another `url` as well: the present one is a secret",
+        ));
     }
     after.secret_url |= is_revealed;
     if after.secret_url || (was_sealed && after.has_secret_url()) {
@@ -108,22 +119,35 @@ pub fn place(
 /// # Errors
 /// The stored settings or secrets cannot be read.
 pub fn sealed(stored: &Value, secret: &SecretString) -> Result<Option<ChangedSettings>, Invalid> {
-    let (mut settings, mut secrets): (Settings, _) = (settings::read(stored)?, Secrets::from_json(secret)?);
+    let (mut settings, mut secrets): (Settings, _) =
+        (settings::read(stored)?, Secrets::from_json(secret)?);
     if !settings.has_secret_url() || settings.url.is_none() {
         return Ok(None);
     }
     seal(&mut settings, &mut secrets);
     let secret = secrets.to_json();
-    Ok(Some(ChangedSettings { settings: json!(settings), secret, shown: Vec::new(), profile: None }))
+    Ok(Some(ChangedSettings {
+        settings: json!(settings),
+        secret,
+        shown: Vec::new(),
+        profile: None,
+    }))
 }
 
 /// The texts of a URL that must not be shown.
 pub fn texts(url: &Url) -> Vec<String> {
-    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    let query = url
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
     let target = format!("{}{query}", url.path());
     let segments = url.path_segments().into_iter().flatten().map(str::to_owned);
     let values = url.query_pairs().map(|(_, value)| value.into_owned());
-    let parts = segments.chain(values).filter(|part| part.len() >= MIN_PART_BYTES);
-    let whole = (target != "/").then(|| [url.to_string(), target]).into_iter().flatten();
+    let parts = segments
+        .chain(values)
+        .filter(|part| part.len() >= MIN_PART_BYTES);
+    let whole = (target != "/")
+        .then(|| [url.to_string(), target])
+        .into_iter()
+        .flatten();
     whole.chain(parts).collect()
 }

@@ -37,8 +37,18 @@ struct StoredKey {
 impl Secrets {
     /// Secrets with these current keys and without headers.
     pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
-        let keys = keys.into_iter().map(|secret| StoredKey { secret, until: None }).collect();
-        Self { keys, headers: Headers::new(), url: None }
+        let keys = keys
+            .into_iter()
+            .map(|secret| StoredKey {
+                secret,
+                until: None,
+            })
+            .collect();
+        Self {
+            keys,
+            headers: Headers::new(),
+            url: None,
+        }
     }
 
     pub fn from_json(secret: &SecretString) -> Result<Self, Invalid> {
@@ -52,15 +62,21 @@ impl Secrets {
 
     /// All keys of a version, the newest first, and until when each signs.
     pub fn keys(&self, version: Version) -> Result<Vec<(Key, Option<Timestamp>)>, Invalid> {
-        let parsed = self.keys.iter().map(|key| Ok((Key::parse(&key.secret)?, key.until)));
-        let wanted = |one: &Result<(Key, _), Invalid>| one.as_ref().map_or(true, |(key, _)| key.version == version);
+        let parsed = self
+            .keys
+            .iter()
+            .map(|key| Ok((Key::parse(&key.secret)?, key.until)));
+        let wanted = |one: &Result<(Key, _), Invalid>| {
+            one.as_ref().map_or(true, |(key, _)| key.version == version)
+        };
         parsed.filter(wanted).collect()
     }
 
     /// The current key of a version, parsed and as text.
     pub fn newest(&self, version: Version) -> Option<(Key, String)> {
         let current = self.keys.iter().filter(|key| key.until.is_none());
-        let mut parsed = current.filter_map(|key| Some((Key::parse(&key.secret).ok()?, key.secret.clone())));
+        let mut parsed =
+            current.filter_map(|key| Some((Key::parse(&key.secret).ok()?, key.secret.clone())));
         parsed.find(|(key, _)| key.version == version)
     }
 
@@ -69,16 +85,36 @@ impl Secrets {
     ///
     /// # Errors
     /// The key is current already, or too many replaced keys still sign.
-    pub fn replace(&mut self, version: Version, text: String, rotation: &Rotation) -> Result<(), Invalid> {
-        if self.newest(version).is_some_and(|(_, current)| current == text) {
+    pub fn replace(
+        &mut self,
+        version: Version,
+        text: String,
+        rotation: &Rotation,
+    ) -> Result<(), Invalid> {
+        if self
+            .newest(version)
+            .is_some_and(|(_, current)| current == text)
+        {
             return Err(Invalid::new("secret", "one other than the one in use"));
         }
-        let is_of = |key: &StoredKey| Key::parse(&key.secret).is_ok_and(|parsed| parsed.version == version);
-        for key in self.keys.iter_mut().filter(|key| key.until.is_none() && is_of(key)) {
+        let is_of =
+            |key: &StoredKey| Key::parse(&key.secret).is_ok_and(|parsed| parsed.version == version);
+        for key in self
+            .keys
+            .iter_mut()
+            .filter(|key| key.until.is_none() && is_of(key))
+        {
             key.until = Some(rotation.until);
         }
-        self.keys.retain(|key| key.secret != text && key.until.is_none_or(|until| until > rotation.now));
-        self.keys.insert(0, StoredKey { secret: text, until: None });
+        self.keys
+            .retain(|key| key.secret != text && key.until.is_none_or(|until| until > rotation.now));
+        self.keys.insert(
+            0,
+            StoredKey {
+                secret: text,
+                until: None,
+            },
+        );
         if self.keys.iter().filter(|key| key.until.is_some()).count() <= MAX_OLD_KEYS {
             return Ok(());
         }
@@ -94,10 +130,18 @@ impl Secrets {
         let keys = self.keys.iter().map(|key| key.secret.as_str());
         let keys = keys.flat_map(|key| [key, key.split_once('_').map_or(key, |(_, bytes)| bytes)]);
         let values = self.headers.values().map(String::as_str);
-        let values = values.flat_map(|value| [value, value.split_once(' ').map_or(value, |(_, token)| token.trim())]);
+        let values = values.flat_map(|value| {
+            [
+                value,
+                value
+                    .split_once(' ')
+                    .map_or(value, |(_, token)| token.trim()),
+            ]
+        });
         let plain: Vec<String> = keys.chain(values).map(str::to_owned).chain(more).collect();
         let within_json = plain.iter().map(|text| json!(text).to_string());
-        let within_json = within_json.filter_map(|text| Some(text.strip_prefix('"')?.strip_suffix('"')?.to_owned()));
+        let within_json = within_json
+            .filter_map(|text| Some(text.strip_prefix('"')?.strip_suffix('"')?.to_owned()));
         let mut all: Vec<String> = within_json.chain(plain.iter().cloned()).collect();
         all.retain(|text| text.len() >= MIN_HIDDEN_BYTES);
         all.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));

@@ -40,7 +40,10 @@ impl Version {
 
     /// A new key as text, derived from random bytes. Neither version's key reveals the other's.
     pub fn new_key(self, random: [u8; 32]) -> String {
-        let bytes = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &random), self.label().as_bytes());
+        let bytes = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, &random),
+            self.label().as_bytes(),
+        );
         let prefix = match self {
             Self::V1 => SHARED,
             Self::V1a => PRIVATE,
@@ -52,7 +55,10 @@ impl Version {
     pub fn invalid(self) -> Invalid {
         match self {
             Self::V1 => Invalid::new("secret", "`whsec_` and 24 to 64 bytes in standard base64"),
-            Self::V1a => Invalid::new("private_key", "`whsk_` and the 32 bytes of an ed25519 key in standard base64"),
+            Self::V1a => Invalid::new(
+                "private_key",
+                "`whsk_` and the 32 bytes of an ed25519 key in standard base64",
+            ),
         }
     }
 }
@@ -79,9 +85,13 @@ impl Key {
         };
         let bytes = STANDARD.decode(encoded).map_err(|_| version.invalid())?;
         let secret = match version {
-            Version::V1 if BYTES.contains(&bytes.len()) => Secret::Shared(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
+            Version::V1 if BYTES.contains(&bytes.len()) => {
+                Secret::Shared(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+            }
             Version::V1 => return Err(version.invalid()),
-            Version::V1a => Secret::Private(Arc::new(private(&bytes).ok_or_else(|| version.invalid())?)),
+            Version::V1a => {
+                Secret::Private(Arc::new(private(&bytes).ok_or_else(|| version.invalid())?))
+            }
         };
         Ok(Self { version, secret })
     }

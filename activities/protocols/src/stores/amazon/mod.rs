@@ -29,6 +29,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { base: None, give_up_after: GIVE_UP_AFTER, per_second: PER_SECOND }
+        Self {
+            base: None,
+            give_up_after: GIVE_UP_AFTER,
+            per_second: PER_SECOND,
+        }
     }
 }

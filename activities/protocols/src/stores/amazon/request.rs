@@ -11,7 +11,11 @@ const AMAZON_URL: &str = "https://appstore-sdk.amazon.com";
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 
 /// The characters to percent-encode: all except RFC 3986's unreserved ones. Ids contain `/`, `+`, `!`, `=` and `:`.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Builds the request. The platform's setting decides the environment. The other environment is never tried, since the
 /// sandbox accepts any secret.
@@ -21,18 +25,33 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// receipt, a receipt id as unknown.
 pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer> {
     let secret = segment(receipt.secret.expose_secret()).ok_or(Answer::Refused)?;
-    let user =
-        segment(&receipt.app_user_id).ok_or(Answer::Verification(Verification::Parked(Parked::WrongCustomer)))?;
-    let id = segment(&receipt.receipt_id).ok_or(Answer::Verification(Verification::Parked(Parked::UnknownReceipt)))?;
+    let user = segment(&receipt.app_user_id).ok_or(Answer::Verification(Verification::Parked(
+        Parked::WrongCustomer,
+    )))?;
+    let id = segment(&receipt.receipt_id).ok_or(Answer::Verification(Verification::Parked(
+        Parked::UnknownReceipt,
+    )))?;
     let environment = match receipt.environment {
         Environment::Production => "",
         Environment::Sandbox => "/sandbox",
     };
-    let base = settings.base.as_ref().map_or(AMAZON_URL, |base| base.as_str().trim_end_matches('/'));
-    let url = format!("{base}{environment}/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{id}");
-    let url = url.parse().map_err(|_| Answer::Retry(Retry::new("invalid_url", "the store's address is not a URL")))?;
+    let base = settings
+        .base
+        .as_ref()
+        .map_or(AMAZON_URL, |base| base.as_str().trim_end_matches('/'));
+    let url = format!(
+        "{base}{environment}/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{id}"
+    );
+    let url = url.parse().map_err(|_| {
+        Answer::Retry(Retry::new(
+            "invalid_url",
+            "the store's address is not a URL",
+        ))
+    })?;
     let headers = [("accept", "application/json"), ("user-agent", USER_AGENT)];
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let headers = headers
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
     // Amazon's address is guarded like any other; one that the operator configured may be in any network.
     Ok(Request {
         method: Method::Get,

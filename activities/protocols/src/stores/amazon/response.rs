@@ -17,8 +17,15 @@ const MAX_CHARS: usize = 200;
 #[must_use]
 pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     let (status, retry_after, body) = match reply {
-        Reply::Answer { status, retry_after, body, .. } => (*status, retry_after.as_deref(), body),
-        Reply::Failure { class, message } => return Answer::Retry(Retry::new(class.as_str(), message.clone())),
+        Reply::Answer {
+            status,
+            retry_after,
+            body,
+            ..
+        } => (*status, retry_after.as_deref(), body),
+        Reply::Failure { class, message } => {
+            return Answer::Retry(Retry::new(class.as_str(), message.clone()));
+        }
     };
     match status {
         200 => valid(body, receipt_id, at),
@@ -35,7 +42,10 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
         // Only old versions of Amazon's documentation list 404, 498 and 499. No other status is documented.
         _ => Answer::Retry(Retry {
             is_strange: true,
-            ..Retry::new("unexpected_status", format!("HTTP {status}, which is not documented"))
+            ..Retry::new(
+                "unexpected_status",
+                format!("HTTP {status}, which is not documented"),
+            )
         }),
     }
 }
@@ -46,8 +56,10 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
-    let unreadable = |why: &str| Answer::Retry(Retry::new("unreadable", format!("HTTP 200, but {why}")));
-    let Ok(Value::Object(fields)) = serde_json::from_str(body).or_else(|_| serde_json::from_str(&readable_json(body)))
+    let unreadable =
+        |why: &str| Answer::Retry(Retry::new("unreadable", format!("HTTP 200, but {why}")));
+    let Ok(Value::Object(fields)) =
+        serde_json::from_str(body).or_else(|_| serde_json::from_str(&readable_json(body)))
     else {
         return unreadable("its answer is not a JSON object");
     };
@@ -62,7 +74,11 @@ fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
 
 fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
     let promotions = fields.0.get("promotions");
-    let offers = |status: &str| promotions.map(|promotions| self::offers(promotions, status)).unwrap_or_default();
+    let offers = |status: &str| {
+        promotions
+            .map(|promotions| self::offers(promotions, status))
+            .unwrap_or_default()
+    };
     let has_queued_offer = !offers("queued").is_empty();
     let offers = offers("inprogress");
     Snapshot {
@@ -85,7 +101,9 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
         offer: offers.into_iter().min(),
         has_queued_offer,
         country: fields.text("countryCode").and_then(|text| country(&text)),
-        is_test: ["betaProduct", "testTransaction"].iter().any(|name| fields.flag(name) == Some(true)),
+        is_test: ["betaProduct", "testTransaction"]
+            .iter()
+            .any(|name| fields.flag(name) == Some(true)),
         ..Snapshot::default()
     }
 }
@@ -95,7 +113,10 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
 fn undelivered_at(fields: &Fields<'_>) -> Option<Timestamp> {
     let result = plain(&fields.text("fulfillmentResult")?);
     let is_refunded = ["existingpurchase", "noteligible", "unavailable"].contains(&result.as_str());
-    fields.date("fulfillmentDate").or_else(|| fields.date("purchaseDate")).filter(|_| is_refunded)
+    fields
+        .date("fulfillmentDate")
+        .or_else(|| fields.date("purchaseDate"))
+        .filter(|_| is_refunded)
 }
 
 fn product(text: Option<&str>) -> Product {
@@ -127,7 +148,13 @@ fn country(text: &str) -> Option<String> {
 /// the status with different capitals.
 fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     let running = |promotion: &Value| {
-        let text = |name: &str| promotion.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
+        let text = |name: &str| {
+            promotion
+                .get(name)
+                .and_then(Value::as_str)
+                .map(plain)
+                .unwrap_or_default()
+        };
         (text("promotionStatus") == status).then(|| offer(&text("promotionType")))
     };
     match promotions {
@@ -139,14 +166,23 @@ fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
 /// The kind of promotion. `text` is the output of [`plain`] for `Introductory Price - All Customers`,
 /// `Promotional Price - Lapsed Customers`, `Retention Offer` or another type.
 fn offer(text: &str) -> Offer {
-    let kinds =
-        [("introductory", Offer::Introductory), ("lapsed", Offer::LapsedCustomer), ("retention", Offer::Retention)];
-    kinds.into_iter().find(|(part, _)| text.contains(part)).map_or(Offer::Other, |(_, offer)| offer)
+    let kinds = [
+        ("introductory", Offer::Introductory),
+        ("lapsed", Offer::LapsedCustomer),
+        ("retention", Offer::Retention),
+    ];
+    kinds
+        .into_iter()
+        .find(|(part, _)| text.contains(part))
+        .map_or(Offer::Other, |(_, offer)| offer)
 }
 
 /// Keeps letters and digits, in lower case, so that `In Progress` and `InProgress` are equal.
 fn plain(text: &str) -> String {
-    text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    text.chars()
+        .filter(|letter| letter.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// The fields of an answer. Each may be missing, null, or of an unexpected JSON type.
@@ -155,7 +191,9 @@ struct Fields<'a>(&'a Map<String, Value>);
 impl Fields<'_> {
     /// Whether the answer describes a receipt. An answer of a proxy does not.
     fn is_about_a_receipt(&self) -> bool {
-        ["productId", "productType", "purchaseDate"].iter().any(|name| self.text(name).is_some())
+        ["productId", "productType", "purchaseDate"]
+            .iter()
+            .any(|name| self.text(name).is_some())
     }
 
     /// A text field; a number is converted. A text that is no id or name counts as absent.
@@ -176,13 +214,20 @@ impl Fields<'_> {
             clippy::cast_possible_truncation,
             reason = "a float cast saturates, and what is not finite is left out"
         )]
-        let rounded = || text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number as i64);
+        let rounded = || {
+            text.parse::<f64>()
+                .ok()
+                .filter(|number| number.is_finite())
+                .map(|number| number as i64)
+        };
         text.parse().ok().or_else(rounded)
     }
 
     /// A date in milliseconds since 1970. Zero and negative numbers count as absent.
     fn date(&self, name: &str) -> Option<Timestamp> {
-        self.number(name).filter(|millis| *millis > 0).map(Timestamp::from_millis)
+        self.number(name)
+            .filter(|millis| *millis > 0)
+            .map(Timestamp::from_millis)
     }
 
     /// A boolean field, also as a text or as 1 and 0.

@@ -20,11 +20,23 @@ const NAMES: [(&str, u16, Unit); 11] = [
 /// Parses `1 Month`, `7 Days`, `SemiAnnually` or `P3M`; `None` for other texts.
 pub fn term(name: &str) -> Option<Term> {
     // A hyphen is ignored in a name (`Bi-Weekly`), but not in a number (`-1 Week` is invalid).
-    let is_name = name.trim_start().starts_with(|letter: char| letter.is_ascii_alphabetic());
-    let is_significant = |letter: &char| !(letter.is_whitespace() || is_name && matches!(letter, '-' | '_'));
-    let text: String = name.chars().filter(is_significant).map(|letter| letter.to_ascii_lowercase()).collect();
-    let named =
-        NAMES.iter().find(|(known, ..)| *known == text).map(|(_, count, unit)| Term { count: *count, unit: *unit });
+    let is_name = name
+        .trim_start()
+        .starts_with(|letter: char| letter.is_ascii_alphabetic());
+    let is_significant =
+        |letter: &char| !(letter.is_whitespace() || is_name && matches!(letter, '-' | '_'));
+    let text: String = name
+        .chars()
+        .filter(is_significant)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect();
+    let named = NAMES
+        .iter()
+        .find(|(known, ..)| *known == text)
+        .map(|(_, count, unit)| Term {
+            count: *count,
+            unit: *unit,
+        });
     named.or_else(|| iso(&text)).or_else(|| counted(&text))
 }
 

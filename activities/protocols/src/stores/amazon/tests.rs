@@ -21,7 +21,12 @@ const RECEIPT: &str = "receipt/7=:1:11+Sheet2!A1+";
 
 fn receipt(environment: Environment) -> Receipt {
     let secret = SecretString::from(SECRET);
-    Receipt { environment, app_user_id: USER.to_owned(), receipt_id: RECEIPT.to_owned(), secret }
+    Receipt {
+        environment,
+        app_user_id: USER.to_owned(),
+        receipt_id: RECEIPT.to_owned(),
+        secret,
+    }
 }
 
 fn at() -> Timestamp {
@@ -29,7 +34,16 @@ fn at() -> Timestamp {
 }
 
 fn replied(status: u16, body: &str) -> Answer {
-    answer(&Reply::Answer { status, retry_after: None, headers: Vec::new(), body: body.to_owned() }, RECEIPT, at())
+    answer(
+        &Reply::Answer {
+            status,
+            retry_after: None,
+            headers: Vec::new(),
+            body: body.to_owned(),
+        },
+        RECEIPT,
+        at(),
+    )
 }
 
 /// The snapshot of a body about the receipt.
@@ -47,13 +61,26 @@ fn read(fields: Value) -> Snapshot {
 #[test]
 fn the_environment_is_the_platforms_and_ids_are_segments() {
     let production = request(&Settings::default(), &receipt(Environment::Production)).unwrap();
-    assert_eq!((production.method.name(), production.body.len()), ("GET", 0));
+    assert_eq!(
+        (production.method.name(), production.body.len()),
+        ("GET", 0)
+    );
     insta::assert_snapshot!(production.url, @"https://appstore-sdk.amazon.com/version/1.0/verifyReceiptId/developer/2%3Amade%2Fup%2Bsecret%3Dof%21ours%3Awith-odd_signs~%3D%3D/user/customer%2Fwith%2Bodd%21signs%3D/receiptId/receipt%2F7%3D%3A1%3A11%2BSheet2%21A1%2B");
-    let settings = Settings { base: Some("http://127.0.0.1:9000/".parse().unwrap()), ..Settings::default() };
+    let settings = Settings {
+        base: Some("http://127.0.0.1:9000/".parse().unwrap()),
+        ..Settings::default()
+    };
     let sandbox = request(&settings, &receipt(Environment::Sandbox)).unwrap();
     let path = production.url.path();
-    assert_eq!(sandbox.url.as_str(), format!("http://127.0.0.1:9000/sandbox{path}"));
-    assert_eq!((production.is_operator_url, sandbox.is_operator_url), (false, true), "Amazon's address is guarded");
+    assert_eq!(
+        sandbox.url.as_str(),
+        format!("http://127.0.0.1:9000/sandbox{path}")
+    );
+    assert_eq!(
+        (production.is_operator_url, sandbox.is_operator_url),
+        (false, true),
+        "Amazon's address is guarded"
+    );
 }
 
 #[test]
@@ -63,38 +90,81 @@ fn ids_that_no_path_can_hold_are_not_sent() {
         change(&mut receipt);
         request(&Settings::default(), &receipt).err()
     };
-    let wrong_customer = Some(Answer::Verification(Verification::Parked(Parked::WrongCustomer)));
-    let unknown = Some(Answer::Verification(Verification::Parked(Parked::UnknownReceipt)));
-    assert_eq!(change(|receipt| receipt.app_user_id = "..".to_owned()), wrong_customer);
-    assert_eq!(change(|receipt| receipt.app_user_id = String::new()), wrong_customer);
-    assert_eq!(change(|receipt| receipt.receipt_id = ".".to_owned()), unknown);
-    assert_eq!(change(|receipt| receipt.secret = SecretString::from("")), Some(Answer::Refused));
+    let wrong_customer = Some(Answer::Verification(Verification::Parked(
+        Parked::WrongCustomer,
+    )));
+    let unknown = Some(Answer::Verification(Verification::Parked(
+        Parked::UnknownReceipt,
+    )));
+    assert_eq!(
+        change(|receipt| receipt.app_user_id = "..".to_owned()),
+        wrong_customer
+    );
+    assert_eq!(
+        change(|receipt| receipt.app_user_id = String::new()),
+        wrong_customer
+    );
+    assert_eq!(
+        change(|receipt| receipt.receipt_id = ".".to_owned()),
+        unknown
+    );
+    assert_eq!(
+        change(|receipt| receipt.secret = SecretString::from("")),
+        Some(Answer::Refused)
+    );
 }
 
 #[test]
 fn a_request_shows_no_path() {
-    let shown = format!("{:?}", request(&Settings::default(), &receipt(Environment::Production)));
-    assert_eq!(shown, r#"Ok(Request { method: Get, host: "appstore-sdk.amazon.com", .. })"#);
+    let shown = format!(
+        "{:?}",
+        request(&Settings::default(), &receipt(Environment::Production))
+    );
+    assert_eq!(
+        shown,
+        r#"Ok(Request { method: Get, host: "appstore-sdk.amazon.com", .. })"#
+    );
 }
 
 #[test]
 fn every_status_has_its_meaning() {
     let body = json!({ "receiptId": RECEIPT, "message": SECRET }).to_string();
     let parked = |parked| Answer::Verification(Verification::Parked(parked));
-    assert!(matches!(replied(200, &body), Answer::Verification(Verification::Verified(_))));
+    assert!(matches!(
+        replied(200, &body),
+        Answer::Verification(Verification::Verified(_))
+    ));
     assert_eq!(replied(400, ""), parked(Parked::UnknownReceipt));
-    assert_eq!(replied(410, "<html>"), Answer::Verification(Verification::Gone));
+    assert_eq!(
+        replied(410, "<html>"),
+        Answer::Verification(Verification::Gone)
+    );
     assert_eq!(replied(496, &body), Answer::Refused);
     assert_eq!(replied(497, &body), parked(Parked::WrongCustomer));
     for status in [500, 502, 503, 599] {
-        assert_eq!(replied(status, &body), Answer::Retry(Retry::new("server_error", format!("HTTP {status}"))));
+        assert_eq!(
+            replied(status, &body),
+            Answer::Retry(Retry::new("server_error", format!("HTTP {status}")))
+        );
     }
     for status in [100, 201, 204, 301, 401, 403, 404, 408, 498, 499, 600, 999] {
-        let Answer::Retry(retry) = replied(status, &body) else { panic!("{status}") };
-        assert_eq!((retry.class, retry.is_strange, retry.is_throttled), ("unexpected_status", true, false));
-        assert!(retry.why.contains(&status.to_string()) && !retry.why.contains(SECRET), "{}", retry.why);
+        let Answer::Retry(retry) = replied(status, &body) else {
+            panic!("{status}")
+        };
+        assert_eq!(
+            (retry.class, retry.is_strange, retry.is_throttled),
+            ("unexpected_status", true, false)
+        );
+        assert!(
+            retry.why.contains(&status.to_string()) && !retry.why.contains(SECRET),
+            "{}",
+            retry.why
+        );
     }
-    let failure = Reply::Failure { class: AttemptClass::Timeout, message: "no response came in time".to_owned() };
+    let failure = Reply::Failure {
+        class: AttemptClass::Timeout,
+        message: "no response came in time".to_owned(),
+    };
     let expected = Answer::Retry(Retry::new("timeout", "no response came in time"));
     assert_eq!(answer(&failure, RECEIPT, at()), expected);
 }
@@ -104,7 +174,12 @@ fn a_throttle_carries_the_stores_retry_after() {
     let throttle = |retry_after: Option<&str>| {
         let retry_after = retry_after.map(str::to_owned);
         match answer(
-            &Reply::Answer { status: 429, retry_after, headers: Vec::new(), body: String::new() },
+            &Reply::Answer {
+                status: 429,
+                retry_after,
+                headers: Vec::new(),
+                body: String::new(),
+            },
             RECEIPT,
             at(),
         ) {
@@ -114,7 +189,13 @@ fn a_throttle_carries_the_stores_retry_after() {
     };
     assert_eq!(throttle(Some(" 7 ")), Some(Duration::from_secs(7)));
     assert_eq!(throttle(None), None);
-    for odd in ["", "-1", "soon", "Fri, 20 Nov 2026 12:00:00 GMT", "99999999999999999999999"] {
+    for odd in [
+        "",
+        "-1",
+        "soon",
+        "Fri, 20 Nov 2026 12:00:00 GMT",
+        "99999999999999999999999",
+    ] {
         assert_eq!(throttle(Some(odd)), None, "{odd}");
     }
 }
@@ -124,14 +205,38 @@ fn a_body_about_no_receipt_is_retried() {
     let other = json!({ "receiptId": "id-of-another", "productId": "a" }).to_string();
     let error = json!({ "message": SECRET, "status": false }).to_string();
     let cut = json!({ "receiptId": RECEIPT, "productId": "a" }).to_string();
-    let bodies = ["", "null", "[]", "\"ok\"", "200", "<html></html>", "{}", &other, &error, &cut[..cut.len() - 1]];
+    let bodies = [
+        "",
+        "null",
+        "[]",
+        "\"ok\"",
+        "200",
+        "<html></html>",
+        "{}",
+        &other,
+        &error,
+        &cut[..cut.len() - 1],
+    ];
     for body in bodies {
-        let Answer::Retry(retry) = replied(200, body) else { panic!("{body}") };
-        assert_eq!((retry.class, retry.is_strange), ("unreadable", false), "{body}");
-        assert!(!retry.why.contains(SECRET) && !retry.why.contains("id-of-another"), "{}", retry.why);
+        let Answer::Retry(retry) = replied(200, body) else {
+            panic!("{body}")
+        };
+        assert_eq!(
+            (retry.class, retry.is_strange),
+            ("unreadable", false),
+            "{body}"
+        );
+        assert!(
+            !retry.why.contains(SECRET) && !retry.why.contains("id-of-another"),
+            "{}",
+            retry.why
+        );
     }
     let unnamed = json!({ "productId": "a" }).to_string();
-    assert!(matches!(replied(200, &unnamed), Answer::Verification(Verification::Verified(_))));
+    assert!(matches!(
+        replied(200, &unnamed),
+        Answer::Verification(Verification::Verified(_))
+    ));
 }
 
 /// Answers of the shapes that Amazon documents, with invented values.
@@ -179,8 +284,17 @@ fn what_the_app_did_not_deliver_is_refunded() {
         }));
         shown.undelivered_at.map(|at| at.micros() / 1000 - bought)
     };
-    for result in ["NOT_ELIGIBLE", "UNAVAILABLE", "EXISTING_PURCHASE", "not eligible"] {
-        assert_eq!(read(json!(result), json!(1_398_000_124_456_i64)), Some(1000), "{result}");
+    for result in [
+        "NOT_ELIGIBLE",
+        "UNAVAILABLE",
+        "EXISTING_PURCHASE",
+        "not eligible",
+    ] {
+        assert_eq!(
+            read(json!(result), json!(1_398_000_124_456_i64)),
+            Some(1000),
+            "{result}"
+        );
         assert_eq!(read(json!(result), Value::Null), Some(0), "{result}");
     }
     for result in [json!("FULFILLED"), json!("ANOTHER"), Value::Null, json!(3)] {
@@ -200,13 +314,20 @@ fn numbers_and_yes_and_no_may_stand_in_quotes() {
     });
     assert_eq!(read(plain.clone()), read(quoted));
     assert_eq!(read(plain).end_reason, Some(EndReason::Replaced));
-    assert_eq!(read(json!({ "purchaseDate": 1.5e12 })).purchased_at, Some(Timestamp::from_millis(1_500_000_000_000)));
-    assert_eq!(read(json!({ "productId": 7 })).product_id.as_deref(), Some("7"));
+    assert_eq!(
+        read(json!({ "purchaseDate": 1.5e12 })).purchased_at,
+        Some(Timestamp::from_millis(1_500_000_000_000))
+    );
+    assert_eq!(
+        read(json!({ "productId": 7 })).product_id.as_deref(),
+        Some("7")
+    );
 }
 
 #[test]
 fn a_field_that_cannot_be_read_takes_no_other_with_it() {
-    let good = json!({ "productId": "a", "purchaseDate": 1_611_792_000_000_i64, "autoRenewing": true });
+    let good =
+        json!({ "productId": "a", "purchaseDate": 1_611_792_000_000_i64, "autoRenewing": true });
     let names = [
         "productType",
         "termSku",
@@ -247,20 +368,35 @@ fn a_field_that_cannot_be_read_takes_no_other_with_it() {
             assert_eq!(found, read(good.clone()), "{name}: {odd}");
         }
     }
-    let zero = json!({ "cancelDate": 0, "renewalDate": -1, "gracePeriodEndDate": "0", "cancelReason": 0 });
+    let zero =
+        json!({ "cancelDate": 0, "renewalDate": -1, "gracePeriodEndDate": "0", "cancelReason": 0 });
     let zero = read(zero);
-    assert_eq!((zero.ends_at, zero.renews_at, zero.grace_ends_at), (None, None, None));
+    assert_eq!(
+        (zero.ends_at, zero.renews_at, zero.grace_ends_at),
+        (None, None, None)
+    );
     assert_eq!(zero.end_reason, Some(EndReason::Pending));
 }
 
 #[test]
 fn a_value_that_no_parser_takes_takes_no_other_with_it() {
-    let good = read(json!({ "productId": "a", "purchaseDate": 1_611_792_000_000_i64, "autoRenewing": true }));
-    for odd in [r#""termSku": "gold\ud800month""#, r#""itemName": "\udc00\ud800""#, r#""renewalDate": 1e999"#] {
+    let good = read(
+        json!({ "productId": "a", "purchaseDate": 1_611_792_000_000_i64, "autoRenewing": true }),
+    );
+    for odd in [
+        r#""termSku": "gold\ud800month""#,
+        r#""itemName": "\udc00\ud800""#,
+        r#""renewalDate": 1e999"#,
+    ] {
         let known = r#""productId": "a", "purchaseDate": 1611792000000, "autoRenewing": true"#;
         let body = format!(r#"{{"receiptId": "{RECEIPT}", {known}, {odd}}}"#);
-        let Answer::Verification(Verification::Verified(found)) = replied(200, &body) else { panic!("{odd}") };
-        let expected = Snapshot { term_sku: found.term_sku.clone(), ..good.clone() };
+        let Answer::Verification(Verification::Verified(found)) = replied(200, &body) else {
+            panic!("{odd}")
+        };
+        let expected = Snapshot {
+            term_sku: found.term_sku.clone(),
+            ..good.clone()
+        };
         assert_eq!(*found, expected, "{odd}");
     }
 }
@@ -268,8 +404,13 @@ fn a_value_that_no_parser_takes_takes_no_other_with_it() {
 #[test]
 fn new_reasons_and_products_become_unknown() {
     let reason = |number: i64| read(json!({ "cancelReason": number })).end_reason;
-    let expected =
-        [EndReason::Pending, EndReason::Customer, EndReason::Store, EndReason::Internal, EndReason::Replaced];
+    let expected = [
+        EndReason::Pending,
+        EndReason::Customer,
+        EndReason::Store,
+        EndReason::Internal,
+        EndReason::Replaced,
+    ];
     assert_eq!([0, 1, 2, 3, 4].map(reason), expected.map(Some));
     assert_eq!(reason(9), Some(EndReason::Other(9)));
     let product = |text: &str| read(json!({ "productType": text })).product;
@@ -280,7 +421,8 @@ fn new_reasons_and_products_become_unknown() {
 #[test]
 fn an_introductory_price_counts_while_it_runs() {
     let runs = |kind: &str, status: &str| {
-        read(json!({ "promotions": [{ "promotionType": kind, "promotionStatus": status }] })).in_intro_offer
+        read(json!({ "promotions": [{ "promotionType": kind, "promotionStatus": status }] }))
+            .in_intro_offer
     };
     assert!(runs("Introductory Price - All Customers", "InProgress"));
     assert!(runs("INTRODUCTORY PRICE - all customers", "in progress"));
@@ -293,25 +435,43 @@ fn an_introductory_price_counts_while_it_runs() {
 #[test]
 fn every_promotion_in_progress_is_an_offer() {
     let offer = |promotions: Value| read(json!({ "promotions": promotions })).offer;
-    let one = |kind: &str, status: &str| json!({ "promotionType": kind, "promotionStatus": status });
+    let one =
+        |kind: &str, status: &str| json!({ "promotionType": kind, "promotionStatus": status });
     for (kind, expected) in [
         ("Introductory Price - All Customers", Offer::Introductory),
         ("introductory price - all customers", Offer::Introductory),
-        ("Promotional Price - Lapsed Customers", Offer::LapsedCustomer),
-        ("PROMOTIONAL PRICE - LAPSED CUSTOMERS", Offer::LapsedCustomer),
+        (
+            "Promotional Price - Lapsed Customers",
+            Offer::LapsedCustomer,
+        ),
+        (
+            "PROMOTIONAL PRICE - LAPSED CUSTOMERS",
+            Offer::LapsedCustomer,
+        ),
         ("Retention Offer", Offer::Retention),
         ("Birthday Offer", Offer::Other),
         ("", Offer::Other),
     ] {
-        assert_eq!(offer(json!([one(kind, "InProgress")])), Some(expected), "{kind}");
-        assert_eq!(offer(one(kind, "in progress")), Some(expected), "{kind} without a list");
+        assert_eq!(
+            offer(json!([one(kind, "InProgress")])),
+            Some(expected),
+            "{kind}"
+        );
+        assert_eq!(
+            offer(one(kind, "in progress")),
+            Some(expected),
+            "{kind} without a list"
+        );
         for status in ["Queued", "Completed", ""] {
             assert_eq!(offer(json!([one(kind, status)])), None, "{kind} {status}");
             let is_queued = read(json!({ "promotions": [one(kind, status)] })).has_queued_offer;
             assert_eq!(is_queued, status == "Queued", "{kind} {status}");
         }
     }
-    let two = json!([one("Retention Offer", "InProgress"), one("Introductory Price - All Customers", "InProgress")]);
+    let two = json!([
+        one("Retention Offer", "InProgress"),
+        one("Introductory Price - All Customers", "InProgress")
+    ]);
     assert_eq!(offer(two), Some(Offer::Introductory));
     for nothing in [json!(null), json!([]), json!("none"), json!([null, 7])] {
         assert_eq!(offer(nothing), None);
@@ -341,8 +501,19 @@ fn terms_are_parsed_in_every_spelling() {
     for (text, expected) in cases {
         assert_eq!(iso(text).as_deref(), Some(expected), "{text}");
     }
-    for text in ["", "0 Months", "70000 Days", "Month", "1", "P", "PT1H", "P1M2W", "1 Fortnight", "-1 Week", "½ Year"]
-    {
+    for text in [
+        "",
+        "0 Months",
+        "70000 Days",
+        "Month",
+        "1",
+        "P",
+        "PT1H",
+        "P1M2W",
+        "1 Fortnight",
+        "-1 Week",
+        "½ Year",
+    ] {
         assert_eq!(iso(text), None, "{text}");
     }
 }
@@ -385,8 +556,11 @@ fn any_json() -> impl Strategy<Value = Value> {
         ];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((name, inner), 0..8)
-                .prop_map(|pairs| Value::from_iter(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)))),
+            prop::collection::vec((name, inner), 0..8).prop_map(|pairs| Value::from_iter(
+                pairs
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+            )),
         ]
     })
 }
@@ -434,12 +608,25 @@ proptest! {
 #[test]
 fn a_snapshot_has_the_environment_that_was_queried() {
     let settings = stores::Settings::default();
-    let store = settings.of("amazon", domain::PlatformId::new(uuid::Uuid::nil()), RECEIPT).unwrap();
+    let store = settings
+        .of(
+            "amazon",
+            domain::PlatformId::new(uuid::Uuid::nil()),
+            RECEIPT,
+        )
+        .unwrap();
     let body = json!({ "receiptId": RECEIPT, "productId": "gold" }).to_string();
-    let reply = Reply::Answer { status: 200, retry_after: None, headers: Vec::new(), body };
+    let reply = Reply::Answer {
+        status: 200,
+        retry_after: None,
+        headers: Vec::new(),
+        body,
+    };
     for environment in [Environment::Production, Environment::Sandbox] {
         match store.answer(&reply, &receipt(environment), at()) {
-            Answer::Verification(Verification::Verified(snapshot)) => assert_eq!(snapshot.environment, environment),
+            Answer::Verification(Verification::Verified(snapshot)) => {
+                assert_eq!(snapshot.environment, environment)
+            }
             other => panic!("{other:?}"),
         }
     }

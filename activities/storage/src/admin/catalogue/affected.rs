@@ -22,15 +22,23 @@ row! {
 /// The SKUs whose entitlements or prices, as events show them, differ between two catalogues.
 pub fn skus(before: &Catalogue, after: &Catalogue) -> BTreeSet<String> {
     let all = before.products.keys().chain(after.products.keys());
-    all.filter(|sku| listing(before, sku) != listing(after, sku)).cloned().collect()
+    all.filter(|sku| listing(before, sku) != listing(after, sku))
+        .cloned()
+        .collect()
 }
 
 type Listing<'c> = (Vec<(&'c str, Option<&'c EntitlementText>)>, &'c [Price]);
 
 /// The listing of a product as events show it; `None` when it is not listed.
 fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
-    let Product { entitlements, prices, .. } = catalogue.products.get(sku)?;
-    let named = entitlements.iter().map(|ref_id| (ref_id.as_str(), catalogue.entitlements.get(ref_id)));
+    let Product {
+        entitlements,
+        prices,
+        ..
+    } = catalogue.products.get(sku)?;
+    let named = entitlements
+        .iter()
+        .map(|ref_id| (ref_id.as_str(), catalogue.entitlements.get(ref_id)));
     Some((named.collect(), prices))
 }
 
@@ -42,11 +50,20 @@ const COUNT_TERMS_OF_PRODUCT: Sql = statement! {hot "purchases_product", "
 "};
 
 /// The number of purchases with one of these SKUs. Each purchase is counted once. Counts about 100,000 at most.
-pub fn count(connection: &mut AnyConnection, app: AppId, skus: &BTreeSet<String>) -> Result<i64, Error> {
+pub fn count(
+    connection: &mut AnyConnection,
+    app: AppId,
+    skus: &BTreeSet<String>,
+) -> Result<i64, Error> {
     let mut count = 0;
     for sku in skus {
         let of_term = [app.into(), sku.as_str().into()];
-        count += rechecks::count(connection, rechecks::OF_TERM, of_term, rechecks::MAX_COUNTED - count)?;
+        count += rechecks::count(
+            connection,
+            rechecks::OF_TERM,
+            of_term,
+            rechecks::MAX_COUNTED - count,
+        )?;
         let of_product: Vec<TermCount> = sql(COUNT_TERMS_OF_PRODUCT)
             .uncached()
             .bind(app)
@@ -54,8 +71,16 @@ pub fn count(connection: &mut AnyConnection, app: AppId, skus: &BTreeSet<String>
             .bind(rechecks::MAX_COUNTED - count)
             .all(connection)?;
         // A purchase whose term has one of the SKUs is counted with that SKU.
-        let is_counted_by_term = |row: &&TermCount| row.term_sku.as_ref().is_some_and(|term| skus.contains(term));
-        count += of_product.iter().filter(|row| !is_counted_by_term(row)).map(|row| row.purchases).sum::<i64>();
+        let is_counted_by_term = |row: &&TermCount| {
+            row.term_sku
+                .as_ref()
+                .is_some_and(|term| skus.contains(term))
+        };
+        count += of_product
+            .iter()
+            .filter(|row| !is_counted_by_term(row))
+            .map(|row| row.purchases)
+            .sum::<i64>();
     }
     Ok(count)
 }

@@ -51,18 +51,28 @@ const UNMAPPED: Sql = statement! {"
 pub type Condition = Arc<dyn Fn(&Catalogue) -> Result<(), String> + Send + Sync>;
 
 fn check(catalogue: &Catalogue, condition: &Condition) -> Result<(), Error> {
-    condition(catalogue).map_err(|detail| Error::Conflict { what: "change", detail })
+    condition(catalogue).map_err(|detail| Error::Conflict {
+        what: "change",
+        detail,
+    })
 }
 
 impl Store {
     pub async fn catalogue(&self, app: AppId) -> Result<Catalogue, Error> {
-        self.read(move |connection| tables::read(connection, app)).await
+        self.read(move |connection| tables::read(connection, app))
+            .await
     }
 
     /// Changes the catalogue and returns the number of affected purchases, counted up to about 100,000. A dry run only
     /// counts. The purchases are counted before the writing transaction, so that no other writer waits for it.
-    pub async fn change_catalogue(&self, app: AppId, change: Change, run: Run) -> Result<i64, Error> {
-        self.change_catalogue_if(app, change, run, Arc::new(|_: &Catalogue| Ok(()))).await
+    pub async fn change_catalogue(
+        &self,
+        app: AppId,
+        change: Change,
+        run: Run,
+    ) -> Result<i64, Error> {
+        self.change_catalogue_if(app, change, run, Arc::new(|_: &Catalogue| Ok(())))
+            .await
     }
 
     /// Like [`Store::change_catalogue`], for a catalogue that fulfils a condition, also at the moment of the change.
@@ -100,8 +110,9 @@ impl Store {
             tables::write(write, app, &before, &after)?;
             rechecks::recheck_skus(write, app, &affected::skus(&before, &after))?;
             unlisted::close(write, app, |sku| after.products.contains_key(sku))?;
-            let entry =
-                AuditEntry::on(app, change.subject(app)).before(fields(&before, &after)).after(fields(&after, &before));
+            let entry = AuditEntry::on(app, change.subject(app))
+                .before(fields(&before, &after))
+                .after(fields(&after, &before));
             Ok(((), Some(entry)))
         })
         .await?;
@@ -111,9 +122,12 @@ impl Store {
     /// The SKUs of purchases that are not in the catalogue, the one with the most purchases first, and whether there
     /// are more than the [`MAX_UNMAPPED`] that are listed.
     pub async fn unmapped(&self, app: AppId) -> Result<(Vec<UnmappedSku>, bool), Error> {
-        let limit = i64::try_from(MAX_UNMAPPED).unwrap_or(i64::MAX).saturating_add(1);
-        let mut found: Vec<UnmappedSku> =
-            self.read(move |connection| sql(UNMAPPED).bind(app).bind(limit).all(connection)).await?;
+        let limit = i64::try_from(MAX_UNMAPPED)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1);
+        let mut found: Vec<UnmappedSku> = self
+            .read(move |connection| sql(UNMAPPED).bind(app).bind(limit).all(connection))
+            .await?;
         let has_more = found.len() > MAX_UNMAPPED;
         found.truncate(MAX_UNMAPPED);
         Ok((found, has_more))
@@ -122,8 +136,14 @@ impl Store {
 
 /// The entries of a catalogue that another one has not, or has otherwise.
 fn fields(one: &Catalogue, other: &Catalogue) -> Value {
-    let entitlements = one.entitlements.iter().filter(|(id, text)| other.entitlements.get(*id) != Some(*text));
-    let products = one.products.iter().filter(|(sku, product)| other.products.get(*sku) != Some(*product));
+    let entitlements = one
+        .entitlements
+        .iter()
+        .filter(|(id, text)| other.entitlements.get(*id) != Some(*text));
+    let products = one
+        .products
+        .iter()
+        .filter(|(sku, product)| other.products.get(*sku) != Some(*product));
     json!({
         "entitlements": entitlements.collect::<BTreeMap<_, _>>(),
         "products": products.collect::<BTreeMap<_, _>>(),

@@ -104,7 +104,9 @@ impl Change {
     fn subject(&self, app: AppId) -> String {
         match self {
             Self::SetEntitlement(id, _) | Self::DeleteEntitlement(id) => id.clone(),
-            Self::SetProduct(sku, _) | Self::SetProductWith { sku, .. } | Self::DeleteProduct(sku) => sku.clone(),
+            Self::SetProduct(sku, _)
+            | Self::SetProductWith { sku, .. }
+            | Self::DeleteProduct(sku) => sku.clone(),
             Self::Replace(_) => app.to_string(),
         }
     }
@@ -132,23 +134,35 @@ impl Catalogue {
         match change {
             Change::SetEntitlement(ref_id, text) => drop(self.entitlements.insert(ref_id, text)),
             Change::DeleteEntitlement(ref_id) => {
-                self.entitlements.remove(&ref_id).ok_or(Error::Missing { what: "entitlement in the catalogue" })?;
+                self.entitlements.remove(&ref_id).ok_or(Error::Missing {
+                    what: "entitlement in the catalogue",
+                })?;
                 for product in self.products.values_mut() {
                     product.entitlements.retain(|listed| *listed != ref_id);
                 }
             }
             Change::SetProduct(sku, product) => drop(self.products.insert(sku, product)),
-            Change::SetProductWith { sku, mut product, ref_id, text } => {
+            Change::SetProductWith {
+                sku,
+                mut product,
+                ref_id,
+                text,
+            } => {
                 if self.entitlements.contains_key(&ref_id) {
                     let detail = format!("the entitlement `{ref_id}` exists");
-                    return Err(Error::Invalid { field: NEW_ENTITLEMENT, detail });
+                    return Err(Error::Invalid {
+                        field: NEW_ENTITLEMENT,
+                        detail,
+                    });
                 }
                 product.entitlements.push(ref_id.clone());
                 self.entitlements.insert(ref_id, text);
                 self.products.insert(sku, product);
             }
             Change::DeleteProduct(sku) => {
-                self.products.remove(&sku).ok_or(Error::Missing { what: "product in the catalogue" })?;
+                self.products.remove(&sku).ok_or(Error::Missing {
+                    what: "product in the catalogue",
+                })?;
             }
             Change::Replace(catalogue) => *self = catalogue,
         }
@@ -159,15 +173,26 @@ impl Catalogue {
     fn check(&self) -> Result<(), Error> {
         let refused = |field, detail| Err(Error::Invalid { field, detail });
         for (sku, product) in &self.products {
-            if let Some(wrong) = product.entitlements.iter().find(|ref_id| !self.entitlements.contains_key(*ref_id)) {
-                let detail =
-                    format!("product `{sku}` lists `{wrong}`, which is not an entitlement of the app; set it first");
+            if let Some(wrong) = product
+                .entitlements
+                .iter()
+                .find(|ref_id| !self.entitlements.contains_key(*ref_id))
+            {
+                let detail = format!(
+                    "product `{sku}` lists `{wrong}`, which is not an entitlement of the app; set it first"
+                );
                 return refused("entitlements", detail);
             }
         }
-        for (what, count) in [("entitlements", self.entitlements.len()), ("products", self.products.len())] {
+        for (what, count) in [
+            ("entitlements", self.entitlements.len()),
+            ("products", self.products.len()),
+        ] {
             if count > MAX_LISTED {
-                return refused(what, format!("there would be {count}, but an app can have at most {MAX_LISTED}"));
+                return refused(
+                    what,
+                    format!("there would be {count}, but an app can have at most {MAX_LISTED}"),
+                );
             }
         }
         Ok(())
@@ -180,16 +205,25 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn catalogue() -> Catalogue {
-        let named = |name: &str| EntitlementText { name: name.to_owned(), description: None };
+        let named = |name: &str| EntitlementText {
+            name: name.to_owned(),
+            description: None,
+        };
         let lists = |refs: &[&str]| Product {
             entitlements: refs.iter().map(|text| (*text).to_owned()).collect(),
             ..Product::default()
         };
         Catalogue {
-            entitlements: [("gold", "Gold"), ("tv", "TV")].map(|(id, name)| (id.to_owned(), named(name))).into(),
-            products: [("month", lists(&["gold", "tv"])), ("year", lists(&["gold"])), ("tip", lists(&[]))]
-                .map(|(sku, product)| (sku.to_owned(), product))
+            entitlements: [("gold", "Gold"), ("tv", "TV")]
+                .map(|(id, name)| (id.to_owned(), named(name)))
                 .into(),
+            products: [
+                ("month", lists(&["gold", "tv"])),
+                ("year", lists(&["gold"])),
+                ("tip", lists(&[])),
+            ]
+            .map(|(sku, product)| (sku.to_owned(), product))
+            .into(),
         }
     }
 
@@ -202,27 +236,68 @@ mod tests {
 
     #[test]
     fn a_change_concerns_the_products_whose_listing_it_changes() {
-        let named = |name: &str| EntitlementText { name: name.to_owned(), description: None };
-        let all = |skus: &[&str]| skus.iter().map(|sku| (*sku).to_owned()).collect::<BTreeSet<_>>();
-        assert_eq!(concerns(Change::SetEntitlement("tv".to_owned(), named("Television"))), all(&["month"]));
-        assert_eq!(concerns(Change::SetEntitlement("tv".to_owned(), named("TV"))), all(&[]));
-        assert_eq!(concerns(Change::SetEntitlement("new".to_owned(), named("New"))), all(&[]));
-        assert_eq!(concerns(Change::DeleteEntitlement("gold".to_owned())), all(&["month", "year"]));
-        assert_eq!(concerns(Change::DeleteProduct("tip".to_owned())), all(&["tip"]));
-        assert_eq!(concerns(Change::SetProduct("week".to_owned(), Product::default())), all(&["week"]));
+        let named = |name: &str| EntitlementText {
+            name: name.to_owned(),
+            description: None,
+        };
+        let all = |skus: &[&str]| {
+            skus.iter()
+                .map(|sku| (*sku).to_owned())
+                .collect::<BTreeSet<_>>()
+        };
+        assert_eq!(
+            concerns(Change::SetEntitlement("tv".to_owned(), named("Television"))),
+            all(&["month"])
+        );
+        assert_eq!(
+            concerns(Change::SetEntitlement("tv".to_owned(), named("TV"))),
+            all(&[])
+        );
+        assert_eq!(
+            concerns(Change::SetEntitlement("new".to_owned(), named("New"))),
+            all(&[])
+        );
+        assert_eq!(
+            concerns(Change::DeleteEntitlement("gold".to_owned())),
+            all(&["month", "year"])
+        );
+        assert_eq!(
+            concerns(Change::DeleteProduct("tip".to_owned())),
+            all(&["tip"])
+        );
+        assert_eq!(
+            concerns(Change::SetProduct("week".to_owned(), Product::default())),
+            all(&["week"])
+        );
         assert_eq!(concerns(Change::Replace(catalogue())), all(&[]));
-        assert_eq!(concerns(Change::Replace(Catalogue::default())), all(&["month", "tip", "year"]));
-        let renamed = Product { name: Some("A tip".to_owned()), ..Product::default() };
-        assert_eq!(concerns(Change::SetProduct("tip".to_owned(), renamed)), all(&[]), "no event has a product's name");
+        assert_eq!(
+            concerns(Change::Replace(Catalogue::default())),
+            all(&["month", "tip", "year"])
+        );
+        let renamed = Product {
+            name: Some("A tip".to_owned()),
+            ..Product::default()
+        };
+        assert_eq!(
+            concerns(Change::SetProduct("tip".to_owned(), renamed)),
+            all(&[]),
+            "no event has a product's name"
+        );
     }
 
     #[test]
     fn a_product_can_bring_an_entitlement() {
         let with = |ref_id: &str| Change::SetProductWith {
             sku: "week".to_owned(),
-            product: Product { entitlements: vec!["gold".to_owned()], ..Product::default() },
+            product: Product {
+                entitlements: vec!["gold".to_owned()],
+                ..Product::default()
+            },
             ref_id: ref_id.to_owned(),
-            text: EntitlementText { name: "Silver".to_owned(), description: None },
+            text: EntitlementText {
+                name: "Silver".to_owned(),
+                description: None,
+            },
         };
         let mut after = catalogue();
         after.change(with("silver")).unwrap();
@@ -230,13 +305,25 @@ mod tests {
         assert_eq!(after.entitlements["silver"].name, "Silver");
         let mut unchanged = catalogue();
         let error = unchanged.change(with("tv")).unwrap_err().to_string();
-        assert!(error.contains("`tv` exists") && unchanged == catalogue(), "{error}");
+        assert!(
+            error.contains("`tv` exists") && unchanged == catalogue(),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_product_lists_only_what_exists() {
-        let product = Product { entitlements: vec!["silver".to_owned()], ..Product::default() };
-        let error = catalogue().change(Change::SetProduct("month".to_owned(), product)).unwrap_err().to_string();
-        assert!(error.contains("`month`") && error.contains("`silver`"), "{error}");
+        let product = Product {
+            entitlements: vec!["silver".to_owned()],
+            ..Product::default()
+        };
+        let error = catalogue()
+            .change(Change::SetProduct("month".to_owned(), product))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`month`") && error.contains("`silver`"),
+            "{error}"
+        );
     }
 }

@@ -39,7 +39,11 @@ struct Lane {
 /// a purchase that the destination wants, so it follows what was announced of that; else in a lane of the anonymous
 /// user, because what devices reported named the customer too.
 pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Result<(), Error> {
-    let Renamed { app, user, anonymous } = renamed;
+    let Renamed {
+        app,
+        user,
+        anonymous,
+    } = renamed;
     let mut left = destinations::of_app(write.connection, app)?;
     left.retain(|one| one.chose(USER_ERASED));
     if left.is_empty() {
@@ -48,17 +52,37 @@ pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Re
     let all = left.clone();
     let announced = announced(write.connection, user, users)?;
     let purchases: Vec<PurchaseRow> = sql(PURCHASES).bind(anonymous).all(write.connection)?;
-    for PurchaseRow { collapse_key: key, platform_id, environment, revision } in purchases {
+    for PurchaseRow {
+        collapse_key: key,
+        platform_id,
+        environment,
+        revision,
+    } in purchases
+    {
         let environment = environment.unwrap_or_default();
         let wants = |one: &&Destination| one.filter.wants(platform_id, environment);
         if left.iter().any(|one| wants(&one)) {
-            let lane = Lane { app, key, revision, environment: Some(environment) };
+            let lane = Lane {
+                app,
+                key,
+                revision,
+                environment: Some(environment),
+            };
             lane.announce(write, &announced, anonymous, all.iter().filter(wants))?;
             left.retain(|one| !wants(&one));
         }
     }
-    let lane = Lane { app, key: CollapseKey::new(anonymous.uuid()), revision: 1, environment: None };
-    if left.is_empty() { Ok(()) } else { lane.announce(write, &announced, anonymous, left.iter()) }
+    let lane = Lane {
+        app,
+        key: CollapseKey::new(anonymous.uuid()),
+        revision: 1,
+        environment: None,
+    };
+    if left.is_empty() {
+        Ok(())
+    } else {
+        lane.announce(write, &announced, anonymous, left.iter())
+    }
 }
 
 const IS_ANNOUNCED: Sql = statement! {hot "events_of_user", "
@@ -69,7 +93,11 @@ const IS_ANNOUNCED: Sql = statement! {hot "events_of_user", "
 "};
 
 /// The user, and those who became the user and had been announced before.
-fn announced(connection: &mut AnyConnection, user: UserId, users: &[UserId]) -> Result<Vec<UserId>, Error> {
+fn announced(
+    connection: &mut AnyConnection,
+    user: UserId,
+    users: &[UserId],
+) -> Result<Vec<UserId>, Error> {
     let mut announced = vec![user];
     for other in users.iter().filter(|other| **other != user) {
         let event: Option<i64> = sql(IS_ANNOUNCED).bind(*other).value(connection)?;
@@ -98,15 +126,28 @@ impl Lane {
         for user in users {
             let id = EventId::of(key, epoch, self.revision, USER_ERASED, number);
             let event_type = USER_ERASED.to_owned();
-            let event = Event { id, event_type, collapse_key: key, revision: self.revision, traceparent: None };
-            let body = UserErased { id, user: *user, created_at: write.now()? }.body().to_string();
+            let event = Event {
+                id,
+                event_type,
+                collapse_key: key,
+                revision: self.revision,
+                traceparent: None,
+            };
+            let body = UserErased {
+                id,
+                user: *user,
+                created_at: write.now()?,
+            }
+            .body()
+            .to_string();
             let stored = StoredEvent {
                 user_id: Some(anonymous),
                 environment: self.environment,
                 ..StoredEvent::of(self.app, body)
             };
             insert(write, &event, stored)?;
-            to.clone().try_for_each(|one| deliveries::queue(write, &event, one.id))?;
+            to.clone()
+                .try_for_each(|one| deliveries::queue(write, &event, one.id))?;
             number = number.saturating_add(1);
         }
         Ok(())

@@ -43,8 +43,14 @@ mod tests {
             ("(support)", None),
             ("Anna(support)", None),
             ("Anna (support)", Some(("Anna", " (support)"))),
-            ("Anna (desk 3) (admin token)", Some(("Anna (desk 3)", " (admin token)"))),
-            ("Anna (support (night))", Some(("Anna", " (support (night))"))),
+            (
+                "Anna (desk 3) (admin token)",
+                Some(("Anna (desk 3)", " (admin token)")),
+            ),
+            (
+                "Anna (support (night))",
+                Some(("Anna", " (support (night))")),
+            ),
             ("Änna) (ö)", Some(("Änna)", " (ö)"))),
         ] {
             assert_eq!(person_and_key(author), parts, "{author}");
@@ -53,8 +59,13 @@ mod tests {
 
     #[test]
     fn the_name_of_a_key_stays() {
-        let without = |author: &str, name: &str| without_person(author.to_owned(), |text| text.contains(name));
-        assert_eq!(without("token 4 (admin token)", "token"), format!("{REMOVED} (admin token)"));
+        let without = |author: &str, name: &str| {
+            without_person(author.to_owned(), |text| text.contains(name))
+        };
+        assert_eq!(
+            without("token 4 (admin token)", "token"),
+            format!("{REMOVED} (admin token)")
+        );
         for author in ["admin token", "Anna (admin token)"] {
             assert_eq!(without(author, "token"), author);
         }

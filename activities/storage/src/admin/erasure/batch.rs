@@ -30,35 +30,59 @@ const fn of_second(seq: i64) -> i64 {
 impl Removed {
     /// After the last batch the stage goes on with its second table.
     pub fn then_second(self) -> Self {
-        Self { next_after: Some(self.next_after.unwrap_or(of_second(0))), ..self }
+        Self {
+            next_after: Some(self.next_after.unwrap_or(of_second(0))),
+            ..self
+        }
     }
 
     /// Of a batch of the second table.
     pub fn in_second(self) -> Self {
-        Self { next_after: self.next_after.map(of_second), ..self }
+        Self {
+            next_after: self.next_after.map(of_second),
+            ..self
+        }
     }
 
     /// Of a batch of the first rows that are left: if it changed some, there may be more.
     pub fn first(changed: usize) -> Self {
-        Self { changed, next_after: (changed > 0).then_some(0) }
+        Self {
+            changed,
+            next_after: (changed > 0).then_some(0),
+        }
     }
 }
 
 impl ErasureBatch<'_> {
     /// This batch as one of the stage's second table; `None` while the first one is read.
     pub fn of_second(self) -> Option<Self> {
-        (self.after < 0).then_some(Self { after: of_second(self.after), ..self })
+        (self.after < 0).then_some(Self {
+            after: of_second(self.after),
+            ..self
+        })
     }
 
     /// The result of this batch with the rows of these numbers.
     pub fn removed(self, changed: usize, seqs: &[i64]) -> Removed {
         let is_full = i64::try_from(seqs.len()).is_ok_and(|count| count >= self.limit);
-        Removed { changed, next_after: seqs.last().copied().filter(|_| is_full) }
+        Removed {
+            changed,
+            next_after: seqs.last().copied().filter(|_| is_full),
+        }
     }
 
     /// Removes the names from the rows of the purchases.
-    pub fn remove(self, write: &mut Write<'_>, columns: Columns, of_purchases: Clause) -> Result<Removed, Error> {
-        let select = columns.of(of_purchases).bind(self.who.anonymous).bind(self.after).bind(self.limit);
+    pub fn remove(
+        self,
+        write: &mut Write<'_>,
+        columns: Columns,
+        of_purchases: Clause,
+    ) -> Result<Removed, Error> {
+        let select = columns
+            .of(of_purchases)
+            .bind(self.who.anonymous)
+            .bind(self.after)
+            .bind(self.limit);
         let rows: Vec<RowTexts> = select.all(write.connection)?;
         let seqs = seqs(columns, &rows);
         let changed = columns.remove(write, self.who, rows)?.len();

@@ -3,8 +3,8 @@
 
 use super::batch::{ErasureBatch, Removed, pattern, seqs};
 use super::columns::{
-    ALARMS, ATTEMPTS, CLAIMS, Columns, DELIVERIES, DESTINATIONS, DEVICE_DELIVERIES, DEVICE_EVENTS, EVENTS, Erased,
-    HEALTH, LANES, NOTIFICATIONS, RowTexts, TRANSFERS,
+    ALARMS, ATTEMPTS, CLAIMS, Columns, DELIVERIES, DESTINATIONS, DEVICE_DELIVERIES, DEVICE_EVENTS,
+    EVENTS, Erased, HEALTH, LANES, NOTIFICATIONS, RowTexts, TRANSFERS,
 };
 use super::report::ErasureStage as Stage;
 use super::{finished, written};
@@ -32,13 +32,23 @@ pub fn remove(
 ) -> Result<(&'static str, Stage, Removed), Error> {
     let second = batch.of_second();
     Ok(match stage {
-        Stage::Events => ("events", Stage::EventsOfUser, batch.remove(write, EVENTS, EVENTS_OF_PURCHASES)?),
+        Stage::Events => (
+            "events",
+            Stage::EventsOfUser,
+            batch.remove(write, EVENTS, EVENTS_OF_PURCHASES)?,
+        ),
         Stage::EventsOfUser => ("events", Stage::Deliveries, events_of_users(write, batch)?),
         Stage::Deliveries => ("deliveries", Stage::DeviceEvents, deliveries(write, batch)?),
-        Stage::DeviceEvents => ("device_events", Stage::Notifications, device_events(write, batch)?),
+        Stage::DeviceEvents => (
+            "device_events",
+            Stage::Notifications,
+            device_events(write, batch)?,
+        ),
         Stage::Notifications => {
             let removed = match second {
-                None => batch.remove(write, NOTIFICATIONS, NOTIFICATIONS_OF_PURCHASES)?.then_second(),
+                None => batch
+                    .remove(write, NOTIFICATIONS, NOTIFICATIONS_OF_PURCHASES)?
+                    .then_second(),
                 Some(batch) => finished::remove(write, batch)?.in_second(),
             };
             ("notifications", Stage::Claims, removed)
@@ -46,8 +56,16 @@ pub fn remove(
         Stage::Claims => ("claims", Stage::Alarms, claims(write, batch)?),
         Stage::Alarms => ("alarms", Stage::Rest, alarms(write, batch)?),
         Stage::Rest => match second {
-            None => ("transfers", Stage::Destinations, destinations_and_transfers(write, batch)?.then_second()),
-            Some(batch) => ("audit_log", Stage::Destinations, written::remove(write, secrets, batch)?.in_second()),
+            None => (
+                "transfers",
+                Stage::Destinations,
+                destinations_and_transfers(write, batch)?.then_second(),
+            ),
+            Some(batch) => (
+                "audit_log",
+                Stage::Destinations,
+                written::remove(write, secrets, batch)?.in_second(),
+            ),
         },
         Stage::Destinations | Stage::Done => ("events", Stage::Done, Removed::default()),
     })
@@ -64,12 +82,17 @@ fn remove_by_seqs(
     if seqs.is_empty() {
         return Ok(0);
     }
-    let rows = columns.of(which).uncached().bind_list(seqs.iter().copied()).all(write.connection)?;
+    let rows = columns
+        .of(which)
+        .uncached()
+        .bind_list(seqs.iter().copied())
+        .all(write.connection)?;
     Ok(columns.remove(write, who, rows)?.len())
 }
 
 /// What belongs to a user's purchases.
-const OF_PURCHASES: &str = "collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)";
+const OF_PURCHASES: &str =
+    "collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)";
 
 const EVENTS_OF_PURCHASES: Clause = clause! {&[EVENTS.select], "
     {OF_PURCHASES} AND event_type <> '{USER_ERASED}' AND seq > ?
@@ -95,13 +118,20 @@ fn deliveries_of(write: &mut Write<'_>, events: &[i64]) -> Result<Vec<i64>, Erro
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    sql(DELIVERIES_OF_EVENTS).uncached().bind_list(events.iter().copied()).values(write.connection)
+    sql(DELIVERIES_OF_EVENTS)
+        .uncached()
+        .bind_list(events.iter().copied())
+        .values(write.connection)
 }
 
 /// Remaining events of the users, and their pending deliveries in other users' lanes.
 fn events_of_users(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     for user in &batch.who.names.users {
-        let rows = EVENTS.of(EVENTS_OF_USER).bind(*user).bind(batch.limit).all(write.connection)?;
+        let rows = EVENTS
+            .of(EVENTS_OF_USER)
+            .bind(*user)
+            .bind(batch.limit)
+            .all(write.connection)?;
         let changed = seqs(EVENTS, &EVENTS.remove(write, batch.who, rows)?);
         if !changed.is_empty() {
             let pending = deliveries_of(write, &changed)?;
@@ -124,7 +154,10 @@ const LANES_OF: Clause = clause! {&[LANES.select], "
     ORDER BY destination_id, collapse_key
     FOR UPDATE
 "};
-const DELIVERIES_OF: Clause = clause!(&[DELIVERIES.select], "seq IN (?*) ORDER BY seq FOR NO KEY UPDATE");
+const DELIVERIES_OF: Clause = clause!(
+    &[DELIVERIES.select],
+    "seq IN (?*) ORDER BY seq FOR NO KEY UPDATE"
+);
 const ATTEMPTS_OF: Clause = clause! {&[ATTEMPTS.select], "
     delivery_id IN (SELECT d.id FROM deliveries d WHERE d.seq IN (?*))
     ORDER BY delivery_id, number
@@ -133,14 +166,21 @@ const ATTEMPTS_OF: Clause = clause! {&[ATTEMPTS.select], "
 
 /// Deliveries' bodies that were not sent yet (each is rendered again later), and destinations' answers.
 fn deliveries(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
-    let select = sql(DELIVERIES_OF_PURCHASES).bind(batch.who.anonymous).bind(batch.after).bind(batch.limit);
+    let select = sql(DELIVERIES_OF_PURCHASES)
+        .bind(batch.who.anonymous)
+        .bind(batch.after)
+        .bind(batch.limit);
     let seqs: Vec<i64> = select.values(write.connection)?;
     let changed = remove_from_deliveries(write, batch.who, &seqs)?;
     Ok(batch.removed(changed, &seqs))
 }
 
 /// A lane is locked before its deliveries, and these before their attempts.
-fn remove_from_deliveries(write: &mut Write<'_>, who: Erased<'_>, seqs: &[i64]) -> Result<usize, Error> {
+fn remove_from_deliveries(
+    write: &mut Write<'_>,
+    who: Erased<'_>,
+    seqs: &[i64],
+) -> Result<usize, Error> {
     remove_by_seqs(write, who, LANES, LANES_OF, seqs)?;
     let changed = remove_by_seqs(write, who, DELIVERIES, DELIVERIES_OF, seqs)?;
     Ok(changed + remove_by_seqs(write, who, ATTEMPTS, ATTEMPTS_OF, seqs)?)
@@ -170,22 +210,57 @@ const DEVICE_DELIVERIES_OF: Clause = clause!(&[DEVICE_DELIVERIES.select], "event
 
 /// What devices of the app reported, whosever they are, and the errors of destinations that repeat it.
 fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
-    let end: Option<i64> = sql(END_OF_SEARCH).bind(batch.after).value(write.connection)?;
-    let Some(end) = end else { return Ok(Removed::default()) };
+    let end: Option<i64> = sql(END_OF_SEARCH)
+        .bind(batch.after)
+        .value(write.connection)?;
+    let Some(end) = end else {
+        return Ok(Removed::default());
+    };
     let names = batch.who.names.texts();
     let patterns = names.iter().map(|name| [Value::from(json_pattern(name))]);
-    let select = DEVICE_EVENTS.of(EVENTS_NAMING_CUSTOMER).uncached().bind(batch.after).bind(end).bind(batch.who.app);
-    let rows: Vec<RowTexts> = select.bind_rows(patterns).bind(batch.limit).all(write.connection)?;
+    let select = DEVICE_EVENTS
+        .of(EVENTS_NAMING_CUSTOMER)
+        .uncached()
+        .bind(batch.after)
+        .bind(end)
+        .bind(batch.who.app);
+    let rows: Vec<RowTexts> = select
+        .bind_rows(patterns)
+        .bind(batch.limit)
+        .all(write.connection)?;
     let found = seqs(DEVICE_EVENTS, &rows);
-    let changed = seqs(DEVICE_EVENTS, &DEVICE_EVENTS.remove(write, batch.who, rows)?);
-    remove_by_seqs(write, batch.who, DEVICE_DELIVERIES, DEVICE_DELIVERIES_OF, &changed)?;
-    let mut long = names.iter().filter(|name| is_long(name)).map(|name| [Value::from(pattern(name))]).peekable();
+    let changed = seqs(
+        DEVICE_EVENTS,
+        &DEVICE_EVENTS.remove(write, batch.who, rows)?,
+    );
+    remove_by_seqs(
+        write,
+        batch.who,
+        DEVICE_DELIVERIES,
+        DEVICE_DELIVERIES_OF,
+        &changed,
+    )?;
+    let mut long = names
+        .iter()
+        .filter(|name| is_long(name))
+        .map(|name| [Value::from(pattern(name))])
+        .peekable();
     if long.peek().is_some() {
-        let remove = sql(REMOVE_CLIENT_IDS).uncached().bind(batch.after).bind(end).bind(batch.who.app);
+        let remove = sql(REMOVE_CLIENT_IDS)
+            .uncached()
+            .bind(batch.after)
+            .bind(end)
+            .bind(batch.who.app);
         remove.bind_rows(long).run(write.connection)?;
     }
-    let Removed { changed, next_after } = batch.removed(changed.len(), &found);
-    Ok(Removed { changed, next_after: next_after.or(Some(end)) })
+    let Removed {
+        changed,
+        next_after,
+    } = batch.removed(changed.len(), &found);
+    Ok(Removed {
+        changed,
+        next_after: next_after.or(Some(end)),
+    })
 }
 
 /// Whether a name is searched for as a part of other texts.
@@ -197,10 +272,15 @@ const fn is_long(name: &str) -> bool {
 /// body would have it otherwise.
 fn json_pattern(name: &str) -> String {
     let quoted = Json::from(name).to_string();
-    pattern(if is_long(name) { quoted.trim_matches('"') } else { &quoted })
+    pattern(if is_long(name) {
+        quoted.trim_matches('"')
+    } else {
+        &quoted
+    })
 }
 
-const PLATFORMS: Sql = statement!("SELECT id AS value FROM platforms WHERE app_id = ? AND store = ? ORDER BY id");
+const PLATFORMS: Sql =
+    statement!("SELECT id AS value FROM platforms WHERE app_id = ? AND store = ? ORDER BY id");
 // The first two conditions make the index of what is open usable.
 const OPEN_NOTIFICATIONS: Clause = clause! {&[NOTIFICATIONS.select], hot "notifications_open_of_receipt", "
     receipt_id >= '' AND {OPEN_OF_RECEIPT} AND app_user_id = ? AND platform_id = ?
@@ -221,10 +301,16 @@ const CLAIMS_OF_CUSTOMER: Clause = clause! {&[CLAIMS.select], hot "claims_custom
 "};
 
 /// The stores' ids of the customer, with each platform of the app on that store.
-fn customers<'n>(write: &mut Write<'_>, who: Erased<'n>) -> Result<Vec<(&'n ErasedAppUser, PlatformId)>, Error> {
+fn customers<'n>(
+    write: &mut Write<'_>,
+    who: Erased<'n>,
+) -> Result<Vec<(&'n ErasedAppUser, PlatformId)>, Error> {
     let mut all = Vec::new();
     for name in &who.names.app_users {
-        let platforms = sql(PLATFORMS).bind(who.app).bind(name.store.as_str()).values(write.connection)?;
+        let platforms = sql(PLATFORMS)
+            .bind(who.app)
+            .bind(name.store.as_str())
+            .values(write.connection)?;
         all.extend(platforms.into_iter().map(|platform| (name, platform)));
     }
     Ok(all)
@@ -233,7 +319,10 @@ fn customers<'n>(write: &mut Write<'_>, who: Erased<'n>) -> Result<Vec<(&'n Eras
 /// The notifications that are not settled, so that no settling takes them for a new customer.
 pub fn open_notifications(write: &mut Write<'_>, who: Erased<'_>) -> Result<(), Error> {
     for (name, platform) in customers(write, who)? {
-        let open = NOTIFICATIONS.of(OPEN_NOTIFICATIONS).bind(clean(&name.app_user_id).into_owned()).bind(platform);
+        let open = NOTIFICATIONS
+            .of(OPEN_NOTIFICATIONS)
+            .bind(clean(&name.app_user_id).into_owned())
+            .bind(platform);
         let rows = open.all(write.connection)?;
         NOTIFICATIONS.remove(write, who, rows)?;
     }
@@ -243,7 +332,10 @@ pub fn open_notifications(write: &mut Write<'_>, who: Erased<'_>) -> Result<(), 
 /// The claims of all devices.
 fn claims(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     for (name, platform) in customers(write, batch.who)? {
-        let claims = CLAIMS.of(CLAIMS_OF_CUSTOMER).bind(name.app_user_id.as_str()).bind(platform);
+        let claims = CLAIMS
+            .of(CLAIMS_OF_CUSTOMER)
+            .bind(name.app_user_id.as_str())
+            .bind(platform);
         let rows = claims.bind(batch.limit).all(write.connection)?;
         let changed = CLAIMS.remove(write, batch.who, rows)?.len();
         if changed > 0 {
@@ -281,15 +373,29 @@ const ALARM_NOTES: Clause = clause!(&[ALARMS.select], "seq IN (?*)");
 
 /// The alarms of the app, or of none. One whose detail has a name in it gets another detail, of which there is one alarm.
 fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
-    let select = sql(ALARMS_OF_APP).bind(batch.who.app).bind(batch.after).bind(batch.limit);
+    let select = sql(ALARMS_OF_APP)
+        .bind(batch.who.app)
+        .bind(batch.after)
+        .bind(batch.limit);
     let rows: Vec<AlarmRow> = select.all(write.connection)?;
     let mut changed = 0;
     // A customer's name may occur in the placeholder `REMOVED`.
     let is_named = |row: &&AlarmRow| row.detail != REMOVED && batch.who.names.are_in(&row.detail);
     for row in rows.iter().filter(is_named) {
-        let about = row.destination_id.map_or(About::from(row.platform_id), About::Destination);
-        let id = NewAlarm { about, kind: &row.kind, detail: REMOVED }.id();
-        let replace = sql(REPLACE_DETAIL).bind(REMOVED).bind(id).bind(row.seq).bind(id);
+        let about = row
+            .destination_id
+            .map_or(About::from(row.platform_id), About::Destination);
+        let id = NewAlarm {
+            about,
+            kind: &row.kind,
+            detail: REMOVED,
+        }
+        .id();
+        let replace = sql(REPLACE_DETAIL)
+            .bind(REMOVED)
+            .bind(id)
+            .bind(row.seq)
+            .bind(id);
         if replace.run(write.connection)? == 0 {
             sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
         }
@@ -314,13 +420,23 @@ const HEALTH_OF_DESTINATIONS: Clause = clause! {&[HEALTH.select], "
     ORDER BY destination_id
     FOR UPDATE
 "};
-const DESTINATIONS_OF_APP: Clause = clause!(&[DESTINATIONS.select], "app_id = ? ORDER BY id FOR NO KEY UPDATE");
+const DESTINATIONS_OF_APP: Clause = clause!(
+    &[DESTINATIONS.select],
+    "app_id = ? ORDER BY id FOR NO KEY UPDATE"
+);
 
 /// What destinations answered and what alarms say, as operators see it, a batch of their events at a time; then all
 /// transfers.
-fn destinations_and_transfers(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
+fn destinations_and_transfers(
+    write: &mut Write<'_>,
+    batch: ErasureBatch<'_>,
+) -> Result<Removed, Error> {
     let who = batch.who;
-    let select = EVENTS.of(EVENTS_FOR_OPERATORS).bind(who.app).bind(batch.after).bind(batch.limit);
+    let select = EVENTS
+        .of(EVENTS_FOR_OPERATORS)
+        .bind(who.app)
+        .bind(batch.after)
+        .bind(batch.limit);
     let rows = select.all(write.connection)?;
     let found = seqs(EVENTS, &rows);
     let changed = seqs(EVENTS, &EVENTS.remove(write, who, rows)?);
@@ -330,32 +446,49 @@ fn destinations_and_transfers(write: &mut Write<'_>, batch: ErasureBatch<'_>) ->
     if removed.next_after.is_some() {
         return Ok(removed);
     }
-    for (columns, which) in [(HEALTH, HEALTH_OF_DESTINATIONS), (DESTINATIONS, DESTINATIONS_OF_APP)] {
+    for (columns, which) in [
+        (HEALTH, HEALTH_OF_DESTINATIONS),
+        (DESTINATIONS, DESTINATIONS_OF_APP),
+    ] {
         let rows = columns.of(which).bind(who.app).all(write.connection)?;
         columns.remove(write, who, rows)?;
     }
     let transfers = transfers(write, who)?;
-    Ok(Removed { changed: removed.changed + transfers, next_after: None })
+    Ok(Removed {
+        changed: removed.changed + transfers,
+        next_after: None,
+    })
 }
 
-const TRANSFERS_OF_USERS: Clause =
-    clause!(&[TRANSFERS.select], "(from_user_id IN (?*) OR to_user_id IN (?*)) ORDER BY id");
+const TRANSFERS_OF_USERS: Clause = clause!(
+    &[TRANSFERS.select],
+    "(from_user_id IN (?*) OR to_user_id IN (?*)) ORDER BY id"
+);
 
 /// The transfers from and to the customer. The stores' ids are also in earlier transfers of the same customers of stores,
 /// which are found by their former owners.
 fn transfers(write: &mut Write<'_>, who: Erased<'_>) -> Result<usize, Error> {
     let users = who.names.users.iter().chain([&who.anonymous]);
-    let (mut users, mut changed): (BTreeSet<String>, usize) = (users.map(ToString::to_string).collect(), 0);
+    let (mut users, mut changed): (BTreeSet<String>, usize) =
+        (users.map(ToString::to_string).collect(), 0);
     loop {
         let all = || users.iter().map(String::as_str);
-        let select = TRANSFERS.of(TRANSFERS_OF_USERS).uncached().bind_list(all()).bind_list(all());
+        let select = TRANSFERS
+            .of(TRANSFERS_OF_USERS)
+            .uncached()
+            .bind_list(all())
+            .bind_list(all());
         let rows = select.all(write.connection)?;
         let removed = TRANSFERS.remove(write, who, rows)?;
         if removed.is_empty() {
             return Ok(changed);
         }
         changed += removed.len();
-        users.extend(removed.into_iter().flat_map(|row| row.0.into_iter().take(2).flatten()));
+        users.extend(
+            removed
+                .into_iter()
+                .flat_map(|row| row.0.into_iter().take(2).flatten()),
+        );
     }
 }
 
@@ -365,10 +498,15 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_a_short_name_as_a_whole_string() {
-        let short = [("anna", "%\"anna\"%"), ("a_b%", "%\"a\\_b\\%\"%"), ("a\"b", "%\"a\\\\\"b\"%")];
-        for (name, wanted) in
-            short.into_iter().chain([("anna.erased", "%anna.erased%"), ("an \"erased", "%an \\\\\"erased%")])
-        {
+        let short = [
+            ("anna", "%\"anna\"%"),
+            ("a_b%", "%\"a\\_b\\%\"%"),
+            ("a\"b", "%\"a\\\\\"b\"%"),
+        ];
+        for (name, wanted) in short.into_iter().chain([
+            ("anna.erased", "%anna.erased%"),
+            ("an \"erased", "%an \\\\\"erased%"),
+        ]) {
             assert_eq!(json_pattern(name), wanted);
         }
     }

@@ -1,7 +1,9 @@
 //! The first transaction: the customer becomes another, anonymous user, whose id is computed from a tombstone.
 
 use super::columns::{DEVICES, Erased, PURCHASES, RowTexts};
-use super::report::{DeletionState, DeletionStatus, Erasure, ErasureStage, SELECT, TABLE, json, seal};
+use super::report::{
+    DeletionState, DeletionStatus, Erasure, ErasureStage, SELECT, TABLE, json, seal,
+};
 use super::{announce, batches};
 use crate::admin::customers::OF_USER;
 use crate::db::error::Error;
@@ -60,20 +62,31 @@ const STORED: Sql = statement!("{SELECT} WHERE id = ?");
 pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Erasure, Error> {
     let known = find(write, secrets, erase)?;
     let has_names = match &known {
-        Some(user) => user.external_id.is_some() || !names(write, secrets, erase.app, user.id)?.is_empty(),
+        Some(user) => {
+            user.external_id.is_some() || !names(write, secrets, erase.app, user.id)?.is_empty()
+        }
         None => false,
     };
     let user = known.map(|user| user.id);
     if !has_names {
-        let before = sql(BEFORE).bind(request(secrets, erase)).bind(user).first(write.connection)?;
+        let before = sql(BEFORE)
+            .bind(request(secrets, erase))
+            .bind(user)
+            .first(write.connection)?;
         if let Some(before) = before {
             return Ok(before);
         }
     }
-    let Some(user) = user else { return Err(Error::Missing { what: "customer" }) };
+    let Some(user) = user else {
+        return Err(Error::Missing { what: "customer" });
+    };
     let hidden = secrets.tombstone("users", &erase.app.to_string(), &user.to_string());
     let anonymous = UserId::anonymous(erase.app, NO_STORE, &hidden);
-    let renamed = Renamed { app: erase.app, user, anonymous };
+    let renamed = Renamed {
+        app: erase.app,
+        user,
+        anonymous,
+    };
     let locked = lock(write, secrets, renamed)?;
     // Another transaction may have made the customer another user before the locks were taken.
     if find(write, secrets, erase)?.map(|found| found.id) != Some(user) {
@@ -81,16 +94,25 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<
     }
     let (names, counts) = rename(write, secrets, renamed, locked)?;
     announce::announce(write, renamed, &names.users)?;
-    let written = |text: &str| if names.are_in(text) { REMOVED.to_owned() } else { text.to_owned() };
+    let written = |text: &str| {
+        if names.are_in(text) {
+            REMOVED.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let id = random_uuid()?;
     let sealed = seal(write, secrets, id, &names)?;
     let all = destinations::of_app(write.connection, erase.app)?;
-    let pending = all.into_iter().filter(|one| one.per_user).map(|one| DeletionState {
-        destination_id: one.id,
-        status: DeletionStatus::Pending,
-        attempts: 0,
-        error: None,
-    });
+    let pending = all
+        .into_iter()
+        .filter(|one| one.per_user)
+        .map(|one| DeletionState {
+            destination_id: one.id,
+            status: DeletionStatus::Pending,
+            attempts: 0,
+            error: None,
+        });
     sql(STORE)
         .bind(id)
         .bind(request(secrets, erase))
@@ -105,13 +127,17 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<
         .bind(write.now()?)
         .bind(write.now()?)
         .run(write.connection)?;
-    sql(STORED).bind(id).one(write.connection, "request to erase a customer")
+    sql(STORED)
+        .bind(id)
+        .one(write.connection, "request to erase a customer")
 }
 
 /// The user of the customer in a request.
 fn find(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Option<UserRow>, Error> {
     let found = customer::find(write.connection, secrets, erase.app, &erase.name)?;
-    found.map_or(Ok(None), |user| users::find_in_app(write.connection, erase.app, user))
+    found.map_or(Ok(None), |user| {
+        users::find_in_app(write.connection, erase.app, user)
+    })
 }
 
 /// What stands for the name of a request, by which a repeated one is recognized.
@@ -132,30 +158,59 @@ pub struct Renamed {
     pub anonymous: UserId,
 }
 
-const STORE_NAMES: Sql =
-    statement!("SELECT store, app_user_id FROM store_users WHERE user_id = ? ORDER BY store, app_user_id");
+const STORE_NAMES: Sql = statement!(
+    "SELECT store, app_user_id FROM store_users WHERE user_id = ? ORDER BY store, app_user_id"
+);
 
 /// The stores' ids of a user with their tombstones.
-fn names(write: &mut Write<'_>, secrets: &Secrets, app: AppId, user: UserId) -> Result<Vec<ErasedAppUser>, Error> {
+fn names(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    app: AppId,
+    user: UserId,
+) -> Result<Vec<ErasedAppUser>, Error> {
     let names: Vec<StoreName> = sql(STORE_NAMES).bind(user).all(write.connection)?;
-    let names = names.into_iter().filter(|name| !name.app_user_id.starts_with(RECEIPT_PREFIX));
+    let names = names
+        .into_iter()
+        .filter(|name| !name.app_user_id.starts_with(RECEIPT_PREFIX));
     let names = names.filter(|name| !is_tombstone(&name.app_user_id));
     let all = names.map(|StoreName { store, app_user_id }| {
-        let tombstone = ConcealedName { app, store: &store, app_user_id: &app_user_id }.tombstone(secrets);
-        ErasedAppUser { store, app_user_id, tombstone }
+        let tombstone = ConcealedName {
+            app,
+            store: &store,
+            app_user_id: &app_user_id,
+        }
+        .tombstone(secrets);
+        ErasedAppUser {
+            store,
+            app_user_id,
+            tombstone,
+        }
     });
     Ok(all.collect())
 }
 
 /// The stores' ids of a user who was erased before, with their tombstones: where an earlier release left them, they are
 /// removed now.
-fn erased_before(write: &mut Write<'_>, secrets: &Secrets, user: UserId) -> Result<Vec<ErasedAppUser>, Error> {
+fn erased_before(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    user: UserId,
+) -> Result<Vec<ErasedAppUser>, Error> {
     let names: Vec<StoreName> = sql(STORE_NAMES).bind(user).all(write.connection)?;
     let mut all = Vec::new();
-    for StoreName { store, app_user_id: tombstone } in names {
+    for StoreName {
+        store,
+        app_user_id: tombstone,
+    } in names
+    {
         if is_tombstone(&tombstone) {
             let app_user_id = tombstones::reveal(write.connection, secrets, tombstone.clone())?;
-            all.push(ErasedAppUser { store, app_user_id, tombstone });
+            all.push(ErasedAppUser {
+                store,
+                app_user_id,
+                tombstone,
+            });
         }
     }
     Ok(all)
@@ -168,7 +223,8 @@ const CREATE: Sql = statement! {"
     WHERE id = ?
     ON CONFLICT (id) DO NOTHING
 "};
-const LOCK_ALL: Sql = statement!("SELECT id AS value FROM users WHERE id IN (?*) ORDER BY id FOR UPDATE");
+const LOCK_ALL: Sql =
+    statement!("SELECT id AS value FROM users WHERE id IN (?*) ORDER BY id FOR UPDATE");
 // The anonymous user of a store's id may be somebody else: one whose purchases were transferred.
 const OTHERS: Sql = statement! {"
     SELECT u.id AS value
@@ -183,7 +239,8 @@ const REPLACE_NAME: Sql = statement! {"
     VALUES (?, ?, ?, ?)
     ON CONFLICT DO NOTHING
 "};
-const DELETE_NAME: Sql = statement!("DELETE FROM store_users WHERE app_id = ? AND store = ? AND app_user_id = ?");
+const DELETE_NAME: Sql =
+    statement!("DELETE FROM store_users WHERE app_id = ? AND store = ? AND app_user_id = ?");
 const MOVE_OTHERS: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
 // A device's own id is no name: it stays with what the device reports.
 const OWN_DEVICES: Sql = statement! {"
@@ -235,23 +292,47 @@ const FORGET_LOGINS: Sql = statement! {hot "devices_user", "
 ///
 /// # Errors
 /// [`Error::Unavailable`] when the user got or lost a name before the locks were taken.
-pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<ErasedNames, Error> {
-    let Renamed { app, user, anonymous } = renamed;
-    sql(CREATE).bind(anonymous).bind(write.now()?).bind(user).run(write.connection)?;
+pub fn lock(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    renamed: Renamed,
+) -> Result<ErasedNames, Error> {
+    let Renamed {
+        app,
+        user,
+        anonymous,
+    } = renamed;
+    sql(CREATE)
+        .bind(anonymous)
+        .bind(write.now()?)
+        .bind(user)
+        .run(write.connection)?;
     let app_users = names(write, secrets, app, user)?;
-    let of_names = app_users.iter().map(|one| UserId::anonymous(app, &one.store, &one.app_user_id));
+    let of_names = app_users
+        .iter()
+        .map(|one| UserId::anonymous(app, &one.store, &one.app_user_id));
     let mut users: Vec<UserId> = of_names.chain([user]).collect();
     users.sort_unstable();
     users.dedup();
     users.retain(|user| *user != anonymous);
     let locked = users.iter().copied().chain([anonymous]);
-    sql(LOCK_ALL).uncached().bind_list(locked).values::<UserId>(write.connection)?;
+    sql(LOCK_ALL)
+        .uncached()
+        .bind_list(locked)
+        .values::<UserId>(write.connection)?;
     if names(write, secrets, app, user)? != app_users {
         return Err(Error::unavailable(Raced));
     }
-    let others: Vec<UserId> = sql(OTHERS).uncached().bind_list(users.clone()).values(write.connection)?;
+    let others: Vec<UserId> = sql(OTHERS)
+        .uncached()
+        .bind_list(users.clone())
+        .values(write.connection)?;
     users.retain(|one| *one == user || !others.contains(one));
-    Ok(ErasedNames { app_users, users, ..ErasedNames::default() })
+    Ok(ErasedNames {
+        app_users,
+        users,
+        ..ErasedNames::default()
+    })
 }
 
 /// Makes a user another, anonymous one, and rechecks the purchases. Users are locked before purchases, and these before
@@ -263,31 +344,84 @@ pub fn rename(
     renamed: Renamed,
     mut names: ErasedNames,
 ) -> Result<(ErasedNames, BTreeMap<&'static str, usize>), Error> {
-    let (Renamed { app, user, anonymous }, users) = (renamed, names.users.clone());
+    let (
+        Renamed {
+            app,
+            user,
+            anonymous,
+        },
+        users,
+    ) = (renamed, names.users.clone());
     let all = || users.iter().copied();
-    sql(RAISE).uncached().bind_list(all().chain([anonymous])).bind(anonymous).run(write.connection)?;
+    sql(RAISE)
+        .uncached()
+        .bind_list(all().chain([anonymous]))
+        .bind(anonymous)
+        .run(write.connection)?;
     names.external_id = users::read(write.connection, user)?.external_id;
-    names.device_ids = sql(OWN_DEVICES).uncached().bind_list(all()).values(write.connection)?;
-    purchase::recheck(write, Urgency::Person, CauseKind::Erasure, OF_USER, [user.into()])?;
+    names.device_ids = sql(OWN_DEVICES)
+        .uncached()
+        .bind_list(all())
+        .values(write.connection)?;
+    purchase::recheck(
+        write,
+        Urgency::Person,
+        CauseKind::Erasure,
+        OF_USER,
+        [user.into()],
+    )?;
     let before = erased_before(write, secrets, user)?;
     let store_users = names.app_users.len();
     for name in &names.app_users {
         let (store, app_user_id) = (name.store.as_str(), name.app_user_id.as_str());
-        tombstones::insert(write, secrets, ConcealedName { app, store, app_user_id })?;
-        let replaced = sql(REPLACE_NAME).bind(app).bind(store).bind(name.tombstone.as_str());
+        tombstones::insert(
+            write,
+            secrets,
+            ConcealedName {
+                app,
+                store,
+                app_user_id,
+            },
+        )?;
+        let replaced = sql(REPLACE_NAME)
+            .bind(app)
+            .bind(store)
+            .bind(name.tombstone.as_str());
         replaced.bind(anonymous).run(write.connection)?;
-        sql(DELETE_NAME).bind(app).bind(store).bind(app_user_id).run(write.connection)?;
-        sql(MOVE_CUSTOMER).bind(name.tombstone.as_str()).bind(app_user_id).bind(app).run(write.connection)?;
+        sql(DELETE_NAME)
+            .bind(app)
+            .bind(store)
+            .bind(app_user_id)
+            .run(write.connection)?;
+        sql(MOVE_CUSTOMER)
+            .bind(name.tombstone.as_str())
+            .bind(app_user_id)
+            .bind(app)
+            .run(write.connection)?;
     }
-    sql(MOVE_OTHERS).bind(anonymous).bind(user).run(write.connection)?;
-    sql(REMOVE_NAMES).uncached().bind_list(all()).run(write.connection)?;
-    let purchases = PURCHASES.of(PURCHASES_OF).bind(user).bind(anonymous).all(write.connection)?;
+    sql(MOVE_OTHERS)
+        .bind(anonymous)
+        .bind(user)
+        .run(write.connection)?;
+    sql(REMOVE_NAMES)
+        .uncached()
+        .bind_list(all())
+        .run(write.connection)?;
+    let purchases = PURCHASES
+        .of(PURCHASES_OF)
+        .bind(user)
+        .bind(anonymous)
+        .all(write.connection)?;
     for one in all() {
         user_leases::hand_over(write, app, one, anonymous)?;
     }
     announcing::rename(write, &users, anonymous)?;
     for leave in [LEAVE_LANES, LEAVE_PROFILES] {
-        sql(leave).uncached().bind(app).bind_list(all()).run(write.connection)?;
+        sql(leave)
+            .uncached()
+            .bind(app)
+            .bind_list(all())
+            .run(write.connection)?;
     }
     let devices: Vec<RowTexts> = DEVICES.of(DEVICES_OF).bind(user).all(write.connection)?;
     names.device_ids.extend(devices.iter().filter_map(own_id));
@@ -295,7 +429,11 @@ pub fn rename(
     names.device_ids.dedup();
     sql(FORGET_LOGINS).bind(user).run(write.connection)?;
     names.app_users.extend(before);
-    let who = Erased { app, names: &names, anonymous };
+    let who = Erased {
+        app,
+        names: &names,
+        anonymous,
+    };
     let counts = BTreeMap::from([
         ("users", names.users.len()),
         ("store_users", store_users),
@@ -309,13 +447,24 @@ pub fn rename(
 /// The id that a device has in the app's analytics, as it described itself.
 fn own_id(row: &RowTexts) -> Option<String> {
     let device: Json = serde_json::from_str(row.0.get(1)?.as_deref()?).ok()?;
-    device.get("analytics_device_id")?.as_str().map(str::to_owned)
+    device
+        .get("analytics_device_id")?
+        .as_str()
+        .map(str::to_owned)
 }
 
 /// The user of a store's id that appeared again, if there is one: a notification was being accepted at that moment.
-pub fn appeared(write: &mut Write<'_>, app: AppId, names: &ErasedNames) -> Result<Option<UserId>, Error> {
+pub fn appeared(
+    write: &mut Write<'_>,
+    app: AppId,
+    names: &ErasedNames,
+) -> Result<Option<UserId>, Error> {
     for name in &names.app_users {
-        let customer = StoreUser { app_id: app, store: name.store.clone(), app_user_id: name.app_user_id.clone() };
+        let customer = StoreUser {
+            app_id: app,
+            store: name.store.clone(),
+            app_user_id: name.app_user_id.clone(),
+        };
         if let Some(user) = customer.find(write.connection)? {
             return Ok(Some(user));
         }

@@ -83,7 +83,8 @@ pub const PURCHASES: Columns = columns!(purchases {
     user_id: User, first_user_id: User, app_user_id: Customer, held_by: Text, held_reason: Text,
     unverified_because: Text, causes: Json
 } by collapse_key TEXT);
-pub const DEVICES: Columns = columns!(devices { user_id: User, device: Json } by platform_id TEXT, id TEXT);
+pub const DEVICES: Columns =
+    columns!(devices { user_id: User, device: Json } by platform_id TEXT, id TEXT);
 pub const NOTIFICATIONS: Columns = columns!(notifications {
     app_user_id: Customer, body: Json, reason: Text
 } by seq BIGINT);
@@ -94,7 +95,8 @@ pub const MESSAGES: Columns = columns!(notifications {
 pub const EVENTS: Columns = columns!(events {
     user_id: User, body: Json, state_apart: Json, profile: Json, views: Json, causes: Json
 } by seq BIGINT);
-pub const LANES: Columns = columns!(lanes { nameless_device_id: Dropped } by destination_id TEXT, collapse_key TEXT);
+pub const LANES: Columns =
+    columns!(lanes { nameless_device_id: Dropped } by destination_id TEXT, collapse_key TEXT);
 pub const DELIVERIES: Columns = columns!(deliveries {
     body: Dropped, analytics_device_id: Dropped, joined_device_id: Dropped, last_error: Text
 } by seq BIGINT);
@@ -151,7 +153,12 @@ pub fn erased_columns() -> Vec<(&'static str, &'static str)> {
         AUDIT_LOG,
         ERASURES,
     ];
-    let columns = |one: Columns| one.names.1.split(", ").map(move |column| (one.names.0, column));
+    let columns = |one: Columns| {
+        one.names
+            .1
+            .split(", ")
+            .map(move |column| (one.names.0, column))
+    };
     all.into_iter().flat_map(columns).chain(APART).collect()
 }
 
@@ -160,7 +167,8 @@ pub struct RowTexts(pub Vec<Option<String>>);
 
 impl QueryableByName<MultiBackend> for RowTexts {
     fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
-        let texts = (0..row.field_count()).map(|index| row.get_value::<Nullable<Text>, _, _>(index));
+        let texts =
+            (0..row.field_count()).map(|index| row.get_value::<Nullable<Text>, _, _>(index));
         texts.collect::<Result<_, _>>().map(Self)
     }
 }
@@ -179,12 +187,19 @@ impl Columns {
     }
 
     /// Removes the names from rows; returns those that had some, as they were.
-    pub fn remove(self, write: &mut Write<'_>, who: Erased<'_>, rows: Vec<RowTexts>) -> Result<Vec<RowTexts>, Error> {
+    pub fn remove(
+        self,
+        write: &mut Write<'_>,
+        who: Erased<'_>,
+        rows: Vec<RowTexts>,
+    ) -> Result<Vec<RowTexts>, Error> {
         let mut changed = Vec::new();
         for row in rows {
             let mut texts = row.0.clone();
             for (text, content) in texts.iter_mut().zip(self.contents) {
-                *text = text.take().and_then(|text| content.without_names(who, text));
+                *text = text
+                    .take()
+                    .and_then(|text| content.without_names(who, text));
             }
             if texts != row.0 {
                 sql(self.set).bind_all(texts).later(write.connection)?;
@@ -197,7 +212,13 @@ impl Columns {
 
 impl Content {
     /// What stands in the place of a text.
-    fn without_names(self, Erased { names, anonymous, .. }: Erased<'_>, text: String) -> Option<String> {
+    fn without_names(
+        self,
+        Erased {
+            names, anonymous, ..
+        }: Erased<'_>,
+        text: String,
+    ) -> Option<String> {
         match self {
             Self::User if names.is_user(&text) => Some(anonymous.to_string()),
             Self::Customer => Some(names.tombstone(&text).map_or(text, str::to_owned)),

@@ -16,7 +16,8 @@ const NEXT: Sql = statement! {hot "notifications_named", "
     ORDER BY seq
     LIMIT ?
 "};
-const OF_APP: &str = "seq IN (?*) AND platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)";
+const OF_APP: &str =
+    "seq IN (?*) AND platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)";
 // `|| ''` keeps the planner from using the index of unreadable ones.
 const WITH_PURCHASE: Clause = clause! {&[NOTIFICATIONS.select], "
     {OF_APP} AND collapse_key || '' IS NOT NULL
@@ -31,11 +32,18 @@ const WITHOUT_PURCHASE: Clause = clause! {&[MESSAGES.select], "
 
 /// Removes the names from a batch. A message that could not be read may have them in any form, so its shape alone stays.
 pub fn remove(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
-    let seqs: Vec<i64> = sql(NEXT).bind(batch.after).bind(batch.limit).values(write.connection)?;
+    let seqs: Vec<i64> = sql(NEXT)
+        .bind(batch.after)
+        .bind(batch.limit)
+        .values(write.connection)?;
     let mut changed = 0;
     if !seqs.is_empty() {
         for (columns, which) in [(NOTIFICATIONS, WITH_PURCHASE), (MESSAGES, WITHOUT_PURCHASE)] {
-            let select = columns.of(which).uncached().bind_list(seqs.iter().copied()).bind(batch.who.app);
+            let select = columns
+                .of(which)
+                .uncached()
+                .bind_list(seqs.iter().copied())
+                .bind(batch.who.app);
             let rows = select.all(write.connection)?;
             changed += columns.remove(write, batch.who, rows)?.len();
         }

@@ -64,13 +64,15 @@ impl Store {
     /// What was done to erase a customer of an app.
     pub async fn erasure(&self, app: AppId, id: Uuid) -> Result<Erasure, Error> {
         let what = "request to erase a customer";
-        self.read(move |connection| sql(FIND).bind(id).bind(app).one(connection, what)).await
+        self.read(move |connection| sql(FIND).bind(id).bind(app).one(connection, what))
+            .await
     }
 
     /// Takes one step of the requests to erase a customer, which changes at most `limit` rows of a table. Returns
     /// whether more steps remain, beside those of destinations.
     pub async fn continue_erasure(&self, limit: i64) -> Result<bool, Error> {
         let secrets = self.secrets.clone();
-        self.write(move |write| steps::step(write, &secrets, limit)).await
+        self.write(move |write| steps::step(write, &secrets, limit))
+            .await
     }
 }

@@ -42,17 +42,41 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such customer.
-    pub async fn preview_erasure(&self, app: AppId, name: CustomerName) -> Result<ErasurePreview, Error> {
+    pub async fn preview_erasure(
+        &self,
+        app: AppId,
+        name: CustomerName,
+    ) -> Result<ErasurePreview, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
             let missing = Error::Missing { what: "customer" };
-            let user = customer::find(connection, &secrets, app, &name)?.ok_or_else(|| missing.clone())?;
-            let user = users::find_in_app(connection, app, user)?.ok_or(missing)?.id;
-            let mut count = |text: Sql| sql(text).bind(user).value(connection).map(Option::unwrap_or_default);
-            let (purchases, events, devices) = (count(COUNT_PURCHASES)?, count(COUNT_EVENTS)?, count(COUNT_DEVICES)?);
-            let keeping = destinations::of_app(connection, app)?.into_iter().filter(|one| one.per_user);
+            let user =
+                customer::find(connection, &secrets, app, &name)?.ok_or_else(|| missing.clone())?;
+            let user = users::find_in_app(connection, app, user)?
+                .ok_or(missing)?
+                .id;
+            let mut count = |text: Sql| {
+                sql(text)
+                    .bind(user)
+                    .value(connection)
+                    .map(Option::unwrap_or_default)
+            };
+            let (purchases, events, devices) = (
+                count(COUNT_PURCHASES)?,
+                count(COUNT_EVENTS)?,
+                count(COUNT_DEVICES)?,
+            );
+            let keeping = destinations::of_app(connection, app)?
+                .into_iter()
+                .filter(|one| one.per_user);
             let deletions = keeping.count();
-            Ok(ErasurePreview { customer: view(connection, user)?, purchases, events, devices, deletions })
+            Ok(ErasurePreview {
+                customer: view(connection, user)?,
+                purchases,
+                events,
+                devices,
+                deletions,
+            })
         })
         .await
     }

@@ -129,14 +129,18 @@ const NOTE: Sql = statement! {"
 impl Erasure {
     /// The destinations whose request is still to be sent.
     pub fn pending(&self) -> impl Iterator<Item = &DeletionState> {
-        self.destinations.iter().filter(|one| one.status == DeletionStatus::Pending)
+        self.destinations
+            .iter()
+            .filter(|one| one.status == DeletionStatus::Pending)
     }
 }
 
 impl ErasureRow {
     /// The names, which are sealed until all is done.
     pub fn names(&self, secrets: &Secrets) -> Result<ErasedNames, Error> {
-        let Some(sealed) = &self.names else { return Ok(ErasedNames::default()) };
+        let Some(sealed) = &self.names else {
+            return Ok(ErasedNames::default());
+        };
         let names = secrets.open(TABLE, &self.report.id.to_string(), sealed)?;
         serde_json::from_str(names.expose_secret())
             .map_err(|_| Error::corrupt("the names of an erased customer are not readable"))
@@ -145,7 +149,8 @@ impl ErasureRow {
     /// Stores how far it came. Once the names are removed and no request is still to be sent, all is done, and the names
     /// are removed here too.
     pub fn note(mut self, write: &mut Write<'_>) -> Result<(), Error> {
-        if self.report.stage == ErasureStage::Destinations && self.report.pending().next().is_none() {
+        if self.report.stage == ErasureStage::Destinations && self.report.pending().next().is_none()
+        {
             self.report.stage = ErasureStage::Done;
             self.report.finished_at = Some(write.now()?);
             self.names = None;
@@ -166,12 +171,19 @@ impl ErasureRow {
 }
 
 /// The stored form of the names.
-pub fn seal(write: &mut Write<'_>, secrets: &Secrets, id: Uuid, names: &ErasedNames) -> Result<String, Error> {
-    let json = serde_json::to_string(names).map_err(|cause| Error::corrupt_by("names cannot be written", cause))?;
+pub fn seal(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    id: Uuid,
+    names: &ErasedNames,
+) -> Result<String, Error> {
+    let json = serde_json::to_string(names)
+        .map_err(|cause| Error::corrupt_by("names cannot be written", cause))?;
     secrets.seal(write, (TABLE, &id.to_string()), &SecretString::from(json))
 }
 
 /// A value as it is stored.
 pub fn json<T: Serialize>(value: &T) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|cause| Error::corrupt_by("a report cannot be written", cause))
+    serde_json::to_string(value)
+        .map_err(|cause| Error::corrupt_by("a report cannot be written", cause))
 }

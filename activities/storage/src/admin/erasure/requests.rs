@@ -32,7 +32,9 @@ pub struct DeletionRequest {
 impl std::fmt::Debug for DeletionRequest {
     /// Without the ids of the user.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeletionRequest").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("DeletionRequest")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,7 +50,13 @@ pub enum RequestOutcome {
 impl RequestOutcome {
     /// Without the names of the user, which a destination may repeat.
     fn without_names(self, names: &ErasedNames) -> Self {
-        let without = |why: String| if names.are_in(&why) { REMOVED.to_owned() } else { why };
+        let without = |why: String| {
+            if names.are_in(&why) {
+                REMOVED.to_owned()
+            } else {
+                why
+            }
+        };
         match self {
             Self::Accepted => Self::Accepted,
             Self::NotPossible(why) => Self::NotPossible(without(why)),
@@ -87,7 +95,11 @@ impl Store {
     }
 
     /// Notes the results of asking destinations to delete a user. Once none is left, the names are removed here too.
-    pub async fn note_deletions(&self, id: Uuid, outcomes: Vec<(DestinationId, RequestOutcome)>) -> Result<(), Error> {
+    pub async fn note_deletions(
+        &self,
+        id: Uuid,
+        outcomes: Vec<(DestinationId, RequestOutcome)>,
+    ) -> Result<(), Error> {
         let secrets = self.secrets.clone();
         self.write(move |write| {
             let row: Option<ErasureRow> = sql(LOCK).bind(id).first(write.connection)?;
@@ -95,7 +107,11 @@ impl Store {
             let names = row.names(&secrets)?;
             for (destination, outcome) in &outcomes {
                 let outcome = outcome.clone().without_names(&names);
-                let of_it = row.report.destinations.iter_mut().filter(|one| one.destination_id == *destination);
+                let of_it = row
+                    .report
+                    .destinations
+                    .iter_mut()
+                    .filter(|one| one.destination_id == *destination);
                 of_it.for_each(|state| state.note(outcome.clone()));
             }
             let least = row.report.pending().map(|one| one.attempts).min();
@@ -131,7 +147,15 @@ mod tests {
 
     #[test]
     fn the_waits_double_up_to_a_bound() {
-        for (attempts, minutes) in [(0, 1), (1, 1), (2, 2), (4, 8), (9, 256), (10, 360), (200, 360)] {
+        for (attempts, minutes) in [
+            (0, 1),
+            (1, 1),
+            (2, 2),
+            (4, 8),
+            (9, 256),
+            (10, 360),
+            (200, 360),
+        ] {
             assert_eq!(wait(attempts), MINUTE * minutes, "{attempts}");
         }
     }

@@ -20,19 +20,38 @@ const NEXT: Sql = statement! {"
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 "};
-const RESET_USERS: Sql = statement!("UPDATE users SET revision = 0 WHERE id IN (?*) AND external_id IS NULL");
+const RESET_USERS: Sql =
+    statement!("UPDATE users SET revision = 0 WHERE id IN (?*) AND external_id IS NULL");
 
 /// Takes the next step of the oldest request; returns whether there was one.
 pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool, Error> {
     let next: Option<ErasureRow> = sql(NEXT).first(write.connection)?;
-    let Some(mut row) = next else { return Ok(false) };
+    let Some(mut row) = next else {
+        return Ok(false);
+    };
     let (mut names, stage) = (row.names(secrets)?, row.report.stage);
-    let who = Erased { app: row.report.app_id, names: &names, anonymous: row.report.user_id };
-    let (table, next, removed) =
-        batches::remove(write, secrets, stage, ErasureBatch { who, after: row.after_seq, limit })?;
+    let who = Erased {
+        app: row.report.app_id,
+        names: &names,
+        anonymous: row.report.user_id,
+    };
+    let (table, next, removed) = batches::remove(
+        write,
+        secrets,
+        stage,
+        ErasureBatch {
+            who,
+            after: row.after_seq,
+            limit,
+        },
+    )?;
     let count = row.report.counts.entry(table.to_owned()).or_default();
     *count += u64::try_from(removed.changed).unwrap_or(u64::MAX);
-    row.report.stage = if removed.next_after.is_some() { stage } else { next };
+    row.report.stage = if removed.next_after.is_some() {
+        stage
+    } else {
+        next
+    };
     row.after_seq = removed.next_after.unwrap_or(0);
     if row.report.stage == ErasureStage::Destinations {
         if rename_again(write, secrets, &row, &mut names)? {
@@ -40,7 +59,10 @@ pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool
             row.names = Some(seal(write, secrets, row.report.id, &names)?);
         } else {
             // What was announced of the users is the anonymous one's.
-            sql(RESET_USERS).uncached().bind_list(names.users.iter().copied()).run(write.connection)?;
+            sql(RESET_USERS)
+                .uncached()
+                .bind_list(names.users.iter().copied())
+                .run(write.connection)?;
             row.report.removed_at = Some(write.now()?);
         }
     }
@@ -57,8 +79,14 @@ fn rename_again(
     names: &mut ErasedNames,
 ) -> Result<bool, Error> {
     let (app, anonymous) = (row.report.app_id, row.report.user_id);
-    let Some(user) = begin::appeared(write, app, names)? else { return Ok(false) };
-    let renamed = Renamed { app, user, anonymous };
+    let Some(user) = begin::appeared(write, app, names)? else {
+        return Ok(false);
+    };
+    let renamed = Renamed {
+        app,
+        user,
+        anonymous,
+    };
     let locked = begin::lock(write, secrets, renamed)?;
     if begin::appeared(write, app, names)? != Some(user) {
         return Err(Error::unavailable(Raced));

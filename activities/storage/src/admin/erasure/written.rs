@@ -26,24 +26,53 @@ const ENTRIES_NAMING_CUSTOMER: Clause = clause! {&[AUDIT_LOG.select], "
     ORDER BY seq
     LIMIT ?
 "};
-const ERASURES_OF_APP: Clause = clause!(&[ERASURES.select], "app_id = ? ORDER BY id FOR NO KEY UPDATE");
+const ERASURES_OF_APP: Clause = clause!(
+    &[ERASURES.select],
+    "app_id = ? ORDER BY id FOR NO KEY UPDATE"
+);
 
 /// Removes the names from a batch of the app's audit entries; after the last one, from all else that people wrote.
-pub fn remove(write: &mut Write<'_>, secrets: &Secrets, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
+pub fn remove(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    batch: ErasureBatch<'_>,
+) -> Result<Removed, Error> {
     let (who, names) = (batch.who, batch.who.names.texts());
-    let end: Option<i64> = sql(END_OF_SEARCH).bind(batch.after).value(write.connection)?;
+    let end: Option<i64> = sql(END_OF_SEARCH)
+        .bind(batch.after)
+        .value(write.connection)?;
     let Some(end) = end else {
         let patterns = names.iter().map(|name| pattern(name));
         let changed = runs::conceal(write, secrets, patterns, |run| who.names.are_in(run))?;
-        let rows = ERASURES.of(ERASURES_OF_APP).bind(who.app).all(write.connection)?;
+        let rows = ERASURES
+            .of(ERASURES_OF_APP)
+            .bind(who.app)
+            .all(write.connection)?;
         let changed = changed + ERASURES.remove(write, who, rows)?.len();
-        return Ok(Removed { changed, next_after: None });
+        return Ok(Removed {
+            changed,
+            next_after: None,
+        });
     };
     let patterns = names.iter().map(|name| [Value::from(pattern(name))]);
-    let select = AUDIT_LOG.of(ENTRIES_NAMING_CUSTOMER).uncached().bind(batch.after).bind(end).bind(who.app);
-    let rows: Vec<RowTexts> = select.bind_rows(patterns).bind(batch.limit).all(write.connection)?;
+    let select = AUDIT_LOG
+        .of(ENTRIES_NAMING_CUSTOMER)
+        .uncached()
+        .bind(batch.after)
+        .bind(end)
+        .bind(who.app);
+    let rows: Vec<RowTexts> = select
+        .bind_rows(patterns)
+        .bind(batch.limit)
+        .all(write.connection)?;
     let found = seqs(AUDIT_LOG, &rows);
     let changed = AUDIT_LOG.remove(write, who, rows)?.len();
-    let Removed { changed, next_after } = batch.removed(changed, &found);
-    Ok(Removed { changed, next_after: next_after.or(Some(end)) })
+    let Removed {
+        changed,
+        next_after,
+    } = batch.removed(changed, &found);
+    Ok(Removed {
+        changed,
+        next_after: next_after.or(Some(end)),
+    })
 }

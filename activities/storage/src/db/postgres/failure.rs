@@ -34,7 +34,12 @@ pub fn of_connecting(error: &tokio_postgres::Error) -> ConnectionError {
 
 /// Whether a user, a password or a database is refused.
 fn is_of_url(code: &SqlState) -> bool {
-    code.code().starts_with("28") || [SqlState::INVALID_CATALOG_NAME, SqlState::INSUFFICIENT_PRIVILEGE].contains(code)
+    code.code().starts_with("28")
+        || [
+            SqlState::INVALID_CATALOG_NAME,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+        ]
+        .contains(code)
 }
 
 /// The error of a `COMMIT` that rolled back.
@@ -45,12 +50,17 @@ pub fn rolled_back() -> Error {
 
 /// The error of a request that is not answered in time.
 pub fn silent() -> Error {
-    Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new("the server does not answer".to_owned()))
+    Error::DatabaseError(
+        DatabaseErrorKind::UnableToSendCommand,
+        Box::new("the server does not answer".to_owned()),
+    )
 }
 
 /// Whether the server refused a statement, and the session goes on.
 pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_some_and(|cause| cause.parsed_severity() == Some(Severity::Error))
+    error
+        .as_db_error()
+        .is_some_and(|cause| cause.parsed_severity() == Some(Severity::Error))
 }
 
 /// Whether a statement was only refused because an earlier one of its transaction was.
@@ -62,7 +72,9 @@ pub fn is_aftermath(error: &tokio_postgres::Error) -> bool {
 /// accepts no writes, as after a fail-over; its rights, its search path or its prepared statements are those of before a
 /// change. The next session may be one of another host.
 pub fn ends_session(error: &tokio_postgres::Error) -> bool {
-    let Some(cause) = error.as_db_error() else { return true };
+    let Some(cause) = error.as_db_error() else {
+        return true;
+    };
     cause.parsed_severity() != Some(Severity::Error) || is_of_session(cause.code())
 }
 
@@ -70,7 +82,9 @@ pub fn ends_session(error: &tokio_postgres::Error) -> bool {
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 fn is_of_session(code: &SqlState) -> bool {
     // Connection exceptions, rights to connect, and what an operator ends.
-    let is_of_class = ["08", "28", "57P"].iter().any(|class| code.code().starts_with(class));
+    let is_of_class = ["08", "28", "57P"]
+        .iter()
+        .any(|class| code.code().starts_with(class));
     is_of_class
         || [
             SqlState::READ_ONLY_SQL_TRANSACTION,
@@ -123,7 +137,9 @@ impl DatabaseErrorInformation for Refusal {
             SqlState::LOCK_NOT_AVAILABLE => Some(NO_LOCK),
             SqlState::T_R_DEADLOCK_DETECTED => Some(DEADLOCK),
             SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => Some(OTHER_SCHEMA),
-            ref code => Permanent::of_code(code.code()).map(Permanent::mark).or_else(|| self.0.hint()),
+            ref code => Permanent::of_code(code.code())
+                .map(Permanent::mark)
+                .or_else(|| self.0.hint()),
         }
     }
 
@@ -141,7 +157,9 @@ impl DatabaseErrorInformation for Refusal {
 
     fn statement_position(&self) -> Option<i32> {
         match self.0.position()? {
-            ErrorPosition::Original(position) | ErrorPosition::Internal { position, .. } => (*position).try_into().ok(),
+            ErrorPosition::Original(position) | ErrorPosition::Internal { position, .. } => {
+                (*position).try_into().ok()
+            }
         }
     }
 }

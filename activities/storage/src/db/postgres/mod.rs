@@ -16,8 +16,8 @@ mod tls;
 
 use address::Address;
 use diesel::connection::{
-    AnsiTransactionManager, CacheSize, ConnectionSealed, DynInstrumentation, Instrumentation, LoadConnection,
-    SimpleConnection, TransactionManager,
+    AnsiTransactionManager, CacheSize, ConnectionSealed, DynInstrumentation, Instrumentation,
+    LoadConnection, SimpleConnection, TransactionManager,
 };
 use diesel::expression::QueryMetadata;
 use diesel::internal::derives::multiconnection::MultiConnectionHelper;
@@ -46,7 +46,8 @@ use tokio_postgres::{SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What every session begins with. It returns the server's process id of it.
-const SETTINGS: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'; SELECT pg_backend_pid()";
+const SETTINGS: &str =
+    "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'; SELECT pg_backend_pid()";
 
 /// What a server reports, before it says that it is ready again, when it begins or ceases to accept no writes; from
 /// PostgreSQL 14 on. <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
@@ -81,7 +82,11 @@ struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
     fn new() -> std::io::Result<Self> {
-        Builder::new_current_thread().enable_all().build().map(Some).map(Self)
+        Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map(Some)
+            .map(Self)
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -102,21 +107,33 @@ impl Drop for OwnRuntime {
 
 /// Tries the hosts in their order, until one answers and accepts writes.
 async fn connect(address: &Address) -> ConnectionResult<Session> {
-    let tls = address.tls.config().map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
+    let tls = address
+        .tls
+        .config()
+        .map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
     let tls = MakeRustlsConnect::new(tls);
     let mut failure = ConnectionError::InvalidConnectionUrl("it names no host".to_owned());
     for host in &address.hosts {
         let connecting = async {
-            let (client, connection) =
-                host.connect(tls.clone()).await.map_err(|error| failure::of_connecting(&error))?;
+            let (client, connection) = host
+                .connect(tls.clone())
+                .await
+                .map_err(|error| failure::of_connecting(&error))?;
             let is_read_only = Arc::new(AtomicBool::new(false));
             tokio::spawn(drive(connection, Arc::clone(&is_read_only)));
             let set = client.simple_query(SETTINGS).await;
-            let set = set.map_err(|error| ConnectionError::CouldntSetupConfiguration(failure::of(&error)))?;
-            Ok(Session::new(client, set.iter().find_map(backend), is_read_only))
+            let set = set
+                .map_err(|error| ConnectionError::CouldntSetupConfiguration(failure::of(&error)))?;
+            Ok(Session::new(
+                client,
+                set.iter().find_map(backend),
+                is_read_only,
+            ))
         };
         let connected = match address.timeout {
-            Some(limit) => timeout(limit, connecting).await.unwrap_or_else(|_| Err(silent())),
+            Some(limit) => timeout(limit, connecting)
+                .await
+                .unwrap_or_else(|_| Err(silent())),
             None => connecting.await,
         };
         match connected {
@@ -129,13 +146,17 @@ async fn connect(address: &Address) -> ConnectionResult<Session> {
 
 /// Drives a connection, and notes whether its server accepts no writes. It ends with the client, whose requests fail when
 /// it failed.
-async fn drive<T>(mut connection: tokio_postgres::Connection<Socket, T>, is_read_only: Arc<AtomicBool>)
-where
+async fn drive<T>(
+    mut connection: tokio_postgres::Connection<Socket, T>,
+    is_read_only: Arc<AtomicBool>,
+) where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let driven = poll_fn(|context| {
         let polled = connection.poll_unpin(context);
-        let is_on = READ_ONLY.iter().any(|name| connection.parameter(name) == Some("on"));
+        let is_on = READ_ONLY
+            .iter()
+            .any(|name| connection.parameter(name) == Some("on"));
         is_read_only.store(is_on, Ordering::Relaxed);
         polled
     });
@@ -144,7 +165,9 @@ where
 
 /// The process id in a row of [`SETTINGS`].
 fn backend(message: &SimpleQueryMessage) -> Option<i32> {
-    let SimpleQueryMessage::Row(row) = message else { return None };
+    let SimpleQueryMessage::Row(row) = message else {
+        return None;
+    };
     row.try_get(0).ok().flatten()?.parse().ok()
 }
 
@@ -155,13 +178,18 @@ fn silent() -> ConnectionError {
 impl PostgresConnection {
     /// Connects for a few short statements: neither a host nor an answer may take longer than `limit`.
     pub fn briefly(url: &str, limit: Duration) -> ConnectionResult<Self> {
-        let mut address = Address::parse(url).map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
+        let mut address = Address::parse(url)
+            .map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
         address.timeout = Some(limit);
-        Ok(Self { limit: Some(limit), ..Self::to(&address)? })
+        Ok(Self {
+            limit: Some(limit),
+            ..Self::to(&address)?
+        })
     }
 
     fn to(address: &Address) -> ConnectionResult<Self> {
-        let runtime = OwnRuntime::new().map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
+        let runtime =
+            OwnRuntime::new().map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
         let session = Box::new(runtime.block_on(connect(address))?);
         Ok(Self {
             session,
@@ -215,12 +243,21 @@ impl PostgresConnection {
 
     fn is_in_transaction(&mut self) -> bool {
         let status = AnsiTransactionManager::transaction_manager_status_mut(self);
-        status.transaction_depth().is_ok_and(|depth| depth.is_some())
+        status
+            .transaction_depth()
+            .is_ok_and(|depth| depth.is_some())
     }
 
-    fn wait<T>(&mut self, request: impl AsyncFnOnce(&mut Session) -> QueryResult<T>) -> QueryResult<T> {
-        let Some(limit) = self.limit else { return self.runtime.block_on(request(&mut self.session)) };
-        let answered = self.runtime.block_on(async { timeout(limit, request(&mut self.session)).await });
+    fn wait<T>(
+        &mut self,
+        request: impl AsyncFnOnce(&mut Session) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        let Some(limit) = self.limit else {
+            return self.runtime.block_on(request(&mut self.session));
+        };
+        let answered = self
+            .runtime
+            .block_on(async { timeout(limit, request(&mut self.session)).await });
         answered.unwrap_or_else(|_| Err(failure::silent()))
     }
 }
@@ -261,7 +298,10 @@ impl Connection for PostgresConnection {
     type TransactionManager = AnsiTransactionManager;
 
     fn establish(url: &str) -> ConnectionResult<Self> {
-        Self::to(&Address::parse(url).map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?)
+        Self::to(
+            &Address::parse(url)
+                .map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?,
+        )
     }
 
     fn execute_returning_count<T>(&mut self, source: &T) -> QueryResult<usize>
@@ -274,7 +314,8 @@ impl Connection for PostgresConnection {
             self.session.queue(request);
             return Ok(0);
         }
-        self.wait(async |session| session.answer(request).await).map(|answer| answer.changed)
+        self.wait(async |session| session.answer(request).await)
+            .map(|answer| answer.changed)
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
@@ -296,21 +337,29 @@ impl LoadConnection for PostgresConnection {
     type Cursor<'conn, 'query> = vec::IntoIter<QueryResult<PgRow>>;
     type Row<'conn, 'query> = PgRow;
 
-    fn load<'conn, 'query, T>(&'conn mut self, source: T) -> QueryResult<Self::Cursor<'conn, 'query>>
+    fn load<'conn, 'query, T>(
+        &'conn mut self,
+        source: T,
+    ) -> QueryResult<Self::Cursor<'conn, 'query>>
     where
         T: DieselQuery + QueryFragment<Pg> + QueryId + 'query,
         Pg: QueryMetadata<T::SqlType>,
     {
         let rows = match mem::take(&mut self.next) {
             Next::Ahead(_) => {
-                let query = if self.is_in_transaction() { Some(Query::of(&source)?) } else { None };
+                let query = if self.is_in_transaction() {
+                    Some(Query::of(&source)?)
+                } else {
+                    None
+                };
                 self.next = Next::Ahead(query.map(|query| self.session.queue_query(query)));
                 Vec::new()
             }
             Next::Fetched(queued) => self.wait(async |session| session.fetch(queued).await)?,
             Next::Now | Next::Later => {
                 let request = Request::Query(Query::of(&source)?);
-                self.wait(async |session| session.answer(request).await)?.rows
+                self.wait(async |session| session.answer(request).await)?
+                    .rows
             }
         };
         Ok(rows.into_iter().map(Ok).collect::<Vec<_>>().into_iter())
@@ -331,6 +380,8 @@ impl MultiConnectionHelper for PostgresConnection {
     }
 
     fn from_any(lookup: &mut dyn Any) -> Option<&mut <Pg as TypeMetadata>::MetadataLookup> {
-        lookup.downcast_mut::<BuiltIn>().map(|lookup| lookup as &mut dyn PgMetadataLookup)
+        lookup
+            .downcast_mut::<BuiltIn>()
+            .map(|lookup| lookup as &mut dyn PgMetadataLookup)
     }
 }

@@ -30,11 +30,16 @@ impl Query {
         let mut collected = RawBytesBindCollector::<Pg>::new();
         source.collect_binds(&mut collected, &mut BuiltIn, &Pg)?;
         let kinds = collected.metadata.iter().map(|kind| {
-            let oid = kind.oid().map_err(|cause| Error::SerializationError(Box::new(cause)))?;
-            Type::from_oid(oid)
-                .ok_or_else(|| Error::SerializationError(format!("the type {oid} is not built in").into()))
+            let oid = kind
+                .oid()
+                .map_err(|cause| Error::SerializationError(Box::new(cause)))?;
+            Type::from_oid(oid).ok_or_else(|| {
+                Error::SerializationError(format!("the type {oid} is not built in").into())
+            })
         });
-        let values = kinds.zip(collected.binds).map(|(kind, bytes)| Ok(Bound { kind: kind?, bytes }));
+        let values = kinds
+            .zip(collected.binds)
+            .map(|(kind, bytes)| Ok(Bound { kind: kind?, bytes }));
         Ok(Self {
             values: values.collect::<QueryResult<_>>()?,
             text: text.finish(),
@@ -48,8 +53,14 @@ impl Query {
 }
 
 impl ToSql for Bound {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        let Some(bytes) = &self.bytes else { return Ok(IsNull::Yes) };
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        let Some(bytes) = &self.bytes else {
+            return Ok(IsNull::Yes);
+        };
         out.extend_from_slice(bytes);
         Ok(IsNull::No)
     }

@@ -24,10 +24,21 @@ impl TypeOidLookup for Oid {
 
 impl PgRow {
     pub fn of_answer(rows: Vec<tokio_postgres::Row>) -> Vec<Self> {
-        let Some(first) = rows.first() else { return Vec::new() };
+        let Some(first) = rows.first() else {
+            return Vec::new();
+        };
         let oid = |kind: &Type| Oid(NonZeroU32::new(kind.oid()).unwrap_or(NonZeroU32::MIN));
-        let kinds: Arc<[Oid]> = first.columns().iter().map(|column| oid(column.type_())).collect();
-        rows.into_iter().map(|row| Self { row, kinds: kinds.clone() }).collect()
+        let kinds: Arc<[Oid]> = first
+            .columns()
+            .iter()
+            .map(|column| oid(column.type_()))
+            .collect();
+        rows.into_iter()
+            .map(|row| Self {
+                row,
+                kinds: kinds.clone(),
+            })
+            .collect()
     }
 }
 
@@ -66,7 +77,10 @@ impl RowIndex<usize> for PgRow {
 
 impl<'a> RowIndex<&'a str> for PgRow {
     fn idx(&self, name: &'a str) -> Option<usize> {
-        self.row.columns().iter().position(|column| column.name() == name)
+        self.row
+            .columns()
+            .iter()
+            .position(|column| column.name() == name)
     }
 }
 
@@ -77,7 +91,11 @@ pub struct PgField<'r> {
 
 impl<'r> Field<'r, Pg> for PgField<'r> {
     fn field_name(&self) -> Option<&str> {
-        self.row.row.columns().get(self.index).map(tokio_postgres::Column::name)
+        self.row
+            .row
+            .columns()
+            .get(self.index)
+            .map(tokio_postgres::Column::name)
     }
 
     fn value(&self) -> Option<PgValue<'_>> {

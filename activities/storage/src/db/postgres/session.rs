@@ -59,7 +59,11 @@ struct PendingRequest {
 
 impl PendingRequest {
     fn new(request: Request, queued: Option<QueuedQuery>) -> Self {
-        Self { request, queued, step: waits::present() }
+        Self {
+            request,
+            queued,
+            step: waits::present(),
+        }
     }
 }
 
@@ -81,7 +85,11 @@ pub struct Session {
     is_read_only: Arc<AtomicBool>,
 }
 
-type Sent<'s> = Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>>>>>;
+type Sent<'s> = Pin<
+    Box<
+        MaybeDone<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>>>,
+    >,
+>;
 
 impl Session {
     /// A session of this client, and the server's process id of it; whether its server accepts no writes is in
@@ -120,7 +128,8 @@ impl Session {
     pub fn queue_query(&mut self, query: Query) -> QueuedQuery {
         self.last_queued += 1;
         let queued = QueuedQuery(self.last_queued);
-        self.queue.push(PendingRequest::new(Request::Query(query), Some(queued)));
+        self.queue
+            .push(PendingRequest::new(Request::Query(query), Some(queued)));
         queued
     }
 
@@ -153,14 +162,24 @@ impl Session {
             self.fetched.clear();
         }
         let beginning = savepoint.unwrap_or(BEGIN);
-        if let Some(place) = self.queue.iter().rposition(|entry| entry.request.is_batch(beginning)) {
+        if let Some(place) = self
+            .queue
+            .iter()
+            .rposition(|entry| entry.request.is_batch(beginning))
+        {
             self.queue.truncate(place);
             return Ok(());
         }
         self.queue.clear();
-        let queue = [PendingRequest::new(Request::Batch(statement.to_owned()), None)];
+        let queue = [PendingRequest::new(
+            Request::Batch(statement.to_owned()),
+            None,
+        )];
         let answers = self.exchange(&queue).await;
-        answers.into_iter().try_for_each(|answer| answer.map(drop)).map_err(|error| failure::of(&error))?;
+        answers
+            .into_iter()
+            .try_for_each(|answer| answer.map(drop))
+            .map_err(|error| failure::of(&error))?;
         self.is_aborted = false;
         Ok(())
     }
@@ -182,7 +201,8 @@ impl Session {
     }
 
     async fn send(&mut self, last: Option<Request>) -> QueryResult<Answer> {
-        self.queue.extend(last.map(|request| PendingRequest::new(request, None)));
+        self.queue
+            .extend(last.map(|request| PendingRequest::new(request, None)));
         self.is_undone = false;
         let queue = mem::take(&mut self.queue);
         let refused = self.prepare(&queue).await;
@@ -193,7 +213,9 @@ impl Session {
                 Err(error) => {
                     self.is_aborted = failure::is_refusal(&error);
                     self.is_undone = index + 1 < queue.len() && failure::is_refusal(&error);
-                    let first = refused.filter(|_| failure::is_aftermath(&error)).unwrap_or(error);
+                    let first = refused
+                        .filter(|_| failure::is_aftermath(&error))
+                        .unwrap_or(error);
                     self.is_stale |= failure::ends_session(&first);
                     return Err(failure::of(&first));
                 }
@@ -219,10 +241,20 @@ impl Session {
         let mut texts = HashSet::new();
         let mut sent = Vec::new();
         for entry in queue {
-            let Request::Query(query) = &entry.request else { continue };
-            if query.is_cached && !self.prepared.contains_key(&query.text) && texts.insert(&query.text) {
+            let Request::Query(query) = &entry.request else {
+                continue;
+            };
+            if query.is_cached
+                && !self.prepared.contains_key(&query.text)
+                && texts.insert(&query.text)
+            {
                 let client = &self.client;
-                let prepare = async move { (&query.text, client.prepare_typed(&query.text, &query.kinds()).await) };
+                let prepare = async move {
+                    (
+                        &query.text,
+                        client.prepare_typed(&query.text, &query.kinds()).await,
+                    )
+                };
                 let mut prepare = Box::pin(maybe_done(prepare));
                 let _ = poll!(prepare.as_mut());
                 sent.push(prepare);
@@ -241,7 +273,10 @@ impl Session {
     }
 
     /// Sends requests in order, and then waits for their answers.
-    async fn exchange(&self, queue: &[PendingRequest]) -> Vec<Result<Answer, tokio_postgres::Error>> {
+    async fn exchange(
+        &self,
+        queue: &[PendingRequest],
+    ) -> Vec<Result<Answer, tokio_postgres::Error>> {
         let mut sent: Vec<Sent<'_>> = Vec::with_capacity(queue.len());
         for entry in queue {
             let mut run = Box::pin(maybe_done(self.run(&entry.request)));
@@ -266,7 +301,11 @@ impl Session {
         Box::pin(async move {
             let query = match request {
                 Request::Batch(statements) => {
-                    return self.client.batch_execute(statements).await.map(|()| Answer::default());
+                    return self
+                        .client
+                        .batch_execute(statements)
+                        .await
+                        .map(|()| Answer::default());
                 }
                 Request::Query(query) => query,
             };
@@ -283,7 +322,10 @@ impl Session {
                 received.push(row);
             }
             let changed = rows.rows_affected().unwrap_or_default();
-            Ok(Answer { rows: PgRow::of_answer(received), changed: usize::try_from(changed).unwrap_or(usize::MAX) })
+            Ok(Answer {
+                rows: PgRow::of_answer(received),
+                changed: usize::try_from(changed).unwrap_or(usize::MAX),
+            })
         })
     }
 }

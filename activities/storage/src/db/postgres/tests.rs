@@ -33,11 +33,12 @@ fn server(manner: Manner) -> u16 {
             match &manner {
                 Manner::Silent => silent.push(stream),
                 Manner::Plain => drop(encryption(&mut stream, b"N").and_then(|()| refuse(stream))),
-                Manner::Tls(config) => {
-                    drop(encryption(&mut stream, b"S").and_then(|()| {
-                        refuse(StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream))
-                    }))
-                }
+                Manner::Tls(config) => drop(encryption(&mut stream, b"S").and_then(|()| {
+                    refuse(StreamOwned::new(
+                        ServerConnection::new(config.clone()).unwrap(),
+                        stream,
+                    ))
+                })),
             }
         }
     });
@@ -64,7 +65,8 @@ struct PemFile(PathBuf);
 
 impl PemFile {
     fn new(name: &str, pem: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("settle-postgres-{}-{name}.pem", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("settle-postgres-{}-{name}.pem", std::process::id()));
         std::fs::write(&path, pem).unwrap();
         Self(path)
     }
@@ -87,7 +89,10 @@ fn identity() -> (String, ServerConfig) {
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let pem = pem(authority.self_signed(&authority_key).unwrap().der());
     let issuer = Issuer::new(authority, authority_key);
-    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     (pem, serving(certificate.der(), &key))
 }
 
@@ -109,37 +114,106 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
 fn serving(certificate: &CertificateDer<'_>, key: &KeyPair) -> ServerConfig {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let chain = vec![certificate.clone().into_owned()];
-    ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap()
+    ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap()
 }
 
 /// Whether the server of this URL answered the user; else why not.
 fn reached(url: &str) -> Result<(), String> {
-    let Err(error) = PostgresConnection::establish(url) else { panic!("{url}: no server lets anybody in") };
+    let Err(error) = PostgresConnection::establish(url) else {
+        panic!("{url}: no server lets anybody in")
+    };
     let reason = error.to_string();
-    if reason.contains("reached") { Ok(()) } else { Err(reason) }
+    if reason.contains("reached") {
+        Ok(())
+    } else {
+        Err(reason)
+    }
 }
 
 #[test]
 fn a_server_is_trusted_as_far_as_the_url_requires() {
-    let ((authority, theirs), (own, alone), (foreign, _)) = (identity(), own_authority(), identity());
-    let file = [PemFile::new("authority", &authority), PemFile::new("own", &own), PemFile::new("foreign", &foreign)];
+    let ((authority, theirs), (own, alone), (foreign, _)) =
+        (identity(), own_authority(), identity());
+    let file = [
+        PemFile::new("authority", &authority),
+        PemFile::new("own", &own),
+        PemFile::new("foreign", &foreign),
+    ];
     let [authority, own, foreign] = file.each_ref().map(PemFile::show);
-    let (theirs, alone) = (server(Manner::Tls(Arc::new(theirs))), server(Manner::Tls(Arc::new(alone))));
+    let (theirs, alone) = (
+        server(Manner::Tls(Arc::new(theirs))),
+        server(Manner::Tls(Arc::new(alone))),
+    );
     for (host, query, is_reached) in [
         (format!("127.0.0.1:{theirs}"), String::new(), true),
-        (format!("127.0.0.1:{theirs}"), "sslmode=require".to_owned(), true),
-        (format!("127.0.0.1:{theirs}"), format!("sslmode=require&sslrootcert={authority}"), true),
-        (format!("127.0.0.1:{theirs}"), format!("sslmode=require&sslrootcert={foreign}"), false),
-        (format!("127.0.0.1:{theirs}"), format!("sslmode=verify-ca&sslrootcert={authority}"), true),
-        (format!("127.0.0.1:{theirs}"), format!("sslmode=verify-ca&sslrootcert={foreign}"), false),
-        (format!("127.0.0.1:{theirs}"), format!("sslmode=verify-full&sslrootcert={authority}"), false),
-        (format!("localhost:{theirs}"), format!("sslmode=verify-full&sslrootcert={authority}"), true),
-        (format!("localhost:{theirs}"), "sslmode=verify-full".to_owned(), false),
-        (format!("localhost:{theirs}"), "sslmode=verify-ca".to_owned(), false),
-        (format!("localhost:{theirs}"), "sslrootcert=system".to_owned(), false),
-        (format!("localhost:{alone}"), format!("sslmode=verify-full&sslrootcert={own}"), true),
-        (format!("127.0.0.1:{alone}"), format!("sslmode=verify-full&sslrootcert={own}"), false),
-        (format!("localhost:{alone}"), format!("sslmode=verify-ca&sslrootcert={authority}"), false),
+        (
+            format!("127.0.0.1:{theirs}"),
+            "sslmode=require".to_owned(),
+            true,
+        ),
+        (
+            format!("127.0.0.1:{theirs}"),
+            format!("sslmode=require&sslrootcert={authority}"),
+            true,
+        ),
+        (
+            format!("127.0.0.1:{theirs}"),
+            format!("sslmode=require&sslrootcert={foreign}"),
+            false,
+        ),
+        (
+            format!("127.0.0.1:{theirs}"),
+            format!("sslmode=verify-ca&sslrootcert={authority}"),
+            true,
+        ),
+        (
+            format!("127.0.0.1:{theirs}"),
+            format!("sslmode=verify-ca&sslrootcert={foreign}"),
+            false,
+        ),
+        (
+            format!("127.0.0.1:{theirs}"),
+            format!("sslmode=verify-full&sslrootcert={authority}"),
+            false,
+        ),
+        (
+            format!("localhost:{theirs}"),
+            format!("sslmode=verify-full&sslrootcert={authority}"),
+            true,
+        ),
+        (
+            format!("localhost:{theirs}"),
+            "sslmode=verify-full".to_owned(),
+            false,
+        ),
+        (
+            format!("localhost:{theirs}"),
+            "sslmode=verify-ca".to_owned(),
+            false,
+        ),
+        (
+            format!("localhost:{theirs}"),
+            "sslrootcert=system".to_owned(),
+            false,
+        ),
+        (
+            format!("localhost:{alone}"),
+            format!("sslmode=verify-full&sslrootcert={own}"),
+            true,
+        ),
+        (
+            format!("127.0.0.1:{alone}"),
+            format!("sslmode=verify-full&sslrootcert={own}"),
+            false,
+        ),
+        (
+            format!("localhost:{alone}"),
+            format!("sslmode=verify-ca&sslrootcert={authority}"),
+            false,
+        ),
     ] {
         let reached = reached(&format!("postgres://u@{host}/db?{query}"));
         assert_eq!(reached.is_ok(), is_reached, "{host} {query}: {reached:?}");
@@ -149,16 +223,28 @@ fn a_server_is_trusted_as_far_as_the_url_requires() {
 #[test]
 fn a_server_without_tls_is_refused_where_tls_is_required() {
     let port = server(Manner::Plain);
-    assert_eq!(reached(&format!("postgres://u@127.0.0.1:{port}/db")), Ok(()));
-    for query in ["sslmode=require", "sslmode=verify-full", "sslrootcert=system"] {
-        assert!(reached(&format!("postgres://u@127.0.0.1:{port}/db?{query}")).is_err(), "{query}");
+    assert_eq!(
+        reached(&format!("postgres://u@127.0.0.1:{port}/db")),
+        Ok(())
+    );
+    for query in [
+        "sslmode=require",
+        "sslmode=verify-full",
+        "sslrootcert=system",
+    ] {
+        assert!(
+            reached(&format!("postgres://u@127.0.0.1:{port}/db?{query}")).is_err(),
+            "{query}"
+        );
     }
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     for name in ["sslrootcert", "sslcert"] {
-        let url = format!("postgres://u@127.0.0.1:1/db?sslmode=require&{name}=/none.pem&sslkey=/none.key");
+        let url = format!(
+            "postgres://u@127.0.0.1:1/db?sslmode=require&{name}=/none.pem&sslkey=/none.key"
+        );
         let reason = reached(&url).unwrap_err();
         assert!(reason.contains("/none."), "{reason}");
     }
@@ -168,9 +254,14 @@ fn a_file_that_cannot_be_read_is_named() {
 fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
     let (silent, port) = (server(Manner::Silent), server(Manner::Plain));
     let hosts = format!("127.0.0.1:1,127.0.0.1:{silent},127.0.0.1:{port}");
-    assert_eq!(reached(&format!("postgres://u@{hosts}/db?connect_timeout=1")), Ok(()));
     assert_eq!(
-        reached(&format!("postgres://u@127.0.0.1:{silent}/db?connect_timeout=1")),
+        reached(&format!("postgres://u@{hosts}/db?connect_timeout=1")),
+        Ok(())
+    );
+    assert_eq!(
+        reached(&format!(
+            "postgres://u@127.0.0.1:{silent}/db?connect_timeout=1"
+        )),
         Err("the server does not answer".to_owned())
     );
 }
@@ -182,7 +273,10 @@ fn refusal(code: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_connection_may_be_dropped_in_an_async_context() {
-    let runtime = tokio::task::spawn_blocking(super::OwnRuntime::new).await.unwrap().unwrap();
+    let runtime = tokio::task::spawn_blocking(super::OwnRuntime::new)
+        .await
+        .unwrap()
+        .unwrap();
     drop(runtime);
 }
 
@@ -202,7 +296,10 @@ const READY: &[u8] = b"Z\0\0\0\x05I";
 /// follows; and the requests that it received.
 fn connection() -> (PostgresConnection, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (port, received) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let (port, received) = (
+        listener.local_addr().unwrap().port(),
+        Arc::new(Mutex::new(Vec::new())),
+    );
     let requests = Arc::clone(&received);
     std::thread::spawn(move || serve(listener.accept()?.0, &requests));
     let connection = PostgresConnection::establish(&format!(
@@ -216,7 +313,9 @@ fn connection() -> (PostgresConnection, Arc<Mutex<Vec<String>>>) {
 fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
-    let rest = |length: [u8; 4]| vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap() - length.len()];
+    let rest = |length: [u8; 4]| {
+        vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap() - length.len()]
+    };
     stream.read_exact(&mut rest(length))?;
     stream.write_all(b"R\0\0\0\x08\0\0\0\0")?;
     stream.write_all(READY)?;
@@ -225,8 +324,14 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) -> std::io::Resul
         stream.read_exact(&mut length)?;
         let mut request = rest(length);
         stream.read_exact(&mut request)?;
-        let request = String::from_utf8(request).unwrap().trim_end_matches('\0').to_owned();
-        let answer = match (request.strip_prefix("WRONG "), request.strip_prefix("REPORT ")) {
+        let request = String::from_utf8(request)
+            .unwrap()
+            .trim_end_matches('\0')
+            .to_owned();
+        let answer = match (
+            request.strip_prefix("WRONG "),
+            request.strip_prefix("REPORT "),
+        ) {
             (Some(code), _) => refusal(code),
             (None, Some(value)) => [&report(value)[..], DONE].concat(),
             (None, None) => DONE.to_vec(),
@@ -253,7 +358,12 @@ fn a_commit_of_an_aborted_transaction_is_an_error() {
     begin(&mut connection).unwrap();
     connection.batch_execute("RIGHT").unwrap();
     AnsiTransactionManager::commit_transaction(&mut connection).unwrap();
-    assert!(received.lock().unwrap().ends_with(&["BEGIN", "RIGHT", "COMMIT"].map(str::to_owned)));
+    assert!(
+        received
+            .lock()
+            .unwrap()
+            .ends_with(&["BEGIN", "RIGHT", "COMMIT"].map(str::to_owned))
+    );
 }
 
 #[test]
@@ -297,7 +407,9 @@ fn a_refusal_that_another_session_may_not_get_ends_a_session() {
     ];
     for (code, is_over) in table {
         let (mut connection, _) = connection();
-        connection.batch_execute(&format!("WRONG {code}")).unwrap_err();
+        connection
+            .batch_execute(&format!("WRONG {code}"))
+            .unwrap_err();
         assert_eq!(connection.is_over(), is_over, "{code}");
     }
 }
@@ -306,7 +418,9 @@ fn a_refusal_that_another_session_may_not_get_ends_a_session() {
 fn a_session_is_over_while_its_server_accepts_no_writes() {
     let (mut connection, _) = connection();
     for (value, is_over) in [("off", false), ("on", true), ("off", false)] {
-        connection.batch_execute(&format!("REPORT {value}")).unwrap();
+        connection
+            .batch_execute(&format!("REPORT {value}"))
+            .unwrap();
         assert_eq!(connection.is_over(), is_over, "{value}");
     }
 }
@@ -321,7 +435,11 @@ fn a_rollback_sends_nothing_that_waited() {
     begin(&mut connection).unwrap();
     later(&mut connection);
     AnsiTransactionManager::rollback_transaction(&mut connection).unwrap();
-    assert_eq!(*received.lock().unwrap(), [""; 0], "the server knows nothing of the transaction");
+    assert_eq!(
+        *received.lock().unwrap(),
+        [""; 0],
+        "the server knows nothing of the transaction"
+    );
     begin(&mut connection).unwrap();
     connection.batch_execute("FIRST").unwrap();
     begin(&mut connection).unwrap();
@@ -337,6 +455,10 @@ fn a_connection_runs_on_the_thread_that_uses_it() {
     let this = std::thread::current().id();
     let runtime = super::OwnRuntime::new().unwrap();
     // What drives the connection is spawned.
-    let spawned = async { tokio::spawn(async { std::thread::current().id() }).await.unwrap() };
+    let spawned = async {
+        tokio::spawn(async { std::thread::current().id() })
+            .await
+            .unwrap()
+    };
     assert_eq!(runtime.block_on(spawned), this);
 }

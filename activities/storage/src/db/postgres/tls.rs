@@ -73,7 +73,11 @@ impl Tls {
 
     /// Whether TLS is used. The authorities of this machine are trusted for nothing less than a verified name.
     pub fn mode(&self) -> SslMode {
-        if self.verified_at_least == Verified::Name { SslMode::Require } else { self.mode }
+        if self.verified_at_least == Verified::Name {
+            SslMode::Require
+        } else {
+            self.mode
+        }
     }
 
     /// What is verified. The authorities of this machine issue certificates for everybody, so with them the name is
@@ -81,7 +85,9 @@ impl Tls {
     fn verified(&self) -> Verified {
         let verified = self.verified.max(self.verified_at_least);
         match self.mode() {
-            SslMode::Require if verified == Verified::Chain && self.authorities.is_none() => Verified::Name,
+            SslMode::Require if verified == Verified::Chain && self.authorities.is_none() => {
+                Verified::Name
+            }
             SslMode::Require => verified,
             _ => Verified::Nothing,
         }
@@ -98,21 +104,26 @@ impl Tls {
             .map_err(|error| Invalid(error.to_string()))?;
         let verified = self.verified();
         let builder = match &self.authorities {
-            None if verified != Verified::Nothing => {
-                builder.with_platform_verifier().map_err(|error| Invalid(error.to_string()))?
-            }
+            None if verified != Verified::Nothing => builder
+                .with_platform_verifier()
+                .map_err(|error| Invalid(error.to_string()))?,
             file => {
                 let file = file.as_deref().filter(|_| verified != Verified::Nothing);
                 let authorities = file.map_or_else(|| Ok(Vec::new()), certificates)?;
                 let verifier = Verifier::new(verified, authorities, provider);
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(verifier))
             }
         };
         let mut config = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+                let key =
+                    PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
                 let own = builder.with_client_auth_cert(certificates(certificate)?, key);
-                own.map_err(|error| Invalid(format!("`sslcert` and `sslkey` cannot be used: {error}")))?
+                own.map_err(|error| {
+                    Invalid(format!("`sslcert` and `sslkey` cannot be used: {error}"))
+                })?
             }
             (None, None) => builder.with_no_client_auth(),
             _ => return Err(Invalid("`sslcert` and `sslkey` belong together".to_owned())),
@@ -123,9 +134,14 @@ impl Tls {
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Invalid> {
-    let read = CertificateDer::pem_file_iter(file).and_then(|found| found.collect::<Result<Vec<_>, _>>());
+    let read =
+        CertificateDer::pem_file_iter(file).and_then(|found| found.collect::<Result<Vec<_>, _>>());
     let read = read.map_err(|error| unreadable(file, &error))?;
-    if read.is_empty() { Err(Invalid(format!("{} holds no certificate", file.display()))) } else { Ok(read) }
+    if read.is_empty() {
+        Err(Invalid(format!("{} holds no certificate", file.display())))
+    } else {
+        Ok(read)
+    }
 }
 
 fn unreadable(file: &Path, error: &dyn std::error::Error) -> Invalid {
@@ -143,10 +159,19 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn new(verified: Verified, trusted: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Self {
+    fn new(
+        verified: Verified,
+        trusted: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Self {
         let mut authorities = RootCertStore::empty();
         authorities.add_parsable_certificates(trusted.iter().cloned());
-        Self { verified, authorities, trusted, provider }
+        Self {
+            verified,
+            authorities,
+            trusted,
+            provider,
+        }
     }
 }
 
@@ -165,7 +190,13 @@ impl ServerCertVerifier for Verifier {
         let parsed = ParsedCertificate::try_from(certificate)?;
         if !self.trusted.contains(certificate) {
             let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&parsed, &self.authorities, intermediates, now, algorithms)?;
+            verify_server_cert_signed_by_trust_anchor(
+                &parsed,
+                &self.authorities,
+                intermediates,
+                now,
+                algorithms,
+            )?;
         }
         if self.verified == Verified::Name {
             verify_server_name(&parsed, name)?;
@@ -179,7 +210,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -188,10 +224,17 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

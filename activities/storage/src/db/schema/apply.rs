@@ -66,7 +66,11 @@ fn set_timeout(connection: &mut AnyConnection, lock_timeout: &str) -> Result<(),
 }
 
 /// Applies a migration and records that it is applied. What a killed process has left half done is completed.
-pub fn apply(connection: &mut AnyConnection, migration: &Migration, report: Report<'_>) -> Result<(), Error> {
+pub fn apply(
+    connection: &mut AnyConnection,
+    migration: &Migration,
+    report: Report<'_>,
+) -> Result<(), Error> {
     let began = Instant::now();
     let mut changed = None;
     match &migration.work {
@@ -77,15 +81,25 @@ pub fn apply(connection: &mut AnyConnection, migration: &Migration, report: Repo
             })
         })?,
         Work::Index { name, statement } => {
-            patiently(connection, migration, report, |connection| index(connection, name, statement))?;
+            patiently(connection, migration, report, |connection| {
+                index(connection, name, statement)
+            })?;
             record(connection, migration)?;
         }
-        Work::Batches { count, change, rows } => {
-            let left = sql(count.as_str()).value::<i64>(connection)?.unwrap_or_default();
+        Work::Batches {
+            count,
+            change,
+            rows,
+        } => {
+            let left = sql(count.as_str())
+                .value::<i64>(connection)?
+                .unwrap_or_default();
             let (mut done, mut reported) = (0, began);
             loop {
                 let batch = patiently(connection, migration, report, |connection| {
-                    connection.in_transaction(|connection| sql(change.as_str()).bind(*rows).run(connection))
+                    connection.in_transaction(|connection| {
+                        sql(change.as_str()).bind(*rows).run(connection)
+                    })
                 })?;
                 if batch == 0 {
                     break;
@@ -95,14 +109,23 @@ pub fn apply(connection: &mut AnyConnection, migration: &Migration, report: Repo
                 if reported.elapsed() >= BETWEEN_REPORTS {
                     reported = Instant::now();
                     let (name, took) = (migration.name.clone(), began.elapsed());
-                    report(&Progress::Rows { name, changed: done, left: (left - done).max(0), took });
+                    report(&Progress::Rows {
+                        name,
+                        changed: done,
+                        left: (left - done).max(0),
+                        took,
+                    });
                 }
             }
             record(connection, migration)?;
             changed = Some(done);
         }
     }
-    report(&Progress::Applied { name: migration.name.clone(), changed, took: began.elapsed() });
+    report(&Progress::Applied {
+        name: migration.name.clone(),
+        changed,
+        took: began.elapsed(),
+    });
     fault::kill_at("migrate.after_step");
     Ok(())
 }
@@ -110,7 +133,13 @@ pub fn apply(connection: &mut AnyConnection, migration: &Migration, report: Repo
 fn record(connection: &mut AnyConnection, migration: &Migration) -> Result<(), Error> {
     let (version, sha256) = (migration.version.as_str(), migration.fingerprint.as_str());
     let oldest = migration.from.to_string();
-    insert!(fingerprints { version, sha256, oldest }).run(connection).map(drop)
+    insert!(fingerprints {
+        version,
+        sha256,
+        oldest
+    })
+    .run(connection)
+    .map(drop)
 }
 
 /// Builds an index. On PostgreSQL a transaction cannot contain it, and readers and writers go on meanwhile.
@@ -119,16 +148,23 @@ fn index(connection: &mut AnyConnection, name: &str, statement: &str) -> Result<
         return connection.batch_execute(statement).map_err(Error::of_query);
     }
     set_timeout(connection, INDEX_LOCK_TIMEOUT)?;
-    let invalid = sql(INVALID).bind(name).value::<i64>(connection)?.unwrap_or_default();
+    let invalid = sql(INVALID)
+        .bind(name)
+        .value::<i64>(connection)?
+        .unwrap_or_default();
     if invalid > 0 {
-        connection.batch_execute(&format!("DROP INDEX CONCURRENTLY {name}")).map_err(Error::of_query)?;
+        connection
+            .batch_execute(&format!("DROP INDEX CONCURRENTLY {name}"))
+            .map_err(Error::of_query)?;
     }
     let built = connection.batch_execute(statement).map_err(Error::of_query);
     if let Err(taken) = &built
         && taken.is_taken()
     {
         // It would go on refusing what writers add.
-        connection.batch_execute(&format!("DROP INDEX CONCURRENTLY {name}")).map_err(Error::of_query)?;
+        connection
+            .batch_execute(&format!("DROP INDEX CONCURRENTLY {name}"))
+            .map_err(Error::of_query)?;
         return Err(Error::corrupt_by(
             format!("the unique index {name} cannot be built: rows are equal"),
             taken.clone(),
@@ -153,7 +189,13 @@ fn patiently<T>(
         match part(connection) {
             Err(error) if (error.is_of_lock() || error.is_of_deadlock()) && attempt < ATTEMPTS => {
                 let (name, is_deadlock) = (migration.name.clone(), error.is_of_deadlock());
-                report(&Progress::Blocked { name, is_deadlock, attempt, attempts: ATTEMPTS, wait });
+                report(&Progress::Blocked {
+                    name,
+                    is_deadlock,
+                    attempt,
+                    attempts: ATTEMPTS,
+                    wait,
+                });
                 std::thread::sleep(wait);
                 attempt += 1;
                 wait = (wait * 2).min(LONGEST_PAUSE);

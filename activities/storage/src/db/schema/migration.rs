@@ -19,7 +19,10 @@ use semver::Version;
 /// The name and the text of a file of `migrations/`.
 macro_rules! file {
     ($name:literal) => {
-        ($name, include_str!(concat!("../../../migrations/", $name, ".sql")))
+        (
+            $name,
+            include_str!(concat!("../../../migrations/", $name, ".sql")),
+        )
     };
 }
 
@@ -102,7 +105,11 @@ pub enum Work {
     /// A `CREATE INDEX` with the name of the index.
     Index { name: String, statement: String },
     /// Two statements: `count` counts what is left, and `change` changes at most `rows` of it.
-    Batches { count: String, change: String, rows: i64 },
+    Batches {
+        count: String,
+        change: String,
+        rows: i64,
+    },
 }
 
 impl Migration {
@@ -115,7 +122,9 @@ impl Migration {
             let (date, name) = file.split_once('_').unwrap_or((file, ""));
             [date.replace('-', ""), name.to_owned(), (*text).to_owned()]
         });
-        own.chain(planted()?).map(|[version, name, text]| Self::of(version, &name, &text, is_shared)).collect()
+        own.chain(planted()?)
+            .map(|[version, name, text]| Self::of(version, &name, &text, is_shared))
+            .collect()
     }
 
     /// The tables that it creates.
@@ -124,22 +133,37 @@ impl Migration {
             Work::Script(text) => text.as_str(),
             Work::Index { .. } | Work::Batches { .. } => "",
         };
-        text.lines().filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split_whitespace().next())
+        text.lines().filter_map(|line| {
+            line.strip_prefix("CREATE TABLE ")?
+                .split_whitespace()
+                .next()
+        })
     }
 
     fn of(version: String, name: &str, text: &str, is_shared: bool) -> Result<Self, Error> {
         let text = for_database(text, is_shared);
         let name = format!("{version} {name}");
         let Some(Text { table, work, from }) = parsed(&text, is_shared) else {
-            return Err(Error::corrupt(format!("the migration {name} is not written as its first line announces")));
+            return Err(Error::corrupt(format!(
+                "the migration {name} is not written as its first line announces"
+            )));
         };
-        Ok(Self { version, name, table, work, from, fingerprint: sha256(&text) })
+        Ok(Self {
+            version,
+            name,
+            table,
+            work,
+            from,
+            fingerprint: sha256(&text),
+        })
     }
 }
 
 /// The release that this program is of.
 pub fn release() -> Version {
-    env!("CARGO_PKG_VERSION").parse().expect("the version of a package is a semantic one")
+    env!("CARGO_PKG_VERSION")
+        .parse()
+        .expect("the version of a package is a semantic one")
 }
 
 /// What a text says about itself.
@@ -153,7 +177,10 @@ struct Text {
 /// The lines for one of the databases, without their marks.
 fn for_database(text: &str, is_shared: bool) -> String {
     let own = if is_shared { POSTGRES } else { SQLITE };
-    text.lines().filter_map(|line| unmarked(line, own)).flat_map(|line| [line, "\n"]).collect()
+    text.lines()
+        .filter_map(|line| unmarked(line, own))
+        .flat_map(|line| [line, "\n"])
+        .collect()
 }
 
 /// A line without its mark; `None` if it is for the other database.
@@ -166,41 +193,77 @@ fn unmarked<'t>(line: &'t str, own: &str) -> Option<&'t str> {
 
 /// Reads a text; `None` if it is malformed.
 fn parsed(text: &str, is_shared: bool) -> Option<Text> {
-    let (step, from) = text.lines().next()?.strip_prefix("--step ")?.split_once(" from ")?;
+    let (step, from) = text
+        .lines()
+        .next()?
+        .strip_prefix("--step ")?
+        .split_once(" from ")?;
     let from = from.trim().parse().ok()?;
     let parts: Vec<&str> = step.split_whitespace().collect();
-    let code: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect();
     let code = code.join("\n");
-    let statements: Vec<&str> = code.split(';').map(str::trim).filter(|statement| !statement.is_empty()).collect();
+    let statements: Vec<&str> = code
+        .split(';')
+        .map(str::trim)
+        .filter(|statement| !statement.is_empty())
+        .collect();
     let (table, work) = match (parts.as_slice(), statements.as_slice()) {
         (["script"], _) => (None, Work::Script(text.to_owned())),
         (["script", table], _) => (Some(table), Work::Script(text.to_owned())),
         (["index", table], [create]) => (Some(table), index(create, is_shared)?),
         (["batches", table, rows], [count, change]) => {
             let [count, change] = [count, change].map(|statement| (*statement).to_owned());
-            (Some(table), Work::Batches { count, change, rows: rows.parse().ok().filter(|rows| *rows > 0)? })
+            (
+                Some(table),
+                Work::Batches {
+                    count,
+                    change,
+                    rows: rows.parse().ok().filter(|rows| *rows > 0)?,
+                },
+            )
         }
         _ => return None,
     };
-    Some(Text { table: table.map(|table| (*table).to_owned()), work, from })
+    Some(Text {
+        table: table.map(|table| (*table).to_owned()),
+        work,
+        from,
+    })
 }
 
 fn index(create: &str, is_shared: bool) -> Option<Work> {
     let (before, after) = create.split_once("INDEX ")?;
     let name = after.split_whitespace().next()?.to_owned();
-    let how = if is_shared { "INDEX CONCURRENTLY IF NOT EXISTS" } else { "INDEX IF NOT EXISTS" };
-    Some(Work::Index { name, statement: format!("{before}{how} {after}") })
+    let how = if is_shared {
+        "INDEX CONCURRENTLY IF NOT EXISTS"
+    } else {
+        "INDEX IF NOT EXISTS"
+    };
+    Some(Work::Index {
+        name,
+        statement: format!("{before}{how} {after}"),
+    })
 }
 
 /// Migrations of a later version, which a test has put into a folder as `VERSION_NAME.sql`.
 #[cfg(feature = "fail-points")]
 fn planted() -> Result<Vec<[String; 3]>, Error> {
-    let Some(folder) = crate::db::fault::text_at("migrate.planted") else { return Ok(Vec::new()) };
-    let entries = std::fs::read_dir(&folder).map_err(|cause| Error::corrupt_by(folder.clone(), cause))?;
+    let Some(folder) = crate::db::fault::text_at("migrate.planted") else {
+        return Ok(Vec::new());
+    };
+    let entries =
+        std::fs::read_dir(&folder).map_err(|cause| Error::corrupt_by(folder.clone(), cause))?;
     let mut planted = Vec::new();
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let text = std::fs::read_to_string(&path).map_err(|cause| Error::corrupt_by(folder.clone(), cause))?;
-        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|cause| Error::corrupt_by(folder.clone(), cause))?;
+        let name = path
+            .file_stem()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let (version, name) = name.split_once('_').unwrap_or((&name, ""));
         planted.push([version.to_owned(), name.to_owned(), text]);
     }
@@ -222,34 +285,79 @@ mod tests {
     fn each_migration_is_well_formed_and_follows_the_one_before() {
         for is_shared in [false, true] {
             let all = Migration::all(is_shared).unwrap();
-            assert!(all.windows(2).all(|two| two[0].version < two[1].version), "{all:?}");
+            assert!(
+                all.windows(2).all(|two| two[0].version < two[1].version),
+                "{all:?}"
+            );
         }
     }
 
     #[test]
     fn a_text_is_for_one_database_without_its_marks() {
         let text = "a\n--sqlite   b\n--postgres c\n--postgres\nd";
-        assert_eq!([false, true].map(|is_shared| for_database(text, is_shared)), ["a\nb\nd\n", "a\nc\n\nd\n"]);
+        assert_eq!(
+            [false, true].map(|is_shared| for_database(text, is_shared)),
+            ["a\nb\nd\n", "a\nc\n\nd\n"]
+        );
     }
 
     #[test]
     fn a_step_is_read_from_the_first_line() {
         let index = "--step index notes from 0.1.0\n-- For lists.\nCREATE UNIQUE INDEX notes_at ON notes (at);\n";
-        let statement = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS notes_at ON notes (at)".to_owned();
-        let work = Work::Index { name: "notes_at".to_owned(), statement };
+        let statement =
+            "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS notes_at ON notes (at)".to_owned();
+        let work = Work::Index {
+            name: "notes_at".to_owned(),
+            statement,
+        };
         let table = Some("notes".to_owned());
-        assert_eq!(parsed(index, true), Some(Text { table: table.clone(), work, from: Version::new(0, 1, 0) }));
+        assert_eq!(
+            parsed(index, true),
+            Some(Text {
+                table: table.clone(),
+                work,
+                from: Version::new(0, 1, 0)
+            })
+        );
         let batches = "--step batches notes 500 from 0.2.0\nSELECT 1 AS value;\nUPDATE notes SET a = 1 LIMIT ?;\n";
-        let [count, change] = ["SELECT 1 AS value", "UPDATE notes SET a = 1 LIMIT ?"].map(str::to_owned);
-        let work = Work::Batches { count, change, rows: 500 };
-        assert_eq!(parsed(batches, false), Some(Text { table, work, from: Version::new(0, 2, 0) }));
+        let [count, change] =
+            ["SELECT 1 AS value", "UPDATE notes SET a = 1 LIMIT ?"].map(str::to_owned);
+        let work = Work::Batches {
+            count,
+            change,
+            rows: 500,
+        };
+        assert_eq!(
+            parsed(batches, false),
+            Some(Text {
+                table,
+                work,
+                from: Version::new(0, 2, 0)
+            })
+        );
         let script = "--step script from 0.1.0\n-- A table.\nCREATE TABLE notes (at BIGINT);\n";
         let work = Work::Script(script.to_owned());
-        assert_eq!(parsed(script, true), Some(Text { table: None, work, from: Version::new(0, 1, 0) }));
-        let steps = ["index notes from 0.1.0", "batches notes 0 from 0.1.0", "script notes from 1", "script notes"];
+        assert_eq!(
+            parsed(script, true),
+            Some(Text {
+                table: None,
+                work,
+                from: Version::new(0, 1, 0)
+            })
+        );
+        let steps = [
+            "index notes from 0.1.0",
+            "batches notes 0 from 0.1.0",
+            "script notes from 1",
+            "script notes",
+        ];
         for wrong in steps.map(|step| format!("--step {step}\nSELECT 1;\nSELECT 2;\n")) {
             assert_eq!(parsed(&wrong, true), None, "{wrong}");
         }
-        assert_eq!(parsed("-- A table.\nCREATE TABLE notes (at BIGINT);\n", true), None, "it names no step");
+        assert_eq!(
+            parsed("-- A table.\nCREATE TABLE notes (at BIGINT);\n", true),
+            None,
+            "it names no step"
+        );
     }
 }

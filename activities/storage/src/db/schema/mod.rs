@@ -31,8 +31,7 @@ const OTHER_BUILD: &str = "its tables are those of another build of settle, and 
 /// What to do about an SQLite file of another program.
 const FOREIGN: &str = "it has tables of another program, and none of settle: name another file";
 /// What to do about tables of the past.
-const OLDER: &str =
-    "its tables are those of an older settle: run `settle migrate`, or wait for the one that is running";
+const OLDER: &str = "its tables are those of an older settle: run `settle migrate`, or wait for the one that is running";
 /// What to do about tables that two releases changed, of which neither knows the other's changes.
 const OTHER_LINE: &str = "its tables have steps that this settle does not know, and lack others that it needs: run the \
     release that applied them, or a later one";
@@ -124,9 +123,19 @@ pub fn planned(connection: &mut AnyConnection) -> Result<Vec<Planned>, Error> {
             Work::Index { .. } => "index",
             Work::Batches { .. } => "batches",
         };
-        let counted = migration.table.as_deref().map(|table| rows(connection, table)).transpose()?;
+        let counted = migration
+            .table
+            .as_deref()
+            .map(|table| rows(connection, table))
+            .transpose()?;
         let (rows, is_estimate) = counted.unwrap_or((None, false));
-        planned.push(Planned { name: migration.name.clone(), kind, table: migration.table.clone(), rows, is_estimate });
+        planned.push(Planned {
+            name: migration.name.clone(),
+            kind,
+            table: migration.table.clone(),
+            rows,
+            is_estimate,
+        });
     }
     Ok(planned)
 }
@@ -140,7 +149,10 @@ fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, boo
             return Ok((estimate, estimate.is_some()));
         }
     }
-    match sql(format!("SELECT COUNT(*) AS value FROM {table}")).uncached().value(connection) {
+    match sql(format!("SELECT COUNT(*) AS value FROM {table}"))
+        .uncached()
+        .value(connection)
+    {
         Err(Error::Corrupt { .. }) => Ok((None, false)),
         rows => Ok((rows?, false)),
     }
@@ -151,18 +163,36 @@ fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, boo
 /// # Errors
 /// [`Error::Corrupt`] when an applied one is of another build, or of a release whose tables this one does not work with, or
 /// when it would be applied after one that this release does not know.
-fn missing<'m>(connection: &mut AnyConnection, migrations: &'m [Migration]) -> Result<Vec<&'m Migration>, Error> {
+fn missing<'m>(
+    connection: &mut AnyConnection,
+    migrations: &'m [Migration],
+) -> Result<Vec<&'m Migration>, Error> {
     let applied = applied(connection)?;
     let is_unknown = |version: &str| !migrations.iter().any(|known| known.version == version);
-    let unknown: Vec<_> = applied.values().filter(|one| is_unknown(&one.version)).collect();
-    unknown.iter().try_for_each(|one| refuse_if_newer(&one.oldest))?;
-    let is_other =
-        |known: &Migration| applied.get(&known.version).is_some_and(|stored| stored.sha256 != known.fingerprint);
+    let unknown: Vec<_> = applied
+        .values()
+        .filter(|one| is_unknown(&one.version))
+        .collect();
+    unknown
+        .iter()
+        .try_for_each(|one| refuse_if_newer(&one.oldest))?;
+    let is_other = |known: &Migration| {
+        applied
+            .get(&known.version)
+            .is_some_and(|stored| stored.sha256 != known.fingerprint)
+    };
     if migrations.iter().any(is_other) {
         return Err(Error::corrupt(OTHER_BUILD));
     }
-    let missing: Vec<_> = migrations.iter().filter(|known| !applied.contains_key(&known.version)).collect();
-    if unknown.is_empty() || missing.is_empty() { Ok(missing) } else { Err(Error::corrupt(OTHER_LINE)) }
+    let missing: Vec<_> = migrations
+        .iter()
+        .filter(|known| !applied.contains_key(&known.version))
+        .collect();
+    if unknown.is_empty() || missing.is_empty() {
+        Ok(missing)
+    } else {
+        Err(Error::corrupt(OTHER_LINE))
+    }
 }
 
 /// Refuses tables with which releases before `oldest` do not work, if this program is one.
@@ -189,7 +219,10 @@ fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, Fingerprin
     } else if stored.is_empty() && is_foreign(connection)? {
         return Err(Error::corrupt(FOREIGN));
     }
-    Ok(stored.into_iter().map(|one| (one.version.clone(), one)).collect())
+    Ok(stored
+        .into_iter()
+        .map(|one| (one.version.clone(), one))
+        .collect())
 }
 
 /// The stored fingerprints; none where there is no table of them.
@@ -207,7 +240,11 @@ fn is_foreign(connection: &mut AnyConnection) -> Result<bool, Error> {
     }
     let others = "SELECT COUNT(*) AS value FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('fingerprints', \
         'sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4')";
-    Ok(sql(others).uncached().value::<i64>(connection)?.unwrap_or(0) > 0)
+    Ok(sql(others)
+        .uncached()
+        .value::<i64>(connection)?
+        .unwrap_or(0)
+        > 0)
 }
 
 /// Whether there are tables of settle.

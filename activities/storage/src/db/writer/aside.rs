@@ -64,7 +64,11 @@ impl Aside {
         };
         for job in std::mem::take(&mut self.0) {
             let is_taken = taken.len() < MAX_TAKEN && job.order().is_some_and(&mut takes);
-            if is_taken { taken.push(job) } else { self.0.push(job) }
+            if is_taken {
+                taken.push(job)
+            } else {
+                self.0.push(job)
+            }
         }
         taken
     }
@@ -72,11 +76,15 @@ impl Aside {
     /// Sets jobs of a group aside that have too many jobs of their user or app before them in the group, or that come after
     /// one that waits. The jobs are in the order in which they came, those that were taken first.
     pub fn limit(&self, group: &mut [Box<dyn Job>]) {
-        let new = group.partition_point(|job| job.order().is_some_and(|order| order.since.is_some()));
+        let new =
+            group.partition_point(|job| job.order().is_some_and(|order| order.since.is_some()));
         let (taken, new) = group.split_at_mut(new);
         let mut turns = Turns::default();
         turns.limit(taken);
-        self.0.iter().filter_map(|job| job.order()).for_each(|order| turns.wait(order));
+        self.0
+            .iter()
+            .filter_map(|job| job.order())
+            .for_each(|order| turns.wait(order));
         turns.limit(new);
     }
 
@@ -84,12 +92,16 @@ impl Aside {
     pub fn put(&mut self, group: Vec<Box<dyn Job>>, now: Instant) {
         let mut waiting: Vec<Box<dyn Job>> = Vec::new();
         for mut job in group.into_iter().filter(|job| job.is_awaited()) {
-            let Some(order) = job.order_mut() else { continue };
+            let Some(order) = job.order_mut() else {
+                continue;
+            };
             let since = *order.since.get_or_insert(now);
             let doublings = order.refusals.min(MAX_DOUBLINGS);
             order.due = Some(now + PAUSE * 2_u32.saturating_pow(doublings));
             order.is_aside = false;
-            if now.saturating_duration_since(since) > MAX_ASIDE || waiting.len() + self.0.len() >= MAX_QUEUED_JOBS {
+            if now.saturating_duration_since(since) > MAX_ASIDE
+                || waiting.len() + self.0.len() >= MAX_QUEUED_JOBS
+            {
                 job.answer(Some(Error::unavailable(Busy)));
             } else {
                 waiting.push(job);
@@ -114,8 +126,12 @@ struct Turns {
 impl Turns {
     /// Whether a job comes after one that waits.
     fn is_behind(&self, order: &Order) -> bool {
-        order.key().is_some_and(|key| self.waiting_keys.contains(&key))
-            || order.user().is_some_and(|user| self.waiting_users.contains(&user))
+        order
+            .key()
+            .is_some_and(|key| self.waiting_keys.contains(&key))
+            || order
+                .user()
+                .is_some_and(|user| self.waiting_users.contains(&user))
     }
 
     /// Notes that a job waits.
@@ -131,8 +147,12 @@ impl Turns {
             *count <= max
         };
         !self.is_behind(order)
-            && order.user().is_none_or(|user| counts(self.of_user.entry(user).or_default(), MAX_OF_USER))
-            && order.app().is_none_or(|app| counts(self.of_app.entry(app).or_default(), MAX_OF_APP))
+            && order
+                .user()
+                .is_none_or(|user| counts(self.of_user.entry(user).or_default(), MAX_OF_USER))
+            && order
+                .app()
+                .is_none_or(|app| counts(self.of_app.entry(app).or_default(), MAX_OF_APP))
     }
 
     /// Sets those of these jobs aside that do not have their turn.
@@ -158,8 +178,15 @@ mod tests {
     use tokio::sync::oneshot;
     use uuid::Uuid;
 
-    const FAULTS: Faults = Faults { before_commit: "", after_commit: "", early_answer: None };
-    const OWNERS: Owners = Owners { find: |_, _| Ok(HashMap::new()), lock: |_, _| Ok(BTreeSet::new()) };
+    const FAULTS: Faults = Faults {
+        before_commit: "",
+        after_commit: "",
+        early_answer: None,
+    };
+    const OWNERS: Owners = Owners {
+        find: |_, _| Ok(HashMap::new()),
+        lock: |_, _| Ok(BTreeSet::new()),
+    };
 
     type Answer = oneshot::Receiver<Result<(), Error>>;
 
@@ -167,17 +194,36 @@ mod tests {
     fn job(user: u128, number: i64) -> (Box<dyn Job>, Answer) {
         let (reply, answer) = oneshot::channel();
         let key = CollapseKey::of(PlatformId::new(Uuid::nil()), &number.to_string());
-        let mut order = Order::of(Settled { key, newest: Some(number) }, OWNERS);
+        let mut order = Order::of(
+            Settled {
+                key,
+                newest: Some(number),
+            },
+            OWNERS,
+        );
         order.owner = Some((AppId::new(Uuid::nil()), UserId::new(Uuid::from_u128(user))));
         let work = |_: &mut crate::db::writer::Write<'_>| Ok(());
         let (kind, order) = (JobKind::Record(FAULTS), Some(order));
-        (Box::new(Work { kind, order, work, result: None, reply: Some(reply), call: None }), answer)
+        (
+            Box::new(Work {
+                kind,
+                order,
+                work,
+                result: None,
+                reply: Some(reply),
+                call: None,
+            }),
+            answer,
+        )
     }
 
     /// A job for the people of an app, which locks this user first.
     fn login(app: u128, user: u128) -> (Box<dyn Job>, Answer) {
         let (mut login, answer) = job(0, 0);
-        let kind = JobKind::People(AppId::new(Uuid::from_u128(app)), Some(UserId::new(Uuid::from_u128(user))));
+        let kind = JobKind::People(
+            AppId::new(Uuid::from_u128(app)),
+            Some(UserId::new(Uuid::from_u128(user))),
+        );
         *login.order_mut().unwrap() = Order::of_kind(kind).unwrap();
         (login, answer)
     }
@@ -190,26 +236,47 @@ mod tests {
     }
 
     fn numbers(jobs: &[Box<dyn Job>], is_wanted: fn(&Order) -> bool) -> Vec<i64> {
-        jobs.iter().filter_map(|job| job.order()).filter(|order| is_wanted(order)).filter_map(number).collect()
+        jobs.iter()
+            .filter_map(|job| job.order())
+            .filter(|order| is_wanted(order))
+            .filter_map(number)
+            .collect()
     }
 
     /// The numbers of the users whose jobs for people are in a group.
     fn users(jobs: &[Box<dyn Job>], is_wanted: fn(&Order) -> bool) -> Vec<u128> {
-        let orders = jobs.iter().filter_map(|job| job.order()).filter(|order| is_wanted(order));
-        orders.filter_map(|order| order.user()).map(|user| user.uuid().as_u128()).collect()
+        let orders = jobs
+            .iter()
+            .filter_map(|job| job.order())
+            .filter(|order| is_wanted(order));
+        orders
+            .filter_map(|order| order.user())
+            .map(|user| user.uuid().as_u128())
+            .collect()
     }
 
     #[test]
     fn a_user_has_few_jobs_in_a_group_and_the_others_come_in_turn() {
-        let (mut group, _answers): (Vec<_>, Vec<_>) =
-            (0..300).map(|number| job(1, number)).chain([job(2, 300)]).unzip();
+        let (mut group, _answers): (Vec<_>, Vec<_>) = (0..300)
+            .map(|number| job(1, number))
+            .chain([job(2, 300)])
+            .unzip();
         let (mut aside, now) = (Aside::default(), Instant::now());
         aside.limit(&mut group);
-        assert_eq!(numbers(&group, |order| !order.is_aside), [0, 1, 2, 3, 4, 5, 6, 7, 300]);
-        let rest = group.into_iter().filter(|job| job.order().is_some_and(|order| order.is_aside)).collect();
+        assert_eq!(
+            numbers(&group, |order| !order.is_aside),
+            [0, 1, 2, 3, 4, 5, 6, 7, 300]
+        );
+        let rest = group
+            .into_iter()
+            .filter(|job| job.order().is_some_and(|order| order.is_aside))
+            .collect();
         aside.put(rest, now);
         assert_eq!(aside.due(), Some(now + PAUSE));
-        assert!(aside.take_due(now).is_empty(), "another process has its turn");
+        assert!(
+            aside.take_due(now).is_empty(),
+            "another process has its turn"
+        );
         // One that came later does not overtake those of its user.
         let (late, _late) = job(1, 301);
         let mut late = vec![late];
@@ -220,16 +287,31 @@ mod tests {
         assert_eq!(numbers(&next, |_| true), [8, 9, 10, 11, 12, 13, 14, 15]);
         // Their user is locked: they stay the first ones, and the others, whose own pause is over, wait for theirs.
         aside.put(next, now + PAUSE);
-        assert!(aside.take_due(now + PAUSE).is_empty(), "a user is tried once in a pause");
-        assert_eq!(aside.due(), Some(now + PAUSE * 2), "the thread sleeps until then");
-        assert_eq!(numbers(&aside.take_due(now + PAUSE * 2), |_| true), [8, 9, 10, 11, 12, 13, 14, 15]);
-        assert_eq!(numbers(&aside.take_due(now + PAUSE * 2), |_| true), [16, 17, 18, 19, 20, 21, 22, 23], "in turn");
+        assert!(
+            aside.take_due(now + PAUSE).is_empty(),
+            "a user is tried once in a pause"
+        );
+        assert_eq!(
+            aside.due(),
+            Some(now + PAUSE * 2),
+            "the thread sleeps until then"
+        );
+        assert_eq!(
+            numbers(&aside.take_due(now + PAUSE * 2), |_| true),
+            [8, 9, 10, 11, 12, 13, 14, 15]
+        );
+        assert_eq!(
+            numbers(&aside.take_due(now + PAUSE * 2), |_| true),
+            [16, 17, 18, 19, 20, 21, 22, 23],
+            "in turn"
+        );
     }
 
     #[test]
     fn a_user_who_waits_keeps_no_other_one_waiting() {
         let (mut aside, now) = (Aside::default(), Instant::now());
-        let ((mut locked, _one), (later, _two), (other, _three)) = (job(1, 0), job(1, 1), job(2, 2));
+        let ((mut locked, _one), (later, _two), (other, _three)) =
+            (job(1, 0), job(1, 1), job(2, 2));
         locked.order_mut().unwrap().refusals = 3;
         aside.put(vec![locked, later, other], now);
         assert_eq!(aside.due(), Some(now + PAUSE), "the other user's");
@@ -249,46 +331,93 @@ mod tests {
         unknown.order_mut().unwrap().owner = None;
         let mut group = vec![moved, unknown, other];
         aside.limit(&mut group);
-        let are_aside: Vec<bool> = group.iter().filter_map(|job| job.order()).map(|order| order.is_aside).collect();
-        assert_eq!(are_aside, [true, true, true], "and none of that user overtakes these");
+        let are_aside: Vec<bool> = group
+            .iter()
+            .filter_map(|job| job.order())
+            .map(|order| order.is_aside)
+            .collect();
+        assert_eq!(
+            are_aside,
+            [true, true, true],
+            "and none of that user overtakes these"
+        );
         aside.put(group, now + PAUSE);
         assert_eq!(numbers(&aside.take_due(now + PAUSE), |_| true), [0]);
-        assert_eq!(numbers(&aside.take_due(now + PAUSE * 2), |_| true), [0, 0, 1]);
+        assert_eq!(
+            numbers(&aside.take_due(now + PAUSE * 2), |_| true),
+            [0, 0, 1]
+        );
     }
 
     #[test]
     fn an_app_has_a_share_of_a_group() {
         let (mut aside, now) = (Aside::default(), Instant::now());
-        let (mut group, _answers): (Vec<_>, Vec<_>) =
-            (0..100).map(|user| login(1, user)).chain([login(2, 200), login(3, 300)]).unzip();
+        let (mut group, _answers): (Vec<_>, Vec<_>) = (0..100)
+            .map(|user| login(1, user))
+            .chain([login(2, 200), login(3, 300)])
+            .unzip();
         aside.limit(&mut group);
         let in_group: Vec<u128> = (0..16).chain([200, 300]).collect();
         assert_eq!(users(&group, |order| !order.is_aside), in_group);
-        aside.put(group.into_iter().filter(|job| job.order().is_some_and(|order| order.is_aside)).collect(), now);
+        aside.put(
+            group
+                .into_iter()
+                .filter(|job| job.order().is_some_and(|order| order.is_aside))
+                .collect(),
+            now,
+        );
         let mut next = aside.take_due(now + PAUSE);
         let ((late, _late), (other, _other)) = (login(1, 100), login(2, 201));
         next.extend([late, other]);
         aside.limit(&mut next);
         let in_next: Vec<u128> = (16..32).chain([201]).collect();
-        assert_eq!(users(&next, |order| !order.is_aside), in_next, "in turn, and another app's at once");
+        assert_eq!(
+            users(&next, |order| !order.is_aside),
+            in_next,
+            "in turn, and another app's at once"
+        );
         assert_eq!(users(&next, |order| order.is_aside), [100]);
-        assert_eq!(aside.due(), Some(now + PAUSE), "the thread goes on without a pause");
+        assert_eq!(
+            aside.due(),
+            Some(now + PAUSE),
+            "the thread goes on without a pause"
+        );
     }
 
     #[test]
     fn a_refused_login_is_set_aside_with_those_of_its_customer() {
         let (mut aside, now) = (Aside::default(), Instant::now());
-        let (mut group, _answers): (Vec<_>, Vec<_>) =
-            [login(1, 10), login(1, 11), login(1, 10), login(1, 12), login(2, 20)].into_iter().unzip();
+        let (mut group, _answers): (Vec<_>, Vec<_>) = [
+            login(1, 10),
+            login(1, 11),
+            login(1, 10),
+            login(1, 12),
+            login(2, 20),
+        ]
+        .into_iter()
+        .unzip();
         assert!(refuse(&mut group, 0));
         let are_aside: Vec<bool> = group.iter().map(|job| is_aside(job.as_ref())).collect();
-        assert_eq!(are_aside, [false, false, false, true, true], "they are at the end");
+        assert_eq!(
+            are_aside,
+            [false, false, false, true, true],
+            "they are at the end"
+        );
         assert_eq!(users(&group, |_| true), [11, 12, 20, 10, 10]);
         aside.put(group.split_off(3), now);
-        let (mut again, _again): (Vec<_>, Vec<_>) = [login(1, 10), login(1, 13)].into_iter().unzip();
+        let (mut again, _again): (Vec<_>, Vec<_>) =
+            [login(1, 10), login(1, 13)].into_iter().unzip();
         aside.limit(&mut again);
-        assert_eq!(users(&again, |order| !order.is_aside), [13], "the customer's wait, the app's do not");
-        assert_eq!(aside.due(), Some(now + PAUSE * 2), "the one that was refused is the first one");
+        assert_eq!(
+            users(&again, |order| !order.is_aside),
+            [13],
+            "the customer's wait, the app's do not"
+        );
+        assert_eq!(
+            aside.due(),
+            Some(now + PAUSE * 2),
+            "the one that was refused is the first one"
+        );
         assert_eq!(users(&aside.take_due(now + PAUSE * 2), |_| true), [10, 10]);
     }
 
@@ -299,7 +428,11 @@ mod tests {
         drop(caller);
         aside.put(vec![one, forgotten], now);
         let waiting = aside.take_due(now + PAUSE);
-        assert_eq!(numbers(&waiting, |_| true), [0], "the caller of the other one waits no longer");
+        assert_eq!(
+            numbers(&waiting, |_| true),
+            [0],
+            "the caller of the other one waits no longer"
+        );
         aside.put(waiting, now + MAX_ASIDE);
         assert!(answer.try_recv().is_err(), "it waits");
         let waiting = aside.take_due(now + MAX_ASIDE + PAUSE);

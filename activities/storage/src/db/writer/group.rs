@@ -20,8 +20,12 @@ pub fn find_owners(
 ) -> Result<(), Error> {
     let settlings = group.iter().filter_map(|job| job.order()?.settling());
     let (settled, owners): (Vec<Settled>, Vec<Owners>) = settlings.unzip();
-    let first = owners.first().filter(|_| settled.len() > 1 || !aside.is_empty());
-    let (Some(connection), Some(first)) = (connection.filter(|one| one.is_shared()), first) else { return Ok(()) };
+    let first = owners
+        .first()
+        .filter(|_| settled.len() > 1 || !aside.is_empty());
+    let (Some(connection), Some(first)) = (connection.filter(|one| one.is_shared()), first) else {
+        return Ok(());
+    };
     let found = (first.find)(connection, &settled)?;
     for order in group.iter_mut().filter_map(|job| job.order_mut()) {
         order.owner = order.key().and_then(|key| found.get(&key).copied());
@@ -33,7 +37,13 @@ pub fn find_owners(
 /// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. Those that are set aside
 /// are at the end.
 pub fn sort(group: &mut [Box<dyn Job>]) {
-    group.sort_by_key(|job| (is_aside(job.as_ref()), job.kind().place(), job.order().and_then(|order| order.owner)));
+    group.sort_by_key(|job| {
+        (
+            is_aside(job.as_ref()),
+            job.kind().place(),
+            job.order().and_then(|order| order.owner),
+        )
+    });
 }
 
 /// Whether a group goes on without this job.
@@ -49,12 +59,16 @@ pub fn is_settling(job: &dyn Job) -> bool {
 /// Sets a job aside whose lock was refused, and those of its user with it, if it is one that can wait. Returns whether
 /// it is; they are at the end of the group then.
 pub fn refuse(group: &mut [Box<dyn Job>], index: usize) -> bool {
-    let Some(refused) = group[index].order_mut() else { return false };
+    let Some(refused) = group[index].order_mut() else {
+        return false;
+    };
     refused.refusals += 1;
     refused.is_aside = true;
     if let Some(user) = refused.user() {
         let others = group.iter_mut().filter_map(|job| job.order_mut());
-        others.filter(|order| order.user() == Some(user)).for_each(|order| order.is_aside = true);
+        others
+            .filter(|order| order.user() == Some(user))
+            .for_each(|order| order.is_aside = true);
     }
     group.sort_by_key(|job| is_aside(job.as_ref()));
     true
@@ -62,9 +76,17 @@ pub fn refuse(group: &mut [Box<dyn Job>], index: usize) -> bool {
 
 /// Locks the owners of several settlings, and sets those aside whose app or user another transaction has locked.
 pub fn lock_owners(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    let owned: Vec<_> = jobs.iter().filter_map(|job| job.order()).filter(|order| order.owner.is_some()).collect();
-    let (first, true) = (owned.first(), owned.len() > 1) else { return Ok(()) };
-    let Some((_, Owners { lock, .. })) = first.and_then(|first| first.settling()) else { return Ok(()) };
+    let owned: Vec<_> = jobs
+        .iter()
+        .filter_map(|job| job.order())
+        .filter(|order| order.owner.is_some())
+        .collect();
+    let (first, true) = (owned.first(), owned.len() > 1) else {
+        return Ok(());
+    };
+    let Some((_, Owners { lock, .. })) = first.and_then(|first| first.settling()) else {
+        return Ok(());
+    };
     let owners: BTreeSet<Owner> = owned.iter().filter_map(|order| order.owner).collect();
     let locked = lock(write, &owners)?;
     for order in jobs.iter_mut().filter_map(|job| job.order_mut()) {

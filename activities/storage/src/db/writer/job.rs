@@ -84,7 +84,10 @@ pub struct Items<I> {
 
 impl<I> From<Vec<I>> for Items<I> {
     fn from(items: Vec<I>) -> Self {
-        Self { weight: items.len(), items }
+        Self {
+            weight: items.len(),
+            items,
+        }
     }
 }
 
@@ -123,9 +126,15 @@ where
 
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error> {
         self.result = None;
-        let others = others.iter_mut().filter_map(|other| (&mut **other as &mut dyn Any).downcast_mut::<Self>());
+        let others = others
+            .iter_mut()
+            .filter_map(|other| (&mut **other as &mut dyn Any).downcast_mut::<Self>());
         let others: Vec<&mut Self> = others.collect();
-        let items: Vec<&I> = self.items.iter().chain(others.iter().flat_map(|other| &other.items)).collect();
+        let items: Vec<&I> = self
+            .items
+            .iter()
+            .chain(others.iter().flat_map(|other| &other.items))
+            .collect();
         let mut answers = (self.work)(write, &items)?.into_iter();
         self.result = Some(answers.by_ref().take(self.items.len()).collect());
         for other in others {

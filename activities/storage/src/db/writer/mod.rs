@@ -69,14 +69,22 @@ impl Writer {
         waits: &Waits,
     ) -> Result<Self, Error> {
         let is_one = !connection.is_shared();
-        let threads = if is_one { vec![Purpose::Admin] } else { purpose::threads() };
+        let threads = if is_one {
+            vec![Purpose::Admin]
+        } else {
+            purpose::threads()
+        };
         let (accept, acceptances) = mpsc::channel(MAX_QUEUED_JOBS);
         let (mut connection, mut acceptances) = (Some(connection), is_one.then_some(acceptances));
         let disk = Arc::new(Disk::of(database));
         let mut queues = Vec::with_capacity(threads.len());
         for purpose in threads {
-            let ((queue, jobs), place) = (mpsc::channel(MAX_QUEUED_JOBS), WaitNote::new(Step::Code));
-            let connection = connection.take().map(|connection| prepared(connection, purpose)).transpose();
+            let ((queue, jobs), place) =
+                (mpsc::channel(MAX_QUEUED_JOBS), WaitNote::new(Step::Code));
+            let connection = connection
+                .take()
+                .map(|connection| prepared(connection, purpose))
+                .transpose();
             let state = Thread {
                 database: database.clone(),
                 purpose,
@@ -96,7 +104,12 @@ impl Writer {
                 .map_err(Error::unavailable)?;
             queues.push((queue, place));
         }
-        Ok(Self { acceptances: is_one.then_some(accept), queues: queues.into(), disk, waits: waits.clone() })
+        Ok(Self {
+            acceptances: is_one.then_some(accept),
+            queues: queues.into(),
+            disk,
+            waits: waits.clone(),
+        })
     }
 
     /// Runs `work` in the next group. `work` may run more than once before it is committed.
@@ -109,7 +122,12 @@ impl Writer {
     }
 
     /// Like [`Self::write`], for a job that locks the user of a purchase.
-    pub async fn write_ordered<T, F>(&self, kind: JobKind, order: Order, work: F) -> Result<T, Error>
+    pub async fn write_ordered<T, F>(
+        &self,
+        kind: JobKind,
+        order: Order,
+        work: F,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
@@ -119,7 +137,12 @@ impl Writer {
 
     /// Writes items together with those of all waiting jobs that use the same function. `work` returns one result for
     /// each item, in order; it may run more than once before it is committed.
-    pub async fn write_items<I, O, F>(&self, kind: JobKind, items: Items<I>, work: F) -> Result<Vec<O>, Error>
+    pub async fn write_items<I, O, F>(
+        &self,
+        kind: JobKind,
+        items: Items<I>,
+        work: F,
+    ) -> Result<Vec<O>, Error>
     where
         I: Send + 'static,
         O: Send + 'static,
@@ -127,7 +150,15 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let Items { items, weight } = items;
-        let job = |call| Batch { kind, items, weight, work, result: None, reply: Some(reply), call: Some(call) };
+        let job = |call| Batch {
+            kind,
+            items,
+            weight,
+            work,
+            result: None,
+            reply: Some(reply),
+            call: Some(call),
+        };
         self.enqueue(kind, None, job).await?;
         answer.await.map_err(Error::unavailable)?
     }
@@ -144,7 +175,14 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let settled = order.and_then(|order| order.key());
-        let job = |call| Work { kind, order, work, result: None, reply: Some(reply), call: Some(call) };
+        let job = |call| Work {
+            kind,
+            order,
+            work,
+            result: None,
+            reply: Some(reply),
+            call: Some(call),
+        };
         self.enqueue(kind, settled, job).await?;
         answer.await.map_err(Error::unavailable)?
     }
@@ -159,9 +197,19 @@ impl Writer {
             Some(_) => 0,
             None => kind.thread(settled),
         };
-        let (queue, place) = self.queues.get(thread).ok_or_else(|| Error::unavailable(Stopped))?;
-        let queue = self.acceptances.as_ref().filter(|_| kind.is_acceptance()).unwrap_or(queue);
+        let (queue, place) = self
+            .queues
+            .get(thread)
+            .ok_or_else(|| Error::unavailable(Stopped))?;
+        let queue = self
+            .acceptances
+            .as_ref()
+            .filter(|_| kind.is_acceptance())
+            .unwrap_or(queue);
         let call = self.waits.queued(kind.purpose().as_str(), place);
-        queue.send(Box::new(job(call))).await.map_err(|_| Error::unavailable(Stopped))
+        queue
+            .send(Box::new(job(call)))
+            .await
+            .map_err(|_| Error::unavailable(Stopped))
     }
 }

@@ -72,7 +72,14 @@ impl Order {
     }
 
     const fn on(subject: OrderedBy) -> Self {
-        Self { subject, owner: None, is_aside: false, since: None, due: None, refusals: 0 }
+        Self {
+            subject,
+            owner: None,
+            is_aside: false,
+            since: None,
+            due: None,
+            refusals: 0,
+        }
     }
 
     pub(super) const fn settling(&self) -> Option<(Settled, Owners)> {

@@ -51,7 +51,11 @@ pub struct Faults {
 }
 
 impl Faults {
-    const NONE: Self = Self { before_commit: "", after_commit: "", early_answer: None };
+    const NONE: Self = Self {
+        before_commit: "",
+        after_commit: "",
+        early_answer: None,
+    };
 }
 
 /// The purposes, and the number of threads of each on PostgreSQL.
@@ -107,7 +111,10 @@ impl Purpose {
 
 /// The purpose of each thread on PostgreSQL.
 pub fn threads() -> Vec<Purpose> {
-    THREADS.iter().flat_map(|(purpose, threads)| std::iter::repeat_n(*purpose, *threads)).collect()
+    THREADS
+        .iter()
+        .flat_map(|(purpose, threads)| std::iter::repeat_n(*purpose, *threads))
+        .collect()
 }
 
 impl JobKind {
@@ -118,7 +125,10 @@ impl JobKind {
 
     /// Whether it adds rows, so that its commit shows that the disk has room.
     pub const fn adds_rows(self) -> bool {
-        matches!(self, Self::Accept(_) | Self::Device(_) | Self::Record(_) | Self::Probe)
+        matches!(
+            self,
+            Self::Accept(_) | Self::Device(_) | Self::Record(_) | Self::Probe
+        )
     }
 
     /// The fail points around its commit.
@@ -181,15 +191,24 @@ mod tests {
     use std::collections::BTreeSet;
     use uuid::Uuid;
 
-    const FAULTS: Faults = Faults { before_commit: "", after_commit: "", early_answer: None };
+    const FAULTS: Faults = Faults {
+        before_commit: "",
+        after_commit: "",
+        early_answer: None,
+    };
 
     #[test]
     fn no_two_purposes_share_a_thread() {
         let platform = PlatformId::new(Uuid::nil());
         let keys = || (0..200).map(|number| CollapseKey::of(platform, &number.to_string()));
-        let threads = |kind: JobKind| keys().map(move |key| kind.thread(Some(key))).collect::<BTreeSet<_>>();
+        let threads = |kind: JobKind| {
+            keys()
+                .map(move |key| kind.thread(Some(key)))
+                .collect::<BTreeSet<_>>()
+        };
         let lane = |key| JobKind::Lane(DestinationId::new(Uuid::nil()), key).thread(None);
-        let login = |number| JobKind::People(AppId::new(Uuid::from_u128(number)), None).thread(None);
+        let login =
+            |number| JobKind::People(AppId::new(Uuid::from_u128(number)), None).thread(None);
         let all = [
             threads(JobKind::Accept(FAULTS)),
             threads(JobKind::Record(FAULTS)),
@@ -199,7 +218,13 @@ mod tests {
             threads(JobKind::Count("minutes")),
             threads(JobKind::Other),
         ];
-        assert_eq!(all.iter().map(BTreeSet::len).collect::<Vec<_>>(), [1, 4, 4, 1, 2, 1, 1]);
-        assert_eq!(all.iter().flatten().collect::<BTreeSet<_>>().len(), super::threads().len());
+        assert_eq!(
+            all.iter().map(BTreeSet::len).collect::<Vec<_>>(),
+            [1, 4, 4, 1, 2, 1, 1]
+        );
+        assert_eq!(
+            all.iter().flatten().collect::<BTreeSet<_>>().len(),
+            super::threads().len()
+        );
     }
 }

@@ -48,9 +48,15 @@ pub struct Bounds {
 }
 
 /// Where no other purpose waits for the thread.
-pub const OWN: Bounds = Bounds { items: 4096, time: Duration::from_millis(250) };
+pub const OWN: Bounds = Bounds {
+    items: 4096,
+    time: Duration::from_millis(250),
+};
 /// On SQLite, where acceptances wait for each transaction.
-pub const SHARED: Bounds = Bounds { items: 64, time: Duration::from_millis(10) };
+pub const SHARED: Bounds = Bounds {
+    items: 64,
+    time: Duration::from_millis(10),
+};
 
 /// A thread, with its connection and what it may do at once.
 pub struct Thread {
@@ -165,7 +171,10 @@ impl Thread {
 
     fn write_group(&mut self, group: &mut [Box<dyn Job>]) {
         if let Err(error) = find_owners(group, self.connection.as_mut(), &self.aside) {
-            tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
+            tracing::debug!(
+                error = chain(&error),
+                "a group of jobs is in no order: a deadlock rolls it back"
+            );
         }
         // Nobody else writes to a file, and nothing of it is set aside.
         if matches!(self.database, Database::Postgres(_)) {
@@ -206,9 +215,10 @@ impl Thread {
                     self.disk.note_failure(&error);
                     return answer_all(group, &error);
                 }
-                TransactionResult::Undone(Undone { index: Some(index), error })
-                    if error.is_of_lock() && began.elapsed() < SOON && refuse(group, index) =>
-                {
+                TransactionResult::Undone(Undone {
+                    index: Some(index),
+                    error,
+                }) if error.is_of_lock() && began.elapsed() < SOON && refuse(group, index) => {
                     let rest = group.partition_point(|job| !is_aside(job.as_ref()));
                     group = &mut group[..rest];
                     continue;
@@ -220,7 +230,8 @@ impl Thread {
                         return answer_all(group, &error);
                     }
                     let waits_in_vain = error.is_of_lock() && self.purpose.is_tried_again();
-                    let is_in_vain = length == 1 && (waits_in_vain || (error.is_permanent() && !may_pass(&error)));
+                    let is_in_vain = length == 1
+                        && (waits_in_vain || (error.is_permanent() && !may_pass(&error)));
                     if !is_in_vain && tries < MAX_TRIES {
                         length = index.unwrap_or(length / 2);
                         continue;
@@ -237,13 +248,16 @@ impl Thread {
     /// Runs as many of these jobs in one transaction as its time allows, and as no acceptance waits for.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
         let (clock, time) = (self.clock, self.bounds.time);
-        let is_acceptance = jobs.first().is_some_and(|first| first.kind().is_acceptance());
+        let is_acceptance = jobs
+            .first()
+            .is_some_and(|first| first.kind().is_acceptance());
         let connection = match connect(&mut self.connection, &self.database, self.purpose) {
             Ok(connection) => connection,
             Err(error) => return TransactionResult::Unreachable(error),
         };
         let acceptances = &self.acceptances;
-        let is_over = |began: Instant| began.elapsed() > time || !(is_acceptance || acceptances.is_empty());
+        let is_over =
+            |began: Instant| began.elapsed() > time || !(is_acceptance || acceptances.is_empty());
         if let Err(error) = disk::limit(connection, &self.database, &mut self.is_limited) {
             return TransactionResult::Unreachable(error);
         }
@@ -256,7 +270,10 @@ impl Thread {
             Ok(Err(failed)) => {
                 let is_usable = connection.abandon().is_ok();
                 // If the epoch cannot be raised, the next try of the job does it.
-                if !is_usable || (epoch::is_other_lineage(&failed.error) && epoch::renew(connection, clock).is_err()) {
+                if !is_usable
+                    || (epoch::is_other_lineage(&failed.error)
+                        && epoch::renew(connection, clock).is_err())
+                {
                     self.connection = None;
                 }
                 return TransactionResult::Undone(failed);
@@ -264,10 +281,16 @@ impl Thread {
         };
         let jobs = &mut jobs[..errors.len()];
         let is_early = |job: &&mut Box<dyn Job>| {
-            let planted = job.kind().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted);
+            let planted = job
+                .kind()
+                .faults()
+                .and_then(|faults| faults.early_answer)
+                .is_some_and(fault::is_planted);
             planted && !is_aside(job.as_ref())
         };
-        jobs.iter_mut().filter(is_early).for_each(|job| job.answer(None));
+        jobs.iter_mut()
+            .filter(is_early)
+            .for_each(|job| job.answer(None));
         kill_at(jobs, |faults| faults.before_commit);
         let committed = connection.commit();
         kill_at(jobs, |faults| faults.after_commit);
@@ -306,7 +329,9 @@ fn connect<'c>(
     database: &Database,
     purpose: Purpose,
 ) -> Result<&'c mut AnyConnection, Error> {
-    let usable = open.take().and_then(|mut connection| (!connection.is_lost()).then_some(connection));
+    let usable = open
+        .take()
+        .and_then(|mut connection| (!connection.is_lost()).then_some(connection));
     let connection = match usable {
         Some(connection) => connection,
         None => {
@@ -366,7 +391,12 @@ fn run(
                 write.connection.begin().map_err(Error::of_query)?;
                 errors.push(Some(error));
             }
-            Err(error) => return Err(Undone { index: Some(index), error }),
+            Err(error) => {
+                return Err(Undone {
+                    index: Some(index),
+                    error,
+                });
+            }
         }
         write.is_first = false;
     }
@@ -377,7 +407,9 @@ fn run(
 /// Whether one of these jobs, whose errors these are, added rows.
 fn adds_rows(jobs: &[Box<dyn Job>], errors: &[Option<Error>]) -> bool {
     let adds = |job: &dyn Job| job.kind().adds_rows() && !is_aside(job);
-    jobs.iter().zip(errors).any(|(job, error)| error.is_none() && adds(job.as_ref()))
+    jobs.iter()
+        .zip(errors)
+        .any(|(job, error)| error.is_none() && adds(job.as_ref()))
 }
 
 /// The type of a job that has items; `None` for a job that is run by itself.
@@ -392,28 +424,55 @@ fn write_together(
     jobs: &mut [Box<dyn Job>],
     is_in_batch: impl Fn(&dyn Job) -> bool,
 ) -> Result<bool, Error> {
-    let mut jobs: Vec<&mut dyn Job> = jobs.iter_mut().map(AsMut::as_mut).filter(|job| is_in_batch(&**job)).collect();
-    let Some((first, others)) = jobs.split_first_mut().filter(|(_, others)| !others.is_empty()) else {
+    let mut jobs: Vec<&mut dyn Job> = jobs
+        .iter_mut()
+        .map(AsMut::as_mut)
+        .filter(|job| is_in_batch(&**job))
+        .collect();
+    let Some((first, others)) = jobs
+        .split_first_mut()
+        .filter(|(_, others)| !others.is_empty())
+    else {
         return Ok(false);
     };
     write.connection.begin().map_err(Error::of_query)?;
     match first.run(write, others) {
-        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
+        Ok(()) => write
+            .connection
+            .commit()
+            .map_err(Error::of_query)
+            .map(|()| true),
         Err(error) if may_pass(&error) => Err(error),
         Err(_) => {
             write.forget();
-            write.connection.roll_back().map_err(Error::of_query).map(|()| false)
+            write
+                .connection
+                .roll_back()
+                .map_err(Error::of_query)
+                .map(|()| false)
         }
     }
 }
 
 /// Whether the same job may succeed in another transaction, or in another session, which may have other rights.
 const fn may_pass(error: &Error) -> bool {
-    matches!(error, Error::Unavailable(_) | Error::Raced(_) | Error::Refused { refusal: Refusal::Rights, .. })
+    matches!(
+        error,
+        Error::Unavailable(_)
+            | Error::Raced(_)
+            | Error::Refused {
+                refusal: Refusal::Rights,
+                ..
+            }
+    )
 }
 
 fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
-    for (job, error) in jobs.iter_mut().zip(errors).filter(|(job, _)| !is_aside(job.as_ref())) {
+    for (job, error) in jobs
+        .iter_mut()
+        .zip(errors)
+        .filter(|(job, _)| !is_aside(job.as_ref()))
+    {
         job.answer(error);
     }
 }
@@ -425,6 +484,10 @@ fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
 }
 
 fn kill_at(jobs: &[Box<dyn Job>], point: impl Fn(Faults) -> &'static str) {
-    let points: BTreeSet<&str> = jobs.iter().filter_map(|job| job.kind().faults()).map(point).collect();
+    let points: BTreeSet<&str> = jobs
+        .iter()
+        .filter_map(|job| job.kind().faults())
+        .map(point)
+        .collect();
     points.into_iter().for_each(fault::kill_at);
 }

@@ -95,7 +95,11 @@ impl Write<'_> {
     /// Reads the epoch with the next statement whose result is needed; `None` if it is known. [`Self::remember_epoch`]
     /// fetches it.
     pub fn epoch_ahead(&mut self) -> Result<Option<EpochAhead>, Error> {
-        if self.epoch.is_some() { Ok(None) } else { epoch::read_ahead(self.connection).map(Some) }
+        if self.epoch.is_some() {
+            Ok(None)
+        } else {
+            epoch::read_ahead(self.connection).map(Some)
+        }
     }
 
     /// Remembers the epoch that was read ahead.
@@ -114,7 +118,10 @@ impl Write<'_> {
     /// Takes what an earlier settling of the transaction left with [`Self::share`], else a new value. Any other job of
     /// the transaction may change what it was read from, so nothing is left after one.
     pub fn take_shared<T: Default + 'static>(&mut self) -> T {
-        let shared = self.shared.take().and_then(|shared| shared.downcast::<T>().ok());
+        let shared = self
+            .shared
+            .take()
+            .and_then(|shared| shared.downcast::<T>().ok());
         shared.map_or_else(T::default, |shared| *shared)
     }
 
@@ -143,6 +150,8 @@ impl Write<'_> {
     /// Executes the statements of the end.
     pub(super) fn finish(mut self) -> Result<(), Error> {
         self.last.sort_by(|one, other| one.order.cmp(&other.order));
-        self.last.into_iter().try_for_each(|last| last.statement.later(self.connection))
+        self.last
+            .into_iter()
+            .try_for_each(|last| last.statement.later(self.connection))
     }
 }

@@ -54,7 +54,8 @@ row! {
 impl Lane<'_> {
     /// The result of leasing a lane that the destination as a whole cannot take now.
     pub fn pending(&self, write: &mut Write<'_>, wait: Duration) -> Result<LeaseResult, Error> {
-        let last_seq = deliveries::last_seq(write.connection, self.lease.key, self.lease.destination)?;
+        let last_seq =
+            deliveries::last_seq(write.connection, self.lease.key, self.lease.destination)?;
         Ok(LeaseResult::Idle(Idle::Pending { last_seq, wait }))
     }
 }
@@ -78,7 +79,10 @@ const LOCK: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
 
 /// Locks a leased lane until the end of the transaction. The row is fetched later.
 pub fn lock_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
-    sql(LOCK).bind(lane.destination).bind(lane.key).ahead(write.connection)
+    sql(LOCK)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .ahead(write.connection)
 }
 
 const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
@@ -88,8 +92,14 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
 
 /// Locks a lane; there is no row if another process has it locked, or if it is new. It is fetched later. Leasing must not
 /// wait for that lock: transactions with several lanes and the health of their destination could deadlock.
-pub fn lock_free_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
-    sql(LOCK_FREE).bind(lane.destination).bind(lane.key).ahead(write.connection)
+pub fn lock_free_ahead(
+    write: &mut Write<'_>,
+    lane: LaneKey,
+) -> Result<Ahead<'static, LaneRow>, Error> {
+    sql(LOCK_FREE)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .ahead(write.connection)
 }
 
 /// Locks a lane that had no row to lock, if it is new: its deliveries were recorded without one.
@@ -97,5 +107,8 @@ pub fn lock_new(write: &mut Write<'_>, lane: LaneKey) -> Result<Option<LaneRow>,
     if !lanes::insert(write, lane.key, lane.destination)? {
         return Ok(None);
     }
-    sql(LOCK_FREE).bind(lane.destination).bind(lane.key).first(write.connection)
+    sql(LOCK_FREE)
+        .bind(lane.destination)
+        .bind(lane.key)
+        .first(write.connection)
 }

@@ -33,7 +33,11 @@ row! {
 
 /// Sets when a request for this lane may start, or returns why it may not start now. Locks the user, and the health of a
 /// destination with a rate. Only its user holds back a probe.
-pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<LeaseResult>, Error> {
+pub fn start(
+    write: &mut Write<'_>,
+    lane: &mut Lane<'_>,
+    next: EventId,
+) -> Result<Option<LeaseResult>, Error> {
     if let Some(idle) = user(write, lane, next)? {
         return Ok(Some(idle));
     }
@@ -46,9 +50,16 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Resul
     if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
         return lane.pending(write, wait).map(Some);
     }
-    let Some(rate) = lane.destination.rate else { return Ok(None) };
+    let Some(rate) = lane.destination.rate else {
+        return Ok(None);
+    };
     match slot(lane.health.next_slot_at, rate, write.now()?) {
-        Slot::Free { wait, next_at } => lane.start = Start { wait, next_slot_at: Some(next_at) },
+        Slot::Free { wait, next_at } => {
+            lane.start = Start {
+                wait,
+                next_slot_at: Some(next_at),
+            }
+        }
         Slot::Later { .. } if is_probe => {}
         Slot::Later { wait } => return lane.pending(write, wait).map(Some),
     }
@@ -65,38 +76,66 @@ const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases
 "};
 
 fn owner(write: &mut Write<'_>, lane: &Lane<'_>, next: EventId) -> Result<Option<Owner>, Error> {
-    sql(OWNER).bind(next).bind(lane.lease.key).first(write.connection)
+    sql(OWNER)
+        .bind(next)
+        .bind(lane.lease.key)
+        .first(write.connection)
 }
 
 /// Locks the user of the event that is next, if the destination gets requests user by user. Returns why no request about
 /// the user may be sent now. While the lock is held, the purchase moves to nobody else: a move locks the user, and then
 /// finds the lease.
-pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<LeaseResult>, Error> {
+pub fn user(
+    write: &mut Write<'_>,
+    lane: &mut Lane<'_>,
+    next: EventId,
+) -> Result<Option<LeaseResult>, Error> {
     lane.user = None;
     if !lane.destination.per_user {
         return Ok(None);
     }
     let found = owner(write, lane, next)?;
-    let Some(Owner { user_id: Some(user), environment }) = found else { return Ok(None) };
-    if write.connection.is_shared() && !(users::lock_shared(write, user)? && owner(write, lane, next)? == found) {
+    let Some(Owner {
+        user_id: Some(user),
+        environment,
+    }) = found
+    else {
+        return Ok(None);
+    };
+    if write.connection.is_shared()
+        && !(users::lock_shared(write, user)? && owner(write, lane, next)? == found)
+    {
         return user_busy(write, lane.lease, BUSY).map(Some);
     }
-    let user = UserLane { destination: lane.lease.destination, user, environment };
+    let user = UserLane {
+        destination: lane.lease.destination,
+        user,
+        environment,
+    };
     let Some(Locked { rows, leases }) = user_lanes::lock_free(write, user)? else {
         return user_busy(write, lane.lease, BUSY).map(Some);
     };
     lane.user = Some(user);
     let is_ignored = fault::is_planted("lease.ignored");
     let now = write.now()?;
-    let leased = leases.iter().copied().filter(|until| is_live(*until, now) && !is_ignored).max();
+    let leased = leases
+        .iter()
+        .copied()
+        .filter(|until| is_live(*until, now) && !is_ignored)
+        .max();
     if let Some(until) = leased {
         return user_busy(write, lane.lease, wait_until(until, now).min(USER_BUSY)).map(Some);
     }
     if !leases.is_empty() {
         user_leases::forget(write, user.destination, user.user)?;
     }
-    let paused = rows.iter().filter(|row| row.environment == environment).find_map(|row| row.paused_until);
-    let paused = paused.and_then(|until| until.unless_ahead(LONGEST_PAUSE, now)).filter(|until| *until > now);
+    let paused = rows
+        .iter()
+        .filter(|row| row.environment == environment)
+        .find_map(|row| row.paused_until);
+    let paused = paused
+        .and_then(|until| until.unless_ahead(LONGEST_PAUSE, now))
+        .filter(|until| *until > now);
     Ok(paused.map(|until| {
         LeaseResult::Idle(Idle::Wait {
             wait: wait_until(until, now),
@@ -106,7 +145,11 @@ pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result
 }
 
 /// The result of leasing a lane whose user has another request in flight, or is being changed.
-pub fn user_busy(write: &mut Write<'_>, lease: &Lease, wait: Duration) -> Result<LeaseResult, Error> {
+pub fn user_busy(
+    write: &mut Write<'_>,
+    lease: &Lease,
+    wait: Duration,
+) -> Result<LeaseResult, Error> {
     let last_seq = deliveries::last_seq(write.connection, lease.key, lease.destination)?;
     Ok(LeaseResult::Idle(Idle::UserBusy { last_seq, wait }))
 }

@@ -31,7 +31,11 @@ use state::State;
 use tracks::{Heads, due_at};
 
 /// Leases a lane for one request. A lease with the same token is taken anew: its result was lost, so nothing was sent.
-pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<LeaseResult, Error> {
+pub fn lease(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    lease: &Lease,
+) -> Result<LeaseResult, Error> {
     // It comes first: a change of the destination is seen by what is read after it, or waits.
     destination_lock::share(write, lease.destination)?;
     let found = destinations::find_ahead(write.connection, lease.destination)?;
@@ -39,26 +43,37 @@ pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<
     let locked = lane::lock_free_ahead(write, lease.lane())?;
     let room = places::room_ahead(write, lease)?;
     let mut heads = Some(tracks::heads(write.connection, lease.lane())?);
-    let (found, locked) = (found.first(write.connection)?, locked.first(write.connection)?);
+    let (found, locked) = (
+        found.first(write.connection)?,
+        locked.first(write.connection)?,
+    );
     if found.is_none() {
         // Ends deliveries that were recorded while the destination was being deleted.
         deliveries::end_deleted_lane(write, lease.key, lease.destination)?;
     }
-    let Some(found) = found.filter(|found| found.enabled) else { return closed(write, lease) };
+    let Some(found) = found.filter(|found| found.enabled) else {
+        return closed(write, lease);
+    };
     let locked = locked.map_or_else(|| lane::lock_new(write, lease.lane()), |row| Ok(Some(row)))?;
     let Some(row) = locked else {
         return Ok(LeaseResult::Idle(Idle::Leased { wait: BUSY }));
     };
-    let room = room.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+    let room = room.first(write.connection)?.ok_or(Error::Missing {
+        what: "destination",
+    })?;
     if let Some(until) = room.lease_until {
         let now = write.now()?;
         if is_live(until, now) && !fault::is_planted("lease.ignored") {
-            return Ok(LeaseResult::Idle(Idle::Leased { wait: wait_until(until, now) }));
+            return Ok(LeaseResult::Idle(Idle::Leased {
+                wait: wait_until(until, now),
+            }));
         }
         places::forget(write, lease.lane())?;
         user_leases::end(write, lease.destination, &lease.token)?;
     }
-    let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+    let health = health.first(write.connection)?.ok_or(Error::Missing {
+        what: "destination",
+    })?;
     let health = health.as_of(write.now()?);
     if lease.mode != Mode::Probe && retry_after::apply(write, lease.lane(), &row, &health.health)? {
         heads = None;
@@ -125,7 +140,11 @@ impl Lane<'_> {
 
     /// The next delivery, if one may be sent now, or why none may. `heads` are the first ones of the lane's tracks, if
     /// they were read already.
-    fn head(&mut self, write: &mut Write<'_>, heads: Option<Heads>) -> Result<Result<DeliveryRow, LeaseResult>, Error> {
+    fn head(
+        &mut self,
+        write: &mut Write<'_>,
+        heads: Option<Heads>,
+    ) -> Result<Result<DeliveryRow, LeaseResult>, Error> {
         let lease = self.lease;
         if lease.mode == Mode::Probe {
             self.has_outdated = true;
@@ -138,7 +157,8 @@ impl Lane<'_> {
             // A record may commit between two statements. So a lane is closed by the number that was the newest before
             // it was seen empty: the run leases it again for a newer one.
             None => {
-                let last_seq = deliveries::last_seq(write.connection, lease.key, lease.destination)?;
+                let last_seq =
+                    deliveries::last_seq(write.connection, lease.key, lease.destination)?;
                 fault::run_at("lease.seen_empty", lease.key);
                 let heads = tracks::heads(write.connection, lease.lane())?;
                 match self.next(write, heads)? {
@@ -154,7 +174,10 @@ impl Lane<'_> {
         }
         if due_at > now {
             let wait = wait_until(due_at, now);
-            return Ok(Err(LeaseResult::Idle(Idle::Wait { wait, last_error: head.last_error })));
+            return Ok(Err(LeaseResult::Idle(Idle::Wait {
+                wait,
+                last_error: head.last_error,
+            })));
         }
         Ok(Ok(head))
     }
@@ -175,9 +198,13 @@ impl Lane<'_> {
         frozen: Vec<Frozen>,
     ) -> Result<LeaseResult, Error> {
         let lease = self.lease;
-        let Some(place) = place.fetch(write)? else { return self.pending(write, BUSY) };
+        let Some(place) = place.fetch(write)? else {
+            return self.pending(write, BUSY);
+        };
         let lease_until = write.now()?.plus(lease.duration);
-        let nameless_device_id = frozen.iter().find_map(|one| one.body.nameless_device_id.clone());
+        let nameless_device_id = frozen
+            .iter()
+            .find_map(|one| one.body.nameless_device_id.clone());
         let mut attempts = Vec::with_capacity(frozen.len());
         for one in frozen {
             if let State::New(state) = one.state {
@@ -186,10 +213,22 @@ impl Lane<'_> {
             attempts.push(begin(write, lease, one)?);
         }
         if let Some(device) = nameless_device_id.filter(|_| self.row.nameless_device_id.is_none()) {
-            sql(NAMELESS).bind(device).bind(lease.destination).bind(lease.key).later(write.connection)?;
+            sql(NAMELESS)
+                .bind(device)
+                .bind(lease.destination)
+                .bind(lease.key)
+                .later(write.connection)?;
         }
         let user = self.user.map(|lane| lane.user);
-        place.lease(write, &PlaceLease { key: lease.key, user, token: &lease.token, until: lease_until })?;
+        place.lease(
+            write,
+            &PlaceLease {
+                key: lease.key,
+                user,
+                token: &lease.token,
+                until: lease_until,
+            },
+        )?;
         if let Some(user) = user {
             user_leases::lease(write, lease.destination, user, &lease.token, lease_until)?;
         }
@@ -230,14 +269,35 @@ const PROBED: Sql = statement!("UPDATE deliveries SET tried_at = ? WHERE id = ?"
 
 /// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
 fn begin(write: &mut Write<'_>, lease: &Lease, frozen: Frozen) -> Result<Attempt, Error> {
-    let Frozen { row, body, state, pending, tries } = frozen;
-    let FrozenBody { body, environment, revenue, analytics_device_id, joined_device_id, .. } = body;
+    let Frozen {
+        row,
+        body,
+        state,
+        pending,
+        tries,
+    } = frozen;
+    let FrozenBody {
+        body,
+        environment,
+        revenue,
+        analytics_device_id,
+        joined_device_id,
+        ..
+    } = body;
     if pending.first(write.connection)?.is_none() {
         // The destination was deleted after the delivery was picked. The next lease will end its deliveries.
         return Err(Error::unavailable(AlreadyFinished));
     }
-    let tries = tries.first(write.connection)?.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 });
-    let begun = if tries.reusable > 0 { row.attempts } else { row.attempts + 1 };
+    let tries = tries.first(write.connection)?.unwrap_or(Tries {
+        counted: 0,
+        refused: 0,
+        reusable: 0,
+    });
+    let begun = if tries.reusable > 0 {
+        row.attempts
+    } else {
+        row.attempts + 1
+    };
     insert!(
         attempts {
             delivery_id: row.id,
@@ -264,7 +324,10 @@ fn begin(write: &mut Write<'_>, lease: &Lease, frozen: Frozen) -> Result<Attempt
         .bind(row.id)
         .later(write.connection)?;
     if lease.mode == Mode::Probe {
-        sql(PROBED).bind(write.now()?).bind(row.id).later(write.connection)?;
+        sql(PROBED)
+            .bind(write.now()?)
+            .bind(row.id)
+            .later(write.connection)?;
     }
     Ok(Attempt {
         delivery_id: row.id,

@@ -120,10 +120,19 @@ pub enum Stop {
 /// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can
 /// be empty. Stops at the first delivery about which operators are notified, and at one whose customer is being
 /// changed.
-pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Result<Result<Vec<Frozen>, Stop>, Error> {
+pub fn batch(
+    write: &mut Write<'_>,
+    lane: &Lane<'_>,
+    head: DeliveryRow,
+) -> Result<Result<Vec<Frozen>, Stop>, Error> {
     let room = lane.lease.at_most.min(lane.destination.per_request);
-    let is_alone = head.event_type == PURCHASE_UPDATED || lane.lease.mode == Mode::Probe || room <= 1;
-    let mut rows = if is_alone { Vec::new() } else { tracks::followers(write, lane, &head, room - 1)? };
+    let is_alone =
+        head.event_type == PURCHASE_UPDATED || lane.lease.mode == Mode::Probe || room <= 1;
+    let mut rows = if is_alone {
+        Vec::new()
+    } else {
+        tracks::followers(write, lane, &head, room - 1)?
+    };
     rows.insert(0, head);
     let removes = lane.destination.profile == Some(Attributes::Extended);
     let mut frozen = Vec::with_capacity(rows.len());
@@ -145,10 +154,18 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
                     }
                     continue;
                 }
-                frozen.push(Frozen { row, body, state, pending, tries });
+                frozen.push(Frozen {
+                    row,
+                    body,
+                    state,
+                    pending,
+                    tries,
+                });
             }
             Prepared::PutAside => {}
-            Prepared::Undeliverable(operator_events) => return Ok(Err(Stop::Undeliverable(operator_events))),
+            Prepared::Undeliverable(operator_events) => {
+                return Ok(Err(Stop::Undeliverable(operator_events)));
+            }
             Prepared::UserBusy => return Ok(Err(Stop::UserBusy)),
         }
     }
@@ -175,11 +192,25 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
             joined_device_id: row.joined_device_id.clone(),
         }));
     }
-    let Some((rendered, unsent)) = render(write, lane, row)? else { return Ok(Prepared::UserBusy) };
-    let device_id = if lane.destination.per_user { device_id(&unsent) } else { None };
-    let Unsent { environment, analytics_device_id, external_id, .. } = unsent;
+    let Some((rendered, unsent)) = render(write, lane, row)? else {
+        return Ok(Prepared::UserBusy);
+    };
+    let device_id = if lane.destination.per_user {
+        device_id(&unsent)
+    } else {
+        None
+    };
+    let Unsent {
+        environment,
+        analytics_device_id,
+        external_id,
+        ..
+    } = unsent;
     let (nameless_device_id, joined_device_id) = match external_id {
-        Some(_) => (None, device_id.filter(|id| lane.row.nameless_device_id.as_ref() == Some(id))),
+        Some(_) => (
+            None,
+            device_id.filter(|id| lane.row.nameless_device_id.as_ref() == Some(id)),
+        ),
         None => (device_id, None),
     };
     let ready = |body, revenue| {
@@ -200,7 +231,11 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
         Rendered::Refuse { why } => (DeliveryStatus::Failed, why),
     };
     let finished_at = (status != DeliveryStatus::Waiting).then_some(write.now()?);
-    let end = sql(PUT_ASIDE).bind(status).bind(why.as_str()).bind(finished_at).bind(row.id);
+    let end = sql(PUT_ASIDE)
+        .bind(status)
+        .bind(why.as_str())
+        .bind(finished_at)
+        .bind(row.id);
     let changed = end.run(write.connection)?;
     if finished_at.is_some() && changed > 0 {
         profiles::note_failure(write, row, Failure::Unwanted)?;
@@ -208,28 +243,44 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     if status != DeliveryStatus::Failed || changed == 0 {
         return Ok(Prepared::PutAside);
     }
-    let operator_events =
-        health::announce_exhausted(write, row.destination_id, format!("a delivery cannot be sent: {why}"))?;
-    Ok(if operator_events.events.is_empty() { Prepared::PutAside } else { Prepared::Undeliverable(operator_events) })
+    let operator_events = health::announce_exhausted(
+        write,
+        row.destination_id,
+        format!("a delivery cannot be sent: {why}"),
+    )?;
+    Ok(if operator_events.events.is_empty() {
+        Prepared::PutAside
+    } else {
+        Prepared::Undeliverable(operator_events)
+    })
 }
 
 /// The device id in the body of an event: that of the customer in analytics, else the id of the purchase's first user.
 fn device_id(unsent: &Unsent) -> Option<String> {
-    unsent.analytics_device_id.clone().or_else(|| Some(unsent.first_user_id?.to_string()))
+    unsent
+        .analytics_device_id
+        .clone()
+        .or_else(|| Some(unsent.first_user_id?.to_string()))
 }
 
 /// Renders a body. If the result is to wait for the customer's id, or is to be sent user by user without it, locks the
 /// owner of the purchase and renders again: so an id that is set at this moment is not missed, nor another owner.
 /// Whoever names a user, or gives a purchase to another one, locks the former owner before the waiting deliveries are
 /// released. `None` while another process has the owner locked.
-fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Option<(Rendered, Unsent)>, Error> {
+fn render(
+    write: &mut Write<'_>,
+    lane: &Lane<'_>,
+    row: &DeliveryRow,
+) -> Result<Option<(Rendered, Unsent)>, Error> {
     let mut locked = None;
     loop {
         let (unsent, owner) = unsent(write.connection, lane, row)?;
         let rendered = (lane.lease.render)(&lane.destination, &unsent);
         let unlocked = owner.filter(|owner| locked != Some(*owner) && write.connection.is_shared());
         let is_nameless = lane.destination.per_user && unsent.external_id.is_none();
-        let Some(owner) = unlocked.filter(|_| is_nameless || matches!(rendered, Rendered::Wait { .. })) else {
+        let Some(owner) =
+            unlocked.filter(|_| is_nameless || matches!(rendered, Rendered::Wait { .. }))
+        else {
             return Ok(Some((rendered, unsent)));
         };
         if !users::lock_shared(write, owner)? {
@@ -249,9 +300,18 @@ impl Environments {
     /// sandbox now, is sent in the sandbox.
     fn of_event(data: &Value, platform: Option<Environment>) -> Self {
         let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
-        let of = |platform: Environment| if is_for_money { platform } else { Environment::Sandbox };
+        let of = |platform: Environment| {
+            if is_for_money {
+                platform
+            } else {
+                Environment::Sandbox
+            }
+        };
         let sent_in = of(platform.unwrap_or(Environment::Production));
-        Self { recorded_in: of(Environment::Production), sent_in }
+        Self {
+            recorded_in: of(Environment::Production),
+            sent_in,
+        }
     }
 
     /// Of a `profile.updated`: the environment that it covers. If its platform is of another environment now, the
@@ -259,8 +319,16 @@ impl Environments {
     fn of_profile(body: &Value, platform: Option<Environment>) -> Self {
         let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
         let covers = read("environment").unwrap_or(Environment::Sandbox);
-        let was_moved = platform.is_some_and(|platform| Some(platform) != read("platform_environment"));
-        Self { recorded_in: covers, sent_in: if was_moved { Environment::Sandbox } else { covers } }
+        let was_moved =
+            platform.is_some_and(|platform| Some(platform) != read("platform_environment"));
+        Self {
+            recorded_in: covers,
+            sent_in: if was_moved {
+                Environment::Sandbox
+            } else {
+                covers
+            },
+        }
     }
 }
 
@@ -277,7 +345,12 @@ struct UserView {
 /// Selects the user's state for a destination: the state over the platforms that its filter names, in the environment
 /// of the event or over both. `state` and `profile` are null if the event is sent in another environment than it was
 /// recorded in, or if no state was stored for these platforms.
-fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environments) -> Result<UserView, Error> {
+fn shown(
+    lane: &Lane<'_>,
+    facts: &EventRow,
+    body: Value,
+    environments: &Environments,
+) -> Result<UserView, Error> {
     let filter = &lane.destination.filter;
     let platforms = filter.sorted_platforms();
     let is_at_home = environments.recorded_in == environments.sent_in;
@@ -285,21 +358,57 @@ fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environm
     let is_profile = body.get("event_type").and_then(Value::as_str) == Some(PROFILE_UPDATED);
     if platforms.is_empty() || is_profile {
         let apart = facts.state_apart.as_deref().map(json).transpose()?;
-        let profile = facts.profile.as_deref().filter(|_| is_at_home).map(json).transpose()?.unwrap_or_default();
-        let state = if has_state { apart.clone().unwrap_or_else(|| body.clone()) } else { Value::Null };
+        let profile = facts
+            .profile
+            .as_deref()
+            .filter(|_| is_at_home)
+            .map(json)
+            .transpose()?
+            .unwrap_or_default();
+        let state = if has_state {
+            apart.clone().unwrap_or_else(|| body.clone())
+        } else {
+            Value::Null
+        };
         let other = match lane.destination.wants_both_environments() {
             true => views::find(facts.views.as_deref(), &platforms)?.map(|view| view.state),
             // Release 0.1.0 stored the state over both in the body, and that of the environment beside it.
             false => apart,
         };
-        return Ok(UserView { state, profile, body: with_state(body, other) });
+        return Ok(UserView {
+            state,
+            profile,
+            body: with_state(body, other),
+        });
     }
-    let Some(View { state, state_apart, profile, .. }) = views::find(facts.views.as_deref(), &platforms)? else {
-        return Ok(UserView { state: Value::Null, profile: Value::Null, body });
+    let Some(View {
+        state,
+        state_apart,
+        profile,
+        ..
+    }) = views::find(facts.views.as_deref(), &platforms)?
+    else {
+        return Ok(UserView {
+            state: Value::Null,
+            profile: Value::Null,
+            body,
+        });
     };
-    let narrowed = if lane.destination.wants_both_environments() { state } else { state_apart.clone() };
-    let (state, profile) = if has_state { (state_apart, profile) } else { (Value::Null, Value::Null) };
-    Ok(UserView { state, profile, body: with_state(body, Some(narrowed)) })
+    let narrowed = if lane.destination.wants_both_environments() {
+        state
+    } else {
+        state_apart.clone()
+    };
+    let (state, profile) = if has_state {
+        (state_apart, profile)
+    } else {
+        (Value::Null, Value::Null)
+    };
+    Ok(UserView {
+        state,
+        profile,
+        body: with_state(body, Some(narrowed)),
+    })
 }
 
 /// The body with its state of the user replaced.
@@ -331,26 +440,51 @@ fn unsent(
     lane: &Lane<'_>,
     row: &DeliveryRow,
 ) -> Result<(Unsent, Option<UserId>), Error> {
-    let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
-    let siblings = if is_state || is_profile { None } else { Some(siblings(connection, row)?) };
-    let next = if is_state || is_profile { None } else { Some(next_state_ahead(connection, row)?) };
-    let attempted = if lane.destination.per_user { Some(attempted_ahead(connection, row)?) } else { None };
+    let (is_state, is_profile) = (
+        row.event_type == PURCHASE_UPDATED,
+        row.event_type == PROFILE_UPDATED,
+    );
+    let siblings = if is_state || is_profile {
+        None
+    } else {
+        Some(siblings(connection, row)?)
+    };
+    let next = if is_state || is_profile {
+        None
+    } else {
+        Some(next_state_ahead(connection, row)?)
+    };
+    let attempted = if lane.destination.per_user {
+        Some(attempted_ahead(connection, row)?)
+    } else {
+        None
+    };
     let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let mut facts = facts.ok_or(Error::Missing { what: "event" })?;
     let owners = |id: Option<String>| id.filter(|_| row.event_type != TRANSFERRED_FROM);
-    let newest_device_id = facts.event_device_id.take().or(owners(facts.owner_device_id.take()));
-    let analytics_device_id = match attempted.map_or(Ok(None), |attempted| attempted.first(connection))? {
-        Some(Attempted { analytics_device_id }) => analytics_device_id,
-        None if lane.destination.per_user => lasting_device_id(lane, facts.first_user_id, newest_device_id),
-        None => None,
-    };
+    let newest_device_id = facts
+        .event_device_id
+        .take()
+        .or(owners(facts.owner_device_id.take()));
+    let analytics_device_id =
+        match attempted.map_or(Ok(None), |attempted| attempted.first(connection))? {
+            Some(Attempted {
+                analytics_device_id,
+            }) => analytics_device_id,
+            None if lane.destination.per_user => {
+                lasting_device_id(lane, facts.first_user_id, newest_device_id)
+            }
+            None => None,
+        };
     let body = json(&facts.body)?;
     let data = match next {
         None if is_state => data(&body),
         None => Value::Null,
-        Some(next) => {
-            next.value(connection)?.map(|state| json(&state)).transpose()?.map_or(Value::Null, |body| data(&body))
-        }
+        Some(next) => next
+            .value(connection)?
+            .map(|state| json(&state))
+            .transpose()?
+            .map_or(Value::Null, |body| data(&body)),
     };
     let environments = if is_profile {
         Environments::of_profile(&body, facts.environment)
@@ -382,7 +516,11 @@ fn unsent(
             .map(Into::into)
             .collect(),
         acked_revision: lane.row.acked_revision,
-        earned: if lane.destination.per_user { payments::earned(connection, row)? } else { None },
+        earned: if lane.destination.per_user {
+            payments::earned(connection, row)?
+        } else {
+            None
+        },
     };
     Ok((unsent, facts.owner_id))
 }
@@ -391,8 +529,14 @@ fn unsent(
 /// which events were sent without a name keeps their device id, whoever has it now and whatever id was given meanwhile,
 /// until an event with a name and this device id has arrived: the destination has no other name for what it counted
 /// before.
-fn lasting_device_id(lane: &Lane<'_>, first: Option<UserId>, newest: Option<String>) -> Option<String> {
-    let Some(nameless) = &lane.row.nameless_device_id else { return newest };
+fn lasting_device_id(
+    lane: &Lane<'_>,
+    first: Option<UserId>,
+    newest: Option<String>,
+) -> Option<String> {
+    let Some(nameless) = &lane.row.nameless_device_id else {
+        return newest;
+    };
     let is_first = first.is_some_and(|first| first.to_string() == *nameless);
     (!is_first).then(|| nameless.clone())
 }
@@ -407,8 +551,14 @@ const ATTEMPTED: Sql = statement! {hot "deliveries_event", "
 
 /// The first delivery of an event to the destination that was attempted. Every later one has its device id, because an
 /// integration recognizes a repeated event by both.
-fn attempted_ahead(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Ahead<'static, Attempted>, Error> {
-    sql(ATTEMPTED).bind(row.event_id).bind(row.destination_id).ahead(connection)
+fn attempted_ahead(
+    connection: &mut AnyConnection,
+    row: &DeliveryRow,
+) -> Result<Ahead<'static, Attempted>, Error> {
+    sql(ATTEMPTED)
+        .bind(row.event_id)
+        .bind(row.destination_id)
+        .ahead(connection)
 }
 
 const NEXT_STATE: Sql = statement! {hot "events_of_key", "
@@ -425,7 +575,10 @@ fn next_state_ahead(
     connection: &mut AnyConnection,
     row: &DeliveryRow,
 ) -> Result<Ahead<'static, Single<String>>, Error> {
-    sql(NEXT_STATE).bind(row.collapse_key).bind(row.event_id).value_ahead(connection)
+    sql(NEXT_STATE)
+        .bind(row.collapse_key)
+        .bind(row.event_id)
+        .value_ahead(connection)
 }
 
 fn data(body: &Value) -> Value {
@@ -442,18 +595,36 @@ const SIBLINGS: Sql = statement! {hot "events_of_key", "
 "};
 
 /// The events of the same purchase in the same revision, whether or not the destination chose them.
-fn siblings(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Ahead<'static, SiblingRow>, Error> {
-    sql(SIBLINGS).bind(row.destination_id).bind(row.collapse_key).bind(row.revision).ahead(connection)
+fn siblings(
+    connection: &mut AnyConnection,
+    row: &DeliveryRow,
+) -> Result<Ahead<'static, SiblingRow>, Error> {
+    sql(SIBLINGS)
+        .bind(row.destination_id)
+        .bind(row.collapse_key)
+        .bind(row.revision)
+        .ahead(connection)
 }
 
 impl From<SiblingRow> for Sibling {
-    fn from(SiblingRow { event_id, event_type, queued_seq }: SiblingRow) -> Self {
-        Self { event_id, event_type, queued_seq }
+    fn from(
+        SiblingRow {
+            event_id,
+            event_type,
+            queued_seq,
+        }: SiblingRow,
+    ) -> Self {
+        Self {
+            event_id,
+            event_type,
+            queued_seq,
+        }
     }
 }
 
 fn json(body: &str) -> Result<Value, Error> {
-    serde_json::from_str(body).map_err(|cause| Error::corrupt_by("an event's body is not JSON", cause))
+    serde_json::from_str(body)
+        .map_err(|cause| Error::corrupt_by("an event's body is not JSON", cause))
 }
 
 const TRIES: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey", "
@@ -465,5 +636,8 @@ const TRIES: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey",
 "};
 
 fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Ahead<'static, Tries>, Error> {
-    sql(TRIES).bind(row.attempts).bind(row.id).ahead(write.connection)
+    sql(TRIES)
+        .bind(row.attempts)
+        .bind(row.id)
+        .ahead(write.connection)
 }

@@ -65,12 +65,28 @@ pub fn state(
         .bind(environment)
         .bind(event)
         .first(connection)?;
-    let Some(revisions) = revisions else { return Ok(State::None) };
-    let (Some(user), Some(revision)) = (revisions.user_id, revisions.user_revision) else { return Ok(State::None) };
-    let is_older = revisions.acked_revision.max(revisions.sent_revision).is_some_and(|newest| newest > revision);
-    let owners = revisions.owner_acked_revision.or(revisions.owner_sent_revision);
+    let Some(revisions) = revisions else {
+        return Ok(State::None);
+    };
+    let (Some(user), Some(revision)) = (revisions.user_id, revisions.user_revision) else {
+        return Ok(State::None);
+    };
+    let is_older = revisions
+        .acked_revision
+        .max(revisions.sent_revision)
+        .is_some_and(|newest| newest > revision);
+    let owners = revisions
+        .owner_acked_revision
+        .or(revisions.owner_sent_revision);
     if is_older || (owner != Some(user) && owners.is_some()) {
         return Ok(State::Stale);
     }
-    Ok(State::New(UserState { lane: UserLane { destination, user, environment }, revision }))
+    Ok(State::New(UserState {
+        lane: UserLane {
+            destination,
+            user,
+            environment,
+        },
+        revision,
+    }))
 }

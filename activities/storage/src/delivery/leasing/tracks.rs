@@ -31,15 +31,26 @@ pub struct Heads {
 
 /// Reads the first deliveries of both tracks.
 pub fn heads(connection: &mut AnyConnection, lane: LaneKey) -> Result<Heads, Error> {
-    let mut head = |text: Sql| sql(text).bind(lane.key).bind(lane.destination).ahead(connection);
-    Ok(Heads { state: head(NEWEST_STATE)?, event: head(OLDEST_EVENT)? })
+    let mut head = |text: Sql| {
+        sql(text)
+            .bind(lane.key)
+            .bind(lane.destination)
+            .ahead(connection)
+    };
+    Ok(Heads {
+        state: head(NEWEST_STATE)?,
+        event: head(OLDEST_EVENT)?,
+    })
 }
 
 impl Heads {
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Tracks, Error> {
         let states = self.state.all(connection)?;
         let has_outdated = states.len() > 1;
-        Ok(Tracks { heads: [states.into_iter().next(), self.event.first(connection)?], has_outdated })
+        Ok(Tracks {
+            heads: [states.into_iter().next(), self.event.first(connection)?],
+            has_outdated,
+        })
     }
 }
 
@@ -53,13 +64,17 @@ pub struct Tracks {
 impl Tracks {
     /// The delivery that is due first.
     pub fn next(self, health: &Health, now: Timestamp) -> Option<DeliveryRow> {
-        self.heads.into_iter().flatten().min_by_key(|row| (due_at(row, health, now), row.seq))
+        self.heads
+            .into_iter()
+            .flatten()
+            .min_by_key(|row| (due_at(row, health, now), row.seq))
     }
 }
 
 /// The delivery that a probe sends: the newest `purchase.updated`, or the oldest event if there is none.
 pub fn newest(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<DeliveryRow>, Error> {
-    newest_state(connection, lane)?.map_or_else(|| oldest_event(connection, lane), |state| Ok(Some(state)))
+    newest_state(connection, lane)?
+        .map_or_else(|| oldest_event(connection, lane), |state| Ok(Some(state)))
 }
 
 /// The newest state, and the one before it if that is pending too.
@@ -70,8 +85,14 @@ const NEWEST_STATE: Sql = statement! {hot "deliveries_pending_of_lane", "
     LIMIT 2
 "};
 
-fn newest_state(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<DeliveryRow>, Error> {
-    sql(NEWEST_STATE).bind(lane.key).bind(lane.destination).first(connection)
+fn newest_state(
+    connection: &mut AnyConnection,
+    lane: LaneKey,
+) -> Result<Option<DeliveryRow>, Error> {
+    sql(NEWEST_STATE)
+        .bind(lane.key)
+        .bind(lane.destination)
+        .first(connection)
 }
 
 const OLDEST_EVENT: Sql = statement! {hot "deliveries_pending_of_lane", "
@@ -81,8 +102,14 @@ const OLDEST_EVENT: Sql = statement! {hot "deliveries_pending_of_lane", "
     LIMIT 1
 "};
 
-fn oldest_event(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<DeliveryRow>, Error> {
-    sql(OLDEST_EVENT).bind(lane.key).bind(lane.destination).first(connection)
+fn oldest_event(
+    connection: &mut AnyConnection,
+    lane: LaneKey,
+) -> Result<Option<DeliveryRow>, Error> {
+    sql(OLDEST_EVENT)
+        .bind(lane.key)
+        .bind(lane.destination)
+        .first(connection)
 }
 
 /// `seq + 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
@@ -126,18 +153,36 @@ pub fn followers(
     at_most: i64,
 ) -> Result<Vec<DeliveryRow>, Error> {
     let LaneKey { key, destination } = lane.lease.lane();
-    let rows: Vec<DeliveryRow> =
-        sql(FOLLOWERS).bind(key).bind(destination).bind(head.seq).bind(at_most).all(write.connection)?;
+    let rows: Vec<DeliveryRow> = sql(FOLLOWERS)
+        .bind(key)
+        .bind(destination)
+        .bind(head.seq)
+        .bind(at_most)
+        .all(write.connection)?;
     // The body of a change of a payment depends on whether the payment was delivered, so they never share a request.
     let may_follow = |row: &DeliveryRow| row.event_type != REVENUE_ADJUSTED;
     let now = write.now()?;
-    let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, &lane.health.health, now) <= now;
-    let mut rows: Vec<DeliveryRow> = rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect();
+    let is_due =
+        |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, &lane.health.health, now) <= now;
+    let mut rows: Vec<DeliveryRow> = rows
+        .into_iter()
+        .take_while(|row| may_follow(row) && is_due(row))
+        .collect();
     if !rows.is_empty() {
         let ids = rows.iter().map(|row| row.event_id).chain([head.event_id]);
-        let subjects: Vec<LaneSubject> = sql(SUBJECTS).uncached().bind_list(ids).all(write.connection)?;
-        let subject = |event| subjects.iter().find(|one| one.id == event).and_then(|one| one.user_id);
-        let others = rows.iter().position(|row| subject(row.event_id) != subject(head.event_id));
+        let subjects: Vec<LaneSubject> = sql(SUBJECTS)
+            .uncached()
+            .bind_list(ids)
+            .all(write.connection)?;
+        let subject = |event| {
+            subjects
+                .iter()
+                .find(|one| one.id == event)
+                .and_then(|one| one.user_id)
+        };
+        let others = rows
+            .iter()
+            .position(|row| subject(row.event_id) != subject(head.event_id));
         rows.truncate(others.unwrap_or(rows.len()));
     }
     Ok(rows)
@@ -171,13 +216,17 @@ pub fn supersede(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
     if fault::is_planted("lease.keep_outdated") {
         return Ok(());
     }
-    sql(if fault::is_planted("lease.supersede_ended") { SUPERSEDE_FINAL } else { SUPERSEDE })
-        .bind(write.now()?)
-        .bind(lease.key)
-        .bind(lease.destination)
-        .bind(lease.key)
-        .bind(lease.destination)
-        .later(write.connection)
+    sql(if fault::is_planted("lease.supersede_ended") {
+        SUPERSEDE_FINAL
+    } else {
+        SUPERSEDE
+    })
+    .bind(write.now()?)
+    .bind(lease.key)
+    .bind(lease.destination)
+    .bind(lease.key)
+    .bind(lease.destination)
+    .later(write.connection)
 }
 
 const SUPERSEDE_WAITING: Sql = statement! {hot "deliveries_unnamed_of_lane", "
@@ -232,5 +281,9 @@ const SUPERSEDE_PROFILE: Sql = statement! {hot "deliveries_id", "
 
 /// Ends a `profile.updated` as `superseded`, because a newer state of its user was sent.
 pub fn supersede_profile(write: &mut Write<'_>, row: &DeliveryRow) -> Result<(), Error> {
-    sql(SUPERSEDE_PROFILE).bind(NEWER_PROFILE).bind(write.now()?).bind(row.id).later(write.connection)
+    sql(SUPERSEDE_PROFILE)
+        .bind(NEWER_PROFILE)
+        .bind(write.now()?)
+        .bind(row.id)
+        .later(write.connection)
 }

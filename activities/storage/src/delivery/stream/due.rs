@@ -61,11 +61,18 @@ pub fn with_batches(
     destination: DestinationId,
     mut events: Vec<StreamedEvent>,
 ) -> Result<Vec<StreamedEvent>, Error> {
-    let batches: BTreeSet<String> = events.iter().filter_map(|one| one.batch_id).map(|id| id.to_string()).collect();
+    let batches: BTreeSet<String> = events
+        .iter()
+        .filter_map(|one| one.batch_id)
+        .map(|id| id.to_string())
+        .collect();
     if batches.is_empty() {
         return Ok(events);
     }
-    let members = sql(OF_BATCHES).uncached().bind_list(batches).bind(destination);
+    let members = sql(OF_BATCHES)
+        .uncached()
+        .bind_list(batches)
+        .bind(destination);
     let members: Vec<StreamedEvent> = members.all(connection)?;
     let known: BTreeSet<i64> = events.iter().map(|one| one.seq).collect();
     events.extend(members.into_iter().filter(|one| !known.contains(&one.seq)));
@@ -75,7 +82,9 @@ pub fn with_batches(
 
 /// Leaves the first event, or what was sent with it in one request.
 pub fn keep_first(events: &mut Vec<StreamedEvent>) {
-    let Some(first) = events.first().map(|first| (first.seq, first.batch_id)) else { return };
+    let Some(first) = events.first().map(|first| (first.seq, first.batch_id)) else {
+        return;
+    };
     events.retain(|one| one.seq == first.0 || (first.1.is_some() && one.batch_id == first.1));
 }
 
@@ -99,22 +108,46 @@ impl Dues {
         if self.mode == Mode::Probe {
             return self.now;
         }
-        self.health.due_at(event.next_due_at, event.tried_at, self.now)
+        self.health
+            .due_at(event.next_due_at, event.tried_at, self.now)
     }
 }
 
 /// The events of the next page.
-pub fn find(connection: &mut AnyConnection, lease: &StreamLease, dues: &Dues) -> Result<DuePage, Error> {
-    let after = lease.after.map(|device| device.to_string()).unwrap_or_default();
-    let devices = sql(DEVICES).bind(lease.destination).bind(after).bind(lease.destination).bind(MAX_DEVICES);
+pub fn find(
+    connection: &mut AnyConnection,
+    lease: &StreamLease,
+    dues: &Dues,
+) -> Result<DuePage, Error> {
+    let after = lease
+        .after
+        .map(|device| device.to_string())
+        .unwrap_or_default();
+    let devices = sql(DEVICES)
+        .bind(lease.destination)
+        .bind(after)
+        .bind(lease.destination)
+        .bind(MAX_DEVICES);
     let devices: Vec<DeviceId> = devices.values(connection)?;
-    let mut found = DuePage { events: Vec::new(), last_device: None, wait: None };
+    let mut found = DuePage {
+        events: Vec::new(),
+        last_device: None,
+        wait: None,
+    };
     for some in devices.chunks(DEVICES_AT_ONCE) {
         if found.events.len() >= PAGE {
             break;
         }
-        let of = |device: &DeviceId, limit: i64| sql(EVENTS).bind(lease.destination).bind(*device).bind(limit);
-        let heads: Vec<_> = some.iter().map(|device| of(device, 1).ahead(connection)).collect::<Result<_, _>>()?;
+        let of = |device: &DeviceId, limit: i64| {
+            sql(EVENTS)
+                .bind(lease.destination)
+                .bind(*device)
+                .bind(limit)
+        };
+        let heads: Vec<_> = some
+            .iter()
+            .map(|device| of(device, 1).ahead(connection))
+            .collect::<Result<_, _>>()?;
         let mut ready = Vec::with_capacity(some.len());
         for (device, head) in some.iter().zip(heads) {
             let head: Option<StreamedEvent> = head.first(connection)?;
@@ -124,11 +157,16 @@ pub fn find(connection: &mut AnyConnection, lease: &StreamLease, dues: &Dues) ->
                 None => {}
             }
         }
-        let pages: Vec<_> =
-            ready.iter().map(|device| of(device, PER_DEVICE).ahead(connection)).collect::<Result<_, _>>()?;
+        let pages: Vec<_> = ready
+            .iter()
+            .map(|device| of(device, PER_DEVICE).ahead(connection))
+            .collect::<Result<_, _>>()?;
         for page in pages {
             let page: Vec<StreamedEvent> = page.all(connection)?;
-            found.events.extend(page.into_iter().take_while(|event| dues.at(event) <= dues.now));
+            found.events.extend(
+                page.into_iter()
+                    .take_while(|event| dues.at(event) <= dues.now),
+            );
         }
         found.last_device = some.last().copied();
     }
@@ -138,9 +176,20 @@ pub fn find(connection: &mut AnyConnection, lease: &StreamLease, dues: &Dues) ->
 impl DuePage {
     /// Notes a device whose first event has to wait.
     fn hold_back(&mut self, head: &StreamedEvent, dues: &Dues) {
-        let error = head.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let error = head
+            .last_error
+            .as_ref()
+            .map(|error| format!(": {error}"))
+            .unwrap_or_default();
         let why = format!("each device waits for its next attempt{error}");
-        let wait = StreamWait { wait: dues.at(head).since(dues.now), why };
-        self.wait = Some(self.wait.take().map_or_else(|| wait.clone(), |known| known.min(wait.clone())));
+        let wait = StreamWait {
+            wait: dues.at(head).since(dues.now),
+            why,
+        };
+        self.wait = Some(
+            self.wait
+                .take()
+                .map_or_else(|| wait.clone(), |known| known.min(wait.clone())),
+        );
     }
 }

@@ -75,13 +75,20 @@ impl StreamResult {
     /// The result as it counts: a probe uses up no step of the schedule, so it cannot be the last one.
     fn in_mode(&self, mode: Mode) -> Self {
         let verdict = match (mode, self.verdict) {
-            (Mode::Probe, StreamVerdict::Failed) if self.tried.is_some() => {
-                StreamVerdict::Retry { delay: PROBE_EVERY, counts: false }
-            }
-            (Mode::Probe, StreamVerdict::Retry { delay, .. }) => StreamVerdict::Retry { delay, counts: false },
+            (Mode::Probe, StreamVerdict::Failed) if self.tried.is_some() => StreamVerdict::Retry {
+                delay: PROBE_EVERY,
+                counts: false,
+            },
+            (Mode::Probe, StreamVerdict::Retry { delay, .. }) => StreamVerdict::Retry {
+                delay,
+                counts: false,
+            },
             (_, verdict) => verdict,
         };
-        Self { verdict, ..self.clone() }
+        Self {
+            verdict,
+            ..self.clone()
+        }
     }
 }
 
@@ -118,12 +125,19 @@ impl Store {
     ) -> Result<StreamFinished, Error> {
         let (lease, kind) = (lease.clone(), JobKind::Stream(lease.destination));
         let work = move |write: &mut Write<'_>| {
-            sql(CREATE).bind(lease.destination).later(write.connection)?;
-            let stream: StreamRow = sql(LOCK).bind(lease.destination).one(write.connection, "stream")?;
+            sql(CREATE)
+                .bind(lease.destination)
+                .later(write.connection)?;
+            let stream: StreamRow = sql(LOCK)
+                .bind(lease.destination)
+                .one(write.connection, "stream")?;
             let is_holder = stream.is_of(&lease.token);
             let mode = request.as_ref().map_or(Mode::Drain, |request| request.mode);
             if mode == Mode::Probe {
-                sql(PROBE).bind(write.now()?).bind(lease.destination).later(write.connection)?;
+                sql(PROBE)
+                    .bind(write.now()?)
+                    .bind(lease.destination)
+                    .later(write.connection)?;
             }
             for result in &results {
                 note(write, lease.destination, &result.in_mode(mode), is_holder)?;
@@ -135,21 +149,33 @@ impl Store {
             if let Some(request) = &request {
                 finished.add(update_health(write, &lease, request)?);
             }
-            let is_failed = |one: &&StreamResult| one.in_mode(mode).verdict == StreamVerdict::Failed;
+            let is_failed =
+                |one: &&StreamResult| one.in_mode(mode).verdict == StreamVerdict::Failed;
             if let Some(failed) = results.iter().find(is_failed) {
                 let why = failed.error.as_deref().unwrap_or("it was refused");
                 let reason = format!("an event of a device failed for the last time: {why}");
-                finished.add(health::announce_exhausted(write, lease.destination, reason)?);
+                finished.add(health::announce_exhausted(
+                    write,
+                    lease.destination,
+                    reason,
+                )?);
             }
             let OperatorEvents { events, queued_for } = finished;
-            Ok(StreamFinished { operator_events: events, queued_for })
+            Ok(StreamFinished {
+                operator_events: events,
+                queued_for,
+            })
         };
         self.writer.write(kind, work).await
     }
 }
 
 /// Updates the health of the destination, as after a request of a lane.
-fn update_health(write: &mut Write<'_>, lease: &StreamLease, request: &StreamRequest) -> Result<OperatorEvents, Error> {
+fn update_health(
+    write: &mut Write<'_>,
+    lease: &StreamLease,
+    request: &StreamRequest,
+) -> Result<OperatorEvents, Error> {
     let request_of_device = health::Request {
         destination: lease.destination,
         subject: Subject::Device(request.device),
@@ -188,24 +214,50 @@ const RETRY: Sql = statement! {"
 "};
 
 /// Records how the attempt of an event ended.
-fn note(write: &mut Write<'_>, id: DestinationId, done: &StreamResult, is_holder: bool) -> Result<(), Error> {
-    let StreamResult { seq, verdict, tried, error } = done;
-    let error = error.as_deref().map(|text| clean(text).chars().take(MAX_ERROR_CHARS).collect::<String>());
+fn note(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    done: &StreamResult,
+    is_holder: bool,
+) -> Result<(), Error> {
+    let StreamResult {
+        seq,
+        verdict,
+        tried,
+        error,
+    } = done;
+    let error = error.as_deref().map(|text| {
+        clean(text)
+            .chars()
+            .take(MAX_ERROR_CHARS)
+            .collect::<String>()
+    });
     let status = match *verdict {
         StreamVerdict::Delivered => Some(StreamStatus::Delivered),
         StreamVerdict::Failed if is_holder => Some(StreamStatus::Failed),
         StreamVerdict::Skipped if is_holder => Some(StreamStatus::Skipped),
         StreamVerdict::Retry { .. } if is_holder => None,
-        StreamVerdict::Failed | StreamVerdict::Skipped | StreamVerdict::Retry { .. } => return Ok(()),
+        StreamVerdict::Failed | StreamVerdict::Skipped | StreamVerdict::Retry { .. } => {
+            return Ok(());
+        }
     };
     let now = write.now()?;
     let statement = match (status, *verdict) {
         (None, StreamVerdict::Retry { delay, counts }) => {
-            let is_refusal = counts && tried.is_some_and(|tried| tried.class == AttemptClass::Refused);
+            let is_refusal =
+                counts && tried.is_some_and(|tried| tried.class == AttemptClass::Refused);
             let due_at = now.plus(delay);
-            sql(RETRY).bind(due_at).bind(error).bind(i64::from(counts)).bind(i64::from(is_refusal))
+            sql(RETRY)
+                .bind(due_at)
+                .bind(error)
+                .bind(i64::from(counts))
+                .bind(i64::from(is_refusal))
         }
-        _ => sql(END).bind(status).bind(error).bind(now).bind(i64::from(tried.is_some())),
+        _ => sql(END)
+            .bind(status)
+            .bind(error)
+            .bind(now)
+            .bind(i64::from(tried.is_some())),
     };
     let tried_at = tried.map(|_| now);
     statement

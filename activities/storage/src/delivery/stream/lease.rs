@@ -1,7 +1,9 @@
 //! Leasing a page of a stream, with a part of the destination's places.
 
 use super::due::{self, DuePage, Dues, find};
-use super::{CREATE, LOCK, PROBE_EVERY, StreamBatch, StreamLease, StreamPage, StreamRow, StreamWait, TAKE};
+use super::{
+    CREATE, LOCK, PROBE_EVERY, StreamBatch, StreamLease, StreamPage, StreamRow, StreamWait, TAKE,
+};
 use crate::db::error::Error;
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -35,7 +37,8 @@ impl Store {
         let work = move |write: &mut Write<'_>| {
             let id = lease.destination;
             destination_lock::share(write, id)?;
-            let Some(row) = destinations::find(write.connection, id)?.filter(|row| row.enabled) else {
+            let Some(row) = destinations::find(write.connection, id)?.filter(|row| row.enabled)
+            else {
                 return Ok(StreamPage::Closed);
             };
             sql(CREATE).bind(id).later(write.connection)?;
@@ -43,13 +46,30 @@ impl Store {
             if let Some(wait) = stream.held_back(write, &lease, row.state)? {
                 return Ok(StreamPage::Wait(wait));
             }
-            let mode = if row.state == State::Open { Mode::Probe } else { Mode::Drain };
+            let mode = if row.state == State::Open {
+                Mode::Probe
+            } else {
+                Mode::Drain
+            };
             let now = write.now()?;
-            let due = Dues { health: health::find(write.connection, id, now)?.health, mode, now };
-            let DuePage { events, last_device, wait } = find(write.connection, &lease, &due)?;
-            let Some(last_device) = last_device else { return Ok(StreamPage::End) };
+            let due = Dues {
+                health: health::find(write.connection, id, now)?.health,
+                mode,
+                now,
+            };
+            let DuePage {
+                events,
+                last_device,
+                wait,
+            } = find(write.connection, &lease, &due)?;
+            let Some(last_device) = last_device else {
+                return Ok(StreamPage::End);
+            };
             if events.is_empty() {
-                return Ok(StreamPage::Next { after: last_device, wait });
+                return Ok(StreamPage::Next {
+                    after: last_device,
+                    wait,
+                });
             }
             let mut events = due::with_batches(write.connection, id, events)?;
             if mode == Mode::Probe {
@@ -61,7 +81,15 @@ impl Store {
             };
             let secret = row.open_secret(&secrets)?;
             let (destination, at) = (row.destination(), write.now()?);
-            Ok(StreamPage::Send(Box::new(StreamBatch { destination, secret, events, channels, last_device, at, mode })))
+            Ok(StreamPage::Send(Box::new(StreamBatch {
+                destination,
+                secret,
+                events,
+                channels,
+                last_device,
+                at,
+                mode,
+            })))
         };
         self.writer.write(kind, work).await
     }
@@ -73,10 +101,22 @@ fn take(write: &mut Write<'_>, lease: &StreamLease, concurrency: i64) -> Result<
     let (id, token) = (lease.destination, lease.token.as_str());
     // Those that this stream holds already.
     places::release(write, id, token)?;
-    let (at_most, until) = (concurrency.div_euclid(2).clamp(1, MAX_CHANNELS), write.now()?.plus(lease.duration));
+    let (at_most, until) = (
+        concurrency.div_euclid(2).clamp(1, MAX_CHANNELS),
+        write.now()?.plus(lease.duration),
+    );
     let channels = places::lease_several(write, id, concurrency, at_most, token, until)?;
-    let until = if channels > 0 { until } else { write.now()?.plus(PLACE_HELD) };
-    sql(TAKE).bind(token).bind(until).bind(channels == 0).bind(id).later(write.connection)?;
+    let until = if channels > 0 {
+        until
+    } else {
+        write.now()?.plus(PLACE_HELD)
+    };
+    sql(TAKE)
+        .bind(token)
+        .bind(until)
+        .bind(channels == 0)
+        .bind(id)
+        .later(write.connection)?;
     if channels > 0 {
         return Ok(Room::Channels(channels));
     }
@@ -86,20 +126,40 @@ fn take(write: &mut Write<'_>, lease: &StreamLease, concurrency: i64) -> Result<
 
 impl StreamRow {
     /// Why nothing can be sent now.
-    fn held_back(&self, write: &mut Write<'_>, lease: &StreamLease, state: State) -> Result<Option<StreamWait>, Error> {
+    fn held_back(
+        &self,
+        write: &mut Write<'_>,
+        lease: &StreamLease,
+        state: State,
+    ) -> Result<Option<StreamWait>, Error> {
         let now = write.now()?;
-        let pause = health::find(write.connection, lease.destination, now)?.health.paused_for(now);
-        let until = |at: Option<Timestamp>, longest| Some(at?.unless_ahead(longest, now)?.since(now));
-        let probe = self.probed_at.filter(|_| state == State::Open).map(|at| at.plus(PROBE_EVERY));
+        let pause = health::find(write.connection, lease.destination, now)?
+            .health
+            .paused_for(now);
+        let until =
+            |at: Option<Timestamp>, longest| Some(at?.unless_ahead(longest, now)?.since(now));
+        let probe = self
+            .probed_at
+            .filter(|_| state == State::Open)
+            .map(|at| at.plus(PROBE_EVERY));
         let held_until = self.lease_until.filter(|_| !self.is_of(&lease.token));
         let reasons = [
-            (until(held_until, lease.duration), "another run has the stream"),
+            (
+                until(held_until, lease.duration),
+                "another run has the stream",
+            ),
             (pause, "the destination requested a pause"),
-            (until(probe, PROBE_EVERY), "the destination's breaker is open: an event is tried every half minute"),
+            (
+                until(probe, PROBE_EVERY),
+                "the destination's breaker is open: an event is tried every half minute",
+            ),
         ];
         let waits = reasons.into_iter().filter_map(|(wait, why)| {
             let wait = wait.filter(|wait| !wait.is_zero())?;
-            Some(StreamWait { wait, why: why.to_owned() })
+            Some(StreamWait {
+                wait,
+                why: why.to_owned(),
+            })
         });
         Ok(waits.max())
     }

@@ -112,9 +112,11 @@ row! {
     }
 }
 
-const CREATE: Sql = statement!("INSERT INTO streams (destination_id) VALUES (?) ON CONFLICT DO NOTHING");
+const CREATE: Sql =
+    statement!("INSERT INTO streams (destination_id) VALUES (?) ON CONFLICT DO NOTHING");
 
-const FIND: Sql = statement!("SELECT lease_token, lease_until, probed_at FROM streams WHERE destination_id = ?");
+const FIND: Sql =
+    statement!("SELECT lease_token, lease_until, probed_at FROM streams WHERE destination_id = ?");
 
 const LOCK: Sql = statement! {"
     SELECT lease_token, lease_until, probed_at FROM streams WHERE destination_id = ?
@@ -150,28 +152,40 @@ const COUNT: Sql = statement! {hot "device_deliveries_pending", "
 impl Store {
     /// The enabled destinations for which events of devices are pending.
     pub async fn streams_pending(&self) -> Result<Vec<DestinationId>, Error> {
-        self.read(move |connection| sql(PENDING).values(connection)).await
+        self.read(move |connection| sql(PENDING).values(connection))
+            .await
     }
 
     /// Number of events of devices that are pending for a destination, counted up to 10,000.
     pub async fn stream_backlog(&self, destination: DestinationId) -> Result<i64, Error> {
-        let count = move |connection: &mut AnyConnection| sql(COUNT).bind(destination).value(connection);
+        let count =
+            move |connection: &mut AnyConnection| sql(COUNT).bind(destination).value(connection);
         Ok(self.read(count).await?.unwrap_or_default())
     }
 
     /// Gives the stream up, after the last request of its page.
     pub async fn release_stream(&self, lease: &StreamLease) -> Result<(), Error> {
-        let StreamLease { destination, token, .. } = lease.clone();
+        let StreamLease {
+            destination, token, ..
+        } = lease.clone();
         let release = move |write: &mut Write<'_>| {
             places::release(write, destination, &token)?;
-            sql(RELEASE).bind(destination).bind(token.as_str()).run(write.connection).map(drop)
+            sql(RELEASE)
+                .bind(destination)
+                .bind(token.as_str())
+                .run(write.connection)
+                .map(drop)
         };
-        self.writer.write(JobKind::Stream(destination), release).await
+        self.writer
+            .write(JobKind::Stream(destination), release)
+            .await
     }
 
     /// Whether the holder with this token still has the stream.
     pub async fn holds_stream(&self, lease: &StreamLease) -> Result<bool, Error> {
-        let StreamLease { destination, token, .. } = lease.clone();
+        let StreamLease {
+            destination, token, ..
+        } = lease.clone();
         self.read_now(move |connection, now| {
             let stream: Option<StreamRow> = sql(FIND).bind(destination).first(connection)?;
             Ok(stream.is_some_and(|stream| stream.is_held(&token, now)))

@@ -52,14 +52,19 @@ impl Store {
             if !stream.is_held(&lease.token, write.now()?) {
                 return Ok(StreamStarted::Lost);
             }
-            let Some(found) = destinations::find(write.connection, id)?.filter(|found| found.enabled) else {
+            let Some(found) =
+                destinations::find(write.connection, id)?.filter(|found| found.enabled)
+            else {
                 return Ok(StreamStarted::Lost);
             };
             let mut wait = Duration::ZERO;
             if let Some(rate) = found.rate {
                 let next_slot_at = health::lock_row(write, id)?.next_slot_at;
                 match slot(next_slot_at, rate, write.now()?) {
-                    Slot::Free { wait: until, next_at } => {
+                    Slot::Free {
+                        wait: until,
+                        next_at,
+                    } => {
                         health::note_slot(write, id, next_at)?;
                         wait = until;
                     }
@@ -68,7 +73,12 @@ impl Store {
             }
             if let (Some(batch), false) = (request.batch_id, request.seqs.is_empty()) {
                 let seqs = request.seqs.iter().copied();
-                sql(BATCH).uncached().bind(batch).bind(id).bind_list(seqs).run(write.connection)?;
+                sql(BATCH)
+                    .uncached()
+                    .bind(batch)
+                    .bind(id)
+                    .bind_list(seqs)
+                    .run(write.connection)?;
             }
             Ok(StreamStarted::In(wait))
         };

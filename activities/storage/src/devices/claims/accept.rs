@@ -115,38 +115,80 @@ impl<'r> ClaimSource<'r> {
     /// The claims of the content of a report.
     pub fn claims(self, content: &'r Content) -> Vec<ReportedClaim<'r>> {
         let all = match content {
-            Content::SessionStart { receipts, .. } => {
-                receipts.iter().flatten().map(|receipt| self.present(receipt)).collect()
-            }
+            Content::SessionStart { receipts, .. } => receipts
+                .iter()
+                .flatten()
+                .map(|receipt| self.present(receipt))
+                .collect(),
             Content::Transaction(transaction) => vec![self.transacted(transaction)],
             Content::SessionEnd { .. } | Content::Impression(_) => Vec::new(),
         };
-        let fits = |claim: &ReportedClaim<'_>| claim.receipt_id.len().max(claim.app_user_id.len()) <= MAX_ID_BYTES;
+        let fits = |claim: &ReportedClaim<'_>| {
+            claim.receipt_id.len().max(claim.app_user_id.len()) <= MAX_ID_BYTES
+        };
         all.into_iter().filter(fits).collect()
     }
 
     const fn present(self, receipt: &'r DeviceReceipt) -> ReportedClaim<'r> {
-        let Self { request, place, network, claiming, occurred_at } = self;
+        let Self {
+            request,
+            place,
+            network,
+            claiming,
+            occurred_at,
+        } = self;
         let (receipt_id, app_user_id) = (receipt.receipt_id.as_str(), receipt.app_user_id.as_str());
         let (kind, transaction) = (ClaimKind::Present, None);
-        ReportedClaim { request, place, network, claiming, receipt_id, app_user_id, kind, transaction, occurred_at }
+        ReportedClaim {
+            request,
+            place,
+            network,
+            claiming,
+            receipt_id,
+            app_user_id,
+            kind,
+            transaction,
+            occurred_at,
+        }
     }
 
     const fn transacted(self, transaction: &'r DeviceTransaction) -> ReportedClaim<'r> {
-        let Self { request, place, network, claiming, occurred_at } = self;
+        let Self {
+            request,
+            place,
+            network,
+            claiming,
+            occurred_at,
+        } = self;
         let kind = match transaction.kind {
             TransactionKind::Purchased => ClaimKind::Purchased,
             TransactionKind::Restored => ClaimKind::Restored,
         };
-        let (receipt_id, app_user_id) = (transaction.receipt_id.as_str(), transaction.app_user_id.as_str());
+        let (receipt_id, app_user_id) = (
+            transaction.receipt_id.as_str(),
+            transaction.app_user_id.as_str(),
+        );
         let transaction = Some(transaction);
-        ReportedClaim { request, place, network, claiming, receipt_id, app_user_id, kind, transaction, occurred_at }
+        ReportedClaim {
+            request,
+            place,
+            network,
+            claiming,
+            receipt_id,
+            app_user_id,
+            kind,
+            transaction,
+            occurred_at,
+        }
     }
 }
 
 impl ReportedClaim<'_> {
     fn key(&self) -> ClaimKey {
-        (self.place, CollapseKey::of(self.place.platform, &clean(self.receipt_id)))
+        (
+            self.place,
+            CollapseKey::of(self.place.platform, &clean(self.receipt_id)),
+        )
     }
 
     /// Whether it says more than one of this kind.
@@ -168,7 +210,9 @@ impl ReportedClaim<'_> {
 
     fn values(&self, reason: Option<ClaimReason>, now: Timestamp) -> [Value<'_>; 17] {
         let (place, key) = self.key();
-        let of = |read: fn(&DeviceTransaction) -> Option<&str>| Value::from(self.transaction.and_then(read));
+        let of = |read: fn(&DeviceTransaction) -> Option<&str>| {
+            Value::from(self.transaction.and_then(read))
+        };
         [
             place.platform.into(),
             place.device.into(),
@@ -178,8 +222,12 @@ impl ReportedClaim<'_> {
             ClaimStatus::Pending.into(),
             reason.into(),
             self.kind.into(),
-            self.transaction.map(|transaction| transaction.sku.as_str()).into(),
-            self.transaction.and_then(|transaction| transaction.price).into(),
+            self.transaction
+                .map(|transaction| transaction.sku.as_str())
+                .into(),
+            self.transaction
+                .and_then(|transaction| transaction.price)
+                .into(),
             of(|transaction| transaction.currency.as_deref()),
             of(|transaction| transaction.marketplace.as_deref()),
             self.occurred_at.into(),
@@ -207,7 +255,9 @@ pub fn store(
     let mut by_key: BTreeMap<ClaimKey, ReportedClaim<'_>> = BTreeMap::new();
     for claim in claims {
         match by_key.entry(claim.key()) {
-            Entry::Occupied(mut known) if claim.outranks(known.get().kind) => drop(known.insert(*claim)),
+            Entry::Occupied(mut known) if claim.outranks(known.get().kind) => {
+                known.insert(*claim);
+            }
             Entry::Occupied(_) => {}
             Entry::Vacant(unknown) => drop(unknown.insert(*claim)),
         }
@@ -219,8 +269,13 @@ pub fn store(
     let (mut wanted, mut filled) = (Vec::new(), Vec::new());
     for (key, claim) in by_key {
         let row = known.get(&key);
-        wanted.extend(row.map_or(Some(Start::New), |row| claim.start(row)).map(|start| WaitingClaim { claim, start }));
-        let is_filled = |row: &KnownRow| claim.outranks(row.kind) && *clean(claim.app_user_id) == row.app_user_id;
+        wanted.extend(
+            row.map_or(Some(Start::New), |row| claim.start(row))
+                .map(|start| WaitingClaim { claim, start }),
+        );
+        let is_filled = |row: &KnownRow| {
+            claim.outranks(row.kind) && *clean(claim.app_user_id) == row.app_user_id
+        };
         filled.extend(row.is_some_and(is_filled).then_some(claim));
     }
     let (free, wanted) = set_apart(write, wanted, origins)?;
@@ -228,15 +283,20 @@ pub fn store(
     let counts = count(&free, &admitted);
     let started: Vec<WaitingClaim<'_>> = free.into_iter().chain(admitted.wanted).collect();
     warn_without_secret(write, started.iter().map(|one| &one.claim), origins)?;
-    let new = started.iter().filter(|one| one.start == Start::New).map(|one| one.claim);
+    let new = started
+        .iter()
+        .filter(|one| one.start == Start::New)
+        .map(|one| one.claim);
     let mut inserted: Vec<ReportedClaim<'_>> = new.chain(filled).collect();
     inserted.sort_by_key(ReportedClaim::key);
     insert(write, &inserted, origins)?;
-    started.iter().try_for_each(|WaitingClaim { claim, start }| match start {
-        Start::New => Ok(()),
-        Start::Renewed => renew(write, claim, origins),
-        Start::Returned => take_back(write, claim, origins),
-    })?;
+    started
+        .iter()
+        .try_for_each(|WaitingClaim { claim, start }| match start {
+            Start::New => Ok(()),
+            Start::Renewed => renew(write, claim, origins),
+            Start::Returned => take_back(write, claim, origins),
+        })?;
     Ok(counts)
 }
 
@@ -246,10 +306,14 @@ fn set_apart<'r>(
     wanted: Vec<WaitingClaim<'r>>,
     origins: &Origins,
 ) -> Result<(Vec<WaitingClaim<'r>>, Vec<WaitingClaim<'r>>), Error> {
-    let able = wanted.iter().map(|one| &one.claim).filter(|claim| waits_for(claim, origins).is_none());
+    let able = wanted
+        .iter()
+        .map(|one| &one.claim)
+        .filter(|claim| waits_for(claim, origins).is_none());
     let known = known::purchases(write, &able.map(|claim| claim.key().1).collect())?;
-    let (mut free, counted): (Vec<WaitingClaim<'r>>, _) =
-        wanted.into_iter().partition(|one| known.contains(&one.claim.key().1));
+    let (mut free, counted): (Vec<WaitingClaim<'r>>, _) = wanted
+        .into_iter()
+        .partition(|one| known.contains(&one.claim.key().1));
     free.iter_mut().for_each(|one| one.claim.network = "");
     Ok((free, counted))
 }
@@ -257,11 +321,24 @@ fn set_apart<'r>(
 fn count(free: &[WaitingClaim<'_>], admitted: &Admitted<'_>) -> StoredByRequest {
     let mut stored = StoredByRequest::new();
     for WaitingClaim { claim, .. } in free {
-        stored.entry(claim.request).or_default().known.push(claim.key());
+        stored
+            .entry(claim.request)
+            .or_default()
+            .known
+            .push(claim.key());
     }
-    admitted.wanted.iter().for_each(|one| stored.entry(one.claim.request).or_default().counts.new += 1);
-    admitted.dropped.iter().for_each(|request| stored.entry(*request).or_default().counts.dropped += 1);
-    admitted.displacing.iter().for_each(|request| stored.entry(*request).or_default().counts.displaced += 1);
+    admitted
+        .wanted
+        .iter()
+        .for_each(|one| stored.entry(one.claim.request).or_default().counts.new += 1);
+    admitted
+        .dropped
+        .iter()
+        .for_each(|request| stored.entry(*request).or_default().counts.dropped += 1);
+    admitted
+        .displacing
+        .iter()
+        .for_each(|request| stored.entry(*request).or_default().counts.displaced += 1);
     stored
 }
 
@@ -272,10 +349,15 @@ fn stored<'k>(
     let keys: Vec<&ClaimKey> = keys.collect();
     let mut found = BTreeMap::new();
     for batch in batches(&keys, &SIZES) {
-        let keys = batch.iter().map(|(place, key)| [place.platform.into(), place.device.into(), (*key).into()]);
+        let keys = batch
+            .iter()
+            .map(|(place, key)| [place.platform.into(), place.device.into(), (*key).into()]);
         let rows: Vec<KnownRow> = sql(KNOWN).bind_rows(keys).all(write.connection)?;
         found.extend(rows.into_iter().map(|row| {
-            let place = DevicePlace { platform: row.platform_id, device: row.device_id };
+            let place = DevicePlace {
+                platform: row.platform_id,
+                device: row.device_id,
+            };
             ((place, row.collapse_key), row)
         }));
     }
@@ -284,7 +366,9 @@ fn stored<'k>(
 
 /// Why the claims of a platform cannot be verified, if they cannot.
 fn waits_for(claim: &ReportedClaim<'_>, origins: &Origins) -> Option<ClaimReason> {
-    let can_verify = origins.get(&claim.place.platform).is_some_and(|origin| origin.has_secret);
+    let can_verify = origins
+        .get(&claim.place.platform)
+        .is_some_and(|origin| origin.has_secret);
     (!can_verify).then_some(ClaimReason::NoSecret)
 }
 
@@ -299,7 +383,12 @@ fn warn_without_secret<'r>(
     for platform in platforms {
         let detail = "devices report receipts, but the platform has no shared secret that the store accepts: until you \
              set one, reported receipts are not verified and give no access";
-        alarms::raise(write, About::Platform(platform), "claims_unverified", detail)?;
+        alarms::raise(
+            write,
+            About::Platform(platform),
+            "claims_unverified",
+            detail,
+        )?;
     }
     Ok(())
 }
@@ -314,10 +403,16 @@ const INSERT: Sql = statement! {"
     WHERE claims.kind = 'present' AND excluded.kind <> 'present'
 "};
 
-fn insert(write: &mut Write<'_>, claims: &[ReportedClaim<'_>], origins: &Origins) -> Result<(), Error> {
+fn insert(
+    write: &mut Write<'_>,
+    claims: &[ReportedClaim<'_>],
+    origins: &Origins,
+) -> Result<(), Error> {
     let now = write.now()?;
     for batch in batches(claims, &SIZES) {
-        let rows = batch.iter().map(|claim| claim.values(waits_for(claim, origins), now));
+        let rows = batch
+            .iter()
+            .map(|claim| claim.values(waits_for(claim, origins), now));
         sql(INSERT).bind_rows(rows).later(write.connection)?;
     }
     Ok(())
@@ -354,7 +449,11 @@ const TAKE_BACK: Sql = statement! {"
 "};
 
 /// Lets a claim wait again that gave way to another one.
-fn take_back(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) -> Result<(), Error> {
+fn take_back(
+    write: &mut Write<'_>,
+    claim: &ReportedClaim<'_>,
+    origins: &Origins,
+) -> Result<(), Error> {
     let (place, key) = claim.key();
     sql(TAKE_BACK)
         .bind(waits_for(claim, origins))

@@ -128,13 +128,23 @@ pub struct Bounds {
 
 impl Bounds {
     /// What waits of the devices, networks and platforms of these claims.
-    pub fn of(write: &mut Write<'_>, wanted: &[WaitingClaim<'_>], backlogs: &ClaimBacklogs) -> Result<Self, Error> {
+    pub fn of(
+        write: &mut Write<'_>,
+        wanted: &[WaitingClaim<'_>],
+        backlogs: &ClaimBacklogs,
+    ) -> Result<Self, Error> {
         let places: BTreeSet<DevicePlace> = wanted.iter().map(|one| one.claim.place).collect();
         let networks: BTreeSet<Network> = wanted.iter().map(|one| network(&one.claim)).collect();
         let platforms: BTreeSet<PlatformId> = places.iter().map(|place| place.platform).collect();
-        let counted = platforms.into_iter().map(|platform| Ok((platform, backlog(write, platform, backlogs)?)));
+        let counted = platforms
+            .into_iter()
+            .map(|platform| Ok((platform, backlog(write, platform, backlogs)?)));
         let backlogs = counted.collect::<Result<_, Error>>()?;
-        Ok(Self { devices: of_devices(write, places)?, networks: of_networks(write, networks)?, backlogs })
+        Ok(Self {
+            devices: of_devices(write, places)?,
+            networks: of_networks(write, networks)?,
+            backlogs,
+        })
     }
 
     /// Drops the claims beyond the bounds, whose events are stored, and lets others give way. Raises an alarm of both.
@@ -161,13 +171,20 @@ impl Bounds {
             }
             admitted.wanted.push(one);
         }
-        self.backlogs.into_iter().for_each(|(platform, backlog)| backlogs.remember(platform, backlog));
-        full.into_iter().try_for_each(|(platform, bound)| warn(write, platform, bound))?;
+        self.backlogs
+            .into_iter()
+            .for_each(|(platform, backlog)| backlogs.remember(platform, backlog));
+        full.into_iter()
+            .try_for_each(|(platform, bound)| warn(write, platform, bound))?;
         Ok(admitted)
     }
 
     /// Takes the place of a claim. One whose row is stored is counted already at its device.
-    fn room(&mut self, write: &mut Write<'_>, WaitingClaim { claim, start }: &WaitingClaim<'_>) -> Result<Room, Error> {
+    fn room(
+        &mut self,
+        write: &mut Write<'_>,
+        WaitingClaim { claim, start }: &WaitingClaim<'_>,
+    ) -> Result<Room, Error> {
         let is_new = *start == Start::New;
         let of_device = self.devices.entry(claim.place).or_default();
         let of_network = self.networks.entry(network(claim)).or_default();
@@ -192,37 +209,65 @@ fn network(claim: &ReportedClaim<'_>) -> Network {
     (claim.place.platform, claim.network.to_owned())
 }
 
-fn of_devices(write: &mut Write<'_>, places: BTreeSet<DevicePlace>) -> Result<BTreeMap<DevicePlace, i64>, Error> {
+fn of_devices(
+    write: &mut Write<'_>,
+    places: BTreeSet<DevicePlace>,
+) -> Result<BTreeMap<DevicePlace, i64>, Error> {
     let places: Vec<DevicePlace> = places.into_iter().collect();
     let mut devices = BTreeMap::new();
     for batch in batches(&places, &SIZES) {
-        let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
+        let keys = batch
+            .iter()
+            .map(|place| [place.platform.into(), place.device.into()]);
         let rows: Vec<DeviceRow> = sql(OF_DEVICES).bind_rows(keys).all(write.connection)?;
-        for DeviceRow { platform_id: platform, device_id: device } in rows {
+        for DeviceRow {
+            platform_id: platform,
+            device_id: device,
+        } in rows
+        {
             *devices.entry(DevicePlace { platform, device }).or_default() += 1;
         }
     }
     Ok(devices)
 }
 
-fn of_networks(write: &mut Write<'_>, networks: BTreeSet<Network>) -> Result<BTreeMap<Network, i64>, Error> {
+fn of_networks(
+    write: &mut Write<'_>,
+    networks: BTreeSet<Network>,
+) -> Result<BTreeMap<Network, i64>, Error> {
     let networks: Vec<Network> = networks.into_iter().collect();
     let mut counts = BTreeMap::new();
     for batch in batches(&networks, &SIZES) {
-        let keys = batch.iter().map(|(platform, network)| [(*platform).into(), network.as_str().into()]);
+        let keys = batch
+            .iter()
+            .map(|(platform, network)| [(*platform).into(), network.as_str().into()]);
         let rows: Vec<NetworkRow> = sql(OF_NETWORKS).bind_rows(keys).all(write.connection)?;
-        counts.extend(rows.into_iter().map(|row| ((row.platform_id, row.network), row.waiting)));
+        counts.extend(
+            rows.into_iter()
+                .map(|row| ((row.platform_id, row.network), row.waiting)),
+        );
     }
     Ok(counts)
 }
 
 /// The claims of a platform that wait, as they were counted a moment ago, else as they are.
-fn backlog(write: &mut Write<'_>, platform: PlatformId, backlogs: &ClaimBacklogs) -> Result<ClaimBacklog, Error> {
+fn backlog(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    backlogs: &ClaimBacklogs,
+) -> Result<ClaimBacklog, Error> {
     if let Some(backlog) = backlogs.recent(platform, write.now()?) {
         return Ok(backlog);
     }
-    let waiting: Option<i64> = sql(OF_PLATFORM).bind(platform).bind(MAX_PER_PLATFORM).value(write.connection)?;
-    Ok(ClaimBacklog { counted_at: write.now()?, free: MAX_PER_PLATFORM - waiting.unwrap_or(0), fullest: None })
+    let waiting: Option<i64> = sql(OF_PLATFORM)
+        .bind(platform)
+        .bind(MAX_PER_PLATFORM)
+        .value(write.connection)?;
+    Ok(ClaimBacklog {
+        counted_at: write.now()?,
+        free: MAX_PER_PLATFORM - waiting.unwrap_or(0),
+        fullest: None,
+    })
 }
 
 /// Takes a free place of a platform, or that of the newest claim of the network that has the most, if that is more than the
@@ -239,11 +284,23 @@ fn room_in(
     }
     let platform = claim.place.platform;
     if backlog.fullest.is_none() {
-        let rows: Vec<FullRow> = sql(FULLEST_OF_PLATFORM).bind(platform).all(write.connection)?;
-        backlog.fullest = Some(rows.into_iter().map(|row| (row.network, row.waiting)).collect());
+        let rows: Vec<FullRow> = sql(FULLEST_OF_PLATFORM)
+            .bind(platform)
+            .all(write.connection)?;
+        backlog.fullest = Some(
+            rows.into_iter()
+                .map(|row| (row.network, row.waiting))
+                .collect(),
+        );
     }
-    let others = backlog.fullest.iter_mut().flatten().filter(|(network, _)| network.as_str() != claim.network);
-    let mut others: Vec<&mut (String, i64)> = others.filter(|(_, waiting)| *waiting > of_network).collect();
+    let others = backlog
+        .fullest
+        .iter_mut()
+        .flatten()
+        .filter(|(network, _)| network.as_str() != claim.network);
+    let mut others: Vec<&mut (String, i64)> = others
+        .filter(|(_, waiting)| *waiting > of_network)
+        .collect();
     others.sort_by_key(|(_, waiting)| *waiting);
     while let Some((network, waiting)) = others.pop() {
         if displace(write, platform, network)? {
@@ -258,10 +315,26 @@ fn room_in(
 
 /// Refuses the newest claim of a network that waits. Returns whether there was one.
 fn displace(write: &mut Write<'_>, platform: PlatformId, network: &str) -> Result<bool, Error> {
-    let newest: Option<NewestRow> = sql(NEWEST).bind(platform).bind(network).first(write.connection)?;
-    let Some(NewestRow { device_id, collapse_key }) = newest else { return Ok(false) };
-    let displace = sql(DISPLACE).bind(ClaimReason::Displaced).bind(write.now()?.plus(REFUSED_FOR));
-    Ok(displace.bind(platform).bind(device_id).bind(collapse_key).run(write.connection)? > 0)
+    let newest: Option<NewestRow> = sql(NEWEST)
+        .bind(platform)
+        .bind(network)
+        .first(write.connection)?;
+    let Some(NewestRow {
+        device_id,
+        collapse_key,
+    }) = newest
+    else {
+        return Ok(false);
+    };
+    let displace = sql(DISPLACE)
+        .bind(ClaimReason::Displaced)
+        .bind(write.now()?.plus(REFUSED_FOR));
+    Ok(displace
+        .bind(platform)
+        .bind(device_id)
+        .bind(collapse_key)
+        .run(write.connection)?
+        > 0)
 }
 
 fn warn(write: &mut Write<'_>, platform: PlatformId, bound: &str) -> Result<(), Error> {

@@ -38,7 +38,8 @@ row! {
 }
 
 /// A platform whose store can be queried: it is not deleted, and has a secret that the store has not refused.
-const CAN_VERIFY: &str = "shared_secret IS NOT NULL AND secret_refused_at IS NULL AND deleted_at IS NULL";
+const CAN_VERIFY: &str =
+    "shared_secret IS NOT NULL AND secret_refused_at IS NULL AND deleted_at IS NULL";
 
 /// The platforms whose store can be queried and that have claims that are due: one step of an index per platform, however
 /// many are due there.
@@ -92,8 +93,7 @@ const REMOVE: Sql = statement! {"
 
 /// A claim `c` that an answer of the store about its receipt verifies: it is pending, or the store did not know the receipt
 /// before, or was never queried.
-pub const AWAITS_ANSWER: &str =
-    "(c.status = 'pending' OR (c.status = 'refused' AND c.reason IN ('unknown_receipt', 'displaced')))";
+pub const AWAITS_ANSWER: &str = "(c.status = 'pending' OR (c.status = 'refused' AND c.reason IN ('unknown_receipt', 'displaced')))";
 
 const TAKE_UP: Sql = statement! {hot "claims_of_key", "
     UPDATE claims AS c
@@ -104,7 +104,12 @@ const TAKE_UP: Sql = statement! {hot "claims_of_key", "
 /// Lets the claims of a purchase that its settling left be examined at once: the store answered about the purchase of this
 /// customer.
 pub fn take_up(write: &mut Write<'_>, key: CollapseKey, app_user_id: &str) -> Result<(), Error> {
-    sql(TAKE_UP).bind(write.now()?).bind(write.now()?).bind(key).bind(app_user_id).later(write.connection)
+    sql(TAKE_UP)
+        .bind(write.now()?)
+        .bind(write.now()?)
+        .bind(key)
+        .bind(app_user_id)
+        .later(write.connection)
 }
 
 impl Store {
@@ -134,11 +139,27 @@ impl Store {
             }
             let due = sql(DUE).bind(platform).bind(now).bind(network).bind(limit);
             let due: Vec<DueRow> = due.all(connection)?;
-            let next: Option<Timestamp> = sql(NEXT_DUE).bind(platform).bind(now).value(connection)?;
-            let network = due.last().map(|row| row.network.clone()).unwrap_or_default();
+            let next: Option<Timestamp> =
+                sql(NEXT_DUE).bind(platform).bind(now).value(connection)?;
+            let network = due
+                .last()
+                .map(|row| row.network.clone())
+                .unwrap_or_default();
             let due = due.into_iter();
-            let due = due.map(|row| (DevicePlace { platform, device: row.device_id }, row.collapse_key));
-            Ok(Some(ClaimPage { due: due.collect(), network, next_due_in: next.map(|at| at.since(now)) }))
+            let due = due.map(|row| {
+                (
+                    DevicePlace {
+                        platform,
+                        device: row.device_id,
+                    },
+                    row.collapse_key,
+                )
+            });
+            Ok(Some(ClaimPage {
+                due: due.collect(),
+                network,
+                next_due_in: next.map(|at| at.since(now)),
+            }))
         })
         .await
     }
@@ -157,7 +178,10 @@ impl Store {
         if removed > 0 {
             self.write(move |write| {
                 old.iter().try_for_each(|row| {
-                    let remove = sql(REMOVE).bind(row.platform_id).bind(row.device_id).bind(row.collapse_key);
+                    let remove = sql(REMOVE)
+                        .bind(row.platform_id)
+                        .bind(row.device_id)
+                        .bind(row.collapse_key);
                     remove.later(write.connection)
                 })
             })

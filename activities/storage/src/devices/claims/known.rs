@@ -23,12 +23,17 @@ const NOTIFIED: Sql = statement! {hot "notifications_open_of_key", "
 "};
 
 /// Those of these purchases that are known.
-pub fn purchases(write: &mut Write<'_>, keys: &BTreeSet<CollapseKey>) -> Result<BTreeSet<CollapseKey>, Error> {
+pub fn purchases(
+    write: &mut Write<'_>,
+    keys: &BTreeSet<CollapseKey>,
+) -> Result<BTreeSet<CollapseKey>, Error> {
     let keys: Vec<CollapseKey> = keys.iter().copied().collect();
     let mut known = BTreeSet::new();
     for batch in batches(&keys, &SIZES) {
         for which in [RECORDED, NOTIFIED] {
-            let found: Vec<CollapseKey> = sql(which).bind_list(batch.iter().copied()).values(write.connection)?;
+            let found: Vec<CollapseKey> = sql(which)
+                .bind_list(batch.iter().copied())
+                .values(write.connection)?;
             known.extend(found);
         }
     }

@@ -65,7 +65,8 @@ const NOTE: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND app_user_id = ?
 "};
 
-const NOTE_LIST: Sql = statement!("UPDATE devices SET listed_at = ? WHERE platform_id = ? AND id = ?");
+const NOTE_LIST: Sql =
+    statement!("UPDATE devices SET listed_at = ? WHERE platform_id = ? AND id = ?");
 
 const ABSENT: Sql = statement! {"
     SELECT c.absent_since AS value
@@ -75,9 +76,16 @@ const ABSENT: Sql = statement! {"
 "};
 
 /// Whether the newest list of a device says that this customer of the store is not on it.
-pub fn is_absent(connection: &mut AnyConnection, place: DevicePlace, app_user_id: &str) -> Result<bool, Error> {
-    let found: Option<Timestamp> =
-        sql(ABSENT).bind(place.platform).bind(place.device).bind(app_user_id).value(connection)?;
+pub fn is_absent(
+    connection: &mut AnyConnection,
+    place: DevicePlace,
+    app_user_id: &str,
+) -> Result<bool, Error> {
+    let found: Option<Timestamp> = sql(ABSENT)
+        .bind(place.platform)
+        .bind(place.device)
+        .bind(app_user_id)
+        .value(connection)?;
     Ok(found.is_some())
 }
 
@@ -86,14 +94,28 @@ impl Presence {
     pub fn of(content: &Content, at: Timestamp) -> Option<Self> {
         let name = |app_user_id: &str| clean(app_user_id).into_owned();
         match content {
-            Content::SessionStart { receipts: Some(receipts), .. } => {
-                let customers = receipts.iter().map(|receipt| name(&receipt.app_user_id)).collect();
-                Some(Self { at, customers, is_list: true })
+            Content::SessionStart {
+                receipts: Some(receipts),
+                ..
+            } => {
+                let customers = receipts
+                    .iter()
+                    .map(|receipt| name(&receipt.app_user_id))
+                    .collect();
+                Some(Self {
+                    at,
+                    customers,
+                    is_list: true,
+                })
             }
-            Content::Transaction(transaction) => {
-                Some(Self { at, customers: BTreeSet::from([name(&transaction.app_user_id)]), is_list: false })
-            }
-            Content::SessionStart { receipts: None, .. } | Content::SessionEnd { .. } | Content::Impression(_) => None,
+            Content::Transaction(transaction) => Some(Self {
+                at,
+                customers: BTreeSet::from([name(&transaction.app_user_id)]),
+                is_list: false,
+            }),
+            Content::SessionStart { receipts: None, .. }
+            | Content::SessionEnd { .. }
+            | Content::Impression(_) => None,
         }
     }
 }
@@ -101,10 +123,17 @@ impl Presence {
 impl OnDevice {
     /// Takes in what an event says. One that was reported late changes nothing that a later one shows.
     fn see(&mut self, presence: &Presence) {
-        let Presence { at, customers, is_list } = presence;
+        let Presence {
+            at,
+            customers,
+            is_list,
+        } = presence;
         for name in customers {
             // Who had no claim when the newest list was valid was not in it.
-            let unknown = Standing { absent_since: self.listed_at, newest: *at };
+            let unknown = Standing {
+                absent_since: self.listed_at,
+                newest: *at,
+            };
             let standing = self.customers.entry(name.clone()).or_insert(unknown);
             standing.absent_since = standing.absent_since.filter(|since| since > at);
             standing.newest = standing.newest.max(*at);
@@ -129,16 +158,41 @@ pub fn on_devices(
     presences: &[(DevicePlace, Presence)],
 ) -> Result<BTreeMap<DevicePlace, OnDevice>, Error> {
     let listed_at = |place: &DevicePlace| devices.get(place).and_then(|device| device.listed_at);
-    let empty = |place: &DevicePlace| OnDevice { listed_at: listed_at(place), customers: BTreeMap::new() };
-    let mut found: BTreeMap<_, _> = presences.iter().map(|(place, _)| (*place, empty(place))).collect();
+    let empty = |place: &DevicePlace| OnDevice {
+        listed_at: listed_at(place),
+        customers: BTreeMap::new(),
+    };
+    let mut found: BTreeMap<_, _> = presences
+        .iter()
+        .map(|(place, _)| (*place, empty(place)))
+        .collect();
     let places: Vec<DevicePlace> = found.keys().copied().collect();
     for batch in batches(&places, &SIZES) {
-        let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
+        let keys = batch
+            .iter()
+            .map(|place| [place.platform.into(), place.device.into()]);
         let rows: Vec<CustomerRow> = sql(CUSTOMERS).bind_rows(keys).all(connection)?;
         for row in rows {
-            let CustomerRow { platform_id, device_id, app_user_id, absent_since, newest } = row;
-            let on_device = found.entry(DevicePlace { platform: platform_id, device: device_id }).or_default();
-            on_device.customers.insert(app_user_id, Standing { absent_since, newest });
+            let CustomerRow {
+                platform_id,
+                device_id,
+                app_user_id,
+                absent_since,
+                newest,
+            } = row;
+            let on_device = found
+                .entry(DevicePlace {
+                    platform: platform_id,
+                    device: device_id,
+                })
+                .or_default();
+            on_device.customers.insert(
+                app_user_id,
+                Standing {
+                    absent_since,
+                    newest,
+                },
+            );
         }
     }
     Ok(found)
@@ -159,15 +213,24 @@ pub fn note(
             named.extend(presence.customers.iter().map(String::as_str));
         }
         for (name, Standing { absent_since, .. }) in &after.customers {
-            let noted = before.customers.get(name).and_then(|standing| standing.absent_since);
+            let noted = before
+                .customers
+                .get(name)
+                .and_then(|standing| standing.absent_since);
             // A new claim of somebody who is absent is stored as present.
             if *absent_since != noted || (absent_since.is_some() && named.contains(name.as_str())) {
-                let note = sql(NOTE).bind(*absent_since).bind(place.platform).bind(place.device);
+                let note = sql(NOTE)
+                    .bind(*absent_since)
+                    .bind(place.platform)
+                    .bind(place.device);
                 note.bind(name.as_str()).later(write.connection)?;
             }
         }
         if after.listed_at != before.listed_at {
-            let note = sql(NOTE_LIST).bind(after.listed_at).bind(place.platform).bind(place.device);
+            let note = sql(NOTE_LIST)
+                .bind(after.listed_at)
+                .bind(place.platform)
+                .bind(place.device);
             note.later(write.connection)?;
         }
     }
@@ -184,60 +247,137 @@ mod tests {
 
     fn list(seconds: i64, customers: &[&str]) -> Presence {
         let customers = customers.iter().map(|name| (*name).to_owned()).collect();
-        Presence { at: at(seconds), customers, is_list: true }
+        Presence {
+            at: at(seconds),
+            customers,
+            is_list: true,
+        }
     }
 
     fn purchase(seconds: i64, customer: &str) -> Presence {
-        Presence { is_list: false, ..list(seconds, &[customer]) }
+        Presence {
+            is_list: false,
+            ..list(seconds, &[customer])
+        }
     }
 
     /// Since when each customer of the store is absent after these events, on a device that listed Anna at second 5, where
     /// she bought something at second 10.
     fn after(presences: &[Presence]) -> Vec<(String, Option<i64>)> {
-        let anna = Standing { absent_since: None, newest: at(10) };
-        let mut device = OnDevice { listed_at: Some(at(5)), customers: BTreeMap::from([("anna".to_owned(), anna)]) };
+        let anna = Standing {
+            absent_since: None,
+            newest: at(10),
+        };
+        let mut device = OnDevice {
+            listed_at: Some(at(5)),
+            customers: BTreeMap::from([("anna".to_owned(), anna)]),
+        };
         presences.iter().for_each(|presence| device.see(presence));
-        let seconds = |standing: Standing| standing.absent_since.map(|since| since.micros() / 1_000_000);
-        device.customers.into_iter().map(|(name, standing)| (name, seconds(standing))).collect()
+        let seconds = |standing: Standing| {
+            standing
+                .absent_since
+                .map(|since| since.micros() / 1_000_000)
+        };
+        device
+            .customers
+            .into_iter()
+            .map(|(name, standing)| (name, seconds(standing)))
+            .collect()
     }
 
     fn absent(names: &[(&str, Option<i64>)]) -> Vec<(String, Option<i64>)> {
-        names.iter().map(|(name, since)| ((*name).to_owned(), *since)).collect()
+        names
+            .iter()
+            .map(|(name, since)| ((*name).to_owned(), *since))
+            .collect()
     }
 
     #[test]
     fn a_customer_who_is_not_in_the_newest_list_is_absent() {
-        assert_eq!(after(&[list(20, &["otto"])]), absent(&[("anna", Some(20)), ("otto", None)]));
-        assert_eq!(after(&[list(20, &[])]), absent(&[("anna", Some(20))]), "also one who has nothing");
-        assert_eq!(after(&[list(20, &["otto", "anna"])]), absent(&[("anna", None), ("otto", None)]));
+        assert_eq!(
+            after(&[list(20, &["otto"])]),
+            absent(&[("anna", Some(20)), ("otto", None)])
+        );
+        assert_eq!(
+            after(&[list(20, &[])]),
+            absent(&[("anna", Some(20))]),
+            "also one who has nothing"
+        );
+        assert_eq!(
+            after(&[list(20, &["otto", "anna"])]),
+            absent(&[("anna", None), ("otto", None)])
+        );
         let twice = [list(20, &["otto"]), list(30, &["otto"])];
-        assert_eq!(after(&twice), absent(&[("anna", Some(20)), ("otto", None)]), "since the first");
+        assert_eq!(
+            after(&twice),
+            absent(&[("anna", Some(20)), ("otto", None)]),
+            "since the first"
+        );
         let back = [list(20, &["otto"]), list(30, &["anna"])];
-        assert_eq!(after(&back), absent(&[("anna", None), ("otto", Some(30))]), "and is there again");
+        assert_eq!(
+            after(&back),
+            absent(&[("anna", None), ("otto", Some(30))]),
+            "and is there again"
+        );
     }
 
     #[test]
     fn what_is_reported_late_changes_nothing() {
-        assert_eq!(after(&[list(7, &[])]), absent(&[("anna", None)]), "she bought something since");
-        assert_eq!(after(&[list(20, &[]), list(7, &["anna"])]), absent(&[("anna", Some(20))]));
-        assert_eq!(after(&[list(20, &["anna"]), list(15, &[])]), absent(&[("anna", None)]), "a later list has her");
+        assert_eq!(
+            after(&[list(7, &[])]),
+            absent(&[("anna", None)]),
+            "she bought something since"
+        );
+        assert_eq!(
+            after(&[list(20, &[]), list(7, &["anna"])]),
+            absent(&[("anna", Some(20))])
+        );
+        assert_eq!(
+            after(&[list(20, &["anna"]), list(15, &[])]),
+            absent(&[("anna", None)]),
+            "a later list has her"
+        );
         let stranger = [list(20, &["anna"]), list(15, &["anna", "otto"])];
-        assert_eq!(after(&stranger), absent(&[("anna", None), ("otto", Some(20))]), "the newest list leaves him out");
+        assert_eq!(
+            after(&stranger),
+            absent(&[("anna", None), ("otto", Some(20))]),
+            "the newest list leaves him out"
+        );
     }
 
     #[test]
     fn a_purchase_shows_who_is_there_and_nobody_else() {
-        assert_eq!(after(&[list(20, &[]), purchase(30, "anna")]), absent(&[("anna", None)]));
-        assert_eq!(after(&[purchase(30, "otto")]), absent(&[("anna", None), ("otto", None)]));
-        assert_eq!(after(&[list(20, &["anna"]), purchase(15, "otto")]), absent(&[("anna", None), ("otto", Some(20))]));
+        assert_eq!(
+            after(&[list(20, &[]), purchase(30, "anna")]),
+            absent(&[("anna", None)])
+        );
+        assert_eq!(
+            after(&[purchase(30, "otto")]),
+            absent(&[("anna", None), ("otto", None)])
+        );
+        assert_eq!(
+            after(&[list(20, &["anna"]), purchase(15, "otto")]),
+            absent(&[("anna", None), ("otto", Some(20))])
+        );
     }
 
     /// Whatever the order in which two lists and a purchase arrive, who is there is the same.
     #[test]
     fn the_order_of_arrival_does_not_matter() {
-        let events = [list(20, &["anna"]), list(30, &["otto"]), purchase(40, "clara")];
+        let events = [
+            list(20, &["anna"]),
+            list(30, &["otto"]),
+            purchase(40, "clara"),
+        ];
         let expected = absent(&[("anna", Some(30)), ("clara", None), ("otto", None)]);
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
             let ordered = order.map(|index: usize| events[index].clone());
             assert_eq!(after(&ordered), expected, "{order:?}");
         }

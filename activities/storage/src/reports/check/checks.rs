@@ -3,7 +3,9 @@
 //! A rule is checked by one statement, which sees the database at one moment. So rows that are written during the check
 //! never look broken.
 
-use super::range::{DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS};
+use super::range::{
+    DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS,
+};
 use super::{By, Check, Table, acceptance, queued};
 use crate::db::sql::{Sql, clause, statement};
 
@@ -26,13 +28,17 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "acceptances",
         key: Key::Number,
-        keys: statement!("SELECT CAST(seq AS TEXT) AS value FROM acceptances WHERE seq > ? ORDER BY seq LIMIT ?"),
+        keys: statement!(
+            "SELECT CAST(seq AS TEXT) AS value FROM acceptances WHERE seq > ? ORDER BY seq LIMIT ?"
+        ),
         checks: ACCEPTANCES_CHECKS,
     },
     Table {
         name: "notifications",
         key: Key::Number,
-        keys: statement!("SELECT CAST(seq AS TEXT) AS value FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?"),
+        keys: statement!(
+            "SELECT CAST(seq AS TEXT) AS value FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?"
+        ),
         checks: NOTIFICATIONS_CHECKS,
     },
     Table {
@@ -52,13 +58,17 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "events",
         key: Key::Number,
-        keys: statement!("SELECT CAST(seq AS TEXT) AS value FROM events WHERE seq > ? ORDER BY seq LIMIT ?"),
+        keys: statement!(
+            "SELECT CAST(seq AS TEXT) AS value FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        ),
         checks: EVENTS_CHECKS,
     },
     Table {
         name: "deliveries",
         key: Key::Number,
-        keys: statement!("SELECT CAST(seq AS TEXT) AS value FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?"),
+        keys: statement!(
+            "SELECT CAST(seq AS TEXT) AS value FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?"
+        ),
         checks: DELIVERIES_CHECKS,
     },
     Table {
@@ -82,7 +92,9 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "device_events",
         key: Key::Number,
-        keys: statement!("SELECT CAST(seq AS TEXT) AS value FROM device_events WHERE seq > ? ORDER BY seq LIMIT ?"),
+        keys: statement!(
+            "SELECT CAST(seq AS TEXT) AS value FROM device_events WHERE seq > ? ORDER BY seq LIMIT ?"
+        ),
         checks: DEVICE_EVENTS_CHECKS,
     },
 ];

@@ -74,15 +74,25 @@ enum By {
 
 /// All rules without violations, in the order of the tables.
 pub fn rules() -> Vec<RuleFindings> {
-    let of = |table: &'static Table| table.checks.iter().map(|check| table.findings(check, Vec::new()));
+    let of = |table: &'static Table| {
+        table
+            .checks
+            .iter()
+            .map(|check| table.findings(check, Vec::new()))
+    };
     TABLES.iter().flat_map(of).collect()
 }
 
 /// The table and the key after which a check continues, by the cursor `table:key`.
 fn position(cursor: Option<&str>) -> Result<(usize, &str), Error> {
-    let Some(cursor) = cursor else { return Ok((0, "")) };
+    let Some(cursor) = cursor else {
+        return Ok((0, ""));
+    };
     let (name, key) = cursor.split_once(':').ok_or(Error::Cursor)?;
-    let place = TABLES.iter().position(|table| table.name == name && table.key.is(key)).ok_or(Error::Cursor)?;
+    let place = TABLES
+        .iter()
+        .position(|table| table.name == name && table.key.is(key))
+        .ok_or(Error::Cursor)?;
     Ok((place, key))
 }
 
@@ -93,16 +103,35 @@ impl Store {
             let (place, after) = position(page.cursor.as_deref())?;
             let table = TABLES.get(place).ok_or(Error::Cursor)?;
             let from = table.key.values(after);
-            let keys: Vec<String> = sql(table.keys).bind_all(from.clone()).bind(page.size()).values(connection)?;
+            let keys: Vec<String> = sql(table.keys)
+                .bind_all(from.clone())
+                .bind(page.size())
+                .values(connection)?;
             let checked = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            let next_table = || TABLES.get(place + 1).map(|table| format!("{}:", table.name));
+            let next_table = || {
+                TABLES
+                    .get(place + 1)
+                    .map(|table| format!("{}:", table.name))
+            };
             let Some(last) = keys.last() else {
-                return Ok(CheckedRows { checked, broken: Vec::new(), next_cursor: next_table() });
+                return Ok(CheckedRows {
+                    checked,
+                    broken: Vec::new(),
+                    next_cursor: next_table(),
+                });
             };
             let is_end = checked < page.size();
-            let next_cursor = if is_end { next_table() } else { Some(format!("{}:{last}", table.name)) };
+            let next_cursor = if is_end {
+                next_table()
+            } else {
+                Some(format!("{}:{last}", table.name))
+            };
             let values = from.into_iter().chain(table.key.values(last)).collect();
-            Ok(CheckedRows { checked, broken: table.broken(connection, &Range { values, now })?, next_cursor })
+            Ok(CheckedRows {
+                checked,
+                broken: table.broken(connection, &Range { values, now })?,
+                next_cursor,
+            })
         })
         .await
     }
@@ -110,7 +139,11 @@ impl Store {
 
 impl Table {
     /// The rules that are broken by these rows.
-    fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<RuleFindings>, Error> {
+    fn broken(
+        &self,
+        connection: &mut AnyConnection,
+        range: &Range,
+    ) -> Result<Vec<RuleFindings>, Error> {
         let mut all = Vec::new();
         for check in self.checks {
             all.push(self.findings(check, check.by.broken(connection, range)?));
@@ -122,7 +155,13 @@ impl Table {
     fn findings(&self, check: &Check, broken: Vec<String>) -> RuleFindings {
         let violations = i64::try_from(broken.len()).unwrap_or(i64::MAX);
         let examples = broken.into_iter().take(EXAMPLES).collect();
-        RuleFindings { name: check.name, of: self.name, description: check.description, violations, examples }
+        RuleFindings {
+            name: check.name,
+            of: self.name,
+            description: check.description,
+            violations,
+            examples,
+        }
     }
 }
 
@@ -131,8 +170,14 @@ impl By {
     fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
         match self {
             Self::Clause(clause) => {
-                let lists = clause.completes.iter().map(|list| sql(list.of(*clause)).bind_all(range.values.clone()));
-                lists.map(|list| list.values(connection)).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+                let lists = clause
+                    .completes
+                    .iter()
+                    .map(|list| sql(list.of(*clause)).bind_all(range.values.clone()));
+                lists
+                    .map(|list| list.values(connection))
+                    .collect::<Result<Vec<_>, _>>()
+                    .map(|all| all.concat())
             }
             Self::Code(code) => code(connection, range),
         }

@@ -48,13 +48,22 @@ const COALESCED: Sql = statement! {hot "notifications_of_key", "
 
 /// The rule `coalesced_adds_up`.
 pub fn coalesced(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
-    let rows: Vec<Updated> = sql(COALESCED).bind_all(range.values.clone()).all(connection)?;
+    let rows: Vec<Updated> = sql(COALESCED)
+        .bind_all(range.values.clone())
+        .all(connection)?;
     // A pruned body keeps `coalesced`. An unreadable body breaks the rule.
     let counted = |row: &Updated| {
-        serde_json::from_str::<Value>(&row.body).ok()?.pointer("/attributes/coalesced").and_then(Value::as_i64)
+        serde_json::from_str::<Value>(&row.body)
+            .ok()?
+            .pointer("/attributes/coalesced")
+            .and_then(Value::as_i64)
     };
     let differs = |row: &Updated| counted(row) != Some(row.settled);
-    Ok(rows.iter().filter(|row| differs(row)).map(|row| row.id.to_string()).collect())
+    Ok(rows
+        .iter()
+        .filter(|row| differs(row))
+        .map(|row| row.id.to_string())
+        .collect())
 }
 
 const TO_DELETED: Sql = statement! {"
@@ -69,7 +78,11 @@ const TO_DELETED: Sql = statement! {"
 /// The rule `nothing_is_pending_for_the_deleted`.
 pub fn to_deleted(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let before = range.now.plus_millis(-DELETED_MS);
-    sql(TO_DELETED).bind_all(range.values.clone()).bind(before).bind(before).values(connection)
+    sql(TO_DELETED)
+        .bind_all(range.values.clone())
+        .bind(before)
+        .bind(before)
+        .values(connection)
 }
 
 const QUEUED: Sql = statement! {"
@@ -103,19 +116,29 @@ pub fn of_devices(connection: &mut AnyConnection, range: &Range) -> Result<Vec<S
 }
 
 /// The events among those of a statement that should have been queued for a destination, and were not, each with it.
-fn missing(connection: &mut AnyConnection, range: &Range, events: Sql) -> Result<Vec<String>, Error> {
+fn missing(
+    connection: &mut AnyConnection,
+    range: &Range,
+    events: Sql,
+) -> Result<Vec<String>, Error> {
     let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
     let before = range.now.plus_millis(-millis(MARGIN));
-    let rows: Vec<EventDelivery> = sql(events).bind_all(range.values.clone()).bind(before).all(connection)?;
+    let rows: Vec<EventDelivery> = sql(events)
+        .bind_all(range.values.clone())
+        .bind(before)
+        .all(connection)?;
     let mut missing = Vec::new();
     for event in rows.chunk_by(|a, b| a.id == b.id) {
         let Some(first) = event.first() else { continue };
-        let queued_for: HashSet<DestinationId> = event.iter().filter_map(|row| row.destination_id).collect();
+        let queued_for: HashSet<DestinationId> =
+            event.iter().filter_map(|row| row.destination_id).collect();
         let all = match choosers.entry(first.app_id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(choosers::of_app(connection, first.app_id)?),
         };
-        let without = all.iter().filter(|one| expects(one, first) && !queued_for.contains(&one.destination.id));
+        let without = all
+            .iter()
+            .filter(|one| expects(one, first) && !queued_for.contains(&one.destination.id));
         missing.extend(without.map(|one| format!("{} to {}", first.id, one.destination.id)));
     }
     Ok(missing)
@@ -123,9 +146,15 @@ fn missing(connection: &mut AnyConnection, range: &Range, events: Sql) -> Result
 
 /// Whether a destination must have a delivery of an event.
 fn expects(chooser: &Chooser, event: &EventDelivery) -> bool {
-    let Chooser { destination, deleted_at, .. } = chooser;
+    let Chooser {
+        destination,
+        deleted_at,
+        ..
+    } = chooser;
     destination.chose(&event.event_type)
-        && destination.filter.wants(event.platform_id, event.environment)
+        && destination
+            .filter
+            .wants(event.platform_id, event.environment)
         && event.created_at > chooser.known_from()
         && deleted_at.is_none_or(|at| event.created_at.plus(MARGIN) < at)
 }
@@ -134,7 +163,11 @@ const RESET_CHOICE: Sql = statement!("UPDATE destinations SET chosen_at = ? WHER
 
 /// Notes that a destination has a new choice of events from now on. The earlier choice is not stored.
 pub fn reset_choice(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(RESET_CHOICE).bind(write.now()?).bind(id).run(write.connection).map(drop)
+    sql(RESET_CHOICE)
+        .bind(write.now()?)
+        .bind(id)
+        .run(write.connection)
+        .map(drop)
 }
 
 const RESET_CHOICES_OF_PLATFORM: Sql = statement! {"
@@ -145,5 +178,9 @@ const RESET_CHOICES_OF_PLATFORM: Sql = statement! {"
 
 /// Notes a new choice for all destinations of a platform's app, because their filters match other purchases now.
 pub fn reset_choices_of_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
-    sql(RESET_CHOICES_OF_PLATFORM).bind(write.now()?).bind(platform).run(write.connection).map(drop)
+    sql(RESET_CHOICES_OF_PLATFORM)
+        .bind(write.now()?)
+        .bind(platform)
+        .run(write.connection)
+        .map(drop)
 }

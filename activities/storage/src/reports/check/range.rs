@@ -12,7 +12,8 @@ pub const EVENTS: &str = "e.seq > ? AND e.seq <= ?";
 pub const DESTINATIONS: &str = "d.id > ? AND d.id <= ?";
 pub const DEVICE_EVENTS: &str = "e.seq > ? AND e.seq <= ?";
 pub const DELIVERIES: &str = "d.seq > ? AND d.seq <= ?";
-pub const LANES: &str = "(l.destination_id, l.collapse_key) > (?, ?) AND (l.destination_id, l.collapse_key) <= (?, ?)";
+pub const LANES: &str =
+    "(l.destination_id, l.collapse_key) > (?, ?) AND (l.destination_id, l.collapse_key) <= (?, ?)";
 
 /// The kind of a table's key, and its text form in a cursor.
 #[derive(Clone, Copy)]
@@ -42,7 +43,9 @@ impl Key {
             Self::Text => vec![Value::from(text.to_owned())],
             Self::Pair => {
                 let (first, second) = text.split_once('_').unwrap_or((text, ""));
-                [first, second].map(|text| Value::from(text.to_owned())).into()
+                [first, second]
+                    .map(|text| Value::from(text.to_owned()))
+                    .into()
             }
         }
     }

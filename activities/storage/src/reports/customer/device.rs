@@ -19,7 +19,8 @@ pub struct DeviceAccess {
     pub entitlements: Vec<ActiveEntitlement>,
 }
 
-const LOGOUTS: Sql = statement!("SELECT logouts AS value FROM devices WHERE platform_id = ? AND id = ?");
+const LOGOUTS: Sql =
+    statement!("SELECT logouts AS value FROM devices WHERE platform_id = ? AND id = ?");
 
 impl Store {
     /// What a device may use. An unknown device may use nothing; one with another secret, or without one, is refused with
@@ -33,7 +34,8 @@ impl Store {
         self.read_for_devices(move |connection| {
             secret::prove(connection, place, &secret)?;
             let DevicePlace { platform, device } = place;
-            let logouts: Option<i64> = sql(LOGOUTS).bind(platform).bind(device).value(connection)?;
+            let logouts: Option<i64> =
+                sql(LOGOUTS).bind(platform).bind(device).value(connection)?;
             let mut accessible = BTreeMap::new();
             for which in [OF_DEVICE, SHARED_WITH_DEVICE] {
                 let found = owned_by(connection, app, sql(which).bind(platform).bind(device))?;

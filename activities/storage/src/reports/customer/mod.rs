@@ -94,14 +94,23 @@ impl Store {
     ) -> Result<CustomerStatus, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let user = find(connection, &secrets, app, &name)?.ok_or(Error::Missing { what: "customer" })?;
+            let user = find(connection, &secrets, app, &name)?
+                .ok_or(Error::Missing { what: "customer" })?;
             let mut status = status(connection, app, user)?;
             let shown = match &page {
                 Some(page) => owned::page(connection, app, user, page)?,
-                None => Paged { items: owned::newest(connection, app, user, MAX_SHOWN)?, next_cursor: None },
+                None => Paged {
+                    items: owned::newest(connection, app, user, MAX_SHOWN)?,
+                    next_cursor: None,
+                },
             };
             let is_in = |one: &&OwnedPurchase| one.environment == environment;
-            status.purchases = shown.items.iter().filter(is_in).map(CustomerPurchase::of).collect();
+            status.purchases = shown
+                .items
+                .iter()
+                .filter(is_in)
+                .map(CustomerPurchase::of)
+                .collect();
             status.next_cursor = shown.next_cursor;
             let counted = owned::counted(connection, app, user)?;
             let counted: Vec<OwnedPurchase> = counted.iter().filter(is_in).cloned().collect();
@@ -132,7 +141,10 @@ impl Store {
                 }
                 CustomerName::ExternalId(_) | CustomerName::User(_) => None,
             };
-            let user = then.map_or_else(|| find(connection, &secrets, app, &name), |user| Ok(Some(user)))?;
+            let user = then.map_or_else(
+                || find(connection, &secrets, app, &name),
+                |user| Ok(Some(user)),
+            )?;
             let user = user.ok_or(Error::Missing { what: "customer" })?;
             let now = status(connection, app, user)?;
             past::status(connection, now, seen, &page)
@@ -167,24 +179,49 @@ pub fn find(
         CustomerName::ExternalId(name) => users::named(connection, app, &clean(name)),
         CustomerName::AppUser(name) => {
             let name = app_user(connection, secrets, app, name)?;
-            sql(OF_APP_USER).bind(app).bind(app).bind(name).value(connection)
+            sql(OF_APP_USER)
+                .bind(app)
+                .bind(app)
+                .bind(name)
+                .value(connection)
         }
         CustomerName::User(user) => Ok(Some(*user)),
     }
 }
 
-const STORES: Sql = statement!("SELECT DISTINCT store AS value FROM platforms WHERE app_id = ? ORDER BY store");
+const STORES: Sql =
+    statement!("SELECT DISTINCT store AS value FROM platforms WHERE app_id = ? ORDER BY store");
 
 /// A store's id of a customer, or its tombstone if the customer was erased.
-fn app_user(connection: &mut AnyConnection, secrets: &Secrets, app: AppId, name: &str) -> Result<String, Error> {
+fn app_user(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    app: AppId,
+    name: &str,
+) -> Result<String, Error> {
     let stores: Vec<String> = sql(STORES).bind(app).values(connection)?;
-    let tombstone = |store: &String| ConcealedName { app, store, app_user_id: name }.tombstone(secrets);
+    let tombstone = |store: &String| {
+        ConcealedName {
+            app,
+            store,
+            app_user_id: name,
+        }
+        .tombstone(secrets)
+    };
     let known = tombstones::known(connection, stores.iter().map(tombstone))?;
-    Ok(known.into_iter().next().unwrap_or_else(|| clean(name).into_owned()))
+    Ok(known
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| clean(name).into_owned()))
 }
 
-fn status(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<CustomerStatus, Error> {
-    let row = users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
+fn status(
+    connection: &mut AnyConnection,
+    app: AppId,
+    user: UserId,
+) -> Result<CustomerStatus, Error> {
+    let row =
+        users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
     let mut app_user_ids = users::app_user_ids(connection, user)?;
     app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
     Ok(CustomerStatus {
@@ -200,7 +237,14 @@ fn status(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Cu
     })
 }
 
-fn state(connection: &mut AnyConnection, user: UserId, owned: &[OwnedPurchase]) -> Result<CustomerState, Error> {
+fn state(
+    connection: &mut AnyConnection,
+    user: UserId,
+    owned: &[OwnedPurchase],
+) -> Result<CustomerState, Error> {
     let devices = user_devices::of(connection, user)?;
-    Ok(CustomerState::of(owned, devices.into_iter().map(CustomerDevice::from).collect()))
+    Ok(CustomerState::of(
+        owned,
+        devices.into_iter().map(CustomerDevice::from).collect(),
+    ))
 }

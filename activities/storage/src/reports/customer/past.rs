@@ -99,7 +99,11 @@ pub fn user_of_app_user(
     app_user_id: &str,
     at: Timestamp,
 ) -> Result<Option<UserId>, Error> {
-    sql(USER_THEN).bind(&*clean(app_user_id)).bind(app).bind(at).value(connection)
+    sql(USER_THEN)
+        .bind(&*clean(app_user_id))
+        .bind(app)
+        .bind(at)
+        .value(connection)
 }
 
 // All events of a settling carry the same state: of these, one that still has its body is taken.
@@ -144,22 +148,57 @@ pub fn status(
     page: &Page,
 ) -> Result<CustomerStatus, Error> {
     let (user, Past { at, environment }) = (now.user_id, seen);
-    let newest: Option<AnnouncedState> = sql(STATE_THEN).bind(user).bind(environment).bind(at).first(connection)?;
-    let records = sql(PURCHASES_THEN).bind(user).bind(environment).bind(at).bind(at).bind(page.key()?);
+    let newest: Option<AnnouncedState> = sql(STATE_THEN)
+        .bind(user)
+        .bind(environment)
+        .bind(at)
+        .first(connection)?;
+    let records = sql(PURCHASES_THEN)
+        .bind(user)
+        .bind(environment)
+        .bind(at)
+        .bind(at)
+        .bind(page.key()?);
     let records: Vec<AnnouncedPurchase> = records.bind(page.size() + 1).all(connection)?;
-    let records = Paged::<AnnouncedPurchase>::cut(records, page.size(), |record| record.collapse_key.to_string(), Ok)?;
-    let moved_since = sql(MOVES).bind(user).bind(user).bind(at).bind(MAX_MOVES).all(connection)?;
-    let purchases = records.items.iter().map(|record| record.announced().purchase()).collect();
+    let records = Paged::<AnnouncedPurchase>::cut(
+        records,
+        page.size(),
+        |record| record.collapse_key.to_string(),
+        Ok,
+    )?;
+    let moved_since = sql(MOVES)
+        .bind(user)
+        .bind(user)
+        .bind(at)
+        .bind(MAX_MOVES)
+        .all(connection)?;
+    let purchases = records
+        .items
+        .iter()
+        .map(|record| record.announced().purchase())
+        .collect();
     let user_revision = newest.as_ref().map_or(0, |newest| newest.user_revision);
     let state = newest.as_ref().and_then(AnnouncedState::state);
     let announcement = Some(newest.map_or(Announcement::NOTHING, AnnouncedState::announcement));
     let next_cursor = records.next_cursor;
-    Ok(CustomerStatus { user_revision, state, purchases, next_cursor, announcement, moved_since, ..now })
+    Ok(CustomerStatus {
+        user_revision,
+        state,
+        purchases,
+        next_cursor,
+        announcement,
+        moved_since,
+        ..now
+    })
 }
 
 impl Announcement {
-    const NOTHING: Self =
-        Self { status: AnnouncementStatus::NothingAnnounced, event_id: None, event_type: None, announced_at: None };
+    const NOTHING: Self = Self {
+        status: AnnouncementStatus::NothingAnnounced,
+        event_id: None,
+        event_type: None,
+        announced_at: None,
+    };
 }
 
 impl AnnouncedState {
@@ -172,7 +211,11 @@ impl AnnouncedState {
     }
 
     fn announcement(self) -> Announcement {
-        let status = if self.pruned_at.is_some() { AnnouncementStatus::Pruned } else { AnnouncementStatus::Announced };
+        let status = if self.pruned_at.is_some() {
+            AnnouncementStatus::Pruned
+        } else {
+            AnnouncementStatus::Announced
+        };
         Announcement {
             status,
             event_id: Some(self.event_id),

@@ -37,7 +37,10 @@ const OF_PURCHASE: Sql = statement! {"
 "};
 
 /// The claims of a purchase: the verified ones in their order, then the others.
-pub fn of_purchase(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<ClaimView>, Error> {
+pub fn of_purchase(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+) -> Result<Vec<ClaimView>, Error> {
     sql(OF_PURCHASE).bind(key).bind(MAX_ROWS).all(connection)
 }
 
@@ -58,6 +61,9 @@ const PLATFORM: Sql = statement! {hot "claims_of_key", "
 "};
 
 /// The platform of a purchase of which nothing but claims is known.
-pub fn platform(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<ClaimPlatform>, Error> {
+pub fn platform(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+) -> Result<Option<ClaimPlatform>, Error> {
     sql(PLATFORM).bind(key).first(connection)
 }

@@ -80,7 +80,10 @@ pub fn addressees<'a>(
             None => one.event.own_app_id,
         };
         let Some(app) = app else { continue };
-        if !addressees.iter().any(|known| known.destination.app_id == app) {
+        if !addressees
+            .iter()
+            .any(|known| known.destination.app_id == app)
+        {
             addressees.extend(of_app(connection, app)?);
         }
     }
@@ -93,20 +96,45 @@ pub fn find(
     id: DestinationId,
     now: Timestamp,
 ) -> Result<Option<DestinationExplanation>, Error> {
-    let Some(app) = app_of(connection, id)? else { return Ok(None) };
-    let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
-    let Some(addressee) = addressee else { return Ok(None) };
+    let Some(app) = app_of(connection, id)? else {
+        return Ok(None);
+    };
+    let addressee = of_app(connection, app)?
+        .into_iter()
+        .find(|one| one.destination.id == id);
+    let Some(addressee) = addressee else {
+        return Ok(None);
+    };
     let shown_state = shown_state::of(connection, id, now)?;
     let backlog = backlog(connection, id)?;
-    let pending = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_PENDING)).bind(id), now)?;
-    let failed = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_FAILED)).bind(id), now)?;
-    let skipped = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_SKIPPED)).bind(id), now)?;
+    let pending = events::sendings(
+        connection,
+        sql(DELIVERIES_WHERE.of(OLDEST_PENDING)).bind(id),
+        now,
+    )?;
+    let failed = events::sendings(
+        connection,
+        sql(DELIVERIES_WHERE.of(NEWEST_FAILED)).bind(id),
+        now,
+    )?;
+    let skipped = events::sendings(
+        connection,
+        sql(DELIVERIES_WHERE.of(NEWEST_SKIPPED)).bind(id),
+        now,
+    )?;
     let unchosen = match addressee.deleted_at {
         None => unchosen::by_type(connection, &addressee.destination)?,
         Some(_) => Vec::new(),
     };
-    let shown = pending.iter().chain(&failed).chain(&skipped).map(|one| one.delivery.collapse_key);
-    let paid = unchosen.iter().flat_map(|one| &one.latest).map(|one| one.collapse_key);
+    let shown = pending
+        .iter()
+        .chain(&failed)
+        .chain(&skipped)
+        .map(|one| one.delivery.collapse_key);
+    let paid = unchosen
+        .iter()
+        .flat_map(|one| &one.latest)
+        .map(|one| one.collapse_key);
     let receipts = receipts(connection, shown.chain(paid))?;
     Ok(Some(DestinationExplanation {
         addressee,
@@ -128,7 +156,8 @@ row! {
     }
 }
 
-const RECEIPTS: Sql = statement!("SELECT collapse_key, receipt_id FROM purchases WHERE collapse_key IN (?*)");
+const RECEIPTS: Sql =
+    statement!("SELECT collapse_key, receipt_id FROM purchases WHERE collapse_key IN (?*)");
 
 /// The receipt ids of these purchases.
 fn receipts(
@@ -140,7 +169,10 @@ fn receipts(
         return Ok(HashMap::new());
     }
     let rows: Vec<Receipt> = sql(RECEIPTS).uncached().bind_list(keys).all(connection)?;
-    Ok(rows.into_iter().map(|row| (row.collapse_key, row.receipt_id)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.collapse_key, row.receipt_id))
+        .collect())
 }
 
 const OLDEST_PENDING: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_pending_of_destination", "
@@ -170,9 +202,19 @@ fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<Ap
 /// All destinations that an app ever had.
 pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
     let mut all = Vec::new();
-    for Chooser { destination, chosen_at, deleted_at } in choosers::of_app(connection, app)? {
+    for Chooser {
+        destination,
+        chosen_at,
+        deleted_at,
+    } in choosers::of_app(connection, app)?
+    {
         let health = health::view(connection, destination.id)?;
-        all.push(Addressee { destination, chosen_at, deleted_at, health });
+        all.push(Addressee {
+            destination,
+            chosen_at,
+            deleted_at,
+            health,
+        });
     }
     Ok(all)
 }
@@ -190,11 +232,17 @@ const COUNT: Sql = statement! {"
     SELECT COUNT(*) AS value
     FROM (SELECT 1 FROM deliveries WHERE destination_id = ? AND {{which}} LIMIT ?) x
 "};
-const WAITING: Clause = clause! {&[COUNT], hot "deliveries_unnamed_of_destination", "status {WAITING_OF_DESTINATION}"};
-const FAILED: Clause = clause!(&[COUNT], hot "deliveries_failed_to_destination", "status {FAILED_OF_DESTINATION}");
-const SKIPPED: Clause = clause!(&[COUNT], hot "deliveries_skipped_to_destination", "status {SKIPPED_OF_DESTINATION}");
+const WAITING: Clause =
+    clause! {&[COUNT], hot "deliveries_unnamed_of_destination", "status {WAITING_OF_DESTINATION}"};
+const FAILED: Clause =
+    clause!(&[COUNT], hot "deliveries_failed_to_destination", "status {FAILED_OF_DESTINATION}");
+const SKIPPED: Clause =
+    clause!(&[COUNT], hot "deliveries_skipped_to_destination", "status {SKIPPED_OF_DESTINATION}");
 
 fn count(connection: &mut AnyConnection, id: DestinationId, which: Clause) -> Result<i64, Error> {
-    let counted = sql(COUNT.of(which)).bind(id).bind(DestinationExplanation::MAX_COUNTED).value(connection)?;
+    let counted = sql(COUNT.of(which))
+        .bind(id)
+        .bind(DestinationExplanation::MAX_COUNTED)
+        .value(connection)?;
     Ok(counted.unwrap_or(0))
 }

@@ -16,7 +16,8 @@ use diesel::row::NamedRow;
 use domain::event::{Change, PURCHASE_UPDATED, changes};
 use domain::user::TRANSFERS;
 use domain::{
-    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, PlatformId, Timestamp, TransferId, UserId,
+    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, PlatformId, Timestamp,
+    TransferId, UserId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -137,9 +138,15 @@ row! {
 
 impl Field for Option<Origin> {
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
-        let (app, platform) = (Option::read(row, "app_id")?, Option::read(row, "platform_id")?);
+        let (app, platform) = (
+            Option::read(row, "app_id")?,
+            Option::read(row, "platform_id")?,
+        );
         let environment = Option::read(row, "environment")?;
-        Ok(app.zip(platform).zip(environment).map(|((app, platform), environment)| (app, platform, environment)))
+        Ok(app
+            .zip(platform)
+            .zip(environment)
+            .map(|((app, platform), environment)| (app, platform, environment)))
     }
 }
 
@@ -202,15 +209,27 @@ pub fn of_purchase(
     key: CollapseKey,
     now: Timestamp,
 ) -> Result<Newest<AnnouncedEvent>, Error> {
-    let Newest { all, has_older } = Newest::of(sql(OF_PURCHASE).bind(key).bind(MAX_ROWS + 1).all(connection)?);
-    Ok(Newest { all: with_deliveries(connection, all, now)?, has_older })
+    let Newest { all, has_older } = Newest::of(
+        sql(OF_PURCHASE)
+            .bind(key)
+            .bind(MAX_ROWS + 1)
+            .all(connection)?,
+    );
+    Ok(Newest {
+        all: with_deliveries(connection, all, now)?,
+        has_older,
+    })
 }
 
 const FIND: Sql = statement! {hot "events_id", "
     {SELECT} e.id = ?
 "};
 
-pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Result<Option<AnnouncedEvent>, Error> {
+pub fn of_id(
+    connection: &mut AnyConnection,
+    id: EventId,
+    now: Timestamp,
+) -> Result<Option<AnnouncedEvent>, Error> {
     let rows = sql(FIND).bind(id).all(connection)?;
     Ok(with_deliveries(connection, rows, now)?.into_iter().next())
 }
@@ -227,8 +246,15 @@ fn with_deliveries(
     let ids: Vec<EventId> = rows.iter().map(|row| row.facts.id).collect();
     let mut of_event: HashMap<EventId, Vec<Sending>> = HashMap::new();
     if !ids.is_empty() {
-        for sending in sendings(connection, sql(DELIVERIES_WHERE.of(OF_EVENTS)).bind_list(ids), now)? {
-            of_event.entry(sending.delivery.event_id).or_default().push(sending);
+        for sending in sendings(
+            connection,
+            sql(DELIVERIES_WHERE.of(OF_EVENTS)).bind_list(ids),
+            now,
+        )? {
+            of_event
+                .entry(sending.delivery.event_id)
+                .or_default()
+                .push(sending);
         }
     }
     let with = |row: EventRow| {
@@ -260,7 +286,10 @@ fn transfer(connection: &mut AnyConnection, event: &EventFacts) -> Result<Option
     }
     let body: Option<String> = sql(BODY).bind(event.id).value(connection)?;
     // A removed body names none.
-    let Ok(Moved { transfer_id }) = serde_json::from_str(body.as_deref().unwrap_or_default()) else { return Ok(None) };
+    let Ok(Moved { transfer_id }) = serde_json::from_str(body.as_deref().unwrap_or_default())
+    else {
+        return Ok(None);
+    };
     transfers::find(connection, transfer_id).map(Some)
 }
 
@@ -273,9 +302,18 @@ const STATES: Sql = statement! {hot "events_of_key", "
 "};
 
 /// How each `purchase.updated` of these events differs from the one before it, if both bodies are stored.
-fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<EventId, Vec<Change>>, Error> {
-    let mut states = rows.iter().filter(|row| row.facts.event_type == PURCHASE_UPDATED).rev().peekable();
-    let Some(newest) = states.peek().copied() else { return Ok(HashMap::new()) };
+fn changed(
+    connection: &mut AnyConnection,
+    rows: &[EventRow],
+) -> Result<HashMap<EventId, Vec<Change>>, Error> {
+    let mut states = rows
+        .iter()
+        .filter(|row| row.facts.event_type == PURCHASE_UPDATED)
+        .rev()
+        .peekable();
+    let Some(newest) = states.peek().copied() else {
+        return Ok(HashMap::new());
+    };
     let with_one_before = i64::try_from(states.count() + 1).unwrap_or(i64::MAX);
     let newest_first: Vec<StateRow> = sql(STATES)
         .bind(newest.facts.collapse_key)
@@ -283,7 +321,8 @@ fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<
         .bind(newest.seq)
         .bind(with_one_before)
         .all(connection)?;
-    let read = |row: &StateRow| serde_json::from_str::<serde_json::Value>(&row.body).unwrap_or_default();
+    let read =
+        |row: &StateRow| serde_json::from_str::<serde_json::Value>(&row.body).unwrap_or_default();
     let mut changed = HashMap::new();
     for pair in newest_first.windows(2) {
         let [after, before] = pair else { continue };
@@ -295,21 +334,35 @@ fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<
 }
 
 /// The deliveries that a statement selects, with their attempts.
-pub fn sendings(connection: &mut AnyConnection, select: Statement<'_>, now: Timestamp) -> Result<Vec<Sending>, Error> {
+pub fn sendings(
+    connection: &mut AnyConnection,
+    select: Statement<'_>,
+    now: Timestamp,
+) -> Result<Vec<Sending>, Error> {
     let deliveries: Vec<DeliveryView> = select.uncached().all(connection)?;
     let ids: Vec<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
     let mut attempts = deliveries::newest_attempts(connection, &ids, MAX_ATTEMPTS)?;
     let mut sendings = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        let is_replaced = delivery.status == DeliveryStatus::Superseded && delivery.event_type == PURCHASE_UPDATED;
-        let successor = if is_replaced { successor(connection, &delivery)? } else { None };
+        let is_replaced = delivery.status == DeliveryStatus::Superseded
+            && delivery.event_type == PURCHASE_UPDATED;
+        let successor = if is_replaced {
+            successor(connection, &delivery)?
+        } else {
+            None
+        };
         let not_again = if delivery.status == DeliveryStatus::Failed {
             page::refused(connection, delivery.event_id, delivery.destination_id, now)?
         } else {
             None
         };
         let attempts = attempts.remove(&delivery.id).unwrap_or_default();
-        sendings.push(Sending { delivery, attempts, successor, not_again });
+        sendings.push(Sending {
+            delivery,
+            attempts,
+            successor,
+            not_again,
+        });
     }
     Ok(sendings)
 }
@@ -324,7 +377,10 @@ const SUCCESSOR: Sql = statement! {"
 "};
 
 /// The next `purchase.updated` of the lane that was not superseded itself.
-fn successor(connection: &mut AnyConnection, delivery: &DeliveryView) -> Result<Option<Successor>, Error> {
+fn successor(
+    connection: &mut AnyConnection,
+    delivery: &DeliveryView,
+) -> Result<Option<Successor>, Error> {
     sql(SUCCESSOR)
         .bind(delivery.collapse_key)
         .bind(delivery.destination_id)

@@ -67,7 +67,9 @@ impl Store {
             let mut notifications = Vec::new();
             for one in notifications::of_message(connection, &message_id, now)? {
                 let events = match (one.view.collapse_key, one.view.revision) {
-                    (Some(key), Some(revision)) => events::of_revision(connection, key, revision, now)?,
+                    (Some(key), Some(revision)) => {
+                        events::of_revision(connection, key, revision, now)?
+                    }
                     _ => Vec::new(),
                 };
                 notifications.push((one, events));
@@ -77,7 +79,11 @@ impl Store {
             }
             let events = notifications.iter().flat_map(|(_, events)| events);
             let addressees = destination::addressees(connection, events)?;
-            Ok(MessageExplanation { notifications, addressees, now })
+            Ok(MessageExplanation {
+                notifications,
+                addressees,
+                now,
+            })
         })
         .await
     }
@@ -91,11 +97,17 @@ impl Store {
         self.read_now(move |connection, now| {
             let notifications = Newest::of(notifications::of_purchase(connection, key, now)?);
             let events = events::of_purchase(connection, key, now)?;
-            let known = purchase::find(connection, key)?.map(|row| row.known()).transpose()?.unwrap_or_default();
+            let known = purchase::find(connection, key)?
+                .map(|row| row.known())
+                .transpose()?
+                .unwrap_or_default();
             let origin = purchase::origin(connection, key)?;
             let origin = origin.map(|origin| (origin.platform_id, origin.store));
-            let claimed = claims::platform(connection, key)?.map(|claimed| (claimed.platform_id, claimed.store));
-            let (platform_id, store) = origin.or(claimed).ok_or(Error::Missing { what: "purchase" })?;
+            let claimed = claims::platform(connection, key)?
+                .map(|claimed| (claimed.platform_id, claimed.store));
+            let (platform_id, store) = origin
+                .or(claimed)
+                .ok_or(Error::Missing { what: "purchase" })?;
             Ok(PurchaseExplanation {
                 purchase,
                 platform_id,
@@ -116,19 +128,35 @@ impl Store {
     /// Explains an event: the notifications that caused it, and its deliveries.
     pub async fn explain_event(&self, id: EventId) -> Result<EventExplanation, Error> {
         self.read_now(move |connection, now| {
-            let event = events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
-            let EventFacts { collapse_key, revision, .. } = event.event;
-            let notifications = notifications::of_revision(connection, collapse_key, revision, now)?;
+            let event =
+                events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
+            let EventFacts {
+                collapse_key,
+                revision,
+                ..
+            } = event.event;
+            let notifications =
+                notifications::of_revision(connection, collapse_key, revision, now)?;
             let addressees = destination::addressees(connection, [&event])?;
-            Ok(EventExplanation { notifications, event, addressees, now })
+            Ok(EventExplanation {
+                notifications,
+                event,
+                addressees,
+                now,
+            })
         })
         .await
     }
 
     /// Explains a destination: its health, its oldest pending and its newest failed deliveries.
-    pub async fn explain_destination(&self, id: DestinationId) -> Result<DestinationExplanation, Error> {
+    pub async fn explain_destination(
+        &self,
+        id: DestinationId,
+    ) -> Result<DestinationExplanation, Error> {
         self.read_now(move |connection, now| {
-            destination::find(connection, id, now)?.ok_or(Error::Missing { what: "destination" })
+            destination::find(connection, id, now)?.ok_or(Error::Missing {
+                what: "destination",
+            })
         })
         .await
     }

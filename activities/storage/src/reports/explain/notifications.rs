@@ -62,15 +62,22 @@ impl Field for Option<Stated> {
         let body: String = Field::read(row, "body")?;
         // Most bodies have none, and need not be parsed.
         let body = Some(body).filter(|body| body.contains(STATED_TIME));
-        let fields: Option<serde_json::Value> = body.and_then(|body| serde_json::from_str(&body).ok());
+        let fields: Option<serde_json::Value> =
+            body.and_then(|body| serde_json::from_str(&body).ok());
         Ok(fields.and_then(|fields| Some(Stated(fields.get(STATED_TIME)?.as_str()?.to_owned()))))
     }
 }
 
 impl Field for Option<Held> {
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
-        let Some(until) = Field::read(row, "held_until")? else { return Ok(None) };
-        Ok(Some((until, Field::read(row, "held_by")?, Field::read(row, "held_reason")?)))
+        let Some(until) = Field::read(row, "held_until")? else {
+            return Ok(None);
+        };
+        Ok(Some((
+            until,
+            Field::read(row, "held_by")?,
+            Field::read(row, "held_reason")?,
+        )))
     }
 }
 
@@ -97,7 +104,8 @@ pub fn of_message(
     read(connection, sql(OF_MESSAGE).bind(now).bind(message_id))
 }
 
-const OF_PURCHASE: Sql = statement!("{SELECT} WHERE n.collapse_key = ? ORDER BY n.seq DESC LIMIT ?");
+const OF_PURCHASE: Sql =
+    statement!("{SELECT} WHERE n.collapse_key = ? ORDER BY n.seq DESC LIMIT ?");
 
 /// The newest notifications of a purchase, from new to old: at most one more than is shown.
 pub fn of_purchase(
@@ -105,7 +113,10 @@ pub fn of_purchase(
     key: CollapseKey,
     now: Timestamp,
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    read(connection, sql(OF_PURCHASE).bind(now).bind(key).bind(MAX_ROWS + 1))
+    read(
+        connection,
+        sql(OF_PURCHASE).bind(now).bind(key).bind(MAX_ROWS + 1),
+    )
 }
 
 const OF_REVISION: Sql = statement! {"
@@ -122,14 +133,27 @@ pub fn of_revision(
     revision: i64,
     now: Timestamp,
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    let mut newest = read(connection, sql(OF_REVISION).bind(now).bind(key).bind(revision).bind(MAX_ROWS))?;
+    let mut newest = read(
+        connection,
+        sql(OF_REVISION)
+            .bind(now)
+            .bind(key)
+            .bind(revision)
+            .bind(MAX_ROWS),
+    )?;
     newest.reverse();
     Ok(newest)
 }
 
-fn read(connection: &mut AnyConnection, select: Statement<'_>) -> Result<Vec<ReceivedNotification>, Error> {
+fn read(
+    connection: &mut AnyConnection,
+    select: Statement<'_>,
+) -> Result<Vec<ReceivedNotification>, Error> {
     let rows: Vec<ReceivedNotification> = select.all(connection)?;
-    Ok(rows.into_iter().map(ReceivedNotification::with_present_waits).collect())
+    Ok(rows
+        .into_iter()
+        .map(ReceivedNotification::with_present_waits)
+        .collect())
 }
 
 impl ReceivedNotification {

@@ -79,9 +79,11 @@ row! {
     }
 }
 
-const SETTLED: &str = "'purchase' AS kind, p.collapse_key AS id, p.app_id, p.collapse_key, p.state AS label,
+const SETTLED: &str =
+    "'purchase' AS kind, p.collapse_key AS id, p.app_id, p.collapse_key, p.state AS label,
             p.updated_at AS at";
-const OPEN: &str = "'waiting' AS kind, n.collapse_key AS id, f.app_id, n.collapse_key, n.store_type AS label,
+const OPEN: &str =
+    "'waiting' AS kind, n.collapse_key AS id, f.app_id, n.collapse_key, n.store_type AS label,
             n.accepted_at AS at";
 const CUSTOMER: &str = "'customer' AS kind, u.id, u.app_id, NULL AS collapse_key,
             COALESCE(u.external_id, '') AS label, u.created_at AS at";
@@ -271,7 +273,9 @@ impl Store {
             let beginning = |compared| Range::beginning(&text, compared);
             let mut found = of_tables(connection, &text, app, &beginning)?;
             found.extend(of_platforms(connection, "", app, &beginning)?);
-            found.iter_mut().for_each(|hit| "beginning".clone_into(&mut hit.found_by));
+            found
+                .iter_mut()
+                .for_each(|hit| "beginning".clone_into(&mut hit.found_by));
             Ok(once(found, MAX_BEGINNINGS))
         })
         .await
@@ -317,15 +321,29 @@ fn of_platforms(
     loop {
         let page = Filtered::new(PLATFORMS, [after.into()]).and(OF_APP, app);
         let platforms: Vec<PlatformId> = page.statement().values(connection)?;
-        let Some(last) = platforms.last() else { return Ok(found) };
+        let Some(last) = platforms.last() else {
+            return Ok(found);
+        };
         after = last.to_string();
         if !receipt.is_empty() {
-            let keys = platforms.iter().map(|platform| CollapseKey::of(*platform, receipt));
-            found.extend(sql(OF_KEYS).uncached().bind_list(keys).all::<SearchHit>(connection)?);
+            let keys = platforms
+                .iter()
+                .map(|platform| CollapseKey::of(*platform, receipt));
+            found.extend(
+                sql(OF_KEYS)
+                    .uncached()
+                    .bind_list(keys)
+                    .all::<SearchHit>(connection)?,
+            );
         }
         if let Some(Range { low, high }) = &devices {
             let statement = sql(DEVICES).uncached().bind_list(platforms.iter().copied());
-            found.extend(statement.bind(low.as_str()).bind(high.as_str()).all::<SearchHit>(connection)?);
+            found.extend(
+                statement
+                    .bind(low.as_str())
+                    .bind(high.as_str())
+                    .all::<SearchHit>(connection)?,
+            );
         }
         if platforms.len() < PAGE {
             return Ok(found);
@@ -335,7 +353,9 @@ fn of_platforms(
 
 /// Without the name of the customer, if there is one customer alone.
 fn without_names(mut found: Vec<SearchHit>) -> Vec<SearchHit> {
-    let mut customers = found.iter_mut().filter(|hit| hit.kind == FoundKind::Customer);
+    let mut customers = found
+        .iter_mut()
+        .filter(|hit| hit.kind == FoundKind::Customer);
     if let (Some(customer), None) = (customers.next(), customers.next()) {
         customer.label.clear();
     }
@@ -349,5 +369,9 @@ fn once(found: Vec<SearchHit>, of_kind: usize) -> Vec<SearchHit> {
         let ids = ids.entry(hit.kind).or_default();
         ids.len() < of_kind && ids.insert(hit.id.clone())
     };
-    found.into_iter().filter(|hit| is_new(hit)).take(MAX_FOUND).collect()
+    found
+        .into_iter()
+        .filter(|hit| is_new(hit))
+        .take(MAX_FOUND)
+        .collect()
 }

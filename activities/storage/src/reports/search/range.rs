@@ -34,13 +34,20 @@ impl Range {
             Compared::Theirs => text.to_owned(),
             Compared::Ours | Compared::Folded => text.to_ascii_lowercase(),
         };
-        Self { low: id.clone(), high: id }
+        Self {
+            low: id.clone(),
+            high: id,
+        }
     }
 
     /// The ids that begin with this text, or with its part before `…`, as the page shortens ids. `None` when it is too
     /// short, or begins no id.
     pub fn beginning(text: &str, compared: Compared) -> Option<Self> {
-        let text = text.split('…').next().unwrap_or_default().trim_end_matches('.');
+        let text = text
+            .split('…')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches('.');
         if text.chars().count() < MIN_BEGINNING {
             return None;
         }
@@ -48,7 +55,10 @@ impl Range {
             return Self::of_ours(text);
         }
         let Self { low, high } = Self::whole(text, compared);
-        Some(Self { low, high: high + &String::from(HIGHEST) })
+        Some(Self {
+            low,
+            high: high + &String::from(HIGHEST),
+        })
     }
 
     /// From the UUID with zeros in the place of the missing digits to the one with `f`: all have the same form, so that
@@ -56,15 +66,22 @@ impl Range {
     fn of_ours(text: &str) -> Option<Self> {
         let is_digit = |letter: &char| letter.is_ascii_hexdigit();
         let digits: String = text.chars().filter(|letter| *letter != '-').collect();
-        if digits.len() < MIN_OURS || digits.len() > DIGITS || !digits.chars().all(|letter| is_digit(&letter)) {
+        if digits.len() < MIN_OURS
+            || digits.len() > DIGITS
+            || !digits.chars().all(|letter| is_digit(&letter))
+        {
             return None;
         }
         let filled = |filler: &str| {
-            let all = digits.to_ascii_lowercase() + &filler.repeat(DIGITS.saturating_sub(digits.len()));
+            let all =
+                digits.to_ascii_lowercase() + &filler.repeat(DIGITS.saturating_sub(digits.len()));
             let number = u128::from_str_radix(&all, 16).ok()?;
             Some(uuid::Uuid::from_u128(number).to_string())
         };
-        Some(Self { low: filled("0")?, high: filled("f")? })
+        Some(Self {
+            low: filled("0")?,
+            high: filled("f")?,
+        })
     }
 }
 
@@ -81,14 +98,26 @@ mod tests {
         let whole = "f57d4cf1-c258-4f3a-99b9-6600bf711993";
         for text in ["f57d4cf1", "F57D4CF1-", "f57d4cf1-c258…", whole] {
             let (low, high) = range(text, Compared::Ours).unwrap();
-            assert!(low.as_str() <= whole && whole <= high.as_str(), "{text}: {low} to {high}");
+            assert!(
+                low.as_str() <= whole && whole <= high.as_str(),
+                "{text}: {low} to {high}"
+            );
         }
         let first = |end: &str| format!("f57d4cf1-{end}");
         assert_eq!(
             range("f57d4cf1", Compared::Ours),
-            Some((first("0000-0000-0000-000000000000"), first("ffff-ffff-ffff-ffffffffffff")))
+            Some((
+                first("0000-0000-0000-000000000000"),
+                first("ffff-ffff-ffff-ffffffffffff")
+            ))
         );
-        for text in ["f57d4cf", "kim@example.com", "", "ä57d4cf1", &format!("{whole}0")] {
+        for text in [
+            "f57d4cf",
+            "kim@example.com",
+            "",
+            "ä57d4cf1",
+            &format!("{whole}0"),
+        ] {
             assert_eq!(range(text, Compared::Ours), None, "{text}");
         }
     }
@@ -97,7 +126,12 @@ mod tests {
     fn other_ids_are_found_from_the_third_character_on() {
         let (low, high) = range("Kim@", Compared::Folded).unwrap();
         assert_eq!(low, "kim@");
-        for (id, is_in) in [("kim@", true), ("kim@example.com", true), ("kim@\u{fffd}", true), ("kima", false)] {
+        for (id, is_in) in [
+            ("kim@", true),
+            ("kim@example.com", true),
+            ("kim@\u{fffd}", true),
+            ("kima", false),
+        ] {
             assert_eq!(low.as_str() <= id && id <= high.as_str(), is_in, "{id}");
         }
         assert_eq!(range("Kim", Compared::Theirs).unwrap().0, "Kim");

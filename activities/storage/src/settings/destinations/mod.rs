@@ -125,7 +125,9 @@ impl Filter {
 
     /// Whether it wants events of one environment and not of the other.
     pub fn is_one_environment(&self) -> bool {
-        self.environments.first().is_some_and(|first| self.environments.iter().all(|other| other == first))
+        self.environments
+            .first()
+            .is_some_and(|first| self.environments.iter().all(|other| other == first))
     }
 }
 
@@ -147,7 +149,13 @@ pub struct Traits {
 
 impl Default for Traits {
     fn default() -> Self {
-        Self { wildcards: Wildcards::Everything, per_user: false, per_request: 1, profile: None, per_app: None }
+        Self {
+            wildcards: Wildcards::Everything,
+            per_user: false,
+            per_request: 1,
+            profile: None,
+            per_app: None,
+        }
     }
 }
 

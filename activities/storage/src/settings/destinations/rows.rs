@@ -48,16 +48,26 @@ impl DestinationRow {
     ///
     /// # Errors
     /// [`Error::Conflict`] when it has others.
-    pub fn check_unchanged(&self, secrets: &Secrets, settings: &Value, secret: &SecretString) -> Result<(), Error> {
+    pub fn check_unchanged(
+        &self,
+        secrets: &Secrets,
+        settings: &Value,
+        secret: &SecretString,
+    ) -> Result<(), Error> {
         let is_same_secret = self.open_secret(secrets)?.expose_secret() == secret.expose_secret();
         if is_same_secret && self.settings == *settings {
             return Ok(());
         }
-        Err(Error::Conflict { what: "destination", detail: "someone else changed it meanwhile: try again".to_owned() })
+        Err(Error::Conflict {
+            what: "destination",
+            detail: "someone else changed it meanwhile: try again".to_owned(),
+        })
     }
 
     pub fn open_secret(&self, secrets: &Secrets) -> Result<SecretString, Error> {
-        let sealed = self.secret.as_deref().ok_or(Error::Missing { what: "destination" })?;
+        let sealed = self.secret.as_deref().ok_or(Error::Missing {
+            what: "destination",
+        })?;
         secrets.open("destinations", &self.id.to_string(), sealed)
     }
 }
@@ -65,12 +75,18 @@ impl DestinationRow {
 const FIND: Sql = statement!("{SELECT} AND id = ?");
 
 /// A destination that was not deleted, if there is one.
-pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<DestinationRow>, Error> {
+pub fn find(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+) -> Result<Option<DestinationRow>, Error> {
     sql(FIND).bind(id).first(connection)
 }
 
 /// Like [`find`], and the row is fetched later.
-pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<Ahead<'static, DestinationRow>, Error> {
+pub fn find_ahead(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+) -> Result<Ahead<'static, DestinationRow>, Error> {
     sql(FIND).bind(id).ahead(connection)
 }
 
@@ -92,13 +108,18 @@ pub fn of_events(connection: &mut AnyConnection, begin: &str) -> Result<Vec<Dest
 }
 
 /// Like [`of_app`], and the destinations are fetched later.
-pub fn of_app_ahead(connection: &mut AnyConnection, app: AppId) -> Result<Ahead<'static, Destination>, Error> {
+pub fn of_app_ahead(
+    connection: &mut AnyConnection,
+    app: AppId,
+) -> Result<Ahead<'static, Destination>, Error> {
     sql(OF_APP).bind(app).ahead(connection)
 }
 
 /// A destination that was not deleted.
 pub fn require(connection: &mut AnyConnection, id: DestinationId) -> Result<DestinationRow, Error> {
-    find(connection, id)?.ok_or(Error::Missing { what: "destination" })
+    find(connection, id)?.ok_or(Error::Missing {
+        what: "destination",
+    })
 }
 
 const SET_STATE: Sql = statement! {"
@@ -108,7 +129,12 @@ const SET_STATE: Sql = statement! {"
 "};
 
 /// Sets the state that people see, and the reason. The state `disabled` also switches the destination off.
-pub fn set_state(write: &mut Write<'_>, id: DestinationId, state: State, reason: Option<&str>) -> Result<(), Error> {
+pub fn set_state(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    state: State,
+    reason: Option<&str>,
+) -> Result<(), Error> {
     sql(SET_STATE)
         .bind(state)
         .bind(write.now()?)

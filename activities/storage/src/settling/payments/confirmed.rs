@@ -45,7 +45,8 @@ const ENTRIES: Sql = statement! {"
     WHERE collapse_key IN (?*)
     ORDER BY number, entry
 "};
-const PURCHASES: Sql = statement!("SELECT collapse_key, purchase FROM purchases WHERE collapse_key IN (?*)");
+const PURCHASES: Sql =
+    statement!("SELECT collapse_key, purchase FROM purchases WHERE collapse_key IN (?*)");
 
 /// The lines of sales reports that confirm or correct amounts of payments, each by the purchase and the number of the
 /// payment.
@@ -57,10 +58,18 @@ pub struct Confirmed {
 }
 
 /// What sales reports confirm of these purchases. Without sales reports about them, that is one statement.
-pub fn confirmed(connection: &mut AnyConnection, keys: BTreeSet<CollapseKey>) -> Result<Confirmed, Error> {
-    let (mut sales, mut booked) = (BTreeMap::<_, Vec<Sale>>::new(), BTreeMap::<_, Vec<LedgerEntry>>::new());
+pub fn confirmed(
+    connection: &mut AnyConnection,
+    keys: BTreeSet<CollapseKey>,
+) -> Result<Confirmed, Error> {
+    let (mut sales, mut booked) = (
+        BTreeMap::<_, Vec<Sale>>::new(),
+        BTreeMap::<_, Vec<LedgerEntry>>::new(),
+    );
     if !keys.is_empty() {
-        for SaleOfKey { collapse_key, sale } in sql(SALES).uncached().bind_list(keys).all(connection)? {
+        for SaleOfKey { collapse_key, sale } in
+            sql(SALES).uncached().bind_list(keys).all(connection)?
+        {
             sales.entry(collapse_key).or_default().push(sale.sale()?);
         }
     }
@@ -68,17 +77,38 @@ pub fn confirmed(connection: &mut AnyConnection, keys: BTreeSet<CollapseKey>) ->
         return Ok(Confirmed::default());
     }
     let keys = || sales.keys().copied();
-    for EntryOfKey { collapse_key, entry } in sql(ENTRIES).uncached().bind_list(keys()).all(connection)? {
+    for EntryOfKey {
+        collapse_key,
+        entry,
+    } in sql(ENTRIES).uncached().bind_list(keys()).all(connection)?
+    {
         booked.entry(collapse_key).or_default().push(entry.booked());
     }
-    let purchases: Vec<PurchaseRow> = sql(PURCHASES).uncached().bind_list(keys()).all(connection)?;
+    let purchases: Vec<PurchaseRow> = sql(PURCHASES)
+        .uncached()
+        .bind_list(keys())
+        .all(connection)?;
     let mut all = Confirmed::default();
-    for PurchaseRow { collapse_key: key, purchase } in purchases {
-        let Some((booked, sales)) = booked.get(&key).zip(sales.get(&key)) else { continue };
+    for PurchaseRow {
+        collapse_key: key,
+        purchase,
+    } in purchases
+    {
+        let Some((booked, sales)) = booked.get(&key).zip(sales.get(&key)) else {
+            continue;
+        };
         let reach = payment::reach(&purchase::read(&purchase)?);
         let of_key = |(number, report)| ((key, number), report);
-        all.prices.extend(payment::confirmed(booked, sales, reach).into_iter().map(of_key));
-        all.refunds.extend(payment::confirmed_refunds(booked, sales, reach).into_iter().map(of_key));
+        all.prices.extend(
+            payment::confirmed(booked, sales, reach)
+                .into_iter()
+                .map(of_key),
+        );
+        all.refunds.extend(
+            payment::confirmed_refunds(booked, sales, reach)
+                .into_iter()
+                .map(of_key),
+        );
     }
     Ok(all)
 }

@@ -49,40 +49,63 @@ row! {
 impl EntryRow {
     /// The events that announce the payment.
     fn payment_events(&self) -> Vec<EventId> {
-        std::iter::once(self.payment_event_id).chain(self.payment_other_event_id).collect()
+        std::iter::once(self.payment_event_id)
+            .chain(self.payment_other_event_id)
+            .collect()
     }
 }
 
 impl Earned {
     /// The amount that the event carries, if it carries one.
     pub fn revenue(&self) -> Option<&str> {
-        let usd = self.usd.as_deref().filter(|_| !self.is_elsewhere && self.not_counted_because.is_none());
+        let usd = self
+            .usd
+            .as_deref()
+            .filter(|_| !self.is_elsewhere && self.not_counted_because.is_none());
         usd.filter(|usd| usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
     }
 }
 
 /// The entry that a delivery announces to a destination that counts; `None` if its event announces none.
 pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Option<Earned>, Error> {
-    let Some(entry) = entry(connection, row.event_id)? else { return Ok(None) };
+    let Some(entry) = entry(connection, row.event_id)? else {
+        return Ok(None);
+    };
     let queued = queued(connection, &entry.payment_events(), row.destination_id)?;
     let is_payment = entry.entry == 0;
     // Which of the two events was queued first never changes, even if the destination changes its choice.
-    let first = queued.first().map_or(entry.event_id, |first| first.event_id);
+    let first = queued
+        .first()
+        .map_or(entry.event_id, |first| first.event_id);
     let is_other = is_payment && entry.other_event_id == Some(row.event_id);
     Ok(Some(Earned {
-        kind: if is_other { EntryKind::Renewal } else { entry.kind },
+        kind: if is_other {
+            EntryKind::Renewal
+        } else {
+            entry.kind
+        },
         usd: entry.usd,
         unknown_because: entry.unknown_because,
         sku: entry.sku,
         is_elsewhere: is_payment && first != row.event_id,
-        not_counted_because: if is_payment { None } else { not_counted_because(&queued) },
+        not_counted_because: if is_payment {
+            None
+        } else {
+            not_counted_because(&queued)
+        },
     }))
 }
 
 /// Whether a destination gets an event that no choice names: a change of a payment, if the destination counts and
 /// the payment was ever queued for it.
-pub fn is_implied(connection: &mut AnyConnection, event: EventId, destination: &Destination) -> Result<bool, Error> {
-    let Some(entry) = entry(connection, event)?.filter(|entry| entry.entry > 0 && destination.per_user) else {
+pub fn is_implied(
+    connection: &mut AnyConnection,
+    event: EventId,
+    destination: &Destination,
+) -> Result<bool, Error> {
+    let Some(entry) =
+        entry(connection, event)?.filter(|entry| entry.entry > 0 && destination.per_user)
+    else {
         return Ok(false);
     };
     was_queued(connection, &entry.payment_events(), destination.id)
@@ -115,11 +138,18 @@ pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<E
 fn not_counted_because(queued: &[QueuedRow]) -> Option<&'static str> {
     let is = |status: DeliveryStatus| queued.iter().any(|one| one.status == status);
     match () {
-        () if is(DeliveryStatus::Delivered) || is(DeliveryStatus::Pending) || is(DeliveryStatus::Waiting) => None,
-        () if is(DeliveryStatus::Failed) => {
-            Some("the payment's delivery to this destination failed, so there is no revenue to adjust")
+        () if is(DeliveryStatus::Delivered)
+            || is(DeliveryStatus::Pending)
+            || is(DeliveryStatus::Waiting) =>
+        {
+            None
         }
-        () => Some("the payment was not sent to this destination, so there is no revenue to adjust"),
+        () if is(DeliveryStatus::Failed) => Some(
+            "the payment's delivery to this destination failed, so there is no revenue to adjust",
+        ),
+        () => {
+            Some("the payment was not sent to this destination, so there is no revenue to adjust")
+        }
     }
 }
 
@@ -135,7 +165,10 @@ fn queued(
     events: &[EventId],
     destination: DestinationId,
 ) -> Result<Vec<QueuedRow>, Error> {
-    sql(QUEUED).bind_list(events.iter().copied()).bind(destination).all(connection)
+    sql(QUEUED)
+        .bind_list(events.iter().copied())
+        .bind(destination)
+        .all(connection)
 }
 
 const ENTRY: Sql = statement! {hot "payments_event", "

@@ -7,7 +7,9 @@ use crate::db::statement::{Ahead, row, sql, stored};
 use crate::purchases::purchase::Origin;
 use crate::settings::{listing, rates};
 use domain::catalogue::PriceSource;
-use domain::payment::{self, Conversion, Day, EntryKind, LedgerEntry, RecordedPrice, Sale, SaleKind, UnknownPrice};
+use domain::payment::{
+    self, Conversion, Day, EntryKind, LedgerEntry, RecordedPrice, Sale, SaleKind, UnknownPrice,
+};
 use domain::{AppId, CollapseKey, EventId, Purchase, Timestamp};
 use rust_decimal::Decimal;
 
@@ -64,7 +66,8 @@ row! {
 }
 
 /// The columns of an [`EntryRow`].
-pub const ENTRY: &str = "number, kind, occurred_at, usd, unknown_because, transaction_id, sku, price, currency, source,
+pub const ENTRY: &str =
+    "number, kind, occurred_at, usd, unknown_because, transaction_id, sku, price, currency, source,
         priced_on, rate_day";
 const ENTRIES: Sql = statement! {"
     SELECT {ENTRY}
@@ -85,14 +88,24 @@ pub struct Ledger {
 }
 
 /// Reads the ledger of a purchase of this origin.
-pub fn ledger_ahead(connection: &mut AnyConnection, key: CollapseKey, origin: &Origin) -> Result<Ledger, Error> {
+pub fn ledger_ahead(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    origin: &Origin,
+) -> Result<Ledger, Error> {
     let entries = sql(ENTRIES).bind(key).ahead(connection)?;
-    Ok(Ledger { entries, sales: sales_ahead(connection, origin.app_id, &origin.receipt_id)? })
+    Ok(Ledger {
+        entries,
+        sales: sales_ahead(connection, origin.app_id, &origin.receipt_id)?,
+    })
 }
 
 /// The ledger of a purchase, as `domain` needs it: the entries of each payment in their order.
 pub fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<LedgerEntry>, Error> {
-    Ok(entries(connection, key)?.into_iter().map(EntryRow::booked).collect())
+    Ok(entries(connection, key)?
+        .into_iter()
+        .map(EntryRow::booked)
+        .collect())
 }
 
 /// The columns of a [`SaleRow`].
@@ -109,14 +122,25 @@ const SALES_OF_RECEIPT: Sql = statement! {hot "sales_receipt", "
 "};
 
 /// The lines of sales reports about a receipt.
-pub fn sales_of(connection: &mut AnyConnection, app: AppId, receipt_id: &str) -> Result<Vec<Sale>, Error> {
+pub fn sales_of(
+    connection: &mut AnyConnection,
+    app: AppId,
+    receipt_id: &str,
+) -> Result<Vec<Sale>, Error> {
     let rows = sales_ahead(connection, app, receipt_id)?.all(connection)?;
     rows.into_iter().map(SaleRow::sale).collect()
 }
 
 /// Like [`sales_of`], and the rows are fetched later.
-fn sales_ahead(connection: &mut AnyConnection, app: AppId, receipt_id: &str) -> Result<Ahead<'static, SaleRow>, Error> {
-    sql(SALES_OF_RECEIPT).bind(app).bind(receipt_id.to_owned()).ahead(connection)
+fn sales_ahead(
+    connection: &mut AnyConnection,
+    app: AppId,
+    receipt_id: &str,
+) -> Result<Ahead<'static, SaleRow>, Error> {
+    sql(SALES_OF_RECEIPT)
+        .bind(app)
+        .bind(receipt_id.to_owned())
+        .ahead(connection)
 }
 
 const FIND_PAYMENT_EVENTS: Sql = statement! {"
@@ -128,15 +152,24 @@ const FIND_PAYMENT_EVENTS: Sql = statement! {"
 "};
 
 /// The events and the SKU of the payment with this number.
-pub fn payment_events(connection: &mut AnyConnection, key: CollapseKey, number: i64) -> Result<PaymentEvents, Error> {
-    let carrier: Option<PaymentEvents> = sql(FIND_PAYMENT_EVENTS).bind(key).bind(number).first(connection)?;
+pub fn payment_events(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    number: i64,
+) -> Result<PaymentEvents, Error> {
+    let carrier: Option<PaymentEvents> = sql(FIND_PAYMENT_EVENTS)
+        .bind(key)
+        .bind(number)
+        .first(connection)?;
     carrier.ok_or_else(|| Error::corrupt("an adjustment changes no payment"))
 }
 
 impl PaymentEvents {
     /// The events that announce the payment.
     pub fn events(&self) -> Vec<EventId> {
-        std::iter::once(self.event_id).chain(self.other_event_id).collect()
+        std::iter::once(self.event_id)
+            .chain(self.other_event_id)
+            .collect()
     }
 }
 
@@ -149,8 +182,17 @@ impl EntryRow {
             Source::Store => PriceSource::Store,
             Source::Report => PriceSource::Report,
         };
-        let (price, currency) = self.price.zip(self.currency.clone()).filter(|_| self.kind.is_payment())?;
-        Some(RecordedPrice { sku: self.sku.clone(), price, currency, usd: self.usd, source })
+        let (price, currency) = self
+            .price
+            .zip(self.currency.clone())
+            .filter(|_| self.kind.is_payment())?;
+        Some(RecordedPrice {
+            sku: self.sku.clone(),
+            price,
+            currency,
+            usd: self.usd,
+            source,
+        })
     }
 
     /// The entry as `domain` needs it.
@@ -160,7 +202,9 @@ impl EntryRow {
             kind: self.kind,
             at: self.occurred_at,
             usd: self.usd,
-            is_by_rate: self.kind == EntryKind::Correction && self.transaction_id.is_none() && self.rate_day.is_some(),
+            is_by_rate: self.kind == EntryKind::Correction
+                && self.transaction_id.is_none()
+                && self.rate_day.is_some(),
             transaction_id: self.transaction_id,
         }
     }
@@ -172,9 +216,17 @@ impl EntryRow {
         let known = self.price.zip(self.currency.clone());
         let known = known.filter(|_| self.kind.is_payment() && self.transaction_id.is_none());
         Ok(known.and_then(|(price, currency)| {
-            let is_without = self.usd.is_none() && self.unknown_because == Some(UnknownPrice::NoRate);
-            let on = stored.or_else(|| listing::priced_on(purchase, &currency).filter(|_| is_without))?;
-            Some(ForeignPrice { number: self.number, price, currency, on, is_dated: stored.is_some() })
+            let is_without =
+                self.usd.is_none() && self.unknown_because == Some(UnknownPrice::NoRate);
+            let on = stored
+                .or_else(|| listing::priced_on(purchase, &currency).filter(|_| is_without))?;
+            Some(ForeignPrice {
+                number: self.number,
+                price,
+                currency,
+                on,
+                is_dated: stored.is_some(),
+            })
         }))
     }
 }
@@ -196,7 +248,11 @@ impl SaleRow {
         let newest = newest.map(|(day, usd)| rates::rate(day, usd)).transpose()?;
         let conversion = Conversion::on(Day::of(self.sold_at), newest);
         Ok(Sale {
-            usd: payment::usd(self.price, &self.currency, conversion.map(|found| found.rate.usd)),
+            usd: payment::usd(
+                self.price,
+                &self.currency,
+                conversion.map(|found| found.rate.usd),
+            ),
             conversion,
             transaction_id: self.transaction_id,
             kind: self.kind,

@@ -23,7 +23,8 @@ use crate::settling::revision::{Announcement, Description, Settling};
 use domain::catalogue::PriceSource;
 use domain::event::{PriceDoubt, REVENUE_ADJUSTED, RevenueAdjusted};
 use domain::payment::{
-    self, Adjustment, Conversion, EntryKind, LedgerEntry, Payment, RecordedPrice, Sale, UnknownPrice,
+    self, Adjustment, Conversion, EntryKind, LedgerEntry, Payment, RecordedPrice, Sale,
+    UnknownPrice,
 };
 use domain::{EventId, Purchase, Timestamp};
 use ledger::{EntryRow, ForeignPrice, payment_events};
@@ -57,12 +58,19 @@ impl Booking {
         ledger: Ledger,
         description: &mut Description,
     ) -> Result<Self, Error> {
-        let (key, purchase) = (settling.record.collapse_key, &settling.record.decision.purchase);
+        let (key, purchase) = (
+            settling.record.collapse_key,
+            &settling.record.decision.purchase,
+        );
         let entries = ledger.entries.all(write.connection)?;
         let open = OpenPayment::all(&entries);
-        let recorded: BTreeMap<i64, RecordedPrice> =
-            entries.iter().filter_map(|entry| Some((entry.number, entry.recorded_price()?))).collect();
-        let foreign = entries.iter().filter_map(|entry| entry.foreign_price(purchase).transpose());
+        let recorded: BTreeMap<i64, RecordedPrice> = entries
+            .iter()
+            .filter_map(|entry| Some((entry.number, entry.recorded_price()?)))
+            .collect();
+        let foreign = entries
+            .iter()
+            .filter_map(|entry| entry.foreign_price(purchase).transpose());
         let foreign: Vec<ForeignPrice> = foreign.collect::<Result<_, _>>()?;
         let mut booked: Vec<LedgerEntry> = entries.into_iter().map(EntryRow::booked).collect();
         let numbers: BTreeSet<i64> = booked.iter().map(|entry| entry.number).collect();
@@ -72,11 +80,19 @@ impl Booking {
         }
         let converted = price::converted(write, settling, foreign, description)?;
         let (now, doubt) = (write.now()?, description.price_doubt);
-        let priced = |payment| PricedPayment::listed(payment, description).doubted(doubt).confirmed_by(purchase, now);
+        let priced = |payment| {
+            PricedPayment::listed(payment, description)
+                .doubted(doubt)
+                .confirmed_by(purchase, now)
+        };
         let mut payments: Vec<PricedPayment> = new.into_iter().map(priced).collect();
         let already = booked.len();
         booked.extend(payments.iter().map(|paid| paid.booked(now)));
-        let sales = ledger.sales.all(write.connection)?.into_iter().map(SaleRow::sale);
+        let sales = ledger
+            .sales
+            .all(write.connection)?
+            .into_iter()
+            .map(SaleRow::sale);
         let sales: Vec<Sale> = sales.collect::<Result<_, _>>()?;
         let reach = payment::reach(purchase);
         let charges = payment::charges(&booked, &sales, reach);
@@ -100,13 +116,23 @@ impl Booking {
         booked.extend(adjustments.iter().map(|change| entry(change, now)));
         let reconverted = payment::reconverted(&booked, &sales, &converted, reach);
         booked.extend(reconverted.iter().map(|change| entry(change, now)));
-        let changes = payment::adjustments(&booked, &sales, payment::refund_status(purchase), reach);
+        let changes =
+            payment::adjustments(&booked, &sales, payment::refund_status(purchase), reach);
         booked.extend(changes.iter().map(|change| entry(change, now)));
         adjustments.extend(reconverted.into_iter().chain(changes));
         if let Some(newest) = newest {
-            describe(description, newest, &booked, charges.get(&newest), recorded.get(&newest));
+            describe(
+                description,
+                newest,
+                &booked,
+                charges.get(&newest),
+                recorded.get(&newest),
+            );
         }
-        Ok(Self { payments, adjustments })
+        Ok(Self {
+            payments,
+            adjustments,
+        })
     }
 
     /// Whether it changes the revenue of payments. That is announced even if the record is unchanged.
@@ -139,7 +165,11 @@ impl Booking {
     /// Writes an event for each adjustment, and queues it for every destination that counts and that the payment was
     /// queued for, and for those that chose its type and want its purchase. Call it after the entries are written and the
     /// events of the payments of this settling are queued.
-    pub fn announce(&self, write: &mut Write<'_>, announcement: &Announcement<'_>) -> Result<(), Error> {
+    pub fn announce(
+        &self,
+        write: &mut Write<'_>,
+        announcement: &Announcement<'_>,
+    ) -> Result<(), Error> {
         for (adjustment, event) in self.adjusted(announcement) {
             announce_adjustment(write, announcement, adjustment, &event)?;
         }
@@ -151,7 +181,9 @@ impl Booking {
         &'b self,
         announcement: &'b Announcement<'_>,
     ) -> impl Iterator<Item = (&'b Adjustment, Event)> + 'b {
-        (0..).zip(&self.adjustments).map(|(n, adjustment)| (adjustment, announcement.event(REVENUE_ADJUSTED, n)))
+        (0..)
+            .zip(&self.adjustments)
+            .map(|(n, adjustment)| (adjustment, announcement.event(REVENUE_ADJUSTED, n)))
     }
 }
 
@@ -159,13 +191,23 @@ impl PricedPayment {
     /// With the price of the catalogue or the device, which is in the record of the purchase.
     fn listed(payment: Payment, description: &Description) -> Self {
         let other = || KnownPrice::unknown(UnknownPrice::PlanChanged);
-        let price = if payment.is_priced { KnownPrice::listed(description) } else { other() };
-        Self { payment, price, transaction_id: None }
+        let price = if payment.is_priced {
+            KnownPrice::listed(description)
+        } else {
+            other()
+        };
+        Self {
+            payment,
+            price,
+            transaction_id: None,
+        }
     }
 
     /// With the reason of an unknown price, if the device reported an implausible one.
     fn doubted(mut self, doubt: Option<PriceDoubt>) -> Self {
-        if doubt == Some(PriceDoubt::Implausible) && self.price.unknown == Some(UnknownPrice::NotListed) {
+        if doubt == Some(PriceDoubt::Implausible)
+            && self.price.unknown == Some(UnknownPrice::NotListed)
+        {
             self.price.unknown = Some(UnknownPrice::Implausible);
         }
         self
@@ -174,10 +216,14 @@ impl PricedPayment {
     /// Removes the price while it is not known: the store may not show yet which promotion held for the payment, or a trial
     /// may have been all that there was.
     fn confirmed_by(self, purchase: &Purchase, now: Timestamp) -> Self {
-        if !self.payment.is_priced || !purchase.is_price_unconfirmed(self.payment.at.unwrap_or(now)) {
+        if !self.payment.is_priced || !purchase.is_price_unconfirmed(self.payment.at.unwrap_or(now))
+        {
             return self;
         }
-        Self { price: KnownPrice::unknown(UnknownPrice::Unconfirmed), ..self }
+        Self {
+            price: KnownPrice::unknown(UnknownPrice::Unconfirmed),
+            ..self
+        }
     }
 
     /// Sets the price from a sales report that was imported before.
@@ -187,9 +233,18 @@ impl PricedPayment {
     }
 
     fn booked(&self, now: Timestamp) -> LedgerEntry {
-        let Payment { number, kind, at, .. } = self.payment;
+        let Payment {
+            number, kind, at, ..
+        } = self.payment;
         let (usd, transaction_id) = (self.price.usd, self.transaction_id.clone());
-        LedgerEntry { number, kind, at: at.unwrap_or(now), usd, transaction_id, is_by_rate: false }
+        LedgerEntry {
+            number,
+            kind,
+            at: at.unwrap_or(now),
+            usd,
+            transaction_id,
+            is_by_rate: false,
+        }
     }
 
     fn insert(
@@ -200,7 +255,11 @@ impl PricedPayment {
     ) -> Result<(), Error> {
         let (payment, price, settling) = (&self.payment, &self.price, announcement.settling);
         let event = event_ids.get(payment.index).copied();
-        let source = if self.transaction_id.is_some() { Source::Report } else { price.source() };
+        let source = if self.transaction_id.is_some() {
+            Source::Report
+        } else {
+            price.source()
+        };
         insert!(payments {
             collapse_key: settling.record.collapse_key,
             number: payment.number,
@@ -209,9 +268,15 @@ impl PricedPayment {
             environment: settling.environment(),
             kind: payment.kind,
             event_id: event.ok_or_else(|| Error::corrupt("a payment is announced by no event"))?,
-            other_event_id: payment.other_index.and_then(|index| event_ids.get(index).copied()),
+            other_event_id: payment
+                .other_index
+                .and_then(|index| event_ids.get(index).copied()),
             occurred_at: payment.at.unwrap_or(write.now()?),
-            sku: announcement.description.data.get("product_ref_id").and_then(Value::as_str),
+            sku: announcement
+                .description
+                .data
+                .get("product_ref_id")
+                .and_then(Value::as_str),
             price: price.amount,
             currency: price.currency.as_deref(),
             usd: price.usd,
@@ -243,7 +308,10 @@ fn describe(
         payment::report_price(data, charge);
         description.details.price_source = Some(PriceSource::Report);
     } else if let Some(price) = recorded.filter(|price| price.is_of(data)) {
-        let price = RecordedPrice { usd: payment::recorded_usd(booked, newest), ..price.clone() };
+        let price = RecordedPrice {
+            usd: payment::recorded_usd(booked, newest),
+            ..price.clone()
+        };
         payment::keep_price(data, &price);
         description.details.price_source = Some(price.source);
     }
@@ -341,7 +409,10 @@ fn announce_adjustment(
         let is_for = if destination.per_user {
             earned::was_queued(write.connection, &carrier.events(), destination.id)?
         } else {
-            destination.chose(REVENUE_ADJUSTED) && destination.filter.wants(settling.origin.platform_id, environment)
+            destination.chose(REVENUE_ADJUSTED)
+                && destination
+                    .filter
+                    .wants(settling.origin.platform_id, environment)
         };
         if is_for {
             deliveries::queue(write, event, destination.id)?;

@@ -30,7 +30,10 @@ pub fn paid_by(
     user: UserId,
     environment: Environment,
 ) -> Result<HashMap<CollapseKey, Total>, Error> {
-    let rows: Vec<UsdRow> = sql(PAID_BY_USER).bind(user).bind(environment).all(connection)?;
+    let rows: Vec<UsdRow> = sql(PAID_BY_USER)
+        .bind(user)
+        .bind(environment)
+        .all(connection)?;
     let mut sums: HashMap<CollapseKey, Total> = HashMap::new();
     for UsdRow { collapse_key, usd } in rows {
         sums.entry(collapse_key).or_default().add(usd);

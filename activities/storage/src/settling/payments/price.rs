@@ -8,7 +8,9 @@ use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::settings::rates;
 use crate::settling::revision::{Description, Settling};
-use domain::payment::{self, Adjustment, Conversion, ConvertedPrice, Day, EntryKind, Sale, UnknownPrice};
+use domain::payment::{
+    self, Adjustment, Conversion, ConvertedPrice, Day, EntryKind, Sale, UnknownPrice,
+};
 use domain::{CollapseKey, Timestamp};
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -36,7 +38,12 @@ pub struct KnownPrice {
 impl KnownPrice {
     /// The price of the catalogue or the device, which is in the record of the purchase.
     pub fn listed(description: &Description) -> Self {
-        let Description { data, priced_on, conversion, .. } = description;
+        let Description {
+            data,
+            priced_on,
+            conversion,
+            ..
+        } = description;
         let text = |field: &str| data.get(field).and_then(Value::as_str);
         let decimal = |field: &str| text(field)?.parse::<Decimal>().ok();
         let amount = decimal("purchase_price");
@@ -52,7 +59,10 @@ impl KnownPrice {
     }
 
     pub fn unknown(why: UnknownPrice) -> Self {
-        Self { unknown: Some(why), ..Self::default() }
+        Self {
+            unknown: Some(why),
+            ..Self::default()
+        }
     }
 
     /// The price of a sales report.
@@ -69,7 +79,11 @@ impl KnownPrice {
 
     /// Of a price that no sales report has.
     pub const fn source(&self) -> Source {
-        if self.is_by_device { Source::Device } else { Source::Catalogue }
+        if self.is_by_device {
+            Source::Device
+        } else {
+            Source::Catalogue
+        }
     }
 }
 
@@ -91,11 +105,25 @@ const SET_PRICE: Sql = statement! {"
 impl OpenPayment {
     /// Those that no entry has changed.
     pub fn all(entries: &[EntryRow]) -> Vec<Self> {
-        let is_alone = |row: &EntryRow| entries.iter().filter(|other| other.number == row.number).count() == 1;
-        let open = entries.iter().filter(|row| is_alone(row)).filter_map(|row| {
-            let why = row.unknown_because.filter(|why| OPEN.contains(why))?;
-            Some(Self { number: row.number, at: row.occurred_at, sku: row.sku.clone(), why })
-        });
+        let is_alone = |row: &EntryRow| {
+            entries
+                .iter()
+                .filter(|other| other.number == row.number)
+                .count()
+                == 1
+        };
+        let open = entries
+            .iter()
+            .filter(|row| is_alone(row))
+            .filter_map(|row| {
+                let why = row.unknown_because.filter(|why| OPEN.contains(why))?;
+                Some(Self {
+                    number: row.number,
+                    at: row.occurred_at,
+                    sku: row.sku.clone(),
+                    why,
+                })
+            });
         open.collect()
     }
 
@@ -104,9 +132,16 @@ impl OpenPayment {
         let listed = KnownPrice::listed(description);
         if self.why == UnknownPrice::Unconfirmed {
             // The record has the price of the newest payment only.
-            return Some(if is_newest { listed } else { KnownPrice::unknown(UnknownPrice::Promotion) });
+            return Some(if is_newest {
+                listed
+            } else {
+                KnownPrice::unknown(UnknownPrice::Promotion)
+            });
         }
-        let sku = description.data.get("product_ref_id").and_then(Value::as_str);
+        let sku = description
+            .data
+            .get("product_ref_id")
+            .and_then(Value::as_str);
         Some(listed).filter(|listed| listed.amount.is_some() && sku == self.sku.as_deref())
     }
 
@@ -127,7 +162,14 @@ impl OpenPayment {
             .bind(self.number)
             .later(write.connection)?;
         let (kind, at, conversion) = (EntryKind::Correction, Some(self.at), price.conversion);
-        Ok(price.usd.map(|usd| Adjustment { number: self.number, kind, at, usd, transaction_id: None, conversion }))
+        Ok(price.usd.map(|usd| Adjustment {
+            number: self.number,
+            kind,
+            at,
+            usd,
+            transaction_id: None,
+            conversion,
+        }))
     }
 }
 
@@ -147,11 +189,26 @@ pub fn converted(
 ) -> Result<Vec<ConvertedPrice>, Error> {
     let listed = KnownPrice::listed(description);
     let mut known: BTreeMap<(String, Day), Option<Conversion>> = BTreeMap::new();
-    known.extend(listed.currency.zip(listed.priced_on).map(|of_day| (of_day, listed.conversion)));
+    known.extend(
+        listed
+            .currency
+            .zip(listed.priced_on)
+            .map(|of_day| (of_day, listed.conversion)),
+    );
     let mut all = Vec::new();
-    for ForeignPrice { number, price, currency, on, is_dated } in foreign {
+    for ForeignPrice {
+        number,
+        price,
+        currency,
+        on,
+        is_dated,
+    } in foreign
+    {
         if !is_dated {
-            let note = sql(NOTE_DAY).bind(on.to_string()).bind(settling.record.collapse_key).bind(number);
+            let note = sql(NOTE_DAY)
+                .bind(on.to_string())
+                .bind(settling.record.collapse_key)
+                .bind(number);
             note.later(write.connection)?;
         }
         let conversion = match known.get(&(currency.clone(), on)) {
@@ -160,7 +217,11 @@ pub fn converted(
         };
         let usd = payment::usd(price, &currency, conversion.map(|found| found.rate.usd));
         known.insert((currency, on), conversion);
-        all.extend(usd.zip(conversion).map(|(usd, conversion)| ConvertedPrice { number, usd, conversion }));
+        all.extend(usd.zip(conversion).map(|(usd, conversion)| ConvertedPrice {
+            number,
+            usd,
+            conversion,
+        }));
     }
     Ok(all)
 }

@@ -87,16 +87,29 @@ struct DueProfile {
 
 /// The profile of a user in an environment.
 pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Result<Profile, Error> {
-    let UserPurchases { user, owned, environment } = purchases;
-    let owned: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+    let UserPurchases {
+        user,
+        owned,
+        environment,
+    } = purchases;
+    let owned: Vec<OwnedPurchase> = owned
+        .iter()
+        .filter(|one| one.environment == environment)
+        .cloned()
+        .collect();
     let ledger = payments::paid_by(connection, user, environment)?;
-    let entries = owned.iter().map(|one| (one, ledger.get(&one.collapse_key).copied()));
+    let entries = owned
+        .iter()
+        .map(|one| (one, ledger.get(&one.collapse_key).copied()));
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
 /// Like [`of`], where no destination keeps more than the documented attributes: without the sums of the ledger.
 fn documented(purchases: UserPurchases<'_>) -> Profile {
-    let owned = purchases.owned.iter().filter(|one| one.environment == purchases.environment);
+    let owned = purchases
+        .owned
+        .iter()
+        .filter(|one| one.environment == purchases.environment);
     Profile::of(&owned.cloned().collect::<Vec<_>>(), None)
 }
 
@@ -119,15 +132,28 @@ pub fn queue(
     let mut listings = Listings::of(subject.check.origin.app_id);
     let which = Which::for_destinations(destinations);
     let owned = shared_ahead(write, owner.id, which)?.fetch(write, &mut listings)?;
-    for changed in subject.check.changed(write.connection, &owned, destinations, lane)? {
+    for changed in subject
+        .check
+        .changed(write.connection, &owned, destinations, lane)?
+    {
         let environment = changed.environment;
         for due in &changed.due {
-            let key = ProfileKey { destination: due.destination, user: owner.id, environment };
+            let key = ProfileKey {
+                destination: due.destination,
+                user: owner.id,
+                environment,
+            };
             queued::note(write, key, &due.digest, &due.known)?;
         }
         let carriers = carried.filter(|_| environment == subject.environment);
-        let is_carried = |due: &DueProfile| carriers.is_some_and(|carried| carried.to.contains(&due.destination));
-        let mut to = changed.due.iter().filter(|due| due.removes || !is_carried(due)).peekable();
+        let is_carried = |due: &DueProfile| {
+            carriers.is_some_and(|carried| carried.to.contains(&due.destination))
+        };
+        let mut to = changed
+            .due
+            .iter()
+            .filter(|due| due.removes || !is_carried(due))
+            .peekable();
         if to.peek().is_none() {
             continue;
         }
@@ -147,9 +173,15 @@ pub fn queue(
 
 impl ProfileCheck<'_> {
     /// Whether another profile than the present one was queued last for the destination.
-    pub fn is_due(&self, connection: &mut AnyConnection, destination: &Destination) -> Result<bool, Error> {
+    pub fn is_due(
+        &self,
+        connection: &mut AnyConnection,
+        destination: &Destination,
+    ) -> Result<bool, Error> {
         let owned = owned(connection, self.origin.app_id, self.owner.id)?;
-        Ok(!self.changed(connection, &owned, std::slice::from_ref(destination), None)?.is_empty())
+        Ok(!self
+            .changed(connection, &owned, std::slice::from_ref(destination), None)?
+            .is_empty())
     }
 
     /// The profiles that differ from what was queued last for these destinations. And those of a customer whose
@@ -165,25 +197,49 @@ impl ProfileCheck<'_> {
         let mut integrations: BTreeMap<Vec<PlatformId>, Vec<Integration<'_>>> = BTreeMap::new();
         for destination in destinations {
             if let Some(attributes) = destination.profile {
-                let of_platforms = integrations.entry(destination.filter.sorted_platforms()).or_default();
-                of_platforms.push(Integration { destination, attributes });
+                let of_platforms = integrations
+                    .entry(destination.filter.sorted_platforms())
+                    .or_default();
+                of_platforms.push(Integration {
+                    destination,
+                    attributes,
+                });
             }
         }
         let is_extended = Which::for_destinations(destinations) == Which::All;
         let mut all = Vec::new();
         for environment in ENVIRONMENTS {
-            let wants = |one: &&Integration<'_>| one.destination.filter.wants(self.origin.platform_id, environment);
+            let wants = |one: &&Integration<'_>| {
+                one.destination
+                    .filter
+                    .wants(self.origin.platform_id, environment)
+            };
             for (platforms, integrations) in &integrations {
                 let mut wanting = integrations.iter().filter(wants).peekable();
                 if wanting.peek().is_none() {
                     continue;
                 }
                 let covered = user::on_platforms(owned, platforms);
-                let purchases = UserPurchases { user: self.owner.id, owned: &covered, environment };
-                let profile = if is_extended { of(connection, purchases)? } else { documented(purchases) };
-                let lane = lane.filter(|(_, its)| *its == environment).map(|(key, _)| key);
-                let mut changed =
-                    ChangedProfile { environment, platforms: platforms.clone(), profile, lane, due: Vec::new() };
+                let purchases = UserPurchases {
+                    user: self.owner.id,
+                    owned: &covered,
+                    environment,
+                };
+                let profile = if is_extended {
+                    of(connection, purchases)?
+                } else {
+                    documented(purchases)
+                };
+                let lane = lane
+                    .filter(|(_, its)| *its == environment)
+                    .map(|(key, _)| key);
+                let mut changed = ChangedProfile {
+                    environment,
+                    platforms: platforms.clone(),
+                    profile,
+                    lane,
+                    due: Vec::new(),
+                };
                 for integration in wanting {
                     let due = self.due(connection, &changed, integration)?;
                     changed.due.extend(due);
@@ -203,24 +259,46 @@ impl ProfileCheck<'_> {
         changed: &ChangedProfile,
         to: &Integration<'_>,
     ) -> Result<Option<DueProfile>, Error> {
-        let ChangedProfile { environment, profile, lane, .. } = changed;
+        let ChangedProfile {
+            environment,
+            profile,
+            lane,
+            ..
+        } = changed;
         let (destination, attributes) = (to.destination.id, to.attributes);
         let digest = profile.digest(attributes, self.owner.external_id.as_deref());
-        let key = ProfileKey { destination, user: self.owner.id, environment: *environment };
+        let key = ProfileKey {
+            destination,
+            user: self.owner.id,
+            environment: *environment,
+        };
         let found = queued::find(connection, key, *lane)?;
         let must_join = self.owner.external_id.is_some() && found.lacks_name;
         let (is_due, removes) = match found.profile {
             Some(last) => {
-                let is_lost = self.trigger == Trigger::Backfill && queued::is_displaced(connection, key)?;
-                (is_lost || must_join || last.lacks(&digest, self.trigger), last.outlives(profile, attributes))
+                let is_lost =
+                    self.trigger == Trigger::Backfill && queued::is_displaced(connection, key)?;
+                (
+                    is_lost || must_join || last.lacks(&digest, self.trigger),
+                    last.outlives(profile, attributes),
+                )
             }
             // An integration that no profile of this user was ever queued for needs no empty one.
             None => {
                 let nothing = Profile::of(&[], user::paid_in_usd([]));
-                (must_join || profile.digest(attributes, None) != nothing.digest(attributes, None), false)
+                (
+                    must_join
+                        || profile.digest(attributes, None) != nothing.digest(attributes, None),
+                    false,
+                )
             }
         };
-        Ok(is_due.then(|| DueProfile { destination, digest, known: profile.known(attributes), removes }))
+        Ok(is_due.then(|| DueProfile {
+            destination,
+            digest,
+            known: profile.known(attributes),
+            removes,
+        }))
     }
 }
 
@@ -230,10 +308,26 @@ fn insert(
     changed: &ChangedProfile,
     user_revision: i64,
 ) -> Result<Event, Error> {
-    let (user, ChangedProfile { environment, platforms, profile, .. }) = (subject.check.owner.id, changed);
+    let (
+        user,
+        ChangedProfile {
+            environment,
+            platforms,
+            profile,
+            ..
+        },
+    ) = (subject.check.owner.id, changed);
     let environment = *environment;
     let event = Event {
-        id: EventId::of_profile(user, write.epoch()?, user_revision, ProfileScope { environment, platforms }),
+        id: EventId::of_profile(
+            user,
+            write.epoch()?,
+            user_revision,
+            ProfileScope {
+                environment,
+                platforms,
+            },
+        ),
         event_type: PROFILE_UPDATED.to_owned(),
         collapse_key: subject.collapse_key,
         revision: subject.revision,

@@ -107,7 +107,9 @@ impl QueuedProfile {
             return profile.lacks_any(attributes);
         }
         let known = profile.known(attributes);
-        self.shown.split(',').any(|name| !name.is_empty() && !known.contains(name))
+        self.shown
+            .split(',')
+            .any(|name| !name.is_empty() && !known.contains(name))
     }
 }
 
@@ -147,11 +149,20 @@ pub fn find(
         .bind(key.destination)
         .one(connection, "destination")?;
     let profile = match (found.digest, found.arrival, found.shown) {
-        (Some(digest), Some(arrival), Some(shown)) => Some(QueuedProfile { digest, arrival, shown }),
+        (Some(digest), Some(arrival), Some(shown)) => Some(QueuedProfile {
+            digest,
+            arrival,
+            shown,
+        }),
         _ => None,
     };
-    let arrives = profile.as_ref().is_none_or(|profile| profile.arrival == Arrival::NotLost);
-    Ok(ProfileOfLane { profile, lacks_name: arrives && found.nameless_device_id.is_some() })
+    let arrives = profile
+        .as_ref()
+        .is_none_or(|profile| profile.arrival == Arrival::NotLost);
+    Ok(ProfileOfLane {
+        profile,
+        lacks_name: arrives && found.nameless_device_id.is_some(),
+    })
 }
 
 // A state of this user that was sent, or that is pending or ended in another way, is newer or notes its failure itself.
@@ -177,7 +188,11 @@ const IS_DISPLACED: Sql = statement! {hot "events_of_user", "
 /// Whether the profile that was queued last was superseded by one of another user, as earlier versions did after a
 /// transfer: the integration has an older state of this user.
 pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<bool, Error> {
-    let ProfileKey { destination, user, environment } = key;
+    let ProfileKey {
+        destination,
+        user,
+        environment,
+    } = key;
     let displaced: Option<i64> = sql(IS_DISPLACED)
         .bind(user)
         .bind(environment)
@@ -190,7 +205,12 @@ pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<b
 }
 
 /// Notes that a profile with this digest and these known attributes is queued.
-pub fn note(write: &mut Write<'_>, key: ProfileKey, digest: &str, known: &BTreeSet<String>) -> Result<(), Error> {
+pub fn note(
+    write: &mut Write<'_>,
+    key: ProfileKey,
+    digest: &str,
+    known: &BTreeSet<String>,
+) -> Result<(), Error> {
     let shown: Vec<&str> = known.iter().map(String::as_str).collect();
     insert!(
         profiles {
@@ -217,12 +237,27 @@ const FIND_CARRIER: Sql = statement! {"
 "};
 
 /// Notes that the delivery that carried the profile of a user did not arrive and never will.
-pub fn note_failure(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -> Result<(), Error> {
-    let carrier: Option<CarrierRow> = sql(FIND_CARRIER).bind(delivery.event_id).first(write.connection)?;
-    let Some(CarrierRow { user_id: Some(user), environment: Some(environment), profile }) = carrier else {
+pub fn note_failure(
+    write: &mut Write<'_>,
+    delivery: &DeliveryRow,
+    failure: Failure,
+) -> Result<(), Error> {
+    let carrier: Option<CarrierRow> = sql(FIND_CARRIER)
+        .bind(delivery.event_id)
+        .first(write.connection)?;
+    let Some(CarrierRow {
+        user_id: Some(user),
+        environment: Some(environment),
+        profile,
+    }) = carrier
+    else {
         return Ok(());
     };
-    let key = ProfileKey { destination: delivery.destination_id, user, environment };
+    let key = ProfileKey {
+        destination: delivery.destination_id,
+        user,
+        environment,
+    };
     match failure {
         Failure::Unwanted => set_arrival(write, key, Arrival::NotRetried).map(drop),
         // A null in the stored JSON removes an attribute.
@@ -240,13 +275,22 @@ const COUNT_FAILURE: Sql = statement! {"
 "};
 
 /// Counts the failure and rechecks the purchase, unless too many deliveries with this state failed.
-fn record_failure(write: &mut Write<'_>, delivery: &DeliveryRow, key: ProfileKey) -> Result<(), Error> {
+fn record_failure(
+    write: &mut Write<'_>,
+    delivery: &DeliveryRow,
+    key: ProfileKey,
+) -> Result<(), Error> {
     if !set_arrival(write, key, Arrival::Lost)? {
         return Ok(());
     }
-    let failures: Option<i64> =
-        sql(COUNT_FAILURE).bind(key.destination).bind(key.user).bind(key.environment).value(write.connection)?;
-    let before = failures.and_then(|failures| usize::try_from(failures - 1).ok()).unwrap_or_default();
+    let failures: Option<i64> = sql(COUNT_FAILURE)
+        .bind(key.destination)
+        .bind(key.user)
+        .bind(key.environment)
+        .value(write.connection)?;
+    let before = failures
+        .and_then(|failures| usize::try_from(failures - 1).ok())
+        .unwrap_or_default();
     match RECHECK_AFTER.get(before) {
         Some(after) => {
             let at = write.now()?.plus(*after);
@@ -290,7 +334,12 @@ const LOSE_ALL: Sql = statement! {"
 
 /// Notes that the profiles in the next `user.*` deliveries of a destination are lost, see [`NEXT_OF_USERS`], and
 /// rechecks one purchase of each of their users.
-pub fn note_all_lost(write: &mut Write<'_>, destination: &Destination, after: i64, at_most: i64) -> Result<(), Error> {
+pub fn note_all_lost(
+    write: &mut Write<'_>,
+    destination: &Destination,
+    after: i64,
+    at_most: i64,
+) -> Result<(), Error> {
     if destination.profile.is_none() {
         return Ok(());
     }
@@ -302,5 +351,12 @@ pub fn note_all_lost(write: &mut Write<'_>, destination: &Destination, after: i6
         CARRIERS,
         [id.into(), after.into(), at_most.into()],
     )?;
-    sql(LOSE_ALL).bind(Arrival::Lost).bind(id).bind(id).bind(after).bind(at_most).run(write.connection).map(drop)
+    sql(LOSE_ALL)
+        .bind(Arrival::Lost)
+        .bind(id)
+        .bind(id)
+        .bind(after)
+        .bind(at_most)
+        .run(write.connection)
+        .map(drop)
 }

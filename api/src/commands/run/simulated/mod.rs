@@ -23,23 +23,32 @@ use tokio::net::TcpListener;
 use url::Url;
 
 /// The path of a query in Amazon's sandbox.
-const ROUTE: &str =
-    "/sandbox/version/1.0/verifyReceiptId/developer/{platform_id}/user/{app_user_id}/receiptId/{receipt_id}";
+const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{platform_id}/user/{app_user_id}/receiptId/{receipt_id}";
 /// Maximum number of notifications of one receipt that are read, the newest first.
 const MAX_NOTIFICATIONS: i64 = 1000;
 
 /// Binds a free port of this machine. Returns the listener and its URL.
 pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listener = listener.await.context("no free port for the demo's simulated store")?;
-    let address = listener.local_addr().context("the address of the demo's simulated store")?;
-    let url = format!("http://{address}/").parse().context("the address of the demo's simulated store")?;
+    let listener = listener
+        .await
+        .context("no free port for the demo's simulated store")?;
+    let address = listener
+        .local_addr()
+        .context("the address of the demo's simulated store")?;
+    let url = format!("http://{address}/")
+        .parse()
+        .context("the address of the demo's simulated store")?;
     Ok((listener, url))
 }
 
 /// Answers by the notifications in `store`, until the future is dropped.
 pub async fn answer(store: Store, listener: TcpListener) -> std::io::Result<()> {
-    axum::serve(listener, Router::new().route(ROUTE, get(verify)).with_state(store)).await
+    axum::serve(
+        listener,
+        Router::new().route(ROUTE, get(verify)).with_state(store),
+    )
+    .await
 }
 
 async fn verify(
@@ -47,11 +56,27 @@ async fn verify(
     Path((platform, _, receipt_id)): Path<(PlatformId, String, String)>,
 ) -> Response {
     let key = CollapseKey::of(platform, &receipt_id);
-    let Ok(found) = store.notifications_of_purchase(key, Page { cursor: None, limit: MAX_NOTIFICATIONS }).await else {
+    let Ok(found) = store
+        .notifications_of_purchase(
+            key,
+            Page {
+                cursor: None,
+                limit: MAX_NOTIFICATIONS,
+            },
+        )
+        .await
+    else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let of_store = found.items.into_iter().rev().filter(|one| !one.is_of_device());
-    let sent = of_store.map(|one| Sent { store_type: one.store_type, at: one.accepted_at });
+    let of_store = found
+        .items
+        .into_iter()
+        .rev()
+        .filter(|one| !one.is_of_device());
+    let sent = of_store.map(|one| Sent {
+        store_type: one.store_type,
+        at: one.accepted_at,
+    });
     match receipt(&receipt_id, &sent.collect::<Vec<_>>(), clock::now()) {
         Some(receipt) => axum::Json(receipt).into_response(),
         None => StatusCode::BAD_REQUEST.into_response(),

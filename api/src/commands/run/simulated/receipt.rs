@@ -60,7 +60,10 @@ pub fn receipt(receipt_id: &str, sent: &[Sent], now: Timestamp) -> Option<Value>
     let (first, rest) = sent.split_first()?;
     let mut receipt = Receipt::begin(first);
     // As the first notification, these two only begin the receipt: they are not applied to it as well.
-    let is_beginning = matches!(first.store_type.as_str(), "SUBSCRIPTION_RENEWED" | "SUBSCRIPTION_MODIFIED_IMMEDIATE");
+    let is_beginning = matches!(
+        first.store_type.as_str(),
+        "SUBSCRIPTION_RENEWED" | "SUBSCRIPTION_MODIFIED_IMMEDIATE"
+    );
     for one in if is_beginning { rest } else { sent } {
         receipt.pass(one.at);
         receipt.apply(one);
@@ -127,10 +130,16 @@ impl Receipt {
             "SUBSCRIPTION_MODIFIED_DEFERRED" => self.deferred_sku = Some(YEARLY),
             "SUBSCRIPTION_MODIFIED_IMMEDIATE" => self.end = Some((one.at, Reason::Replaced)),
             "SUBSCRIPTION_EXPIRED" => {
-                let reason = if self.renews { Reason::Store } else { Reason::Customer };
+                let reason = if self.renews {
+                    Reason::Store
+                } else {
+                    Reason::Customer
+                };
                 self.end = Some((one.at, reason));
             }
-            "SUBSCRIPTION_CANCELLED" | "CONSUMABLE_CANCELLED" | "ENTITLEMENT_CANCELLED" if self.end.is_none() => {
+            "SUBSCRIPTION_CANCELLED" | "CONSUMABLE_CANCELLED" | "ENTITLEMENT_CANCELLED"
+                if self.end.is_none() =>
+            {
                 self.end = Some((one.at, Reason::Store));
             }
             _ => {}
@@ -180,11 +189,16 @@ mod tests {
     }
 
     fn day(value: &Value) -> Option<i64> {
-        value.as_i64().map(|millis| (millis - 1_700_000_000_000) / DAY_MS)
+        value
+            .as_i64()
+            .map(|millis| (millis - 1_700_000_000_000) / DAY_MS)
     }
 
     fn shown(sent: &[(&str, i64)], now: i64) -> Value {
-        let sent = sent.iter().map(|(name, day)| Sent { store_type: (*name).to_owned(), at: at(*day) });
+        let sent = sent.iter().map(|(name, day)| Sent {
+            store_type: (*name).to_owned(),
+            at: at(*day),
+        });
         receipt("r", &sent.collect::<Vec<_>>(), at(now)).expect("a receipt")
     }
 
@@ -197,40 +211,93 @@ mod tests {
     fn a_subscription_renews_by_itself_until_renewal_is_off() {
         let bought = [("SUBSCRIPTION_PURCHASED", 0)];
         let new = shown(&bought, 0);
-        assert_eq!((day(&new["renewalDate"]), &new["autoRenewing"]), (Some(30), &json!(true)));
-        assert_eq!((&new["productId"], &new["testTransaction"]), (&json!("demo.gold"), &json!(true)));
+        assert_eq!(
+            (day(&new["renewalDate"]), &new["autoRenewing"]),
+            (Some(30), &json!(true))
+        );
+        assert_eq!(
+            (&new["productId"], &new["testTransaction"]),
+            (&json!("demo.gold"), &json!(true))
+        );
         assert_eq!(day(&shown(&bought, 70)["renewalDate"]), Some(90));
-        let off = [("SUBSCRIPTION_PURCHASED", 0), ("SUBSCRIPTION_AUTO_RENEWAL_OFF", 5)];
+        let off = [
+            ("SUBSCRIPTION_PURCHASED", 0),
+            ("SUBSCRIPTION_AUTO_RENEWAL_OFF", 5),
+        ];
         for now in [6, 60] {
             let off = shown(&off, now);
-            assert_eq!((day(&off["cancelDate"]), &off["cancelReason"]), (Some(30), &json!(1)), "{now}");
-            assert_eq!((&off["renewalDate"], &off["autoRenewing"]), (&Value::Null, &json!(false)), "{now}");
+            assert_eq!(
+                (day(&off["cancelDate"]), &off["cancelReason"]),
+                (Some(30), &json!(1)),
+                "{now}"
+            );
+            assert_eq!(
+                (&off["renewalDate"], &off["autoRenewing"]),
+                (&Value::Null, &json!(false)),
+                "{now}"
+            );
         }
     }
 
     #[test]
     fn grace_ends_in_a_payment_or_in_the_end() {
-        let unpaid = [("SUBSCRIPTION_PURCHASED", 0), ("SUBSCRIPTION_IN_GRACE_PERIOD", 29)];
+        let unpaid = [
+            ("SUBSCRIPTION_PURCHASED", 0),
+            ("SUBSCRIPTION_IN_GRACE_PERIOD", 29),
+        ];
         assert_eq!(day(&shown(&unpaid, 30)["gracePeriodEndDate"]), Some(35));
         assert_eq!(day(&shown(&unpaid, 40)["cancelDate"]), Some(35));
-        let paid =
-            [unpaid.as_slice(), &[("SUBSCRIPTION_RENEWED", 31), ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", 31)]].concat();
+        let paid = [
+            unpaid.as_slice(),
+            &[
+                ("SUBSCRIPTION_RENEWED", 31),
+                ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", 31),
+            ],
+        ]
+        .concat();
         let paid = shown(&paid, 32);
-        assert_eq!((&paid["gracePeriodEndDate"], day(&paid["renewalDate"])), (&Value::Null, Some(59)));
+        assert_eq!(
+            (&paid["gracePeriodEndDate"], day(&paid["renewalDate"])),
+            (&Value::Null, Some(59))
+        );
     }
 
     #[test]
     fn ends_and_changes_of_plan_are_shown() {
-        let expired = shown(&[("SUBSCRIPTION_PURCHASED", 0), ("SUBSCRIPTION_EXPIRED", 3)], 4);
-        assert_eq!((day(&expired["cancelDate"]), &expired["cancelReason"]), (Some(3), &json!(2)));
-        let replaced = shown(&[("SUBSCRIPTION_PURCHASED", 0), ("SUBSCRIPTION_MODIFIED_IMMEDIATE", 3)], 4);
+        let expired = shown(
+            &[("SUBSCRIPTION_PURCHASED", 0), ("SUBSCRIPTION_EXPIRED", 3)],
+            4,
+        );
+        assert_eq!(
+            (day(&expired["cancelDate"]), &expired["cancelReason"]),
+            (Some(3), &json!(2))
+        );
+        let replaced = shown(
+            &[
+                ("SUBSCRIPTION_PURCHASED", 0),
+                ("SUBSCRIPTION_MODIFIED_IMMEDIATE", 3),
+            ],
+            4,
+        );
         assert_eq!(replaced["cancelReason"], json!(4));
-        assert_eq!(shown(&[("SUBSCRIPTION_MODIFIED_IMMEDIATE", 3)], 4)["termSku"], json!(YEARLY));
-        let deferred = [("SUBSCRIPTION_PURCHASED", 0), ("SUBSCRIPTION_MODIFIED_DEFERRED", 3)];
+        assert_eq!(
+            shown(&[("SUBSCRIPTION_MODIFIED_IMMEDIATE", 3)], 4)["termSku"],
+            json!(YEARLY)
+        );
+        let deferred = [
+            ("SUBSCRIPTION_PURCHASED", 0),
+            ("SUBSCRIPTION_MODIFIED_DEFERRED", 3),
+        ];
         assert_eq!(shown(&deferred, 4)["deferredSku"], json!(YEARLY));
         assert_eq!(shown(&deferred, 31)["termSku"], json!(YEARLY));
-        let coins = shown(&[("CONSUMABLE_PURCHASED", 0), ("CONSUMABLE_CANCELLED", 1)], 400);
-        assert_eq!((&coins["productId"], day(&coins["cancelDate"])), (&json!(COINS), Some(1)));
+        let coins = shown(
+            &[("CONSUMABLE_PURCHASED", 0), ("CONSUMABLE_CANCELLED", 1)],
+            400,
+        );
+        assert_eq!(
+            (&coins["productId"], day(&coins["cancelDate"])),
+            (&json!(COINS), Some(1))
+        );
         assert!(TERM_MS > 0 && coins["renewalDate"].is_null());
     }
 }

@@ -6,14 +6,22 @@ use super::sent::not_subscribed;
 use crate::resources::destinations::shown_state_for_people;
 use crate::resources::reached::payment;
 use storage::{
-    Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView, ShownState, UnchosenPayment,
-    UnchosenType,
+    Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView, ShownState,
+    UnchosenPayment, UnchosenType,
 };
 
 /// The sentence about the state of a destination.
 pub fn destination(of: &DestinationExplanation) -> String {
-    let Addressee { destination, health: HealthView { health, .. }, deleted_at, .. } = &of.addressee;
-    let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let Addressee {
+        destination,
+        health: HealthView { health, .. },
+        deleted_at,
+        ..
+    } = &of.addressee;
+    let reason = destination
+        .reason
+        .as_deref()
+        .map_or_else(String::new, |reason| format!(" ({reason})"));
     let stands = if let Some(at) = deleted_at {
         format!("deleted at {at}; its deliveries stay in the ledger")
     } else if !destination.enabled {
@@ -22,7 +30,9 @@ pub fn destination(of: &DestinationExplanation) -> String {
             destination.since, destination.id
         )
     } else if let Some(since) = health.opened_at {
-        let tried = health.probed_at.map_or_else(String::new, |at| format!(", last at {at}"));
+        let tried = health
+            .probed_at
+            .map_or_else(String::new, |at| format!(", last at {at}"));
         format!("failing since {since}{reason}; checked every 30 s{tried}")
     } else if let Some(until) = health.paused_until.filter(|until| *until > of.now) {
         format!("pause requested until {until}{reason}")
@@ -30,7 +40,9 @@ pub fn destination(of: &DestinationExplanation) -> String {
         let shown = shown_state_for_people(of.shown_state);
         match of.shown_state {
             ShownState::NotTried => shown.to_owned(),
-            ShownState::SkipsEverything => format!("{shown}; no event of the last 24 hours was sent"),
+            ShownState::SkipsEverything => {
+                format!("{shown}; no event of the last 24 hours was sent")
+            }
             _ => format!("{shown} since {}{reason}", destination.since),
         }
     };
@@ -44,7 +56,8 @@ pub fn choice(destination: &Destination) -> String {
     sentence([
         Some(format!("subscribed to {}", subscription(destination))),
         (!platforms.is_empty()).then(|| format!(", of platform {}", platforms.join(", "))),
-        (!filter.environments.is_empty()).then(|| format!(", of environment {}", environments(filter))),
+        (!filter.environments.is_empty())
+            .then(|| format!(", of environment {}", environments(filter))),
         rate.map(|rate| format!(", at most {rate} requests a second")),
     ])
 }
@@ -52,16 +65,23 @@ pub fn choice(destination: &Destination) -> String {
 /// The sentence about the latest results of its requests; `None` before the first.
 pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     let failing = (health.failures > 0).then(|| {
-        let since = health.first_failure_at.map_or_else(String::new, |at| format!(" since {at}"));
+        let since = health
+            .first_failure_at
+            .map_or_else(String::new, |at| format!(" since {at}"));
         let failures = count(usize::try_from(health.failures).unwrap_or(0), "failure");
         format!("{failures} in a row{since}, repeats for one purchase or device counted once")
     });
     let last = health.last_failure_at.zip(health.last_error.as_deref());
     let parts = [
-        health.last_success_at.map(|at| format!("last success at {at} (accurate to one minute)")),
+        health
+            .last_success_at
+            .map(|at| format!("last success at {at} (accurate to one minute)")),
         failing,
         last.map(|(at, error)| format!("last failure at {at}: {error}")),
-        health.recovered_at.filter(|_| health.failures == 0).map(|at| format!("recovered at {at}")),
+        health
+            .recovered_at
+            .filter(|_| health.failures == 0)
+            .map(|at| format!("recovered at {at}")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
@@ -71,12 +91,18 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
 pub fn pending(of: &DestinationExplanation) -> String {
     let waiting = match of.backlog.waiting {
         0 => String::new(),
-        waiting => format!(", and {} for the customer's id", bounded(waiting, "waits", "wait")),
+        waiting => format!(
+            ", and {} for the customer's id",
+            bounded(waiting, "waits", "wait")
+        ),
     };
     match of.addressee.health.pending {
         0 => format!("no pending deliveries{waiting}"),
         pending => {
-            format!("{}{waiting}; oldest first:", bounded(pending, "pending delivery", "pending deliveries"))
+            format!(
+                "{}{waiting}; oldest first:",
+                bounded(pending, "pending delivery", "pending deliveries")
+            )
         }
     }
 }
@@ -94,28 +120,53 @@ pub fn failed(of: &DestinationExplanation) -> String {
     } else {
         format!(" (`settle resend failed --destination {id}` resends those that can be)")
     };
-    format!("{}{again}; newest first:", bounded(failed, "delivery failed for good", "deliveries failed for good"))
+    format!(
+        "{}{again}; newest first:",
+        bounded(
+            failed,
+            "delivery failed for good",
+            "deliveries failed for good"
+        )
+    )
 }
 
 /// The sentence about the deliveries that a destination must not get; `None` without one.
 pub fn skipped(of: &DestinationExplanation) -> Option<String> {
     let skipped = of.backlog.skipped;
-    (skipped > 0).then(|| format!("{}; newest first:", bounded(skipped, "delivery not sent", "deliveries not sent")))
+    (skipped > 0).then(|| {
+        format!(
+            "{}; newest first:",
+            bounded(skipped, "delivery not sent", "deliveries not sent")
+        )
+    })
 }
 
 /// The sentence about the payments that a destination did not get, as it is not subscribed to their type of event.
 pub fn unchosen(destination: &Destination, of: &UnchosenType) -> String {
     let least = if of.is_least { "at least " } else { "" };
-    let part = if of.is_least || of.is_part { "at least " } else { "" };
-    let sum = of.usd.map_or_else(String::new, |usd| format!(" ({part}{usd} USD)"));
+    let part = if of.is_least || of.is_part {
+        "at least "
+    } else {
+        ""
+    };
+    let sum = of
+        .usd
+        .map_or_else(String::new, |usd| format!(" ({part}{usd} USD)"));
     let why = not_subscribed(destination, &of.event_type);
-    format!("{least}{}{sum} not sent since {}: {why}", count(of.payments, "payment"), destination.created_at)
+    format!(
+        "{least}{}{sum} not sent since {}: {why}",
+        count(of.payments, "payment"),
+        destination.created_at
+    )
 }
 
 /// The sentence about one of those payments.
 pub fn unchosen_payment(of: &DestinationExplanation, one: &UnchosenPayment) -> String {
     let key = one.collapse_key;
-    let receipt = of.receipts.get(&key).map_or_else(String::new, |id| format!(" (receipt {id})"));
+    let receipt = of
+        .receipts
+        .get(&key)
+        .map_or_else(String::new, |id| format!(" (receipt {id})"));
     format!("{} of purchase {key}{receipt}", payment(one))
 }
 
@@ -123,7 +174,9 @@ pub fn unchosen_payment(of: &DestinationExplanation, one: &UnchosenPayment) -> S
 fn bounded(number: i64, one: &str, many: &str) -> String {
     match number {
         1 => format!("1 {one}"),
-        number if number >= DestinationExplanation::MAX_COUNTED => format!("{number} or more {many}"),
+        number if number >= DestinationExplanation::MAX_COUNTED => {
+            format!("{number} or more {many}")
+        }
         number => format!("{number} {many}"),
     }
 }

@@ -3,17 +3,29 @@
 use super::phrases::{environments, error_beside, label, sentence};
 use super::sent::{Unsent, attempts, held_back, not_subscribed};
 use domain::Timestamp;
-use storage::{Addressee, Destination, DestinationSettings, DeviceDeliveryView, DeviceEventFacts, StreamStatus};
+use storage::{
+    Addressee, Destination, DestinationSettings, DeviceDeliveryView, DeviceEventFacts, StreamStatus,
+};
 
 /// The sentence about an event of a device.
 pub fn device_event(event: &DeviceEventFacts) -> String {
-    let DeviceEventFacts { id, event_type, device_id, client_id, occurred_at, created_at, .. } = event;
+    let DeviceEventFacts {
+        id,
+        event_type,
+        device_id,
+        client_id,
+        occurred_at,
+        created_at,
+        ..
+    } = event;
     sentence([
         Some(format!(
             "event {event_type} ({id}) of device {device_id} at {occurred_at}, received at {created_at}; the app's \
              event id is `{client_id}`"
         )),
-        event.session_id.map(|session| format!(", session {session}")),
+        event
+            .session_id
+            .map(|session| format!(", session {session}")),
     ])
 }
 
@@ -24,10 +36,19 @@ pub fn no_notification() -> String {
 
 /// The sentence about what was queued of an event of a device for a destination.
 pub fn device_delivery(view: &DeviceDeliveryView, addressee: &Addressee, now: Timestamp) -> String {
-    let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
-    let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
+    let at = view
+        .finished_at
+        .map_or_else(String::new, |at| format!(" at {at}"));
+    let why = view
+        .last_error
+        .as_deref()
+        .unwrap_or("no reason was recorded");
     let stands = match view.status {
-        StreamStatus::Delivered => format!("delivered{at}, after {}{}", attempts(view.attempts), last(view)),
+        StreamStatus::Delivered => format!(
+            "delivered{at}, after {}{}",
+            attempts(view.attempts),
+            last(view)
+        ),
         StreamStatus::Skipped => format!("not sent: {why}"),
         StreamStatus::Failed => format!("failed{at}: {why}{}. Not retried", last(view)),
         StreamStatus::Pending => held_back(addressee, now).unwrap_or_else(|| pending(view, now)),
@@ -39,7 +60,11 @@ fn pending(view: &DeviceDeliveryView, now: Timestamp) -> String {
     let error = error_beside(view.last_status, view.last_error.as_deref());
     let error = error.map_or_else(String::new, |error| format!(": {error}"));
     let failed = view.tried_at.map_or_else(String::new, |at| {
-        format!(". {} failed, the last at {at}{}{error}", attempts(view.attempts), last(view))
+        format!(
+            ". {} failed, the last at {at}{}{error}",
+            attempts(view.attempts),
+            last(view)
+        )
     });
     let next = match view.next_due_at {
         Some(at) if at > now => format!("Next attempt at {at}"),
@@ -50,7 +75,9 @@ fn pending(view: &DeviceDeliveryView, now: Timestamp) -> String {
 
 /// The last request, if one was made.
 fn last(view: &DeviceDeliveryView) -> String {
-    let ms = view.latency_ms.map_or_else(String::new, |ms| format!(" after {ms} ms"));
+    let ms = view
+        .latency_ms
+        .map_or_else(String::new, |ms| format!(" after {ms} ms"));
     match (view.last_status, view.last_class.as_deref()) {
         (Some(status), _) => format!(" (HTTP {status}{ms})"),
         (None, Some(class)) => format!(" (no response{ms}: {class})"),
@@ -61,27 +88,51 @@ fn last(view: &DeviceDeliveryView) -> String {
 /// The reason why nothing of an event of a device was queued for a destination. `None` if the destination was deleted
 /// before the event was received: then it is not mentioned.
 pub fn device_event_unsent(event: &DeviceEventFacts, addressee: &Addressee) -> Option<Unsent> {
-    let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
-    let Destination { common: DestinationSettings { filter, .. }, created_at, .. } = destination;
+    let Addressee {
+        destination,
+        chosen_at,
+        deleted_at,
+        ..
+    } = addressee;
+    let Destination {
+        common: DestinationSettings { filter, .. },
+        created_at,
+        ..
+    } = destination;
     let (code, why) = match (chosen_at, deleted_at) {
         (_, Some(at)) if *at <= event.created_at => return None,
-        _ if *created_at > event.created_at => {
-            ("created_later", format!("the destination was created later, at {created_at}"))
-        }
-        _ if !destination.chose(&event.event_type) => {
-            ("type_not_chosen", not_subscribed(destination, &event.event_type))
-        }
-        _ if !filter.platforms.is_empty() && !filter.platforms.contains(&event.platform_id) => {
-            ("filtered_by_platform", "the destination is limited to other platforms".to_owned())
-        }
-        _ if !filter.wants(event.platform_id, event.environment) => {
-            ("filtered_by_environment", format!("the destination is limited to environment {}", environments(filter)))
-        }
-        (Some(at), _) if *at > event.created_at => {
-            ("chosen_later", format!("not subscribed then; the subscription was changed at {at}"))
-        }
+        _ if *created_at > event.created_at => (
+            "created_later",
+            format!("the destination was created later, at {created_at}"),
+        ),
+        _ if !destination.chose(&event.event_type) => (
+            "type_not_chosen",
+            not_subscribed(destination, &event.event_type),
+        ),
+        _ if !filter.platforms.is_empty() && !filter.platforms.contains(&event.platform_id) => (
+            "filtered_by_platform",
+            "the destination is limited to other platforms".to_owned(),
+        ),
+        _ if !filter.wants(event.platform_id, event.environment) => (
+            "filtered_by_environment",
+            format!(
+                "the destination is limited to environment {}",
+                environments(filter)
+            ),
+        ),
+        (Some(at), _) if *at > event.created_at => (
+            "chosen_later",
+            format!("not subscribed then; the subscription was changed at {at}"),
+        ),
         (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
-        _ => ("unexplained", "no reason found: it should have been queued (`settle check` reports it too)".to_owned()),
+        _ => (
+            "unexplained",
+            "no reason found: it should have been queued (`settle check` reports it too)"
+                .to_owned(),
+        ),
     };
-    Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
+    Some(Unsent {
+        code,
+        sentence: format!("not to {}: {why}", label(destination)),
+    })
 }

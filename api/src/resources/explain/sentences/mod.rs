@@ -5,9 +5,13 @@ mod device;
 mod phrases;
 mod sent;
 
-pub use destination::{choice, destination, failed, health, pending, skipped, unchosen, unchosen_payment};
+pub use destination::{
+    choice, destination, failed, health, pending, skipped, unchosen, unchosen_payment,
+};
 pub use device::{device_delivery, device_event, device_event_unsent, no_notification};
-pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, held_back, unsent};
+pub use sent::{
+    Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, held_back, unsent,
+};
 
 use crate::resources::purchases::state_for_people;
 use crate::stores;
@@ -21,15 +25,27 @@ use storage::{
 
 /// The sentence about a message of a store.
 pub fn message(message_id: &str, of: &MessageExplanation) -> String {
-    let accepted = of.notifications.iter().map(|(one, _)| one.view.accepted_at).min();
+    let accepted = of
+        .notifications
+        .iter()
+        .map(|(one, _)| one.view.accepted_at)
+        .min();
     let accepted = accepted.map_or_else(String::new, |at| format!(", accepted at {at}"));
-    format!("message {message_id}{accepted}, about {}", count(of.notifications.len(), "purchase"))
+    format!(
+        "message {message_id}{accepted}, about {}",
+        count(of.notifications.len(), "purchase")
+    )
 }
 
 /// The sentence about the state of a purchase.
 pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
-    let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet") };
-    let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
+    let Some(view) = &of.purchase else {
+        return format!("purchase {key}: not settled yet");
+    };
+    let customer = view
+        .app_user_id
+        .as_deref()
+        .map_or_else(String::new, |name| format!(", customer {name}"));
     let (state, store) = (state_for_people(&view.state), stores::name(&of.store));
     sentence([
         Some(format!("purchase {key} (receipt {}{customer}): {state}, revision {}", view.receipt_id, view.revision)),
@@ -60,7 +76,9 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
 /// Why a store does not confirm a receipt. Samples are confirmed only where they are made.
 fn unknown(receipt_id: &str, store: &str) -> String {
     match is_sample_receipt(receipt_id) {
-        true => format!("it is a sample, which {store} does not confirm; only `settle run` with its demo does"),
+        true => format!(
+            "it is a sample, which {store} does not confirm; only `settle run` with its demo does"
+        ),
         false => format!("{store} does not know the receipt"),
     }
 }
@@ -68,13 +86,22 @@ fn unknown(receipt_id: &str, store: &str) -> String {
 /// That the store confirmed since what the latest revision announced unverified. Such a check makes no revision.
 fn confirmed_since(of: &PurchaseView, store: &str) -> Option<String> {
     let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
-    let at = of.standing.verified_at.filter(|_| of.standing.is_verified == Some(true) && !was_verified)?;
-    Some(format!(". Announced unverified in that revision; {store} has confirmed it since, last at {at}"))
+    let at = of
+        .standing
+        .verified_at
+        .filter(|_| of.standing.is_verified == Some(true) && !was_verified)?;
+    Some(format!(
+        ". Announced unverified in that revision; {store} has confirmed it since, last at {at}"
+    ))
 }
 
 /// The sentence about the notifications of a purchase.
 pub fn notifications(of: &PurchaseExplanation) -> String {
-    let older = if of.has_older { "; older ones are not shown" } else { "" };
+    let older = if of.has_older {
+        "; older ones are not shown"
+    } else {
+        ""
+    };
     let (received, _) = reports(of.notifications.iter());
     format!("{received} received{older}")
 }
@@ -82,7 +109,9 @@ pub fn notifications(of: &PurchaseExplanation) -> String {
 /// The sentence about a claim of a device.
 pub fn claim(of: &ClaimView) -> String {
     let why = match (&of.failure, &of.reason) {
-        (Some(failure), _) => format!(": recording it fails and is retried, nothing is lost. Last failure: {failure}"),
+        (Some(failure), _) => {
+            format!(": recording it fails and is retried, nothing is lost. Last failure: {failure}")
+        }
         (None, Some(reason)) => format!(" ({reason})"),
         (None, None) => String::new(),
     };
@@ -91,30 +120,49 @@ pub fn claim(of: &ClaimView) -> String {
         "pending" => "not confirmed yet",
         other => other,
     };
-    format!("device {} reported this receipt ({}): {result}{why}", of.device_id, of.kind)
+    format!(
+        "device {} reported this receipt ({}): {result}{why}",
+        of.device_id, of.kind
+    )
 }
 
 /// The sentence about the transfer that an event announces.
 pub fn transfer(of: &Transfer) -> String {
-    let name = |external: &Option<String>, id: UserId| external.clone().unwrap_or_else(|| format!("user {id}"));
-    let (from, to) = (name(&of.from_external_id, of.from), name(&of.to_external_id, of.to));
+    let name = |external: &Option<String>, id: UserId| {
+        external.clone().unwrap_or_else(|| format!("user {id}"))
+    };
+    let (from, to) = (
+        name(&of.from_external_id, of.from),
+        name(&of.to_external_id, of.to),
+    );
     let by = of.author.as_ref().map_or_else(String::new, |author| {
-        let reason = author.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let reason = author
+            .reason
+            .as_ref()
+            .map(|reason| format!(" ({reason})"))
+            .unwrap_or_default();
         format!(" by {}{reason}", author.by)
     });
     let why = match (of.cause, of.undoes) {
-        (TransferCause::Login, _) => "the customer logged in on a device whose receipt the store confirmed".to_owned(),
-        (TransferCause::Naming, _) => "the customer was given the id of another customer".to_owned(),
+        (TransferCause::Login, _) => {
+            "the customer logged in on a device whose receipt the store confirmed".to_owned()
+        }
+        (TransferCause::Naming, _) => {
+            "the customer was given the id of another customer".to_owned()
+        }
         (TransferCause::Undo, Some(undone)) => format!("transfer {undone} was undone"),
         (TransferCause::Admin | TransferCause::Undo, _) => "moved manually".to_owned(),
     };
-    let undone = of.undone_by.map_or_else(String::new, |by| format!("; undone since by transfer {by}"));
+    let undone = of
+        .undone_by
+        .map_or_else(String::new, |by| format!("; undone since by transfer {by}"));
     format!("transfer {} from {from} to {to}: {why}{by}{undone}", of.id)
 }
 
 /// Whether a notification has the outcome `settled` in this revision.
 pub fn is_settled_in(notification: &ReceivedNotification, revision: i64) -> bool {
-    notification.view.outcome == Some(Outcome::Settled) && notification.view.revision == Some(revision)
+    notification.view.outcome == Some(Outcome::Settled)
+        && notification.view.revision == Some(revision)
 }
 
 /// The sentence about a revision, in which these notifications were settled.
@@ -123,14 +171,19 @@ pub fn revision<'n>(
     settled: impl Iterator<Item = &'n ReceivedNotification>,
     causes: &RevisionCauses,
 ) -> String {
-    caused_by(settled, causes)
-        .map_or_else(|| format!("revision {revision}"), |all| format!("revision {revision}: {all}"))
+    caused_by(settled, causes).map_or_else(
+        || format!("revision {revision}"),
+        |all| format!("revision {revision}: {all}"),
+    )
 }
 
 /// The sentence about the causes of an event.
 pub fn causes_of(of: &EventExplanation) -> String {
     let recorded = of.event.event.causes.clone().unwrap_or_default();
-    match (caused_by(of.notifications.iter(), &recorded), of.event.event.origin) {
+    match (
+        caused_by(of.notifications.iter(), &recorded),
+        of.event.event.origin,
+    ) {
         (Some(all), _) => format!("cause: {all}"),
         (None, None) => "about a destination or an alarm, not a purchase".to_owned(),
         (None, Some(_)) => "no cause was recorded".to_owned(),
@@ -143,7 +196,11 @@ fn caused_by<'n>(
     RevisionCauses(causes): &RevisionCauses,
 ) -> Option<String> {
     let (reports, number) = reports(settled);
-    let parts: Vec<String> = (number > 0).then_some(reports).into_iter().chain(causes.iter().map(cause)).collect();
+    let parts: Vec<String> = (number > 0)
+        .then_some(reports)
+        .into_iter()
+        .chain(causes.iter().map(cause))
+        .collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
@@ -167,7 +224,8 @@ fn cause(RevisionCause { kind, by }: &RevisionCause) -> String {
         CauseKind::Profile => "user profile not delivered",
         CauseKind::Flush => "settled on request",
     };
-    by.as_ref().map_or_else(|| what.to_owned(), |by| format!("{what} by {by}"))
+    by.as_ref()
+        .map_or_else(|| what.to_owned(), |by| format!("{what} by {by}"))
 }
 
 /// The store's notifications and the claims of devices among these, in words, and the number of both.
@@ -177,7 +235,11 @@ fn reports<'n>(all: impl Iterator<Item = &'n ReceivedNotification>) -> (String, 
     let both = match (store, devices) {
         (_, 0) => count(store, "notification"),
         (0, _) => count(devices, "device claim"),
-        _ => format!("{} and {}", count(store, "notification"), count(devices, "device claim")),
+        _ => format!(
+            "{} and {}",
+            count(store, "notification"),
+            count(devices, "device claim")
+        ),
     };
     (both, store + devices)
 }
@@ -209,12 +271,18 @@ pub fn notification(notification: &ReceivedNotification, now: Timestamp) -> Stri
 
 /// The outcome of a notification, or what it waits for.
 fn fate(notification: &ReceivedNotification, now: Timestamp) -> String {
-    let at_revision = notification.view.revision.map_or_else(String::new, |revision| format!(" (revision {revision})"));
+    let at_revision = notification
+        .view
+        .revision
+        .map_or_else(String::new, |revision| format!(" (revision {revision})"));
     match notification.view.outcome {
         Some(Outcome::Settled) => {
             format!(
                 "settled in revision {}",
-                notification.view.revision.map_or_else(|| "?".to_owned(), |n| n.to_string())
+                notification
+                    .view
+                    .revision
+                    .map_or_else(|| "?".to_owned(), |n| n.to_string())
             )
         }
         Some(Outcome::NoChange) => format!("settled without a change{at_revision}"),
@@ -229,35 +297,55 @@ fn fate(notification: &ReceivedNotification, now: Timestamp) -> String {
 
 /// A hold: its author, its end and its reason, as far as they are known.
 fn hold(until: Timestamp, by: Option<&str>, reason: Option<&str>) -> String {
-    let by = by.filter(|by| !by.is_empty()).map_or_else(String::new, |by| format!(" by {by}"));
-    let reason = reason.filter(|why| !why.is_empty()).map_or_else(String::new, |why| format!(" ({why})"));
+    let by = by
+        .filter(|by| !by.is_empty())
+        .map_or_else(String::new, |by| format!(" by {by}"));
+    let reason = reason
+        .filter(|why| !why.is_empty())
+        .map_or_else(String::new, |why| format!(" ({why})"));
     format!("hold{by} until {until}{reason}")
 }
 
 /// What a notification without an outcome waits for.
 pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
     let store = stores::name(&notification.store);
-    let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
+    let since = notification
+        .unverified_since
+        .map_or_else(String::new, |since| format!(" since {since}"));
     let because = because(notification.unverified_because.as_deref());
-    let next = notification.next_wake_at.map_or_else(String::new, |at| format!(". Next check at {at}"));
+    let next = notification
+        .next_wake_at
+        .map_or_else(String::new, |at| format!(". Next check at {at}"));
     match notification.view.waiting_for {
         Some(WaitingFor::Window) => match notification.window_ends_at {
             Some(at) if at <= now => format!("window ended at {at}; settled next"),
-            Some(at) => format!("waiting for its window, which ends at {at} unless another notification arrives"),
+            Some(at) => format!(
+                "waiting for its window, which ends at {at} unless another notification arrives"
+            ),
             None => "waiting for its window".to_owned(),
         },
         Some(WaitingFor::Hold) => match &notification.held {
-            Some((until, by, reason)) => format!("on {}", hold(*until, by.as_deref(), reason.as_deref())),
+            Some((until, by, reason)) => {
+                format!("on {}", hold(*until, by.as_deref(), reason.as_deref()))
+            }
             None => "on hold".to_owned(),
         },
         Some(WaitingFor::TopicApproval) => {
-            let topic = notification.topic_arn.as_deref().map_or_else(String::new, |arn| format!(" {arn}"));
+            let topic = notification
+                .topic_arn
+                .as_deref()
+                .map_or_else(String::new, |arn| format!(" {arn}"));
             let platform = notification.view.platform_id;
-            format!("waiting for approval of the topic{topic} (`settle platform topics {platform}`)")
+            format!(
+                "waiting for approval of the topic{topic} (`settle platform topics {platform}`)"
+            )
         }
         Some(WaitingFor::Verification) => format!("no response from {store}{since}{because}{next}"),
         Some(WaitingFor::Confirmation) => format!("{store} does not show it yet{next}"),
-        Some(WaitingFor::Parked) => format!("parked: {}{next}", unknown(&notification.view.receipt_id, store)),
+        Some(WaitingFor::Parked) => format!(
+            "parked: {}{next}",
+            unknown(&notification.view.receipt_id, store)
+        ),
         None => "waiting".to_owned(),
     }
 }

@@ -11,7 +11,11 @@ pub fn sentence<const N: usize>(parts: [Option<String>; N]) -> String {
 
 /// The types of events that a destination is subscribed to.
 pub fn subscription(destination: &Destination) -> String {
-    let Destination { wildcards, common: DestinationSettings { events, .. }, .. } = destination;
+    let Destination {
+        wildcards,
+        common: DestinationSettings { events, .. },
+        ..
+    } = destination;
     match (events.as_slice(), wildcards) {
         ([all], Wildcards::Everything) if all == "*" => "all events".to_owned(),
         ([all], Wildcards::Listed) if all == "*" => "all listed events".to_owned(),
@@ -21,12 +25,17 @@ pub fn subscription(destination: &Destination) -> String {
 
 /// The error of an attempt, unless it only repeats the status.
 pub fn error_beside(status: Option<i64>, error: Option<&str>) -> Option<&str> {
-    error.filter(|error| status.is_none_or(|status| !error.ends_with(&format!("answered {status}"))))
+    error
+        .filter(|error| status.is_none_or(|status| !error.ends_with(&format!("answered {status}"))))
 }
 
 /// The protocol of a status, by the headers of the answer.
 pub fn protocol(headers: &[(String, String)]) -> &'static str {
-    if headers.iter().any(|(name, _)| name == COMMAND) { "SMTP" } else { "HTTP" }
+    if headers.iter().any(|(name, _)| name == COMMAND) {
+        "SMTP"
+    } else {
+        "HTTP"
+    }
 }
 
 /// The status, of this protocol, and the error of an attempt.
@@ -45,15 +54,27 @@ pub fn because(why: Option<&str>) -> String {
 
 /// The environments that a destination wants.
 pub fn environments(filter: &Filter) -> String {
-    filter.environments.iter().map(|environment| environment.as_str()).collect::<Vec<_>>().join(", ")
+    filter
+        .environments
+        .iter()
+        .map(|environment| environment.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A destination as `name` (kind id).
 pub fn label(destination: &Destination) -> String {
-    format!("`{}` ({} {})", destination.name, destination.kind, destination.id)
+    format!(
+        "`{}` ({} {})",
+        destination.name, destination.kind, destination.id
+    )
 }
 
 /// A number with its noun: `1 failure`, `2 failures`.
 pub fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
 }

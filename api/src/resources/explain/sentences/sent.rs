@@ -1,18 +1,21 @@
 //! Sentences about deliveries: why a destination has no delivery of an event, and the result of each delivery and
 //! attempt.
 
-use super::phrases::{count, environments, error_beside, label, protocol, response, sentence, subscription};
+use super::phrases::{
+    count, environments, error_beside, label, protocol, response, sentence, subscription,
+};
 use crate::resources::rates::{RateDay, rate_sentence};
 use crate::resources::refunds::STATE;
 use domain::Timestamp;
 use domain::event::{
-    Change, PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards, chooses, group, is_for_operators, is_of_all,
+    Change, PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards, chooses, group, is_for_operators,
+    is_of_all,
 };
 use domain::user::{PROFILE_UPDATED, TRANSFERS};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, DestinationExplanation, DestinationSettings,
-    EventFacts, HealthView, LONGEST_WAIT, PaymentFacts, Sending, Skipped,
+    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, DestinationExplanation,
+    DestinationSettings, EventFacts, HealthView, LONGEST_WAIT, PaymentFacts, Sending, Skipped,
 };
 
 /// Maximum number of characters of an answer in a sentence. The facts contain the whole answer.
@@ -32,8 +35,17 @@ pub struct Unsent {
 /// The reason why this destination has no delivery of this event. `None` if the destination was deleted before the
 /// event was recorded: then it is not mentioned.
 pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
-    let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
-    let Destination { common: DestinationSettings { filter, .. }, created_at, .. } = destination;
+    let Addressee {
+        destination,
+        chosen_at,
+        deleted_at,
+        ..
+    } = addressee;
+    let Destination {
+        common: DestinationSettings { filter, .. },
+        created_at,
+        ..
+    } = destination;
     let is_profile = event.event_type == PROFILE_UPDATED;
     let (code, why) = match event.origin {
         None if event.collapse_key.uuid() == destination.id.uuid() || event.concerned.0 == Some(destination.id) => {
@@ -73,7 +85,10 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
             _ => ("unexplained", "no reason found: the delivery is missing (`settle check` reports it too)".to_owned()),
         },
     };
-    Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
+    Some(Unsent {
+        code,
+        sentence: format!("not to {}: {why}", label(destination)),
+    })
 }
 
 /// Whether a destination gets an event with the payment that it corrects.
@@ -82,33 +97,55 @@ fn is_of_payment(event: &EventFacts, destination: &Destination) -> bool {
 }
 
 /// The command that sends an event to a destination that was created after it, or why none does.
-fn after_all(event: &EventFacts, Addressee { destination, deleted_at, .. }: &Addressee) -> String {
+fn after_all(
+    event: &EventFacts,
+    Addressee {
+        destination,
+        deleted_at,
+        ..
+    }: &Addressee,
+) -> String {
     let (id, event_type) = (destination.id, event.event_type.as_str());
     let wants = |(_, platform, environment)| destination.filter.wants(platform, environment);
     if let Some(at) = deleted_at {
         format!(", and deleted at {at}")
-    } else if event.origin.is_none() || event_type == PROFILE_UPDATED || is_of_payment(event, destination) {
+    } else if event.origin.is_none()
+        || event_type == PROFILE_UPDATED
+        || is_of_payment(event, destination)
+    {
         String::new()
     } else if !destination.chose(event_type) {
         format!(", and is {}", not_subscribed(destination, event_type))
     } else if !event.origin.is_some_and(wants) {
         ", and is limited to other platforms or environments".to_owned()
     } else if event_type == PURCHASE_UPDATED {
-        format!(" (`settle resend missing --destination {id}` sends the latest state of each earlier purchase)")
+        format!(
+            " (`settle resend missing --destination {id}` sends the latest state of each earlier purchase)"
+        )
     } else if event.pruned_at.is_some() {
         String::new()
     } else {
-        format!(" (`settle resend event {} --destination {id}` sends it)", event.id)
+        format!(
+            " (`settle resend event {} --destination {id}` sends it)",
+            event.id
+        )
     }
 }
 
 /// What a destination is subscribed to instead of this type, and why a wildcard does not include the type.
 pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
-    let Destination { kind, common: DestinationSettings { events, .. }, .. } = destination;
+    let Destination {
+        kind,
+        common: DestinationSettings { events, .. },
+        ..
+    } = destination;
     let subscribed = format!("subscribed to {}", subscription(destination));
     let why = if !is_of_all(event_type) && events.iter().any(|choice| choice == "*") {
-        let left_out =
-            if is_for_operators(event_type) { "events about destinations and alarms" } else { "changes of payments" };
+        let left_out = if is_for_operators(event_type) {
+            "events about destinations and alarms"
+        } else {
+            "changes of payments"
+        };
         format!("{subscribed}; `*` does not include {left_out}")
     } else if chooses(events, Wildcards::Everything, event_type) {
         format!("{subscribed}; it is not listed for {kind}, and must be chosen by name")
@@ -122,11 +159,21 @@ pub fn event(event: &EventFacts) -> String {
     // No store makes a transfer.
     let is_transfer = TRANSFERS.contains(&event.event_type.as_str());
     sentence([
-        Some(format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at)),
-        event.occurred_at.filter(|_| !is_transfer).map(|at| format!(", store time {at}")),
-        event.user_revision.map(|revision| format!(", user revision {revision}")),
+        Some(format!(
+            "event {} ({}), created at {}",
+            event.event_type, event.id, event.created_at
+        )),
+        event
+            .occurred_at
+            .filter(|_| !is_transfer)
+            .map(|at| format!(", store time {at}")),
+        event
+            .user_revision
+            .map(|revision| format!(", user revision {revision}")),
         event.payment.as_ref().map(payment),
-        event.pruned_at.map(|at| format!("; retention removed its body at {at}")),
+        event
+            .pruned_at
+            .map(|at| format!("; retention removed its body at {at}")),
     ])
 }
 
@@ -154,7 +201,10 @@ fn payment(payment: &PaymentFacts) -> String {
             }
             (other, _) => other.to_owned(),
         };
-        let rate = payment.rate_day.as_deref().map(|day| rate_sentence(day, RateDay::of(payment.is_rate_carried)));
+        let rate = payment
+            .rate_day
+            .as_deref()
+            .map(|day| rate_sentence(day, RateDay::of(payment.is_rate_carried)));
         let rate = rate.map(|rate| format!(", {rate}")).unwrap_or_default();
         return format!("; {what}: {usd} USD ({source}{rate})");
     }
@@ -162,8 +212,12 @@ fn payment(payment: &PaymentFacts) -> String {
         Some("product_unknown") => ": the store never showed the product",
         Some("promotion") => ": the promotion has its own price",
         Some("not_listed") => ": the catalogue lists none (`settle product set --help`)",
-        Some("no_rate") => " in USD: no exchange rate for that day or the week before it (`settle app rates --help`)",
-        Some("unconfirmed") => ": a promotion may have applied, or a trial that the store never showed",
+        Some("no_rate") => {
+            " in USD: no exchange rate for that day or the week before it (`settle app rates --help`)"
+        }
+        Some("unconfirmed") => {
+            ": a promotion may have applied, or a trial that the store never showed"
+        }
         Some("plan_changed") => ": the plan has since changed immediately",
         _ => "",
     };
@@ -175,12 +229,27 @@ pub fn changes(all: &[Change]) -> String {
     if all.is_empty() {
         return "no field changed".to_owned();
     }
-    let change = |one: &Change| format!("{} {} → {}", one.field, value(&one.before), value(&one.after));
-    format!("changed: {}", all.iter().map(change).collect::<Vec<_>>().join("; "))
+    let change = |one: &Change| {
+        format!(
+            "{} {} → {}",
+            one.field,
+            value(&one.before),
+            value(&one.after)
+        )
+    };
+    format!(
+        "changed: {}",
+        all.iter().map(change).collect::<Vec<_>>().join("; ")
+    )
 }
 
 fn value(value: &Value) -> String {
-    shortened(&value.as_str().map_or_else(|| value.to_string(), str::to_owned), VALUE_CHARS)
+    shortened(
+        &value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned),
+        VALUE_CHARS,
+    )
 }
 
 fn shortened(text: &str, max_chars: usize) -> String {
@@ -192,15 +261,33 @@ fn shortened(text: &str, max_chars: usize) -> String {
 
 pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
-    let again = if view.n > 0 { format!(", sent again ({})", nth(view.n)) } else { String::new() };
-    let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; retention removed its attempts at {at}"));
-    format!("to {}{again}: {}{pruned}", label(&addressee.destination), delivery_state(one, addressee, now))
+    let again = if view.n > 0 {
+        format!(", sent again ({})", nth(view.n))
+    } else {
+        String::new()
+    };
+    let pruned = view.pruned_at.map_or_else(String::new, |at| {
+        format!("; retention removed its attempts at {at}")
+    });
+    format!(
+        "to {}{again}: {}{pruned}",
+        label(&addressee.destination),
+        delivery_state(one, addressee, now)
+    )
 }
 
 /// The sentence about a delivery among those of its destination.
 pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
-    let DeliveryView { event_type, event_id, collapse_key, .. } = &one.delivery;
-    let receipt = of.receipts.get(collapse_key).map_or_else(String::new, |id| format!(" (receipt {id})"));
+    let DeliveryView {
+        event_type,
+        event_id,
+        collapse_key,
+        ..
+    } = &one.delivery;
+    let receipt = of
+        .receipts
+        .get(collapse_key)
+        .map_or_else(String::new, |id| format!(" (receipt {id})"));
     let about = match group(event_type) {
         "alarm" => String::new(),
         "destination" => format!(" about destination {collapse_key}"),
@@ -213,15 +300,22 @@ pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
 /// The state of a delivery, with the reason.
 fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
-    let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
-    let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
+    let at = view
+        .finished_at
+        .map_or_else(String::new, |at| format!(" at {at}"));
+    let why = view
+        .last_error
+        .as_deref()
+        .unwrap_or("no reason was recorded");
     match view.status {
         DeliveryStatus::Delivered => format!("delivered{at}, attempt {}", view.attempts),
         DeliveryStatus::Superseded => superseded(one),
         DeliveryStatus::Skipped => format!("not sent: {why}"),
         DeliveryStatus::Waiting => {
             let until = view.created_at.plus(LONGEST_WAIT);
-            format!("waiting for the customer's id until {until}, and will be sent as soon as it is set: {why}")
+            format!(
+                "waiting for the customer's id until {until}, and will be sent as soon as it is set: {why}"
+            )
         }
         DeliveryStatus::Failed => format!("failed{at}: {why}. Not retried{}", resend(one)),
         DeliveryStatus::Pending => pending_because(one, addressee, now),
@@ -232,8 +326,14 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
 fn resend(one: &Sending) -> String {
     let why = match one.not_again {
         None => {
-            let DeliveryView { event_id, destination_id, .. } = &one.delivery;
-            return format!("; resend it with `settle resend event {event_id} --destination {destination_id}`");
+            let DeliveryView {
+                event_id,
+                destination_id,
+                ..
+            } = &one.delivery;
+            return format!(
+                "; resend it with `settle resend event {event_id} --destination {destination_id}`"
+            );
         }
         Some(Skipped::AlreadyPending) => return ", but queued again since".to_owned(),
         Some(Skipped::Superseded) => "a newer state of the purchase replaces it",
@@ -256,9 +356,14 @@ fn superseded(one: &Sending) -> String {
     let Some(successor) = &one.successor else {
         let is_profile = one.delivery.event_type == PROFILE_UPDATED;
         let why = one.delivery.last_error.as_deref().filter(|_| is_profile);
-        return why.map_or_else(|| "superseded by a newer revision".to_owned(), |why| format!("superseded: {why}"));
+        return why.map_or_else(
+            || "superseded by a newer revision".to_owned(),
+            |why| format!("superseded: {why}"),
+        );
     };
-    let at = successor.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
+    let at = successor
+        .finished_at
+        .map_or_else(String::new, |at| format!(" at {at}"));
     let became = match successor.status {
         DeliveryStatus::Delivered => format!("which was delivered{at}"),
         DeliveryStatus::Failed => format!("which failed{at}"),
@@ -271,10 +376,20 @@ fn superseded(one: &Sending) -> String {
 
 /// Why nothing is sent to a destination now: it is disabled, open or paused. `None` if something could be.
 pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
-    let Addressee { destination, health: HealthView { health, .. }, .. } = addressee;
-    let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let Addressee {
+        destination,
+        health: HealthView { health, .. },
+        ..
+    } = addressee;
+    let reason = destination
+        .reason
+        .as_deref()
+        .map_or_else(String::new, |reason| format!(" ({reason})"));
     if !destination.enabled {
-        return Some(format!("pending: the destination has been disabled since {}{reason}", destination.since));
+        return Some(format!(
+            "pending: the destination has been disabled since {}{reason}",
+            destination.since
+        ));
     }
     if let Some(since) = health.opened_at {
         return Some(format!(
@@ -282,7 +397,9 @@ pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
         ));
     }
     let until = health.paused_until.filter(|until| *until > now)?;
-    Some(format!("pending: the destination requested a pause until {until}"))
+    Some(format!(
+        "pending: the destination requested a pause until {until}"
+    ))
 }
 
 /// Why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits for its
@@ -291,12 +408,19 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
     if let Some(why) = held_back(addressee, now) {
         return why;
     }
-    if one.attempts.last().is_some_and(|last| last.finished_at.is_none()) {
+    if one
+        .attempts
+        .last()
+        .is_some_and(|last| last.finished_at.is_none())
+    {
         return "pending: being sent now, unless its worker died".to_owned();
     }
     let view = &one.delivery;
     let last = one.attempts.last();
-    let (status, protocol) = (last.and_then(|last| last.status), last.map_or("HTTP", |last| protocol(&last.headers)));
+    let (status, protocol) = (
+        last.and_then(|last| last.status),
+        last.map_or("HTTP", |last| protocol(&last.headers)),
+    );
     let next = match view.next_due_at {
         Some(at) if at <= now => format!("as soon as its lane is free, due since {at}"),
         Some(at) => format!("at {at}"),
@@ -304,13 +428,19 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
     };
     match view.attempts {
         0 => {
-            let why = view.last_error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+            let why = view
+                .last_error
+                .as_deref()
+                .map_or_else(String::new, |why| format!(": {why}"));
             format!("pending. First attempt {next}{why}")
         }
         failed => {
             let why = response(protocol, status, view.last_error.as_deref())
                 .map_or_else(String::new, |why| format!(" ({why})"));
-            format!("pending. {} failed{why}. Next attempt {next}", attempts(failed))
+            format!(
+                "pending. {} failed{why}. Next attempt {next}",
+                attempts(failed)
+            )
         }
     }
 }
@@ -330,11 +460,27 @@ pub fn attempt(attempt: &AttemptView) -> String {
         "drain" => " (backlog)",
         _ => "",
     };
-    let retry_after = attempt.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(RETRY_AFTER));
-    let response = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    let retry_after = attempt
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(RETRY_AFTER));
+    let response = attempt
+        .response
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
     sentence([
-        Some(format!("attempt {}{by} at {}: {}", attempt.number, attempt.started_at, result(attempt))),
-        Some(retry_after.map(|(name, value)| format!("; {name}: {value}")).collect()),
+        Some(format!(
+            "attempt {}{by} at {}: {}",
+            attempt.number,
+            attempt.started_at,
+            result(attempt)
+        )),
+        Some(
+            retry_after
+                .map(|(name, value)| format!("; {name}: {value}"))
+                .collect(),
+        ),
         response.map(|response| format!("; response: {}", one_line(response))),
     ])
 }
@@ -347,13 +493,19 @@ fn result(attempt: &AttemptView) -> String {
     let error = error_beside(attempt.status, attempt.error.as_deref());
     let error = error.map_or_else(String::new, |error| format!(": {error}"));
     match attempt.status {
-        Some(status) => format!("{} {status} after {ms} ms{error}", protocol(&attempt.headers)),
+        Some(status) => format!(
+            "{} {status} after {ms} ms{error}",
+            protocol(&attempt.headers)
+        ),
         None => format!("no response after {ms} ms{error}"),
     }
 }
 
 fn one_line(text: &str) -> String {
-    shortened(&text.split_whitespace().collect::<Vec<_>>().join(" "), ANSWER_CHARS)
+    shortened(
+        &text.split_whitespace().collect::<Vec<_>>().join(" "),
+        ANSWER_CHARS,
+    )
 }
 
 /// `1 attempt`, `2 attempts`.

@@ -35,7 +35,10 @@ pub struct Feed {
 impl Feed {
     /// A feed of what changes from now on, when the newest entry has this number.
     pub fn new(newest: i64, now: Instant) -> Self {
-        Self { newest: VecDeque::from([(now, newest.saturating_sub(AT_START))]), seen: BTreeSet::new() }
+        Self {
+            newest: VecDeque::from([(now, newest.saturating_sub(AT_START))]),
+            seen: BTreeSet::new(),
+        }
     }
 
     /// The entries after this number are to be read.
@@ -45,16 +48,29 @@ impl Feed {
 
     /// What changed by the entries after [`Feed::after`], which were read at this time.
     pub fn take(&mut self, entries: &[AuditedChange], now: Instant) -> Changed {
-        let newest = entries.iter().map(|entry| entry.seq).max().unwrap_or(0).max(self.after());
+        let newest = entries
+            .iter()
+            .map(|entry| entry.seq)
+            .max()
+            .unwrap_or(0)
+            .max(self.after());
         if i64::try_from(entries.len()).is_ok_and(|count| count >= MOST) {
             *self = Self::new(newest, now);
             return Changed::All;
         }
         let new = entries.iter().filter(|entry| self.seen.insert(entry.seq));
-        let outdating = new.filter(|entry| OUTDATING.iter().any(|begin| entry.operation.starts_with(begin)));
+        let outdating = new.filter(|entry| {
+            OUTDATING
+                .iter()
+                .any(|begin| entry.operation.starts_with(begin))
+        });
         let apps = outdating.filter_map(|entry| entry.app_id).collect();
         self.newest.push_back((now, newest));
-        while self.newest.get(1).is_some_and(|(at, _)| now.saturating_duration_since(*at) >= OVERLAP) {
+        while self
+            .newest
+            .get(1)
+            .is_some_and(|(at, _)| now.saturating_duration_since(*at) >= OVERLAP)
+        {
             self.newest.pop_front();
         }
         self.seen = self.seen.split_off(&self.after().saturating_add(1));
@@ -71,7 +87,11 @@ mod tests {
     }
 
     fn entry(seq: i64, operation: &str) -> AuditedChange {
-        AuditedChange { seq, operation: operation.to_owned(), app_id: Some(app()) }
+        AuditedChange {
+            seq,
+            operation: operation.to_owned(),
+            app_id: Some(app()),
+        }
     }
 
     fn one() -> Changed {
@@ -87,17 +107,31 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut feed = Feed::new(5000, start);
-        assert_eq!(feed.after(), 4000, "what was not committed yet at the start is not missed");
+        assert_eq!(
+            feed.after(),
+            4000,
+            "what was not committed yet at the start is not missed"
+        );
         assert_eq!(feed.take(&[entry(5002, "platform.update")], at(1)), one());
         assert_eq!(feed.take(&[entry(5002, "platform.update")], at(2)), none());
         let both = [entry(5001, "topic.reject"), entry(5002, "platform.update")];
         assert_eq!(feed.take(&both, at(3)), one());
         for second in 4..130 {
-            let visible: Vec<_> = both.iter().filter(|entry| entry.seq > feed.after()).cloned().collect();
+            let visible: Vec<_> = both
+                .iter()
+                .filter(|entry| entry.seq > feed.after())
+                .cloned()
+                .collect();
             assert_eq!(feed.take(&visible, at(second)), none());
         }
         assert_eq!(feed.after(), 5002, "what is old enough is not read again");
-        assert_eq!(feed.take(&[entry(5003, "customer.erase"), entry(5004, "key.create")], at(131)), none());
+        assert_eq!(
+            feed.take(
+                &[entry(5003, "customer.erase"), entry(5004, "key.create")],
+                at(131)
+            ),
+            none()
+        );
         assert_eq!(feed.take(&[entry(5005, "app.delete")], at(132)), one());
     }
 

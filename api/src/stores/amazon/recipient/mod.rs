@@ -69,7 +69,12 @@ impl Recipients {
     ///
     /// # Errors
     /// The key is unknown, or the database does not answer.
-    pub async fn find(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
+    pub async fn find(
+        &self,
+        store: &Store,
+        ingress_key: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Recipient>, Refusal> {
         if self.remembered(ingress_key).is_some() {
             self.follow(store).await?;
             if let Some(recipient) = self.remembered(ingress_key) {
@@ -83,7 +88,12 @@ impl Recipients {
     ///
     /// # Errors
     /// The key is unknown, or the database does not answer.
-    pub async fn read(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
+    pub async fn read(
+        &self,
+        store: &Store,
+        ingress_key: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Recipient>, Refusal> {
         if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
             return Err(Refusal::UnknownIngress);
         }
@@ -95,14 +105,19 @@ impl Recipients {
             async move { look_up(&store, keys, &known, &logged_at, now).await }
         };
         let found = self.lookups.find(ingress_key, look_up).await;
-        found.unwrap_or(Err(Refusal::TryAgain("storage is not available"))).and_then(|found| unended(found, now))
+        found
+            .unwrap_or(Err(Refusal::TryAgain("storage is not available")))
+            .and_then(|found| unended(found, now))
     }
 
     /// Notes that a message came by the old key of a platform, without holding its answer up.
     pub fn note_old_key_used(&self, store: &Store, platform: PlatformId, now: Timestamp) {
         {
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-            if noted.get(&platform).is_some_and(|at| (0..NOTED_EVERY_MS).contains(&now.millis_since(*at))) {
+            if noted
+                .get(&platform)
+                .is_some_and(|at| (0..NOTED_EVERY_MS).contains(&now.millis_since(*at)))
+            {
                 return;
             }
             noted.insert(platform, now);
@@ -167,7 +182,9 @@ impl KnownRecipients {
     fn forget(&mut self, changed: &Changed) {
         match changed {
             Changed::Apps(apps) if apps.is_empty() => return,
-            Changed::Apps(apps) => self.by_key.retain(|_, found| !apps.contains(&found.recipient.platform.app_id)),
+            Changed::Apps(apps) => self
+                .by_key
+                .retain(|_, found| !apps.contains(&found.recipient.platform.app_id)),
             Changed::All => self.by_key.clear(),
         }
         self.changes += 1;
@@ -184,16 +201,31 @@ async fn look_up(
 ) -> Result<Found<Arc<Recipient>, Refusal>, Refusal> {
     let read_at = Instant::now();
     let before = known.read().unwrap_or_else(PoisonError::into_inner).changes;
-    let found = store.recipients(keys.clone()).await.map_err(|error| super::storage_failed(&error))?;
-    let of_store = found.found.into_iter().filter(|(_, recipient)| recipient.platform.store == super::STORE);
-    let values: HashMap<String, Arc<Recipient>> = of_store.map(|(key, found)| (key, Arc::new(found))).collect();
+    let found = store
+        .recipients(keys.clone())
+        .await
+        .map_err(|error| super::storage_failed(&error))?;
+    let of_store = found
+        .found
+        .into_iter()
+        .filter(|(_, recipient)| recipient.platform.store == super::STORE);
+    let values: HashMap<String, Arc<Recipient>> = of_store
+        .map(|(key, found)| (key, Arc::new(found)))
+        .collect();
     let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
     for key in &keys {
         known.by_key.remove(key);
     }
     if known.changes == before {
-        let remembered =
-            values.iter().map(|(key, found)| (key.clone(), Remembered { recipient: found.clone(), read_at }));
+        let remembered = values.iter().map(|(key, found)| {
+            (
+                key.clone(),
+                Remembered {
+                    recipient: found.clone(),
+                    read_at,
+                },
+            )
+        });
         known.by_key.extend(remembered);
     }
     let otherwise = match found.missing_keys.as_slice() {
@@ -209,7 +241,10 @@ fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp)
     if logged_at.is_none_or(|at| !(0..LOGGED_EVERY_MS).contains(&now.millis_since(at))) {
         *logged_at = Some(now);
         let keys = ids.join(", ");
-        tracing::error!(keys, "SETTLE_KEY of this process lacks a key: notifications are answered 503");
+        tracing::error!(
+            keys,
+            "SETTLE_KEY of this process lacks a key: notifications are answered 503"
+        );
     }
     Refusal::MissingKey
 }
@@ -217,5 +252,9 @@ fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp)
 /// A recipient whose key has not ended.
 fn unended(recipient: Arc<Recipient>, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
     let is_over = recipient.ends_at.is_some_and(|end| end <= now);
-    if is_over { Err(Refusal::UnknownIngress) } else { Ok(recipient) }
+    if is_over {
+        Err(Refusal::UnknownIngress)
+    } else {
+        Ok(recipient)
+    }
 }

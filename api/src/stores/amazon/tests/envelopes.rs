@@ -6,7 +6,9 @@ use super::{SIGNER, TOKEN, header, now, verdict};
 use proptest::prelude::*;
 
 fn signed() -> String {
-    SIGNER.sign_notification(&header(Version::One), Some("Hello"), "Hello world").expect("signed")
+    SIGNER
+        .sign_notification(&header(Version::One), Some("Hello"), "Hello world")
+        .expect("signed")
 }
 
 /// The document with one part of its text replaced.
@@ -22,7 +24,11 @@ fn a_signed_document_of_each_type_and_version_is_valid() {
         let header = header(version);
         for document in [
             SIGNER.sign_notification(&header, None, "Hello"),
-            SIGNER.sign_notification(&header, Some("A subject"), "Gr\u{fc}\u{df}e \u{1f600}\n\t\"\\"),
+            SIGNER.sign_notification(
+                &header,
+                Some("A subject"),
+                "Gr\u{fc}\u{df}e \u{1f600}\n\t\"\\",
+            ),
             SIGNER.sign_subscription(&header, TOKEN),
             SIGNER.sign_unsubscription(&header, TOKEN),
         ] {
@@ -35,21 +41,36 @@ fn a_signed_document_of_each_type_and_version_is_valid() {
 fn a_document_reads_the_same_however_its_json_is_written() {
     let value: serde_json::Value = serde_json::from_str(&signed()).expect("JSON");
     let escaped: String = value.to_string().replace("Hello", "\\u0048\\u0065llo");
-    for document in [value.to_string(), serde_json::to_string_pretty(&value).expect("JSON"), escaped] {
+    for document in [
+        value.to_string(),
+        serde_json::to_string_pretty(&value).expect("JSON"),
+        escaped,
+    ] {
         assert_eq!(verdict(&document), "valid", "{document}");
     }
 }
 
 #[test]
 fn unsigned_fields_are_never_read() {
-    for more in [r#""MessageAttributes":{"a":{"Type":"String","Value":"b"}},"#, r#""x":[1,2.5,null,true],"#] {
+    for more in [
+        r#""MessageAttributes":{"a":{"Type":"String","Value":"b"}},"#,
+        r#""x":[1,2.5,null,true],"#,
+    ] {
         assert_eq!(verdict(&with("{\n", &format!("{{{more}"))), "valid");
     }
     let document = signed();
-    let (head, _) = document.split_once("  \"UnsubscribeURL\"").expect("it is last");
-    assert_eq!(verdict(&format!("{head}\"UnsubscribeURL\":\"UnsubscribeUrl\"}}")), "valid");
+    let (head, _) = document
+        .split_once("  \"UnsubscribeURL\"")
+        .expect("it is last");
+    assert_eq!(
+        verdict(&format!("{head}\"UnsubscribeURL\":\"UnsubscribeUrl\"}}")),
+        "valid"
+    );
     assert_eq!(verdict(&format!("{head}\"UnsubscribeURL\":7}}")), "valid");
-    assert_eq!(verdict(&format!("{}}}", head.trim_end().trim_end_matches(','))), "valid");
+    assert_eq!(
+        verdict(&format!("{}}}", head.trim_end().trim_end_matches(','))),
+        "valid"
+    );
 }
 
 #[test]
@@ -61,47 +82,126 @@ fn each_wrong_shape_has_its_own_reason() {
         ("\u{feff}{}".to_owned(), "body is not a JSON object"),
         (format!("{} {{}}", signed()), "body is not a JSON object"),
         ("[".repeat(100_000), "body is not a JSON object"),
-        (with("Hello world", "Hello \\ud800 world"), "body is not a JSON object"),
         (
-            r#"{"appPackageName":"com.example.app","notificationType":"SUBSCRIPTION_RENEWED"}"#.to_owned(),
+            with("Hello world", "Hello \\ud800 world"),
+            "body is not a JSON object",
+        ),
+        (
+            r#"{"appPackageName":"com.example.app","notificationType":"SUBSCRIPTION_RENEWED"}"#
+                .to_owned(),
             "Type is missing",
         ),
-        (with("\"Notification\"", "\"notification\""), "Type is unknown"),
-        (with("\"Notification\"", "\"Notification \""), "Type is unknown"),
+        (
+            with("\"Notification\"", "\"notification\""),
+            "Type is unknown",
+        ),
+        (
+            with("\"Notification\"", "\"Notification \""),
+            "Type is unknown",
+        ),
         (with("\"Notification\"", "null"), "Type is not a string"),
-        (with("\"Notification\"", "\"SubscriptionConfirmation\""), "SubscribeURL is missing"),
-        (with("\"MessageId\"", "\"messageId\""), "MessageId is missing"),
+        (
+            with("\"Notification\"", "\"SubscriptionConfirmation\""),
+            "SubscribeURL is missing",
+        ),
+        (
+            with("\"MessageId\"", "\"messageId\""),
+            "MessageId is missing",
+        ),
         (with("b1c4d9bb-", "b1c4d9bb"), "MessageId is not a UUID"),
         (
-            with("b1c4d9bb-0fd9-54b2-8f74-8e59c91e396a", "{b1c4d9bb-0fd9-54b2-8f74-8e59c91e396a}"),
+            with(
+                "b1c4d9bb-0fd9-54b2-8f74-8e59c91e396a",
+                "{b1c4d9bb-0fd9-54b2-8f74-8e59c91e396a}",
+            ),
             "MessageId is not a UUID",
         ),
         (with("\"TopicArn\"", "\"Topic\""), "TopicArn is missing"),
         (with("\"Message\"", "\"Massage\""), "Message is missing"),
         (with("\"Hello world\"", "{}"), "Message is not a string"),
         // What is no string is skipped, not read: a message is not verified yet.
-        (with("\"Hello world\"", "[1e400]"), "Message is not a string"),
-        (with("\"Hello world\"", &("[".repeat(200) + &"]".repeat(200))), "Message is not a string"),
+        (
+            with("\"Hello world\"", "[1e400]"),
+            "Message is not a string",
+        ),
+        (
+            with("\"Hello world\"", &("[".repeat(200) + &"]".repeat(200))),
+            "Message is not a string",
+        ),
         (with("\"Hello\"", "1"), "Subject is not a string"),
         (with("\"Timestamp\"", "\"Time\""), "Timestamp is missing"),
-        (with("2026-06-01T12:00:00.000Z", "2026-06-01T12:00:00.000+00:00"), "Timestamp is not a UTC time"),
-        (with("2026-06-01T12:00:00.000Z", "2026-06-01 12:00:00Z"), "Timestamp is not a UTC time"),
-        (with("2026-06-01T12:00:00.000Z", "2026-06-31T12:00:00.000Z"), "Timestamp is not a UTC time"),
-        (with("2026-06-01T12:00:00.000Z", "1780315200000"), "Timestamp is not a UTC time"),
-        (with("\"SignatureVersion\"", "\"Version\""), "SignatureVersion is missing"),
-        (with("\"SignatureVersion\" : \"1\"", "\"SignatureVersion\" : \"3\""), "SignatureVersion is neither 1 nor 2"),
-        (with("\"SignatureVersion\" : \"1\"", "\"SignatureVersion\" : 1"), "SignatureVersion is not a string"),
-        (with("\"SignatureVersion\" : \"1\"", "\"SignatureVersion\" : \"2\""), "signature is wrong"),
+        (
+            with("2026-06-01T12:00:00.000Z", "2026-06-01T12:00:00.000+00:00"),
+            "Timestamp is not a UTC time",
+        ),
+        (
+            with("2026-06-01T12:00:00.000Z", "2026-06-01 12:00:00Z"),
+            "Timestamp is not a UTC time",
+        ),
+        (
+            with("2026-06-01T12:00:00.000Z", "2026-06-31T12:00:00.000Z"),
+            "Timestamp is not a UTC time",
+        ),
+        (
+            with("2026-06-01T12:00:00.000Z", "1780315200000"),
+            "Timestamp is not a UTC time",
+        ),
+        (
+            with("\"SignatureVersion\"", "\"Version\""),
+            "SignatureVersion is missing",
+        ),
+        (
+            with(
+                "\"SignatureVersion\" : \"1\"",
+                "\"SignatureVersion\" : \"3\"",
+            ),
+            "SignatureVersion is neither 1 nor 2",
+        ),
+        (
+            with("\"SignatureVersion\" : \"1\"", "\"SignatureVersion\" : 1"),
+            "SignatureVersion is not a string",
+        ),
+        (
+            with(
+                "\"SignatureVersion\" : \"1\"",
+                "\"SignatureVersion\" : \"2\"",
+            ),
+            "signature is wrong",
+        ),
         (with("\"Signature\"", "\"Sig\""), "Signature is missing"),
-        (with("\"Signature\" : \"", "\"Signature\" : \"EXAMPLEab123..."), "Signature is not base64"),
-        (with("\"Signature\" : \"", "\"Signature\" : \"AAAA"), "signature is wrong"),
-        (with("\"SigningCertURL\"", "\"SigningCertUrl\""), "SigningCertURL is missing"),
+        (
+            with("\"Signature\" : \"", "\"Signature\" : \"EXAMPLEab123..."),
+            "Signature is not base64",
+        ),
+        (
+            with("\"Signature\" : \"", "\"Signature\" : \"AAAA"),
+            "signature is wrong",
+        ),
+        (
+            with("\"SigningCertURL\"", "\"SigningCertUrl\""),
+            "SigningCertURL is missing",
+        ),
         (with("\"Subject\" : \"Hello\",", ""), "signature is wrong"),
-        (with("{\n", "{\"Type\":\"Notification\","), "a key appears twice"),
-        (with("{\n", "{\"Message\":\"another\","), "a key appears twice"),
-        (with("{\n", "{\"Messa\\u0067e\":\"another\","), "a key appears twice"),
-        (with("{\n", "{\"extra\":1,\"extra\":1,"), "a key appears twice"),
-        (with("\"Hello world\"", "\"Hello world \""), "signature is wrong"),
+        (
+            with("{\n", "{\"Type\":\"Notification\","),
+            "a key appears twice",
+        ),
+        (
+            with("{\n", "{\"Message\":\"another\","),
+            "a key appears twice",
+        ),
+        (
+            with("{\n", "{\"Messa\\u0067e\":\"another\","),
+            "a key appears twice",
+        ),
+        (
+            with("{\n", "{\"extra\":1,\"extra\":1,"),
+            "a key appears twice",
+        ),
+        (
+            with("\"Hello world\"", "\"Hello world \""),
+            "signature is wrong",
+        ),
     ];
     for (document, reason) in cases {
         assert_eq!(verdict(&document), format!("400 {reason}"), "{document}");
@@ -110,17 +210,30 @@ fn each_wrong_shape_has_its_own_reason() {
 
 #[test]
 fn a_body_larger_than_any_message_is_refused_unread() {
-    let largest = with("Hello world", &"x".repeat(MAX_BODY_BYTES - signed().len() + "Hello world".len()));
+    let largest = with(
+        "Hello world",
+        &"x".repeat(MAX_BODY_BYTES - signed().len() + "Hello world".len()),
+    );
     assert_eq!(largest.len(), MAX_BODY_BYTES);
     assert_eq!(verdict(&largest), "400 signature is wrong");
-    assert_eq!(verdict(&format!("{largest} ")), "413 body larger than 2 MiB");
+    assert_eq!(
+        verdict(&format!("{largest} ")),
+        "413 body larger than 2 MiB"
+    );
 }
 
 #[test]
 fn only_the_future_is_too_far_away() {
     let at_distance = |minutes: i64| {
-        let moved = super::Header { at: now().plus_millis(minutes * 60_000), ..header(Version::Two) };
-        verdict(&SIGNER.sign_notification(&moved, None, "Hello").expect("signed"))
+        let moved = super::Header {
+            at: now().plus_millis(minutes * 60_000),
+            ..header(Version::Two)
+        };
+        verdict(
+            &SIGNER
+                .sign_notification(&moved, None, "Hello")
+                .expect("signed"),
+        )
     };
     assert_eq!(at_distance(15), "valid");
     assert_eq!(at_distance(16), "503 Timestamp is in the future");
@@ -129,10 +242,16 @@ fn only_the_future_is_too_far_away() {
 
 #[test]
 fn a_timestamp_is_signed_as_it_is_written() {
-    for (shown, is_valid) in
-        [("2026-06-01T12:00:00.000Z", true), ("2026-06-01T12:00:00Z", false), ("2026-06-01T12:00:00.0Z", false)]
-    {
-        assert_eq!(verdict(&with("2026-06-01T12:00:00.000Z", shown)) == "valid", is_valid, "{shown}");
+    for (shown, is_valid) in [
+        ("2026-06-01T12:00:00.000Z", true),
+        ("2026-06-01T12:00:00Z", false),
+        ("2026-06-01T12:00:00.0Z", false),
+    ] {
+        assert_eq!(
+            verdict(&with("2026-06-01T12:00:00.000Z", shown)) == "valid",
+            is_valid,
+            "{shown}"
+        );
     }
 }
 

@@ -4,7 +4,9 @@ use super::super::envelope::{Version, parse};
 use super::super::mapping::{kind, rows, unreadable};
 use super::super::notification::read;
 use super::{SIGNER, at, header, now};
-use domain::{AppId, CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp, TopicId};
+use domain::{
+    AppId, CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp, TopicId,
+};
 use storage::{Fate, NewNotification, Platform, PlatformSettings};
 use uuid::Uuid;
 
@@ -32,7 +34,9 @@ fn mapped(package_name: &str, message: &str, fate: &Fate) -> Vec<NewNotification
 }
 
 fn mapped_for(platform: &Platform, message: &str, fate: &Fate) -> Vec<NewNotification> {
-    let document = SIGNER.sign_notification(&header(Version::One), None, message).expect("signed");
+    let document = SIGNER
+        .sign_notification(&header(Version::One), None, message)
+        .expect("signed");
     assert_eq!(super::verdict(&document), "valid");
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(envelope.message, message);
@@ -60,15 +64,30 @@ fn with(fields: &str) -> NewNotification {
 fn the_three_examples_of_amazons_page_are_read() {
     let entitlement = CONSUMABLE.replace("CONSUMABLE_PURCHASED", "ENTITLEMENT_PURCHASED");
     let cases = [
-        (SUBSCRIPTION, "com.example.amazonsdkapivalidator3", NotificationKind::SubscriptionPurchased),
-        (CONSUMABLE, "com.playrix.gardenscapes.amazon", NotificationKind::ConsumablePurchased),
-        (&entitlement, "com.playrix.gardenscapes.amazon", NotificationKind::EntitlementPurchased),
+        (
+            SUBSCRIPTION,
+            "com.example.amazonsdkapivalidator3",
+            NotificationKind::SubscriptionPurchased,
+        ),
+        (
+            CONSUMABLE,
+            "com.playrix.gardenscapes.amazon",
+            NotificationKind::ConsumablePurchased,
+        ),
+        (
+            &entitlement,
+            "com.playrix.gardenscapes.amazon",
+            NotificationKind::EntitlementPurchased,
+        ),
     ];
     let read: Vec<_> = cases
         .iter()
         .map(|(message, package, kind)| {
             let rows = mapped(package, message, &Fate::Open);
-            assert_eq!((rows.len(), notification(&rows[0]).kind, &rows[0].fate), (1, *kind, &Fate::Open));
+            assert_eq!(
+                (rows.len(), notification(&rows[0]).kind, &rows[0].fate),
+                (1, *kind, &Fate::Open)
+            );
             serde_json::to_value(notification(&rows[0])).expect("JSON")
         })
         .collect();
@@ -95,12 +114,21 @@ fn each_of_the_sixteen_types_has_its_kind_others_are_unknown() {
         "ENTITLEMENT_PURCHASED",
         "ENTITLEMENT_CANCELLED",
     ];
-    let kinds: std::collections::BTreeSet<NotificationKind> = types.iter().map(|store_type| kind(store_type)).collect();
+    let kinds: std::collections::BTreeSet<NotificationKind> =
+        types.iter().map(|store_type| kind(store_type)).collect();
     assert_eq!(kinds.len(), types.len());
-    for other in ["SUBSCRIPTION_CANCELED", "subscription_renewed", "SUBSCRIPTION_PAUSED", "X"] {
+    for other in [
+        "SUBSCRIPTION_CANCELED",
+        "subscription_renewed",
+        "SUBSCRIPTION_PAUSED",
+        "X",
+    ] {
         assert_eq!(kind(other), NotificationKind::Unknown);
     }
-    assert_eq!(kind("SUBSCRIPTION_OUT_OF_GRACE_PERIOD"), NotificationKind::OutOfGrace);
+    assert_eq!(
+        kind("SUBSCRIPTION_OUT_OF_GRACE_PERIOD"),
+        NotificationKind::OutOfGrace
+    );
     insta::assert_debug_snapshot!(types.map(|store_type| (store_type, kind(store_type))));
 }
 
@@ -112,14 +140,26 @@ fn a_notification_of_an_unknown_type_stays_open() {
         &Fate::Open,
     );
     assert_eq!(
-        (rows[0].fate.clone(), notification(&rows[0]).kind, rows[0].store_type.as_str()),
+        (
+            rows[0].fate.clone(),
+            notification(&rows[0]).kind,
+            rows[0].store_type.as_str()
+        ),
         (Fate::Open, NotificationKind::Unknown, "SUBSCRIPTION_PAUSED")
     );
 }
 
 #[test]
 fn odd_fields_are_read_or_left_out() {
-    for related in ["{}", "[]", "null", "\"\"", "7", r#"{"cancelledReceiptId":null}"#, r#"{"other":["x"]}"#] {
+    for related in [
+        "{}",
+        "[]",
+        "null",
+        "\"\"",
+        "7",
+        r#"{"cancelledReceiptId":null}"#,
+        r#"{"other":["x"]}"#,
+    ] {
         assert_eq!(
             notification(&with(&format!(r#","relatedReceipts":{related}"#))).related_receipt_id,
             None,
@@ -127,11 +167,25 @@ fn odd_fields_are_read_or_left_out() {
         );
     }
     let seconds = at("2020-09-21T15:19:29.824Z");
-    for time in ["1600701569824", "\"1600701569824\"", "\" 1600701569824 \"", "1600701569824.0", "1.600701569824e12"] {
-        assert_eq!(with(&format!(r#","timestamp":{time}"#)).store_time, Some(seconds), "{time}");
+    for time in [
+        "1600701569824",
+        "\"1600701569824\"",
+        "\" 1600701569824 \"",
+        "1600701569824.0",
+        "1.600701569824e12",
+    ] {
+        assert_eq!(
+            with(&format!(r#","timestamp":{time}"#)).store_time,
+            Some(seconds),
+            "{time}"
+        );
     }
     for none in ["null", "\"soon\"", "{}", "1.5", "18446744073709551615"] {
-        assert_eq!(with(&format!(r#","timestamp":{none}"#)).store_time, Some(now()), "{none}");
+        assert_eq!(
+            with(&format!(r#","timestamp":{none}"#)).store_time,
+            Some(now()),
+            "{none}"
+        );
     }
     assert_eq!(with("").store_time, Some(now()));
     for (field, is_test) in [
@@ -144,14 +198,25 @@ fn odd_fields_are_read_or_left_out() {
     ] {
         assert_eq!(notification(&with(field)).is_test, is_test, "{field}");
     }
-    assert_eq!(with(r#","country":"US","more":{"a":[1,2,{}]}"#).fate, Fate::Open);
+    assert_eq!(
+        with(r#","country":"US","more":{"a":[1,2,{}]}"#).fate,
+        Fate::Open
+    );
     assert_eq!(with(r#","appUserId":null"#).app_user_id, None);
-    assert_eq!(with(r#","appUserId":"io9o/+=_-""#).app_user_id.as_deref(), Some("io9o/+=_-"));
+    assert_eq!(
+        with(r#","appUserId":"io9o/+=_-""#).app_user_id.as_deref(),
+        Some("io9o/+=_-")
+    );
 }
 
 #[test]
 fn trailing_commas_are_forgiven_outside_of_strings_only() {
-    for fields in [",", " ,\n ", r#","relatedReceipts":{"x":[1,2,],},"#, r#","a":"\"},",}"#.trim_end_matches('}')] {
+    for fields in [
+        ",",
+        " ,\n ",
+        r#","relatedReceipts":{"x":[1,2,],},"#,
+        r#","a":"\"},",}"#.trim_end_matches('}'),
+    ] {
         assert_eq!(with(fields).fate, Fate::Open, "{fields}");
     }
     let inside = with(r#","appUserId":"a,}\\\",]","#);
@@ -166,7 +231,10 @@ fn an_unreadable_message_is_stored_unchanged() {
         fields[name] = serde_json::from_str(value).expect("JSON");
         fields.to_string()
     };
-    let (long_receipt, long_user) = (format!("\"{}\"", "r".repeat(201)), format!("\"{}\"", "u".repeat(129)));
+    let (long_receipt, long_user) = (
+        format!("\"{}\"", "r".repeat(201)),
+        format!("\"{}\"", "u".repeat(129)),
+    );
     let receipt = "receiptId is not a string of 1 to 200 characters";
     let user = "appUserId is not a string of 1 to 128 characters";
     let package = "appPackageName is not a string of 1 to 255 characters";
@@ -175,7 +243,11 @@ fn an_unreadable_message_is_stored_unchanged() {
         (String::new(), "message is not a JSON object", ""),
         ("[1]".to_owned(), "message is not a JSON object", ""),
         ("{\"a\":1,,}".to_owned(), "message is not a JSON object", ""),
-        ("{\"nul\":\u{0}}".to_owned(), "message is not a JSON object", ""),
+        (
+            "{\"nul\":\u{0}}".to_owned(),
+            "message is not a JSON object",
+            "",
+        ),
         ("{}".to_owned(), receipt, ""),
         (ids("receiptId", "\"\""), receipt, "X"),
         (ids("receiptId", "7"), receipt, "X"),
@@ -185,22 +257,42 @@ fn an_unreadable_message_is_stored_unchanged() {
         (ids("appUserId", "7"), user, "X"),
         (ids("appUserId", "\"\""), user, "X"),
         (ids("appPackageName", "null"), package, "X"),
-        (ids("notificationType", "null"), "notificationType is not a string of 1 to 128 characters", ""),
-        (ids("notificationType", &long_user), "notificationType is not a string of 1 to 128 characters", ""),
+        (
+            ids("notificationType", "null"),
+            "notificationType is not a string of 1 to 128 characters",
+            "",
+        ),
+        (
+            ids("notificationType", &long_user),
+            "notificationType is not a string of 1 to 128 characters",
+            "",
+        ),
     ];
     for (message, reason, store_type) in cases {
         let rows = mapped("com.example.app", &message, &Fate::Open);
         let row = &rows[0];
         assert_eq!(
-            (rows.len(), row.receipt_id.as_str(), row.collapse_key, row.store_type.as_str()),
+            (
+                rows.len(),
+                row.receipt_id.as_str(),
+                row.collapse_key,
+                row.store_type.as_str()
+            ),
             (1, "", None, store_type),
             "{message}"
         );
-        assert_eq!(row.fate, Fate::Final(Outcome::Unknown, reason.to_owned()), "{message}");
+        assert_eq!(
+            row.fate,
+            Fate::Final(Outcome::Unknown, reason.to_owned()),
+            "{message}"
+        );
         assert_eq!(row.body, message.replace('\0', "\u{fffd}"));
     }
     let longest = ids("receiptId", &format!("\"{}\"", "\u{fc}".repeat(200)));
-    assert_eq!(mapped("com.example.app", &longest, &Fate::Open)[0].fate, Fate::Open);
+    assert_eq!(
+        mapped("com.example.app", &longest, &Fate::Open)[0].fate,
+        Fate::Open
+    );
 }
 
 #[test]
@@ -211,10 +303,20 @@ fn an_immediate_plan_change_concerns_two_purchases() {
         )
     };
     let fate = Fate::WaitTopic(TopicId::new(Uuid::from_u128(9)));
-    let rows = mapped("com.example.app", &message(r#"{"cancelledReceiptId":"old"}"#), &fate);
+    let rows = mapped(
+        "com.example.app",
+        &message(r#"{"cancelledReceiptId":"old"}"#),
+        &fate,
+    );
     let concerned: Vec<_> = rows
         .iter()
-        .map(|row| (notification(row).kind, row.receipt_id.as_str(), notification(row).related_receipt_id))
+        .map(|row| {
+            (
+                notification(row).kind,
+                row.receipt_id.as_str(),
+                notification(row).related_receipt_id,
+            )
+        })
         .collect();
     assert_eq!(
         concerned,
@@ -228,10 +330,18 @@ fn an_immediate_plan_change_concerns_two_purchases() {
     assert!(rows.iter().all(|row| row.fate == fate
         && row.message_id == rows[0].message_id
         && row.app_user_id.as_deref() == Some("u")));
-    for related in ["[]", r#"{"cancelledReceiptId":"new"}"#, r#"{"cancelledReceiptId":""}"#] {
+    for related in [
+        "[]",
+        r#"{"cancelledReceiptId":"new"}"#,
+        r#"{"cancelledReceiptId":""}"#,
+    ] {
         let rows = mapped("com.example.app", &message(related), &fate);
         assert_eq!(
-            (rows.len(), notification(&rows[0]).kind, notification(&rows[0]).related_receipt_id),
+            (
+                rows.len(),
+                notification(&rows[0]).kind,
+                notification(&rows[0]).related_receipt_id
+            ),
             (1, NotificationKind::PlanChanged, None),
             "{related}"
         );
@@ -243,8 +353,13 @@ fn an_immediate_plan_change_concerns_two_purchases() {
 #[test]
 fn a_notification_of_another_app_is_stored_as_refused() {
     let rows = mapped("com.example.app", SUBSCRIPTION, &Fate::Open);
-    let reason = "appPackageName is `com.example.amazonsdkapivalidator3`, expected `com.example.app`".to_owned();
-    assert_eq!((rows.len(), &rows[0].fate, rows[0].collapse_key), (1, &Fate::Final(Outcome::Refused, reason), None));
+    let reason =
+        "appPackageName is `com.example.amazonsdkapivalidator3`, expected `com.example.app`"
+            .to_owned();
+    assert_eq!(
+        (rows.len(), &rows[0].fate, rows[0].collapse_key),
+        (1, &Fate::Final(Outcome::Refused, reason), None)
+    );
     assert_eq!((rows[0].body.as_str(), rows[0].store_time), ("{}", None));
 }
 
@@ -254,22 +369,52 @@ fn a_timestamp_that_cannot_be_true_is_replaced_and_noted() {
     let read = |timestamp: i64| {
         let row = with(&format!(r#","timestamp":{timestamp}"#));
         let body: serde_json::Value = serde_json::from_str(&row.body).expect("JSON");
-        assert_eq!(row.store_time, Some(notification(&row).store_time), "the row and its body agree");
-        (row.store_time, body.get("stated_time").and_then(|stated| stated.as_str().map(str::to_owned)))
+        assert_eq!(
+            row.store_time,
+            Some(notification(&row).store_time),
+            "the row and its body agree"
+        );
+        (
+            row.store_time,
+            body.get("stated_time")
+                .and_then(|stated| stated.as_str().map(str::to_owned)),
+        )
     };
-    for believed in ["2010-01-01T00:00:00Z", "2020-09-21T15:19:29Z", "2026-06-01T12:00:06Z", "2026-06-01T12:15:00Z"] {
-        assert_eq!(read(millis(believed)), (Some(at(believed)), None), "{believed}");
+    for believed in [
+        "2010-01-01T00:00:00Z",
+        "2020-09-21T15:19:29Z",
+        "2026-06-01T12:00:06Z",
+        "2026-06-01T12:15:00Z",
+    ] {
+        assert_eq!(
+            read(millis(believed)),
+            (Some(at(believed)), None),
+            "{believed}"
+        );
     }
     let others = [
         (1, "1970-01-01T00:00:00.001000Z"),
         (-1, "1969-12-31T23:59:59.999000Z"),
-        (millis("2009-12-31T23:59:59Z"), "2009-12-31T23:59:59.000000Z"),
-        (millis("2026-06-01T12:15:01Z"), "2026-06-01T12:15:01.000000Z"),
-        (millis("2099-01-01T00:00:00Z"), "2099-01-01T00:00:00.000000Z"),
+        (
+            millis("2009-12-31T23:59:59Z"),
+            "2009-12-31T23:59:59.000000Z",
+        ),
+        (
+            millis("2026-06-01T12:15:01Z"),
+            "2026-06-01T12:15:01.000000Z",
+        ),
+        (
+            millis("2099-01-01T00:00:00Z"),
+            "2099-01-01T00:00:00.000000Z",
+        ),
         (i64::MAX, "9999-12-30T00:00:00.000000Z"),
     ];
     for (timestamp, stated) in others {
-        assert_eq!(read(timestamp), (Some(now()), Some(stated.to_owned())), "{timestamp}");
+        assert_eq!(
+            read(timestamp),
+            (Some(now()), Some(stated.to_owned())),
+            "{timestamp}"
+        );
     }
 }
 
@@ -282,13 +427,37 @@ fn a_revocation_is_settled_at_once_where_the_platform_wants_it() {
     };
     let mut eager = platform("com.example.app");
     eager.settings.flush_on_revoke = true;
-    for store_type in ["SUBSCRIPTION_CANCELLED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_CANCELLED"] {
-        assert_eq!(mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate, Fate::AtOnce, "{store_type}");
-        assert_eq!(mapped("com.example.app", &message(store_type), &Fate::Open)[0].fate, Fate::Open, "off by default");
+    for store_type in [
+        "SUBSCRIPTION_CANCELLED",
+        "CONSUMABLE_CANCELLED",
+        "ENTITLEMENT_CANCELLED",
+    ] {
+        assert_eq!(
+            mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate,
+            Fate::AtOnce,
+            "{store_type}"
+        );
+        assert_eq!(
+            mapped("com.example.app", &message(store_type), &Fate::Open)[0].fate,
+            Fate::Open,
+            "off by default"
+        );
         let waiting = Fate::WaitTopic(TopicId::new(Uuid::from_u128(9)));
-        assert_eq!(mapped_for(&eager, &message(store_type), &waiting)[0].fate, waiting, "the topic is not trusted yet");
+        assert_eq!(
+            mapped_for(&eager, &message(store_type), &waiting)[0].fate,
+            waiting,
+            "the topic is not trusted yet"
+        );
     }
-    for store_type in ["SUBSCRIPTION_EXPIRED", "SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_RENEWED"] {
-        assert_eq!(mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate, Fate::Open, "{store_type}");
+    for store_type in [
+        "SUBSCRIPTION_EXPIRED",
+        "SUBSCRIPTION_AUTO_RENEWAL_OFF",
+        "SUBSCRIPTION_RENEWED",
+    ] {
+        assert_eq!(
+            mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate,
+            Fate::Open,
+            "{store_type}"
+        );
     }
 }

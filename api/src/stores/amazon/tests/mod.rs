@@ -22,8 +22,9 @@ const ARN: &str = "arn:aws:sns:us-east-1:033616359524:LT0XA";
 const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
 
 /// One key for all tests: generating it takes a moment.
-static SIGNER: LazyLock<Signer> =
-    LazyLock::new(|| Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key"));
+static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
+    Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key")
+});
 
 fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
@@ -67,11 +68,18 @@ struct Pages {
 
 impl Pages {
     fn new(answer: Result<Vec<u8>, FetchError>) -> Self {
-        Self { answer: Mutex::new(answer), requests: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+        Self {
+            answer: Mutex::new(answer),
+            requests: Mutex::default(),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
     }
 
     fn closed(self) -> Self {
-        Self { gate: Semaphore::new(0), ..self }
+        Self {
+            gate: Semaphore::new(0),
+            ..self
+        }
     }
 
     fn requests(&self) -> usize {

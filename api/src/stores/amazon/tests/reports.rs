@@ -28,15 +28,37 @@ fn a_report_of_the_console_is_read_by_the_names_of_its_columns() {
         line("2026-11-13 00:00:00 CET", "CHARGEBACK", "4.9900"),
     ];
     let report = report(&all).unwrap();
-    let shown = |(line, sale): &(u64, storage::NewSale)| (*line, sale.kind, sale.at.to_string(), sale.price.clone());
+    let shown = |(line, sale): &(u64, storage::NewSale)| {
+        (*line, sale.kind, sale.at.to_string(), sale.price.clone())
+    };
     let expected = [
-        (2, SaleKind::Charge, "2026-11-10T12:00:00.000000Z".to_owned(), "4.99".to_owned()),
-        (3, SaleKind::Refund, "2026-11-12T00:00:00.000000Z".to_owned(), "4.99".to_owned()),
-        (4, SaleKind::Chargeback, "2026-11-12T23:00:00.000000Z".to_owned(), "4.9900".to_owned()),
+        (
+            2,
+            SaleKind::Charge,
+            "2026-11-10T12:00:00.000000Z".to_owned(),
+            "4.99".to_owned(),
+        ),
+        (
+            3,
+            SaleKind::Refund,
+            "2026-11-12T00:00:00.000000Z".to_owned(),
+            "4.99".to_owned(),
+        ),
+        (
+            4,
+            SaleKind::Chargeback,
+            "2026-11-12T23:00:00.000000Z".to_owned(),
+            "4.9900".to_owned(),
+        ),
     ];
     assert_eq!(report.sales.iter().map(shown).collect::<Vec<_>>(), expected);
     let (_, first) = &report.sales[0];
-    let texts = [&first.transaction_id, &first.receipt_id, &first.sku, &first.currency];
+    let texts = [
+        &first.transaction_id,
+        &first.receipt_id,
+        &first.sku,
+        &first.currency,
+    ];
     assert_eq!(texts, ["T1", "r1=:3:11", "gold.monthly", "EUR"]);
 }
 
@@ -62,17 +84,38 @@ fn times_are_read_in_the_zone_of_the_marketplace() {
 #[test]
 fn every_wrong_cell_is_named_and_nothing_is_used() {
     let rows = [
-        (line("yesterday", "Charge", "1"), "line 3, column `Transaction Time`: expected a time such as"),
-        (line("2026-11-10 12:00:00 XXT", "Charge", "1"), "line 3, column `Transaction Time`: expected a time such as"),
-        (line("2026-11-10", "Gift", "1"), "line 3, column `Transaction Type`: expected `charge`, `refund` or"),
-        (line("2026-11-10", "Charge", "1 EUR"), "line 3, column `Sales Price`: expected a decimal such as 9.99"),
-        (line("2026-11-10", "Charge", "1e3"), "line 3, column `Sales Price`: expected a decimal such as 9.99"),
+        (
+            line("yesterday", "Charge", "1"),
+            "line 3, column `Transaction Time`: expected a time such as",
+        ),
+        (
+            line("2026-11-10 12:00:00 XXT", "Charge", "1"),
+            "line 3, column `Transaction Time`: expected a time such as",
+        ),
+        (
+            line("2026-11-10", "Gift", "1"),
+            "line 3, column `Transaction Type`: expected `charge`, `refund` or",
+        ),
+        (
+            line("2026-11-10", "Charge", "1 EUR"),
+            "line 3, column `Sales Price`: expected a decimal such as 9.99",
+        ),
+        (
+            line("2026-11-10", "Charge", "1e3"),
+            "line 3, column `Sales Price`: expected a decimal such as 9.99",
+        ),
         (
             line("2026-11-10", "Charge", "1").replace(",EUR,", ",Euro,"),
             "line 3, column `Marketplace Currency`: expected",
         ),
-        (line("2026-11-10", "Charge", "1").replace(",T1,", ",,"), "line 3, column `Transaction Id`: expected text"),
-        (line("2026-11-10", "Charge", "1").replace("gold.monthly", ""), "line 3, column `Vendor SKU`: expected text"),
+        (
+            line("2026-11-10", "Charge", "1").replace(",T1,", ",,"),
+            "line 3, column `Transaction Id`: expected text",
+        ),
+        (
+            line("2026-11-10", "Charge", "1").replace("gold.monthly", ""),
+            "line 3, column `Vendor SKU`: expected text",
+        ),
     ];
     let good = line("2026-11-10", "Charge", "1");
     for (bad, expected) in rows {
@@ -87,23 +130,51 @@ fn what_was_not_paid_or_has_no_receipt_is_counted_and_left_out() {
     let trial = line("2026-11-10", "Charge", "0").replace(",Paid,", ",Trial,");
     let app = line("2026-11-10", "Charge", "1").replace("r1=:3:11", "");
     let found = report(&[trial, app, String::new(), line("2026-11-10", "Charge", "1")]).unwrap();
-    assert_eq!((found.trials, found.without_receipt, found.sales.len()), (1, 1, 1));
+    assert_eq!(
+        (found.trials, found.without_receipt, found.sales.len()),
+        (1, 1, 1)
+    );
     // Where nothing names trials, a charge of nothing is one.
-    let unnamed = |kind: &str, amount: &str| line("2026-11-10", kind, amount).replace(",Paid,", ",,");
-    let found = report(&[unnamed("Charge", "0.00"), unnamed("Charge", "1"), unnamed("Refund", "0")]).unwrap();
+    let unnamed =
+        |kind: &str, amount: &str| line("2026-11-10", kind, amount).replace(",Paid,", ",,");
+    let found = report(&[
+        unnamed("Charge", "0.00"),
+        unnamed("Charge", "1"),
+        unnamed("Refund", "0"),
+    ])
+    .unwrap();
     assert_eq!((found.trials, found.sales.len()), (1, 2));
 }
 
 #[test]
 fn what_is_no_report_is_refused_with_what_to_do() {
-    let errors = |bytes: &[u8]| read(bytes).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let errors = |bytes: &[u8]| {
+        read(bytes)
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     assert!(errors(b"PK\x03\x04rest").contains("compressed: unpack it first"));
     assert!(errors(&[0x1f, 0x8b, 8]).contains("compressed"));
     assert!(errors(b"").contains("the file is empty"));
     assert!(errors(&[0xff, 0xfe, 0x41]).contains("UTF-8"));
     let summary = errors(b"Marketplace,ASIN,Units,Sales Price,Marketplace Currency\nx,y,1,2,EUR\n");
-    for column in ["Transaction Id", "Transaction Time", "Transaction Type", "Vendor SKU", "Receipt ID"] {
-        assert!(summary.contains(&format!("line 1, column `{column}`")), "{summary}");
+    for column in [
+        "Transaction Id",
+        "Transaction Time",
+        "Transaction Type",
+        "Vendor SKU",
+        "Receipt ID",
+    ] {
+        assert!(
+            summary.contains(&format!("line 1, column `{column}`")),
+            "{summary}"
+        );
     }
-    assert!(!summary.contains("`Sales Price`") && !summary.contains("Subscription Status"), "{summary}");
+    assert!(
+        !summary.contains("`Sales Price`") && !summary.contains("Subscription Status"),
+        "{summary}"
+    );
 }

@@ -2,7 +2,8 @@
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{
-    self, Approval, Arn, Course, TopicStatus, approval, check_link, course, gives_way, is_subscribe_url, status,
+    self, Approval, Arn, Course, TopicStatus, approval, check_link, course, gives_way,
+    is_subscribe_url, status,
 };
 use super::{ARN, SIGNER, TOKEN, header, now};
 use domain::{PlatformId, TopicId};
@@ -54,23 +55,35 @@ fn only_the_name_of_a_standard_topic_is_one() {
             "{text}"
         );
     }
-    let china = Arn::parse("arn:aws-cn:sns:cn-north-1:123456789012:t").map_err(|why| (why.status(), why.reason()));
-    assert_eq!(china, Err((403, "topics in China are not allowed by the settings")));
+    let china = Arn::parse("arn:aws-cn:sns:cn-north-1:123456789012:t")
+        .map_err(|why| (why.status(), why.reason()));
+    assert_eq!(
+        china,
+        Err((403, "topics in China are not allowed by the settings"))
+    );
 }
 
 #[test]
 fn a_topic_speaks_through_one_host() {
     for (text, host) in [
         (ARN, "sns.us-east-1.amazonaws.com"),
-        ("arn:aws-us-gov:sns:us-gov-west-1:123456789012:t", "sns.us-gov-west-1.amazonaws.com"),
-        ("arn:aws-cn:sns:cn-north-1:123456789012:t", "sns.cn-north-1.amazonaws.com.cn"),
+        (
+            "arn:aws-us-gov:sns:us-gov-west-1:123456789012:t",
+            "sns.us-gov-west-1.amazonaws.com",
+        ),
+        (
+            "arn:aws-cn:sns:cn-north-1:123456789012:t",
+            "sns.cn-north-1.amazonaws.com.cn",
+        ),
     ] {
         assert_eq!(Arn::read(text).expect("a topic").host(), host);
     }
 }
 
 fn link(url: &str, token: &str) -> String {
-    let document = SIGNER.sign_subscription(&header(Version::One), token).expect("signed");
+    let document = SIGNER
+        .sign_subscription(&header(Version::One), token)
+        .expect("signed");
     let mut document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
     document["SubscribeURL"] = url.into();
     document.to_string()
@@ -78,12 +91,20 @@ fn link(url: &str, token: &str) -> String {
 
 #[test]
 fn a_subscription_is_confirmed_by_one_url_only() {
-    let base = format!("https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={ARN}&Token={TOKEN}");
+    let base = format!(
+        "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={ARN}&Token={TOKEN}"
+    );
     let escaped = base.replace("TopicArn=arn:aws:sns:", "TopicArn=arn%3Aaws%3Asns%3A");
-    let another_order =
-        format!("https://sns.us-east-1.amazonaws.com/?Token={TOKEN}&TopicArn={ARN}&Action=ConfirmSubscription");
+    let another_order = format!(
+        "https://sns.us-east-1.amazonaws.com/?Token={TOKEN}&TopicArn={ARN}&Action=ConfirmSubscription"
+    );
     let arn = Arn::parse(ARN).expect("a topic");
-    let check = |url: &str| check_link(&parse(link(url, TOKEN).as_bytes()).expect("a document"), &arn);
+    let check = |url: &str| {
+        check_link(
+            &parse(link(url, TOKEN).as_bytes()).expect("a document"),
+            &arn,
+        )
+    };
     for url in [&base, &escaped, &another_order] {
         assert_eq!(check(url), Ok(()), "{url}");
         assert!(is_subscribe_url(url), "{url}");
@@ -114,10 +135,18 @@ fn a_subscription_is_confirmed_by_one_url_only() {
         String::new(),
     ];
     for url in wrong {
-        assert_eq!(check(&url).map_err(|why| why.reason()), Err("SubscribeURL does not confirm this topic"), "{url}");
+        assert_eq!(
+            check(&url).map_err(|why| why.reason()),
+            Err("SubscribeURL does not confirm this topic"),
+            "{url}"
+        );
     }
-    assert!(!is_subscribe_url("https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe"));
-    assert!(!is_subscribe_url(&base.replace("sns.us-east-1", "sns.us-west-2")));
+    assert!(!is_subscribe_url(
+        "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe"
+    ));
+    assert!(!is_subscribe_url(
+        &base.replace("sns.us-east-1", "sns.us-west-2")
+    ));
 }
 
 fn known(state: TopicState) -> Topic {
@@ -136,29 +165,66 @@ fn known(state: TopicState) -> Topic {
 fn what_is_done_is_one_table() {
     let header = header(Version::Two);
     let documents = [
-        SIGNER.sign_notification(&header, None, "Hello").expect("signed"),
+        SIGNER
+            .sign_notification(&header, None, "Hello")
+            .expect("signed"),
         SIGNER.sign_subscription(&header, TOKEN).expect("signed"),
         SIGNER.sign_unsubscription(&header, TOKEN).expect("signed"),
     ];
     let id = TopicId::new(Uuid::from_u128(7));
     let (unknown, rejected) = ("topic is not known to this platform", "topic was rejected");
     let expected = [
-        (Some(TopicState::Configured), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
-        (Some(TopicState::Confirmed), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
-        (Some(TopicState::Unsubscribed), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
+        (
+            Some(TopicState::Configured),
+            [
+                Ok(Course::Accept),
+                Ok(Course::Confirm),
+                Ok(Course::Unsubscribe),
+            ],
+        ),
+        (
+            Some(TopicState::Confirmed),
+            [
+                Ok(Course::Accept),
+                Ok(Course::Confirm),
+                Ok(Course::Unsubscribe),
+            ],
+        ),
+        (
+            Some(TopicState::Unsubscribed),
+            [
+                Ok(Course::Accept),
+                Ok(Course::Confirm),
+                Ok(Course::Unsubscribe),
+            ],
+        ),
         (
             Some(TopicState::Pending),
-            [Ok(Course::AcceptWaiting(id)), Ok(Course::RequestApproval), Ok(Course::Unsubscribe)],
+            [
+                Ok(Course::AcceptWaiting(id)),
+                Ok(Course::RequestApproval),
+                Ok(Course::Unsubscribe),
+            ],
         ),
-        (Some(TopicState::Expired), [Err(unknown), Ok(Course::RequestApproval), Err(unknown)]),
-        (Some(TopicState::Rejected), [Err(rejected), Err(rejected), Err(rejected)]),
-        (None, [Err(unknown), Ok(Course::RequestApproval), Err(unknown)]),
+        (
+            Some(TopicState::Expired),
+            [Err(unknown), Ok(Course::RequestApproval), Err(unknown)],
+        ),
+        (
+            Some(TopicState::Rejected),
+            [Err(rejected), Err(rejected), Err(rejected)],
+        ),
+        (
+            None,
+            [Err(unknown), Ok(Course::RequestApproval), Err(unknown)],
+        ),
     ];
     for (state, courses) in expected {
         let topics: Vec<Topic> = state.map(known).into_iter().collect();
         for (document, wanted) in documents.iter().zip(courses) {
             let envelope = parse(document.as_bytes()).expect("a document");
-            let found = course(&envelope, status(&topics, ARN), Approval::Needed).map_err(|why| why.reason());
+            let found = course(&envelope, status(&topics, ARN), Approval::Needed)
+                .map_err(|why| why.reason());
             assert_eq!(found, wanted, "{state:?} {:?}", envelope.kind);
         }
     }
@@ -168,20 +234,41 @@ fn what_is_done_is_one_table() {
 fn a_configured_account_is_followed_only_as_the_first_topic() {
     let arn = Arn::parse(ARN).expect("a topic");
     let accounts = ["033616359524".to_owned()];
-    let another = Topic { arn: ARN.replace("LT0XA", "other"), ..known(TopicState::Confirmed) };
+    let another = Topic {
+        arn: ARN.replace("LT0XA", "other"),
+        ..known(TopicState::Confirmed)
+    };
     assert_eq!(approval(&[], &arn, &accounts), Approval::NotNeeded);
     assert_eq!(approval(&[], &arn, &[]), Approval::Needed);
-    assert_eq!(approval(&[], &arn, &["123456789012".to_owned()]), Approval::Needed);
-    assert_eq!(approval(std::slice::from_ref(&another), &arn, &accounts), Approval::Needed);
-    // A pending topic of another account does not block the first topic of a configured account.
-    let pending = Topic { state: TopicState::Pending, ..another };
-    assert_eq!(approval(&[pending], &arn, &accounts), Approval::NotNeeded);
-    let document = SIGNER.sign_subscription(&header(Version::One), TOKEN).expect("signed");
-    let envelope = parse(document.as_bytes()).expect("a document");
-    assert_eq!(course(&envelope, TopicStatus::Unknown, Approval::NotNeeded), Ok(Course::Confirm));
     assert_eq!(
-        course(&envelope, topic::status(&[known(TopicState::Rejected)], ARN), Approval::NotNeeded)
-            .map_err(|why| why.status()),
+        approval(&[], &arn, &["123456789012".to_owned()]),
+        Approval::Needed
+    );
+    assert_eq!(
+        approval(std::slice::from_ref(&another), &arn, &accounts),
+        Approval::Needed
+    );
+    // A pending topic of another account does not block the first topic of a configured account.
+    let pending = Topic {
+        state: TopicState::Pending,
+        ..another
+    };
+    assert_eq!(approval(&[pending], &arn, &accounts), Approval::NotNeeded);
+    let document = SIGNER
+        .sign_subscription(&header(Version::One), TOKEN)
+        .expect("signed");
+    let envelope = parse(document.as_bytes()).expect("a document");
+    assert_eq!(
+        course(&envelope, TopicStatus::Unknown, Approval::NotNeeded),
+        Ok(Course::Confirm)
+    );
+    assert_eq!(
+        course(
+            &envelope,
+            topic::status(&[known(TopicState::Rejected)], ARN),
+            Approval::NotNeeded
+        )
+        .map_err(|why| why.status()),
         Err(403)
     );
 }
@@ -195,7 +282,11 @@ fn gone(topics: &[(u64, TopicState)], account: u64) -> Option<u128> {
     };
     let topics: Vec<Topic> = (0..).zip(topics).map(topic).collect();
     let new = format!("arn:aws:sns:us-east-1:{account:012}:new");
-    let gone = gives_way(&topics, &Arn::parse(&new).expect("a topic"), &["000000000009".to_owned()]);
+    let gone = gives_way(
+        &topics,
+        &Arn::parse(&new).expect("a topic"),
+        &["000000000009".to_owned()],
+    );
     gone.map(|id| id.uuid().as_u128())
 }
 
@@ -210,17 +301,81 @@ fn a_strangers_topic_gives_way_and_no_other() {
         (one_each, amazon, Some(0)),
         // An account of the settings, and one whose topic is followed.
         (one_each, 9, Some(0)),
-        ([(1, Rejected), (2, Pending), (3, Pending), (4, Pending), (5, Confirmed)], 5, Some(1)),
-        ([(9, Pending), (amazon, Pending), (3, Pending), (4, Pending), (5, Pending)], amazon, Some(2)),
+        (
+            [
+                (1, Rejected),
+                (2, Pending),
+                (3, Pending),
+                (4, Pending),
+                (5, Confirmed),
+            ],
+            5,
+            Some(1),
+        ),
+        (
+            [
+                (9, Pending),
+                (amazon, Pending),
+                (3, Pending),
+                (4, Pending),
+                (5, Pending),
+            ],
+            amazon,
+            Some(2),
+        ),
         ([amazon; 5].map(|account| (account, Pending)), amazon, None),
         ([amazon; 5].map(|account| (account, Pending)), 1, None),
         // Of the account with most topics the oldest, while it still has as many as the new one's.
-        ([(2, Pending), (1, Pending), (1, Pending), (3, Pending), (4, Pending)], 6, Some(1)),
-        ([(2, Pending), (1, Pending), (1, Pending), (3, Pending), (4, Pending)], 2, None),
-        ([(2, Pending), (1, Pending), (1, Pending), (1, Pending), (2, Pending)], 6, Some(1)),
-        ([(2, Pending), (1, Pending), (1, Pending), (1, Pending), (2, Pending)], 2, None),
+        (
+            [
+                (2, Pending),
+                (1, Pending),
+                (1, Pending),
+                (3, Pending),
+                (4, Pending),
+            ],
+            6,
+            Some(1),
+        ),
+        (
+            [
+                (2, Pending),
+                (1, Pending),
+                (1, Pending),
+                (3, Pending),
+                (4, Pending),
+            ],
+            2,
+            None,
+        ),
+        (
+            [
+                (2, Pending),
+                (1, Pending),
+                (1, Pending),
+                (1, Pending),
+                (2, Pending),
+            ],
+            6,
+            Some(1),
+        ),
+        (
+            [
+                (2, Pending),
+                (1, Pending),
+                (1, Pending),
+                (1, Pending),
+                (2, Pending),
+            ],
+            2,
+            None,
+        ),
         ([1; 5].map(|account| (account, Pending)), 1, None),
     ] {
-        assert_eq!(gone(&topics, account), expected, "{account} beside {topics:?}");
+        assert_eq!(
+            gone(&topics, account),
+            expected,
+            "{account} beside {topics:?}"
+        );
     }
 }

@@ -22,7 +22,9 @@ fn folder() -> PathBuf {
 }
 
 fn vector(name: &str) -> (Vec<u8>, Vec<u8>) {
-    let read = |name: &str| std::fs::read(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let read = |name: &str| {
+        std::fs::read(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
     (read(&format!("{name}.json")), read("certificate.pem"))
 }
 
@@ -30,9 +32,16 @@ fn vector(name: &str) -> (Vec<u8>, Vec<u8>) {
 fn our_vectors_are_valid_in_the_life_of_their_certificate() {
     for name in NAMES {
         let (message, certificate) = vector(name);
-        assert_eq!(verify_file(&message, &certificate, at(DURING)), Ok(()), "{name}");
+        assert_eq!(
+            verify_file(&message, &certificate, at(DURING)),
+            Ok(()),
+            "{name}"
+        );
         for outside in ["2025-12-31T23:59:59Z", "2056-01-01T00:00:01Z"] {
-            assert!(verify_file(&message, &certificate, at(outside)).is_err(), "{name} at {outside}");
+            assert!(
+                verify_file(&message, &certificate, at(outside)).is_err(),
+                "{name} at {outside}"
+            );
         }
     }
 }

@@ -48,10 +48,16 @@ pub(in crate::decide) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T 
     result
 }
 
-const SWITCHES: [NotificationKind; 3] =
-    [NotificationKind::AutoRenewalOn, NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
+const SWITCHES: [NotificationKind; 3] = [
+    NotificationKind::AutoRenewalOn,
+    NotificationKind::AutoRenewalOff,
+    NotificationKind::ScheduledToEnd,
+];
 /// Kinds of notifications that switch auto-renewal off.
-const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
+const SWITCHED_OFF: [NotificationKind; 2] = [
+    NotificationKind::AutoRenewalOff,
+    NotificationKind::ScheduledToEnd,
+];
 /// Kinds of notifications that can wait until a snapshot shows what they report.
 const CAN_WAIT: [NotificationKind; 6] = [
     NotificationKind::SubscriptionCancelled,
@@ -101,7 +107,12 @@ pub(in crate::decide) fn may_wait(before: &Purchase, (time, kind): Moment, at: T
 /// Kinds which report that a subscription runs.
 fn running_kinds() -> Vec<NotificationKind> {
     let switched_on = [NotificationKind::AutoRenewalOn];
-    [NotificationKind::PAYMENTS.as_slice(), &NotificationKind::BEGINNINGS, &switched_on].concat()
+    [
+        NotificationKind::PAYMENTS.as_slice(),
+        &NotificationKind::BEGINNINGS,
+        &switched_on,
+    ]
+    .concat()
 }
 
 /// Whether an answer from `at` may still miss what happened at `time`.
@@ -114,8 +125,13 @@ impl Assessment {
     /// believed. Of several contradictions, an undecided one is kept rather than a decided one, then the newest.
     fn record_contradiction(&mut self, time: Timestamp, at: Timestamp) -> bool {
         let is_decided = !is_recent(time, at);
-        let behind = Behind { since: time, is_decided };
-        let stronger = self.behind.filter(|known| (!known.is_decided, known.since) >= (!is_decided, time));
+        let behind = Behind {
+            since: time,
+            is_decided,
+        };
+        let stronger = self
+            .behind
+            .filter(|known| (!known.is_decided, known.since) >= (!is_decided, time));
         self.behind = stronger.or(Some(behind));
         !is_decided
     }
@@ -140,7 +156,10 @@ impl Evidence<'_> {
         self.assess_switch(&mut assessment, &shown);
         self.keep_known_while_incomplete(&mut assessment, &shown);
         self.recheck_missing_end(&mut assessment);
-        let decided = || self.cancelled_with_switch().or_else(|| self.decided_contradiction(&assessment.stage));
+        let decided = || {
+            self.cancelled_with_switch()
+                .or_else(|| self.decided_contradiction(&assessment.stage))
+        };
         assessment.behind = assessment.behind.or_else(decided);
         assessment
     }
@@ -152,7 +171,9 @@ impl Evidence<'_> {
         let is_same = (stage.life, stage.in_grace, stage.is_off, stage.terms)
             == (known.life, known.in_grace, known.is_off, known.terms);
         let is_rechecked = |behind: &Behind| self.at.since(behind.since) < RECHECKED_FOR;
-        self.before.behind.filter(|behind| behind.is_decided && is_same && is_rechecked(behind))
+        self.before
+            .behind
+            .filter(|behind| behind.is_decided && is_same && is_rechecked(behind))
     }
 
     /// Whether this report came with this settling.
@@ -162,7 +183,9 @@ impl Evidence<'_> {
 
     /// The newest report of these kinds that is younger than two days.
     fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
-        let matters = |time: Timestamp| self.at.since(time) < RECHECKED_FOR && time.since(self.at) <= MAX_CLOCK_SKEW;
+        let matters = |time: Timestamp| {
+            self.at.since(time) < RECHECKED_FOR && time.since(self.at) <= MAX_CLOCK_SKEW
+        };
         self.after.newest(kinds).filter(|(time, _)| matters(*time))
     }
 
@@ -173,7 +196,10 @@ impl Evidence<'_> {
     /// Whether the snapshot shows a paid period that lasts beyond `time`. Also true for a receipt that never showed the
     /// end of a period: it cannot contradict a payment.
     fn is_paid_beyond(&self, time: Timestamp) -> bool {
-        let margin = self.after.calendar().map_or(SAME, |calendar| calendar.renewal_lead());
+        let margin = self
+            .after
+            .calendar()
+            .map_or(SAME, |calendar| calendar.renewal_lead());
         match self.after.period_end() {
             Some(end) => end.since(time) > margin,
             None => self.before.period_end().is_none(),
@@ -183,8 +209,9 @@ impl Evidence<'_> {
     /// The newest report of a payment, a beginning or a failed payment. `OutOfGrace` at the end of the grace period is
     /// not one: it reports the end of the subscription.
     fn newest_payment(&self) -> Option<Moment> {
-        let recovered =
-            self.newest(&[NotificationKind::OutOfGrace]).filter(|(time, _)| !self.after.is_end_of_grace(*time));
+        let recovered = self
+            .newest(&[NotificationKind::OutOfGrace])
+            .filter(|(time, _)| !self.after.is_end_of_grace(*time));
         let others = [
             NotificationKind::TrialConverted,
             NotificationKind::Renewed,
@@ -208,14 +235,20 @@ impl Evidence<'_> {
     /// Believes the newest report of a payment, conversion, grace period or beginning if the answer may not show it
     /// yet.
     fn assess_payment(&self, assessment: &mut Assessment, shown: &Stage) {
-        let Some(payment) = self.newest_payment().filter(|payment| self.is_new_or_believed(*payment)) else { return };
+        let Some(payment) = self
+            .newest_payment()
+            .filter(|payment| self.is_new_or_believed(*payment))
+        else {
+            return;
+        };
         #[cfg(test)]
         if shown.in_grace && BELIEVES_STALE_GRACE.get() {
             return;
         }
         let (time, kind) = payment;
-        let is_paid_after_end =
-            shown.life == Life::Expired && self.newest_end() < Some(payment) && self.is_older_end(time);
+        let is_paid_after_end = shown.life == Life::Expired
+            && self.newest_end() < Some(payment)
+            && self.is_older_end(time);
         let is_contradicted = match kind {
             NotificationKind::GraceBegan => {
                 (is_paid_after_end && self.before.stage.runs()) || self.lacks_grace(shown, time)
@@ -230,19 +263,28 @@ impl Evidence<'_> {
         }
         assessment.unconfirmed.payment = true;
         let is_uninterrupted = shown.runs() && !self.before.stage.is_over();
-        let is_off = if is_uninterrupted { assessment.stage.is_off } else { self.is_switched_off(Some(time)) };
+        let is_off = if is_uninterrupted {
+            assessment.stage.is_off
+        } else {
+            self.is_switched_off(Some(time))
+        };
         let changed = self.due_sku(kind, shown).or_else(|| self.recent_sku(shown));
         let stage = Stage {
             life: Life::Running,
             is_off,
             in_grace: kind == NotificationKind::GraceBegan,
-            in_trial: kind == NotificationKind::GraceBegan && (shown.in_trial || self.before.stage.in_trial),
+            in_trial: kind == NotificationKind::GraceBegan
+                && (shown.in_trial || self.before.stage.in_trial),
             terms: if kind == NotificationKind::GraceBegan {
                 self.before.stage.terms.or(shown.terms)
             } else {
                 self.terms(shown, payment)
             },
-            pending: if changed.is_some() { None } else { assessment.stage.pending.take() },
+            pending: if changed.is_some() {
+                None
+            } else {
+                assessment.stage.pending.take()
+            },
             sku: changed.or_else(|| shown.sku.clone()),
         };
         assessment.stage = stage;
@@ -269,11 +311,27 @@ impl Evidence<'_> {
 
     /// Whether `end` is a date until which was paid, by the last snapshot or the calendar.
     fn is_paid_end(&self, end: Timestamp) -> bool {
-        let begun = || self.snapshot.and_then(|snapshot| snapshot.purchased_at.zip(snapshot.term));
-        let first = || begun().map(|(anchor, term)| Terms { anchor, term, before: 0, origin: Origin::Seen });
+        let begun = || {
+            self.snapshot
+                .and_then(|snapshot| snapshot.purchased_at.zip(snapshot.term))
+        };
+        let first = || {
+            begun().map(|(anchor, term)| Terms {
+                anchor,
+                term,
+                before: 0,
+                origin: Origin::Seen,
+            })
+        };
         let last = [self.before.period_end(), self.after.trial_end()];
-        last.into_iter().flatten().any(|last| last.distance(end) <= SAME)
-            || self.before.terms().or_else(first).is_some_and(|terms| terms.is_end(end))
+        last.into_iter()
+            .flatten()
+            .any(|last| last.distance(end) <= SAME)
+            || self
+                .before
+                .terms()
+                .or_else(first)
+                .is_some_and(|terms| terms.is_end(end))
     }
 
     /// Whether the snapshot shows the end that was reported at `time`, with its reason, and that end is later than
@@ -281,7 +339,10 @@ impl Evidence<'_> {
     fn shows_newest_end(&self, time: Timestamp) -> bool {
         let running = self.after.newest(&running_kinds()).map(|(time, _)| time);
         let reason = self.snapshot.and_then(|snapshot| snapshot.end_reason);
-        let end = self.snapshot.and_then(|snapshot| snapshot.ends_at).filter(|end| *end <= self.at);
+        let end = self
+            .snapshot
+            .and_then(|snapshot| snapshot.ends_at)
+            .filter(|end| *end <= self.at);
         let is_same = |end: Timestamp| end.since(time) <= MAX_EARLY_REPORT && Some(end) > running;
         reason.is_some_and(|reason| reason != EndReason::Pending) && end.is_some_and(is_same)
     }
@@ -290,16 +351,28 @@ impl Evidence<'_> {
     fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
         let known = &self.before.stage;
         let is_repaired = || {
-            let is_announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time);
-            self.is_paid_beyond(time) && (is_announced || known.is_unknown() || shown.terms > known.terms)
+            let is_announced = self
+                .before
+                .announced
+                .last_covered(&TransitionKind::PAYMENTS)
+                >= Some(time);
+            self.is_paid_beyond(time)
+                && (is_announced || known.is_unknown() || shown.terms > known.terms)
         };
         shown.runs() && !shown.in_grace && !is_repaired()
     }
 
     /// Whether the snapshot does not show the payment of this report yet, or only a part of it.
     fn lacks_payment(&self, shown: &Stage, payment: Moment) -> bool {
-        let is_partial = self.due_sku(NotificationKind::Renewed, shown).or_else(|| self.recent_sku(shown)).is_some();
-        let next = self.before.stage.terms.map(|terms| terms.saturating_add(u64::from(self.is_new(payment))));
+        let is_partial = self
+            .due_sku(NotificationKind::Renewed, shown)
+            .or_else(|| self.recent_sku(shown))
+            .is_some();
+        let next = self
+            .before
+            .stage
+            .terms
+            .map(|terms| terms.saturating_add(u64::from(self.is_new(payment))));
         let skips_term = next.is_some() && shown.terms > next && self.is_changing(shown);
         let is_lacking = is_partial || skips_term || !self.is_paid_beyond(payment.0);
         shown.runs() && (shown.in_grace || shown.in_trial || is_lacking)
@@ -309,9 +382,18 @@ impl Evidence<'_> {
     /// shows that SKU already, or no change is due.
     fn due_sku(&self, kind: NotificationKind, shown: &Stage) -> Option<String> {
         let known = &self.before.stage;
-        let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && kind.is_payment())?;
-        let lead = self.after.calendar().map_or(SAME, |calendar| calendar.renewal_lead());
-        let is_due = self.before.change_at().is_some_and(|at| at.since(self.at) <= lead);
+        let pending = known
+            .pending
+            .as_ref()
+            .filter(|sku| !sku.is_empty() && kind.is_payment())?;
+        let lead = self
+            .after
+            .calendar()
+            .map_or(SAME, |calendar| calendar.renewal_lead());
+        let is_due = self
+            .before
+            .change_at()
+            .is_some_and(|at| at.since(self.at) <= lead);
         (is_due && shown.sku == known.sku).then(|| pending.clone())
     }
 
@@ -327,19 +409,36 @@ impl Evidence<'_> {
         let known = self.before.stage.terms;
         // A trial that no snapshot showed looked like a paid term: its conversion is the payment of that same term.
         let is_first = payment.1 == NotificationKind::TrialConverted
-            && self.after.calendar().is_some_and(|calendar| Some(calendar.containing(payment.0)) <= known);
+            && self
+                .after
+                .calendar()
+                .is_some_and(|calendar| Some(calendar.containing(payment.0)) <= known);
         let is_next = self.is_new(payment) && !is_first;
         let next = || known.map(|terms| terms.saturating_add(u64::from(is_next)));
-        let is_partial = self.due_sku(NotificationKind::Renewed, shown).or_else(|| self.recent_sku(shown)).is_some();
+        let is_partial = self
+            .due_sku(NotificationKind::Renewed, shown)
+            .or_else(|| self.recent_sku(shown))
+            .is_some();
         let skips_term = shown.terms > next() && self.is_changing(shown);
         let terms = if self.before.stage.is_over() || is_partial || skips_term {
             next()
         } else if self.is_paid_beyond(payment.0) {
             shown.terms.max(known)
         } else {
-            let elapsed = || Some(self.after.calendar()?.elapsed(self.after.period_end()?).saturating_add(1));
+            let elapsed = || {
+                Some(
+                    self.after
+                        .calendar()?
+                        .elapsed(self.after.period_end()?)
+                        .saturating_add(1),
+                )
+            };
             let is_counted = self.after.calendar().is_some() && self.after.period_end().is_some();
-            if is_counted { elapsed().max(known) } else { next() }
+            if is_counted {
+                elapsed().max(known)
+            } else {
+                next()
+            }
         };
         terms.map(|terms| terms.max(1))
     }
@@ -347,33 +446,50 @@ impl Evidence<'_> {
     /// Whether the plan changed a short while ago, so that some fields of the snapshot may still show the old plan.
     fn is_changing(&self, shown: &Stage) -> bool {
         let is_new = |date: Timestamp| is_recent(date, self.at);
-        let has_changed = self.before.last_plan_change().is_some_and(|(_, at)| is_new(at));
-        let is_near = |date: Timestamp| is_new(date) || (self.before.stage.in_grace && date <= self.at);
+        let has_changed = self
+            .before
+            .last_plan_change()
+            .is_some_and(|(_, at)| is_new(at));
+        let is_near =
+            |date: Timestamp| is_new(date) || (self.before.stage.in_grace && date <= self.at);
         let is_due = self.before.change_at().is_some_and(is_near);
-        has_changed || (is_due && (self.before.stage.pending.is_some() || shown.sku != self.before.stage.sku))
+        has_changed
+            || (is_due
+                && (self.before.stage.pending.is_some() || shown.sku != self.before.stage.sku))
     }
 
     /// Whether the newest notification about auto-renewal is later than `since` and reports that it is off.
     fn is_switched_off(&self, since: Option<Timestamp>) -> bool {
         let is_later = |time: Timestamp| since.is_none_or(|since| time > since);
-        self.newest(&SWITCHES).is_some_and(|(time, kind)| kind != NotificationKind::AutoRenewalOn && is_later(time))
+        self.newest(&SWITCHES)
+            .is_some_and(|(time, kind)| kind != NotificationKind::AutoRenewalOn && is_later(time))
     }
 
     /// Believes the newest report of a switch of auto-renewal if the answer may not show it yet.
     fn assess_switch(&self, assessment: &mut Assessment, shown: &Stage) {
-        let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else { return };
+        let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else {
+            return;
+        };
         // What was paid after an end begins another life: a switch before that payment belongs to the one that ended.
-        if self.before.stage.is_over() && self.newest_payment().is_some_and(|(paid, _)| time < paid) {
+        if self.before.stage.is_over() && self.newest_payment().is_some_and(|(paid, _)| time < paid)
+        {
             return;
         }
         let is_off = kind != NotificationKind::AutoRenewalOn;
-        let transition = if is_off { TransitionKind::Cancelled } else { TransitionKind::Resumed };
-        let is_unannounced = self.is_new(switch) && self.before.announced.covered(transition) < Some(time);
+        let transition = if is_off {
+            TransitionKind::Cancelled
+        } else {
+            TransitionKind::Resumed
+        };
+        let is_unannounced =
+            self.is_new(switch) && self.before.announced.covered(transition) < Some(time);
         if !is_unannounced && (self.is_new(switch) || self.before.stage.is_off != is_off) {
             return;
         }
-        let is_on_after_end =
-            !is_off && shown.life == Life::Expired && self.newest_end() < Some(switch) && self.may_undo_end(time);
+        let is_on_after_end = !is_off
+            && shown.life == Life::Expired
+            && self.newest_end() < Some(switch)
+            && self.may_undo_end(time);
         let is_contradicted = is_on_after_end || (shown.runs() && shown.is_off != is_off);
         if !is_contradicted || !assessment.record_contradiction(time, self.at) {
             return;
@@ -383,7 +499,12 @@ impl Evidence<'_> {
         if is_on_after_end && !assessment.stage.runs() {
             let known = self.before.stage.clone();
             let in_grace = known.runs() && known.in_grace;
-            assessment.stage = Stage { life: Life::Running, in_grace, is_off, ..known };
+            assessment.stage = Stage {
+                life: Life::Running,
+                in_grace,
+                is_off,
+                ..known
+            };
         }
     }
 
@@ -391,7 +512,9 @@ impl Evidence<'_> {
     /// the answer still does not show it.
     fn recheck_missing_end(&self, assessment: &mut Assessment) {
         let is_overdue = |end: &Moment| self.is_new(*end) && !is_recent(end.0, self.at);
-        let Some(end) = self.newest_end().filter(is_overdue) else { return };
+        let Some(end) = self.newest_end().filter(is_overdue) else {
+            return;
+        };
         let running = running_kinds();
         let is_cancel = end.1 == NotificationKind::SubscriptionCancelled && assessment.stage.is_off;
         if assessment.stage.runs() && !is_cancel && self.after.newest(&running) < Some(end) {
@@ -409,7 +532,10 @@ impl Evidence<'_> {
         match kind {
             NotificationKind::Expired => stage.runs() && is_newest(&running) && !is_shown_end(),
             NotificationKind::SubscriptionCancelled => {
-                stage.runs() && is_newest(&running) && !self.shows_new_cancellation(time) && !is_shown_end()
+                stage.runs()
+                    && is_newest(&running)
+                    && !self.shows_new_cancellation(time)
+                    && !is_shown_end()
             }
             NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => {
                 stage.runs() && is_newest(&NotificationKind::BOUGHT)
@@ -422,9 +548,13 @@ impl Evidence<'_> {
                     && (known.is_unknown() || stage.sku == known.sku)
                     && is_newest(&NotificationKind::PAYMENTS)
             }
-            NotificationKind::OutOfGrace => stage.runs() && stage.in_grace && self.after.is_end_of_grace(time),
+            NotificationKind::OutOfGrace => {
+                stage.runs() && stage.in_grace && self.after.is_end_of_grace(time)
+            }
             NotificationKind::GraceBegan => {
-                stage.life == Life::Expired && is_newest(&NotificationKind::ENDS) && is_newest(&running)
+                stage.life == Life::Expired
+                    && is_newest(&NotificationKind::ENDS)
+                    && is_newest(&running)
             }
             _ => false,
         }
@@ -433,7 +563,11 @@ impl Evidence<'_> {
     /// Whether the snapshot shows an end in the future that is the cancellation of `time`. Beside a switch of auto-renewal
     /// that end may be all that the snapshot shows of the two, unless both are one act.
     fn shows_new_cancellation(&self, time: Timestamp) -> bool {
-        let Some(end) = self.snapshot.and_then(|snapshot| snapshot.ends_at).filter(|end| *end > self.at) else {
+        let Some(end) = self
+            .snapshot
+            .and_then(|snapshot| snapshot.ends_at)
+            .filter(|end| *end > self.at)
+        else {
             return false;
         };
         let is_known = self.before.stage.runs() && self.before.stage.is_off;
@@ -442,7 +576,9 @@ impl Evidence<'_> {
 
     /// Whether a new report switches auto-renewal off.
     fn is_switched_off_now(&self) -> bool {
-        self.fresh.iter().any(|(_, kind)| SWITCHED_OFF.contains(kind))
+        self.fresh
+            .iter()
+            .any(|(_, kind)| SWITCHED_OFF.contains(kind))
     }
 
     /// Whether a cancellation and a switch of auto-renewal, of one window or of a short time, are one act: the customer
@@ -452,7 +588,8 @@ impl Evidence<'_> {
             return false;
         }
         let is_near = |(switched_at, _): Moment| switched_at.distance(time) <= REPEATED_WITHIN;
-        let is_switched = self.is_switched_off_now() || self.after.newest(&SWITCHED_OFF).is_some_and(is_near);
+        let is_switched =
+            self.is_switched_off_now() || self.after.newest(&SWITCHED_OFF).is_some_and(is_near);
         is_switched && self.is_paid_end(end)
     }
 
@@ -461,7 +598,11 @@ impl Evidence<'_> {
     fn cancelled_with_switch(&self) -> Option<Behind> {
         let (since, kind) = self.newest_end().filter(|end| self.is_new(*end))?;
         let end = self.snapshot?.ends_at.filter(|end| *end > self.at)?;
-        let is_cancellation = kind == NotificationKind::SubscriptionCancelled && is_recent(since, self.at);
-        (is_cancellation && self.is_one_with_switch(since, end)).then_some(Behind { since, is_decided: true })
+        let is_cancellation =
+            kind == NotificationKind::SubscriptionCancelled && is_recent(since, self.at);
+        (is_cancellation && self.is_one_with_switch(since, end)).then_some(Behind {
+            since,
+            is_decided: true,
+        })
     }
 }

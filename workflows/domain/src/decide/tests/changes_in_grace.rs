@@ -13,17 +13,45 @@ const HOUR: i64 = 60 * MINUTE;
 
 /// A monthly subscription in grace, and a change to `sku` scheduled for the end of the grace period.
 fn changing_in_grace(sku: &str) -> Purchase {
-    let known = read(&bought(), &[report(NotificationKind::GraceBegan, day(31))], grace(day(31))).purchase;
+    let known = read(
+        &bought(),
+        &[report(NotificationKind::GraceBegan, day(31))],
+        grace(day(31)),
+    )
+    .purchase;
     let at = day(32);
-    let deferred = Snapshot { deferred_at: Some(day(37)), deferred_sku: Some(sku.to_owned()), ..grace(at) };
-    read(&known, &[report(NotificationKind::PlanChangeScheduled, at)], deferred).purchase
+    let deferred = Snapshot {
+        deferred_at: Some(day(37)),
+        deferred_sku: Some(sku.to_owned()),
+        ..grace(at)
+    };
+    read(
+        &known,
+        &[report(NotificationKind::PlanChangeScheduled, at)],
+        deferred,
+    )
+    .purchase
 }
 
-fn changed(known: &Purchase, reports: &[Notification], sku: &str, term: Term, renews_at: Timestamp) -> [Decision; 2] {
-    let shown =
-        |at| Snapshot { term_sku: Some(sku.to_owned()), term: Some(term), renews_at: Some(renews_at), ..monthly(at) };
+fn changed(
+    known: &Purchase,
+    reports: &[Notification],
+    sku: &str,
+    term: Term,
+    renews_at: Timestamp,
+) -> [Decision; 2] {
+    let shown = |at| Snapshot {
+        term_sku: Some(sku.to_owned()),
+        term: Some(term),
+        renews_at: Some(renews_at),
+        ..monthly(at)
+    };
     let first = read(known, reports, shown(day(33).plus_millis(2 * MINUTE)));
-    let later = read(&first.purchase, &[], shown(day(33).plus_millis(126 * MINUTE)));
+    let later = read(
+        &first.purchase,
+        &[],
+        shown(day(33).plus_millis(126 * MINUTE)),
+    );
     [first, later]
 }
 
@@ -34,7 +62,10 @@ fn a_change_of_term_that_is_paid_in_grace_ends_the_grace_period() {
         &[NotificationKind::OutOfGrace],
         &[NotificationKind::Renewed, NotificationKind::OutOfGrace],
     ];
-    let month = Term { count: 1, unit: Unit::Month };
+    let month = Term {
+        count: 1,
+        unit: Unit::Month,
+    };
     for unit in [Unit::Year, Unit::Month, Unit::Week] {
         let term = Term { unit, ..month };
         // Counted from the repair, or from the date on which the payment was due.
@@ -42,12 +73,22 @@ fn a_change_of_term_that_is_paid_in_grace_ends_the_grace_period() {
             let renews_at = term.after(begins, 1).unwrap();
             for kinds_of_payment in paid {
                 let known = changing_in_grace("gold_other");
-                let reports: Vec<_> =
-                    (0..).zip(kinds_of_payment).map(|(n, kind)| report(*kind, day(33).plus_millis(n))).collect();
+                let reports: Vec<_> = (0..)
+                    .zip(kinds_of_payment)
+                    .map(|(n, kind)| report(*kind, day(33).plus_millis(n)))
+                    .collect();
                 let [first, later] = changed(&known, &reports, "gold_other", term, renews_at);
                 let case = format!("{unit:?} from {begins}, {kinds_of_payment:?}");
-                assert_eq!(kinds(&first), [TransitionKind::Recovered, TransitionKind::PlanChanged], "{case}");
-                assert_eq!((first.purchase.state(), kinds(&later)), (State::Active, vec![]), "{case}");
+                assert_eq!(
+                    kinds(&first),
+                    [TransitionKind::Recovered, TransitionKind::PlanChanged],
+                    "{case}"
+                );
+                assert_eq!(
+                    (first.purchase.state(), kinds(&later)),
+                    (State::Active, vec![]),
+                    "{case}"
+                );
                 for one in [&first, &later] {
                     assert_eq!(one.purchase.payment_issues_began_at(), None, "{case}");
                     assert_eq!(one.purchase.billing_cycles(), Some(2), "{case}");
@@ -77,9 +118,24 @@ fn a_change_of_term_that_is_paid_in_grace_ends_the_grace_period() {
 #[test]
 fn an_unreported_payment_of_a_change_in_grace_ends_it_too() {
     let known = changing_in_grace("gold_yearly");
-    let year = Term { count: 1, unit: Unit::Year };
-    let [first, later] = changed(&known, &[], "gold_yearly", year, year.after(day(33), 1).unwrap());
+    let year = Term {
+        count: 1,
+        unit: Unit::Year,
+    };
+    let [first, later] = changed(
+        &known,
+        &[],
+        "gold_yearly",
+        year,
+        year.after(day(33), 1).unwrap(),
+    );
     let found = [kinds(&first), kinds(&later)].concat();
-    assert_eq!(found, [TransitionKind::Recovered, TransitionKind::PlanChanged]);
-    assert_eq!((later.purchase.state(), later.purchase.billing_cycles()), (State::Active, Some(2)));
+    assert_eq!(
+        found,
+        [TransitionKind::Recovered, TransitionKind::PlanChanged]
+    );
+    assert_eq!(
+        (later.purchase.state(), later.purchase.billing_cycles()),
+        (State::Active, Some(2))
+    );
 }

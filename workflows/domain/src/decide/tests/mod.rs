@@ -29,13 +29,49 @@ use std::collections::BTreeSet;
 const HISTORIES: [(&str, &[NotificationKind]); 9] = [
     ("unknown", &[]),
     ("active", &[NotificationKind::SubscriptionPurchased]),
-    ("off", &[NotificationKind::SubscriptionPurchased, NotificationKind::AutoRenewalOff]),
-    ("grace", &[NotificationKind::SubscriptionPurchased, NotificationKind::GraceBegan]),
-    ("expired", &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired]),
-    ("cancelled", &[NotificationKind::SubscriptionPurchased, NotificationKind::SubscriptionCancelled]),
-    ("replaced", &[NotificationKind::SubscriptionPurchased, NotificationKind::Replaced]),
+    (
+        "off",
+        &[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::AutoRenewalOff,
+        ],
+    ),
+    (
+        "grace",
+        &[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::GraceBegan,
+        ],
+    ),
+    (
+        "expired",
+        &[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::Expired,
+        ],
+    ),
+    (
+        "cancelled",
+        &[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::SubscriptionCancelled,
+        ],
+    ),
+    (
+        "replaced",
+        &[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::Replaced,
+        ],
+    ),
     ("bought", &[NotificationKind::ConsumablePurchased]),
-    ("revoked", &[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled]),
+    (
+        "revoked",
+        &[
+            NotificationKind::ConsumablePurchased,
+            NotificationKind::ConsumableCancelled,
+        ],
+    ),
 ];
 
 /// The state after one more, newer notification. `cancelled` is expired by a cancellation, `bought` an active
@@ -86,7 +122,12 @@ pub fn at(seconds: i64) -> Timestamp {
 
 /// Settles notifications in one window, by a store that cannot be queried.
 pub fn settle(purchase: &Purchase, notifications: &[Notification]) -> Decision {
-    settle_with(purchase, notifications, &Verification::Unverifiable, at(1_000))
+    settle_with(
+        purchase,
+        notifications,
+        &Verification::Unverifiable,
+        at(1_000),
+    )
 }
 
 /// Settles notifications in one window, with sequence numbers from 1.
@@ -97,18 +138,36 @@ pub fn settle_with(
     now: Timestamp,
 ) -> Decision {
     let numbered: Vec<_> = (1..).zip(reported.iter().cloned()).collect();
-    decide(known, &numbered, SettlingContext { verification, is_replaced: false, now })
+    decide(
+        known,
+        &numbered,
+        SettlingContext {
+            verification,
+            is_replaced: false,
+            now,
+        },
+    )
 }
 
 /// What is known after these notifications, one every ten seconds, each settled on its own.
 pub fn after(reports: &[NotificationKind]) -> Purchase {
-    let reported = (1..).zip(reports).map(|(n, report)| notification(*report, n * 10));
-    reported.fold(Purchase::default(), |known, report| settle(&known, &[report]).purchase)
+    let reported = (1..)
+        .zip(reports)
+        .map(|(n, report)| notification(*report, n * 10));
+    reported.fold(Purchase::default(), |known, report| {
+        settle(&known, &[report]).purchase
+    })
 }
 
 /// All kinds, from the first column of the table.
 pub fn all_kinds() -> Vec<NotificationKind> {
-    TABLE.trim().lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(kind).collect()
+    TABLE
+        .trim()
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .map(kind)
+        .collect()
 }
 
 fn kind(report: &str) -> NotificationKind {
@@ -117,7 +176,10 @@ fn kind(report: &str) -> NotificationKind {
 
 #[test]
 fn every_kind_from_every_state_leads_to_the_table_s_state() {
-    let mut lines = TABLE.trim().lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut lines = TABLE
+        .trim()
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
     let head = lines.next().unwrap();
     let mut seen = BTreeSet::new();
     for line in lines {
@@ -125,7 +187,12 @@ fn every_kind_from_every_state_leads_to_the_table_s_state() {
             let history = HISTORIES.iter().find(|(name, _)| name == column).unwrap().1;
             let decision = settle(&after(history), &[notification(kind(line[0]), 100)]);
             let state = decision.purchase.state();
-            assert_eq!(state.as_str(), *expected, "`{}` of a purchase that is `{column}`", line[0]);
+            assert_eq!(
+                state.as_str(),
+                *expected,
+                "`{}` of a purchase that is `{column}`",
+                line[0]
+            );
             seen.insert((kind(line[0]), *column));
         }
     }
@@ -152,8 +219,14 @@ fn unknown_kinds_change_nothing_and_have_their_own_outcome() {
     assert_eq!(decision.transitions, []);
     assert_eq!(decision.outcomes, [(1, Outcome::Unknown)]);
 
-    let mixed = settle(&Purchase::default(), &[strange, notification(NotificationKind::Renewed, 10)]);
-    assert_eq!(mixed.outcomes, [(1, Outcome::Unknown), (2, Outcome::Settled)]);
+    let mixed = settle(
+        &Purchase::default(),
+        &[strange, notification(NotificationKind::Renewed, 10)],
+    );
+    assert_eq!(
+        mixed.outcomes,
+        [(1, Outcome::Unknown), (2, Outcome::Settled)]
+    );
 }
 
 #[test]
@@ -168,8 +241,17 @@ fn a_claim_reports_nothing_of_the_store_and_waits_for_nothing() {
     let renewal = notification(NotificationKind::Renewed, 800);
     let renewed = settle(&active, std::slice::from_ref(&renewal));
     let later = settle(&alone.purchase, std::slice::from_ref(&renewal));
-    assert_eq!((&later.purchase, &later.transitions), (&renewed.purchase, &renewed.transitions), "no report is late");
-    let parked = settle_with(&active, &[renewal, claim], &Verification::Parked(Parked::UnknownReceipt), at(1_000));
+    assert_eq!(
+        (&later.purchase, &later.transitions),
+        (&renewed.purchase, &renewed.transitions),
+        "no report is late"
+    );
+    let parked = settle_with(
+        &active,
+        &[renewal, claim],
+        &Verification::Parked(Parked::UnknownReceipt),
+        at(1_000),
+    );
     assert_eq!(parked.outcomes, [(2, Outcome::Settled)]);
 }
 
@@ -177,23 +259,36 @@ fn a_claim_reports_nothing_of_the_store_and_waits_for_nothing() {
 fn a_settling_without_notifications_changes_nothing() {
     let active = after(&[NotificationKind::SubscriptionPurchased]);
     let decision = settle(&active, &[]);
-    assert_eq!((&decision.purchase, decision.transitions, decision.outcomes), (&active, vec![], vec![]));
+    assert_eq!(
+        (&decision.purchase, decision.transitions, decision.outcomes),
+        (&active, vec![], vec![])
+    );
 }
 
 #[test]
 fn a_late_report_does_not_undo_a_newer_one() {
-    let expired =
-        after(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::Expired]);
+    let expired = after(&[
+        NotificationKind::SubscriptionPurchased,
+        NotificationKind::Renewed,
+        NotificationKind::Expired,
+    ]);
     let late = settle(&expired, &[notification(NotificationKind::OutOfGrace, 15)]);
     assert_eq!(late.purchase.state(), State::Expired);
-    let newer = settle(&late.purchase, &[notification(NotificationKind::Renewed, 40)]);
+    let newer = settle(
+        &late.purchase,
+        &[notification(NotificationKind::Renewed, 40)],
+    );
     assert_eq!(newer.purchase.state(), State::Active);
 }
 
 #[test]
 fn an_off_and_an_on_that_arrive_swapped_leave_it_on() {
     let active = after(&[NotificationKind::SubscriptionPurchased]);
-    let on = settle(&active, &[notification(NotificationKind::AutoRenewalOn, 60)]).purchase;
+    let on = settle(
+        &active,
+        &[notification(NotificationKind::AutoRenewalOn, 60)],
+    )
+    .purchase;
     let off = settle(&on, &[notification(NotificationKind::AutoRenewalOff, 50)]).purchase;
     assert_eq!(off.state(), State::Active);
     assert_eq!(off.canceled_at(), None);
@@ -208,18 +303,38 @@ fn a_window_of_opposite_reports_ends_in_the_newest() {
     ];
     let decision = settle(&after(&[NotificationKind::SubscriptionPurchased]), &window);
     assert_eq!(decision.purchase.state(), State::Expired);
-    assert_eq!(decision.outcomes, [(1, Outcome::Settled), (2, Outcome::Settled), (3, Outcome::Settled)]);
+    assert_eq!(
+        decision.outcomes,
+        [
+            (1, Outcome::Settled),
+            (2, Outcome::Settled),
+            (3, Outcome::Settled)
+        ]
+    );
 }
 
 #[test]
 fn without_the_store_what_was_taken_back_stays_so() {
     for (bought, taken_back) in [
-        (NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled),
-        (NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled),
+        (
+            NotificationKind::ConsumablePurchased,
+            NotificationKind::ConsumableCancelled,
+        ),
+        (
+            NotificationKind::EntitlementPurchased,
+            NotificationKind::EntitlementCancelled,
+        ),
     ] {
         let known = after(&[bought, taken_back]);
         let again = settle(&known, &[notification(bought, 100)]);
-        assert_eq!((again.transitions, again.purchase.state()), (vec![], State::Revoked));
-        assert_eq!(again.purchase.revoked_at(), Some(at(20)), "and it is known when");
+        assert_eq!(
+            (again.transitions, again.purchase.state()),
+            (vec![], State::Revoked)
+        );
+        assert_eq!(
+            again.purchase.revoked_at(),
+            Some(at(20)),
+            "and it is known when"
+        );
     }
 }

@@ -53,12 +53,19 @@ fn in_windows(history: &[Notification], cuts: &[bool]) -> Purchase {
 
 fn visible(purchase: &Purchase) -> (State, String) {
     let listing = Listing::default();
-    (purchase.state(), state_digest(&data(described(purchase, &listing))))
+    (
+        purchase.state(),
+        state_digest(&data(described(purchase, &listing))),
+    )
 }
 
 pub fn record_of(purchase: &Purchase) -> String {
     let listing = Listing::default();
-    format!("{:?} {:#}", purchase.state(), data(described(purchase, &listing)))
+    format!(
+        "{:?} {:#}",
+        purchase.state(),
+        data(described(purchase, &listing))
+    )
 }
 
 fn described<'a>(purchase: &'a Purchase, listing: &'a Listing) -> RecordSource<'a> {

@@ -13,13 +13,34 @@ use crate::verification::{EndReason, Parked, Snapshot, Verification};
 #[test]
 fn a_recovery_without_a_reported_grace_is_one_renewal() {
     let renews_at: Timestamp = "2026-03-10T00:00:00Z".parse().unwrap();
-    let shown = |at| Snapshot { renews_at: Some(renews_at), ..monthly(at) };
-    let renewed = read(&bought(), &[report(NotificationKind::Renewed, day(36))], shown(day(36)));
-    assert_eq!((kinds(&renewed), renewed.purchase.billing_cycles()), (vec![TransitionKind::Renewed], Some(2)));
-    let twice = read(&renewed.purchase, &[report(NotificationKind::Renewed, day(36))], shown(day(37)));
+    let shown = |at| Snapshot {
+        renews_at: Some(renews_at),
+        ..monthly(at)
+    };
+    let renewed = read(
+        &bought(),
+        &[report(NotificationKind::Renewed, day(36))],
+        shown(day(36)),
+    );
+    assert_eq!(
+        (kinds(&renewed), renewed.purchase.billing_cycles()),
+        (vec![TransitionKind::Renewed], Some(2))
+    );
+    let twice = read(
+        &renewed.purchase,
+        &[report(NotificationKind::Renewed, day(36))],
+        shown(day(37)),
+    );
     assert_eq!(kinds(&twice), []);
-    let late = read(&twice.purchase, &[report(NotificationKind::OutOfGrace, day(36))], shown(day(42)));
-    assert_eq!((kinds(&late), late.purchase.billing_cycles()), (vec![], Some(2)));
+    let late = read(
+        &twice.purchase,
+        &[report(NotificationKind::OutOfGrace, day(36))],
+        shown(day(42)),
+    );
+    assert_eq!(
+        (kinds(&late), late.purchase.billing_cycles()),
+        (vec![], Some(2))
+    );
 }
 
 /// Seed 2040232537: the store knew the receipt only after an hour, when the trial had been refunded. It no longer showed
@@ -30,20 +51,47 @@ fn a_trial_that_the_first_answer_lacks_is_no_payment() {
     let at = day(0).plus_millis(62 * 60_000);
     let purchased = [report(NotificationKind::SubscriptionPurchased, day(0))];
     let unknown = Verification::Parked(Parked::UnknownReceipt);
-    let parked = settle_with(&Purchase::default(), &purchased, &unknown, day(0).plus_millis(120_000)).purchase;
-    let fortnight = |at| Snapshot { renews_at: Some(renews_at), ..monthly(at) };
+    let parked = settle_with(
+        &Purchase::default(),
+        &purchased,
+        &unknown,
+        day(0).plus_millis(120_000),
+    )
+    .purchase;
+    let fortnight = |at| Snapshot {
+        renews_at: Some(renews_at),
+        ..monthly(at)
+    };
     let first = read(&parked, &purchased, fortnight(at));
-    assert_eq!(kinds(&first), [TransitionKind::TrialStarted, TransitionKind::Purchased]);
-    let over = Snapshot { renews_at: None, ends_at: Some(at), end_reason: Some(EndReason::Store), ..monthly(day(7)) };
+    assert_eq!(
+        kinds(&first),
+        [TransitionKind::TrialStarted, TransitionKind::Purchased]
+    );
+    let over = Snapshot {
+        renews_at: None,
+        ends_at: Some(at),
+        end_reason: Some(EndReason::Store),
+        ..monthly(day(7))
+    };
     let over = read(&first.purchase, &[], over);
-    assert_eq!(kinds(&over), [TransitionKind::TrialDidNotConvert, TransitionKind::Expired]);
+    assert_eq!(
+        kinds(&over),
+        [TransitionKind::TrialDidNotConvert, TransitionKind::Expired]
+    );
 
     // Such a date says nothing where the store knew the receipt at once, days later, of a month that is a term, or of a
     // discount.
     let known = read(&Purchase::default(), &purchased, fortnight(at));
     let later = read(&parked, &purchased, fortnight(day(1)));
     let term = read(&parked, &purchased, monthly(at));
-    let offer = read(&parked, &purchased, Snapshot { in_intro_offer: true, ..fortnight(at) });
+    let offer = read(
+        &parked,
+        &purchased,
+        Snapshot {
+            in_intro_offer: true,
+            ..fortnight(at)
+        },
+    );
     for paid in [known, later, term, offer] {
         assert_eq!(kinds(&paid), [TransitionKind::Purchased]);
     }
@@ -55,12 +103,32 @@ fn a_trial_that_the_first_answer_lacks_is_no_payment() {
 fn a_first_answer_that_lags_behind_a_switch_leaves_its_time() {
     let purchased = [report(NotificationKind::SubscriptionPurchased, day(0))];
     let unknown = Verification::Parked(Parked::UnknownReceipt);
-    let parked = settle_with(&Purchase::default(), &purchased, &unknown, day(0).plus_millis(120_000)).purchase;
+    let parked = settle_with(
+        &Purchase::default(),
+        &purchased,
+        &unknown,
+        day(0).plus_millis(120_000),
+    )
+    .purchase;
     let after = |millis: i64| day(0).plus_millis(62 * 60_000 + millis);
     let first = read(&parked, &purchased, monthly(after(3_000)));
     assert_eq!(kinds(&first), [TransitionKind::Purchased]);
-    let stale = read(&first.purchase, &[report(NotificationKind::ScheduledToEnd, after(0))], monthly(after(126_000)));
+    let stale = read(
+        &first.purchase,
+        &[report(NotificationKind::ScheduledToEnd, after(0))],
+        monthly(after(126_000)),
+    );
     assert_eq!(kinds(&stale), [TransitionKind::Cancelled]);
-    let shown = read(&stale.purchase, &[], Snapshot { auto_renewing: Some(false), ..monthly(after(600_000)) });
-    assert_eq!((kinds(&shown), shown.purchase.canceled_at()), (vec![], Some(after(0))));
+    let shown = read(
+        &stale.purchase,
+        &[],
+        Snapshot {
+            auto_renewing: Some(false),
+            ..monthly(after(600_000))
+        },
+    );
+    assert_eq!(
+        (kinds(&shown), shown.purchase.canceled_at()),
+        (vec![], Some(after(0)))
+    );
 }

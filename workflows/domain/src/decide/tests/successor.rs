@@ -27,13 +27,31 @@ fn shown(seconds: i64, reason: Option<EndReason>) -> Verification {
     }))
 }
 
-fn settle(known: &Purchase, reports: &[Notification], verification: &Verification, seconds: i64) -> Decision {
+fn settle(
+    known: &Purchase,
+    reports: &[Notification],
+    verification: &Verification,
+    seconds: i64,
+) -> Decision {
     let numbered: Vec<_> = (1..).zip(reports.iter().cloned()).collect();
-    decide(known, &numbered, SettlingContext { verification, is_replaced: false, now: at(seconds) })
+    decide(
+        known,
+        &numbered,
+        SettlingContext {
+            verification,
+            is_replaced: false,
+            now: at(seconds),
+        },
+    )
 }
 
 fn check(known: &Purchase, seconds: i64) -> Decision {
-    settle(known, &[], &shown(seconds, Some(EndReason::Replaced)), seconds)
+    settle(
+        known,
+        &[],
+        &shown(seconds, Some(EndReason::Replaced)),
+        seconds,
+    )
 }
 
 fn names(decision: &Decision) -> Vec<TransitionKind> {
@@ -60,9 +78,16 @@ fn it_is_checked_daily_for_a_week_and_then_expires_once() {
         checks.push(wake);
         last = check(&last.purchase, wake.micros() / 1_000_000);
     }
-    assert_eq!(checks, (1..=7).map(|day| at(READ + day * DAY)).collect::<Vec<_>>());
+    assert_eq!(
+        checks,
+        (1..=7).map(|day| at(READ + day * DAY)).collect::<Vec<_>>()
+    );
     assert_eq!(names(&last), [TransitionKind::Expired]);
-    assert_eq!(last.transitions[0].at, Some(at(CHANGE)), "when it ended by the store");
+    assert_eq!(
+        last.transitions[0].at,
+        Some(at(CHANGE)),
+        "when it ended by the store"
+    );
     assert_eq!(last.purchase.state(), State::Replaced);
     let again = settle(
         &last.purchase,
@@ -81,19 +106,39 @@ fn a_link_or_the_old_receipt_s_notification_ends_the_search() {
     let known = replaced().purchase;
     assert_eq!(known.successor_missing_since(), Some(at(READ)));
     let verification = shown(READ + 8 * DAY, Some(EndReason::Replaced));
-    let context = SettlingContext { verification: &verification, is_replaced: true, now: at(READ + 8 * DAY) };
+    let context = SettlingContext {
+        verification: &verification,
+        is_replaced: true,
+        now: at(READ + 8 * DAY),
+    };
     let linked = decide(&known, &[], context);
     assert_eq!((names(&linked), linked.wake), (Vec::new(), None));
     let early = shown(READ + DAY, Some(EndReason::Replaced));
-    let named = settle(&known, &[notification(NotificationKind::Replaced, CHANGE)], &early, READ + DAY);
-    assert_eq!((named.purchase.successor_missing_since(), named.wake), (None, None));
+    let named = settle(
+        &known,
+        &[notification(NotificationKind::Replaced, CHANGE)],
+        &early,
+        READ + DAY,
+    );
+    assert_eq!(
+        (named.purchase.successor_missing_since(), named.wake),
+        (None, None)
+    );
 }
 
 #[test]
 fn what_an_import_adopts_as_replaced_is_no_news() {
     let verification = shown(READ, Some(EndReason::Replaced));
-    let adopted = settle(&Purchase::default(), &[notification(NotificationKind::Adopted, READ)], &verification, READ);
-    assert_eq!((adopted.purchase.successor_missing_since(), adopted.wake), (None, None));
+    let adopted = settle(
+        &Purchase::default(),
+        &[notification(NotificationKind::Adopted, READ)],
+        &verification,
+        READ,
+    );
+    assert_eq!(
+        (adopted.purchase.successor_missing_since(), adopted.wake),
+        (None, None)
+    );
 }
 
 #[test]
@@ -105,10 +150,21 @@ fn what_expired_before_its_reason_was_known_expires_once() {
         HOUR,
     );
     let pending = shown(READ, Some(EndReason::Pending));
-    let finished =
-        settle(&bought.purchase, &[notification(NotificationKind::SubscriptionCancelled, CHANGE)], &pending, READ);
+    let finished = settle(
+        &bought.purchase,
+        &[notification(
+            NotificationKind::SubscriptionCancelled,
+            CHANGE,
+        )],
+        &pending,
+        READ,
+    );
     assert_eq!(names(&finished), [TransitionKind::Expired]);
     let explained = check(&finished.purchase, READ + DAY);
     assert!(explained.purchase.successor_missing_since().is_some());
-    assert!(check(&explained.purchase, READ + 9 * DAY).transitions.is_empty());
+    assert!(
+        check(&explained.purchase, READ + 9 * DAY)
+            .transitions
+            .is_empty()
+    );
 }

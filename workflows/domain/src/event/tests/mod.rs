@@ -14,10 +14,16 @@ use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
 use crate::time::{DAY, Timestamp, millis};
 use crate::verification::{Product, Snapshot, Term, Unit, Verification};
-use crate::{AppId, CollapseKey, DestinationId, Environment, EventId, OrgId, PlatformId, SettlingContext, decide};
+use crate::{
+    AppId, CollapseKey, DestinationId, Environment, EventId, OrgId, PlatformId, SettlingContext,
+    decide,
+};
 use serde_json::Value;
 
-pub const NOTHING_LISTED: &Listing = &Listing { entitlements: Vec::new(), prices: Vec::new() };
+pub const NOTHING_LISTED: &Listing = &Listing {
+    entitlements: Vec::new(),
+    prices: Vec::new(),
+};
 
 /// `days` days after the first day of all tests.
 pub fn day(days: i64) -> Timestamp {
@@ -26,7 +32,10 @@ pub fn day(days: i64) -> Timestamp {
 }
 
 pub fn key(receipt_id: &str) -> CollapseKey {
-    CollapseKey::of(PlatformId::new(uuid::uuid!("aaf69dba-ef67-40f5-82ec-c7623a2848a6")), receipt_id)
+    CollapseKey::of(
+        PlatformId::new(uuid::uuid!("aaf69dba-ef67-40f5-82ec-c7623a2848a6")),
+        receipt_id,
+    )
 }
 
 pub fn notification(kind: NotificationKind, time: Timestamp) -> Notification {
@@ -50,7 +59,10 @@ pub fn monthly() -> Snapshot {
         product: Product::Subscription,
         product_id: Some("gold".to_owned()),
         term_sku: Some("gold_monthly".to_owned()),
-        term: Some(Term { count: 1, unit: Unit::Month }),
+        term: Some(Term {
+            count: 1,
+            unit: Unit::Month,
+        }),
         purchased_at: Some(day(0)),
         renews_at: Some(day(31)),
         auto_renewing: Some(true),
@@ -61,23 +73,45 @@ pub fn monthly() -> Snapshot {
 
 /// The purchase after notifications of these kinds, on day 0, 1, 2 …, and this verification.
 pub fn known(kinds: &[NotificationKind], verification: &Verification) -> Purchase {
-    let notifications = (1_i64..).zip(kinds).map(|(n, kind)| (n, notification(*kind, day(n - 1))));
-    let context = SettlingContext { verification, is_replaced: false, now: day(1) };
-    decide(&Purchase::default(), &notifications.collect::<Vec<_>>(), context).purchase
+    let notifications = (1_i64..)
+        .zip(kinds)
+        .map(|(n, kind)| (n, notification(*kind, day(n - 1))));
+    let context = SettlingContext {
+        verification,
+        is_replaced: false,
+        now: day(1),
+    };
+    decide(
+        &Purchase::default(),
+        &notifications.collect::<Vec<_>>(),
+        context,
+    )
+    .purchase
 }
 
 pub fn bought(snapshot: Snapshot) -> Purchase {
-    known(&[NotificationKind::SubscriptionPurchased], &Verification::Verified(Box::new(snapshot)))
+    known(
+        &[NotificationKind::SubscriptionPurchased],
+        &Verification::Verified(Box::new(snapshot)),
+    )
 }
 
 pub fn price(country: Option<&str>, currency: &str, price: &str) -> Price {
     let country = country.map(str::to_owned);
-    Price { country, currency: currency.to_owned(), price: price.parse().unwrap(), since: None }
+    Price {
+        country,
+        currency: currency.to_owned(),
+        price: price.parse().unwrap(),
+        since: None,
+    }
 }
 
 /// A general price in USD from this day on.
 pub fn price_since(country: Option<&str>, dollars: &str, since: &str) -> Price {
-    Price { since: Some(since.parse().unwrap()), ..price(country, "USD", dollars) }
+    Price {
+        since: Some(since.parse().unwrap()),
+        ..price(country, "USD", dollars)
+    }
 }
 
 pub fn entitlement(entitlement_ref_id: &str) -> Entitlement {

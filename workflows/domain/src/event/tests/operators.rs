@@ -36,7 +36,10 @@ fn each_is_valid_for_its_own_type_only_and_needs_all_fields() {
     for event_type in ABOUT_DESTINATIONS {
         let body = body(event_type, State::Failing);
         assert_eq!(check_places(event_type, &body), (13, 70), "{event_type}");
-        for other in ABOUT_DESTINATIONS.into_iter().filter(|other| *other != event_type) {
+        for other in ABOUT_DESTINATIONS
+            .into_iter()
+            .filter(|other| *other != event_type)
+        {
             assert!(!schema(other).is_valid(&body), "{event_type} for {other}");
         }
         let mut silent = body;
@@ -49,7 +52,10 @@ fn each_is_valid_for_its_own_type_only_and_needs_all_fields() {
 fn the_schema_allows_every_state_and_nothing_else() {
     let schema = schema("destination.failing");
     for state in [State::Healthy, State::Failing, State::Open, State::Disabled] {
-        assert_eq!(complaints(&schema, &body("destination.failing", state)), [""; 0]);
+        assert_eq!(
+            complaints(&schema, &body("destination.failing", state)),
+            [""; 0]
+        );
     }
     let mut wrong = body("destination.failing", State::Open);
     wrong["state"] = json!("well");
@@ -63,12 +69,20 @@ fn alarm(event_type: &str) -> Value {
         event_type,
         created_at: day(3),
         app: AppId::new(uuid::uuid!("486c1c9f-37b1-4873-9ff6-e78e563d184a")),
-        alarm: AlarmId::of(Some(destination().uuid()), "destination_failing", "requests to it keep failing"),
+        alarm: AlarmId::of(
+            Some(destination().uuid()),
+            "destination_failing",
+            "requests to it keep failing",
+        ),
         kind: "destination_failing",
         detail: "requests to it keep failing",
         about: Some("Billing"),
         app_name: Some("Radio"),
-        trouble: (!is_closed).then_some(Trouble { cause: Some("HTTP 503"), failures: 18, pending: 34 }),
+        trouble: (!is_closed).then_some(Trouble {
+            cause: Some("HTTP 503"),
+            failures: 18,
+            pending: 34,
+        }),
         dashboard: Some("https://settle.example.com"),
         platform: None,
         destination: Some(destination()),
@@ -117,20 +131,44 @@ fn the_body_of_an_alarm_that_was_closed() {
 fn an_open_alarm_has_app_cause_counts_and_a_link() {
     let body = alarm("alarm.opened");
     let alarm = &body["alarm"];
-    assert_eq!((&body["app_name"], &alarm["cause"]), (&json!("Radio"), &json!("HTTP 503")));
-    assert_eq!((&alarm["failures"], &alarm["pending"], &alarm["count"]), (&json!(18), &json!(34), &json!(2)));
-    assert_eq!(alarm["url"], format!("https://settle.example.com/ui/destinations/{}", destination()));
-    assert_eq!(alarm_of_all()["alarm"].get("url"), None, "no setting names the address");
+    assert_eq!(
+        (&body["app_name"], &alarm["cause"]),
+        (&json!("Radio"), &json!("HTTP 503"))
+    );
+    assert_eq!(
+        (&alarm["failures"], &alarm["pending"], &alarm["count"]),
+        (&json!(18), &json!(34), &json!(2))
+    );
+    assert_eq!(
+        alarm["url"],
+        format!(
+            "https://settle.example.com/ui/destinations/{}",
+            destination()
+        )
+    );
+    assert_eq!(
+        alarm_of_all()["alarm"].get("url"),
+        None,
+        "no setting names the address"
+    );
 }
 
 #[test]
 fn an_alarm_is_valid_for_its_own_type_only() {
     for (event_type, other) in ABOUT_ALARMS.into_iter().zip(ABOUT_ALARMS.into_iter().rev()) {
         assert_eq!(complaints(&schema(event_type), &alarm(event_type)), [""; 0]);
-        assert!(!schema(other).is_valid(&alarm(event_type)), "{event_type} for {other}");
+        assert!(
+            !schema(other).is_valid(&alarm(event_type)),
+            "{event_type} for {other}"
+        );
     }
     let of_all = schema("alarm.opened");
-    for (place, is_optional) in [("about", true), ("destination_id", true), ("detail", false), ("kind", false)] {
+    for (place, is_optional) in [
+        ("about", true),
+        ("destination_id", true),
+        ("detail", false),
+        ("kind", false),
+    ] {
         let mut body = alarm("alarm.opened");
         body["alarm"][place] = Value::Null;
         assert_eq!(of_all.is_valid(&body), is_optional, "{place}");

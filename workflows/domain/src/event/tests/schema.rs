@@ -25,28 +25,47 @@ const USER: &str = include_str!("examples/user_event.json");
 
 /// The validator of one type of event, formats included.
 pub fn schema(event_type: &str) -> Validator {
-    let (.., schema) = schemas::all().into_iter().find(|(known, ..)| *known == event_type).unwrap();
-    jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
+    let (.., schema) = schemas::all()
+        .into_iter()
+        .find(|(known, ..)| *known == event_type)
+        .unwrap();
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap()
 }
 
 /// The errors of a body by a schema, with their places.
 pub fn complaints(schema: &Validator, body: &Value) -> Vec<String> {
-    schema.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path)).collect()
+    schema
+        .iter_errors(body)
+        .map(|error| format!("{}: {error}", error.instance_path))
+        .collect()
 }
 
 /// The documentation's example payload. It is not part of this repository.
 fn documented(page: &str) -> Option<Value> {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3)?.join("shared/seeds");
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(3)?
+        .join("shared/seeds");
     let file = std::fs::read_dir(&seeds).ok().and_then(|mut files| {
-        files.find_map(|file| file.ok().filter(|file| file.file_name().to_string_lossy().starts_with(page)))
+        files.find_map(|file| {
+            file.ok()
+                .filter(|file| file.file_name().to_string_lossy().starts_with(page))
+        })
     });
     let Some(file) = file else {
-        println!("left out: the documented payload {page} is not beside this repository (shared/seeds)");
+        println!(
+            "left out: the documented payload {page} is not beside this repository (shared/seeds)"
+        );
         return None;
     };
     let text = std::fs::read_to_string(file.path()).unwrap();
     let begin = text.find("\n{\n").expect("a payload begins");
-    let payload = serde_json::Deserializer::from_str(&text[begin..]).into_iter().next();
+    let payload = serde_json::Deserializer::from_str(&text[begin..])
+        .into_iter()
+        .next();
     Some(payload.expect("a payload").expect("a payload is JSON"))
 }
 
@@ -54,10 +73,12 @@ fn documented(page: &str) -> Option<Value> {
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), found)),
-        Value::Array(items) => {
-            (0..).zip(items).for_each(|(n, item): (usize, _)| places(item, &format!("{at}/{n}"), found))
-        }
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(name, value)| places(value, &format!("{at}/{name}"), found)),
+        Value::Array(items) => (0..)
+            .zip(items)
+            .for_each(|(n, item): (usize, _)| places(item, &format!("{at}/{n}"), found)),
         _ => {}
     }
 }
@@ -79,7 +100,14 @@ fn without(body: &Value, place: &str) -> Option<Value> {
 /// With a value of each other JSON type at this place.
 fn retyped(body: &Value, place: &str) -> Vec<Value> {
     let present = body.pointer(place).unwrap();
-    let mut others = vec![json!("text"), json!(7), json!(0.5), json!(true), json!([]), json!({})];
+    let mut others = vec![
+        json!("text"),
+        json!(7),
+        json!(0.5),
+        json!(true),
+        json!([]),
+        json!({}),
+    ];
     others.retain(|other| std::mem::discriminant(other) != std::mem::discriminant(present));
     if present.is_u64() {
         others.push(json!(0.5));
@@ -95,7 +123,10 @@ fn retyped(body: &Value, place: &str) -> Vec<Value> {
 /// Checks a payload that has every field, and everything that is wrong with one place of it.
 fn check(event_type: &str, body: &Value) {
     let (removed, mistyped) = check_places(event_type, body);
-    assert!(removed > 20 && mistyped > 100, "{event_type}: {removed} removed, {mistyped} mistyped");
+    assert!(
+        removed > 20 && mistyped > 100,
+        "{event_type}: {removed} removed, {mistyped} mistyped"
+    );
 }
 
 /// Removes and mistypes each place of a body; returns how many fields were removed and how many values mistyped.
@@ -104,9 +135,16 @@ pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
     assert_eq!(complaints(&schema, body), [""; 0], "{event_type}");
     let (mut removed, mut mistyped) = (0, 0);
     for place in all_places(body) {
-        let is_ours = place.rsplit('/').next().is_some_and(|field| ADDITIONS.contains(&field));
+        let is_ours = place
+            .rsplit('/')
+            .next()
+            .is_some_and(|field| ADDITIONS.contains(&field));
         if let Some(without) = without(body, &place) {
-            assert_eq!(schema.is_valid(&without), is_ours, "{event_type} without {place}");
+            assert_eq!(
+                schema.is_valid(&without),
+                is_ours,
+                "{event_type} without {place}"
+            );
             removed += 1;
         }
         if body.pointer(&place).unwrap().is_null() {
@@ -114,7 +152,10 @@ pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
         }
         for other in retyped(body, &place) {
             let value = other.pointer(&place).unwrap();
-            assert!(!schema.is_valid(&other), "{event_type} with {value} at {place}");
+            assert!(
+                !schema.is_valid(&other),
+                "{event_type} with {value} at {place}"
+            );
             mistyped += 1;
         }
     }
@@ -123,16 +164,41 @@ pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
 
 #[test]
 fn every_documented_event_has_a_schema_of_draft_2020_12() {
-    let types: BTreeSet<_> = schemas::all().iter().map(|(event_type, ..)| *event_type).collect();
-    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
+    let types: BTreeSet<_> = schemas::all()
+        .iter()
+        .map(|(event_type, ..)| *event_type)
+        .collect();
+    let of_users = TransitionKind::ALL
+        .iter()
+        .map(|what| what.event_type())
+        .chain(TRANSFERS);
     let of_devices = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
-    let others = [PURCHASE_UPDATED, REVENUE_ADJUSTED, USER_ERASED, "user.subscription.paused"];
+    let others = [
+        PURCHASE_UPDATED,
+        REVENUE_ADJUSTED,
+        USER_ERASED,
+        "user.subscription.paused",
+    ];
     let for_operators = ABOUT_DESTINATIONS.into_iter().chain(ABOUT_ALARMS);
-    let documented: BTreeSet<_> = of_users.chain(of_devices).chain(others).chain(for_operators).collect();
+    let documented: BTreeSet<_> = of_users
+        .chain(of_devices)
+        .chain(others)
+        .chain(for_operators)
+        .collect();
     assert_eq!(types, documented);
     for (event_type, version, schema) in schemas::all() {
-        assert_eq!(version, if event_type == PURCHASE_UPDATED { "2.0" } else { "1.0" });
-        assert_eq!(schema["$schema"], json!("https://json-schema.org/draft/2020-12/schema"));
+        assert_eq!(
+            version,
+            if event_type == PURCHASE_UPDATED {
+                "2.0"
+            } else {
+                "1.0"
+            }
+        );
+        assert_eq!(
+            schema["$schema"],
+            json!("https://json-schema.org/draft/2020-12/schema")
+        );
         assert_eq!(schema["title"], json!(event_type));
         assert!(jsonschema::meta::is_valid(&schema), "{event_type}");
     }
@@ -141,7 +207,13 @@ fn every_documented_event_has_a_schema_of_draft_2020_12() {
 #[test]
 fn the_schemas_are_public_and_change_only_on_purpose() {
     for (event_type, _, schema) in schemas::all() {
-        if [PURCHASE_UPDATED, TransitionKind::Renewed.event_type(), DESTINATION_FAILING].contains(&event_type) {
+        if [
+            PURCHASE_UPDATED,
+            TransitionKind::Renewed.event_type(),
+            DESTINATION_FAILING,
+        ]
+        .contains(&event_type)
+        {
             insta::assert_json_snapshot!(format!("schema_{event_type}"), schema);
         }
     }
@@ -197,20 +269,40 @@ fn a_change_of_a_payment_is_valid_and_needs_all_fields() {
         transaction_id: Some("T1"),
     };
     let body = refund.body();
-    assert_eq!((&body["usd"], &body["is_estimate"]), (&json!("-9.99"), &json!(false)));
+    assert_eq!(
+        (&body["usd"], &body["is_estimate"]),
+        (&json!("-9.99"), &json!(false))
+    );
     let (removed, mistyped) = check_places(REVENUE_ADJUSTED, &body);
-    assert!(removed == 16 && mistyped > 60, "{removed} removed, {mistyped} mistyped");
-    let estimate = RevenueAdjusted { transaction_id: None, user: None, ..refund }.body();
+    assert!(
+        removed == 16 && mistyped > 60,
+        "{removed} removed, {mistyped} mistyped"
+    );
+    let estimate = RevenueAdjusted {
+        transaction_id: None,
+        user: None,
+        ..refund
+    }
+    .body();
     assert_eq!(complaints(&schema(REVENUE_ADJUSTED), &estimate), [""; 0]);
     assert_eq!(estimate["is_estimate"], json!(true));
 }
 
 #[test]
 fn times_and_ids_must_be_times_and_ids() {
-    for (event_type, example) in [(PURCHASE_UPDATED, PURCHASE), (TransitionKind::Cancelled.event_type(), USER)] {
-        let (schema, body) = (schema(event_type), serde_json::from_str::<Value>(example).unwrap());
+    for (event_type, example) in [
+        (PURCHASE_UPDATED, PURCHASE),
+        (TransitionKind::Cancelled.event_type(), USER),
+    ] {
+        let (schema, body) = (
+            schema(event_type),
+            serde_json::from_str::<Value>(example).unwrap(),
+        );
         let mut seen = 0;
-        for place in all_places(&body).into_iter().filter(|place| !place.ends_with("/collapse_key")) {
+        for place in all_places(&body)
+            .into_iter()
+            .filter(|place| !place.ends_with("/collapse_key"))
+        {
             let text = body.pointer(&place).unwrap().as_str().unwrap_or_default();
             if text.parse::<Timestamp>().is_ok() || uuid::Uuid::try_parse(text).is_ok() {
                 let mut wrong = body.clone();
@@ -225,7 +317,10 @@ fn times_and_ids_must_be_times_and_ids() {
 
 #[test]
 fn codes_decimals_and_terms_must_be_written_as_such() {
-    let (schema, body) = (schema(PURCHASE_UPDATED), serde_json::from_str::<Value>(PURCHASE).unwrap());
+    let (schema, body) = (
+        schema(PURCHASE_UPDATED),
+        serde_json::from_str::<Value>(PURCHASE).unwrap(),
+    );
     for (place, wrong) in [
         ("/data/purchase_country", json!("Germany")),
         ("/data/purchase_currency", json!("€")),
@@ -258,12 +353,17 @@ fn what_we_send_is_valid_whatever_is_known() {
     let schema = schema(PURCHASE_UPDATED);
     let histories: [&[NotificationKind]; 5] = [
         &[],
-        &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired],
+        &[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::Expired,
+        ],
         &[NotificationKind::Replaced],
         &[NotificationKind::ConsumableCancelled],
         &[NotificationKind::AutoRenewalOff],
     ];
-    let mut purchases: Vec<Purchase> = histories.map(|kinds| known(kinds, &Verification::Unverifiable)).into();
+    let mut purchases: Vec<Purchase> = histories
+        .map(|kinds| known(kinds, &Verification::Unverifiable))
+        .into();
     purchases.push(bought(monthly()));
     for purchase in purchases {
         assert_eq!(complaints(&schema, &sent(described(&purchase))), [""; 0]);

@@ -2,7 +2,8 @@
 
 use super::{at, failed, failure, ms};
 use crate::health::{
-    BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, PROBE_EVERY, RetryAfter, Slot, State, slot,
+    BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, PROBE_EVERY, RetryAfter, Slot,
+    State, slot,
 };
 use crate::time::{DAY, OVERLAP, Timestamp, millis};
 use proptest::prelude::*;
@@ -98,17 +99,37 @@ fn what_overlaps_is_believed() {
     };
     let known = health.as_of(at(0));
     assert_eq!(known, health);
-    assert_eq!(known.succeeded(at(-1), at(0)), None, "it began before the failure");
+    assert_eq!(
+        known.succeeded(at(-1), at(0)),
+        None,
+        "it began before the failure"
+    );
     assert!(known.is_stale_request(at(0)));
-    assert_eq!(slot(at(100), 10, at(0)), Slot::Free { wait: ms(100), next_at: at(200) });
-    assert_eq!(slot(at(4_000), 10, at(0)), Slot::Later { wait: ms(100) }, "another transaction took the slots before");
+    assert_eq!(
+        slot(at(100), 10, at(0)),
+        Slot::Free {
+            wait: ms(100),
+            next_at: at(200)
+        }
+    );
+    assert_eq!(
+        slot(at(4_000), 10, at(0)),
+        Slot::Later { wait: ms(100) },
+        "another transaction took the slots before"
+    );
 }
 
 #[test]
 fn a_pause_of_the_earlier_clock_prevents_no_other() {
-    let pause = |pause| Failure { pause: Some(pause), ..failure() };
+    let pause = |pause| Failure {
+        pause: Some(pause),
+        ..failure()
+    };
     let paused = Health::default().failed(pause(LONGEST_PAUSE), at(0)).health;
     let back = at(-millis(DAY));
     let again = paused.as_of(back).failed(pause(ms(5_000)), back);
-    assert_eq!((again.state, again.health.paused_for(back)), (State::Failing, Some(ms(5_000))));
+    assert_eq!(
+        (again.state, again.health.paused_for(back)),
+        (State::Failing, Some(ms(5_000)))
+    );
 }

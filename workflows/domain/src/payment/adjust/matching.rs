@@ -14,13 +14,20 @@ const MAX_EARLY: Duration = DAY;
 /// Assigns one charge to each payment: of all pairs within reach, the nearest first.
 pub fn assign_charges<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], reach: Duration) {
     let charges = || sales.iter().filter(|sale| is_payment(sale));
-    let pair = |(place, one): (usize, &KnownPayment<'_>), sale: &'a Sale| (sale.at.distance(one.at), place, sale);
-    let all = known.iter().enumerate().flat_map(|one| charges().map(move |sale| pair(one, sale)));
+    let pair = |(place, one): (usize, &KnownPayment<'_>), sale: &'a Sale| {
+        (sale.at.distance(one.at), place, sale)
+    };
+    let all = known
+        .iter()
+        .enumerate()
+        .flat_map(|one| charges().map(move |sale| pair(one, sale)));
     let mut pairs: Vec<_> = all.filter(|(distance, ..)| *distance <= reach).collect();
     pairs.sort_by(|a, b| (a.0, a.1, &a.2.transaction_id).cmp(&(b.0, b.1, &b.2.transaction_id)));
     let mut taken: Vec<&Sale> = Vec::new();
     for (_, place, sale) in pairs {
-        let Some(one) = known.get_mut(place).filter(|one| one.charge.is_none()) else { continue };
+        let Some(one) = known.get_mut(place).filter(|one| one.charge.is_none()) else {
+            continue;
+        };
         if !taken.iter().any(|other| std::ptr::eq(*other, sale)) {
             taken.push(sale);
             one.charge = Some(sale);
@@ -32,14 +39,24 @@ pub fn assign_charges<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], rea
 /// one before it of which that much is left.
 pub fn assign_returns<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], reach: Duration) {
     let is_absent = |sale: &&Sale| known.iter().all(|one| sale.at.distance(one.at) > reach);
-    let absent: Vec<Timestamp> =
-        sales.iter().filter(|sale| is_payment(sale)).filter(is_absent).map(|sale| sale.at).collect();
-    let mut returns: Vec<&Sale> = sales.iter().filter(|sale| sale.kind != SaleKind::Charge).collect();
-    returns.sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
+    let absent: Vec<Timestamp> = sales
+        .iter()
+        .filter(|sale| is_payment(sale))
+        .filter(is_absent)
+        .map(|sale| sale.at)
+        .collect();
+    let mut returns: Vec<&Sale> = sales
+        .iter()
+        .filter(|sale| sale.kind != SaleKind::Charge)
+        .collect();
+    returns
+        .sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
     // Refunds with a transaction or an entry are assigned before those that are matched by time.
     let (mut sure, mut by_time) = (Vec::new(), Vec::new());
     for sale in returns {
-        let is_named = |other: &Sale| other.kind == SaleKind::Charge && other.transaction_id == sale.transaction_id;
+        let is_named = |other: &Sale| {
+            other.kind == SaleKind::Charge && other.transaction_id == sale.transaction_id
+        };
         let charged = |one: &KnownPayment<'_>| one.charge.is_some_and(is_named);
         let booked = |one: &KnownPayment<'_>| one.refund_ids.contains(sale.transaction_id.as_str());
         match known.iter().position(charged) {
@@ -53,14 +70,22 @@ pub fn assign_returns<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], rea
         }
     }
     for (place, sale) in sure {
-        known.get_mut(place).into_iter().for_each(|one| one.returns.push(sale));
+        known
+            .get_mut(place)
+            .into_iter()
+            .for_each(|one| one.returns.push(sale));
     }
     for sale in by_time {
         let after = absent.iter().copied().filter(|at| *at <= sale.at).max();
         let place = shown_by_store(known, sale).or_else(|| last_with_room(known, sale, after));
-        place.and_then(|place| known.get_mut(place)).into_iter().for_each(|one| one.returns.push(sale));
+        place
+            .and_then(|place| known.get_mut(place))
+            .into_iter()
+            .for_each(|one| one.returns.push(sale));
     }
-    known.iter_mut().for_each(|one| one.returns.sort_by_key(|sale| sale.at));
+    known
+        .iter_mut()
+        .for_each(|one| one.returns.sort_by_key(|sale| sale.at));
 }
 
 fn is_payment(sale: &Sale) -> bool {
@@ -70,12 +95,18 @@ fn is_payment(sale: &Sale) -> bool {
 /// The payment whose refund the store showed at that time.
 fn shown_by_store(known: &[KnownPayment<'_>], sale: &Sale) -> Option<usize> {
     let is_near = |at: Timestamp| at.distance(sale.at) <= MAX_EARLY;
-    known.iter().rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
+    known
+        .iter()
+        .rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
 }
 
 /// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge
 /// of a payment that is not in the ledger: a refund after it is not taken from a payment before it.
-fn last_with_room(known: &[KnownPayment<'_>], sale: &Sale, after: Option<Timestamp>) -> Option<usize> {
+fn last_with_room(
+    known: &[KnownPayment<'_>],
+    sale: &Sale,
+    after: Option<Timestamp>,
+) -> Option<usize> {
     let is_before = |one: &KnownPayment<'_>| match one.charge {
         Some(charge) => charge.at <= sale.at,
         None => one.at <= sale.at.plus(MAX_EARLY),
@@ -89,9 +120,14 @@ fn last_with_room(known: &[KnownPayment<'_>], sale: &Sale, after: Option<Timesta
     places.retain(|(at, _)| after.is_none_or(|after| *at >= after));
     places.sort_unstable();
     let last = |fits: &dyn Fn(&KnownPayment<'_>) -> bool| {
-        places.iter().rev().map(|(_, place)| *place).find(|place| known.get(*place).is_some_and(fits))
+        places
+            .iter()
+            .rev()
+            .map(|(_, place)| *place)
+            .find(|place| known.get(*place).is_some_and(fits))
     };
-    last(&|one| one.has_room_for(sale)).or_else(|| last(&|one| one.room().is_some_and(|room| !room.is_zero())))
+    last(&|one| one.has_room_for(sale))
+        .or_else(|| last(&|one| one.room().is_some_and(|room| !room.is_zero())))
 }
 
 impl KnownPayment<'_> {
@@ -108,9 +144,15 @@ impl KnownPayment<'_> {
 
     /// Whether enough is left for this refund. Without a price, one refund counts as the whole payment.
     fn has_room_for(&self, sale: &Sale) -> bool {
-        let Some((price, room)) = self.price().zip(self.room()) else { return self.returns.is_empty() };
-        let is_same = self.charge.filter(|charge| charge.currency == sale.currency);
-        let value = is_same.map(|charge| super::part(price, sale.price, charge.price)).or(sale.usd);
+        let Some((price, room)) = self.price().zip(self.room()) else {
+            return self.returns.is_empty();
+        };
+        let is_same = self
+            .charge
+            .filter(|charge| charge.currency == sale.currency);
+        let value = is_same
+            .map(|charge| super::part(price, sale.price, charge.price))
+            .or(sale.usd);
         !room.is_zero() && value.is_none_or(|value| value <= room)
     }
 }

@@ -41,7 +41,9 @@ pub struct ConvertedPrice {
 }
 
 /// The kind of a line of a sales report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum SaleKind {
     /// The customer paid.
@@ -58,8 +60,12 @@ impl std::str::FromStr for SaleKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
-        found.copied().ok_or_else(|| "`charge`, `refund` or `chargeback`".to_owned())
+        let found = Self::ALL
+            .iter()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+        found
+            .copied()
+            .ok_or_else(|| "`charge`, `refund` or `chargeback`".to_owned())
     }
 }
 
@@ -140,7 +146,11 @@ pub fn adjustments(
     let known = known(booked, sales, reach);
     let present = newest(booked);
     let adjust = |one: &KnownPayment<'_>| {
-        one.adjust(if present == Some(one.number) { refund_status } else { RefundStatus::Unknown })
+        one.adjust(if present == Some(one.number) {
+            refund_status
+        } else {
+            RefundStatus::Unknown
+        })
     };
     known.iter().flat_map(adjust).collect()
 }
@@ -154,7 +164,12 @@ pub fn reconverted(
     reach: Duration,
 ) -> Vec<Adjustment> {
     let known = known(booked, sales, reach);
-    let correct = |price: &ConvertedPrice| known.iter().find(|one| one.number == price.number)?.reconverted(price);
+    let correct = |price: &ConvertedPrice| {
+        known
+            .iter()
+            .find(|one| one.number == price.number)?
+            .reconverted(price)
+    };
     prices.iter().filter_map(correct).collect()
 }
 
@@ -163,8 +178,9 @@ pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<O
     let known = known(booked, sales, reach);
     let of = |sale: &Sale| {
         let same = |other: &Sale| std::ptr::eq(other, sale);
-        let payment =
-            known.iter().find(|one| one.charge.is_some_and(same) || one.returns.iter().any(|other| same(other)));
+        let payment = known.iter().find(|one| {
+            one.charge.is_some_and(same) || one.returns.iter().any(|other| same(other))
+        });
         payment.map(|payment| payment.number)
     };
     sales.iter().map(of).collect()
@@ -173,33 +189,55 @@ pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<O
 /// The charges of a sales report, by the number of their payment.
 pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, Sale> {
     let known = known(booked, sales, reach);
-    known.iter().filter_map(|one| Some((one.number, one.charge?.clone()))).collect()
+    known
+        .iter()
+        .filter_map(|one| Some((one.number, one.charge?.clone())))
+        .collect()
 }
 
 /// The lines of a sales report whose price is that of a payment in the ledger, corrections included, by the number of
 /// the payment. A charge without an exchange rate confirms no price.
-pub fn confirmed(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, PriceReport> {
+pub fn confirmed(
+    booked: &[LedgerEntry],
+    sales: &[Sale],
+    reach: Duration,
+) -> BTreeMap<i64, PriceReport> {
     let known = known(booked, sales, reach);
-    known.iter().filter_map(|one| Some((one.number, one.price_report()?))).collect()
+    known
+        .iter()
+        .filter_map(|one| Some((one.number, one.price_report()?)))
+        .collect()
 }
 
 /// The lines of a sales report that show the refund of a payment which the ledger has by its early end alone, by the number
 /// of the payment. Another amount than the whole price is a correction.
-pub fn confirmed_refunds(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, PriceReport> {
+pub fn confirmed_refunds(
+    booked: &[LedgerEntry],
+    sales: &[Sale],
+    reach: Duration,
+) -> BTreeMap<i64, PriceReport> {
     let known = known(booked, sales, reach);
-    known.iter().filter_map(|one| Some((one.number, one.refund_report()?))).collect()
+    known
+        .iter()
+        .filter_map(|one| Some((one.number, one.refund_report()?)))
+        .collect()
 }
 
 /// The price of the payment with this number in USD, as no sales report has it: the recorded one, or that which was added
 /// later, by the exchange rate that converted it last.
 pub fn recorded_usd(booked: &[LedgerEntry], number: i64) -> Option<Decimal> {
-    known(booked, &[], Duration::ZERO).into_iter().find(|one| one.number == number)?.earned
+    known(booked, &[], Duration::ZERO)
+        .into_iter()
+        .find(|one| one.number == number)?
+        .earned
 }
 
 /// The number of the newest payment.
 pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
     let payments = booked.iter().filter(|entry| entry.kind.is_payment());
-    payments.max_by_key(|entry| (entry.at, entry.number)).map(|entry| entry.number)
+    payments
+        .max_by_key(|entry| (entry.at, entry.number))
+        .map(|entry| entry.number)
 }
 
 impl Sale {
@@ -241,10 +279,16 @@ impl<'a> KnownPayment<'a> {
             EntryKind::Restored => (self.is_refunded, self.store_refund) = (false, None),
             // Another exchange rate counts: the difference is added.
             EntryKind::Correction if entry.is_by_rate => {
-                self.earned = Some(self.earned.unwrap_or_default().saturating_add(entry.usd.unwrap_or_default()));
+                self.earned = Some(
+                    self.earned
+                        .unwrap_or_default()
+                        .saturating_add(entry.usd.unwrap_or_default()),
+                );
             }
             // A payment was recorded without a price, and this entry added it later.
-            EntryKind::Correction if entry.transaction_id.is_none() => self.earned = self.earned.or(entry.usd),
+            EntryKind::Correction if entry.transaction_id.is_none() => {
+                self.earned = self.earned.or(entry.usd)
+            }
             EntryKind::Correction => {}
             _ => (self.at, self.earned) = (entry.at, entry.usd),
         }
@@ -261,13 +305,21 @@ impl<'a> KnownPayment<'a> {
             return None;
         }
         // Of a payment that was returned as a whole, by either rate, nothing is left to correct.
-        if self.earned.is_some_and(|earned| self.is_returned(earned)) && self.is_returned(price.usd) {
+        if self.earned.is_some_and(|earned| self.is_returned(earned)) && self.is_returned(price.usd)
+        {
             return None;
         }
         let usd = price.usd.saturating_sub(self.earned.unwrap_or_default());
         let (kind, conversion) = (EntryKind::Correction, Some(price.conversion));
         let (number, at, transaction_id) = (self.number, Some(self.at), None);
-        (!usd.is_zero()).then_some(Adjustment { number, kind, at, usd, transaction_id, conversion })
+        (!usd.is_zero()).then_some(Adjustment {
+            number,
+            kind,
+            at,
+            usd,
+            transaction_id,
+            conversion,
+        })
     }
 
     /// The charge whose price is booked: by the payment itself, or by a correction that has the transaction.
@@ -275,7 +327,10 @@ impl<'a> KnownPayment<'a> {
         let charge = self.charge?;
         let is_same = charge.usd.is_some() && charge.usd == self.earned;
         let is_booked = is_same || self.charge_ids.contains(charge.transaction_id.as_str());
-        is_booked.then(|| PriceReport { transaction_id: charge.transaction_id.clone(), is_correction: !is_same })
+        is_booked.then(|| PriceReport {
+            transaction_id: charge.transaction_id.clone(),
+            is_correction: !is_same,
+        })
     }
 
     /// The refund of the report that stands for one which followed from an early end.
@@ -284,7 +339,10 @@ impl<'a> KnownPayment<'a> {
         let price = self.price()?;
         let returned = self.returned(price)?;
         let transaction_id = self.returns.last()?.transaction_id.clone();
-        Some(PriceReport { transaction_id, is_correction: returned != price })
+        Some(PriceReport {
+            transaction_id,
+            is_correction: returned != price,
+        })
     }
 
     /// Whether the report's refunds return the whole of this price.
@@ -294,28 +352,61 @@ impl<'a> KnownPayment<'a> {
 
     /// The sum of the report's refunds in USD, never more than the price; `None` when the report has none in USD.
     fn returned(&self, price: Decimal) -> Option<Decimal> {
-        let is_same = |sale: &Sale| self.charge.is_some_and(|charge| charge.currency == sale.currency);
-        let mut values: Vec<Decimal> =
-            self.returns.iter().filter(|sale| !is_same(sale)).filter_map(|sale| sale.usd).collect();
+        let is_same = |sale: &Sale| {
+            self.charge
+                .is_some_and(|charge| charge.currency == sale.currency)
+        };
+        let mut values: Vec<Decimal> = self
+            .returns
+            .iter()
+            .filter(|sale| !is_same(sale))
+            .filter_map(|sale| sale.usd)
+            .collect();
         // A refund in the currency of the charge is a part of it, whatever the rate on the day of the refund.
-        if let Some(charge) = self.charge.filter(|_| self.returns.iter().any(|sale| is_same(sale))) {
-            let same = self.returns.iter().filter(|sale| is_same(sale)).map(|sale| sale.price);
-            values.push(part(price, same.fold(Decimal::ZERO, Decimal::saturating_add), charge.price));
+        if let Some(charge) = self
+            .charge
+            .filter(|_| self.returns.iter().any(|sale| is_same(sale)))
+        {
+            let same = self
+                .returns
+                .iter()
+                .filter(|sale| is_same(sale))
+                .map(|sale| sale.price);
+            values.push(part(
+                price,
+                same.fold(Decimal::ZERO, Decimal::saturating_add),
+                charge.price,
+            ));
         }
         if values.is_empty() {
             return None;
         }
-        Some(values.into_iter().fold(Decimal::ZERO, Decimal::saturating_add).min(price))
+        Some(
+            values
+                .into_iter()
+                .fold(Decimal::ZERO, Decimal::saturating_add)
+                .min(price),
+        )
     }
 
     fn adjust(&self, refund_status: RefundStatus) -> Vec<Adjustment> {
-        let Some(adjustment) = self.adjustment(refund_status) else { return Vec::new() };
-        let correction = self.price_correction().filter(|_| adjustment.kind == EntryKind::Refund);
+        let Some(adjustment) = self.adjustment(refund_status) else {
+            return Vec::new();
+        };
+        let correction = self
+            .price_correction()
+            .filter(|_| adjustment.kind == EntryKind::Refund);
         let refund = correction.map(|correction| adjustment.usd.saturating_sub(correction));
         match correction.zip(refund.filter(|usd| usd.is_sign_negative() && !usd.is_zero())) {
             Some((correction, refund)) => {
                 let correction = self.entry(EntryKind::Correction, correction);
-                vec![correction, Adjustment { usd: refund, ..adjustment }]
+                vec![
+                    correction,
+                    Adjustment {
+                        usd: refund,
+                        ..adjustment
+                    },
+                ]
             }
             None => vec![adjustment],
         }
@@ -346,19 +437,27 @@ impl<'a> KnownPayment<'a> {
                 conversion: sale.conversion,
                 ..entry
             },
-            (None, true) if !self.is_refunded => {
-                Adjustment { kind: EntryKind::Refund, at: refund_status.at(), transaction_id: None, ..entry }
-            }
-            (None, false) if self.is_refunded => {
-                Adjustment { kind: EntryKind::Restored, at: None, transaction_id: None, ..entry }
-            }
+            (None, true) if !self.is_refunded => Adjustment {
+                kind: EntryKind::Refund,
+                at: refund_status.at(),
+                transaction_id: None,
+                ..entry
+            },
+            (None, false) if self.is_refunded => Adjustment {
+                kind: EntryKind::Restored,
+                at: None,
+                transaction_id: None,
+                ..entry
+            },
             _ => entry,
         })
     }
 
     /// The difference between the price of the report and the one that was booked, unless it is booked already.
     fn price_correction(&self) -> Option<Decimal> {
-        let charge = self.charge.filter(|charge| !self.charge_ids.contains(charge.transaction_id.as_str()))?;
+        let charge = self
+            .charge
+            .filter(|charge| !self.charge_ids.contains(charge.transaction_id.as_str()))?;
         let difference = charge.usd?.saturating_sub(self.earned?);
         (!difference.is_zero()).then_some(difference)
     }
@@ -367,13 +466,25 @@ impl<'a> KnownPayment<'a> {
     fn entry(&self, kind: EntryKind, usd: Decimal) -> Adjustment {
         let transaction_id = self.charge.map(|charge| charge.transaction_id.clone());
         let conversion = self.charge.and_then(|charge| charge.conversion);
-        Adjustment { number: self.number, kind, at: Some(self.at), usd, transaction_id, conversion }
+        Adjustment {
+            number: self.number,
+            kind,
+            at: Some(self.at),
+            usd,
+            transaction_id,
+            conversion,
+        }
     }
 
     /// The last refund that is not booked, else the last one.
     fn new_return(&self) -> Option<&'a Sale> {
         let is_new = |sale: &&&Sale| !self.refund_ids.contains(sale.transaction_id.as_str());
-        self.returns.iter().rev().find(is_new).or_else(|| self.returns.last()).copied()
+        self.returns
+            .iter()
+            .rev()
+            .find(is_new)
+            .or_else(|| self.returns.last())
+            .copied()
     }
 }
 
@@ -395,16 +506,26 @@ fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
     if price == charge {
         return part;
     }
-    let exact = price.checked_mul(part).and_then(|product| product.checked_div(charge)).unwrap_or(price);
+    let exact = price
+        .checked_mul(part)
+        .and_then(|product| product.checked_div(charge))
+        .unwrap_or(price);
     let mut cents = exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
     cents.rescale(2);
     cents
 }
 
-fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach: Duration) -> Vec<KnownPayment<'a>> {
+fn known<'a>(
+    booked: &'a [LedgerEntry],
+    sales: &'a [Sale],
+    reach: Duration,
+) -> Vec<KnownPayment<'a>> {
     let mut known: BTreeMap<i64, KnownPayment<'a>> = BTreeMap::new();
     for entry in booked {
-        known.entry(entry.number).or_insert_with(|| KnownPayment::of(entry)).add(entry);
+        known
+            .entry(entry.number)
+            .or_insert_with(|| KnownPayment::of(entry))
+            .add(entry);
     }
     let mut known: Vec<KnownPayment<'a>> = known.into_values().collect();
     matching::assign_charges(&mut known, sales, reach);

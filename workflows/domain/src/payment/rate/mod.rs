@@ -61,7 +61,11 @@ impl FromStr for Day {
     type Err = InvalidDay;
 
     fn from_str(text: &str) -> Result<Self, InvalidDay> {
-        let day = text.parse().ok().map(Self).filter(|day| day.to_string() == text);
+        let day = text
+            .parse()
+            .ok()
+            .map(Self)
+            .filter(|day| day.to_string() == text);
         day.ok_or_else(|| InvalidDay(text.to_owned()))
     }
 }
@@ -77,32 +81,61 @@ impl DailyRate {
 impl Conversion {
     /// By the newest of these rates that is not of a later day, unless that is more than a week older.
     pub fn on(day: Day, rates: impl IntoIterator<Item = DailyRate>) -> Option<Self> {
-        let rate = rates.into_iter().filter(|rate| rate.day <= day).max_by_key(|rate| rate.day)?;
-        rate.days(None).contains(&day).then_some(Self { on: day, rate })
+        let rate = rates
+            .into_iter()
+            .filter(|rate| rate.day <= day)
+            .max_by_key(|rate| rate.day)?;
+        rate.days(None)
+            .contains(&day)
+            .then_some(Self { on: day, rate })
     }
 }
 
 /// The days from the first on which one of these rates may count to the last; `None` without a rate.
 pub fn days_of(rates: &BTreeMap<Day, Decimal>) -> Option<RangeInclusive<Day>> {
     let ((first, _), (last, usd)) = rates.first_key_value().zip(rates.last_key_value())?;
-    Some(*first..=*DailyRate { day: *last, usd: *usd }.days(None).end())
+    Some(
+        *first..=*DailyRate {
+            day: *last,
+            usd: *usd,
+        }
+        .days(None)
+        .end(),
+    )
 }
 
 /// The days on which the new rates convert amounts once they are stored, also those that are stored already, as ranges
 /// that do not overlap. `stored` has the rates of [`days_of`] the new ones.
-pub fn converted_days(stored: &BTreeMap<Day, Decimal>, new: &BTreeMap<Day, Decimal>) -> Vec<RangeInclusive<Day>> {
-    let others = stored.iter().filter(|(day, _)| !new.contains_key(*day)).map(|(day, usd)| (*day, *usd));
+pub fn converted_days(
+    stored: &BTreeMap<Day, Decimal>,
+    new: &BTreeMap<Day, Decimal>,
+) -> Vec<RangeInclusive<Day>> {
+    let others = stored
+        .iter()
+        .filter(|(day, _)| !new.contains_key(*day))
+        .map(|(day, usd)| (*day, *usd));
     changed_days(&others.collect(), new)
 }
 
 /// The days on which another rate converts amounts once the new ones are stored, as ranges that do not touch. `stored` has
 /// the rates of [`days_of`] the new ones.
-pub fn changed_days(stored: &BTreeMap<Day, Decimal>, new: &BTreeMap<Day, Decimal>) -> Vec<RangeInclusive<Day>> {
+pub fn changed_days(
+    stored: &BTreeMap<Day, Decimal>,
+    new: &BTreeMap<Day, Decimal>,
+) -> Vec<RangeInclusive<Day>> {
     let mut ranges: Vec<RangeInclusive<Day>> = Vec::new();
-    for (day, usd) in new.iter().filter(|(day, usd)| stored.get(*day) != Some(*usd)) {
-        let next = |rates: &BTreeMap<Day, Decimal>| rates.range(day.plus(1)..).next().map(|(day, _)| *day);
+    for (day, usd) in new
+        .iter()
+        .filter(|(day, usd)| stored.get(*day) != Some(*usd))
+    {
+        let next =
+            |rates: &BTreeMap<Day, Decimal>| rates.range(day.plus(1)..).next().map(|(day, _)| *day);
         let next = [next(stored), next(new)].into_iter().flatten().min();
-        let days = DailyRate { day: *day, usd: *usd }.days(next);
+        let days = DailyRate {
+            day: *day,
+            usd: *usd,
+        }
+        .days(next);
         match ranges.last_mut() {
             Some(last) if last.end().plus(1) == *day => *last = *last.start()..=*days.end(),
             _ => ranges.push(days),

@@ -10,7 +10,12 @@ fn day(text: &str) -> Day {
 }
 
 fn rates(days: &[&str]) -> Vec<DailyRate> {
-    days.iter().map(|text| DailyRate { day: day(text), usd: Decimal::ONE }).collect()
+    days.iter()
+        .map(|text| DailyRate {
+            day: day(text),
+            usd: Decimal::ONE,
+        })
+        .collect()
 }
 
 /// The day of the rate that converts an amount of a day.
@@ -34,19 +39,44 @@ fn a_rate_counts_until_the_next_one_and_for_at_most_a_week() {
     ] {
         assert_eq!(rate_day(on, &working_days).as_deref(), expected, "{on}");
     }
-    assert_eq!(rate_day("2026-11-22", &["2026-11-23"]), None, "the rate of tomorrow");
+    assert_eq!(
+        rate_day("2026-11-22", &["2026-11-23"]),
+        None,
+        "the rate of tomorrow"
+    );
 }
 
 #[test]
 fn a_day_is_written_as_it_is_read() {
-    for text in ["0000-01-01", "0001-01-01", "1969-12-31", "1970-01-01", "2024-02-29", "2026-11-22", "9999-12-31"] {
+    for text in [
+        "0000-01-01",
+        "0001-01-01",
+        "1969-12-31",
+        "1970-01-01",
+        "2024-02-29",
+        "2026-11-22",
+        "9999-12-31",
+    ] {
         assert_eq!(day(text).to_string(), text);
     }
-    for text in ["", "2026-02-30", "2026-1-1", "20260101", "2026-01-01T00:00:00Z", "02026-01-01"] {
+    for text in [
+        "",
+        "2026-02-30",
+        "2026-1-1",
+        "20260101",
+        "2026-01-01T00:00:00Z",
+        "02026-01-01",
+    ] {
         assert!(text.parse::<Day>().is_err(), "{text}");
     }
-    assert_eq!(Day::of("1969-12-31T23:59:59Z".parse().unwrap()), day("1969-12-31"));
-    assert_eq!(Day::of("2026-11-22T23:59:59Z".parse().unwrap()), day("2026-11-22"));
+    assert_eq!(
+        Day::of("1969-12-31T23:59:59Z".parse().unwrap()),
+        day("1969-12-31")
+    );
+    assert_eq!(
+        Day::of("2026-11-22T23:59:59Z".parse().unwrap()),
+        day("2026-11-22")
+    );
 }
 
 /// A day of 2026 and 2027, by its number.
@@ -55,17 +85,36 @@ fn nth(number: i64) -> Day {
 }
 
 fn conversion(rates: &BTreeMap<Day, Decimal>, on: Day) -> Option<Conversion> {
-    Conversion::on(on, rates.iter().map(|(day, usd)| DailyRate { day: *day, usd: *usd }))
+    Conversion::on(
+        on,
+        rates.iter().map(|(day, usd)| DailyRate {
+            day: *day,
+            usd: *usd,
+        }),
+    )
 }
 
 /// The stored rates that an import of the new ones reads; `None` without a new one.
-fn near(stored: &BTreeMap<Day, Decimal>, new: &BTreeMap<Day, Decimal>) -> Option<BTreeMap<Day, Decimal>> {
+fn near(
+    stored: &BTreeMap<Day, Decimal>,
+    new: &BTreeMap<Day, Decimal>,
+) -> Option<BTreeMap<Day, Decimal>> {
     let days = days_of(new)?;
-    Some(stored.iter().filter(|(day, _)| days.contains(day)).map(|(day, usd)| (*day, *usd)).collect())
+    Some(
+        stored
+            .iter()
+            .filter(|(day, _)| days.contains(day))
+            .map(|(day, usd)| (*day, *usd))
+            .collect(),
+    )
 }
 
 fn some_rates() -> impl Strategy<Value = BTreeMap<Day, Decimal>> {
-    prop::collection::btree_map((0_i64..50).prop_map(nth), (1_i64..4).prop_map(Decimal::from), 0..12)
+    prop::collection::btree_map(
+        (0_i64..50).prop_map(nth),
+        (1_i64..4).prop_map(Decimal::from),
+        0..12,
+    )
 }
 
 proptest! {

@@ -12,13 +12,34 @@ use crate::verification::{Product, Snapshot, Term, Unit, Verification};
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 const TERMS: [Term; 7] = [
-    Term { count: 1, unit: Unit::Week },
-    Term { count: 2, unit: Unit::Week },
-    Term { count: 1, unit: Unit::Month },
-    Term { count: 2, unit: Unit::Month },
-    Term { count: 3, unit: Unit::Month },
-    Term { count: 6, unit: Unit::Month },
-    Term { count: 1, unit: Unit::Year },
+    Term {
+        count: 1,
+        unit: Unit::Week,
+    },
+    Term {
+        count: 2,
+        unit: Unit::Week,
+    },
+    Term {
+        count: 1,
+        unit: Unit::Month,
+    },
+    Term {
+        count: 2,
+        unit: Unit::Month,
+    },
+    Term {
+        count: 3,
+        unit: Unit::Month,
+    },
+    Term {
+        count: 6,
+        unit: Unit::Month,
+    },
+    Term {
+        count: 1,
+        unit: Unit::Year,
+    },
 ];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -30,7 +51,12 @@ enum Way {
     SnapshotLags,
 }
 
-const WAYS: [Way; 4] = [Way::ReportAndSnapshot, Way::SnapshotAlone, Way::ReportAlone, Way::SnapshotLags];
+const WAYS: [Way; 4] = [
+    Way::ReportAndSnapshot,
+    Way::SnapshotAlone,
+    Way::ReportAlone,
+    Way::SnapshotLags,
+];
 /// How the subscription is first seen.
 const SIGHTS: [NotificationKind; 4] = [
     NotificationKind::Adopted,
@@ -53,13 +79,20 @@ impl Sold {
     /// The end of the trial, and of each paid term after it.
     fn boundary(&self, number: i64) -> Timestamp {
         match self.trial {
-            Some(trial) if self.keeps_day && (trial.unit, self.term.unit) == (Unit::Month, Unit::Month) => {
-                let months = Term { count: 1, unit: Unit::Month };
+            Some(trial)
+                if self.keeps_day && (trial.unit, self.term.unit) == (Unit::Month, Unit::Month) =>
+            {
+                let months = Term {
+                    count: 1,
+                    unit: Unit::Month,
+                };
                 let months_passed = i64::from(trial.count) + number * i64::from(self.term.count);
                 months.after(self.purchased_at, months_passed).unwrap()
             }
             _ => {
-                let anchor = self.trial.map_or(self.purchased_at, |trial| trial.after(self.purchased_at, 1).unwrap());
+                let anchor = self.trial.map_or(self.purchased_at, |trial| {
+                    trial.after(self.purchased_at, 1).unwrap()
+                });
                 self.term.after(anchor, number).unwrap()
             }
         }
@@ -68,7 +101,17 @@ impl Sold {
     /// How many payments follow the first sight: a year of months where a month can be too short for the day.
     fn renewals(&self) -> i64 {
         let day = self.boundary(1).to_string()[8..10].parse::<u8>().unwrap();
-        if day >= 28 && self.term == (Term { count: 1, unit: Unit::Month }) { 12 } else { 3 }
+        if day >= 28
+            && self.term
+                == (Term {
+                    count: 1,
+                    unit: Unit::Month,
+                })
+        {
+            12
+        } else {
+            3
+        }
     }
 
     fn shown(&self, at: Timestamp, number: i64) -> Snapshot {
@@ -91,11 +134,19 @@ fn read(known: &Purchase, reports: &[Notification], shown: Snapshot) -> Decision
 }
 
 fn report(kind: NotificationKind, at: Timestamp) -> Notification {
-    Notification { store_time: at, ..notification(kind, 0) }
+    Notification {
+        store_time: at,
+        ..notification(kind, 0)
+    }
 }
 
 /// Settles one payment at the end of this term in its way: what is known then, and the transitions.
-fn pay(known: &Purchase, sold: Sold, number: i64, way: Way) -> (Purchase, Vec<(TransitionKind, Option<u64>)>) {
+fn pay(
+    known: &Purchase,
+    sold: Sold,
+    number: i64,
+    way: Way,
+) -> (Purchase, Vec<(TransitionKind, Option<u64>)>) {
     let due = sold.boundary(number);
     let reports = [report(NotificationKind::Renewed, due.plus_millis(7_000))];
     let at = due.plus_millis(3 * MINUTE);
@@ -103,31 +154,58 @@ fn pay(known: &Purchase, sold: Sold, number: i64, way: Way) -> (Purchase, Vec<(T
     let decisions = match way {
         Way::ReportAndSnapshot => vec![read(known, &reports, shown())],
         Way::SnapshotAlone => vec![read(known, &[], shown())],
-        Way::ReportAlone => vec![settle_with(known, &reports, &Verification::Unreachable { since: due }, at)],
+        Way::ReportAlone => vec![settle_with(
+            known,
+            &reports,
+            &Verification::Unreachable { since: due },
+            at,
+        )],
         Way::SnapshotLags => {
             let first = read(known, &reports, sold.shown(at, number));
-            let then = read(&first.purchase, &[], sold.shown(at.plus_millis(60 * MINUTE), number + 1));
+            let then = read(
+                &first.purchase,
+                &[],
+                sold.shown(at.plus_millis(60 * MINUTE), number + 1),
+            );
             vec![first, then]
         }
     };
     let reported = decisions.iter().flat_map(|decision| &decision.transitions);
-    let reported = reported.map(|transition| (transition.kind, transition.cycle)).collect();
+    let reported = reported
+        .map(|transition| (transition.kind, transition.cycle))
+        .collect();
     (decisions.last().unwrap().purchase.clone(), reported)
 }
 
 /// Sees it first in this term, and then each payment in its way. What is wrong, if anything is.
-fn live(sold: Sold, sight: NotificationKind, first: i64, way: impl Fn(i64) -> Way) -> Result<(), String> {
+fn live(
+    sold: Sold,
+    sight: NotificationKind,
+    first: i64,
+    way: impl Fn(i64) -> Way,
+) -> Result<(), String> {
     let begun = sold.boundary(first - 1);
     let reports = [report(sight, begun.plus_millis(7_000))];
-    let at =
-        if sight == NotificationKind::Adopted { begun.plus_millis(2 * DAY) } else { begun.plus_millis(2 * MINUTE) };
+    let at = if sight == NotificationKind::Adopted {
+        begun.plus_millis(2 * DAY)
+    } else {
+        begun.plus_millis(2 * MINUTE)
+    };
     let seen = read(&Purchase::default(), &reports, sold.shown(at, first));
     let payments = seen
         .transitions
         .iter()
-        .filter(|reported| matches!(reported.kind, TransitionKind::Renewed | TransitionKind::Recovered))
+        .filter(|reported| {
+            matches!(
+                reported.kind,
+                TransitionKind::Renewed | TransitionKind::Recovered
+            )
+        })
         .count();
-    let is_payment = matches!(sight, NotificationKind::Renewed | NotificationKind::OutOfGrace);
+    let is_payment = matches!(
+        sight,
+        NotificationKind::Renewed | NotificationKind::OutOfGrace
+    );
     if payments != usize::from(is_payment) {
         return Err(format!("the first sight announces {:?}", seen.transitions));
     }
@@ -138,7 +216,9 @@ fn live(sold: Sold, sight: NotificationKind, first: i64, way: impl Fn(i64) -> Wa
         let way = way(number);
         let (after, reported) = pay(&known, sold, number, way);
         cycle += 1;
-        if reported != [(TransitionKind::Renewed, Some(cycle))] || after.billing_cycles() != Some(cycle) {
+        if reported != [(TransitionKind::Renewed, Some(cycle))]
+            || after.billing_cycles() != Some(cycle)
+        {
             let due = sold.boundary(number);
             return Err(format!(
                 "{way:?} at {due} announces {reported:?} and {:?}, cycle {cycle}",
@@ -168,10 +248,17 @@ fn lives_of(year: i64) -> (usize, Vec<String>) {
     let (mut count, mut wrong) = (0_usize, Vec::new());
     for (place, trial) in trials.enumerate() {
         for term in TERMS {
-            let days = (0..366).map(|day| first.plus_millis(day * DAY)).take_while(|day| *day < next);
+            let days = (0..366)
+                .map(|day| first.plus_millis(day * DAY))
+                .take_while(|day| *day < next);
             for purchased_at in days {
                 count += 1;
-                let sold = Sold { purchased_at, trial, term, keeps_day: (count + place).is_multiple_of(3) };
+                let sold = Sold {
+                    purchased_at,
+                    trial,
+                    term,
+                    keeps_day: (count + place).is_multiple_of(3),
+                };
                 let sight = SIGHTS[count % SIGHTS.len()];
                 let middle = 1 + i64::try_from(count % 5).unwrap();
                 let ways = count / 7;
@@ -190,8 +277,17 @@ fn lives_of(year: i64) -> (usize, Vec<String>) {
 
 fn check(year: i64, days: usize) {
     let (count, wrong) = lives_of(year);
-    let some: Vec<_> = wrong.iter().step_by(wrong.len() / 12 + 1).map(String::as_str).collect();
-    assert!(wrong.is_empty(), "{} of {count} subscriptions are announced wrongly:\n{}", wrong.len(), some.join("\n"));
+    let some: Vec<_> = wrong
+        .iter()
+        .step_by(wrong.len() / 12 + 1)
+        .map(String::as_str)
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} subscriptions are announced wrongly:\n{}",
+        wrong.len(),
+        some.join("\n")
+    );
     assert_eq!(count, days * 6 * TERMS.len());
 }
 

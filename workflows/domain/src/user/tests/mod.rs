@@ -7,8 +7,8 @@ mod transfer;
 
 use super::journey::{Journey, Subscription};
 use super::{
-    Customer, OwnedPurchase, UserEvent, UserState, active_entitlements, active_skus, external_ids, id_format,
-    state_apart,
+    Customer, OwnedPurchase, UserEvent, UserState, active_entitlements, active_skus, external_ids,
+    id_format, state_apart,
 };
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
@@ -33,13 +33,39 @@ const RUNNING: Subscription = Subscription {
     is_in_intro_offer: false,
     renews: Some(true),
 };
-const OFF: Subscription = Subscription { state: State::Off, renews: Some(false), ..RUNNING };
-const EXPIRED: Subscription = Subscription { state: State::Expired, renews: Some(false), ..RUNNING };
-const TRIAL: Subscription = Subscription { state: State::Trial, was_paid: false, is_in_trial: true, ..RUNNING };
-const TRIAL_OFF: Subscription = Subscription { state: State::TrialOff, renews: Some(false), ..TRIAL };
-const TRIAL_EXPIRED: Subscription = Subscription { was_paid: false, ..EXPIRED };
-const GRACE: Subscription = Subscription { state: State::Grace, ..RUNNING };
-const OFFER: Subscription = Subscription { is_in_intro_offer: true, ..RUNNING };
+const OFF: Subscription = Subscription {
+    state: State::Off,
+    renews: Some(false),
+    ..RUNNING
+};
+const EXPIRED: Subscription = Subscription {
+    state: State::Expired,
+    renews: Some(false),
+    ..RUNNING
+};
+const TRIAL: Subscription = Subscription {
+    state: State::Trial,
+    was_paid: false,
+    is_in_trial: true,
+    ..RUNNING
+};
+const TRIAL_OFF: Subscription = Subscription {
+    state: State::TrialOff,
+    renews: Some(false),
+    ..TRIAL
+};
+const TRIAL_EXPIRED: Subscription = Subscription {
+    was_paid: false,
+    ..EXPIRED
+};
+const GRACE: Subscription = Subscription {
+    state: State::Grace,
+    ..RUNNING
+};
+const OFFER: Subscription = Subscription {
+    is_in_intro_offer: true,
+    ..RUNNING
+};
 
 /// A purchase of "premium" until day 31, in the store "store".
 fn owned(receipt_id: &str, purchase: Purchase) -> OwnedPurchase {
@@ -51,12 +77,18 @@ fn owned(receipt_id: &str, purchase: Purchase) -> OwnedPurchase {
         purchase,
         is_replaced: false,
         product_ref: ProductRef::Term,
-        listing: Listing { entitlements: vec![entitlement("premium")], prices: Vec::new() },
+        listing: Listing {
+            entitlements: vec![entitlement("premium")],
+            prices: Vec::new(),
+        },
     }
 }
 
 fn until(end: Timestamp) -> Purchase {
-    bought(Snapshot { renews_at: Some(end), ..monthly() })
+    bought(Snapshot {
+        renews_at: Some(end),
+        ..monthly()
+    })
 }
 
 /// A purchase that was reported and never verified.
@@ -77,7 +109,11 @@ fn body(what: TransitionKind, owned: &[OwnedPurchase]) -> Value {
 }
 
 fn event_body(event_type: &str, owned: &[OwnedPurchase], transfer: Option<TransferId>) -> Value {
-    let devices = if transfer.is_some() { vec![transfer::device()] } else { Vec::new() };
+    let devices = if transfer.is_some() {
+        vec![transfer::device()]
+    } else {
+        Vec::new()
+    };
     let event = UserEvent {
         details: &Details::of(described(&bought(monthly()))),
         occurred_at: Some(day(1)),
@@ -99,12 +135,22 @@ fn event_body(event_type: &str, owned: &[OwnedPurchase], transfer: Option<Transf
 fn each_event_has_the_documented_shape() {
     let renewing = owned("receipt", bought(monthly()));
     let forever = OwnedPurchase {
-        listing: Listing { entitlements: vec![entitlement("archive")], prices: Vec::new() },
-        ..owned("another", unverified(&[NotificationKind::EntitlementPurchased]))
+        listing: Listing {
+            entitlements: vec![entitlement("archive")],
+            prices: Vec::new(),
+        },
+        ..owned(
+            "another",
+            unverified(&[NotificationKind::EntitlementPurchased]),
+        )
     };
     for what in TransitionKind::ALL {
         let body = body(*what, &[renewing.clone(), forever.clone()]);
-        assert_eq!(complaints(&schema(what.event_type()), &body), [""; 0], "{what:?}");
+        assert_eq!(
+            complaints(&schema(what.event_type()), &body),
+            [""; 0],
+            "{what:?}"
+        );
         insta::assert_json_snapshot!(what.event_type(), body);
     }
 }
@@ -112,8 +158,14 @@ fn each_event_has_the_documented_shape() {
 #[test]
 fn a_user_who_owns_nothing_has_a_state_too() {
     let body = body(TransitionKind::Expired, &[]);
-    assert_eq!(complaints(&schema(TransitionKind::Expired.event_type()), &body), [""; 0]);
-    assert_eq!((&body["active_entitlements"], &body["devices"]), (&json!([]), &json!([])));
+    assert_eq!(
+        complaints(&schema(TransitionKind::Expired.event_type()), &body),
+        [""; 0]
+    );
+    assert_eq!(
+        (&body["active_entitlements"], &body["devices"]),
+        (&json!([]), &json!([]))
+    );
     assert_eq!(body["user_revision"], json!(4));
     assert_eq!(Journey::of(&[]), Journey::default());
 }
@@ -122,15 +174,40 @@ fn a_user_who_owns_nothing_has_a_state_too() {
 fn each_flag_of_the_journey_is_set_by_its_own_cause_only() {
     let flags = |subscriptions: &[Subscription]| {
         let value = serde_json::to_value(Journey::with(subscriptions)).unwrap();
-        let set = value.as_object().unwrap().iter().filter(|(_, flag)| **flag == json!(true));
-        set.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ")
+        let set = value
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(_, flag)| **flag == json!(true));
+        set.map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     };
-    let unknown = Subscription { state: State::Unknown, renews: None, ..RUNNING };
-    let renewal_unknown = Subscription { renews: None, ..RUNNING };
-    let off_by_state = Subscription { renews: None, ..OFF };
-    let grace_off = Subscription { renews: Some(false), ..GRACE };
-    let expired_in_offer = Subscription { state: State::Expired, ..OFFER };
-    let expired_in_trial = Subscription { state: State::Expired, ..TRIAL };
+    let unknown = Subscription {
+        state: State::Unknown,
+        renews: None,
+        ..RUNNING
+    };
+    let renewal_unknown = Subscription {
+        renews: None,
+        ..RUNNING
+    };
+    let off_by_state = Subscription {
+        renews: None,
+        ..OFF
+    };
+    let grace_off = Subscription {
+        renews: Some(false),
+        ..GRACE
+    };
+    let expired_in_offer = Subscription {
+        state: State::Expired,
+        ..OFFER
+    };
+    let expired_in_trial = Subscription {
+        state: State::Expired,
+        ..TRIAL
+    };
     let rows: &[(&[Subscription], &str)] = &[
         (&[], ""),
         (&[RUNNING], ""),
@@ -166,24 +243,71 @@ fn each_flag_of_the_journey_is_set_by_its_own_cause_only() {
 #[test]
 fn the_journey_is_read_from_purchases() {
     let of = |purchases: &[Purchase]| {
-        let owned: Vec<_> = purchases.iter().map(|purchase| owned("receipt", purchase.clone())).collect();
+        let owned: Vec<_> = purchases
+            .iter()
+            .map(|purchase| owned("receipt", purchase.clone()))
+            .collect();
         Journey::of(&owned)
     };
-    let off = unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::AutoRenewalOff]);
-    let expired = unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::Expired]);
-    let grace = unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::GraceBegan]);
-    let offer = bought(Snapshot { in_intro_offer: true, ..monthly() });
-    assert_eq!(of(std::slice::from_ref(&off)), Journey { is_cancelled: true, ..Journey::default() });
+    let off = unverified(&[
+        NotificationKind::SubscriptionPurchased,
+        NotificationKind::AutoRenewalOff,
+    ]);
+    let expired = unverified(&[
+        NotificationKind::SubscriptionPurchased,
+        NotificationKind::Expired,
+    ]);
+    let grace = unverified(&[
+        NotificationKind::SubscriptionPurchased,
+        NotificationKind::GraceBegan,
+    ]);
+    let offer = bought(Snapshot {
+        in_intro_offer: true,
+        ..monthly()
+    });
+    assert_eq!(
+        of(std::slice::from_ref(&off)),
+        Journey {
+            is_cancelled: true,
+            ..Journey::default()
+        }
+    );
     assert_eq!(of(&[off, bought(monthly())]), Journey::default());
-    assert_eq!(of(&[expired]), Journey { former_subscriber: true, ..Journey::default() });
-    assert_eq!(of(&[grace]), Journey { in_grace_period: true, ..Journey::default() });
-    assert_eq!(of(&[offer]), Journey { in_intro_offer_period: true, ..Journey::default() });
+    assert_eq!(
+        of(&[expired]),
+        Journey {
+            former_subscriber: true,
+            ..Journey::default()
+        }
+    );
+    assert_eq!(
+        of(&[grace]),
+        Journey {
+            in_grace_period: true,
+            ..Journey::default()
+        }
+    );
+    assert_eq!(
+        of(&[offer]),
+        Journey {
+            in_intro_offer_period: true,
+            ..Journey::default()
+        }
+    );
 }
 
 #[test]
 fn a_trial_makes_no_former_subscriber() {
-    let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly() };
-    let off = Snapshot { renews_at: None, ends_at: Some(day(31)), auto_renewing: Some(false), ..trial.clone() };
+    let trial = Snapshot {
+        trial_ends_at: Some(day(31)),
+        ..monthly()
+    };
+    let off = Snapshot {
+        renews_at: None,
+        ends_at: Some(day(31)),
+        auto_renewing: Some(false),
+        ..trial.clone()
+    };
     let expired = Snapshot {
         at: day(32),
         renews_at: None,
@@ -195,24 +319,66 @@ fn a_trial_makes_no_former_subscriber() {
     let read = |known: &Purchase, snapshot: Snapshot| {
         let now = snapshot.at;
         let verification = Verification::Verified(Box::new(snapshot));
-        decide(known, &[], SettlingContext { verification: &verification, is_replaced: false, now }).purchase
+        decide(
+            known,
+            &[],
+            SettlingContext {
+                verification: &verification,
+                is_replaced: false,
+                now,
+            },
+        )
+        .purchase
     };
     let running = bought(trial);
     let (cancelled, over) = (read(&running, off), read(&running, expired));
     let of = |purchase: &Purchase| Journey::of(&[owned("receipt", purchase.clone())]);
-    assert_eq!(of(&running), Journey { in_trial_period: true, ..Journey::default() });
-    assert_eq!(of(&cancelled), Journey { in_trial_period: true, is_cancelled: true, ..Journey::default() });
-    assert_eq!((over.state(), of(&over)), (State::Expired, Journey::default()));
+    assert_eq!(
+        of(&running),
+        Journey {
+            in_trial_period: true,
+            ..Journey::default()
+        }
+    );
+    assert_eq!(
+        of(&cancelled),
+        Journey {
+            in_trial_period: true,
+            is_cancelled: true,
+            ..Journey::default()
+        }
+    );
+    assert_eq!(
+        (over.state(), of(&over)),
+        (State::Expired, Journey::default())
+    );
 }
 
 #[test]
 fn one_time_purchases_are_no_part_of_the_journey() {
     let consumable = owned("once", unverified(&[NotificationKind::ConsumablePurchased]));
-    let revoked =
-        owned("twice", unverified(&[NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled]));
-    let expired = owned("receipt", unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::Expired]));
-    assert_eq!(Journey::of(&[consumable.clone(), revoked]), Journey::default());
-    let former = Journey { former_subscriber: true, ..Journey::default() };
+    let revoked = owned(
+        "twice",
+        unverified(&[
+            NotificationKind::EntitlementPurchased,
+            NotificationKind::EntitlementCancelled,
+        ]),
+    );
+    let expired = owned(
+        "receipt",
+        unverified(&[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::Expired,
+        ]),
+    );
+    assert_eq!(
+        Journey::of(&[consumable.clone(), revoked]),
+        Journey::default()
+    );
+    let former = Journey {
+        former_subscriber: true,
+        ..Journey::default()
+    };
     assert_eq!(Journey::of(&[consumable, expired]), former);
 }
 
@@ -220,14 +386,31 @@ fn one_time_purchases_are_no_part_of_the_journey() {
 fn a_plan_change_into_a_trial_keeps_a_former_subscriber() {
     let paid = OwnedPurchase {
         is_replaced: true,
-        ..owned("old", unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed]))
+        ..owned(
+            "old",
+            unverified(&[
+                NotificationKind::SubscriptionPurchased,
+                NotificationKind::Renewed,
+            ]),
+        )
     };
     let read = |known: &Purchase, snapshot: Snapshot| {
         let verification = Verification::Verified(Box::new(snapshot.clone()));
-        decide(known, &[], SettlingContext { verification: &verification, is_replaced: false, now: snapshot.at })
-            .purchase
+        decide(
+            known,
+            &[],
+            SettlingContext {
+                verification: &verification,
+                is_replaced: false,
+                now: snapshot.at,
+            },
+        )
+        .purchase
     };
-    let running = bought(Snapshot { trial_ends_at: Some(day(31)), ..monthly() });
+    let running = bought(Snapshot {
+        trial_ends_at: Some(day(31)),
+        ..monthly()
+    });
     let expired = Snapshot {
         at: day(32),
         renews_at: None,
@@ -238,64 +421,139 @@ fn a_plan_change_into_a_trial_keeps_a_former_subscriber() {
     };
     let over = read(&running, expired);
     let of = |new: Purchase| Journey::of(&[paid.clone(), owned("new", new)]);
-    assert_eq!(of(running), Journey { in_trial_period: true, ..Journey::default() });
-    assert_eq!(of(over), Journey { former_subscriber: true, ..Journey::default() }, "the old plan was paid");
+    assert_eq!(
+        of(running),
+        Journey {
+            in_trial_period: true,
+            ..Journey::default()
+        }
+    );
+    assert_eq!(
+        of(over),
+        Journey {
+            former_subscriber: true,
+            ..Journey::default()
+        },
+        "the old plan was paid"
+    );
 }
 
 #[test]
 fn a_replaced_purchase_counts_in_nothing_but_that_it_was_paid() {
-    let linked = OwnedPurchase { is_replaced: true, ..owned("old", until(day(400))) };
-    let replaced = owned("older", unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::Replaced]));
+    let linked = OwnedPurchase {
+        is_replaced: true,
+        ..owned("old", until(day(400)))
+    };
+    let replaced = owned(
+        "older",
+        unverified(&[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::Replaced,
+        ]),
+    );
     let paid_and_linked = OwnedPurchase {
         is_replaced: true,
-        ..owned("oldest", unverified(&[NotificationKind::Renewed, NotificationKind::Expired]))
+        ..owned(
+            "oldest",
+            unverified(&[NotificationKind::Renewed, NotificationKind::Expired]),
+        )
     };
     let gone = [linked.clone(), replaced.clone(), paid_and_linked];
     assert_eq!(active_entitlements(&gone), []);
-    assert_eq!(Journey::of(&gone), Journey { former_subscriber: true, ..Journey::default() });
+    assert_eq!(
+        Journey::of(&gone),
+        Journey {
+            former_subscriber: true,
+            ..Journey::default()
+        }
+    );
     let running = [linked.clone(), owned("receipt", until(day(31)))];
     assert_eq!(Journey::of(&running), Journey::default());
     let new = owned("receipt", until(day(31)));
     let listed = active_entitlements(&[linked, new, replaced]);
-    assert_eq!(listed.iter().map(|one| one.expiration).collect::<Vec<_>>(), [Some(day(31))]);
+    assert_eq!(
+        listed.iter().map(|one| one.expiration).collect::<Vec<_>>(),
+        [Some(day(31))]
+    );
 }
 
 #[test]
 fn each_entitlement_is_listed_once_by_its_longest_purchase() {
     let short = owned("short", until(day(31)));
-    let long = OwnedPurchase { platform_type: "another".to_owned(), ..owned("long", until(day(90))) };
+    let long = OwnedPurchase {
+        platform_type: "another".to_owned(),
+        ..owned("long", until(day(90)))
+    };
     let listed = active_entitlements(&[short.clone(), long.clone()]);
     assert_eq!(listed.len(), 1);
-    assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (Some(day(90)), "another"));
-    assert_eq!((listed[0].last_verified, listed[0].sku_ref_id.as_deref()), (Some(day(1)), Some("gold_monthly")));
+    assert_eq!(
+        (listed[0].expiration, listed[0].purchase_platform.as_str()),
+        (Some(day(90)), "another")
+    );
+    assert_eq!(
+        (listed[0].last_verified, listed[0].sku_ref_id.as_deref()),
+        (Some(day(1)), Some("gold_monthly"))
+    );
 
-    let never_verified = owned("unverified", unverified(&[NotificationKind::SubscriptionPurchased]));
+    let never_verified = owned(
+        "unverified",
+        unverified(&[NotificationKind::SubscriptionPurchased]),
+    );
     let listed = active_entitlements(&[never_verified.clone(), short.clone()]);
-    assert_eq!(listed[0].expiration, Some(day(31)), "an unknown end counts as the nearest");
+    assert_eq!(
+        listed[0].expiration,
+        Some(day(31)),
+        "an unknown end counts as the nearest"
+    );
     let listed = active_entitlements(&[never_verified]);
-    assert_eq!((listed[0].expiration, listed[0].last_verified, &listed[0].sku_ref_id), (None, None, &None));
+    assert_eq!(
+        (
+            listed[0].expiration,
+            listed[0].last_verified,
+            &listed[0].sku_ref_id
+        ),
+        (None, None, &None)
+    );
 
     let once = OwnedPurchase {
         platform_type: "shop".to_owned(),
-        ..owned("once", unverified(&[NotificationKind::EntitlementPurchased]))
+        ..owned(
+            "once",
+            unverified(&[NotificationKind::EntitlementPurchased]),
+        )
     };
     let listed = active_entitlements(&[long, once, short]);
-    assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (None, "shop"), "for ever lasts longest");
+    assert_eq!(
+        (listed[0].expiration, listed[0].purchase_platform.as_str()),
+        (None, "shop"),
+        "for ever lasts longest"
+    );
 }
 
 #[test]
 fn the_state_apart_is_set_only_where_it_differs() {
     let paid = owned("paid", until(day(31)));
-    let tested = OwnedPurchase { environment: Environment::Sandbox, ..owned("tested", until(day(60))) };
+    let tested = OwnedPurchase {
+        environment: Environment::Sandbox,
+        ..owned("tested", until(day(60)))
+    };
     let both = [paid.clone(), tested];
     let apart = |environment| state_apart(&both, environment);
     let alone = body(TransitionKind::Renewed, std::slice::from_ref(&paid));
     let state = apart(Environment::Production).unwrap();
-    for part in ["active_entitlements", "active_skus", "customer_journey_state"] {
+    for part in [
+        "active_entitlements",
+        "active_skus",
+        "customer_journey_state",
+    ] {
         assert_eq!(state[part], alone[part], "{part}");
     }
     assert_eq!(state.as_object().map(serde_json::Map::len), Some(3));
-    assert_eq!(apart(Environment::Sandbox), None, "what lasts longer was bought there");
+    assert_eq!(
+        apart(Environment::Sandbox),
+        None,
+        "what lasts longer was bought there"
+    );
     assert_eq!(state_apart(&[paid], Environment::Production), None);
 }
 
@@ -314,54 +572,132 @@ fn entitlements_are_listed_in_the_order_of_their_references() {
         entitlements: names.iter().map(|name| entitlement(name)).collect(),
         prices: Vec::new(),
     };
-    let one = OwnedPurchase { listing: listing(&["zoo", "arena"]), ..owned("one", until(day(31))) };
-    let two = OwnedPurchase { listing: listing(&["museum", "zoo"]), ..owned("two", until(day(60))) };
+    let one = OwnedPurchase {
+        listing: listing(&["zoo", "arena"]),
+        ..owned("one", until(day(31)))
+    };
+    let two = OwnedPurchase {
+        listing: listing(&["museum", "zoo"]),
+        ..owned("two", until(day(60)))
+    };
     let listed = active_entitlements(&[one, two]);
-    let names: Vec<_> = listed.iter().map(|one| (one.entitlement_ref_id.as_str(), one.expiration)).collect();
-    assert_eq!(names, [("arena", Some(day(31))), ("museum", Some(day(60))), ("zoo", Some(day(60)))]);
-    assert_eq!((listed[0].name.as_str(), listed[0].description.as_deref()), ("ARENA", Some("All of arena")));
+    let names: Vec<_> = listed
+        .iter()
+        .map(|one| (one.entitlement_ref_id.as_str(), one.expiration))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("arena", Some(day(31))),
+            ("museum", Some(day(60))),
+            ("zoo", Some(day(60)))
+        ]
+    );
+    assert_eq!(
+        (listed[0].name.as_str(), listed[0].description.as_deref()),
+        ("ARENA", Some("All of arena"))
+    );
 }
 
 #[test]
 fn what_is_bought_once_has_no_end_whatever_a_store_shows() {
-    let snapshot = Snapshot { product: Product::Entitlement, ..monthly() };
-    let once = known(&[NotificationKind::EntitlementPurchased], &Verification::Verified(Box::new(snapshot)));
+    let snapshot = Snapshot {
+        product: Product::Entitlement,
+        ..monthly()
+    };
+    let once = known(
+        &[NotificationKind::EntitlementPurchased],
+        &Verification::Verified(Box::new(snapshot)),
+    );
     let listed = active_entitlements(&[owned("once", once)]);
-    assert_eq!((listed[0].expiration, listed[0].last_verified), (None, Some(day(1))));
+    assert_eq!(
+        (listed[0].expiration, listed[0].last_verified),
+        (None, Some(day(1)))
+    );
 }
 
 #[test]
 fn what_gives_no_access_entitles_to_nothing() {
     for kinds in [
         &[][..],
-        &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired],
-        &[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled],
+        &[
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::Expired,
+        ],
+        &[
+            NotificationKind::ConsumablePurchased,
+            NotificationKind::ConsumableCancelled,
+        ],
     ] {
-        assert_eq!(active_entitlements(&[owned("receipt", unverified(kinds))]), [], "{kinds:?}");
+        assert_eq!(
+            active_entitlements(&[owned("receipt", unverified(kinds))]),
+            [],
+            "{kinds:?}"
+        );
     }
-    let unlisted = OwnedPurchase { listing: Listing::default(), ..owned("receipt", bought(monthly())) };
+    let unlisted = OwnedPurchase {
+        listing: Listing::default(),
+        ..owned("receipt", bought(monthly()))
+    };
     assert_eq!(active_entitlements(&[unlisted]), []);
 }
 
 #[test]
 fn the_setting_chooses_the_sku_of_an_entitlement_too() {
-    let parent = OwnedPurchase { product_ref: ProductRef::Parent, ..owned("receipt", bought(monthly())) };
-    assert_eq!(active_entitlements(&[parent])[0].sku_ref_id.as_deref(), Some("gold"));
+    let parent = OwnedPurchase {
+        product_ref: ProductRef::Parent,
+        ..owned("receipt", bought(monthly()))
+    };
+    assert_eq!(
+        active_entitlements(&[parent])[0].sku_ref_id.as_deref(),
+        Some("gold")
+    );
 }
 
 #[test]
 fn every_sku_behind_an_active_entitlement_is_listed_once() {
     let with = |receipt: &str, sku: &str, end| {
-        owned(receipt, bought(Snapshot { term_sku: Some(sku.to_owned()), renews_at: Some(end), ..monthly() }))
+        owned(
+            receipt,
+            bought(Snapshot {
+                term_sku: Some(sku.to_owned()),
+                renews_at: Some(end),
+                ..monthly()
+            }),
+        )
     };
-    let unlisted = OwnedPurchase { listing: Listing::default(), ..with("c", "nothing", day(31)) };
-    let replaced = OwnedPurchase { is_replaced: true, ..with("d", "old", day(31)) };
-    let all =
-        [with("a", "silver", day(60)), with("b", "gold", day(31)), with("e", "silver", day(90)), unlisted, replaced];
-    assert_eq!(active_entitlements(&all).len(), 1, "one entitlement, given by three");
+    let unlisted = OwnedPurchase {
+        listing: Listing::default(),
+        ..with("c", "nothing", day(31))
+    };
+    let replaced = OwnedPurchase {
+        is_replaced: true,
+        ..with("d", "old", day(31))
+    };
+    let all = [
+        with("a", "silver", day(60)),
+        with("b", "gold", day(31)),
+        with("e", "silver", day(90)),
+        unlisted,
+        replaced,
+    ];
+    assert_eq!(
+        active_entitlements(&all).len(),
+        1,
+        "one entitlement, given by three"
+    );
     assert_eq!(active_skus(&all), ["gold", "silver"]);
-    assert_eq!(active_skus(&[owned("unverified", unverified(&[NotificationKind::SubscriptionPurchased]))]), [""; 0]);
-    let parent = OwnedPurchase { product_ref: ProductRef::Parent, ..with("a", "silver", day(60)) };
+    assert_eq!(
+        active_skus(&[owned(
+            "unverified",
+            unverified(&[NotificationKind::SubscriptionPurchased])
+        )]),
+        [""; 0]
+    );
+    let parent = OwnedPurchase {
+        product_ref: ProductRef::Parent,
+        ..with("a", "silver", day(60))
+    };
     assert_eq!(active_skus(&[parent]), ["gold"]);
     let body = body(TransitionKind::Renewed, &all);
     assert_eq!(body["active_skus"], json!(["gold", "silver"]));
@@ -370,8 +706,17 @@ fn every_sku_behind_an_active_entitlement_is_listed_once() {
 #[test]
 fn what_we_add_to_an_event_is_always_there() {
     let body = body(TransitionKind::Expired, &[]);
-    let of_purchases = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
-    for ours in ADDITIONS.iter().filter(|ours| !of_purchases.contains(*ours)) {
+    let of_purchases = [
+        "coalesced",
+        "previous_acked_revision",
+        "revision",
+        "state_digest",
+        "verified",
+    ];
+    for ours in ADDITIONS
+        .iter()
+        .filter(|ours| !of_purchases.contains(*ours))
+    {
         assert!(body.get(ours).is_some(), "{ours}");
     }
     assert_eq!(body["occurred_at"], json!(day(1)));
@@ -379,13 +724,27 @@ fn what_we_add_to_an_event_is_always_there() {
 
 #[test]
 fn names_in_other_systems_are_those_that_are_known() {
-    let shown = |customer: &Customer| serde_json::to_value(external_ids(customer, "receipt")).unwrap();
+    let shown =
+        |customer: &Customer| serde_json::to_value(external_ids(customer, "receipt")).unwrap();
     let named = json!({ "key": "external_id", "type": "custom", "value": "anna@shop" });
     let store = json!({ "key": "app_user_id", "type": "app_user_id", "value": "customer" });
     let receipt = json!({ "key": "receipt_id", "type": "receipt_id", "value": "receipt" });
     assert_eq!(shown(&customer()), json!([named, store, receipt]));
-    assert_eq!(shown(&Customer { external_id: None, ..customer() }), json!([store, receipt]));
-    assert_eq!(shown(&Customer { external_id: None, app_user_id: None, ..customer() }), json!([receipt]));
+    assert_eq!(
+        shown(&Customer {
+            external_id: None,
+            ..customer()
+        }),
+        json!([store, receipt])
+    );
+    assert_eq!(
+        shown(&Customer {
+            external_id: None,
+            app_user_id: None,
+            ..customer()
+        }),
+        json!([receipt])
+    );
 }
 
 #[test]
@@ -397,10 +756,22 @@ fn an_external_ids_type_is_read_from_its_letters() {
         ("b50cf1e11b7c4b0e9f1a2c9c8a1d7e11", "custom"),
         ("{b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11}", "custom"),
         ("b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e1g", "custom"),
-        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "sha256"),
-        ("9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08", "sha256"),
-        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a0", "custom"),
-        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a0x", "custom"),
+        (
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "sha256",
+        ),
+        (
+            "9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08",
+            "sha256",
+        ),
+        (
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a0",
+            "custom",
+        ),
+        (
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a0x",
+            "custom",
+        ),
         ("anna@shop", "custom"),
         ("", "custom"),
         ("ääääääääääääääääää", "custom"),
@@ -413,7 +784,10 @@ fn an_external_ids_type_is_read_from_its_letters() {
 #[test]
 fn the_created_date_has_six_decimals_and_its_offset_in_digits() {
     assert_eq!(day(0).with_offset(), "2026-03-01T12:00:00.000000+00:00");
-    assert_eq!(Timestamp::from_micros(1).with_offset(), "1970-01-01T00:00:00.000001+00:00");
+    assert_eq!(
+        Timestamp::from_micros(1).with_offset(),
+        "1970-01-01T00:00:00.000001+00:00"
+    );
 }
 
 prop_compose! {
@@ -445,15 +819,17 @@ fn orders() -> impl Strategy<Value = (Vec<OwnedPurchase>, Vec<OwnedPurchase>)> {
     proptest::collection::vec(any_owned(), 0..8).prop_flat_map(|purchases| {
         let numbered = (0_usize..).zip(purchases);
         let purchases: Vec<_> = numbered
-            .map(|(n, (purchase, entitlements, is_replaced, platform_type))| OwnedPurchase {
-                is_replaced,
-                platform_type,
-                listing: Listing {
-                    entitlements: entitlements.iter().map(|name| entitlement(name)).collect(),
-                    prices: Vec::new(),
+            .map(
+                |(n, (purchase, entitlements, is_replaced, platform_type))| OwnedPurchase {
+                    is_replaced,
+                    platform_type,
+                    listing: Listing {
+                        entitlements: entitlements.iter().map(|name| entitlement(name)).collect(),
+                        prices: Vec::new(),
+                    },
+                    ..owned(&n.to_string(), purchase)
                 },
-                ..owned(&n.to_string(), purchase)
-            })
+            )
             .collect();
         (Just(purchases.clone()), Just(purchases).prop_shuffle())
     })

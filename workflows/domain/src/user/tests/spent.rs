@@ -23,7 +23,11 @@ fn over(running: &Purchase, end: i64) -> Purchase {
         ..monthly()
     };
     let verification = Verification::Verified(Box::new(snapshot));
-    let context = SettlingContext { verification: &verification, is_replaced: false, now: day(end + 1) };
+    let context = SettlingContext {
+        verification: &verification,
+        is_replaced: false,
+        now: day(end + 1),
+    };
     decide(running, &[], context).purchase
 }
 
@@ -33,11 +37,19 @@ fn over_since(end: i64) -> Purchase {
 }
 
 fn consumable() -> Purchase {
-    bought(Snapshot { product: Product::Consumable, renews_at: None, term: None, ..monthly() })
+    bought(Snapshot {
+        product: Product::Consumable,
+        renews_at: None,
+        term: None,
+        ..monthly()
+    })
 }
 
 fn unlisted(one: OwnedPurchase) -> OwnedPurchase {
-    OwnedPurchase { listing: Listing::default(), ..one }
+    OwnedPurchase {
+        listing: Listing::default(),
+        ..one
+    }
 }
 
 fn keys(owned: &[OwnedPurchase]) -> Vec<CollapseKey> {
@@ -46,21 +58,42 @@ fn keys(owned: &[OwnedPurchase]) -> Vec<CollapseKey> {
 
 #[test]
 fn a_purchase_without_effect_is_spent_unless_it_was_paid() {
-    let coins = [unlisted(owned("coins", consumable())), unlisted(owned("more coins", consumable()))];
+    let coins = [
+        unlisted(owned("coins", consumable())),
+        unlisted(owned("more coins", consumable())),
+    ];
     assert_eq!(spent(&coins, day(32)), keys(&coins));
     let lasting = [
         owned("for ever", consumable()),
         owned("unknown", Purchase::default()),
         owned("running", until(day(400))),
         owned("ended lately", over_since(31)),
-        owned("ended at a time that is not known", unverified(&[NotificationKind::Renewed, NotificationKind::Expired])),
+        owned(
+            "ended at a time that is not known",
+            unverified(&[NotificationKind::Renewed, NotificationKind::Expired]),
+        ),
     ];
     assert_eq!(spent(&lasting, day(60)), []);
-    let gone = [owned("one", over_since(31)), owned("two", over_since(32)), owned("three", over_since(33))];
+    let gone = [
+        owned("one", over_since(31)),
+        owned("two", over_since(32)),
+        owned("three", over_since(33)),
+    ];
     assert_eq!(spent(&gone, day(100)), keys(&gone[1..]));
-    let beside = [gone[0].clone(), gone[1].clone(), owned("running", until(day(400)))];
-    assert_eq!(spent(&beside, day(100)), keys(&beside[..2]), "the running one was paid too");
-    let elsewhere = OwnedPurchase { environment: Environment::Sandbox, ..gone[1].clone() };
+    let beside = [
+        gone[0].clone(),
+        gone[1].clone(),
+        owned("running", until(day(400))),
+    ];
+    assert_eq!(
+        spent(&beside, day(100)),
+        keys(&beside[..2]),
+        "the running one was paid too"
+    );
+    let elsewhere = OwnedPurchase {
+        environment: Environment::Sandbox,
+        ..gone[1].clone()
+    };
     assert_eq!(spent(&[gone[0].clone(), elsewhere], day(100)), []);
 }
 

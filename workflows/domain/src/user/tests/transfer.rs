@@ -25,18 +25,31 @@ fn both_events_of_a_transfer_name_it_and_no_other_event_does() {
     let transfer = TransferId::of(customer().user_id, 1, 4);
     for event_type in TRANSFERS {
         let body = event_body(event_type, &owned, Some(transfer));
-        assert_eq!(complaints(&schema(event_type), &body), [""; 0], "{event_type}");
+        assert_eq!(
+            complaints(&schema(event_type), &body),
+            [""; 0],
+            "{event_type}"
+        );
         assert_eq!(body["transfer_id"], json!(transfer));
         insta::assert_json_snapshot!(event_type, body);
     }
-    assert_eq!(body(TransitionKind::Renewed, &owned).get("transfer_id"), None);
+    assert_eq!(
+        body(TransitionKind::Renewed, &owned).get("transfer_id"),
+        None
+    );
 }
 
 #[test]
 fn a_purchase_is_entitling_while_it_gives_access_to_something() {
     let running = owned("receipt", bought(monthly()));
-    let unlisted = OwnedPurchase { listing: Listing::default(), ..running.clone() };
-    let replaced = OwnedPurchase { is_replaced: true, ..running.clone() };
+    let unlisted = OwnedPurchase {
+        listing: Listing::default(),
+        ..running.clone()
+    };
+    let replaced = OwnedPurchase {
+        is_replaced: true,
+        ..running.clone()
+    };
     assert!(running.is_entitling());
     assert!(!unlisted.is_entitling() && !replaced.is_entitling());
 }

@@ -27,7 +27,11 @@ fn with_devices(event_type: &str, count: usize) -> Unsent {
     // The state over one environment or over certain platforms has no devices of its own.
     let mut user_state = body.clone();
     user_state.as_object_mut().unwrap().remove("devices");
-    Unsent { body, user_state, ..unsent(event_type) }
+    Unsent {
+        body,
+        user_state,
+        ..unsent(event_type)
+    }
 }
 
 #[test]
@@ -36,13 +40,38 @@ fn every_event_of_a_customer_carries_the_newest_twenty_devices() {
     for event_type in types().filter(|event_type| *event_type != PURCHASE_UPDATED) {
         let sent = event(&destination, &with_devices(event_type, 100));
         let properties = &sent["user_properties"];
-        let expected: Vec<Value> = devices(20).as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
-        assert_eq!(properties["namiml_device_ids"], json!(expected), "{event_type}");
-        let platforms = devices(2).as_array().unwrap().iter().map(|one| one["platform"]["id"].clone()).collect();
-        assert_eq!(properties["namiml_device_platforms"], Value::Array(platforms), "each once, the newest in front");
-        assert_eq!(sent["event_properties"].get("settle_capped"), None, "twenty fit");
+        let expected: Vec<Value> = devices(20)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].clone())
+            .collect();
+        assert_eq!(
+            properties["namiml_device_ids"],
+            json!(expected),
+            "{event_type}"
+        );
+        let platforms = devices(2)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["platform"]["id"].clone())
+            .collect();
+        assert_eq!(
+            properties["namiml_device_platforms"],
+            Value::Array(platforms),
+            "each once, the newest in front"
+        );
+        assert_eq!(
+            sent["event_properties"].get("settle_capped"),
+            None,
+            "twenty fit"
+        );
     }
-    let none = event(&destination, &with_devices(TransitionKind::Renewed.event_type(), 0));
+    let none = event(
+        &destination,
+        &with_devices(TransitionKind::Renewed.event_type(), 0),
+    );
     assert_eq!(none["user_properties"]["namiml_device_ids"], json!([]));
 }
 
@@ -53,12 +82,24 @@ fn a_profile_without_a_list_of_devices_leaves_them() {
     for count in [0, 1] {
         let set = set(with_devices(PROFILE_UPDATED, count));
         let listed = |name: &str| set[name].as_array().map(Vec::len);
-        assert_eq!((listed("namiml_device_ids"), listed("namiml_device_platforms")), (Some(count), Some(count)));
+        assert_eq!(
+            (
+                listed("namiml_device_ids"),
+                listed("namiml_device_platforms")
+            ),
+            (Some(count), Some(count))
+        );
     }
     let mut before = with_devices(PROFILE_UPDATED, 1);
     before.body.as_object_mut().unwrap().remove("devices");
     let set = set(before);
-    assert_eq!((set.get("namiml_device_ids"), set.get("namiml_device_platforms")), (None, None));
+    assert_eq!(
+        (
+            set.get("namiml_device_ids"),
+            set.get("namiml_device_platforms")
+        ),
+        (None, None)
+    );
     assert_eq!(set.as_object().unwrap().len(), 6);
 }
 
@@ -66,8 +107,10 @@ fn a_profile_without_a_list_of_devices_leaves_them() {
 fn the_apps_own_device_id_stands_for_ours_if_amplitude_takes_it() {
     let (destination, _) = integration(json!({}));
     let sent = |own: Option<&str>| {
-        let unsent =
-            Unsent { analytics_device_id: own.map(str::to_owned), ..unsent(TransitionKind::Renewed.event_type()) };
+        let unsent = Unsent {
+            analytics_device_id: own.map(str::to_owned),
+            ..unsent(TransitionKind::Renewed.event_type())
+        };
         event(&destination, &unsent)["device_id"].clone()
     };
     assert_eq!(sent(Some("tv-4711")), "tv-4711");
@@ -98,10 +141,16 @@ fn an_event_of_a_device_carries_the_purchase_and_no_receipt() {
         let mut whole = data.clone();
         whole["device"] = json!({ "id": "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11" });
         whole["external_id"] = json!("anna@example.com");
-        let Rendered::Body(body) = device::render(&destination, &streamed(&whole)) else { panic!("{whole}") };
-        assert!(!body.contains("RECEIPT") && !body.contains("STORE_USER"), "{body}");
+        let Rendered::Body(body) = device::render(&destination, &streamed(&whole)) else {
+            panic!("{whole}")
+        };
+        assert!(
+            !body.contains("RECEIPT") && !body.contains("STORE_USER"),
+            "{body}"
+        );
         let body: Value = serde_json::from_str(&body).unwrap();
-        let properties = json!({ "environment": "production", "collapse_key": data["collapse_key"] });
+        let properties =
+            json!({ "environment": "production", "collapse_key": data["collapse_key"] });
         assert_eq!(body["event"]["event_properties"], properties);
     }
 }
@@ -114,12 +163,21 @@ fn paywall_and_purchase_without_a_login_are_one_user() {
         let (destination, _) = integration(more.clone());
         let of_device = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
         let data = json!({ "device": { "id": of_device }, "external_id": null, "user_id": USER });
-        let Rendered::Body(body) = device::render(&destination, &streamed(&data)) else { panic!("{more}") };
+        let Rendered::Body(body) = device::render(&destination, &streamed(&data)) else {
+            panic!("{more}")
+        };
         let impression = serde_json::from_str::<Value>(&body).unwrap()["event"].clone();
         // A verified claim gives the purchase the id of the device.
         let own = Some(of_device.to_owned());
         let bought = TransitionKind::Purchased.event_type();
-        let purchase = event(&destination, &Unsent { external_id: None, analytics_device_id: own, ..unsent(bought) });
+        let purchase = event(
+            &destination,
+            &Unsent {
+                external_id: None,
+                analytics_device_id: own,
+                ..unsent(bought)
+            },
+        );
         assert_eq!(impression["device_id"], purchase["device_id"], "{more}");
         assert_eq!(impression.get("user_id"), None, "{more}");
     }

@@ -14,7 +14,9 @@ use super::{Config, config};
 use crate::destinations::{Allowed, Exchange, tests};
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
 use domain::payment::EntryKind;
-use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, TransitionKind, UserId};
+use domain::{
+    CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, TransitionKind, UserId,
+};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -37,8 +39,14 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn allowed() -> Allowed {
-    let origins = vec!["http://127.0.0.1:9000".parse().unwrap(), "https://proxy.example.com/any".parse().unwrap()];
-    Allowed { origins, ..Allowed::default() }
+    let origins = vec![
+        "http://127.0.0.1:9000".parse().unwrap(),
+        "https://proxy.example.com/any".parse().unwrap(),
+    ];
+    Allowed {
+        origins,
+        ..Allowed::default()
+    }
 }
 
 /// The fields of an integration with all keys and `more`.
@@ -56,7 +64,10 @@ fn integration(more: Value) -> (Destination, SecretString) {
     let destination = Destination {
         id: DestinationId::new(uuid!("7e0977f8-27c9-49c5-8356-e82cbf34b161")),
         app_id: domain::AppId::new(uuid!("486c1c9f-37b1-4873-9ff6-e78e563d184a")),
-        common: DestinationSettings { rate: Some(config::RATE), ..DestinationSettings::new("Growth") },
+        common: DestinationSettings {
+            rate: Some(config::RATE),
+            ..DestinationSettings::new("Growth")
+        },
         wildcards: Wildcards::Listed,
         per_user: integration.traits.per_user,
         per_request: integration.traits.per_request,
@@ -80,12 +91,19 @@ fn event_id(event_type: &str, n: u32) -> EventId {
 }
 
 fn sibling(event_type: &str, n: u32) -> Sibling {
-    Sibling { event_id: event_id(event_type, n), event_type: event_type.to_owned(), queued_seq: Some(i64::from(n)) }
+    Sibling {
+        event_id: event_id(event_type, n),
+        event_type: event_type.to_owned(),
+        queued_seq: Some(i64::from(n)),
+    }
 }
 
 /// Events of one revision, all of which were queued.
 fn siblings(whats: &[TransitionKind]) -> Vec<Sibling> {
-    (0..).zip(whats).map(|(n, what)| sibling(what.event_type(), n)).collect()
+    (0..)
+        .zip(whats)
+        .map(|(n, what)| sibling(what.event_type(), n))
+        .collect()
 }
 
 /// A body of `user.*`, in the shape of the documentation.
@@ -152,18 +170,30 @@ fn unsent(event_type: &str) -> Unsent {
         revision: 2,
         created_at: time("2026-03-03T12:00:00Z"),
         occurred_at: Some(HAPPENED),
-        body: if is_user { user_body(event_type) } else { attributes },
+        body: if is_user {
+            user_body(event_type)
+        } else {
+            attributes
+        },
         user_id: Some(USER),
         first_user_id: Some(USER),
         user_revision: is_user.then_some(4),
-        user_state: if is_user { user_body(event_type) } else { Value::Null },
+        user_state: if is_user {
+            user_body(event_type)
+        } else {
+            Value::Null
+        },
         external_id: Some("anna@shop".to_owned()),
         analytics_device_id: None,
         data: data(),
         store: "shop".to_owned(),
         environment: Environment::Production,
         user_profile: Value::Null,
-        siblings: if is_user { vec![sibling(event_type, 0)] } else { Vec::new() },
+        siblings: if is_user {
+            vec![sibling(event_type, 0)]
+        } else {
+            Vec::new()
+        },
         acked_revision: Some(1),
         earned: None,
     }
@@ -212,7 +242,10 @@ fn attempt(unsent: &Unsent, body: String) -> Attempt {
 
 /// Every type of event of a customer.
 fn types() -> impl Iterator<Item = &'static str> {
-    TransitionKind::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED])
+    TransitionKind::ALL
+        .iter()
+        .map(|what| what.event_type())
+        .chain([PURCHASE_UPDATED])
 }
 
 fn without_version(text: &str) -> String {

@@ -44,7 +44,8 @@ fn bodies() -> impl Strategy<Value = String> {
     prop_oneof![
         like.prop_map(|fields| json!(fields).to_string()),
         "\\PC{0,200}",
-        proptest::collection::vec(any::<u8>(), 0..200).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        proptest::collection::vec(any::<u8>(), 0..200)
+            .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
     ]
 }
 

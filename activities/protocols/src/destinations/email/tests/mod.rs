@@ -16,8 +16,14 @@ use uuid::Uuid;
 const PASSWORD: &str = "p@ss/word";
 
 fn allowed() -> Allowed {
-    let server = Server::parse("smtps://user:p%40ss%2Fword@mail.example.com", "settle <settle@example.com>");
-    Allowed { mail: Some(server.unwrap()), ..Allowed::default() }
+    let server = Server::parse(
+        "smtps://user:p%40ss%2Fword@mail.example.com",
+        "settle <settle@example.com>",
+    );
+    Allowed {
+        mail: Some(server.unwrap()),
+        ..Allowed::default()
+    }
 }
 
 fn created(fields: &Value) -> Result<NewSettings, Vec<Invalid>> {
@@ -29,11 +35,21 @@ fn destination(settings: Value) -> Destination {
 }
 
 fn config() -> Config {
-    let settings = created(&json!({ "to": ["ops@example.com", "cto@example.org"] })).unwrap().settings;
+    let settings = created(&json!({ "to": ["ops@example.com", "cto@example.org"] }))
+        .unwrap()
+        .settings;
     ready(&destination(settings), &allowed()).unwrap()
 }
 
 fn attempt(body: &str) -> Attempt {
-    let (delivery_id, event_id) = (DeliveryId::new(Uuid::from_u128(7)), EventId::new(Uuid::from_u128(8)));
-    Attempt { delivery_id, event_id, event_type: "destination.failing".to_owned(), ..tests::attempt(body) }
+    let (delivery_id, event_id) = (
+        DeliveryId::new(Uuid::from_u128(7)),
+        EventId::new(Uuid::from_u128(8)),
+    );
+    Attempt {
+        delivery_id,
+        event_id,
+        event_type: "destination.failing".to_owned(),
+        ..tests::attempt(body)
+    }
 }

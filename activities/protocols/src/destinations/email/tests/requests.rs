@@ -15,7 +15,12 @@ fn failing(name: &str) -> Value {
 }
 
 fn frozen(name: &str) -> String {
-    let letter = Letter::of("[settle]", "destination.failing", &failing(name), Some(EventId::new(Uuid::from_u128(8))));
+    let letter = Letter::of(
+        "[settle]",
+        "destination.failing",
+        &failing(name),
+        Some(EventId::new(Uuid::from_u128(8))),
+    );
     serde_json::to_string(&letter).unwrap()
 }
 
@@ -26,8 +31,12 @@ fn text(request: &Request) -> String {
 /// Checks that a mail has exactly the headers that every mail has.
 fn check_headers(mail: &str) {
     let head = mail.split("\r\n\r\n").next().unwrap();
-    let lines = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t']));
-    let mut names: Vec<String> = lines.map(|line| line.split(':').next().unwrap().to_lowercase()).collect();
+    let lines = head
+        .split("\r\n")
+        .filter(|line| !line.starts_with([' ', '\t']));
+    let mut names: Vec<String> = lines
+        .map(|line| line.split(':').next().unwrap().to_lowercase())
+        .collect();
     names.sort();
     assert_eq!(names, HEADERS, "{mail}");
 }
@@ -53,16 +62,32 @@ fn a_mail_has_the_text_and_the_headers_of_its_event() {
         assert!(mail.contains(line), "no {line:?} in {mail}");
     }
     check_headers(&mail);
-    assert_eq!((sent.url.as_str(), sent.is_operator_url), ("smtps://mail.example.com:465", true));
-    let Method::Mail(envelope) = &sent.method else { panic!("{sent:?}") };
-    assert_eq!(envelope.to.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ops@example.com", "cto@example.org"]);
+    assert_eq!(
+        (sent.url.as_str(), sent.is_operator_url),
+        ("smtps://mail.example.com:465", true)
+    );
+    let Method::Mail(envelope) = &sent.method else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(
+        envelope
+            .to
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["ops@example.com", "cto@example.org"]
+    );
     assert_eq!(envelope.from.to_string(), "settle@example.com");
 }
 
 #[test]
 fn every_attempt_with_the_same_settings_sends_the_same_bytes() {
     let first = Timestamp::from_millis(1_772_625_600_000);
-    let again = Attempt { number: 2, first_tried_at: Some(first), ..attempt(&frozen("Billing")) };
+    let again = Attempt {
+        number: 2,
+        first_tried_at: Some(first),
+        ..attempt(&frozen("Billing"))
+    };
     let sent = request(&config(), first, &[attempt(&frozen("Billing"))]).unwrap();
     let repeated = request(&config(), first.plus_millis(300_000), &[again]).unwrap();
     assert_eq!(text(&sent), text(&repeated));
@@ -73,13 +98,26 @@ fn a_mail_awaits_all_recipients_only_for_a_while() {
     let first = Timestamp::from_millis(1_772_625_600_000);
     let awaits_all = |number, passed_ms| {
         let first_tried_at = (number > 1).then_some(first);
-        let attempt = Attempt { number, first_tried_at, ..attempt(&frozen("Billing")) };
+        let attempt = Attempt {
+            number,
+            first_tried_at,
+            ..attempt(&frozen("Billing"))
+        };
         is_awaiting(&request(&config(), first.plus_millis(passed_ms), &[attempt]).unwrap())
     };
-    assert!(awaits_all(1, 0) && awaits_all(3, 305_000), "greylisting passes");
-    assert!(!awaits_all(4, 1_764_000), "a full mailbox delays the others by half an hour");
+    assert!(
+        awaits_all(1, 0) && awaits_all(3, 305_000),
+        "greylisting passes"
+    );
+    assert!(
+        !awaits_all(4, 1_764_000),
+        "a full mailbox delays the others by half an hour"
+    );
     assert!(!awaits_all(10, 305_000), "the last attempt");
-    assert!(!is_awaiting(&test(&config(), first, "5", None).unwrap()), "a test is not repeated");
+    assert!(
+        !is_awaiting(&test(&config(), first, "5", None).unwrap()),
+        "a test is not repeated"
+    );
 }
 
 fn is_awaiting(request: &Request) -> bool {
@@ -89,17 +127,31 @@ fn is_awaiting(request: &Request) -> bool {
 #[test]
 fn a_change_of_addresses_changes_only_their_headers() {
     let first = Timestamp::from_millis(1_772_625_600_000);
-    let again = Attempt { number: 2, first_tried_at: Some(first), ..attempt(&frozen("Billing")) };
+    let again = Attempt {
+        number: 2,
+        first_tried_at: Some(first),
+        ..attempt(&frozen("Billing"))
+    };
     let before = text(&request(&config(), first, &[attempt(&frozen("Billing"))]).unwrap());
     let mut changed = config();
     changed.to.truncate(1);
     changed.server.from = "alerts@other.example".parse().unwrap();
     let after = text(&request(&changed, first.plus_millis(300_000), &[again]).unwrap());
-    let differ: Vec<(&str, &str)> = before.lines().zip(after.lines()).filter(|(one, other)| one != other).collect();
+    let differ: Vec<(&str, &str)> = before
+        .lines()
+        .zip(after.lines())
+        .filter(|(one, other)| one != other)
+        .collect();
     assert_eq!(differ.len(), 3, "{before}{after}");
     for (old, new) in [
-        ("From: settle <settle@example.com>", "From: alerts@other.example"),
-        ("To: ops@example.com, cto@example.org", "To: ops@example.com"),
+        (
+            "From: settle <settle@example.com>",
+            "From: alerts@other.example",
+        ),
+        (
+            "To: ops@example.com, cto@example.org",
+            "To: ops@example.com",
+        ),
         (
             "Message-ID: <00000000-0000-0000-0000-000000000007@example.com>",
             "Message-ID: <00000000-0000-0000-0000-000000000007@other.example>",
@@ -111,43 +163,91 @@ fn a_change_of_addresses_changes_only_their_headers() {
 
 #[test]
 fn no_name_adds_a_header_or_a_line() {
-    for name in ["Billing\r\nBcc: other@example.com", "Billing\n.\r\nX: <a@b>", "Bílling\r\n\r\nX: y", "\u{0}\u{7f}x"]
-    {
-        let mail = text(&request(&config(), Timestamp::default(), &[attempt(&frozen(name))]).unwrap());
+    for name in [
+        "Billing\r\nBcc: other@example.com",
+        "Billing\n.\r\nX: <a@b>",
+        "Bílling\r\n\r\nX: y",
+        "\u{0}\u{7f}x",
+    ] {
+        let mail =
+            text(&request(&config(), Timestamp::default(), &[attempt(&frozen(name))]).unwrap());
         assert!(mail.is_ascii(), "{mail}");
         check_headers(&mail);
         let (_, body) = mail.split_once("\r\n\r\n").unwrap();
-        assert!(!body.lines().any(|line| line.starts_with("Bcc") || line.starts_with("X:") || line == "."), "{body}");
+        assert!(
+            !body
+                .lines()
+                .any(|line| line.starts_with("Bcc") || line.starts_with("X:") || line == "."),
+            "{body}"
+        );
     }
 }
 
 #[test]
 fn even_a_wrong_frozen_subject_adds_no_header() {
-    let letter = Letter { subject: "a\r\nBcc: other@example.com".to_owned(), text: "b".to_owned() };
+    let letter = Letter {
+        subject: "a\r\nBcc: other@example.com".to_owned(),
+        text: "b".to_owned(),
+    };
     let body = serde_json::to_string(&letter).unwrap();
-    check_headers(&text(&request(&config(), Timestamp::default(), &[attempt(&body)]).unwrap()));
+    check_headers(&text(
+        &request(&config(), Timestamp::default(), &[attempt(&body)]).unwrap(),
+    ));
 }
 
 #[test]
 fn a_test_mail_carries_no_event_or_an_example() {
     let bare = text(&test(&config(), Timestamp::default(), "5", None).unwrap());
-    assert!(bare.contains("Subject: [settle] Test\r\n") && bare.contains("It carries no event."), "{bare}");
-    assert!(bare.contains("Message-ID: <test_5@example.com>\r\n"), "{bare}");
-    let sample = text(&test(&config(), Timestamp::default(), "5", Some(&failing("Billing"))).unwrap());
-    assert!(sample.contains("Subject: [settle] Test: Billing is failing\r\n"), "{sample}");
-    assert!(sample.contains("Event: destination.failing\r\n"), "{sample}");
+    assert!(
+        bare.contains("Subject: [settle] Test\r\n") && bare.contains("It carries no event."),
+        "{bare}"
+    );
+    assert!(
+        bare.contains("Message-ID: <test_5@example.com>\r\n"),
+        "{bare}"
+    );
+    let sample = text(
+        &test(
+            &config(),
+            Timestamp::default(),
+            "5",
+            Some(&failing("Billing")),
+        )
+        .unwrap(),
+    );
+    assert!(
+        sample.contains("Subject: [settle] Test: Billing is failing\r\n"),
+        "{sample}"
+    );
+    assert!(
+        sample.contains("Event: destination.failing\r\n"),
+        "{sample}"
+    );
 }
 
 #[test]
 fn an_event_is_rendered_as_json_with_the_prefix_of_the_settings() {
-    let settings = created(&json!({ "to": ["ops@example.com"], "subject_prefix": "[shop]" })).unwrap().settings;
-    let Rendered::Body(body) = render(&destination(settings), &unsent()) else { panic!("no body") };
+    let settings = created(&json!({ "to": ["ops@example.com"], "subject_prefix": "[shop]" }))
+        .unwrap()
+        .settings;
+    let Rendered::Body(body) = render(&destination(settings), &unsent()) else {
+        panic!("no body")
+    };
     let letter: Letter = serde_json::from_str(&body).unwrap();
     assert_eq!(letter.subject, "[shop] Billing is failing");
-    assert!(letter.text.contains("Id: 00000000-0000-0000-0000-000000000008\n"), "{}", letter.text);
+    assert!(
+        letter
+            .text
+            .contains("Id: 00000000-0000-0000-0000-000000000008\n"),
+        "{}",
+        letter.text
+    );
 }
 
 fn unsent() -> Unsent {
     let event_id = EventId::new(Uuid::from_u128(8));
-    Unsent { event_id, ..tests::unsent("destination.failing", failing("Billing")) }
+    Unsent {
+        event_id,
+        ..tests::unsent("destination.failing", failing("Billing"))
+    }
 }

@@ -7,23 +7,47 @@ use crate::http::{ACCEPTED, COMMAND, Failure, Reply};
 use std::time::Duration;
 use storage::{AttemptClass, DeliveryResult, EndpointSignal, Verdict};
 
-const RETRY: Verdict = Verdict::Retry { delay: Duration::from_secs(5) };
+const RETRY: Verdict = Verdict::Retry {
+    delay: Duration::from_secs(5),
+};
 const FAILURE: EndpointSignal = EndpointSignal::Failure { pause: None };
 
 fn answer(command: &str, status: u16) -> Reply {
     let headers = vec![(COMMAND.to_owned(), command.to_owned())];
-    Reply::Answer { status, retry_after: None, headers, body: "5.1.1 text\nof two lines".to_owned() }
+    Reply::Answer {
+        status,
+        retry_after: None,
+        headers,
+        body: "5.1.1 text\nof two lines".to_owned(),
+    }
 }
 
 fn judged(reply: &Reply, number: i64) -> DeliveryResult {
-    let events = [Attempt { number, ..attempt("") }];
-    judge(&config(), Exchange { events: &events, reply, at: Timestamp::default(), jitter: 0.5 })
+    let events = [Attempt {
+        number,
+        ..attempt("")
+    }];
+    judge(
+        &config(),
+        Exchange {
+            events: &events,
+            reply,
+            at: Timestamp::default(),
+            jitter: 0.5,
+        },
+    )
 }
 
 #[test]
 fn each_answer_has_its_verdict() {
     for (command, status, verdict, class, signal) in [
-        ("DATA", 250, Verdict::Delivered, AttemptClass::Success, EndpointSignal::Success),
+        (
+            "DATA",
+            250,
+            Verdict::Delivered,
+            AttemptClass::Success,
+            EndpointSignal::Success,
+        ),
         ("RCPT", 451, RETRY, AttemptClass::ServerError, FAILURE),
         ("RCPT", 452, RETRY, AttemptClass::ServerError, FAILURE),
         ("MAIL", 452, RETRY, AttemptClass::ServerError, FAILURE),
@@ -40,7 +64,8 @@ fn each_answer_has_its_verdict() {
         let event = &result.events[0];
         let shown = (event.verdict, event.class, &result.endpoint_signal);
         assert_eq!(shown, (verdict, class, &signal), "{status} to {command}");
-        let error = (verdict != Verdict::Delivered).then(|| format!("the mail server answered {status}"));
+        let error =
+            (verdict != Verdict::Delivered).then(|| format!("the mail server answered {status}"));
         assert_eq!(event.error, error);
     }
 }
@@ -50,15 +75,33 @@ fn a_postponed_recipient_is_neutral_of_a_working_server() {
     let signal = |status, accepted: &str, text: &str| {
         let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let headers = vec![named(COMMAND, "RCPT"), named(ACCEPTED, accepted)];
-        let reply = Reply::Answer { status, retry_after: None, headers, body: text.to_owned() };
+        let reply = Reply::Answer {
+            status,
+            retry_after: None,
+            headers,
+            body: text.to_owned(),
+        };
         let result = judged(&reply, 1);
-        assert_eq!((result.events[0].verdict, result.events[0].class), (RETRY, AttemptClass::ServerError));
+        assert_eq!(
+            (result.events[0].verdict, result.events[0].class),
+            (RETRY, AttemptClass::ServerError)
+        );
         result.endpoint_signal
     };
-    assert_eq!(signal(450, "0", "4.7.1 Service unavailable"), FAILURE, "it accepts nobody");
+    assert_eq!(
+        signal(450, "0", "4.7.1 Service unavailable"),
+        FAILURE,
+        "it accepts nobody"
+    );
     assert_eq!(signal(451, "0", "4.3.0 later, 4.2.2"), FAILURE);
-    assert_eq!(signal(452, "0", "4.2.2 mailbox full"), EndpointSignal::Neutral);
-    assert_eq!(signal(450, "1", "4.7.1 greylisted"), EndpointSignal::Neutral);
+    assert_eq!(
+        signal(452, "0", "4.2.2 mailbox full"),
+        EndpointSignal::Neutral
+    );
+    assert_eq!(
+        signal(450, "1", "4.7.1 greylisted"),
+        EndpointSignal::Neutral
+    );
 }
 
 #[test]
@@ -66,24 +109,50 @@ fn a_closing_server_pauses_the_destination() {
     for command in ["CONNECT", "RCPT"] {
         let result = judged(&answer(command, 421), 1);
         assert_eq!(result.events[0].verdict, RETRY);
-        assert_eq!(result.endpoint_signal, EndpointSignal::Failure { pause: Some(Duration::from_secs(5)) });
+        assert_eq!(
+            result.endpoint_signal,
+            EndpointSignal::Failure {
+                pause: Some(Duration::from_secs(5))
+            }
+        );
     }
 }
 
 #[test]
 fn an_event_fails_at_the_end_of_the_schedule() {
-    for reply in [answer("RCPT", 451), answer("AUTH", 535), Failure::Connect.into()] {
-        assert!(matches!(judged(&reply, 9).events[0].verdict, Verdict::Retry { .. }), "{reply:?}");
-        assert_eq!(judged(&reply, 10).events[0].verdict, Verdict::Failed, "{reply:?}");
+    for reply in [
+        answer("RCPT", 451),
+        answer("AUTH", 535),
+        Failure::Connect.into(),
+    ] {
+        assert!(
+            matches!(judged(&reply, 9).events[0].verdict, Verdict::Retry { .. }),
+            "{reply:?}"
+        );
+        assert_eq!(
+            judged(&reply, 10).events[0].verdict,
+            Verdict::Failed,
+            "{reply:?}"
+        );
     }
 }
 
 #[test]
 fn no_answer_is_a_failure_of_the_destination() {
-    for failure in [Failure::Connect, Failure::Dns, Failure::Tls, Failure::Timeout, Failure::Reset, Failure::Login] {
+    for failure in [
+        Failure::Connect,
+        Failure::Dns,
+        Failure::Tls,
+        Failure::Timeout,
+        Failure::Reset,
+        Failure::Login,
+    ] {
         let result = judged(&failure.into(), 1);
         let event = &result.events[0];
-        assert_eq!((event.verdict, event.class, &result.endpoint_signal), (RETRY, failure.class(), &FAILURE));
+        assert_eq!(
+            (event.verdict, event.class, &result.endpoint_signal),
+            (RETRY, failure.class(), &FAILURE)
+        );
     }
 }
 

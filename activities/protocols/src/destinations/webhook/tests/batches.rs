@@ -13,7 +13,11 @@ use uuid::Uuid;
 fn numbered(number: u128) -> Attempt {
     let event_id = EventId::new(Uuid::from_u128(number));
     let delivery_id = DeliveryId::of(DestinationId::new(Uuid::nil()), event_id, 0);
-    Attempt { delivery_id, event_id, ..attempt(&json!({ "number": number.to_string() }).to_string()) }
+    Attempt {
+        delivery_id,
+        event_id,
+        ..attempt(&json!({ "number": number.to_string() }).to_string())
+    }
 }
 
 #[test]
@@ -22,24 +26,46 @@ fn a_batch_is_an_array_whose_id_follows_from_its_events() {
     let members = [1, 2, 3].map(numbered);
     let first = streamed(&config, at(), &members).unwrap();
     let body: Value = serde_json::from_slice(&first.body).unwrap();
-    assert_eq!(body, json!([{ "number": "1" }, { "number": "2" }, { "number": "3" }]));
+    assert_eq!(
+        body,
+        json!([{ "number": "1" }, { "number": "2" }, { "number": "3" }])
+    );
     let later = Timestamp::from_micros(at().micros() + 60_000_000);
     let again = streamed(&config, later, &members).unwrap();
-    assert_eq!((header(&again, "webhook-id"), &again.body), (header(&first, "webhook-id"), &first.body));
-    assert_eq!(batch_id(&config, &members).unwrap().to_string(), header(&first, "webhook-id"));
+    assert_eq!(
+        (header(&again, "webhook-id"), &again.body),
+        (header(&first, "webhook-id"), &first.body)
+    );
+    assert_eq!(
+        batch_id(&config, &members).unwrap().to_string(),
+        header(&first, "webhook-id")
+    );
     let fewer = streamed(&config, at(), &members[..2]).unwrap();
     let alone = streamed(&config, at(), &members[..1]).unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&alone.body).unwrap(), json!([{ "number": "1" }]));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&alone.body).unwrap(),
+        json!([{ "number": "1" }])
+    );
     let ids = [&first, &fewer, &alone].map(|request| header(request, "webhook-id").to_owned());
-    assert!(ids[0] != ids[1] && ids[1] != ids[2], "other events are another request: {ids:?}");
-    assert_ne!(ids[2], members[0].delivery_id.to_string(), "an array and an object never have the same id");
+    assert!(
+        ids[0] != ids[1] && ids[1] != ids[2],
+        "other events are another request: {ids:?}"
+    );
+    assert_ne!(
+        ids[2],
+        members[0].delivery_id.to_string(),
+        "an array and an object never have the same id"
+    );
 }
 
 #[test]
 fn without_batches_an_event_comes_by_itself() {
     let config = config(&json!({}));
     let one = streamed(&config, at(), &[numbered(1)]).unwrap();
-    assert_eq!(header(&one, "webhook-id"), numbered(1).delivery_id.to_string());
+    assert_eq!(
+        header(&one, "webhook-id"),
+        numbered(1).delivery_id.to_string()
+    );
     assert_eq!(one.body, br#"{"number":"1"}"#);
     // A batch from before the setting was changed is sent again as it was.
     let before = streamed(&config, at(), &[1, 2].map(numbered)).unwrap();
@@ -52,23 +78,46 @@ fn a_batch_is_verified_as_any_webhook() {
     let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     let config = config(&json!({ "device_batch": 100, "secret": secret }));
     let request = streamed(&config, at(), &[1, 2].map(numbered)).unwrap();
-    let (id, time) = (header(&request, "webhook-id"), header(&request, "webhook-timestamp").parse().unwrap());
-    let expected = Webhook::new(secret).unwrap().sign(id, time, &request.body).unwrap();
+    let (id, time) = (
+        header(&request, "webhook-id"),
+        header(&request, "webhook-timestamp").parse().unwrap(),
+    );
+    let expected = Webhook::new(secret)
+        .unwrap()
+        .sign(id, time, &request.body)
+        .unwrap();
     assert_eq!(header(&request, "webhook-signature"), expected);
 }
 
 #[test]
 fn the_size_of_a_batch_has_bounds_and_a_default() {
     let settings = |input: &Value| created(&fields_with(input)).settings;
-    assert_eq!(settings(&json!({ "device_batch": 100 }))["device_batch"], 100);
-    assert_eq!(settings(&json!({}))["device_batch"], 1, "each comes by itself");
+    assert_eq!(
+        settings(&json!({ "device_batch": 100 }))["device_batch"],
+        100
+    );
+    assert_eq!(
+        settings(&json!({}))["device_batch"],
+        1,
+        "each comes by itself"
+    );
     for wrong in [json!(0), json!(101), json!("10"), json!(1.5)] {
-        let refused = create(&fields(&fields_with(&json!({ "device_batch": wrong }))), &Allowed::default(), [7; 32]);
+        let refused = create(
+            &fields(&fields_with(&json!({ "device_batch": wrong }))),
+            &Allowed::default(),
+            [7; 32],
+        );
         assert_eq!(refused.unwrap_err()[0].field, "device_batch");
     }
     let before = created(&fields_with(&json!({ "device_batch": 7 })));
     let reset = fields(&json!({ "device_batch": null }));
-    let after = change(&before.settings, &before.secret, &reset, &Allowed::default()).unwrap();
+    let after = change(
+        &before.settings,
+        &before.secret,
+        &reset,
+        &Allowed::default(),
+    )
+    .unwrap();
     assert_eq!(after.settings["device_batch"], 1);
 }
 

@@ -13,7 +13,11 @@ const PURCHASED: &str = "user.subscription.purchased";
 /// An event that was recorded before its customer had an external id.
 fn unsent(event_type: &str, body: Value, external_id: Option<&str>) -> Unsent {
     let external_id = external_id.map(str::to_owned);
-    Unsent { external_id, acked_revision: Some(7), ..tests::unsent(event_type, body) }
+    Unsent {
+        external_id,
+        acked_revision: Some(7),
+        ..tests::unsent(event_type, body)
+    }
 }
 
 fn user_body(names: &Value) -> Value {
@@ -36,15 +40,27 @@ fn body(setting: &str, unsent: &Unsent) -> Value {
 fn events_of_unnamed_customers_are_sent_wait_or_are_skipped() {
     let recorded = user_body(&json!([{ "key": "receipt_id", "type": "receipt_id", "value": "r" }]));
     let event = unsent(PURCHASED, recorded.clone(), None);
-    let state = unsent(PURCHASE_UPDATED, json!({ "attributes": {}, "data": {} }), None);
+    let state = unsent(
+        PURCHASE_UPDATED,
+        json!({ "attributes": {}, "data": {} }),
+        None,
+    );
     assert_eq!(body("send", &event), recorded);
     for one in [&event, &state] {
         assert!(matches!(render("send", one), Rendered::Body(_)));
-        assert!(matches!(render("wait", one), Rendered::Wait { why } if why.contains("external id")));
-        assert!(matches!(render("skip", one), Rendered::Skip { why } if why.contains("external id")));
+        assert!(
+            matches!(render("wait", one), Rendered::Wait { why } if why.contains("external id"))
+        );
+        assert!(
+            matches!(render("skip", one), Rendered::Skip { why } if why.contains("external id"))
+        );
     }
     let of_a_destination = unsent("destination.failing", json!({}), None);
-    assert_eq!(body("wait", &of_a_destination), json!({}), "it is about no customer");
+    assert_eq!(
+        body("wait", &of_a_destination),
+        json!({}),
+        "it is about no customer"
+    );
 }
 
 #[test]
@@ -52,7 +68,9 @@ fn a_transfer_from_an_anonymous_user_is_skipped_without_an_id() {
     let recorded = user_body(&json!([{ "key": "receipt_id", "type": "receipt_id", "value": "r" }]));
     let event = unsent(TRANSFERRED_FROM, recorded.clone(), None);
     for setting in ["wait", "skip"] {
-        assert!(matches!(render(setting, &event), Rendered::Skip { why } if why.contains("former owner")));
+        assert!(
+            matches!(render(setting, &event), Rendered::Skip { why } if why.contains("former owner"))
+        );
     }
     assert_eq!(body("send", &event), recorded);
     let named = unsent(TRANSFERRED_FROM, recorded, Some("anna@shop"));
@@ -68,15 +86,29 @@ fn an_event_that_waited_has_the_name_and_is_unchanged_besides() {
     for setting in ["wait", "skip"] {
         assert_eq!(body(setting, &event), user_body(&json!([anna, receipt])));
     }
-    assert_eq!(body("send", &event), recorded, "nothing waits there, so everything is sent as it was recorded");
+    assert_eq!(
+        body("send", &event),
+        recorded,
+        "nothing waits there, so everything is sent as it was recorded"
+    );
 }
 
 #[test]
 fn the_record_of_a_purchase_is_sent_as_its_digest_proves_it() {
     let data = json!({ "last_seen_external_id": null });
-    let state = unsent(PURCHASE_UPDATED, json!({ "attributes": { "state_digest": "d" }, "data": data }), Some("anna"));
+    let state = unsent(
+        PURCHASE_UPDATED,
+        json!({ "attributes": { "state_digest": "d" }, "data": data }),
+        Some("anna"),
+    );
     let sent = body("wait", &state);
-    assert_eq!((&sent["data"], &sent["attributes"]["state_digest"]), (&data, &json!("d")));
+    assert_eq!(
+        (&sent["data"], &sent["attributes"]["state_digest"]),
+        (&data, &json!("d"))
+    );
     assert_eq!(sent["attributes"]["previous_acked_revision"], 7);
-    assert_eq!(sent["attributes"]["subscription_id"], json!(DestinationId::new(Uuid::nil())));
+    assert_eq!(
+        sent["attributes"]["subscription_id"],
+        json!(DestinationId::new(Uuid::nil()))
+    );
 }

@@ -38,12 +38,23 @@ fn created(input: &Value) -> NewSettings {
 }
 
 fn destination(settings: Value, schedule: Option<Vec<i64>>) -> Destination {
-    let common = DestinationSettings { schedule, ..DestinationSettings::new("") };
-    Destination { common, ..tests::destination(super::KIND, settings) }
+    let common = DestinationSettings {
+        schedule,
+        ..DestinationSettings::new("")
+    };
+    Destination {
+        common,
+        ..tests::destination(super::KIND, settings)
+    }
 }
 
 fn config_of(settings: &Value, secret: &SecretString) -> Config {
-    ready(&destination(settings.clone(), None), secret, &Allowed::default()).unwrap()
+    ready(
+        &destination(settings.clone(), None),
+        secret,
+        &Allowed::default(),
+    )
+    .unwrap()
 }
 
 fn after(changed: &ChangedSettings) -> Config {
@@ -70,5 +81,7 @@ fn header<'a>(request: &'a Request, name: &str) -> &'a str {
 }
 
 fn shown(list: &[(&'static str, SecretString)]) -> Vec<(&'static str, String)> {
-    list.iter().map(|(name, value)| (*name, value.expose_secret().to_owned())).collect()
+    list.iter()
+        .map(|(name, value)| (*name, value.expose_secret().to_owned()))
+        .collect()
 }

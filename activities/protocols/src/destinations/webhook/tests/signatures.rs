@@ -1,6 +1,9 @@
 //! The bytes on the wire: checked by a reference verifier, and in the narrowest form that every verifier parses.
 
-use super::{AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, config_of, created, header, sent, shown};
+use super::{
+    AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, config_of, created, header,
+    sent, shown,
+};
 use crate::destinations::webhook::config::{Config, rotate};
 use crate::destinations::webhook::request::{request, test};
 use crate::destinations::webhook::signature::Key;
@@ -21,30 +24,52 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 fn headers(request: &Request) -> HeaderMap {
-    let pair =
-        |(name, value): &(String, String)| (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+    let pair = |(name, value): &(String, String)| {
+        (
+            HeaderName::try_from(name).unwrap(),
+            HeaderValue::try_from(value).unwrap(),
+        )
+    };
     request.headers.iter().map(pair).collect()
 }
 
 fn signatures(config: &Config, at: Timestamp) -> Vec<String> {
-    header(&sent(config, at, BODY), "webhook-signature").split(' ').map(str::to_owned).collect()
+    header(&sent(config, at, BODY), "webhook-signature")
+        .split(' ')
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The signed text, rebuilt from the headers.
 fn signed_text(request: &Request) -> String {
     let body = std::str::from_utf8(&request.body).unwrap();
-    format!("{}.{}.{body}", header(request, "webhook-id"), header(request, "webhook-timestamp"))
+    format!(
+        "{}.{}.{body}",
+        header(request, "webhook-id"),
+        header(request, "webhook-timestamp")
+    )
 }
 
 fn is_signed_by(public_key: &str, text: &str, signature: &str) -> bool {
-    let key = STANDARD.decode(public_key.strip_prefix("whpk_").unwrap()).unwrap();
-    let signature = STANDARD.decode(signature.strip_prefix("v1a,").unwrap()).unwrap();
-    UnparsedPublicKey::new(&ED25519, key).verify(text.as_bytes(), &signature).is_ok()
+    let key = STANDARD
+        .decode(public_key.strip_prefix("whpk_").unwrap())
+        .unwrap();
+    let signature = STANDARD
+        .decode(signature.strip_prefix("v1a,").unwrap())
+        .unwrap();
+    UnparsedPublicKey::new(&ED25519, key)
+        .verify(text.as_bytes(), &signature)
+        .is_ok()
 }
 
 fn rotation(new_secret: Option<&str>, overlap_ms: i64, now: Timestamp) -> Rotation {
     let random = [u8::try_from(now.micros() % 251).unwrap(); 32];
-    Rotation { new_secret: new_secret.map(SecretString::from), until: now.plus_millis(overlap_ms), now, random }
+    Rotation {
+        new_secret: new_secret.map(SecretString::from),
+        until: now.plus_millis(overlap_ms),
+        now,
+        random,
+    }
 }
 
 fn rotated(from: &ChangedSettings, rotation: &Rotation) -> ChangedSettings {
@@ -53,12 +78,19 @@ fn rotated(from: &ChangedSettings, rotation: &Rotation) -> ChangedSettings {
 
 fn new(new_secret: &Value) -> ChangedSettings {
     let created = created(new_secret);
-    ChangedSettings { settings: created.settings, secret: created.secret, shown: created.shown, profile: None }
+    ChangedSettings {
+        settings: created.settings,
+        secret: created.secret,
+        shown: created.shown,
+        profile: None,
+    }
 }
 
 #[test]
 fn the_signature_of_the_specifications_example() {
-    let signature = Key::parse(SECRET).unwrap().sign(&format!("{ID}.{AT_SECONDS}.{BODY}"));
+    let signature = Key::parse(SECRET)
+        .unwrap()
+        .sign(&format!("{ID}.{AT_SECONDS}.{BODY}"));
     assert_eq!(signature, "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
 }
 
@@ -66,7 +98,10 @@ fn the_signature_of_the_specifications_example() {
 fn the_asymmetric_signature_of_svixs_test() {
     let private = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
     let key = Key::parse(private).unwrap();
-    assert_eq!(key.public().unwrap(), "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=");
+    assert_eq!(
+        key.public().unwrap(),
+        "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+    );
     let signature = key.sign(r#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#);
     let expected = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
     assert_eq!(signature, expected);
@@ -79,8 +114,16 @@ fn the_asymmetric_signature_of_svixs_test() {
 fn a_request_is_the_stored_body_and_signed_headers() {
     let config = config(&json!({"secret": SECRET, "headers": {"X-Tenant": "t-1"}}));
     let request = sent(&config, at(), BODY);
-    let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-    let text = format!("POST {}\n{headers}\n{}", request.url, String::from_utf8(request.body).unwrap());
+    let headers: String = request
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\n"))
+        .collect();
+    let text = format!(
+        "POST {}\n{headers}\n{}",
+        request.url,
+        String::from_utf8(request.body).unwrap()
+    );
     insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "[version]"), @r#"
     POST https://example.com/hook
     content-type: application/json
@@ -102,13 +145,26 @@ fn a_test_request_is_signed_and_marked_as_a_test() {
     assert_eq!(header(&request, "webhook-id"), "test_0192");
     assert_eq!(header(&request, "webhook-test"), "true");
     let body: Value = serde_json::from_slice(&request.body).unwrap();
-    assert_eq!((&body["type"], &body["id"]), (&json!("test"), &json!("test_0192")));
+    assert_eq!(
+        (&body["type"], &body["id"]),
+        (&json!("test"), &json!("test_0192"))
+    );
     assert_eq!(body["timestamp"], json!(at()));
     let signature = Key::parse(SECRET).unwrap().sign(&signed_text(&request));
     assert_eq!(header(&request, "webhook-signature"), signature);
-    assert_eq!(header(&test(&config, at(), "test_0192", None).unwrap(), "webhook-id"), "test_0192");
+    assert_eq!(
+        header(
+            &test(&config, at(), "test_0192", None).unwrap(),
+            "webhook-id"
+        ),
+        "test_0192"
+    );
     for id in ["a.b", "a b", "a\r\nb", "é"] {
-        assert_eq!(test(&config, at(), id, None).err().unwrap().field, "webhook-id", "{id}");
+        assert_eq!(
+            test(&config, at(), id, None).err().unwrap().field,
+            "webhook-id",
+            "{id}"
+        );
     }
 }
 
@@ -116,14 +172,26 @@ fn a_test_request_is_signed_and_marked_as_a_test() {
 fn one_event_is_one_request() {
     let config = config(&json!({}));
     for attempts in [vec![], vec![attempt(BODY), attempt(BODY)]] {
-        assert_eq!(request(&config, at(), &attempts).err().unwrap().field, "attempts");
+        assert_eq!(
+            request(&config, at(), &attempts).err().unwrap().field,
+            "attempts"
+        );
     }
-    assert_eq!(header(&sent(&config, Timestamp::from_micros(-1), BODY), "webhook-timestamp"), "0");
+    assert_eq!(
+        header(
+            &sent(&config, Timestamp::from_micros(-1), BODY),
+            "webhook-timestamp"
+        ),
+        "0"
+    );
 }
 
 #[test]
 fn a_reference_verifier_accepts_current_requests_only() {
-    #[expect(clippy::disallowed_methods, reason = "the verifier compares with the real clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the verifier compares with the real clock"
+    )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = Timestamp::from_micros(i64::try_from(now.as_micros()).unwrap());
     let created = new(&json!({ "url": URL }));
@@ -134,12 +202,22 @@ fn a_reference_verifier_accepts_current_requests_only() {
     assert!(verifier.verify(b"{}", &headers(&request)).is_err());
     let earlier = sent(&config, now.plus_millis(-400_000), BODY);
     assert!(verifier.verify(&earlier.body, &headers(&earlier)).is_err());
-    assert!(Webhook::new(SECRET).unwrap().verify(&request.body, &headers(&request)).is_err());
+    assert!(
+        Webhook::new(SECRET)
+            .unwrap()
+            .verify(&request.body, &headers(&request))
+            .is_err()
+    );
     // While two secrets overlap, a receiver may verify with either.
     let next = rotated(&created, &rotation(Some(SECRET), DAY_MS, now));
     let request = sent(&after(&next), now, BODY);
     for secret in [&old, SECRET] {
-        assert!(Webhook::new(secret).unwrap().verify(&request.body, &headers(&request)).is_ok());
+        assert!(
+            Webhook::new(secret)
+                .unwrap()
+                .verify(&request.body, &headers(&request))
+                .is_ok()
+        );
     }
 }
 
@@ -151,14 +229,23 @@ fn a_replaced_secret_signs_until_its_overlap_ends() {
     let old = signatures(&after(&first), at());
     assert_eq!(signatures(&config, at()).len(), 2);
     assert_eq!(signatures(&config, at())[1..], old);
-    assert_eq!(signatures(&config, Timestamp::from_micros(until.micros() - 1)).len(), 2);
+    assert_eq!(
+        signatures(&config, Timestamp::from_micros(until.micros() - 1)).len(),
+        2
+    );
     assert_eq!(signatures(&config, until).len(), 1);
-    assert_ne!(signatures(&config, until), signatures(&after(&first), until));
+    assert_ne!(
+        signatures(&config, until),
+        signatures(&after(&first), until)
+    );
     assert_eq!(shown(&second.shown).len(), 1);
     assert_ne!(shown(&second.shown), shown(&first.shown));
     // Without overlap the old one is removed at once.
     let third = rotated(&first, &rotation(None, 0, at()));
-    assert_eq!(signatures(&after(&third), at().plus_millis(-HOUR_MS)).len(), 1);
+    assert_eq!(
+        signatures(&after(&third), at().plus_millis(-HOUR_MS)).len(),
+        1
+    );
 }
 
 #[test]
@@ -170,26 +257,48 @@ fn at_most_ten_replaced_secrets_sign_and_expired_ones_go() {
         destination = rotated(&destination, &rotation(None, DAY_MS, now));
         assert_eq!(signatures(&after(&destination), now).len(), round + 1);
     }
-    let refused = rotate(&destination.settings, &destination.secret, &rotation(None, DAY_MS, now.plus_millis(1)));
+    let refused = rotate(
+        &destination.settings,
+        &destination.secret,
+        &rotation(None, DAY_MS, now.plus_millis(1)),
+    );
     assert_eq!(refused.err().unwrap().field, "secret");
     let without = rotated(&destination, &rotation(None, 0, now.plus_millis(1)));
     assert_eq!(signatures(&after(&without), now.plus_millis(1)).len(), 11);
     let later = now.plus_millis(DAY_MS);
-    assert_eq!(signatures(&after(&rotated(&destination, &rotation(None, HOUR_MS, later))), later).len(), 2);
+    assert_eq!(
+        signatures(
+            &after(&rotated(&destination, &rotation(None, HOUR_MS, later))),
+            later
+        )
+        .len(),
+        2
+    );
 }
 
 #[test]
 fn a_rotation_needs_a_new_key_and_overlaps_seven_days_at_most() {
     let first = new(&json!({"url": URL, "secret": SECRET}));
-    let refused = |rotation: &Rotation| rotate(&first.settings, &first.secret, rotation).err().unwrap().field;
+    let refused = |rotation: &Rotation| {
+        rotate(&first.settings, &first.secret, rotation)
+            .err()
+            .unwrap()
+            .field
+    };
     assert_eq!(refused(&rotation(Some(SECRET), 0, at())), "secret");
-    assert_eq!(refused(&rotation(Some("whsec_c2hvcnQ="), 0, at())), "secret");
+    assert_eq!(
+        refused(&rotation(Some("whsec_c2hvcnQ="), 0, at())),
+        "secret"
+    );
     assert_eq!(refused(&rotation(None, 7 * DAY_MS + 1, at())), "until");
     // Rotating back to a secret that still overlaps makes it the newest, once.
     let second = rotated(&first, &rotation(None, DAY_MS, at()));
     let third = rotated(&second, &rotation(Some(SECRET), DAY_MS, at()));
     let back = signatures(&after(&third), at());
-    assert_eq!((back.len(), &back[..1]), (2, &signatures(&after(&first), at())[..]));
+    assert_eq!(
+        (back.len(), &back[..1]),
+        (2, &signatures(&after(&first), at())[..])
+    );
 }
 
 #[test]
@@ -198,25 +307,41 @@ fn both_versions_are_signed_and_replaced_together_or_one_by_one() {
     let both = rotated(&first, &rotation(None, DAY_MS, at()));
     assert_ne!(both.settings["public_key"], first.settings["public_key"]);
     let versions = |list: &[String]| -> Vec<String> {
-        list.iter().map(|signature| signature.split_once(',').unwrap().0.to_owned()).collect()
+        list.iter()
+            .map(|signature| signature.split_once(',').unwrap().0.to_owned())
+            .collect()
     };
-    assert_eq!(versions(&signatures(&after(&both), at())), ["v1", "v1", "v1a", "v1a"]);
+    assert_eq!(
+        versions(&signatures(&after(&both), at())),
+        ["v1", "v1", "v1a", "v1a"]
+    );
     let mine = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
     let one = rotated(&first, &rotation(Some(mine), 0, at()));
     assert_eq!(versions(&signatures(&after(&one), at())), ["v1", "v1a"]);
-    let names: Vec<_> = shown(&one.shown).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = shown(&one.shown)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(names, ["public_key"]);
     let request = sent(&after(&one), at(), BODY);
     let public = one.settings["public_key"].as_str().unwrap();
-    let signature = header(&request, "webhook-signature").split(' ').nth(1).unwrap();
+    let signature = header(&request, "webhook-signature")
+        .split(' ')
+        .nth(1)
+        .unwrap();
     assert!(is_signed_by(public, &signed_text(&request), signature));
-    assert!(!is_signed_by(public, &format!("{} ", signed_text(&request)), signature));
+    assert!(!is_signed_by(
+        public,
+        &format!("{} ", signed_text(&request)),
+        signature
+    ));
 }
 
 #[test]
 fn neither_generated_key_reveals_the_other() {
     let created = new(&json!({"url": URL, "signature": "v1,v1a"}));
-    let stored: Value = serde_json::from_str(secrecy::ExposeSecret::expose_secret(&created.secret)).unwrap();
+    let stored: Value =
+        serde_json::from_str(secrecy::ExposeSecret::expose_secret(&created.secret)).unwrap();
     let bytes = |place: usize| {
         let text = stored["keys"][place]["secret"].as_str().unwrap();
         STANDARD.decode(text.split_once('_').unwrap().1).unwrap()

@@ -40,8 +40,14 @@ fn with_receipts(value: &Value) -> Result<Value, Vec<Invalid>> {
 #[test]
 fn events_of_devices_carry_receipts_by_a_setting_alone() {
     let usual = created(&json!({ "url": super::URL }));
-    assert_eq!(data(&usual.settings, &transaction()), json!({ "collapse_key": Uuid::nil(), "sku_ref_id": "month" }));
-    assert_eq!(data(&usual.settings, &start()), json!({ "collapse_key": [Uuid::nil()] }));
+    assert_eq!(
+        data(&usual.settings, &transaction()),
+        json!({ "collapse_key": Uuid::nil(), "sku_ref_id": "month" })
+    );
+    assert_eq!(
+        data(&usual.settings, &start()),
+        json!({ "collapse_key": [Uuid::nil()] })
+    );
     let whole = with_receipts(&json!(true)).unwrap();
     for body in [transaction(), start()] {
         assert_eq!(data(&whole, &body), body["data"]);
@@ -50,15 +56,32 @@ fn events_of_devices_carry_receipts_by_a_setting_alone() {
 
 #[test]
 fn receipts_in_events_of_devices_are_on_or_off() {
-    assert_eq!(with_receipts(&json!(true)).unwrap()["device_receipts"], true);
+    assert_eq!(
+        with_receipts(&json!(true)).unwrap()["device_receipts"],
+        true
+    );
     for off in [json!(false), Value::Null] {
-        assert_eq!(with_receipts(&off).unwrap()["device_receipts"], false, "{off}");
+        assert_eq!(
+            with_receipts(&off).unwrap()["device_receipts"],
+            false,
+            "{off}"
+        );
     }
     for wrong in [json!("yes"), json!(1)] {
-        assert_eq!(with_receipts(&wrong).unwrap_err()[0].field, "device_receipts", "{wrong}");
+        assert_eq!(
+            with_receipts(&wrong).unwrap_err()[0].field,
+            "device_receipts",
+            "{wrong}"
+        );
     }
     let before = created(&json!({ "url": super::URL, "device_receipts": true }));
-    let unchanged = change(&before.settings, &before.secret, &fields(&json!({})), &Allowed::default()).unwrap();
+    let unchanged = change(
+        &before.settings,
+        &before.secret,
+        &fields(&json!({})),
+        &Allowed::default(),
+    )
+    .unwrap();
     assert_eq!(unchanged.settings["device_receipts"], true);
     let off = fields(&json!({ "device_receipts": null }));
     let changed = change(&before.settings, &before.secret, &off, &Allowed::default()).unwrap();

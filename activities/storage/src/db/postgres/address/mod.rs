@@ -62,7 +62,11 @@ const KNOWN: &[&str] = &[
     "user",
 ];
 /// Parameters of libpq that change nothing here.
-const WITHOUT_EFFECT: &[&str] = &["client_encoding", "fallback_application_name", "sslcompression"];
+const WITHOUT_EFFECT: &[&str] = &[
+    "client_encoding",
+    "fallback_application_name",
+    "sslcompression",
+];
 
 /// A URL that cannot be used, and why. It repeats no value and no unknown name, which might be of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +104,8 @@ impl Address {
         // What follows the first one counts as host and database, which errors name: it may be the rest of a password.
         if base.matches('@').nth(1).is_some() {
             return Err(Invalid(
-                "it has a second `@`: percent-encode each one of a password or name as %40".to_owned(),
+                "it has a second `@`: percent-encode each one of a password or name as %40"
+                    .to_owned(),
             ));
         }
         let mut parameters = Parameters::default();
@@ -108,13 +113,20 @@ impl Address {
             parameters.add(pair)?;
         }
         let url = format!("{base}?{}", parameters.rest.join("&"));
-        let config: Config = url.parse().map_err(|error| Invalid(crate::db::error::chain(&error)))?;
+        let config: Config = url
+            .parse()
+            .map_err(|error| Invalid(crate::db::error::chain(&error)))?;
         if parameters.hosts != 0 && parameters.hosts != config.get_hosts().len() {
-            return Err(Invalid("it names hosts both in its parameters and before them".to_owned()));
+            return Err(Invalid(
+                "it names hosts both in its parameters and before them".to_owned(),
+            ));
         }
         let is_set = |name: &str| parameters.names.contains(name);
-        let timeout =
-            if is_set("connect_timeout") { config.get_connect_timeout().copied() } else { Some(CONNECT_TIMEOUT) };
+        let timeout = if is_set("connect_timeout") {
+            config.get_connect_timeout().copied()
+        } else {
+            Some(CONNECT_TIMEOUT)
+        };
         let mut common = config.clone();
         common.ssl_mode(parameters.tls.mode());
         common.tcp_user_timeout(parameters.tcp_user_timeout.unwrap_or(TCP_USER_TIMEOUT));
@@ -128,7 +140,11 @@ impl Address {
             common.keepalives_retries(KEEPALIVES_COUNT);
         }
         let takes_any = parameters.takes_any;
-        common.target_session_attrs(if takes_any { TargetSessionAttrs::Any } else { TargetSessionAttrs::ReadWrite });
+        common.target_session_attrs(if takes_any {
+            TargetSessionAttrs::Any
+        } else {
+            TargetSessionAttrs::ReadWrite
+        });
         let hosts = hosts(&common)?;
         if takes_any && hosts.len() > 1 {
             return Err(Invalid(
@@ -137,7 +153,11 @@ impl Address {
                     .to_owned(),
             ));
         }
-        Ok(Self { hosts, timeout, tls: parameters.tls })
+        Ok(Self {
+            hosts,
+            timeout,
+            tls: parameters.tls,
+        })
     }
 }
 
@@ -156,13 +176,19 @@ fn split(url: &str) -> (&str, &str) {
 
 impl Parameters {
     fn add(&mut self, pair: &str) -> Result<(), Invalid> {
-        let (name, encoded) = pair.split_once('=').ok_or_else(|| Invalid("a parameter has no value".to_owned()))?;
+        let (name, encoded) = pair
+            .split_once('=')
+            .ok_or_else(|| Invalid("a parameter has no value".to_owned()))?;
         if !KNOWN.contains(&name) && !WITHOUT_EFFECT.contains(&name) {
             // It may be a part of a password that is not percent-encoded.
-            return Err(Invalid("it has an unknown parameter, or a password that is not percent-encoded".to_owned()));
+            return Err(Invalid(
+                "it has an unknown parameter, or a password that is not percent-encoded".to_owned(),
+            ));
         }
         let invalid = || Invalid(format!("`{name}` has no valid value"));
-        let value = percent_decode_str(encoded).decode_utf8().map_err(|_| invalid())?;
+        let value = percent_decode_str(encoded)
+            .decode_utf8()
+            .map_err(|_| invalid())?;
         match name {
             "ssl" if value == "true" => self.tls.set_mode("require").ok_or_else(invalid)?,
             "sslmode" => self.tls.set_mode(&value).ok_or_else(invalid)?,
@@ -174,13 +200,17 @@ impl Parameters {
             "sslcert" => self.tls.certificate = Some(value.into_owned().into()),
             "sslkey" => self.tls.key = Some(value.into_owned().into()),
             "tcp_user_timeout" => {
-                self.tcp_user_timeout = Some(Duration::from_millis(value.parse().map_err(|_| invalid())?));
+                self.tcp_user_timeout =
+                    Some(Duration::from_millis(value.parse().map_err(|_| invalid())?));
             }
             "host" => {
                 // tokio-postgres takes the list for one host.
                 for host in value.split(',') {
                     self.hosts += 1;
-                    self.rest.push(format!("host={}", utf8_percent_encode(host, NON_ALPHANUMERIC)));
+                    self.rest.push(format!(
+                        "host={}",
+                        utf8_percent_encode(host, NON_ALPHANUMERIC)
+                    ));
                 }
             }
             "keepalives_count" => self.rest.push(format!("keepalives_retries={encoded}")),
@@ -188,7 +218,9 @@ impl Parameters {
                 "read-write" | "primary" => {}
                 "any" | "prefer-standby" => self.takes_any = true,
                 "read-only" | "standby" => {
-                    return Err(Invalid("`target_session_attrs` must be `read-write`: settle writes".to_owned()));
+                    return Err(Invalid(
+                        "`target_session_attrs` must be `read-write`: settle writes".to_owned(),
+                    ));
                 }
                 _ => return Err(invalid()),
             },
@@ -204,12 +236,20 @@ impl Parameters {
 
 /// A configuration for each host of `common`.
 fn hosts(common: &Config) -> Result<Vec<Config>, Invalid> {
-    let (names, addresses, ports) = (common.get_hosts(), common.get_hostaddrs(), common.get_ports());
+    let (names, addresses, ports) = (
+        common.get_hosts(),
+        common.get_hostaddrs(),
+        common.get_ports(),
+    );
     let count = names.len().max(addresses.len()).max(1);
-    if [names.len(), addresses.len()].iter().any(|listed| *listed != 0 && *listed != count)
+    if [names.len(), addresses.len()]
+        .iter()
+        .any(|listed| *listed != 0 && *listed != count)
         || (ports.len() > 1 && ports.len() != count)
     {
-        return Err(Invalid("it does not name as many ports and addresses as hosts".to_owned()));
+        return Err(Invalid(
+            "it does not name as many ports and addresses as hosts".to_owned(),
+        ));
     }
     let host = |at: usize| {
         let mut host = without_hosts(common);

@@ -11,7 +11,9 @@ fn parsed(url: &str) -> Address {
 }
 
 fn refused(url: &str) -> String {
-    let Err(Invalid(reason)) = Address::parse(url) else { panic!("{url} was accepted") };
+    let Err(Invalid(reason)) = Address::parse(url) else {
+        panic!("{url} was accepted")
+    };
     reason
 }
 
@@ -28,12 +30,16 @@ fn a_silent_server_gets_three_seconds() {
 
 #[test]
 fn an_operators_limits_stay() {
-    let address = parsed("postgres://h/db?connect_timeout=9&keepalives_count=7&tcp_user_timeout=800");
+    let address =
+        parsed("postgres://h/db?connect_timeout=9&keepalives_count=7&tcp_user_timeout=800");
     assert_eq!(address.timeout, Some(Duration::from_secs(9)));
     let host = &address.hosts[0];
     assert_eq!(host.get_keepalives_idle(), Duration::from_secs(10));
     assert_eq!(host.get_keepalives_retries(), Some(7));
-    assert_eq!(host.get_tcp_user_timeout(), Some(&Duration::from_millis(800)));
+    assert_eq!(
+        host.get_tcp_user_timeout(),
+        Some(&Duration::from_millis(800))
+    );
     assert_eq!(parsed("postgres://h/db?connect_timeout=0").timeout, None);
 }
 
@@ -43,32 +49,65 @@ fn every_part_of_a_url_arrives() {
     let address = parsed(url);
     assert_eq!(address.hosts.len(), 2);
     for (host, (name, port)) in address.hosts.iter().zip([("h1", 5433), ("h2", 5432)]) {
-        assert_eq!((host.get_user(), host.get_password()), (Some("us@er"), Some(&b"p?a/ss"[..])));
+        assert_eq!(
+            (host.get_user(), host.get_password()),
+            (Some("us@er"), Some(&b"p?a/ss"[..]))
+        );
         assert_eq!(host.get_dbname(), Some("d b"));
         assert_eq!(host.get_application_name(), Some("a b"));
         assert_eq!(host.get_options(), Some("-c geqo=off"));
-        assert_eq!((host.get_hosts(), host.get_ports()), (&[Host::Tcp(name.to_owned())][..], &[port][..]));
+        assert_eq!(
+            (host.get_hosts(), host.get_ports()),
+            (&[Host::Tcp(name.to_owned())][..], &[port][..])
+        );
     }
     let marked = parsed("postgres://u:p?q@h/db?channel_binding=require");
     assert_eq!(marked.hosts[0].get_password(), Some(&b"p?q"[..]));
-    assert_eq!(marked.hosts[0].get_channel_binding(), ChannelBinding::Require);
+    assert_eq!(
+        marked.hosts[0].get_channel_binding(),
+        ChannelBinding::Require
+    );
 }
 
 #[test]
 fn a_host_is_a_name_an_address_or_a_socket() {
     let socket = parsed("postgres://u@%2Frun%2Fpostgresql/db?sslmode=require");
-    assert_eq!(socket.hosts[0].get_hosts(), [Host::Unix("/run/postgresql".into())]);
+    assert_eq!(
+        socket.hosts[0].get_hosts(),
+        [Host::Unix("/run/postgresql".into())]
+    );
     assert_eq!(socket.hosts[0].get_ssl_mode(), SslMode::Disable);
     let sockets = parsed("postgres:///db?host=/run/a,/run/b&application_name=a@b");
     assert_eq!(sockets.hosts[1].get_hosts(), [Host::Unix("/run/b".into())]);
     assert_eq!(sockets.hosts[0].get_application_name(), Some("a@b"));
-    let both = parsed("postgres:///db?host=a,b&hostaddr=10.0.0.1,10.0.0.2&port=1,2&target_session_attrs=primary");
-    let addresses: Vec<&[IpAddr]> = both.hosts.iter().map(tokio_postgres::Config::get_hostaddrs).collect();
-    assert_eq!(addresses, [["10.0.0.1".parse::<IpAddr>().unwrap()], ["10.0.0.2".parse().unwrap()]]);
+    let both = parsed(
+        "postgres:///db?host=a,b&hostaddr=10.0.0.1,10.0.0.2&port=1,2&target_session_attrs=primary",
+    );
+    let addresses: Vec<&[IpAddr]> = both
+        .hosts
+        .iter()
+        .map(tokio_postgres::Config::get_hostaddrs)
+        .collect();
+    assert_eq!(
+        addresses,
+        [
+            ["10.0.0.1".parse::<IpAddr>().unwrap()],
+            ["10.0.0.2".parse().unwrap()]
+        ]
+    );
     assert_eq!(both.hosts[1].get_ports(), [2]);
-    assert_eq!(both.hosts[1].get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
-    assert_eq!(parsed("postgres:///db").hosts[0].get_hosts(), [Host::Tcp("localhost".to_owned())]);
-    assert_eq!(parsed("postgres://[::1]:7/db").hosts[0].get_hosts(), [Host::Tcp("::1".to_owned())]);
+    assert_eq!(
+        both.hosts[1].get_target_session_attrs(),
+        TargetSessionAttrs::ReadWrite
+    );
+    assert_eq!(
+        parsed("postgres:///db").hosts[0].get_hosts(),
+        [Host::Tcp("localhost".to_owned())]
+    );
+    assert_eq!(
+        parsed("postgres://[::1]:7/db").hosts[0].get_hosts(),
+        [Host::Tcp("::1".to_owned())]
+    );
 }
 
 #[test]
@@ -85,7 +124,11 @@ fn a_mode_of_tls_is_at_least_as_strict_as_in_libpq() {
         ("sslrootcert=system", SslMode::Require),
         ("sslrootcert=system&sslmode=disable", SslMode::Require),
     ] {
-        assert_eq!(parsed(&format!("postgres://h/db?{query}")).hosts[0].get_ssl_mode(), mode, "{query}");
+        assert_eq!(
+            parsed(&format!("postgres://h/db?{query}")).hosts[0].get_ssl_mode(),
+            mode,
+            "{query}"
+        );
     }
     assert_eq!(parsed("postgres://h/db").tls, Tls::default());
 }
@@ -96,17 +139,38 @@ fn a_url_that_cannot_be_honoured_is_refused_without_its_values() {
         ("sslmode=strict", "`sslmode` has no valid value"),
         ("gssencmode=require", "gssencmode"),
         ("sslcrl=%2Ftmp%2Fhunter2", "sslcrl"),
-        ("tcp_user_timeout=hunter2", "`tcp_user_timeout` has no valid value"),
-        ("hostaddr=10.0.0.1,10.0.0.2", "it does not name as many ports and addresses as hosts"),
-        ("host=other", "it names hosts both in its parameters and before them"),
+        (
+            "tcp_user_timeout=hunter2",
+            "`tcp_user_timeout` has no valid value",
+        ),
+        (
+            "hostaddr=10.0.0.1,10.0.0.2",
+            "it does not name as many ports and addresses as hosts",
+        ),
+        (
+            "host=other",
+            "it names hosts both in its parameters and before them",
+        ),
         ("connect_timeout=hunter2", "connect_timeout"),
         ("hunter2", "a parameter has no value"),
-        ("target_session_attrs=standby", "`target_session_attrs` must be `read-write`"),
-        ("target_session_attrs=read-only", "`target_session_attrs` must be `read-write`"),
-        ("target_session_attrs=hunter2", "`target_session_attrs` has no valid value"),
+        (
+            "target_session_attrs=standby",
+            "`target_session_attrs` must be `read-write`",
+        ),
+        (
+            "target_session_attrs=read-only",
+            "`target_session_attrs` must be `read-write`",
+        ),
+        (
+            "target_session_attrs=hunter2",
+            "`target_session_attrs` has no valid value",
+        ),
     ] {
         let shown = refused(&format!("postgres://u:hunter2@h/db?{query}"));
-        assert!(shown.contains(reason) && !shown.contains("hunter2"), "{query}: {shown}");
+        assert!(
+            shown.contains(reason) && !shown.contains("hunter2"),
+            "{query}: {shown}"
+        );
     }
 }
 
@@ -115,16 +179,37 @@ fn a_host_that_accepts_no_writes_is_taken_only_alone() {
     for (url, expected) in [
         ("postgres://h/db", TargetSessionAttrs::ReadWrite),
         ("postgres://a,b/db", TargetSessionAttrs::ReadWrite),
-        ("postgres://a,b/db?target_session_attrs=read-write", TargetSessionAttrs::ReadWrite),
-        ("postgres://a,b/db?target_session_attrs=primary", TargetSessionAttrs::ReadWrite),
-        ("postgres://h/db?target_session_attrs=any", TargetSessionAttrs::Any),
-        ("postgres://h/db?target_session_attrs=prefer-standby", TargetSessionAttrs::Any),
+        (
+            "postgres://a,b/db?target_session_attrs=read-write",
+            TargetSessionAttrs::ReadWrite,
+        ),
+        (
+            "postgres://a,b/db?target_session_attrs=primary",
+            TargetSessionAttrs::ReadWrite,
+        ),
+        (
+            "postgres://h/db?target_session_attrs=any",
+            TargetSessionAttrs::Any,
+        ),
+        (
+            "postgres://h/db?target_session_attrs=prefer-standby",
+            TargetSessionAttrs::Any,
+        ),
     ] {
-        assert!(parsed(url).hosts.iter().all(|host| host.get_target_session_attrs() == expected), "{url}");
+        assert!(
+            parsed(url)
+                .hosts
+                .iter()
+                .all(|host| host.get_target_session_attrs() == expected),
+            "{url}"
+        );
     }
     for value in ["any", "prefer-standby"] {
         let shown = refused(&format!("postgres://a,b/db?target_session_attrs={value}"));
-        assert!(shown.starts_with("with several hosts `target_session_attrs` must be `read-write`"), "{shown}");
+        assert!(
+            shown.starts_with("with several hosts `target_session_attrs` must be `read-write`"),
+            "{shown}"
+        );
     }
 }
 
@@ -140,6 +225,12 @@ fn a_password_that_is_not_encoded_is_in_no_error() {
         let shown = refused(url);
         assert!(!shown.contains("hunter2"), "{url}: {shown}");
     }
-    assert!(refused("postgres://u:p@ss@h/db").contains("%40"), "it shows the remedy");
-    assert_eq!(parsed("postgres://u:p%40ss@h/d%40b?options=a@b").hosts[0].get_dbname(), Some("d@b"));
+    assert!(
+        refused("postgres://u:p@ss@h/db").contains("%40"),
+        "it shows the remedy"
+    );
+    assert_eq!(
+        parsed("postgres://u:p%40ss@h/d%40b?options=a@b").hosts[0].get_dbname(),
+        Some("d@b")
+    );
 }

@@ -10,7 +10,10 @@ pub fn seeds() -> Range<u64> {
     let number = |variable: &str| {
         #[expect(clippy::disallowed_methods, reason = "seeds of the tests")]
         let text = std::env::var(variable).ok()?;
-        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+        Some(
+            text.parse::<u64>()
+                .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+        )
     };
     let first = number("SETTLE_TEST_SEED").unwrap_or(0);
     first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(2 * LIVES))

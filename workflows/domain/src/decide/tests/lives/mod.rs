@@ -16,8 +16,8 @@ use crate::purchase::State;
 use crate::time::Timestamp;
 use crate::transition::{Transition, TransitionKind};
 use replay::{
-    Arrivals, Replay, Step, in_part, once, promptly, settle_lagging, settle_life, settle_with_faults, with_adoption,
-    with_delays, with_losses, with_losses_and_repetitions,
+    Arrivals, Replay, Step, in_part, once, promptly, settle_lagging, settle_life,
+    settle_with_faults, with_adoption, with_delays, with_losses, with_losses_and_repetitions,
 };
 use std::collections::BTreeMap;
 use store::{Beginning, Life, life};
@@ -27,22 +27,42 @@ fn names(transitions: &[Transition]) -> Vec<TransitionKind> {
 }
 
 fn truth(life: &Life) -> Vec<TransitionKind> {
-    life.transitions.iter().map(|(_, transition)| *transition).collect()
+    life.transitions
+        .iter()
+        .map(|(_, transition)| *transition)
+        .collect()
 }
 
 /// The record. When it was first seen to be cancelled depends on the checks; a report's time does not.
 fn record(replay: &Replay, life: &Life) -> String {
-    let dates =
-        |report: &&Notification| !matches!(report.kind, NotificationKind::Expired | NotificationKind::OutOfGrace);
-    let is_dated = |at: Timestamp| life.reports.iter().filter(dates).any(|report| report.store_time == at);
+    let dates = |report: &&Notification| {
+        !matches!(
+            report.kind,
+            NotificationKind::Expired | NotificationKind::OutOfGrace
+        )
+    };
+    let is_dated = |at: Timestamp| {
+        life.reports
+            .iter()
+            .filter(dates)
+            .any(|report| report.store_time == at)
+    };
     let canceled_at = replay.known.canceled_at().filter(|at| !is_dated(*at));
     let record = record_of(&replay.known);
-    canceled_at.map_or(record.clone(), |at| record.replace(&at.to_string(), "first sight"))
+    canceled_at.map_or(record.clone(), |at| {
+        record.replace(&at.to_string(), "first sight")
+    })
 }
 
 fn story(life: &Life) -> String {
-    let reports = life.reports.iter().map(|report| format!("{} {:?}", report.store_time, report.kind));
-    let transitions = life.transitions.iter().map(|(time, transition)| format!("{time} -> {transition:?}"));
+    let reports = life
+        .reports
+        .iter()
+        .map(|report| format!("{} {:?}", report.store_time, report.kind));
+    let transitions = life
+        .transitions
+        .iter()
+        .map(|(time, transition)| format!("{time} -> {transition:?}"));
     let mut lines: Vec<_> = reports.chain(transitions).collect();
     lines.sort();
     lines.join("\n")
@@ -62,14 +82,21 @@ const BEGINNINGS: [Beginning; 8] = [
 fn lives() -> impl Iterator<Item = (u64, Life)> {
     let seeds = 0..chance::LIVES;
     println!("seeds {} to {}", seeds.start, seeds.end);
-    seeds.zip(BEGINNINGS.into_iter().cycle()).map(|(seed, beginning)| (seed, life(seed, beginning)))
+    seeds
+        .zip(BEGINNINGS.into_iter().cycle())
+        .map(|(seed, beginning)| (seed, life(seed, beginning)))
 }
 
 #[test]
 fn what_arrives_promptly_is_announced_exactly() {
     for (seed, life) in lives() {
         let replay = settle_life(&life, &promptly(&life), true);
-        assert_eq!(names(&replay.transitions), truth(&life), "seed {seed}\n{}", story(&life));
+        assert_eq!(
+            names(&replay.transitions),
+            truth(&life),
+            "seed {seed}\n{}",
+            story(&life)
+        );
     }
 }
 
@@ -78,9 +105,18 @@ fn a_third_of_the_notifications_lost_is_repaired_by_wakes() {
     for (seed, life) in lives() {
         let arrivals = with_losses(&life, seed);
         let replay = settle_life(&life, &arrivals, true);
-        let lost = promptly(&life).into_iter().filter(|report| !arrivals.contains(report));
-        let lost: Vec<_> = lost.map(|(time, report)| format!("{time} {:?}", report.kind)).collect();
-        assert_eq!(names(&replay.transitions), truth(&life), "seed {seed}, lost {lost:?}\n{}", story(&life));
+        let lost = promptly(&life)
+            .into_iter()
+            .filter(|report| !arrivals.contains(report));
+        let lost: Vec<_> = lost
+            .map(|(time, report)| format!("{time} {:?}", report.kind))
+            .collect();
+        assert_eq!(
+            names(&replay.transitions),
+            truth(&life),
+            "seed {seed}, lost {lost:?}\n{}",
+            story(&life)
+        );
     }
 }
 
@@ -90,22 +126,36 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
         let prompt = settle_life(&life, &promptly(&life), true);
         let arrivals = with_delays(&life, seed);
         let late = settle_life(&life, &arrivals, true);
-        let order =
-            || arrivals.iter().map(|(time, report)| format!("{time} {:?} of {}", report.kind, report.store_time));
-        let case = || format!("seed {seed}\n{}\nheard\n{}", story(&life), order().collect::<Vec<_>>().join("\n"));
+        let order = || {
+            arrivals
+                .iter()
+                .map(|(time, report)| format!("{time} {:?} of {}", report.kind, report.store_time))
+        };
+        let case = || {
+            format!(
+                "seed {seed}\n{}\nheard\n{}",
+                story(&life),
+                order().collect::<Vec<_>>().join("\n")
+            )
+        };
         if !late.is_gone {
             assert_eq!(record(&late, &life), record(&prompt, &life), "{}", case());
         }
         let mut left = truth(&life);
         for transition in names(&late.transitions) {
             let place = left.iter().position(|other| *other == transition);
-            left.remove(
-                place.unwrap_or_else(|| panic!("{transition:?} twice, {:?}, {}", names(&late.transitions), case())),
-            );
+            left.remove(place.unwrap_or_else(|| {
+                panic!(
+                    "{transition:?} twice, {:?}, {}",
+                    names(&late.transitions),
+                    case()
+                )
+            }));
         }
         for transition in left.iter().copied() {
             // Where it was not seen to be off, it was not seen to be on again.
-            let is_half = transition == TransitionKind::Resumed && left.contains(&TransitionKind::Cancelled);
+            let is_half =
+                transition == TransitionKind::Resumed && left.contains(&TransitionKind::Cancelled);
             assert!(
                 is_half || !is_seen(&life, &late, transition),
                 "{transition:?} was seen and not announced, {}",
@@ -119,13 +169,21 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
 fn a_failing_store_leaves_one_outcome_each_and_nothing_twice() {
     for (seed, life) in lives() {
         let replay = settle_with_faults(&life, &promptly(&life), seed);
-        assert!(replay.outcomes.values().all(|outcomes| *outcomes == 1), "seed {seed}, {:?}", replay.outcomes);
+        assert!(
+            replay.outcomes.values().all(|outcomes| *outcomes == 1),
+            "seed {seed}, {:?}",
+            replay.outcomes
+        );
         assert_eq!(replay.outcomes.len(), life.reports.len(), "seed {seed}");
         let mut left = truth(&life);
         for transition in names(&replay.transitions) {
             let place = left.iter().position(|other| *other == transition);
             left.remove(place.unwrap_or_else(|| {
-                panic!("{transition:?} twice, seed {seed}, {:?}\n{}", replay.transitions, story(&life))
+                panic!(
+                    "{transition:?} twice, seed {seed}, {:?}\n{}",
+                    replay.transitions,
+                    story(&life)
+                )
             }));
         }
     }
@@ -133,38 +191,79 @@ fn a_failing_store_leaves_one_outcome_each_and_nothing_twice() {
 
 /// What is wrong with what is made of a life by a store that lags, in short and at length; nothing if all is right.
 fn wrong(seed: u64) -> Option<(String, String)> {
-    let life = life(seed, BEGINNINGS[usize::try_from(seed).unwrap() % BEGINNINGS.len()]);
+    let life = life(
+        seed,
+        BEGINNINGS[usize::try_from(seed).unwrap() % BEGINNINGS.len()],
+    );
     let prompt = promptly(&life);
-    [prompt, with_losses_and_repetitions(&life, seed)].into_iter().find_map(|arrivals| wrong_in(&life, &arrivals, seed))
+    [prompt, with_losses_and_repetitions(&life, seed)]
+        .into_iter()
+        .find_map(|arrivals| wrong_in(&life, &arrivals, seed))
 }
 
 fn wrong_in(life: &Life, arrivals: &Arrivals, seed: u64) -> Option<(String, String)> {
     let replay = settle_lagging(life, arrivals, seed);
-    let charged: Vec<_> = replay.charges.iter().filter_map(|(sku, number)| Some((sku.clone()?, *number))).collect();
+    let charged: Vec<_> = replay
+        .charges
+        .iter()
+        .filter_map(|(sku, number)| Some((sku.clone()?, *number)))
+        .collect();
     // What is unreported and shown an hour later is announced behind what was reported meanwhile.
-    let lost: Vec<_> = promptly(life).into_iter().filter(|report| !arrivals.contains(report)).collect();
-    let is_complete = life.reports.iter().all(|report| report.kind != NotificationKind::Unknown) && lost.is_empty();
+    let lost: Vec<_> = promptly(life)
+        .into_iter()
+        .filter(|report| !arrivals.contains(report))
+        .collect();
+    let is_complete = life
+        .reports
+        .iter()
+        .all(|report| report.kind != NotificationKind::Unknown)
+        && lost.is_empty();
     let in_order = |mut names: Vec<TransitionKind>| {
         if !is_complete {
             names.sort_unstable();
         }
         names
     };
-    let differs =
-        if is_complete && !replay.is_gone { record_difference(life, arrivals, &replay) } else { String::new() };
-    let is_announced = in_order(names(&replay.transitions)) == in_order(truth(life)) && charged == life.charges;
+    let differs = if is_complete && !replay.is_gone {
+        record_difference(life, arrivals, &replay)
+    } else {
+        String::new()
+    };
+    let is_announced =
+        in_order(names(&replay.transitions)) == in_order(truth(life)) && charged == life.charges;
     let is_counted = is_terms_right(&replay, life);
-    if is_announced && is_counted && differs.is_empty() && replay.outcomes.values().all(|outcomes| *outcomes == 1) {
+    if is_announced
+        && is_counted
+        && differs.is_empty()
+        && replay.outcomes.values().all(|outcomes| *outcomes == 1)
+    {
         return None;
     }
-    let lost: Vec<_> = lost.iter().map(|(time, report)| format!("{time} {:?}", report.kind)).collect();
+    let lost: Vec<_> = lost
+        .iter()
+        .map(|(time, report)| format!("{time} {:?}", report.kind))
+        .collect();
     let transitions = replay.transitions.iter();
     let transitions: Vec<_> = transitions
-        .map(|one| format!("{:?} {:?} {:?}", one.kind, one.at.map(|at| at.to_string()), one.cycle))
+        .map(|one| {
+            format!(
+                "{:?} {:?} {:?}",
+                one.kind,
+                one.at.map(|at| at.to_string()),
+                one.cycle
+            )
+        })
         .collect();
-    let charges = (&replay.charges, &life.charges, replay.known.billing_cycles());
+    let charges = (
+        &replay.charges,
+        &life.charges,
+        replay.known.billing_cycles(),
+    );
     let events = difference(names(&replay.transitions), truth(life));
-    let short = format!("seed {seed}, lost {}: {events}, charges {charged:?}, record {differs}", lost.len());
+    let short = format!(
+        "seed {seed}, lost {}: {events}, charges {charged:?}, record {differs}",
+        lost.len()
+    );
     let story = story(life);
     let long = format!(
         "seed {seed}, lost {lost:?}\n{story}\n  found {transitions:#?}\n  charges {charges:?}\n{:?}",
@@ -175,21 +274,34 @@ fn wrong_in(life: &Life, arrivals: &Arrivals, seed: u64) -> Option<(String, Stri
 
 /// Where the record differs from that of a store that agreed at once.
 fn record_difference(life: &Life, arrivals: &Arrivals, replay: &Replay) -> String {
-    let (late, prompt) = (record(replay, life), record(&settle_life(life, arrivals, true), life));
-    let lines = late.lines().zip(prompt.lines()).filter(|(late, prompt)| late != prompt);
-    lines.map(|(late, prompt)| format!("{} instead of {}; ", late.trim(), prompt.trim())).collect()
+    let (late, prompt) = (
+        record(replay, life),
+        record(&settle_life(life, arrivals, true), life),
+    );
+    let lines = late
+        .lines()
+        .zip(prompt.lines())
+        .filter(|(late, prompt)| late != prompt);
+    lines
+        .map(|(late, prompt)| format!("{} instead of {}; ", late.trim(), prompt.trim()))
+        .collect()
 }
 
 /// Whether as many cycles are counted as terms were charged; a trial that was never paid is the first.
 fn is_terms_right(replay: &Replay, life: &Life) -> bool {
     let charged = u64::try_from(life.charges.len()).unwrap().max(1);
-    replay.known.billing_cycles().is_none_or(|cycles| cycles == charged)
+    replay
+        .known
+        .billing_cycles()
+        .is_none_or(|cycles| cycles == charged)
 }
 
 #[test]
 fn a_store_that_lags_in_each_field_changes_no_event_or_payment() {
     let seeds = chance::seeds();
-    println!("seeds {seeds:?}; again: SETTLE_TEST_SEED=<seed> SETTLE_LIVES=1 cargo test -p domain a_store_that_lags");
+    println!(
+        "seeds {seeds:?}; again: SETTLE_TEST_SEED=<seed> SETTLE_LIVES=1 cargo test -p domain a_store_that_lags"
+    );
     let middle = seeds.start + (seeds.end - seeds.start) / 2;
     let halves = std::thread::scope(|scope| {
         [seeds.start..middle, middle..seeds.end]
@@ -197,9 +309,18 @@ fn a_store_that_lags_in_each_field_changes_no_event_or_payment() {
             .map(|half| half.join().unwrap())
     });
     let wrong: Vec<_> = halves.into_iter().flatten().collect();
-    let short: Vec<_> = wrong.iter().take(20).map(|(short, _)| short.as_str()).collect();
+    let short: Vec<_> = wrong
+        .iter()
+        .take(20)
+        .map(|(short, _)| short.as_str())
+        .collect();
     let count = wrong.len();
-    assert!(count == 0, "{count} lives are wrong:\n{}\nthe first:\n{}", short.join("\n"), wrong[0].1);
+    assert!(
+        count == 0,
+        "{count} lives are wrong:\n{}\nthe first:\n{}",
+        short.join("\n"),
+        wrong[0].1
+    );
 }
 
 #[test]
@@ -232,12 +353,24 @@ fn is_seen(life: &Life, replay: &Replay, transition: TransitionKind) -> bool {
         TransitionKind::PlanChangeScheduled => TransitionKind::PlanChanged,
         other => other,
     };
-    let times = life.transitions.iter().enumerate().filter(|(_, (_, other))| *other == transition);
+    let times = life
+        .transitions
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, other))| *other == transition);
     !times.clone().any(|(at, (begin, _))| {
         let rest = life.transitions.iter().skip(at + 1);
-        let is_end = |other: TransitionKind| other == gone(transition) || other == TransitionKind::Expired;
-        let end = rest.clone().find(|(_, other)| is_end(*other)).or_else(|| life.transitions.last());
-        !replay.reads.iter().skip(1).any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
+        let is_end =
+            |other: TransitionKind| other == gone(transition) || other == TransitionKind::Expired;
+        let end = rest
+            .clone()
+            .find(|(_, other)| is_end(*other))
+            .or_else(|| life.transitions.last());
+        !replay
+            .reads
+            .iter()
+            .skip(1)
+            .any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
     })
 }
 
@@ -245,13 +378,25 @@ fn is_seen(life: &Life, replay: &Replay, transition: TransitionKind) -> bool {
 fn replaying_a_whole_life_announces_nothing_new() {
     for (seed, life) in lives() {
         let mut arrivals = promptly(&life);
-        let again: Vec<_> =
-            arrivals.iter().map(|(_, report)| (life.ends.plus_millis(store::DAY), report.clone())).collect();
+        let again: Vec<_> = arrivals
+            .iter()
+            .map(|(_, report)| (life.ends.plus_millis(store::DAY), report.clone()))
+            .collect();
         let once = settle_life(&life, &arrivals, true);
         arrivals.extend(again);
         let twice = settle_life(&life, &arrivals, true);
-        assert_eq!(names(&twice.transitions), names(&once.transitions), "seed {seed}\n{}", story(&life));
-        assert_eq!(record(&twice, &life), record(&once, &life), "seed {seed}\n{}", story(&life));
+        assert_eq!(
+            names(&twice.transitions),
+            names(&once.transitions),
+            "seed {seed}\n{}",
+            story(&life)
+        );
+        assert_eq!(
+            record(&twice, &life),
+            record(&once, &life),
+            "seed {seed}\n{}",
+            story(&life)
+        );
     }
 }
 
@@ -276,7 +421,10 @@ fn walked(seeds: std::ops::Range<u64>) -> BTreeMap<Step, u64> {
     let mut hits = BTreeMap::new();
     for seed in seeds {
         let beginning = BEGINNINGS[usize::try_from(seed).unwrap() % BEGINNINGS.len()];
-        for (step, times) in steps(seed, beginning).into_iter().flat_map(|replay| replay.steps) {
+        for (step, times) in steps(seed, beginning)
+            .into_iter()
+            .flat_map(|replay| replay.steps)
+        {
             *hits.entry(step).or_default() += times;
         }
     }
@@ -286,9 +434,15 @@ fn walked(seeds: std::ops::Range<u64>) -> BTreeMap<Step, u64> {
 #[test]
 fn every_arrow_of_the_fixture_is_walked_a_hundred_times() {
     let mut hits: BTreeMap<Step, u64> = BTreeMap::new();
-    let wanted: Vec<(String, Step)> = arrows().iter().map(|arrow| (arrow.to_string(), step(arrow))).collect();
+    let wanted: Vec<(String, Step)> = arrows()
+        .iter()
+        .map(|arrow| (arrow.to_string(), step(arrow)))
+        .collect();
     let is_short = |hits: &BTreeMap<Step, u64>| {
-        wanted.iter().filter(|(_, step)| hits.get(step).is_none_or(|hits| *hits < 100)).count()
+        wanted
+            .iter()
+            .filter(|(_, step)| hits.get(step).is_none_or(|hits| *hits < 100))
+            .count()
     };
     let mut seed = 0;
     while seed < 8_000 && is_short(&hits) > 0 {
@@ -306,9 +460,18 @@ fn every_arrow_of_the_fixture_is_walked_a_hundred_times() {
     for (arrow, step) in &wanted {
         println!("{:>8}  {arrow}", hits.get(step).copied().unwrap_or(0));
     }
-    let short = wanted.iter().filter(|(_, step)| hits.get(step).is_none_or(|hits| *hits < 100));
-    let short: Vec<_> = short.map(|(arrow, step)| format!("{} {arrow}", hits.get(step).unwrap_or(&0))).collect();
-    assert!(short.is_empty(), "{} arrows have less than 100 hits:\n{}", short.len(), short.join("\n"));
+    let short = wanted
+        .iter()
+        .filter(|(_, step)| hits.get(step).is_none_or(|hits| *hits < 100));
+    let short: Vec<_> = short
+        .map(|(arrow, step)| format!("{} {arrow}", hits.get(step).unwrap_or(&0)))
+        .collect();
+    assert!(
+        short.is_empty(),
+        "{} arrows have less than 100 hits:\n{}",
+        short.len(),
+        short.join("\n")
+    );
 }
 
 fn step(arrow: &Arrow) -> Step {
@@ -317,5 +480,11 @@ fn step(arrow: &Arrow) -> Step {
         "trial_grace" => State::Grace,
         name => name.parse().unwrap(),
     };
-    (arrow.can_query(), state(&arrow.old), arrow.reports.clone(), state(&arrow.new), arrow.events.clone())
+    (
+        arrow.can_query(),
+        state(&arrow.old),
+        arrow.reports.clone(),
+        state(&arrow.new),
+        arrow.events.clone(),
+    )
 }

@@ -20,15 +20,31 @@ fn with_silent_sight(life: &Life, seed: u64) -> Option<Arrivals> {
     ];
     let next = arrivals.get(1).map(|(time, _)| time.millis_since(first));
     let shown_next = life.shows.get(1).map(|(time, _)| time.millis_since(first));
-    let left = next.into_iter().chain(shown_next).min().unwrap_or(i64::MAX).min(6 * 24 * 60 * MINUTE);
+    let left = next
+        .into_iter()
+        .chain(shown_next)
+        .min()
+        .unwrap_or(i64::MAX)
+        .min(6 * 24 * 60 * MINUTE);
     if !begins.contains(&begun.kind) || left < 40 * MINUTE {
         return None;
     }
-    let one_time = [NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled];
-    let other = if begun.kind == begins[0] { chance.pick(&one_time) } else { NotificationKind::Renewed };
+    let one_time = [
+        NotificationKind::ConsumablePurchased,
+        NotificationKind::ConsumableCancelled,
+    ];
+    let other = if begun.kind == begins[0] {
+        chance.pick(&one_time)
+    } else {
+        NotificationKind::Renewed
+    };
     let kind = chance.pick(&[NotificationKind::Unknown, NotificationKind::Adopted, other]);
     let at = first.plus_millis(chance.below(5 * MINUTE));
-    let silent = Notification { store_time: at, collapse_key: begun.collapse_key, ..notification(kind, 0) };
+    let silent = Notification {
+        store_time: at,
+        collapse_key: begun.collapse_key,
+        ..notification(kind, 0)
+    };
     arrivals[0].0 = first.plus_millis(15 * MINUTE + chance.below(left - 20 * MINUTE));
     arrivals.insert(0, (at, silent));
     Some(arrivals)
@@ -38,14 +54,29 @@ fn with_silent_sight(life: &Life, seed: u64) -> Option<Arrivals> {
 fn a_silent_first_sight_loses_no_event_and_no_payment() {
     let mut checked = 0;
     for (seed, life) in lives() {
-        let Some(arrivals) = with_silent_sight(&life, seed) else { continue };
+        let Some(arrivals) = with_silent_sight(&life, seed) else {
+            continue;
+        };
         let replay = settle_life(&life, &arrivals, true);
         let prompt = settle_life(&life, &promptly(&life), true);
         let case = || format!("seed {seed}, {:?}\n{}", arrivals[0], story(&life));
-        assert_eq!(names(&replay.transitions), names(&prompt.transitions), "{}", case());
+        assert_eq!(
+            names(&replay.transitions),
+            names(&prompt.transitions),
+            "{}",
+            case()
+        );
         assert_eq!(replay.charges, prompt.charges, "{}", case());
-        let begun = replay.transitions.iter().find(|one| one.kind == TransitionKind::Purchased);
-        assert_eq!(begun.and_then(|one| one.at), Some(life.reports[0].store_time), "{}", case());
+        let begun = replay
+            .transitions
+            .iter()
+            .find(|one| one.kind == TransitionKind::Purchased);
+        assert_eq!(
+            begun.and_then(|one| one.at),
+            Some(life.reports[0].store_time),
+            "{}",
+            case()
+        );
         checked += 1;
     }
     assert!(checked > 300, "{checked}");

@@ -2,8 +2,8 @@
 //! follow, and as in the life itself.
 
 use super::replay::{
-    Arrivals, Replay, in_part, once, promptly, settle_lagging, settle_life, with_adoption, with_delays, with_losses,
-    with_losses_and_repetitions,
+    Arrivals, Replay, in_part, once, promptly, settle_lagging, settle_life, with_adoption,
+    with_delays, with_losses, with_losses_and_repetitions,
 };
 use super::store::Life;
 use super::{lives, story};
@@ -34,21 +34,33 @@ struct Times<'a> {
 
 impl Times<'_> {
     fn is_reported(&self, at: Timestamp) -> bool {
-        self.life.reports.iter().any(|report| report.store_time == at)
+        self.life
+            .reports
+            .iter()
+            .any(|report| report.store_time == at)
     }
 
     /// Whether a transition that no notification dates has a time of the life: its own, or a later one where the store
     /// shows no date. A receipt that is no longer valid ended by the time of that answer.
     fn is_true(&self, transition: Transition, at: Timestamp, answered_at: Timestamp) -> bool {
         // A trial that was paid before it was first seen has no other date.
-        let alike =
-            |kind: TransitionKind| kind == transition.kind || (ENDS.contains(&kind) && ENDS.contains(&transition.kind));
-        let same = self.life.transitions.iter().filter(|(_, kind)| alike(*kind));
+        let alike = |kind: TransitionKind| {
+            kind == transition.kind || (ENDS.contains(&kind) && ENDS.contains(&transition.kind))
+        };
+        let same = self
+            .life
+            .transitions
+            .iter()
+            .filter(|(_, kind)| alike(*kind));
         let mut times = same.map(|(time, _)| *time);
         if !DATED.contains(&transition.kind) {
             return times.any(|time| time <= at);
         }
-        let is_gone = self.life.shows.iter().any(|(since, snapshot)| snapshot.is_none() && *since <= answered_at);
+        let is_gone = self
+            .life
+            .shows
+            .iter()
+            .any(|(since, snapshot)| snapshot.is_none() && *since <= answered_at);
         if ENDS.contains(&transition.kind) {
             return times.any(|time| time == at || (is_gone && time <= at));
         }
@@ -72,7 +84,10 @@ impl Times<'_> {
                 if is_inferred && is_early && (is_end || self.is_begun) {
                     return Some(format!("before what it follows: {}", case()));
                 }
-                if transition.at.is_some() && is_inferred && !self.is_true(*transition, at, *answered_at) {
+                if transition.at.is_some()
+                    && is_inferred
+                    && !self.is_true(*transition, at, *answered_at)
+                {
                     return Some(format!("not as in the life: {}", case()));
                 }
                 newest = newest.max(Some(at));
@@ -87,11 +102,17 @@ impl Times<'_> {
 fn wrong_end(life: &Life, arrivals: &Arrivals, replay: &Replay) -> Option<String> {
     let is_reported = arrivals.iter().any(|(_, report)| report.kind.is_end());
     let is_dated = life.shows.iter().all(|(_, snapshot)| snapshot.is_some());
-    let end = |(time, kind): &(Timestamp, TransitionKind)| (*kind == TransitionKind::Expired).then_some(*time);
+    let end = |(time, kind): &(Timestamp, TransitionKind)| {
+        (*kind == TransitionKind::Expired).then_some(*time)
+    };
     let expected: Vec<_> = life.transitions.iter().filter_map(end).map(Some).collect();
-    let ends = replay.transitions.iter().filter(|one| one.kind == TransitionKind::Expired);
+    let ends = replay
+        .transitions
+        .iter()
+        .filter(|one| one.kind == TransitionKind::Expired);
     let found: Vec<_> = ends.map(|one| one.at).collect();
-    (!is_reported && is_dated && found != expected).then(|| format!("ends {found:?} in place of {expected:?}"))
+    (!is_reported && is_dated && found != expected)
+        .then(|| format!("ends {found:?} in place of {expected:?}"))
 }
 
 #[test]
@@ -99,27 +120,56 @@ fn every_time_is_past_in_order_and_as_in_the_life() {
     let mut wrong = Vec::new();
     for (seed, life) in lives() {
         let prompt = promptly(&life);
-        let (losses, repeated) = (with_losses(&life, seed), with_losses_and_repetitions(&life, seed));
+        let (losses, repeated) = (
+            with_losses(&life, seed),
+            with_losses_and_repetitions(&life, seed),
+        );
         let replays = [
             ("prompt", settle_life(&life, &prompt, true)),
             ("losses", settle_life(&life, &losses, true)),
             ("lagging", settle_lagging(&life, &prompt, seed)),
-            ("lagging with losses", settle_lagging(&life, &repeated, seed)),
-            ("delays", settle_life(&life, &with_delays(&life, seed), true)),
+            (
+                "lagging with losses",
+                settle_lagging(&life, &repeated, seed),
+            ),
+            (
+                "delays",
+                settle_life(&life, &with_delays(&life, seed), true),
+            ),
             ("in part", settle_life(&life, &in_part(&life, seed), true)),
             ("once", settle_life(&life, &once(&life, seed), true)),
-            ("adopted", settle_life(&life, &with_adoption(&life, seed), true)),
+            (
+                "adopted",
+                settle_life(&life, &with_adoption(&life, seed), true),
+            ),
         ];
         for (mode, replay) in &replays {
             let is_begun = !["in part", "once", "adopted"].contains(mode);
-            let found = Times { life: &life, replay, is_begun }.wrong();
-            wrong.extend(found.map(|found| format!("{mode}, seed {seed}: {found}\n{}", story(&life))));
+            let found = Times {
+                life: &life,
+                replay,
+                is_begun,
+            }
+            .wrong();
+            wrong.extend(
+                found.map(|found| format!("{mode}, seed {seed}: {found}\n{}", story(&life))),
+            );
         }
         let end = wrong_end(&life, &losses, &replays[1].1);
         wrong.extend(end.map(|end| format!("losses, seed {seed}: {end}\n{}", story(&life))));
     }
-    let short: Vec<_> = wrong.iter().take(30).filter_map(|case| case.lines().next()).collect();
-    assert!(wrong.is_empty(), "{} are wrong:\n{}\nthe first:\n{}", wrong.len(), short.join("\n"), wrong[0]);
+    let short: Vec<_> = wrong
+        .iter()
+        .take(30)
+        .filter_map(|case| case.lines().next())
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} are wrong:\n{}\nthe first:\n{}",
+        wrong.len(),
+        short.join("\n"),
+        wrong[0]
+    );
 }
 
 /// Every end of every life, without any of its notifications.
@@ -130,9 +180,14 @@ fn an_unreported_end_has_the_date_that_the_store_shows() {
         let mut arrivals = promptly(&life);
         arrivals.retain(|(_, report)| !report.kind.is_end());
         let replay = settle_life(&life, &arrivals, true);
-        let end = |at: &Option<Timestamp>| at.is_some_and(|at| life.transitions.iter().any(|(time, _)| *time == at));
+        let end = |at: &Option<Timestamp>| {
+            at.is_some_and(|at| life.transitions.iter().any(|(time, _)| *time == at))
+        };
         let is_dated = life.shows.iter().all(|(_, snapshot)| snapshot.is_some());
-        let ends = replay.transitions.iter().filter(|one| is_dated && ENDS.contains(&one.kind));
+        let ends = replay
+            .transitions
+            .iter()
+            .filter(|one| is_dated && ENDS.contains(&one.kind));
         for one in ends {
             assert!(end(&one.at), "seed {seed}: {one:?}\n{}", story(&life));
             checked += 1;

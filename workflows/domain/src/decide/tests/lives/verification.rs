@@ -20,15 +20,29 @@ impl Life {
             let visible = |(change, (since, _)): &(usize, &(Timestamp, Option<Snapshot>))| {
                 since.plus_millis(lag(field, *change)) <= at
             };
-            self.shows.iter().enumerate().rev().find(visible).map(|(change, _)| change)
+            self.shows
+                .iter()
+                .enumerate()
+                .rev()
+                .find(visible)
+                .map(|(change, _)| change)
         };
-        let Some(known) = newest(0) else { return Verification::Parked(Parked::UnknownReceipt) };
+        let Some(known) = newest(0) else {
+            return Verification::Parked(Parked::UnknownReceipt);
+        };
         if self.shows[known].1.is_none() {
             return Verification::Gone;
         }
         let field = |number: u64| {
-            let changes = self.shows.iter().take(newest(number).unwrap_or(0) + 1).rev();
-            changes.filter_map(|(_, snapshot)| snapshot.as_ref()).next().unwrap()
+            let changes = self
+                .shows
+                .iter()
+                .take(newest(number).unwrap_or(0) + 1)
+                .rev();
+            changes
+                .filter_map(|(_, snapshot)| snapshot.as_ref())
+                .next()
+                .unwrap()
         };
         let [sku, term, renews, ends, reason] = [1, 2, 3, 4, 5].map(field);
         let [auto, trial, grace, deferred_at, deferred_sku] = [6, 7, 8, 9, FIELDS].map(field);
@@ -50,7 +64,10 @@ impl Life {
 
     pub fn read(&self, at: Timestamp) -> Verification {
         let shown = self.shows.iter().rev().find(|(since, _)| *since <= at);
-        match shown.or_else(|| self.shows.first()).and_then(|(_, snapshot)| snapshot.clone()) {
+        match shown
+            .or_else(|| self.shows.first())
+            .and_then(|(_, snapshot)| snapshot.clone())
+        {
             Some(snapshot) => Verification::Verified(Box::new(Snapshot { at, ..snapshot })),
             None => Verification::Gone,
         }

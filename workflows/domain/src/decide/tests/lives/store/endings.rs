@@ -9,12 +9,20 @@ use crate::verification::{EndReason, Snapshot};
 impl Author {
     pub(super) fn is_refunded(&mut self) -> bool {
         let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
-        let recent = self.life.reports.iter().filter(|report| is_recent(report.store_time));
-        let recent: Vec<_> = recent.map(|report| (report.store_time, report.kind)).collect();
+        let recent = self
+            .life
+            .reports
+            .iter()
+            .filter(|report| is_recent(report.store_time));
+        let recent: Vec<_> = recent
+            .map(|report| (report.store_time, report.kind))
+            .collect();
         self.life.prompt.extend(&recent);
         self.life.vital.extend(recent);
         self.shown.trial_ends_at = None;
-        let reason = self.chance.pick(&[EndReason::Customer, EndReason::Store, EndReason::Pending]);
+        let reason = self
+            .chance
+            .pick(&[EndReason::Customer, EndReason::Store, EndReason::Pending]);
         if self.chance.percent(20) {
             self.report(NotificationKind::SubscriptionCancelled);
             self.announce_end();
@@ -28,8 +36,14 @@ impl Author {
 
     pub(super) fn is_replaced(&mut self) -> bool {
         let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
-        let recent = self.life.reports.iter().filter(|report| is_recent(report.store_time));
-        let recent: Vec<_> = recent.map(|report| (report.store_time, report.kind)).collect();
+        let recent = self
+            .life
+            .reports
+            .iter()
+            .filter(|report| is_recent(report.store_time));
+        let recent: Vec<_> = recent
+            .map(|report| (report.store_time, report.kind))
+            .collect();
         self.life.vital.extend(recent);
         if self.chance.percent(50) {
             self.shown.trial_ends_at = None;
@@ -51,7 +65,10 @@ impl Author {
             let reports: [&[NotificationKind]; 3] = [
                 &[NotificationKind::SubscriptionCancelled],
                 &[NotificationKind::Replaced],
-                &[NotificationKind::SubscriptionCancelled, NotificationKind::Replaced],
+                &[
+                    NotificationKind::SubscriptionCancelled,
+                    NotificationKind::Replaced,
+                ],
             ];
             for kind in self.chance.pick(&reports) {
                 self.report(*kind);
@@ -69,8 +86,18 @@ impl Author {
     }
 
     pub(super) fn over(&mut self, at: Timestamp, reason: EndReason, kind: NotificationKind) {
-        let over = Snapshot { renews_at: None, grace_ends_at: None, auto_renewing: Some(false), ..self.shown.clone() };
-        self.shown = Snapshot { ends_at: Some(at), end_reason: Some(reason), deferred_sku: None, ..over };
+        let over = Snapshot {
+            renews_at: None,
+            grace_ends_at: None,
+            auto_renewing: Some(false),
+            ..self.shown.clone()
+        };
+        self.shown = Snapshot {
+            ends_at: Some(at),
+            end_reason: Some(reason),
+            deferred_sku: None,
+            ..over
+        };
         self.report(kind);
         self.announce_end();
         self.show();
@@ -90,9 +117,15 @@ impl Author {
             NotificationKind::SubscriptionPurchased,
             NotificationKind::AutoRenewalOn,
         ];
-        let had_trial = self.life.transitions.iter().any(|(_, transition)| *transition == TransitionKind::TrialStarted);
+        let had_trial = self
+            .life
+            .transitions
+            .iter()
+            .any(|(_, transition)| *transition == TransitionKind::TrialStarted);
         let kind = match self.chance.pick(&kinds) {
-            NotificationKind::TrialConverted if had_trial || self.has_come_back => NotificationKind::Renewed,
+            NotificationKind::TrialConverted if had_trial || self.has_come_back => {
+                NotificationKind::Renewed
+            }
             kind => kind,
         };
         self.has_come_back = true;

@@ -60,12 +60,21 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
     let mut chance = Chance::new(seed);
     let first: Timestamp = "2024-01-01T00:00:00Z".parse().unwrap();
     let now = first.plus_millis(chance.below(365 * DAY / 1000) * 1000);
-    let term = chance.pick(&[(1, Unit::Week), (2, Unit::Week), (1, Unit::Month), (1, Unit::Month), (3, Unit::Month)]);
+    let term = chance.pick(&[
+        (1, Unit::Week),
+        (2, Unit::Week),
+        (1, Unit::Month),
+        (1, Unit::Month),
+        (3, Unit::Month),
+    ]);
     let shown = Snapshot {
         product: Product::Subscription,
         product_id: Some("gold".to_owned()),
         term_sku: Some("gold_0".to_owned()),
-        term: Some(Term { count: term.0, unit: term.1 }),
+        term: Some(Term {
+            count: term.0,
+            unit: term.1,
+        }),
         purchased_at: Some(now),
         auto_renewing: Some(true),
         ..Snapshot::default()
@@ -104,8 +113,15 @@ impl Author {
     /// Adds a notification, some seconds after what it reports.
     fn report(&mut self, kind: NotificationKind) {
         let at = self.now.plus_millis(self.chance.below(20) * 100);
-        let late = self.life.reports.last().map_or(at, |last| last.store_time.plus_millis(100).max(at));
-        self.life.reports.push(Notification { store_time: late, ..notification(kind, 0) });
+        let late = self
+            .life
+            .reports
+            .last()
+            .map_or(at, |last| last.store_time.plus_millis(100).max(at));
+        self.life.reports.push(Notification {
+            store_time: late,
+            ..notification(kind, 0)
+        });
     }
 
     fn vital(&mut self, kind: NotificationKind) {
@@ -119,7 +135,11 @@ impl Author {
     }
 
     fn charge(&mut self) {
-        let sku = self.shown.term_sku.clone().or_else(|| self.shown.product_id.clone());
+        let sku = self
+            .shown
+            .term_sku
+            .clone()
+            .or_else(|| self.shown.product_id.clone());
         let number = self.life.charges.len() + 1;
         let number = self.shown.term.map(|_| u64::try_from(number).unwrap());
         self.life.charges.extend(sku.map(|sku| (sku, number)));
@@ -132,10 +152,24 @@ impl Author {
 
     fn one_time(&mut self) {
         let (bought, cancelled, product) = self.chance.pick(&[
-            (NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled, Product::Consumable),
-            (NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled, Product::Entitlement),
+            (
+                NotificationKind::ConsumablePurchased,
+                NotificationKind::ConsumableCancelled,
+                Product::Consumable,
+            ),
+            (
+                NotificationKind::EntitlementPurchased,
+                NotificationKind::EntitlementCancelled,
+                Product::Entitlement,
+            ),
         ]);
-        self.shown = Snapshot { product, term: None, term_sku: None, auto_renewing: None, ..self.shown.clone() };
+        self.shown = Snapshot {
+            product,
+            term: None,
+            term_sku: None,
+            auto_renewing: None,
+            ..self.shown.clone()
+        };
         self.show();
         self.report(bought);
         self.announce(TransitionKind::Purchased);
@@ -215,7 +249,10 @@ impl Author {
             Unit::Day | Unit::Year => panic!("no such term is sold here"),
         };
         let anchor = jiff::Timestamp::from_microsecond(self.anchor.micros()).unwrap();
-        let date = jiff::tz::TimeZone::UTC.to_datetime(anchor).checked_add(span).unwrap();
+        let date = jiff::tz::TimeZone::UTC
+            .to_datetime(anchor)
+            .checked_add(span)
+            .unwrap();
         let end = jiff::tz::TimeZone::UTC.to_timestamp(date).unwrap();
         Timestamp::from_micros(end.as_microsecond())
     }
@@ -224,8 +261,15 @@ impl Author {
     /// follows.
     fn grace_days(&mut self) -> i64 {
         let term = self.boundary(self.begun + 1).millis_since(self.now) / DAY;
-        let days = if self.shown.deferred_sku.is_some() { 7 } else { term };
-        let lasts: Vec<_> = [5, 5, 6, 7, 14, 30].into_iter().filter(|lasts| *lasts <= days).collect();
+        let days = if self.shown.deferred_sku.is_some() {
+            7
+        } else {
+            term
+        };
+        let lasts: Vec<_> = [5, 5, 6, 7, 14, 30]
+            .into_iter()
+            .filter(|lasts| *lasts <= days)
+            .collect();
         self.chance.pick(&lasts)
     }
 
@@ -281,7 +325,11 @@ impl Author {
         self.shown.ends_at = None;
         self.shown.renews_at = Some(self.end);
         // One of the two reports has to arrive: nothing else may show that it was off.
-        let off = self.life.reports.last().filter(|report| report.kind == NotificationKind::AutoRenewalOff);
+        let off = self
+            .life
+            .reports
+            .last()
+            .filter(|report| report.kind == NotificationKind::AutoRenewalOff);
         match off.map(|report| (report.store_time, report.kind)) {
             Some(off) if self.chance.percent(50) => {
                 self.life.vital.push(off);
@@ -297,7 +345,11 @@ impl Author {
     fn is_switched_on(&mut self) -> bool {
         let left = self.end.millis_since(self.now);
         if self.chance.percent(5) {
-            let off = self.life.reports.last().map(|report| (report.store_time, report.kind));
+            let off = self
+                .life
+                .reports
+                .last()
+                .map(|report| (report.store_time, report.kind));
             self.life.vital.extend(off);
             self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
             return false;
@@ -323,7 +375,9 @@ impl Author {
                 self.switch_on();
                 if self.other_chance.percent(15) && self.end.millis_since(self.now) > 9 * DAY {
                     // Refunded while the switch can still outrank what the store shows.
-                    self.now = self.now.plus_millis(self.other_chance.between(5 * MINUTE, 2 * HOUR));
+                    self.now = self
+                        .now
+                        .plus_millis(self.other_chance.between(5 * MINUTE, 2 * HOUR));
                     return self.is_refunded();
                 }
                 return true;
@@ -331,8 +385,11 @@ impl Author {
         }
         self.now = self.end;
         self.shown.trial_ends_at = None;
-        let kind =
-            if self.chance.percent(20) { NotificationKind::SubscriptionCancelled } else { NotificationKind::Expired };
+        let kind = if self.chance.percent(20) {
+            NotificationKind::SubscriptionCancelled
+        } else {
+            NotificationKind::Expired
+        };
         self.over(self.end, EndReason::Customer, kind);
         if self.chance.percent(8) {
             self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
@@ -348,7 +405,10 @@ impl Author {
     }
 
     fn schedule(&mut self) {
-        if self.in_trial || self.shown.auto_renewing == Some(false) || self.end.millis_since(self.now) < 9 * DAY {
+        if self.in_trial
+            || self.shown.auto_renewing == Some(false)
+            || self.end.millis_since(self.now) < 9 * DAY
+        {
             return;
         }
         self.plans += 1;
@@ -388,20 +448,38 @@ impl Author {
             if is_soon {
                 self.soon();
             } else {
-                self.now = self.now.plus_millis(HOUR + self.chance.below((days - 1) * DAY));
+                self.now = self
+                    .now
+                    .plus_millis(HOUR + self.chance.below((days - 1) * DAY));
             }
             self.renew(TransitionKind::Recovered);
             if self.end.millis_since(grace_end) < DAY {
                 // No check lies between the repair and the next payment.
-                let repair = self.life.reports.last().map(|report| (report.store_time, report.kind));
+                let repair = self
+                    .life
+                    .reports
+                    .last()
+                    .map(|report| (report.store_time, report.kind));
                 self.life.vital.extend(repair);
             }
-            if is_soon && self.life.reports.last().is_some_and(|report| report.kind == NotificationKind::Renewed) {
+            if is_soon
+                && self
+                    .life
+                    .reports
+                    .last()
+                    .is_some_and(|report| report.kind == NotificationKind::Renewed)
+            {
                 self.report(NotificationKind::OutOfGrace);
             }
             if is_soon {
-                let reported: Vec<_> =
-                    self.life.reports.iter().rev().take(3).map(|report| (report.store_time, report.kind)).collect();
+                let reported: Vec<_> = self
+                    .life
+                    .reports
+                    .iter()
+                    .rev()
+                    .take(3)
+                    .map(|report| (report.store_time, report.kind))
+                    .collect();
                 self.life.vital.extend(reported.first());
                 self.life.prompt.extend(reported);
             }
@@ -444,7 +522,12 @@ impl Author {
             self.announce(TransitionKind::PlanChanged);
             self.anchor = self.end;
             self.begun = 0;
-            let units = [(1, Unit::Week), (1, Unit::Month), (2, Unit::Month), (3, Unit::Month)];
+            let units = [
+                (1, Unit::Week),
+                (1, Unit::Month),
+                (2, Unit::Month),
+                (3, Unit::Month),
+            ];
             let (count, unit) = self.chance.pick(&units);
             self.shown.term_sku = Some(sku);
             self.shown.term = Some(Term { count, unit });
