@@ -1,6 +1,6 @@
 //! The keys of the database as texts.
 
-use super::read::invalid;
+use super::raw::invalid;
 use super::{Invalid, Keys};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

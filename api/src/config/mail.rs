@@ -1,7 +1,7 @@
 //! The SMTP server of mails, and their sender: both or none.
 
 use super::Invalid;
-use super::read::invalid;
+use super::raw::invalid;
 use protocols::destinations::email::Server;
 use serde::Deserialize;
 

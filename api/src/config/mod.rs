@@ -5,13 +5,15 @@
 
 mod keys;
 mod mail;
+mod raw;
 mod read;
 mod shown;
 #[cfg(test)]
 mod tests;
 mod ui;
 
-pub use read::{Flags, Variables, environment, load};
+pub use raw::{Flags, Variables, environment};
+pub use read::load;
 pub use shown::Setting;
 
 use ipnet::IpNet;

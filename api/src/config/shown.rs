@@ -1,7 +1,7 @@
 //! The settings as people see them: each with its name, its variable and its value, and never a secret.
 
 use super::Reserve;
-use super::read::VARIABLES;
+use super::raw::VARIABLES;
 use super::{Config, Database};
 use crate::sizes;
 use crate::times::compact;

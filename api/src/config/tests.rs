@@ -557,7 +557,7 @@ fn the_packaged_variables_are_known_and_valid() {
         .keys()
         .filter(|name| {
             !others.contains(&name.as_str())
-                && !read::VARIABLES.iter().any(|(_, known, _)| known == name)
+                && !raw::VARIABLES.iter().any(|(_, known, _)| known == name)
         })
         .collect();
     assert!(examples.len() >= 6 && unknown.is_empty(), "{unknown:?}");

@@ -1,6 +1,7 @@
 //! The sign-ins at the page, the names at which it is reached, and the addresses to which it links.
 
-use super::read::{bounded, invalid, origin};
+use super::raw::invalid;
+use super::read::{bounded, origin};
 use super::{Invalid, Ui};
 use crate::times;
 use serde::Deserialize;

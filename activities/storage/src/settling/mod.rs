@@ -1,6 +1,7 @@
 //! Settling a purchase: what a decision needs to know, and its record in one transaction.
 
 mod access;
+mod comparison;
 pub mod events;
 pub mod facts;
 pub mod known;
