@@ -212,6 +212,12 @@ impl Output for NoContent {
     }
 }
 
+impl Output for (StatusCode, Text) {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        Text::describe(operation, schemas);
+    }
+}
+
 impl Output for Text {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.answer(

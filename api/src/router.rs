@@ -11,7 +11,7 @@ use crate::openapi::Served;
 use crate::pages::{self, AppStatuses};
 use crate::route::{Access, Surface};
 use crate::routes::{DOCUMENTS, routes};
-use crate::stores::amazon::envelope::MAX_BODY_BYTES;
+use crate::stores::MAX_BODY_BYTES;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};

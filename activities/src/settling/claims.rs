@@ -9,11 +9,11 @@ use crate::dependencies::Context;
 use crate::failing::Work;
 use crate::failure::Failed;
 use crate::heartbeat::Heartbeats;
-use crate::settling::query::{self, Subject, count, label, raise_alarm};
+use crate::settling::query::{self, count, label, raise_alarm};
 use domain::device::claim::ClaimReason;
 use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
 use futures::StreamExt;
-use protocols::stores::{Answer, Receipt};
+use protocols::stores::Answer;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -198,14 +198,13 @@ impl Claim<'_> {
     async fn query(&self) -> Result<(), Error> {
         let Self {
             context,
-            run,
             place,
             key,
+            ..
         } = *self;
         let Some(known) = context.store.claim_query(place, key).await? else {
             return Ok(());
         };
-        run.take_place(context.verifier.rate.per_second()).await;
         let Some(answer) = self.query_store(&known).await? else {
             return context
                 .store
@@ -241,25 +240,11 @@ impl Claim<'_> {
 
     /// `None`: no request was sent, since this process sends too many, or does not know the store.
     async fn query_store(&self, known: &StoreQuery) -> Result<Option<Answer>, Error> {
-        let settings = &self.context.verifier.settings;
-        let Ok(store) = settings.of(&known.store, known.platform_id, &known.receipt_id) else {
+        let Ok(store) = self.context.verifier.stores.of(&known.store) else {
             return Ok(None);
         };
-        let receipt = Receipt {
-            environment: known.environment,
-            app_user_id: known.app_user_id.clone(),
-            receipt_id: known.receipt_id.clone(),
-            secret: known.secret.clone(),
-        };
-        query::send(
-            self.context,
-            store,
-            &Subject {
-                platform: known.platform_id,
-                receipt: &receipt,
-            },
-        )
-        .await
+        self.run.take_place(store.per_second()).await;
+        query::send(self.context, store, &query::subject(known)).await
     }
 
     /// Signals the run of the purchase. If Temporal is not available, the sweep finds the purchase.

@@ -1,75 +1,137 @@
-//! One query of a store about a receipt: within the platform's rate, and the process's number of concurrent requests.
+//! One check of a purchase with its store: each request within the platform's rate, and the process's number of
+//! concurrent requests.
 
 use crate::dependencies::Context;
-use crate::settling::store_rate::{Permit, Throttle};
+use crate::settling::store_rate::{Permit, Share, Throttle};
 use crate::spans;
 use domain::{Parked, PlatformId, Verification};
-use protocols::http::Reply;
-use protocols::stores::{Answer, Receipt, Retry, Store};
+use protocols::http::{Reply, Request};
+use protocols::stores::{Answer, Bucket, Replied, Retry, Step, StoreProtocol, Subject};
 use std::time::Duration;
-use storage::{AttemptClass, Error};
-use tokio::time::Instant;
+use storage::{AttemptClass, Error, StoreQuery};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into
 /// the activity's time-out.
 const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub struct Subject<'a> {
-    /// The platform whose secret is used.
-    pub platform: PlatformId,
-    pub receipt: &'a Receipt,
+/// Maximum duration of a check from its first request on, however many it sends; it fits into the activity's time-out.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The subject of a check.
+pub fn subject(known: &StoreQuery) -> Subject {
+    Subject {
+        platform: known.platform_id,
+        environment: known.environment,
+        app_user_id: known.app_user_id.clone(),
+        receipt_id: known.receipt_id.clone(),
+        secret: known.secret.clone(),
+    }
 }
 
-/// Sends a query and returns the store's answer. `None`: no request was sent, since this process sends too many.
-/// An answer of `Refused` or `Parked` without a request: the secret or an id cannot be sent.
+/// Checks a purchase and returns the store's answer. `None`: a request was not sent, since this process sends too many.
+/// An answer of `Refused` or `Parked` may come without a request: the credential or an id cannot be sent.
 pub async fn send(
     context: &Context,
-    store: Store<'_>,
-    subject: &Subject<'_>,
+    store: &dyn StoreProtocol,
+    subject: &Subject,
 ) -> Result<Option<Answer>, Error> {
-    let (verifier, platform) = (&context.verifier, subject.platform);
-    let request = match store.request(subject.receipt) {
-        Ok(request) => request,
-        Err(answer) => return Ok(Some(answer)),
+    let mut check = Check {
+        context,
+        subject,
+        share: None,
+        ends_at: None,
     };
-    let Ok(Ok(_slot)) = tokio::time::timeout(SLOT_TIMEOUT, verifier.in_flight.acquire()).await
-    else {
-        return Ok(None);
-    };
-    match verifier.rate.reserve(platform, Instant::now()) {
-        Permit::At(at) => tokio::time::sleep_until(at).await,
-        Permit::Later => return Ok(None),
-        Permit::Paused(until) => return Ok(Some(Answer::Retry(paused(until)))),
+    let mut replies = Vec::new();
+    loop {
+        let (request, bucket) = match store.next(subject, &replies) {
+            Step::Send(request, bucket) => (*request, bucket),
+            Step::Done(answer) => return Ok(Some(check.ended(answer))),
+        };
+        match check.request(request, bucket).await? {
+            Sent::Replied(replied) => replies.push(replied),
+            Sent::Not(answer) => return Ok(answer),
+        }
     }
-    // By the database's clock: it is compared with times in rows.
-    let at = context.store.now().await?;
-    let began = Instant::now();
-    let host = request.url.host_str().unwrap_or_default().to_owned();
-    let reply = naming(
-        &host,
-        spans::request(request, |request| context.http.send(request)).await,
-    );
-    metrics::histogram!("settle_verification_seconds").record(began.elapsed());
-    Ok(Some(match store.answer(&reply, subject.receipt, at) {
-        Answer::Retry(retry) if retry.is_throttled => {
-            let (at, jitter) = (Instant::now(), (context.random)());
-            let throttle = Throttle {
-                at,
-                retry_after: retry.retry_after,
-                jitter,
-            };
-            let until = verifier.rate.pause(platform, throttle);
-            Answer::Retry(Retry {
-                retry_after: Some(until.duration_since(Instant::now())),
-                ..retry
-            })
+}
+
+/// A check that is under way.
+struct Check<'a> {
+    context: &'a Context,
+    subject: &'a Subject,
+    /// The share that the last request was of.
+    share: Option<Share>,
+    /// When it ends at the latest, from its first request on.
+    ends_at: Option<Instant>,
+}
+
+/// What became of a request.
+enum Sent {
+    Replied(Replied),
+    /// It was not sent: the answer to the check.
+    Not(Option<Answer>),
+}
+
+impl Check<'_> {
+    async fn request(&mut self, request: Request, bucket: Bucket) -> Result<Sent, Error> {
+        let (context, verifier) = (self.context, &self.context.verifier);
+        let share = Share {
+            platform: self.subject.platform,
+            bucket,
+        };
+        self.share = Some(share);
+        let Ok(Ok(_slot)) = timeout(SLOT_TIMEOUT, verifier.in_flight.acquire()).await else {
+            return Ok(Sent::Not(None));
+        };
+        match verifier.rate.reserve(share, Instant::now()) {
+            Permit::At(at) if self.ends_at.is_some_and(|end| end < at) => {
+                return Ok(Sent::Not(None));
+            }
+            Permit::At(at) => tokio::time::sleep_until(at).await,
+            Permit::Later => return Ok(Sent::Not(None)),
+            Permit::Paused(until) => return Ok(Sent::Not(Some(Answer::Retry(paused(until))))),
         }
-        Answer::Retry(retry) => Answer::Retry(retry),
-        answer => {
-            verifier.rate.answered(platform);
-            answer
+        // By the database's clock: it is compared with times in rows.
+        let at = context.store.now().await?;
+        let began = Instant::now();
+        let ends_at = *self.ends_at.get_or_insert(began + CHECK_TIMEOUT);
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        let sending = spans::request(request, |request| context.http.send(request));
+        let Ok(reply) = timeout_at(ends_at, sending).await else {
+            let late = Retry::new("timeout", format!("{host} did not respond in time"));
+            return Ok(Sent::Not(Some(Answer::Retry(late))));
+        };
+        metrics::histogram!("settle_verification_seconds").record(began.elapsed());
+        let reply = naming(&host, reply);
+        Ok(Sent::Replied(Replied { reply, at }))
+    }
+
+    /// The answer of the check: the share of its last request is paused if the store throttles it.
+    fn ended(&self, answer: Answer) -> Answer {
+        let Some(share) = self.share else {
+            return answer;
+        };
+        let rate = &self.context.verifier.rate;
+        match answer {
+            Answer::Retry(retry) if retry.is_throttled => {
+                let throttle = Throttle {
+                    at: Instant::now(),
+                    retry_after: retry.retry_after,
+                    jitter: (self.context.random)(),
+                };
+                let until = rate.pause(share, throttle);
+                Answer::Retry(Retry {
+                    retry_after: Some(until.duration_since(Instant::now())),
+                    ..retry
+                })
+            }
+            Answer::Retry(retry) => Answer::Retry(retry),
+            answer => {
+                rate.answered(share);
+                answer
+            }
         }
-    }))
+    }
 }
 
 /// A reply of the store's host: a failure to reach it names the host, which no admin chose.

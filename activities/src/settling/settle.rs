@@ -6,7 +6,7 @@ use crate::Context;
 use crate::spans::Settling;
 use domain::Verification;
 use domain::settling::Readiness;
-use protocols::stores::check_known;
+use protocols::stores::Stores;
 use storage::{Counted, Error, Series, Store};
 use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
 
@@ -33,7 +33,8 @@ async fn decide(
     attempt: Attempt,
     trace: &Settling,
 ) -> Result<Settled, Error> {
-    let loaded = load(&context.store, &input, attempt).await?;
+    let stores = &context.verifier.stores;
+    let loaded = load(&context.store, stores, &input, attempt).await?;
     match input.start.readiness(&loaded) {
         Readiness::Ready if loaded.verify => Ok(Settled {
             loaded,
@@ -86,7 +87,12 @@ async fn write(context: &Context, decided: Record, trace: &Settling) -> Result<R
     Ok(recorded)
 }
 
-async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded, Error> {
+async fn load(
+    store: &Store,
+    stores: &Stores,
+    input: &Settle,
+    attempt: Attempt,
+) -> Result<Loaded, Error> {
     let (key, through) = (input.collapse_key, input.start.through);
     let mut loaded = match attempt {
         Attempt::First => store.load(key, through, MAX_PER_SETTLING).await?,
@@ -98,7 +104,7 @@ async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded,
     };
     fail::fail_point!("load.after", |_| std::process::abort());
     if let Some(store) = &loaded.store {
-        check_known(store).map_err(|cause| Error::Corrupt {
+        stores.of(store).map_err(|cause| Error::Corrupt {
             what: cause.to_string(),
             source: None,
         })?;

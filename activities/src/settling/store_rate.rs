@@ -1,7 +1,8 @@
-//! The rate limit of requests to stores: evenly spaced per platform, and paused while the store throttles us. The limit
-//! holds per process: the rates of several workers add up.
+//! The rate limit of requests to stores: evenly spaced per platform and bucket, and paused while the store throttles us.
+//! The limit holds per process: the rates of several workers add up.
 
 use domain::PlatformId;
+use protocols::stores::Bucket;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,11 +26,16 @@ pub enum Permit {
 }
 
 /// The rate limit of one process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StoreRate {
-    per_second: u32,
-    interval: Duration,
-    platforms: Mutex<HashMap<PlatformId, Platform>>,
+    paces: Mutex<HashMap<Share, Pace>>,
+}
+
+/// The share of a platform in a bucket of its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Share {
+    pub platform: PlatformId,
+    pub bucket: Bucket,
 }
 
 /// An answer by which a store throttles us.
@@ -43,7 +49,7 @@ pub struct Throttle {
 }
 
 #[derive(Debug, Default)]
-struct Platform {
+struct Pace {
     /// The earliest time of the next query.
     next: Option<Instant>,
     paused_until: Option<Instant>,
@@ -52,62 +58,46 @@ struct Platform {
 }
 
 impl StoreRate {
-    /// A limit of `per_second` queries a second per platform.
-    pub fn new(per_second: u32) -> Self {
-        let per_second = per_second.max(1);
-        Self {
-            per_second,
-            interval: Duration::from_secs(1) / per_second,
-            platforms: Mutex::default(),
-        }
-    }
-
-    /// The number of queries a second per platform.
-    pub const fn per_second(&self) -> u32 {
-        self.per_second
-    }
-
     /// Reserves the next permit. An unused permit is lost.
-    pub fn reserve(&self, platform: PlatformId, now: Instant) -> Permit {
-        let mut platforms = self.platforms();
-        let platform = platforms.entry(platform).or_default();
-        if let Some(until) = platform.paused_until.filter(|until| *until > now) {
+    pub fn reserve(&self, share: Share, now: Instant) -> Permit {
+        let interval = Duration::from_secs(1) / share.bucket.per_second.max(1);
+        let mut paces = self.paces();
+        let pace = paces.entry(share).or_default();
+        if let Some(until) = pace.paused_until.filter(|until| *until > now) {
             return Permit::Paused(until);
         }
-        let at = platform.next.map_or(now, |next| next.max(now));
+        let at = pace.next.map_or(now, |next| next.max(now));
         if at.duration_since(now) > MAX_WAIT {
             return Permit::Later;
         }
-        platform.next = Some(at + self.interval);
+        pace.next = Some(at + interval);
         Permit::At(at)
     }
 
-    /// Pauses a platform: for the store's `Retry-After`, or for a time that doubles with each consecutive throttle.
+    /// Pauses a share: for the store's `Retry-After`, or for a time that doubles with each consecutive throttle.
     /// Returns the end of the pause.
-    pub fn pause(&self, platform: PlatformId, throttle: Throttle) -> Instant {
-        let mut platforms = self.platforms();
-        let platform = platforms.entry(platform).or_default();
-        let pause = throttle.retry_after.unwrap_or_else(|| {
-            let doubled = Duration::from_secs(2_u64 << platform.doublings.min(7));
-            platform.doublings = platform.doublings.saturating_add(1);
+    pub fn pause(&self, share: Share, throttle: Throttle) -> Instant {
+        let mut paces = self.paces();
+        let pace = paces.entry(share).or_default();
+        let lasting = throttle.retry_after.unwrap_or_else(|| {
+            let doubled = Duration::from_secs(2_u64 << pace.doublings.min(7));
+            pace.doublings = pace.doublings.saturating_add(1);
             doubled.mul_f64(0.5 + throttle.jitter.clamp(0.0, 1.0))
         });
-        let until = throttle.at + pause.clamp(*PAUSE_BOUNDS.start(), *PAUSE_BOUNDS.end());
-        platform.paused_until = Some(until);
+        let until = throttle.at + lasting.clamp(*PAUSE_BOUNDS.start(), *PAUSE_BOUNDS.end());
+        pace.paused_until = Some(until);
         until
     }
 
     /// Resets the doubling of pauses, since the store answered.
-    pub fn answered(&self, platform: PlatformId) {
-        if let Some(platform) = self.platforms().get_mut(&platform) {
-            platform.doublings = 0;
+    pub fn answered(&self, share: Share) {
+        if let Some(pace) = self.paces().get_mut(&share) {
+            pace.doublings = 0;
         }
     }
 
-    fn platforms(&self) -> MutexGuard<'_, HashMap<PlatformId, Platform>> {
-        self.platforms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn paces(&self) -> MutexGuard<'_, HashMap<Share, Pace>> {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,13 +105,22 @@ impl StoreRate {
 mod tests {
     use super::*;
 
-    fn platform(number: u8) -> PlatformId {
-        PlatformId::new(uuid::Uuid::from_bytes([number; 16]))
+    fn platform(number: u8) -> Share {
+        share(number, "first")
+    }
+
+    fn share(number: u8, name: &'static str) -> Share {
+        let platform = PlatformId::new(uuid::Uuid::from_bytes([number; 16]));
+        let per_second = 10;
+        Share {
+            platform,
+            bucket: Bucket { name, per_second },
+        }
     }
 
     #[tokio::test]
     async fn permits_are_spread_evenly_and_wait_two_seconds_at_most() {
-        let (rate, now) = (StoreRate::new(10), Instant::now());
+        let (rate, now) = (StoreRate::default(), Instant::now());
         for place in 0..=20 {
             assert_eq!(
                 rate.reserve(platform(1), now),
@@ -133,6 +132,11 @@ mod tests {
             rate.reserve(platform(2), now),
             Permit::At(now),
             "another platform has its own rate"
+        );
+        assert_eq!(
+            rate.reserve(share(1, "second"), now),
+            Permit::At(now),
+            "another bucket has its own rate"
         );
         let later = now + Duration::from_secs(60);
         assert_eq!(
@@ -147,8 +151,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pause_holds_for_one_platform_alone() {
-        let (rate, now) = (StoreRate::new(10), Instant::now());
+    async fn a_pause_holds_for_one_platform_and_bucket() {
+        let (rate, now) = (StoreRate::default(), Instant::now());
         let throttle = Throttle {
             at: now,
             retry_after: Some(Duration::from_secs(7)),
@@ -162,11 +166,12 @@ mod tests {
         );
         assert_eq!(rate.reserve(platform(1), until), Permit::At(until));
         assert_eq!(rate.reserve(platform(2), now), Permit::At(now));
+        assert_eq!(rate.reserve(share(1, "second"), now), Permit::At(now));
     }
 
     #[tokio::test]
     async fn a_pause_is_bounded_and_doubles_without_a_retry_after() {
-        let (rate, now) = (StoreRate::new(10), Instant::now());
+        let (rate, now) = (StoreRate::default(), Instant::now());
         let throttle = |retry_after| Throttle {
             at: now,
             retry_after,

@@ -5,11 +5,11 @@
 //! contains a secret, a user id or a URL.
 
 use crate::dependencies::Context;
-use crate::settling::query::{self, Subject, count, label, raise_alarm};
+use crate::settling::query::{self, count, label, raise_alarm};
 use crate::spans::Settling;
 use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};
-use protocols::stores::{Answer, Receipt, Retry, Store};
+use protocols::stores::{Answer, Retry, StoreProtocol};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
 use workflows::activities::Verified;
@@ -33,10 +33,7 @@ async fn query(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
     let Some(known) = context.store.store_query(key).await? else {
         return Ok(verified(Verification::Unverifiable));
     };
-    let store = context
-        .verifier
-        .settings
-        .of(&known.store, known.platform_id, &known.receipt_id);
+    let store = context.verifier.stores.of(&known.store);
     let store = store.map_err(|cause| Error::Corrupt {
         what: cause.to_string(),
         source: None,
@@ -55,7 +52,7 @@ struct Query<'a> {
     context: &'a Context,
     key: CollapseKey,
     known: &'a StoreQuery,
-    store: Store<'a>,
+    store: &'a dyn StoreProtocol,
 }
 
 impl Query<'_> {
@@ -81,22 +78,7 @@ impl Query<'_> {
 
     /// Sends the query and returns the store's answer. `None`: no request was sent, since this process sends too many.
     async fn attempt(&self) -> Result<Option<Answer>, Error> {
-        let known = self.known;
-        let receipt = Receipt {
-            environment: known.environment,
-            app_user_id: known.app_user_id.clone(),
-            receipt_id: known.receipt_id.clone(),
-            secret: known.secret.clone(),
-        };
-        query::send(
-            self.context,
-            self.store,
-            &Subject {
-                platform: known.platform_id,
-                receipt: &receipt,
-            },
-        )
-        .await
+        query::send(self.context, self.store, &query::subject(self.known)).await
     }
 
     /// Returns the verification. Where the platform's setting says so, a receipt that the store does not know is

@@ -45,7 +45,8 @@ const SENDING: Duration = Duration::from_secs(3);
 /// Wakes what is overdue, step by step.
 pub async fn wake_overdue(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let (began, mut swept) = (Instant::now(), Swept::default());
-    let per_second = f64::from(context.verifier.rate.per_second()) * workers(&context.engine).await;
+    let per_second =
+        f64::from(context.verifier.stores.per_second()) * workers(&context.engine).await;
     let (mut step, mut took, mut missed, mut left) = (began, STEP, 0, 0);
     loop {
         let overdue = context.store.overdue(quota(per_second, took)).await?;

@@ -13,6 +13,7 @@ use crate::figures::Figures;
 use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
+use crate::stores::ingress::Ingresses;
 use crate::workers::Workers;
 use crate::{checking, counting, silence, telemetry};
 use activities::Actions;
@@ -170,7 +171,7 @@ pub fn edge(
         pages,
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
-        amazon: Arc::new(amazon),
+        stores: Ingresses::new(vec![Arc::new(amazon)]),
         devices,
         allowed: allowed(config),
         send: sender(config),

@@ -17,7 +17,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use protocols::stores;
+use protocols::stores::{self, Stores};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ pub struct Parts<'a> {
     /// The connection to Temporal.
     pub engine: Engine,
     /// The simulated store of `run`.
-    pub simulated: Option<stores::Simulated>,
+    pub simulated: Option<stores::amazon::Simulated>,
 }
 
 /// Works until `stop`, then finishes running tasks, for at most [`SHUTDOWN_TIMEOUT`].
@@ -168,21 +168,16 @@ pub fn context(parts: Parts<'_>) -> activities::Context {
     }
 }
 
-/// The settings by which receipts are verified with each store.
-fn stores(config: &Config, simulated: Option<stores::Simulated>) -> stores::Settings {
+/// The stores that purchases are verified with.
+fn stores(config: &Config, simulated: Option<stores::amazon::Simulated>) -> Stores {
     let amazon = stores::amazon::Settings {
         base: config.amazon.rvs_url.clone(),
         give_up_after: config.amazon.patience,
         per_second: config.amazon.rvs_per_second,
     };
-    let simulated = simulated.map(|simulated| stores::Simulated {
-        amazon: stores::amazon::Settings {
-            base: simulated.amazon.base,
-            ..amazon.clone()
-        },
-        ..simulated
-    });
-    stores::Settings { amazon, simulated }
+    Stores::new(vec![Arc::new(stores::amazon::Amazon::new(
+        amazon, simulated,
+    ))])
 }
 
 /// A random number from 0 to 1.

@@ -5,15 +5,13 @@ pub mod live;
 pub mod pages;
 mod test_quota;
 
-pub use crate::stores::amazon::Answer;
-pub use crate::stores::amazon::sample::{NoSample, SampleSettings, Sent as SentSample};
-
 use crate::devices::Devices;
 use crate::dispatch::Dispatch;
 use crate::figures::Figures;
 use crate::keyring::Keys;
 use crate::metrics::Metrics;
-use crate::stores::amazon::{self, Amazon};
+use crate::stores::ingress::{Answer, Ingresses, Intake, StoreRequest, Topics};
+use crate::stores::samples::{NoSample, SampleSettings, Samples, SentSample};
 use crate::workers::Workers;
 use domain::Timestamp;
 use futures::future::BoxFuture;
@@ -29,9 +27,6 @@ use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 use workflows::signal::Signal;
 
-/// The known stores, by the name in the URL of their ingress. Each has an arm in the methods of [`Edge`].
-pub const STORES: &[&str] = &[amazon::STORE];
-
 /// Maximum number of purchases of a platform that are woken after a change by a person.
 const MAX_WOKEN: i64 = 20;
 
@@ -42,8 +37,8 @@ pub type Sender = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync
 pub struct Edge {
     pub store: Store,
     pub dispatch: Dispatch,
-    /// The ingress of the Amazon Appstore.
-    pub amazon: Arc<Amazon>,
+    /// The ingress of each store.
+    pub stores: Ingresses,
     pub devices: Devices,
     /// The networks and schemes that the settings allow for destinations.
     pub allowed: Allowed,
@@ -140,6 +135,14 @@ impl Edge {
         self.store.note_woken(overdue, woken).await
     }
 
+    /// What stores notifications.
+    fn intake(&self) -> Intake<'_> {
+        Intake {
+            store: &self.store,
+            dispatch: &self.dispatch,
+        }
+    }
+
     /// Checks the ingress key of a message before its body is read; `None` when there is no such store.
     ///
     /// # Errors
@@ -149,59 +152,28 @@ impl Edge {
         store: &str,
         ingress_key: &str,
     ) -> Option<Result<(), Answer>> {
-        match store {
-            amazon::STORE => Some(self.amazon.check_key(&self.store, ingress_key).await),
-            _ => None,
-        }
+        let ingress = self.stores.of(store)?;
+        Some(ingress.check_key(self.intake(), ingress_key).await)
     }
 
     /// Passes a message to the ingress of its store; `None` when there is no such store.
-    pub async fn receive(&self, store: &str, ingress_key: &str, body: &[u8]) -> Option<Answer> {
-        match store {
-            amazon::STORE => Some(
-                self.amazon
-                    .receive(&self.store, &self.dispatch, ingress_key, body)
-                    .await,
-            ),
-            _ => None,
-        }
+    pub async fn receive(&self, store: &str, request: StoreRequest<'_>) -> Option<Answer> {
+        let ingress = self.stores.of(store)?;
+        Some(ingress.receive(self.intake(), request).await)
     }
 
-    /// Confirms the subscription of a store's topic.
-    ///
-    /// # Errors
-    /// The reason as text, without the URL, which is a secret.
-    pub async fn confirm(&self, store: &str, subscribe_url: &SecretString) -> Result<(), String> {
-        match store {
-            amazon::STORE => self
-                .amazon
-                .visit(subscribe_url)
-                .await
-                .map_err(|error| error.to_string()),
-            other => Err(format!("there is no store `{other}`")),
-        }
+    /// The topics of a store; `None` if it has none, or there is no such store.
+    pub fn topics(&self, store: &str) -> Option<&dyn Topics> {
+        self.stores.of(store)?.topics()
     }
 
-    /// Whether this process takes samples to a platform.
+    /// The samples that this process takes to a platform.
     ///
     /// # Errors
-    /// It does not.
-    pub fn takes_samples(&self, platform: &Platform) -> Result<(), NoSample> {
-        match platform.store.as_str() {
-            amazon::STORE => self.amazon.takes_samples(),
-            _ => Err(NoSample::NotTrusted),
-        }
-    }
-
-    /// The store's name of a type of notification, from any of its short forms.
-    ///
-    /// # Errors
-    /// There is no such type, as text.
-    pub fn sample_type(&self, platform: &Platform, name: &str) -> Result<&'static str, String> {
-        match platform.store.as_str() {
-            amazon::STORE => amazon::sample::store_type(name),
-            other => Err(format!("no type: there is no store `{other}`")),
-        }
+    /// It takes none.
+    pub fn samples(&self, platform: &Platform) -> Result<&dyn Samples, NoSample> {
+        let samples = self.samples_of(platform).ok_or(NoSample::NotTrusted)?;
+        samples.are_taken().map(|()| samples)
     }
 
     /// Sends a sample to a platform.
@@ -213,41 +185,17 @@ impl Edge {
         platform: &Platform,
         wanted: SampleSettings,
     ) -> Result<SentSample, NoSample> {
-        match platform.store.as_str() {
-            amazon::STORE => {
-                self.amazon
-                    .sample(&self.store, &self.dispatch, platform, wanted)
-                    .await
-            }
-            _ => Err(NoSample::NotTrusted),
-        }
+        let samples = self.samples(platform)?;
+        samples.send(self.intake(), platform, wanted).await
     }
 
-    /// The types of the samples that a platform takes, by the store's names, each with its meaning.
+    /// The types of the samples of a platform's store, by the store's names, each with its meaning.
     pub fn sample_types(&self, platform: &Platform) -> &'static [(&'static str, &'static str)] {
-        match platform.store.as_str() {
-            amazon::STORE => amazon::sample::TYPES,
-            _ => &[],
-        }
+        self.samples_of(platform).map_or(&[], Samples::types)
     }
 
-    /// The account that owns a topic, which its name shows; `None` if it does not.
-    pub fn topic_account(&self, store: &str, name: &str) -> Option<String> {
-        match store {
-            amazon::STORE => amazon::topic_account(name),
-            _ => None,
-        }
-    }
-
-    /// Checks the form of a topic's name.
-    ///
-    /// # Errors
-    /// The form that the store expects, as text.
-    pub fn check_topic(&self, store: &str, name: &str) -> Result<(), String> {
-        match store {
-            amazon::STORE => self.amazon.check_topic(name),
-            other => Err(format!("no topic: there is no store `{other}`")),
-        }
+    fn samples_of(&self, platform: &Platform) -> Option<&dyn Samples> {
+        self.stores.of(&platform.store)?.samples()
     }
 }
 

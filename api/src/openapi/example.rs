@@ -1,7 +1,7 @@
 //! Examples of answers, generated from their schemas.
 
-use crate::edge::STORES;
 use crate::extract::formats;
+use crate::stores::ALL;
 use serde_json::{Map, Value, json};
 
 /// Examples of text fields that have no format, by the name of the field.
@@ -21,7 +21,7 @@ const TEXTS: [(&str, &str); 49] = [
     ("day", "2026-01-31"),
     ("did_you_mean", "cust-1003"),
     ("entitlement_ref_id", "premium"),
-    ("event_platform", STORES[0]),
+    ("event_platform", ALL[0].name),
     ("event_type", "purchase.updated"),
     ("events", "purchase.updated"),
     ("external_id", "anna@example.com"),
@@ -38,7 +38,7 @@ const TEXTS: [(&str, &str); 49] = [
     ("package_name", "com.example.reader"),
     ("paywall", "welcome"),
     ("placement", "onboarding"),
-    ("platform_type", STORES[0]),
+    ("platform_type", ALL[0].name),
     ("price", "9.99"),
     ("price_in_usd", "9.99"),
     ("product_ref_id", "com.example.reader.month"),
@@ -48,7 +48,7 @@ const TEXTS: [(&str, &str); 49] = [
         "purchase_guid",
         "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w",
     ),
-    ("purchase_platform", STORES[0]),
+    ("purchase_platform", ALL[0].name),
     ("purchase_price", "9.99"),
     ("refunded_amount", "9.99"),
     ("rate_day", "2026-01-31"),

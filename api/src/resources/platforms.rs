@@ -4,12 +4,13 @@ use super::catalogue::Concerned;
 use super::signals::Nothing;
 use super::topics::{self, TopicSummary};
 use crate::answer::{Accepted, Created, NoContent};
-use crate::edge::{Edge, STORES, Shared};
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{
     Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, nullable, secret,
 };
 use crate::keys::{Acting, Caller, check_visible};
+use crate::stores;
 use axum::Json;
 use axum::extract::State;
 use domain::time::millis;
@@ -28,10 +29,10 @@ const DEFAULT_OVERLAP_HOURS: u64 = 72;
 
 /// A new platform.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(extend("examples" = [{ "store": STORES[0], "name": "fire", "package_name": "com.example.reader" }]))]
+#[schemars(extend("examples" = [{ "store": stores::ALL[0].name, "name": "fire", "package_name": "com.example.reader" }]))]
 pub struct NewPlatform {
     /// The store.
-    #[schemars(extend("enum" = STORES))]
+    #[schemars(extend("enum" = stores::names()))]
     store: String,
     /// The store's shared secret, for verification.
     #[serde(default, deserialize_with = "secret")]
@@ -66,7 +67,7 @@ pub struct Platform {
     /// The app it belongs to.
     pub app_id: AppId,
     /// The store.
-    #[schemars(extend("enum" = STORES))]
+    #[schemars(extend("enum" = stores::names()))]
     store: String,
     /// Whether a shared secret is stored.
     has_shared_secret: bool,
@@ -455,7 +456,10 @@ fn check_wait(wrong: &mut FieldErrors, settings: &PlatformSettings) {
 fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&str>) {
     if let Some(arn) = arn
         && !wrong.has("store")
-        && let Err(expected) = edge.check_topic(store, arn)
+        && let Err(expected) = edge.topics(store).map_or_else(
+            || Err("no topic: this store has none".to_owned()),
+            |topics| topics.check(arn),
+        )
     {
         wrong.add("topic_arn", expected);
     }

@@ -1,10 +1,10 @@
 //! `/v1/platforms/{platform_id}/sample`: a signed sample notification to a platform of this `settle run`.
 
 use crate::answer::Accepted;
-use crate::edge::{NoSample, SampleSettings, SentSample};
 use crate::error::Error;
 use crate::extract::{Draft, Stored};
 use crate::keys::Acting;
+use crate::stores::samples::{NoSample, SampleSettings, SentSample};
 use domain::{CollapseKey, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,12 +47,12 @@ pub async fn send(
     Stored(platform): Stored<Platform>,
     mut draft: Draft<SampleRequest>,
 ) -> Result<Accepted<Sample>, Error> {
-    edge.takes_samples(&platform).map_err(refused)?;
+    let samples = edge.samples(&platform).map_err(refused)?;
     let store_type = draft
         .body
         .store_type
         .as_deref()
-        .map(|name| edge.sample_type(&platform, name))
+        .map(|name| samples.type_named(name))
         .transpose();
     let store_type = store_type.unwrap_or_else(|expected| {
         draft.wrong.add("type", expected);

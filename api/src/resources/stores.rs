@@ -1,12 +1,13 @@
 //! `/v1/stores`: the ingress of stores' messages. The folder of each store parses and stores them.
 
 use crate::answer::Text;
-use crate::edge::{Answer, Shared};
+use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Ids, Message};
 use crate::operation::{Input, Operation, Schemas};
+use crate::stores::ingress::{Answer, StoreRequest};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use storage::chain;
 use tokio::task::JoinError;
 use traces::{Span, SpanKind};
@@ -16,6 +17,7 @@ use traces::{Span, SpanKind};
 pub struct Delivered {
     store: String,
     ingress_key: String,
+    headers: HeaderMap,
     body: Message,
     span: Span,
 }
@@ -38,10 +40,12 @@ impl FromRequest<Shared> for Delivered {
             SpanKind::Server,
         );
         span.describe(|span| describe(span, &store));
+        let headers = parts.headers.clone();
         let body = Message::from_request(Request::from_parts(parts, body), edge).await?;
         Ok(Self {
             store,
             ingress_key,
+            headers,
             body,
             span,
         })
@@ -56,16 +60,27 @@ impl Input for Delivered {
 }
 
 /// `POST /v1/stores/{store}/{ingress_key}`
-pub async fn receive(State(edge): State<Shared>, message: Delivered) -> Result<Text, Error> {
+pub async fn receive(
+    State(edge): State<Shared>,
+    message: Delivered,
+) -> Result<(StatusCode, Text), Error> {
     let Delivered {
         store,
         ingress_key,
+        headers,
         body: Message(body),
         span,
     } = message;
     // A task of its own ends also when the client is gone: what it stores is signalled.
     let name = store.clone();
-    let receiving = span.within(async move { edge.receive(&name, &ingress_key, &body).await });
+    let receiving = span.within(async move {
+        let request = StoreRequest {
+            ingress_key: &ingress_key,
+            headers: &headers,
+            body: &body,
+        };
+        edge.receive(&name, request).await
+    });
     let receiving = tokio::spawn(receiving);
     let Some(answer) = receiving.await.map_err(|error| failed(&error))? else {
         return Err(Error::missing("store", store));
@@ -74,13 +89,13 @@ pub async fn receive(State(edge): State<Shared>, message: Delivered) -> Result<T
     if answer.status >= StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
         span.describe(|span| span.fail(answer.status.to_string()));
     }
-    if answer.status == StatusCode::OK.as_u16() {
-        return Ok(Text {
-            media: "text/plain; charset=utf-8",
-            text: answer.reason.to_owned(),
-        });
+    match StatusCode::from_u16(answer.status) {
+        Ok(status) if status.is_success() => {
+            let (media, text) = ("text/plain; charset=utf-8", answer.reason.to_owned());
+            Ok((status, Text { media, text }))
+        }
+        _ => Err(refused(answer)),
     }
-    Err(refused(answer))
 }
 
 /// Sets the attributes of a request. The path ends with the ingress key, which is a secret.

@@ -61,7 +61,11 @@ pub async fn approve(
         ));
     };
     let store = edge.store.platform(platform).await?.store;
-    edge.confirm(&store, &url).await.map_err(|error| {
+    let confirmed = match edge.topics(&store) {
+        Some(topics) => topics.confirm(&url).await,
+        None => Err("this store has no topics".to_owned()),
+    };
+    confirmed.map_err(|error| {
         Error::Upstream(format!(
             "the store did not confirm the subscription: {error}. The topic stays pending; make sure that this \
              service can reach the store, then approve again"

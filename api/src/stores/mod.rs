@@ -1,29 +1,65 @@
-//! The ingress of each store. A store is a folder here, a line in this list, and an arm in the methods of
-//! [`crate::edge::Edge`].
+//! The stores at the HTTP edge: one folder per store, and a line in the list of this file.
 
 pub mod amazon;
+pub mod ingress;
+pub mod samples;
 
 use protocols::form::Form;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
 
-/// The form of each store's platforms, with the steps at the store.
+/// What settle knows of a store, beside its ingress.
+pub struct StoreEntry {
+    /// Its name on platforms, in URLs and in the database.
+    pub name: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// The form of its platforms, with the steps at the store.
+    pub form: fn() -> Form,
+    /// Maximum size of a message, in bytes.
+    pub max_body_bytes: usize,
+    /// Reads the transactions of its sales report.
+    pub sales_report: Option<fn(&[u8]) -> Result<SalesReport, Vec<WrongSale>>>,
+}
+
+/// The stores that settle knows.
+pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
+
+/// The names of the stores.
+pub fn names() -> Vec<&'static str> {
+    ALL.iter().map(|store| store.name).collect()
+}
+
+/// The form of each store's platforms.
 pub fn forms() -> Vec<Form> {
-    vec![amazon::form::form()]
+    ALL.iter().map(|store| (store.form)()).collect()
 }
 
 /// A store's name for people.
 pub fn name(store: &str) -> &str {
-    match store {
-        amazon::STORE => "Amazon",
-        other => other,
-    }
+    let known = ALL.iter().find(|known| known.name == store);
+    known.map_or(store, |known| known.title)
 }
+
+/// Maximum size of a message of any store, in bytes.
+pub const MAX_BODY_BYTES: usize = {
+    let (mut largest, mut at) = (0, 0);
+    while at < ALL.len() {
+        if ALL[at].max_body_bytes > largest {
+            largest = ALL[at].max_body_bytes;
+        }
+        at += 1;
+    }
+    largest
+};
 
 /// Reads the transactions of a store's sales report.
 ///
 /// # Errors
 /// Every wrong place of the report.
 pub fn sales_report(bytes: &[u8]) -> Result<SalesReport, Vec<WrongSale>> {
-    amazon::report::read(bytes)
+    let mut readers = ALL.iter().filter_map(|store| store.sales_report);
+    readers
+        .next()
+        .map_or_else(|| Ok(SalesReport::default()), |read| read(bytes))
 }

@@ -10,6 +10,7 @@ use api::figures::Figures;
 use api::keyring::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
+use api::stores::ingress::Ingresses;
 use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -454,7 +455,9 @@ fn edge(store: Store) -> Shared {
         pages: api::edge::pages::Pages::new(&config),
         dispatch: Dispatch::start(Arc::new(Willing), store.clone()),
         store,
-        amazon: Arc::new(Amazon::with_fetch(settings, Arc::new(Willing)).expect("valid settings")),
+        stores: Ingresses::new(vec![Arc::new(
+            Amazon::with_fetch(settings, Arc::new(Willing)).expect("valid settings"),
+        )]),
         devices: Devices::new(&config.devices),
         allowed: api::allowed(&config),
         send: Arc::new(move |_| async move { failed() }.boxed()),

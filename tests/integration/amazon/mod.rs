@@ -17,6 +17,7 @@ use api::metrics::Metrics;
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Sample, Signer};
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
+use api::stores::ingress::{Ingresses, Intake};
 use api::{clock, router};
 use axum::Router;
 use diesel::connection::SimpleConnection;
@@ -231,11 +232,18 @@ impl World {
         }
     }
 
+    fn intake(&self) -> Intake<'_> {
+        Intake {
+            store: &self.store,
+            dispatch: &self.dispatch,
+        }
+    }
+
     /// Posts a body, and returns the status and the reason of the answer.
     async fn post(&self, body: &str) -> (u16, &'static str) {
         let answer = self
             .amazon
-            .receive(&self.store, &self.dispatch, INGRESS_KEY, body.as_bytes())
+            .receive(self.intake(), INGRESS_KEY, body.as_bytes())
             .await;
         (answer.status, answer.reason)
     }
@@ -258,7 +266,7 @@ impl World {
             pages: api::edge::pages::Pages::new(&config),
             dispatch: self.dispatch.clone(),
             store: self.store.clone(),
-            amazon: self.amazon.clone(),
+            stores: Ingresses::new(vec![self.amazon.clone()]),
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),

@@ -250,7 +250,7 @@ async fn an_unknown_key_is_not_found() {
     for key in ["", "other", "8F3C0F6A1E", "8f3c0f6a1e\0", &long] {
         let answer = world
             .amazon
-            .receive(&world.store, &world.dispatch, key, body.as_bytes())
+            .receive(world.intake(), key, body.as_bytes())
             .await;
         assert_eq!(
             (answer.status, answer.reason),
@@ -265,7 +265,7 @@ async fn an_unknown_key_is_not_found() {
         .expect("deleted");
     let answer = world
         .amazon
-        .receive(&world.store, &world.dispatch, INGRESS_KEY, body.as_bytes())
+        .receive(world.intake(), INGRESS_KEY, body.as_bytes())
         .await;
     assert_eq!(answer.status, 404);
     assert!(world.sns.requests().is_empty());

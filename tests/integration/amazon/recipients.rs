@@ -3,7 +3,7 @@
 
 use super::{Amazon, PACKAGE, SOON, Settings, Sns, now};
 use api::clock;
-use api::stores::amazon::Answer;
+use api::stores::ingress::Answer;
 use futures::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;

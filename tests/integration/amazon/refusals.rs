@@ -313,7 +313,7 @@ async fn answers_to_a_store_are_counted_in_a_row_for_each_reason() {
     }
     let stranger = world
         .amazon
-        .receive(&world.store, &world.dispatch, "no-such-key", b"{}")
+        .receive(world.intake(), "no-such-key", b"{}")
         .await;
     assert_eq!(stranger.status, 404);
     world.store.write_arrivals().await.expect("written");

@@ -11,6 +11,7 @@ use api::figures::Figures;
 use api::keyring::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
+use api::stores::ingress::Ingresses;
 use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -276,10 +277,10 @@ impl Service {
             pages: api::edge::pages::Pages::new(&config),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
-            amazon: Arc::new(adjust(
+            stores: Ingresses::new(vec![Arc::new(adjust(
                 Amazon::with_fetch(settings, sns.clone()).expect("valid settings"),
                 &folder,
-            )),
+            ))]),
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),

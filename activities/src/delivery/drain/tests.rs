@@ -73,7 +73,7 @@ impl World {
             store,
             http: Http::new(Rules::default()),
             allowed_addresses: Allowed::default(),
-            verifier: Arc::new(Verifier::new(protocols::stores::Settings::default())),
+            verifier: Arc::new(Verifier::new(protocols::stores::Stores::default())),
             engine: Engine::start_at("test", org_id, Actions::default(), DevServer::default()),
             clock,
             random: || 0.5,

@@ -18,7 +18,7 @@ use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
 use protocols::destinations::{Allowed, Config, Exception, Invalid, webhook};
 use protocols::http::Rules;
-use protocols::stores;
+use protocols::stores::amazon::Simulated;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -62,7 +62,7 @@ pub struct Demo {
 /// The receiver and the simulated store of a demo, which run.
 pub struct Running {
     /// How the simulated store is reached, and about what.
-    pub simulated: stores::Simulated,
+    pub simulated: Simulated,
     simulating: JoinHandle<std::io::Result<()>>,
     receiving: JoinHandle<anyhow::Result<()>>,
     end_receiver: watch::Sender<bool>,
@@ -100,13 +100,10 @@ impl Demo {
             receiver::receive(self.receiver, receiver, stop.requested()).await
         });
         let (listener, url) = simulated::bind().await?;
-        let simulated = stores::Simulated {
+        let simulated = Simulated {
             platform: self.platform.id,
             mint: self.signer.mint()?,
-            amazon: stores::amazon::Settings {
-                base: Some(url),
-                ..stores::amazon::Settings::default()
-            },
+            base: url,
         };
         let simulating = tokio::spawn(simulated::answer(store, listener));
         Ok(Running {

@@ -100,7 +100,7 @@ async fn connecting(
         let facts = Facts {
             progress: progress.remove(&platform.id).unwrap_or_default(),
             has_destination: with_destination.contains(&platform.app_id),
-            takes_samples: edge.takes_samples(&platform).is_ok(),
+            takes_samples: edge.samples(&platform).is_ok(),
         };
         Connecting { platform, facts }
     };

@@ -62,7 +62,7 @@ impl Connected {
                 .remove(&platform.id)
                 .unwrap_or_default(),
             has_destination: !destinations.items.is_empty(),
-            takes_samples: edge.takes_samples(&platform).is_ok(),
+            takes_samples: edge.samples(&platform).is_ok(),
         };
         Ok(Self {
             app,
@@ -145,7 +145,8 @@ pub async fn topics(
         ..of.place(Step::Topic, "/topics", "topics")
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let account = |arn: &str| edge.topic_account(&of.platform.store, arn);
+    let topics = edge.topics(&of.platform.store);
+    let account = |arn: &str| topics.and_then(|topics| topics.account(arn));
     let page = TopicsPage::new(&frame, visit, &of, &account, &mistakes);
     shown(
         visit,
@@ -176,10 +177,7 @@ pub async fn sample(
     let sent = visit
         .query("sent")
         .and_then(|key| key.parse::<CollapseKey>().ok());
-    let why = edge
-        .takes_samples(&of.platform)
-        .err()
-        .map(|why| why.to_string());
+    let why = edge.samples(&of.platform).err().map(|why| why.to_string());
     html(
         &SamplePage::new(&frame, visit, &of, edge.sample_types(&of.platform), why)
             .with(sent, &mistakes),

@@ -7,7 +7,8 @@
 pub mod certificate;
 pub mod envelope;
 mod fetch;
-pub(super) mod form;
+mod form;
+mod ingress;
 mod keyring;
 mod mapping;
 pub mod notification;
@@ -28,7 +29,8 @@ pub use refusal::Refusal;
 pub use settings::{Invalid, Settings};
 
 use crate::config::Demo;
-use crate::dispatch::Dispatch;
+use crate::stores::StoreEntry;
+use crate::stores::ingress::{Answer, Intake};
 use certificate::SigningKey;
 use domain::time::millis;
 use domain::{PlatformId, Timestamp, TopicId};
@@ -51,17 +53,21 @@ use traces::{Span, SpanKind};
 /// This store's name on a platform.
 pub const STORE: &str = "amazon";
 
+/// This store in the list of stores.
+pub const ENTRY: StoreEntry = StoreEntry {
+    name: STORE,
+    title: "Amazon",
+    form: form::form,
+    max_body_bytes: envelope::MAX_BODY_BYTES,
+    sales_report: Some(report::read),
+};
+
 /// The alarm about a message of another app: its kind and detail. The detail has nothing that the sender wrote.
 const FOREIGN_PACKAGE: (&str, &str) = (
     "foreign_package",
     "a notification belongs to another app than the platform's: `settle notification show MESSAGE_ID` shows its \
      package name",
 );
-
-/// The AWS account that owns a topic: twelve digits.
-pub fn topic_account(arn: &str) -> Option<String> {
-    Arn::read(arn).ok().map(|arn| arn.account.to_owned())
-}
 
 /// The alarm about messages that the database refuses for good, and how long this process does not raise it again.
 const NOT_STORED: (&str, &str) = (
@@ -88,20 +94,6 @@ pub struct Amazon {
     samples: Option<Samples>,
     /// When [`NOT_STORED`] was raised last.
     not_stored_at: Mutex<Option<Instant>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    pub reason: &'static str,
-}
-
-/// The database that stores notifications, and the dispatcher that signals them.
-#[derive(Clone, Copy)]
-struct Intake<'a> {
-    store: &'a Store,
-    dispatch: &'a Dispatch,
 }
 
 /// One message whose signature is verified.
@@ -172,14 +164,8 @@ impl Amazon {
     }
 
     /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
-    pub async fn receive(
-        &self,
-        store: &Store,
-        dispatch: &Dispatch,
-        ingress_key: &str,
-        body: &[u8],
-    ) -> Answer {
-        let intake = Intake { store, dispatch };
+    pub async fn receive(&self, intake: Intake<'_>, ingress_key: &str, body: &[u8]) -> Answer {
+        let store = intake.store;
         let recipient = match self
             .recipients
             .find(store, ingress_key, (self.settings.clock)())
@@ -242,17 +228,6 @@ impl Amazon {
             return Err(FetchError::Forbidden);
         }
         self.fetch.get(url).await.map(|_| ())
-    }
-
-    /// Checks that a text is the ARN of a topic that could be followed.
-    ///
-    /// # Errors
-    /// The expected form, as text.
-    pub fn check_topic(&self, name: &str) -> Result<(), String> {
-        let arn = Arn::parse(name);
-        arn.map(drop).map_err(|refusal| {
-            format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})")
-        })
     }
 
     async fn take(

@@ -5,15 +5,15 @@ use super::certificate::SigningKey;
 use super::envelope::{Envelope, Kind, Version};
 use super::refusal::Refusal;
 use super::signer::{Header, Sample, Signer};
-use super::{Amazon, Answer, notification, signature};
+use super::{Amazon, notification, signature};
 use crate::clock;
-use crate::dispatch::Dispatch;
+use crate::stores::ingress::{Answer, Intake};
+use crate::stores::samples::{NoSample, SampleSettings, SentSample};
 use domain::{CollapseKey, Timestamp};
 use protocols::stores::Mint;
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
 use std::sync::Arc;
-use storage::{Platform, Store};
+use storage::Platform;
 use url::Url;
 
 /// The topic of samples. No platform has to follow it.
@@ -92,36 +92,6 @@ pub fn short(name: &str) -> String {
         .replace('_', "-")
 }
 
-#[derive(Debug, Clone, Default)]
-pub struct SampleSettings {
-    /// What happened; that a subscription began when absent.
-    pub store_type: Option<&'static str>,
-    /// A name for the purchase, or the receipt of an earlier sample; a new purchase when absent.
-    pub receipt_id: Option<String>,
-    pub app_user_id: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sent {
-    pub message_id: String,
-    /// The store's name of the purchase.
-    pub receipt_id: String,
-    pub collapse_key: CollapseKey,
-    pub store_type: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoSample {
-    /// This process takes no samples.
-    #[error("only `settle run` accepts samples, and only without `--no-demo`")]
-    NotTrusted,
-    #[error("the sample was refused: {0}")]
-    Refused(&'static str),
-    /// It could not be signed, or the database does not answer.
-    #[error("the sample could not be sent; try again")]
-    Unavailable,
-}
-
 /// The receipt id of a sample: that of a name, or a new one.
 pub fn receipt_id(mint: &Mint, name: Option<&str>) -> String {
     name.map_or_else(
@@ -163,25 +133,16 @@ impl Samples {
 }
 
 impl Amazon {
-    /// Whether samples are taken.
-    ///
-    /// # Errors
-    /// They are not.
-    pub fn takes_samples(&self) -> Result<(), NoSample> {
-        self.samples.as_ref().map(drop).ok_or(NoSample::NotTrusted)
-    }
-
     /// Signs a sample and receives it as any other message: it takes the same way.
     ///
     /// # Errors
     /// No sample is taken, or it was refused.
     pub async fn sample(
         &self,
-        store: &Store,
-        dispatch: &Dispatch,
+        intake: Intake<'_>,
         platform: &Platform,
         wanted: SampleSettings,
-    ) -> Result<Sent, NoSample> {
+    ) -> Result<SentSample, NoSample> {
         let Samples { signer, mint, .. } = self.samples.as_ref().ok_or(NoSample::NotTrusted)?;
         let store_type = wanted.store_type.unwrap_or(TYPES[0].0);
         let receipt_id = receipt_id(mint, wanted.receipt_id.as_deref());
@@ -203,15 +164,16 @@ impl Amazon {
             is_test: true,
         };
         let body = signed(signer, &header, &sample)?;
-        let key = store
+        let key = intake
+            .store
             .ingress_key(platform.id)
             .await
             .map_err(|_| NoSample::Unavailable)?;
         match self
-            .receive(store, dispatch, key.expose_secret(), body.as_bytes())
+            .receive(intake, key.expose_secret(), body.as_bytes())
             .await
         {
-            Answer { status: 200, .. } => Ok(Sent {
+            Answer { status: 200, .. } => Ok(SentSample {
                 message_id: message_id.to_string(),
                 collapse_key: CollapseKey::of(platform.id, &receipt_id),
                 receipt_id,

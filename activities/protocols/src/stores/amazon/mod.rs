@@ -9,8 +9,15 @@ mod term;
 #[cfg(test)]
 mod tests;
 
+use crate::http::Request;
+use crate::stores::{Answer, Bucket, Mint, Replied, Step, StoreProtocol, Subject};
+use domain::notification::is_sample_receipt;
+use domain::{Environment, Parked, PlatformId, Verification};
 use std::time::Duration;
 use url::Url;
+
+/// The store's name on platforms.
+pub const STORE: &str = "amazon";
 
 /// The default of [`Settings::give_up_after`].
 const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -33,6 +40,119 @@ impl Default for Settings {
             base: None,
             give_up_after: GIVE_UP_AFTER,
             per_second: PER_SECOND,
+        }
+    }
+}
+
+/// A simulated store. It replaces Amazon's for one platform, and for the receipts of samples on all others.
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    /// The platform that has no other store.
+    pub platform: PlatformId,
+    /// Recognizes the receipts of samples.
+    pub mint: Mint,
+    /// Scheme, host and port of the simulated store.
+    pub base: Url,
+}
+
+impl Simulated {
+    fn verifies(&self, subject: &Subject) -> bool {
+        self.platform == subject.platform || self.mint.is_minted(&subject.receipt_id)
+    }
+}
+
+/// The verification with RVS: one request per check.
+#[derive(Debug, Clone)]
+pub struct Amazon {
+    settings: Settings,
+    /// With the address of the simulated store.
+    simulated: Option<(Simulated, Settings)>,
+}
+
+impl Amazon {
+    pub fn new(settings: Settings, simulated: Option<Simulated>) -> Self {
+        let simulated = simulated.map(|simulated| {
+            let base = Some(simulated.base.clone());
+            (
+                simulated,
+                Settings {
+                    base,
+                    ..settings.clone()
+                },
+            )
+        });
+        Self {
+            settings,
+            simulated,
+        }
+    }
+
+    /// The settings of the simulated store, if it verifies the purchase.
+    fn simulated(&self, subject: &Subject) -> Option<&Settings> {
+        let (simulated, settings) = self.simulated.as_ref()?;
+        simulated.verifies(subject).then_some(settings)
+    }
+
+    /// The request of a check.
+    fn request(&self, subject: &Subject) -> Result<Request, Answer> {
+        let Some(settings) = self.simulated(subject) else {
+            // The sample of another data directory, or of one that is under `serve` now: no store knows it.
+            if is_sample_receipt(&subject.receipt_id) {
+                let unknown = Verification::Parked(Parked::UnknownReceipt);
+                return Err(Answer::Verification(unknown));
+            }
+            return request::request(&self.settings, subject);
+        };
+        let own = Subject {
+            environment: Environment::Sandbox,
+            app_user_id: subject.app_user_id.clone(),
+            receipt_id: subject.receipt_id.clone(),
+            secret: subject.platform.to_string().into(),
+            ..*subject
+        };
+        request::request(settings, &own)
+    }
+
+    /// Interprets the reply to a request.
+    fn answer(&self, subject: &Subject, Replied { reply, at }: &Replied) -> Answer {
+        // The store's answer does not contain the environment: it is that of the request.
+        let environment = match self.simulated(subject) {
+            None => subject.environment,
+            Some(_) => Environment::Sandbox,
+        };
+        match response::answer(reply, &subject.receipt_id, *at) {
+            Answer::Verification(verification) => {
+                Answer::Verification(verification.of(environment))
+            }
+            other => other,
+        }
+    }
+}
+
+impl StoreProtocol for Amazon {
+    fn name(&self) -> &'static str {
+        STORE
+    }
+
+    fn per_second(&self) -> u32 {
+        self.settings.per_second
+    }
+
+    fn give_up_after(&self) -> Duration {
+        self.settings.give_up_after
+    }
+
+    fn next(&self, subject: &Subject, replies: &[Replied]) -> Step {
+        if let Some(replied) = replies.last() {
+            return Step::Done(self.answer(subject, replied));
+        }
+        let bucket = Bucket {
+            name: "rvs",
+            per_second: self.settings.per_second,
+        };
+        match self.request(subject) {
+            Ok(request) => Step::Send(Box::new(request), bucket),
+            Err(answer) => Step::Done(answer),
         }
     }
 }

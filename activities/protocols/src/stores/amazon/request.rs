@@ -2,7 +2,7 @@
 
 use super::Settings;
 use crate::http::{Method, Request};
-use crate::stores::{Answer, Receipt, Retry};
+use crate::stores::{Answer, Retry, Subject};
 use domain::{Environment, Parked, Verification};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
@@ -23,15 +23,15 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// # Errors
 /// The secret or an id cannot be a path segment. An unusable secret counts as refused, a user id as another customer's
 /// receipt, a receipt id as unknown.
-pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer> {
-    let secret = segment(receipt.secret.expose_secret()).ok_or(Answer::Refused)?;
-    let user = segment(&receipt.app_user_id).ok_or(Answer::Verification(Verification::Parked(
+pub fn request(settings: &Settings, subject: &Subject) -> Result<Request, Answer> {
+    let secret = segment(subject.secret.expose_secret()).ok_or(Answer::Refused)?;
+    let user = segment(&subject.app_user_id).ok_or(Answer::Verification(Verification::Parked(
         Parked::WrongCustomer,
     )))?;
-    let id = segment(&receipt.receipt_id).ok_or(Answer::Verification(Verification::Parked(
+    let id = segment(&subject.receipt_id).ok_or(Answer::Verification(Verification::Parked(
         Parked::UnknownReceipt,
     )))?;
-    let environment = match receipt.environment {
+    let environment = match subject.environment {
         Environment::Production => "",
         Environment::Sandbox => "/sandbox",
     };

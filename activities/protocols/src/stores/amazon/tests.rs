@@ -1,13 +1,13 @@
 //! The request, every status, and bodies: documented, strange and broken.
 
-use super::Settings;
 use super::request::request;
 use super::response::answer;
 use super::term::term;
+use super::{Amazon, Settings, Simulated};
 use crate::http::Reply;
-use crate::stores::{self, Answer, Receipt, Retry};
+use crate::stores::{Answer, Mint, Replied, Retry, Step, StoreProtocol as _, Subject};
 use domain::verification::{EndReason, Offer, Product, Term};
-use domain::{Environment, Parked, Snapshot, Timestamp, Verification};
+use domain::{Environment, Parked, PlatformId, Snapshot, Timestamp, Verification};
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use secrecy::SecretString;
@@ -19,14 +19,22 @@ const SECRET: &str = "2:made/up+secret=of!ours:with-odd_signs~==";
 const USER: &str = "customer/with+odd!signs=";
 const RECEIPT: &str = "receipt/7=:1:11+Sheet2!A1+";
 
-fn receipt(environment: Environment) -> Receipt {
+const DEMO: u128 = 1;
+const OWN: u128 = 2;
+
+fn receipt(environment: Environment) -> Subject {
     let secret = SecretString::from(SECRET);
-    Receipt {
+    Subject {
+        platform: platform(OWN),
         environment,
         app_user_id: USER.to_owned(),
         receipt_id: RECEIPT.to_owned(),
         secret,
     }
+}
+
+fn platform(number: u128) -> PlatformId {
+    PlatformId::new(uuid::Uuid::from_u128(number))
 }
 
 fn at() -> Timestamp {
@@ -85,7 +93,7 @@ fn the_environment_is_the_platforms_and_ids_are_segments() {
 
 #[test]
 fn ids_that_no_path_can_hold_are_not_sent() {
-    let change = |change: fn(&mut Receipt)| {
+    let change = |change: fn(&mut Subject)| {
         let mut receipt = receipt(Environment::Production);
         change(&mut receipt);
         request(&Settings::default(), &receipt).err()
@@ -518,15 +526,6 @@ fn terms_are_parsed_in_every_spelling() {
     }
 }
 
-#[test]
-fn an_unknown_store_is_not_queried() {
-    let settings = stores::Settings::default();
-    let platform = domain::PlatformId::new(uuid::Uuid::nil());
-    assert!(settings.of("amazon", platform, RECEIPT).is_ok());
-    assert!(settings.of("elsewhere", platform, RECEIPT).is_err());
-    assert_eq!(settings.per_second(), 10);
-}
-
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -584,7 +583,8 @@ proptest! {
 
     #[test]
     fn any_ids_are_one_segment_each_and_come_back_as_they_were(user in ".{1,40}", id in ".{1,40}", secret in ".{1,40}") {
-        let receipt = Receipt {
+        let receipt = Subject {
+            platform: platform(OWN),
             environment: Environment::Sandbox,
             app_user_id: user.clone(),
             receipt_id: id.clone(),
@@ -605,16 +605,7 @@ proptest! {
     }
 }
 
-#[test]
-fn a_snapshot_has_the_environment_that_was_queried() {
-    let settings = stores::Settings::default();
-    let store = settings
-        .of(
-            "amazon",
-            domain::PlatformId::new(uuid::Uuid::nil()),
-            RECEIPT,
-        )
-        .unwrap();
+fn found() -> Replied {
     let body = json!({ "receiptId": RECEIPT, "productId": "gold" }).to_string();
     let reply = Reply::Answer {
         status: 200,
@@ -622,12 +613,113 @@ fn a_snapshot_has_the_environment_that_was_queried() {
         headers: Vec::new(),
         body,
     };
+    Replied { reply, at: at() }
+}
+
+#[test]
+fn a_check_is_one_request_within_the_rate() {
+    let settings = Settings {
+        per_second: 7,
+        ..Settings::default()
+    };
+    let (store, subject) = (
+        Amazon::new(settings, None),
+        receipt(Environment::Production),
+    );
+    match store.next(&subject, &[]) {
+        Step::Send(request, bucket) => {
+            assert_eq!((request.method.name(), bucket.per_second), ("GET", 7));
+        }
+        step @ Step::Done(_) => panic!("{step:?}"),
+    }
+    let done = store.next(&subject, &[found()]);
+    assert!(
+        matches!(done, Step::Done(Answer::Verification(_))),
+        "{done:?}"
+    );
+    assert_eq!(
+        (
+            store.per_second(),
+            Amazon::new(Settings::default(), None).per_second()
+        ),
+        (7, 10)
+    );
+}
+
+#[test]
+fn a_snapshot_has_the_environment_that_was_queried() {
+    let store = Amazon::new(Settings::default(), None);
     for environment in [Environment::Production, Environment::Sandbox] {
-        match store.answer(&reply, &receipt(environment), at()) {
-            Answer::Verification(Verification::Verified(snapshot)) => {
+        match store.next(&receipt(environment), &[found()]) {
+            Step::Done(Answer::Verification(Verification::Verified(snapshot))) => {
                 assert_eq!(snapshot.environment, environment)
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// A purchase of a platform.
+fn subject(number: u128, receipt_id: &str) -> Subject {
+    Subject {
+        platform: platform(number),
+        receipt_id: receipt_id.to_owned(),
+        ..receipt(Environment::Production)
+    }
+}
+
+/// Amazon's verification beside a simulated store.
+fn simulating() -> Amazon {
+    let simulated = Simulated {
+        platform: platform(DEMO),
+        mint: Mint::new(b"own"),
+        base: "http://127.0.0.1:1/".parse().unwrap(),
+    };
+    Amazon::new(Settings::default(), Some(simulated))
+}
+
+#[test]
+fn a_simulated_store_serves_its_platform_and_minted_receipts() {
+    let (with, without) = (simulating(), Amazon::new(Settings::default(), None));
+    let minted = Mint::new(b"own").receipt_id("r");
+    let is_simulated = |number, id: &str| {
+        assert!(without.simulated(&subject(number, id)).is_none());
+        with.simulated(&subject(number, id)).is_some()
+    };
+    assert!(is_simulated(DEMO, "r") && is_simulated(OWN, &minted) && !is_simulated(OWN, "r"));
+    assert!(!is_simulated(OWN, &Mint::new(b"other").receipt_id("r")));
+}
+
+#[test]
+fn a_sample_is_a_test_and_never_sent_to_the_store() {
+    let store = simulating();
+    let minted = subject(OWN, &Mint::new(b"own").receipt_id("r"));
+    let request = store.request(&minted).unwrap();
+    let prefix = format!(
+        "http://127.0.0.1:1/sandbox/version/1.0/verifyReceiptId/developer/{}/",
+        platform(OWN)
+    );
+    assert!(
+        request.url.as_str().starts_with(&prefix),
+        "without the secret: {}",
+        request.url
+    );
+    let body = json!({ "receiptId": minted.receipt_id, "productId": "p" }).to_string();
+    let reply = Reply::Answer {
+        status: 200,
+        retry_after: None,
+        headers: Vec::new(),
+        body,
+    };
+    match store.next(&minted, &[Replied { reply, at: at() }]) {
+        Step::Done(Answer::Verification(Verification::Verified(shown))) => {
+            assert_eq!(shown.environment, Environment::Sandbox)
+        }
+        other => panic!("{other:?}"),
+    }
+    let unknown = Answer::Verification(Verification::Parked(Parked::UnknownReceipt));
+    let unsimulated = Amazon::new(Settings::default(), None);
+    for of in [minted, subject(OWN, &Mint::new(b"other").receipt_id("r"))] {
+        assert_eq!(unsimulated.request(&of).err(), Some(unknown.clone()));
     }
 }

@@ -1,0 +1,42 @@
+//! What a store knows of a purchase, or why it has to be asked again.
+
+use domain::Verification;
+use std::time::Duration;
+
+/// The end of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Verification(Verification),
+    /// The store refuses the platform's credential.
+    Refused,
+    /// The check has to be repeated.
+    Retry(Retry),
+}
+
+/// Why a check has to be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// The kind of failure, used as a metric's label.
+    pub class: &'static str,
+    /// A sentence for people. It never repeats the store's own text, which can contain the URL and so the secret.
+    pub why: String,
+    /// Whether the store throttles all purchases of the platform.
+    pub is_throttled: bool,
+    /// The store's `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// Whether to raise an alarm: the answer is undocumented, and repeating the check may never help.
+    pub is_strange: bool,
+}
+
+impl Retry {
+    /// A failure that is likely to pass by itself.
+    pub fn new(class: &'static str, why: impl Into<String>) -> Self {
+        Self {
+            class,
+            why: why.into(),
+            is_throttled: false,
+            retry_after: None,
+            is_strange: false,
+        }
+    }
+}

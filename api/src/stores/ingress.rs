@@ -1,0 +1,99 @@
+//! The ingress of a store: what each store's folder implements for the HTTP edge.
+
+use super::samples::Samples;
+use crate::dispatch::Dispatch;
+use axum::http::HeaderMap;
+use futures::future::BoxFuture;
+use secrecy::SecretString;
+use std::sync::Arc;
+use storage::Store;
+
+/// The database that stores notifications, and the dispatcher that signals them.
+#[derive(Clone, Copy)]
+pub struct Intake<'a> {
+    pub store: &'a Store,
+    pub dispatch: &'a Dispatch,
+}
+
+/// A request of a store, with everything that it may be checked by.
+#[derive(Clone, Copy)]
+pub struct StoreRequest<'a> {
+    pub ingress_key: &'a str,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+}
+
+/// The answer to a request of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status. One of success means that all notifications of the request are durably stored.
+    pub status: u16,
+    pub reason: &'static str,
+}
+
+/// Receives the messages of a store.
+pub trait Ingress: Send + Sync {
+    /// The store's name, as in the URL of its ingress.
+    fn name(&self) -> &'static str;
+
+    /// Checks that a platform has an ingress key, before the body of a request is read.
+    ///
+    /// # Errors
+    /// The answer to a message with this key.
+    fn check_key<'a>(
+        &'a self,
+        intake: Intake<'a>,
+        ingress_key: &'a str,
+    ) -> BoxFuture<'a, Result<(), Answer>>;
+
+    /// Checks a request, and stores its notifications.
+    fn receive<'a>(
+        &'a self,
+        intake: Intake<'a>,
+        request: StoreRequest<'a>,
+    ) -> BoxFuture<'a, Answer>;
+
+    /// The samples of this store, if there are any.
+    fn samples(&self) -> Option<&dyn Samples> {
+        None
+    }
+
+    /// The topics that this store sends by, if it has any.
+    fn topics(&self) -> Option<&dyn Topics> {
+        None
+    }
+}
+
+/// The topics of a store, to which platforms are subscribed.
+pub trait Topics: Send + Sync {
+    /// Confirms the subscription of a topic.
+    ///
+    /// # Errors
+    /// The reason as text, without the URL, which is a secret.
+    fn confirm<'a>(&'a self, subscribe_url: &'a SecretString) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Checks the form of a topic's name.
+    ///
+    /// # Errors
+    /// The form that the store expects, as text.
+    fn check(&self, name: &str) -> Result<(), String>;
+
+    /// The account that owns a topic, which its name shows; `None` if it does not.
+    fn account(&self, name: &str) -> Option<String>;
+}
+
+/// The ingress of each store that this process knows.
+#[derive(Clone, Default)]
+pub struct Ingresses(Vec<Arc<dyn Ingress>>);
+
+impl Ingresses {
+    pub fn new(all: Vec<Arc<dyn Ingress>>) -> Self {
+        Self(all)
+    }
+
+    /// The ingress of the store with this name; `None` if there is no such store.
+    pub fn of(&self, store: &str) -> Option<&dyn Ingress> {
+        let found = self.0.iter().find(|ingress| ingress.name() == store);
+        found.map(AsRef::as_ref)
+    }
+}
