@@ -462,8 +462,7 @@ fn documents_name_things_without_verbs_of_talking() {
 
 #[test]
 fn every_setting_of_the_environment_is_documented() {
-    let code = std::fs::read_to_string(documents::root().join("api/src/config/raw.rs"))
-        .expect("the settings");
+    let code = documents::settings();
     let names: Vec<&str> = code
         .split('"')
         .skip(1)

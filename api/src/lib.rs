@@ -26,6 +26,7 @@ mod resources;
 pub mod route;
 pub mod router;
 pub mod routes;
+mod setting;
 mod shell;
 pub mod silence;
 mod sizes;

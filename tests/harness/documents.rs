@@ -34,6 +34,19 @@ pub fn root() -> &'static Path {
         .expect("the work tree")
 }
 
+/// The code that names the settings: those of the installation, and those of each store.
+///
+/// # Panics
+/// When a file cannot be read.
+pub fn settings() -> String {
+    let stores = std::fs::read_dir(root().join("api/src/stores")).expect("the stores");
+    let of_stores = stores.map(|entry| entry.expect("an entry").path().join("config.rs"));
+    let all = of_stores.filter(|path| path.is_file());
+    all.chain([root().join("api/src/config/raw.rs")])
+        .map(|path| std::fs::read_to_string(path).expect("the settings"))
+        .collect()
+}
+
 /// The changelog.
 ///
 /// # Panics

@@ -145,8 +145,8 @@ fn every_command_is_one_that_settle_takes() {
 
 #[test]
 fn every_variable_is_known_and_is_read() {
-    let [settings, telemetry] = ["api/src/config/raw.rs", TELEMETRY]
-        .map(|path| std::fs::read_to_string(documents::root().join(path)).expect("a file"));
+    let settings = documents::settings();
+    let telemetry = std::fs::read_to_string(documents::root().join(TELEMETRY)).expect("the page");
     for (name, service) in ours(&compose()) {
         for variable in service.environment.keys() {
             let is_of_traces =

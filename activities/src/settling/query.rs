@@ -46,7 +46,7 @@ pub async fn send(
     loop {
         let (request, bucket) = match store.next(subject, &replies) {
             Step::Send(request, bucket) => (*request, bucket),
-            Step::Done(answer) => return Ok(Some(check.ended(answer))),
+            Step::Done(answer) => return Ok(Some(check.finish(answer))),
         };
         match check.request(request, bucket).await? {
             Sent::Replied(replied) => replies.push(replied),
@@ -65,7 +65,7 @@ struct Check<'a> {
     ends_at: Option<Instant>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 enum Sent {
     Replied(Replied),
     /// It was not sent: the answer to the check.
@@ -107,7 +107,7 @@ impl Check<'_> {
     }
 
     /// The answer of the check: the share of its last request is paused if the store throttles it.
-    fn ended(&self, answer: Answer) -> Answer {
+    fn finish(&self, answer: Answer) -> Answer {
         let Some(share) = self.share else {
             return answer;
         };

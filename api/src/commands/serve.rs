@@ -12,14 +12,13 @@ use crate::edge::{Edge, Sender};
 use crate::figures::Figures;
 use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
-use crate::stores::amazon::{self, Amazon};
 use crate::stores::ingress::Ingresses;
 use crate::workers::Workers;
 use crate::{checking, counting, silence, telemetry};
 use activities::Actions;
 use activities::engine;
 use activities::http::Http;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use domain::{CollapseKey, DestinationId, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -130,22 +129,10 @@ pub fn edge(
             "no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` generates one)"
         );
     };
-    let settings = amazon::Settings {
-        certificates: config
-            .amazon
-            .certificates
-            .iter()
-            .map(|known| (known.url.clone(), known.file.clone()))
-            .collect(),
-        auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
-        clock: clock::now,
-    };
-    let mut amazon = Amazon::new(settings).context("invalid settings of the store")?;
-    if let Some(demo) = &config.demo {
-        amazon = amazon
-            .with_samples(demo)
-            .context("invalid certificate of samples")?;
-    }
+    let samples = config.demo.as_ref().map(|demo| &demo.samples);
+    let ingresses = config.stores.iter();
+    let ingresses = ingresses.map(|store| store.ingress(samples));
+    let stores = Ingresses::new(ingresses.collect::<anyhow::Result<_>>()?);
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
     checking::watch(store.clone(), &metrics);
@@ -171,7 +158,7 @@ pub fn edge(
         pages,
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
-        stores: Ingresses::new(vec![Arc::new(amazon)]),
+        stores,
         devices,
         allowed: allowed(config),
         send: sender(config),

@@ -17,7 +17,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use protocols::stores::{self, Stores};
+use protocols::stores::{Simulated, Stores};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ pub struct Parts<'a> {
     /// The connection to Temporal.
     pub engine: Engine,
     /// The simulated store of `run`.
-    pub simulated: Option<stores::amazon::Simulated>,
+    pub simulated: Option<Simulated>,
 }
 
 /// Works until `stop`, then finishes running tasks, for at most [`SHUTDOWN_TIMEOUT`].
@@ -151,7 +151,7 @@ pub fn context(parts: Parts<'_>) -> activities::Context {
         store,
         http: Http::new(allowed.rules.clone()),
         allowed_addresses: allowed,
-        verifier: Arc::new(Verifier::new(stores(config, simulated))),
+        verifier: Arc::new(Verifier::new(stores(config, simulated.as_ref()))),
         engine,
         clock: clock::now,
         random: fraction,
@@ -169,15 +169,12 @@ pub fn context(parts: Parts<'_>) -> activities::Context {
 }
 
 /// The stores that purchases are verified with.
-fn stores(config: &Config, simulated: Option<stores::amazon::Simulated>) -> Stores {
-    let amazon = stores::amazon::Settings {
-        base: config.amazon.rvs_url.clone(),
-        give_up_after: config.amazon.patience,
-        per_second: config.amazon.rvs_per_second,
-    };
-    Stores::new(vec![Arc::new(stores::amazon::Amazon::new(
-        amazon, simulated,
-    ))])
+fn stores(config: &Config, simulated: Option<&Simulated>) -> Stores {
+    let all = config.stores.iter();
+    Stores::new(
+        all.map(|store| store.protocol(simulated.cloned()))
+            .collect(),
+    )
 }
 
 /// A random number from 0 to 1.

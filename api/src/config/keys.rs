@@ -1,7 +1,7 @@
 //! The keys of the database as texts.
 
-use super::raw::invalid;
 use super::{Invalid, Keys};
+use crate::setting::invalid;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::text::trimmed;

@@ -1,7 +1,7 @@
 //! The SMTP server of mails, and their sender: both or none.
 
 use super::Invalid;
-use super::raw::invalid;
+use crate::setting::invalid;
 use protocols::destinations::email::Server;
 use serde::Deserialize;
 

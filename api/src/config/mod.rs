@@ -12,33 +12,22 @@ mod shown;
 mod tests;
 mod ui;
 
+pub use crate::setting::Invalid;
 pub use raw::{Flags, Variables, environment};
 pub use read::load;
 pub use shown::Setting;
 
+use crate::stores::config::StoreConfig;
+use crate::stores::samples::SampleKey;
 use ipnet::IpNet;
 use protocols::destinations::{Exception, email};
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
-
-/// The error for a setting that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("setting `{field}`{}: expected {expected}", from(.origin))]
-pub struct Invalid {
-    /// The setting's name in the file, such as `destinations.allow_http`.
-    pub field: String,
-    /// The flag that was given for it, else its environment variable, if it has one.
-    pub origin: Option<&'static str>,
-    pub expected: String,
-}
-
-fn from(origin: &Option<&'static str>) -> String {
-    origin.map(|name| format!(" ({name})")).unwrap_or_default()
-}
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -51,7 +40,8 @@ pub struct Config {
     pub key: Option<Keys>,
     /// The settings of the HTTP server.
     pub http: Http,
-    pub amazon: Amazon,
+    /// The settings of each store.
+    pub stores: Vec<Arc<dyn StoreConfig>>,
     pub devices: Devices,
     pub destinations: Destinations,
     /// `amplitude.allowed_urls`, `SETTLE_AMPLITUDE_ALLOWED_URLS` (by comma): origins that may be used instead of
@@ -106,10 +96,8 @@ pub struct Ui {
 /// What `run` adds for its demo.
 #[derive(Debug, Clone)]
 pub struct Demo {
-    /// The certificate of samples.
-    pub certificate: Certificate,
-    /// The PEM file of the key that signs them.
-    pub key: PathBuf,
+    /// What signs samples.
+    pub samples: SampleKey,
     pub receiver: Exception,
 }
 
@@ -193,33 +181,6 @@ impl Http {
             self.public_url.set_port(Some(public)).unwrap_or_default();
         }
     }
-}
-
-#[derive(Debug, Clone)]
-pub struct Amazon {
-    /// `[[amazon.certificates]]` with `url` and `file` (file only): signing certificates to load at start; none by
-    /// default.
-    pub certificates: Vec<Certificate>,
-    /// `amazon.auto_confirm_accounts`, `SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS` (by comma): AWS accounts, twelve
-    /// digits, whose first topic of a platform needs no approval; none by default.
-    pub auto_confirm_accounts: Vec<String>,
-    /// `amazon.rvs_url`, `SETTLE_AMAZON_RVS_URL`: scheme, host and port that are used instead of
-    /// `https://appstore-sdk.amazon.com`, such as a proxy's; any address, also with plain `http`. Amazon's by default.
-    pub rvs_url: Option<Url>,
-    /// `amazon.patience`, `SETTLE_AMAZON_PATIENCE`: how long a purchase waits for a failing RVS, from 1 s to 24 h;
-    /// default 15 minutes. After that, changes that RVS could not contradict are announced unverified.
-    pub patience: Duration,
-    /// `amazon.rvs_per_second`, `SETTLE_AMAZON_RVS_PER_SECOND`: maximum number of receipts of a platform that each
-    /// process verifies in a second, from 1 to 1000; default 10.
-    pub rvs_per_second: u32,
-}
-
-/// A signing certificate that is read from a file instead of fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// Its `SigningCertURL` in messages.
-    pub url: Url,
-    pub file: PathBuf,
 }
 
 /// Requests or bytes a second, and at once.

@@ -2,20 +2,17 @@
 
 use super::Rate;
 use super::Reserve;
-use super::raw::{Flags, Raw, RawAmazon, RawDevices, Variables, gather, invalid};
-use super::{
-    Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, keys, mail, ui,
-};
-use crate::{sizes, times};
+use super::raw::{Flags, Raw, RawDevices, Variables, gather, variables};
+use super::{Config, Database, Destinations, Devices, Http, Invalid, keys, mail, ui};
+use crate::setting::{bounded, invalid, origin, parsed};
+use crate::sizes;
 use domain::text::trimmed;
 use ipnet::IpNet;
 use protocols::destinations::schedule::LONGEST_DAYS;
 use secrecy::SecretString;
-use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
@@ -29,12 +26,12 @@ const BYTES_BURST_SECONDS: NonZeroU32 = NonZeroU32::new(32).unwrap();
 ///
 /// # Errors
 /// A setting cannot be used. The error names it and what was expected, and never contains a secret.
-pub fn load(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
-    read(flags, variables).map_err(|wrong| flags.blame(wrong))
+pub fn load(flags: &Flags, environment: &Variables) -> Result<Config, Invalid> {
+    read(flags, environment).map_err(|wrong| flags.blame(wrong))
 }
 
 impl Flags {
-    /// Names the flag where it set the wrong setting.
+    /// Names the flag that set the wrong setting, else its variable.
     fn blame(&self, wrong: Invalid) -> Invalid {
         let flags = [
             ("data", "--data", self.data.is_some()),
@@ -50,14 +47,18 @@ impl Flags {
         let flag = flags
             .into_iter()
             .find(|(field, _, is_set)| *is_set && *field == wrong.field);
+        let mut known = variables();
+        let variable = known
+            .find(|known| known.field == wrong.field)
+            .map(|known| known.name);
         Invalid {
-            origin: flag.map(|(_, flag, _)| flag).or(wrong.origin),
+            origin: flag.map(|(_, flag, _)| flag).or(variable),
             ..wrong
         }
     }
 }
 
-fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
+fn read(flags: &Flags, environment: &Variables) -> Result<Config, Invalid> {
     if flags
         .data
         .as_ref()
@@ -68,14 +69,14 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
             "a path that is UTF-8: SQLite opens only paths that are UTF-8",
         ));
     }
-    let raw = gather(flags, variables)?;
+    let (raw, stores) = gather(flags, environment)?;
     let http = http(&raw)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
     Ok(Config {
         database: database(raw.database, &data)?,
         key: raw.key.as_deref().map(keys::parse).transpose()?,
         http,
-        amazon: amazon(raw.amazon)?,
+        stores,
         devices: devices(&raw.devices)?,
         destinations: Destinations {
             allowed_networks: networks(
@@ -97,12 +98,6 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         data,
         demo: None,
     })
-}
-
-fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str, expected: &str) -> Result<T, Invalid> {
-    text.trim()
-        .parse()
-        .map_err(|error| invalid(field, format!("{expected}, not `{text}` ({error})")))
 }
 
 fn database(text: Option<String>, data: &Path) -> Result<Database, Invalid> {
@@ -208,75 +203,8 @@ fn connections(field: &str, number: usize, least: usize) -> Result<usize, Invali
     Err(invalid(field, format!("a number from {least} to 8192")))
 }
 
-fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {
-    let is_account =
-        |text: &String| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(wrong) = raw
-        .auto_confirm_accounts
-        .iter()
-        .find(|text| !is_account(text))
-    {
-        let expected = format!("AWS account numbers of twelve digits, not `{wrong}`");
-        return Err(invalid("amazon.auto_confirm_accounts", expected));
-    }
-    let certificates = raw.certificates.into_iter().map(|certificate| {
-        let url = parsed("amazon.certificates.url", &certificate.url, "a URL")?;
-        Ok(Certificate {
-            url,
-            file: certificate.file,
-        })
-    });
-    let certificates = certificates.collect::<Result<_, Invalid>>()?;
-    Ok(Amazon {
-        certificates,
-        auto_confirm_accounts: raw.auto_confirm_accounts,
-        rvs_url: raw
-            .rvs_url
-            .as_deref()
-            .map(|text| origin("amazon.rvs_url", text))
-            .transpose()?,
-        patience: patience(raw.patience.as_deref())?,
-        rvs_per_second: rvs_per_second(raw.rvs_per_second)?,
-    })
-}
-
 fn origins(field: &str, texts: &[String]) -> Result<Vec<Url>, Invalid> {
     texts.iter().map(|text| origin(field, text)).collect()
-}
-
-/// Parses a URL that has only scheme, host and port. The error does not repeat the text, which may contain a secret.
-pub(super) fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
-    let is_origin = |url: &Url| {
-        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
-        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        is_http && is_bare && url.username().is_empty() && url.password().is_none()
-    };
-    let expected = "only scheme, host and port, such as https://proxy.internal:8443";
-    text.trim()
-        .parse()
-        .ok()
-        .filter(is_origin)
-        .ok_or_else(|| invalid(field, expected))
-}
-
-fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
-    let expected = || invalid("amazon.patience", "a duration from 1s to 24h, such as 15m");
-    bounded(text.unwrap_or("15m"), Duration::from_secs(24 * 3600)).ok_or_else(expected)
-}
-
-/// Parses a duration from a second to `max`.
-pub(super) fn bounded(text: &str, max: Duration) -> Option<Duration> {
-    times::duration(text.trim())
-        .ok()
-        .filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
-}
-
-fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {
-    let number = number.unwrap_or(10);
-    if (1..=1000).contains(&number) {
-        return Ok(number);
-    }
-    Err(invalid("amazon.rvs_per_second", "a number from 1 to 1000"))
 }
 
 fn devices(raw: &RawDevices) -> Result<Devices, Invalid> {

@@ -1,13 +1,13 @@
 //! The settings as people see them: each with its name, its variable and its value, and never a secret.
 
 use super::Reserve;
-use super::raw::VARIABLES;
+use super::raw::variables;
 use super::{Config, Database};
+use crate::setting::{list, none};
 use crate::sizes;
 use crate::times::compact;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::fmt::Display;
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -23,12 +23,11 @@ pub struct Setting {
 impl Config {
     /// All settings that have a variable.
     pub fn shown(&self) -> Vec<Setting> {
-        VARIABLES
-            .iter()
-            .map(|(name, variable, _)| Setting {
-                name,
-                variable,
-                value: self.value(name),
+        variables()
+            .map(|variable| Setting {
+                name: variable.field,
+                variable: variable.name,
+                value: self.value(variable.field),
             })
             .collect()
     }
@@ -36,7 +35,6 @@ impl Config {
     fn value(&self, name: &str) -> String {
         let Self {
             http,
-            amazon,
             devices,
             destinations,
             ui,
@@ -64,13 +62,6 @@ impl Config {
                 .temporal_cli
                 .as_ref()
                 .map_or_else(none, |path| path.display().to_string()),
-            "amazon.auto_confirm_accounts" => list(&amazon.auto_confirm_accounts),
-            "amazon.rvs_url" => amazon
-                .rvs_url
-                .as_ref()
-                .map_or_else(|| "Amazon's own".to_owned(), ToString::to_string),
-            "amazon.patience" => compact(amazon.patience),
-            "amazon.rvs_per_second" => amazon.rvs_per_second.to_string(),
             "amplitude.allowed_urls" => list(&self.amplitude_urls),
             "devices.requests_per_second" => devices.per_device.per_second.to_string(),
             "devices.requests_per_second_and_address" => devices.per_address.per_second.to_string(),
@@ -99,7 +90,12 @@ impl Config {
                 .temporal_url
                 .as_ref()
                 .map_or_else(none, ToString::to_string),
-            other => format!("`{other}` is not shown"),
+            other => {
+                let mut of_stores = self.stores.iter().filter_map(|store| store.shown(other));
+                of_stores
+                    .next()
+                    .unwrap_or_else(|| format!("`{other}` is not shown"))
+            }
         }
     }
 }
@@ -112,21 +108,6 @@ fn reserve(reserve: Reserve) -> String {
     }
 }
 
-fn none() -> String {
-    "none".to_owned()
-}
-
 fn set(is_set: bool) -> String {
     if is_set { "set (a secret)" } else { "not set" }.to_owned()
-}
-
-fn list<T: Display>(all: &[T]) -> String {
-    if all.is_empty() {
-        none()
-    } else {
-        all.iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    }
 }

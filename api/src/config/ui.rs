@@ -1,8 +1,7 @@
 //! The sign-ins at the page, the names at which it is reached, and the addresses to which it links.
 
-use super::raw::invalid;
-use super::read::{bounded, origin};
 use super::{Invalid, Ui};
+use crate::setting::{bounded, invalid, origin};
 use crate::times;
 use serde::Deserialize;
 use std::time::Duration;

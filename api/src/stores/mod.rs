@@ -1,10 +1,14 @@
 //! The stores at the HTTP edge: one folder per store, and a line in the list of this file.
 
 pub mod amazon;
+pub mod config;
 pub mod ingress;
 pub mod samples;
 
+use crate::setting::{Invalid, Section, Variable};
+use config::StoreConfig;
 use protocols::form::Form;
+use std::sync::Arc;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
 
@@ -20,6 +24,10 @@ pub struct StoreEntry {
     pub max_body_bytes: usize,
     /// Reads the transactions of its sales report.
     pub sales_report: Option<fn(&[u8]) -> Result<SalesReport, Vec<WrongSale>>>,
+    /// The operator's settings that have an environment variable.
+    pub variables: &'static [Variable],
+    /// Reads and checks the operator's settings.
+    pub config: fn(Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid>,
 }
 
 /// The stores that settle knows.

@@ -4,7 +4,9 @@ use super::ingress::Intake;
 use domain::CollapseKey;
 use futures::future::BoxFuture;
 use serde::Serialize;
+use std::path::PathBuf;
 use storage::Platform;
+use url::Url;
 
 /// Sends samples to platforms.
 pub trait Samples: Send + Sync {
@@ -33,6 +35,17 @@ pub trait Samples: Send + Sync {
         platform: &'a Platform,
         wanted: SampleSettings,
     ) -> BoxFuture<'a, Result<SentSample, NoSample>>;
+}
+
+/// What signs samples, and the certificate of it.
+#[derive(Debug, Clone)]
+pub struct SampleKey {
+    /// The URL that samples name for the certificate.
+    pub url: Url,
+    /// The PEM file of the certificate.
+    pub certificate: PathBuf,
+    /// The PEM file of the key.
+    pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -1,9 +1,9 @@
 //! Samples: which messages of the sample key are accepted, and that nobody else can send one.
 
 use super::{Beginning, PACKAGE, TOKEN, TOPIC, World, at, letter, message_id, sample};
-use api::config::{Certificate, Demo};
 use api::stores::amazon::sample::{REGION, TOPIC_ARN};
 use api::stores::amazon::signer::{Sample, Signer};
+use api::stores::samples::SampleKey;
 use domain::{DestinationId, Notification};
 use protocols::destinations::Exception;
 use std::path::Path;
@@ -29,8 +29,8 @@ fn generate() -> Signer {
     Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key")
 }
 
-/// Writes a sample key and its certificate into a folder, and returns the settings of a `run` that has them.
-pub fn demo(signer: &Signer, folder: &Path) -> Demo {
+/// Writes a sample key and its certificate into a folder, and returns what a `run` has of them.
+pub fn demo(signer: &Signer, folder: &Path) -> SampleKey {
     let (key, file) = (
         folder.join("sample-key.pem"),
         folder.join("sample-certificate.pem"),
@@ -39,15 +39,10 @@ pub fn demo(signer: &Signer, folder: &Path) -> Demo {
     std::fs::write(&file, signer.certificate_pem().expect("a certificate"))
         .expect("the certificate's file");
     let url = signer.certificate_url(REGION).parse().expect("a URL");
-    let destination = DestinationId::new(Uuid::nil());
-    let receiver = Exception {
-        destination,
-        url: "http://127.0.0.1:9/".parse().expect("a URL"),
-    };
-    Demo {
-        certificate: Certificate { url, file },
+    SampleKey {
+        url,
+        certificate: file,
         key,
-        receiver,
     }
 }
 

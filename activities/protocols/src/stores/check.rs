@@ -97,14 +97,41 @@ impl Stores {
 
 #[cfg(test)]
 mod tests {
-    use super::Stores;
-    use crate::stores::amazon::{Amazon, Settings};
+    use super::{Replied, Step, StoreProtocol, Stores, Subject};
+    use crate::stores::Answer;
+    use domain::Verification;
     use std::sync::Arc;
+    use std::time::Duration;
+
+    #[derive(Debug)]
+    struct Silent(u32);
+
+    impl StoreProtocol for Silent {
+        fn name(&self) -> &'static str {
+            "silent"
+        }
+
+        fn per_second(&self) -> u32 {
+            self.0
+        }
+
+        fn give_up_after(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn next(&self, _: &Subject, _: &[Replied]) -> Step {
+            Step::Done(Answer::Verification(Verification::Unverifiable))
+        }
+    }
 
     #[test]
     fn a_store_is_known_by_its_name() {
-        let stores = Stores::new(vec![Arc::new(Amazon::new(Settings::default(), None))]);
-        assert!(stores.of("amazon").is_ok());
+        let stores = Stores::new(vec![Arc::new(Silent(3)), Arc::new(Silent(7))]);
+        assert!(stores.of("silent").is_ok());
+        assert_eq!(
+            (stores.per_second(), Stores::default().per_second()),
+            (7, 1)
+        );
         let unknown = stores.of("other").err().map(|error| error.to_string());
         let expected = "the store `other` is not known to this version of settle";
         assert_eq!(unknown.as_deref(), Some(expected));

@@ -6,7 +6,9 @@ pub mod amazon;
 mod answer;
 mod check;
 mod mint;
+mod simulated;
 
 pub use answer::{Answer, Retry};
 pub use check::{Bucket, Replied, Step, StoreProtocol, Stores, Subject, UnknownStore};
 pub use mint::Mint;
+pub use simulated::Simulated;

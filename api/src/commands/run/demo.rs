@@ -8,9 +8,10 @@ use crate::clock;
 use crate::commands::data;
 use crate::commands::receiver::{self, Receiver, Style};
 use crate::commands::stop::Stop;
-use crate::config::{self, Certificate};
+use crate::config;
 use crate::stores::amazon::sample::{REGION, TOPIC_ARN};
 use crate::stores::amazon::signer::Signer;
+use crate::stores::samples::SampleKey;
 use anyhow::Context;
 use domain::catalogue::Price;
 use domain::time::millis;
@@ -18,7 +19,7 @@ use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
 use protocols::destinations::{Allowed, Config, Exception, Invalid, webhook};
 use protocols::http::Rules;
-use protocols::stores::amazon::Simulated;
+use protocols::stores::Simulated;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -76,14 +77,13 @@ impl Demo {
             .certificate_url(REGION)
             .parse()
             .context("the samples' certificate")?;
-        let certificate = Certificate {
+        let samples = SampleKey {
             url,
-            file: data::sample_certificate_file(data),
+            certificate: data::sample_certificate_file(data),
+            key: data::sample_key_file(data),
         };
-        let key = data::sample_key_file(data);
         Ok(config::Demo {
-            certificate,
-            key,
+            samples,
             receiver: self.destination.clone(),
         })
     }

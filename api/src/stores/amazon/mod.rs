@@ -5,6 +5,7 @@
 //! stored before the signature is verified, and no certificate is fetched for a topic that may not send here.
 
 pub mod certificate;
+mod config;
 pub mod envelope;
 mod fetch;
 mod form;
@@ -28,9 +29,9 @@ pub use fetch::{Fetch, FetchError};
 pub use refusal::Refusal;
 pub use settings::{Invalid, Settings};
 
-use crate::config::Demo;
 use crate::stores::StoreEntry;
 use crate::stores::ingress::{Answer, Intake};
+use crate::stores::samples::SampleKey;
 use certificate::SigningKey;
 use domain::time::millis;
 use domain::{PlatformId, Timestamp, TopicId};
@@ -60,6 +61,8 @@ pub const ENTRY: StoreEntry = StoreEntry {
     form: form::form,
     max_body_bytes: envelope::MAX_BODY_BYTES,
     sales_report: Some(report::read),
+    variables: config::VARIABLES,
+    config: config::read,
 };
 
 /// The alarm about a message of another app: its kind and detail. The detail has nothing that the sender wrote.
@@ -143,9 +146,9 @@ impl Amazon {
     ///
     /// # Errors
     /// The certificate of samples is invalid.
-    pub fn with_samples(self, demo: &Demo) -> Result<Self, Invalid> {
+    pub fn with_samples(self, samples: &SampleKey) -> Result<Self, Invalid> {
         Ok(Self {
-            samples: Some(Samples::of(demo)?),
+            samples: Some(Samples::of(samples)?),
             ..self
         })
     }

@@ -4,7 +4,7 @@ use super::certificate::{self, SigningKey};
 use super::sample::Samples;
 use super::signer::{Signer, Unusable};
 use super::topic::{self, Arn};
-use crate::config::{Certificate, Demo};
+use crate::stores::samples::SampleKey;
 use domain::Timestamp;
 use std::collections::HashMap;
 use std::fmt;
@@ -49,14 +49,18 @@ impl Settings {
 
 impl Samples {
     /// Reads the key of samples and its certificate.
-    pub(super) fn of(demo: &Demo) -> Result<Self, Invalid> {
-        let Certificate { url, file } = &demo.certificate;
+    pub(super) fn of(samples: &SampleKey) -> Result<Self, Invalid> {
+        let SampleKey {
+            url,
+            certificate: file,
+            key: signing,
+        } = samples;
         let read = |path: &Path| {
             std::fs::read(path)
                 .map_err(|error| invalid(url, format!("{}: {error}", path.display())))
         };
         let unusable = |error: Unusable| invalid(url, error.to_string());
-        let signer = Signer::load(&read(&demo.key)?, &read(file)?).map_err(unusable)?;
+        let signer = Signer::load(&read(signing)?, &read(file)?).map_err(unusable)?;
         let mint = signer.mint().map_err(unusable)?;
         Ok(Self {
             url: url.clone(),

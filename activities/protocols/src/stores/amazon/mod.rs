@@ -10,9 +10,9 @@ mod term;
 mod tests;
 
 use crate::http::Request;
-use crate::stores::{Answer, Bucket, Mint, Replied, Step, StoreProtocol, Subject};
+use crate::stores::{Answer, Bucket, Replied, Simulated, Step, StoreProtocol, Subject};
 use domain::notification::is_sample_receipt;
-use domain::{Environment, Parked, PlatformId, Verification};
+use domain::{Environment, Parked, Verification};
 use std::time::Duration;
 use url::Url;
 
@@ -41,23 +41,6 @@ impl Default for Settings {
             give_up_after: GIVE_UP_AFTER,
             per_second: PER_SECOND,
         }
-    }
-}
-
-/// A simulated store. It replaces Amazon's for one platform, and for the receipts of samples on all others.
-#[derive(Debug, Clone)]
-pub struct Simulated {
-    /// The platform that has no other store.
-    pub platform: PlatformId,
-    /// Recognizes the receipts of samples.
-    pub mint: Mint,
-    /// Scheme, host and port of the simulated store.
-    pub base: Url,
-}
-
-impl Simulated {
-    fn verifies(&self, subject: &Subject) -> bool {
-        self.platform == subject.platform || self.mint.is_minted(&subject.receipt_id)
     }
 }
 

@@ -3,9 +3,9 @@
 use super::request::request;
 use super::response::answer;
 use super::term::term;
-use super::{Amazon, Settings, Simulated};
+use super::{Amazon, Settings};
 use crate::http::Reply;
-use crate::stores::{Answer, Mint, Replied, Retry, Step, StoreProtocol as _, Subject};
+use crate::stores::{Answer, Mint, Replied, Retry, Simulated, Step, StoreProtocol as _, Subject};
 use domain::verification::{EndReason, Offer, Product, Term};
 use domain::{Environment, Parked, PlatformId, Snapshot, Timestamp, Verification};
 use percent_encoding::percent_decode_str;

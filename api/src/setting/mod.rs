@@ -1,0 +1,22 @@
+//! Parts of settings: what `config` and each store read theirs with.
+
+mod section;
+mod value;
+
+pub use section::{Form, Section, Variable, unreadable};
+pub use value::{bounded, invalid, list, none, origin, parsed};
+
+/// The error for a setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("setting `{field}`{}: expected {expected}", from(.origin))]
+pub struct Invalid {
+    /// The setting's name in the file, such as `destinations.allow_http`.
+    pub field: String,
+    /// The flag that was given for it, else its environment variable, if it has one.
+    pub origin: Option<&'static str>,
+    pub expected: String,
+}
+
+fn from(origin: &Option<&'static str>) -> String {
+    origin.map(|name| format!(" ({name})")).unwrap_or_default()
+}

@@ -1,0 +1,107 @@
+//! The variables and tables that settings are read from.
+
+use super::{Invalid, invalid};
+use crate::near::did_you_mean;
+use config::{Map, Value};
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// A setting that has an environment variable.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name in the file.
+    pub field: &'static str,
+    /// The variable.
+    pub name: &'static str,
+    /// The form of its value in the variable.
+    pub form: Form,
+}
+
+impl Variable {
+    /// A setting with one value.
+    pub const fn one(field: &'static str, name: &'static str) -> Self {
+        let form = Form::One;
+        Self { field, name, form }
+    }
+
+    /// A setting with values that the variable separates by commas.
+    pub const fn list(field: &'static str, name: &'static str) -> Self {
+        let form = Form::List;
+        Self { field, name, form }
+    }
+}
+
+/// The form of a setting's value in its environment variable.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    One,
+    /// Separated by commas.
+    List,
+}
+
+/// A table of the settings that another folder reads, gathered from file and environment.
+pub struct Section<'a> {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// `None` if no setting of it is given.
+    pub table: Option<Value>,
+    /// The file, for errors.
+    pub file: Option<&'a Path>,
+}
+
+impl Section<'_> {
+    /// Reads the settings; the defaults if none is given.
+    ///
+    /// # Errors
+    /// A name is unknown, or a value has another type.
+    pub fn read<T: DeserializeOwned + Default>(self) -> Result<T, Invalid> {
+        let Some(table) = self.table else {
+            return Ok(T::default());
+        };
+        // Under its name, so that an error has the whole name of a setting.
+        let named = Value::new(None, Map::from_iter([(self.name.to_owned(), table)]));
+        let read: Result<Map<String, T>, _> = named.try_deserialize();
+        let mut read = read.map_err(|error| unreadable(self.file, &error, &[]))?;
+        Ok(read.remove(self.name).unwrap_or_default())
+    }
+}
+
+/// The error for settings that cannot be read. It names the setting and never contains a value. A wrong name may also
+/// mean one of `others`.
+pub fn unreadable(file: Option<&Path>, error: &config::ConfigError, others: &[&str]) -> Invalid {
+    match error {
+        config::ConfigError::Type {
+            key: Some(key),
+            expected,
+            ..
+        } => invalid(key, *expected),
+        config::ConfigError::At {
+            error,
+            key: Some(key),
+            ..
+        } => invalid(key, error.to_string()),
+        config::ConfigError::Type { expected, .. } => invalid("config", *expected),
+        config::ConfigError::Foreign(error) if file.is_some_and(|path| !path.exists()) => {
+            invalid("config", format!("an existing file; {error}"))
+        }
+        other => {
+            let other = other.to_string();
+            let meant = unknown_name(&other, others).unwrap_or_default();
+            let name = file.map_or_else(String::new, |path| format!(" in {}", path.display()));
+            invalid("config", format!("valid settings{name} ({other}){meant}"))
+        }
+    }
+}
+
+/// The setting that an unknown one probably means, at the end of its error; `None` for another error. Serde lists the
+/// known ones in it.
+fn unknown_name(error: &str, others: &[&str]) -> Option<String> {
+    let mut quoted = error
+        .split_once("unknown field ")?
+        .1
+        .split('`')
+        .skip(1)
+        .step_by(2);
+    let typed = quoted.next()?;
+    Some(did_you_mean(typed, quoted.chain(others.iter().copied())))
+}
