@@ -6,7 +6,7 @@ use crate::settling::store_rate::{Permit, Share, Throttle};
 use crate::spans;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
-use protocols::stores::{Answer, Bucket, Replied, Retry, Step, StoreProtocol, Subject};
+use protocols::stores::{Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol, Subject};
 use std::time::Duration;
 use storage::{AttemptClass, Error, StoreQuery};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -45,8 +45,8 @@ pub async fn send(
     let mut replies = Vec::new();
     loop {
         let (request, bucket) = match store.next(subject, &replies) {
-            Step::Send(request, bucket) => (*request, bucket),
-            Step::Done(answer) => return Ok(Some(check.finish(answer))),
+            CheckStep::Send(request, bucket) => (*request, bucket),
+            CheckStep::Done(answer) => return Ok(Some(check.finish(answer))),
         };
         match check.request(request, bucket).await? {
             Sent::Replied(replied) => replies.push(replied),

@@ -25,7 +25,7 @@ pub struct Subject {
 
 /// The next step of a check.
 #[derive(Debug)]
-pub enum Step {
+pub enum CheckStep {
     /// Sends a request, within the rate of its bucket.
     Send(Box<Request>, Bucket),
     Done(Answer),
@@ -60,7 +60,7 @@ pub trait StoreProtocol: Debug + Send + Sync {
     fn give_up_after(&self) -> Duration;
 
     /// What to do next, given the replies to the requests that this check sent before, the first one first.
-    fn next(&self, subject: &Subject, replies: &[Replied]) -> Step;
+    fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep;
 }
 
 /// The stores that this process knows.
@@ -97,7 +97,7 @@ impl Stores {
 
 #[cfg(test)]
 mod tests {
-    use super::{Replied, Step, StoreProtocol, Stores, Subject};
+    use super::{CheckStep, Replied, StoreProtocol, Stores, Subject};
     use crate::stores::Answer;
     use domain::Verification;
     use std::sync::Arc;
@@ -119,8 +119,8 @@ mod tests {
             Duration::ZERO
         }
 
-        fn next(&self, _: &Subject, _: &[Replied]) -> Step {
-            Step::Done(Answer::Verification(Verification::Unverifiable))
+        fn next(&self, _: &Subject, _: &[Replied]) -> CheckStep {
+            CheckStep::Done(Answer::Verification(Verification::Unverifiable))
         }
     }
 

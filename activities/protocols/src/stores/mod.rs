@@ -9,6 +9,6 @@ mod mint;
 mod simulated;
 
 pub use answer::{Answer, Retry};
-pub use check::{Bucket, Replied, Step, StoreProtocol, Stores, Subject, UnknownStore};
+pub use check::{Bucket, CheckStep, Replied, StoreProtocol, Stores, Subject, UnknownStore};
 pub use mint::Mint;
 pub use simulated::Simulated;

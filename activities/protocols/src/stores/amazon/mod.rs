@@ -10,7 +10,7 @@ mod term;
 mod tests;
 
 use crate::http::Request;
-use crate::stores::{Answer, Bucket, Replied, Simulated, Step, StoreProtocol, Subject};
+use crate::stores::{Answer, Bucket, CheckStep, Replied, Simulated, StoreProtocol, Subject};
 use domain::notification::is_sample_receipt;
 use domain::{Environment, Parked, Verification};
 use std::time::Duration;
@@ -125,17 +125,17 @@ impl StoreProtocol for Amazon {
         self.settings.give_up_after
     }
 
-    fn next(&self, subject: &Subject, replies: &[Replied]) -> Step {
+    fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep {
         if let Some(replied) = replies.last() {
-            return Step::Done(self.answer(subject, replied));
+            return CheckStep::Done(self.answer(subject, replied));
         }
         let bucket = Bucket {
             name: "rvs",
             per_second: self.settings.per_second,
         };
         match self.request(subject) {
-            Ok(request) => Step::Send(Box::new(request), bucket),
-            Err(answer) => Step::Done(answer),
+            Ok(request) => CheckStep::Send(Box::new(request), bucket),
+            Err(answer) => CheckStep::Done(answer),
         }
     }
 }

@@ -5,7 +5,9 @@ use super::response::answer;
 use super::term::term;
 use super::{Amazon, Settings};
 use crate::http::Reply;
-use crate::stores::{Answer, Mint, Replied, Retry, Simulated, Step, StoreProtocol as _, Subject};
+use crate::stores::{
+    Answer, CheckStep, Mint, Replied, Retry, Simulated, StoreProtocol as _, Subject,
+};
 use domain::verification::{EndReason, Offer, Product, Term};
 use domain::{Environment, Parked, PlatformId, Snapshot, Timestamp, Verification};
 use percent_encoding::percent_decode_str;
@@ -627,14 +629,14 @@ fn a_check_is_one_request_within_the_rate() {
         receipt(Environment::Production),
     );
     match store.next(&subject, &[]) {
-        Step::Send(request, bucket) => {
+        CheckStep::Send(request, bucket) => {
             assert_eq!((request.method.name(), bucket.per_second), ("GET", 7));
         }
-        step @ Step::Done(_) => panic!("{step:?}"),
+        step @ CheckStep::Done(_) => panic!("{step:?}"),
     }
     let done = store.next(&subject, &[found()]);
     assert!(
-        matches!(done, Step::Done(Answer::Verification(_))),
+        matches!(done, CheckStep::Done(Answer::Verification(_))),
         "{done:?}"
     );
     assert_eq!(
@@ -651,7 +653,7 @@ fn a_snapshot_has_the_environment_that_was_queried() {
     let store = Amazon::new(Settings::default(), None);
     for environment in [Environment::Production, Environment::Sandbox] {
         match store.next(&receipt(environment), &[found()]) {
-            Step::Done(Answer::Verification(Verification::Verified(snapshot))) => {
+            CheckStep::Done(Answer::Verification(Verification::Verified(snapshot))) => {
                 assert_eq!(snapshot.environment, environment)
             }
             other => panic!("{other:?}"),
@@ -712,7 +714,7 @@ fn a_sample_is_a_test_and_never_sent_to_the_store() {
         body,
     };
     match store.next(&minted, &[Replied { reply, at: at() }]) {
-        Step::Done(Answer::Verification(Verification::Verified(shown))) => {
+        CheckStep::Done(Answer::Verification(Verification::Verified(shown))) => {
             assert_eq!(shown.environment, Environment::Sandbox)
         }
         other => panic!("{other:?}"),
