@@ -4,7 +4,6 @@
 //! the activities are connected.
 
 mod alone;
-mod amazon;
 mod app;
 mod check;
 mod check_revenue;
@@ -65,6 +64,7 @@ mod worker;
 
 pub use serve::{allowed, sender};
 
+use crate::stores::StoreCommand;
 use crate::telemetry;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -105,7 +105,8 @@ enum Command {
     Migrate(migrate::Options),
     Sample(sample::Options),
     Listen(listen::Options),
-    Amazon(amazon::Options),
+    #[command(flatten)]
+    Store(StoreCommand),
     #[command(flatten)]
     Drawn(drawn::Typed),
     Open(open::Options),
@@ -171,7 +172,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(options) => migrate::migrate(options).await,
         Command::Sample(options) => sample::sample(options).await,
         Command::Listen(options) => listen::listen(options).await,
-        Command::Amazon(options) => amazon::amazon(options),
+        Command::Store(command) => verdict(command),
         Command::Drawn(typed) => typed.run().await,
         Command::Status(options) => status::status(options).await,
         Command::Healthy(options) => healthy::healthy(options).await,
@@ -182,6 +183,20 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Manual(options) => completions::manual(&options),
         Command::History(options) => history::history(options).await,
     }
+}
+
+/// Runs a command of a store, and prints its result.
+fn verdict(command: StoreCommand) -> anyhow::Result<ExitCode> {
+    let verdict = command.run()?;
+    match &verdict.json {
+        Some(json) => table::json(json),
+        None => table::line(&verdict.line),
+    }
+    Ok(if verdict.is_positive {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Prints an error with all its causes, as one line.

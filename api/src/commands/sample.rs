@@ -3,13 +3,12 @@
 use super::client::{self, Client, Remote, segment};
 use super::countdown::{self, Countdown};
 use super::names::{self, Text};
-use super::run::{demo, simulated};
+use super::run::demo;
 use super::{data, settings, table};
 use crate::clock;
 use crate::near::did_you_mean;
-use crate::stores::amazon::envelope::Version;
-use crate::stores::amazon::sample::{self, TOPIC_ARN, TYPES};
-use crate::stores::amazon::signer::{Header, Sample, Signer};
+use crate::stores;
+use crate::stores::samples::{DemoStore, NewSample, SampleSigner, receipt_id};
 use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -61,16 +60,22 @@ pub struct Options {
 fn help() -> String {
     let mut help =
         "TYPE, in any case, also without SUBSCRIPTION_ and with - for _ (`renewed`, `auto-renewal-off`):\n".to_owned();
-    for (name, meaning) in TYPES {
+    let Some(store) = store() else {
+        return String::new();
+    };
+    for (name, meaning) in store.types {
         let _ = writeln!(help, "  {name:42} {meaning}");
     }
+    let skus: Vec<String> = store
+        .products
+        .iter()
+        .map(|(sku, ..)| format!("`{sku}`"))
+        .collect();
     let _ = writeln!(
         help,
         "Samples are purchases of the simulated products {}, which are in the demo's catalogue only: \
          `settle product set --help` adds one to your app's.",
-        simulated::PRODUCTS
-            .map(|(sku, ..)| format!("`{sku}`"))
-            .join(", ")
+        skus.join(", ")
     );
     help.push_str(
         "With `modified-immediate`, `--related` names the purchase that the plan replaces.\n\
@@ -81,15 +86,19 @@ fn help() -> String {
     help
 }
 
+/// What the store of samples has for them.
+fn store() -> Option<&'static DemoStore> {
+    stores::demo().map(|(_, store)| store)
+}
+
 /// The store's name of a type.
 fn store_type(text: &str) -> Result<String, String> {
-    sample::store_type(text).map(str::to_owned).map_err(|_| {
-        let known: Vec<String> = TYPES
-            .iter()
-            .map(|(known, _)| sample::short(known))
-            .collect();
+    let store = store().ok_or("no store has samples")?;
+    (store.type_named)(text).map(str::to_owned).map_err(|_| {
+        let types = store.types.iter();
+        let known: Vec<String> = types.map(|(known, _)| (store.short)(known)).collect();
         let meant = did_you_mean(
-            &sample::short(&text.to_ascii_uppercase().replace('-', "_")),
+            &(store.short)(&text.to_ascii_uppercase().replace('-', "_")),
             known.iter().map(String::as_str),
         );
         format!("unknown type{meant} (`settle sample --help` lists all)")
@@ -106,7 +115,7 @@ struct Target {
     window: Value,
     receipt: String,
     related: Option<String>,
-    signer: Signer,
+    signer: Box<dyn SampleSigner>,
 }
 
 /// Signs and sends the samples.
@@ -235,31 +244,22 @@ async fn send(
     store_type: &str,
     at: Timestamp,
 ) -> anyhow::Result<String> {
-    let sample = Sample {
+    let sample = NewSample {
         package_name: &target.package_name,
         store_type,
         app_user_id: &options.user,
         receipt_id: &target.receipt,
-        cancelled_receipt_id: target.related.as_deref(),
+        related: target.related.as_deref(),
         at,
-        is_test: true,
     };
-    let header = Header {
-        message_id: clock::random_uuid(),
-        topic_arn: TOPIC_ARN,
-        at,
-        version: Version::One,
-    };
-    let body = target
-        .signer
-        .sign_notification(&header, None, &sample.message())
-        .context("cannot sign the sample")?;
-    let (status, answer) = client::post_to(&target.url, body).await?;
+    let signed = target.signer.signed(&sample);
+    let signed = signed.context("cannot sign the sample")?;
+    let (status, answer) = client::post_to(&target.url, signed.body).await?;
     if !(200..300).contains(&status) {
         let why = client::problem_line(&answer).unwrap_or_else(|| answer.trim().to_owned());
         bail!("the service refused the sample ({status}): {why}");
     }
-    Ok(header.message_id.to_string())
+    Ok(signed.message_id.to_string())
 }
 
 /// Finds the target through the admin API, and the key that `run` created.
@@ -268,7 +268,8 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     let (client, data) = (remote.client()?, remote.data()?);
     let platform = platform(&client, options).await?;
     let url = table::field(&platform, "notification_url");
-    let signer = demo::signer(&data).with_context(|| {
+    let store = store().context("no store has samples")?;
+    let signer = demo::signer(store, &data).with_context(|| {
         format!(
             "samples are signed with the key of `settle run` in {}: set --data",
             data::sample_key_file(&data).display()
@@ -285,7 +286,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
             .parse()
             .with_context(|| format!("`{url}` is not a URL"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
-        receipt: sample::receipt_id(&mint, options.receipt.as_deref()),
+        receipt: receipt_id(&mint, options.receipt.as_deref()),
         related: options.related.as_deref().map(|name| mint.receipt_id(name)),
         signer,
         client,

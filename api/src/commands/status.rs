@@ -364,6 +364,7 @@ fn alarm(one: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::{counts_by_state, destination, is_in_trouble, sentences, sweep};
+    use crate::stores;
     use serde_json::json;
 
     #[test]
@@ -426,15 +427,19 @@ mod tests {
 
     #[test]
     fn a_store_that_does_not_answer_is_named_with_what_waits() {
-        let one = json!({ "store": "amazon", "platform": "Fire TV", "since": "2026-01-31T06:53:00.5Z", "purchases": 8,
+        let store = &stores::ALL[0];
+        let one = json!({ "store": store.name, "platform": "Fire TV", "since": "2026-01-31T06:53:00.5Z", "purchases": 8,
             "because": "HTTP 500" });
         let found = json!({ "inbox": "ok", "temporal": "connected", "silent_stores": [one] });
         let lines: Vec<_> = sentences(&found)
             .into_iter()
             .filter(|(name, _)| *name == "Store")
             .collect();
-        let sentence = "Amazon has not answered since 2026-01-31T06:53:00Z (HTTP 500); 8 purchases wait for Fire TV";
-        assert_eq!(lines, [("Store", sentence.to_owned())]);
+        let sentence = format!(
+            "{} has not answered since 2026-01-31T06:53:00Z (HTTP 500); 8 purchases wait for Fire TV",
+            store.title
+        );
+        assert_eq!(lines, [("Store", sentence)]);
     }
 
     #[test]

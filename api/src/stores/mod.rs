@@ -1,13 +1,17 @@
 //! The stores at the HTTP edge: one folder per store, and a line in the list of this file.
 
 pub mod amazon;
+pub mod command;
 pub mod config;
 pub mod ingress;
 pub mod samples;
 
 use crate::setting::{Invalid, Section, Variable};
+use clap::Subcommand;
+use command::Verdict;
 use config::StoreConfig;
 use protocols::form::Form;
+use samples::DemoStore;
 use std::sync::Arc;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
@@ -28,6 +32,8 @@ pub struct StoreEntry {
     pub variables: &'static [Variable],
     /// Reads and checks the operator's settings.
     pub config: fn(Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid>,
+    /// What it has for samples and for the demo.
+    pub demo: Option<DemoStore>,
 }
 
 /// The stores that settle knows.
@@ -70,4 +76,28 @@ pub fn sales_report(bytes: &[u8]) -> Result<SalesReport, Vec<WrongSale>> {
     readers
         .next()
         .map_or_else(|| Ok(SalesReport::default()), |read| read(bytes))
+}
+
+/// The commands of stores, which need no service.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    Amazon(amazon::command::Options),
+}
+
+impl StoreCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn run(self) -> anyhow::Result<Verdict> {
+        match self {
+            Self::Amazon(options) => options.run(),
+        }
+    }
+}
+
+/// The store of the demo: the first one that has a demo.
+pub fn demo() -> Option<(&'static str, &'static DemoStore)> {
+    ALL.iter()
+        .find_map(|store| Some((store.name, store.demo.as_ref()?)))
 }

@@ -1,12 +1,16 @@
 //! Samples of a store: signed notifications of purchases that nobody made.
 
 use super::ingress::Intake;
-use domain::CollapseKey;
+use crate::clock;
+use axum::Router;
+use domain::{CollapseKey, Timestamp};
 use futures::future::BoxFuture;
+use protocols::stores::Mint;
 use serde::Serialize;
 use std::path::PathBuf;
-use storage::Platform;
+use storage::{Platform, Store};
 use url::Url;
+use uuid::Uuid;
 
 /// Sends samples to platforms.
 pub trait Samples: Send + Sync {
@@ -46,6 +50,88 @@ pub struct SampleKey {
     pub certificate: PathBuf,
     /// The PEM file of the key.
     pub key: PathBuf,
+}
+
+/// What a store has for samples and for the demo of `settle run`.
+pub struct DemoStore {
+    /// The types of samples, by the store's names, each with its meaning.
+    pub types: &'static [(&'static str, &'static str)],
+    /// The store's name of a type, from any of its short forms.
+    pub type_named: fn(&str) -> Result<&'static str, String>,
+    /// The short form of a type.
+    pub short: fn(&str) -> String,
+    /// Reads a signer from the PEM of its key and of its certificate.
+    pub load: fn(key: &[u8], certificate: &[u8]) -> anyhow::Result<Box<dyn SampleSigner>>,
+    /// A new signer, whose certificate is valid between two instants.
+    pub generate: fn(from: Timestamp, until: Timestamp) -> anyhow::Result<Box<dyn SampleSigner>>,
+    /// The topic of samples, if the store has topics.
+    pub topic: Option<&'static str>,
+    /// The routes of the simulated store, which answers by the notifications in a database.
+    pub simulated: fn(Store) -> Router,
+    /// The products of the simulated store: SKU, name, price in US dollars, and whether it gives the entitlement.
+    pub products: &'static [(&'static str, &'static str, &'static str, bool)],
+    /// The entitlement of the products.
+    pub entitlement: &'static str,
+}
+
+/// Signs samples, with a key of a data directory.
+pub trait SampleSigner: Send + Sync {
+    /// What mints the ids of the purchases of samples.
+    ///
+    /// # Errors
+    /// The key cannot be written.
+    fn mint(&self) -> anyhow::Result<Mint>;
+
+    /// The key and its certificate as PEM.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    fn pem(&self) -> anyhow::Result<KeyPem>;
+
+    /// The URL that samples name for the certificate.
+    ///
+    /// # Errors
+    /// It is no URL.
+    fn certificate_url(&self) -> anyhow::Result<Url>;
+
+    /// A signed message.
+    ///
+    /// # Errors
+    /// The key cannot sign.
+    fn signed(&self, sample: &NewSample<'_>) -> anyhow::Result<SignedSample>;
+}
+
+/// A key and its certificate as PEM.
+pub struct KeyPem {
+    pub key: Vec<u8>,
+    pub certificate: Vec<u8>,
+}
+
+/// A sample that is to be signed.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSample<'a> {
+    pub package_name: &'a str,
+    /// What happened, by the store's name.
+    pub store_type: &'a str,
+    pub app_user_id: &'a str,
+    pub receipt_id: &'a str,
+    /// The other purchase of a plan change.
+    pub related: Option<&'a str>,
+    pub at: Timestamp,
+}
+
+/// A message of the store, as its ingress takes it.
+pub struct SignedSample {
+    pub message_id: Uuid,
+    pub body: String,
+}
+
+/// The id of a sample's purchase: that of a name, or a new one.
+pub fn receipt_id(mint: &Mint, name: Option<&str>) -> String {
+    name.map_or_else(
+        || mint.receipt_id(&storage::hex(&clock::random_bytes::<8>())),
+        |name| mint.receipt_id(name),
+    )
 }
 
 #[derive(Debug, Clone, Default)]

@@ -4,12 +4,10 @@ use super::{Beginning, PACKAGE, TOKEN, TOPIC, World, at, letter, message_id, sam
 use api::stores::amazon::sample::{REGION, TOPIC_ARN};
 use api::stores::amazon::signer::{Sample, Signer};
 use api::stores::samples::SampleKey;
-use domain::{DestinationId, Notification};
-use protocols::destinations::Exception;
+use domain::Notification;
 use std::path::Path;
 use std::sync::LazyLock;
 use system_tests::raw::Raw;
-use uuid::Uuid;
 
 /// The sample key of the data directory.
 pub static SIGNER: LazyLock<Signer> = LazyLock::new(generate);

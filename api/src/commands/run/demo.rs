@@ -3,15 +3,13 @@
 //! Created by the first run and reused by every later one. What it needs beside the settings: a receiver on this machine by
 //! plain `http`, for its own destination alone; and the certificate of samples and the simulated store, for samples alone.
 
-use super::simulated;
 use crate::clock;
 use crate::commands::data;
 use crate::commands::receiver::{self, Receiver, Style};
 use crate::commands::stop::Stop;
 use crate::config;
-use crate::stores::amazon::sample::{REGION, TOPIC_ARN};
-use crate::stores::amazon::signer::Signer;
-use crate::stores::samples::SampleKey;
+use crate::stores;
+use crate::stores::samples::{DemoStore, KeyPem, SampleKey, SampleSigner};
 use anyhow::Context;
 use domain::catalogue::Price;
 use domain::time::millis;
@@ -51,7 +49,9 @@ pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
     /// The signer of samples.
-    signer: Signer,
+    signer: Box<dyn SampleSigner>,
+    /// What the store has for the demo.
+    store: &'static DemoStore,
     /// The receiver's destination, and its URL.
     destination: Exception,
     /// The listener of the receiver.
@@ -72,11 +72,8 @@ pub struct Running {
 impl Demo {
     /// What is allowed beside the settings: samples of this data directory, and a receiver on this machine.
     pub fn allowed(&self, data: &Path) -> anyhow::Result<config::Demo> {
-        let url = self
-            .signer
-            .certificate_url(REGION)
-            .parse()
-            .context("the samples' certificate")?;
+        let certificate_url = self.signer.certificate_url();
+        let url = certificate_url.context("the samples' certificate")?;
         let samples = SampleKey {
             url,
             certificate: data::sample_certificate_file(data),
@@ -89,7 +86,7 @@ impl Demo {
     }
 
     /// Starts the receiver and the simulated store.
-    pub async fn start(self, store: Store) -> anyhow::Result<Running> {
+    pub async fn start(self, database: Store) -> anyhow::Result<Running> {
         let (end_receiver, stop) = Stop::by_hand();
         let receiver = Receiver {
             webhook: receiver::webhook(&self.secret)?,
@@ -99,13 +96,23 @@ impl Demo {
         let receiving = tokio::spawn(async move {
             receiver::receive(self.receiver, receiver, stop.requested()).await
         });
-        let (listener, url) = simulated::bind().await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = listener
+            .await
+            .context("no free port for the demo's simulated store")?;
+        let address = listener
+            .local_addr()
+            .context("the address of the demo's simulated store")?;
+        let url = format!("http://{address}/")
+            .parse()
+            .context("the address of the demo's simulated store")?;
         let simulated = Simulated {
             platform: self.platform.id,
             mint: self.signer.mint()?,
             base: url,
         };
-        let simulating = tokio::spawn(simulated::answer(store, listener));
+        let routes = (self.store.simulated)(database);
+        let simulating = tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Running {
             simulated,
             simulating,
@@ -125,7 +132,7 @@ impl Running {
 }
 
 /// The signer of samples, from the data directory of `run`.
-pub fn signer(data: &Path) -> anyhow::Result<Signer> {
+pub fn signer(store: &DemoStore, data: &Path) -> anyhow::Result<Box<dyn SampleSigner>> {
     let read = |path: PathBuf| {
         std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     };
@@ -133,21 +140,22 @@ pub fn signer(data: &Path) -> anyhow::Result<Signer> {
         read(data::sample_key_file(data))?,
         read(data::sample_certificate_file(data))?,
     );
-    Ok(Signer::load(&key, &certificate)?)
+    (store.load)(&key, &certificate)
 }
 
 /// The signer of samples; its key and certificate are created when they are missing.
-pub fn load_or_create_signer(data: &Path) -> anyhow::Result<Signer> {
+pub fn load_or_create_signer(
+    store: &DemoStore,
+    data: &Path,
+) -> anyhow::Result<Box<dyn SampleSigner>> {
     if !(data::sample_key_file(data).exists() && data::sample_certificate_file(data).exists()) {
         let now = clock::now();
-        let signer = Signer::generate(now.plus_millis(-DAY_MS), now.plus_millis(VALID_MS))?;
-        data::write(&data::sample_key_file(data), &signer.key_pem()?)?;
-        data::write(
-            &data::sample_certificate_file(data),
-            &signer.certificate_pem()?,
-        )?;
+        let signer = (store.generate)(now.plus_millis(-DAY_MS), now.plus_millis(VALID_MS))?;
+        let KeyPem { key, certificate } = signer.pem()?;
+        data::write(&data::sample_key_file(data), &key)?;
+        data::write(&data::sample_certificate_file(data), &certificate)?;
     }
-    signer(data)
+    signer(store, data)
 }
 
 /// The settings of the demo.
@@ -162,15 +170,22 @@ pub struct DemoSettings<'a> {
 
 /// Finds the demo, or creates it.
 pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<Demo> {
+    let (name, of_store) = stores::demo().context("no store has a demo")?;
     let app = app(store).await.context("the demo app")?;
-    let signer =
-        load_or_create_signer(wanted.data).context("the key that samples are signed with")?;
+    let signer = load_or_create_signer(of_store, wanted.data)
+        .context("the key that samples are signed with")?;
     let shared_secret =
         data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
-    let platform = platform(store, app.id, wanted, &shared_secret)
+    let new = NewDemo {
+        app: app.id,
+        store: name,
+        topic: of_store.topic,
+        shared_secret,
+    };
+    let platform = platform(store, wanted, new)
         .await
         .context("the demo platform")?;
-    fill_catalogue(store, app.id)
+    fill_catalogue(store, app.id, of_store)
         .await
         .context("the demo catalogue")?;
     let (destination, receiver, url) = destination(store, app.id).await?;
@@ -187,6 +202,7 @@ pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<
     Ok(Demo {
         platform,
         signer,
+        store: of_store,
         destination,
         receiver,
         secret,
@@ -212,31 +228,38 @@ async fn app(store: &Store) -> Result<App, storage::Error> {
     }
 }
 
+/// The demo's platform in its store.
+struct NewDemo {
+    app: AppId,
+    store: &'static str,
+    topic: Option<&'static str>,
+    shared_secret: SecretString,
+}
+
 async fn platform(
     store: &Store,
-    app: AppId,
     wanted: &DemoSettings<'_>,
-    shared_secret: &SecretString,
+    new: NewDemo,
 ) -> Result<Platform, storage::Error> {
-    let platforms = store.platforms(app, Page::default()).await?;
+    let platforms = store.platforms(new.app, Page::default()).await?;
     if let Some(platform) = platforms
         .items
         .into_iter()
         .find(|platform| platform.settings.package_name == PACKAGE_NAME)
     {
-        return bring_up_to_date(store, platform, wanted, shared_secret).await;
+        return bring_up_to_date(store, platform, wanted, &new.shared_secret).await;
     }
     let settings = PlatformSettings::new(NAME, PACKAGE_NAME, millis(wanted.window));
     let new = NewPlatform {
-        app_id: app,
-        store: "amazon".to_owned(),
+        app_id: new.app,
+        store: new.store.to_owned(),
         // Simulated purchases count as tests.
         settings: PlatformSettings {
             environment: Environment::Sandbox,
             ..settings
         },
-        shared_secret: Some(shared_secret.clone()),
-        topic_arn: Some(TOPIC_ARN.to_owned()),
+        shared_secret: Some(new.shared_secret),
+        topic_arn: new.topic.map(str::to_owned),
         ingress_key: storage::hex(&clock::random_bytes::<16>()).into(),
         publishable_key: format!("pk_{}", storage::hex(&clock::random_bytes::<16>())),
     };
@@ -269,7 +292,7 @@ async fn bring_up_to_date(
 }
 
 /// Fills the catalogue with the products of the simulated store, unless it has entries.
-async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
+async fn fill_catalogue(store: &Store, app: AppId, of_store: &DemoStore) -> anyhow::Result<()> {
     if store.catalogue(app).await? != Catalogue::default() {
         return Ok(());
     }
@@ -280,15 +303,15 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     let mut catalogue = Catalogue::default();
     catalogue
         .entitlements
-        .insert(simulated::ENTITLEMENT.to_owned(), entitlement);
-    for (sku, name, price, is_gold) in simulated::PRODUCTS {
+        .insert(of_store.entitlement.to_owned(), entitlement);
+    for &(sku, name, price, is_gold) in of_store.products {
         let price = price
             .parse::<Decimal>()
             .with_context(|| format!("the price of {sku}"))?;
         let product = Product {
             name: Some(name.to_owned()),
             entitlements: is_gold
-                .then(|| simulated::ENTITLEMENT.to_owned())
+                .then(|| of_store.entitlement.to_owned())
                 .into_iter()
                 .collect(),
             prices: vec![Price {

@@ -6,7 +6,6 @@
 
 pub mod demo;
 mod dev_server;
-pub mod simulated;
 mod temporal;
 mod welcome;
 

@@ -5,6 +5,7 @@
 //! stored before the signature is verified, and no certificate is fetched for a topic that may not send here.
 
 pub mod certificate;
+pub mod command;
 mod config;
 pub mod envelope;
 mod fetch;
@@ -20,6 +21,7 @@ pub mod sample;
 mod settings;
 pub mod signature;
 pub mod signer;
+mod simulated;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     sales_report: Some(report::read),
     variables: config::VARIABLES,
     config: config::read,
+    demo: Some(sample::DEMO),
 };
 
 /// The alarm about a message of another app: its kind and detail. The detail has nothing that the sender wrote.

@@ -5,10 +5,13 @@ use super::certificate::SigningKey;
 use super::envelope::{Envelope, Kind, Version};
 use super::refusal::Refusal;
 use super::signer::{Header, Sample, Signer};
-use super::{Amazon, notification, signature};
+use super::{Amazon, notification, signature, simulated};
 use crate::clock;
 use crate::stores::ingress::{Answer, Intake};
-use crate::stores::samples::{NoSample, SampleSettings, SentSample};
+use crate::stores::samples::{
+    DemoStore, KeyPem, NewSample, NoSample, SampleSettings, SampleSigner, SentSample, SignedSample,
+    receipt_id,
+};
 use domain::{CollapseKey, Timestamp};
 use protocols::stores::Mint;
 use secrecy::ExposeSecret as _;
@@ -92,12 +95,55 @@ pub fn short(name: &str) -> String {
         .replace('_', "-")
 }
 
-/// The receipt id of a sample: that of a name, or a new one.
-pub fn receipt_id(mint: &Mint, name: Option<&str>) -> String {
-    name.map_or_else(
-        || mint.receipt_id(&storage::hex(&clock::random_bytes::<8>())),
-        |name| mint.receipt_id(name),
-    )
+/// What this store has for samples and for the demo.
+pub const DEMO: DemoStore = DemoStore {
+    types: TYPES,
+    type_named: store_type,
+    short,
+    load: |key, certificate| Ok(Box::new(Signer::load(key, certificate)?)),
+    generate: |from, until| Ok(Box::new(Signer::generate(from, until)?)),
+    topic: Some(TOPIC_ARN),
+    simulated: simulated::routes,
+    products: &simulated::PRODUCTS,
+    entitlement: simulated::ENTITLEMENT,
+};
+
+impl SampleSigner for Signer {
+    fn mint(&self) -> anyhow::Result<Mint> {
+        Ok(self.mint()?)
+    }
+
+    fn pem(&self) -> anyhow::Result<KeyPem> {
+        Ok(KeyPem {
+            key: self.key_pem()?,
+            certificate: self.certificate_pem()?,
+        })
+    }
+
+    fn certificate_url(&self) -> anyhow::Result<Url> {
+        Ok(self.certificate_url(REGION).parse()?)
+    }
+
+    fn signed(&self, sample: &NewSample<'_>) -> anyhow::Result<SignedSample> {
+        let message_id = clock::random_uuid();
+        let header = Header {
+            message_id,
+            topic_arn: TOPIC_ARN,
+            at: sample.at,
+            version: Version::One,
+        };
+        let message = Sample {
+            package_name: sample.package_name,
+            store_type: sample.store_type,
+            app_user_id: sample.app_user_id,
+            receipt_id: sample.receipt_id,
+            cancelled_receipt_id: sample.related,
+            at: sample.at,
+            is_test: true,
+        };
+        let body = self.sign_notification(&header, None, &message.message())?;
+        Ok(SignedSample { message_id, body })
+    }
 }
 
 /// The key of samples.
@@ -146,35 +192,26 @@ impl Amazon {
         let Samples { signer, mint, .. } = self.samples.as_ref().ok_or(NoSample::NotTrusted)?;
         let store_type = wanted.store_type.unwrap_or(TYPES[0].0);
         let receipt_id = receipt_id(mint, wanted.receipt_id.as_deref());
-        let at = (self.settings.clock)();
-        let message_id = clock::random_uuid();
-        let header = Header {
-            message_id,
-            topic_arn: TOPIC_ARN,
-            at,
-            version: Version::One,
-        };
-        let sample = Sample {
+        let sample = NewSample {
             package_name: &platform.settings.package_name,
             store_type,
             app_user_id: wanted.app_user_id.as_deref().unwrap_or(CUSTOMER),
             receipt_id: &receipt_id,
-            cancelled_receipt_id: None,
-            at,
-            is_test: true,
+            related: None,
+            at: (self.settings.clock)(),
         };
-        let body = signed(signer, &header, &sample)?;
+        let signed = signer.signed(&sample).map_err(|_| NoSample::Unavailable)?;
         let key = intake
             .store
             .ingress_key(platform.id)
             .await
             .map_err(|_| NoSample::Unavailable)?;
         match self
-            .receive(intake, key.expose_secret(), body.as_bytes())
+            .receive(intake, key.expose_secret(), signed.body.as_bytes())
             .await
         {
             Answer { status: 200, .. } => Ok(SentSample {
-                message_id: message_id.to_string(),
+                message_id: signed.message_id.to_string(),
                 collapse_key: CollapseKey::of(platform.id, &receipt_id),
                 receipt_id,
                 store_type,
@@ -183,12 +220,6 @@ impl Amazon {
             Answer { reason, .. } => Err(NoSample::Refused(reason)),
         }
     }
-}
-
-fn signed(signer: &Signer, header: &Header<'_>, sample: &Sample<'_>) -> Result<String, NoSample> {
-    signer
-        .sign_notification(header, None, &sample.message())
-        .map_err(|_| NoSample::Unavailable)
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ mod receipt;
 pub use receipt::{ENTITLEMENT, PRODUCTS};
 
 use crate::clock;
-use anyhow::Context;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -17,38 +16,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::{CollapseKey, PlatformId};
 use receipt::{Sent, receipt};
-use std::net::SocketAddr;
 use storage::{Page, Store};
-use tokio::net::TcpListener;
-use url::Url;
 
 /// The path of a query in Amazon's sandbox.
 const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{platform_id}/user/{app_user_id}/receiptId/{receipt_id}";
 /// Maximum number of notifications of one receipt that are read, the newest first.
 const MAX_NOTIFICATIONS: i64 = 1000;
 
-/// Binds a free port of this machine. Returns the listener and its URL.
-pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listener = listener
-        .await
-        .context("no free port for the demo's simulated store")?;
-    let address = listener
-        .local_addr()
-        .context("the address of the demo's simulated store")?;
-    let url = format!("http://{address}/")
-        .parse()
-        .context("the address of the demo's simulated store")?;
-    Ok((listener, url))
-}
-
-/// Answers by the notifications in `store`, until the future is dropped.
-pub async fn answer(store: Store, listener: TcpListener) -> std::io::Result<()> {
-    axum::serve(
-        listener,
-        Router::new().route(ROUTE, get(verify)).with_state(store),
-    )
-    .await
+/// The routes of the simulated store, which answers by the notifications in `store`.
+pub fn routes(store: Store) -> Router {
+    Router::new().route(ROUTE, get(verify)).with_state(store)
 }
 
 async fn verify(

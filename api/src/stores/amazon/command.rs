@@ -1,14 +1,13 @@
 //! `settle amazon`: checks for this store that need no service.
 
-use super::table;
-use crate::stores::amazon::verify_file;
+use super::verify_file;
+use crate::stores::command::Verdict;
 use crate::{clock, times};
 use anyhow::Context;
 use clap::Subcommand;
 use domain::Timestamp;
 use serde_json::json;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Amazon: check a message without a running service.
 #[derive(Debug, clap::Args)]
@@ -47,29 +46,32 @@ Next: if a valid message was refused, check its topic: `settle platform topics I
     },
 }
 
-/// Runs one subcommand.
-pub fn amazon(options: Options) -> anyhow::Result<ExitCode> {
-    let Verb::Verify {
-        message,
-        certificate,
-        at,
-        json,
-    } = options.verb;
-    let message =
-        std::fs::read(&message).with_context(|| format!("cannot read {}", message.display()))?;
-    let certificate = std::fs::read(&certificate)
-        .with_context(|| format!("cannot read {}", certificate.display()))?;
-    let refusal = verify_file(&message, &certificate, at)
-        .err()
-        .map(|refusal| refusal.to_string());
-    match &refusal {
-        refusal if json => table::json(&json!({ "valid": refusal.is_none(), "reason": refusal })),
-        None => table::line("valid"),
-        Some(refusal) => table::line(&format!("refused: {refusal}")),
+impl Options {
+    /// Runs one subcommand.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn run(self) -> anyhow::Result<Verdict> {
+        let Verb::Verify {
+            message,
+            certificate,
+            at,
+            json,
+        } = self.verb;
+        let message = std::fs::read(&message)
+            .with_context(|| format!("cannot read {}", message.display()))?;
+        let certificate = std::fs::read(&certificate)
+            .with_context(|| format!("cannot read {}", certificate.display()))?;
+        let refusal = verify_file(&message, &certificate, at)
+            .err()
+            .map(|refusal| refusal.to_string());
+        Ok(Verdict {
+            is_positive: refusal.is_none(),
+            json: json.then(|| json!({ "valid": refusal.is_none(), "reason": refusal })),
+            line: refusal.map_or_else(
+                || "valid".to_owned(),
+                |refusal| format!("refused: {refusal}"),
+            ),
+        })
     }
-    Ok(if refusal.is_none() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
