@@ -84,6 +84,14 @@ impl Release {
         std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     }
 
+    /// The commit that it was built from, which its folder names from the first change after it on.
+    pub fn commit(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder.join("COMMIT")).ok()?;
+        let is_hash =
+            |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Some(text.trim().to_owned()).filter(|text| is_hash(text))
+    }
+
     /// The schema of each event type.
     ///
     /// # Panics

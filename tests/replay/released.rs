@@ -19,6 +19,19 @@ const SAMPLED: [&str; 4] = [
 ];
 
 #[test]
+fn a_published_release_names_its_commit() {
+    let changelog = documents::changelog();
+    for version in released::published(&changelog) {
+        let release = released::all()
+            .into_iter()
+            .find(|release| release.version == version);
+        let is_this_one = version == env!("CARGO_PKG_VERSION");
+        let commit = release.and_then(|release| release.commit());
+        assert!(is_this_one || commit.is_some(), "{version}");
+    }
+}
+
+#[test]
 fn no_file_of_a_release_changes() {
     let (releases, changelog) = (released::all(), documents::changelog());
     for version in released::published(&changelog) {

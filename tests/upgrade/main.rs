@@ -4,7 +4,7 @@
 //!
 //! The later release is the program under test with planted migrations, of each kind of step, and a planted change of the
 //! workflow of purchases. The earlier one is the program that `SETTLE_TEST_EARLIER` names; without it, the program under
-//! test with nothing planted. `.ci/release` builds it from the tag of the last release and runs this:
+//! test with nothing planted. `.ci/release` builds it from the commit of the last release and runs this:
 //! `cargo test --release --workspace --test upgrade -- --nocapture --test-threads=1`.
 
 mod filled;
