@@ -131,19 +131,21 @@ fn a_name_of_another_customer_merges_no_two_by_mistake() {
     check_failure(
         &refused,
         &[
-            "`anna` is the id of another customer with 0 purchases",
+            "`anna` is the id of another customer with no purchases",
             "--merge",
         ],
     );
     let (code, shown) = on_terminal(&desk, &line, "n\n");
     assert_eq!(code, Some(1), "{shown}");
     assert!(
-        shown.contains("Merge 0 + 0 purchases? [y/N]") && shown.contains("nothing was changed"),
+        shown.contains("Merge the two customers, with no purchases in all? [y/N]")
+            && shown.contains("nothing was changed"),
         "{shown}"
     );
     let shown = stdout_of(&desk.run(&with(&line, &["--dry-run"])));
     assert!(
-        shown.contains("Merge 0 + 0 purchases?") && shown.contains("The customer would become"),
+        shown.contains("Merge the two customers, with no purchases in all?")
+            && shown.contains("The customer would become"),
         "{shown}"
     );
     assert_eq!(

@@ -382,7 +382,7 @@ async fn a_merge_by_name_is_shown_first_and_can_be_undone() {
     assert_eq!(stale.status, 409);
     has(
         &stale,
-        &["changed since the preview", "Merge 0 + 2 purchases"],
+        &["changed since the preview", "with 2 purchases in all"],
     );
     let preview = hidden(&stale, "preview");
     let unreasoned = post(&preview, false).await;
