@@ -521,7 +521,7 @@ const SYNCED: [&str; 11] = [
     "tests/e2e/kills.rs",
     "tests/integration/harness_postgres.rs",
     "tests/integration/storage/epochs.rs",
-    "tests/integration/storage/overlapping.rs",
+    "tests/integration/storage/overlapping/mod.rs",
     "tests/trust/chance.rs",
     "tests/trust/devices.rs",
     "tests/trust/hanging.rs",

@@ -4,22 +4,14 @@
 //! A [`Stall`] stops a transaction in the middle, because it locks a row that the transaction needs there. The second
 //! transaction begins when the first one waits, and the row is released when the second one has ended or waits too.
 
-use super::aging::DAY_MS;
-use super::redelivery::drain;
-use super::sending::{Sent, finish, lease};
+mod deliveries;
+mod retention;
+
 use super::topics::pending;
-use super::world::{
-    BEGINNING, Raw, Report, World, happened, new_destination, record, renewal, reported,
-};
-use domain::{
-    DestinationId, EventId, Lane, NotificationKind, Outcome, RedeliverySelector, Timestamp,
-    TransitionKind,
-};
+use super::world::{BEGINNING, Raw, Report, World, happened, record, renewal, reported};
+use domain::{Lane, NotificationKind, Outcome, Timestamp, TransitionKind};
 use std::sync::atomic::{AtomicI64, Ordering};
-use storage::{
-    Accepted, Fate, Idle, LaneState, LeaseResult, Loaded, Mode, NewNotification, Page, Record,
-    Recorded, Run, Skipped, Store, Verdict,
-};
+use storage::{Accepted, Fate, Loaded, NewNotification, Record, Recorded, Store};
 use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::task::JoinHandle;
@@ -260,198 +252,6 @@ async fn a_message_accepted_twice_at_once_is_stored_once() {
     assert_eq!(world.broken(1000).await, []);
 }
 
-/// The run of a purchase erases a lane if a request answers that it is closed, unless a record answered a higher
-/// sequence number. So the answer to a request must not name a delivery that it did not see.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_closed_during_a_record_names_no_newer_delivery() {
-    let (world, second) = two_processes().await;
-    let (key, hook) = (world.key("r1"), world.destination("hook").await.id);
-    world.revise("r1", 1).await;
-    let sent = world.attempt(key, hook, "a").await;
-    let next = next_record(&world).await;
-    let stall = Stall::by(
-        &world,
-        "SELECT 1 FROM notifications WHERE outcome IS NULL FOR UPDATE",
-    );
-    let recording = begin_record(&world.store, next);
-    stall.wait_stalled(&world, 1).await;
-    let finished = soon(second.finish(finish(&sent, Verdict::Delivered)))
-        .await
-        .unwrap();
-    let leased = soon(second.lease(lease(key, hook, "b"))).await.unwrap();
-    stall.end();
-    let LaneState::Closed {
-        last_seq: of_finish,
-    } = finished.lane
-    else {
-        panic!("{:?}", finished.lane)
-    };
-    let LeaseResult::Idle(Idle::Closed { last_seq: of_lease }) = leased else {
-        panic!("{leased:?}")
-    };
-    let (revision, lanes) = recorded(recording).await;
-    assert_eq!((revision, lanes.len()), (2, 1));
-    assert!(
-        lanes[0].last_seq > of_finish.max(of_lease),
-        "{of_finish}, {of_lease}: {lanes:?}"
-    );
-    assert_eq!(world.attempt(key, hook, "c").await.revision, 2);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_during_a_finish_leaves_the_lane_open() {
-    let (world, second) = two_processes().await;
-    let (key, hook) = (world.key("r1"), world.destination("hook").await.id);
-    world.revise("r1", 1).await;
-    let sent = world.attempt(key, hook, "a").await;
-    let next = next_record(&world).await;
-    let stall = Stall::by(&world, "SELECT 1 FROM attempts FOR UPDATE");
-    let (store, end) = (world.store.clone(), finish(&sent, Verdict::Delivered));
-    let finishing = tokio::spawn(async move { store.finish(end).await.unwrap() });
-    stall.wait_stalled(&world, 1).await;
-    let (revision, lanes) = recorded(begin_record(&second, next)).await;
-    assert_eq!((revision, lanes.len()), (2, 1));
-    stall.end();
-    let lane = soon(finishing).await.unwrap().lane;
-    // By the clock of the finish, the delivery of the record may be due in a moment.
-    assert!(
-        matches!(lane, LaneState::More | LaneState::Wait { .. }),
-        "{lane:?}"
-    );
-    assert_eq!(world.attempt(key, hook, "b").await.revision, 2);
-    assert_eq!(world.broken(1000).await, []);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_overtaken_by_a_record_sends_the_newest_state() {
-    let (world, second) = two_processes().await;
-    let mut new = new_destination(&world.app, "hook");
-    new.common.rate = Some(100);
-    let (key, hook) = (
-        world.key("r1"),
-        world.store.new_destination(new).await.unwrap().id,
-    );
-    world.revise("r1", 1).await;
-    let next = next_record(&world).await;
-    // The rate keeps the lease waiting between its choice of a delivery and the rendering.
-    let stall = Stall::by(&world, "SELECT 1 FROM health FOR UPDATE");
-    let store = world.store.clone();
-    let leasing = tokio::spawn(async move { store.lease(lease(key, hook, "a")).await.unwrap() });
-    stall.wait_stalled(&world, 1).await;
-    assert_eq!(recorded(begin_record(&second, next)).await.0, 2);
-    stall.end();
-    let LeaseResult::Send(batch) = soon(leasing).await.unwrap() else {
-        panic!("nothing is sent")
-    };
-    let sent = Sent {
-        batch,
-        key,
-        to: hook,
-        token: "a".to_owned(),
-        mode: Mode::Lane,
-    };
-    assert_eq!(sent.revision, 2);
-    assert!(matches!(
-        world.finish(&sent, Verdict::Delivered).await,
-        LaneState::Closed { .. }
-    ));
-    assert_eq!(world.broken(1000).await, []);
-}
-
-/// An event of a user that is old and needed by nobody, and the destination that acknowledged it.
-async fn old_event(world: &World) -> (EventId, DestinationId) {
-    let hook = world.destination("hook").await.id;
-    world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-    world.revise("r1", 2).await;
-    drain(world, world.key("r1"), hook).await;
-    world.age(91 * DAY_MS);
-    let events = world
-        .store
-        .events(Default::default(), Page::default())
-        .await
-        .unwrap()
-        .items;
-    (
-        events
-            .iter()
-            .find(|one| one.event_type.starts_with("user."))
-            .unwrap()
-            .id,
-        hook,
-    )
-}
-
-fn begin_redelivery(store: &Store, event: EventId) -> JoinHandle<storage::Requeued> {
-    let (store, selection) = (store.clone(), RedeliverySelector::Event(event).to(None));
-    tokio::spawn(async move {
-        store
-            .resend(selection, Page::default(), Run::Real)
-            .await
-            .unwrap()
-            .requeued
-    })
-}
-
-async fn begin_pruning(store: &Store) -> JoinHandle<usize> {
-    let (store, before) = (
-        store.clone(),
-        store.now().await.unwrap().plus_millis(-90 * DAY_MS),
-    );
-    tokio::spawn(async move { store.prune(before, 1000).await.unwrap() })
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retention_waits_for_a_redelivery_and_keeps_the_body() {
-    let (world, second) = two_processes().await;
-    let (event, hook) = old_event(&world).await;
-    let stall = Stall::by(&world, "SELECT 1 FROM destinations FOR UPDATE");
-    let redelivering = begin_redelivery(&world.store, event);
-    stall.wait_stalled(&world, 1).await;
-    let pruning = begin_pruning(&second).await;
-    stall.wait_stalled(&world, 2).await;
-    stall.end();
-    assert_eq!(soon(redelivering).await.unwrap().pending, 1);
-    assert!(
-        soon(pruning).await.unwrap() > 0,
-        "what nobody needs was pruned"
-    );
-    let pruned = "SELECT COUNT(*) AS value FROM events WHERE pruned_at IS NOT NULL";
-    assert_eq!(
-        world.raw().number(pruned),
-        0,
-        "the event and the state of its revision"
-    );
-    assert_eq!(
-        world.attempt(world.key("r1"), hook, "again").await.event_id,
-        event
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redelivery_waits_for_retention_and_finds_no_body() {
-    let (world, second) = two_processes().await;
-    let (event, hook) = old_event(&world).await;
-    // Retention locks the events in their order: that of the user, then the state of its revision.
-    let state =
-        "SELECT 1 FROM events WHERE event_type = 'purchase.updated' AND revision = 1 FOR UPDATE";
-    let stall = Stall::by(&world, state);
-    let pruning = begin_pruning(&second).await;
-    stall.wait_stalled(&world, 1).await;
-    let redelivering = begin_redelivery(&world.store, event);
-    stall.wait_stalled(&world, 2).await;
-    stall.end();
-    assert!(soon(pruning).await.unwrap() > 0);
-    let requeued = soon(redelivering).await.unwrap();
-    assert_eq!(
-        (requeued.pending, requeued.skipped.get(&Skipped::Pruned)),
-        (0, Some(&1))
-    );
-    assert!(matches!(
-        world.lease(world.key("r1"), hook, "a").await,
-        LeaseResult::Idle(Idle::Closed { .. })
-    ));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_notification_accepted_during_an_approval_is_released() {
     let (world, second) = two_processes().await;
@@ -506,51 +306,6 @@ async fn what_is_reported_again_during_an_approval_is_a_duplicate() {
     assert_eq!(world.load(world.key("r1")).await.notifications.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_destination_deleted_during_a_record_has_nothing_pending() {
-    let (world, second) = two_processes().await;
-    let key = world.key("r1");
-    // A record queues its event to destinations in the order of their creation.
-    let (deleted, other) = (
-        world.destination("deleted").await.id,
-        world.destination("other").await.id,
-    );
-    let next = next_record(&world).await;
-    let stall = Stall::by(
-        &world,
-        "SELECT 1 FROM destinations WHERE name = 'other' FOR UPDATE",
-    );
-    let recording = begin_record(&world.store, next);
-    stall.wait_stalled(&world, 1).await;
-    soon(second.delete_destination(deleted)).await.unwrap();
-    stall.end();
-    let (_, lanes) = recorded(recording).await;
-    assert_eq!(
-        lanes
-            .iter()
-            .map(|lane| lane.destination_id)
-            .collect::<Vec<_>>(),
-        [other]
-    );
-    let pending = format!(
-        "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{deleted}' AND status = 'pending'"
-    );
-    assert_eq!(
-        world.raw().number(&pending),
-        1,
-        "the record did not see the deletion"
-    );
-    // Each sweep does this.
-    assert_eq!(second.end_deleted_pending(10).await.unwrap(), 1);
-    assert_eq!(world.raw().number(&pending), 0);
-    assert!(matches!(
-        world.lease(key, deleted, "a").await,
-        LeaseResult::Idle(Idle::Closed { .. })
-    ));
-    assert_eq!(world.attempt(key, other, "a").await.revision, 1);
-    assert_eq!(world.broken(1000).await, []);
-}
-
 /// In the first round both create the user; in the second one its row exists.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_records_of_one_user_are_ordered() {
@@ -589,25 +344,6 @@ async fn two_records_of_one_user_are_ordered() {
                      WHERE user_revision IS NOT NULL ORDER BY seq";
     assert_eq!(world.raw().texts(revisions), expected);
     assert_eq!(world.broken(1000).await, []);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lease_waits_for_no_user_that_is_being_changed() {
-    let (world, second) = two_processes().await;
-    let to = world.analytics("analytics").await.id;
-    world
-        .happen_to("guest", "r1", &[TransitionKind::Purchased])
-        .await;
-    // The event has no name yet, so the lease looks whether somebody gives one.
-    let stall = Stall::by(&world, "SELECT 1 FROM users FOR UPDATE");
-    let busy = second.lease(lease(world.key("r1"), to, "a")).await.unwrap();
-    assert!(
-        matches!(busy, LeaseResult::Idle(Idle::UserBusy { .. })),
-        "{busy:?}"
-    );
-    stall.end();
-    let sent = second.lease(lease(world.key("r1"), to, "a")).await.unwrap();
-    assert!(matches!(sent, LeaseResult::Send(_)), "{sent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
