@@ -1,97 +1,17 @@
-//! Checks the source tree: which package may depend on which, where a store or a destination may be named, and the form
-//! of the code and of the documents.
+//! Checks the source tree: where a store or a destination may be named, and which code may use what. Its modules check
+//! the dependencies, the form of the code and the documents.
 
+mod dependencies;
 mod documents;
 mod forge;
+mod form;
 mod promises;
 mod rooms;
 mod telemetry;
 mod templates;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// Direct dependencies that `domain` may have: crates for values and their serialisation.
-const DOMAIN: &[&str] = &[
-    "jiff",
-    "rust_decimal",
-    "schemars",
-    "serde",
-    "serde_json",
-    "serde_json_canonicalizer",
-    "sha2",
-    "thiserror",
-    "unicode-normalization",
-    "uuid",
-];
-
-/// Direct dependencies that `workflows` may have. None of them can do I/O; `fail` does nothing outside tests.
-const WORKFLOWS: &[&str] = &[
-    "domain",
-    "fail",
-    "serde",
-    "serde_json",
-    "temporalio-common-wasm",
-    "temporalio-macros",
-    "temporalio-protos",
-    "temporalio-workflow",
-];
-
-/// Direct dependencies that `protocols` may have: crates for values, their serialisation and signatures, and `storage`.
-const PROTOCOLS: &[&str] = &[
-    "base64",
-    "domain",
-    "httpdate",
-    "ipnet",
-    "lettre",
-    "percent-encoding",
-    "ring",
-    "schemars",
-    "secrecy",
-    "serde",
-    "serde_json",
-    "storage",
-    "thiserror",
-    "url",
-];
-
-/// Packages that may not come back: one TLS stack (rustls) and one provider of ciphers (ring), and no other library in C
-/// than SQLite's and ring's own.
-const BANNED: &[&str] = &[
-    "aws-lc-rs",
-    "aws-lc-sys",
-    "native-tls",
-    "openssl",
-    "openssl-src",
-    "openssl-sys",
-    "pq-src",
-    "pq-sys",
-];
-
-/// Types with a meaning in each command, and those with more than four meanings, which should become fewer.
-const MANY_MEANINGS: &[(&str, usize)] = &[
-    ("Answer", 8),
-    ("Choice", 5),
-    ("Config", 6),
-    ("Key", 6),
-    ("Kind", 5),
-    ("Next", 5),
-    ("Options", usize::MAX),
-    ("Request", 5),
-    ("Settings", 7),
-    ("Start", 7),
-    ("State", 7),
-    ("Step", 9),
-    ("Subject", 5),
-    ("Verb", usize::MAX),
-];
-
-/// Maximum number of lines of a file.
-const MAX_LINES: usize = 1000;
-
-/// Maximum length of a line of a comment, from its marker on: rustfmt wraps none.
-const MAX_COMMENT: usize = 130;
 
 struct Source {
     /// Relative to the root of the work tree.
@@ -146,13 +66,72 @@ impl Source {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// The places of the lines of code that `wanted` matches.
-    fn places(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let lines = self.code().filter(|(_, line)| wanted(line));
-        lines
-            .map(|(at, line)| format!("{}:{at}: {}", self.path, line.trim()))
-            .collect()
+    /// The code in one line.
+    fn joined(&self) -> Joined {
+        let is_part = |character: char| character.is_alphanumeric() || character == '_';
+        let mut text = String::new();
+        let mut lines = Vec::new();
+        for (at, line) in self.code() {
+            let line = line.trim();
+            if text.ends_with(is_part) && line.starts_with(is_part) {
+                text.push(' ');
+            }
+            lines.push((text.len(), at));
+            text.push_str(line);
+        }
+        Joined { text, lines }
     }
+
+    /// The lines of what `wanted` finds in the code.
+    fn places(&self, wanted: impl Fn(&str) -> Vec<usize>) -> Vec<String> {
+        let code = self.joined();
+        let found = wanted(&code.text).into_iter();
+        let lines: BTreeSet<usize> = found.map(|at| code.line(at)).collect();
+        let place = |at: usize| {
+            let line = self.text.lines().nth(at - 1).unwrap_or_default();
+            format!("{}:{at}: {}", self.path, line.trim())
+        };
+        lines.into_iter().map(place).collect()
+    }
+}
+
+/// The code of a file in one line, without comments and indentation. A rule that looks at it finds a call in whatever way
+/// rustfmt breaks it.
+struct Joined {
+    text: String,
+    /// The offset at which each line begins, and its number.
+    lines: Vec<(usize, usize)>,
+}
+
+impl Joined {
+    /// The number of the line at an offset.
+    fn line(&self, at: usize) -> usize {
+        let begun = self.lines.partition_point(|(offset, _)| *offset <= at);
+        self.lines[begun - 1].1
+    }
+}
+
+/// Finds each of these texts in code.
+fn any_of<'a>(wanted: &'a [&'a str]) -> impl Fn(&str) -> Vec<usize> + 'a {
+    move |code: &str| {
+        let found = wanted.iter().flat_map(|text| code.match_indices(text));
+        found.map(|(at, _)| at).collect()
+    }
+}
+
+#[test]
+fn a_rule_finds_what_is_broken_over_lines() {
+    let text = "fn f() {\n    edge\n        // Why.\n        .store\n        .query(\n            \"done\",\n        );\n}\n";
+    let source = Source {
+        path: "a.rs".to_owned(),
+        text: text.to_owned(),
+    };
+    assert_eq!(source.places(any_of(&["edge.store"])), ["a.rs:2: edge"]);
+    assert_eq!(
+        source.places(any_of(&[".query(\"done\""])),
+        ["a.rs:5: .query("]
+    );
+    assert_eq!(source.places(any_of(&["Why"])), [""; 0]);
 }
 
 /// Fails with all places, unless there are none.
@@ -161,8 +140,8 @@ fn none(what: &str, places: impl IntoIterator<Item = String>) {
     assert!(places.is_empty(), "{what}:\n  {}", places.join("\n  "));
 }
 
-/// Every line of code that `wanted` matches, in files that are not `allowed`.
-fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+/// The lines of what `wanted` finds in the code of files that are not `allowed`.
+fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> Vec<usize>) -> Vec<String> {
     sources()
         .iter()
         .filter(|source| !allowed(source))
@@ -179,174 +158,6 @@ fn has_identifier(line: &str, identifier: &str) -> bool {
     })
 }
 
-/// Whether a parameter of the line is a tuple that names its parts: each of them is a parameter.
-fn takes_a_tuple(line: &str) -> bool {
-    line.match_indices("): (").any(|(end, _)| {
-        let (before, names) = line[..end].rsplit_once('(').unwrap_or_default();
-        let is_list = names.contains(", ")
-            && names
-                .chars()
-                .all(|one| one.is_ascii_lowercase() || "_, ".contains(one));
-        is_list && (before.trim().is_empty() || before.contains("fn "))
-    })
-}
-
-#[test]
-fn parameters_are_no_tuples() {
-    assert!(
-        takes_a_tuple("fn find((url, app): (&Url, Option<AppId>), rules: &Rules) {"),
-        "a tuple is noticed"
-    );
-    assert!(
-        takes_a_tuple("        (key, overlap): (SecretString, Duration),"),
-        "also on a line of its own"
-    );
-    let of_tests = |source: &Source| source.path.starts_with("tests/");
-    none("these are parameters", outside(of_tests, takes_a_tuple));
-}
-
-/// The name of the type that a line declares.
-fn declared(line: &str) -> Option<&str> {
-    let line = line
-        .trim_start()
-        .trim_start_matches("pub(crate) ")
-        .trim_start_matches("pub(super) ");
-    let line = line.trim_start_matches("pub ");
-    let name = line
-        .strip_prefix("struct ")
-        .or_else(|| line.strip_prefix("enum "))?;
-    name.split(|one: char| !one.is_alphanumeric()).next()
-}
-
-#[test]
-fn the_name_of_a_type_has_few_meanings() {
-    assert_eq!(
-        declared("    pub(crate) struct Row<'a>(&'a str);"),
-        Some("Row")
-    );
-    assert_eq!(declared("let structure = 1;"), None);
-    let mut meanings: BTreeMap<String, usize> = BTreeMap::new();
-    for source in sources().iter().filter(|source| !source.is_test()) {
-        for name in source.code().filter_map(|(_, line)| declared(line)) {
-            *meanings.entry(name.to_owned()).or_default() += 1;
-        }
-    }
-    let most = |name: &str| {
-        MANY_MEANINGS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map_or(4, |(_, most)| *most)
-    };
-    let surplus = meanings.iter().filter(|(name, count)| **count > most(name));
-    none(
-        "these have too many meanings",
-        surplus.map(|(name, count)| format!("{name}: {count}")),
-    );
-}
-
-/// The packages of the work tree, by `cargo metadata`.
-fn packages() -> Vec<serde_json::Value> {
-    let cargo = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
-        .current_dir(root())
-        .output();
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&cargo.expect("cargo metadata").stdout).expect("JSON");
-    metadata["packages"].as_array().expect("packages").clone()
-}
-
-/// The names of a package's direct dependencies, without those of tests.
-fn dependencies(package: &str) -> BTreeSet<String> {
-    let packages = packages();
-    let package = packages
-        .iter()
-        .find(|found| found["name"] == package)
-        .expect("the package");
-    let all = package["dependencies"]
-        .as_array()
-        .expect("dependencies")
-        .iter()
-        .filter(|one| one["kind"].is_null());
-    all.filter_map(|one| one["name"].as_str().map(str::to_owned))
-        .collect()
-}
-
-fn check_dependencies(package: &str, allowed: &[&str]) {
-    let surplus = dependencies(package)
-        .into_iter()
-        .filter(|name| !allowed.contains(&name.as_str()));
-    none(&format!("`{package}` may not depend on these"), surplus);
-}
-
-#[test]
-fn domain_depends_on_values_only() {
-    check_dependencies("domain", DOMAIN);
-}
-
-#[test]
-fn workflows_depend_on_nothing_that_can_do_io() {
-    check_dependencies("workflows", WORKFLOWS);
-}
-
-#[test]
-fn protocols_depend_on_nothing_that_sends() {
-    check_dependencies("protocols", PROTOCOLS);
-}
-
-#[test]
-fn openssl_and_libpq_are_not_built() {
-    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
-    let names = lock
-        .lines()
-        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    none(
-        "these packages may not be used",
-        names
-            .filter(|name| BANNED.contains(name))
-            .map(str::to_owned),
-    );
-}
-
-#[test]
-fn fail_points_are_compiled_into_tests_only() {
-    let names = |features: &serde_json::Value| features.to_string().contains("fail");
-    for package in packages() {
-        let default = &package["features"]["default"];
-        assert!(
-            !names(default),
-            "{} has fail points by default: {default}",
-            package["name"]
-        );
-        for dependency in package["dependencies"].as_array().expect("dependencies") {
-            let is_tests = package["name"] == "system-tests" && dependency["kind"] == "dev";
-            let requested = names(&dependency["features"]);
-            assert!(
-                is_tests || !requested,
-                "{} asks for them: {dependency}",
-                package["name"]
-            );
-            let has_fixtures = dependency["features"].to_string().contains("fixtures");
-            assert!(
-                dependency["kind"] == "dev" || !has_fixtures,
-                "{} has fixtures: {dependency}",
-                package["name"]
-            );
-        }
-    }
-}
-
-#[test]
-fn storage_knows_neither_the_engine_nor_http() {
-    let is_foreign = |name: &String| {
-        name.starts_with("temporalio")
-            || ["api", "axum", "reqwest", "anyhow"].contains(&name.as_str())
-    };
-    none(
-        "`storage` may not depend on these",
-        dependencies("storage").into_iter().filter(is_foreign),
-    );
-}
-
 #[test]
 fn only_the_commands_know_the_activities() {
     let allowed = |source: &Source| {
@@ -354,7 +165,7 @@ fn only_the_commands_know_the_activities() {
     };
     none(
         "only api/src/commands may use the activities",
-        outside(allowed, |line| line.contains("activities::")),
+        outside(allowed, any_of(&["activities::"])),
     );
 }
 
@@ -370,7 +181,7 @@ fn a_store_is_named_in_its_own_folders_only() {
     };
     none(
         "this store is named outside its folders",
-        outside(allowed, |line| line.to_lowercase().contains("amazon")),
+        outside(allowed, any_of(&["amazon", "Amazon", "AMAZON"])),
     );
 }
 
@@ -384,11 +195,10 @@ fn a_destination_is_named_in_its_own_folder_only() {
             || path.starts_with("api/src/commands/")
     };
     // `webhook` alone is also ordinary English and the beginning of standard headers.
-    let is_named =
-        |line: &str| line.contains("\"webhook\"") || line.to_lowercase().contains("amplitude");
+    let names = ["\"webhook\"", "amplitude", "Amplitude", "AMPLITUDE"];
     none(
         "this kind is named outside its folder",
-        outside(allowed, is_named),
+        outside(allowed, any_of(&names)),
     );
 }
 
@@ -404,7 +214,7 @@ fn only_the_places_for_it_send_over_the_network() {
     };
     none(
         "only activities/src/http, a store's fetch.rs and the exporter of traces send",
-        outside(allowed, |line| line.contains("reqwest::")),
+        outside(allowed, any_of(&["reqwest::"])),
     );
 }
 
@@ -416,7 +226,7 @@ fn the_api_reads_clock_and_environment_in_one_place_each() {
                 || !source.path.starts_with("api/src/")
                 || source.path.starts_with(path)
         };
-        outside(allowed, |line| calls.iter().any(|call| line.contains(call)))
+        outside(allowed, any_of(calls))
     };
     let clock = [
         "SystemTime::now",
@@ -435,63 +245,6 @@ fn the_api_reads_clock_and_environment_in_one_place_each() {
 }
 
 #[test]
-fn no_file_is_long() {
-    let long = sources()
-        .into_iter()
-        .map(|source| (source.text.lines().count(), source.path))
-        .filter(|(lines, _)| *lines > MAX_LINES);
-    none(
-        "split these by reasons to change",
-        long.map(|(lines, path)| format!("{path}: {lines} lines")),
-    );
-}
-
-#[test]
-fn no_line_of_a_comment_is_long() {
-    let is_long = |line: &str| line.starts_with("//") && line.chars().count() > MAX_COMMENT;
-    let long = sources().into_iter().flat_map(|source| {
-        let lines = source
-            .text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| is_long(line.trim_start()));
-        lines
-            .map(|(at, _)| format!("{}:{}", source.path, at + 1))
-            .collect::<Vec<_>>()
-    });
-    none("wrap these at 120 columns", long);
-}
-
-#[test]
-fn a_lint_is_never_switched_off_without_an_expectation() {
-    none(
-        "write expect with a reason",
-        outside(
-            |_| false,
-            |line| {
-                line.contains(concat!("#[al", "low(")) || line.contains(concat!("#![al", "low("))
-            },
-        ),
-    );
-}
-
-#[test]
-fn no_file_has_a_meaningless_name() {
-    let vague = [
-        "util", "utils", "helper", "helpers", "common", "types", "models", "manager", "service",
-        "misc",
-    ];
-    let is_vague = |path: &str| path.split(['/', '.']).any(|part| vague.contains(&part));
-    none(
-        "name these after what they hold",
-        sources()
-            .into_iter()
-            .map(|source| source.path)
-            .filter(|path| is_vague(path)),
-    );
-}
-
-#[test]
 fn tests_wait_for_conditions_and_never_just_sleep() {
     // The second one delays what it carries, as a network does.
     let exceptions = ["tests/harness/wait.rs", "tests/harness/distance.rs"];
@@ -501,12 +254,7 @@ fn tests_wait_for_conditions_and_never_just_sleep() {
         concat!("time::sl", "eep("),
         concat!("park_time", "out"),
     ];
-    none(
-        "use harness/wait.rs",
-        outside(allowed, |line| {
-            sleeps.iter().any(|sleep| line.contains(sleep))
-        }),
-    );
+    none("use harness/wait.rs", outside(allowed, any_of(&sleeps)));
 }
 
 /// Tests of what must be on the disk, of transactions that overlap, of a kill at every fail point, and of delivery at
@@ -518,7 +266,7 @@ const SYNCED: [&str; 11] = [
     "tests/e2e/kills.rs",
     "tests/integration/harness_postgres.rs",
     "tests/integration/storage/epochs.rs",
-    "tests/integration/storage/overlapping.rs",
+    "tests/integration/storage/overlapping/mod.rs",
     "tests/trust/chance.rs",
     "tests/trust/devices.rs",
     "tests/trust/hanging.rs",
@@ -534,19 +282,28 @@ fn what_proves_durability_waits_for_the_disk() {
             && !path.starts_with("tests/harness/")
             && !path.ends_with("/world.rs")
     };
-    let waits = |line: &str| {
-        let forms = [
-            concat!("Backend::Synced", "Postgres"),
-            concat!("World::synced_", "postgres"),
-            concat!("Fsync", "::On"),
-            concat!("story! { ", "synced"),
-        ];
-        forms.iter().any(|form| line.contains(form))
+    let story = concat!("story", "! {");
+    let synced = [
+        concat!("story", "! { synced"),
+        concat!("story", "! {synced"),
+    ];
+    let waits = [
+        concat!("Backend::Synced", "Postgres"),
+        concat!("World::synced_", "postgres"),
+        concat!("Fsync", "::On"),
+        synced[0],
+        synced[1],
+    ];
+    let waits_not = |code: &str| {
+        let is_synced = |at: &usize| synced.iter().any(|form| code[*at..].starts_with(form));
+        let mut found = any_of(&[story])(code);
+        found.retain(|at| !is_synced(at));
+        found.extend(any_of(&["Backend::Postgres"])(code));
+        found
     };
-    let waits_not = |line: &str| line.contains("Backend::Postgres") || line.trim() == "story! {";
     let files = sources().into_iter().filter(is_test);
     let found: Vec<String> = files
-        .filter(|source| source.code().any(|(_, line)| waits(line)))
+        .filter(|source| !source.places(any_of(&waits)).is_empty())
         .map(|source| source.path)
         .collect();
     let expected: BTreeSet<&str> = SYNCED.into_iter().collect();
@@ -562,10 +319,11 @@ fn what_proves_durability_waits_for_the_disk() {
 
 #[test]
 fn every_activity_notes_its_failures() {
-    let source =
-        std::fs::read_to_string(root().join("activities/src/lib.rs")).expect("the activities");
-    // In one line, however rustfmt breaks it.
-    let source: String = source.lines().map(str::trim).collect();
+    let sources = sources();
+    let source = sources
+        .iter()
+        .find(|source| source.path == "activities/src/lib.rs");
+    let source = source.expect("the activities").joined().text;
     let activities: Vec<&str> = source.split("#[activity(").skip(1).collect();
     assert!(
         activities.len() >= 14,
@@ -579,81 +337,4 @@ fn every_activity_notes_its_failures() {
         "these fail unseen",
         silent.map(|activity| activity.chars().take(120).collect::<String>()),
     );
-}
-
-#[test]
-fn no_test_is_skipped() {
-    none(
-        "a test that cannot run must fail",
-        outside(
-            |_| false,
-            |line| line.trim_start().starts_with(concat!("#[ign", "ore")),
-        ),
-    );
-}
-
-#[test]
-fn nothing_is_left_for_later() {
-    let marks = [
-        concat!("TO", "DO"),
-        concat!("FIX", "ME"),
-        concat!("XX", "X"),
-        concat!("unimple", "mented!"),
-        concat!("to", "do!("),
-    ];
-    let has_mark = |line: &&str| marks.iter().any(|mark| has_identifier(line, mark));
-    // That file only declares activities, and the SDK's macro requires bodies.
-    let sources = sources()
-        .into_iter()
-        .filter(|source| source.path != "workflows/src/activities.rs");
-    let places = sources.flat_map(|source| {
-        let lines: Vec<String> = source
-            .text
-            .lines()
-            .filter(has_mark)
-            .map(|line| format!("{}: {line}", source.path))
-            .collect();
-        lines
-    });
-    none("finish these", places);
-}
-
-#[test]
-fn code_that_decides_may_not_panic() {
-    for file in ["workflows/src/lib.rs", "workflows/domain/src/lib.rs"] {
-        let text = std::fs::read_to_string(root().join(file)).expect(file);
-        let lints = [
-            "clippy::unwrap_used",
-            "clippy::expect_used",
-            "clippy::indexing_slicing",
-            "clippy::panic",
-        ];
-        none(
-            &format!("{file} does not deny these"),
-            lints
-                .iter()
-                .filter(|lint| !text.contains(*lint))
-                .map(ToString::to_string),
-        );
-    }
-}
-
-#[test]
-fn every_package_shows_its_readme_as_its_documentation() {
-    let all = [
-        "activities",
-        "activities/protocols",
-        "activities/storage",
-        "activities/traces",
-        "api",
-        "workflows",
-        "workflows/domain",
-    ];
-    for package in all {
-        let text = std::fs::read_to_string(root().join(package).join("src/lib.rs")).expect(package);
-        assert!(
-            text.contains("include_str!(\"../README.md\")"),
-            "{package} does not include its README"
-        );
-    }
 }

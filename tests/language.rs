@@ -415,8 +415,25 @@ fn names_the_newest(line: &str) -> bool {
     })
 }
 
+/// The numbers of the lines that name the newest of these, also where the noun begins the next line.
+fn newest_lines(text: &str) -> Vec<usize> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_found = |at: &usize| {
+        let line = lines[*at].trim_end_matches([' ', '\\']);
+        let next = lines.get(at + 1).copied().unwrap_or_default();
+        let next = next.trim_start_matches([' ', '/', '!', '#', '*']);
+        let is_broken = line.to_lowercase().ends_with("newest");
+        names_the_newest(line) || (is_broken && names_the_newest(&format!("newest {next}")))
+    };
+    (0..lines.len()).filter(is_found).map(|at| at + 1).collect()
+}
+
 #[test]
 fn what_came_last_is_the_latest_everywhere() {
+    assert_eq!(
+        newest_lines("/// Sends the newest\n/// state.\nlet a = \"the newest \\\n    one\";"),
+        [1]
+    );
     assert!(
         names_the_newest("Send the newest state, once") && names_the_newest("the newest events.")
     );
@@ -442,15 +459,8 @@ fn what_came_last_is_the_latest_everywhere() {
             } else if ["rs", "html", "toml", "md"].contains(&ending.as_str()) {
                 read += 1;
                 let text = std::fs::read_to_string(&path).expect("a text");
-                let found = text
-                    .lines()
-                    .enumerate()
-                    .filter(|(_, line)| names_the_newest(line));
-                places.extend(
-                    found.map(|(at, line)| {
-                        format!("{}:{}: {}", path.display(), at + 1, line.trim())
-                    }),
-                );
+                let found = newest_lines(&text).into_iter();
+                places.extend(found.map(|at| format!("{}:{at}", path.display())));
             }
         }
     }

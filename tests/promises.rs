@@ -1,7 +1,8 @@
 //! Checks `promises.toml`: every test that it names exists, every invariant of a README has a line, and each line says
 //! one thing once. The program `executed` checks that a gate has executed these tests.
 
-use super::{none, packages, root, sources};
+use super::dependencies::packages;
+use super::{none, root, sources};
 use std::collections::{BTreeMap, BTreeSet};
 use system_tests::documents::{self, Document};
 use system_tests::promises::{DATABASES, Executed, Gate, Promise, Promises, parse};

@@ -109,6 +109,19 @@ fn deletions(amplitude: &Amplitude) -> Vec<Value> {
         .collect()
 }
 
+/// Waits until the erasure is done, and returns its report.
+async fn wait_done(world: &World, path: &str) -> Value {
+    wait::until(SOON, "a request to Amplitude", async || {
+        let report = world.api.try_get(path).await?.body;
+        if report["stage"] == "done" {
+            Ok(report)
+        } else {
+            Err(report.to_string())
+        }
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erased_customer_renews_and_stays_unknown() {
     let amplitude = Amplitude::start().await;
@@ -168,15 +181,7 @@ async fn an_erased_customer_renews_and_stays_unknown() {
         "{customers}/erase/{}",
         report["id"].as_str().expect("an id")
     );
-    let report = wait::until(SOON, "a request to Amplitude", async || {
-        let report = world.api.try_get(&path).await?.body;
-        if report["stage"] == "done" {
-            Ok(report)
-        } else {
-            Err(report.to_string())
-        }
-    })
-    .await;
+    let report = wait_done(&world, &path).await;
     assert_eq!(report["destinations"][0]["status"], "accepted", "{report}");
     let requests = deletions(&amplitude);
     assert_eq!(requests.len(), 1, "{requests:?}");

@@ -99,6 +99,25 @@ async fn check_visible(world: &World, streams: &[String]) -> usize {
         .len()
 }
 
+/// The histories of the streams are short.
+async fn check_history(world: &World, streams: &[String], events_in_all: usize, began: Instant) {
+    let mut history = 0;
+    for stream in streams {
+        let (runs, own) = world.temporal.history_size(stream).await;
+        println!("{stream}: {runs} run(s), {own} events of history");
+        assert!(own > 0, "it had a run");
+        history += own;
+    }
+    // A stream is signalled each half minute while events come, by each of the processes.
+    let rounds = 1 + began.elapsed().as_secs() / 30;
+    let signalled = usize::try_from(rounds).expect("few") * streams.len() * 2 * HISTORY_PER_SIGNAL;
+    let most = events_in_all / 1000 * MAX_HISTORY_PER_THOUSAND + signalled;
+    assert!(
+        history <= most,
+        "{history} events of history, at most {most} are allowed"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_many_devices_survive_a_killed_worker() {
     let count = devices();
@@ -194,21 +213,7 @@ async fn events_of_many_devices_survive_a_killed_worker() {
         open <= 4 && now_open <= 4,
         "a stream for each destination and the sweeps: {open}, {now_open}"
     );
-    let mut history = 0;
-    for stream in &streams {
-        let (runs, own) = world.temporal.history_size(stream).await;
-        println!("{stream}: {runs} run(s), {own} events of history");
-        assert!(own > 0, "it had a run");
-        history += own;
-    }
-    // A stream is signalled each half minute while events come, by each of the processes.
-    let rounds = 1 + began.elapsed().as_secs() / 30;
-    let signalled = usize::try_from(rounds).expect("few") * streams.len() * 2 * HISTORY_PER_SIGNAL;
-    let most = events_in_all / 1000 * MAX_HISTORY_PER_THOUSAND + signalled;
-    assert!(
-        history <= most,
-        "{history} events of history, at most {most} are allowed"
-    );
+    check_history(&world, &streams, events_in_all, began).await;
     amplitude.check();
     tally.check();
     world.finish().await;

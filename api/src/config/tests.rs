@@ -133,140 +133,142 @@ fn a_wrong_flag_is_named_in_place_of_the_variable() {
     );
 }
 
+/// Variables, each with a wrong value and what its refusal names.
+const WRONG: [(&str, &str, &str); 33] = [
+    ("SETTLE_LISTEN", "nowhere", "`listen` (SETTLE_LISTEN)"),
+    (
+        "SETTLE_ADMIN_LISTEN",
+        "nowhere",
+        "`admin_listen` (SETTLE_ADMIN_LISTEN)",
+    ),
+    (
+        "SETTLE_ADMIN_LISTEN",
+        "127.0.0.1:8080",
+        "`admin_listen` (SETTLE_ADMIN_LISTEN)",
+    ),
+    ("SETTLE_ADMIN_ON_LISTEN", "perhaps", "`admin_on_listen`"),
+    (
+        "SETTLE_CONNECTIONS",
+        "15",
+        "`connections` (SETTLE_CONNECTIONS)",
+    ),
+    (
+        "SETTLE_CONNECTIONS_PER_ADDRESS",
+        "0",
+        "`connections_per_address`",
+    ),
+    ("SETTLE_WINDOW", "2h", "`window` (SETTLE_WINDOW)"),
+    ("SETTLE_WINDOW", "0", "`window` (SETTLE_WINDOW)"),
+    ("SETTLE_RETENTION", "7d", "`retention` (SETTLE_RETENTION)"),
+    ("SETTLE_RETENTION", "90", "`retention` (SETTLE_RETENTION)"),
+    ("SETTLE_RETENTION", "200h", "`retention` (SETTLE_RETENTION)"),
+    (
+        "SETTLE_PUBLIC_URL",
+        "ftp://example.com",
+        "`public_url` (SETTLE_PUBLIC_URL)",
+    ),
+    (
+        "SETTLE_DATABASE",
+        "mysql://x",
+        "`database` (SETTLE_DATABASE)",
+    ),
+    ("SETTLE_KEY", "short", "`key` (SETTLE_KEY)"),
+    (
+        "SETTLE_KEY",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=,",
+        "`key` (SETTLE_KEY)",
+    ),
+    (
+        "SETTLE_DESTINATIONS_DENIED_NETWORKS",
+        "localhost",
+        "`destinations.denied_networks`",
+    ),
+    (
+        "SETTLE_ADMIN_TOKEN",
+        "short",
+        "`admin_token` (SETTLE_ADMIN_TOKEN)",
+    ),
+    (
+        "SETTLE_DESTINATIONS_ALLOW_HTTP",
+        "perhaps",
+        "`destinations.allow_http`",
+    ),
+    (
+        "SETTLE_DESTINATIONS_ALLOWED_NETWORKS",
+        "localhost",
+        "`destinations.allowed_networks`",
+    ),
+    (
+        "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS",
+        "12",
+        "`amazon.auto_confirm_accounts`",
+    ),
+    (
+        "SETTLE_AMAZON_RVS_URL",
+        "rvs.internal",
+        "`amazon.rvs_url` (SETTLE_AMAZON_RVS_URL)",
+    ),
+    (
+        "SETTLE_AMAZON_RVS_URL",
+        "ftp://rvs.internal",
+        "`amazon.rvs_url`",
+    ),
+    (
+        "SETTLE_AMAZON_RVS_URL",
+        "https://rvs.internal/sandbox",
+        "`amazon.rvs_url`",
+    ),
+    (
+        "SETTLE_AMAZON_RVS_URL",
+        "https://rvs.internal/?a=b",
+        "`amazon.rvs_url`",
+    ),
+    (
+        "SETTLE_AMAZON_PATIENCE",
+        "25h",
+        "`amazon.patience` (SETTLE_AMAZON_PATIENCE)",
+    ),
+    ("SETTLE_AMAZON_PATIENCE", "0s", "`amazon.patience`"),
+    (
+        "SETTLE_AMAZON_RVS_PER_SECOND",
+        "0",
+        "`amazon.rvs_per_second`",
+    ),
+    (
+        "SETTLE_AMAZON_RVS_PER_SECOND",
+        "many",
+        "`amazon.rvs_per_second`",
+    ),
+    (
+        "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS",
+        "1KiB",
+        "`devices.bytes_per_second_and_address`",
+    ),
+    (
+        "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS",
+        "many",
+        "`devices.bytes_per_second_and_address`",
+    ),
+    (
+        "SETTLE_DEVICES_DISK_RESERVE",
+        "20",
+        "`devices.disk_reserve` (SETTLE_DEVICES_DISK_RESERVE)",
+    ),
+    (
+        "SETTLE_AMPLITUDE_ALLOWED_URLS",
+        "proxy.internal",
+        "`amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS)",
+    ),
+    (
+        "SETTLE_AMPLITUDE_ALLOWED_URLS",
+        "https://proxy.internal/2/httpapi",
+        "`amplitude.allowed_urls`",
+    ),
+];
+
 #[test]
 fn a_wrong_setting_is_named_with_its_variable() {
-    let cases = [
-        ("SETTLE_LISTEN", "nowhere", "`listen` (SETTLE_LISTEN)"),
-        (
-            "SETTLE_ADMIN_LISTEN",
-            "nowhere",
-            "`admin_listen` (SETTLE_ADMIN_LISTEN)",
-        ),
-        (
-            "SETTLE_ADMIN_LISTEN",
-            "127.0.0.1:8080",
-            "`admin_listen` (SETTLE_ADMIN_LISTEN)",
-        ),
-        ("SETTLE_ADMIN_ON_LISTEN", "perhaps", "`admin_on_listen`"),
-        (
-            "SETTLE_CONNECTIONS",
-            "15",
-            "`connections` (SETTLE_CONNECTIONS)",
-        ),
-        (
-            "SETTLE_CONNECTIONS_PER_ADDRESS",
-            "0",
-            "`connections_per_address`",
-        ),
-        ("SETTLE_WINDOW", "2h", "`window` (SETTLE_WINDOW)"),
-        ("SETTLE_WINDOW", "0", "`window` (SETTLE_WINDOW)"),
-        ("SETTLE_RETENTION", "7d", "`retention` (SETTLE_RETENTION)"),
-        ("SETTLE_RETENTION", "90", "`retention` (SETTLE_RETENTION)"),
-        ("SETTLE_RETENTION", "200h", "`retention` (SETTLE_RETENTION)"),
-        (
-            "SETTLE_PUBLIC_URL",
-            "ftp://example.com",
-            "`public_url` (SETTLE_PUBLIC_URL)",
-        ),
-        (
-            "SETTLE_DATABASE",
-            "mysql://x",
-            "`database` (SETTLE_DATABASE)",
-        ),
-        ("SETTLE_KEY", "short", "`key` (SETTLE_KEY)"),
-        (
-            "SETTLE_KEY",
-            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=,",
-            "`key` (SETTLE_KEY)",
-        ),
-        (
-            "SETTLE_DESTINATIONS_DENIED_NETWORKS",
-            "localhost",
-            "`destinations.denied_networks`",
-        ),
-        (
-            "SETTLE_ADMIN_TOKEN",
-            "short",
-            "`admin_token` (SETTLE_ADMIN_TOKEN)",
-        ),
-        (
-            "SETTLE_DESTINATIONS_ALLOW_HTTP",
-            "perhaps",
-            "`destinations.allow_http`",
-        ),
-        (
-            "SETTLE_DESTINATIONS_ALLOWED_NETWORKS",
-            "localhost",
-            "`destinations.allowed_networks`",
-        ),
-        (
-            "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS",
-            "12",
-            "`amazon.auto_confirm_accounts`",
-        ),
-        (
-            "SETTLE_AMAZON_RVS_URL",
-            "rvs.internal",
-            "`amazon.rvs_url` (SETTLE_AMAZON_RVS_URL)",
-        ),
-        (
-            "SETTLE_AMAZON_RVS_URL",
-            "ftp://rvs.internal",
-            "`amazon.rvs_url`",
-        ),
-        (
-            "SETTLE_AMAZON_RVS_URL",
-            "https://rvs.internal/sandbox",
-            "`amazon.rvs_url`",
-        ),
-        (
-            "SETTLE_AMAZON_RVS_URL",
-            "https://rvs.internal/?a=b",
-            "`amazon.rvs_url`",
-        ),
-        (
-            "SETTLE_AMAZON_PATIENCE",
-            "25h",
-            "`amazon.patience` (SETTLE_AMAZON_PATIENCE)",
-        ),
-        ("SETTLE_AMAZON_PATIENCE", "0s", "`amazon.patience`"),
-        (
-            "SETTLE_AMAZON_RVS_PER_SECOND",
-            "0",
-            "`amazon.rvs_per_second`",
-        ),
-        (
-            "SETTLE_AMAZON_RVS_PER_SECOND",
-            "many",
-            "`amazon.rvs_per_second`",
-        ),
-        (
-            "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS",
-            "1KiB",
-            "`devices.bytes_per_second_and_address`",
-        ),
-        (
-            "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS",
-            "many",
-            "`devices.bytes_per_second_and_address`",
-        ),
-        (
-            "SETTLE_DEVICES_DISK_RESERVE",
-            "20",
-            "`devices.disk_reserve` (SETTLE_DEVICES_DISK_RESERVE)",
-        ),
-        (
-            "SETTLE_AMPLITUDE_ALLOWED_URLS",
-            "proxy.internal",
-            "`amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS)",
-        ),
-        (
-            "SETTLE_AMPLITUDE_ALLOWED_URLS",
-            "https://proxy.internal/2/httpapi",
-            "`amplitude.allowed_urls`",
-        ),
-    ];
-    for (variable, value, named) in cases {
+    for (variable, value, named) in WRONG {
         let message = refused(&[(variable, value)]);
         assert!(message.contains(named), "{variable}={value}: {message}");
     }

@@ -19,7 +19,7 @@ pub struct Raw {
 
 /// Parses the section.
 pub fn read(raw: &Raw) -> Result<Ui, Invalid> {
-    let time = |field: &str, text: Option<&str>, (default, max): (&str, Duration)| {
+    let time = |field: &str, text: Option<&str>, default: &str, max: Duration| {
         let least = Duration::from_secs(60);
         let parsed = bounded(text.unwrap_or(default), max).filter(|duration| *duration >= least);
         parsed.ok_or_else(|| {
@@ -34,11 +34,12 @@ pub fn read(raw: &Raw) -> Result<Ui, Invalid> {
     };
     let [day, week] = [24, 7 * 24].map(|hours| Duration::from_secs(hours * 3600));
     Ok(Ui {
-        sign_in_idle: time("ui.sign_in_idle", raw.sign_in_idle.as_deref(), ("1h", day))?,
+        sign_in_idle: time("ui.sign_in_idle", raw.sign_in_idle.as_deref(), "1h", day)?,
         sign_in_lifetime: time(
             "ui.sign_in_lifetime",
             raw.sign_in_lifetime.as_deref(),
-            ("12h", week),
+            "12h",
+            week,
         )?,
         hosts: hosts(&raw.hosts)?,
         temporal_url: raw

@@ -145,16 +145,11 @@ impl ReadCustomer {
         let deliveries = edge.store.newest_deliveries(keys.clone()).await?;
         let unchosen = edge.store.unchosen_payments(app, keys).await?;
         let counted = [real.purchases, test.purchases].concat();
-        let gives_access = |view: &&PurchaseView| {
-            counted
-                .iter()
-                .any(|one| one.collapse_key == view.collapse_key && one.is_active == Some(true))
-        };
         let active = purchases
             .items
             .iter()
-            .filter(gives_access)
-            .map(|one| one.collapse_key)
+            .map(|view| view.collapse_key)
+            .filter(|key| is_active(&counted, *key) == Some(true))
             .collect();
         let unlisted = edge.store.unlisted(active).await?;
         let known = Known {
@@ -165,22 +160,7 @@ impl ReadCustomer {
             unlisted: &unlisted,
             now: (edge.clock)(),
         };
-        let standing = |view: &PurchaseView| {
-            let is_active = counted
-                .iter()
-                .find(|one| one.collapse_key == view.collapse_key)
-                .map(|one| one.is_active);
-            let standing = Standing::of(view, is_active.flatten(), &known);
-            (
-                is_active.flatten(),
-                PurchaseStanding {
-                    collapse_key: view.collapse_key,
-                    standing,
-                },
-            )
-        };
-        let mut standings: Vec<_> = purchases.items.iter().map(standing).collect();
-        standings.sort_by_key(|(is_active, _)| *is_active != Some(true));
+        let standings = standings(&purchases.items, &counted, &known);
         let detail = CustomerDetail {
             customer: customer.into(),
             user_revision: real.user_revision,
@@ -201,10 +181,7 @@ impl ReadCustomer {
                 no_access(Environment::Sandbox, &purchases.items, &counted, &unlisted)
             }),
             purchases: counted,
-            standings: standings
-                .into_iter()
-                .map(|(_, standing)| standing)
-                .collect(),
+            standings,
         };
         Ok(Self {
             detail,
@@ -215,6 +192,36 @@ impl ReadCustomer {
             unlisted,
         })
     }
+}
+
+/// Whether the purchase gives access; `None` when that is unknown.
+fn is_active(counted: &[CustomerPurchase], key: CollapseKey) -> Option<bool> {
+    counted
+        .iter()
+        .find(|one| one.collapse_key == key)
+        .and_then(|one| one.is_active)
+}
+
+/// How each purchase stands, those with access in front.
+fn standings(
+    purchases: &[PurchaseView],
+    counted: &[CustomerPurchase],
+    known: &Known<'_>,
+) -> Vec<PurchaseStanding> {
+    let standing = |view: &PurchaseView| {
+        let is_active = is_active(counted, view.collapse_key);
+        let standing = PurchaseStanding {
+            collapse_key: view.collapse_key,
+            standing: Standing::of(view, is_active, known),
+        };
+        (is_active, standing)
+    };
+    let mut standings: Vec<_> = purchases.iter().map(standing).collect();
+    standings.sort_by_key(|(is_active, _)| *is_active != Some(true));
+    standings
+        .into_iter()
+        .map(|(_, standing)| standing)
+        .collect()
 }
 
 impl Access {

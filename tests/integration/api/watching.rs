@@ -17,6 +17,35 @@ fn numbers(answer: &Answer, field: &str) -> Vec<i64> {
         .collect()
 }
 
+/// Queries that are refused: wrong ones, a range that ends before it begins, and an unknown destination.
+async fn check_refused(service: &Service, from: Timestamp, until: Timestamp) {
+    for query in [
+        "",
+        "what=nothing",
+        "what=lag&step=61",
+        "what=lag&step=60&from=2020-01-01T00:00:00Z",
+    ] {
+        assert_eq!(
+            service.get(&format!("/v1/series?{query}")).await.status,
+            400,
+            "{query}"
+        );
+    }
+    let later = format!("what=lag&from={until}&until={from}");
+    assert_eq!(
+        service
+            .get(&format!("/v1/series?{later}"))
+            .await
+            .wrong_fields(),
+        ["from"]
+    );
+    let unknown = "what=latency&destination_id=6b275a67-0bbb-4f3a-99b9-6600bf711993";
+    assert_eq!(
+        service.get(&format!("/v1/series?{unknown}")).await.status,
+        404
+    );
+}
+
 #[tokio::test]
 async fn a_series_has_a_point_for_each_step() {
     let service = Service::start("series").await;
@@ -80,31 +109,7 @@ async fn a_series_has_a_point_for_each_step() {
         0,
         "a step begins at whole ones"
     );
-    for query in [
-        "",
-        "what=nothing",
-        "what=lag&step=61",
-        "what=lag&step=60&from=2020-01-01T00:00:00Z",
-    ] {
-        assert_eq!(
-            service.get(&format!("/v1/series?{query}")).await.status,
-            400,
-            "{query}"
-        );
-    }
-    let later = format!("what=lag&from={until}&until={from}");
-    assert_eq!(
-        service
-            .get(&format!("/v1/series?{later}"))
-            .await
-            .wrong_fields(),
-        ["from"]
-    );
-    let unknown = "what=latency&destination_id=6b275a67-0bbb-4f3a-99b9-6600bf711993";
-    assert_eq!(
-        service.get(&format!("/v1/series?{unknown}")).await.status,
-        404
-    );
+    check_refused(&service, from, until).await;
     let other = service
         .send_json("POST", "/v1/apps", &json!({ "name": "other" }))
         .await;
@@ -303,6 +308,17 @@ async fn events_are_found_by_groups_and_times() {
     );
 }
 
+/// The headers of a request to a webhook that has one of its own.
+const HEADERS: [&str; 7] = [
+    "content-type",
+    "user-agent",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+    "x-team",
+    "traceparent",
+];
+
 #[tokio::test]
 async fn the_request_of_a_delivery_shows_its_body_and_no_secret() {
     let service = Service::start("request").await;
@@ -357,16 +373,7 @@ async fn the_request_of_a_delivery_shows_its_body_and_no_secret() {
         (&shown["body"], &shown["webhook_id"], &shown["note"]),
         (&json!("{\"a\":1}"), &json!(sent), &Value::Null)
     );
-    let names = [
-        "content-type",
-        "user-agent",
-        "webhook-id",
-        "webhook-signature",
-        "webhook-timestamp",
-        "x-team",
-        "traceparent",
-    ];
-    assert_eq!(shown["header_names"], json!(names));
+    assert_eq!(shown["header_names"], json!(HEADERS));
     let text = shown.to_string();
     assert!(
         !text.contains("a-hidden-value") && !text.contains("whsec") && !text.contains("v1,"),

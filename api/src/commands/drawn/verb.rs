@@ -268,82 +268,28 @@ impl Verb {
             return self.run_hook(client, matches).await;
         }
         let arguments = self.arguments();
-        let (mut values, mut typed) = (Vec::new(), Map::new());
-        for argument in &arguments {
-            let Some(value) = argument.value(matches)? else {
-                continue;
-            };
-            if !argument.is_secret() {
-                typed.insert(argument.field.clone(), value.clone());
-            }
-            values.push((argument, value));
-        }
+        let (values, typed) = typed_values(&arguments, matches)?;
         let call = self.call_for(|field| typed.contains_key(field));
         let (method, template) = call.with_context(|| format!("`{}` has no call", self.name))?;
-        let mut body = if call == self.call() {
-            self.fixed.clone()
-        } else {
-            Map::new()
+        let empty = CallParts {
+            path: template.to_owned(),
+            query: Vec::new(),
+            body: if call == self.call() {
+                self.fixed.clone()
+            } else {
+                Map::new()
+            },
         };
-        let (mut path, mut query) = (template.to_owned(), Vec::new());
-        let mut app = app_of(client, matches).await?;
-        for (argument, mut value) in values {
-            if let Some(text) = value.as_str().filter(|_| argument.is_text()) {
-                let id = self
-                    .id_of(
-                        client,
-                        argument,
-                        names::Text {
-                            text,
-                            app: app.as_deref(),
-                        },
-                    )
-                    .await?;
-                app = if argument.field == "app_id" {
-                    Some(id.clone())
-                } else {
-                    app
-                };
-                value = id.into();
-            }
-            let text = table::raw(&value);
-            match argument.place {
-                Place::Path => {
-                    path = path.replace(&format!("{{{}}}", argument.field), &segment(&text))
-                }
-                Place::Query => query.push((argument.field.as_str(), Some(text))),
-                Place::Body => drop(body.insert(argument.field.clone(), value)),
-            }
-        }
-        let cleared = matches
-            .try_get_many::<String>(CLEAR)
-            .ok()
-            .flatten()
-            .into_iter()
-            .flatten();
-        for argument in cleared.filter_map(|name| arguments.iter().find(|one| one.name() == *name))
-        {
-            if body.insert(argument.field.clone(), Value::Null).is_some() {
-                bail!("{} cannot be both set and cleared", argument.typed());
-            }
-        }
+        let app = app_of(client, matches).await?;
+        let mut parts = self.fill(client, app, values, empty).await?;
+        clear_fields(matches, &arguments, &mut parts.body)?;
         if !typed.contains_key("dry_run") {
             self.confirm(matches, &arguments, &typed)?;
-            let is_confirmed = matches.try_get_one::<bool>("yes").ok().flatten() == Some(&true);
-            for hook in &self.hooks {
-                let Hook::Before(before) = hook else { continue };
-                let planned = Planned {
-                    path: &path,
-                    body: &body,
-                    typed: &typed,
-                    is_confirmed,
-                };
-                let more = before(client, &planned)
-                    .await
-                    .map_err(|error| in_flags(error, &arguments))?;
-                body.extend(more);
-            }
+            self.run_before(client, matches, &typed, &mut parts)
+                .await
+                .map_err(|error| in_flags(error, &arguments))?;
         }
+        let CallParts { path, query, body } = parts;
         let answer = match method {
             "GET" if path.contains(names::OF_APP) => names::of_all_apps(client, &path).await,
             "GET" => client.get(&path, &query).await,
@@ -371,6 +317,65 @@ impl Verb {
             },
         )
         .await
+    }
+
+    /// Puts each value at its place in the call. A name becomes the id that it has in the app; the app itself may be one
+    /// of the values.
+    async fn fill<'a>(
+        &self,
+        client: &Client,
+        mut app: Option<String>,
+        values: Vec<(&'a Argument, Value)>,
+        mut parts: CallParts<'a>,
+    ) -> anyhow::Result<CallParts<'a>> {
+        for (argument, mut value) in values {
+            if let Some(text) = value.as_str().filter(|_| argument.is_text()) {
+                let named = names::Text {
+                    text,
+                    app: app.as_deref(),
+                };
+                let id = self.id_of(client, argument, named).await?;
+                app = if argument.field == "app_id" {
+                    Some(id.clone())
+                } else {
+                    app
+                };
+                value = id.into();
+            }
+            let text = table::raw(&value);
+            match argument.place {
+                Place::Path => {
+                    let place = format!("{{{}}}", argument.field);
+                    parts.path = parts.path.replace(&place, &segment(&text));
+                }
+                Place::Query => parts.query.push((argument.field.as_str(), Some(text))),
+                Place::Body => drop(parts.body.insert(argument.field.clone(), value)),
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Runs the hooks that precede the call, and adds to its body what they return.
+    async fn run_before(
+        &self,
+        client: &Client,
+        matches: &ArgMatches,
+        typed: &Map<String, Value>,
+        parts: &mut CallParts<'_>,
+    ) -> anyhow::Result<()> {
+        let is_confirmed = matches.try_get_one::<bool>("yes").ok().flatten() == Some(&true);
+        for hook in &self.hooks {
+            let Hook::Before(before) = hook else { continue };
+            let planned = Planned {
+                path: &parts.path,
+                body: &parts.body,
+                typed,
+                is_confirmed,
+            };
+            let more = before(client, &planned).await?;
+            parts.body.extend(more);
+        }
+        Ok(())
     }
 
     /// Asks the question of the table, if there is one.
@@ -420,6 +425,50 @@ impl Verb {
             field => names::id_of(client, field, named).await,
         }
     }
+}
+
+/// The parts of a call that the arguments fill.
+struct CallParts<'a> {
+    path: String,
+    query: Vec<(&'a str, Option<String>)>,
+    body: Map<String, Value>,
+}
+
+/// The values of the arguments that were typed, and those that are no secret by their fields.
+fn typed_values<'a>(
+    arguments: &'a [Argument],
+    matches: &ArgMatches,
+) -> anyhow::Result<(Vec<(&'a Argument, Value)>, Map<String, Value>)> {
+    let mut values = Vec::new();
+    let mut typed = Map::new();
+    for argument in arguments {
+        let Some(value) = argument.value(matches)? else {
+            continue;
+        };
+        if !argument.is_secret() {
+            typed.insert(argument.field.clone(), value.clone());
+        }
+        values.push((argument, value));
+    }
+    Ok((values, typed))
+}
+
+/// Sets the fields to null that `--clear` names.
+fn clear_fields(
+    matches: &ArgMatches,
+    arguments: &[Argument],
+    body: &mut Map<String, Value>,
+) -> anyhow::Result<()> {
+    let cleared = matches.try_get_many::<String>(CLEAR).ok().flatten();
+    for name in cleared.into_iter().flatten() {
+        let Some(argument) = arguments.iter().find(|one| one.name() == *name) else {
+            continue;
+        };
+        if body.insert(argument.field.clone(), Value::Null).is_some() {
+            bail!("{} cannot be both set and cleared", argument.typed());
+        }
+    }
+    Ok(())
 }
 
 const CLEAR: &str = "clear";

@@ -1,6 +1,7 @@
 //! The fields that every kind of destination has: names, events, filters, limits.
 
 use super::{Answer, check_wrong, create, desk, webhook, webhook_with};
+use crate::api::edge::Service;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -42,6 +43,65 @@ async fn absent_fields_have_their_defaults() {
     assert!(
         listed["items"][0].get("health").is_none(),
         "figures are for one: {listed}"
+    );
+}
+
+/// Changes the parts of the filter one after the other.
+async fn check_filter(service: &Service, path: &str, platform: &Value) {
+    let filter = |platforms: Value, environments: Value| json!({ "platforms": platforms, "environments": environments });
+    let steps = [
+        (
+            json!({ "platforms": [platform] }),
+            filter(json!([platform]), json!([])),
+        ),
+        (
+            json!({ "environments": ["sandbox"] }),
+            filter(json!([platform]), json!(["sandbox"])),
+        ),
+        (
+            json!({ "platforms": null }),
+            filter(json!([]), json!(["sandbox"])),
+        ),
+        (json!({}), filter(json!([]), json!(["sandbox"]))),
+        (Value::Null, filter(json!([]), json!([]))),
+    ];
+    for (sent_fields, expected) in steps {
+        let changed = service
+            .send_json("PATCH", path, &json!({ "filter": sent_fields }))
+            .await;
+        assert_eq!(
+            (changed.status, &changed.body["filter"]),
+            (200, &expected),
+            "{sent_fields}: {}",
+            changed.body
+        );
+    }
+    service
+        .send_json(
+            "PATCH",
+            path,
+            &json!({ "filter": { "platforms": [platform] } }),
+        )
+        .await;
+    let deleted = service
+        .send_json(
+            "DELETE",
+            &format!("/v1/platforms/{}", platform.as_str().expect("an id")),
+            &Value::Null,
+        )
+        .await;
+    let changed = service
+        .send_json(
+            "PATCH",
+            path,
+            &json!({ "filter": { "environments": ["sandbox"] } }),
+        )
+        .await;
+    assert_eq!(
+        (deleted.status, changed.status),
+        (204, 200),
+        "a platform of before may be gone: {}",
+        changed.body
     );
 }
 
@@ -91,61 +151,7 @@ async fn every_common_field_is_stored_changed_and_reset() {
             );
         }
     }
-    let filter = |platforms: Value, environments: Value| json!({ "platforms": platforms, "environments": environments });
-    let steps = [
-        (
-            json!({ "platforms": [platform] }),
-            filter(json!([platform]), json!([])),
-        ),
-        (
-            json!({ "environments": ["sandbox"] }),
-            filter(json!([platform]), json!(["sandbox"])),
-        ),
-        (
-            json!({ "platforms": null }),
-            filter(json!([]), json!(["sandbox"])),
-        ),
-        (json!({}), filter(json!([]), json!(["sandbox"]))),
-        (Value::Null, filter(json!([]), json!([]))),
-    ];
-    for (sent_fields, expected) in steps {
-        let changed = service
-            .send_json("PATCH", &path, &json!({ "filter": sent_fields }))
-            .await;
-        assert_eq!(
-            (changed.status, &changed.body["filter"]),
-            (200, &expected),
-            "{sent_fields}: {}",
-            changed.body
-        );
-    }
-    service
-        .send_json(
-            "PATCH",
-            &path,
-            &json!({ "filter": { "platforms": [platform] } }),
-        )
-        .await;
-    let deleted = service
-        .send_json(
-            "DELETE",
-            &format!("/v1/platforms/{}", platform.as_str().expect("an id")),
-            &Value::Null,
-        )
-        .await;
-    let changed = service
-        .send_json(
-            "PATCH",
-            &path,
-            &json!({ "filter": { "environments": ["sandbox"] } }),
-        )
-        .await;
-    assert_eq!(
-        (deleted.status, changed.status),
-        (204, 200),
-        "a platform of before may be gone: {}",
-        changed.body
-    );
+    check_filter(&service, &path, &platform).await;
     // Null enables nothing, and chooses nothing.
     let chosen = service.get(&path).await.body["events"].clone();
     for (enabled, sent_fields) in [

@@ -2,12 +2,11 @@
 
 use super::visitor::Visitor;
 use crate::api::edge::{Service, TOKEN};
-use domain::DestinationId;
+use domain::PlatformId;
 use serde_json::{Value, json};
-use storage::About;
 use system_tests::rows;
 
-async fn entries_of(service: &Service, operation: &str) -> Value {
+pub async fn entries_of(service: &Service, operation: &str) -> Value {
     service
         .get(&format!("/v1/audit-log?operation={operation}"))
         .await
@@ -15,17 +14,11 @@ async fn entries_of(service: &Service, operation: &str) -> Value {
         .clone()
 }
 
-#[tokio::test]
-async fn a_change_of_the_catalogue_is_counted_first() {
-    let service = Service::start("catalogue").await;
-    let (app, _) = service.platform().await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
-    let only = visitor.get(&service, "/ui/catalogue").await;
-    let page = format!("/ui/apps/{app}/catalogue");
-    assert_eq!((only.status, only.header("location")), (303, page.as_str()));
+/// Adds an entitlement by the form: it is counted first, then confirmed.
+async fn add_entitlement(service: &Service, visitor: &Visitor, app: &str, page: &str) {
     let entitlement = [("ref", "gold"), ("name", "Gold"), ("reason", "ticket 1")];
     let counted = visitor
-        .post(&service, &format!("{page}/entitlement"), &entitlement)
+        .post(service, &format!("{page}/entitlement"), &entitlement)
         .await;
     assert_eq!(counted.status, 200);
     assert!(
@@ -46,12 +39,23 @@ async fn a_change_of_the_catalogue_is_counted_first() {
         .chain([("confirmed", "yes")])
         .collect();
     let done = visitor
-        .post(&service, &format!("{page}/entitlement"), &confirmed)
+        .post(service, &format!("{page}/entitlement"), &confirmed)
         .await;
     assert_eq!(
         (done.status, done.header("location")),
         (303, format!("{page}?settled=0").as_str())
     );
+}
+
+#[tokio::test]
+async fn a_change_of_the_catalogue_is_counted_first() {
+    let service = Service::start("catalogue").await;
+    let (app, _) = service.platform().await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
+    let only = visitor.get(&service, "/ui/catalogue").await;
+    let page = format!("/ui/apps/{app}/catalogue");
+    assert_eq!((only.status, only.header("location")), (303, page.as_str()));
+    add_entitlement(&service, &visitor, &app, &page).await;
     let product = [
         ("sku", "com.example.gold"),
         ("entitlements", "gold"),
@@ -313,27 +317,8 @@ async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
     }
 }
 
-#[tokio::test]
-async fn a_missing_product_is_added_together_with_its_entitlement() {
-    let service = Service::start("catalogue-missing").await;
-    let (app, platform) = service.platform().await;
-    let detail = "`radio.monthly` is not in the catalogue, so customers who bought it get no access: add it, without \
-                  entitlements if it gives none on purpose; `settle product set --help`";
-    service
-        .store
-        .alarm(Some(platform), "product_unlisted", detail)
-        .await
-        .expect("an alarm");
-    let bought = rows::purchases(platform, &app)
-        .numbered(1, 3)
-        .sql("collapse_key", "'k' || i");
-    let bought = bought
-        .sql("receipt_id", "'r' || i")
-        .text("term_sku", "radio.monthly");
-    service.raw(&bought.text("environment", "production"));
-    let open = async || service.get("/v1/alarms?open=true").await.body["items"].clone();
-    assert_eq!(open().await[0]["customers"], 3);
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
+/// The alarm shows everybody how many customers it affects, and the way to add the product to those who may.
+async fn check_alarm(service: &Service, visitor: &Visitor, app: &str) {
     let add = format!("<a href=\"/ui/apps/{app}/catalogue/product?sku=radio.monthly\">Add it</a>");
     let support = service
         .send_json(
@@ -343,21 +328,50 @@ async fn a_missing_product_is_added_together_with_its_entitlement() {
         )
         .await
         .body;
-    let agent = Visitor::with_key(&service, support["key"].as_str().expect("a key"))
+    let agent = Visitor::with_key(service, support["key"].as_str().expect("a key"))
         .await
         .expect("a sign-in");
     for page in ["/ui/", "/ui/alarms"] {
-        let shown = visitor.get(&service, page).await.text;
+        let shown = visitor.get(service, page).await.text;
         assert!(
             shown.contains("Affected now: 3 customers.") && shown.contains(&add),
             "{page}: {shown}"
         );
-        let shown = agent.get(&service, page).await.text;
+        let shown = agent.get(service, page).await.text;
         assert!(
             shown.contains("Affected now: 3 customers.") && !shown.contains("Add it"),
             "{page}: {shown}"
         );
     }
+}
+
+/// Three customers bought a product that is not in the catalogue, which is an alarm.
+async fn unlisted_product(service: &Service, app: &str, platform: PlatformId) {
+    let detail = "`radio.monthly` is not in the catalogue, so customers who bought it get no access: add it, without \
+                  entitlements if it gives none on purpose; `settle product set --help`";
+    service
+        .store
+        .alarm(Some(platform), "product_unlisted", detail)
+        .await
+        .expect("an alarm");
+    let bought = rows::purchases(platform, app)
+        .numbered(1, 3)
+        .sql("collapse_key", "'k' || i");
+    let bought = bought
+        .sql("receipt_id", "'r' || i")
+        .text("term_sku", "radio.monthly");
+    service.raw(&bought.text("environment", "production"));
+}
+
+#[tokio::test]
+async fn a_missing_product_is_added_together_with_its_entitlement() {
+    let service = Service::start("catalogue-missing").await;
+    let (app, platform) = service.platform().await;
+    unlisted_product(&service, &app, platform).await;
+    let open = async || service.get("/v1/alarms?open=true").await.body["items"].clone();
+    assert_eq!(open().await[0]["customers"], 3);
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
+    check_alarm(&service, &visitor, &app).await;
     let page = format!("/ui/apps/{app}/catalogue");
     let form = visitor
         .get(&service, &format!("{page}/product?sku=radio.monthly"))
@@ -439,197 +453,4 @@ async fn a_missing_product_is_added_together_with_its_entitlement() {
         twice.text
     );
     assert!(twice.text.contains("value=\"premium\""), "{}", twice.text);
-}
-
-#[tokio::test]
-async fn an_alarm_is_acknowledged_with_a_note() {
-    let service = Service::start("alarms").await;
-    let (_, platform) = service.platform().await;
-    service
-        .store
-        .alarm(Some(platform), "topic_pending", "a topic waits")
-        .await
-        .expect("an alarm");
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
-    let id = service.get("/v1/alarms").await.body["items"][0]["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
-    let path = format!("/ui/alarms/{id}/acknowledge");
-    let wrong = visitor.post(&service, &path, &[]).await;
-    assert_eq!(wrong.status, 400);
-    assert!(
-        wrong
-            .text
-            .contains(&format!("aria-describedby=\"wrong-{id}\"")),
-        "{}",
-        wrong.text
-    );
-    assert!(
-        wrong
-            .text
-            .contains(&format!("/ui/connect/platforms/{platform}/topics")),
-        "{}",
-        wrong.text
-    );
-    let done = visitor
-        .post(&service, &path, &[("reason", "it is Amazon's")])
-        .await;
-    assert_eq!(
-        (done.status, done.header("location")),
-        (303, "/ui/alarms?done=acknowledge")
-    );
-    let open = visitor.get(&service, "/ui/alarms").await;
-    assert!(open.text.contains("No open alarms"), "{}", open.text);
-    let all = visitor.get(&service, "/ui/alarms?which=all").await;
-    assert!(all.text.contains("it is Amazon&#39;s"), "{}", all.text);
-    let entries = entries_of(&service, "alarm.acknowledge").await;
-    assert_eq!(entries[0]["reason"], "it is Amazon's", "{entries}");
-}
-
-#[tokio::test]
-async fn nobody_acknowledges_an_alarm_that_they_did_not_see() {
-    let service = Service::start("alarm-seen").await;
-    let (app, platform) = service.platform().await;
-    let raise = async || {
-        service
-            .store
-            .alarm(Some(platform), "odd", "it waits")
-            .await
-            .expect("an alarm")
-    };
-    raise().await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
-    let read = async || service.get("/v1/alarms").await.body["items"][0].clone();
-    let alarm = read().await;
-    assert_eq!(alarm["app_id"], app, "{alarm}");
-    let text = |name: &str| alarm[name].as_str().expect("a text").to_owned();
-    let path = format!("/ui/alarms/{}/acknowledge", text("id"));
-    let post = async |seen: &str, note: &str| {
-        visitor
-            .post(&service, &path, &[("last_at", seen), ("reason", note)])
-            .await
-    };
-    raise().await;
-    let refused = post(&text("last_at"), "I saw one").await;
-    assert_eq!(refused.status, 409, "{}", refused.text);
-    for part in [
-        "raised again",
-        "value=\"I saw one\"",
-        "role=\"alert\"",
-        "2 times since <time",
-        "; latest: <time",
-    ] {
-        assert!(refused.text.contains(part), "{part}: {}", refused.text);
-    }
-    assert_eq!(read().await["acknowledged_at"], Value::Null);
-    let now = read().await["last_at"].as_str().expect("a time").to_owned();
-    assert_eq!(post(&now, "I saw both").await.status, 303);
-    let late = post(&now, "me too").await;
-    assert_eq!(
-        late.status, 409,
-        "it is not in the list of open ones, and shown all the same"
-    );
-    assert!(
-        late.text.contains("admin token already acknowledged it"),
-        "{}",
-        late.text
-    );
-    assert_eq!(read().await["note"], "I saw both");
-    let long = post(&now, &"字".repeat(900)).await;
-    assert_eq!(long.status, 400, "{}", long.text);
-    let body = json!({ "note": "by the API", "last_at": text("last_at") });
-    let by_api = service
-        .send_json(
-            "POST",
-            &format!("/v1/alarms/{}/acknowledge", text("id")),
-            &body,
-        )
-        .await;
-    assert_eq!(by_api.status, 409, "{}", by_api.body);
-}
-
-#[tokio::test]
-async fn an_alarm_of_a_destination_is_of_its_app() {
-    let service = Service::start("alarm-app").await;
-    let (app, _) = service.platform().await;
-    let hook = json!({ "kind": "webhook", "name": "billing", "url": "https://example.com/hooks" });
-    let hook = service
-        .send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook)
-        .await
-        .body;
-    let id: DestinationId = hook["id"].as_str().expect("an id").parse().expect("an id");
-    let about = About::Destination(id);
-    service
-        .store
-        .alarm(about, "destination", "billing: it is disabled")
-        .await
-        .expect("an alarm");
-    let other = service
-        .send_json("POST", "/v1/apps", &json!({ "name": "other" }))
-        .await
-        .body["id"]
-        .clone();
-    for (of, name, is_shown) in [(json!(app), "own", true), (other, "other", false)] {
-        let body = json!({ "name": name, "role": "support", "app_id": of });
-        let key = service.send_json("POST", "/v1/keys", &body).await.body["key"]
-            .as_str()
-            .expect("a key")
-            .to_owned();
-        let visitor = Visitor::with_key(&service, &key).await.expect("a sign-in");
-        let page = visitor.get(&service, "/ui/alarms").await;
-        assert_eq!(
-            page.text
-                .contains(&format!("href=\"/ui/destinations/{id}\"")),
-            is_shown,
-            "{name}: {}",
-            page.text
-        );
-        let alarm = service.get("/v1/alarms").await.body["items"][0]["id"]
-            .as_str()
-            .expect("an id")
-            .to_owned();
-        let path = format!("/ui/alarms/{alarm}/acknowledge");
-        let answer = visitor.post(&service, &path, &[("reason", "I know")]).await;
-        assert_eq!(
-            answer.status,
-            if is_shown { 303 } else { 404 },
-            "{name}: {}",
-            answer.text
-        );
-    }
-}
-
-#[tokio::test]
-async fn filters_of_purchases_are_those_of_the_api() {
-    let service = Service::start("purchase-filters").await;
-    service.platform().await;
-    service.seed(&["receipt-1", "receipt-2"]).await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
-    for query in ["held=true", "failing=true", "state=expired"] {
-        let none = visitor
-            .get(&service, &format!("/ui/purchases?{query}"))
-            .await;
-        assert!(
-            none.text.contains("No purchases match"),
-            "{query}: {}",
-            none.text
-        );
-        assert!(
-            none.text
-                .contains(&format!("$SETTLE_URL/v1/purchases?{query}&#34;")),
-            "{query}"
-        );
-    }
-    for (query, field) in [
-        ("state=sold", "state"),
-        ("held=perhaps", "held"),
-        ("platform_id=1", "platform_id"),
-    ] {
-        let wrong = visitor
-            .get(&service, &format!("/ui/purchases?{query}"))
-            .await;
-        assert_eq!(wrong.status, 400, "{query}");
-        assert!(wrong.text.contains(field), "{query}: {}", wrong.text);
-    }
 }

@@ -120,6 +120,12 @@ async fn events_are_filtered_by_the_address() {
             wrong.text
         );
     }
+}
+
+#[tokio::test]
+async fn a_filter_of_events_stays_chosen_and_has_its_command() {
+    let (service, _, _) = shop("events-chosen", "receipt").await;
+    let visitor = signed_in(&service).await;
     let right = visitor
         .get(&service, "/ui/events?type=user.*&from=1970-01-01T00:00")
         .await

@@ -1,5 +1,6 @@
 //! The page: signing in, forged requests, what it shows and what it never shows.
 
+mod alarms;
 mod catalogue;
 mod connect;
 mod customers;
@@ -11,6 +12,7 @@ mod home;
 mod live;
 mod moving;
 mod past;
+mod purchases;
 mod screens;
 mod sign_in;
 mod team;

@@ -107,6 +107,41 @@ async fn a_login_that_nobody_has_needs_a_tick_of_its_own() {
     );
 }
 
+/// The page of the customer without purchases names who has them now.
+async fn check_moved(service: &Service, visitor: &Visitor, page: &str) {
+    let shown = visitor.get(service, &format!("{page}?done=move")).await;
+    has(
+        &shown,
+        &[
+            "The purchases were moved",
+            "Purchases moved to",
+            ">otto<",
+            "Moved by admin token",
+            "ticket 4711",
+        ],
+    );
+    has(
+        &shown,
+        &[
+            "The purchases moved to <a",
+            "Undo under Transfers",
+            "go back to anna, and otto loses them",
+        ],
+    );
+    has(
+        &shown,
+        &[
+            "They <a href=\"#transfers-title\">moved to another customer",
+            "Bring purchases here",
+        ],
+    );
+    assert!(
+        !shown.text.contains("No purchase is known") && !shown.text.contains("Move purchases"),
+        "{}",
+        shown.text
+    );
+}
+
 #[tokio::test]
 async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
     let service = Service::start("customers-move").await;
@@ -138,37 +173,7 @@ async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
         "{}",
         moved.text
     );
-    let shown = visitor.get(&service, &format!("{page}?done=move")).await;
-    has(
-        &shown,
-        &[
-            "The purchases were moved",
-            "Purchases moved to",
-            ">otto<",
-            "Moved by admin token",
-            "ticket 4711",
-        ],
-    );
-    has(
-        &shown,
-        &[
-            "The purchases moved to <a",
-            "Undo under Transfers",
-            "go back to anna, and otto loses them",
-        ],
-    );
-    has(
-        &shown,
-        &[
-            "They <a href=\"#transfers-title\">moved to another customer",
-            "Bring purchases here",
-        ],
-    );
-    assert!(
-        !shown.text.contains("No purchase is known") && !shown.text.contains("Move purchases"),
-        "{}",
-        shown.text
-    );
+    check_moved(&service, &visitor, &page).await;
     let empty = [("external_id", "anna"), ("receipt_id", " "), REASON];
     has(
         &visitor

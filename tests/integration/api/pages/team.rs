@@ -54,11 +54,9 @@ fn is_refused(answer: &Answer, what: &str) {
     );
 }
 
-#[tokio::test]
-async fn an_invited_person_signs_in_once_with_the_role() {
-    let service = Service::start("invite").await;
-    let admin = signed_in(&service).await;
-    let page = admin.get(&service, "/ui/team").await.text;
+/// Invites Anna with the role support, and returns the path of the link.
+async fn invite(service: &Service, admin: &Visitor) -> String {
+    let page = admin.get(service, "/ui/team").await.text;
     assert!(
         !page.contains("columnheader\">Sign out"),
         "nobody else is signed in: {page}"
@@ -83,7 +81,7 @@ async fn an_invited_person_signs_in_once_with_the_role() {
         ("cookie", admin.cookie.as_str()),
         ("host", "127.0.0.1:8081"),
     ];
-    let invited = send(&service, "POST", "/ui/team", &headers, body).await;
+    let invited = send(service, "POST", "/ui/team", &headers, body).await;
     assert_eq!(
         (invited.status, invited.header("location")),
         (201, ""),
@@ -99,9 +97,16 @@ async fn an_invited_person_signs_in_once_with_the_role() {
         assert!(invited.text.contains(part), "{part}: {}", invited.text);
     }
     let link = hidden_copy(&invited.text, &format!("http://127.0.0.1:8081{LINK}"));
-    let path = link
-        .strip_prefix("http://127.0.0.1:8081")
-        .expect("an address");
+    link.strip_prefix("http://127.0.0.1:8081")
+        .expect("an address")
+        .to_owned()
+}
+
+#[tokio::test]
+async fn an_invited_person_signs_in_once_with_the_role() {
+    let service = Service::start("invite").await;
+    let admin = signed_in(&service).await;
+    let path = &invite(&service, &admin).await;
     assert!(
         !admin.get(&service, "/ui/team").await.text.contains(LINK),
         "it is shown once"

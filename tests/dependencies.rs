@@ -1,0 +1,165 @@
+//! Which package may depend on which, and which packages may not be built at all.
+
+use super::{none, root};
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// Direct dependencies that `domain` may have: crates for values and their serialisation.
+const DOMAIN: &[&str] = &[
+    "jiff",
+    "rust_decimal",
+    "schemars",
+    "serde",
+    "serde_json",
+    "serde_json_canonicalizer",
+    "sha2",
+    "thiserror",
+    "unicode-normalization",
+    "uuid",
+];
+
+/// Direct dependencies that `workflows` may have. None of them can do I/O; `fail` does nothing outside tests.
+const WORKFLOWS: &[&str] = &[
+    "domain",
+    "fail",
+    "serde",
+    "serde_json",
+    "temporalio-common-wasm",
+    "temporalio-macros",
+    "temporalio-protos",
+    "temporalio-workflow",
+];
+
+/// Direct dependencies that `protocols` may have: crates for values, their serialisation and signatures, and `storage`.
+const PROTOCOLS: &[&str] = &[
+    "base64",
+    "domain",
+    "httpdate",
+    "ipnet",
+    "lettre",
+    "percent-encoding",
+    "ring",
+    "schemars",
+    "secrecy",
+    "serde",
+    "serde_json",
+    "storage",
+    "thiserror",
+    "url",
+];
+
+/// Packages that may not come back: one TLS stack (rustls) and one provider of ciphers (ring), and no other library in C
+/// than SQLite's and ring's own.
+const BANNED: &[&str] = &[
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "native-tls",
+    "openssl",
+    "openssl-src",
+    "openssl-sys",
+    "pq-src",
+    "pq-sys",
+];
+
+/// The packages of the work tree, by `cargo metadata`.
+pub fn packages() -> Vec<serde_json::Value> {
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
+        .current_dir(root())
+        .output();
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&cargo.expect("cargo metadata").stdout).expect("JSON");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// The names of a package's direct dependencies, without those of tests.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let packages = packages();
+    let package = packages
+        .iter()
+        .find(|found| found["name"] == package)
+        .expect("the package");
+    let all = package["dependencies"]
+        .as_array()
+        .expect("dependencies")
+        .iter()
+        .filter(|one| one["kind"].is_null());
+    all.filter_map(|one| one["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+fn check_dependencies(package: &str, allowed: &[&str]) {
+    let surplus = dependencies(package)
+        .into_iter()
+        .filter(|name| !allowed.contains(&name.as_str()));
+    none(&format!("`{package}` may not depend on these"), surplus);
+}
+
+#[test]
+fn domain_depends_on_values_only() {
+    check_dependencies("domain", DOMAIN);
+}
+
+#[test]
+fn workflows_depend_on_nothing_that_can_do_io() {
+    check_dependencies("workflows", WORKFLOWS);
+}
+
+#[test]
+fn protocols_depend_on_nothing_that_sends() {
+    check_dependencies("protocols", PROTOCOLS);
+}
+
+#[test]
+fn storage_knows_neither_the_engine_nor_http() {
+    let is_foreign = |name: &String| {
+        name.starts_with("temporalio")
+            || ["api", "axum", "reqwest", "anyhow"].contains(&name.as_str())
+    };
+    none(
+        "`storage` may not depend on these",
+        dependencies("storage").into_iter().filter(is_foreign),
+    );
+}
+
+#[test]
+fn openssl_and_libpq_are_not_built() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let names = lock
+        .lines()
+        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    none(
+        "these packages may not be used",
+        names
+            .filter(|name| BANNED.contains(name))
+            .map(str::to_owned),
+    );
+}
+
+#[test]
+fn fail_points_are_compiled_into_tests_only() {
+    let names = |features: &serde_json::Value| features.to_string().contains("fail");
+    for package in packages() {
+        let default = &package["features"]["default"];
+        assert!(
+            !names(default),
+            "{} has fail points by default: {default}",
+            package["name"]
+        );
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let is_tests = package["name"] == "system-tests" && dependency["kind"] == "dev";
+            let requested = names(&dependency["features"]);
+            assert!(
+                is_tests || !requested,
+                "{} asks for them: {dependency}",
+                package["name"]
+            );
+            let has_fixtures = dependency["features"].to_string().contains("fixtures");
+            assert!(
+                dependency["kind"] == "dev" || !has_fixtures,
+                "{} has fixtures: {dependency}",
+                package["name"]
+            );
+        }
+    }
+}
