@@ -1,10 +1,10 @@
 //! Bodies: every field of an answer, and what cannot be read.
 
-use super::{OWN, RECEIPT, at, platform, read, receipt, replied};
+use super::{OWN, RECEIPT, platform, read, replied};
 use crate::stores::amazon::Settings;
 use crate::stores::amazon::request::request;
 use crate::stores::amazon::term::term;
-use crate::stores::{Answer, Retry, Subject};
+use crate::stores::{Answer, Subject};
 use domain::verification::{EndReason, Offer, Product, Term};
 use domain::{Environment, Snapshot, Timestamp, Verification};
 use percent_encoding::percent_decode_str;

@@ -2,7 +2,6 @@
 
 use super::{OWN, at, platform, receipt};
 use crate::http::Reply;
-use crate::stores::amazon::request::request;
 use crate::stores::amazon::{Amazon, Settings};
 use crate::stores::{Answer, CheckStep, Mint, Replied, Simulated, StoreProtocol as _, Subject};
 use domain::{Environment, Parked, Verification};
