@@ -63,7 +63,9 @@ fn declared(source: &str) -> Vec<&str> {
     let of_domain = after("\ndomain_enum!(").filter_map(|rest| rest.split_whitespace().next());
     let named = after("\nnamed_columns!(")
         .filter_map(|rest| rest.split_once(')'))
-        .flat_map(|(list, _)| list.split(", "));
+        .flat_map(|(list, _)| list.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     stored.chain(of_domain).chain(named).collect()
 }
 
