@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
 
+/// The transactions of a sales report, or every wrong place of it.
+pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
+
 /// What settle knows of a store, beside its ingress.
 pub struct StoreEntry {
     /// Its name on platforms, in URLs and in the database.
@@ -27,7 +30,7 @@ pub struct StoreEntry {
     /// Maximum size of a message, in bytes.
     pub max_body_bytes: usize,
     /// Reads the transactions of its sales report.
-    pub sales_report: Option<fn(&[u8]) -> Result<SalesReport, Vec<WrongSale>>>,
+    pub sales_report: Option<fn(&[u8]) -> SalesResult>,
     /// The operator's settings that have an environment variable.
     pub variables: &'static [Variable],
     /// Reads and checks the operator's settings.
@@ -71,7 +74,7 @@ pub const MAX_BODY_BYTES: usize = {
 ///
 /// # Errors
 /// Every wrong place of the report.
-pub fn sales_report(bytes: &[u8]) -> Result<SalesReport, Vec<WrongSale>> {
+pub fn sales_report(bytes: &[u8]) -> SalesResult {
     let mut readers = ALL.iter().filter_map(|store| store.sales_report);
     readers
         .next()

@@ -61,9 +61,9 @@ pub struct DemoStore {
     /// The short form of a type.
     pub short: fn(&str) -> String,
     /// Reads a signer from the PEM of its key and of its certificate.
-    pub load: fn(key: &[u8], certificate: &[u8]) -> anyhow::Result<Box<dyn SampleSigner>>,
+    pub load: fn(key: &[u8], certificate: &[u8]) -> SignerResult,
     /// A new signer, whose certificate is valid between two instants.
-    pub generate: fn(from: Timestamp, until: Timestamp) -> anyhow::Result<Box<dyn SampleSigner>>,
+    pub generate: fn(from: Timestamp, until: Timestamp) -> SignerResult,
     /// The topic of samples, if the store has topics.
     pub topic: Option<&'static str>,
     /// The routes of the simulated store, which answers by the notifications in a database.
@@ -73,6 +73,9 @@ pub struct DemoStore {
     /// The entitlement of the products.
     pub entitlement: &'static str,
 }
+
+/// A signer, or why there is none.
+pub type SignerResult = anyhow::Result<Box<dyn SampleSigner>>;
 
 /// Signs samples, with a key of a data directory.
 pub trait SampleSigner: Send + Sync {

@@ -268,7 +268,10 @@ impl Verb {
             return self.run_hook(client, matches).await;
         }
         let arguments = self.arguments();
-        let (values, typed) = typed_values(&arguments, matches)?;
+        let TypedValues {
+            all: values,
+            open: typed,
+        } = typed_values(&arguments, matches)?;
         let call = self.call_for(|field| typed.contains_key(field));
         let (method, template) = call.with_context(|| format!("`{}` has no call", self.name))?;
         let empty = CallParts {
@@ -434,11 +437,18 @@ struct CallParts<'a> {
     body: Map<String, Value>,
 }
 
-/// The values of the arguments that were typed, and those that are no secret by their fields.
+/// The arguments that were typed.
+struct TypedValues<'a> {
+    all: Vec<(&'a Argument, Value)>,
+    /// Those that are no secret, by their fields.
+    open: Map<String, Value>,
+}
+
+/// The values of the arguments that were typed.
 fn typed_values<'a>(
     arguments: &'a [Argument],
     matches: &ArgMatches,
-) -> anyhow::Result<(Vec<(&'a Argument, Value)>, Map<String, Value>)> {
+) -> anyhow::Result<TypedValues<'a>> {
     let mut values = Vec::new();
     let mut typed = Map::new();
     for argument in arguments {
@@ -450,7 +460,10 @@ fn typed_values<'a>(
         }
         values.push((argument, value));
     }
-    Ok((values, typed))
+    Ok(TypedValues {
+        all: values,
+        open: typed,
+    })
 }
 
 /// Sets the fields to null that `--clear` names.
