@@ -139,7 +139,9 @@ impl Verb {
             }
         }
         if table::items(&exchange.answer).is_empty() && !client.json {
-            let nobody = names::nobody(client, &exchange.typed).await?;
+            let nobody = names::nobody(client, &exchange.typed)
+                .await
+                .unwrap_or_default();
             nothing = nobody.map_or(nothing, |text| {
                 text.replacen("no customer", "No customer", 1)
             });
