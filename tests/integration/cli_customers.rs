@@ -118,7 +118,7 @@ fn a_customer_is_named_by_any_id_where_settles_is_expected() {
 }
 
 #[test]
-fn an_id_that_no_customer_has_is_named_with_the_one_that_was_probably_meant() {
+fn an_id_of_nobody_is_named_with_the_one_that_was_meant() {
     let desk = Desk::open("cli-nobody");
     desk.answer(&name(&desk, "cust-1003", "u1"));
     let text = "o customer has the id `cust-l003`. Did you mean cust-1003?";

@@ -521,7 +521,7 @@ fn clear(names: Vec<String>) -> Arg {
         .action(ArgAction::Append)
 }
 
-/// A refusal that names the typed id of a customer whom the service does not know, and the id that was probably meant.
+/// A refusal about an unknown customer: it names the typed id, and the id that was probably meant.
 async fn unknown_customer(
     client: &Client,
     error: anyhow::Error,

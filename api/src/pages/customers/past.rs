@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_that_received_a_state_late_is_named_with_the_time() {
+    fn a_late_destination_is_named_with_the_time() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         let announced_at = time("2026-10-02T14:00:00Z");
         let of = |status, finished_at: Option<&str>| {

@@ -117,12 +117,11 @@ impl Missing<'_> {
         };
         sentences.extend(stands.map(str::to_owned));
         if let Some(pending) = pending.filter(|_| destination.enabled) {
-            let next = match pending.next_due_at {
+            sentences.push(match pending.next_due_at {
                 _ if destination.state == State::Open => CHECKED.to_owned(),
-                at if at > now => format!("next attempt at {at}"),
-                _ => "next attempt soon".to_owned(),
-            };
-            sentences.push(format!("settle retries by itself; {next}"));
+                at if at > now => format!("settle retries by itself; next attempt at {at}"),
+                _ => "settle retries by itself; next attempt soon".to_owned(),
+            });
         }
         if !self.failed.is_empty() {
             let names = self
@@ -260,7 +259,8 @@ mod tests {
         let untried = sentence(&backend(State::Open), Some(&pending(1, 0))).unwrap();
         assert!(
             untried.contains(" 1 event ")
-                && untried.ends_with("by itself; it is checked every 30 s."),
+                && untried
+                    .ends_with("act. settle checks it every 30 s and sends what waits by itself."),
             "{untried}"
         );
         let mut off = backend(State::Disabled);
@@ -368,8 +368,7 @@ mod tests {
         };
         for state in [State::Healthy, State::Failing, State::Open] {
             let text = sentence(&backend(state), Some(&wrong)).unwrap();
-            let is_for_operator =
-                text.contains(". An operator must check the settings. settle retries");
+            let is_for_operator = text.contains(". An operator must check the settings. settle ");
             assert!(
                 is_for_operator && !text.contains("team") && !text.contains("healthy"),
                 "{text}"

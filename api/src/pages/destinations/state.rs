@@ -45,8 +45,9 @@ pub fn times(of: &DestinationOverview) -> StateTimes {
     }
 }
 
-/// Since when a state lasts, by one time for everything that fails; `None` for one that is no event. A destination that never failed counts as healthy from its
-/// creation, before anything was sent to it: then nothing is known of when it began to work.
+/// Since when a state lasts, by one time for everything that fails; `None` for one that is no event. A destination that
+/// never failed counts as healthy from its creation, before anything was sent to it: then nothing is known of when it
+/// began to work.
 pub fn lasts_since(shown: ShownState, of: StateTimes) -> Option<Moment> {
     let since = match shown {
         ShownState::NotTried | ShownState::SkipsEverything => None,
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_fails_since_its_first_failure_whether_its_breaker_is_open() {
+    fn a_destination_fails_since_its_first_failure() {
         let [created, first, opened] = [1, 2_000_000, 9_000_000].map(Timestamp::from_micros);
         let since = |shown| {
             let of = StateTimes {

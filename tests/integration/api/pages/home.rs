@@ -99,7 +99,7 @@ async fn a_destination_that_skips_everything_shows_why() {
 }
 
 #[tokio::test]
-async fn a_destination_that_fails_has_one_time_and_waits_for_nobody_on_all_pages() {
+async fn a_failing_destination_has_one_time_on_all_pages() {
     let (service, app, id) = with_delivery("home-open", "pending").await;
     let now: Timestamp = service.get("/v1/overview").await.body["now"]
         .as_str()

@@ -280,7 +280,7 @@ async fn what_a_destination_lacks_is_on_the_page_of_its_customer() {
 }
 
 #[tokio::test]
-async fn a_destination_that_fails_now_is_named_before_anything_is_pending() {
+async fn a_failing_destination_is_named_before_an_event_is_pending() {
     let service = Service::start("customers-late").await;
     let (app, anna) = customer(&service, "anna", "u1").await;
     let hook = json!({ "kind": "webhook", "name": "Backend", "url": "https://example.com/hooks", "events": ["*"] });
