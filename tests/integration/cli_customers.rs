@@ -118,6 +118,33 @@ fn a_customer_is_named_by_any_id_where_settles_is_expected() {
 }
 
 #[test]
+fn an_id_of_nobody_is_named_with_the_one_that_was_meant() {
+    let desk = Desk::open("cli-nobody");
+    desk.answer(&name(&desk, "cust-1003", "u1"));
+    let text = "o customer has the id `cust-l003`. Did you mean cust-1003?";
+    let typed = ["--external-id", "cust-l003"];
+    let of_app = ["--app", &desk.app];
+    let listed = desk.run(&with(&["purchase", "list"], &typed));
+    assert_eq!(stdout_of(&listed).trim_end(), format!("N{text}"));
+    for verb in ["show", "state"] {
+        let line = with(&with(&["customer", verb], &of_app), &typed);
+        let shown = stderr_of(&desk.run(&line));
+        assert!(shown.contains(&format!("n{text}")), "{verb}: {shown}");
+    }
+    let by_id = with(&["customer", "transfers", "cust-l003"], &[]);
+    let shown = stderr_of(&desk.run(&by_id));
+    assert!(shown.contains(&format!("n{text}")), "{shown}");
+    let other_case = desk.run(&["purchase", "list", "--external-id", "CUST-1003"]);
+    let shown = stdout_of(&other_case);
+    assert!(
+        shown.contains("`CUST-1003`. Did you mean cust-1003?"),
+        "{shown}"
+    );
+    let known = desk.run(&["purchase", "list", "--external-id", "cust-1003"]);
+    assert_eq!(stdout_of(&known).trim_end(), "No matching purchases.");
+}
+
+#[test]
 fn a_name_of_another_customer_merges_no_two_by_mistake() {
     let desk = Desk::open("cli-merge");
     let first = stdout_of(&desk.run(&name(&desk, "anna", "u1")));

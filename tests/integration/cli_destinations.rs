@@ -484,7 +484,7 @@ fn a_retry_that_fails_shows_the_next_attempt_and_exits_with_1() {
     );
     assert_eq!(
         retried(&url, &[]),
-        format!("{failed}its breaker is open, so a probe is sent every 30 s.\n")
+        format!("{failed}settle checks it every 30 s and sends what waits by itself.\n")
     );
     let answer: Value = serde_json::from_str(&retried(&failing(), &["--json"])).expect("JSON");
     let expected = json!({

@@ -17,6 +17,12 @@ fn flags_of_the_service_are_typed_before_the_command_too() {
             .is_ok_and(|list| list["items"].is_array())
     );
     let folder = Folder::new("cli-front-wrong");
+    let help = ran(&folder, &["--service", "http://127.0.0.1:9", "--help"]);
+    assert_eq!(help.status.code(), Some(0), "{}", stderr_of(&help));
+    assert!(stdout_of(&help).contains("Usage:"));
+    let alone = ran(&folder, &["--service", "http://127.0.0.1:9"]);
+    let tip = "options of the service belong behind a command: `settle status --service URL`";
+    assert!(stderr_of(&alone).contains(tip), "{}", stderr_of(&alone));
     for line in [
         ["--json"].as_slice(),
         &["--json", "serve"],

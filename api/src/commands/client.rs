@@ -6,6 +6,7 @@ use super::secret::Source;
 use super::settings::{self, PathFlags};
 use crate::config::{self, Config, Variables};
 use crate::keys::REASON;
+use crate::resources::customers::UNKNOWN;
 use crate::shell::quoted;
 use anyhow::{Context, anyhow, bail};
 use domain::text::trimmed;
@@ -425,6 +426,17 @@ impl Refused {
             });
             self.line = format!("{}: {}", self.title, wrong.collect::<Vec<_>>().join("; "));
         }
+        self
+    }
+
+    /// Whether the service does not know the customer.
+    pub fn is_unknown_customer(&self) -> bool {
+        self.line.contains(UNKNOWN)
+    }
+
+    /// The refusal with this reason instead.
+    pub fn because(mut self, why: &str) -> Self {
+        self.line = format!("{}: {why}", self.title);
         self
     }
 

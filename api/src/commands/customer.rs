@@ -3,6 +3,7 @@
 use super::client::{Client, present_fields, segment};
 use super::confirm::{Confirm, Question, YES};
 use super::drawn::{Exchange, Hook, Planned};
+use super::purchase::humanize_state;
 use super::{names, table};
 use crate::resources::naming::counted;
 use clap::{Args, FromArgMatches};
@@ -387,6 +388,15 @@ fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
         .collect()
 }
 
+/// A state whose purchases have their states in the words of the page.
+fn humanized(state: &Value) -> Value {
+    let mut state = state.clone();
+    for purchase in state["purchases"].as_array_mut().into_iter().flatten() {
+        humanize_state(purchase);
+    }
+    state
+}
+
 /// Why a customer has no active entitlement now, as their page has it; `None` of one who has, and of a past time.
 async fn no_access(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
     let state = &exchange.answer;
@@ -409,6 +419,7 @@ async fn no_access(client: &Client, exchange: &Exchange) -> anyhow::Result<Optio
 
 /// Prints a state: the entitlements and the purchases, then where it is from and the customer.
 fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
+    let state = &humanized(state);
     if state["active_entitlements"].is_array() {
         let items = json!({ "items": state["active_entitlements"] });
         let why = state["why_empty"]
@@ -444,8 +455,16 @@ fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
 
 #[cfg(test)]
 mod tests {
-    use super::{PURCHASES, purchase_columns, table};
+    use super::{PURCHASES, humanized, purchase_columns, table};
     use serde_json::json;
+
+    #[test]
+    fn a_purchase_has_the_state_that_its_page_shows() {
+        let state = json!({ "purchases": [{ "state": "off" }, { "state": null }] });
+        let expected =
+            json!({ "purchases": [{ "state": "active, renewal off" }, { "state": null }] });
+        assert_eq!(humanized(&state), expected);
+    }
 
     #[test]
     fn a_purchase_of_a_past_day_is_active_as_it_was_announced() {

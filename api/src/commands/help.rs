@@ -2,6 +2,7 @@
 //! which clap wraps again, and breaks long example commands with backslashes.
 
 use super::client::as_started;
+use super::in_front;
 use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
@@ -40,6 +41,18 @@ pub fn with_tip(mut error: Error, command: &Command) -> Error {
         Some(ContextValue::String(name)) => is_app(name),
         _ => false,
     };
+    let is_of_service = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(name)) => {
+            in_front::is_behind(name.split(['=', ' ']).next().unwrap_or_default())
+        }
+        _ => false,
+    };
+    if error.kind() == ErrorKind::UnknownArgument && is_of_service {
+        let tip = "options of the service belong behind a command: `settle status --service URL`";
+        let tip = StyledStr::from(as_started(tip));
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
     if error.kind() == ErrorKind::MissingRequiredArgument && lacks_app {
         let tip = StyledStr::from(as_started("`settle app list` shows the apps and their ids"));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));

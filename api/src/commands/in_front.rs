@@ -8,11 +8,23 @@ const MOVED: [(&str, bool); 3] = [("--json", false), ("--service", true), ("--to
 /// The flags that every command takes at both places. A value follows.
 const TAKEN: [&str; 2] = ["--config", "--data"];
 
+/// The flags that ask for help, or for the version.
+const HELP: [&str; 4] = ["--help", "-h", "--version", "-V"];
+
+/// Whether a flag belongs behind a command.
+pub fn is_behind(flag: &str) -> bool {
+    MOVED.iter().any(|(name, _)| *name == flag)
+}
+
 /// The command line with those flags behind the name of the command. A line without a command stays as it is.
 pub fn behind_the_command(line: Vec<OsString>) -> Vec<OsString> {
     let (mut staying, mut moved, mut at) = (Vec::new(), Vec::new(), 1);
     while let Some(text) = line.get(at) {
         let (flag, has_value) = flag(text);
+        if HELP.contains(&flag.as_str()) && !moved.is_empty() {
+            // Help about no command needs no service.
+            return [line[..1].to_vec(), staying, vec![text.clone()]].concat();
+        }
         let moves = MOVED.iter().find(|(name, _)| *name == flag);
         let takes_value = match moves {
             Some((_, takes_value)) => *takes_value,
@@ -78,6 +90,12 @@ mod tests {
             ),
         ] {
             assert_eq!(moved(typed), expected);
+        }
+        for (typed, expected) in [
+            ("settle --service u --help", "settle --help"),
+            ("settle --json --data d -h", "settle --data d -h"),
+        ] {
+            assert_eq!(moved(typed), expected, "help needs no service");
         }
         for same in [
             "settle app list --json",

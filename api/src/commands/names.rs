@@ -7,7 +7,7 @@ use crate::near::did_you_mean;
 use anyhow::bail;
 use domain::notification::SAMPLE_RECEIPT;
 use domain::{CollapseKey, DeliveryId};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// A kind of resource that has a name.
@@ -298,8 +298,47 @@ fn only_user(text: &str, found: &Value) -> anyhow::Result<String> {
         (Some(_), Some(_)) => {
             bail!("several customers have the id `{text}`: use settle's id of one")
         }
-        (None, _) => bail!("no customer has the id `{text}`: see `settle search`"),
+        (None, _) => bail!(no_customer(text, found["did_you_mean"].as_str())),
     }
+}
+
+/// That nobody has an id, with the id that was probably meant.
+fn no_customer(id: &str, meant: Option<&str>) -> String {
+    let hint = meant.map_or_else(
+        || "`settle search` finds one by any other id.".to_owned(),
+        |meant| format!("Did you mean {meant}?"),
+    );
+    format!("no customer has the id `{id}`. {hint}")
+}
+
+/// That nobody has the id of a customer that was typed, with the id that was probably meant; `None` where somebody has it,
+/// or none was typed.
+pub async fn nobody(client: &Client, typed: &Map<String, Value>) -> anyhow::Result<Option<String>> {
+    let text = |field: &str| typed.get(field).and_then(Value::as_str);
+    let Some(id) = text("external_id").or_else(|| text("app_user_id")) else {
+        return Ok(None);
+    };
+    let mut wanted = json!({ "q": id });
+    if let Some(app) = text("app_id") {
+        wanted["app_id"] = app_id(client, app).await?.into();
+    }
+    let found = client.post("/v1/search", &wanted).await?;
+    let mut meant = found["did_you_mean"].as_str().map(str::to_owned);
+    for hit in table::items(&found) {
+        if hit["kind"] != "customer" || hit["found_by"] != "customer" {
+            continue;
+        }
+        let of = |field: &str| segment(hit[field].as_str().unwrap_or_default());
+        let path = format!("/v1/apps/{}/customers/{}", of("app_id"), of("id"));
+        let customer = client.get(&path, &[]).await?;
+        let stores = customer["app_user_ids"].as_array().into_iter().flatten();
+        if customer["external_id"] == id || stores.into_iter().any(|one| one == id) {
+            return Ok(None);
+        }
+        // The search ignores the case.
+        meant = meant.or_else(|| customer["external_id"].as_str().map(str::to_owned));
+    }
+    Ok(Some(no_customer(id, meant.as_deref())))
 }
 
 #[cfg(test)]

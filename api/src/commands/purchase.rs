@@ -43,7 +43,7 @@ fn humanize_states(answer: &mut Value) {
 }
 
 /// Replaces the state of a purchase by its readable form.
-fn humanize_state(purchase: &mut Value) {
+pub fn humanize_state(purchase: &mut Value) {
     if let Some(state) = purchase["state"].as_str() {
         purchase["state"] = state_for_people(state).into();
     }

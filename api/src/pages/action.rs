@@ -9,7 +9,8 @@ pub struct Action {
     pub path: String,
     /// Its name, unique in the page.
     pub name: String,
-    pub title: &'static str,
+    /// What it is called, with its instants and codes as such.
+    pub title: Sentence,
     /// What distinguishes it from others of the same title, for those who do not see where it stands.
     pub about: String,
     /// What it does, with its instants and codes as such.
@@ -22,7 +23,7 @@ pub struct Action {
     pub is_final: bool,
     /// What is entered; last the reason.
     pub inputs: Vec<Input>,
-    pub button: String,
+    pub button: Sentence,
     wrong: Vec<Field>,
     sent: Sent,
 }
@@ -51,7 +52,7 @@ impl Action {
     pub fn new(
         path: String,
         name: impl Into<String>,
-        title: &'static str,
+        title: &str,
         what: &str,
         mistakes: &Mistakes,
     ) -> Self {
@@ -63,14 +64,14 @@ impl Action {
         let action = Self {
             path,
             name: name.into(),
-            title,
+            title: Sentence::new(title),
             about: String::new(),
             what: Sentence::new(what),
             link: None,
             is_open,
             is_final: false,
             inputs: Vec::new(),
-            button: title.to_owned(),
+            button: Sentence::new(title),
             wrong,
             sent,
         };
@@ -113,7 +114,10 @@ impl Action {
     /// This, with another text on its button.
     #[must_use]
     pub fn button(self, button: String) -> Self {
-        Self { button, ..self }
+        Self {
+            button: Sentence::new(&button),
+            ..self
+        }
     }
 
     /// This, as one that cannot be taken back.

@@ -28,6 +28,27 @@ pub fn next_charge(
     sentence.or_else(|| is_off.then(|| "No further charge.".to_owned()))
 }
 
+/// That erasing a customer ends no subscription, with the next charge where it is known; `None` where none renews.
+pub fn charged_after_erasing(
+    views: &[PurchaseView],
+    counted: &[CustomerPurchase],
+    now: Timestamp,
+) -> Option<String> {
+    let renewing = renewing(views, counted, &[State::Trial, State::Active, State::Grace]);
+    let next = renewing
+        .iter()
+        .filter(|record| record.expires_at.is_some_and(|at| at > now))
+        .min_by_key(|record| record.expires_at);
+    let record = next.or(renewing.first())?;
+    let at = record
+        .expires_at
+        .map_or_else(String::new, |at| format!(", next on {at}"));
+    Some(format!(
+        "Erasing does not end {}: the store goes on charging for it{at}. {WHO_CANCELS}.",
+        record.product()
+    ))
+}
+
 /// Whether all purchases for money are read, and the store shows each of them: any other may renew.
 fn is_certain(views: &Paged<PurchaseView>, counted: &[CustomerPurchase]) -> bool {
     let is_known = |one: &CustomerPurchase| {

@@ -2,10 +2,9 @@
 //! purchase stands.
 
 use super::access::no_access;
-use super::customer_state::unknown_customer;
-use super::customers::Customer;
+use super::customers::{Customer, unknown_customer};
 use super::standing::{Known, Standing};
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Ids;
 use axum::Json;
@@ -98,6 +97,16 @@ pub async fn detail(
         .map(|found| Json(found.detail))
 }
 
+/// The destinations of an app; those that fail have their first failure as `since`.
+pub async fn destinations_of(edge: &Edge, app: AppId) -> Result<Vec<Destination>, Error> {
+    let all = Page {
+        cursor: None,
+        limit: DESTINATIONS,
+    };
+    let found = edge.store.destinations(app, all).await?;
+    Ok(found.map(|one| shown(one.since_first_failure())).items)
+}
+
 impl ReadCustomer {
     /// Reads what is stored of a customer.
     ///
@@ -135,12 +144,7 @@ impl ReadCustomer {
             .store
             .payments(Some(app), PaymentSubject::User(user), first(PAYMENTS))
             .await?;
-        let destinations = edge
-            .store
-            .destinations(app, first(DESTINATIONS))
-            .await?
-            .map(|one| shown(one.destination))
-            .items;
+        let destinations = destinations_of(edge, app).await?;
         let keys: Vec<CollapseKey> = purchases.items.iter().map(|one| one.collapse_key).collect();
         let deliveries = edge.store.newest_deliveries(keys.clone()).await?;
         let unchosen = edge.store.unchosen_payments(app, keys).await?;

@@ -1,6 +1,7 @@
 //! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced of
 //! them at an earlier time, for support.
 
+use super::customers::unknown_customer;
 use crate::answer::{IfNoneMatch, Tagged};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -175,17 +176,5 @@ pub const fn note(status: AnnouncementStatus) -> &'static str {
         AnnouncementStatus::NothingAnnounced => {
             "No state of this user had been announced in this environment by then."
         }
-    }
-}
-
-/// The error of a customer who is not known, or is of another app.
-pub fn unknown_customer(error: storage::Error) -> Error {
-    match error {
-        storage::Error::Missing { .. } => Error::Missing(
-            "there is no such customer: no notification and no request has named them yet, or the user belongs to \
-             another app"
-                .to_owned(),
-        ),
-        other => other.into(),
     }
 }

@@ -121,13 +121,14 @@ pub async fn show(
     ))
 }
 
+/// The text about a customer who is not known, or is of another app.
+pub const UNKNOWN: &str = "there is no such customer: no notification or request has named them yet, or they belong to \
+                           another app; `settle customer name` or PUT names one";
+
 /// The error of a customer who is not known.
 pub fn unknown_customer(error: storage::Error) -> Error {
     match error {
-        storage::Error::Missing { .. } => Error::Missing(
-            "no such customer: no notification or request has named them yet; name them with `settle customer name` or PUT"
-                .to_owned(),
-        ),
+        storage::Error::Missing { .. } => Error::Missing(UNKNOWN.to_owned()),
         other => other.into(),
     }
 }

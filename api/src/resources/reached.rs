@@ -1,10 +1,12 @@
 //! What a destination got of a purchase, in a sentence: by the latest delivery of each type of event, what was not sent
 //! and why in front; payments that the destination did not choose before all. Pure.
 
+use super::destinations::CHECKED;
 use domain::Timestamp;
-use domain::event::REVENUE_ADJUSTED;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::health::State;
 use domain::payment::EntryKind;
+use serde_json::Value;
 use storage::{DeliveryStatus, DeliveryView, Destination, UnchosenPayment};
 
 /// The statuses in the order of a sentence.
@@ -45,7 +47,7 @@ impl Retries {
         match self {
             Self::ByDelivery(now) if due > now => format!("; next attempt at {due}"),
             Self::ByDelivery(_) => "; next attempt soon".to_owned(),
-            Self::Checked => "; the destination is checked every 30 s".to_owned(),
+            Self::Checked => format!("; the destination is failing; {CHECKED}"),
             Self::None => "; the destination is disabled".to_owned(),
         }
     }
@@ -56,13 +58,47 @@ impl Retries {
 pub struct Unchosen<'a> {
     /// Payments, the latest in front.
     pub payments: Vec<&'a UnchosenPayment>,
-    /// Whether there is a refund.
-    pub has_refund: bool,
+    /// A refund, if there is one.
+    pub refund: Option<UnsentRefund>,
+}
+
+/// What a destination that did not choose refunds knows of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsentRefund {
+    /// Nothing.
+    Unknown,
+    /// Its amount, which its latest `purchase.updated` had.
+    ByUpdate,
+}
+
+impl UnsentRefund {
+    /// By what a destination got of the purchase, whose latest `purchase.updated` has this body.
+    pub fn of(got: &[&DeliveryView], body: &Value) -> Self {
+        let is_in_update = |one: &&&DeliveryView| {
+            one.event_type == PURCHASE_UPDATED && one.status == DeliveryStatus::Delivered
+        };
+        let has_amount = body
+            .pointer("/data/refunded_amount")
+            .is_some_and(|one| !one.is_null());
+        match got.iter().find(is_in_update) {
+            Some(_) if has_amount => Self::ByUpdate,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn sentence(self) -> String {
+        match self {
+            Self::Unknown => format!("not subscribed to refunds (`{REVENUE_ADJUSTED}`)"),
+            Self::ByUpdate => format!(
+                "learned of the refund from `{PURCHASE_UPDATED}` (`refunded_amount`); not subscribed to `{REVENUE_ADJUSTED}`"
+            ),
+        }
+    }
 }
 
 impl Unchosen<'_> {
     pub const fn is_empty(&self) -> bool {
-        self.payments.is_empty() && !self.has_refund
+        self.payments.is_empty() && self.refund.is_none()
     }
 }
 
@@ -93,9 +129,7 @@ pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries)
     let parts = groups
         .iter()
         .filter_map(|group| part(group, is_alone, retries));
-    let refunds = unchosen
-        .has_refund
-        .then(|| format!("not subscribed to refunds (`{REVENUE_ADJUSTED}`)"));
+    let refunds = unchosen.refund.map(UnsentRefund::sentence);
     money(&unchosen.payments)
         .into_iter()
         .chain(refunds)
@@ -217,9 +251,10 @@ fn next(group: &[&DeliveryView], retries: Retries) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Retries, Unchosen};
+    use super::{Retries, Unchosen, UnsentRefund};
     use domain::payment::EntryKind;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
+    use serde_json::json;
     use storage::{DeliveryStatus, DeliveryView, UnchosenPayment};
     use uuid::Uuid;
 
@@ -228,7 +263,7 @@ mod tests {
             all,
             &Unchosen {
                 payments: unchosen.to_vec(),
-                has_refund: false,
+                refund: None,
             },
             Retries::Checked,
         )
@@ -327,7 +362,8 @@ mod tests {
             (Retries::ByDelivery(later), "next attempt soon".to_owned()),
             (
                 Retries::Checked,
-                "the destination is checked every 30 s".to_owned(),
+                "the destination is failing; settle checks it every 30 s and sends what waits by itself"
+                    .to_owned(),
             ),
             (Retries::None, "the destination is disabled".to_owned()),
         ] {
@@ -345,11 +381,22 @@ mod tests {
         let at = state.created_at;
         let unchosen = Unchosen {
             payments: Vec::new(),
-            has_refund: true,
+            refund: Some(UnsentRefund::of(&[&state], &json!({ "data": {} }))),
         };
         let shown = super::summary(&[&state], &unchosen, Retries::Checked);
         let refunds = "not subscribed to refunds (`revenue.adjusted`)";
         assert_eq!(shown, format!("{refunds}; the other events delivered {at}"));
+        let known = Unchosen {
+            payments: Vec::new(),
+            refund: Some(UnsentRefund::of(
+                &[&state],
+                &json!({ "data": { "refunded_amount": "9.99" } }),
+            )),
+        };
+        let shown = super::summary(&[&state], &known, Retries::Checked);
+        let learned =
+            "learned of the refund from `purchase.updated` (`refunded_amount`); not subscribed to";
+        assert!(shown.starts_with(learned), "{shown}");
     }
 
     #[test]

@@ -36,7 +36,7 @@ const DELETED: Sql = statement!(
 );
 
 const LIST: Sql = statement! {"
-    SELECT {CREATED} AS cursor, {COLUMNS}, {SHOWN_STATE} AS shown_state
+    SELECT {CREATED} AS cursor, {COLUMNS}, h.first_failure_at, {SHOWN_STATE} AS shown_state
     FROM destinations t
     JOIN health h ON h.destination_id = t.id
     WHERE deleted_at IS NULL AND app_id = ? AND (created_at, id) > (?, ?)

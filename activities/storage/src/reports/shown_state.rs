@@ -48,6 +48,21 @@ row! {
         pub destination: Destination,
         /// Its state as people see it.
         pub shown_state: ShownState,
+        /// When the first request failed since the last success.
+        #[serde(skip)]
+        pub first_failure_at: Option<Timestamp>,
+    }
+}
+
+impl ShownDestination {
+    /// The destination, whose state lasts since the first failure where it fails.
+    pub fn since_first_failure(self) -> Destination {
+        let is_failing = matches!(self.shown_state, ShownState::Failing | ShownState::Open);
+        let failing_since = self.first_failure_at.filter(|_| is_failing);
+        Destination {
+            since: failing_since.unwrap_or(self.destination.since),
+            ..self.destination
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::path;
 use crate::commands::client::Client;
 use crate::commands::layout::short_times;
 use crate::commands::table::{self, field};
+use crate::resources::destinations::CHECKED;
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -14,9 +15,6 @@ use tokio::time::{Instant, sleep};
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two checks.
 const POLL: Duration = Duration::from_millis(250);
-
-/// How a destination with an open breaker is tried, as a phrase.
-const WHILE_OPEN: &str = "its breaker is open, so a probe is sent every 30 s";
 
 /// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,7 +122,7 @@ async fn next_attempt(client: &Client, id: &str, now: &Value) -> anyhow::Result<
 /// When what is pending is tried again, as a phrase.
 fn later(now: &Value, next_attempt_at: Option<&str>) -> String {
     match next_attempt_at {
-        _ if now["health"]["opened_at"].is_string() => WHILE_OPEN.to_owned(),
+        _ if now["health"]["opened_at"].is_string() => CHECKED.to_owned(),
         Some(at) => format!("the next attempt will be at {}", short_times(at)),
         None => "it will be retried later".to_owned(),
     }

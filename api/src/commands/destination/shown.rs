@@ -2,7 +2,7 @@
 
 use crate::commands::layout::short_times;
 use crate::commands::table::{self, field, text};
-use crate::resources::destinations::shown_state_for_people;
+use crate::resources::destinations::{CHECKED, shown_state_for_people};
 use crate::times;
 use protocols::destinations::Config;
 use serde_json::Value;
@@ -128,24 +128,31 @@ pub fn humanize_states(answer: &mut Value) {
 }
 
 fn state(destination: &Value) -> String {
+    let health = &destination["health"];
+    let is_open = health["opened_at"].is_string();
     let mut text = match notable_state(destination) {
         Some(state) => state.to_owned(),
+        None if is_open && health["first_failure_at"].is_string() => {
+            format!("failing since {}", field(health, "first_failure_at"))
+        }
         None => format!(
             "{} since {}",
-            field(destination, "state"),
+            if is_open {
+                "failing".to_owned()
+            } else {
+                field(destination, "state")
+            },
             field(destination, "since")
         ),
     };
     if let Some(reason) = destination["reason"].as_str() {
         text.push_str(&format!(": {reason}"));
     }
-    for (name, phrase) in [
-        ("opened_at", "only probes since"),
-        ("paused_until", "paused until"),
-    ] {
-        if let Some(at) = destination["health"][name].as_str() {
-            text.push_str(&format!("; {phrase} {}", short_times(at)));
-        }
+    if is_open {
+        text.push_str(&format!("; {CHECKED}"));
+    }
+    if let Some(at) = health["paused_until"].as_str() {
+        text.push_str(&format!("; paused until {}", short_times(at)));
     }
     text
 }
@@ -237,11 +244,14 @@ mod tests {
             "schedule": [5, 5400, 90061], "url": "https://example.com/", "has_secret": true, "has_other": false,
             "health": {
                 "pending": 3, "waiting": 1, "failed": 0, "failures": 11, "last_failure_at": "noon", "last_error": "503",
-                "last_success_at": null, "opened_at": "noon", "paused_until": null,
+                "last_success_at": null, "first_failure_at": "11:59", "opened_at": "noon", "paused_until": null,
             },
         });
         for (name, text) in [
-            ("state", "open since noon: 503; only probes since noon"),
+            (
+                "state",
+                "failing since 11:59: 503; settle checks it every 30 s and sends what waits by itself",
+            ),
             ("platforms", "all"),
             ("environments", "sandbox"),
             ("rate", "at most 5 requests per second"),
@@ -278,7 +288,7 @@ mod tests {
             shown,
             [
                 Some(&json!("no event sent yet")),
-                Some(&json!("failing, retries paused"))
+                Some(&json!("failing, checked every 30 s"))
             ]
         );
     }

@@ -138,6 +138,14 @@ impl Verb {
                 nothing = why_empty(client, &exchange).await?.unwrap_or(nothing);
             }
         }
+        if table::items(&exchange.answer).is_empty() && !client.json {
+            let nobody = names::nobody(client, &exchange.typed)
+                .await
+                .unwrap_or_default();
+            nothing = nobody.map_or(nothing, |text| {
+                text.replacen("no customer", "No customer", 1)
+            });
+        }
         Ok(table::answer_list(
             client,
             &exchange.answer,

@@ -302,6 +302,10 @@ impl Verb {
                     .await
             }
         };
+        let answer = match answer {
+            Err(error) => Err(unknown_customer(client, error, &typed).await),
+            found => found,
+        };
         let answer = answer
             .map_err(|error| in_flags(missing(error, template, &arguments, &typed), &arguments))?;
         let of_list = |one: &&Argument| {
@@ -528,6 +532,22 @@ fn clear(names: Vec<String>) -> Arg {
     arg.value_parser(PossibleValuesParser::new(names))
         .value_delimiter(',')
         .action(ArgAction::Append)
+}
+
+/// A refusal about an unknown customer: it names the typed id, and the id that was probably meant.
+async fn unknown_customer(
+    client: &Client,
+    error: anyhow::Error,
+    typed: &Map<String, Value>,
+) -> anyhow::Error {
+    match error.downcast::<Refused>() {
+        Ok(refused) if refused.is_unknown_customer() => match names::nobody(client, typed).await {
+            Ok(Some(why)) => refused.because(&why).into(),
+            Ok(None) | Err(_) => refused.into(),
+        },
+        Ok(refused) => refused.into(),
+        Err(error) => error,
+    }
 }
 
 /// A refusal that names the typed id which the service does not know, and the command that lists the known ones.

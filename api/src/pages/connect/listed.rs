@@ -5,7 +5,7 @@ use super::progress::{Facts, Step};
 use crate::pages::cell::{Cell, CellPart};
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::described::Group;
-use crate::pages::destinations::{lasts_since, state};
+use crate::pages::destinations::{StateTimes, lasts_since, state};
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
 use crate::pages::lists::{Column, Table};
@@ -78,7 +78,12 @@ const DESTINATIONS: &[Column<ShownDestination>] = &[
         .under(vec![one.kind.as_str().into()])
     }),
     Column::new("State", |one, visit| {
-        let since = lasts_since(one.shown_state, one.since, one.created_at);
+        let times = StateTimes {
+            since: one.since,
+            created_at: one.created_at,
+            first_failure_at: one.first_failure_at,
+        };
+        let since = lasts_since(one.shown_state, times);
         state(one.shown_state, since, |end| {
             of_destination(visit, one, end)
         })

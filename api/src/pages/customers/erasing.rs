@@ -1,5 +1,7 @@
-//! How a customer is erased, what stays of them, and which destinations get no event of it. Pure.
+//! How a customer is erased, what it does not end, what stays of them, and what each destination gets of it. Pure.
 
+use crate::pages::parts::Sentence;
+use domain::event::is_for_operators;
 use domain::user::USER_ERASED;
 use domain::{AppId, UserId};
 use storage::Destination;
@@ -8,22 +10,84 @@ use storage::Destination;
 pub struct Erasing {
     /// The command, for an administrator.
     pub command: String,
-    /// The names of the destinations that get no event of it, because they do not subscribe to it.
-    pub unsubscribed: Option<String>,
+    /// That the store goes on charging the customer, if it does.
+    pub charged: Option<Sentence>,
+    /// What the destinations get of it, one sentence for all of the same kind.
+    pub learns: Vec<Sentence>,
+}
+
+/// What a destination gets when a customer is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notice {
+    DeletionRequest,
+    /// It stores users, and settle has no key to delete one.
+    NoKey,
+    Event,
+    /// It did not choose the event by its name.
+    NotChosen,
+}
+
+impl Notice {
+    const ALL: [Self; 4] = [
+        Self::DeletionRequest,
+        Self::Event,
+        Self::NoKey,
+        Self::NotChosen,
+    ];
+
+    fn of(destination: &Destination) -> Self {
+        let has_key = destination.settings["has_secret_key"] == true;
+        match destination.per_user {
+            true if has_key => Self::DeletionRequest,
+            true => Self::NoKey,
+            false if destination.chose(USER_ERASED) => Self::Event,
+            false => Self::NotChosen,
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::DeletionRequest => "Get a request to delete the user",
+            Self::NoKey => {
+                "Get nothing, because settle has no secret key to request a deletion with"
+            }
+            Self::Event => "Get the event `user.erased`",
+            Self::NotChosen => {
+                "Get nothing, because they do not subscribe to `user.erased` by its name: `*` and `user.*` leave it out"
+            }
+        }
+    }
+}
+
+/// Whether a destination gets events about alarms and destinations alone, so that it stores no customer.
+fn is_of_operators(one: &Destination) -> bool {
+    let is_name_of = |choice: &String| {
+        is_for_operators(choice) || choice == "alarm.*" || choice == "destination.*"
+    };
+    !one.per_user && one.common.events.iter().all(is_name_of)
 }
 
 impl Erasing {
-    pub fn of(app: AppId, user: UserId, destinations: &[Destination]) -> Self {
-        let unsubscribed = destinations.iter().filter(|one| !one.chose(USER_ERASED));
-        let unsubscribed = unsubscribed
-            .map(|one| one.common.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
+    pub fn of(
+        app: AppId,
+        user: UserId,
+        destinations: &[Destination],
+        charged: Option<String>,
+    ) -> Self {
+        let learns = Notice::ALL.iter().filter_map(|notice| {
+            let own = destinations
+                .iter()
+                .filter(|one| !is_of_operators(one) && Notice::of(one) == *notice);
+            let names: Vec<&str> = own.map(|one| one.common.name.as_str()).collect();
+            let text = format!("{}: {}.", notice.text(), names.join(", "));
+            (!names.is_empty()).then(|| Sentence::new(&text))
+        });
         Self {
             command: format!(
                 "settle customer erase --app {app} --user-id {user} --reason REASON --by NAME"
             ),
-            unsubscribed: Some(unsubscribed).filter(|names| !names.is_empty()),
+            charged: charged.as_deref().map(Sentence::new),
+            learns: learns.collect(),
         }
     }
 }
@@ -32,30 +96,45 @@ impl Erasing {
 mod tests {
     use super::Erasing;
     use domain::{AppId, UserId};
+    use serde_json::{Value, json};
     use storage::{Destination, DestinationSettings, fixtures};
     use uuid::Uuid;
 
-    #[test]
-    fn a_destination_without_the_event_is_named() {
-        let of = |name: &str, events: &[&str]| {
-            let events = events.iter().map(|one| (*one).to_owned()).collect();
-            let common = DestinationSettings {
-                events,
-                ..DestinationSettings::new(name)
-            };
-            Destination {
-                common,
-                ..fixtures::destination("http", serde_json::Value::default())
-            }
+    fn of(name: &str, events: &[&str], settings: Value) -> Destination {
+        let events = events.iter().map(|one| (*one).to_owned()).collect();
+        let common = DestinationSettings {
+            events,
+            ..DestinationSettings::new(name)
         };
+        Destination {
+            common,
+            ..fixtures::destination("http", settings)
+        }
+    }
+
+    #[test]
+    fn each_destination_is_named_with_what_it_gets() {
         let (app, user) = (AppId::new(Uuid::nil()), UserId::new(Uuid::nil()));
+        let counting = |name: &str, has_key: bool| Destination {
+            per_user: true,
+            ..of(name, &["*"], json!({ "has_secret_key": has_key }))
+        };
         let all = [
-            of("Billing", &["purchase.updated"]),
-            of("Profiles", &["user.erased"]),
-            of("Chat", &["alarm.*"]),
+            of("Billing", &["*"], json!({})),
+            of("Profiles", &["user.erased"], json!({})),
+            of("Chat", &["alarm.*"], json!({})),
+            counting("Product analytics", true),
+            counting("Old analytics", false),
         ];
-        let erasing = Erasing::of(app, user, &all);
-        assert_eq!(erasing.unsubscribed.as_deref(), Some("Billing, Chat"));
+        let erasing = Erasing::of(app, user, &all, None);
+        let learns: Vec<String> = erasing.learns.iter().map(|one| one.plain()).collect();
+        let expected = [
+            "Get a request to delete the user: Product analytics.",
+            "Get the event user.erased: Profiles.",
+            "Get nothing, because settle has no secret key to request a deletion with: Old analytics.",
+            "Get nothing, because they do not subscribe to user.erased by its name: * and user.* leave it out: Billing.",
+        ];
+        assert_eq!(learns, expected);
         assert!(
             erasing
                 .command
@@ -63,6 +142,6 @@ mod tests {
             "{}",
             erasing.command
         );
-        assert_eq!(Erasing::of(app, user, &all[1..2]).unsubscribed, None);
+        assert!(Erasing::of(app, user, &[], None).learns.is_empty());
     }
 }

@@ -2,8 +2,8 @@
 
 use super::merge::confirm;
 use super::moved::{LOG_IN_AGAIN, called};
-use super::{moving, path, show_user};
-use crate::edge::Shared;
+use super::{moving, path, show_user, warnings};
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Id, Ids};
 use crate::keys::Caller;
@@ -11,7 +11,9 @@ use crate::pages::act::{above, act, upper};
 use crate::pages::action::{Action, Input};
 use crate::pages::change::Mistakes;
 use crate::pages::form::Sent;
+use crate::pages::parts::Sentence;
 use crate::pages::visit::Visit;
+use crate::resources::customer_detail::destinations_of;
 use crate::resources::customers::Customer;
 use crate::resources::naming;
 use crate::resources::standing::product;
@@ -19,7 +21,6 @@ use crate::resources::transfers::{self, Transfer};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
-use domain::health::State as Health;
 use domain::{AppId, TransferId, UserId};
 use serde_json::{Map, Value, json};
 use storage::{Destination, PurchaseView, Role, TransferCause};
@@ -139,20 +140,27 @@ async fn of_transfer(
     show_user(&edge, &visit, &caller, Ids(transfer.app_id, of), mistakes).await
 }
 
-/// The destinations that learn of a move only later, in sentences; `None` where all get them.
+/// The destinations of an app that learn of a change only later, in sentences; `None` where all learn of it at once.
+pub async fn late_now(edge: &Edge, app: AppId) -> Result<Option<Sentence>, Error> {
+    let destinations = destinations_of(edge, app).await?;
+    Ok(late(&destinations).as_deref().map(Sentence::new))
+}
+
+/// The destinations that learn of a change only later, in sentences; `None` where all learn of it at once.
 pub fn late(destinations: &[Destination]) -> Option<String> {
-    let sentence = |one: &Destination| match one.state {
-        _ if !one.enabled => Some(format!(
-            "{} is disabled: it hears of this when it is enabled again.",
-            one.name
-        )),
-        Health::Healthy => None,
-        Health::Failing | Health::Open | Health::Disabled => Some(format!(
-            "{} is failing: it hears of this when it works again.",
-            one.name
-        )),
+    let disabled = |one: &Destination| {
+        (!one.enabled).then(|| {
+            format!(
+                "{} is disabled: this change reaches it when it is enabled again.",
+                one.name
+            )
+        })
     };
-    let all: Vec<String> = destinations.iter().filter_map(sentence).collect();
+    let all: Vec<String> = destinations
+        .iter()
+        .filter(|one| warnings::is_about_customers(one))
+        .filter_map(|one| warnings::late(one, "this change").or_else(|| disabled(one)))
+        .collect();
     (!all.is_empty()).then(|| all.join(" "))
 }
 
@@ -278,9 +286,16 @@ pub fn undo(
     let id = transfer.transfer_id;
     let what = undoing(transfer, names);
     let path = visit.to(&format!("/ui/transfers/{id}/undo?of={of}"));
+    let title = format!("Undo the transfer of {}", transfer.created_at);
     let action =
-        Action::new(path, format!("undo-{id}"), "Undo", &what, mistakes).about(&id.to_string());
-    Some(action).filter(|_| transfer.can_undo)
+        Action::new(path, format!("undo-{id}"), &title, &what, mistakes).about(&id.to_string());
+    Some(action).filter(|_| is_offered(transfer))
+}
+
+/// Whether the page offers to take a transfer back. It does not for an undo: that would give the purchases away again.
+fn is_offered(transfer: &Transfer) -> bool {
+    let is_undo = transfer.undoes.is_some() || transfer.cause == TransferCause::Undo;
+    transfer.can_undo && transfer.undone_by.is_none() && !is_undo
 }
 
 /// Who gets and who loses what when a transfer is taken back.
@@ -307,11 +322,14 @@ fn undoing(transfer: &Transfer, names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{late, undoing};
+    use super::{is_offered, late, undoing};
     use crate::pages::customers::moved::tests::transfer;
+    use crate::resources::transfers::Transfer;
+    use domain::TransferId;
     use domain::health::State;
     use storage::TransferCause;
     use storage::{Destination, DestinationSettings, fixtures};
+    use uuid::Uuid;
 
     #[test]
     fn a_destination_that_learns_of_a_move_later_is_named() {
@@ -326,18 +344,57 @@ mod tests {
         let mut off = of("CRM", State::Disabled);
         off.common.enabled = false;
         assert_eq!(late(&[of("Slack", State::Healthy)]), None);
-        assert_eq!(
-            late(&[
-                of("Backend", State::Failing),
-                of("Slack", State::Healthy),
-                off
-            ])
-            .as_deref(),
-            Some(
-                "Backend is failing: it hears of this when it works again. CRM is disabled: it hears of this when it is \
-                 enabled again."
-            )
+        let failing = of("Backend", State::Failing);
+        let alarms = Destination {
+            common: DestinationSettings {
+                events: vec!["alarm.*".to_owned()],
+                ..failing.common.clone()
+            },
+            ..failing.clone()
+        };
+        assert_eq!(late(&[alarms]), None, "it gets nothing about customers");
+        let text = format!(
+            "Backend has been failing since {}: this change reaches it when it works again. settle sends it by itself. \
+             CRM is disabled: this change reaches it when it is enabled again.",
+            failing.since
         );
+        assert_eq!(
+            late(&[failing, of("Slack", State::Healthy), off]),
+            Some(text)
+        );
+    }
+
+    #[test]
+    fn neither_an_undo_nor_what_was_undone_is_offered_for_an_undo() {
+        let moved = || transfer(TransferCause::Admin, Some("quinn@example.com"));
+        let id = Some(TransferId::new(Uuid::from_u128(9)));
+        assert!(is_offered(&moved()));
+        for (case, one) in [
+            (
+                "undone",
+                Transfer {
+                    undone_by: id,
+                    ..moved()
+                },
+            ),
+            (
+                "an undo",
+                Transfer {
+                    undoes: id,
+                    ..moved()
+                },
+            ),
+            ("an undo by its cause", transfer(TransferCause::Undo, None)),
+            (
+                "of the past",
+                Transfer {
+                    can_undo: false,
+                    ..moved()
+                },
+            ),
+        ] {
+            assert!(!is_offered(&one), "{case}");
+        }
     }
 
     #[test]

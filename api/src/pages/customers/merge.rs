@@ -1,5 +1,6 @@
 //! Naming a customer by the id of another one: both are shown, and merged only as they are shown.
 
+use super::forms::late_now;
 use super::{SCREEN, path, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -8,7 +9,7 @@ use crate::keys::Caller;
 use crate::pages::change::{Mistakes, Refused, texts};
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html};
-use crate::pages::parts::Code;
+use crate::pages::parts::{Code, Sentence};
 use crate::pages::visit::Visit;
 use crate::resources::naming::{Merge, MergedCustomer, NamingPreview, counted};
 use crate::shell::quoted;
@@ -48,6 +49,8 @@ pub struct MergePage<'a> {
     owned: String,
     all: String,
     events: Vec<String>,
+    /// Which destinations learn of it only later.
+    late: Option<Sentence>,
     fields: Vec<(&'static str, String)>,
     preview: String,
     reason: String,
@@ -101,6 +104,7 @@ impl<'a> MergePage<'a> {
                 .iter()
                 .filter_map(|name| Some((*name, sent.get(name)?.to_owned())))
                 .collect(),
+            late: None,
             reason: text("reason"),
             wrong_reason: refused.wrong("reason"),
             // The first form is refused because of the merge, which is what this page is about.
@@ -152,7 +156,7 @@ pub async fn confirm(
         is_answer: true,
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    html(&MergePage::new(
+    let page = MergePage::new(
         &frame,
         &visit,
         Shown {
@@ -162,7 +166,9 @@ pub async fn confirm(
             merge,
             mistakes,
         },
-    ))
+    );
+    let late = late_now(&edge, app).await?;
+    html(&MergePage { late, ..page })
 }
 
 /// The owner that a form names, and the names.

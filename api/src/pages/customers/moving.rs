@@ -1,6 +1,7 @@
 //! Moving purchases to another customer: what would happen is shown first, and happens only as it is shown. A customer who
 //! does not exist is created only for who ticks that: usually the id is mistyped.
 
+use super::forms::late_now;
 use super::{SCREEN, path, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -9,7 +10,7 @@ use crate::keys::Caller;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html};
-use crate::pages::parts::Code;
+use crate::pages::parts::{Code, Sentence};
 use crate::pages::visit::Visit;
 use crate::resources::naming::{MergedCustomer, counted};
 use crate::resources::transfers::MovePreview;
@@ -48,6 +49,8 @@ pub struct MovePage<'a> {
     is_new: bool,
     moving: String,
     events: Vec<String>,
+    /// Which destinations learn of it only later.
+    late: Option<Sentence>,
     fields: Vec<(&'static str, String)>,
     preview: String,
     reason: String,
@@ -97,6 +100,7 @@ impl<'a> MovePage<'a> {
                 .iter()
                 .filter_map(|name| Some((*name, sent.get(name)?.to_owned())))
                 .collect(),
+            late: None,
             reason: text("reason"),
             wrong_reason: refused.wrong("reason"),
             // The first form is refused so that this page shows what it would do.
@@ -177,13 +181,9 @@ pub async fn confirm(
         is_answer: true,
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    html(&MovePage::new(
-        &frame,
-        &visit,
-        (app, user),
-        preview,
-        mistakes,
-    ))
+    let page = MovePage::new(&frame, &visit, (app, user), preview, mistakes);
+    let late = late_now(&edge, app).await?;
+    html(&MovePage { late, ..page })
 }
 
 fn key(field: &str, id: &str) -> Option<CustomerKey> {

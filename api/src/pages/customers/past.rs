@@ -10,10 +10,15 @@ use domain::time::DAY;
 use domain::user::CustomerPurchase;
 use domain::{Environment, Timestamp};
 use std::time::Duration;
-use storage::{Announcement, AnnouncementStatus, CustomerName, CustomerStatus, Page, Past};
+use storage::{
+    Announcement, AnnouncementStatus, CustomerName, CustomerStatus, DeliveryStatus, DeliveryView,
+    Page, Past,
+};
 
 /// Maximum number of purchases of an environment on the page.
 const MAX_PURCHASES: i64 = 1000;
+/// How long after its announcement a state counts as received at once.
+const IN_TIME: Duration = Duration::from_secs(60);
 /// Maximum number of announcements that are read of one day and environment.
 const MAX_SPANS: usize = 10;
 
@@ -39,6 +44,8 @@ pub struct PastAccess {
     pub changes: Option<String>,
     pub purchases: Vec<PastPurchase>,
     pub note: Sentence,
+    /// The destinations that received the state more than a minute after it was announced, or not yet.
+    pub received: Vec<String>,
 }
 
 pub struct PastPurchase {
@@ -101,8 +108,10 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
             spans(edge, portrait, seen, &status).await?,
             beginning(seen.at),
         );
+        let received = received(edge, portrait, status.announcement.as_ref(), seen).await?;
         environments.push(PastAccess {
             changes,
+            received,
             ..access(day, seen, status, visit)
         });
     }
@@ -147,6 +156,60 @@ impl AccessSpan {
             since: announcement.and_then(|one| one.announced_at),
             access,
         }
+    }
+}
+
+/// Which destinations received an announcement of the day late, or not yet; empty where it was announced before.
+async fn received(
+    edge: &Edge,
+    portrait: &Portrait,
+    announcement: Option<&Announcement>,
+    seen: Past,
+) -> Result<Vec<String>, Error> {
+    let of_day = announcement.and_then(|one| {
+        let at = one
+            .announced_at
+            .filter(|at| Some(*at) >= beginning(seen.at))?;
+        Some((one.event_id?, at))
+    });
+    let Some((event, at)) = of_day else {
+        return Ok(Vec::new());
+    };
+    let found = match edge.store.explain_event(event).await {
+        Err(storage::Error::Missing { .. }) => return Ok(Vec::new()),
+        found => found?,
+    };
+    let deliveries = found.event.sendings.iter().map(|one| &one.delivery);
+    let destinations = &portrait.read.destinations;
+    Ok(deliveries
+        .filter_map(|one| {
+            let to = destinations
+                .iter()
+                .find(|known| known.id == one.destination_id)?;
+            late(&to.common.name, one, at)
+        })
+        .collect())
+}
+
+/// That a destination received an announcement late, with the time, or not yet; `None` where it was in time, or the
+/// delivery has another end, which the purchase's page explains.
+fn late(name: &str, one: &DeliveryView, announced_at: Timestamp) -> Option<String> {
+    match (one.status, one.finished_at) {
+        (DeliveryStatus::Delivered, Some(at)) if at > announced_at.plus(IN_TIME) => {
+            let (day, of) = (announced_at.to_string(), at.to_string());
+            let is_same_day = day.get(..10) == of.get(..10);
+            let at = if is_same_day {
+                clock_time(at)
+            } else {
+                zoneless(at)
+            };
+            Some(format!("{name} received this at {at}."))
+        }
+        (DeliveryStatus::Pending | DeliveryStatus::Waiting, _) => {
+            Some(format!("{name} has not received this yet."))
+        }
+        (DeliveryStatus::Failed, _) => Some(format!("{name} did not receive this.")),
+        _ => None,
     }
 }
 
@@ -280,6 +343,7 @@ fn access(day: Day<'_>, seen: Past, status: CustomerStatus, visit: &Visit) -> Pa
             .collect(),
         purchases: status.purchases.into_iter().map(purchase).collect(),
         note: Sentence::new(&announced(status.announcement.as_ref())),
+        received: Vec::new(),
     }
 }
 
@@ -343,10 +407,13 @@ impl PastAccess {
 
 #[cfg(test)]
 mod tests {
-    use super::{AccessSpan, Day, announced, beginning, changes, end_of_day, gave, none, past_end};
+    use super::{
+        AccessSpan, Day, announced, beginning, changes, end_of_day, gave, late, none, past_end,
+    };
     use domain::user::CustomerPurchase;
-    use domain::{CollapseKey, Environment, Timestamp};
-    use storage::{Announcement, AnnouncementStatus};
+    use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp};
+    use storage::{Announcement, AnnouncementStatus, DeliveryStatus, DeliveryView};
+    use uuid::Uuid;
 
     #[test]
     fn a_purchase_gave_access_until_its_end_by_an_entitlement() {
@@ -476,6 +543,66 @@ mod tests {
         ];
         let without = without.map(|status| none(status.map(by).as_ref()));
         assert_eq!(without, ["No access.", "Not known.", "No access known."]);
+    }
+
+    #[test]
+    fn a_late_destination_is_named_with_the_time() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let announced_at = time("2026-10-02T14:00:00Z");
+        let of = |status, finished_at: Option<&str>| {
+            let one = DeliveryView {
+                id: DeliveryId::new(Uuid::nil()),
+                event_id: EventId::new(Uuid::nil()),
+                event_type: "user.subscription.renewed".to_owned(),
+                collapse_key: CollapseKey::new(Uuid::nil()),
+                destination_id: DestinationId::new(Uuid::nil()),
+                revision: 1,
+                n: 0,
+                status,
+                attempts: 2,
+                next_due_at: None,
+                last_error: None,
+                first_tried_at: None,
+                finished_at: finished_at.map(time),
+                pruned_at: None,
+                created_at: announced_at,
+            };
+            late("Backend", &one, announced_at)
+        };
+        for (status, finished_at, text) in [
+            (
+                DeliveryStatus::Delivered,
+                Some("2026-10-02T14:01:00Z"),
+                None,
+            ),
+            (
+                DeliveryStatus::Delivered,
+                Some("2026-10-02T14:07:02Z"),
+                Some("Backend received this at 14:07:02."),
+            ),
+            (
+                DeliveryStatus::Delivered,
+                Some("2026-10-03T00:07:02Z"),
+                Some("Backend received this at 2026-10-03 00:07:02."),
+            ),
+            (
+                DeliveryStatus::Pending,
+                None,
+                Some("Backend has not received this yet."),
+            ),
+            (
+                DeliveryStatus::Failed,
+                None,
+                Some("Backend did not receive this."),
+            ),
+            (DeliveryStatus::Superseded, None, None),
+        ] {
+            assert_eq!(
+                of(status, finished_at).as_deref(),
+                text,
+                "{status:?} {finished_at:?}"
+            );
+        }
     }
 
     #[test]

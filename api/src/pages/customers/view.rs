@@ -18,7 +18,7 @@ use crate::pages::search::Suggestion;
 use crate::pages::text::{capital, purchase_state, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::access::unlisted_product;
-use crate::resources::charges::next_charge;
+use crate::resources::charges::{charged_after_erasing, next_charge};
 use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
 use crate::resources::standing::{Reached, is_bought_once, renewing_together};
@@ -425,7 +425,12 @@ impl<'a> CustomerPage<'a> {
             },
             why: answers.map(|answers| why(visit, answers)),
             actions: Vec::new(),
-            erasing: Erasing::of(of.app.id, customer.user_id, &read.destinations),
+            erasing: Erasing::of(
+                of.app.id,
+                customer.user_id,
+                &read.destinations,
+                charged_after_erasing(&read.purchases.items, &detail.purchases, visit.now),
+            ),
             is_admin: frame.may(Role::Admin),
             refused: Refused::default(),
             frame,

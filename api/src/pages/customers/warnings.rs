@@ -4,7 +4,9 @@
 use super::Portrait;
 use crate::pages::parts::Sentence;
 use crate::pages::visit::Visit;
+use crate::resources::destinations::CHECKED;
 use domain::Timestamp;
+use domain::event::{is_for_operators, types};
 use domain::health::{ALARM_AFTER, State};
 use std::collections::BTreeSet;
 use storage::{Destination, FailedDelivery, PendingDeliveries, Repair};
@@ -41,7 +43,9 @@ pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
                 .collect(),
             is_all: of.read.purchases.next_cursor.is_none(),
         };
-        let sentence = missing.sentence(one, visit.now)?;
+        let sentence = missing
+            .sentence(one, visit.now)
+            .or_else(|| late(one, "what changes for this customer now"))?;
         let page = visit.to(&format!("/ui/destinations/{}", one.id));
         Some(Warning {
             sentence: Sentence::new(&sentence),
@@ -49,6 +53,25 @@ pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
         })
     };
     of.read.destinations.iter().filter_map(warning).collect()
+}
+
+/// That a destination gets something only later, because it fails now; `None` where it gets it at once, or nothing about
+/// customers. A disabled one is disabled on purpose.
+pub fn late(one: &Destination, what: &str) -> Option<String> {
+    let is_failing = one.enabled && matches!(one.state, State::Failing | State::Open);
+    (is_failing && is_about_customers(one)).then(|| {
+        format!(
+            "{} has been failing since {}: {what} reaches it when it works again. settle sends it by itself.",
+            one.name, one.since
+        )
+    })
+}
+
+/// Whether a destination chose an event about customers.
+pub fn is_about_customers(one: &Destination) -> bool {
+    types()
+        .into_iter()
+        .any(|name| !is_for_operators(name) && one.chose(name))
 }
 
 /// The events of a customer that a destination does not have.
@@ -94,12 +117,11 @@ impl Missing<'_> {
         };
         sentences.extend(stands.map(str::to_owned));
         if let Some(pending) = pending.filter(|_| destination.enabled) {
-            let next = match pending.next_due_at {
-                _ if destination.state == State::Open => "it is checked every 30 s".to_owned(),
-                at if at > now => format!("next attempt at {at}"),
-                _ => "next attempt soon".to_owned(),
-            };
-            sentences.push(format!("settle retries by itself; {next}"));
+            sentences.push(match pending.next_due_at {
+                _ if destination.state == State::Open => CHECKED.to_owned(),
+                at if at > now => format!("settle retries by itself; next attempt at {at}"),
+                _ => "settle retries by itself; next attempt soon".to_owned(),
+            });
         }
         if !self.failed.is_empty() {
             let names = self
@@ -237,7 +259,8 @@ mod tests {
         let untried = sentence(&backend(State::Open), Some(&pending(1, 0))).unwrap();
         assert!(
             untried.contains(" 1 event ")
-                && untried.ends_with("by itself; it is checked every 30 s."),
+                && untried
+                    .ends_with("act. settle checks it every 30 s and sends what waits by itself."),
             "{untried}"
         );
         let mut off = backend(State::Disabled);
@@ -345,8 +368,7 @@ mod tests {
         };
         for state in [State::Healthy, State::Failing, State::Open] {
             let text = sentence(&backend(state), Some(&wrong)).unwrap();
-            let is_for_operator =
-                text.contains(". An operator must check the settings. settle retries");
+            let is_for_operator = text.contains(". An operator must check the settings. settle ");
             assert!(
                 is_for_operator && !text.contains("team") && !text.contains("healthy"),
                 "{text}"

@@ -1,6 +1,6 @@
 //! What the settings of one destination show. Pure.
 
-use super::head::{Head, SETTINGS};
+use super::head::{Head, SETTINGS, Stands};
 use super::view::Sheet;
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::change::Mistakes;
@@ -10,12 +10,12 @@ use crate::pages::text::amount;
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
-use storage::{Destination, Role, ShownState};
+use storage::{Destination, Role};
 
 /// The destination whose settings are shown.
 pub struct Subject<'d> {
     pub destination: &'d Destination,
-    pub shown: ShownState,
+    pub stands: Stands,
     /// Number of deliveries that are still pending for it.
     pub pending: i64,
     pub version: String,
@@ -61,7 +61,7 @@ impl<'a> SettingsPage<'a> {
         };
         Self {
             frame,
-            head: Head::new(visit, destination, subject.shown, SETTINGS),
+            head: Head::new(visit, destination, subject.stands, SETTINGS),
             groups,
             detail: mistakes.refused.detail.clone(),
             is_form_wrong,

@@ -1,10 +1,13 @@
-//! What stands above every page of one destination. Pure.
+//! What stands above every page of one destination.
 
-use super::state::{SKIPPED, WHY_SKIPPED, lasts_since};
+use super::state::{SKIPPED, StateTimes, WHY_SKIPPED, lasts_since};
+use crate::edge::Edge;
+use crate::error::Error;
 use crate::pages::cell::CellPart;
 use crate::pages::parts::{Badge, Moment, Tab, Tabs};
 use crate::pages::text::destination_state;
 use crate::pages::visit::Visit;
+use domain::{DestinationId, Timestamp};
 use storage::{Destination, ShownState};
 
 /// The part of the address of each tab.
@@ -13,6 +16,24 @@ pub const DELIVERIES: &str = "/deliveries";
 pub const SETTINGS: &str = "/settings";
 pub const RESEND: &str = "/resend";
 
+/// How a destination stands, and since when it fails.
+#[derive(Debug, Clone, Copy)]
+pub struct Stands {
+    pub shown: ShownState,
+    pub first_failure_at: Option<Timestamp>,
+}
+
+impl Stands {
+    /// Reads how a destination stands.
+    pub async fn read(edge: &Edge, id: DestinationId) -> Result<Self, Error> {
+        let health = edge.store.destination_health(id).await?;
+        Ok(Self {
+            shown: edge.store.shown_state(id).await?,
+            first_failure_at: health.health.health.first_failure_at,
+        })
+    }
+}
+
 /// What stands above every page of a destination.
 pub struct Head {
     pub id: String,
@@ -20,6 +41,8 @@ pub struct Head {
     pub kind: &'static str,
     pub state: Badge,
     pub since: Option<Moment>,
+    /// What settle does by itself.
+    pub note: Option<&'static str>,
     /// Where it skips everything: the page that shows why.
     pub why: Option<CellPart>,
     /// Its pages; none for a deleted one.
@@ -31,7 +54,7 @@ impl Head {
     pub fn new(
         visit: &Visit,
         destination: &Destination,
-        shown: ShownState,
+        stands: Stands,
         current: &'static str,
     ) -> Self {
         let page = |end: &str| visit.to(&format!("/ui/destinations/{}{end}", destination.id));
@@ -46,13 +69,19 @@ impl Head {
             ("Settings", SETTINGS),
             ("Resend", RESEND),
         ];
+        let times = StateTimes {
+            since: destination.since,
+            created_at: destination.created_at,
+            first_failure_at: stands.first_failure_at,
+        };
         Self {
             id: destination.id.to_string(),
             name: destination.name.clone(),
             kind: super::form_of(&destination.kind).map_or("", |form| form.label),
-            state: destination_state(shown),
-            since: lasts_since(shown, destination.since, destination.created_at),
-            why: (shown == ShownState::SkipsEverything)
+            state: destination_state(stands.shown),
+            since: lasts_since(stands.shown, times),
+            note: (stands.shown == ShownState::Open).then_some("settle sends what waits by itself"),
+            why: (stands.shown == ShownState::SkipsEverything)
                 .then(|| CellPart::link(page(SKIPPED), WHY_SKIPPED)),
             tabs: Some(Tabs::new("Pages of the destination", tabs.map(tab))),
         }

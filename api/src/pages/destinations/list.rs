@@ -1,13 +1,13 @@
 //! The list of what was sent to one destination. Pure.
 
 use super::SCREEN;
-use super::head::{DELIVERIES, Head, RESEND};
+use super::head::{DELIVERIES, Head, RESEND, Stands};
 use crate::pages::cell::{Cell, CellPart};
 use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::{Code, Moment, Sentence};
 use crate::pages::text::delivery_status;
 use crate::pages::visit::Visit;
-use storage::{DeliveryStatus, DeliveryView, Destination, ShownState};
+use storage::{DeliveryStatus, DeliveryView, Destination};
 
 pub const FILTERS: &[Filter<DeliveryView>] =
     &[Filter::new("status", "Status", FilterKind::Shown(status))];
@@ -44,12 +44,8 @@ fn status(status: &str) -> String {
 }
 
 /// The list of what was sent to a destination.
-pub fn deliveries(
-    visit: &Visit,
-    destination: &Destination,
-    shown: ShownState,
-) -> List<DeliveryView> {
-    let head = Head::new(visit, destination, shown, DELIVERIES);
+pub fn deliveries(visit: &Visit, destination: &Destination, stands: Stands) -> List<DeliveryView> {
+    let head = Head::new(visit, destination, stands, DELIVERIES);
     List {
         screen: SCREEN.path,
         title: format!("Deliveries to {}", destination.name),

@@ -13,7 +13,7 @@ mod state;
 mod view;
 
 pub use head::Head;
-pub use state::{lasts_since, state};
+pub use state::{StateTimes, lasts_since, state, times};
 
 use super::Screen;
 use super::change::{Refused, reasoned};

@@ -1,6 +1,7 @@
 //! One destination: how it stands, what was sent to it, and its settings.
 
 use super::detail::{SettingsPage, Subject};
+use super::head::Stands;
 use super::standing::{Detail, OverviewPage, Rate, hour};
 use super::{SCREEN, known, list};
 use crate::edge::Shared;
@@ -163,9 +164,9 @@ async fn sent(
     caller: Caller,
     Stored(destination): Stored<Destination>,
 ) -> Result<Response, Error> {
-    let shown = state.store.shown_state(destination.id).await?;
+    let stands = Stands::read(&state, destination.id).await?;
     lists::show(
-        list::deliveries(&visit, &destination, shown),
+        list::deliveries(&visit, &destination, stands),
         state,
         visit,
         caller,
@@ -213,11 +214,11 @@ pub async fn settings(
     } else {
         String::new()
     };
-    let shown_state = edge.store.shown_state(destination.id).await?;
+    let stands = Stands::read(edge, destination.id).await?;
     let pending = number("pending") + number("waiting");
     let subject = Subject {
         destination: &destination,
-        shown: shown_state,
+        stands,
         pending,
         version,
     };

@@ -2,7 +2,7 @@
 //! queues pages of the API for some seconds; a form in its answer goes on where it stopped.
 
 use super::SCREEN;
-use super::head::{Head, RESEND};
+use super::head::{Head, RESEND, Stands};
 use super::resend_view::{
     self as view, Filter, Progress, ProgressPage, RANGE, ResendPage, Stage, Step,
 };
@@ -56,12 +56,12 @@ async fn show(
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let frame = Frame::of(&edge, &visit, place(&destination, &mistakes.sent)).await?;
-    let state = edge.store.shown_state(destination.id).await?;
+    let stands = Stands::read(&edge, destination.id).await?;
     html(&ResendPage::new(
         &frame,
         &visit,
         &destination,
-        state,
+        stands,
         mistakes,
     ))
 }
@@ -128,8 +128,8 @@ async fn post_resend(
                 (true, false) => Stage::Done,
             };
             let frame = Frame::of(&shared, &visit, place(&destination, &sent)).await?;
-            let state = shared.store.shown_state(destination.id).await?;
-            let head = Head::new(&visit, &destination, state, RESEND);
+            let stands = Stands::read(&shared, destination.id).await?;
+            let head = Head::new(&visit, &destination, stands, RESEND);
             html(&ProgressPage::new(
                 &frame,
                 &visit,

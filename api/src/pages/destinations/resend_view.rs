@@ -1,6 +1,6 @@
 //! What the pages show by which something is sent again. Pure.
 
-use super::head::{DELIVERIES, Head, RESEND, SETTINGS};
+use super::head::{DELIVERIES, Head, RESEND, SETTINGS, Stands};
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::change::Mistakes;
 use crate::pages::form::Sent;
@@ -11,7 +11,7 @@ use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
 use askama::Template;
 use domain::event::{PURCHASE_UPDATED, Wildcards};
-use storage::{Destination, Role, ShownState};
+use storage::{Destination, Role};
 
 /// The fields of a filter, which each step hands on.
 const FIELDS: [&str; 3] = ["which", "from", "until"];
@@ -146,10 +146,10 @@ impl<'a> ResendPage<'a> {
         frame: &'a Frame,
         visit: &Visit,
         destination: &Destination,
-        shown: ShownState,
+        stands: Stands,
         mistakes: Mistakes,
     ) -> Self {
-        let head = Head::new(visit, destination, shown, RESEND);
+        let head = Head::new(visit, destination, stands, RESEND);
         let may = frame.may(Role::Support);
         let action = |filter: &Filter| {
             let Filter {

@@ -1,6 +1,6 @@
 //! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
 
-use super::head::{DELIVERIES, Head, OVERVIEW, RESEND};
+use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, Stands};
 use super::one::Answer;
 use super::view::test;
 use crate::pages::action::{Action, Input, Mistake, labelled};
@@ -128,7 +128,10 @@ impl<'a> OverviewPage<'a> {
         let mut head = Head::new(
             visit,
             &explanation.addressee.destination,
-            explanation.shown_state,
+            Stands {
+                shown: explanation.shown_state,
+                first_failure_at: explanation.addressee.health.health.first_failure_at,
+            },
             OVERVIEW,
         );
         if is_deleted {
@@ -213,7 +216,7 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
                 .first()
                 .map(|one| one.delivery.created_at),
         ),
-        ("Failing since", view.health.first_failure_at),
+        ("First failure", view.health.first_failure_at),
         (
             "Last attempt",
             view.health.opened_at.and(view.health.probed_at),

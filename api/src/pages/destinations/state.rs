@@ -4,7 +4,7 @@ use crate::pages::cell::{Cell, CellPart};
 use crate::pages::parts::Moment;
 use crate::pages::text::destination_state;
 use domain::Timestamp;
-use storage::ShownState;
+use storage::{DestinationOverview, ShownState};
 
 /// The page of what was skipped, below that of the destination.
 pub const SKIPPED: &str = "/deliveries?status=skipped";
@@ -15,21 +15,47 @@ pub const WHY_SKIPPED: &str = "Why nothing is sent";
 pub fn state(shown: ShownState, since: Option<Moment>, page: impl Fn(&str) -> String) -> Cell {
     let below = match (shown, since) {
         (ShownState::SkipsEverything, _) => vec![CellPart::link(page(SKIPPED), WHY_SKIPPED)],
+        (ShownState::Open, Some(since)) => vec![
+            "since".into(),
+            since.into(),
+            "settle sends what waits by itself".into(),
+        ],
         (_, Some(since)) => vec!["since".into(), since.into()],
         (_, None) => Vec::new(),
     };
     Cell::from(destination_state(shown)).under(below)
 }
 
-/// Since when a state lasts; `None` for one that is no event. A destination that never failed counts as healthy from its
-/// creation, before anything was sent to it: then nothing is known of when it began to work.
-pub fn lasts_since(shown: ShownState, since: Timestamp, created_at: Timestamp) -> Option<Moment> {
-    let is_event = match shown {
-        ShownState::NotTried | ShownState::SkipsEverything => false,
-        ShownState::Healthy => since > created_at,
-        ShownState::Failing | ShownState::Open | ShownState::Disabled => true,
+/// The times of a destination that say since when its state lasts.
+#[derive(Debug, Clone, Copy)]
+pub struct StateTimes {
+    /// When the stored state began: for a breaker that is open, some failures after the first one.
+    pub since: Timestamp,
+    pub created_at: Timestamp,
+    /// When the first request failed since the last success.
+    pub first_failure_at: Option<Timestamp>,
+}
+
+/// The times of a destination in an overview.
+pub fn times(of: &DestinationOverview) -> StateTimes {
+    StateTimes {
+        since: of.destination.since,
+        created_at: of.destination.created_at,
+        first_failure_at: of.first_failure_at,
+    }
+}
+
+/// Since when a state lasts, by one time for everything that fails; `None` for one that is no event. A destination that
+/// never failed counts as healthy from its creation, before anything was sent to it: then nothing is known of when it
+/// began to work.
+pub fn lasts_since(shown: ShownState, of: StateTimes) -> Option<Moment> {
+    let since = match shown {
+        ShownState::NotTried | ShownState::SkipsEverything => None,
+        ShownState::Healthy => Some(of.since).filter(|since| *since > of.created_at),
+        ShownState::Failing | ShownState::Open => Some(of.first_failure_at.unwrap_or(of.since)),
+        ShownState::Disabled => Some(of.since),
     };
-    is_event.then(|| Moment::ago(since))
+    since.map(Moment::ago)
 }
 
 #[cfg(test)]
@@ -39,15 +65,40 @@ mod tests {
     #[test]
     fn a_destination_that_never_failed_is_healthy_since_no_event() {
         let [created, later] = [1, 2].map(Timestamp::from_micros);
-        assert!(lasts_since(ShownState::Healthy, created, created).is_none());
+        let times = |since| StateTimes {
+            since,
+            created_at: created,
+            first_failure_at: None,
+        };
+        assert!(lasts_since(ShownState::Healthy, times(created)).is_none());
         assert!(
-            lasts_since(ShownState::Healthy, later, created).is_some(),
+            lasts_since(ShownState::Healthy, times(later)).is_some(),
             "it recovered"
         );
         assert!(
-            lasts_since(ShownState::Disabled, created, created).is_some(),
+            lasts_since(ShownState::Disabled, times(created)).is_some(),
             "it was created so"
         );
-        assert!(lasts_since(ShownState::NotTried, later, created).is_none());
+        assert!(lasts_since(ShownState::NotTried, times(later)).is_none());
+    }
+
+    #[test]
+    fn a_destination_fails_since_its_first_failure() {
+        let [created, first, opened] = [1, 2_000_000, 9_000_000].map(Timestamp::from_micros);
+        let since = |shown| {
+            let of = StateTimes {
+                since: opened,
+                created_at: created,
+                first_failure_at: Some(first),
+            };
+            lasts_since(shown, of).map(|moment| moment.to_string())
+        };
+        let shown = Some(Moment::ago(first).to_string());
+        assert_eq!(since(ShownState::Failing), shown);
+        assert_eq!(since(ShownState::Open), shown);
+        assert_eq!(
+            since(ShownState::Disabled),
+            Some(Moment::ago(opened).to_string())
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What the list of destinations, the form of a new one and the page with its secrets show. Pure.
 
-use super::state::{lasts_since, state};
+use super::state::{lasts_since, state, times};
 use crate::error::Field;
 use crate::pages::action::Action;
 use crate::pages::cell::Cell;
@@ -115,7 +115,7 @@ fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> DestinationL
             .map_or("", |form| form.label),
         state: state(
             one.shown_state,
-            lasts_since(one.shown_state, named.since, named.created_at),
+            lasts_since(one.shown_state, times(one)),
             page,
         ),
         pending: amount(one.pending),

@@ -5,7 +5,7 @@ use super::headline::{headline, waiting};
 use crate::pages::alarms::{About, AlarmText, customers, missing_product};
 use crate::pages::cell::Cell;
 use crate::pages::chart::{Chart, Counted, Spark, duration};
-use crate::pages::destinations::{lasts_since, state};
+use crate::pages::destinations::{lasts_since, state, times};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{amount, exact};
@@ -378,7 +378,7 @@ fn row(one: &DestinationOverview, visit: &Visit, hour: Option<&Requests>) -> Hea
         kind: named.kind.clone(),
         state: state(
             one.shown_state,
-            lasts_since(one.shown_state, named.since, named.created_at),
+            lasts_since(one.shown_state, times(one)),
             page,
         ),
         pending: amount(one.pending),

@@ -20,6 +20,8 @@ pub struct Filter<T: 'static> {
     pub name: &'static str,
     pub label: &'static str,
     pub entry: FilterKind<T>,
+    /// What to know of what it finds.
+    pub note: Option<&'static str>,
 }
 
 /// How a filter is entered.
@@ -36,7 +38,18 @@ pub enum FilterKind<T: 'static> {
 
 impl<T> Filter<T> {
     pub const fn new(name: &'static str, label: &'static str, entry: FilterKind<T>) -> Self {
-        Self { name, label, entry }
+        Self {
+            name,
+            label,
+            entry,
+            note: None,
+        }
+    }
+
+    /// This, with what to know of what it finds.
+    pub const fn with_note(mut self, note: &'static str) -> Self {
+        self.note = Some(note);
+        self
     }
 }
 
@@ -129,9 +142,11 @@ impl<T> Entered<T> {
                 }
                 FilterKind::Drawn => (kind(schema), choices_of(schema, str::to_owned)),
             };
-            // What stands in the address stays chosen, whatever it is.
+            let is_wrong = wrong.iter().any(|one| one.field == filter.name);
+            // What stands in the address stays chosen, also where the list of choices is cut short.
             if kind == "select"
                 && !value.is_empty()
+                && !is_wrong
                 && !choices.iter().any(|(known, _)| known == value)
             {
                 choices.insert(0, (value.clone(), value.clone()));
@@ -151,7 +166,7 @@ impl<T> Entered<T> {
                     value.clone()
                 },
                 choices: choices.into_iter().map(choice).collect(),
-                is_wrong: wrong.iter().any(|one| one.field == filter.name),
+                is_wrong,
             });
         }
         let wrong = wrong

@@ -36,6 +36,8 @@ pub struct ListPage<'a> {
     is_at_once: bool,
     is_first: bool,
     older: Option<String>,
+    /// What to know of what the filters find.
+    notes: Vec<&'static str>,
     first: String,
     all: String,
     csv: String,
@@ -83,6 +85,7 @@ impl<'a> ListPage<'a> {
                 .next_cursor
                 .as_ref()
                 .map(|cursor| to(("cursor", cursor))),
+            notes: list.filters.iter().filter_map(|one| one.note).collect(),
             first: to(("cursor", "")),
             all: visit.to(&list.path),
             csv: to(("as", "csv")),

@@ -13,13 +13,18 @@ use domain::{Environment, Timestamp};
 use serde_json::Value;
 use storage::PurchaseView;
 
+/// Which states give access: each is filtered by itself.
+const ACCESS: &str = "Each state is filtered by itself: trial, active, in grace, and both with renewal off have access. \
+                      Purchases marked \u{201c}test\u{201d} are by testers, without money.";
+
 pub const FILTERS: &[Filter<PurchaseView>] = &[
     Filter::new("platform_id", "Platform", FilterKind::Drawn),
     Filter::new(
         "state",
         "State",
         FilterKind::Shown(|state| state_for_people(state).to_owned()),
-    ),
+    )
+    .with_note(ACCESS),
     Filter::new("held", "held", FilterKind::Drawn),
     Filter::new("failing", "delivery failing", FilterKind::Drawn),
 ];

@@ -9,7 +9,7 @@ pub use fields::NewDestination;
 
 pub use actions::{disable, enable, probe, retry};
 pub use secrets::{Tested, rotate, rotate_version, test};
-pub use shown::{CreatedDestination, shown_state_for_people};
+pub use shown::{CHECKED, CreatedDestination, shown_state_for_people};
 
 use crate::answer::{Created, NoContent};
 use crate::edge::{Edge, Shared};

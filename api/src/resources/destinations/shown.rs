@@ -39,6 +39,9 @@ pub struct CreatedDestination {
     pub shown_once: Vec<&'static str>,
 }
 
+/// What settle does while a destination fails and its breaker is open: nobody must start it.
+pub const CHECKED: &str = "settle checks it every 30 s and sends what waits by itself";
+
 /// What people see for a state, on the page and on the command line. It is about events alone: a test may have succeeded
 /// before the first one, and a destination that fails may well answer.
 pub const fn shown_state_for_people(state: ShownState) -> &'static str {
@@ -47,7 +50,7 @@ pub const fn shown_state_for_people(state: ShownState) -> &'static str {
         ShownState::SkipsEverything => "skips everything",
         ShownState::Healthy => "healthy",
         ShownState::Failing => "failing",
-        ShownState::Open => "failing, retries paused",
+        ShownState::Open => "failing, checked every 30 s",
         ShownState::Disabled => "disabled",
     }
 }

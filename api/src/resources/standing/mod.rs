@@ -2,7 +2,7 @@
 //! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
 
 use super::charges::WHO_CANCELS;
-use super::reached::{self, Retries, Unchosen};
+use super::reached::{self, Retries, Unchosen, UnsentRefund};
 use super::refunds::{estimate, is_unsent_refund, refund, refunded};
 use domain::payment::EntryKind;
 use domain::user::CustomerPurchase;
@@ -98,6 +98,10 @@ pub struct Known<'a> {
     pub now: Timestamp,
 }
 
+/// Why a purchase whose money came back still gives access.
+const REFUND_ENDS_NOTHING: &str =
+    "A refund of money does not end a purchase: access ends when the store ends it";
+
 impl Standing {
     /// How a purchase stands, and whether it gives access.
     pub fn of(view: &PurchaseView, is_active: Option<bool>, known: &Known<'_>) -> Self {
@@ -120,6 +124,8 @@ impl Standing {
         sentences.push(Some(
             record.access(is_active, known.unlisted.contains(&view.collapse_key)),
         ));
+        let is_for_money = is_refunded && is_active == Some(true) && !is_test;
+        sentences.push(is_for_money.then(|| REFUND_ENDS_NOTHING.to_owned()));
         sentences.push(
             view.standing
                 .unverified_since
@@ -146,7 +152,11 @@ impl Standing {
             };
             let unchosen = Unchosen {
                 payments: known.unchosen.iter().filter(is_its).collect(),
-                has_refund: known.payments.iter().any(lacks_refund),
+                refund: known
+                    .payments
+                    .iter()
+                    .any(lacks_refund)
+                    .then(|| UnsentRefund::of(&got, &view.data)),
             };
             let delivery = got.last().map(|one| (*one).clone());
             (delivery.is_some() || !unchosen.payments.is_empty()).then(|| Reached {

@@ -99,6 +99,50 @@ async fn a_destination_that_skips_everything_shows_why() {
 }
 
 #[tokio::test]
+async fn a_failing_destination_has_one_time_on_all_pages() {
+    let (service, app, id) = with_delivery("home-open", "pending").await;
+    let now: Timestamp = service.get("/v1/overview").await.body["now"]
+        .as_str()
+        .expect("a time")
+        .parse()
+        .expect("a time");
+    let [first, opened] = [-600_000, -588_000].map(|millis| now.plus_millis(millis));
+    service.raw(&format!(
+        "UPDATE destinations SET state = 'open', since = {1};
+         UPDATE health SET failures = 10, first_failure_at = {0}, last_failure_at = {0}, opened_at = {1}",
+        first.micros(),
+        opened.micros()
+    ));
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/destinations/{id}");
+    for path in [
+        "/ui/",
+        "/ui/destinations",
+        &page,
+        &format!("{page}/deliveries"),
+        &format!("{page}/settings"),
+        &format!("{page}/resend"),
+        &format!("/ui/connect/apps/{app}"),
+    ] {
+        let text = visitor.get(&service, path).await.text;
+        for part in [
+            "failing, checked every 30 s",
+            "settle sends what waits by itself",
+            &first.to_string(),
+        ] {
+            assert!(text.contains(part), "{path}: {part}: {text}");
+        }
+        assert!(
+            !text.contains("retries paused") && !text.contains(&opened.to_string()),
+            "{path}: {text}"
+        );
+    }
+    let overview = visitor.get(&service, &page).await.text;
+    let sentence = "; settle checks it every 30 s and sends what waits by itself";
+    assert!(overview.contains(sentence), "{overview}");
+}
+
+#[tokio::test]
 async fn home_shows_the_largest_trouble_and_alarms_first() {
     let (service, app, id) = with_delivery("home-trouble", "pending").await;
     let now: Timestamp = service.get("/v1/overview").await.body["now"]

@@ -224,7 +224,7 @@ async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
         .expect("a sign-in");
     let shown = reader.get(&service, &page).await;
     assert!(
-        !shown.text.contains("Move purchases") && !shown.text.contains(">Undo<"),
+        !shown.text.contains("Move purchases") && !shown.text.contains("Undo the transfer"),
         "{}",
         shown.text
     );
@@ -277,6 +277,75 @@ async fn what_a_destination_lacks_is_on_the_page_of_its_customer() {
         )
         .await;
     assert!(!shown.text.contains("does not have"), "{}", shown.text);
+}
+
+#[tokio::test]
+async fn a_failing_destination_is_named_before_an_event_is_pending() {
+    let service = Service::start("customers-late").await;
+    let (app, anna) = customer(&service, "anna", "u1").await;
+    let hook = json!({ "kind": "webhook", "name": "Backend", "url": "https://example.com/hooks", "events": ["*"] });
+    service
+        .send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook)
+        .await;
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{anna}");
+    let works = visitor.get(&service, &page).await;
+    assert!(!works.text.contains("Backend has been"), "{}", works.text);
+    service.raw("UPDATE destinations SET state = 'failing'");
+    let failing = "Backend has been failing since <time";
+    let late = "reaches it when it works again. settle sends it by itself.";
+    has(
+        &visitor.get(&service, &page).await,
+        &[
+            failing,
+            &format!("what changes for this customer now {late}"),
+        ],
+    );
+    let fields = [("from", "app_user_id/u1"), ("external_id", "otto"), REASON];
+    let shown = visitor
+        .post(&service, &format!("{page}/move"), &fields)
+        .await;
+    has(
+        &shown,
+        &["Move purchases?", failing, &format!("this change {late}")],
+    );
+}
+
+#[tokio::test]
+async fn a_transfer_is_undone_once_and_its_undo_is_not_offered() {
+    let service = Service::start("customers-undo-once").await;
+    let (app, anna) = customer(&service, "anna", "u1").await;
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{anna}");
+    let fields = [("from", "app_user_id/u1"), ("external_id", "otto"), REASON];
+    let moved = move_as_shown(&service, &visitor, &page, &fields).await;
+    assert_eq!(moved.status, 303);
+    let otto = service
+        .get(&format!("/v1/apps/{app}/customers?app_user_id=u1"))
+        .await
+        .body["user_id"]
+        .clone();
+    let otto = format!("/ui/customers/{app}/{}", otto.as_str().expect("an id"));
+    let shown = visitor.get(&service, &page).await;
+    has(
+        &shown,
+        &["Undo the transfer of <time", "Undo under Transfers"],
+    );
+    let undo = shown.text.split("action=\"/ui/transfers/").nth(1);
+    let undo = undo.and_then(|rest| rest.split('"').next());
+    let undo = format!(
+        "/ui/transfers/{}",
+        undo.expect("a form").replace("&#38;", "&")
+    );
+    assert_eq!(visitor.post(&service, &undo, &[REASON]).await.status, 303);
+    for page in [&page, &otto] {
+        let shown = visitor.get(&service, page).await;
+        has(&shown, &["A transfer was undone", "Transfers</h2>"]);
+        let is_offered = ["Undo the transfer", "Undo under Transfers"]
+            .iter()
+            .any(|part| shown.text.contains(part));
+        assert!(!is_offered, "{page}: {}", shown.text);
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn what_a_customer_had_on_a_day_is_shown() {
     has(
         &shown,
         &[
-            "The day and all times in this card are in UTC.",
+            "The day and all times in this card are in UTC. This is what settle announced; a destination may have received it later.",
             "Access at the end of 2026-10-03 (UTC)<",
         ],
     );

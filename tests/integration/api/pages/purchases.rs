@@ -35,4 +35,22 @@ async fn filters_of_purchases_are_those_of_the_api() {
         assert_eq!(wrong.status, 400, "{query}");
         assert!(wrong.text.contains(field), "{query}: {}", wrong.text);
     }
+    let wrong = visitor.get(&service, "/ui/purchases?state=nonsense").await;
+    assert!(
+        wrong.text.contains("State: expected") && !wrong.text.contains("value=\"nonsense\""),
+        "it is no option: {}",
+        wrong.text
+    );
+    let note = "Each state is filtered by itself: trial, active, in grace, and both with renewal off have access.";
+    for (query, notes) in [("", 1), ("?state=active", 2)] {
+        let shown = visitor
+            .get(&service, &format!("/ui/purchases{query}"))
+            .await;
+        assert_eq!(
+            shown.text.matches(note).count(),
+            notes,
+            "{query}: {}",
+            shown.text
+        );
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::phrases::{count, environments, label, sentence, subscription};
 use super::sent::not_subscribed;
-use crate::resources::destinations::shown_state_for_people;
+use crate::resources::destinations::{CHECKED, shown_state_for_people};
 use crate::resources::reached::payment;
 use storage::{
     Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView, ShownState,
@@ -29,11 +29,12 @@ pub fn destination(of: &DestinationExplanation) -> String {
             "disabled since {}{reason}; its events stay pending until `settle destination enable {}`",
             destination.since, destination.id
         )
-    } else if let Some(since) = health.opened_at {
+    } else if let Some(opened_at) = health.opened_at {
+        let since = health.first_failure_at.unwrap_or(opened_at);
         let tried = health
             .probed_at
-            .map_or_else(String::new, |at| format!(", last at {at}"));
-        format!("failing since {since}{reason}; checked every 30 s{tried}")
+            .map_or_else(String::new, |at| format!("; last check at {at}"));
+        format!("failing since {since}{reason}; {CHECKED}{tried}")
     } else if let Some(until) = health.paused_until.filter(|until| *until > of.now) {
         format!("pause requested until {until}{reason}")
     } else {
@@ -42,6 +43,10 @@ pub fn destination(of: &DestinationExplanation) -> String {
             ShownState::NotTried => shown.to_owned(),
             ShownState::SkipsEverything => {
                 format!("{shown}; no event of the last 24 hours was sent")
+            }
+            ShownState::Failing => {
+                let since = health.first_failure_at.unwrap_or(destination.since);
+                format!("{shown} since {since}{reason}")
             }
             _ => format!("{shown} since {}{reason}", destination.since),
         }

@@ -4,6 +4,7 @@
 use super::phrases::{
     count, environments, error_beside, label, protocol, response, sentence, subscription,
 };
+use crate::resources::destinations::CHECKED;
 use crate::resources::rates::{RateDay, rate_sentence};
 use crate::resources::refunds::STATE;
 use domain::Timestamp;
@@ -391,9 +392,10 @@ pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
             destination.since
         ));
     }
-    if let Some(since) = health.opened_at {
+    if let Some(opened_at) = health.opened_at {
+        let since = health.first_failure_at.unwrap_or(opened_at);
         return Some(format!(
-            "pending: the destination has been failing since {since}{reason}, and is checked every 30 s"
+            "pending: the destination has been failing since {since}{reason}; {CHECKED}"
         ));
     }
     let until = health.paused_until.filter(|until| *until > now)?;

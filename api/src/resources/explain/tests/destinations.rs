@@ -50,7 +50,7 @@ fn a_destination_shows_its_state() {
     }
     let mut open = hook();
     (open.health.health.opened_at, open.health.health.probed_at) = (Some(at(5)), Some(at(25)));
-    assert!(stands(open).contains("checked every 30 s, last at 2027-01-15T08:00:25.000000Z"));
+    assert!(stands(open).contains("settle checks it every 30 s and sends what waits by itself; last check at 2027-01-15T08:00:25.000000Z"));
     let mut off = hook();
     off.destination.common.enabled = false;
     assert!(stands(off).contains("settle destination enable"));

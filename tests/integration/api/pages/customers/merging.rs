@@ -113,7 +113,7 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
         &[
             "Merged: the customer was given the id of the other customer by admin token",
             "ticket 4711",
-            ">Undo<",
+            ">Undo the transfer of <time",
         ],
     );
     let undo = shown
