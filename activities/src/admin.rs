@@ -3,7 +3,7 @@
 use crate::dependencies::Context;
 use crate::spans;
 use domain::{CollapseKey, Lane, RedeliverySelector};
-use protocols::destinations::Config;
+use protocols::destinations::ready;
 use std::time::Duration;
 use storage::{
     Actor, DestinationChange, DestinationSettings, Error, Page, RunMode, Store, Subject, fault,
@@ -189,11 +189,11 @@ pub async fn test(
         .record_audit_entry("destination.test", Some(destination.app_id), id)
         .await?;
     let secret = context.store.destination_secret(id).await?;
-    let config = match Config::ready(&destination, &secret, &context.allowed_addresses) {
-        Ok(config) => config,
+    let connector = match ready(&destination, &secret, &context.allowed_addresses) {
+        Ok(connector) => connector,
         Err(invalid) => return Ok(format!("nothing was sent; {invalid}")),
     };
-    Ok(match config.test((context.clock)(), token, None) {
+    Ok(match connector.test((context.clock)(), token, None) {
         Ok(request) => {
             let (span, request) = (
                 spans::apart("RunActivity:test", id),
@@ -204,8 +204,8 @@ pub async fn test(
                     context.http.send(request)
                 }))
                 .await;
-            let description = config.describe_test(&reply);
-            config.redact(&description.unwrap_or_else(|why| why))
+            let description = connector.describe_test(&reply);
+            connector.redact(&description.unwrap_or_else(|why| why))
         }
         Err(invalid) => format!("nothing was sent; {invalid}"),
     })

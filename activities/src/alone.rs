@@ -6,7 +6,7 @@ use crate::delivery::supervise::supervise;
 use crate::dependencies::Context;
 use crate::sweep::upkeep::ALARMS_AT_ONCE;
 use domain::DestinationId;
-use protocols::destinations::Config;
+use protocols::destinations::kind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::Error;
@@ -26,7 +26,7 @@ impl Context {
         let due: BTreeSet<DestinationId> = queued_for.into_iter().chain(late).collect();
         for destination_id in due {
             let destination = self.store.destination(destination_id).await?;
-            if Config::is_for_people(&destination.kind) {
+            if kind(&destination.kind).is_ok_and(|kind| kind.is_for_people()) {
                 let token = format!("alone/{:.15}", (self.random)()).replace('.', "-");
                 let run = SuperviseRun::new(destination_id, token, 1, Arc::clone(&self.stopping));
                 supervise(

@@ -2,7 +2,8 @@
 
 use super::cli::settle;
 use domain::AppId;
-use protocols::destinations::{Allowed, Config as Kind};
+use protocols::destinations::webhook::config::ready;
+use protocols::destinations::{Allowed, kind};
 use serde_json::{Map, Value, json};
 use storage::{Config, Database, Destination, DestinationSettings, Key, NewDestination, Store};
 use system_tests::folder::Folder;
@@ -18,8 +19,10 @@ async fn webhook(store: &Store, app: AppId, name: &str, body: &str) -> Destinati
         ("url".to_owned(), json!(url)),
         ("body".to_owned(), json!(body)),
     ]);
-    let prepared =
-        Kind::create("webhook", &fields, &Allowed::default(), [7; 32]).expect("a webhook");
+    let prepared = kind("webhook")
+        .expect("a kind")
+        .create(&fields, &Allowed::default(), [7; 32])
+        .expect("a webhook");
     let new = NewDestination {
         app_id: app,
         kind: "webhook".to_owned(),
@@ -102,10 +105,8 @@ async fn migrate_encrypts_secret_urls_and_counts_audit_entries() {
     let store = Store::open(config).await.expect("the database");
     let destination = store.destination(chat.id).await.expect("a destination");
     let secret = store.destination_secret(chat.id).await.expect("a secret");
-    let Ok(Kind::Webhook(ready)) = Kind::ready(&destination, &secret, &Allowed::default()) else {
-        panic!("it is usable")
-    };
-    assert!(ready.url.as_str().ends_with(HIDDEN));
+    let opened = ready(&destination, &secret, &Allowed::default()).expect("it is usable");
+    assert!(opened.url.as_str().ends_with(HIDDEN));
     let entries: Vec<Value> = Raw::of(&database)
         .texts("SELECT new_fields AS value FROM audit_log WHERE operation = 'destination.update' AND new_fields LIKE '%replaced%' ORDER BY seq DESC LIMIT 1")
         .iter()

@@ -6,7 +6,7 @@ use activities::http::{Http, Lookup, Parts, of_this_machine};
 use domain::Timestamp;
 use domain::time::duration;
 use futures::FutureExt as _;
-use protocols::destinations::{Allowed, Config, Exchange};
+use protocols::destinations::{Allowed, Connector, Exchange};
 use protocols::http::{Reply, Rules};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -85,7 +85,7 @@ fn attempt() -> Attempt {
     fixtures::attempt("purchase.updated", "{\"a\":1}")
 }
 
-fn config(url: &str) -> Config {
+fn config(url: &str) -> Box<dyn Connector> {
     // These rules only let the destination be created; the rules of each test decide about its request.
     let allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
     let rules = Rules {

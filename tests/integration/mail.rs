@@ -4,8 +4,9 @@
 use super::ready;
 use activities::http::{Http, Parts, of_this_machine};
 use domain::{DeliveryId, Timestamp};
-use protocols::destinations::{Allowed, Config, Exchange, email};
+use protocols::destinations::{Allowed, Connector, Exchange};
 use protocols::http::{Reply, Rules};
+use protocols::smtp::Server;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
@@ -25,14 +26,14 @@ const HALF_AN_HOUR_MS: i64 = 1_800_000;
 
 /// A destination at the SMTP server of this URL.
 struct Desk {
-    config: Config,
+    config: Box<dyn Connector>,
     http: Http,
 }
 
 impl Desk {
     fn new(url: &str, authority: &[u8], denied: &[&str]) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
-        let mail = email::Server::parse(url, "settle <settle@example.com>").expect("a server");
+        let mail = Server::parse(url, "settle <settle@example.com>").expect("a server");
         let allowed = Allowed {
             mail: Some(mail),
             ..Allowed::default()

@@ -4,4 +4,5 @@ pub mod address;
 pub mod destinations;
 pub mod form;
 pub mod http;
+pub mod smtp;
 pub mod stores;

@@ -3,15 +3,23 @@
 //!
 //! When storage repeats a lease's transaction, the same truncation is counted twice.
 
-use protocols::destinations::{Config, RenderNotes};
+use protocols::destinations::{RenderNotes, kind};
 use storage::{Destination, Rendered, Unsent};
 
 /// Renders an event for a destination. The body is frozen: every attempt sends it.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
-    let rendered = Config::render(destination, unsent);
+    let kind = match kind(&destination.kind) {
+        Ok(kind) => kind,
+        Err(unknown) => {
+            return Rendered::Refuse {
+                why: unknown.to_string(),
+            };
+        }
+    };
+    let rendered = kind.render(destination, unsent);
     count(
-        &destination.kind,
-        Config::render_notes(destination, unsent, &rendered),
+        kind.name(),
+        kind.render_notes(destination, unsent, &rendered),
     );
     rendered
 }

@@ -19,7 +19,8 @@ mod tests;
 pub use lookup::{Lookup, LookupRequest, of_this_machine};
 
 use clients::Clients;
-use protocols::http::{Envelope, Failure, Method, Reply, Request, Rules};
+use protocols::http::{Failure, Method, Reply, Request, Rules};
+use protocols::smtp::Envelope;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use resolved::Resolved;
 use response::Response;

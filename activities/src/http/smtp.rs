@@ -7,7 +7,8 @@
 use super::mail::{Refusal, Server};
 use lettre::transport::smtp::client::AsyncTokioStream;
 use lettre::transport::smtp::extension::ClientId;
-use protocols::http::{Failure, Security};
+use protocols::http::Failure;
+use protocols::smtp::Security;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;

@@ -7,7 +7,7 @@ use crate::spans;
 use domain::DestinationId;
 use futures::future::join_all;
 use futures::{StreamExt, TryFutureExt};
-use protocols::destinations::Config;
+use protocols::destinations::ready;
 use std::time::Duration;
 use storage::{DeletionRequest, Error, RequestOutcome};
 use tokio::time::{Instant, timeout};
@@ -70,11 +70,11 @@ async fn request_deletion(
         found => found?,
     };
     let secret = context.store.destination_secret(id).await?;
-    let config = match Config::ready(&destination, &secret, &context.allowed_addresses) {
-        Ok(config) => config,
+    let connector = match ready(&destination, &secret, &context.allowed_addresses) {
+        Ok(connector) => connector,
         Err(invalid) => return Ok(RequestOutcome::Failed(invalid.to_string())),
     };
-    let Some(deletion) = config.deletion(&due.user_ids) else {
+    let Some(deletion) = connector.deletion(&due.user_ids) else {
         let why = "it has no `secret_key`, without which nothing can be deleted there: delete the user manually";
         return Ok(RequestOutcome::NotPossible(why.to_owned()));
     };
@@ -86,8 +86,8 @@ async fn request_deletion(
     let Ok(reply) = timeout(REQUEST_TIMEOUT, sent).await else {
         return Ok(RequestOutcome::Failed("no answer in time".to_owned()));
     };
-    Ok(match config.judge_deletion(&reply) {
+    Ok(match connector.judge_deletion(&reply) {
         Ok(()) => RequestOutcome::Accepted,
-        Err(why) => RequestOutcome::Failed(config.redact(&why)),
+        Err(why) => RequestOutcome::Failed(connector.redact(&why)),
     })
 }

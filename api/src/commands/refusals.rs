@@ -2,7 +2,7 @@
 //! that it was created with.
 
 use super::destinations;
-use protocols::destinations::Allowed;
+use protocols::destinations::{Allowed, refusal};
 use storage::{Destination, Store, chain};
 
 /// Starts the task that logs a warning for each enabled destination that the settings refuse.
@@ -22,11 +22,11 @@ pub fn warn(store: Store, allowed: Allowed) {
 }
 
 fn warn_about(destination: &Destination, allowed: &Allowed) {
-    if let Some(refusal) = allowed.refusal(destination) {
+    if let Some(refused) = refusal(destination, allowed) {
         tracing::warn!(
             destination.id = %destination.id,
             destination.name = destination.name,
-            reason = %refusal,
+            reason = %refused,
             "the settings allow no request to a destination; its pending deliveries wait"
         );
     }

@@ -2,7 +2,7 @@
 
 use super::Invalid;
 use crate::setting::invalid;
-use protocols::destinations::email::Server;
+use protocols::smtp::Server;
 use serde::Deserialize;
 
 /// The section `mail` of the file.

@@ -20,7 +20,8 @@ pub use shown::Setting;
 use crate::stores::config::StoreConfig;
 use crate::stores::samples::SampleKey;
 use ipnet::IpNet;
-use protocols::destinations::{Exception, email};
+use protocols::destinations::Exception;
+use protocols::smtp;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -50,7 +51,7 @@ pub struct Config {
     /// `mail.url`, `SETTLE_MAIL_URL`: the SMTP server of destinations of mails, `smtps://USER:PASSWORD@HOST` or
     /// `smtp://USER:PASSWORD@HOST`, never shown; and `mail.from`, `SETTLE_MAIL_FROM`, their sender. Both or none; none by
     /// default. `mail.allowed_domains`, `SETTLE_MAIL_ALLOWED_DOMAINS` (by comma): the domains of recipients; all by default.
-    pub mail: Option<email::Server>,
+    pub mail: Option<smtp::Server>,
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,

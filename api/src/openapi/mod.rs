@@ -21,7 +21,7 @@ use listed::list_choices;
 use crate::error::Problem;
 use crate::operation::{Operation, Schemas};
 use crate::route::{Access, Route};
-use protocols::destinations::Config;
+use protocols::destinations;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
@@ -100,7 +100,7 @@ pub fn definitions(schemas: Schemas) -> Map<String, Value> {
 fn named(mut schemas: Schemas) -> (Map<String, Value>, Map<String, Value>) {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
-    kinds::add(Config::schemas(), &mut requests, &mut responses);
+    kinds::add(destinations::schemas(), &mut requests, &mut responses);
     requests.values_mut().for_each(refuse_other_fields);
     (requests, responses)
 }

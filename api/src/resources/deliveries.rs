@@ -8,7 +8,7 @@ use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
 use domain::{DeliveryId, DestinationId, EventId};
-use protocols::destinations::Config;
+use protocols::destinations;
 use schemars::JsonSchema;
 use serde::Serialize;
 use storage::{AttemptView, DeliveryFilter, DeliveryStatus, DeliveryView, Paged};
@@ -92,12 +92,12 @@ pub async fn request(
         match edge.store.destination(sent.destination_id).await {
             Ok(destination) => {
                 let secret = edge.store.destination_secret(destination.id).await?;
-                let config = Config::ready(&destination, &secret, &edge.allowed);
-                let trace = config
+                let connector = destinations::ready(&destination, &secret, &edge.allowed).ok();
+                let trace = connector
                     .as_ref()
-                    .is_ok_and(Config::takes_trace)
+                    .is_some_and(|connector| connector.takes_trace())
                     .then(|| TRACEPARENT.to_owned());
-                let names = config.map_or_else(|_| Vec::new(), |config| config.header_names());
+                let names = connector.map_or_else(Vec::new, |connector| connector.header_names());
                 (destination.kind, names.into_iter().chain(trace).collect())
             }
             Err(storage::Error::Missing { .. }) => (String::new(), Vec::new()),
@@ -123,7 +123,10 @@ pub async fn request(
             .any(|name| name == WEBHOOK_ID)
             .then_some(id),
         header_names,
-        body: sent.body.map(|frozen| Config::sent_body(&kind, frozen)),
+        body: sent.body.map(|frozen| match destinations::kind(&kind) {
+            Ok(kind) => kind.sent_body(frozen),
+            Err(_) => frozen,
+        }),
         note,
     }))
 }

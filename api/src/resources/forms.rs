@@ -12,7 +12,7 @@ use crate::operation::Schemas;
 use crate::stores;
 use axum::Json;
 use domain::event;
-use protocols::destinations::Config;
+use protocols::destinations;
 use protocols::form;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -134,15 +134,16 @@ pub async fn stores(_: Caller) -> Result<Json<Forms>, Error> {
 
 /// The forms of destinations, one of each kind.
 pub fn of_destinations() -> Vec<Form> {
-    Config::forms()
+    destinations::KINDS
         .into_iter()
+        .map(destinations::Kind::form)
         .map(|form| Form::of(&kinds::request_of(form.name), form))
         .collect()
 }
 
 /// The form of a destination of this kind, as far as it can be changed.
 pub fn of_change(kind: &str) -> Option<Form> {
-    let fixed = Config::fields(kind)
+    let fixed = destinations::fields(kind)
         .map(|own| own.on_creation)
         .unwrap_or_default();
     let mut form = of_destinations()
@@ -291,8 +292,13 @@ fn label<'a>(entry: &form::Entry, value: &'a str) -> &'a str {
 fn wildcards(kind: &str) -> Vec<&'static str> {
     event::choices()
         .into_iter()
-        .filter(|name| name.ends_with('*') && Config::takes(kind, name))
+        .filter(|name| name.ends_with('*') && is_taken(kind, name))
         .collect()
+}
+
+/// Whether a destination of this kind can choose this event type or wildcard.
+fn is_taken(kind: &str, choice: &str) -> bool {
+    destinations::kind(kind).is_ok_and(|kind| kind.refused_choice(choice).is_none())
 }
 
 /// The types of events that can be chosen; those that the form offers first, or all.
@@ -300,7 +306,7 @@ fn event_choices(form: &form::Form) -> Vec<Choice> {
     let offered = form.events;
     let mut all: Vec<Choice> = event::about_all()
         .into_iter()
-        .filter(|about| Config::takes(form.name, about.event_type))
+        .filter(|about| is_taken(form.name, about.event_type))
         .map(|about| Choice {
             value: about.event_type.to_owned(),
             label: about.event_type.to_owned(),

@@ -1,9 +1,8 @@
 //! The addresses that the operator allows for destinations.
 
-use super::{Invalid, amplitude, email, webhook};
 use crate::http::Rules;
+use crate::smtp::Server;
 use domain::DestinationId;
-use storage::Destination;
 use url::Url;
 
 /// The addresses that the operator allows for destinations.
@@ -14,7 +13,7 @@ pub struct Allowed {
     /// Origins (scheme, host and port) that may replace a vendor's. Any address and scheme is allowed for them.
     pub origins: Vec<Url>,
     /// The SMTP server of mails, if one is configured.
-    pub mail: Option<email::Server>,
+    pub mail: Option<Server>,
     /// What one destination may have beside the rules, if one may.
     pub exception: Option<Exception>,
 }
@@ -27,16 +26,6 @@ pub struct Exception {
 }
 
 impl Allowed {
-    /// Why no request to a stored destination is allowed; `None` when requests are.
-    pub fn refusal(&self, destination: &Destination) -> Option<Invalid> {
-        match destination.kind.as_str() {
-            webhook::KIND => webhook::config::refusal(destination, self),
-            amplitude::KIND => amplitude::config::refusal(destination, self),
-            email::KIND => email::config::refusal(destination, self),
-            _ => None,
-        }
-    }
-
     /// Whether the operator chose this URL for this destination, so that the rules do not apply.
     pub(super) fn is_exception(&self, destination: DestinationId, url: &Url) -> bool {
         self.exception

@@ -1,7 +1,7 @@
 //! The settings of a kind of destination: one struct that is stored, set by requests and shown, and whose schema documents
 //! all three. A field with `readOnly` in the schema is not set by requests.
 
-use super::Invalid;
+use super::invalid::Invalid;
 use super::schemas::fields;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;

@@ -1,17 +1,26 @@
 //! Destinations as people see them: settings without what only requests need.
 
-use super::{ChangedSettings, Invalid, webhook};
+use super::changes::ChangedSettings;
+use super::invalid::Invalid;
+use super::kind::SecretUrl;
+use super::kinds::{KINDS, kind};
 use secrecy::SecretString;
 use serde_json::Value;
 use storage::Destination;
 
+/// How the named kind hides URLs; `None` for one that has nothing to hide.
+fn secret_url(kind_name: &str) -> Option<&'static dyn SecretUrl> {
+    kind(kind_name).ok()?.secret_url()
+}
+
+/// All kinds that hide URLs.
+fn secret_urls() -> impl Iterator<Item = &'static dyn SecretUrl> {
+    KINDS.into_iter().filter_map(|kind| kind.secret_url())
+}
+
 /// The settings of a destination of the named kind as people see them. A URL that is a secret is cut off after its host.
 pub fn shown_settings(kind: &str, settings: &Value) -> Value {
-    if kind == webhook::KIND {
-        webhook::secret_url::shown(settings)
-    } else {
-        settings.clone()
-    }
+    secret_url(kind).map_or_else(|| settings.clone(), |hides| hides.shown(settings))
 }
 
 /// A destination with [`shown_settings`].
@@ -23,18 +32,22 @@ pub fn shown(destination: Destination) -> Destination {
     }
 }
 
-/// The fields of an audit entry about a destination as people see them: no webhook's URL has a path or a query, since it may
-/// be a secret by now or have been one, also where the destination is deleted.
+/// The fields of an audit entry about a destination as people see them: no URL has a path or a query, since it may be a
+/// secret by now or have been one, also where the destination is deleted. An entry without a kind can be of any.
 pub fn shown_entry(fields: &Value) -> Value {
     let mut shown = fields.clone();
-    let is_webhook = fields["kind"]
-        .as_str()
-        .is_none_or(|kind| kind == webhook::KIND);
-    if let Some(settings) = shown
+    let Some(settings) = shown
         .get_mut("settings")
-        .filter(|settings| settings.is_object() && is_webhook)
-    {
-        *settings = webhook::secret_url::without_target(settings);
+        .filter(|settings| settings.is_object())
+    else {
+        return shown;
+    };
+    let hides: Vec<_> = match fields["kind"].as_str() {
+        Some(kind) => secret_url(kind).into_iter().collect(),
+        None => secret_urls().collect(),
+    };
+    for kind in hides {
+        *settings = kind.without_target(settings);
     }
     shown
 }
@@ -42,8 +55,8 @@ pub fn shown_entry(fields: &Value) -> Value {
 /// Whether an audit entry about a destination has a URL in the clear that is a secret, by the entry or by the destination.
 pub fn has_secret_url(fields: &Value, destination: &Destination) -> bool {
     let is_secret_now =
-        destination.kind == webhook::KIND && webhook::secret_url::is_secret(&destination.settings);
-    (is_secret_now || webhook::secret_url::is_secret(&fields["settings"]))
+        secret_url(&destination.kind).is_some_and(|kind| kind.is_secret(&destination.settings));
+    (is_secret_now || secret_urls().any(|kind| kind.is_secret(&fields["settings"])))
         && shown_entry(fields) != *fields
 }
 
@@ -55,9 +68,6 @@ pub fn sealed(
     destination: &Destination,
     secret: &SecretString,
 ) -> Result<Option<ChangedSettings>, Invalid> {
-    if destination.kind == webhook::KIND {
-        webhook::secret_url::sealed(&destination.settings, secret)
-    } else {
-        Ok(None)
-    }
+    secret_url(&destination.kind)
+        .map_or(Ok(None), |kind| kind.sealed(&destination.settings, secret))
 }

@@ -1,8 +1,10 @@
-//! The secrets of a rotation, and what the tests of the kinds share.
+//! What is stored of each kind, the list of kinds, the secrets of a rotation, and what the tests of the kinds share.
 
-use super::Rotation;
+use super::{Allowed, Invalid, KINDS, Kind, Rotation, kind, ready, rotate};
+use crate::smtp::Server;
 use domain::{CollapseKey, DeviceId, Environment, EventId, Timestamp};
-use serde_json::Value;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
 pub(super) use storage::fixtures::destination;
 use storage::{Attempt, StreamedEvent, Unsent, fixtures};
 use uuid::Uuid;
@@ -70,5 +72,87 @@ fn debug_output_of_a_rotation_hides_secret_and_random_bytes() {
     let shown = format!("{rotation:?} {rotation:#?}");
     for hidden in ["whsec", "random", "171", "0xab"] {
         assert!(!shown.contains(hidden), "{shown}");
+    }
+}
+
+/// What a database holds of each kind: settings and secrets, as 0.1.0 and this release write them.
+const STORED: [(&str, &str, &str); 6] = [
+    (
+        "webhook",
+        r#"{"body":"event","device_batch":1,"device_receipts":false,"headers":["x-key"],"signature":"v1","url":"https://example.com/hook","without_external_id":"send"}"#,
+        r#"{"headers":{"x-key":"hunter2"},"keys":[{"secret":"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},{"secret":"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="}]}"#,
+    ),
+    (
+        "webhook",
+        r#"{"body":"slack","device_batch":7,"device_receipts":true,"headers":[],"sealed_url":"https://hooks.slack.com/…","secret_url":true,"signature":"v1","without_external_id":"wait"}"#,
+        r#"{"headers":{},"keys":[{"secret":"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},{"secret":"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="}],"url":"https://hooks.slack.com/services/T0000/B0000/c8Vt1uZ5mEr3"}"#,
+    ),
+    (
+        "amplitude",
+        r#"{"endpoint":"eu","has_api_key":true,"has_sandbox_api_key":false,"has_secret_key":false,"min_id_length":5,"prefix":"namiml_","user_id":"external_id","user_properties":"documented","without_external_id":"send"}"#,
+        r#"{"api_key":"0123456789abcdef0123456789abcdef"}"#,
+    ),
+    (
+        "amplitude",
+        r#"{"endpoint":"https://proxy.example.com/2/httpapi","has_api_key":true,"has_sandbox_api_key":true,"has_secret_key":true,"min_id_length":1,"partner_id":"settle","prefix":"a_","user_id":"user_id","user_properties":"extended","without_external_id":"skip"}"#,
+        r#"{"api_key":"0123456789abcdef0123456789abcdef","sandbox_api_key":"00112233445566778899aabbccddeeff","secret_key":"fedcba9876543210fedcba9876543210"}"#,
+    ),
+    (
+        "email",
+        r#"{"subject_prefix":"[settle]","to":["ops@example.com"]}"#,
+        "{}",
+    ),
+    (
+        "email",
+        r#"{"subject_prefix":"","to":["ops@example.com","cto@example.org"]}"#,
+        "{}",
+    ),
+];
+
+#[test]
+fn what_is_stored_is_read_and_written_byte_for_byte() {
+    let allowed = Allowed {
+        origins: vec!["https://proxy.example.com".parse().unwrap()],
+        mail: Server::parse("smtp://localhost?tls=none", "settle@example.com").ok(),
+        ..Allowed::default()
+    };
+    for (name, settings, secret) in STORED {
+        let stored = destination(name, serde_json::from_str(settings).unwrap());
+        let sealed = SecretString::from(secret);
+        let connector = ready(&stored, &sealed, &allowed);
+        assert!(connector.is_ok(), "{name}: {connector:?}");
+        let unchanged = kind(name)
+            .unwrap()
+            .change(&stored.settings, &sealed, &Map::new(), &allowed)
+            .unwrap();
+        assert_eq!(unchanged.settings.to_string(), settings);
+        assert_eq!(unchanged.secret.expose_secret(), secret);
+    }
+}
+
+#[test]
+fn each_kind_is_found_by_the_name_that_is_stored() {
+    let names: Vec<&str> = KINDS.into_iter().map(Kind::name).collect();
+    assert_eq!(names, ["webhook", "amplitude", "email"]);
+    for one in KINDS {
+        let (form, schemas) = (one.form(), one.schemas());
+        assert_eq!((form.name, schemas.kind), (one.name(), one.name()));
+        assert_eq!(kind(one.name()).map(Kind::name), Ok(one.name()));
+    }
+}
+
+#[test]
+fn a_kind_that_signs_nothing_has_no_secret_to_rotate() {
+    let now = Timestamp::default();
+    let rotation = Rotation {
+        new_secret: None,
+        until: now,
+        now,
+        random: [7; 32],
+    };
+    for name in ["amplitude", "email", "pigeon"] {
+        let rotated = rotate(&destination(name, Value::Null), &"{}".into(), &rotation);
+        let expected = format!("`webhook`: nothing is signed for `{name}`");
+        assert_eq!(rotated.err(), Some(Invalid::new("kind", expected)));
     }
 }

@@ -1,18 +1,15 @@
 //! Requests and replies as values, and the rules for the addresses of requests. `activities::http` sends.
 
 mod failure;
-mod mail;
 mod rules;
 
 pub use failure::{BrokenRule, Failure};
-pub use mail::{ACCEPTED, CLOSING, COMMAND, Envelope, Login, OF_MAILBOX, Security};
 pub use rules::{
-    check_addresses, check_operators_addresses, check_url, host_and_port, is_localhost,
+    Rules, check_addresses, check_operators_addresses, check_url, host_and_port, is_localhost,
 };
 
+use crate::smtp::Envelope;
 use domain::AppId;
-use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use storage::AttemptClass;
 use url::Url;
 
@@ -72,36 +69,6 @@ impl std::fmt::Debug for Request {
     }
 }
 
-/// The servers that the operator allows beside public HTTPS servers.
-#[derive(Debug, Clone, Default)]
-pub struct Rules {
-    /// Networks that are allowed although they are not public, on any port.
-    pub allowed_networks: Vec<IpNet>,
-    /// Networks that are refused although they are public or allowed.
-    pub denied_networks: Vec<IpNet>,
-    /// Whether plain `http` is allowed, and with it port 80 of public servers.
-    pub allow_http: bool,
-}
-
-impl Rules {
-    /// The rules for an address that the operator chose: any network, any port, plain `http` too.
-    pub fn open() -> Self {
-        let all = [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ];
-        let allowed_networks = all
-            .into_iter()
-            .filter_map(|ip| IpNet::new(ip, 0).ok())
-            .collect();
-        Self {
-            allowed_networks,
-            denied_networks: Vec::new(),
-            allow_http: true,
-        }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The server answered. Of a body that broke off, the part that arrived is included.
@@ -111,7 +78,8 @@ pub enum Reply {
         /// The `Retry-After` header, unparsed.
         retry_after: Option<String>,
         /// The headers `content-type`, `date`, `server`, `retry-after`, `via`, `x-request-id` and `cf-ray`, if present.
-        /// Names are in lower case; values are cut off after 256 characters. Of a mail only [`COMMAND`] and [`ACCEPTED`].
+        /// Names are in lower case; values are cut off after 256 characters. Of a mail only [`crate::smtp::COMMAND`] and
+        /// [`crate::smtp::ACCEPTED`].
         headers: Vec<(String, String)>,
         /// At most the first 64 KiB of the body.
         body: String,

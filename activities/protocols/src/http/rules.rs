@@ -1,9 +1,9 @@
-//! Checks whether a request may go to a URL: its scheme, port and addresses.
+//! The rules for the addresses of requests, and whether one may go to a URL: its scheme, port and addresses.
 
-use super::{Failure, Rules};
+use super::failure::Failure;
 use crate::address;
 use ipnet::{IpNet, Ipv4Net};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use url::{Host, Url};
 
 /// The allowed ports of public servers. Any other port could belong to a service that is not a web server.
@@ -12,6 +12,36 @@ const PUBLIC_PORTS: [u16; 2] = [443, 8443];
 const HTTP_PORT: u16 = 80;
 /// The name that always resolves to the machine itself (RFC 6761 6.3), like all its subdomains.
 const LOCALHOST: &str = "localhost";
+
+/// The servers that the operator allows beside public HTTPS servers.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Networks that are allowed although they are not public, on any port.
+    pub allowed_networks: Vec<IpNet>,
+    /// Networks that are refused although they are public or allowed.
+    pub denied_networks: Vec<IpNet>,
+    /// Whether plain `http` is allowed, and with it port 80 of public servers.
+    pub allow_http: bool,
+}
+
+impl Rules {
+    /// The rules for an address that the operator chose: any network, any port, plain `http` too.
+    pub fn open() -> Self {
+        let all = [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ];
+        let allowed_networks = all
+            .into_iter()
+            .filter_map(|ip| IpNet::new(ip, 0).ok())
+            .collect();
+        Self {
+            allowed_networks,
+            denied_networks: Vec::new(),
+            allow_http: true,
+        }
+    }
+}
 
 /// Checks a URL without a DNS lookup. Refuses a scheme that is not allowed, a forbidden address (`localhost` is
 /// 127.0.0.1), and a port that is not public unless some network is allowed.

@@ -7,7 +7,7 @@ use crate::dependencies::Context;
 use crate::spans;
 use domain::time::millis;
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
-use protocols::destinations::{Config, Exchange, Invalid};
+use protocols::destinations::{self, Connector, Exchange, Invalid};
 use protocols::http::{Reply, Request};
 use std::fmt;
 use std::sync::Arc;
@@ -316,20 +316,20 @@ async fn send(
     batch: &Batch,
     clock: Clock,
 ) -> Result<Option<Sent>, Error> {
-    let ready = Config::ready(
+    let ready = destinations::ready(
         &batch.destination,
         &batch.secret,
         &context.allowed_addresses,
     );
-    let config = match ready {
-        Ok(config) => config,
+    let connector = match ready {
+        Ok(connector) => connector,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
-    let (unsendable, sendable) = partition(&config, &batch.attempts, clock.leased_at_db);
+    let (unsendable, sendable) = partition(&*connector, &batch.attempts, clock.leased_at_db);
     if sendable.is_empty() {
         return Ok(Some(unsent(unsendable)));
     }
-    let request = match request(context, &config, batch, &sendable) {
+    let request = match request(context, &*connector, batch, &sendable) {
         Ok(request) => request,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
@@ -344,13 +344,13 @@ async fn send(
         return Ok(None);
     }
     let reply = spans::request(request.of(batch.destination.app_id), |mut request| {
-        if config.takes_trace() {
+        if connector.takes_trace() {
             spans::propagate(&mut request);
         }
         context.http.send(request)
     })
     .await;
-    let bound = config.alarming_number();
+    let bound = connector.alarming_number();
     if let Some(detail) = bound.and_then(|bound| {
         context
             .volume
@@ -372,18 +372,18 @@ async fn send(
         at: clock.now(),
         jitter: (context.random)(),
     };
-    let mut result = config.judge(exchange);
+    let mut result = connector.judge(exchange);
     result.events.extend(unsendable);
     Ok(Some(Sent {
         result,
-        reply: Some(redact(&config, reply)),
-        disable_after: config.disable_after(),
+        reply: Some(redact(&*connector, reply)),
+        disable_after: connector.disable_after(),
     }))
 }
 
 fn request(
     context: &Context,
-    config: &Config,
+    connector: &dyn Connector,
     batch: &Batch,
     events: &[Attempt],
 ) -> Result<Request, Invalid> {
@@ -397,9 +397,9 @@ fn request(
                 ..attempt.clone()
             })
             .collect();
-        return config.request(at, &reused);
+        return connector.request(at, &reused);
     }
-    config.request(at, events)
+    connector.request(at, events)
 }
 
 /// Whether the destination takes the event no more: too much time has passed since its first attempt.
@@ -415,15 +415,15 @@ pub fn is_event_expired(
 
 /// Splits the events: first the results of those that can never be sent, then those to send.
 fn partition(
-    config: &Config,
+    connector: &dyn Connector,
     attempts: &[Attempt],
     now: Timestamp,
 ) -> (Vec<EventResult>, Vec<Attempt>) {
     let (mut unsendable, mut sendable) = (Vec::new(), Vec::new());
     for attempt in attempts {
-        if let Some(why) = config.lacks_key(attempt) {
+        if let Some(why) = connector.lacks_key(attempt) {
             unsendable.push(failed(attempt, AttemptClass::NoKey, why));
-        } else if is_event_expired(attempt.first_tried_at, config.gives_up_after(), now) {
+        } else if is_event_expired(attempt.first_tried_at, connector.gives_up_after(), now) {
             let why = "so long after its first attempt a repetition could be counted twice";
             unsendable.push(failed(attempt, AttemptClass::TooLate, why.to_owned()));
         } else {
@@ -488,7 +488,7 @@ fn unsent(events: Vec<EventResult>) -> Sent {
 }
 
 /// The reply with our secrets redacted.
-fn redact(config: &Config, reply: Reply) -> Reply {
+fn redact(connector: &dyn Connector, reply: Reply) -> Reply {
     match reply {
         Reply::Answer {
             status,
@@ -500,9 +500,9 @@ fn redact(config: &Config, reply: Reply) -> Reply {
             retry_after,
             headers: headers
                 .into_iter()
-                .map(|(name, value)| (name, config.redact(&value)))
+                .map(|(name, value)| (name, connector.redact(&value)))
                 .collect(),
-            body: config.redact(&body),
+            body: connector.redact(&body),
         },
         failure @ Reply::Failure { .. } => failure,
     }

@@ -1,21 +1,17 @@
 use super::*;
 use domain::time::DAY;
-use protocols::destinations::{Allowed, webhook};
+use protocols::destinations::{Allowed, Kind as _, webhook};
 use serde_json::json;
 use storage::fixtures;
 use uuid::Uuid;
 
-fn config() -> Config {
+fn connector() -> Box<dyn Connector> {
     let fields = json!({ "url": "https://example.com/hook" });
-    let completed = Config::create(
-        webhook::KIND,
-        fields.as_object().unwrap(),
-        &Allowed::default(),
-        [7; 32],
-    )
-    .unwrap();
+    let completed = webhook::kind::Webhook
+        .create(fields.as_object().unwrap(), &Allowed::default(), [7; 32])
+        .unwrap();
     let destination = fixtures::destination(webhook::KIND, completed.settings);
-    Config::ready(&destination, &completed.secret, &Allowed::default()).unwrap()
+    destinations::ready(&destination, &completed.secret, &Allowed::default()).unwrap()
 }
 
 fn attempt(number: u8) -> Attempt {
@@ -82,7 +78,7 @@ fn refused(events: &[Attempt]) -> DeliveryResult {
         headers: Vec::new(),
         body: String::new(),
     };
-    config().judge(Exchange {
+    connector().judge(Exchange {
         events,
         reply: &reply,
         at: Timestamp::default(),
@@ -96,7 +92,7 @@ fn a_webhook_is_disabled_after_five_days_of_failures() {
         refused(&[attempt(1)]).endpoint_signal,
         EndpointSignal::Failure { pause: None }
     );
-    assert_eq!(config().disable_after(), DAY * 5);
+    assert_eq!(connector().disable_after(), DAY * 5);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::spans;
 use domain::{DeliveryId, DestinationId, DeviceId, Timestamp};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use protocols::destinations::{Config, Exchange, Invalid};
+use protocols::destinations::{Connector, Exchange, Invalid, kind, ready};
 use protocols::http::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ struct Page<'a> {
     sender: Sender<'a>,
     lease: &'a StreamLease,
     batch: &'a StreamBatch,
-    config: &'a Config,
+    connector: &'a dyn Connector,
     leased_at: Instant,
     /// Whether the destination wants no further request of this page.
     is_over: AtomicBool,
@@ -63,12 +63,12 @@ impl Sender<'_> {
     /// Sends a page, and gives the stream up at its end.
     pub async fn send(self, lease: &StreamLease, batch: StreamBatch) -> Result<PageResult, Error> {
         let store = &self.context.store;
-        let config = match Config::ready(
+        let connector = match ready(
             &batch.destination,
             &batch.secret,
             &self.context.allowed_addresses,
         ) {
-            Ok(config) => config,
+            Ok(connector) => connector,
             Err(invalid) => {
                 let results = batch
                     .events
@@ -85,7 +85,7 @@ impl Sender<'_> {
             sender: self,
             lease,
             batch: &batch,
-            config: &config,
+            connector: &*connector,
             leased_at,
             is_over,
         };
@@ -169,7 +169,7 @@ impl Page<'_> {
         let mut unsent = Vec::new();
         let mut rest = self.rendered(events, &mut unsent);
         self.record(unsent, None).await?;
-        let mut per_request = self.config.per_streamed_request(&self.batch.destination);
+        let mut per_request = self.connector.per_streamed_request(&self.batch.destination);
         let mut fruitless = 0;
         while fruitless < MAX_FRUITLESS {
             let next = next_request(&rest, per_request);
@@ -198,7 +198,7 @@ impl Page<'_> {
             per_request = fewer.unwrap_or(per_request).max(1);
             if fewer.is_none() && result.events.iter().all(is_wanted_at_once) {
                 // The same request would be answered in the same way at once: it waits as after a failure.
-                let delay = self.config.first_wait();
+                let delay = self.connector.first_wait();
                 result
                     .events
                     .iter_mut()
@@ -225,7 +225,7 @@ impl Page<'_> {
         attempts: &[Attempt],
     ) -> Result<bool, Error> {
         let Sender { context, turn, .. } = self.sender;
-        let batch_id = self.config.batch_id(attempts);
+        let batch_id = self.connector.batch_id(attempts);
         if !self.is_open() {
             return Ok(false);
         }
@@ -275,10 +275,10 @@ impl Page<'_> {
     /// Sends one request, and judges the answer.
     async fn request(&self, events: &[Attempt]) -> Result<(Answered, DeliveryResult), Invalid> {
         let context = self.sender.context;
-        let request = self.config.streamed_request((context.clock)(), events)?;
+        let request = self.connector.streamed_request((context.clock)(), events)?;
         let began = Instant::now();
         let reply = spans::request(request.of(self.batch.destination.app_id), |mut request| {
-            if self.config.takes_trace() {
+            if self.connector.takes_trace() {
                 spans::propagate(&mut request);
             }
             context.http.send(request)
@@ -301,7 +301,7 @@ impl Page<'_> {
             at: self.now(),
             jitter: (context.random)(),
         };
-        Ok((answered, self.config.judge(exchange)))
+        Ok((answered, self.connector.judge(exchange)))
     }
 
     /// Records the results of a request.
@@ -331,7 +331,7 @@ impl Page<'_> {
             began: self.batch.at,
             mode: self.batch.mode,
             result,
-            disable_after: self.config.disable_after(),
+            disable_after: self.connector.disable_after(),
         });
         self.record(results, request).await
     }
@@ -366,12 +366,19 @@ impl Page<'_> {
         results: &mut Vec<StreamResult>,
     ) -> Vec<(&'e StreamedEvent, Attempt)> {
         let destination = &self.batch.destination;
+        let kind = kind(&destination.kind);
+        let render = |event: &StreamedEvent| match &kind {
+            Ok(kind) => kind.render_streamed(destination, event),
+            Err(unknown) => Rendered::Refuse {
+                why: unknown.to_string(),
+            },
+        };
         let mut attempts = Vec::with_capacity(events.len());
         for event in events {
-            let (verdict, why) = match Config::render_streamed(destination, event) {
+            let (verdict, why) = match render(event) {
                 _ if is_event_expired(
                     event.first_tried_at,
-                    self.config.gives_up_after(),
+                    self.connector.gives_up_after(),
                     self.batch.at,
                 ) =>
                 {

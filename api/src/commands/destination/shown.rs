@@ -4,7 +4,7 @@ use crate::commands::layout::short_times;
 use crate::commands::table::{self, field, text};
 use crate::resources::destinations::{CHECKED, shown_state_for_people};
 use crate::times;
-use protocols::destinations::Config;
+use protocols::destinations::shown_kind;
 use serde_json::Value;
 use std::time::Duration;
 use storage::ShownState;
@@ -173,7 +173,8 @@ fn rate(rate: &Value) -> String {
 }
 
 fn schedule(destination: &Value) -> String {
-    let text = Config::schedule_text(destination["kind"].as_str().unwrap_or_default());
+    let kind = destination["kind"].as_str().unwrap_or_default();
+    let text = shown_kind(kind).schedule_text();
     let Some(waits) = destination["schedule"].as_array() else {
         return text.usual.to_owned();
     };

@@ -15,7 +15,7 @@ use domain::catalogue::Price;
 use domain::time::millis;
 use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
-use protocols::destinations::{Allowed, Config, Exception, Invalid, webhook};
+use protocols::destinations::{Allowed, Exception, Invalid, Kind as _, webhook};
 use protocols::http::Rules;
 use protocols::stores::Simulated;
 use rust_decimal::Decimal;
@@ -366,8 +366,9 @@ async fn moved(
     fields: &Map<String, Value>,
 ) -> anyhow::Result<Destination> {
     let secret = store.destination_secret(known.id).await?;
-    let changed =
-        Config::change(known, &secret, fields, &allowed()).map_err(|wrong| refused(&wrong))?;
+    let changed = webhook::kind::Webhook
+        .change(&known.settings, &secret, fields, &allowed())
+        .map_err(|wrong| refused(&wrong))?;
     let change = DestinationChange {
         settings: Some(changed.settings),
         ..DestinationChange::default()
@@ -376,7 +377,7 @@ async fn moved(
 }
 
 fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result<NewDestination> {
-    let prepared = Config::create(webhook::KIND, fields, &allowed(), clock::random_bytes());
+    let prepared = webhook::kind::Webhook.create(fields, &allowed(), clock::random_bytes());
     let prepared = prepared.map_err(|wrong| refused(&wrong))?;
     Ok(NewDestination {
         app_id,

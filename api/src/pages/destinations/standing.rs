@@ -17,7 +17,7 @@ use askama::Template;
 use domain::Timestamp;
 use domain::event::types;
 use domain::health::State;
-use protocols::destinations::Config;
+use protocols::destinations::shown_kind;
 use serde_json::Value;
 use storage::{Addressee, DestinationExplanation, HealthView, Role};
 
@@ -287,7 +287,7 @@ fn actions(
         ..
     } = &explanation.addressee;
     let id = destination.id.to_string();
-    let notes = Config::test_notes(&destination.kind, &destination.settings);
+    let notes = shown_kind(&destination.kind).test_notes(&destination.settings);
     // A form that was refused is shown with what is wrong in it.
     let is_shown =
         |name: &str, is_of_use: bool| destination.enabled && (is_of_use || mistakes.is_of(name));

@@ -15,7 +15,7 @@ use crate::resources::destinations::CreatedDestination;
 use crate::resources::forms::{Form, Step};
 use askama::Template;
 use domain::AppId;
-use protocols::destinations::{Config, TestNotes};
+use protocols::destinations::{TestNotes, shown_kind};
 use serde_json::Value;
 use storage::{DestinationOverview, Role};
 
@@ -290,7 +290,7 @@ impl<'a> OncePage<'a> {
             actions: vec![test(
                 visit,
                 &id,
-                &Config::test_notes(form.name, &values),
+                &shown_kind(form.name).test_notes(&values),
                 &Mistakes::default(),
             )],
             guide: guide(&form.guide),

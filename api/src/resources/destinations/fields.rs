@@ -6,7 +6,7 @@ use crate::extract::{FieldErrors, Patch};
 use crate::keys::check_visible;
 use crate::near::near;
 use domain::AppId;
-use protocols::destinations::{Config, check_schedule};
+use protocols::destinations::{self, check_schedule};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -48,9 +48,11 @@ pub fn check(
     if has("name") {
         check_visible(wrong, &settings.name);
     }
-    let bound = Config::max_rate(kind);
-    let expected =
-        wrong_choice(&settings.events).or_else(|| Config::expected_events(kind, &settings.events));
+    let bound = destinations::kind(kind)
+        .ok()
+        .and_then(destinations::Kind::max_rate);
+    let expected = wrong_choice(&settings.events)
+        .or_else(|| destinations::expected_events(kind, &settings.events));
     if let Some(expected) = expected.filter(|_| has("events")) {
         wrong.add("events", expected);
     }

@@ -19,7 +19,9 @@ use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::{DestinationId, Environment};
-use protocols::destinations::{self, ChangedSettings, Config, Invalid, KindSchemas, NewSettings};
+use protocols::destinations::{
+    self, ChangedSettings, Invalid, Kind, KindSchemas, NewSettings, kind,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::DestinationDetail;
@@ -41,16 +43,18 @@ pub async fn create(
     mut draft: Draft<NewDestination>,
 ) -> Result<Created<CreatedDestination>, Error> {
     let Draft { body, wrong } = &mut draft;
-    let usual_rate = Config::usual_rate(&body.kind);
+    let usual_rate = kind(&body.kind).ok().and_then(Kind::usual_rate);
     fields::check(&body.kind, &body.common, |_| true, wrong);
     fields::check_platforms(&edge, app.id, &body.common.filter, wrong).await?;
     let mut prepared = None;
     if !wrong.has("kind") {
-        let names =
-            Config::fields(&body.kind).map(|own| own.created.keys().map(String::as_str).collect());
+        let names = destinations::fields(&body.kind)
+            .map(|own| own.created.keys().map(String::as_str).collect());
         let fields = own_fields(&mut body.own, names, "kind", wrong);
         prepared = collect_errors(
-            Config::create(&body.kind, &fields, &edge.allowed, (edge.random)()),
+            kind(&body.kind)
+                .map_err(|unknown| vec![unknown])
+                .and_then(|kind| kind.create(&fields, &edge.allowed, (edge.random)())),
             wrong,
         );
     }
@@ -89,7 +93,8 @@ async fn sandbox_warning(
     edge: &Edge,
     created: &Destination,
 ) -> Result<Option<&'static str>, Error> {
-    let Some(warning) = Config::sandbox_warning(created) else {
+    let kind = kind(&created.kind).ok();
+    let Some(warning) = kind.and_then(|kind| kind.sandbox_warning(&created.settings)) else {
         return Ok(None);
     };
     let platforms = edge
@@ -138,7 +143,7 @@ pub async fn update(
     mut draft: Draft<fields::DestinationPatch>,
 ) -> Result<Json<CreatedDestination>, Error> {
     let Draft { body, wrong } = &mut draft;
-    let usual_rate = Config::usual_rate(&before.kind);
+    let usual_rate = kind(&before.kind).ok().and_then(Kind::usual_rate);
     let common = body.common.apply(&before.common)?;
     fields::check(&before.kind, &common, |name| body.common.has(name), wrong);
     // Those that were set before may be deleted since.
@@ -151,7 +156,7 @@ pub async fn update(
     }
     let enabled = body.common.has("enabled").then_some(common.enabled);
     let wanted = Switch::read(body.newest_only, enabled, &before, wrong);
-    let own = Config::fields(&before.kind);
+    let own = destinations::fields(&before.kind);
     let refused = take(
         &mut body.own,
         own.map(|own| own.on_creation).unwrap_or_default(),
@@ -167,7 +172,8 @@ pub async fn update(
     let changed = if fields.is_empty() {
         None
     } else {
-        Some(Config::change(&before, &secret, &fields, &edge.allowed))
+        let kind = kind(&before.kind).map_err(|unknown| vec![unknown]);
+        Some(kind.and_then(|kind| kind.change(&before.settings, &secret, &fields, &edge.allowed)))
     };
     let changed = changed.and_then(|changed| collect_errors(changed, wrong));
     let patch = draft.finish()?.common;

@@ -9,7 +9,7 @@ use crate::keys::Acting;
 use crate::resources::schema;
 use axum::Json;
 use metrics::counter;
-use protocols::destinations::{Config, Invalid, Rotation};
+use protocols::destinations::{self, Invalid, Rotation};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ async fn replace(
         now,
         random: (edge.random)(),
     };
-    let rotated = Config::rotate(&destination, &secret, &rotation);
+    let rotated = destinations::rotate(&destination, &secret, &rotation);
     if let Some(wrong) = rotated.as_ref().err().filter(|wrong| wrong.field == "kind") {
         return Err(Error::Unsuitable(format!(
             "expected a destination of kind {}",
@@ -141,8 +141,8 @@ pub async fn test(
         "event_type" => Error::invalid("event_type", invalid.expected),
         _ => Error::Conflict(format!("nothing was sent; {invalid}")),
     };
-    let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
-    if config.bounds_tests() {
+    let connector = destinations::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
+    if connector.bounds_tests() {
         let counted = edge.test_quota.count(destination.id, destination.app_id);
         if counted.as_ref().is_err_and(|refused| refused.is_alarming) {
             edge.store
@@ -155,17 +155,17 @@ pub async fn test(
     edge.store
         .record_audit_entry("destination.test", Some(destination.app_id), destination.id)
         .await?;
-    let request = config
+    let request = connector
         .test(
             (edge.clock)(),
             &clock::random_uuid().to_string(),
             sample.as_ref(),
         )
         .map_err(refused)?;
-    let tested = config.describe_test(&(edge.send)(request.of(destination.app_id)).await);
+    let tested = connector.describe_test(&(edge.send)(request.of(destination.app_id)).await);
     let ok = tested.is_ok();
     Ok(Json(Tested {
         ok,
-        detail: config.redact(&tested.unwrap_or_else(|why| why)),
+        detail: connector.redact(&tested.unwrap_or_else(|why| why)),
     }))
 }

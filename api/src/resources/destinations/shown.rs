@@ -60,10 +60,8 @@ impl DestinationDetail {
     pub async fn read(edge: &Edge, destination: Destination) -> Result<Self, Error> {
         let shown_state = edge.store.shown_state(destination.id).await?;
         let health = edge.store.destination_health(destination.id).await?;
-        let refusal = edge
-            .allowed
-            .refusal(&destination)
-            .map(|refusal| refusal.to_string());
+        let refusal =
+            destinations::refusal(&destination, &edge.allowed).map(|refusal| refusal.to_string());
         Ok(Self {
             destination: destinations::shown(destination),
             shown_state,

@@ -8,7 +8,7 @@ use super::keys::Key;
 use super::properties::{self, CAPPED};
 use super::settings::Settings;
 use super::{config, identity, revenue};
-use crate::destinations::RenderNotes;
+use crate::destinations::notes::RenderNotes;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::{PROFILE_UPDATED, USER_ERASED};
 use domain::{Environment, Timestamp};

@@ -2,8 +2,12 @@
 
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
+use crate::destinations::allowed::Allowed;
+use crate::destinations::changes::{ChangedSettings, NewSettings};
+use crate::destinations::invalid::Invalid;
+use crate::destinations::notes::TestNotes;
 use crate::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step};
-use crate::destinations::{Allowed, ChangedSettings, Invalid, NewSettings, TestNotes, settings};
+use crate::destinations::settings;
 use domain::event::Wildcards;
 use domain::user::Attributes;
 use secrecy::SecretString;
@@ -31,7 +35,7 @@ pub struct Config {
     /// The project's minimum length of a user or device id.
     pub(super) min_id_length: u64,
     pub(super) keys: Keys,
-    pub(in crate::destinations) schedule: Schedule,
+    pub(super) schedule: Schedule,
     /// Whether `schedule` is the default one. Its last wait, a day, repeats until [`super::GIVES_UP_AFTER`].
     has_default_schedule: bool,
 }

@@ -1,7 +1,7 @@
 //! The request to delete users, by the User Privacy API
 //! (<https://amplitude.com/docs/apis/analytics/user-privacy>), and what its answers mean.
 
-use super::Config;
+use super::config::Config;
 use crate::http::{Method, Reply, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -12,6 +12,7 @@ pub mod device;
 pub mod form;
 mod identity;
 mod keys;
+pub mod kind;
 mod properties;
 pub mod request;
 pub mod response;
@@ -21,8 +22,6 @@ mod settings;
 
 #[cfg(test)]
 mod tests;
-
-pub use config::Config;
 
 use super::schedule::ScheduleText;
 use domain::attempt::{RECOGNIZED, REPEATED};

@@ -1,11 +1,11 @@
 //! The request of one attempt: frozen events, the API key of their environment, and per event the flag that leaves user
 //! properties unchanged.
 
-use super::Config;
 use super::body::{Frozen, batch_size};
+use super::config::Config;
 use super::keys::Key;
 use super::settings::DEFAULT_MIN_ID_LENGTH;
-use crate::destinations::Invalid;
+use crate::destinations::invalid::Invalid;
 use crate::http::{Method, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -4,11 +4,12 @@
 //! Within seven days Amplitude counts a repeated event once, so a retry is safe. Therefore every event that is neither
 //! clearly accepted nor clearly refused is retried.
 
+use super::GIVES_UP_AFTER;
 use super::answer::{Answer, is_search};
 use super::body::{Frozen, batch_size};
+use super::config::Config;
 use super::keys::Key;
-use super::{Config, GIVES_UP_AFTER};
-use crate::destinations::Exchange;
+use crate::destinations::exchange::Exchange;
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
 use domain::Timestamp;

@@ -1,8 +1,9 @@
 //! The settings of an integration except its keys. An API request sets them, and they are stored as JSON.
 
 use super::keys::StoredKeys;
+use crate::destinations::allowed::Allowed;
+use crate::destinations::settings;
 use crate::destinations::unnamed::WithoutExternalId;
-use crate::destinations::{Allowed, settings};
 use domain::user::Attributes;
 use schemars::JsonSchema;
 use serde::de::Error as _;

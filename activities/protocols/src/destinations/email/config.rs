@@ -1,10 +1,13 @@
 //! Creates, changes and parses destinations of mails, and decides which events they take.
 
-use super::server::{Server, is_sendable};
 use super::settings::Settings;
+use crate::destinations::allowed::Allowed;
+use crate::destinations::changes::{ChangedSettings, NewSettings};
+use crate::destinations::invalid::Invalid;
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
-use crate::destinations::{Allowed, ChangedSettings, Invalid, NewSettings, settings};
+use crate::destinations::settings;
+use crate::smtp::{Server, is_sendable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use lettre::Address;

@@ -3,17 +3,14 @@
 pub mod body;
 pub mod config;
 pub mod form;
+pub mod kind;
 pub mod request;
 pub mod response;
 pub mod schemas;
-mod server;
 mod settings;
 
 #[cfg(test)]
 mod tests;
-
-pub use config::Config;
-pub use server::Server;
 
 use super::schedule::ScheduleText;
 use domain::time::DAY;

@@ -2,9 +2,11 @@
 
 use super::body::Letter;
 use super::config::Config;
+use crate::destinations::invalid::Invalid;
+use crate::destinations::notes::TestNotes;
 use crate::destinations::schedule::Step;
-use crate::destinations::{Invalid, TestNotes};
-use crate::http::{Envelope, Method, Request};
+use crate::http::{Method, Request};
+use crate::smtp::Envelope;
 use domain::Timestamp;
 use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};

@@ -8,10 +8,11 @@
 //! A 4xx to a recipient counts as a failure of the destination too, for a server may refuse all recipients. It does not if
 //! the server accepted another recipient of the mail, or if the recipient's mailbox is the reason.
 
-use super::Config;
-use crate::destinations::Exchange;
+use super::config::Config;
+use crate::destinations::exchange::Exchange;
 use crate::destinations::schedule::Step;
-use crate::http::{ACCEPTED, CLOSING, COMMAND, OF_MAILBOX, Reply};
+use crate::http::Reply;
+use crate::smtp::{ACCEPTED, CLOSING, COMMAND, OF_MAILBOX};
 use domain::time::duration;
 use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 

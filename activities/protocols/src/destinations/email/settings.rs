@@ -1,7 +1,7 @@
 //! The settings of a destination of mails. They are stored as JSON; nothing is secret.
 
-use super::server::is_plain;
 use crate::destinations::settings;
+use crate::smtp::is_plain;
 use lettre::Address;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};

@@ -2,7 +2,7 @@
 //!
 //! Pure: random numbers and the time are arguments. Each kind of destination decides what an answer's status means.
 
-use super::Invalid;
+use super::invalid::Invalid;
 use domain::Timestamp;
 use std::time::UNIX_EPOCH;
 

@@ -1,6 +1,6 @@
 //! The extra headers that an admin sets for an endpoint. The API shows their names; their values are secrets.
 
-use crate::destinations::Invalid;
+use crate::destinations::invalid::Invalid;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 

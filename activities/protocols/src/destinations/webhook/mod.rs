@@ -6,6 +6,7 @@ pub mod body;
 pub mod config;
 pub mod form;
 mod headers;
+pub mod kind;
 pub mod request;
 pub mod response;
 pub mod schemas;
@@ -16,8 +17,6 @@ mod signature;
 
 #[cfg(test)]
 mod tests;
-
-pub use config::Config;
 
 use super::schedule::ScheduleText;
 use domain::time::DAY;

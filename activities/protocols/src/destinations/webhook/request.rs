@@ -2,7 +2,8 @@
 
 use super::body;
 use super::config::Config;
-use crate::destinations::{Invalid, TestNotes};
+use crate::destinations::invalid::Invalid;
+use crate::destinations::notes::TestNotes;
 use crate::http::{Method, Request};
 use domain::{DeliveryId, Timestamp};
 use secrecy::ExposeSecret as _;

@@ -7,8 +7,8 @@
 //!
 //! 429, 502, 503 and 504 also pause the whole destination.
 
-use super::Config;
-use crate::destinations::Exchange;
+use super::config::Config;
+use crate::destinations::exchange::Exchange;
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
 use domain::Timestamp;

@@ -4,7 +4,9 @@
 
 use super::secrets::Secrets;
 use super::settings::{BodyShape, Settings};
-use crate::destinations::{ChangedSettings, Invalid, settings};
+use crate::destinations::changes::ChangedSettings;
+use crate::destinations::invalid::Invalid;
+use crate::destinations::settings;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;

@@ -6,7 +6,8 @@
 
 use super::headers::Headers;
 use super::signature::{Key, Version};
-use crate::destinations::{Invalid, Rotation};
+use crate::destinations::changes::Rotation;
+use crate::destinations::invalid::Invalid;
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};

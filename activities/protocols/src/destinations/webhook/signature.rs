@@ -4,7 +4,7 @@
 //! The strictest verifiers define the form of signatures: one comma within a signature, one space between two, standard
 //! base64 with padding.
 
-use crate::destinations::Invalid;
+use crate::destinations::invalid::Invalid;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;

@@ -1,7 +1,7 @@
 //! Parts of sentences.
 
 use domain::event::Wildcards;
-use protocols::http::COMMAND;
+use protocols::smtp::COMMAND;
 use storage::{Destination, DestinationSettings, Filter};
 
 /// Joins the parts that are present to one sentence.

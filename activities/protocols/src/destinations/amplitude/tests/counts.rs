@@ -1,12 +1,13 @@
 //! What metrics count about rendered bodies.
 
 use super::*;
-use crate::destinations::{self, RenderNotes};
+use crate::destinations::RenderNotes;
+use crate::destinations::amplitude::body::render_notes;
 
 /// The notes of rendering this event for an integration with these fields.
 fn notes(more: Value, unsent: &Unsent) -> RenderNotes {
     let destination = integration(more).0;
-    destinations::Config::render_notes(&destination, unsent, &render(&destination, unsent))
+    render_notes(&destination, unsent, &render(&destination, unsent))
 }
 
 fn refused(more: Value, external_id: &str) -> Option<&'static str> {

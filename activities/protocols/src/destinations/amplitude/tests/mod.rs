@@ -10,7 +10,7 @@ mod requests;
 mod response;
 mod settings;
 
-use super::{Config, config};
+use super::config::{self, Config};
 use crate::destinations::{Allowed, Exchange, tests};
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
 use domain::payment::EntryKind;

@@ -1,7 +1,7 @@
 //! The settings of an integration.
 
 use super::*;
-use crate::destinations::{self, Invalid};
+use crate::destinations::{self, Connector as _, Invalid};
 use domain::time::DAY;
 use domain::user::Attributes;
 use secrecy::ExposeSecret as _;
@@ -19,15 +19,15 @@ fn wrong(result: Result<destinations::NewSettings, Vec<Invalid>>) -> Vec<String>
 
 #[test]
 fn amplitude_without_success_is_disabled_after_seven_days() {
-    let config = destinations::Config::Amplitude(ready(json!({})));
+    let config = ready(json!({}));
     assert_eq!(config.disable_after(), DAY * 7);
 }
 
 #[test]
 fn absent_fields_have_their_defaults() {
     let fields = object(json!({"endpoint": "eu", "api_key": API_KEY}));
-    let integration =
-        destinations::Config::create("amplitude", &fields, &allowed(), [0; 32]).unwrap();
+    let kind = destinations::kind("amplitude").unwrap();
+    let integration = kind.create(&fields, &allowed(), [0; 32]).unwrap();
     let expected = json!({
         "endpoint": "eu", "user_id": "external_id", "without_external_id": "send", "min_id_length": 5,
         "prefix": "namiml_", "user_properties": "documented", "has_api_key": true, "has_secret_key": false,
@@ -38,7 +38,7 @@ fn absent_fields_have_their_defaults() {
         (integration.traits.per_request, integration.traits.per_user),
         (10, true)
     );
-    assert_eq!(destinations::Config::max_rate("amplitude"), Some(90));
+    assert_eq!(kind.max_rate(), Some(90));
     assert_eq!(integration.traits.wildcards, Wildcards::Listed);
     assert!(integration.shown.is_empty());
 }

@@ -5,9 +5,10 @@ mod response;
 mod server;
 mod settings;
 
+use super::KIND;
 use super::config::{Config, create, ready};
-use super::{KIND, Server};
 use crate::destinations::{Allowed, Invalid, NewSettings, tests};
+use crate::smtp::Server;
 use domain::{DeliveryId, EventId, Timestamp};
 use serde_json::{Value, json};
 use storage::{Attempt, Destination};

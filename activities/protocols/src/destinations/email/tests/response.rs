@@ -3,7 +3,8 @@
 use super::super::response::{describe_test, judge};
 use super::*;
 use crate::destinations::Exchange;
-use crate::http::{ACCEPTED, COMMAND, Failure, Reply};
+use crate::http::{Failure, Reply};
+use crate::smtp::{ACCEPTED, COMMAND};
 use std::time::Duration;
 use storage::{AttemptClass, DeliveryResult, EndpointSignal, Verdict};
 

@@ -3,7 +3,7 @@
 use super::super::config::redact;
 use super::super::request::test;
 use super::*;
-use crate::http::Security;
+use crate::smtp::Security;
 use secrecy::ExposeSecret as _;
 
 #[test]

@@ -1,6 +1,6 @@
 //! The settings, and the events that can be chosen.
 
-use super::super::config::change;
+use super::super::config::{change, refusal};
 use super::*;
 use crate::destinations;
 use secrecy::SecretString;
@@ -22,13 +22,8 @@ fn absent_fields_have_their_defaults() {
         json!({ "to": ["ops@example.com"], "subject_prefix": "[settle]" })
     );
     assert!(created.shown.is_empty());
-    assert_eq!(
-        (
-            destinations::Config::usual_rate(KIND),
-            destinations::Config::max_rate(KIND)
-        ),
-        (Some(1), None)
-    );
+    let kind = destinations::kind(KIND).unwrap();
+    assert_eq!((kind.usual_rate(), kind.max_rate()), (Some(1), None));
 }
 
 #[test]
@@ -103,14 +98,14 @@ fn without_a_server_the_missing_setting_is_named() {
     for invalid in [
         &refused[0],
         &ready(&stored, &none).err().unwrap(),
-        &none.refusal(&stored).unwrap(),
+        &refusal(&stored, &none).unwrap(),
     ] {
         assert!(
             invalid.field == "kind" && invalid.expected.contains("SETTLE_MAIL_URL"),
             "{invalid}"
         );
     }
-    assert_eq!(allowed().refusal(&stored), None);
+    assert_eq!(refusal(&stored, &allowed()), None);
 }
 
 #[test]
@@ -149,7 +144,7 @@ fn recipients_are_of_the_domains_that_the_operator_allows() {
     };
     let right = both(&json!(["ops@EXAMPLE.com", "a@shop.example"])).unwrap();
     assert!(
-        some.refusal(&destination(right.clone())).is_none()
+        refusal(&destination(right.clone()), &some).is_none()
             && ready(&destination(right), &some).is_ok()
     );
     for to in [
@@ -164,7 +159,7 @@ fn recipients_are_of_the_domains_that_the_operator_allows() {
         );
         let stored = destination(created(&json!({ "to": [to] })).unwrap().settings);
         assert!(
-            some.refusal(&stored).is_some() && ready(&stored, &some).is_err(),
+            refusal(&stored, &some).is_some() && ready(&stored, &some).is_err(),
             "one from before gets nothing"
         );
     }
@@ -202,15 +197,17 @@ fn a_stored_address_without_emails_can_be_replaced() {
 
 #[test]
 fn events_that_would_flood_a_mailbox_cannot_be_chosen() {
-    let takes = |choice: &str| destinations::Config::takes(KIND, choice);
+    let email = destinations::kind(KIND).unwrap();
+    let webhook = destinations::kind("webhook").unwrap();
+    let takes = |choice: &str| email.refused_choice(choice).is_none();
     for choice in domain::event::choices() {
         let is_flood =
             choice.starts_with("device.") || (choice.ends_with('*') && choice != "destination.*");
         assert_eq!(takes(choice), !is_flood || choice == "alarm.*", "{choice}");
-        assert!(destinations::Config::takes("webhook", choice));
+        assert_eq!(webhook.refused_choice(choice), None);
     }
     let expected =
-        destinations::Config::expected_events(KIND, &["destination.*".to_owned(), "*".to_owned()]);
+        destinations::expected_events(KIND, &["destination.*".to_owned(), "*".to_owned()]);
     assert!(expected.is_some_and(
         |expected| expected.contains("`alarm.*`") && expected.ends_with("and not `*`")
     ));

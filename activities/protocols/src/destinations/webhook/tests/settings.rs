@@ -2,7 +2,7 @@
 
 use super::{URL, config, created, destination, fields, shown};
 use crate::destinations::webhook::config::{change, create, newest_secret, ready, redact};
-use crate::destinations::{self, Allowed, ChangedSettings, Invalid, NewSettings};
+use crate::destinations::{self, Allowed, ChangedSettings, Connector as _, Invalid, NewSettings};
 use crate::http::Rules;
 use domain::time::DAY;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -29,7 +29,7 @@ fn changed(created: &NewSettings, input: &Value) -> Result<ChangedSettings, Vec<
 
 #[test]
 fn a_webhook_without_success_is_disabled_after_five_days() {
-    let config = destinations::Config::Webhook(config(&json!({})));
+    let config = config(&json!({}));
     assert_eq!(config.disable_after(), DAY * 5);
 }
 
@@ -526,12 +526,11 @@ fn a_rotations_debug_output_shows_no_secret_or_randomness() {
 
 #[test]
 fn an_unknown_kind_is_named() {
-    let unknown =
-        destinations::Config::create("pigeon", &fields(&json!({})), &Allowed::default(), [0; 32])
-            .unwrap_err();
-    let text: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    let unknown = destinations::kind("pigeon")
+        .err()
+        .map(|wrong| wrong.to_string());
     assert_eq!(
-        text,
-        ["`kind`: expected `webhook`, `amplitude` or `email`, and not `pigeon`"]
+        unknown.as_deref(),
+        Some("`kind`: expected `webhook`, `amplitude` or `email`, and not `pigeon`")
     );
 }

@@ -248,7 +248,7 @@ fn a_connection_tests_result_names_what_does_not_work() {
 #[test]
 fn the_kind_is_found_by_its_name() {
     let (destination, secret) = integration(json!({}));
-    let config = crate::destinations::Config::ready(&destination, &secret, &allowed()).unwrap();
+    let config = crate::destinations::ready(&destination, &secret, &allowed()).unwrap();
     assert_eq!(
         (destination.kind.as_str(), config.gives_up_after()),
         (KIND, Some(GIVES_UP_AFTER))

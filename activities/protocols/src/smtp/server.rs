@@ -1,6 +1,6 @@
 //! The SMTP server through which all mails are sent. It is the operator's choice alone.
 
-use crate::http::{Login, Security};
+use super::envelope::{Login, Security};
 use lettre::message::Mailbox;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
@@ -64,21 +64,21 @@ impl Server {
     }
 
     /// Whether an address may get mails.
-    pub(super) fn allows(&self, address: &lettre::Address) -> bool {
+    pub fn allows(&self, address: &lettre::Address) -> bool {
         let is_its = |domain: &String| domain.eq_ignore_ascii_case(address.domain());
         self.allowed_domains.is_empty() || self.allowed_domains.iter().any(is_its)
     }
 }
 
 /// Whether an address needs no extension of SMTP: it is ASCII, and its domain is a name.
-pub(super) fn is_plain(address: &lettre::Address) -> bool {
+pub fn is_plain(address: &lettre::Address) -> bool {
     let text: &str = address.as_ref();
     text.bytes().all(|byte| byte.is_ascii_graphic()) && !address.domain().starts_with('[')
 }
 
 /// Whether an email to an address can be built: it is plain, and can be read back from a header, unlike
 /// `"a>b"@example.com`.
-pub(super) fn is_sendable(address: &lettre::Address) -> bool {
+pub fn is_sendable(address: &lettre::Address) -> bool {
     let text: &str = address.as_ref();
     is_plain(address) && text.parse::<Mailbox>().is_ok()
 }

@@ -1,0 +1,142 @@
+//! The kind "email", and stored recipients that are ready to be written to.
+
+use super::config::Config;
+use super::{ALARMING, DISABLE_AFTER, KIND, RATE, SCHEDULE};
+use super::{body, config, form, request, response, schemas};
+use crate::destinations::allowed::Allowed;
+use crate::destinations::changes::{ChangedSettings, NewSettings};
+use crate::destinations::exchange::Exchange;
+use crate::destinations::invalid::Invalid;
+use crate::destinations::kind::{Connector, Kind};
+use crate::destinations::notes::TestNotes;
+use crate::destinations::schedule::ScheduleText;
+use crate::destinations::schemas::KindSchemas;
+use crate::form::Form;
+use crate::http::{Reply, Request};
+use domain::Timestamp;
+use domain::time::duration;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use std::time::Duration;
+use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Unsent};
+
+/// People who get mails.
+pub struct Email;
+
+impl Kind for Email {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn schedule_text(&self) -> ScheduleText {
+        SCHEDULE
+    }
+
+    fn schemas(&self) -> KindSchemas {
+        schemas::schemas()
+    }
+
+    fn form(&self) -> Form {
+        form::form()
+    }
+
+    fn create(
+        &self,
+        fields: &Map<String, Value>,
+        allowed: &Allowed,
+        _random: [u8; 32],
+    ) -> Result<NewSettings, Vec<Invalid>> {
+        config::create(fields, allowed)
+    }
+
+    fn change(
+        &self,
+        settings: &Value,
+        secret: &SecretString,
+        fields: &Map<String, Value>,
+        allowed: &Allowed,
+    ) -> Result<ChangedSettings, Vec<Invalid>> {
+        config::change(settings, secret, fields, allowed)
+    }
+
+    fn ready(
+        &self,
+        destination: &Destination,
+        _secret: &SecretString,
+        allowed: &Allowed,
+    ) -> Result<Box<dyn Connector>, Invalid> {
+        Ok(Box::new(config::ready(destination, allowed)?))
+    }
+
+    fn refusal(&self, destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
+        config::refusal(destination, allowed)
+    }
+
+    fn render(&self, destination: &Destination, unsent: &Unsent) -> Rendered {
+        body::render(destination, unsent)
+    }
+
+    fn render_streamed(&self, _destination: &Destination, _event: &StreamedEvent) -> Rendered {
+        Rendered::Refuse {
+            why: "device events are not emailed".to_owned(),
+        }
+    }
+
+    fn test_notes(&self, _settings: &Value) -> TestNotes {
+        request::TEST_NOTES
+    }
+
+    fn is_for_people(&self) -> bool {
+        true
+    }
+
+    fn usual_rate(&self) -> Option<i64> {
+        Some(RATE)
+    }
+
+    fn refused_choice(&self, choice: &str) -> Option<&'static str> {
+        (!config::takes(choice)).then_some(config::TAKEN)
+    }
+}
+
+impl Connector for Config {
+    fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+        request::request(self, at, attempts)
+    }
+
+    fn header_names(&self) -> Vec<String> {
+        request::HEADERS.map(str::to_owned).to_vec()
+    }
+
+    fn first_wait(&self) -> Duration {
+        duration(self.schedule.first_ms())
+    }
+
+    fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
+        response::judge(self, exchange)
+    }
+
+    fn disable_after(&self) -> Duration {
+        DISABLE_AFTER
+    }
+
+    fn redact(&self, text: &str) -> String {
+        config::redact(self, text)
+    }
+
+    fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
+        request::test(self, at, id, sample)
+    }
+
+    fn describe_test(&self, reply: &Reply) -> Result<String, String> {
+        response::describe_test(reply)
+    }
+
+    fn alarming_number(&self) -> Option<u64> {
+        Some(ALARMING)
+    }
+
+    fn bounds_tests(&self) -> bool {
+        true
+    }
+}

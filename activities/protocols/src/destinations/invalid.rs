@@ -1,0 +1,21 @@
+//! An invalid value of a field or a setting, as all kinds of destinations report it.
+
+/// An invalid value of a field or a setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: expected {expected}")]
+pub struct Invalid {
+    /// The field, as it is named in the API.
+    pub field: String,
+    /// The expected form of the value. Never repeats a secret.
+    pub expected: String,
+}
+
+impl Invalid {
+    /// A field and the expected value.
+    pub fn new(field: &str, expected: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            expected: expected.into(),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What a kind of destination does. Each folder of a kind implements [`Kind`], and [`Connector`] for its configuration;
+//! `kinds` lists the kinds. A method with a default is about something that most kinds do not have.
+
+use super::allowed::Allowed;
+use super::changes::{ChangedSettings, NewSettings, Rotation};
+use super::exchange::Exchange;
+use super::invalid::Invalid;
+use super::notes::{RenderNotes, TestNotes};
+use super::schedule::ScheduleText;
+use super::schemas::KindSchemas;
+use crate::form::Form;
+use crate::http::{Reply, Request};
+use domain::{DeliveryId, Timestamp};
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::time::Duration;
+use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Unsent};
+
+/// A kind of destination: its settings, and the bodies of events that follow from them alone.
+pub trait Kind: Sync {
+    /// Its name, in the API and in the database.
+    fn name(&self) -> &'static str;
+
+    /// The default schedule, as the command line shows it.
+    fn schedule_text(&self) -> ScheduleText;
+
+    /// Its API fields, as JSON Schemas.
+    fn schemas(&self) -> KindSchemas;
+
+    /// Its form, for people.
+    fn form(&self) -> Form;
+
+    /// Builds the settings and secrets of a new destination. Unknown fields are refused.
+    ///
+    /// # Errors
+    /// All invalid fields.
+    fn create(
+        &self,
+        fields: &Map<String, Value>,
+        allowed: &Allowed,
+        random: [u8; 32],
+    ) -> Result<NewSettings, Vec<Invalid>>;
+
+    /// Changes the fields that the request contains and leaves the others; null removes an optional one.
+    ///
+    /// # Errors
+    /// All invalid fields.
+    fn change(
+        &self,
+        settings: &Value,
+        secret: &SecretString,
+        fields: &Map<String, Value>,
+        allowed: &Allowed,
+    ) -> Result<ChangedSettings, Vec<Invalid>>;
+
+    /// Builds the configuration of a stored destination.
+    ///
+    /// # Errors
+    /// The first setting or secret that is unusable.
+    fn ready(
+        &self,
+        destination: &Destination,
+        secret: &SecretString,
+        allowed: &Allowed,
+    ) -> Result<Box<dyn Connector>, Invalid>;
+
+    /// Why the operator's settings allow no request to a stored destination; `None` when they do.
+    fn refusal(&self, destination: &Destination, allowed: &Allowed) -> Option<Invalid>;
+
+    /// Renders an event for a destination. The body is frozen: every attempt sends it.
+    fn render(&self, destination: &Destination, unsent: &Unsent) -> Rendered;
+
+    /// Renders an event of a device for a destination. It depends on the stored event and on settings that name the
+    /// customer alone.
+    fn render_streamed(&self, destination: &Destination, event: &StreamedEvent) -> Rendered;
+
+    /// What [`Connector::test`] does for a destination with these settings.
+    fn test_notes(&self, settings: &Value) -> TestNotes;
+
+    /// What metrics count about the call of [`Self::render`] that returned `rendered`.
+    fn render_notes(&self, _: &Destination, _: &Unsent, _: &Rendered) -> RenderNotes {
+        RenderNotes::default()
+    }
+
+    /// Whether people read what it sends.
+    fn is_for_people(&self) -> bool {
+        false
+    }
+
+    /// The maximum number of requests a second, if it has one.
+    fn max_rate(&self) -> Option<i64> {
+        None
+    }
+
+    /// The number of requests a second of a destination that sets none; `None` for no limit.
+    fn usual_rate(&self) -> Option<i64> {
+        self.max_rate()
+    }
+
+    /// The expected choices, if this event type or wildcard cannot be chosen.
+    fn refused_choice(&self, _choice: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// How it replaces the secret that signs requests; `None` for a kind that signs nothing.
+    fn signer(&self) -> Option<&dyn Signer> {
+        None
+    }
+
+    /// The warning that sandbox events are skipped, if the settings lack what is needed for them.
+    fn sandbox_warning(&self, _settings: &Value) -> Option<&'static str> {
+        None
+    }
+
+    /// A frozen body as a request has it: without what is sent beside it.
+    fn sent_body(&self, frozen: String) -> String {
+        frozen
+    }
+
+    /// How it hides a URL that is a secret; `None` for a kind whose settings hold none.
+    fn secret_url(&self) -> Option<&dyn SecretUrl> {
+        None
+    }
+}
+
+/// A kind whose requests are signed.
+pub trait Signer {
+    /// Replaces the secret that signs requests; the old one signs too until the overlap ends.
+    ///
+    /// # Errors
+    /// The new secret is invalid.
+    fn rotate(
+        &self,
+        settings: &Value,
+        secret: &SecretString,
+        rotation: &Rotation,
+    ) -> Result<ChangedSettings, Invalid>;
+}
+
+/// A kind whose settings can hold a URL that is a secret.
+pub trait SecretUrl {
+    /// Whether the stored settings hold one.
+    fn is_secret(&self, settings: &Value) -> bool;
+
+    /// The settings as people see them: such a URL is cut off after its host.
+    fn shown(&self, settings: &Value) -> Value;
+
+    /// The settings with each URL cut off, whether it is a secret or not.
+    fn without_target(&self, settings: &Value) -> Value;
+
+    /// Encrypts such a URL of a stored destination; `None` where there is nothing to encrypt.
+    ///
+    /// # Errors
+    /// The stored settings or secrets cannot be read.
+    fn sealed(
+        &self,
+        settings: &Value,
+        secret: &SecretString,
+    ) -> Result<Option<ChangedSettings>, Invalid>;
+}
+
+/// A stored destination with its secrets: builds its requests and judges the replies.
+pub trait Connector: fmt::Debug + Send + Sync {
+    /// The request with one event, or with several if the kind takes batches. `at` is the time of this attempt.
+    ///
+    /// # Errors
+    /// The events or the secret do not fit this kind.
+    fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid>;
+
+    /// The names of the headers of its requests, in lower case and in their order.
+    fn header_names(&self) -> Vec<String>;
+
+    /// The first wait of the schedule.
+    fn first_wait(&self) -> Duration;
+
+    /// Judges a reply for each event and for the destination as a whole.
+    fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult;
+
+    /// Time without a success after which a failed request disables the destination.
+    fn disable_after(&self) -> Duration;
+
+    /// Redacts our secrets in a text that the destination sent.
+    fn redact(&self, text: &str) -> String;
+
+    /// A request that tests the connection and carries no event of anybody; of a kind that takes one, with the made-up
+    /// event `sample`.
+    ///
+    /// # Errors
+    /// A setting that the test needs is missing, or the kind takes no sample.
+    fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid>;
+
+    /// Describes the reply to [`Self::test`] as a sentence for people.
+    ///
+    /// # Errors
+    /// The connection does not work: the reason as a sentence for people.
+    fn describe_test(&self, reply: &Reply) -> Result<String, String>;
+
+    /// The request with these events of devices.
+    ///
+    /// # Errors
+    /// The events or the secret do not fit this kind.
+    fn streamed_request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+        self.request(at, attempts)
+    }
+
+    /// Maximum number of events of devices in a request.
+    fn per_streamed_request(&self, _destination: &Destination) -> usize {
+        1
+    }
+
+    /// The id of a request with these events of devices as a batch; `None` if its kind, or its settings, have no batches
+    /// that are sent again as they were.
+    fn batch_id(&self, _attempts: &[Attempt]) -> Option<DeliveryId> {
+        None
+    }
+
+    /// Whether its requests carry the trace context, in the header `traceparent`.
+    fn takes_trace(&self) -> bool {
+        false
+    }
+
+    /// Why a frozen event can never be sent: its key was removed. A sentence for people; `None` when it can be sent.
+    fn lacks_key(&self, _attempt: &Attempt) -> Option<String> {
+        None
+    }
+
+    /// Time after an event's first attempt when it is no longer sent; `None` for no limit.
+    fn gives_up_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How many requests of an app in a day raise an alarm; `None` where machines receive them.
+    fn alarming_number(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether people get each test, so that their number is bounded.
+    fn bounds_tests(&self) -> bool {
+        false
+    }
+
+    /// A request to delete the users with these ids; `None` when the kind takes none, or a setting for it is missing.
+    fn deletion(&self, _user_ids: &[String]) -> Option<Request> {
+        None
+    }
+
+    /// Whether the reply to [`Self::deletion`] accepted it.
+    ///
+    /// # Errors
+    /// Why it did not, as a sentence for people.
+    fn judge_deletion(&self, _reply: &Reply) -> Result<(), String> {
+        Err("only an analytics project deletes a user".to_owned())
+    }
+}
