@@ -33,7 +33,15 @@ const STORAGE: House = House {
 };
 const PROTOCOLS: House = House {
     path: "activities/protocols/src/",
-    rooms: &["address", "smtp", "http", "form", "stores", "destinations"],
+    rooms: &[
+        "address",
+        "http",
+        "smtp",
+        "outgoing",
+        "form",
+        "stores",
+        "destinations",
+    ],
 };
 const API: House = House {
     path: "api/src/",

@@ -201,7 +201,7 @@ pub async fn test(
             );
             let reply = span
                 .within(spans::request(request, |request| {
-                    context.http.send(request)
+                    context.http.deliver(request)
                 }))
                 .await;
             let description = connector.describe_test(&reply);

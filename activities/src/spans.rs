@@ -2,7 +2,7 @@
 //! and an attempt below the settling that announced its event, whichever process does either.
 
 use domain::{CollapseKey, DestinationId, TraceContext};
-use protocols::http::{Reply, Request};
+use protocols::outgoing::{Incoming, Outgoing};
 use std::future::Future;
 use storage::{Batch, Lease, Mode, SettlingTrace, Store, chain};
 use traces::{Begun, Span, SpanKind};
@@ -115,27 +115,30 @@ pub fn note_outcome(outcome: &'static str) {
 }
 
 /// Makes a request in a span of its own. The path and the query of a URL can hold a secret.
-pub async fn request<F: Future<Output = Reply>>(
-    request: Request,
-    send: impl FnOnce(Request) -> F,
-) -> Reply {
-    let span = Span::child(request.method.name(), SpanKind::Client);
+pub async fn request<F: Future<Output = Incoming>>(
+    request: Outgoing,
+    send: impl FnOnce(Outgoing) -> F,
+) -> Incoming {
+    let span = Span::child(request.method(), SpanKind::Client);
     span.describe(|span| describe(span, &request));
     let reply = span.within(async move { send(request).await }).await;
-    match &reply {
-        Reply::Answer { status, .. } => {
-            span.set("http.response.status_code", i64::from(*status));
-            if *status >= 400 {
+    match reply.status() {
+        Ok(status) => {
+            span.set("http.response.status_code", i64::from(status));
+            if status >= 400 {
                 span.describe(|span| span.fail(status.to_string()));
             }
         }
-        Reply::Failure { class, .. } => span.fail(class.as_str()),
+        Err(class) => span.fail(class.as_str()),
     }
     reply
 }
 
-/// Adds the context of the running task to a request.
-pub fn propagate(request: &mut Request) {
+/// Adds the context of the running task to a request over HTTP.
+pub fn propagate(outgoing: &mut Outgoing) {
+    let Outgoing::Http(request) = outgoing else {
+        return;
+    };
     let is_free = request
         .headers
         .iter()
@@ -147,14 +150,12 @@ pub fn propagate(request: &mut Request) {
     }
 }
 
-fn describe(span: &Span, request: &Request) {
-    let (scheme, host) = (
-        request.url.scheme(),
-        request.url.host_str().unwrap_or_default(),
-    );
-    span.set("http.request.method", request.method.name());
+fn describe(span: &Span, request: &Outgoing) {
+    let url = request.url();
+    let (scheme, host) = (url.scheme(), url.host_str().unwrap_or_default());
+    span.set("http.request.method", request.method());
     span.set("server.address", host.to_owned());
-    if let Some(port) = request.url.port_or_known_default() {
+    if let Some(port) = url.port_or_known_default() {
         span.set("server.port", i64::from(port));
         span.set("url.full", format!("{scheme}://{host}:{port}/REDACTED"));
     }

@@ -139,7 +139,7 @@ async fn attempted(http: &Http, url: &str) -> AttemptResult {
         .request(at, std::slice::from_ref(&attempt))
         .expect("a request");
     let began = Instant::now();
-    let reply = http.send(request).await;
+    let reply = http.deliver(request).await;
     let took = began.elapsed();
     let mut outcome = config.judge(Exchange {
         events: &[attempt],
@@ -153,7 +153,7 @@ async fn attempted(http: &Http, url: &str) -> AttemptResult {
         verdict: judged.verdict,
         endpoint_signal: outcome.endpoint_signal,
         counts: judged.counts,
-        reply,
+        reply: reply.http().into_owned(),
         took,
     }
 }

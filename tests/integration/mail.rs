@@ -5,8 +5,8 @@ use super::ready;
 use activities::http::{Http, Parts, of_this_machine};
 use domain::{DeliveryId, Timestamp};
 use protocols::destinations::{Allowed, Connector, Exchange};
-use protocols::http::{Reply, Rules};
-use protocols::smtp::Server;
+use protocols::http::Rules;
+use protocols::smtp::{Reply, Server};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
@@ -97,7 +97,7 @@ impl Desk {
             .config
             .request(at, std::slice::from_ref(&event))
             .expect("a request");
-        let reply = self.http.send(request).await;
+        let reply = self.http.deliver(request).await;
         let exchange = Exchange {
             events: &[event],
             reply: &reply,
@@ -108,7 +108,7 @@ impl Desk {
         (
             result.events.pop().expect("a verdict"),
             result.endpoint_signal,
-            reply,
+            reply.smtp().into_owned(),
         )
     }
 
@@ -140,7 +140,7 @@ impl Desk {
 
 fn body(reply: &Reply) -> &str {
     match reply {
-        Reply::Answer { body, .. } => body,
+        Reply::Answer { text, .. } => text,
         Reply::Failure { message, .. } => message,
     }
 }

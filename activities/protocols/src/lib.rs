@@ -4,5 +4,6 @@ pub mod address;
 pub mod destinations;
 pub mod form;
 pub mod http;
+pub mod outgoing;
 pub mod smtp;
 pub mod stores;

@@ -11,11 +11,11 @@ use super::smtp::{self, TooLong};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::commands::{self, Data, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
-use protocols::http::{Failure, Reply};
-use protocols::smtp::{ACCEPTED, CLOSING, COMMAND, Envelope, OF_MAILBOX};
+use protocols::http::Failure;
+use protocols::smtp::{CLOSING, Command, Envelope, Mail, OF_MAILBOX, Reply};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
@@ -34,7 +34,7 @@ const TEXT_CAP: usize = 4096;
 /// Why a mail has no 2xx: what the server answered to a command, or that it did not.
 pub(super) enum Refusal {
     Answer {
-        command: &'static str,
+        command: Command,
         code: u16,
         text: String,
     },
@@ -69,12 +69,11 @@ pub struct Server<'a> {
 /// Why there is no answer.
 pub async fn send(
     server: Server<'_>,
-    envelope: &Envelope,
-    message: &[u8],
+    mail: &Mail,
     tls: &Arc<ClientConfig>,
     received: &mut Option<Reply>,
 ) -> Result<(), Failure> {
-    let mut connection = match connect(server, envelope, tls).await {
+    let mut connection = match connect(server, &mail.envelope, tls).await {
         Ok(connection) => connection,
         Err(refusal) => {
             *received = Some(refusal.into_reply()?);
@@ -82,7 +81,7 @@ pub async fn send(
         }
     };
     *received = Some(
-        transfer(&mut connection, envelope, message)
+        transfer(&mut connection, mail)
             .await
             .or_else(Refusal::into_reply)?,
     );
@@ -102,7 +101,7 @@ async fn connect(
     let connecting = AsyncSmtpConnection::connect_with_transport(stream, &name);
     let mut connection = connecting
         .await
-        .map_err(|error| refusal("CONNECT", &error, Failure::Connect))?;
+        .map_err(|error| refusal(Command::Connect, &error, Failure::Connect))?;
     if let Some(login) = &envelope.login {
         if connection
             .server_info()
@@ -116,21 +115,20 @@ async fn connect(
             login.password.expose_secret().to_owned(),
         );
         let logged_in = connection.auth(&LOGINS, &credentials).await;
-        logged_in.map_err(|error| refusal("AUTH", &error, Failure::Reset))?;
+        logged_in.map_err(|error| refusal(Command::Auth, &error, Failure::Reset))?;
     }
     Ok(connection)
 }
 
-async fn transfer(
-    connection: &mut AsyncSmtpConnection,
-    envelope: &Envelope,
-    message: &[u8],
-) -> Result<Reply, Refusal> {
-    let from = Mail::new(Some(envelope.from.clone()), Vec::new());
+async fn transfer(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Reply, Refusal> {
+    let Mail {
+        envelope, message, ..
+    } = mail;
+    let from = commands::Mail::new(Some(envelope.from.clone()), Vec::new());
     connection
         .command(from)
         .await
-        .map_err(|error| refusal("MAIL", &error, Failure::Reset))?;
+        .map_err(|error| refusal(Command::Mail, &error, Failure::Reset))?;
     let mut refused = Vec::new();
     for address in &envelope.to {
         match connection
@@ -138,7 +136,7 @@ async fn transfer(
             .await
         {
             Ok(_) => {}
-            Err(error) => match refusal("RCPT", &error, Failure::Reset) {
+            Err(error) => match refusal(Command::Rcpt, &error, Failure::Reset) {
                 Refusal::Answer { code, text, .. } if code != CLOSING => {
                     refused.push((address, code, text))
                 }
@@ -159,26 +157,27 @@ async fn transfer(
         .min_by_key(|(_, (_, _, text))| text.starts_with(OF_MAILBOX))
         .map(|(index, _)| index);
     if refused.len() == envelope.to.len() || (envelope.awaits_all && later.is_some()) {
-        let accepted = envelope.to.len().saturating_sub(refused.len()).to_string();
+        let accepted = Some(envelope.to.len().saturating_sub(refused.len()));
         let (_, code, text) = refused.swap_remove(later.unwrap_or(0));
-        return Ok(answer(
-            &[(COMMAND, "RCPT"), (ACCEPTED, &accepted)],
+        return Ok(Reply::Answer {
+            command: Command::Rcpt,
             code,
-            text + &names,
-        ));
+            accepted,
+            text: capped(&(text + &names)),
+        });
     }
     connection
         .command(Data)
         .await
-        .map_err(|error| refusal("DATA", &error, Failure::Reset))?;
+        .map_err(|error| refusal(Command::Data, &error, Failure::Reset))?;
     let taken = connection
         .message(message)
         .await
-        .map_err(|error| refusal("DATA", &error, Failure::Reset))?;
+        .map_err(|error| refusal(Command::Data, &error, Failure::Reset))?;
     Ok(answer(
-        &[(COMMAND, "DATA")],
+        Command::Data,
         code(&taken),
-        text(&taken) + &names,
+        &(text(&taken) + &names),
     ))
 }
 
@@ -189,14 +188,14 @@ impl Refusal {
                 command,
                 code,
                 text,
-            } => Ok(answer(&[(COMMAND, command)], code, text)),
+            } => Ok(answer(command, code, &text)),
             Self::Failure(failure) => Err(failure),
         }
     }
 }
 
 /// What an error means: an answer of the server, or why there was none, `otherwise` if nothing else is known.
-fn refusal(command: &'static str, error: &Error, otherwise: Failure) -> Refusal {
+fn refusal(command: Command, error: &Error, otherwise: Failure) -> Refusal {
     if let Some(code) = error.status() {
         let text = error.source().map(ToString::to_string).unwrap_or_default();
         return Refusal::Answer {
@@ -216,17 +215,17 @@ fn refusal(command: &'static str, error: &Error, otherwise: Failure) -> Refusal 
     })
 }
 
-fn answer(headers: &[(&str, &str)], status: u16, text: String) -> Reply {
-    let headers = headers
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+fn answer(command: Command, code: u16, text: &str) -> Reply {
     Reply::Answer {
-        status,
-        retry_after: None,
-        headers,
-        body: text.chars().take(TEXT_CAP).collect(),
+        command,
+        code,
+        accepted: None,
+        text: capped(text),
     }
+}
+
+fn capped(text: &str) -> String {
+    text.chars().take(TEXT_CAP).collect()
 }
 
 fn code(response: &Response) -> u16 {

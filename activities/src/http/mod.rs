@@ -20,7 +20,8 @@ pub use lookup::{Lookup, LookupRequest, of_this_machine};
 
 use clients::Clients;
 use protocols::http::{Failure, Method, Reply, Request, Rules};
-use protocols::smtp::Envelope;
+use protocols::outgoing::{Incoming, Outgoing};
+use protocols::smtp::Mail;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use resolved::Resolved;
 use response::Response;
@@ -100,12 +101,17 @@ impl Http {
         }
     }
 
+    /// Sends once, over the protocol that it takes.
+    pub async fn deliver(&self, outgoing: Outgoing) -> Incoming {
+        match outgoing {
+            Outgoing::Http(request) => Incoming::Http(self.send(request).await),
+            Outgoing::Smtp(mail) => Incoming::Smtp(self.hand_over(&mail).await),
+        }
+    }
+
     /// Sends the request once. Follows no redirect, repeats nothing, uses no proxy. After the status has arrived, the
     /// result is an answer even if the body breaks off.
     pub async fn send(&self, request: Request) -> Reply {
-        if let Method::Mail(envelope) = &request.method {
-            return self.send_mail(&request, envelope).await;
-        }
         let mut received = None;
         let exchanged =
             tokio::time::timeout(self.total, self.exchange(request, &mut received)).await;
@@ -117,13 +123,13 @@ impl Http {
         }
     }
 
-    /// Hands a mail to the server of its URL, which the operator chose: its address may be any that is not denied.
-    async fn send_mail(&self, request: &Request, envelope: &Envelope) -> Reply {
+    /// Hands a mail to its server, which the operator chose: the address may be any that is not denied.
+    async fn hand_over(&self, mail: &Mail) -> protocols::smtp::Reply {
         let mut received = None;
         let exchange = async {
-            let resolved = Resolved::of_operator(&request.url, &self.rules, &self.lookup).await?;
-            let host = request
-                .url
+            let resolved = Resolved::of_operator(&mail.server, &self.rules, &self.lookup).await?;
+            let host = mail
+                .server
                 .host_str()
                 .unwrap_or_default()
                 .trim_matches(['[', ']']);
@@ -131,14 +137,7 @@ impl Http {
                 host,
                 addresses: &resolved.addresses,
             };
-            mail::send(
-                server,
-                envelope,
-                &request.body,
-                &self.mail_tls,
-                &mut received,
-            )
-            .await
+            mail::send(server, mail, &self.mail_tls, &mut received).await
         };
         let exchanged = tokio::time::timeout(self.total, exchange).await;
         match (received, exchanged) {
@@ -164,8 +163,6 @@ impl Http {
         let builder = match request.method {
             Method::Get => client.get(request.url),
             Method::Post => client.post(request.url).body(request.body),
-            // Mails have their own way.
-            Method::Mail(_) => return Err(Failure::Scheme),
         };
         let builder = builder.headers(headers(&request.headers)?);
         #[expect(

@@ -8,7 +8,7 @@ use super::mail::{Refusal, Server};
 use lettre::transport::smtp::client::AsyncTokioStream;
 use lettre::transport::smtp::extension::ClientId;
 use protocols::http::Failure;
-use protocols::smtp::Security;
+use protocols::smtp::{Command, Security};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -128,7 +128,7 @@ async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(
                 .collect::<Vec<_>>()
                 .join("\n");
             Err(Refusal::Answer {
-                command: "CONNECT",
+                command: Command::Connect,
                 code,
                 text,
             })

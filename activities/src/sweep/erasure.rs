@@ -81,7 +81,7 @@ async fn request_deletion(
     let span = spans::apart("RunActivity:erase", id);
     let sent = span.within(spans::request(
         deletion.of(destination.app_id),
-        |deletion| context.http.send(deletion),
+        |deletion| context.http.deliver(deletion),
     ));
     let Ok(reply) = timeout(REQUEST_TIMEOUT, sent).await else {
         return Ok(RequestOutcome::Failed("no answer in time".to_owned()));

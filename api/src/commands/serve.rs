@@ -193,7 +193,7 @@ pub fn sender(config: &Config) -> Sender {
     let http = Http::new(allowed(config).rules);
     Arc::new(move |request| {
         let http = http.clone();
-        async move { http.send(request).await }.boxed()
+        async move { http.deliver(request).await }.boxed()
     })
 }
 

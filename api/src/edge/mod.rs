@@ -17,7 +17,7 @@ use domain::Timestamp;
 use futures::future::BoxFuture;
 use pages::Pages;
 use protocols::destinations::Allowed;
-use protocols::http::{Reply, Request};
+use protocols::outgoing::{Incoming, Outgoing};
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use workflows::signal::Signal;
 const MAX_WOKEN: i64 = 20;
 
 /// Sends one request to a URL that a user of settle entered.
-pub type Sender = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
+pub type Sender = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, Incoming> + Send + Sync>;
 
 /// The state of the HTTP edge; shared as `Arc<Edge>`.
 pub struct Edge {

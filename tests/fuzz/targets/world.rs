@@ -19,6 +19,7 @@ use domain::{CollapseKey, DestinationId, PlatformId, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocols::http::Reply;
+use protocols::outgoing::Incoming;
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -443,11 +444,13 @@ fn edge(store: Store) -> Shared {
         auto_confirm_accounts: Vec::new(),
         clock: now,
     };
-    let failed = || Reply::Answer {
-        status: 500,
-        retry_after: None,
-        headers: Vec::new(),
-        body: String::new(),
+    let failed = || {
+        Incoming::Http(Reply::Answer {
+            status: 500,
+            retry_after: None,
+            headers: Vec::new(),
+            body: String::new(),
+        })
     };
     Arc::new(Edge {
         workers: Default::default(),

@@ -9,7 +9,7 @@ use super::notes::{RenderNotes, TestNotes};
 use super::schedule::ScheduleText;
 use super::schemas::KindSchemas;
 use crate::form::Form;
-use crate::http::{Reply, Request};
+use crate::outgoing::{Incoming, Outgoing};
 use domain::{DeliveryId, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -166,7 +166,7 @@ pub trait Connector: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The events or the secret do not fit this kind.
-    fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid>;
+    fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid>;
 
     /// The names of the headers of its requests, in lower case and in their order.
     fn header_names(&self) -> Vec<String>;
@@ -188,19 +188,19 @@ pub trait Connector: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// A setting that the test needs is missing, or the kind takes no sample.
-    fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid>;
+    fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Outgoing, Invalid>;
 
     /// Describes the reply to [`Self::test`] as a sentence for people.
     ///
     /// # Errors
     /// The connection does not work: the reason as a sentence for people.
-    fn describe_test(&self, reply: &Reply) -> Result<String, String>;
+    fn describe_test(&self, reply: &Incoming) -> Result<String, String>;
 
     /// The request with these events of devices.
     ///
     /// # Errors
     /// The events or the secret do not fit this kind.
-    fn streamed_request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+    fn streamed_request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid> {
         self.request(at, attempts)
     }
 
@@ -241,7 +241,7 @@ pub trait Connector: fmt::Debug + Send + Sync {
     }
 
     /// A request to delete the users with these ids; `None` when the kind takes none, or a setting for it is missing.
-    fn deletion(&self, _user_ids: &[String]) -> Option<Request> {
+    fn deletion(&self, _user_ids: &[String]) -> Option<Outgoing> {
         None
     }
 
@@ -249,7 +249,7 @@ pub trait Connector: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Why it did not, as a sentence for people.
-    fn judge_deletion(&self, _reply: &Reply) -> Result<(), String> {
+    fn judge_deletion(&self, _reply: &Incoming) -> Result<(), String> {
         Err("only an analytics project deletes a user".to_owned())
     }
 }

@@ -50,6 +50,9 @@ pub enum Failure {
     /// The connection ended before an answer came.
     #[error("the connection closed before a response came")]
     Reset,
+    /// An answer came over another protocol than the request.
+    #[error("a response came, but over another protocol")]
+    Protocol,
     /// An answer came, and its head breaks a rule of HTTP/1.1.
     #[error("a response came, but it cannot be read: {0}")]
     Head(BrokenRule),
@@ -83,7 +86,7 @@ impl Failure {
             Self::Timeout => AttemptClass::Timeout,
             Self::Login => AttemptClass::Forbidden,
             Self::Reset => AttemptClass::Reset,
-            Self::Head(_) | Self::Reply => AttemptClass::Unreadable,
+            Self::Head(_) | Self::Reply | Self::Protocol => AttemptClass::Unreadable,
         }
     }
 }

@@ -8,26 +8,21 @@ pub use rules::{
     Rules, check_addresses, check_operators_addresses, check_url, host_and_port, is_localhost,
 };
 
-use crate::smtp::Envelope;
 use domain::AppId;
 use storage::AttemptClass;
 use url::Url;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Get,
     Post,
-    /// A mail, which is handed to an SMTP server.
-    Mail(Box<Envelope>),
 }
 
 impl Method {
-    /// Its name in HTTP, or `MAIL`.
-    pub const fn name(&self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
-            Self::Mail(_) => "MAIL",
         }
     }
 }
@@ -39,7 +34,7 @@ pub struct Request {
     pub url: Url,
     /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The body, byte for byte as it is signed; empty for a GET; the message of a mail.
+    /// The body, byte for byte as it is signed; empty for a GET.
     pub body: Vec<u8>,
     /// Whether the operator chose the address. Then every address, port and scheme is allowed.
     pub is_operator_url: bool,
@@ -73,13 +68,11 @@ impl std::fmt::Debug for Request {
 pub enum Reply {
     /// The server answered. Of a body that broke off, the part that arrived is included.
     Answer {
-        /// The status of HTTP, or the code of SMTP.
         status: u16,
         /// The `Retry-After` header, unparsed.
         retry_after: Option<String>,
         /// The headers `content-type`, `date`, `server`, `retry-after`, `via`, `x-request-id` and `cf-ray`, if present.
-        /// Names are in lower case; values are cut off after 256 characters. Of a mail only [`crate::smtp::COMMAND`] and
-        /// [`crate::smtp::ACCEPTED`].
+        /// Names are in lower case; values are cut off after 256 characters.
         headers: Vec<(String, String)>,
         /// At most the first 64 KiB of the body.
         body: String,

@@ -1,18 +1,8 @@
-//! A mail as a request: its URL is the SMTP server, and its body is the message. The status of its answer is an SMTP
-//! code.
+//! The sender and the recipients of a mail, and how it is handed to the server.
 
 use lettre::Address;
 use secrecy::SecretString;
 use std::fmt;
-
-/// The header of an answer with the SMTP command that it answers: `CONNECT`, `AUTH`, `MAIL`, `RCPT` or `DATA`.
-pub const COMMAND: &str = "smtp-command";
-/// The header of an answer to `RCPT` with the number of other recipients that the server accepted in the same mail.
-pub const ACCEPTED: &str = "smtp-accepted";
-/// The status of a server that closes the connection, in answer to any command (RFC 5321, section 3.8).
-pub const CLOSING: u16 = 421;
-/// The beginning of the enhanced status codes of a mailbox, such as a full one (RFC 3463, section 3.3).
-pub const OF_MAILBOX: &str = "4.2.";
 
 /// How the connection to an SMTP server is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,11 @@
-//! Mails as values: the operator's server, and what is handed to it. `activities::http` hands it over.
+//! Mails as values: the operator's server, what is handed to it, and its replies. `activities::http` hands it over.
 
 mod envelope;
+mod mail;
+mod reply;
 mod server;
 
-pub use envelope::{ACCEPTED, CLOSING, COMMAND, Envelope, Login, OF_MAILBOX, Security};
+pub use envelope::{Envelope, Login, Security};
+pub use mail::Mail;
+pub use reply::{CLOSING, COMMAND, Command, OF_MAILBOX, Reply};
 pub use server::{Server, is_plain, is_sendable};

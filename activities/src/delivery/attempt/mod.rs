@@ -8,7 +8,7 @@ use crate::spans;
 use domain::time::millis;
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
 use protocols::destinations::{self, Connector, Exchange, Invalid};
-use protocols::http::{Reply, Request};
+use protocols::outgoing::{AnswerRecord, Outgoing};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,8 +134,8 @@ impl Clock {
 /// The result of a request, before it is recorded.
 struct Sent {
     result: DeliveryResult,
-    /// `None` when no request was sent.
-    reply: Option<Reply>,
+    /// `None` when no request was sent, or none was answered.
+    answer: Option<AnswerRecord>,
     /// How long without a success before the destination is disabled.
     disable_after: Duration,
 }
@@ -325,11 +325,11 @@ async fn send(
         Ok(connector) => connector,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
-    let (unsendable, sendable) = partition(&*connector, &batch.attempts, clock.leased_at_db);
+    let (unsendable, sendable) = partition(connector.as_ref(), &batch.attempts, clock.leased_at_db);
     if sendable.is_empty() {
         return Ok(Some(unsent(unsendable)));
     }
-    let request = match request(context, &*connector, batch, &sendable) {
+    let request = match request(context, connector.as_ref(), batch, &sendable) {
         Ok(request) => request,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
@@ -347,7 +347,7 @@ async fn send(
         if connector.takes_trace() {
             spans::propagate(&mut request);
         }
-        context.http.send(request)
+        context.http.deliver(request)
     })
     .await;
     let bound = connector.alarming_number();
@@ -376,7 +376,7 @@ async fn send(
     result.events.extend(unsendable);
     Ok(Some(Sent {
         result,
-        reply: Some(redact(&*connector, reply)),
+        answer: reply.record(|text| connector.redact(text)),
         disable_after: connector.disable_after(),
     }))
 }
@@ -386,7 +386,7 @@ fn request(
     connector: &dyn Connector,
     batch: &Batch,
     events: &[Attempt],
-) -> Result<Request, Invalid> {
+) -> Result<Outgoing, Invalid> {
     let at = (context.clock)();
     if fault::is_planted("deliver.reuse_webhook_id") {
         let delivery_id = DeliveryId::new(batch.destination.id.uuid());
@@ -482,29 +482,8 @@ fn unsent(events: Vec<EventResult>) -> Sent {
     };
     Sent {
         result,
-        reply: None,
+        answer: None,
         disable_after: Duration::MAX,
-    }
-}
-
-/// The reply with our secrets redacted.
-fn redact(connector: &dyn Connector, reply: Reply) -> Reply {
-    match reply {
-        Reply::Answer {
-            status,
-            retry_after,
-            headers,
-            body,
-        } => Reply::Answer {
-            status,
-            retry_after,
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| (name, connector.redact(&value)))
-                .collect(),
-            body: connector.redact(&body),
-        },
-        failure @ Reply::Failure { .. } => failure,
     }
 }
 
@@ -522,14 +501,13 @@ fn retry_reason(results: &[EventResult]) -> Option<String> {
 }
 
 fn finish(lease: &Lease, sent: Sent, started_at: Timestamp, latency: Duration) -> Finish {
-    let (status, headers, response) = match sent.reply {
-        Some(Reply::Answer {
+    let (status, headers, response) = match sent.answer {
+        Some(AnswerRecord {
             status,
             headers,
             body,
-            ..
         }) => (Some(i32::from(status)), headers, Some(body)),
-        _ => (None, Vec::new(), None),
+        None => (None, Vec::new(), None),
     };
     Finish {
         key: lease.key,

@@ -1,6 +1,8 @@
 use super::*;
 use domain::time::DAY;
 use protocols::destinations::{Allowed, Kind as _, webhook};
+use protocols::http::Reply;
+use protocols::outgoing::Incoming;
 use serde_json::json;
 use storage::fixtures;
 use uuid::Uuid;
@@ -72,12 +74,12 @@ fn a_lease_is_certain_if_both_clocks_have_moved_little() {
 
 /// The results of these events after an answer of 500.
 fn refused(events: &[Attempt]) -> DeliveryResult {
-    let reply = Reply::Answer {
+    let reply = Incoming::Http(Reply::Answer {
         status: 500,
         retry_after: None,
         headers: Vec::new(),
         body: String::new(),
-    };
+    });
     connector().judge(Exchange {
         events,
         reply: &reply,

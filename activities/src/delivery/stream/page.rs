@@ -9,7 +9,6 @@ use domain::{DeliveryId, DestinationId, DeviceId, Timestamp};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use protocols::destinations::{Connector, Exchange, Invalid, kind, ready};
-use protocols::http::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -85,7 +84,7 @@ impl Sender<'_> {
             sender: self,
             lease,
             batch: &batch,
-            connector: &*connector,
+            connector: connector.as_ref(),
             leased_at,
             is_over,
         };
@@ -281,13 +280,10 @@ impl Page<'_> {
             if self.connector.takes_trace() {
                 spans::propagate(&mut request);
             }
-            context.http.send(request)
+            context.http.deliver(request)
         })
         .await;
-        let status = match &reply {
-            Reply::Answer { status, .. } => Some(i64::from(*status)),
-            Reply::Failure { .. } => None,
-        };
+        let status = reply.status().ok().map(i64::from);
         let answered = Answered {
             status,
             latency: began.elapsed(),

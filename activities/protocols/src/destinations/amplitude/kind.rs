@@ -12,7 +12,7 @@ use crate::destinations::notes::{RenderNotes, TestNotes};
 use crate::destinations::schedule::ScheduleText;
 use crate::destinations::schemas::KindSchemas;
 use crate::form::Form;
-use crate::http::{Reply, Request};
+use crate::outgoing::{Incoming, Outgoing};
 use domain::Timestamp;
 use domain::time::duration;
 use secrecy::SecretString;
@@ -107,8 +107,8 @@ impl Kind for Amplitude {
 }
 
 impl Connector for Config {
-    fn request(&self, _at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
-        request::request(self, attempts)
+    fn request(&self, _at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid> {
+        request::request(self, attempts).map(Outgoing::from)
     }
 
     fn header_names(&self) -> Vec<String> {
@@ -121,7 +121,7 @@ impl Connector for Config {
     }
 
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
-        response::judge(self, exchange)
+        response::judge(self, exchange.over(&*exchange.reply.http()))
     }
 
     fn disable_after(&self) -> Duration {
@@ -132,18 +132,18 @@ impl Connector for Config {
         config::redact(self, text)
     }
 
-    fn test(&self, _at: Timestamp, _id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
+    fn test(&self, _at: Timestamp, _id: &str, sample: Option<&Value>) -> Result<Outgoing, Invalid> {
         if sample.is_some() {
             return Err(Invalid::new(
                 "event_type",
                 "nothing here: an example would be counted among the project's events",
             ));
         }
-        request::test(self)
+        request::test(self).map(Outgoing::from)
     }
 
-    fn describe_test(&self, reply: &Reply) -> Result<String, String> {
-        response::describe_test(self, reply)
+    fn describe_test(&self, reply: &Incoming) -> Result<String, String> {
+        response::describe_test(self, &reply.http())
     }
 
     fn per_streamed_request(&self, destination: &Destination) -> usize {
@@ -158,11 +158,11 @@ impl Connector for Config {
         Some(GIVES_UP_AFTER)
     }
 
-    fn deletion(&self, user_ids: &[String]) -> Option<Request> {
-        deletion::request(self, user_ids)
+    fn deletion(&self, user_ids: &[String]) -> Option<Outgoing> {
+        deletion::request(self, user_ids).map(Outgoing::from)
     }
 
-    fn judge_deletion(&self, reply: &Reply) -> Result<(), String> {
-        deletion::judge(reply)
+    fn judge_deletion(&self, reply: &Incoming) -> Result<(), String> {
+        deletion::judge(&reply.http())
     }
 }

@@ -33,7 +33,7 @@ const MAX_REFUSALS: i64 = 5;
 const ATTEMPTS_IF_TOO_FEW: i64 = 3;
 
 /// Judges a reply for each event and for the project as a whole. Results never repeat Amplitude's own texts.
-pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
+pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
     let Exchange {
         events,
         reply,

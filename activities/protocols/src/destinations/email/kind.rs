@@ -12,7 +12,7 @@ use crate::destinations::notes::TestNotes;
 use crate::destinations::schedule::ScheduleText;
 use crate::destinations::schemas::KindSchemas;
 use crate::form::Form;
-use crate::http::{Reply, Request};
+use crate::outgoing::{Incoming, Outgoing};
 use domain::Timestamp;
 use domain::time::duration;
 use secrecy::SecretString;
@@ -100,8 +100,8 @@ impl Kind for Email {
 }
 
 impl Connector for Config {
-    fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
-        request::request(self, at, attempts)
+    fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid> {
+        request::request(self, at, attempts).map(Outgoing::from)
     }
 
     fn header_names(&self) -> Vec<String> {
@@ -113,7 +113,7 @@ impl Connector for Config {
     }
 
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
-        response::judge(self, exchange)
+        response::judge(self, exchange.over(&*exchange.reply.smtp()))
     }
 
     fn disable_after(&self) -> Duration {
@@ -124,12 +124,12 @@ impl Connector for Config {
         config::redact(self, text)
     }
 
-    fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
-        request::test(self, at, id, sample)
+    fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Outgoing, Invalid> {
+        request::test(self, at, id, sample).map(Outgoing::from)
     }
 
-    fn describe_test(&self, reply: &Reply) -> Result<String, String> {
-        response::describe_test(reply)
+    fn describe_test(&self, reply: &Incoming) -> Result<String, String> {
+        response::describe_test(&reply.smtp())
     }
 
     fn alarming_number(&self) -> Option<u64> {

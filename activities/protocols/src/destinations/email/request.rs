@@ -5,8 +5,7 @@ use super::config::Config;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::notes::TestNotes;
 use crate::destinations::schedule::Step;
-use crate::http::{Method, Request};
-use crate::smtp::Envelope;
+use crate::smtp::{Envelope, Mail};
 use domain::Timestamp;
 use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
@@ -53,7 +52,7 @@ struct Stamp {
 ///
 /// # Errors
 /// There is not exactly one event, or the frozen body is no mail.
-pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Mail, Invalid> {
     let [attempt] = attempts else {
         return Err(Invalid::new(
             "attempts",
@@ -94,7 +93,7 @@ pub fn test(
     at: Timestamp,
     id: &str,
     sample: Option<&Value>,
-) -> Result<Request, Invalid> {
+) -> Result<Mail, Invalid> {
     let prefix = format!("{} Test", config.subject_prefix);
     let letter = match sample {
         None => Letter {
@@ -123,7 +122,7 @@ pub fn test(
     )
 }
 
-fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invalid> {
+fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Mail, Invalid> {
     let from = config.server.from.clone();
     let date =
         UNIX_EPOCH + Duration::from_micros(u64::try_from(stamp.date.micros()).unwrap_or_default());
@@ -149,14 +148,10 @@ fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invali
         security: server.security,
         login: server.login.clone(),
     };
-    let (method, url) = (Method::Mail(Box::new(envelope)), server.url.clone());
-    Ok(Request {
-        method,
-        url,
-        headers: Vec::new(),
-        body: message.formatted(),
-        is_operator_url: true,
-        app: None,
+    Ok(Mail {
+        server: server.url.clone(),
+        envelope,
+        message: message.formatted(),
     })
 }
 

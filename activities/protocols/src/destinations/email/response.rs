@@ -11,20 +11,15 @@
 use super::config::Config;
 use crate::destinations::exchange::Exchange;
 use crate::destinations::schedule::Step;
-use crate::http::Reply;
-use crate::smtp::{ACCEPTED, CLOSING, COMMAND, OF_MAILBOX};
+use crate::smtp::{CLOSING, Command, OF_MAILBOX, Reply};
 use domain::time::duration;
 use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
-/// The command whose refusal concerns one recipient.
-const RECIPIENT: &str = "RCPT";
-/// The commands whose refusal concerns this mail alone.
-const OF_MAIL: [&str; 2] = [RECIPIENT, "DATA"];
 /// The server wants a login, or refused it.
 const LOGIN: [u16; 4] = [530, 534, 535, 538];
 
 /// Judges a reply for the event and for the destination. The jitter spreads a wait by up to 20 % either way.
-pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
+pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
     let Exchange {
         events,
         reply,
@@ -41,15 +36,13 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
     };
     let endpoint_signal = match reply {
         Reply::Answer {
-            status: 200..=299, ..
+            code: 200..=299, ..
         } => EndpointSignal::Success,
-        Reply::Answer {
-            status: CLOSING, ..
-        } => EndpointSignal::Failure {
+        Reply::Answer { code: CLOSING, .. } => EndpointSignal::Failure {
             pause: Some(duration(config.schedule.pause_ms(None))),
         },
         Reply::Answer {
-            status: 400..=499, ..
+            code: 400..=499, ..
         } if is_about_recipient(reply) => EndpointSignal::Neutral,
         Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause: None },
     };
@@ -71,11 +64,11 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
 pub fn describe_test(reply: &Reply) -> Result<String, String> {
     match reply {
         Reply::Answer {
-            status: status @ 200..=299,
-            body,
+            code: code @ 200..=299,
+            text,
             ..
-        } => Ok(format!("{}: {}", describe(*status), line(body))),
-        Reply::Answer { status, body, .. } => Err(format!("{}: {}", describe(*status), line(body))),
+        } => Ok(format!("{}: {}", describe(*code), line(text))),
+        Reply::Answer { code, text, .. } => Err(format!("{}: {}", describe(*code), line(text))),
         Reply::Failure { message, .. } => Err(message.clone()),
     }
 }
@@ -83,12 +76,12 @@ pub fn describe_test(reply: &Reply) -> Result<String, String> {
 fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventResult {
     let (class, error) = match reply {
         Reply::Answer {
-            status: 200..=299, ..
+            code: 200..=299, ..
         } => (AttemptClass::Success, None),
-        Reply::Answer { status, .. } if is_final(reply) => {
-            (AttemptClass::Refused, Some(describe(*status)))
+        Reply::Answer { code, .. } if is_final(reply) => {
+            (AttemptClass::Refused, Some(describe(*code)))
         }
-        Reply::Answer { status, .. } => (class(*status), Some(describe(*status))),
+        Reply::Answer { code, .. } => (class(*code), Some(describe(*code))),
         Reply::Failure { class, message } => (*class, Some(message.clone())),
     };
     let verdict = match (class, wait_ms) {
@@ -107,47 +100,43 @@ fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventR
     }
 }
 
-/// Whether the server refused this mail for good, and not settle itself.
+/// Whether the server refused this mail for good, and not settle itself: a recipient, or the message.
 fn is_final(reply: &Reply) -> bool {
-    matches!(reply, Reply::Answer { status: status @ 500..=599, .. } if !LOGIN.contains(status))
-        && is_to(reply, &OF_MAIL)
+    matches!(
+        reply,
+        Reply::Answer { command: Command::Rcpt | Command::Data, code: code @ 500..=599, .. }
+            if !LOGIN.contains(code)
+    )
 }
 
 /// Whether the server postponed one recipient, and works otherwise.
 fn is_about_recipient(reply: &Reply) -> bool {
-    let Reply::Answer { headers, body, .. } = reply else {
+    let Reply::Answer {
+        command: Command::Rcpt,
+        accepted,
+        text,
+        ..
+    } = reply
+    else {
         return false;
     };
-    let accepts_others = headers
-        .iter()
-        .any(|(name, value)| name == ACCEPTED && value != "0");
-    is_to(reply, &[RECIPIENT]) && (accepts_others || body.starts_with(OF_MAILBOX))
+    accepted.is_some_and(|others| others > 0) || text.starts_with(OF_MAILBOX)
 }
 
-/// Whether the reply answers one of these commands.
-fn is_to(reply: &Reply, commands: &[&str]) -> bool {
-    let Reply::Answer { headers, .. } = reply else {
-        return false;
-    };
-    headers
-        .iter()
-        .any(|(name, value)| name == COMMAND && commands.contains(&value.as_str()))
-}
-
-fn class(status: u16) -> AttemptClass {
-    match status {
+fn class(code: u16) -> AttemptClass {
+    match code {
         CLOSING => AttemptClass::Throttled,
-        status if LOGIN.contains(&status) => AttemptClass::Forbidden,
+        code if LOGIN.contains(&code) => AttemptClass::Forbidden,
         400..=599 => AttemptClass::ServerError,
         _ => AttemptClass::UnexpectedStatus,
     }
 }
 
-fn describe(status: u16) -> String {
-    format!("the mail server answered {status}")
+fn describe(code: u16) -> String {
+    format!("the mail server answered {code}")
 }
 
 /// The text of the server in one line.
-fn line(body: &str) -> String {
-    body.split_whitespace().collect::<Vec<_>>().join(" ")
+fn line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

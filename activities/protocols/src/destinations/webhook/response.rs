@@ -23,7 +23,7 @@ const MAX_REFUSALS: i64 = 5;
 
 /// Judges a reply for each event and for the endpoint as a whole. The jitter spreads a wait by up to 20 % either way; a
 /// wait by `Retry-After` is not spread.
-pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
+pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
     let Exchange {
         events,
         reply,

@@ -3,7 +3,7 @@
 use super::super::body::{Letter, render};
 use super::super::request::{HEADERS, request, test};
 use super::*;
-use crate::http::{Method, Request};
+use crate::smtp::Mail;
 use storage::{Rendered, Unsent};
 
 fn failing(name: &str) -> Value {
@@ -24,8 +24,8 @@ fn frozen(name: &str) -> String {
     serde_json::to_string(&letter).unwrap()
 }
 
-fn text(request: &Request) -> String {
-    String::from_utf8(request.body.clone()).unwrap()
+fn text(mail: &Mail) -> String {
+    String::from_utf8(mail.message.clone()).unwrap()
 }
 
 /// Checks that a mail has exactly the headers that every mail has.
@@ -62,13 +62,8 @@ fn a_mail_has_the_text_and_the_headers_of_its_event() {
         assert!(mail.contains(line), "no {line:?} in {mail}");
     }
     check_headers(&mail);
-    assert_eq!(
-        (sent.url.as_str(), sent.is_operator_url),
-        ("smtps://mail.example.com:465", true)
-    );
-    let Method::Mail(envelope) = &sent.method else {
-        panic!("{sent:?}")
-    };
+    assert_eq!(sent.server.as_str(), "smtps://mail.example.com:465");
+    let envelope = &sent.envelope;
     assert_eq!(
         envelope
             .to
@@ -120,8 +115,8 @@ fn a_mail_awaits_all_recipients_only_for_a_while() {
     );
 }
 
-fn is_awaiting(request: &Request) -> bool {
-    matches!(&request.method, Method::Mail(envelope) if envelope.awaits_all)
+fn is_awaiting(mail: &Mail) -> bool {
+    mail.envelope.awaits_all
 }
 
 #[test]

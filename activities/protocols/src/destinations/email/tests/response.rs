@@ -3,8 +3,8 @@
 use super::super::response::{describe_test, judge};
 use super::*;
 use crate::destinations::Exchange;
-use crate::http::{Failure, Reply};
-use crate::smtp::{ACCEPTED, COMMAND};
+use crate::http::Failure;
+use crate::smtp::{Command, Reply};
 use std::time::Duration;
 use storage::{AttemptClass, DeliveryResult, EndpointSignal, Verdict};
 
@@ -13,13 +13,12 @@ const RETRY: Verdict = Verdict::Retry {
 };
 const FAILURE: EndpointSignal = EndpointSignal::Failure { pause: None };
 
-fn answer(command: &str, status: u16) -> Reply {
-    let headers = vec![(COMMAND.to_owned(), command.to_owned())];
+fn answer(command: Command, code: u16) -> Reply {
     Reply::Answer {
-        status,
-        retry_after: None,
-        headers,
-        body: "5.1.1 text\nof two lines".to_owned(),
+        command,
+        code,
+        accepted: None,
+        text: "5.1.1 text\nof two lines".to_owned(),
     }
 }
 
@@ -43,28 +42,76 @@ fn judged(reply: &Reply, number: i64) -> DeliveryResult {
 fn each_answer_has_its_verdict() {
     for (command, status, verdict, class, signal) in [
         (
-            "DATA",
+            Command::Data,
             250,
             Verdict::Delivered,
             AttemptClass::Success,
             EndpointSignal::Success,
         ),
-        ("RCPT", 451, RETRY, AttemptClass::ServerError, FAILURE),
-        ("RCPT", 452, RETRY, AttemptClass::ServerError, FAILURE),
-        ("MAIL", 452, RETRY, AttemptClass::ServerError, FAILURE),
-        ("DATA", 452, RETRY, AttemptClass::ServerError, FAILURE),
-        ("RCPT", 550, Verdict::Failed, AttemptClass::Refused, FAILURE),
-        ("DATA", 554, Verdict::Failed, AttemptClass::Refused, FAILURE),
-        ("RCPT", 530, RETRY, AttemptClass::Forbidden, FAILURE),
-        ("AUTH", 535, RETRY, AttemptClass::Forbidden, FAILURE),
-        ("MAIL", 530, RETRY, AttemptClass::Forbidden, FAILURE),
-        ("MAIL", 550, RETRY, AttemptClass::ServerError, FAILURE),
-        ("CONNECT", 554, RETRY, AttemptClass::ServerError, FAILURE),
+        (
+            Command::Rcpt,
+            451,
+            RETRY,
+            AttemptClass::ServerError,
+            FAILURE,
+        ),
+        (
+            Command::Rcpt,
+            452,
+            RETRY,
+            AttemptClass::ServerError,
+            FAILURE,
+        ),
+        (
+            Command::Mail,
+            452,
+            RETRY,
+            AttemptClass::ServerError,
+            FAILURE,
+        ),
+        (
+            Command::Data,
+            452,
+            RETRY,
+            AttemptClass::ServerError,
+            FAILURE,
+        ),
+        (
+            Command::Rcpt,
+            550,
+            Verdict::Failed,
+            AttemptClass::Refused,
+            FAILURE,
+        ),
+        (
+            Command::Data,
+            554,
+            Verdict::Failed,
+            AttemptClass::Refused,
+            FAILURE,
+        ),
+        (Command::Rcpt, 530, RETRY, AttemptClass::Forbidden, FAILURE),
+        (Command::Auth, 535, RETRY, AttemptClass::Forbidden, FAILURE),
+        (Command::Mail, 530, RETRY, AttemptClass::Forbidden, FAILURE),
+        (
+            Command::Mail,
+            550,
+            RETRY,
+            AttemptClass::ServerError,
+            FAILURE,
+        ),
+        (
+            Command::Connect,
+            554,
+            RETRY,
+            AttemptClass::ServerError,
+            FAILURE,
+        ),
     ] {
         let result = judged(&answer(command, status), 1);
         let event = &result.events[0];
         let shown = (event.verdict, event.class, &result.endpoint_signal);
-        assert_eq!(shown, (verdict, class, &signal), "{status} to {command}");
+        assert_eq!(shown, (verdict, class, &signal), "{status} to {command:?}");
         let error =
             (verdict != Verdict::Delivered).then(|| format!("the mail server answered {status}"));
         assert_eq!(event.error, error);
@@ -73,14 +120,12 @@ fn each_answer_has_its_verdict() {
 
 #[test]
 fn a_postponed_recipient_is_neutral_of_a_working_server() {
-    let signal = |status, accepted: &str, text: &str| {
-        let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let headers = vec![named(COMMAND, "RCPT"), named(ACCEPTED, accepted)];
+    let signal = |code, accepted, text: &str| {
         let reply = Reply::Answer {
-            status,
-            retry_after: None,
-            headers,
-            body: text.to_owned(),
+            command: Command::Rcpt,
+            code,
+            accepted: Some(accepted),
+            text: text.to_owned(),
         };
         let result = judged(&reply, 1);
         assert_eq!(
@@ -90,24 +135,21 @@ fn a_postponed_recipient_is_neutral_of_a_working_server() {
         result.endpoint_signal
     };
     assert_eq!(
-        signal(450, "0", "4.7.1 Service unavailable"),
+        signal(450, 0, "4.7.1 Service unavailable"),
         FAILURE,
         "it accepts nobody"
     );
-    assert_eq!(signal(451, "0", "4.3.0 later, 4.2.2"), FAILURE);
+    assert_eq!(signal(451, 0, "4.3.0 later, 4.2.2"), FAILURE);
     assert_eq!(
-        signal(452, "0", "4.2.2 mailbox full"),
+        signal(452, 0, "4.2.2 mailbox full"),
         EndpointSignal::Neutral
     );
-    assert_eq!(
-        signal(450, "1", "4.7.1 greylisted"),
-        EndpointSignal::Neutral
-    );
+    assert_eq!(signal(450, 1, "4.7.1 greylisted"), EndpointSignal::Neutral);
 }
 
 #[test]
 fn a_closing_server_pauses_the_destination() {
-    for command in ["CONNECT", "RCPT"] {
+    for command in [Command::Connect, Command::Rcpt] {
         let result = judged(&answer(command, 421), 1);
         assert_eq!(result.events[0].verdict, RETRY);
         assert_eq!(
@@ -122,8 +164,8 @@ fn a_closing_server_pauses_the_destination() {
 #[test]
 fn an_event_fails_at_the_end_of_the_schedule() {
     for reply in [
-        answer("RCPT", 451),
-        answer("AUTH", 535),
+        answer(Command::Rcpt, 451),
+        answer(Command::Auth, 535),
         Failure::Connect.into(),
     ] {
         assert!(
@@ -160,6 +202,6 @@ fn no_answer_is_a_failure_of_the_destination() {
 #[test]
 fn a_test_repeats_the_text_of_the_server() {
     let text = |status| format!("the mail server answered {status}: 5.1.1 text of two lines");
-    assert_eq!(describe_test(&answer("DATA", 250)), Ok(text(250)));
-    assert_eq!(describe_test(&answer("RCPT", 550)), Err(text(550)));
+    assert_eq!(describe_test(&answer(Command::Data, 250)), Ok(text(250)));
+    assert_eq!(describe_test(&answer(Command::Rcpt, 550)), Err(text(550)));
 }

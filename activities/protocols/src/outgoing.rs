@@ -1,0 +1,220 @@
+//! What is sent to a destination, and the reply, whatever protocol it takes. A new protocol is a variant of both and a
+//! sender in `activities::http`.
+
+use crate::http::{self, Failure};
+use crate::smtp;
+use domain::AppId;
+use std::borrow::Cow;
+use storage::AttemptClass;
+use url::Url;
+
+/// What is sent to a destination.
+#[derive(Debug, Clone)]
+pub enum Outgoing {
+    Http(http::Request),
+    Smtp(Box<smtp::Mail>),
+}
+
+/// The reply to what was sent, over the same protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    Http(http::Reply),
+    Smtp(smtp::Reply),
+}
+
+/// What the record of an attempt has of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerRecord {
+    /// The status of HTTP, or the code of SMTP.
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Outgoing {
+    /// This, as one of an app.
+    #[must_use]
+    pub fn of(self, app: AppId) -> Self {
+        match self {
+            Self::Http(request) => Self::Http(request.of(app)),
+            // The server is the operator's, whatever the app.
+            mail @ Self::Smtp(_) => mail,
+        }
+    }
+
+    /// The name of its method: that of HTTP, or `MAIL`.
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Http(request) => request.method.name(),
+            Self::Smtp(_) => "MAIL",
+        }
+    }
+
+    /// Where it goes. The path can hold a secret.
+    pub const fn url(&self) -> &Url {
+        match self {
+            Self::Http(request) => &request.url,
+            Self::Smtp(mail) => &mail.server,
+        }
+    }
+}
+
+impl From<http::Request> for Outgoing {
+    fn from(request: http::Request) -> Self {
+        Self::Http(request)
+    }
+}
+
+impl From<smtp::Mail> for Outgoing {
+    fn from(mail: smtp::Mail) -> Self {
+        Self::Smtp(Box::new(mail))
+    }
+}
+
+impl Incoming {
+    /// The reply over HTTP, for a kind that sends over HTTP. One over another protocol cannot be read.
+    pub fn http(&self) -> Cow<'_, http::Reply> {
+        match self {
+            Self::Http(reply) => Cow::Borrowed(reply),
+            Self::Smtp(_) => Cow::Owned(Failure::Protocol.into()),
+        }
+    }
+
+    /// The reply over SMTP, for a kind that sends mails. One over another protocol cannot be read.
+    pub fn smtp(&self) -> Cow<'_, smtp::Reply> {
+        match self {
+            Self::Smtp(reply) => Cow::Borrowed(reply),
+            Self::Http(_) => Cow::Owned(Failure::Protocol.into()),
+        }
+    }
+
+    /// The status or code of an answer, or the class of the failure to get one.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub const fn status(&self) -> Result<u16, AttemptClass> {
+        match self {
+            Self::Http(http::Reply::Answer { status, .. })
+            | Self::Smtp(smtp::Reply::Answer { code: status, .. }) => Ok(*status),
+            Self::Http(http::Reply::Failure { class, .. })
+            | Self::Smtp(smtp::Reply::Failure { class, .. }) => Err(*class),
+        }
+    }
+
+    /// What the record of an attempt has of the answer, with our secrets redacted; `None` if there is none.
+    pub fn record(self, redact: impl Fn(&str) -> String) -> Option<AnswerRecord> {
+        match self {
+            Self::Http(http::Reply::Answer {
+                status,
+                headers,
+                body,
+                ..
+            }) => Some(AnswerRecord {
+                status,
+                headers: headers
+                    .into_iter()
+                    .map(|(name, value)| (name, redact(&value)))
+                    .collect(),
+                body: redact(&body),
+            }),
+            Self::Smtp(reply) => {
+                let headers = reply.headers();
+                let smtp::Reply::Answer { code, text, .. } = reply else {
+                    return None;
+                };
+                Some(AnswerRecord {
+                    status: code,
+                    headers,
+                    body: redact(&text),
+                })
+            }
+            Self::Http(http::Reply::Failure { .. }) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redact(text: &str) -> String {
+        text.replace("hunter2", "[redacted]")
+    }
+
+    #[test]
+    fn a_mail_is_recorded_with_its_command_and_accepted_recipients() {
+        let answer = |command, accepted| {
+            Incoming::Smtp(smtp::Reply::Answer {
+                command,
+                code: 451,
+                accepted,
+                text: "hunter2 later".to_owned(),
+            })
+        };
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        for (command, accepted, headers) in [
+            (
+                smtp::Command::Rcpt,
+                Some(1),
+                vec![header("smtp-command", "RCPT"), header("smtp-accepted", "1")],
+            ),
+            (
+                smtp::Command::Connect,
+                None,
+                vec![header("smtp-command", "CONNECT")],
+            ),
+        ] {
+            let record = answer(command, accepted).record(redact).unwrap();
+            let body = "[redacted] later".to_owned();
+            assert_eq!(
+                record,
+                AnswerRecord {
+                    status: 451,
+                    headers,
+                    body
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_the_record_of_an_answer_over_http() {
+        let reply = Incoming::Http(http::Reply::Answer {
+            status: 200,
+            retry_after: None,
+            headers: vec![("server".to_owned(), "hunter2".to_owned())],
+            body: "hunter2".to_owned(),
+        });
+        let record = reply.record(redact).unwrap();
+        let hidden = "[redacted]".to_owned();
+        assert_eq!((&record.headers[0].1, &record.body), (&hidden, &hidden));
+    }
+
+    #[test]
+    fn a_failure_has_no_record() {
+        for failed in [
+            Incoming::Http(Failure::Dns.into()),
+            Incoming::Smtp(Failure::Dns.into()),
+        ] {
+            assert_eq!(failed.status(), Err(AttemptClass::Dns));
+            assert_eq!(failed.record(redact), None);
+        }
+    }
+
+    #[test]
+    fn a_reply_over_another_protocol_cannot_be_read() {
+        let unreadable = |class: AttemptClass| assert_eq!(class, AttemptClass::Unreadable);
+        let (http, smtp) = (
+            Incoming::Smtp(Failure::Dns.into()),
+            Incoming::Http(Failure::Dns.into()),
+        );
+        match http.http().as_ref() {
+            http::Reply::Failure { class, .. } => unreadable(*class),
+            answer @ http::Reply::Answer { .. } => panic!("{answer:?}"),
+        }
+        match smtp.smtp().as_ref() {
+            smtp::Reply::Failure { class, .. } => unreadable(*class),
+            answer @ smtp::Reply::Answer { .. } => panic!("{answer:?}"),
+        }
+    }
+}
