@@ -44,7 +44,7 @@ pub fn charged_after_erasing(
         .expires_at
         .map_or_else(String::new, |at| format!(", next on {at}"));
     Some(format!(
-        "Erasing does not end {}: the store goes on charging for it{at}. {WHO_CANCELS}.",
+        "Erasing does not end the subscription ({}): the store goes on charging for it{at}. {WHO_CANCELS}.",
         record.product()
     ))
 }
@@ -112,11 +112,14 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use super::next_charge;
-    use crate::resources::standing::Record;
+    use super::{charged_after_erasing, next_charge};
+    use crate::resources::refunds::tests::entry;
+    use crate::resources::standing::{Known, Record, Standing};
+    use domain::payment::EntryKind;
     use domain::user::CustomerPurchase;
     use domain::{AppId, CollapseKey, Environment, PlatformId, State, Timestamp};
     use serde_json::{Value, json};
+    use std::collections::BTreeSet;
     use storage::{Paged, PurchaseStatus, PurchaseView};
     use uuid::Uuid;
 
@@ -266,6 +269,43 @@ mod tests {
         assert_eq!(charge(&[silent], None), None, "the store stopped answering");
         let on = charge(&[subscription(3, State::Active)], Some("51")).unwrap_or_default();
         assert!(on.starts_with("Next charge: 2026-12-03T00:00:00"), "{on}");
+    }
+
+    #[test]
+    fn erasing_ends_no_subscription_that_renews() {
+        let sentence = |state: State| {
+            let (view, counted) = subscription(1, state);
+            charged_after_erasing(&[view], &[counted], now())
+        };
+        let on = sentence(State::Active).unwrap_or_default();
+        let end = "the store goes on charging for it, next on 2026-12-03T00:00:00";
+        assert!(
+            on.starts_with("Erasing does not end ") && on.contains(end),
+            "{on}"
+        );
+        for state in [State::Off, State::Expired] {
+            assert_eq!(sentence(state), None, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_refunded_purchase_with_access_says_why() {
+        let refund = [entry(EntryKind::Refund, "report", Some("T-1"))];
+        let unlisted = BTreeSet::new();
+        let known = Known {
+            deliveries: &[],
+            destinations: &[],
+            payments: &refund,
+            unchosen: &[],
+            unlisted: &unlisted,
+            now: now(),
+        };
+        for state in [State::Active, State::Expired] {
+            let (view, counted) = subscription(0, state);
+            let shown = Standing::of(&view, counted.is_active, &known).summary;
+            let is_explained = shown.contains("access ends when the store ends it");
+            assert_eq!(is_explained, state == State::Active, "{shown}");
+        }
     }
 
     #[test]

@@ -70,14 +70,15 @@ pub fn refunded(refund: &PaymentView, amount: &str, is_test: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::{STATE, estimate};
     use domain::payment::EntryKind;
     use domain::{CollapseKey, Environment, EventId, Timestamp};
     use storage::PaymentView;
     use uuid::Uuid;
 
-    fn entry(kind: EntryKind, source: &str, transaction: Option<&str>) -> PaymentView {
+    /// An entry about the purchase with the nil key.
+    pub fn entry(kind: EntryKind, source: &str, transaction: Option<&str>) -> PaymentView {
         PaymentView {
             event_id: EventId::new(Uuid::nil()),
             collapse_key: CollapseKey::new(Uuid::nil()),
