@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_namespace_says_what_to_do() {
+    fn a_missing_namespace_names_the_way_out() {
         let error = TemporalError::from(Status::not_found("Namespace nope is not found."));
         assert_eq!(
             error.to_string(),

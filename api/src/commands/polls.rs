@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_are_missed_only_after_temporal_answered_for_longer_than_a_poll_lasts() {
+    fn an_outage_of_temporal_makes_no_worker_missing() {
         let began = Instant::now();
         let mut seen = Seen::new();
         let listed = |last_at: Option<i64>| {

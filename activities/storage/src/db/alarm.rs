@@ -71,7 +71,8 @@ pub fn count(kind: &str) {
 }
 
 impl NewAlarm<'_> {
-    /// Stores it in the transaction of the caller, who counts it afterwards. An alarm that was raised before is counted in its row, and open again.
+    /// Stores it in the transaction of the caller, who counts it afterwards. An alarm that was raised before is counted
+    /// in its row, and open again.
     pub fn raise(&self, connection: &mut AnyConnection, now: Timestamp) -> Result<(), Error> {
         self.statement(now).run(connection).map(drop)
     }

@@ -152,11 +152,14 @@ mod tests {
 
     #[test]
     fn what_halts_everything_is_named() {
-        let says = why_halted;
-        assert!(says(false, false).is_some_and(|why| why.contains("Temporal does not answer")));
-        assert!(says(false, true).is_some_and(|why| why.contains("Temporal does not answer")));
-        assert!(says(true, true).is_some_and(|why| why.contains("no worker is running")));
-        assert_eq!(says(true, false), None);
+        assert!(
+            why_halted(false, false).is_some_and(|why| why.contains("Temporal does not answer"))
+        );
+        assert!(
+            why_halted(false, true).is_some_and(|why| why.contains("Temporal does not answer"))
+        );
+        assert!(why_halted(true, true).is_some_and(|why| why.contains("no worker is running")));
+        assert_eq!(why_halted(true, false), None);
     }
 
     #[test]

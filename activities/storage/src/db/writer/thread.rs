@@ -363,8 +363,9 @@ struct Ran {
     raised: Vec<String>,
 }
 
-/// Begins a transaction and runs jobs in it: those with items together, the others until it is over. A job that fails beside others undoes the transaction, since a
-/// savepoint for each job would cost each of them two statements and a subtransaction.
+/// Begins a transaction and runs jobs in it: those with items together, the others until it is over. A job that fails
+/// beside others undoes the transaction, since a savepoint for each job would cost each of them two statements and a
+/// subtransaction.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],

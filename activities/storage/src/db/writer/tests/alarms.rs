@@ -60,7 +60,7 @@ fn raising(kind: &'static str, mut failures: u32, error: Error) -> Box<dyn Job> 
 }
 
 #[test]
-fn an_alarm_is_counted_where_it_is_stored_and_once_it_is_committed() {
+fn an_alarm_is_counted_once_it_is_committed() {
     let (mut thread, path) = thread("alarms");
     let table = "CREATE TABLE alarms (id TEXT, at BIGINT, last_at BIGINT, times BIGINT, platform_id TEXT,
         destination_id TEXT, app_id TEXT, kind TEXT, detail TEXT, acknowledged_at BIGINT, acknowledged_by TEXT, note TEXT)";
