@@ -171,7 +171,6 @@ impl Context {
         let about = self.about(work, error).await;
         let alarm = format!("{kind}/{about:?}/{detail}");
         if self.raised.is_due(&alarm, Instant::now()) {
-            metrics::counter!("settle_alarms_total", "kind" => kind).increment(1);
             if let Err(error) = self.store.alarm(about, kind, &detail).await {
                 self.raised.forget(&alarm);
                 tracing::warn!(

@@ -1,10 +1,13 @@
 //! Watches that stores answer. A purchase waits for a store that does not for `amazon.patience` at least, and only then is
-//! settled without it: people know of the outage within a minute.
+//! settled without it: people know of the outage within a minute. A store that answers about others is not silent.
 
+use domain::PlatformId;
 use metrics::gauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use storage::{AlarmFilter, Error, Page, SilentStore, Store, chain};
+use storage::{
+    AlarmFilter, Error, Page, STORE_SILENT, SilentStore, Store, VERIFICATION_WAITS, chain,
+};
 
 /// Time between two checks.
 const EVERY: Duration = Duration::from_secs(10);
@@ -12,16 +15,13 @@ const EVERY: Duration = Duration::from_secs(10);
 const MAX_OPEN: i64 = 500;
 /// The kind of the alarm.
 const KIND: &str = "store_silent";
-/// It has neither a time nor a number, so that there is one such alarm of a platform.
-const DETAIL: &str = "the store does not answer: purchases wait until it does, and are settled without it when the patience \
-     with it ends; `settle status` shows since when, and how many wait";
 const CLOSED: &str = "the store answers again";
 
 /// The platforms whose stores are silent.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// Those about which an alarm was raised; `None` before the first check.
-    raised: Option<BTreeSet<domain::PlatformId>>,
+    raised: Option<BTreeSet<PlatformId>>,
     /// The stores that have a sample of the metric.
     shown: BTreeSet<String>,
 }
@@ -48,40 +48,23 @@ impl Watch {
     /// # Errors
     /// The database does not answer; the next step does what is left.
     pub async fn step(&mut self, store: &Store) -> Result<(), Error> {
-        let found = store.silent_stores().await?;
+        let mut found = store.silent_stores().await?;
+        found.retain(SilentStore::is_silent);
         self.show(&found);
         let silent: BTreeSet<_> = found.iter().map(|one| one.platform_id).collect();
         if self.raised.is_none() {
-            let open = AlarmFilter {
-                open: Some(true),
-                kind: Some(KIND.to_owned()),
-                ..AlarmFilter::default()
-            };
-            let open = store
-                .alarms_of(
-                    open,
-                    Page {
-                        cursor: None,
-                        limit: MAX_OPEN,
-                    },
-                )
-                .await?
-                .items;
-            self.raised = Some(
-                open.into_iter()
-                    .filter_map(|alarm| alarm.platform_id)
-                    .collect(),
-            );
+            for platform in open(store, VERIFICATION_WAITS).await?.difference(&silent) {
+                close(store, *platform).await?;
+            }
+            self.raised = Some(open(store, KIND).await?);
         }
         let raised = self.raised.get_or_insert_default();
         for platform in silent.difference(&raised.clone()) {
-            store.alarm(Some(*platform), KIND, DETAIL).await?;
+            store.alarm(Some(*platform), KIND, STORE_SILENT).await?;
             raised.insert(*platform);
         }
         for platform in raised.clone().difference(&silent) {
-            store
-                .close_alarm(Some(*platform), KIND, DETAIL, CLOSED)
-                .await?;
+            close(store, *platform).await?;
             raised.remove(platform);
         }
         Ok(())
@@ -100,4 +83,32 @@ impl Watch {
             self.shown.insert(store);
         }
     }
+}
+
+/// The platforms with an open alarm of a kind.
+async fn open(store: &Store, kind: &str) -> Result<BTreeSet<PlatformId>, Error> {
+    let filter = AlarmFilter {
+        open: Some(true),
+        kind: Some(kind.to_owned()),
+        ..AlarmFilter::default()
+    };
+    let page = Page {
+        cursor: None,
+        limit: MAX_OPEN,
+    };
+    let found = store.alarms_of(filter, page).await?.items;
+    Ok(found
+        .into_iter()
+        .filter_map(|alarm| alarm.platform_id)
+        .collect())
+}
+
+/// Closes the alarms about a store that answers again.
+async fn close(store: &Store, platform: PlatformId) -> Result<(), Error> {
+    for kind in [KIND, VERIFICATION_WAITS] {
+        store
+            .close_alarm(Some(platform), kind, STORE_SILENT, CLOSED)
+            .await?;
+    }
+    Ok(())
 }

@@ -27,10 +27,16 @@ impl From<Status> for TemporalError {
             Code::ResourceExhausted if !is_about_one_run(&status) => {
                 Self::Exhausted(format!("{:?}: {}", status.code(), status.message()))
             }
+            Code::NotFound if status.message().starts_with("Namespace ") => {
+                Self::Unavailable(format!("{}{NO_NAMESPACE}", status.message()))
+            }
             _ => Self::Unavailable(format!("{:?}: {}", status.code(), status.message())),
         }
     }
 }
+
+/// What to do where the server does not have the namespace.
+const NO_NAMESPACE: &str = " Name another one in TEMPORAL_NAMESPACE, or create it with `temporal operator namespace create`.";
 
 /// The header of a refusal with the reason for it.
 const CAUSE: &str = "x-resource-exhausted-cause";
@@ -46,6 +52,18 @@ fn is_about_one_run(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_namespace_names_the_way_out() {
+        let error = TemporalError::from(Status::not_found("Namespace nope is not found."));
+        assert_eq!(
+            error.to_string(),
+            "Temporal is not available at the moment: Namespace nope is not found. Name another one in TEMPORAL_NAMESPACE, \
+             or create it with `temporal operator namespace create`."
+        );
+        let other = TemporalError::from(Status::not_found("workflow not found"));
+        assert!(!other.to_string().contains("TEMPORAL_NAMESPACE"));
+    }
 
     #[test]
     fn a_run_that_closes_is_no_limit_of_the_server() {

@@ -207,9 +207,10 @@ impl Engine {
                 Ok(Ownership::Taken(taken)) => {
                     _ = publish.send_if_modified(|access| access.take(taken))
                 }
-                // A server that was just started needs some attempts.
+                // A server that was just started needs some attempts. A single failure is of a call that was cut off, as
+                // when the process stops.
                 Err(error)
-                    if (!is_starting && failures == 1)
+                    if (!is_starting && failures == 2)
                         || failures.is_multiple_of(FAILURES_BEFORE_WARNING) =>
                 {
                     tracing::warn!(error = %error, "the sweep or the search attributes could not be ensured");

@@ -293,7 +293,6 @@ fn judged(verification: Verification) -> ClaimAnswer {
 async fn refuse_secret(context: &Context, known: &StoreQuery) -> Result<(), Error> {
     let platform: PlatformId = known.platform_id;
     if context.store.refuse_secret(known).await? {
-        metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
         tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
     }
     Ok(())

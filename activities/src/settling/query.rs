@@ -169,7 +169,6 @@ pub async fn raise_alarm(
     kind: &'static str,
     detail: &str,
 ) {
-    metrics::counter!("settle_alarms_total", "kind" => kind).increment(1);
     tracing::warn!(platform.id = %platform, kind, "{detail}");
     if let Err(error) = context.store.alarm(Some(platform), kind, detail).await {
         tracing::warn!(platform.id = %platform, kind, %error, "an alarm was not stored");

@@ -100,7 +100,6 @@ impl Query<'_> {
     async fn refuse_secret(&self) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
         if store.refuse_secret(self.known).await? {
-            metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
             tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
         } else if store.store_query(self.key).await?.is_some() {
             return self

@@ -84,6 +84,7 @@ pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
 pub use devices::claims::accept::{ClaimCounts, Claiming};
 pub use devices::claims::due::ClaimPage;
 pub use devices::secret::SecretHash;
+pub use events::alarms::{STORE_SILENT, VERIFICATION_WAITS};
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::requests::{GivesWay, PendingTopic, TopicRequest};

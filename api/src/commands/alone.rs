@@ -1,5 +1,6 @@
-//! Sends emails about alarms while no worker runs: workers send them otherwise.
+//! Sends emails about alarms while no worker does: none runs, or no sweep finishes, also because Temporal does not answer.
 
+use super::sweeping::Late;
 use crate::workers::Workers;
 use activities::Context;
 use std::time::Duration;
@@ -8,12 +9,12 @@ use storage::chain;
 /// Time between two passes.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Sends again and again, as long as the process runs and workers are missing.
-pub fn watch(context: Context, workers: Workers) {
+/// Sends again and again, as long as the process runs and workers are missing or sweeps are late.
+pub fn watch(context: Context, workers: Workers, late: Late) {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(EVERY).await;
-            if !workers.are_missing() {
+            if !workers.are_missing() && !late.is_late() {
                 continue;
             }
             if let Err(error) = context.send_alone().await {

@@ -56,7 +56,7 @@ mod sign_in;
 mod sockets;
 mod status;
 mod stop;
-mod sweeping;
+pub mod sweeping;
 mod table;
 #[cfg(test)]
 mod tests;

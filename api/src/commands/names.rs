@@ -94,7 +94,7 @@ pub async fn id_in(
     .await
 }
 
-/// The id of the only app, platform, destination or key in use with this name.
+/// The id of the only app, platform, destination or key with this name; among keys, those in use come first.
 async fn of_name(
     client: &Client,
     kind: &str,
@@ -105,9 +105,7 @@ async fn of_name(
     if kind == "app" {
         all = every(client, "/v1/apps").await?;
     } else if kind == "key" {
-        all = every(client, "/v1/keys").await?;
-        // A key that took the place of another one may have its name.
-        all.retain(|one| one["revoked_at"].is_null());
+        all = keys_named(every(client, "/v1/keys").await?, text);
     } else {
         let apps = match app {
             Some(app) => vec![app.to_owned()],
@@ -142,6 +140,16 @@ async fn of_name(
             bail!("no {kind} has the id or name `{text}`{meant}")
         }
     }
+}
+
+/// The keys among which a name is looked up. A key that took the place of a revoked one may have its name, and then is the
+/// one that is meant.
+fn keys_named(mut all: Vec<Value>, text: &str) -> Vec<Value> {
+    let is_in_use = |one: &Value| one["revoked_at"].is_null();
+    if all.iter().any(|one| is_in_use(one) && one["name"] == text) {
+        all.retain(is_in_use);
+    }
+    all
 }
 
 /// Where the path of a list has the id of its app.
@@ -343,11 +351,30 @@ pub async fn nobody(client: &Client, typed: &Map<String, Value>) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
-    use super::only_user;
+    use super::{keys_named, only_user};
     use serde_json::json;
 
     const OWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
     const OTHER: &str = "b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11";
+
+    #[test]
+    fn a_name_means_the_key_in_use_and_else_the_revoked_one() {
+        let all = || {
+            vec![
+                json!({ "id": "1", "name": "desk", "revoked_at": "2026-01-31T12:00:00Z" }),
+                json!({ "id": "2", "name": "desk" }),
+                json!({ "id": "3", "name": "gone", "revoked_at": "2026-01-31T12:00:00Z" }),
+            ]
+        };
+        let ids = |name: &str| -> Vec<String> {
+            let named = keys_named(all(), name).into_iter();
+            named
+                .filter(|one| one["name"] == name)
+                .map(|one| one["id"].as_str().unwrap_or_default().to_owned())
+                .collect()
+        };
+        assert_eq!([ids("desk"), ids("gone")], [["2"], ["3"]]);
+    }
 
     #[test]
     fn a_uuid_is_an_id_of_settle_or_of_the_app() {

@@ -10,10 +10,9 @@ use tokio::time::{Instant, sleep};
 
 /// Time between two questions to Temporal.
 const EVERY: Duration = Duration::from_secs(5);
-/// A worker polls again after a minute at the latest. Temporal lists one that died for some minutes more.
+/// A worker polls again after a minute at the latest. Temporal lists one that died for some minutes more; after a restart
+/// it may list none until the next poll.
 const SILENT: Duration = Duration::from_secs(65);
-/// Time after a start in which workers may begin.
-const STARTING: Duration = Duration::from_secs(30);
 /// The kind of the alarm.
 const KIND: &str = "no_worker";
 const DETAIL: &str = "no worker polls Temporal: notifications are stored, but nothing is settled, and no event is sent but \
@@ -22,7 +21,7 @@ const CLOSED: &str = "a worker polls Temporal again";
 
 /// Asks Temporal again and again, as long as the process runs.
 pub fn watch(workers: Workers, store: Store, engine: Engine) {
-    let mut watch = Watch::new(workers, Instant::now());
+    let mut watch = Watch::new(workers);
     tokio::spawn(async move {
         loop {
             sleep(EVERY).await;
@@ -42,17 +41,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub const fn new(workers: Workers, now: Instant) -> Self {
+    pub const fn new(workers: Workers) -> Self {
         Self {
             workers,
-            seen: Seen::new(now),
+            seen: Seen::new(),
             is_raised: None,
         }
     }
 
     /// Notes an answer of Temporal, and raises or closes the alarm; `None`: it does not answer, and that is what is wrong.
     pub async fn step(&mut self, polls: Option<Polls>, now: Instant, store: &Store) {
-        let number = polls.and_then(|polls| self.seen.number(polls, now));
+        let number = self.seen.number(polls, now);
         self.workers.set(number);
         let Some(number) = number else { return };
         gauge!("settle_workers").set(f64::from(u32::try_from(number).unwrap_or(u32::MAX)));
@@ -83,30 +82,37 @@ impl Watch {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     last_at: Option<i64>,
-    /// When a poll was seen that was none before.
-    moved_at: Instant,
-    began: Instant,
+    /// When a poll was seen that was none before; `None` before the first one.
+    moved_at: Option<Instant>,
+    /// Since when Temporal answers this process; `None` while it does not.
+    answers_since: Option<Instant>,
 }
 
 impl Seen {
-    const fn new(now: Instant) -> Self {
+    const fn new() -> Self {
         Self {
             last_at: None,
-            moved_at: now,
-            began: now,
+            moved_at: None,
+            answers_since: None,
         }
     }
 
-    /// The number of workers that poll; `None` while that is not known.
-    fn number(&mut self, polls: Polls, now: Instant) -> Option<usize> {
+    /// The number of workers that poll; `None` while that is not known. A worker that ran during an outage of Temporal is
+    /// seen with its next poll.
+    fn number(&mut self, polls: Option<Polls>, now: Instant) -> Option<usize> {
+        let Some(polls) = polls else {
+            self.answers_since = None;
+            return None;
+        };
+        let answers_since = *self.answers_since.get_or_insert(now);
         if polls.last_at > self.last_at {
-            (self.last_at, self.moved_at) = (polls.last_at, now);
+            (self.last_at, self.moved_at) = (polls.last_at, Some(now));
         }
-        let is_silent = polls.last_at.is_none() || now.duration_since(self.moved_at) >= SILENT;
-        match is_silent {
-            false => Some(polls.workers),
-            true if now.duration_since(self.began) < STARTING => None,
-            true => Some(0),
+        let is_silent = |since: Instant| now.duration_since(since) >= SILENT;
+        match self.moved_at {
+            Some(at) if polls.last_at.is_some() && !is_silent(at) => Some(polls.workers),
+            _ if is_silent(answers_since) => Some(0),
+            _ => None,
         }
     }
 }
@@ -118,15 +124,13 @@ mod tests {
     #[test]
     fn a_worker_that_died_is_missed_although_temporal_lists_it() {
         let began = Instant::now();
-        let mut seen = Seen::new(began);
+        let mut seen = Seen::new();
         let mut number = |workers: usize, last_at: Option<i64>, seconds: u64| {
             seen.number(
-                Polls { workers, last_at },
+                Some(Polls { workers, last_at }),
                 began + Duration::from_secs(seconds),
             )
         };
-        assert_eq!(number(0, None, 10), None, "it may start");
-        assert_eq!(number(0, None, 30), Some(0));
         assert_eq!(number(2, Some(1_000), 40), Some(2));
         assert_eq!(number(2, Some(1_060), 100), Some(2));
         assert_eq!(number(2, Some(1_060), 164), Some(2));
@@ -136,5 +140,37 @@ mod tests {
             "nobody polled for longer than a poll lasts"
         );
         assert_eq!(number(1, Some(1_140), 170), Some(1));
+    }
+
+    #[test]
+    fn an_outage_of_temporal_makes_no_worker_missing() {
+        let began = Instant::now();
+        let mut seen = Seen::new();
+        let listed = |last_at: Option<i64>| {
+            Some(Polls {
+                workers: usize::from(last_at.is_some()),
+                last_at,
+            })
+        };
+        let mut number = |polls: Option<Polls>, seconds| {
+            seen.number(polls, began + Duration::from_secs(seconds))
+        };
+        assert_eq!(number(None, 100), None, "Temporal starts later");
+        assert_eq!(number(listed(None), 105), None, "a worker may start");
+        assert_eq!(number(listed(None), 169), None);
+        assert_eq!(number(listed(None), 170), Some(0));
+        assert_eq!(number(listed(Some(1_000)), 175), Some(1));
+        assert_eq!(number(None, 180), None, "an outage");
+        assert_eq!(
+            number(listed(Some(1_000)), 500),
+            None,
+            "the worker ran meanwhile"
+        );
+        assert_eq!(
+            number(listed(None), 564),
+            None,
+            "a restarted server lists none"
+        );
+        assert_eq!(number(listed(None), 565), Some(0));
     }
 }

@@ -257,7 +257,9 @@ async fn send(
     let (status, answer) = client::post_to(&target.url, signed.body).await?;
     if !(200..300).contains(&status) {
         let why = client::problem_line(&answer).unwrap_or_else(|| answer.trim().to_owned());
-        bail!("the service refused the sample ({status}): {why}");
+        bail!(
+            "the service refused the sample ({status}): {why} (`settle serve` and `settle run --no-demo` accept none)"
+        );
     }
     Ok(signed.message_id.to_string())
 }
@@ -271,7 +273,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     let store = store().context("no store has samples")?;
     let signer = demo::signer(store, &data).with_context(|| {
         format!(
-            "samples are signed with the key of `settle run` in {}: set --data",
+            "samples are signed with the key of `settle run` in {}: set --data. `settle serve` accepts none",
             data::sample_key_file(&data).display()
         )
     })?;

@@ -137,7 +137,7 @@ pub fn edge(
     figures.watch(store.clone());
     checking::watch(store.clone(), &metrics);
     counting::watch(store.clone());
-    sweeping::watch(store.clone(), engine.clone());
+    let late = sweeping::watch(store.clone(), engine.clone());
     let workers = Workers::default();
     polls::watch(workers.clone(), store.clone(), engine.clone());
     let parts = worker::Parts {
@@ -146,7 +146,7 @@ pub fn edge(
         engine: engine.clone(),
         simulated: None,
     };
-    alone::watch(worker::context(parts), workers.clone());
+    alone::watch(worker::context(parts), workers.clone(), late);
     silence::watch(store.clone());
     refusals::warn(store.clone(), allowed(config));
     let devices = Devices::new(&config.devices);

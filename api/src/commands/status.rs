@@ -27,7 +27,8 @@ const LABEL_WIDTH: usize = 12;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The exit code is 1 if the inbox does not accept, Temporal does not answer, no worker runs, no sweep finished for five
-minutes, a destination's breaker is open, or the settings forbid requests to a destination with pending deliveries.
+minutes, a destination's breaker is open, or the settings forbid requests to a destination with pending deliveries. A
+store that does not answer, a destination that fails with a closed breaker, and open alarms are shown, and leave it 0.
 
 Example:
   settle status
@@ -220,20 +221,28 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// The line about a store that does not answer.
+/// The line about a store that does not answer, at all or about some purchases.
 fn silent(one: &Value) -> String {
-    let purchases = match one["purchases"].as_i64() {
-        Some(1) => "1 purchase waits".to_owned(),
-        number => format!("{} purchases wait", number.unwrap_or_default()),
+    let number = one["purchases"].as_i64().unwrap_or_default();
+    let (purchases, wait, have) = match number {
+        1 => ("1 purchase".to_owned(), "waits", "has"),
+        _ => (format!("{number} purchases"), "wait", "have"),
     };
     let because = one["because"]
         .as_str()
         .map_or_else(String::new, |because| format!(" ({because})"));
     let (store, platform) = (field(one, "store"), field(one, "platform"));
+    let (store, since) = (name(&store), field(one, "since"));
+    if one["answered_at"].is_null() {
+        return format!(
+            "{store} has not answered since {since}{because}; {purchases} {wait} for {platform}"
+        );
+    }
+    let next = one["next_at"].as_str().map_or_else(String::new, |_| {
+        format!("; it is asked again at {}", field(one, "next_at"))
+    });
     format!(
-        "{} has not answered since {}{because}; {purchases} for {platform}",
-        name(&store),
-        field(one, "since")
+        "{purchases} of {platform} {have} had no answer from {store} since {since}{because}{next}"
     )
 }
 
@@ -440,6 +449,15 @@ mod tests {
             store.title
         );
         assert_eq!(lines, [("Store", sentence)]);
+        let answering = json!({ "store": store.name, "platform": "Fire TV", "since": "2026-01-31T06:53:00.5Z",
+            "purchases": 1, "because": "HTTP 500", "answered_at": "2026-01-31T06:55:00Z",
+            "next_at": "2026-01-31T06:56:00.5Z" });
+        let sentence = format!(
+            "1 purchase of Fire TV has had no answer from {} since 2026-01-31T06:53:00Z (HTTP 500); it is asked again at \
+             2026-01-31T06:56:00Z",
+            store.title
+        );
+        assert_eq!(super::silent(&answering), sentence);
     }
 
     #[test]

@@ -1,49 +1,101 @@
 //! Watches that sweeps go on: without them nothing that was lost is repaired. The workflow of the sweep may be stuck in a
-//! way that no retry ends, so the process that notices it terminates the run and starts another.
+//! way that no retry ends, so the process that notices it terminates the run and starts another. Where Temporal does not
+//! answer, nothing can be started, and the alarm is raised all the same.
 
 use crate::metrics;
 use activities::engine::Engine;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::{Store, chain};
 
 /// Time between two checks.
 const EVERY: Duration = Duration::from_secs(20);
 
-/// Starts the task that checks the time of the last sweep, until the process ends.
-pub fn watch(store: Store, engine: Engine) {
-    tokio::spawn(async move {
-        let (mut was_connected, mut was_late) = (false, false);
-        loop {
-            tokio::time::sleep(EVERY).await;
-            // After a start or an outage the sweep needs some seconds, too.
-            let is_connected = engine.connected();
-            // And a machine that slept finds all late at first.
-            let may_restart = is_connected && was_connected && was_late;
-            was_late = match check(&store, may_restart.then_some(&engine)).await {
-                Ok(is_late) => is_late,
-                Err(error) => {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "the time of the last sweep is not known; it will be checked again soon"
-                    );
-                    false
-                }
-            };
-            was_connected = is_connected;
-        }
-    });
+/// Whether sweeps are late, as this process found last.
+#[derive(Debug, Clone, Default)]
+pub struct Late(Arc<AtomicBool>);
+
+impl Late {
+    pub fn is_late(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
-/// Shows the age of the last sweep, and returns whether it is late. Then it is started again, if an engine can do it and
-/// no other process does.
-async fn check(store: &Store, engine: Option<&Engine>) -> Result<bool, storage::Error> {
-    let last = store.last_sweep().await?;
-    metrics::set_sweep_age(&last);
-    let Some(engine) = engine.filter(|_| last.is_late()) else {
-        return Ok(last.is_late());
-    };
+/// Starts the task that checks the time of the last sweep, until the process ends.
+pub fn watch(store: Store, engine: Engine) -> Late {
+    let mut watch = Watch::default();
+    let late = watch.late();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let connected = engine.connected().then_some(&engine);
+            if let Err(error) = watch.step(&store, connected).await {
+                tracing::warn!(
+                    error = chain(&error),
+                    "the time of the last sweep is not known; it will be checked again soon"
+                );
+            }
+        }
+    });
+    late
+}
+
+/// What the checks before found.
+#[derive(Debug, Default)]
+pub struct Watch {
+    late: Late,
+    was_connected: bool,
+    was_late: bool,
+    /// Whether the alarm was raised since a sweep finished.
+    is_raised: bool,
+}
+
+impl Watch {
+    /// Whether sweeps are late, for others.
+    pub fn late(&self) -> Late {
+        self.late.clone()
+    }
+
+    /// Shows the age of the last sweep. If it is late, raises the alarm, and starts the workflow again if Temporal answers
+    /// and no other process does.
+    ///
+    /// # Errors
+    /// The database does not answer; the next step does what is left.
+    pub async fn step(
+        &mut self,
+        store: &Store,
+        engine: Option<&Engine>,
+    ) -> Result<(), storage::Error> {
+        // After a start or an outage the sweep needs some seconds, too.
+        let was_connected = std::mem::replace(&mut self.was_connected, engine.is_some());
+        let was_late = std::mem::take(&mut self.was_late);
+        let last = store.last_sweep().await?;
+        metrics::set_sweep_age(&last);
+        self.was_late = last.is_late();
+        // A machine that slept finds all late at first.
+        let is_late = self.was_late && was_late;
+        self.late.0.store(is_late, Ordering::Relaxed);
+        if !is_late {
+            self.is_raised = false;
+            return Ok(());
+        }
+        if !self.is_raised {
+            store.sweeps_are_late().await?;
+            self.is_raised = true;
+            tracing::error!("no sweep finished for five minutes: lost signals are not repaired");
+        }
+        match engine.filter(|_| was_connected) {
+            Some(engine) => restart(store, engine).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Starts the workflow again, unless another process does.
+async fn restart(store: &Store, engine: &Engine) -> Result<(), storage::Error> {
     if !store.take_sweep_restart().await? {
-        return Ok(true);
+        return Ok(());
     }
     match engine.restart_sweep().await {
         Ok(()) => tracing::error!("no sweep finished for five minutes: its workflow was restarted"),
@@ -52,5 +104,5 @@ async fn check(store: &Store, engine: Option<&Engine>) -> Result<bool, storage::
             "no sweep finished for five minutes, and its workflow could not be restarted; next try in five minutes"
         ),
     }
-    Ok(true)
+    Ok(())
 }

@@ -18,12 +18,14 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use protocols::stores::{Simulated, Stores};
+use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Store;
 use tokio::net::TcpListener;
+use url::Url;
 
 /// After a stop, tasks are cut off after this time, which is longer than an attempt at a destination. Temporal assigns
 /// them to another worker.
@@ -32,6 +34,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Run a Temporal worker, which settles purchases and delivers events. Needs SETTLE_KEY.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Temporal's TEMPORAL_* variables and profile file configure its address and namespace.
 Any number of workers can share a PostgreSQL database. SQLite allows only one process: use `settle run`.
 On PostgreSQL run `settle migrate` first.
 
@@ -65,7 +68,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let engine = serve::connect(&serve::identity("worker"), &store)?;
     sweeping::watch(store.clone(), engine.clone());
     counting::watch(store.clone());
-    table::line("The worker is running (Ctrl-C to stop)");
+    announce(&engine, place(&config.database));
     work(
         Parts {
             config: &config,
@@ -78,6 +81,36 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     .await?;
     counting::finish(&store).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says where the worker works: first where it connects to, and that it runs once it is connected.
+fn announce(engine: &Engine, database: String) {
+    let (address, namespace) = (engine.address(), engine.namespace().to_owned());
+    let temporal = format!("Temporal at {address} (namespace {namespace})");
+    table::line(&format!(
+        "The worker connects to {temporal} (Ctrl-C to stop)"
+    ));
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        if engine.client().await.is_some() {
+            table::line(&format!("The worker is running: {temporal}, {database}"));
+        }
+    });
+}
+
+/// The database, without user, password and parameters.
+fn place(database: &Database) -> String {
+    match database {
+        Database::Sqlite(path) => format!("SQLite file {}", path.display()),
+        Database::Postgres(url) => {
+            let named = Url::parse(url.expose_secret()).ok().and_then(|url| {
+                let host = url.host_str().filter(|host| !host.is_empty())?;
+                let port = url.port().unwrap_or(5432);
+                Some(format!("PostgreSQL at {host}:{port}{}", url.path()))
+            });
+            named.unwrap_or_else(|| "PostgreSQL".to_owned())
+        }
+    }
 }
 
 /// Serves the metrics of this process until `stop`. A failure does not stop the worker.
@@ -180,4 +213,28 @@ fn stores(config: &Config, simulated: Option<&Simulated>) -> Stores {
 /// A random number from 0 to 1.
 fn fraction() -> f64 {
     f64::from(u32::from_le_bytes(clock::random_bytes())) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+    use crate::config::Database;
+
+    #[test]
+    fn the_database_is_named_without_what_is_secret() {
+        let postgres = |url: &str| place(&Database::Postgres(url.to_owned().into()));
+        assert_eq!(
+            postgres("postgres://settle:secret@db.internal/settle?sslmode=require"),
+            "PostgreSQL at db.internal:5432/settle"
+        );
+        for url in [
+            "postgres://settle:secret@one:5432,two:5432/settle",
+            "postgres:///settle?host=/run&password=secret",
+            "host=db password=secret",
+        ] {
+            assert_eq!(postgres(url), "PostgreSQL", "{url}");
+        }
+        let file = Database::Sqlite("data/settle.sqlite".into());
+        assert_eq!(place(&file), "SQLite file data/settle.sqlite");
+    }
 }

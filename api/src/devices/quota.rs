@@ -357,7 +357,6 @@ impl Quotas {
             store
                 .alarm(Some(platform), kind, &detail(reached, number))
                 .await?;
-            counter!("settle_alarms_total", "kind" => kind).increment(1);
             locked(&self.alarms).remove(&due);
         }
         Ok(())

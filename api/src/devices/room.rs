@@ -129,7 +129,6 @@ async fn raise(store: &Store) -> bool {
         );
         return false;
     }
-    counter!("settle_alarms_total", "kind" => "disk_reserve").increment(1);
     tracing::warn!(alarm.kind = "disk_reserve", detail, "an alarm was raised");
     true
 }

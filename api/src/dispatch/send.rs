@@ -15,6 +15,8 @@ use workflows::signal::{Admin, Signal};
 
 /// How long one call may take before it counts as unanswered.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after its start a process may be without a connection, in milliseconds, before that is a warning.
+const STARTING_MS: i64 = 10_000;
 
 /// The calls to Temporal that are running.
 struct Calls {
@@ -171,7 +173,8 @@ fn record(shared: &Shared, key: CollapseKey, through: i64, answer: &Result<(), E
             counter!("settle_dispatch_signals_total", "result" => "sent").increment(1);
         }
         Err(EngineError::Unavailable(reason) | EngineError::Exhausted(reason)) => {
-            if plan.failed(now, key) {
+            // A process that has just started is not connected yet.
+            if plan.failed(now, key) && now >= STARTING_MS {
                 tracing::warn!(
                     reason,
                     "Temporal does not answer; signals are sent again until it does"

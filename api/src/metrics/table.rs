@@ -80,7 +80,7 @@ impl Metric {
 
 pub const METRICS: &[Metric] = &[
     counter("settle_accept_failures_total", &["listener"], "Connections that the system did not accept."),
-    counter("settle_alarms_total", &["kind"], "Alarms raised."),
+    counter("settle_alarms_total", &["kind"], "Alarms that this process raised and stored; a repetition counts again."),
     counter(
         "settle_api_refused_total",
         &["reason"],

@@ -19,9 +19,10 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`.
-const DEFAULT_FILTER: &str =
-    "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info";
+/// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`. The retries of Temporal's client are
+/// left out: settle itself reports that Temporal does not answer, once.
+const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info,\
+    temporalio_client::retry=off";
 
 /// The crates of the HTTP client. At `debug` and `trace` they log URLs, which can contain a secret, so `SETTLE_LOG`
 /// cannot enable those levels for them.
@@ -146,6 +147,11 @@ mod tests {
         assert_eq!(
             settings(&Variables::new()).map(|(format, _)| format),
             Ok(Format::Human)
+        );
+        let filter = settings(&Variables::new()).expect("settings").1;
+        assert!(
+            filter.to_string().contains("temporalio_client::retry=off"),
+            "settle itself reports that Temporal does not answer: {filter}"
         );
         let wrong = settings(&variables("SETTLE_LOG_FORMAT", "xml")).map(|_| ());
         assert!(wrong.is_err_and(

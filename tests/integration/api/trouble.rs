@@ -3,7 +3,7 @@
 use super::edge::{Service, TOKEN};
 use super::pages::visitor::Visitor;
 use activities::engine::Polls;
-use api::{polls, silence};
+use api::{polls, silence, sweeping};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn a_missing_worker_is_an_alarm_and_on_the_first_screen() {
     let service = Service::start("no-worker").await;
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let began = Instant::now();
-    let mut watch = polls::Watch::new(service.edge.workers.clone(), began);
+    let mut watch = polls::Watch::new(service.edge.workers.clone());
     let mut step = async |polls: Option<Polls>, seconds: u64| {
         watch
             .step(polls, began + Duration::from_secs(seconds), &service.store)
@@ -66,6 +66,41 @@ async fn a_missing_worker_is_an_alarm_and_on_the_first_screen() {
     );
     let home = visitor.get(&service, "/ui/").await.text;
     assert!(!home.contains("No worker is running"), "{home}");
+}
+
+#[tokio::test]
+async fn late_sweeps_are_an_alarm_also_while_temporal_does_not_answer() {
+    let service = Service::start("late-sweep").await;
+    let mut watch = sweeping::Watch::default();
+    let late = watch.late();
+    let before = "UPDATE installation SET created_at = created_at - 360000000";
+    service.raw(before);
+    watch.step(&service.store, None).await.expect("a step");
+    assert!(!late.is_late(), "a machine may have slept");
+    assert_eq!(alarms(&service, "sweep").await, Vec::<Value>::new());
+    for _ in 0..2 {
+        watch.step(&service.store, None).await.expect("a step");
+    }
+    // Another process notices it too.
+    let mut other = sweeping::Watch::default();
+    for _ in 0..2 {
+        other.step(&service.store, None).await.expect("a step");
+    }
+    let raised = alarms(&service, "sweep").await;
+    assert_eq!(
+        (raised.len(), &raised[0]["count"]),
+        (1, &json!(1)),
+        "{raised:?}"
+    );
+    assert!(late.is_late(), "emails leave from this process");
+    service.store.sweep_finished().await.expect("a sweep");
+    watch.step(&service.store, None).await.expect("a step");
+    assert!(!late.is_late());
+    assert_eq!(
+        alarms(&service, "sweep").await[0]["acknowledged_by"],
+        "settle",
+        "it closes itself"
+    );
 }
 
 #[tokio::test]
@@ -124,6 +159,12 @@ async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
         home.contains("Amazon has not answered since <time") && home.contains("2 purchases wait."),
         "{home}"
     );
+    let waits = storage::VERIFICATION_WAITS;
+    service
+        .store
+        .alarm(Some(platform), waits, storage::STORE_SILENT)
+        .await
+        .expect("an alarm");
     service.raw("UPDATE purchases SET unverified_since = NULL");
     silence::Watch::default()
         .step(&service.store)
@@ -133,6 +174,12 @@ async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
         alarms(&service, "store_silent").await[0]["acknowledged_by"],
         "settle",
         "it closes itself"
+    );
+    let closed = alarms(&service, waits).await;
+    assert_eq!(
+        [&closed[0]["acknowledged_by"], &closed[0]["detail"]],
+        [&json!("settle"), &raised[0]["detail"]],
+        "both alarms of an outage say the same"
     );
 }
 

@@ -26,6 +26,17 @@ story! {
         assert_eq!(waiting().await, 2);
         let other = world.store.new_app("other").await.unwrap();
         assert_eq!(world.store.overview(Some(other.id)).await.unwrap().silent_stores, []);
+        // It answers about another purchase: of those that wait, it is known when it is asked again.
+        world.notify("m3", "r3", 1).await;
+        world.settle(world.key("r3")).await;
+        let known = world.store.now().await.unwrap();
+        world.raw().run(&format!(
+            r#"UPDATE purchases SET purchase = replace(purchase, '"gone_at":null', '"gone_at":"{known}"')
+            WHERE receipt_id = 'r3'"#
+        ));
+        let answers = world.store.silent_stores().await.unwrap();
+        assert!(!answers[0].is_silent() && answers[0].next_at.is_some(), "{answers:?}");
+        assert_eq!((answers[0].since, answers[0].purchases), (silent[0].since, 2));
         for receipt in ["r1", "r2"] {
             world.store.verify_answered(world.key(receipt)).await.unwrap();
         }

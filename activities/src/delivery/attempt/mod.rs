@@ -357,14 +357,10 @@ async fn send(
             .count(batch.destination.app_id, bound, clock.now())
     }) {
         // The request was made: it is recorded, also if the alarm is not.
-        if context
+        let alarm = context
             .store
-            .alarm(batch.destination.id, "many_emails", &detail)
-            .await
-            .is_ok()
-        {
-            metrics::counter!("settle_alarms_total", "kind" => "many_emails").increment(1);
-        }
+            .alarm(batch.destination.id, "many_emails", &detail);
+        drop(alarm.await);
     }
     let exchange = Exchange {
         events: &sendable,

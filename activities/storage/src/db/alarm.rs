@@ -65,8 +65,14 @@ const CLOSE: Sql = statement! {"
 /// Who acknowledges an alarm whose cause is gone.
 const SYSTEM: &str = "settle";
 
+/// Counts an alarm that is stored, in the process that raised it.
+pub fn count(kind: &str) {
+    metrics::counter!("settle_alarms_total", "kind" => kind.to_owned()).increment(1);
+}
+
 impl NewAlarm<'_> {
-    /// Stores it in the transaction of the caller. An alarm that was raised before is counted in its row, and open again.
+    /// Stores it in the transaction of the caller, who counts it afterwards. An alarm that was raised before is counted
+    /// in its row, and open again.
     pub fn raise(&self, connection: &mut AnyConnection, now: Timestamp) -> Result<(), Error> {
         self.statement(now).run(connection).map(drop)
     }

@@ -10,7 +10,7 @@
 //! The new epoch is the present time in seconds. A count would give the same epoch to two futures of one backup, and to
 //! two servers of which the second never got the first one's new epoch.
 
-use crate::db::alarm::{About, NewAlarm};
+use crate::db::alarm::{self, About, NewAlarm};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -118,6 +118,7 @@ pub fn renew(connection: &mut AnyConnection, clock: fn() -> Timestamp) -> Result
     if let Some(epoch) =
         connection.in_transaction(|connection| raise_if_changed(connection, clock))?
     {
+        alarm::count(ALARM.kind);
         tracing::warn!(
             epoch,
             "the database was restored or failed over: from now on events have ids of a new epoch"

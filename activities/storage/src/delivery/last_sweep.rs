@@ -15,7 +15,10 @@ use std::time::Duration;
 const LATE: Duration = MINUTE.saturating_mul(5);
 const KIND: &str = "sweep";
 /// The detail of the alarm. It names no time, so that there is one such alarm, which is counted.
-const ALARM: &str = "no sweep finished for five minutes, so settle restarted the sweep workflow; if it happens again, \
+const ALARM: &str = "no sweep finished for five minutes: lost signals are not repaired. settle restarts the sweep's \
+     workflow where Temporal answers; check that it does, and that a worker is running and can reach the database";
+/// The detail in 0.1.0, whose processes may still raise it.
+const FORMER_ALARM: &str = "no sweep finished for five minutes, so settle restarted the sweep workflow; if it happens again, \
      check that a worker is running and can reach the database";
 
 row! {
@@ -58,6 +61,20 @@ const TAKE_RESTART: Sql = statement! {"
     WHERE (COALESCE(finished_at, (SELECT created_at FROM installation)) <= ? OR finished_at > ?)
         AND (restarted_at IS NULL OR restarted_at <= ? OR restarted_at > ?)
 "};
+
+/// Of several processes that raise the alarm, each waits for the one before.
+const LOCK: Sql = statement!("SELECT id AS value FROM sweeps WHERE id = 1 FOR UPDATE");
+
+const IS_OPEN: Sql =
+    statement!("SELECT seq AS value FROM alarms WHERE id = ? AND acknowledged_at + 0 IS NULL");
+
+const fn alarm(detail: &'static str) -> NewAlarm<'static> {
+    NewAlarm {
+        about: About::All,
+        kind: KIND,
+        detail,
+    }
+}
 
 impl Store {
     /// The run of the sweep's workflow that swept last.
@@ -107,12 +124,8 @@ impl Store {
             DO UPDATE SET finished_at = excluded.finished_at"
             )
             .run(write.connection)?;
-            let alarm = NewAlarm {
-                about: About::All,
-                kind: KIND,
-                detail: ALARM,
-            };
-            alarms::close(write, alarm, "a sweep finished")
+            alarms::close(write, alarm(FORMER_ALARM), "a sweep finished")?;
+            alarms::close(write, alarm(ALARM), "a sweep finished")
         })
         .await
     }
@@ -137,8 +150,24 @@ impl Store {
             .await
     }
 
+    /// Raises the alarm that sweeps are late, unless it is open.
+    pub async fn sweeps_are_late(&self) -> Result<(), Error> {
+        self.write(|write| {
+            insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;
+            sql(LOCK).value::<i64>(write.connection)?;
+            let open: Option<i64> = sql(IS_OPEN)
+                .bind(alarm(ALARM).id())
+                .value(write.connection)?;
+            match open {
+                Some(_) => Ok(()),
+                None => write.raise(alarm(ALARM)),
+            }
+        })
+        .await
+    }
+
     /// Whether the caller must start the sweep's workflow again: sweeps are late, and no process did so within five
-    /// minutes. Of several processes one gets `true`. Raises an alarm.
+    /// minutes. Of several processes one gets `true`.
     pub async fn take_sweep_restart(&self) -> Result<bool, Error> {
         self.write(|write| {
             insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;
@@ -150,11 +179,7 @@ impl Store {
                 .bind(after)
                 .bind(before)
                 .bind(after);
-            let taken = times.run(write.connection)?;
-            if taken > 0 {
-                alarms::raise(write, About::All, KIND, ALARM)?;
-            }
-            Ok(taken > 0)
+            Ok(times.run(write.connection)? > 0)
         })
         .await
     }

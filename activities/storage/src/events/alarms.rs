@@ -9,6 +9,14 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::PlatformId;
 
+/// The detail of the alarms of an outage of a store: that it does not answer, and that notifications wait for it. It has
+/// neither a time nor a number, so that there is one such alarm of a platform.
+pub const STORE_SILENT: &str = "the store does not answer: purchases wait until it does. When the patience with it ends, \
+     what is certain without it is announced unverified, and the rest waits for at most a day; `settle status` shows \
+     since when, and how many wait";
+/// The kind of the alarm that notifications wait for a store, which is raised when the patience with it ends.
+pub const VERIFICATION_WAITS: &str = "verification_waits";
+
 impl Store {
     /// Raises an alarm. If one about the same with the same kind and detail exists, its count is raised instead.
     pub async fn alarm(
@@ -50,14 +58,11 @@ impl Store {
 
 /// Raises an alarm at the end of the caller's transaction: one alarm may be raised by settlings of many purchases.
 pub fn raise(write: &mut Write<'_>, about: About, kind: &str, detail: &str) -> Result<(), Error> {
-    let alarm = NewAlarm {
+    write.raise(NewAlarm {
         about,
         kind,
         detail,
-    };
-    let statement = alarm.statement(write.now()?);
-    write.run_last(alarm.order(), statement);
-    Ok(())
+    })
 }
 
 /// Closes an alarm at the end of the caller's transaction, because its cause is gone. One that a person acknowledged

@@ -113,8 +113,6 @@ const PLATFORM: Sql = statement! {"
 /// A customer is of an app, and an alarm about a platform: it is about the app's first one.
 fn raise(write: &mut Write<'_>, app: AppId, user: UserId) -> Result<(), Error> {
     let platform: Option<PlatformId> = sql(PLATFORM).bind(app).value(write.connection)?;
-    // A transaction that is run again counts it again.
-    metrics::counter!("settle_alarms_total", "kind" => KIND).increment(1);
     alarms::raise(write, platform.into(), KIND, &detail(user))
 }
 

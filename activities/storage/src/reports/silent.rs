@@ -1,13 +1,16 @@
 //! Stores that do not answer: since when, and how many purchases wait for them. Known from the first failed query on, and
-//! not only when the patience with a store ends.
+//! not only when the patience with a store ends. A store that answers about others is not silent, while some purchases still
+//! wait for their next query.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row};
+use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
+use crate::purchases::purchase;
 use crate::reports::listing::Filtered;
+use domain::notification::is_sample_receipt;
 use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,29 +19,77 @@ use std::time::Duration;
 /// A store is silent if a query failed this long ago and none was answered since. The first retries take a few seconds.
 const SILENT: Duration = Duration::from_secs(30);
 
+/// A store that does not answer about purchases of a platform, at all or about some.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SilentStore {
+    /// The platform.
+    pub platform_id: PlatformId,
+    /// Its name.
+    pub platform: String,
+    /// The store's name.
+    pub store: String,
+    /// Since when it has not answered: since its last answer, or about the purchase that waits longest.
+    pub since: Timestamp,
+    /// Number of purchases about which it has not answered.
+    pub purchases: i64,
+    /// Why the query about one of them failed.
+    pub because: Option<String>,
+    /// When it is asked again about the first of them.
+    pub next_at: Option<Timestamp>,
+    /// When it answered about another purchase, after the first query about each of these failed; null while it answers
+    /// about none.
+    pub answered_at: Option<Timestamp>,
+}
+
+impl SilentStore {
+    /// Whether it answers about no purchase.
+    pub const fn is_silent(&self) -> bool {
+        self.answered_at.is_none()
+    }
+}
+
 row! {
-    /// A store that does not answer about purchases of a platform.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-    pub struct SilentStore {
-        /// The platform.
-        pub platform_id: PlatformId,
-        /// Its name.
-        pub platform: String,
-        /// The store's name.
-        pub store: String,
-        /// Since when it has not answered about the purchase that waits longest.
-        pub since: Timestamp,
-        /// Number of purchases about which it has not answered.
-        pub purchases: i64,
-        /// Why the query about one of them failed.
-        pub because: Option<String>,
+    /// The purchases of a platform about which its store did not answer.
+    struct FailingQueries {
+        platform_id: PlatformId,
+        platform: String,
+        store: String,
+        /// When the first query failed about the one that waits longest, and about the newest one.
+        since: Timestamp,
+        newest: Timestamp,
+        purchases: i64,
+        because: Option<String>,
+        next_at: Option<Timestamp>,
+    }
+}
+
+impl FailingQueries {
+    /// What follows if the store answered last at `answered` about a purchase of the platform; `None` before
+    /// [`SILENT`] has passed.
+    fn judge(self, answered: Option<Timestamp>, now: Timestamp) -> Option<SilentStore> {
+        let is_answering = answered.is_some_and(|at| at >= self.newest);
+        let since = match answered {
+            Some(at) if !is_answering => self.since.max(at),
+            _ => self.since,
+        };
+        (now.since(since) >= SILENT).then_some(SilentStore {
+            platform_id: self.platform_id,
+            platform: self.platform,
+            store: self.store,
+            since,
+            purchases: self.purchases,
+            because: self.because,
+            next_at: self.next_at,
+            answered_at: answered.filter(|_| is_answering),
+        })
     }
 }
 
 const SILENT_STORES: Sql = statement! {"
-    SELECT f.id AS platform_id, f.name AS platform, f.store, MIN(w.unverified_since) AS since, COUNT(*) AS purchases,
-        MAX(w.unverified_because) AS because
-    FROM (SELECT p.platform_id, p.unverified_since, p.unverified_because
+    SELECT f.id AS platform_id, f.name AS platform, f.store, MIN(w.unverified_since) AS since,
+        MAX(w.unverified_since) AS newest, COUNT(*) AS purchases, MAX(w.unverified_because) AS because,
+        MIN(w.next_wake_at) AS next_at
+    FROM (SELECT p.platform_id, p.unverified_since, p.unverified_because, p.next_wake_at
         FROM purchases p
         WHERE (p.waits_for IS NOT NULL OR p.waits_through IS NOT NULL) AND {{which}}
         LIMIT {MAX_COUNTED}) w
@@ -50,8 +101,24 @@ const SILENT_STORES: Sql = statement! {"
 const ON_PLATFORMS: Clause =
     clause!(&[SILENT_STORES], hot "purchases_waiting", "p.platform_id IN (?*)");
 
+row! {
+    struct Recorded {
+        receipt_id: String,
+        purchase: String,
+    }
+}
+
+/// The newest records of a platform; those that record an answer have its time. Read only for a store that seems silent.
+const RECORDED: Sql = statement! {hot "purchases_platform", "
+    SELECT receipt_id, purchase
+    FROM purchases
+    WHERE platform_id >= ? AND platform_id <= ? AND updated_at > ?
+    ORDER BY platform_id DESC, updated_at DESC, collapse_key DESC
+    LIMIT 100
+"};
+
 impl Store {
-    /// The stores that do not answer, by platform.
+    /// The stores that do not answer, at all or about some purchases, by platform.
     pub async fn silent_stores(&self) -> Result<Vec<SilentStore>, Error> {
         self.read_now(|connection, now| of(connection, None, now))
             .await
@@ -69,10 +136,74 @@ pub fn of(
         Some(all) => Value::list(all.iter().copied()),
         None => None,
     };
-    let mut found: Vec<SilentStore> = Filtered::new(SILENT_STORES, [])
+    let mut unanswered: Vec<FailingQueries> = Filtered::new(SILENT_STORES, [])
         .and(ON_PLATFORMS, on)
         .statement()
         .all(connection)?;
-    found.retain(|one| now.since(one.since) >= SILENT);
+    unanswered.retain(|one| now.since(one.since) >= SILENT);
+    let mut found = Vec::new();
+    for one in unanswered {
+        let answered = last_answer(connection, one.platform_id, one.since)?;
+        found.extend(one.judge(answered, now));
+    }
     Ok(found)
+}
+
+/// The last answer about a purchase of a platform, if it was after `since`. settle itself answers about samples.
+fn last_answer(
+    connection: &mut AnyConnection,
+    platform: PlatformId,
+    since: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    let recorded: Vec<Recorded> = sql(RECORDED)
+        .bind(platform)
+        .bind(platform)
+        .bind(since)
+        .all(connection)?;
+    let real = recorded
+        .iter()
+        .filter(|one| !is_sample_receipt(&one.receipt_id));
+    Ok(real
+        .filter_map(|one| purchase::read(&one.purchase).ok()?.last_verified())
+        .filter(|at| *at > since)
+        .max())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + seconds * 1_000)
+    }
+
+    /// Since when the store is silent, and when it answered about others.
+    fn judged(answered: Option<i64>, now: i64) -> Option<(Timestamp, Option<Timestamp>)> {
+        let failing = FailingQueries {
+            platform_id: PlatformId::new(uuid::Uuid::nil()),
+            platform: "Fire TV".to_owned(),
+            store: "shop".to_owned(),
+            since: at(0),
+            newest: at(100),
+            purchases: 2,
+            because: None,
+            next_at: None,
+        };
+        failing
+            .judge(answered.map(at), at(now))
+            .map(|one| (one.since, one.answered_at))
+    }
+
+    #[test]
+    fn a_store_that_answers_about_others_is_not_silent() {
+        assert_eq!(judged(None, 29), None, "the first retries");
+        assert_eq!(judged(None, 130), Some((at(0), None)));
+        assert_eq!(judged(Some(101), 130), Some((at(0), Some(at(101)))));
+        assert_eq!(
+            judged(Some(60), 130),
+            Some((at(60), None)),
+            "it is silent since its last answer"
+        );
+        assert_eq!(judged(Some(99), 101), None);
+    }
 }

@@ -389,8 +389,12 @@ impl Settling<'_> {
             && !self.record.left_open().is_empty();
         let platform = About::Platform(self.origin.platform_id);
         if begins {
-            let detail = "the store cannot be reached: notifications wait until it responds, for at most a day";
-            alarms::raise(write, platform, "verification_waits", detail)?;
+            alarms::raise(
+                write,
+                platform,
+                alarms::VERIFICATION_WAITS,
+                alarms::STORE_SILENT,
+            )?;
         }
         if decision
             .outcomes

@@ -68,8 +68,9 @@ pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, Strin
 
 /// The store that is silent longest, on all its platforms, and what waits for it.
 fn silent(found: &Overview) -> Option<String> {
-    let SilentStore { store, since, .. } = found.silent_stores.first()?;
-    let of_store = found.silent_stores.iter().filter(|one| one.store == *store);
+    let silent = found.silent_stores.iter().filter(|one| one.is_silent());
+    let SilentStore { store, since, .. } = silent.clone().next()?;
+    let of_store = silent.filter(|one| one.store == *store);
     let purchases: i64 = of_store.map(|one| one.purchases).sum();
     let wait = if purchases == 1 { "waits" } else { "wait" };
     Some(format!(
@@ -310,6 +311,8 @@ mod tests {
             since: Timestamp::from_micros(0),
             purchases,
             because: None,
+            next_at: None,
+            answered_at: None,
         };
         for (silent_stores, sentence) in [
             (
@@ -328,6 +331,17 @@ mod tests {
             };
             assert_eq!(headline(&found, WELL, 1), (Tone::Warn, sentence.to_owned()));
         }
+        let answering = SilentStore {
+            answered_at: Some(Timestamp::from_micros(1)),
+            ..of("shop", 1)
+        };
+        let found = Overview {
+            silent_stores: vec![answering],
+            waiting: 1,
+            ..overview(vec![destination(State::Healthy, 0)])
+        };
+        let sentence = "1 purchase waits for a response from the store";
+        assert_eq!(headline(&found, WELL, 1), (Tone::Warn, sentence.to_owned()));
     }
 
     #[test]

@@ -8,7 +8,6 @@ use crate::extract::{Body, Draft, Stored, secret};
 use crate::keys::Acting;
 use crate::resources::schema;
 use axum::Json;
-use metrics::counter;
 use protocols::destinations::{self, Invalid, Rotation};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -148,7 +147,6 @@ pub async fn test(
             edge.store
                 .alarm(destination.id, "many_tests", MANY_TESTS)
                 .await?;
-            counter!("settle_alarms_total", "kind" => "many_tests").increment(1);
         }
         counted?;
     }

@@ -6,7 +6,9 @@ use domain::{CollapseKey, DestinationId};
 use futures::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use storage::{DestinationExplanation, MessageExplanation, PurchaseExplanation};
+use storage::{
+    DestinationExplanation, MessageExplanation, PurchaseExplanation, ReceivedNotification,
+};
 use workflows::contract;
 use workflows::failing::FailingActivity;
 
@@ -19,11 +21,10 @@ const MAX_RUNS: usize = 20;
 pub async fn of_purchase(edge: &Edge, key: CollapseKey, facts: &PurchaseExplanation) -> Vec<Node> {
     let has_claims = facts.claims.iter().any(|claim| claim.status == "pending");
     let claims = has_claims.then(|| contract::claims_workflow_id(facts.platform_id));
-    of_runs(
-        edge,
-        std::iter::once(contract::workflow_id(key)).chain(claims),
-    )
-    .await
+    let runs = std::iter::once(contract::workflow_id(key)).chain(claims);
+    let mut found = of_runs(edge, runs).await;
+    found.extend(halt(edge, facts.notifications.iter()));
+    found
 }
 
 /// What fails of the purchases of a message.
@@ -32,7 +33,33 @@ pub async fn of_message(edge: &Edge, facts: &MessageExplanation) -> Vec<Node> {
         .notifications
         .iter()
         .filter_map(|(one, _)| one.view.collapse_key);
-    of_runs(edge, keys.map(contract::workflow_id)).await
+    let mut found = of_runs(edge, keys.map(contract::workflow_id)).await;
+    found.extend(halt(edge, facts.notifications.iter().map(|(one, _)| one)));
+    found
+}
+
+/// Why nothing at all is settled at the moment, if one of these notifications is not settled yet.
+fn halt<'a>(
+    edge: &Edge,
+    mut notifications: impl Iterator<Item = &'a ReceivedNotification>,
+) -> Option<Node> {
+    let is_open = notifications.any(|one| one.view.outcome.is_none());
+    let why = why_halted(
+        edge.dispatch.engine().is_connected(),
+        edge.workers.are_missing(),
+    )?;
+    is_open.then(|| Node::new("halted", why.to_owned()))
+}
+
+/// Why nothing at all is settled; `None` if nothing is known to be wrong.
+const fn why_halted(is_connected: bool, is_without_worker: bool) -> Option<&'static str> {
+    match (is_connected, is_without_worker) {
+        (false, _) => Some("Temporal does not answer: nothing is settled or sent until it does"),
+        (true, true) => Some(
+            "no worker is running: nothing is settled or sent until `settle worker` is started",
+        ),
+        (true, false) => None,
+    }
 }
 
 /// What fails of a destination: its own run, its stream of device events, and the runs of the purchases whose deliveries
@@ -119,9 +146,21 @@ fn sentence(one: &FailingActivity) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::sentence;
+    use super::{sentence, why_halted};
     use domain::Timestamp;
     use workflows::failing::FailingActivity;
+
+    #[test]
+    fn what_halts_everything_is_named() {
+        assert!(
+            why_halted(false, false).is_some_and(|why| why.contains("Temporal does not answer"))
+        );
+        assert!(
+            why_halted(false, true).is_some_and(|why| why.contains("Temporal does not answer"))
+        );
+        assert!(why_halted(true, true).is_some_and(|why| why.contains("no worker is running")));
+        assert_eq!(why_halted(true, false), None);
+    }
 
     #[test]
     fn a_failing_activity_is_named_with_its_failure() {

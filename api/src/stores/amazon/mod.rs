@@ -507,7 +507,6 @@ async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'stat
 
 /// Raises an alarm. A failure to store it is only logged, because the message itself is already stored.
 async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: &str) {
-    counter!("settle_alarms_total", "kind" => kind).increment(1);
     tracing::warn!(alarm.kind = kind, platform.id = %platform, detail, "an alarm was raised");
     if let Err(error) = store.alarm(Some(platform), kind, detail).await {
         tracing::error!(error = chain(&error), alarm.kind = kind, platform.id = %platform, "an alarm could not be stored");

@@ -7,6 +7,7 @@ use super::job::Job;
 use super::park::block_until;
 use super::purpose::{Faults, Purpose};
 use super::write::Write;
+use crate::db::alarm;
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
@@ -261,8 +262,8 @@ impl Thread {
         if let Err(error) = disk::limit(connection, &self.database, &mut self.is_limited) {
             return TransactionResult::Unreachable(error);
         }
-        let errors = match catch(|| run(connection, jobs, clock, is_over)) {
-            Ok(Ok(errors)) => errors,
+        let Ran { errors, raised } = match catch(|| run(connection, jobs, clock, is_over)) {
+            Ok(Ok(ran)) => ran,
             Err(panicked) => {
                 self.connection = None;
                 return TransactionResult::Undone(panicked.into());
@@ -295,7 +296,10 @@ impl Thread {
         let committed = connection.commit();
         kill_at(jobs, |faults| faults.after_commit);
         match committed {
-            Ok(()) => TransactionResult::Committed(errors),
+            Ok(()) => {
+                raised.iter().for_each(|kind| alarm::count(kind));
+                TransactionResult::Committed(errors)
+            }
             Err(cause) => {
                 let error = Error::of_query(cause);
                 if connection.is_undone() {
@@ -351,15 +355,23 @@ pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<
     Ok(connection)
 }
 
-/// Begins a transaction and runs jobs in it: those with items together, the others until it is over. Returns the errors
-/// of the jobs that were run, which are the first ones. A job that fails beside others undoes the transaction, since a
-/// savepoint for each job would cost each of them two statements and a subtransaction.
+/// What a transaction did before its commit.
+struct Ran {
+    /// The errors of the jobs that were run, which are the first ones.
+    errors: Vec<Option<Error>>,
+    /// The kinds of the alarms that it raises.
+    raised: Vec<String>,
+}
+
+/// Begins a transaction and runs jobs in it: those with items together, the others until it is over. A job that fails
+/// beside others undoes the transaction, since a savepoint for each job would cost each of them two statements and a
+/// subtransaction.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
     clock: fn() -> Timestamp,
     is_over: impl Fn(Instant) -> bool,
-) -> Result<Vec<Option<Error>>, Undone> {
+) -> Result<Ran, Undone> {
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
     let time = connection.now_ahead(clock)?;
@@ -400,8 +412,8 @@ fn run(
         }
         write.is_first = false;
     }
-    write.finish()?;
-    Ok(errors)
+    let raised = write.finish()?;
+    Ok(Ran { errors, raised })
 }
 
 /// Whether one of these jobs, whose errors these are, added rows.

@@ -1,5 +1,6 @@
 //! What a job works with: the transaction of its group.
 
+use crate::db::alarm::NewAlarm;
 use crate::db::clock::Now;
 use crate::db::connection::AnyConnection;
 use crate::db::epoch::{self, EpochAhead};
@@ -33,6 +34,8 @@ pub struct Write<'c> {
     /// The epoch, once it was read in the transaction.
     pub(super) epoch: Option<i64>,
     pub(super) last: Vec<Last>,
+    /// The kinds of the alarms that the transaction raises, counted once it is committed.
+    raised: Vec<String>,
     /// What settlings of the transaction share, see [`Self::take_shared`].
     shared: Option<Box<dyn Any>>,
 }
@@ -58,6 +61,7 @@ impl<'c> Write<'c> {
             actor: None,
             epoch: None,
             last: Vec::new(),
+            raised: Vec::new(),
             shared: None,
         }
     }
@@ -138,6 +142,7 @@ impl Write<'_> {
     /// Forgets what a job left that is rolled back.
     pub(super) fn forget(&mut self) {
         self.last.clear();
+        self.raised.clear();
         self.forget_shared();
     }
 
@@ -147,11 +152,20 @@ impl Write<'_> {
         self.last.push(Last { order, statement });
     }
 
-    /// Executes the statements of the end.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
+    /// Raises an alarm at the end of the transaction, and counts it once that is committed.
+    pub fn raise(&mut self, alarm: NewAlarm<'_>) -> Result<(), Error> {
+        let statement = alarm.statement(self.now()?);
+        self.run_last(alarm.order(), statement);
+        self.raised.push(alarm.kind.to_owned());
+        Ok(())
+    }
+
+    /// Executes the statements of the end; returns the kinds of the alarms that are raised.
+    pub(super) fn finish(mut self) -> Result<Vec<String>, Error> {
         self.last.sort_by(|one, other| one.order.cmp(&other.order));
         self.last
             .into_iter()
-            .try_for_each(|last| last.statement.later(self.connection))
+            .try_for_each(|last| last.statement.later(self.connection))?;
+        Ok(self.raised)
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the grouping writer, nearly all without its thread.
 
+mod alarms;
 mod batches;
 mod failures;
 mod panics;
