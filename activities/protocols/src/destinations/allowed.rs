@@ -37,6 +37,17 @@ impl Allowed {
         }
     }
 
+    /// What the operator's settings add to the choices of a field in the form of a kind: names of fields, and values.
+    pub fn choices(&self, kind: &str) -> Vec<(&'static str, String)> {
+        match kind {
+            amplitude::KIND => amplitude::config::endpoints(self)
+                .into_iter()
+                .map(|url| ("endpoint", url))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the operator chose this URL for this destination, so that the rules do not apply.
     pub(super) fn is_exception(&self, destination: DestinationId, url: &Url) -> bool {
         self.exception

@@ -157,6 +157,21 @@ fn an_endpoint_is_a_region_or_an_allowed_origin() {
 }
 
 #[test]
+fn the_form_offers_each_allowed_url_as_it_is_stored() {
+    let origins = ["https://proxy.internal", "http://127.0.0.1:9000/own"];
+    let allowed = Allowed {
+        origins: origins.map(|url| url.parse().unwrap()).to_vec(),
+        ..Allowed::default()
+    };
+    let offered = [
+        ("endpoint", "https://proxy.internal/2/httpapi".to_owned()),
+        ("endpoint", "http://127.0.0.1:9000/own".to_owned()),
+    ];
+    assert_eq!(allowed.choices("amplitude"), offered);
+    assert!(allowed.choices("webhook").is_empty());
+}
+
+#[test]
 fn an_endpoint_no_longer_allowed_is_not_used() {
     let (destination, secret) = integration(json!({"endpoint": "http://127.0.0.1:9000"}));
     let refused = config::ready(&destination, &secret, &Allowed::default())
