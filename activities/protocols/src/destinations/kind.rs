@@ -83,6 +83,11 @@ pub trait Kind: Sync {
         RenderNotes::default()
     }
 
+    /// What the operator's settings add to the choices of its form: names of fields, and values.
+    fn choices(&self, _allowed: &Allowed) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Whether people read what it sends.
     fn is_for_people(&self) -> bool {
         false

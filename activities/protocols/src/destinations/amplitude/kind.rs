@@ -40,6 +40,11 @@ impl Kind for Amplitude {
         form::form()
     }
 
+    fn choices(&self, allowed: &Allowed) -> Vec<(&'static str, String)> {
+        let endpoints = config::endpoints(allowed).into_iter();
+        endpoints.map(|url| ("endpoint", url)).collect()
+    }
+
     fn create(
         &self,
         fields: &Map<String, Value>,

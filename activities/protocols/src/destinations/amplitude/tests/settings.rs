@@ -1,6 +1,8 @@
 //! The settings of an integration.
 
 use super::*;
+use crate::destinations::Kind as _;
+use crate::destinations::amplitude::kind::Amplitude;
 use crate::destinations::{self, Connector as _, Invalid};
 use domain::time::DAY;
 use domain::user::Attributes;
@@ -154,6 +156,20 @@ fn an_endpoint_is_a_region_or_an_allowed_origin() {
             .contains("SETTLE_AMPLITUDE_ALLOWED_URLS"),
         "what to do: {refused:?}"
     );
+}
+
+#[test]
+fn the_form_offers_each_allowed_url_as_it_is_stored() {
+    let origins = ["https://proxy.internal", "http://127.0.0.1:9000/own"];
+    let allowed = Allowed {
+        origins: origins.map(|url| url.parse().unwrap()).to_vec(),
+        ..Allowed::default()
+    };
+    let offered = [
+        ("endpoint", "https://proxy.internal/2/httpapi".to_owned()),
+        ("endpoint", "http://127.0.0.1:9000/own".to_owned()),
+    ];
+    assert_eq!(Amplitude.choices(&allowed), offered);
 }
 
 #[test]
