@@ -341,7 +341,7 @@ mod tests {
             ..overview(vec![destination(State::Healthy, 0)])
         };
         let sentence = "1 purchase waits for a response from the store";
-        assert_eq!(headline(&found, WELL, 1), (Tone::Warn, sentence.to_owned()));
+        assert_eq!(headline(&found, WELL, 0), (Tone::Warn, sentence.to_owned()));
     }
 
     #[test]
