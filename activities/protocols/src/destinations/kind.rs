@@ -31,6 +31,11 @@ pub trait Kind: Sync {
     /// Its form, for people.
     fn form(&self) -> Form;
 
+    /// What the operator's settings add to the choices of its form: names of fields, and values.
+    fn choices(&self, _allowed: &Allowed) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Builds the settings and secrets of a new destination. Unknown fields are refused.
     ///
     /// # Errors

@@ -295,6 +295,7 @@ fn a_platform_that_is_no_choice_any_more_stays_chosen() {
     let known = Known {
         platforms: vec![("here".to_owned(), "fire".to_owned())],
         is_change: true,
+        ..Known::default()
     };
     let groups = groups(&form("webhook"), Entered::Stored(&stored), &known);
     let field = shown(&groups, "filter.platforms");
@@ -304,6 +305,31 @@ fn a_platform_that_is_no_choice_any_more_stays_chosen() {
         .map(|one| (one.value.as_str(), one.is_on))
         .collect();
     assert_eq!(chosen, [("here", true), ("gone", true)]);
+}
+
+#[test]
+fn an_allowed_url_can_be_chosen_and_a_stored_one_stays() {
+    let known = Known {
+        allowed: vec![("endpoint", "https://proxy.internal/2/httpapi".to_owned())],
+        is_change: true,
+        ..Known::default()
+    };
+    let chosen = |endpoint: &str| -> Vec<(String, bool)> {
+        let stored = json!({ "name": "Analytics", "endpoint": endpoint });
+        let groups = groups(&form("amplitude"), Entered::Stored(&stored), &known);
+        shown(&groups, "endpoint").choices[0]
+            .choices
+            .iter()
+            .map(|one| (one.value.clone(), one.is_on))
+            .collect()
+    };
+    let is_on = |list: &[(String, bool)]| -> Vec<bool> { list.iter().map(|(_, on)| *on).collect() };
+    assert_eq!(is_on(&chosen("eu")), [false, true, false]);
+    let proxy = chosen("https://proxy.internal/2/httpapi");
+    assert_eq!(is_on(&proxy), [false, false, true]);
+    let other = chosen("https://gone.internal/2/httpapi");
+    assert_eq!(is_on(&other), [false, false, false, true]);
+    assert_eq!(other[3].0, "https://gone.internal/2/httpapi");
 }
 
 #[test]

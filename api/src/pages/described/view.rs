@@ -21,6 +21,8 @@ pub enum Entered<'a> {
 pub struct Known {
     /// The platforms of the app: ids and names.
     pub platforms: Vec<(String, String)>,
+    /// What the operator's settings add to the choices of fields: names of fields, and values.
+    pub allowed: Vec<(&'static str, String)>,
     /// The form changes something that exists: an empty secret stays as it is.
     pub is_change: bool,
 }
@@ -242,12 +244,13 @@ const EVERY: &str = "*";
 fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> {
     let mut groups: Vec<ChoiceGroup> = Vec::new();
     let mut all = all_choices(field, values, known);
-    if matches!(field.input, "platforms" | "environments") {
+    if matches!(field.input, "platforms" | "environments" | "select") {
         // What is stored and no choice any more stays chosen until somebody takes it away.
         let is_unknown = |value: &&String| !all.iter().any(|(_, choice)| choice.value == **value);
         let unknown: Vec<_> = values
             .iter()
             .filter(is_unknown)
+            .filter(|value| field.input != "select" || !value.is_empty())
             .map(|value| ("", gone(value)))
             .collect();
         all.extend(unknown);
@@ -331,7 +334,13 @@ fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static
             .iter()
             .map(|(id, name)| ("", of(id, name)))
             .collect(),
-        _ => listed.collect(),
+        _ => {
+            let added = known.allowed.iter();
+            let added = added
+                .filter(|(name, _)| *name == field.name)
+                .map(|(_, value)| ("", of(value, value)));
+            listed.chain(added).collect()
+        }
     }
 }
 
@@ -351,7 +360,8 @@ fn wildcard(name: &str, choices: &[Choice]) -> String {
         .iter()
         .filter(|choice| event::chooses(&chosen, wildcards, &choice.value))
         .count();
-    format!("{name}: {types} types{more}")
+    let noun = if types == 1 { "type" } else { "types" };
+    format!("{name}: {types} {noun}{more}")
 }
 
 /// What the choice of all events stands for: where some events are offered before others, for those.

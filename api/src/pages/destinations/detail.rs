@@ -1,7 +1,7 @@
 //! What the settings of one destination show. Pure.
 
 use super::head::{Head, SETTINGS, Stands};
-use super::view::Sheet;
+use super::view::{Sheet, old_secret};
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::change::Mistakes;
 use crate::pages::described::{BASED_ON, Group};
@@ -10,6 +10,7 @@ use crate::pages::text::amount;
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
+use domain::Timestamp;
 use storage::{Destination, Role};
 
 /// The destination whose settings are shown.
@@ -19,6 +20,7 @@ pub struct Subject<'d> {
     /// Number of deliveries that are still pending for it.
     pub pending: i64,
     pub version: String,
+    pub now: Timestamp,
 }
 
 #[derive(Template)]
@@ -90,6 +92,7 @@ fn finals(
         destination,
         pending,
         version,
+        now,
         ..
     }: &Subject<'_>,
     signs: bool,
@@ -111,11 +114,13 @@ fn finals(
         ("48", "2 days"),
         ("168", "7 days"),
     ];
-    let rotate = action(
-        "rotate-secret",
-        "New secret",
-        "Creates a new secret and shows it once. Until the old one expires, requests are signed with both.",
+    let old = old_secret(&destination.settings, *now)
+        .map_or_else(String::new, |until| format!(" {}", until.plain()));
+    let what = format!(
+        "Creates a new secret and shows it once. Until the old one expires, requests are signed with both. \
+         After a leak choose `not at all`: it also ends secrets that were replaced earlier.{old}"
     );
+    let rotate = action("rotate-secret", "New secret", &what);
     let rotate = rotate
         .with(Input::choice(
             "overlap_hours",

@@ -35,6 +35,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::{AppId, DestinationId, PlatformId};
+use protocols::destinations::shown_kind;
 use serde_json::Value;
 use storage::{App, Page, Role};
 use view::{Entry, ListPage, NewPage, OncePage, Sheet};
@@ -76,7 +77,7 @@ fn form_of(kind: &str) -> Option<Form> {
 }
 
 /// What a form offers of an app.
-async fn known(edge: &Edge, app: AppId, is_change: bool) -> Result<Known, Error> {
+async fn known(edge: &Edge, app: AppId, kind: &str, is_change: bool) -> Result<Known, Error> {
     // All of them: one that is left out would be shown as gone where a filter names it.
     let (mut platforms, mut cursor) = (Vec::new(), None);
     loop {
@@ -100,6 +101,7 @@ async fn known(edge: &Edge, app: AppId, is_change: bool) -> Result<Known, Error>
         if cursor.is_none() {
             return Ok(Known {
                 platforms,
+                allowed: shown_kind(kind).choices(&edge.allowed),
                 is_change,
             });
         }
@@ -174,7 +176,11 @@ async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Respo
     let form = visit.query("kind").and_then(|kind| form_of(&kind));
     let sheet = match (form, app) {
         (Some(form), Some(app)) => {
-            let groups = groups(&form, Entered::New, &known(edge, app, false).await?);
+            let groups = groups(
+                &form,
+                Entered::New,
+                &known(edge, app, form.name, false).await?,
+            );
             let path = path_of_new(&visit, app);
             let (reason, mistakes) = (String::new(), Vec::new());
             Entry::Sheet(Sheet {
@@ -249,7 +255,7 @@ async fn create(
                 fields: mistakes,
                 detail,
             } = Refused::of(error)?;
-            let known = known(&shared, app_id, false).await?;
+            let known = known(&shared, app_id, form.name, false).await?;
             let groups = groups(&form, Entered::Sent(&sent, &mistakes), &known);
             let path = path_of_new(&visit, app_id);
             let reason = sent.get("reason").unwrap_or_default().to_owned();

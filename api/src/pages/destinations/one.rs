@@ -195,7 +195,7 @@ pub async fn settings(
     let groups = groups(
         &form,
         entered,
-        &known(edge, destination.app_id, true).await?,
+        &known(edge, destination.app_id, form.name, true).await?,
     );
     let place = PageAddress {
         screen: SCREEN.path,
@@ -221,6 +221,7 @@ pub async fn settings(
         stands,
         pending,
         version,
+        now: visit.now,
     };
     let page = SettingsPage::new(&frame, &visit, &subject, groups, form, mistakes);
     shown(&visit, &page, &shown_settings)

@@ -12,10 +12,10 @@ use crate::pages::parts::{Moment, Sentence};
 use crate::pages::text::{amount, capital, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
+use crate::resources::schema;
 use crate::resources::series::{Point, SeriesPoints};
 use askama::Template;
 use domain::Timestamp;
-use domain::event::types;
 use domain::health::State;
 use protocols::destinations::shown_kind;
 use serde_json::Value;
@@ -150,6 +150,8 @@ impl<'a> OverviewPage<'a> {
             notes: tree
                 .then
                 .iter()
+                // The page has it as an action.
+                .filter(|node| node.what != "next")
                 .map(|node| note(node, &head, visit))
                 .collect(),
             rates,
@@ -365,7 +367,7 @@ fn retried(HealthView { health, pending }: &HealthView) -> String {
 fn sample() -> Input {
     let none = std::iter::once(("", "No event"));
     let types: Vec<_> = none
-        .chain(types().into_iter().map(|name| (name, name)))
+        .chain(schema::names().into_iter().map(|name| (name, name)))
         .collect();
     Input::choice("event_type", "With a sample event", &types)
 }

@@ -14,7 +14,7 @@ use crate::pages::visit::Visit;
 use crate::resources::destinations::CreatedDestination;
 use crate::resources::forms::{Form, Step};
 use askama::Template;
-use domain::AppId;
+use domain::{AppId, Timestamp};
 use protocols::destinations::{TestNotes, shown_kind};
 use serde_json::Value;
 use storage::{DestinationOverview, Role};
@@ -231,6 +231,17 @@ impl<'a> NewPage<'a> {
     }
 }
 
+/// Until when replaced secrets sign too; `None` where none does.
+pub fn old_secret(settings: &Value, now: Timestamp) -> Option<Sentence> {
+    let until: Timestamp = settings["old_secret_signs_until"].as_str()?.parse().ok()?;
+    if until <= now {
+        return None;
+    }
+    Some(Sentence::new(&format!(
+        "Replaced secrets also sign until {until}."
+    )))
+}
+
 /// The page with what is shown once.
 #[derive(Template)]
 #[template(path = "destinations/once.html")]
@@ -275,7 +286,7 @@ impl<'a> OncePage<'a> {
             .map(|name| Once {
                 label: label(name),
                 value: text(name),
-                note: None,
+                note: old_secret(&values, visit.now),
             })
             .collect();
         let id = created.id().to_string();

@@ -73,10 +73,14 @@ pub fn sample(event_type: &str) -> Option<Value> {
     Some(Examples::new(definitions).of(schema, ""))
 }
 
+/// The types of events that [`sample`] knows.
+pub fn names() -> Vec<&'static str> {
+    SCHEMAS.iter().map(|(name, ..)| *name).collect()
+}
+
 /// The types of events, as they are listed in an error.
 pub fn types() -> String {
-    let names: Vec<&str> = SCHEMAS.iter().map(|(name, ..)| *name).collect();
-    names.join(", ")
+    names().join(", ")
 }
 
 /// `GET /api/v1/events/schema/`

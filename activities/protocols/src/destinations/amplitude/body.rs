@@ -143,7 +143,11 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
             Environment::Production => "production",
             Environment::Sandbox => "test",
         };
-        let why = format!("{environment} purchase; no {} is set", key.label());
+        let flag = key.name().replace('_', "-");
+        let why = format!(
+            "{environment} purchase; no {} is set (`--{flag}`)",
+            key.label()
+        );
         return Err(Rendered::Skip { why });
     }
     if let Some(why) = revenue::not_counted_because(unsent) {

@@ -142,6 +142,11 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
     endpoint.urls(allowed).is_none().then(not_allowed)
 }
 
+/// The URLs that the operator allows beside the regions, as they are stored.
+pub fn endpoints(allowed: &Allowed) -> Vec<String> {
+    Endpoint::of_operator(allowed)
+}
+
 fn not_allowed() -> Invalid {
     let expected = "a URL whose origin the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
     Invalid::new("endpoint", expected)

@@ -40,6 +40,11 @@ impl Kind for Amplitude {
         form::form()
     }
 
+    fn choices(&self, allowed: &Allowed) -> Vec<(&'static str, String)> {
+        let urls = config::endpoints(allowed).into_iter();
+        urls.map(|url| ("endpoint", url)).collect()
+    }
+
     fn create(
         &self,
         fields: &Map<String, Value>,

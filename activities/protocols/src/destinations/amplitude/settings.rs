@@ -155,6 +155,18 @@ impl Endpoint {
         Ok(Self::Other(url))
     }
 
+    /// The URLs that the operator allows beside the regions, as they are stored.
+    pub fn of_operator(allowed: &Allowed) -> Vec<String> {
+        let urls = allowed.origins.iter().filter_map(|origin| {
+            let endpoint = Self::parse(&Value::from(origin.as_str()), allowed).ok()?;
+            serde_json::to_value(endpoint)
+                .ok()?
+                .as_str()
+                .map(str::to_owned)
+        });
+        urls.collect()
+    }
+
     /// The URLs for events and for the search for users. `None` when the operator's setting no longer allows the
     /// origin.
     pub fn urls(&self, allowed: &Allowed) -> Option<(Url, Url)> {

@@ -137,7 +137,8 @@ pub fn change(
 }
 
 /// Replaces keys. With `rotation.new_secret`, only the key of its version is replaced; without it, the keys of all
-/// chosen versions. The replaced keys sign too until `rotation.until`.
+/// chosen versions. The replaced keys sign too until `rotation.until`; without an overlap, no older key of their
+/// versions signs any more either.
 ///
 /// # Errors
 /// The new key is invalid, the overlap is too long, or too many replaced keys still sign.
@@ -167,8 +168,7 @@ pub fn rotate(
     for (version, text) in new {
         secrets.replace(version, text, rotation)?;
     }
-    note_public_key(&mut settings, &secrets);
-    settings.old_secret_signs_until = (rotation.until > rotation.now).then_some(rotation.until);
+    note_keys(&mut settings, &secrets);
     let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
     Ok(ChangedSettings {
         settings: json!(settings),
@@ -314,15 +314,23 @@ fn apply(
         }
     }
     settings.headers = secrets.headers.keys().cloned().collect();
-    note_public_key(&mut settings, secrets);
+    note_keys(&mut settings, secrets);
     (settings, wrong)
 }
 
-/// Sets `public_key` if the chosen signatures include `v1a`; else removes it.
-fn note_public_key(settings: &mut Settings, secrets: &Secrets) {
-    let is_chosen = settings.signature.versions().contains(&Version::V1a);
-    let newest = secrets.newest(Version::V1a).filter(|_| is_chosen);
+/// Sets what the settings show of the keys of the chosen signatures: `public_key`, which only `v1a` has, and until when
+/// the last of the replaced keys signs.
+fn note_keys(settings: &mut Settings, secrets: &Secrets) {
+    let chosen = settings.signature.versions();
+    let newest = secrets
+        .newest(Version::V1a)
+        .filter(|_| chosen.contains(&Version::V1a));
     settings.public_key = newest.and_then(|(key, _)| key.public());
+    let replaced = chosen
+        .iter()
+        .filter_map(|version| secrets.keys(*version).ok())
+        .flatten();
+    settings.old_secret_signs_until = replaced.filter_map(|(_, until)| until).max();
 }
 
 fn parsed(value: &Value) -> Result<Url, Invalid> {

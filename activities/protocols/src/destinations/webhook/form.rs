@@ -51,7 +51,7 @@ pub fn form() -> Form {
         guide: vec![
             Step {
                 title: "Copy the secret",
-                text: "It is shown once, when the webhook is created. Your endpoint verifies each request with it.",
+                text: "It is shown once, when settle creates it. Your endpoint verifies each request with it.",
                 place: "settle",
                 copy: Some("secret"),
                 url: None,

@@ -82,7 +82,8 @@ impl Secrets {
     }
 
     /// Makes a new key the current one of its version. The replaced key signs until `rotation.until`. Expired keys are
-    /// removed.
+    /// removed. A rotation without an overlap also removes the keys of this version that earlier ones replaced: the
+    /// secret has leaked.
     ///
     /// # Errors
     /// The key is current already, or too many replaced keys still sign.
@@ -100,6 +101,7 @@ impl Secrets {
         }
         let is_of =
             |key: &StoredKey| Key::parse(&key.secret).is_ok_and(|parsed| parsed.version == version);
+        let ends_all = rotation.until <= rotation.now;
         for key in self
             .keys
             .iter_mut()
@@ -107,8 +109,13 @@ impl Secrets {
         {
             key.until = Some(rotation.until);
         }
-        self.keys
-            .retain(|key| key.secret != text && key.until.is_none_or(|until| until > rotation.now));
+        self.keys.retain(|key| {
+            let signs = match key.until {
+                Some(until) => until > rotation.now && !(ends_all && is_of(key)),
+                None => true,
+            };
+            signs && key.secret != text
+        });
         self.keys.insert(
             0,
             StoredKey {

@@ -45,7 +45,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("readOnly" = true))]
     pub public_key: Option<String>,
-    /// Until when replaced secrets sign too.
+    /// Until when the last of the replaced secrets signs too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Timestamp", extend("readOnly" = true))]
     pub old_secret_signs_until: Option<Timestamp>,

@@ -169,6 +169,15 @@ async fn a_secret_is_on_the_answer_to_its_form_alone() {
         .await;
     assert_eq!(rotated.status, 200, "{}", rotated.text);
     assert_ne!(hidden_copy(&rotated.text, "whsec_"), secret);
+    let until = "Replaced secrets also sign until <time";
+    assert!(rotated.text.contains(until), "{}", rotated.text);
+    assert!(!created.text.contains(until));
+    let settings = format!("{path}/settings");
+    assert!(desk.get(&settings).await.contains(until));
+    let leaked = [("overlap_hours", "0"), REASON];
+    let rotated = desk.post(&format!("{path}/rotate-secret"), &leaked).await;
+    assert!(!rotated.text.contains(until), "{}", rotated.text);
+    assert!(!desk.get(&settings).await.contains(until));
 }
 
 #[tokio::test]

@@ -157,6 +157,22 @@ fn an_endpoint_is_a_region_or_an_allowed_origin() {
 }
 
 #[test]
+fn the_form_offers_each_allowed_url_as_it_is_stored() {
+    let origins = ["https://proxy.internal", "http://127.0.0.1:9000/own"];
+    let allowed = Allowed {
+        origins: origins.map(|url| url.parse().unwrap()).to_vec(),
+        ..Allowed::default()
+    };
+    let offered = [
+        ("endpoint", "https://proxy.internal/2/httpapi".to_owned()),
+        ("endpoint", "http://127.0.0.1:9000/own".to_owned()),
+    ];
+    let choices = |kind| destinations::shown_kind(kind).choices(&allowed);
+    assert_eq!(choices("amplitude"), offered);
+    assert!(choices("webhook").is_empty());
+}
+
+#[test]
 fn an_endpoint_no_longer_allowed_is_not_used() {
     let (destination, secret) = integration(json!({"endpoint": "http://127.0.0.1:9000"}));
     let refused = config::ready(&destination, &secret, &Allowed::default())

@@ -4,10 +4,10 @@ use super::{
     AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, config_of, created, header,
     sent, shown,
 };
-use crate::destinations::webhook::config::{Config, rotate};
+use crate::destinations::webhook::config::{Config, change, rotate};
 use crate::destinations::webhook::request::{request, test};
 use crate::destinations::webhook::signature::Key;
-use crate::destinations::{ChangedSettings, Rotation};
+use crate::destinations::{Allowed, ChangedSettings, Rotation};
 use crate::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -249,6 +249,36 @@ fn a_replaced_secret_signs_until_its_overlap_ends() {
 }
 
 #[test]
+fn a_rotation_without_overlap_ends_earlier_overlaps() {
+    let until = |of: &ChangedSettings| of.settings["old_secret_signs_until"].clone();
+    let first = new(&json!({"url": URL, "secret": SECRET}));
+    let second = rotated(&first, &rotation(None, DAY_MS, at()));
+    let later = at().plus_millis(1);
+    let third = rotated(&second, &rotation(None, HOUR_MS, later));
+    assert_eq!(signatures(&after(&third), later).len(), 3);
+    assert_eq!(until(&third), json!(at().plus_millis(DAY_MS)));
+    let latest = at().plus_millis(2);
+    let last = rotated(&third, &rotation(None, 0, latest));
+    assert_eq!(signatures(&after(&last), latest).len(), 1);
+    assert_eq!(until(&last), Value::Null);
+    // Only the keys of the replaced version end, and only those that sign are shown.
+    let both = new(&json!({"url": URL, "signature": "v1,v1a"}));
+    let both = rotated(&both, &rotation(None, DAY_MS, at()));
+    let one = rotated(&both, &rotation(Some(SECRET), 0, later));
+    assert_eq!(signatures(&after(&one), later).len(), 3);
+    assert_eq!(until(&one), json!(at().plus_millis(DAY_MS)));
+    let fields = json!({ "signature": "v1" });
+    let changed = change(
+        &one.settings,
+        &one.secret,
+        fields.as_object().unwrap(),
+        &Allowed::default(),
+    )
+    .unwrap();
+    assert_eq!(until(&changed), Value::Null);
+}
+
+#[test]
 fn at_most_ten_replaced_secrets_sign_and_expired_ones_go() {
     let mut now = at();
     let mut destination = new(&json!({"url": URL, "secret": SECRET}));
@@ -264,7 +294,7 @@ fn at_most_ten_replaced_secrets_sign_and_expired_ones_go() {
     );
     assert_eq!(refused.err().unwrap().field, "secret");
     let without = rotated(&destination, &rotation(None, 0, now.plus_millis(1)));
-    assert_eq!(signatures(&after(&without), now.plus_millis(1)).len(), 11);
+    assert_eq!(signatures(&after(&without), now.plus_millis(1)).len(), 1);
     let later = now.plus_millis(DAY_MS);
     assert_eq!(
         signatures(

@@ -53,10 +53,10 @@ fn sandbox_and_production_go_to_separate_projects() {
     }
     let no_sandbox = integration(json!({"sandbox_api_key": null})).0;
     assert_eq!(why(&render(&no_sandbox, &production)).0, "body");
-    let expected = "test purchase; no Sandbox API Key is set";
+    let expected = "test purchase; no Sandbox API Key is set (`--sandbox-api-key`)";
     assert_eq!(why(&render(&no_sandbox, &sandbox)), ("skip", expected));
     let only_sandbox = integration(json!({"api_key": null})).0;
-    let expected = "production purchase; no API Key is set";
+    let expected = "production purchase; no API Key is set (`--api-key`)";
     assert_eq!(why(&render(&only_sandbox, &production)), ("skip", expected));
     assert_eq!(why(&render(&only_sandbox, &sandbox)).0, "body");
 }
