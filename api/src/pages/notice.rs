@@ -43,6 +43,16 @@ const DONE: &[(&str, &str, &str)] = &[
     ),
     (
         "/ui/connect/platforms/",
+        "unsigned-logins",
+        "Logins need no token any more.",
+    ),
+    (
+        "/ui/connect/platforms/",
+        "rotate-publishable-key",
+        "The publishable key has changed. Installed apps need the new one.",
+    ),
+    (
+        "/ui/connect/platforms/",
         "retry-parked",
         "The parked purchases are being verified again.",
     ),

@@ -5,6 +5,7 @@
 mod apps;
 mod changes;
 mod changes_view;
+mod devices;
 mod listed;
 mod progress;
 mod sample_view;
@@ -163,6 +164,30 @@ fn changes() -> Vec<Route> {
         )
         .twin("POST /v1/platforms/{platform_id}/retire-old-ingress-key")
         .summary("Retires the previous notification URL."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/login-secret",
+            act(platforms::set_login_secret, steps::console).shown_once(),
+        )
+        .twin("POST /v1/platforms/{platform_id}/login-secret")
+        .summary("Requires signed logins; the only page with the secret."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/unsigned-logins",
+            act(platforms::remove_login_secret, steps::console),
+        )
+        .twin("DELETE /v1/platforms/{platform_id}/login-secret")
+        .summary("Accepts unsigned logins."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/rotate-publishable-key",
+            act(platforms::rotate_publishable, steps::console),
+        )
+        .twin("POST /v1/platforms/{platform_id}/rotate-publishable-key")
+        .summary("Makes a new key for devices."),
         Route::page(
             Support,
             "POST",

@@ -310,7 +310,7 @@ fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
 
 /// The latest event of a purchase and its deliveries.
 fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
-    let (event, delivery) = ("An event is recorded", "It is delivered");
+    let (event, delivery) = ("An event is recorded", "It reaches each destination");
     let Some((found, last)) = newest.and_then(|found| Some((found, found.events.last()?))) else {
         return vec![
             tick(OPEN, event, None, None),

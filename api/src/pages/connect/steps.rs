@@ -12,6 +12,7 @@ use crate::keys::Caller;
 use crate::pages::change::{Mistakes, texts};
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html, json, shown};
+use crate::pages::once::ShownOnce;
 use crate::pages::visit::Visit;
 use crate::resources::forms::{of_destinations, of_stores};
 use crate::resources::{destinations as api_destinations, explain, platforms};
@@ -116,6 +117,7 @@ pub async fn console(
     at: At,
     Stored(platform): Stored<Platform>,
     mistakes: Mistakes,
+    once: ShownOnce,
 ) -> Result<Response, Error> {
     let (State(edge), visit, _) = &at;
     let value = as_api(&at, &platform).await?;
@@ -124,11 +126,12 @@ pub async fn console(
         .into_iter()
         .find(|form| form.name == of.platform.store);
     let place = PageAddress {
-        is_answer: mistakes.is_answer(),
+        is_answer: mistakes.is_answer() || once.is_answer(),
         ..of.place(Step::Console, "", "show")
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = ConsolePage::new(&frame, visit, &of, form, &value, &mistakes).with(&edge.public_url);
+    let page =
+        ConsolePage::new(&frame, visit, &of, form, &value, &mistakes).with(&edge.public_url, &once);
     shown(visit, &page, &value)
 }
 

@@ -1,5 +1,6 @@
 //! What the screens of connecting show. Pure.
 
+use super::devices::Devices;
 use super::listed::destinations;
 use super::of_app;
 use super::progress::{Facts, Step, Tick, ticks, unreachable};
@@ -8,6 +9,7 @@ use crate::pages::action::Action;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
+use crate::pages::once::ShownOnce;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
@@ -127,6 +129,7 @@ pub struct ConsolePage<'a> {
     settings_path: String,
     next: Option<(String, &'static str)>,
     actions: Vec<Action>,
+    devices: Devices,
     delete_path: Option<String>,
     refused: Refused,
 }
@@ -201,17 +204,19 @@ impl<'a> ConsolePage<'a> {
                 !value["old_notification_url"].is_null(),
                 mistakes,
             ),
+            devices: Devices::new(frame, visit, of, value, mistakes),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: mistakes.refused.clone(),
             frame,
         }
     }
 
-    /// With whether a store reaches the URL.
+    /// With whether a store reaches the URL, and what devices need.
     #[must_use]
-    pub fn with(self, public_url: &Url) -> Self {
+    pub fn with(self, public_url: &Url, once: &ShownOnce) -> Self {
         Self {
             warning: unreachable(public_url),
+            devices: self.devices.with(public_url, once),
             ..self
         }
     }

@@ -169,6 +169,9 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
     };
     for path in [
         "/rotate-ingress-key",
+        "/login-secret",
+        "/unsigned-logins",
+        "/rotate-publishable-key",
         "/retry-parked",
         "/delete",
         "/sample",
@@ -374,4 +377,48 @@ async fn each_page_of_a_platform_is_data_too() {
         &visitor.get(&service, &format!("{console}/first")).await,
         &[&format!("/v1/explain/purchases/{key}")],
     );
+}
+
+#[tokio::test]
+async fn the_page_of_a_platform_has_what_an_app_on_devices_needs() {
+    let service = Service::start("connect-devices").await;
+    let visitor = signed_in(&service).await;
+    let (_, platform) = service.platform().await;
+    let (console, path) = (
+        format!("/ui/connect/platforms/{platform}"),
+        format!("/v1/platforms/{platform}"),
+    );
+    let stored = async || service.get(&path).await.body;
+    let key = stored().await["publishable_key"].clone();
+    let copy = format!("data-copy=\"{}\"", key.as_str().expect("a key"));
+    let page = visitor.get(&service, &console).await;
+    has(&page, &[&copy, "/v1/device\"", "Require signed logins"]);
+    has_not(&page, &["data-copy=\"ls_"]);
+    let reader = with_role(&service, "read").await;
+    let read = reader.get(&service, &console).await;
+    has(&read, &[&copy, "A login needs no token"]);
+    has_not(&read, &["Require signed logins", "New publishable key"]);
+    let signed = visitor
+        .post(&service, &format!("{console}/login-secret"), &[REASON])
+        .await;
+    assert_eq!((signed.status, signed.header("location")), (200, ""));
+    has(&signed, &["You won't see it again", "data-copy=\"ls_"]);
+    assert_eq!(stored().await["signed_login"], true);
+    let page = visitor.get(&service, &console).await;
+    has(&page, &["token that your server signs", "New login secret"]);
+    has_not(&page, &["data-copy=\"ls_"]);
+    for (name, notice) in [
+        ("unsigned-logins", "Logins need no token any more"),
+        ("rotate-publishable-key", "The publishable key has changed"),
+    ] {
+        let done = visitor
+            .post(&service, &format!("{console}/{name}"), &[REASON])
+            .await;
+        assert_eq!(done.status, 303, "{name}: {}", done.text);
+        let page = visitor.get(&service, done.header("location")).await;
+        has(&page, &[notice]);
+    }
+    let after = stored().await;
+    assert_eq!(after["signed_login"], false);
+    assert_ne!(after["publishable_key"], key);
 }
