@@ -379,7 +379,7 @@ fn a_probable_mistake_is_a_warning() {
     let text = stderr_of(&refused);
     assert_eq!(refused.status.code(), Some(1), "{text}");
     assert!(
-        text.contains("Use `one`, or set `shares_package` to allow it"),
+        text.contains("Use `one`, or set `shares_package` (`--shares-package`) to allow it"),
         "{text}"
     );
     let twin = stdout_of(&desk.run(&[&create("other")[..], &["--shares-package"]].concat()));
@@ -459,6 +459,21 @@ fn an_address_without_a_scheme_is_refused_with_one() {
             assert!(text.contains(&form), "{line:?}: {text}");
         }
     }
+}
+
+#[test]
+fn a_health_check_without_a_response_advises_no_other_address() {
+    let refused = ran(
+        &Folder::new("cli-healthy"),
+        &["healthy", "http://127.0.0.1:9/livez"],
+    );
+    let text = stderr_of(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("no service answers at http://127.0.0.1:9"),
+        "{text}"
+    );
+    assert!(!text.contains("--service"), "{text}");
 }
 
 #[test]

@@ -464,7 +464,7 @@ pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
 
 /// Reads a URL that needs no token: the status and the body.
 pub async fn read_from(url: &Url) -> anyhow::Result<(u16, String)> {
-    let (status, text) = send(http()?.get(url.clone()), url).await?;
+    let (status, text) = received(http()?.get(url.clone()), url, "").await?;
     Ok((status.as_u16(), text))
 }
 
@@ -480,18 +480,28 @@ pub fn http() -> anyhow::Result<reqwest::Client> {
     builder.build().context("cannot create an HTTP client")
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "admin verbs call our own HTTP API; nothing of a customer's is called"
-)]
+/// Sends a request to a service whose address was set.
 async fn send(
     request: reqwest::RequestBuilder,
     service: &Url,
 ) -> anyhow::Result<(StatusCode, String)> {
+    let advice = ": start it with `settle run`, or set its address with --service or SETTLE_URL";
+    received(request, service, advice).await
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "admin verbs call our own HTTP API; nothing of a customer's is called"
+)]
+async fn received(
+    request: reqwest::RequestBuilder,
+    service: &Url,
+    advice: &str,
+) -> anyhow::Result<(StatusCode, String)> {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_connect() => bail!(
-            "no service answers at {}: start it with `settle run`, or set its address with --service or SETTLE_URL",
+            "no service answers at {}{advice}",
             service.origin().ascii_serialization()
         ),
         Err(error) => {

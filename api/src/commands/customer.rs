@@ -383,7 +383,12 @@ fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
     let has_states = purchases.any(|one| !one["state"].is_null());
     PURCHASES
         .iter()
-        .filter(|column| column.1 != "state" || has_states)
+        .filter(|column| match column.1 {
+            "state" => has_states,
+            // The present state is the stored one, whichever event announced it.
+            "announced_at" => !has_states,
+            _ => true,
+        })
         .copied()
         .collect()
 }
@@ -467,6 +472,24 @@ mod tests {
     }
 
     #[test]
+    fn only_a_past_state_shows_when_it_was_announced() {
+        let titles = |state: serde_json::Value| -> Vec<&str> {
+            let columns = purchase_columns(&json!({ "purchases": [{ "state": state }] }));
+            columns.iter().map(|column| column.0).collect()
+        };
+        let now = titles(json!("active"));
+        assert!(
+            now.contains(&"state") && !now.contains(&"announced"),
+            "{now:?}"
+        );
+        let past = titles(json!(null));
+        assert!(
+            !past.contains(&"state") && past.contains(&"announced"),
+            "{past:?}"
+        );
+    }
+
+    #[test]
     fn a_purchase_of_a_past_day_is_active_as_it_was_announced() {
         let purchase = json!({ "state": null, "is_active": true, "expires_at": "2026-10-15T18:30:00.000000Z" });
         let past = json!({ "at": "2026-10-20T00:00:00Z", "purchases": [purchase] });
@@ -483,6 +506,6 @@ mod tests {
         );
         assert_eq!(shown("state"), None, "an announced record has none");
         let now = json!({ "at": null, "purchases": [{ "state": "active" }] });
-        assert_eq!(purchase_columns(&now).len(), PURCHASES.len());
+        assert_eq!(purchase_columns(&now).len(), PURCHASES.len() - 1);
     }
 }

@@ -27,6 +27,7 @@ mod history;
 mod hyphens;
 mod import;
 mod in_front;
+mod key;
 mod layout;
 mod listen;
 mod migrate;

@@ -180,7 +180,11 @@ async fn conclude(
         times::countdown(window),
         clock_time(due)
     ));
-    let (receivers, disabled) = receivers(target).await?;
+    let Receivers {
+        enabled: receivers,
+        disabled,
+        without_key,
+    } = receivers(target).await?;
     if !receivers.is_empty() {
         table::line(&format!("Its events will go to: {}.", receivers.join(", ")));
     }
@@ -189,6 +193,13 @@ async fn conclude(
         table::line(&format!(
             "Its events stay pending for {} until `{enable}`.",
             disabled.join(", ")
+        ));
+    }
+    if !without_key.is_empty() {
+        let update = options.remote.command("destination update ID");
+        table::line(&format!(
+            "Not to {}: without a key for test purchases. `{update} --sandbox-api-key @FILE` sets one.",
+            without_key.join(", ")
         ));
     }
     if receivers.is_empty() && disabled.is_empty() {
@@ -207,8 +218,16 @@ async fn conclude(
     Ok(std::io::stderr().is_terminal().then_some(due))
 }
 
-/// The names of the destinations that take events of a test purchase on the platform: the enabled and the disabled ones.
-async fn receivers(target: &Target) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+/// The names of destinations that choose events of a test purchase on the platform.
+struct Receivers {
+    enabled: Vec<String>,
+    disabled: Vec<String>,
+    /// Those that skip test purchases, since they have no key for them.
+    without_key: Vec<String>,
+}
+
+/// Finds who gets the events of a sample.
+async fn receivers(target: &Target) -> anyhow::Result<Receivers> {
     let all = names::every(
         &target.client,
         &format!("/v1/apps/{}/destinations", segment(&target.app)),
@@ -221,21 +240,25 @@ async fn receivers(target: &Target) -> anyhow::Result<(Vec<String>, Vec<String>)
     let platform = target.platform.to_string();
     let takes = |one: &&Value| {
         let filter = &one["filter"];
-        // Without that key, the destination skips test purchases.
-        one["has_sandbox_api_key"] != false
-            && wants(&filter["platforms"], &platform)
+        wants(&filter["platforms"], &platform)
             && wants(&filter["environments"], Environment::Sandbox.as_str())
     };
-    let (enabled, disabled): (Vec<&Value>, Vec<&Value>) = all
+    let (without_key, able): (Vec<&Value>, Vec<&Value>) = all
         .iter()
         .filter(takes)
-        .partition(|one| one["enabled"] != false);
+        .partition(|one| one["has_sandbox_api_key"] == false);
+    let (enabled, disabled): (Vec<&Value>, Vec<&Value>) =
+        able.into_iter().partition(|one| one["enabled"] != false);
     let names = |all: Vec<&Value>| {
         all.into_iter()
             .map(|one| table::field(one, "name"))
             .collect()
     };
-    Ok((names(enabled), names(disabled)))
+    Ok(Receivers {
+        enabled: names(enabled),
+        disabled: names(disabled),
+        without_key: names(without_key),
+    })
 }
 
 async fn send(

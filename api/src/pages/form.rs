@@ -54,10 +54,14 @@ impl Sent {
         let reason = self
             .get("reason")
             .filter(|text| is_plain(text) && text.chars().count() <= MAX_REASON);
-        let expected = format!(
-            "a reason of at most {MAX_REASON} characters or {MAX_BYTES} bytes, without control \
+        let is_missing = self.get("reason").is_none();
+        let expected = match is_missing {
+            true => "a reason: it is required, and stands in the audit log".to_owned(),
+            false => format!(
+                "a reason of at most {MAX_REASON} characters or {MAX_BYTES} bytes, without control \
              characters"
-        );
+            ),
+        };
         reason.map(str::to_owned).ok_or_else(|| Field {
             field: "reason".to_owned(),
             expected,

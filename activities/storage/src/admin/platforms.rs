@@ -462,7 +462,7 @@ fn check_package(connection: &mut AnyConnection, platform: &Platform) -> Result<
     let detail = format!(
         "the platform `{twin}` of this app has the package name `{package_name}` too, in the same environment. All devices \
          of an app use the keys of one platform: a purchase that is reported to both counts twice. Use `{twin}`, or set \
-         `shares_package` to allow it"
+         `shares_package` (`--shares-package`) to allow it"
     );
     Err(Error::Conflict {
         what: "package name",

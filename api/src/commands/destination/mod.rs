@@ -13,6 +13,7 @@ use crate::commands::table;
 use crate::near::did_you_mean;
 use crate::resources::forms::of_destinations;
 use clap::{Args, FromArgMatches};
+use domain::event::{PURCHASE_UPDATED, Wildcards, chooses};
 use flags::Fields;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -168,24 +169,39 @@ async fn create(
         if let Some(note) = revenue_left_out(&created) {
             table::line(&note);
         }
-        table::line(&format!(
-            "Next: `settle destination test {id}`; if it succeeds, `settle resend missing --destination {id}` sends \
-             earlier purchases."
-        ));
+        table::line(&next(&created, &id));
     }
     Ok(code)
+}
+
+/// What to do after a destination was created. Earlier purchases go only to one that chose `purchase.updated` or keeps
+/// profiles.
+fn next(created: &Value, id: &str) -> String {
+    let test = format!("Next: `settle destination test {id}`");
+    let events: Vec<String> = serde_json::from_value(created["events"].clone()).unwrap_or_default();
+    let gets_states = chooses(&events, Wildcards::Everything, PURCHASE_UPDATED);
+    if !gets_states && !counts_revenue(created) {
+        return format!("{test}.");
+    }
+    format!(
+        "{test}; if it succeeds, `settle resend missing --destination {id}` sends earlier purchases."
+    )
 }
 
 /// The event of another plan's first payment, which a wildcard of an integration does not include.
 const PLAN_CHANGED: &str = "user.subscription.sku_change";
 
+/// Whether a destination is an integration, which counts revenue and keeps profiles.
+fn counts_revenue(created: &Value) -> bool {
+    !created["has_sandbox_api_key"].is_null()
+}
+
 /// That an integration gets no event of some payments; `None` for a destination that counts no revenue.
 fn revenue_left_out(created: &Value) -> Option<String> {
-    let counts_revenue = !created["has_sandbox_api_key"].is_null();
     let is_chosen = created["events"]
         .as_array()
         .is_some_and(|events| events.iter().any(|one| *one == PLAN_CHANGED));
-    (counts_revenue && !is_chosen).then(|| {
+    (counts_revenue(created) && !is_chosen).then(|| {
         format!(
             "Note: `{PLAN_CHANGED}` has the revenue of another plan's first payment, and no wildcard includes it. \
              Subscribe to it by name with `--event`."
@@ -224,8 +240,30 @@ fn path(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{PLAN_CHANGED, revenue_left_out};
+    use super::{PLAN_CHANGED, next, revenue_left_out};
     use serde_json::json;
+
+    #[test]
+    fn only_a_destination_of_purchases_is_to_get_earlier_ones() {
+        let next = |created| next(&created, "ID");
+        for events in [json!(["alarm.*"]), json!(["user.subscription.renewed"])] {
+            assert_eq!(
+                next(json!({ "events": events })),
+                "Next: `settle destination test ID`."
+            );
+        }
+        for created in [
+            json!({ "events": ["*"] }),
+            json!({ "events": ["alarm.*", "purchase.updated"] }),
+            json!({ "events": ["user.*"], "has_sandbox_api_key": true }),
+        ] {
+            let text = next(created);
+            assert!(
+                text.contains("`settle resend missing --destination ID`"),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn an_integration_without_changes_of_plan_lacks_revenue() {

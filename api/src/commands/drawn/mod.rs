@@ -14,8 +14,8 @@ pub use verb::{Hook, Planned};
 
 use super::client::{Client, Remote};
 use super::{
-    app, customer, delivery, destination, device, event, explain, notification, payment, platform,
-    product, purchase, search, sign_in,
+    app, customer, delivery, destination, device, event, explain, key, notification, payment,
+    platform, product, purchase, search, sign_in,
 };
 use crate::flags::TABLES;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
@@ -31,6 +31,7 @@ type Hooks = &'static [(&'static str, Hook)];
 /// What the tables of resources cannot state, by the names of the resources.
 const HOOKS: &[(&str, Hooks)] = &[
     ("app", app::HOOKS),
+    ("key", key::HOOKS),
     ("platform", platform::HOOKS),
     ("destination", destination::HOOKS),
     ("customer", customer::HOOKS),

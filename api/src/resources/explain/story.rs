@@ -192,6 +192,7 @@ pub fn destination(of: &DestinationExplanation) -> Node {
                     .fact("usd", payment.usd.map(|usd| usd.to_string()))
             }))
         }))
+        .then(sentences::next_step(of).map(|sentence| Node::new("next", sentence)))
 }
 
 fn notification(one: &ReceivedNotification, now: Timestamp) -> Node {

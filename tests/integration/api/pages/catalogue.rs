@@ -156,7 +156,7 @@ async fn a_wrong_product_names_the_line_of_its_price() {
         (
             "product",
             vec![("sku", "a"), ("prices", "* USD 1")],
-            "a reason of at most 1000 characters",
+            "a reason: it is required",
         ),
         (
             "product",

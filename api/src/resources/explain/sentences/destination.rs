@@ -185,3 +185,23 @@ fn bounded(number: i64, one: &str, many: &str) -> String {
         number => format!("{number} {many}"),
     }
 }
+
+/// What sends what is pending, where it is not sent by itself at once; `None` where it is, or nothing is pending.
+pub fn next_step(of: &DestinationExplanation) -> Option<String> {
+    let Addressee {
+        destination,
+        health: HealthView { health, pending },
+        deleted_at,
+        ..
+    } = &of.addressee;
+    let is_held = health.failures > 0
+        || health.opened_at.is_some()
+        || health.paused_until.is_some_and(|until| until > of.now);
+    let can_be_sent = destination.enabled && deleted_at.is_none() && *pending > 0;
+    (is_held && can_be_sent).then(|| {
+        format!(
+            "Next: `settle destination retry {}` sends everything pending now and prints the result",
+            destination.id
+        )
+    })
+}

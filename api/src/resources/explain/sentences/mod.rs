@@ -6,7 +6,7 @@ mod phrases;
 mod sent;
 
 pub use destination::{
-    choice, destination, failed, health, pending, skipped, unchosen, unchosen_payment,
+    choice, destination, failed, health, next_step, pending, skipped, unchosen, unchosen_payment,
 };
 pub use device::{device_delivery, device_event, device_event_unsent, no_notification};
 pub use sent::{
@@ -53,7 +53,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
             let hold = hold(until, view.held_by.as_deref(), view.held_reason.as_deref());
             format!(". On {hold}: nothing is settled before then, unless it is released")
         }),
-        confirmed_since(view, store),
+        confirmed_since(view, confirmer(&view.receipt_id, store)),
         view.standing.unverified_since.map(|since| {
             let because = because(view.standing.unverified_because.as_deref());
             format!(". No response from {store} since {since}{because}")
@@ -69,8 +69,19 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
                  week without it, expired is sent"
             )
         }),
-        view.standing.next_wake_at.map(|at| format!(". Next check with {store} by {at}")),
+        view.standing.next_wake_at.map(|at| {
+            let with = confirmer(&view.receipt_id, store);
+            format!(". Next check with {with} by {at}")
+        }),
     ])
+}
+
+/// What confirms a receipt: of samples, only the store of the demo does.
+fn confirmer<'a>(receipt_id: &str, store: &'a str) -> &'a str {
+    match is_sample_receipt(receipt_id) {
+        true => "the simulated store",
+        false => store,
+    }
 }
 
 /// Why a store does not confirm a receipt. Samples are confirmed only where they are made.

@@ -1,6 +1,6 @@
 //! Parts of sentences.
 
-use domain::event::Wildcards;
+use domain::event::{Wildcards, listed};
 use protocols::smtp::COMMAND;
 use storage::{Destination, DestinationSettings, Filter};
 
@@ -18,7 +18,9 @@ pub fn subscription(destination: &Destination) -> String {
     } = destination;
     match (events.as_slice(), wildcards) {
         ([all], Wildcards::Everything) if all == "*" => "all events".to_owned(),
-        ([all], Wildcards::Listed) if all == "*" => "all listed events".to_owned(),
+        ([all], Wildcards::Listed) if all == "*" => {
+            format!("the {} events of its form", listed().len())
+        }
         (some, _) => some.join(", "),
     }
 }

@@ -415,7 +415,7 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
         .last()
         .is_some_and(|last| last.finished_at.is_none())
     {
-        return "pending: being sent now, unless its worker died".to_owned();
+        return "pending: being sent now".to_owned();
     }
     let view = &one.delivery;
     let last = one.attempts.last();
@@ -424,7 +424,7 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
         last.map_or("HTTP", |last| protocol(&last.headers)),
     );
     let next = match view.next_due_at {
-        Some(at) if at <= now => format!("as soon as its lane is free, due since {at}"),
+        Some(at) if at <= now => format!("after the event before it, due since {at}"),
         Some(at) => format!("at {at}"),
         None => return "pending".to_owned(),
     };
@@ -487,9 +487,12 @@ pub fn attempt(attempt: &AttemptView) -> String {
     ])
 }
 
+/// The error of an attempt without a connection.
+const NOT_CONNECTED: &str = "no connection could be made";
+
 fn result(attempt: &AttemptView) -> String {
     let Some(_) = attempt.finished_at else {
-        return "in flight, unless its worker died".to_owned();
+        return "being sent now".to_owned();
     };
     let ms = attempt.latency_ms;
     let error = error_beside(attempt.status, attempt.error.as_deref());
@@ -499,6 +502,9 @@ fn result(attempt: &AttemptView) -> String {
             "{} {status} after {ms} ms{error}",
             protocol(&attempt.headers)
         ),
+        None if attempt.error.as_deref() == Some(NOT_CONNECTED) => {
+            format!("not connected after {ms} ms")
+        }
         None => format!("no response after {ms} ms{error}"),
     }
 }

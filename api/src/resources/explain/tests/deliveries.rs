@@ -111,14 +111,11 @@ fn a_pending_delivery_shows_the_reason_for_its_delay() {
     late.attempts = vec![attempt()];
     assert_eq!(
         sentence(&late, &hook()),
-        ": pending. 2 attempts failed (HTTP 503: the endpoint answered 500). Next attempt as soon as its lane is free, \
+        ": pending. 2 attempts failed (HTTP 503: the endpoint answered 500). Next attempt after the event before it, \
          due since 2027-01-15T08:00:29.000000Z"
     );
     late.attempts[0].finished_at = None;
-    assert_eq!(
-        sentence(&late, &hook()),
-        ": pending: being sent now, unless its worker died"
-    );
+    assert_eq!(sentence(&late, &hook()), ": pending: being sent now");
     let mut new = sending(DeliveryStatus::Pending);
     (new.delivery.attempts, new.delivery.last_error) = (0, None);
     assert_eq!(
@@ -126,7 +123,7 @@ fn a_pending_delivery_shows_the_reason_for_its_delay() {
         ": pending. First attempt at 2027-01-15T08:01:00.000000Z"
     );
     new.delivery.next_due_at = Some(at(29));
-    assert!(sentence(&new, &hook()).contains("as soon as its lane is free"));
+    assert!(sentence(&new, &hook()).contains("First attempt after the event before it"));
 
     let mut addressee = hook();
     addressee.health.health.paused_until = Some(at(31));
@@ -181,7 +178,14 @@ fn an_attempt_shows_the_response() {
         headers: Vec::new(),
         ..attempt
     };
-    assert!(sentences::attempt(&lost).ends_with("in flight, unless its worker died"));
+    assert!(sentences::attempt(&lost).ends_with(": being sent now"));
+    let unconnected = AttemptView {
+        finished_at: Some(at(2)),
+        status: None,
+        error: Some("no connection could be made".to_owned()),
+        ..lost.clone()
+    };
+    assert!(sentences::attempt(&unconnected).ends_with(": not connected after 12 ms"));
     let long = AttemptView {
         finished_at: Some(at(2)),
         response: Some("x".repeat(900)),

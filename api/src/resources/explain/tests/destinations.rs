@@ -74,6 +74,21 @@ fn a_destination_shows_its_state() {
 }
 
 #[test]
+fn a_failing_destination_shows_the_next_step() {
+    let next = |addressee: Addressee| sentences::next_step(&explanation(addressee, 0));
+    let mut failing = hook();
+    failing.health.health.failures = 1;
+    assert_eq!(next(failing.clone()), None, "nothing is pending");
+    failing.health.pending = 2;
+    let text = format!(
+        "Next: `settle destination retry {ID}` sends everything pending now and prints the result"
+    );
+    assert_eq!(next(failing.clone()), Some(text));
+    failing.destination.common.enabled = false;
+    assert_eq!(next(failing), None);
+}
+
+#[test]
 fn a_destination_shows_its_backlog() {
     assert_eq!(
         sentences::pending(&explanation(hook(), 0)),

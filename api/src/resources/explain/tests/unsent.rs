@@ -97,7 +97,7 @@ fn why_not_is_a_sentence() {
     let text = unsent(&state, &addressee).expect("a reason").sentence;
     assert!(
         text.ends_with(
-            "not subscribed to purchase.updated (subscribed to all listed events; it is not listed for k, and must be \
+            "not subscribed to purchase.updated (subscribed to the 13 events of its form; it is not listed for k, and must be \
              chosen by name)"
         ),
         "{text}"
@@ -108,7 +108,7 @@ fn why_not_is_a_sentence() {
     };
     let text = unsent(&about, &addressee).expect("a reason").sentence;
     assert!(
-        text.ends_with("(subscribed to all listed events; `*` does not include events about destinations and alarms)"),
+        text.ends_with("(subscribed to the 13 events of its form; `*` does not include events about destinations and alarms)"),
         "{text}"
     );
     assert!(sentence(&hook()).contains("settle check"));

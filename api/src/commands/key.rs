@@ -1,0 +1,26 @@
+//! `settle key`: what the table of its verbs cannot state.
+
+use super::drawn::Hook;
+use super::table::text;
+use serde_json::Value;
+
+pub const HOOKS: &[(&str, Hook)] = &[("create", Hook::Humanize(note_secret))];
+
+/// Notes beside the new key that no other answer has it.
+fn note_secret(answer: &mut Value) {
+    let key = text(&answer["key"]);
+    answer["key"] = format!("{key}  (shown only here)").into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::note_secret;
+    use serde_json::json;
+
+    #[test]
+    fn a_new_key_is_marked_as_shown_only_here() {
+        let mut answer = json!({ "id": "1", "key": "sk_1" });
+        note_secret(&mut answer);
+        assert_eq!(answer["key"], "sk_1  (shown only here)");
+    }
+}
