@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refunded_purchase_with_access_says_why() {
+    fn a_refunded_purchase_with_access_has_a_reason() {
         let refund = [entry(EntryKind::Refund, "report", Some("T-1"))];
         let unlisted = BTreeSet::new();
         let known = Known {

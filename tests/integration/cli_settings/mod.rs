@@ -256,15 +256,9 @@ fn customers_and_rates_have_commands() {
         "{}",
         stderr_of(&rates)
     );
-    let refused = desk.run(&[
-        "app",
-        "rates",
-        "rates.csv",
-        "--app",
-        app,
-        "--token",
-        "unknown",
-    ]);
+    desk.write("wrong-token", "unknown");
+    let wrong = ["--token", "@wrong-token"];
+    let refused = desk.run(&[&["app", "rates", "rates.csv", "--app", app], &wrong[..]].concat());
     assert_eq!(refused.status.code(), Some(1));
     assert!(
         !stderr_of(&refused).contains("again"),
