@@ -170,16 +170,16 @@ impl Context {
         let (kind, detail) = (work.alarm(), detail(work, error));
         let about = self.about(work, error).await;
         let alarm = format!("{kind}/{about:?}/{detail}");
-        if self.raised.is_due(&alarm, Instant::now()) {
-            if let Err(error) = self.store.alarm(about, kind, &detail).await {
-                self.raised.forget(&alarm);
-                tracing::warn!(
-                    activity,
-                    kind,
-                    error = chain(&error),
-                    "the alarm about an activity that keeps failing was not stored"
-                );
-            }
+        if self.raised.is_due(&alarm, Instant::now())
+            && let Err(error) = self.store.alarm(about, kind, &detail).await
+        {
+            self.raised.forget(&alarm);
+            tracing::warn!(
+                activity,
+                kind,
+                error = chain(&error),
+                "the alarm about an activity that keeps failing was not stored"
+            );
         }
     }
 

@@ -109,10 +109,11 @@ row! {
 }
 
 /// The newest records of a platform; those that record an answer have its time. Read only for a store that seems silent.
+/// A range of one platform, which no index that is ordered by time alone serves.
 const RECORDED: Sql = statement! {hot "purchases_platform", "
     SELECT receipt_id, purchase
     FROM purchases
-    WHERE platform_id >= ? AND platform_id <= ? AND updated_at > ?
+    WHERE platform_id >= ? AND platform_id <= ?
     ORDER BY platform_id DESC, updated_at DESC, collapse_key DESC
     LIMIT 100
 "};
@@ -158,7 +159,6 @@ fn last_answer(
     let recorded: Vec<Recorded> = sql(RECORDED)
         .bind(platform)
         .bind(platform)
-        .bind(since)
         .all(connection)?;
     let real = recorded
         .iter()

@@ -338,10 +338,8 @@ impl<'a> CustomerPage<'a> {
         let (detail, customer) = (&read.detail, &read.detail.customer);
         let transfers = moved::all(visit, of);
         let gone = moved::gone(&transfers);
-        let (payments, before) = (
-            moved::payments(visit, of),
-            moved::payments_before(visit, of),
-        );
+        let payments = moved::payments(visit, of);
+        let before = moved::payments_before(visit, of);
         let paid = detail.production.paid_usd.as_ref();
         let paid = paid.map(|usd| total(usd, &payments, read.payments.next_cursor.is_none()));
         let paid = paid

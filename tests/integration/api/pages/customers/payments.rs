@@ -93,13 +93,9 @@ async fn what_was_bought_and_paid_is_a_sentence() {
             "Paid 9.99, refunded 7.99; 2.00 USD remain (list price, not confirmed by a sales report yet)",
         ],
     );
-    has(
-        &shown,
-        &[
-            "Get nothing, because they do not subscribe to <code>user.erased</code> by its name: <code>*</code> and \
-             <code>user.*</code> leave it out: Billing.",
-        ],
-    );
+    let erased = "Get nothing, because they do not subscribe to <code>user.erased</code> by its name: <code>*</code> and \
+                  <code>user.*</code> leave it out: Billing.";
+    has(&shown, &[erased]);
     service.raw("UPDATE payments SET created_at = (SELECT MAX(created_at) FROM destinations)");
     let refunds = "Billing: not subscribed to refunds (<code>revenue.adjusted</code>); <code>purchase.updated</code> pending";
     has(&visitor.get(&service, &page).await, &[refunds]);
