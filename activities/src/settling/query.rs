@@ -97,11 +97,12 @@ impl Check<'_> {
         let ends_at = *self.ends_at.get_or_insert(began + CHECK_TIMEOUT);
         let host = request.url.host_str().unwrap_or_default().to_owned();
         let sending = spans::request(request.into(), |request| context.http.deliver(request));
-        let Ok(reply) = timeout_at(ends_at, sending).await else {
+        let sent = timeout_at(ends_at, sending).await;
+        metrics::histogram!("settle_verification_seconds").record(began.elapsed());
+        let Ok(reply) = sent else {
             let late = Retry::new("timeout", format!("{host} did not respond in time"));
             return Ok(Sent::Not(Some(Answer::Retry(late))));
         };
-        metrics::histogram!("settle_verification_seconds").record(began.elapsed());
         let reply = naming(&host, reply.http().into_owned());
         Ok(Sent::Replied(Replied { reply, at }))
     }

@@ -239,7 +239,7 @@ fn silent(one: &Value) -> String {
         );
     }
     let next = one["next_at"].as_str().map_or_else(String::new, |_| {
-        format!("; it is asked again at {}", field(one, "next_at"))
+        format!("; the next query is at {}", field(one, "next_at"))
     });
     format!(
         "{purchases} of {platform} {have} had no answer from {store} since {since}{because}{next}"
@@ -453,7 +453,7 @@ mod tests {
             "purchases": 1, "because": "HTTP 500", "answered_at": "2026-01-31T06:55:00Z",
             "next_at": "2026-01-31T06:56:00.5Z" });
         let sentence = format!(
-            "1 purchase of Fire TV has had no answer from {} since 2026-01-31T06:53:00Z (HTTP 500); it is asked again at \
+            "1 purchase of Fire TV has had no answer from {} since 2026-01-31T06:53:00Z (HTTP 500); the next query is at \
              2026-01-31T06:56:00Z",
             store.title
         );

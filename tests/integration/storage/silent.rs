@@ -26,7 +26,7 @@ story! {
         assert_eq!(waiting().await, 2);
         let other = world.store.new_app("other").await.unwrap();
         assert_eq!(world.store.overview(Some(other.id)).await.unwrap().silent_stores, []);
-        // It answers about another purchase: of those that wait, it is known when it is asked again.
+        // It answers about another purchase: of those that wait, it is known when the next query is.
         world.notify("m3", "r3", 1).await;
         world.settle(world.key("r3")).await;
         let known = world.store.now().await.unwrap();

@@ -1,4 +1,4 @@
-//! The list of the kinds of destinations, and what is asked of a kind by its name.
+//! The list of the kinds of destinations, and what follows from the name of a kind alone.
 
 use super::allowed::Allowed;
 use super::amplitude::kind::Amplitude;

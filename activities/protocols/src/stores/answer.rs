@@ -1,4 +1,4 @@
-//! What a store knows of a purchase, or why it has to be asked again.
+//! What a store knows of a purchase, or why a check has to be repeated.
 
 use domain::Verification;
 use std::time::Duration;
