@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-const PAGE: &str = include_str!("../../api/src/devices/web/page.html");
-const CLIENT: &str = include_str!("../../api/src/devices/web/settle.js");
+const PAGE: &str = include_str!("../../clients/web/page.html");
+const CLIENT: &str = include_str!("../../clients/web/settle.js");
 
 pub struct Site {
     port: u16,

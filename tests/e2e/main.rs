@@ -28,6 +28,7 @@ mod metrics;
 mod namespaces;
 mod operators;
 mod orders;
+mod proof_store;
 mod recovery;
 mod refused;
 mod restored;

@@ -12,7 +12,7 @@ use system_tests::reaper::Watched;
 
 pub const CLIENT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../api/src/devices/fire/SettleClient.java"
+    "/../clients/fire/SettleClient.java"
 );
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fire/App.java");
 

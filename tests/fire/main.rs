@@ -1,4 +1,4 @@
-//! The client of Fire TV apps (`api/src/devices/fire`) in a JVM, against the real service: what the app reports arrives
+//! The client of Fire TV apps (`clients/fire`) in a JVM, against the real service: what the app reports arrives
 //! at a webhook receiver once, in order, whatever happens to the network and the app meanwhile.
 //!
 //! Needs `javac`, `java`, `kotlinc` and `strace`; `.ci/release` runs this by name: `cargo test --workspace --test fire`.

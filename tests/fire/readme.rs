@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use system_tests::folder::Folder;
 
-const README: &str = include_str!("../../api/src/devices/fire/README.md");
+const README: &str = include_str!("../../clients/fire/README.md");
 
 /// What the examples use of Android and Kotlin, by package.
 const ANDROID: [(&str, &str); 6] = [

@@ -5,25 +5,11 @@ use domain::{
     CollapseKey, Notification, Outcome, PlatformId, SettlingContext, Snapshot, Timestamp,
     Verification,
 };
-use storage::{Fate, Loaded, NewNotification, Record};
+use storage::{Loaded, NewNotification, Record};
 
 /// A notification as the ingress stores it.
-///
-/// # Panics
-/// When it is no JSON.
 pub fn stored(platform_id: PlatformId, notification: &Notification) -> NewNotification {
-    NewNotification {
-        platform_id,
-        message_id: notification.message_id.clone(),
-        receipt_id: notification.receipt_id.clone(),
-        collapse_key: Some(notification.collapse_key),
-        store_type: notification.store_type.clone(),
-        store_time: Some(notification.store_time),
-        app_user_id: notification.app_user_id.clone(),
-        body: serde_json::to_string(notification).expect("JSON"),
-        fate: Fate::Open,
-        traceparent: None,
-    }
+    NewNotification::of(platform_id, notification.clone())
 }
 
 /// The record that settles everything that was loaded, by a snapshot of a subscription that renews at this time.
@@ -40,6 +26,7 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded, renews_at: Timestamp) 
     };
     let verification = Verification::Verified(Box::new(snapshot));
     let context = SettlingContext {
+        policy: domain::StorePolicy::default(),
         verification: &verification,
         is_replaced: false,
         now: loaded.now,

@@ -13,7 +13,7 @@ use crate::settling::query::{self, count, label, raise_alarm};
 use domain::device::claim::ClaimReason;
 use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
 use futures::StreamExt;
-use protocols::stores::Answer;
+use protocols::stores::{Answer, CustomerName};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -217,7 +217,8 @@ impl Claim<'_> {
         tracing::info!(collapse_key = %key, platform.id = %place.platform, answer = label, "queried the store about a claim");
         fail::fail_point!("claims.after_query", |_| std::process::abort());
         let answer = match answer {
-            Answer::Verification(verification) => judged(verification),
+            Answer::Verification(verification) => judged(verification, None),
+            Answer::Named(verification, CustomerName(name)) => judged(verification, Some(name)),
             Answer::Refused => {
                 refuse_secret(context, &known).await?;
                 // It waits for another secret, and has not been decided.
@@ -273,9 +274,9 @@ const fn notified(
 }
 
 /// What an answer means for a claim.
-fn judged(verification: Verification) -> ClaimAnswer {
+fn judged(verification: Verification, customer: Option<String>) -> ClaimAnswer {
     match verification {
-        Verification::Verified(snapshot) => ClaimAnswer::Confirmed(snapshot),
+        Verification::Verified(snapshot) => ClaimAnswer::Confirmed { snapshot, customer },
         Verification::Gone => ClaimAnswer::Refused(ClaimReason::Invalid),
         Verification::Parked(Parked::WrongCustomer) => {
             ClaimAnswer::Refused(ClaimReason::WrongCustomer)

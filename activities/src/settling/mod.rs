@@ -4,5 +4,6 @@ pub mod claims;
 pub mod query;
 pub mod settle;
 pub mod store_rate;
+mod tokens;
 pub mod verifier;
 pub mod verify;

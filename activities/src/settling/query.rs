@@ -3,10 +3,12 @@
 
 use crate::dependencies::Context;
 use crate::settling::store_rate::{Permit, Share, Throttle};
+use crate::settling::tokens::{Credential, Found};
 use crate::spans;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
 use protocols::stores::{Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol, Subject};
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use storage::{AttemptClass, Error, StoreQuery};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -41,6 +43,7 @@ pub async fn send(
         subject,
         share: None,
         ends_at: None,
+        is_token_renewed: false,
     };
     let mut replies = Vec::new();
     loop {
@@ -48,7 +51,12 @@ pub async fn send(
             CheckStep::Send(request, bucket) => (*request, bucket),
             CheckStep::Done(answer) => return Ok(Some(check.finish(answer))),
         };
-        match check.request(request, bucket).await? {
+        let sent = if store.issues_tokens() {
+            check.request_with_token(store, request, bucket).await?
+        } else {
+            check.request(request, bucket).await?
+        };
+        match sent {
             Sent::Replied(replied) => replies.push(replied),
             Sent::Not(answer) => return Ok(answer),
         }
@@ -63,6 +71,16 @@ struct Check<'a> {
     share: Option<Share>,
     /// When it ends at the latest, from its first request on.
     ends_at: Option<Instant>,
+    /// Whether the store refused an access token in this check, and another one was requested.
+    is_token_renewed: bool,
+}
+
+/// The request with an access token.
+fn bearing(request: &Request, token: &SecretString) -> Request {
+    let mut request = request.clone();
+    let value = format!("Bearer {}", token.expose_secret());
+    request.headers.push(("authorization".to_owned(), value));
+    request
 }
 
 /// The outcome of a request.
@@ -73,6 +91,72 @@ enum Sent {
 }
 
 impl Check<'_> {
+    /// Sends a request with the platform's access token. If the store refuses the token, it is dropped, and the request
+    /// is repeated once with a new one.
+    async fn request_with_token(
+        &mut self,
+        store: &dyn StoreProtocol,
+        request: Request,
+        bucket: Bucket,
+    ) -> Result<Sent, Error> {
+        loop {
+            let token = match self.token(store).await? {
+                Ok(token) => token,
+                Err(not_sent) => return Ok(Sent::Not(not_sent)),
+            };
+            let sent = self.request(bearing(&request, &token), bucket).await?;
+            let is_refused = matches!(
+                &sent,
+                Sent::Replied(Replied {
+                    reply: Reply::Answer { status: 401, .. },
+                    ..
+                })
+            );
+            if !is_refused {
+                return Ok(sent);
+            }
+            let tokens = &self.context.verifier.tokens;
+            tokens.discard(self.subject.platform, &token);
+            if std::mem::replace(&mut self.is_token_renewed, true) {
+                return Ok(sent);
+            }
+        }
+    }
+
+    /// The platform's access token; requests one if there is none. The error is the answer to the check.
+    async fn token(
+        &mut self,
+        store: &dyn StoreProtocol,
+    ) -> Result<Result<SecretString, Option<Answer>>, Error> {
+        let tokens = &self.context.verifier.tokens;
+        let credential = Credential {
+            platform: self.subject.platform,
+            secret: &self.subject.secret,
+        };
+        let ends_at = *self
+            .ends_at
+            .get_or_insert_with(|| Instant::now() + CHECK_TIMEOUT);
+        let flight = match timeout_at(ends_at, tokens.find(credential)).await {
+            Ok(Found::Valid(token)) => return Ok(Ok(token)),
+            Ok(Found::Flight(flight)) => flight,
+            Err(_) => return Ok(Err(None)),
+        };
+        let at = self.context.store.now().await?;
+        let requested_at = Instant::now();
+        let (request, bucket) = match store.token_request(self.subject, at) {
+            Ok((request, bucket)) => (*request, bucket),
+            Err(answer) => return Ok(Err(Some(answer))),
+        };
+        let reply = match self.request(request, bucket).await? {
+            Sent::Replied(replied) => replied.reply,
+            Sent::Not(answer) => return Ok(Err(answer)),
+        };
+        Ok(match store.token(self.subject, &reply) {
+            Ok(issued) => Ok(flight.land(issued, requested_at)),
+            Err(answer) => Err(Some(self.finish(answer))),
+        })
+    }
+
     async fn request(&mut self, request: Request, bucket: Bucket) -> Result<Sent, Error> {
         let (context, verifier) = (self.context, &self.context.verifier);
         let share = Share {
@@ -179,17 +263,21 @@ pub async fn raise_alarm(
 /// The answer as a metric's label.
 pub fn label(answer: &Answer) -> &'static str {
     match answer {
-        Answer::Verification(Verification::Verified(_)) => "verified",
-        Answer::Verification(Verification::Gone) => "gone",
-        Answer::Verification(Verification::Parked(Parked::UnknownReceipt | Parked::Believable)) => {
-            "unknown_receipt"
-        }
-        Answer::Verification(Verification::Parked(Parked::WrongCustomer)) => "wrong_customer",
-        Answer::Verification(Verification::Unverifiable | Verification::Unreachable { .. }) => {
-            "unverifiable"
+        Answer::Verification(verification) | Answer::Named(verification, _) => {
+            verification_label(verification)
         }
         Answer::Refused => "secret_refused",
         Answer::Retry(retry) => retry.class,
+    }
+}
+
+const fn verification_label(verification: &Verification) -> &'static str {
+    match verification {
+        Verification::Verified(_) => "verified",
+        Verification::Gone => "gone",
+        Verification::Parked(Parked::UnknownReceipt | Parked::Believable) => "unknown_receipt",
+        Verification::Parked(Parked::WrongCustomer) => "wrong_customer",
+        Verification::Unverifiable | Verification::Unreachable { .. } => "unverifiable",
     }
 }
 

@@ -6,7 +6,6 @@ use crate::Context;
 use crate::spans::Settling;
 use domain::Verification;
 use domain::settling::Readiness;
-use protocols::stores::Stores;
 use storage::{Counted, Error, Series, Store};
 use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
 
@@ -33,8 +32,7 @@ async fn decide(
     attempt: Attempt,
     trace: &Settling,
 ) -> Result<Settled, Error> {
-    let stores = &context.verifier.stores;
-    let loaded = load(&context.store, stores, &input, attempt).await?;
+    let loaded = load(&context.store, &input, attempt).await?;
     match input.start.readiness(&loaded) {
         Readiness::Ready if loaded.verify => Ok(Settled {
             loaded,
@@ -87,12 +85,7 @@ async fn write(context: &Context, decided: Record, trace: &Settling) -> Result<R
     Ok(recorded)
 }
 
-async fn load(
-    store: &Store,
-    stores: &Stores,
-    input: &Settle,
-    attempt: Attempt,
-) -> Result<Loaded, Error> {
+async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded, Error> {
     let (key, through) = (input.collapse_key, input.start.through);
     let mut loaded = match attempt {
         Attempt::First => store.load(key, through, MAX_PER_SETTLING).await?,
@@ -103,12 +96,6 @@ async fn load(
         }
     };
     fail::fail_point!("load.after", |_| std::process::abort());
-    if let Some(store) = &loaded.store {
-        stores.of(store).map_err(|cause| Error::Corrupt {
-            what: cause.to_string(),
-            source: None,
-        })?;
-    }
     if let Some(late) = loaded.late.filter(|_| loaded.held.is_none()) {
         metrics::histogram!("settle_settling_lag_seconds").record(late);
         store.count_timed(

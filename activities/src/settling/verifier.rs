@@ -1,6 +1,7 @@
 //! The stores that this process verifies purchases with, and the limits of requests to them.
 
 use crate::settling::store_rate::StoreRate;
+use crate::settling::tokens::TokenSource;
 use protocols::stores::Stores;
 use tokio::sync::Semaphore;
 
@@ -14,6 +15,8 @@ pub struct Verifier {
     pub(crate) stores: Stores,
     /// The rate limit of requests per platform.
     pub(crate) rate: StoreRate,
+    /// The access tokens of the platforms.
+    pub(crate) tokens: TokenSource,
     /// Limits the number of concurrent requests.
     pub(crate) in_flight: Semaphore,
 }
@@ -23,6 +26,7 @@ impl Verifier {
         Self {
             stores,
             rate: StoreRate::default(),
+            tokens: TokenSource::default(),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
         }
     }

@@ -9,7 +9,7 @@ use crate::settling::query::{self, count, label, raise_alarm};
 use crate::spans::Settling;
 use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};
-use protocols::stores::{Answer, Retry, StoreProtocol};
+use protocols::stores::{Answer, CustomerName, Retry, StoreProtocol};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
 use workflows::activities::Verified;
@@ -71,6 +71,11 @@ impl Query<'_> {
         tracing::info!(collapse_key = %self.key, platform.id = %platform, answer = label, "queried the store about a purchase");
         match answer {
             Answer::Verification(verification) => self.answered(verification).await,
+            // The run learns only that the store answered.
+            Answer::Named(verification, CustomerName(name)) => {
+                self.context.store.name_customer(self.key, &name).await?;
+                self.answered(verification).await
+            }
             Answer::Refused => self.refuse_secret().await,
             Answer::Retry(retry) => self.record_failure(&retry).await,
         }

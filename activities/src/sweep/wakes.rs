@@ -160,8 +160,8 @@ async fn signal_all(
 
 /// Signals a purchase's run; returns the purchase if Temporal accepted the signal.
 async fn wake(engine: &Engine, due: Due, read_at: Timestamp) -> Option<Due> {
-    metrics::counter!("settle_sweep_findings_total", "why" => due.why).increment(1);
-    tracing::debug!(collapse_key = %due.collapse_key, why = due.why, %read_at, "signals an overdue purchase");
+    metrics::counter!("settle_sweep_findings_total", "why" => due.why.as_str()).increment(1);
+    tracing::debug!(collapse_key = %due.collapse_key, why = due.why.as_str(), %read_at, "signals an overdue purchase");
     match engine.signal(due.collapse_key, Signal::Wake).await {
         Ok(()) => Some(due),
         Err(error) => {

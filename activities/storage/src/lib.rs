@@ -73,7 +73,7 @@ pub use delivery::lanes::{
 };
 pub use delivery::last_sweep::LastSweep;
 pub use delivery::late::LateDestinations;
-pub use delivery::overdue::{Due, Overdue, Postponed, Quota};
+pub use delivery::overdue::{Due, DueReason, Overdue, Postponed, Quota};
 pub use delivery::stream::finish::{
     StreamFinished, StreamRequest, StreamResult, StreamStatus, StreamVerdict, Tried,
 };

@@ -3,7 +3,9 @@
 pub mod amazon;
 pub mod command;
 pub mod config;
+pub mod inbox;
 pub mod ingress;
+pub mod recipient;
 pub mod samples;
 
 use crate::setting::{Invalid, Section, Variable};

@@ -68,6 +68,7 @@ pub fn check(data: &[u8]) {
         let notifications: Vec<(i64, Notification)> = (seq..).zip(reported).collect();
         seq += 24;
         let context = SettlingContext {
+            policy: domain::StorePolicy::default(),
             verification: &verification,
             is_replaced: false,
             now,

@@ -292,10 +292,10 @@ story! {
         world.pass(6_000);
         assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Query);
         let query = world.store.claim_query(world.place(1), key).await.unwrap().unwrap();
-        assert_eq!((query.app_user_id.as_str(), query.receipt_id.as_str()), (CUSTOMER, "r1"));
+        assert_eq!((query.app_user_id.as_deref(), query.receipt_id.as_str()), (Some(CUSTOMER), "r1"));
         assert!(world.load(key).await.notifications.is_empty(), "nothing of it is known before");
         let shown = snapshot(world.store.now().await.unwrap());
-        let confirmed = || ClaimAnswer::Confirmed(Box::new(shown.clone()));
+        let confirmed = || ClaimAnswer::Confirmed { snapshot: Box::new(shown.clone()), customer: None };
         let result = world.finish_claim(1, "r1", confirmed()).await;
         assert!(matches!(result, ClaimResult::Reported(open) if open.quiet > Duration::from_secs(100)), "{result:?}");
         assert_eq!(world.finish_claim(1, "r1", confirmed()).await, ClaimResult::NotVerified, "it is verified once");
@@ -335,7 +335,7 @@ story! {
         let now = world.store.now().await.unwrap();
         let long_ago = Some(now.minus(Duration::from_secs(86_400)));
         let shown = Snapshot { purchased_at: long_ago, ..snapshot(now) };
-        world.finish_claim(1, "r1", ClaimAnswer::Confirmed(Box::new(shown.clone()))).await;
+        world.finish_claim(1, "r1", ClaimAnswer::Confirmed { snapshot: Box::new(shown.clone()), customer: None }).await;
         assert_eq!(world.verified_by(key, &shown).await, 1);
         assert_eq!(world.event_types(key), ["purchase.updated"]);
         assert_eq!(world.newest_data(key)["devices_with_access"][0]["claim_type"], "original_purchaser");
@@ -516,7 +516,10 @@ impl World {
         self.finish_claim(
             1,
             receipt_id,
-            ClaimAnswer::Confirmed(Box::new(shown.clone())),
+            ClaimAnswer::Confirmed {
+                snapshot: Box::new(shown.clone()),
+                customer: None,
+            },
         )
         .await;
         let key = self.key(receipt_id);

@@ -356,7 +356,7 @@ story! {
         assert_eq!(report.stage, ErasureStage::Done, "no destination keeps users");
         assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert_eq!(query.app_user_id, STORE_ID);
+        assert_eq!(query.app_user_id.as_deref(), Some(STORE_ID));
         assert!(!query.secret.expose_secret().is_empty());
         let found = world.store.customer_state(world.app.id, CustomerName::AppUser(STORE_ID.to_owned()), Default::default());
         let found = found.await.unwrap();

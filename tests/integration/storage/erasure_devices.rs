@@ -35,10 +35,13 @@ fn receipt(receipt_id: &str, app_user_id: &str) -> DeviceReceipt {
 }
 
 fn confirmed(now: domain::Timestamp) -> ClaimAnswer {
-    ClaimAnswer::Confirmed(Box::new(Snapshot {
-        country: None,
-        ..snapshot(now)
-    }))
+    ClaimAnswer::Confirmed {
+        snapshot: Box::new(Snapshot {
+            country: None,
+            ..snapshot(now)
+        }),
+        customer: None,
+    }
 }
 
 impl World {

@@ -98,7 +98,10 @@ impl<'w> Life<'w> {
             .unwrap();
         for (place, key) in page.due {
             if self.world.store.examine_claim(place, key).await.unwrap() == ClaimStep::Query {
-                let confirmed = ClaimAnswer::Confirmed(Box::new(self.shown.clone()));
+                let confirmed = ClaimAnswer::Confirmed {
+                    snapshot: Box::new(self.shown.clone()),
+                    customer: None,
+                };
                 self.world
                     .store
                     .finish_claim(place, key, confirmed)

@@ -79,6 +79,7 @@ fn decided(
         ..shown.clone()
     }));
     let context = SettlingContext {
+        policy: domain::StorePolicy::default(),
         verification: &verification,
         is_replaced: loaded.is_replaced,
         now: at(now_ms),

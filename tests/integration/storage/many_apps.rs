@@ -101,7 +101,7 @@ async fn a_sweep_of_ten_thousand_platforms_takes_few_statements() {
     let unsettled = found
         .found
         .iter()
-        .filter(|due| due.why == "unsettled")
+        .filter(|due| due.why == storage::DueReason::Unsettled)
         .map(|due| due.collapse_key);
     assert_eq!(unsettled.collect::<BTreeSet<_>>(), lost);
     assert!(found.more, "{}", found.found.len());

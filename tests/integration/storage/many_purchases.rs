@@ -23,6 +23,7 @@ pub async fn shown(world: &World, receipt: &str, snapshot: Snapshot) -> Record {
         ..snapshot
     }));
     let context = SettlingContext {
+        policy: domain::StorePolicy::default(),
         verification: &verification,
         is_replaced: false,
         now: loaded.now,

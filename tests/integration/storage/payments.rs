@@ -95,6 +95,7 @@ impl World {
         let loaded = self.load(key).await;
         let verification = Verification::Verified(Box::new(shown));
         let context = SettlingContext {
+            policy: domain::StorePolicy::default(),
             verification: &verification,
             is_replaced: loaded.is_replaced,
             now: loaded.now,

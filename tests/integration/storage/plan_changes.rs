@@ -92,7 +92,7 @@ story! {
         world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
         let loaded = world.load(old).await;
         assert!(loaded.is_replaced && loaded.due, "it is rechecked at once");
-        assert_eq!(world.store.due(9).await.unwrap(), [Due { collapse_key: old, why: "wake" }]);
+        assert_eq!(world.store.due(9).await.unwrap(), [Due { collapse_key: old, why: storage::DueReason::Wake }]);
         assert!(!world.load(new).await.is_replaced);
         world.settle(old).await;
         assert!(!world.load(old).await.due);
@@ -231,6 +231,7 @@ async fn subscribe(world: &World, sku: &str, day: i64, kind: domain::Notificatio
     let loaded = world.load(key).await;
     let verification = domain::Verification::Verified(Box::new(snapshot));
     let context = domain::SettlingContext {
+        policy: domain::StorePolicy::default(),
         verification: &verification,
         is_replaced: false,
         now: loaded.now,

@@ -21,7 +21,7 @@ story! {
         world.pass(WINDOW_MS + 10_000);
         assert_eq!(due(&world).await, []);
         world.pass(6_000);
-        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "unsettled" }]);
+        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: storage::DueReason::Unsettled }]);
         world.settle(world.key("r1")).await;
         assert_eq!(due(&world).await, []);
     }
@@ -47,7 +47,7 @@ story! {
         world.notify("m2", "r1", 2).await;
         assert_eq!(due(&world).await, []);
         world.pass(66_000);
-        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "unsettled" }]);
+        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: storage::DueReason::Unsettled }]);
     }
 }
 
@@ -124,7 +124,7 @@ story! {
         world.wake_all_at(now.plus_millis(5_000).micros());
         assert_eq!(due(&world).await, []);
         world.pass(6_000);
-        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "wake" }]);
+        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: storage::DueReason::Wake }]);
         world.settle(world.key("r1")).await;
         assert_eq!(due(&world).await, []);
     }

@@ -135,7 +135,7 @@ story! {
         world.pass(60_000);
         assert_eq!(world.store.due(10).await.unwrap(), [], "the run queries the store by itself");
         world.pass(61_000);
-        assert_eq!(world.store.due(10).await.unwrap().iter().map(|due| due.why).collect::<Vec<_>>(), ["wake"]);
+        assert_eq!(world.store.due(10).await.unwrap().iter().map(|due| due.why).collect::<Vec<_>>(), [storage::DueReason::Wake]);
         let loaded = world.load(key).await;
         assert!(loaded.due && loaded.notifications.len() == 2);
         world.done(record(key, &loaded)).await;

@@ -85,7 +85,7 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap(), []);
         assert!(!world.load(key).await.due);
         world.pass(HOUR_MS);
-        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: storage::DueReason::Wake }]);
         let loaded = world.load(key).await;
         assert!(loaded.due);
         assert_eq!((loaded.newest_seq, loaded.late), (first, None), "a waiting notification is not late");
@@ -114,7 +114,7 @@ story! {
         assert_eq!(newest.iter().map(|open| open.seq).collect::<Vec<_>>(), [second]);
         world.check_left(newest[0].cap.unwrap(), MAX_WAIT_MS, began).await;
         world.pass(WINDOW_MS + 20_000);
-        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "unsettled" }]);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: storage::DueReason::Unsettled }]);
     }
 }
 
@@ -126,7 +126,7 @@ story! {
         erased.decision.wake = None;
         world.done(erased).await;
         world.pass(WINDOW_MS + 20_000);
-        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "unsettled" }]);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: storage::DueReason::Unsettled }]);
     }
 }
 
@@ -176,7 +176,7 @@ story! {
         let parked = world.key("r1");
         let in_flight = partly(&world, parked, &[], Waits::Parked(Parked::UnknownReceipt)).await;
         assert_eq!(world.store.retry_parked(world.platform.id).await.unwrap(), 1);
-        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: parked, why: "wake" }]);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: parked, why: storage::DueReason::Wake }]);
         assert_eq!(world.store.record(in_flight).await.unwrap(), storage::Recorded::Moved, "the retry is not lost");
         let nobody = domain::PlatformId::new(world.app.id.uuid());
         assert!(is_missing(&world.store.retry_parked(nobody).await.unwrap_err()));
@@ -192,7 +192,7 @@ story! {
         world.wake_all_at(Timestamp::from_millis(1).micros());
         assert_eq!(world.store.due(10).await.unwrap().len(), 2);
         world.store.delete_platform(world.platform.id).await.unwrap();
-        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: storage::DueReason::Wake }]);
         assert!(!world.load(key).await.verify, "the store of a deleted platform is not queried, so the wait ends");
         let queried = world.key("asked");
         world.notify("m2", "asked", 1).await;
@@ -200,7 +200,7 @@ story! {
         world.schedule_query(queried, Duration::from_secs(1)).await;
         world.pass(62_000);
         let found = world.store.due(10).await.unwrap();
-        assert!(found.contains(&Due { collapse_key: queried, why: "wake" }), "{found:?}");
+        assert!(found.contains(&Due { collapse_key: queried, why: storage::DueReason::Wake }), "{found:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use crate::device::claim::CLAIM_STORE_TYPE;
 use crate::time::{as_millis, as_optional_millis};
 use crate::{
     AppId, CollapseKey, Decision, DestinationId, Lane, Notification, Outcome, Parked, PlatformId,
-    Purchase, SettlingContext, State, Timestamp, Verification, decide,
+    Purchase, SettlingContext, State, StorePolicy, Timestamp, Verification, decide,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -63,9 +63,13 @@ pub struct Loaded {
     /// for a metric of the activity `settle`, so it is not serialized.
     #[serde(skip)]
     pub late: Option<Duration>,
-    /// Its store; absent when the purchase is not known. Only for the activity `settle`, so it is not serialized.
-    #[serde(skip)]
-    pub store: Option<String>,
+    /// The rules of its store, by the store's name.
+    #[serde(
+        rename = "store",
+        default,
+        skip_serializing_if = "StorePolicy::is_unnamed"
+    )]
+    pub policy: StorePolicy,
     pub now: Timestamp,
 }
 
@@ -174,6 +178,7 @@ impl Record {
         verification: &Verification,
     ) -> Self {
         let context = SettlingContext {
+            policy: loaded.policy,
             verification,
             is_replaced: loaded.is_replaced,
             now: loaded.now,

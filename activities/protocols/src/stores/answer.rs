@@ -7,10 +7,23 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Verification(Verification),
+    /// Like [`Self::Verification`], with the store's id of the customer.
+    Named(Verification, CustomerName),
     /// The store refuses the platform's credential.
     Refused,
     /// The check has to be repeated.
     Retry(Retry),
+}
+
+/// The store's id of a customer, in an answer. It enters no history, so it does not leave the activity.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomerName(pub String);
+
+impl std::fmt::Debug for CustomerName {
+    /// Without the id.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CustomerName").finish_non_exhaustive()
+    }
 }
 
 /// Why a check has to be repeated.

@@ -2,7 +2,9 @@
 //! far, or what it knows.
 
 use super::answer::Answer;
+use super::token::AccessToken;
 use crate::http::{Reply, Request};
+use domain::stores::UnknownStore;
 use domain::{Environment, PlatformId, Timestamp};
 use secrecy::SecretString;
 use std::fmt::Debug;
@@ -16,8 +18,8 @@ pub struct Subject {
     pub platform: PlatformId,
     /// The store's environment, as the platform's setting says.
     pub environment: Environment,
-    /// The store's id of the customer.
-    pub app_user_id: String,
+    /// The store's id of the customer; absent where it is not known and the store needs none.
+    pub app_user_id: Option<String>,
     /// The store's id of the purchase.
     pub receipt_id: String,
     pub secret: SecretString,
@@ -26,7 +28,7 @@ pub struct Subject {
 /// The next step of a check.
 #[derive(Debug)]
 pub enum CheckStep {
-    /// Sends a request, within the rate of its bucket.
+    /// Sends a request, within the rate of its bucket; with an access token, if the store issues any.
     Send(Box<Request>, Bucket),
     Done(Answer),
 }
@@ -59,6 +61,31 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// How long to retry after the first failure before the purchase is settled without the store.
     fn give_up_after(&self) -> Duration;
 
+    /// Whether its requests carry an access token.
+    fn issues_tokens(&self) -> bool {
+        false
+    }
+
+    /// The request of an access token for the platform's credential, signed at `now`, within the rate of its bucket.
+    ///
+    /// # Errors
+    /// The answer to the check: no token can be requested with this credential.
+    fn token_request(
+        &self,
+        _subject: &Subject,
+        _now: Timestamp,
+    ) -> Result<(Box<Request>, Bucket), Answer> {
+        Err(Answer::Refused)
+    }
+
+    /// Reads the reply to [`Self::token_request`].
+    ///
+    /// # Errors
+    /// The answer to the check: the store issues no token.
+    fn token(&self, _subject: &Subject, _reply: &Reply) -> Result<AccessToken, Answer> {
+        Err(Answer::Refused)
+    }
+
     /// What to do next, given the replies to the requests that this check sent before, the first one first.
     fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep;
 }
@@ -66,11 +93,6 @@ pub trait StoreProtocol: Debug + Send + Sync {
 /// The stores that this process knows.
 #[derive(Debug, Clone, Default)]
 pub struct Stores(Vec<Arc<dyn StoreProtocol>>);
-
-/// A store that this version does not know: a later one connected its platform, and settles its purchases.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the store `{0}` is not known to this version of settle")]
-pub struct UnknownStore(String);
 
 impl Stores {
     pub fn new(all: Vec<Arc<dyn StoreProtocol>>) -> Self {

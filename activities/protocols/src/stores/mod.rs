@@ -7,8 +7,10 @@ mod answer;
 mod check;
 mod mint;
 mod simulated;
+mod token;
 
-pub use answer::{Answer, Retry};
-pub use check::{Bucket, CheckStep, Replied, StoreProtocol, Stores, Subject, UnknownStore};
+pub use answer::{Answer, CustomerName, Retry};
+pub use check::{Bucket, CheckStep, Replied, StoreProtocol, Stores, Subject};
 pub use mint::Mint;
 pub use simulated::Simulated;
+pub use token::AccessToken;

@@ -145,22 +145,12 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
         related_receipt_id: None,
         is_test: false,
     };
-    let new = NewNotification {
-        platform_id: platform.id,
-        message_id: notification.message_id.clone(),
-        receipt_id: notification.receipt_id.clone(),
-        collapse_key: Some(key),
-        store_type: notification.store_type.clone(),
-        store_time: Some(notification.store_time),
-        app_user_id: notification.app_user_id.clone(),
-        body: json!(notification).to_string(),
-        fate: storage::Fate::Open,
-        traceparent: None,
-    };
+    let new = NewNotification::of(platform.id, notification);
     store.accept(vec![new]).await.unwrap();
     let loaded = store.load(key, i64::MAX, 10).await.unwrap();
     let verification = Verification::Unverifiable;
     let context = SettlingContext {
+        policy: domain::StorePolicy::default(),
         verification: &verification,
         is_replaced: false,
         now: loaded.now,

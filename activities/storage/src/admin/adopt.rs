@@ -12,7 +12,7 @@ use crate::db::partial::OPEN_OF_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
-use crate::inbox::notifications::{Accepted, Fate, NewNotification};
+use crate::inbox::notifications::{Accepted, NewNotification};
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
 use serde_json::json;
 use std::collections::HashSet;
@@ -123,7 +123,7 @@ impl Store {
         };
         let rows = new
             .iter()
-            .map(|(key, purchase)| row(platform.id, purchase.notification(*key, at, times(*key))))
+            .map(|(key, purchase)| NewNotification::of(platform.id, purchase.notification(*key, at, times(*key))))
             .collect();
         let mut adopted_before = Vec::new();
         for ((key, _), accepted) in new.into_iter().zip(self.accept(rows).await?) {
@@ -236,20 +236,5 @@ impl Adoption {
             related_receipt_id: None,
             is_test: false,
         }
-    }
-}
-
-fn row(platform_id: PlatformId, notification: Notification) -> NewNotification {
-    NewNotification {
-        platform_id,
-        body: serde_json::to_string(&notification).unwrap_or_default(),
-        message_id: notification.message_id,
-        receipt_id: notification.receipt_id,
-        collapse_key: Some(notification.collapse_key),
-        store_type: notification.store_type,
-        store_time: Some(notification.store_time),
-        app_user_id: notification.app_user_id,
-        fate: Fate::Open,
-        traceparent: None,
     }
 }

@@ -59,13 +59,27 @@ pub struct Overdue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     pub collapse_key: CollapseKey,
-    /// `unsettled` or `wake`.
-    pub why: &'static str,
+    pub why: DueReason,
 }
 
-/// A window ended, and no settling followed.
-pub const UNSETTLED: &str = "unsettled";
-pub const WAKE: &str = "wake";
+/// Why a purchase should be settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueReason {
+    /// A window ended, and no settling followed.
+    Unsettled,
+    /// Its wake is due.
+    Wake,
+}
+
+impl DueReason {
+    /// The name in metrics and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsettled => "unsettled",
+            Self::Wake => "wake",
+        }
+    }
+}
 
 /// A purchase that is past its time, and that the sweep must leave alone until another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +117,7 @@ impl Overdue {
     }
 
     /// Adds a category, each purchase once.
-    pub fn add(&mut self, why: &'static str, category: OverduePage) {
+    pub fn add(&mut self, why: DueReason, category: OverduePage) {
         let mut seen: HashSet<CollapseKey> =
             self.found.iter().map(|due| due.collapse_key).collect();
         self.more |= category.more;
@@ -124,11 +138,11 @@ impl Overdue {
 
     /// Number of the purchases to wake whose window ended without a settling.
     pub fn missed(&self) -> usize {
-        Self::of(UNSETTLED, &self.found).count()
+        Self::of(DueReason::Unsettled, &self.found).count()
     }
 
     /// The purchases of a category that were woken.
-    pub fn of(why: &'static str, woken: &[Due]) -> impl Iterator<Item = CollapseKey> {
+    pub fn of(why: DueReason, woken: &[Due]) -> impl Iterator<Item = CollapseKey> {
         woken
             .iter()
             .filter(move |due| due.why == why)
@@ -136,7 +150,7 @@ impl Overdue {
     }
 
     /// The purchases of a category that are postponed, each with its time.
-    pub fn postponed(&self, why: &'static str) -> impl Iterator<Item = (CollapseKey, Timestamp)> {
+    pub fn postponed(&self, why: DueReason) -> impl Iterator<Item = (CollapseKey, Timestamp)> {
         let of_it = self
             .postponed
             .iter()

@@ -9,7 +9,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::low_mark::LowMarks;
 use crate::db::store::Store;
-use crate::delivery::overdue::{Due, Overdue, Quota, UNSETTLED, WAKE};
+use crate::delivery::overdue::{Due, DueReason, Overdue, Quota};
 use crate::delivery::{unsettled, wakes};
 use domain::Timestamp;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Store {
         self.read_now(move |connection, now| {
             let mut overdue = Overdue::new(now);
             overdue.add(
-                WAKE,
+                DueReason::Wake,
                 wakes::for_persons(connection, &marks, now, Quota::of(limit))?,
             );
             Ok(overdue)
@@ -44,7 +44,10 @@ impl Store {
     /// Notes that the overdue purchases are about to be woken: from now on, one whose window ended does not settle by
     /// itself. To be called before the first signal.
     pub async fn note_waking(&self, overdue: Overdue) -> Result<(), Error> {
-        if Overdue::of(UNSETTLED, &overdue.found).next().is_none() {
+        if Overdue::of(DueReason::Unsettled, &overdue.found)
+            .next()
+            .is_none()
+        {
             return Ok(());
         }
         self.write(move |write| unsettled::note_waking(write, &overdue))
@@ -72,12 +75,21 @@ fn overdue(
     quota: Quota,
 ) -> Result<Overdue, Error> {
     let mut overdue = Overdue::new(now);
-    overdue.add(WAKE, wakes::for_persons(connection, marks, now, quota)?);
     overdue.add(
-        UNSETTLED,
+        DueReason::Wake,
+        wakes::for_persons(connection, marks, now, quota)?,
+    );
+    overdue.add(
+        DueReason::Unsettled,
         unsettled::find(connection, marks, now, quota.others)?,
     );
-    overdue.add(WAKE, wakes::again(connection, marks, now, quota.others)?);
-    overdue.add(WAKE, wakes::by_platform(connection, marks, now, quota)?);
+    overdue.add(
+        DueReason::Wake,
+        wakes::again(connection, marks, now, quota.others)?,
+    );
+    overdue.add(
+        DueReason::Wake,
+        wakes::by_platform(connection, marks, now, quota)?,
+    );
     Ok(overdue)
 }

@@ -14,7 +14,7 @@ use crate::db::partial::{OPEN_DUE, OPEN_WOKEN};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::overdue::{BACKOFF, Due, Next, Overdue, OverduePage, UNSETTLED};
+use crate::delivery::overdue::{BACKOFF, Due, DueReason, Next, Overdue, OverduePage};
 use crate::inbox::notifications::{IS_OPEN, IS_OPEN_N};
 use domain::time::MINUTE;
 use domain::{CollapseKey, Timestamp};
@@ -325,7 +325,7 @@ const POSTPONE: Sql = statement!("UPDATE notifications SET sweep_at = ? WHERE se
 /// Notes that purchases are about to be woken: from now on none of them settles by itself. Each stays due until its wake
 /// is noted, too.
 pub fn note_waking(write: &mut Write<'_>, overdue: &Overdue) -> Result<(), Error> {
-    let keys: Vec<CollapseKey> = Overdue::of(UNSETTLED, &overdue.found).collect();
+    let keys: Vec<CollapseKey> = Overdue::of(DueReason::Unsettled, &overdue.found).collect();
     for keys in keys.chunks(BATCH) {
         let rows: Vec<OpenNotification> = sql(LOCK)
             .uncached()
@@ -346,8 +346,9 @@ pub fn note_waking(write: &mut Write<'_>, overdue: &Overdue) -> Result<(), Error
 
 /// Notes which purchases were woken, and until when others are postponed.
 pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(), Error> {
-    let mut postponed: BTreeMap<CollapseKey, Timestamp> = overdue.postponed(UNSETTLED).collect();
-    let woken: BTreeSet<CollapseKey> = Overdue::of(UNSETTLED, woken).collect();
+    let mut postponed: BTreeMap<CollapseKey, Timestamp> =
+        overdue.postponed(DueReason::Unsettled).collect();
+    let woken: BTreeSet<CollapseKey> = Overdue::of(DueReason::Unsettled, woken).collect();
     postponed.retain(|key, _| !woken.contains(key));
     let keys: Vec<CollapseKey> = woken.iter().chain(postponed.keys()).copied().collect();
     let mut rows: BTreeMap<Option<Timestamp>, Vec<i64>> = BTreeMap::new();

@@ -12,7 +12,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::overdue::{
-    BACKOFF, Due, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota, WAKE,
+    BACKOFF, Due, DueReason, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota,
 };
 use crate::inbox::notifications::IS_OPEN_N;
 use const_format::formatcp;
@@ -494,8 +494,9 @@ const POSTPONE: Sql = statement! {"
 
 /// Notes which purchases were woken, and until when others are postponed.
 pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(), Error> {
-    let woken: BTreeSet<CollapseKey> = Overdue::of(WAKE, woken).collect();
-    let mut postponed: BTreeMap<CollapseKey, Timestamp> = overdue.postponed(WAKE).collect();
+    let woken: BTreeSet<CollapseKey> = Overdue::of(DueReason::Wake, woken).collect();
+    let mut postponed: BTreeMap<CollapseKey, Timestamp> =
+        overdue.postponed(DueReason::Wake).collect();
     postponed.retain(|key, _| !woken.contains(key));
     let keys: Vec<CollapseKey> = woken.iter().chain(postponed.keys()).copied().collect();
     let mut groups: BTreeMap<Option<Timestamp>, Vec<CollapseKey>> = BTreeMap::new();

@@ -8,7 +8,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId, TraceContext};
+use domain::{CollapseKey, Notification, Outcome, PlatformId, Timestamp, TopicId, TraceContext};
 use std::time::Duration;
 
 /// A notification that is to be accepted.
@@ -33,6 +33,25 @@ pub struct NewNotification {
     /// What happens to it after it is accepted.
     pub fate: Fate,
     pub traceparent: Option<String>,
+}
+
+impl NewNotification {
+    /// The row of a notification, open until its purchase's window ends.
+    pub fn of(platform_id: PlatformId, notification: Notification) -> Self {
+        Self {
+            platform_id,
+            // Its fields are texts, numbers and flags, so that it can always be written.
+            body: serde_json::to_string(&notification).unwrap_or_default(),
+            message_id: notification.message_id,
+            receipt_id: notification.receipt_id,
+            collapse_key: Some(notification.collapse_key),
+            store_type: notification.store_type,
+            store_time: Some(notification.store_time),
+            app_user_id: notification.app_user_id,
+            fate: Fate::Open,
+            traceparent: None,
+        }
+    }
 }
 
 /// What happens to a notification after it is accepted.

@@ -126,7 +126,8 @@ fn verify(
         },
     ) = (record.collapse_key, known);
     // The same as in the query of the store.
-    let Some(app_user_id) = origin.customer(write.connection, key, seen.as_ref())? else {
+    let queried = origin.queried_customer(write.connection, key, seen.as_ref())?;
+    let Some(app_user_id) = queried.and_then(|queried| queried.app_user_id) else {
         return Ok(0);
     };
     let claims: Vec<DeviceId> = sql(CLAIMS)

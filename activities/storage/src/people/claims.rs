@@ -16,7 +16,7 @@ use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::accept;
-use crate::inbox::notifications::{Accepted, Fate, NewNotification, Open, OpenRow};
+use crate::inbox::notifications::{Accepted, NewNotification, Open, OpenRow};
 use crate::people::join::join;
 use crate::people::{device_users, moves};
 use crate::purchases::cause::CauseKind;
@@ -27,9 +27,11 @@ use crate::settings::tombstones::{self, ConcealedName};
 use domain::device::claim::{
     self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR,
 };
+use domain::stores::Proof;
 use domain::time::refused_wait;
 use domain::{
-    AppId, CollapseKey, DevicePlace, Notification, NotificationKind, Snapshot, Timestamp,
+    AppId, CollapseKey, DevicePlace, Notification, NotificationKind, Snapshot, StorePolicy,
+    Timestamp,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,7 +52,11 @@ pub enum ClaimStep {
 /// What the store showed of a claim.
 #[derive(Debug, Clone)]
 pub enum ClaimAnswer {
-    Confirmed(Box<Snapshot>),
+    Confirmed {
+        snapshot: Box<Snapshot>,
+        /// The store's id of the customer, if the answer names it.
+        customer: Option<String>,
+    },
     /// It is not, for this reason.
     Refused(ClaimReason),
     /// The store did not answer; it may be queried again after this time.
@@ -156,7 +162,8 @@ impl Store {
             };
             let row = purchase::find(write.connection, key)?;
             let status = match claimed_purchase(write.connection, key, row.as_ref())? {
-                ClaimedPurchase::Verified(customer) if customer == pending.app_user_id => {
+                ClaimedPurchase::Verified(customer) if pending.is_proved_for(&customer)? => {
+                    let pending = pending.of(customer);
                     return pending.verify_known(write, installation, &secrets);
                 }
                 ClaimedPurchase::Verified(_) => {
@@ -192,7 +199,8 @@ impl Store {
                 return Ok(ClaimResult::NotVerified);
             };
             match &answer {
-                ClaimAnswer::Confirmed(snapshot) => {
+                ClaimAnswer::Confirmed { snapshot, customer } => {
+                    let pending = pending.named(write, &secrets, customer.as_deref())?;
                     pending.confirm(write, installation, &secrets, snapshot)
                 }
                 ClaimAnswer::Refused(reason) => pending
@@ -300,6 +308,49 @@ impl Pending {
         }))
     }
 
+    /// Whether the claim of a purchase of this customer is proved, as the store's policy says.
+    fn is_proved_for(&self, customer: &str) -> Result<bool, Error> {
+        Ok(match self.proof()? {
+            Proof::Pair => customer == self.app_user_id,
+            Proof::Possession => true,
+        })
+    }
+
+    fn proof(&self) -> Result<Proof, Error> {
+        let policy = StorePolicy::of(&self.row.store);
+        let policy = policy.map_err(|unknown| Error::corrupt(unknown.to_string()))?;
+        Ok(policy.proof)
+    }
+
+    /// The claim, as one of this customer.
+    fn of(self, app_user_id: String) -> Self {
+        Self {
+            app_user_id,
+            ..self
+        }
+    }
+
+    /// The claim, as one of the customer whom the store's answer names, where that customer counts.
+    fn named(
+        self,
+        write: &mut Write<'_>,
+        secrets: &Secrets,
+        customer: Option<&str>,
+    ) -> Result<Self, Error> {
+        let counts = self.proof()? == Proof::Possession;
+        let Some(name) = customer.filter(|_| counts) else {
+            return Ok(self);
+        };
+        let name = clean(name);
+        let customer = ConcealedName {
+            app: self.row.app_id,
+            store: &self.row.store,
+            app_user_id: &name,
+        };
+        let name = tombstones::or_tombstone(write.connection, secrets, customer)?;
+        Ok(self.of(name))
+    }
+
     /// Verifies the claim by the answer of the store, and makes it a notification of its purchase. What the store shows
     /// counts as the report of its beginning, unless the purchase became known meanwhile.
     fn confirm(
@@ -351,7 +402,7 @@ impl Pending {
     ) -> Result<Option<Open>, Error> {
         // The customer of a known purchase is known, and stays.
         let app_user_id = (kind != NotificationKind::Claimed).then(|| self.app_user_id.clone());
-        let notification = self.notification(Notification {
+        let notification = Notification {
             message_id: claim::message_id(self.place.device, self.key),
             collapse_key: self.key,
             receipt_id: self.row.receipt_id.clone(),
@@ -361,7 +412,12 @@ impl Pending {
             app_user_id,
             related_receipt_id: None,
             is_test: false,
-        })?;
+        };
+        let notification = NewNotification {
+            // With one, a device's claim would be a duplicate of another's.
+            store_time: None,
+            ..NewNotification::of(self.place.platform, notification)
+        };
         let accepted = accept::insert(write, secrets, &[&notification])?;
         let Some(Accepted::New { seq }) = accepted.first() else {
             purchase::recheck(
@@ -376,25 +432,6 @@ impl Pending {
         let row: Option<OpenRow> = sql(REPORTED).bind(*seq).first(write.connection)?;
         let now = write.now()?;
         Ok(row.map(|row| row.open(now)))
-    }
-
-    /// Without a time of the store, by which one device's claim would be a duplicate of another's.
-    fn notification(&self, notification: Notification) -> Result<NewNotification, Error> {
-        let body = serde_json::to_string(&notification);
-        Ok(NewNotification {
-            platform_id: self.place.platform,
-            body: body.map_err(|cause| {
-                Error::corrupt_by("a notification cannot be written as JSON", cause)
-            })?,
-            message_id: notification.message_id,
-            receipt_id: notification.receipt_id,
-            collapse_key: Some(notification.collapse_key),
-            store_type: notification.store_type,
-            store_time: None,
-            app_user_id: notification.app_user_id,
-            fate: Fate::Open,
-            traceparent: None,
-        })
     }
 
     /// Verifies the claim, and joins the device with the customer's user. Returns whether it was still pending once its

@@ -11,9 +11,10 @@ use crate::settings::app_lock;
 use const_format::formatcp;
 use domain::catalogue::ProductRef;
 use domain::notification::SAMPLE_RECEIPT;
+use domain::stores::CustomerSource;
 use domain::{
-    AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts,
-    UserId,
+    AppId, CollapseKey, Environment, PlatformId, Purchase, State, StorePolicy, Timestamp,
+    UnknownReceipts, UserId,
 };
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -23,6 +24,8 @@ row! {
     /// A purchase as it is stored.
     pub struct PurchaseRow {
         pub app_user_id: Option<String>,
+        /// The store's id of the customer in the store's last answer.
+        pub answered_customer: Option<String>,
         pub user_id: Option<UserId>,
         pub revision: i64,
         pub digest: String,
@@ -66,7 +69,7 @@ row! {
 }
 
 const SELECT: &str = "
-    SELECT app_user_id, user_id, revision, digest, content_digest, state, purchase,
+    SELECT app_user_id, answered_customer, user_id, revision, digest, content_digest, state, purchase,
         (term_sku IS NOT NULL OR product_id IS NOT NULL) AS is_product_known, waits_for, waits_through, settling,
         fingerprint, held_until, next_wake_at, causes
     FROM purchases
@@ -184,21 +187,60 @@ const CUSTOMER: Sql = statement! {hot "notifications_open_of_key", "
     LIMIT 1
 "};
 
+/// The customer whom a query about a purchase names.
+pub struct QueriedCustomer {
+    /// The store's id of the customer; absent where it is not known and the store needs none.
+    pub app_user_id: Option<String>,
+}
+
 impl Origin {
-    /// The store's id of the customer, for a query about a purchase: that of the newest open notification, else the
-    /// last known one. `None` if the store cannot be queried or no id is known.
-    pub fn customer(
+    /// The rules of the store.
+    ///
+    /// # Errors
+    /// This version does not know the store.
+    pub fn policy(&self) -> Result<StorePolicy, Error> {
+        StorePolicy::of(&self.store).map_err(|unknown| Error::corrupt(unknown.to_string()))
+    }
+
+    /// The customer whom a query about a purchase names: of the store's last answer, or that of the newest open
+    /// notification, else the last known one. `None` if the store cannot be queried, or needs an id and none is known.
+    pub fn queried_customer(
         &self,
         connection: &mut AnyConnection,
         key: CollapseKey,
         row: Option<&PurchaseRow>,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<QueriedCustomer>, Error> {
         if !self.can_verify {
             return Ok(None);
         }
-        let notified: Option<String> = sql(CUSTOMER).bind(key).value(connection)?;
-        Ok(notified.or_else(|| row.and_then(|row| row.app_user_id.clone())))
+        let known = || row.and_then(|row| row.app_user_id.clone());
+        match self.policy()?.customer {
+            CustomerSource::Answer => {
+                let answered = row.and_then(|row| row.answered_customer.clone());
+                let app_user_id = answered.or_else(known);
+                Ok(Some(QueriedCustomer { app_user_id }))
+            }
+            CustomerSource::Notification => {
+                let notified: Option<String> = sql(CUSTOMER).bind(key).value(connection)?;
+                let app_user_id = notified.or_else(known);
+                Ok(app_user_id.map(|name| QueriedCustomer {
+                    app_user_id: Some(name),
+                }))
+            }
+        }
     }
+}
+
+const NAME_CUSTOMER: Sql = statement! {"
+    UPDATE purchases
+    SET answered_customer = ?
+    WHERE collapse_key = ? AND (answered_customer IS NULL OR answered_customer <> ?)
+"};
+
+/// Stores the store's id of the customer whom an answer names. The next record gives the purchase to this customer.
+pub fn name_customer(write: &mut Write<'_>, key: CollapseKey, name: &str) -> Result<(), Error> {
+    let named = sql(NAME_CUSTOMER).bind(name).bind(key).bind(name);
+    named.run(write.connection).map(drop)
 }
 
 /// Locks the row until the end of the transaction. If there is none, it is created from the purchase's notifications.

@@ -12,7 +12,7 @@ pub struct Known {
     /// Its row, if there is one.
     pub row: Option<PurchaseRow>,
     pub origin: Origin,
-    /// The store's id of the customer in the newest settled notification with one.
+    /// The store's id of the customer in the store's last answer, or in the newest settled notification with one.
     pub named: Option<String>,
 }
 
@@ -25,7 +25,9 @@ impl Known {
         let origin =
             purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
         let row = row.first(write.connection)?;
-        let named = named.map_or(Ok(None), |named| named.value(write.connection))?;
+        let notified = named.map_or(Ok(None), |named| named.value(write.connection))?;
+        let answered = row.as_ref().and_then(|row| row.answered_customer.clone());
+        let named = answered.or(notified);
         Ok(Self { row, origin, named })
     }
 }

@@ -14,7 +14,7 @@ use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
 use crate::settling::owners::OWNERS;
 use domain::settling::Loaded;
-use domain::{CollapseKey, Notification, Purchase, Timestamp};
+use domain::{CollapseKey, Notification, Purchase, StorePolicy, Timestamp};
 use std::time::Duration;
 
 row! {
@@ -148,9 +148,15 @@ fn load(
     Ok(Loaded {
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
         app_id: origin.as_ref().map(|origin| origin.app_id),
-        store: origin.as_ref().map(|origin| origin.store.clone()),
+        policy: match &origin {
+            Some(origin) => origin.policy()?,
+            None => StorePolicy::default(),
+        },
         verify: match &origin {
-            Some(origin) => origin.customer(connection, key, row.as_ref())?.is_some(),
+            Some(origin) => {
+                let queried = origin.queried_customer(connection, key, row.as_ref())?;
+                queried.is_some()
+            }
             None => false,
         },
         state: purchase.state(),

@@ -121,7 +121,7 @@ pub fn record_once(
     // The decision was made without a query, because the platform had no secret or no customer was known; now it can be.
     if !record.is_queried
         && origin
-            .customer(write.connection, key, Some(&row))?
+            .queried_customer(write.connection, key, Some(&row))?
             .is_some()
     {
         return Ok(Recorded::Moved);

@@ -11,9 +11,9 @@ use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
 use crate::inbox::notifications;
-use crate::purchases::purchase::{self, PurchaseRow};
+use crate::purchases::purchase::{self, PurchaseRow, QueriedCustomer};
 use crate::settings::app_lock;
-use crate::settings::tombstones;
+use crate::settings::tombstones::{self, ConcealedName};
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::notification::is_sample_receipt;
 use domain::time::MINUTE;
@@ -32,8 +32,8 @@ pub struct StoreQuery {
     pub store: String,
     /// Which of the store's environments is queried.
     pub environment: Environment,
-    /// The store's id of the user.
-    pub app_user_id: String,
+    /// The store's id of the customer; absent where it is not known and the store needs none.
+    pub app_user_id: Option<String>,
     pub receipt_id: String,
     /// What to do if the store does not know the receipt.
     pub unknown_receipts: UnknownReceipts,
@@ -140,9 +140,12 @@ impl Store {
             let Some(origin) = purchase::origin(connection, key)? else {
                 return Ok(None);
             };
-            let Some(app_user_id) = origin.customer(connection, key, row.as_ref())? else {
+            let queried = origin.queried_customer(connection, key, row.as_ref())?;
+            let Some(QueriedCustomer { app_user_id }) = queried else {
                 return Ok(None);
             };
+            let reveal = |name| tombstones::reveal(connection, &secrets, name);
+            let app_user_id = app_user_id.map(reveal).transpose()?;
             let sealed: Option<Option<String>> = sql(SHARED_SECRET)
                 .bind(origin.platform_id)
                 .value(connection)?;
@@ -171,7 +174,7 @@ impl Store {
                 environment: known_in.unwrap_or(origin.environment),
                 unknown_receipts: origin.unknown_receipts,
                 settling: row.map_or(0, |row| row.settling),
-                app_user_id: tombstones::reveal(connection, &secrets, app_user_id)?,
+                app_user_id,
                 receipt_id: origin.receipt_id,
             }))
         })
@@ -206,7 +209,7 @@ impl Store {
                 environment: row.environment,
                 unknown_receipts: row.unknown_receipts,
                 settling: 0,
-                app_user_id: tombstones::reveal(connection, &secrets, row.app_user_id)?,
+                app_user_id: Some(tombstones::reveal(connection, &secrets, row.app_user_id)?),
                 receipt_id: row.receipt_id,
             }))
         })
@@ -268,6 +271,26 @@ impl Store {
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| purchase::reset_failures(write, purchase::OF_KEY, [key.into()]))
             .await
+    }
+
+    /// Stores the store's id of the customer whom an answer about a purchase names; of one who was erased, the tombstone.
+    pub async fn name_customer(&self, key: CollapseKey, app_user_id: &str) -> Result<(), Error> {
+        let (secrets, name) = (self.secrets.clone(), clean(app_user_id).into_owned());
+        self.write(move |write| {
+            let Some(origin) = purchase::origin(write.connection, key)? else {
+                return Ok(());
+            };
+            app_lock::share(write, origin.app_id)?;
+            let customer = ConcealedName {
+                app: origin.app_id,
+                store: &origin.store,
+                app_user_id: &name,
+            };
+            let name = tombstones::or_tombstone(write.connection, &secrets, customer)?;
+            purchase::lock(write, key)?;
+            purchase::name_customer(write, key, &name)
+        })
+        .await
     }
 
     /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether that

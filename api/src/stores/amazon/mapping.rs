@@ -106,18 +106,11 @@ impl RowBuilder<'_> {
             related_receipt_id: related.map(str::to_owned),
             is_test: self.rtn.is_test,
         };
-        NewNotification {
-            platform_id: self.platform.id,
-            body: self.body(&notification),
-            message_id: notification.message_id,
-            receipt_id: notification.receipt_id,
-            collapse_key: Some(notification.collapse_key),
-            store_type: notification.store_type,
-            store_time: Some(notification.store_time),
-            app_user_id: notification.app_user_id,
-            fate: self.fate.clone(),
-            traceparent: None,
-        }
+        let stated = self.stated(&notification);
+        let mut row = NewNotification::of(self.platform.id, notification);
+        row.fate = self.fate.clone();
+        row.body = stated.unwrap_or(row.body);
+        row
     }
 }
 
@@ -128,16 +121,14 @@ impl RowBuilder<'_> {
         (EARLIEST..=self.now.plus_millis(MAX_AHEAD_MS)).contains(&at)
     }
 
-    /// The body, with the `timestamp` of the message if it cannot be true.
-    fn body(&self, notification: &Notification) -> String {
-        let Some(stated) = self.rtn.at.filter(|at| !self.can_be_true(*at)) else {
-            return serde_json::to_string(notification).unwrap_or_default();
-        };
+    /// The body with the `timestamp` of the message, if that cannot be true.
+    fn stated(&self, notification: &Notification) -> Option<String> {
+        let stated = self.rtn.at.filter(|at| !self.can_be_true(*at))?;
         let mut body = serde_json::to_value(notification).unwrap_or_default();
         if let Some(fields) = body.as_object_mut() {
             fields.insert(STATED_TIME.to_owned(), Value::from(stated.to_string()));
         }
-        body.to_string()
+        Some(body.to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ingress of the Amazon Appstore: Real-Time Notifications, which arrive through SNS over HTTPS.
 //!
 //! envelope → topic → certificate → signature → notification → mapping → inbox. Only this file, `subscription`,
-//! `recipient`, `keyring` and `fetch` do I/O; `settings` reads files at the start; all others are pure. Nothing is
+//! `keyring` and `fetch` do I/O; `settings` reads files at the start; all others are pure. Nothing is
 //! stored before the signature is verified, and no certificate is fetched for a topic that may not send here.
 
 pub mod certificate;
@@ -14,7 +14,6 @@ mod ingress;
 mod keyring;
 mod mapping;
 pub mod notification;
-mod recipient;
 mod refusal;
 pub mod report;
 pub mod sample;
@@ -32,26 +31,20 @@ pub use refusal::Refusal;
 pub use settings::{Invalid, Settings};
 
 use crate::stores::StoreEntry;
+use crate::stores::inbox::{self, Alarm, Inbox, Message};
 use crate::stores::ingress::{Answer, Intake};
 use crate::stores::samples::SampleKey;
 use certificate::SigningKey;
-use domain::time::millis;
-use domain::{PlatformId, Timestamp, TopicId};
+use domain::{Timestamp, TopicId};
 use envelope::{Envelope, Kind};
 use keyring::Keyring;
 use metrics::counter;
 use notification::Rtn;
-use recipient::Recipients;
 use sample::Samples;
 use secrecy::{ExposeSecret as _, SecretString};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use storage::{
-    Accepted, Counted, Fate, NewNotification, Open, Platform, Recipient, Series, Store, chain,
-};
-use tokio::time::Instant;
+use std::sync::Arc;
+use storage::{Counted, Fate, Platform, Recipient, Series, Store};
 use topic::{Arn, Course, TopicStatus};
-use traces::{Span, SpanKind};
 
 /// This store's name on a platform.
 pub const STORE: &str = "amazon";
@@ -69,24 +62,11 @@ pub const ENTRY: StoreEntry = StoreEntry {
 };
 
 /// The alarm about a message of another app: its kind and detail. The detail has nothing that the sender wrote.
-const FOREIGN_PACKAGE: (&str, &str) = (
-    "foreign_package",
-    "a notification belongs to another app than the platform's: `settle notification show MESSAGE_ID` shows its \
-     package name",
-);
-
-/// The alarm about messages that the database refuses for good, and how long this process does not raise it again.
-const NOT_STORED: (&str, &str) = (
-    "accepting_fails",
-    "the database refuses the notifications of this platform, and its store repeats each for an hour at most: the log of \
-     `serve` says why, and what to do",
-);
-const NOT_STORED_FOR: Duration = Duration::from_secs(60);
-/// Why such a message is not accepted.
-const REFUSED_BY_DATABASE: &str = "the database refuses the message";
-
-/// The reason in the counts of what a platform's store sent, of a message that was accepted.
-const ACCEPTED: &str = "";
+const FOREIGN_PACKAGE: Alarm = Alarm {
+    kind: "foreign_package",
+    detail: "a notification belongs to another app than the platform's: `settle notification show MESSAGE_ID` shows its \
+             package name",
+};
 
 /// A message that is older than this is logged: SNS repeats a message for an hour at most.
 const OLD_MS: i64 = 3_600_000;
@@ -95,11 +75,9 @@ const OLD_MS: i64 = 3_600_000;
 pub struct Amazon {
     settings: Settings,
     keyring: Keyring,
-    recipients: Recipients,
+    inbox: Inbox,
     fetch: Arc<dyn Fetch>,
     samples: Option<Samples>,
-    /// When [`NOT_STORED`] was raised last.
-    not_stored_at: Mutex<Option<Instant>>,
 }
 
 /// One message whose signature is verified.
@@ -138,10 +116,9 @@ impl Amazon {
         Ok(Self {
             settings,
             keyring,
-            recipients: Recipients::default(),
+            inbox: Inbox::new(STORE),
             fetch,
             samples: None,
-            not_stored_at: Mutex::default(),
         })
     }
 
@@ -156,53 +133,30 @@ impl Amazon {
         })
     }
 
-    /// Whether the alarm that messages are not stored is raised now.
-    fn raises_not_stored(&self, now: Instant) -> bool {
-        let mut raised_at = self
-            .not_stored_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_due = raised_at.is_none_or(|at| now.duration_since(at) >= NOT_STORED_FOR);
-        if is_due {
-            *raised_at = Some(now);
-        }
-        is_due
-    }
-
     /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
     pub async fn receive(&self, intake: Intake<'_>, ingress_key: &str, body: &[u8]) -> Answer {
         let store = intake.store;
-        let recipient = match self
-            .recipients
-            .find(store, ingress_key, (self.settings.clock)())
-            .await
-        {
+        let now = (self.settings.clock)();
+        let recipient = match self.inbox.find(store, ingress_key, now).await {
             Ok(recipient) => recipient,
-            Err(refusal) => return refused(refusal),
+            Err(missing) => return refused(missing.into()),
         };
-        let platform = &recipient.platform;
         match self
             .take(intake, recipient.clone(), ingress_key, body)
             .await
         {
             Ok(reason) => {
-                store.count_arrival(platform.id, ACCEPTED);
-                if recipient.ends_at.is_some() {
-                    self.recipients
-                        .note_old_key_used(store, platform.id, (self.settings.clock)());
-                }
+                self.inbox.count_accepted(store, &recipient, now);
                 Answer {
                     status: 200,
                     reason,
                 }
             }
             Err(refusal) => {
-                store.count_arrival(platform.id, refusal.reason());
-                if refusal.reason() == REFUSED_BY_DATABASE && self.raises_not_stored(Instant::now())
-                {
-                    raise(store, platform.id, NOT_STORED.0, NOT_STORED.1).await;
-                }
-                store.count(Series::Refused, platform.app_id);
+                let platform = &recipient.platform;
+                self.inbox
+                    .count_refused(store, platform, refusal.reason())
+                    .await;
                 refused(refusal)
             }
         }
@@ -214,14 +168,11 @@ impl Amazon {
     /// The answer to a message with this key.
     pub async fn check_key(&self, store: &Store, ingress_key: &str) -> Result<(), Answer> {
         let now = (self.settings.clock)();
-        self.recipients
-            .find(store, ingress_key, now)
-            .await
-            .map(drop)
-            .map_err(|refusal| {
-                store.count(Series::Refused, Counted::default());
-                refused(refusal)
-            })
+        let found = self.inbox.find(store, ingress_key, now).await;
+        found.map(drop).map_err(|missing| {
+            store.count(Series::Refused, Counted::default());
+            refused(missing.into())
+        })
     }
 
     /// Confirms a subscription: sends a GET to its subscribe URL.
@@ -265,7 +216,7 @@ impl Amazon {
                 is_sample: true,
                 now,
             };
-            return accept(received, Fate::Open).await;
+            return self.accept(received, Fate::Open).await;
         }
         if arn.text == sample::TOPIC_ARN {
             return Err(sample::FOREIGN);
@@ -275,7 +226,7 @@ impl Amazon {
         if topic_status != TopicStatus::Pinned
             || matches!(envelope.kind, Kind::SubscriptionConfirmation(_))
         {
-            recipient = self.recipients.read(intake.store, ingress_key, now).await?;
+            recipient = self.inbox.read(intake.store, ingress_key, now).await?;
             topic_status = topic::status(&recipient.topics, arn.text);
         }
         let approval = topic::approval(
@@ -302,9 +253,9 @@ impl Amazon {
         match course {
             Course::Accept => {
                 log_age(&recipient.platform, &envelope, now);
-                accept(received, Fate::Open).await
+                self.accept(received, Fate::Open).await
             }
-            Course::AcceptWaiting(topic) => accept_waiting(received, topic).await,
+            Course::AcceptWaiting(topic) => self.accept_waiting(received, topic).await,
             Course::Confirm => self.confirm(received).await,
             Course::RequestApproval => self.request_approval(received, now).await,
             Course::Unsubscribe => subscription::end(received).await,
@@ -357,168 +308,91 @@ fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
     }
 }
 
-/// Stores the notifications of a message, then passes them to the dispatcher. Every message of a topic that may send is
-/// stored and answered 200, even if its content cannot be read. Of a topic that waits for approval, only messages about
-/// the platform's own app are stored.
-async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
-    let Received {
-        intake: Intake { store, dispatch },
-        recipient,
-        envelope,
-        is_sample,
-        now,
-        ..
-    } = received;
-    let (platform, settings) = (&recipient.platform, &recipient.platform.settings);
-    let rtn = notification::read(&envelope.message).map(|rtn| Rtn {
-        is_test: rtn.is_test || is_sample,
-        ..rtn
-    });
-    let is_ours = rtn
-        .as_ref()
-        .is_ok_and(|rtn| rtn.package_name == settings.package_name);
-    if !is_ours && matches!(fate, Fate::WaitTopic(_)) {
-        return Err(Refusal::TopicNotAllowed(
-            "topic is not approved, and the message is not of this platform's app",
-        ));
-    }
-    let (mut rows, alarm) = match rtn {
-        Ok(rtn) => (
-            mapping::rows(platform, envelope, &rtn, &fate, now),
-            (!is_ours).then_some(FOREIGN_PACKAGE),
-        ),
-        Err(why) => {
-            let alarm = ("unreadable_notification", why.reason);
-            (
-                vec![mapping::unreadable(platform, envelope, why)],
-                Some(alarm),
-            )
+impl Amazon {
+    /// Stores the notifications of a message, then passes them to the dispatcher. Every message of a topic that may send is
+    /// stored and answered 200, even if its content cannot be read. Of a topic that waits for approval, only messages about
+    /// the platform's own app are stored.
+    async fn accept(&self, received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
+        let Received {
+            intake,
+            recipient,
+            envelope,
+            is_sample,
+            now,
+            ..
+        } = received;
+        let (platform, settings) = (&recipient.platform, &recipient.platform.settings);
+        let rtn = notification::read(&envelope.message).map(|rtn| Rtn {
+            is_test: rtn.is_test || is_sample,
+            ..rtn
+        });
+        let is_ours = rtn
+            .as_ref()
+            .is_ok_and(|rtn| rtn.package_name == settings.package_name);
+        if !is_ours && matches!(fate, Fate::WaitTopic(_)) {
+            return Err(Refusal::TopicNotAllowed(
+                "topic is not approved, and the message is not of this platform's app",
+            ));
         }
-    };
-    let fates: Vec<_> = rows
-        .iter()
-        .map(|row| (row.collapse_key, row.fate.clone()))
-        .collect();
-    let trace = traces::current();
-    traces::annotate("messaging.message.id", || envelope.message_id.to_string());
-    for row in &mut rows {
-        row.traceparent = trace.map(|trace| trace.to_string());
-    }
-    fail::fail_point!("accept.acknowledge_early", |_| {
-        let (store, rows) = (store.clone(), rows.clone());
-        tokio::spawn(async move { store.accept(rows).await });
-        Ok("accepted")
-    });
-    let accepted_rows = insert(received, rows).await?;
-    let mut is_new = false;
-    for (accepted, row) in accepted_rows.into_iter().zip(fates) {
-        match accepted {
-            Accepted::New { seq } => {
-                is_new = true;
-                count_accepted(store, platform);
-                match row {
-                    (Some(key), Fate::Open) => {
-                        dispatch.notify(key, seq, settings.window_ms, settings.max_wait_ms)
-                    }
-                    (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
-                    _ => {}
-                }
+        let (notifications, alarm) = match rtn {
+            Ok(rtn) => (
+                mapping::rows(platform, envelope, &rtn, &fate, now),
+                (!is_ours).then_some(FOREIGN_PACKAGE),
+            ),
+            Err(why) => {
+                let alarm = Alarm {
+                    kind: "unreadable_notification",
+                    detail: why.reason,
+                };
+                (
+                    vec![mapping::unreadable(platform, envelope, why)],
+                    Some(alarm),
+                )
             }
-            Accepted::Repeated { open } => {
-                counter!("settle_notifications_duplicate_total").increment(1);
-                if let Some(Open {
-                    seq,
-                    collapse_key,
-                    quiet,
-                    cap,
-                    ..
-                }) = open
-                {
-                    dispatch.notify_again(collapse_key, seq, millis(quiet), cap.map(millis));
-                }
-            }
-            Accepted::Waiting { topic } => {
-                counter!("settle_notifications_duplicate_total").increment(1);
-                // The request that stored it may have died before it saw the decision about its topic.
-                subscription::catch_up(received, topic).await?;
-            }
-            Accepted::Duplicate { .. } => {
-                counter!("settle_notifications_duplicate_total").increment(1);
-            }
+        };
+        let message = Message {
+            id: envelope.message_id.to_string(),
+            notifications,
+            alarm,
+        };
+        let stored = self.inbox.accept(intake, platform, message).await;
+        let stored = stored.map_err(Refusal::TryAgain)?;
+        for topic in stored.waiting {
+            // The request that stored it may have died before it saw the decision about its topic.
+            subscription::catch_up(received, topic).await?;
         }
+        Ok(if stored.is_new {
+            "accepted"
+        } else {
+            "accepted before"
+        })
     }
-    if let (Some((kind, detail)), true) = (alarm, is_new) {
-        tracing::info!(message.id = %envelope.message_id, alarm.kind = kind, "a message gave cause for an alarm");
-        raise(store, platform.id, kind, detail).await;
-    }
-    Ok(if is_new {
-        "accepted"
-    } else {
-        "accepted before"
-    })
-}
 
-fn count_accepted(store: &Store, platform: &Platform) {
-    counter!("settle_notifications_accepted_total").increment(1);
-    store.count(Series::Accepted, platform.app_id);
-}
-
-/// Inserts the rows, in a span of its own.
-async fn insert(
-    received: Received<'_>,
-    rows: Vec<NewNotification>,
-) -> Result<Vec<Accepted>, Refusal> {
-    let store = received.intake.store;
-    let span = Span::child("INSERT notifications", SpanKind::Client);
-    span.set("db.system.name", store.system());
-    span.set("db.operation.name", "INSERT");
-    span.set("db.collection.name", "notifications");
-    span.describe(|span| {
-        span.set(
-            "db.operation.batch.size",
-            i64::try_from(rows.len()).unwrap_or(i64::MAX),
-        );
-    });
-    let accepted = span.within(store.accept(rows)).await;
-    accepted.map_err(|error| {
-        span.fail("storage");
-        storage_failed(&error)
-    })
-}
-
-/// Stores the notifications of a topic that waits for approval. An admin may decide between the check of the topic and
-/// the insert, and that decision would miss these rows. So the topic is checked again after the insert.
-async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
-    if received
-        .intake
-        .store
-        .is_full(topic)
-        .await
-        .map_err(|error| storage_failed(&error))?
-    {
-        return Err(Refusal::TryAgain(
-            "too many notifications wait for the topic's approval",
-        ));
-    }
-    let reason = accept(received, Fate::WaitTopic(topic)).await?;
-    subscription::catch_up(received, topic).await?;
-    Ok(reason)
-}
-
-/// Raises an alarm. A failure to store it is only logged, because the message itself is already stored.
-async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: &str) {
-    tracing::warn!(alarm.kind = kind, platform.id = %platform, detail, "an alarm was raised");
-    if let Err(error) = store.alarm(Some(platform), kind, detail).await {
-        tracing::error!(error = chain(&error), alarm.kind = kind, platform.id = %platform, "an alarm could not be stored");
+    /// Stores the notifications of a topic that waits for approval. An admin may decide between the check of the topic and
+    /// the insert, and that decision would miss these rows. So the topic is checked again after the insert.
+    async fn accept_waiting(
+        &self,
+        received: Received<'_>,
+        topic: TopicId,
+    ) -> Result<&'static str, Refusal> {
+        if received
+            .intake
+            .store
+            .is_full(topic)
+            .await
+            .map_err(|error| storage_failed(&error))?
+        {
+            return Err(Refusal::TryAgain(
+                "too many notifications wait for the topic's approval",
+            ));
+        }
+        let reason = self.accept(received, Fate::WaitTopic(topic)).await?;
+        subscription::catch_up(received, topic).await?;
+        Ok(reason)
     }
 }
 
 /// The refusal for an error of the database: temporary, so SNS repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
-    tracing::error!(error = chain(error), "storage failed at the Amazon ingress");
-    Refusal::TryAgain(match () {
-        () if error.is_of_full_disk() => "the disk of the database is full",
-        () if error.is_permanent() => REFUSED_BY_DATABASE,
-        () => "storage is not available",
-    })
+    Refusal::TryAgain(inbox::storage_failed(STORE, error))
 }

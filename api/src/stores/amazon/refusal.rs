@@ -1,6 +1,8 @@
 //! Why a message is not accepted. The variant decides the status of the answer. The reason is a metric's label and the
 //! answer's text, so it is stable.
 
+use crate::stores::recipient::{MISSING_KEY, NoRecipient, UNKNOWN_KEY};
+
 /// Why a message is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -11,7 +13,7 @@ pub enum Refusal {
     #[error("{0}")]
     TopicNotAllowed(&'static str),
     /// No platform has this ingress key.
-    #[error("{UNKNOWN_INGRESS}")]
+    #[error("{UNKNOWN_KEY}")]
     UnknownIngress,
     /// No platform was found, and this process lacks a key with which ingress keys are hashed.
     #[error("{MISSING_KEY}")]
@@ -24,9 +26,17 @@ pub enum Refusal {
     TryAgain(&'static str),
 }
 
-const UNKNOWN_INGRESS: &str = "unknown ingress key";
-const MISSING_KEY: &str = "a key of the database is missing in this process";
 const TOO_LARGE: &str = "body larger than 2 MiB";
+
+impl From<NoRecipient> for Refusal {
+    fn from(missing: NoRecipient) -> Self {
+        match missing {
+            NoRecipient::UnknownKey => Self::UnknownIngress,
+            NoRecipient::MissingKey => Self::MissingKey,
+            NoRecipient::Unavailable(reason) => Self::TryAgain(reason),
+        }
+    }
+}
 
 impl Refusal {
     /// The status of the answer. SNS drops a message for good on 4xx and repeats it on 503.
@@ -46,7 +56,7 @@ impl Refusal {
             Self::Invalid(reason) | Self::TopicNotAllowed(reason) | Self::TryAgain(reason) => {
                 reason
             }
-            Self::UnknownIngress => UNKNOWN_INGRESS,
+            Self::UnknownIngress => UNKNOWN_KEY,
             Self::MissingKey => MISSING_KEY,
             Self::TooLarge => TOO_LARGE,
         }

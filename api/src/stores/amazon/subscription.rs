@@ -5,7 +5,8 @@
 use super::envelope::Kind;
 use super::refusal::Refusal;
 use super::topic::{self, Arn, TopicStatus};
-use super::{Amazon, Received, raise, storage_failed};
+use super::{Amazon, Received, storage_failed};
+use crate::stores::inbox::raise;
 use domain::{Timestamp, TopicId};
 use secrecy::SecretString;
 use std::sync::Arc;

@@ -11,14 +11,15 @@ mod payment;
 mod successor;
 mod truth;
 mod waiting;
-mod wake;
+pub(crate) mod wake;
 mod walk;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::notification::{Notification, NotificationKind, Outcome};
-use crate::purchase::{Answer, Behind, Life, Moment, Purchase, Unconfirmed};
+use crate::purchase::{Answer, Behind, Life, Moment, Purchase, Stage, Unconfirmed};
+use crate::stores::{Gone, Reports as StoreReports, StorePolicy};
 use crate::time::Timestamp;
 use crate::transition::Transition;
 use crate::verification::{Parked, Verification};
@@ -30,6 +31,8 @@ use walk::Walk;
 /// What a settling knows beside the notifications.
 #[derive(Debug, Clone, Copy)]
 pub struct SettlingContext<'a> {
+    /// The rules of the purchase's store.
+    pub policy: StorePolicy,
     pub verification: &'a Verification,
     /// Whether a change of plan put another receipt in the place of this one, and the other receipt is known to be
     /// real.
@@ -140,7 +143,13 @@ fn decide_reports(
             ..context
         },
         Verification::Parked(reason) => {
-            return waiting::park(purchase, notifications, *reason, context.now);
+            return waiting::park(purchase, notifications, *reason, context);
+        }
+        // Nothing that was known last could stay true.
+        Verification::Gone
+            if context.policy.gone == Gone::LastKnown && purchase.stage.is_unknown() =>
+        {
+            return waiting::park(purchase, notifications, Parked::UnknownReceipt, context);
         }
         _ => context,
     };
@@ -187,7 +196,10 @@ fn confirmed<'a>(
     ready: Vec<&'a (i64, Notification)>,
     context: SettlingContext<'_>,
 ) -> (Vec<&'a (i64, Notification)>, Option<Behind>) {
-    let Some(at) = context.answered_at() else {
+    let Some(at) = context
+        .answered_at()
+        .filter(|_| context.policy.reports == StoreReports::Evidence)
+    else {
         return (ready, None);
     };
     let moment =
@@ -310,19 +322,21 @@ impl Merged {
         };
         match context.verification {
             Verification::Verified(snapshot) => {
+                let snapshot = context.policy.read(snapshot);
                 if let Some(time) = merged.begins_again(before) {
-                    merged.after.begin_again(time, snapshot);
+                    merged.after.begin_again(time, &snapshot);
                 }
-                merged.after.apply_snapshot(snapshot);
-                let shown = truth::shown(before, &merged.after, snapshot);
-                merged.assessment = Some(merged.evidence(before, context).assess(shown));
+                merged.after.apply_snapshot(&snapshot);
+                let shown = truth::shown(before, &merged.after, &snapshot, context.policy);
+                merged.assessment = Some(merged.assess(before, context, shown));
             }
-            // RVS's 410: the receipt is over. `truth::gone` sets the state; `invalidate` dates the end, unless it was
-            // over before.
+            Verification::Gone if context.policy.gone == Gone::LastKnown => {
+                merged.assessment = Some(Assessment::exact(before.stage.clone()));
+            }
+            // The purchase is over. `truth::gone` sets the state; `invalidate` dates the end, unless it was over before.
             Verification::Gone => {
-                let assessment = merged
-                    .evidence(before, context)
-                    .assess(truth::gone(&merged.after));
+                let gone = truth::gone(&merged.after);
+                let assessment = merged.assess(before, context, gone);
                 if assessment.stage.runs() {
                     merged.after.invalidate_unconfirmed(context.now);
                 } else {
@@ -340,6 +354,14 @@ impl Merged {
         }
         merged.after.parked_since = None;
         merged
+    }
+
+    /// The stage by the answer, corrected by recent reports where the store's answers lag behind them.
+    fn assess(&self, before: &Purchase, context: SettlingContext<'_>, shown: Stage) -> Assessment {
+        match context.policy.reports {
+            StoreReports::Evidence => self.evidence(before, context).assess(shown),
+            StoreReports::Hints => Assessment::exact(shown),
+        }
     }
 
     fn evidence<'a>(&'a self, before: &'a Purchase, context: SettlingContext<'a>) -> Evidence<'a> {
@@ -400,6 +422,9 @@ fn settle(
     let mut walk = Walk::new(&after, &reports, truth, context.now);
     walk.take_up_beginning();
     walk.follow();
+    if context.policy.can_leave_end {
+        walk.leave_end(&goal);
+    }
     walk.reach(&goal);
     walk.end_without_successor();
     walk.date_by_next();

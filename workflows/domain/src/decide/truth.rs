@@ -4,6 +4,7 @@
 use super::walk::Walk;
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Purchase, Stage, UNPAID_END_MARGIN};
+use crate::stores::{Reports, StorePolicy};
 use crate::time::{MINUTE, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, LAG, SAME, Snapshot};
@@ -15,11 +16,17 @@ pub(super) const SAME_PAYMENT: Duration = MINUTE.saturating_mul(2);
 
 /// The stage by a snapshot. `before` is the purchase before this settling; `after` includes its reports and this
 /// snapshot.
-pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
+pub(super) fn shown(
+    before: &Purchase,
+    after: &Purchase,
+    snapshot: &Snapshot,
+    policy: StorePolicy,
+) -> Stage {
     let sku = snapshot
         .term_sku
         .clone()
         .or_else(|| before.stage.sku.clone());
+    let are_evidence = policy.reports == Reports::Evidence;
     let is_replaced = after.is_replaced() || snapshot.end_reason == Some(EndReason::Replaced);
     let observation = Observation {
         before,
@@ -27,7 +34,7 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
         snapshot,
     };
     if after.is_one_time() {
-        let is_over = snapshot.ends_at.is_some() || after.is_taken_back();
+        let is_over = snapshot.ends_at.is_some() || (are_evidence && after.is_taken_back());
         let life = match (is_replaced, is_over) {
             (true, _) => Life::Replaced,
             (false, true) => Life::Revoked,
@@ -42,7 +49,7 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
     let (in_trial, is_over) = (observation.in_trial(), observation.is_over());
     let life = match (
         is_over,
-        is_replaced || (is_over && after.was_reported(NotificationKind::Replaced)),
+        is_replaced || (is_over && are_evidence && after.was_reported(NotificationKind::Replaced)),
     ) {
         (_, true) => Life::Replaced,
         (true, false) => Life::Expired,
@@ -67,8 +74,8 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
     }
 }
 
-/// The stage after the store answered that the receipt is no longer valid, as RVS does by a 410: expired, or revoked if
-/// it was bought once; replaced stays replaced.
+/// The stage after the store answered that the purchase is no longer valid: expired, or revoked if it was bought once;
+/// replaced stays replaced.
 pub(super) fn gone(after: &Purchase) -> Stage {
     let life = if after.is_replaced()
         || after.was_reported(NotificationKind::Replaced)

@@ -4,31 +4,8 @@
 use super::{Decision, SettlingContext, Waits, outcome};
 use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Behind, Purchase};
-use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::verification::{Parked, Verification};
-use std::time::Duration;
 
-/// When a receipt that the store does not know is rechecked, counted from the first query.
-const UNKNOWN_RECEIPT: [Duration; 5] = [
-    MINUTE,
-    MINUTE.saturating_mul(10),
-    HOUR,
-    HOUR.saturating_mul(6),
-    DAY,
-];
-/// When a receipt of another customer is rechecked, counted from the first query.
-const WRONG_CUSTOMER: [Duration; 2] = [HOUR, DAY];
-/// After this time without an answer of the store, all reports are believed.
-pub(super) const BELIEVED_AFTER: Duration = DAY;
-
-/// Kinds that are settled without an answer: a snapshot could not change what they announce.
-const SETTLED_UNVERIFIED: [NotificationKind; 5] = [
-    NotificationKind::Renewed,
-    NotificationKind::AutoRenewalOff,
-    NotificationKind::AutoRenewalOn,
-    NotificationKind::GraceBegan,
-    NotificationKind::TrialConverted,
-];
 /// Kinds that begin a purchase. While one of them waits, no other notification of an unknown purchase is settled.
 const FIRST_KINDS: [NotificationKind; 5] = [
     NotificationKind::Adopted,
@@ -47,7 +24,8 @@ pub(super) fn decidable<'a>(
     let Verification::Unreachable { since } = context.verification else {
         return notifications.iter().collect();
     };
-    if context.now.since(*since) >= BELIEVED_AFTER {
+    let schedules = &context.policy.schedules;
+    if context.now.since(*since) >= schedules.believed_after {
         return notifications.iter().collect();
     }
     let begins = |(_, notification): &(i64, Notification)| FIRST_KINDS.contains(&notification.kind);
@@ -56,7 +34,7 @@ pub(super) fn decidable<'a>(
     }
     notifications
         .iter()
-        .filter(|(_, notification)| SETTLED_UNVERIFIED.contains(&notification.kind))
+        .filter(|(_, notification)| schedules.settled_unverified.contains(&notification.kind))
         .collect()
 }
 
@@ -85,7 +63,8 @@ pub(super) fn postpone(
 /// answers, the answer counts as usual.
 pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> bool {
     let is_over = || {
-        let last = UNKNOWN_RECEIPT.last().copied().unwrap_or_default();
+        let last = context.policy.schedules.unknown.last();
+        let last = last.copied().unwrap_or_default();
         purchase
             .parked_since
             .is_some_and(|since| context.now.since(since) >= last)
@@ -102,11 +81,12 @@ pub(super) fn park(
     purchase: &Purchase,
     notifications: &[(i64, Notification)],
     reason: Parked,
-    now: Timestamp,
+    context: SettlingContext<'_>,
 ) -> Decision {
-    let schedule: &[Duration] = match reason {
-        Parked::UnknownReceipt | Parked::Believable => &UNKNOWN_RECEIPT,
-        Parked::WrongCustomer => &WRONG_CUSTOMER,
+    let now = context.now;
+    let schedule = match reason {
+        Parked::UnknownReceipt | Parked::Believable => context.policy.schedules.unknown,
+        Parked::WrongCustomer => context.policy.schedules.wrong_customer,
     };
     let mut after = purchase.clone();
     let since = *after.parked_since.get_or_insert(now);

@@ -1,10 +1,10 @@
 //! The next wake of a purchase: when it is rechecked without a notification, so that a lost notification does no harm.
 //!
-//! Other delays are elsewhere: of a receipt that the store refuses (RVS's 400 and 497) in `waiting.rs`, of a receipt
-//! whose successor is not known in `successor.rs`, and of a store that cannot be reached in the first minutes in the
-//! activity `verify`, which asks again by itself.
+//! Other delays are elsewhere: of a receipt that the store refuses in its policy, of a receipt whose successor is not
+//! known in `successor.rs`, and of a store that cannot be reached in the first minutes in the activity `verify`, which
+//! repeats its query by itself.
 
-use super::{SettlingContext, successor, waiting};
+use super::{SettlingContext, successor};
 use crate::purchase::Purchase;
 use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::verification::{LAG, Product, Verification};
@@ -26,24 +26,35 @@ pub(super) fn next(purchase: &Purchase, context: SettlingContext<'_>) -> Option<
     match context.verification {
         Verification::Unverifiable => successor::next_check(purchase, context.now),
         Verification::Unreachable { since } => {
-            Some(context.now.plus(retry(context.now.since(*since))))
+            let believed_after = context.policy.schedules.believed_after;
+            let passed = context.now.since(*since);
+            Some(context.now.plus(retry(passed, believed_after)))
         }
         Verification::Verified(_) | Verification::Gone | Verification::Parked(_) => {
-            let behind = purchase
-                .behind
-                .and_then(|behind| recheck(behind.since, context.now));
-            let regular = if purchase.stage.is_over() {
-                for_end_reason(purchase, context.now)
-            } else {
-                dates(purchase, context.now)
-                    .chain(weekly(purchase, context.now))
-                    .min()
-            };
-            let rare = [for_promotion, for_refund, successor::next_check]
-                .map(|rare| rare(purchase, context.now));
-            [behind, regular].into_iter().chain(rare).flatten().min()
+            (context.policy.wake)(purchase, context.now)
         }
     }
+}
+
+/// The next recheck where answers lag behind reports, and show some facts late: by the newest report, by the dates of the
+/// last answer, and by what it may not show yet.
+pub(crate) fn by_reports_and_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let behind = purchase
+        .behind
+        .and_then(|behind| recheck(behind.since, now));
+    let regular = if purchase.stage.is_over() {
+        for_end_reason(purchase, now)
+    } else {
+        by_dates(purchase, now)
+    };
+    let rare = [for_promotion, for_refund, successor::next_check].map(|rare| rare(purchase, now));
+    [behind, regular].into_iter().chain(rare).flatten().min()
+}
+
+/// The next recheck by the dates of the last answer alone, and a week from now at the latest.
+pub(crate) fn by_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let dates = dates(purchase, now);
+    dates.chain(weekly(purchase, now)).min()
 }
 
 /// When to recheck which promotion applied to the last payment, while the last snapshot may not show it yet.
@@ -73,7 +84,7 @@ pub(super) fn weekly(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
 
 /// The delay before the next query of a store that cannot be reached: 5 minutes in the first hour, 15 until the sixth,
 /// then 30. A query also falls on the moment at which all reports are believed without an answer.
-fn retry(passed: Duration) -> Duration {
+fn retry(passed: Duration, believed_after: Duration) -> Duration {
     let minutes = |count| MINUTE.saturating_mul(count);
     if passed < HOUR {
         return minutes(5);
@@ -81,7 +92,7 @@ fn retry(passed: Duration) -> Duration {
     if passed < HOUR.saturating_mul(6) {
         return minutes(15);
     }
-    match waiting::BELIEVED_AFTER.saturating_sub(passed) {
+    match believed_after.saturating_sub(passed) {
         Duration::ZERO => minutes(30),
         left => left.min(minutes(30)),
     }

@@ -71,7 +71,7 @@ fn nothing_waits() -> Loaded {
         settings_version: None,
         lanes: Vec::new(),
         late: None,
-        store: None,
+        policy: domain::StorePolicy::default(),
         now: Timestamp::default(),
     }
 }

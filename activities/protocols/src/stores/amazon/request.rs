@@ -25,7 +25,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// receipt, a receipt id as unknown.
 pub fn request(settings: &Settings, subject: &Subject) -> Result<Request, Answer> {
     let secret = segment(subject.secret.expose_secret()).ok_or(Answer::Refused)?;
-    let user = segment(&subject.app_user_id).ok_or(Answer::Verification(Verification::Parked(
+    let customer = subject.app_user_id.as_deref().unwrap_or_default();
+    let user = segment(customer).ok_or(Answer::Verification(Verification::Parked(
         Parked::WrongCustomer,
     )))?;
     let id = segment(&subject.receipt_id).ok_or(Answer::Verification(Verification::Parked(

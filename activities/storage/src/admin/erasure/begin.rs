@@ -261,6 +261,10 @@ const RAISE: Sql = statement! {"
 const MOVE_CUSTOMER: Sql = statement! {"
     UPDATE purchases SET app_user_id = ? WHERE app_user_id = ? AND app_id || '' = ?
 "};
+/// An answer may have named the customer of a purchase whose record does not yet.
+const MOVE_ANSWERED: Sql = statement! {hot "purchases_of_answered_customer", "
+    UPDATE purchases SET answered_customer = ? WHERE answered_customer = ? AND app_id || '' = ?
+"};
 const LEAVE_LANES: Sql = statement! {"
     DELETE FROM user_lanes
     WHERE destination_id IN (SELECT id FROM destinations WHERE app_id = ?) AND user_id IN (?*)
@@ -393,11 +397,13 @@ pub fn rename(
             .bind(store)
             .bind(app_user_id)
             .run(write.connection)?;
-        sql(MOVE_CUSTOMER)
-            .bind(name.tombstone.as_str())
-            .bind(app_user_id)
-            .bind(app)
-            .run(write.connection)?;
+        for statement in [MOVE_CUSTOMER, MOVE_ANSWERED] {
+            sql(statement)
+                .bind(name.tombstone.as_str())
+                .bind(app_user_id)
+                .bind(app)
+                .run(write.connection)?;
+        }
     }
     sql(MOVE_OTHERS)
         .bind(anonymous)

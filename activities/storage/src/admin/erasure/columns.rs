@@ -80,7 +80,7 @@ macro_rules! columns {
 }
 
 pub const PURCHASES: Columns = columns!(purchases {
-    user_id: User, first_user_id: User, app_user_id: Customer, held_by: Text, held_reason: Text,
+    user_id: User, first_user_id: User, app_user_id: Customer, answered_customer: Customer, held_by: Text, held_reason: Text,
     unverified_because: Text, causes: Json
 } by collapse_key TEXT);
 pub const DEVICES: Columns =

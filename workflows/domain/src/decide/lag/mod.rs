@@ -121,6 +121,17 @@ fn is_recent(time: Timestamp, at: Timestamp) -> bool {
 }
 
 impl Assessment {
+    /// The stage as the answer alone shows it.
+    pub fn exact(shown: Stage) -> Self {
+        Self {
+            shown_terms: shown.terms,
+            stage: shown,
+            behind: None,
+            unconfirmed: Unconfirmed::default(),
+            incomplete_since: None,
+        }
+    }
+
     /// Records that the answer contradicts a notification of `time`, and returns whether the notification is still
     /// believed. Of several contradictions, an undecided one is kept rather than a decided one, then the newest.
     fn record_contradiction(&mut self, time: Timestamp, at: Timestamp) -> bool {
@@ -140,13 +151,7 @@ impl Assessment {
 impl Evidence<'_> {
     /// Corrects `shown`, the stage by the answer alone, by the notifications that the answer may not show yet.
     pub fn assess(&self, shown: Stage) -> Assessment {
-        let mut assessment = Assessment {
-            shown_terms: shown.terms,
-            stage: shown,
-            behind: None,
-            unconfirmed: Unconfirmed::default(),
-            incomplete_since: None,
-        };
+        let mut assessment = Assessment::exact(shown);
         let is_subscription = !self.after.is_one_time();
         if !is_subscription || matches!(assessment.stage.life, Life::Replaced | Life::Revoked) {
             return assessment;

@@ -332,6 +332,7 @@ fn settle_at(
         known,
         reports,
         SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification,
             is_replaced: false,
             now,
@@ -346,6 +347,7 @@ fn settled(arrow: &Arrow) -> Decision {
         &case.known,
         &case.reports,
         SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification: &case.verification,
             is_replaced,
             now: case.now,

@@ -142,6 +142,7 @@ pub fn settle_with(
         known,
         &numbered,
         SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification,
             is_replaced: false,
             now,

@@ -131,7 +131,7 @@ proptest! {
     #[test]
     fn no_time_is_too_early_or_too_late(report in proptest::sample::select(all_kinds()), micros in any::<i64>()) {
         let extreme = Notification { store_time: Timestamp::from_micros(micros), ..notification(report, 0) };
-        let context = SettlingContext { verification: &Verification::Unverifiable, is_replaced: false, now: at(0) };
+        let context = SettlingContext { policy: crate::StorePolicy::default(), verification: &Verification::Unverifiable, is_replaced: false, now: at(0) };
         let decision = decide(&Purchase::default(), &[(i64::MIN, extreme)], context);
         prop_assert_eq!(decision.outcomes.len(), 1);
     }

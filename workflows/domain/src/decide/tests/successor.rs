@@ -38,6 +38,7 @@ fn settle(
         known,
         &numbered,
         SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification,
             is_replaced: false,
             now: at(seconds),
@@ -107,6 +108,7 @@ fn a_link_or_the_old_receipt_s_notification_ends_the_search() {
     assert_eq!(known.successor_missing_since(), Some(at(READ)));
     let verification = shown(READ + 8 * DAY, Some(EndReason::Replaced));
     let context = SettlingContext {
+        policy: crate::StorePolicy::default(),
         verification: &verification,
         is_replaced: true,
         now: at(READ + 8 * DAY),

@@ -261,6 +261,7 @@ fn only_money_in_the_production_environment_is_production() {
         ..notification(NotificationKind::Renewed, day(1))
     };
     let context = SettlingContext {
+        policy: crate::StorePolicy::default(),
         verification: &Verification::Unverifiable,
         is_replaced: false,
         now: day(1),

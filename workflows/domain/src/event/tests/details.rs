@@ -31,6 +31,7 @@ fn read(purchase: &Purchase, snapshot: &Snapshot) -> Purchase {
         purchase,
         &[],
         SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification: &verification,
             is_replaced: false,
             now: snapshot.at,
@@ -175,6 +176,7 @@ fn the_expiration_reason_is_set_once_it_expired_or_will() {
     };
     assert_eq!(detail(&bought(running), "expiration_reason"), Value::Null);
     let replaced = SettlingContext {
+        policy: crate::StorePolicy::default(),
         verification: &Verification::Unverifiable,
         is_replaced: true,
         now: day(3),

@@ -77,6 +77,7 @@ pub fn known(kinds: &[NotificationKind], verification: &Verification) -> Purchas
         .zip(kinds)
         .map(|(n, kind)| (n, notification(*kind, day(n - 1))));
     let context = SettlingContext {
+        policy: crate::StorePolicy::default(),
         verification,
         is_replaced: false,
         now: day(1),

@@ -208,6 +208,7 @@ fn a_trial_that_expired_unpaid_never_had_a_price() {
     ] {
         let verification = Verification::Verified(Box::new(next));
         let context = SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification: &verification,
             is_replaced: false,
             now: day(32),

@@ -28,6 +28,7 @@ fn settle(
         known,
         &notifications,
         SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification: &verification,
             is_replaced: false,
             now,
@@ -74,6 +75,7 @@ fn another_sku_of_a_running_entitlement_is_a_plan_change() {
     let linked = [(1, notification(NotificationKind::PlanChanged, day(10)))];
     let verification = Verification::Unverifiable;
     let context = SettlingContext {
+        policy: crate::StorePolicy::default(),
         verification: &verification,
         is_replaced: false,
         now: day(10),

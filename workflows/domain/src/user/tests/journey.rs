@@ -165,6 +165,7 @@ fn a_trial_makes_no_former_subscriber() {
             known,
             &[],
             SettlingContext {
+                policy: crate::StorePolicy::default(),
                 verification: &verification,
                 is_replaced: false,
                 now,
@@ -242,6 +243,7 @@ fn a_plan_change_into_a_trial_keeps_a_former_subscriber() {
             known,
             &[],
             SettlingContext {
+                policy: crate::StorePolicy::default(),
                 verification: &verification,
                 is_replaced: false,
                 now: snapshot.at,

@@ -24,6 +24,7 @@ fn over(running: &Purchase, end: i64) -> Purchase {
     };
     let verification = Verification::Verified(Box::new(snapshot));
     let context = SettlingContext {
+        policy: crate::StorePolicy::default(),
         verification: &verification,
         is_replaced: false,
         now: day(end + 1),

@@ -316,7 +316,7 @@ proptest! {
         let receipt = Subject {
             platform: platform(OWN),
             environment: Environment::Sandbox,
-            app_user_id: user.clone(),
+            app_user_id: Some(user.clone()),
             receipt_id: id.clone(),
             secret: SecretString::from(secret.clone()),
         };

@@ -25,7 +25,7 @@ fn receipt(environment: Environment) -> Subject {
     Subject {
         platform: platform(OWN),
         environment,
-        app_user_id: USER.to_owned(),
+        app_user_id: Some(USER.to_owned()),
         receipt_id: RECEIPT.to_owned(),
         secret,
     }
@@ -103,13 +103,10 @@ fn ids_that_no_path_can_hold_are_not_sent() {
         Parked::UnknownReceipt,
     )));
     assert_eq!(
-        change(|receipt| receipt.app_user_id = "..".to_owned()),
+        change(|receipt| receipt.app_user_id = Some("..".to_owned())),
         wrong_customer
     );
-    assert_eq!(
-        change(|receipt| receipt.app_user_id = String::new()),
-        wrong_customer
-    );
+    assert_eq!(change(|receipt| receipt.app_user_id = None), wrong_customer);
     assert_eq!(
         change(|receipt| receipt.receipt_id = ".".to_owned()),
         unknown

@@ -68,6 +68,7 @@ fn cut(known: &Purchase, other: &[Notification], is_replaced: bool) -> Decision 
             known,
             reports,
             SettlingContext {
+                policy: crate::StorePolicy::default(),
                 verification,
                 is_replaced,
                 now: day(3),
@@ -182,6 +183,7 @@ fn the_reason_of_a_replaced_purchase_is_not_waited_for() {
         &bought(),
         &[],
         SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification: &verification,
             is_replaced: true,
             now: day(3),

@@ -204,6 +204,7 @@ fn an_end_by_a_plan_change_shown_in_time_is_a_replacement() {
         &first.purchase,
         &[(1, reports[0].clone())],
         SettlingContext {
+            policy: crate::StorePolicy::default(),
             verification: &Verification::Verified(Box::new(refunded(
                 day(12).plus_millis(5 * MINUTE),
                 None,

@@ -310,6 +310,7 @@ impl Replay {
             &self.known,
             &reported,
             SettlingContext {
+                policy: crate::StorePolicy::default(),
                 verification: &verification,
                 is_replaced,
                 now,

@@ -289,6 +289,7 @@ fn what_is_over_is_checked_only_for_a_pending_reason() {
         None
     );
     let context = SettlingContext {
+        policy: crate::StorePolicy::default(),
         verification: &Verification::Verified(Box::new(monthly(day(2)))),
         is_replaced: true,
         now: day(2),

@@ -2,11 +2,12 @@
 //! says that their app changed: a message costs no look-up, however many platforms there are. Other keys are looked up
 //! together, so that strangers take one connection at most.
 //!
-//! A key is unknown only if this process could find every key: SNS drops a message for good that is answered 404.
+//! A key is unknown only if this process could find every key: a store may drop a message for good whose key is unknown.
 
 mod feed;
 
-use super::refusal::Refusal;
+use super::inbox::storage_failed;
+use super::ingress::Answer;
 use crate::lookups::{Found, Lookups};
 use domain::{PlatformId, Timestamp};
 use feed::{Changed, Feed, MOST};
@@ -29,10 +30,11 @@ const NOTED_EVERY_MS: i64 = 60_000;
 const MAX_INGRESS_KEY_BYTES: usize = 128;
 
 /// Finds recipients, and remembers those that it found.
-#[derive(Default)]
 pub struct Recipients {
+    /// The store whose platforms they are.
+    store: &'static str,
     known: Arc<RwLock<KnownRecipients>>,
-    lookups: Lookups<Arc<Recipient>, Refusal>,
+    lookups: Lookups<Arc<Recipient>, NoRecipient>,
     /// Locked while the audit log is read.
     following: tokio::sync::Mutex<Following>,
     /// When a missing key was logged last.
@@ -64,7 +66,46 @@ struct Remembered {
     read_at: Instant,
 }
 
+/// The stable reasons of the answers.
+pub const UNKNOWN_KEY: &str = "unknown ingress key";
+pub const MISSING_KEY: &str = "a key of the database is missing in this process";
+
+/// Why there is no recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRecipient {
+    /// No platform of the store has this ingress key.
+    UnknownKey,
+    /// No platform was found, and this process lacks a key with which ingress keys are hashed.
+    MissingKey,
+    /// The database does not answer, for this reason.
+    Unavailable(&'static str),
+}
+
+impl From<NoRecipient> for Answer {
+    /// 404 where no repetition can help.
+    fn from(missing: NoRecipient) -> Self {
+        let (status, reason) = match missing {
+            NoRecipient::UnknownKey => (404, UNKNOWN_KEY),
+            NoRecipient::MissingKey => (503, MISSING_KEY),
+            NoRecipient::Unavailable(reason) => (503, reason),
+        };
+        Self { status, reason }
+    }
+}
+
 impl Recipients {
+    /// The recipients of a store.
+    pub fn new(store: &'static str) -> Self {
+        Self {
+            store,
+            known: Arc::default(),
+            lookups: Lookups::default(),
+            following: tokio::sync::Mutex::default(),
+            logged_at: Arc::default(),
+            noted: Mutex::default(),
+        }
+    }
+
     /// The platform of an ingress key, as it was within the last second, by the audit log.
     ///
     /// # Errors
@@ -74,7 +115,7 @@ impl Recipients {
         store: &Store,
         ingress_key: &str,
         now: Timestamp,
-    ) -> Result<Arc<Recipient>, Refusal> {
+    ) -> Result<Arc<Recipient>, NoRecipient> {
         if self.remembered(ingress_key).is_some() {
             self.follow(store).await?;
             if let Some(recipient) = self.remembered(ingress_key) {
@@ -93,20 +134,29 @@ impl Recipients {
         store: &Store,
         ingress_key: &str,
         now: Timestamp,
-    ) -> Result<Arc<Recipient>, Refusal> {
+    ) -> Result<Arc<Recipient>, NoRecipient> {
         if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
-            return Err(Refusal::UnknownIngress);
+            return Err(NoRecipient::UnknownKey);
         }
         // What is found is remembered, so the audit log is followed from before on.
         self.follow(store).await?;
         let (store, known, logged_at) = (store.clone(), self.known.clone(), self.logged_at.clone());
+        let of = self.store;
         let look_up = move |keys: Vec<String>| {
             let (store, known, logged_at) = (store.clone(), known.clone(), logged_at.clone());
-            async move { look_up(&store, keys, &known, &logged_at, now).await }
+            async move {
+                let search = Search {
+                    of,
+                    known: &known,
+                    logged_at: &logged_at,
+                    now,
+                };
+                search.look_up(&store, keys).await
+            }
         };
         let found = self.lookups.find(ingress_key, look_up).await;
         found
-            .unwrap_or(Err(Refusal::TryAgain("storage is not available")))
+            .unwrap_or(Err(NoRecipient::Unavailable("storage is not available")))
             .and_then(|found| unended(found, now))
     }
 
@@ -137,7 +187,7 @@ impl Recipients {
     }
 
     /// Forgets what changed, unless that was looked up within the last second. Many that wait share one look.
-    async fn follow(&self, store: &Store) -> Result<(), Refusal> {
+    async fn follow(&self, store: &Store) -> Result<(), NoRecipient> {
         let began = Instant::now();
         if self.is_fresh() {
             return Ok(());
@@ -147,13 +197,13 @@ impl Recipients {
             return Ok(());
         }
         if following.failed_at.is_some_and(|at| at >= began) {
-            return Err(Refusal::TryAgain("storage is not available"));
+            return Err(NoRecipient::Unavailable("storage is not available"));
         }
         let read = self.read_changes(store, &mut following.feed).await;
         if read.is_err() {
             following.failed_at = Some(Instant::now());
         }
-        read.map_err(|error| super::storage_failed(&error))
+        read.map_err(|error| NoRecipient::Unavailable(storage_failed(self.store, &error)))
     }
 
     fn is_fresh(&self) -> bool {
@@ -191,52 +241,67 @@ impl KnownRecipients {
     }
 }
 
-/// Looks up keys, and remembers what is found unless something changed meanwhile.
-async fn look_up(
-    store: &Store,
-    keys: Vec<String>,
-    known: &RwLock<KnownRecipients>,
-    logged_at: &Mutex<Option<Timestamp>>,
+/// A look-up of keys, and what it updates.
+struct Search<'a> {
+    /// The store whose platforms are looked up.
+    of: &'static str,
+    known: &'a RwLock<KnownRecipients>,
+    logged_at: &'a Mutex<Option<Timestamp>>,
     now: Timestamp,
-) -> Result<Found<Arc<Recipient>, Refusal>, Refusal> {
-    let read_at = Instant::now();
-    let before = known.read().unwrap_or_else(PoisonError::into_inner).changes;
-    let found = store
-        .recipients(keys.clone())
-        .await
-        .map_err(|error| super::storage_failed(&error))?;
-    let of_store = found
-        .found
-        .into_iter()
-        .filter(|(_, recipient)| recipient.platform.store == super::STORE);
-    let values: HashMap<String, Arc<Recipient>> = of_store
-        .map(|(key, found)| (key, Arc::new(found)))
-        .collect();
-    let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-    for key in &keys {
-        known.by_key.remove(key);
+}
+
+impl Search<'_> {
+    /// Looks up keys, and remembers what is found unless something changed meanwhile.
+    async fn look_up(
+        self,
+        store: &Store,
+        keys: Vec<String>,
+    ) -> Result<Found<Arc<Recipient>, NoRecipient>, NoRecipient> {
+        let Self {
+            of,
+            known,
+            logged_at,
+            now,
+        } = self;
+        let read_at = Instant::now();
+        let before = known.read().unwrap_or_else(PoisonError::into_inner).changes;
+        let found = store
+            .recipients(keys.clone())
+            .await
+            .map_err(|error| NoRecipient::Unavailable(storage_failed(of, &error)))?;
+        let of_store = found
+            .found
+            .into_iter()
+            .filter(|(_, recipient)| recipient.platform.store == of);
+        let values: HashMap<String, Arc<Recipient>> = of_store
+            .map(|(key, found)| (key, Arc::new(found)))
+            .collect();
+        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+        for key in &keys {
+            known.by_key.remove(key);
+        }
+        if known.changes == before {
+            let remembered = values.iter().map(|(key, found)| {
+                (
+                    key.clone(),
+                    Remembered {
+                        recipient: found.clone(),
+                        read_at,
+                    },
+                )
+            });
+            known.by_key.extend(remembered);
+        }
+        let otherwise = match found.missing_keys.as_slice() {
+            [] => NoRecipient::UnknownKey,
+            ids => missing(ids, logged_at, now),
+        };
+        Ok(Found { values, otherwise })
     }
-    if known.changes == before {
-        let remembered = values.iter().map(|(key, found)| {
-            (
-                key.clone(),
-                Remembered {
-                    recipient: found.clone(),
-                    read_at,
-                },
-            )
-        });
-        known.by_key.extend(remembered);
-    }
-    let otherwise = match found.missing_keys.as_slice() {
-        [] => Refusal::UnknownIngress,
-        ids => missing(ids, logged_at, now),
-    };
-    Ok(Found { values, otherwise })
 }
 
 /// The refusal of a process that lacks these keys.
-fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp) -> Refusal {
+fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp) -> NoRecipient {
     let mut logged_at = logged_at.lock().unwrap_or_else(PoisonError::into_inner);
     if logged_at.is_none_or(|at| !(0..LOGGED_EVERY_MS).contains(&now.millis_since(at))) {
         *logged_at = Some(now);
@@ -246,14 +311,14 @@ fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp)
             "SETTLE_KEY of this process lacks a key: notifications are answered 503"
         );
     }
-    Refusal::MissingKey
+    NoRecipient::MissingKey
 }
 
 /// A recipient whose key has not ended.
-fn unended(recipient: Arc<Recipient>, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
+fn unended(recipient: Arc<Recipient>, now: Timestamp) -> Result<Arc<Recipient>, NoRecipient> {
     let is_over = recipient.ends_at.is_some_and(|end| end <= now);
     if is_over {
-        Err(Refusal::UnknownIngress)
+        Err(NoRecipient::UnknownKey)
     } else {
         Ok(recipient)
     }

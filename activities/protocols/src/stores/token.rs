@@ -1,0 +1,22 @@
+//! Access tokens, which some stores issue for a platform's credential. Each serves all checks of its platform.
+
+use secrecy::SecretString;
+use std::fmt;
+use std::time::Duration;
+
+/// An access token. It has no debug output of its own.
+#[derive(Clone)]
+pub struct AccessToken {
+    pub token: SecretString,
+    /// How long it is valid, from the request of it on.
+    pub lifetime: Duration,
+}
+
+impl fmt::Debug for AccessToken {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}

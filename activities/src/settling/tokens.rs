@@ -1,0 +1,295 @@
+//! The access tokens of the platforms. Each platform has one, in memory alone. One flight at a time requests a token:
+//! others wait for it, or use the present token while it is renewed. A token is renewed after four fifths of its life,
+//! dropped at the store's first refusal, and never outlives the credential that it was issued for.
+
+use domain::PlatformId;
+use protocols::stores::AccessToken;
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+
+/// Number of platforms above which those without a valid token are dropped.
+const SWEPT_FROM: usize = 256;
+/// The longest life that a token is believed to have.
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// The tokens of one process.
+#[derive(Debug, Default)]
+pub struct TokenSource {
+    platforms: Mutex<HashMap<PlatformId, Platform>>,
+}
+
+/// What a token is issued for.
+#[derive(Clone, Copy)]
+pub struct Credential<'a> {
+    pub platform: PlatformId,
+    pub secret: &'a SecretString,
+}
+
+/// A platform's token, and the lock of the flight that requests one.
+#[derive(Debug, Default)]
+struct Platform {
+    token: Option<Token>,
+    flight: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug)]
+struct Token {
+    token: SecretString,
+    /// The credential that it was issued for.
+    issued_for: SecretString,
+    renewed_at: Instant,
+    ends_at: Instant,
+}
+
+/// Where a check gets its token from.
+pub enum Found<'a> {
+    Valid(SecretString),
+    /// From a request of its own, which no other check of the platform makes meanwhile.
+    Flight(Flight<'a>),
+}
+
+/// The only request of a token of a platform.
+pub struct Flight<'a> {
+    source: &'a TokenSource,
+    credential: Credential<'a>,
+    _guard: OwnedMutexGuard<()>,
+}
+
+impl TokenSource {
+    /// A valid token of the credential, or the flight that requests one. Waits for another flight where there is no valid
+    /// token.
+    pub async fn find<'a>(&'a self, credential: Credential<'a>) -> Found<'a> {
+        let flight = {
+            let mut platforms = self.platforms();
+            let platform = platforms.entry(credential.platform).or_default();
+            let flight = Arc::clone(&platform.flight);
+            let valid = platform.valid(credential, Instant::now());
+            match valid {
+                Some((token, Freshness::Fresh)) => return Found::Valid(token),
+                // Another check renews it.
+                Some((token, Freshness::Due)) => match Arc::clone(&flight).try_lock_owned() {
+                    Ok(guard) => return Found::Flight(self.flight(credential, guard)),
+                    Err(_) => return Found::Valid(token),
+                },
+                None => flight,
+            }
+        };
+        let guard = flight.lock_owned().await;
+        let landed = {
+            let mut platforms = self.platforms();
+            let platform = platforms.entry(credential.platform).or_default();
+            platform.valid(credential, Instant::now())
+        };
+        match landed {
+            Some((token, _)) => Found::Valid(token),
+            None => Found::Flight(self.flight(credential, guard)),
+        }
+    }
+
+    /// Drops a token that the store refused, unless another one has taken its place.
+    pub fn discard(&self, platform: PlatformId, refused: &SecretString) {
+        if let Some(platform) = self.platforms().get_mut(&platform) {
+            let is_refused = |token: &Token| token.token.expose_secret() == refused.expose_secret();
+            if platform.token.as_ref().is_some_and(is_refused) {
+                platform.token = None;
+            }
+        }
+    }
+
+    const fn flight<'a>(
+        &'a self,
+        credential: Credential<'a>,
+        guard: OwnedMutexGuard<()>,
+    ) -> Flight<'a> {
+        Flight {
+            source: self,
+            credential,
+            _guard: guard,
+        }
+    }
+
+    fn platforms(&self) -> MutexGuard<'_, HashMap<PlatformId, Platform>> {
+        self.platforms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a valid token is to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freshness {
+    Fresh,
+    Due,
+}
+
+impl Platform {
+    /// The token, if it is valid. One of another credential is dropped.
+    fn valid(
+        &mut self,
+        credential: Credential<'_>,
+        now: Instant,
+    ) -> Option<(SecretString, Freshness)> {
+        let secret = credential.secret.expose_secret();
+        let is_valid =
+            |token: &Token| now < token.ends_at && token.issued_for.expose_secret() == secret;
+        self.token = self.token.take().filter(is_valid);
+        let token = self.token.as_ref()?;
+        let freshness = if now < token.renewed_at {
+            Freshness::Fresh
+        } else {
+            Freshness::Due
+        };
+        Some((token.token.clone(), freshness))
+    }
+}
+
+impl Flight<'_> {
+    /// Takes in the token that was issued, for a request that was sent at `requested_at`.
+    pub fn land(self, issued: AccessToken, requested_at: Instant) -> SecretString {
+        let lifetime = issued.lifetime.min(MAX_LIFETIME);
+        let token = Token {
+            token: issued.token.clone(),
+            issued_for: self.credential.secret.clone(),
+            renewed_at: requested_at + lifetime * 4 / 5,
+            ends_at: requested_at + lifetime,
+        };
+        let mut platforms = self.source.platforms();
+        if platforms.len() >= SWEPT_FROM {
+            let now = Instant::now();
+            // One that waits for a flight has the lock of the flight.
+            platforms.retain(|_, platform| {
+                Arc::strong_count(&platform.flight) > 1
+                    || platform
+                        .token
+                        .as_ref()
+                        .is_some_and(|token| now < token.ends_at)
+            });
+        }
+        platforms.entry(self.credential.platform).or_default().token = Some(token);
+        issued.token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn platform(number: u8) -> PlatformId {
+        PlatformId::new(uuid::Uuid::from_bytes([number; 16]))
+    }
+
+    fn credential(secret: &SecretString) -> Credential<'_> {
+        Credential {
+            platform: platform(1),
+            secret,
+        }
+    }
+
+    /// The token of a check; counts the requests of one.
+    async fn token(source: &TokenSource, secret: &SecretString, requests: &AtomicU32) -> String {
+        match source.find(credential(secret)).await {
+            Found::Valid(token) => token.expose_secret().to_owned(),
+            Found::Flight(flight) => {
+                let requested_at = Instant::now();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let number = requests.fetch_add(1, Ordering::Relaxed);
+                let issued = AccessToken {
+                    token: format!("token {number}").into(),
+                    lifetime: HOUR,
+                };
+                let token = flight.land(issued, requested_at);
+                token.expose_secret().to_owned()
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_flight_serves_all_checks_and_renews_early() {
+        let (source, secret) = (TokenSource::default(), SecretString::from("a"));
+        let requests = AtomicU32::new(0);
+        let all = join_all((0..50).map(|_| token(&source, &secret, &requests))).await;
+        assert!(all.iter().all(|token| token == "token 0"), "{all:?}");
+        tokio::time::advance(HOUR * 4 / 5).await;
+        // One of them renews it, and the others use it meanwhile.
+        let mut all = join_all((0..50).map(|_| token(&source, &secret, &requests))).await;
+        all.sort_unstable();
+        assert_eq!(all.last().map(String::as_str), Some("token 1"));
+        assert_eq!(all.iter().filter(|token| *token == "token 0").count(), 49);
+        assert_eq!(token(&source, &secret, &requests).await, "token 1");
+        tokio::time::advance(HOUR * 2).await;
+        assert_eq!(token(&source, &secret, &requests).await, "token 2");
+        assert_eq!(requests.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flight_that_fails_leaves_the_next_one() {
+        let (source, secret) = (TokenSource::default(), SecretString::from("a"));
+        let Found::Flight(failed) = source.find(credential(&secret)).await else {
+            panic!("there is no token");
+        };
+        drop(failed);
+        let requests = AtomicU32::new(0);
+        assert_eq!(token(&source, &secret, &requests).await, "token 0");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_dropped_when_it_is_refused_or_of_another_credential() {
+        let (source, secret) = (TokenSource::default(), SecretString::from("a"));
+        let requests = AtomicU32::new(0);
+        let first: SecretString = token(&source, &secret, &requests).await.into();
+        source.discard(platform(1), &"another".into());
+        assert_eq!(token(&source, &secret, &requests).await, "token 0");
+        source.discard(platform(1), &first);
+        assert_eq!(token(&source, &secret, &requests).await, "token 1");
+        source.discard(platform(1), &first);
+        assert_eq!(token(&source, &secret, &requests).await, "token 1");
+        let other = SecretString::from("b");
+        assert_eq!(token(&source, &other, &requests).await, "token 2");
+        assert_eq!(token(&source, &secret, &requests).await, "token 3");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ended_tokens_of_many_platforms_are_forgotten() {
+        let (source, secret) = (TokenSource::default(), SecretString::from("a"));
+        let issue = async |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            let mut id = [high; 16];
+            id[15] = low;
+            let credential = Credential {
+                platform: PlatformId::new(uuid::Uuid::from_bytes(id)),
+                secret: &secret,
+            };
+            let Found::Flight(flight) = source.find(credential).await else {
+                panic!("each platform has its own token");
+            };
+            let issued = AccessToken {
+                token: "token".into(),
+                lifetime: HOUR,
+            };
+            flight.land(issued, Instant::now());
+        };
+        for number in 0..400 {
+            issue(number).await;
+            tokio::time::advance(HOUR).await;
+        }
+        assert!(source.platforms().len() <= SWEPT_FROM);
+    }
+
+    #[test]
+    fn no_token_is_in_debug_output() {
+        let issued = AccessToken {
+            token: "secret token".into(),
+            lifetime: HOUR,
+        };
+        let source = TokenSource::default();
+        assert!(!format!("{issued:?} {source:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,275 @@
+//! What is the same at the ingress of every store: it finds the platform of a request, stores what a message says, passes
+//! that on, and counts and raises alarms. What a request proves and says is for the folder of the store.
+
+use super::ingress::{Answer, Intake, StoreRequest};
+use super::recipient::{NoRecipient, Recipients};
+use domain::time::millis;
+use domain::{PlatformId, Timestamp, TopicId};
+use metrics::counter;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use storage::{Accepted, Fate, NewNotification, Open, Platform, Recipient, Series, Store, chain};
+use tokio::time::Instant;
+use traces::{Span, SpanKind};
+
+/// The reason in the counts of what a platform's store sent, of a message that was accepted.
+const ACCEPTED: &str = "";
+/// The alarm about messages that the database refuses for good, and how long this process does not raise it again.
+const NOT_STORED: Alarm = Alarm {
+    kind: "accepting_fails",
+    detail: "the database refuses the notifications of this platform, and its store repeats each for an hour at most: the log of \
+             `serve` says why, and what to do",
+};
+const NOT_STORED_FOR: Duration = Duration::from_secs(60);
+/// Why such a message is not accepted.
+const REFUSED_BY_DATABASE: &str = "the database refuses the message";
+
+/// The state of an ingress. Shared by all requests.
+pub struct Inbox {
+    store: &'static str,
+    recipients: Recipients,
+    /// When [`NOT_STORED`] was raised last.
+    not_stored_at: Mutex<Option<Instant>>,
+}
+
+/// What a message says.
+pub struct Message {
+    /// The store's id of it.
+    pub id: String,
+    pub notifications: Vec<NewNotification>,
+    /// Raised if one of the notifications is new.
+    pub alarm: Option<Alarm>,
+}
+
+/// An alarm of a platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alarm {
+    pub kind: &'static str,
+    /// Nothing in it was written by the sender.
+    pub detail: &'static str,
+}
+
+/// What was stored of a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Whether one of its notifications is new.
+    pub is_new: bool,
+    /// The topics for which notifications wait that were stored before.
+    pub waiting: Vec<TopicId>,
+}
+
+impl Inbox {
+    /// The ingress of the store with this name.
+    pub fn new(store: &'static str) -> Self {
+        Self {
+            store,
+            recipients: Recipients::new(store),
+            not_stored_at: Mutex::default(),
+        }
+    }
+
+    /// The platform of an ingress key, as it was within the last second.
+    ///
+    /// # Errors
+    /// The key is unknown, or the database does not answer.
+    pub async fn find(
+        &self,
+        store: &Store,
+        ingress_key: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Recipient>, NoRecipient> {
+        self.recipients.find(store, ingress_key, now).await
+    }
+
+    /// The platform of an ingress key, as it is.
+    ///
+    /// # Errors
+    /// The key is unknown, or the database does not answer.
+    pub async fn read(
+        &self,
+        store: &Store,
+        ingress_key: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Recipient>, NoRecipient> {
+        self.recipients.read(store, ingress_key, now).await
+    }
+
+    /// Receives a request whose message the folder of the store can read at once: without another look at the database.
+    /// `accepted` is the answer once everything that it reads is stored.
+    pub async fn receive(
+        &self,
+        intake: Intake<'_>,
+        request: StoreRequest<'_>,
+        now: Timestamp,
+        accepted: Answer,
+        read: impl FnOnce(&Platform, StoreRequest<'_>) -> Result<Message, Answer>,
+    ) -> Answer {
+        let store = intake.store;
+        let recipient = match self.find(store, request.ingress_key, now).await {
+            Ok(recipient) => recipient,
+            Err(missing) => return missing.into(),
+        };
+        let platform = &recipient.platform;
+        let stored = match read(platform, request) {
+            Ok(message) => self.accept(intake, platform, message).await,
+            Err(refused) => {
+                self.count_refused(store, platform, refused.reason).await;
+                return refused;
+            }
+        };
+        match stored {
+            Ok(_) => {
+                self.count_accepted(store, &recipient, now);
+                accepted
+            }
+            Err(reason) => {
+                self.count_refused(store, platform, reason).await;
+                Answer {
+                    status: 503,
+                    reason,
+                }
+            }
+        }
+    }
+
+    /// Counts a request of a platform that was accepted.
+    pub fn count_accepted(&self, store: &Store, recipient: &Recipient, now: Timestamp) {
+        store.count_arrival(recipient.platform.id, ACCEPTED);
+        if recipient.ends_at.is_some() {
+            self.recipients
+                .note_old_key_used(store, recipient.platform.id, now);
+        }
+    }
+
+    /// Counts a request of a platform that was refused. The reason is stable.
+    pub async fn count_refused(&self, store: &Store, platform: &Platform, reason: &'static str) {
+        store.count_arrival(platform.id, reason);
+        if reason == REFUSED_BY_DATABASE && self.raises_not_stored(Instant::now()) {
+            raise(store, platform.id, NOT_STORED.kind, NOT_STORED.detail).await;
+        }
+        store.count(Series::Refused, platform.app_id);
+    }
+
+    /// Stores the notifications of a message, then passes them to the dispatcher.
+    ///
+    /// # Errors
+    /// Why they are not stored; the store repeats the message.
+    pub async fn accept(
+        &self,
+        intake: Intake<'_>,
+        platform: &Platform,
+        mut message: Message,
+    ) -> Result<Stored, &'static str> {
+        let Intake { store, dispatch } = intake;
+        let fates: Vec<_> = message
+            .notifications
+            .iter()
+            .map(|row| (row.collapse_key, row.fate.clone()))
+            .collect();
+        let trace = traces::current();
+        traces::annotate("messaging.message.id", || message.id.clone());
+        for row in &mut message.notifications {
+            row.traceparent = trace.map(|trace| trace.to_string());
+        }
+        fail::fail_point!("accept.acknowledge_early", |_| {
+            let (store, rows) = (store.clone(), message.notifications.clone());
+            tokio::spawn(async move { store.accept(rows).await });
+            Ok(Stored {
+                is_new: true,
+                waiting: Vec::new(),
+            })
+        });
+        let accepted = insert(store, message.notifications).await;
+        let accepted = accepted.map_err(|error| storage_failed(self.store, &error))?;
+        let settings = &platform.settings;
+        let mut stored = Stored::default();
+        for (accepted, row) in accepted.into_iter().zip(fates) {
+            match accepted {
+                Accepted::New { seq } => {
+                    stored.is_new = true;
+                    counter!("settle_notifications_accepted_total").increment(1);
+                    store.count(Series::Accepted, platform.app_id);
+                    match row {
+                        (Some(key), Fate::Open) => {
+                            dispatch.notify(key, seq, settings.window_ms, settings.max_wait_ms)
+                        }
+                        (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
+                        _ => {}
+                    }
+                    continue;
+                }
+                Accepted::Repeated { open } => {
+                    if let Some(Open {
+                        seq,
+                        collapse_key,
+                        quiet,
+                        cap,
+                        ..
+                    }) = open
+                    {
+                        dispatch.notify_again(collapse_key, seq, millis(quiet), cap.map(millis));
+                    }
+                }
+                Accepted::Waiting { topic } => stored.waiting.push(topic),
+                Accepted::Duplicate { .. } => {}
+            }
+            counter!("settle_notifications_duplicate_total").increment(1);
+        }
+        if let Some(alarm) = message.alarm.filter(|_| stored.is_new) {
+            tracing::info!(message.id = %message.id, alarm.kind = alarm.kind, "a message gave cause for an alarm");
+            raise(store, platform.id, alarm.kind, alarm.detail).await;
+        }
+        Ok(stored)
+    }
+
+    /// Whether the alarm that messages are not stored is raised now.
+    fn raises_not_stored(&self, now: Instant) -> bool {
+        let mut raised_at = self
+            .not_stored_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_due = raised_at.is_none_or(|at| now.duration_since(at) >= NOT_STORED_FOR);
+        if is_due {
+            *raised_at = Some(now);
+        }
+        is_due
+    }
+}
+
+/// Inserts the rows, in a span of its own.
+async fn insert(
+    store: &Store,
+    rows: Vec<NewNotification>,
+) -> Result<Vec<Accepted>, storage::Error> {
+    let span = Span::child("INSERT notifications", SpanKind::Client);
+    span.set("db.system.name", store.system());
+    span.set("db.operation.name", "INSERT");
+    span.set("db.collection.name", "notifications");
+    span.describe(|span| {
+        span.set(
+            "db.operation.batch.size",
+            i64::try_from(rows.len()).unwrap_or(i64::MAX),
+        );
+    });
+    let accepted = span.within(store.accept(rows)).await;
+    accepted.inspect_err(|_| span.fail("storage"))
+}
+
+/// Raises an alarm. A failure to store it is only logged, because the message itself is already stored.
+pub async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: &str) {
+    tracing::warn!(alarm.kind = kind, platform.id = %platform, detail, "an alarm was raised");
+    if let Err(error) = store.alarm(Some(platform), kind, detail).await {
+        tracing::error!(error = chain(&error), alarm.kind = kind, platform.id = %platform, "an alarm could not be stored");
+    }
+}
+
+/// Logs an error of the database at the ingress of a store. Returns the reason of the answer, which is temporary: the
+/// store repeats the message.
+pub fn storage_failed(store: &str, error: &storage::Error) -> &'static str {
+    tracing::error!(error = chain(error), store, "storage failed at an ingress");
+    match () {
+        () if error.is_of_full_disk() => "the disk of the database is full",
+        () if error.is_permanent() => REFUSED_BY_DATABASE,
+        () => "storage is not available",
+    }
+}

@@ -1,0 +1,198 @@
+//! A store that only the tests have (`tests/proof/store`): the real processes settle its purchases as those of any other.
+//! A check takes two requests with an access token, an answer alone names the customer, and ends can be left.
+
+use api::clock;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use axum::{Json, Router};
+use domain::{CollapseKey, PlatformId};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+use system_tests::http::{Api, text};
+use system_tests::process::Backend;
+use system_tests::rvs::millis;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+const PACKAGE: &str = "com.example.proof";
+/// What must be in no history and no log.
+const CUSTOMER: &str = "customer-of-the-proof-store";
+const SECRET: &str = "account-key-of-the-proof-store";
+const TOKEN: &str = "access-token-of-the-proof-store";
+
+/// What the store shows, and what it was asked for.
+#[derive(Default)]
+struct Shown {
+    ended_ms: Option<i64>,
+    paid_until_ms: i64,
+    /// Number of tokens that were issued. The first one is refused.
+    issued: usize,
+    orders: usize,
+}
+
+type Shared = Arc<Mutex<Shown>>;
+
+fn shown(shared: &Shared) -> std::sync::MutexGuard<'_, Shown> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The store, on a port of its own.
+async fn serve(shared: Shared) -> String {
+    let router = Router::new()
+        .route("/token/{secret}", get(issue))
+        .route("/purchases/{purchase}", get(purchase))
+        .route("/orders/{order}", get(order))
+        .with_state(shared);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
+    format!("http://{address}")
+}
+
+async fn issue(State(shared): State<Shared>, Path(secret): Path<String>) -> Result<Json<Value>, StatusCode> {
+    if secret != SECRET {
+        return Err(StatusCode::FORBIDDEN);
+    }
+    let mut shown = shown(&shared);
+    shown.issued += 1;
+    let token = format!("{TOKEN}-{}", shown.issued);
+    Ok(Json(json!({ "token": token, "seconds": 3600 })))
+}
+
+/// The first token is refused, as one that was revoked.
+fn check(headers: &HeaderMap) -> Result<(), StatusCode> {
+    let value = headers.get("authorization").map(|value| value.as_bytes());
+    let is_valid = value == Some(format!("Bearer {TOKEN}-2").as_bytes());
+    is_valid.then_some(()).ok_or(StatusCode::UNAUTHORIZED)
+}
+
+async fn purchase(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
+    check(&headers)?;
+    let ended_ms = shown(&shared).ended_ms;
+    Ok(Json(json!({
+        "order": "order-1", "customer": CUSTOMER, "sku": "monthly", "began_ms": 1_700_000_000_000_i64,
+        "ended_ms": ended_ms,
+    })))
+}
+
+async fn order(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
+    check(&headers)?;
+    let mut shown = shown(&shared);
+    shown.orders += 1;
+    Ok(Json(json!({ "country": "DE", "paid_until_ms": shown.paid_until_ms })))
+}
+
+/// A day so many days from now, in milliseconds.
+fn in_days(days: i64) -> i64 {
+    millis(clock::now().plus_millis(days * 24 * 3_600_000))
+}
+
+/// A platform of the store, and the purchase that the messages are about.
+struct Proof {
+    client: reqwest::Client,
+    api: Api,
+    url: String,
+    key: CollapseKey,
+}
+
+impl Proof {
+    async fn new(world: &World) -> Self {
+        let platform = json!({
+            "store": "proof", "name": "proof", "package_name": PACKAGE, "environment": "production",
+            "window_seconds": 1, "shared_secret": SECRET, "no_older_process": true,
+        });
+        let path = format!("/v1/apps/{}/platforms", world.app_id);
+        let created = world.api.post(&path, &platform).await.ok();
+        let id: PlatformId = text(&created, "id").parse().expect("a platform");
+        Self {
+            client: reqwest::Client::new(),
+            api: world.api.clone(),
+            url: text(&created, "notification_url"),
+            key: CollapseKey::of(id, "purchase-1"),
+        }
+    }
+
+    /// The status of the answer to a message.
+    async fn send(&self, happened: &str, at_ms: i64, sender: &str) -> u16 {
+        let body = json!({
+            "id": format!("{happened}-{at_ms}"), "package": PACKAGE, "purchase": "purchase-1", "happened": happened,
+            "at_ms": at_ms,
+        });
+        let request = self.client.post(&self.url).header("proof-sender", sender);
+        let answer = request.body(body.to_string()).send().await;
+        answer.expect("an answer").status().as_u16()
+    }
+
+    /// Waits for this state, and returns the purchase.
+    async fn wait_state(&self, state: &str) -> Value {
+        let path = format!("/v1/purchases/{}", self.key);
+        wait::until(SOON, &format!("the state {state}"), async || {
+            let purchase = self.api.try_get(&path).await?.body;
+            if purchase["state"] == state {
+                Ok(purchase)
+            } else {
+                Err(purchase.to_string())
+            }
+        })
+        .await
+    }
+}
+
+async fn is_settled_as_any_other(backend: Backend) {
+    let shared = Shared::default();
+    shown(&shared).paid_until_ms = in_days(20);
+    let url = serve(Arc::clone(&shared)).await;
+    let variables = [
+        ("SETTLE_TEST_ADDITIONS".to_owned(), "1".to_owned()),
+        ("SETTLE_PROOF_URL".to_owned(), url),
+    ];
+    let setting = Setting {
+        backend,
+        variables: variables.to_vec(),
+        ..Setting::default()
+    };
+    let mut world = World::start(setting).await;
+    let proof = Proof::new(&world).await;
+
+    assert_eq!(proof.send("BOUGHT", 1_700_000_000_000, "somebody else").await, 401);
+    assert_eq!(proof.send("BOUGHT", 1_700_000_000_000, "genuine").await, 204);
+    let bought = proof.wait_state("active").await;
+    assert!(bought.to_string().contains(CUSTOMER), "{bought}");
+    assert_eq!((shown(&shared).issued, shown(&shared).orders), (2, 1), "one token was refused");
+
+    // An exact answer ends the purchase at once.
+    shown(&shared).ended_ms = Some(in_days(-1));
+    assert_eq!(proof.send("ENDED", in_days(-1), "genuine").await, 204);
+    proof.wait_state("expired").await;
+
+    // The end is left, as the answer shows.
+    shown(&shared).ended_ms = None;
+    assert_eq!(proof.send("PAID", in_days(0), "genuine").await, 204);
+    proof.wait_state("active").await;
+    assert_eq!(shown(&shared).issued, 2, "the token serves all checks");
+
+    let histories = crate::secrets::histories(&world).await;
+    let workflow = workflows::contract::workflow_id(proof.key);
+    let own = histories.iter().find(|(name, _)| name.contains(&workflow));
+    assert!(own.is_some(), "the history of {workflow}");
+    for (name, history) in &histories {
+        let history = String::from_utf8_lossy(history);
+        for hidden in [CUSTOMER, SECRET, TOKEN] {
+            assert!(!history.contains(hidden), "{hidden} is in {name}");
+        }
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_the_tests_is_settled_on_sqlite() {
+    is_settled_as_any_other(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_the_tests_is_settled_on_postgres() {
+    is_settled_as_any_other(Backend::Postgres).await;
+}

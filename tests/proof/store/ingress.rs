@@ -1,0 +1,99 @@
+//! The messages of the store: one notification of one purchase, with the mark of its sender in a header.
+
+use api::clock;
+use api::stores::inbox::{Inbox, Message};
+use api::stores::ingress::{Answer, Ingress, Intake, StoreRequest};
+use domain::{CollapseKey, Notification, NotificationKind, Timestamp};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use storage::{NewNotification, Platform};
+
+/// The answer to a message that is stored.
+const ACCEPTED: Answer = Answer {
+    status: 204,
+    reason: "accepted",
+};
+const NOT_GENUINE: Answer = Answer {
+    status: 401,
+    reason: "the sender is not the store",
+};
+const UNREADABLE: Answer = Answer {
+    status: 400,
+    reason: "not a notification of this app",
+};
+
+pub struct ProofIngress(pub Inbox);
+
+#[derive(Deserialize)]
+struct Body {
+    id: String,
+    package: String,
+    purchase: String,
+    happened: String,
+    at_ms: i64,
+}
+
+impl Ingress for ProofIngress {
+    fn name(&self) -> &'static str {
+        super::STORE
+    }
+
+    fn check_key<'a>(
+        &'a self,
+        intake: Intake<'a>,
+        ingress_key: &'a str,
+    ) -> BoxFuture<'a, Result<(), Answer>> {
+        async move {
+            let found = self.0.find(intake.store, ingress_key, clock::now()).await;
+            found.map(drop).map_err(Answer::from)
+        }
+        .boxed()
+    }
+
+    fn receive<'a>(
+        &'a self,
+        intake: Intake<'a>,
+        request: StoreRequest<'a>,
+    ) -> BoxFuture<'a, Answer> {
+        self.0
+            .receive(intake, request, clock::now(), ACCEPTED, read)
+            .boxed()
+    }
+}
+
+fn read(platform: &Platform, request: StoreRequest<'_>) -> Result<Message, Answer> {
+    let mark = request.headers.get("proof-sender");
+    if mark.is_none_or(|mark| mark.as_bytes() != b"genuine") {
+        return Err(NOT_GENUINE);
+    }
+    let body: Body = serde_json::from_slice(request.body).map_err(|_| UNREADABLE)?;
+    if body.package != platform.settings.package_name {
+        return Err(UNREADABLE);
+    }
+    let notification = Notification {
+        message_id: body.id.clone(),
+        collapse_key: CollapseKey::of(platform.id, &body.purchase),
+        receipt_id: body.purchase,
+        kind: kind(&body.happened),
+        store_type: body.happened,
+        store_time: Timestamp::from_millis(body.at_ms),
+        app_user_id: None,
+        related_receipt_id: None,
+        is_test: false,
+    };
+    Ok(Message {
+        id: body.id,
+        notifications: vec![NewNotification::of(platform.id, notification)],
+        alarm: None,
+    })
+}
+
+fn kind(happened: &str) -> NotificationKind {
+    match happened {
+        "BOUGHT" => NotificationKind::SubscriptionPurchased,
+        "PAID" => NotificationKind::Renewed,
+        "ENDED" => NotificationKind::Expired,
+        _ => NotificationKind::Unknown,
+    }
+}

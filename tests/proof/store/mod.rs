@@ -1,0 +1,101 @@
+//! A store for the proof that one is a folder and a line in each list: a check takes two requests, an answer alone names
+//! the customer, and ends can be left.
+
+mod ingress;
+mod protocol;
+
+use api::setting::{Invalid, Section, Variable, origin};
+use api::stores::StoreEntry;
+use api::stores::config::StoreConfig;
+use api::stores::inbox::Inbox;
+use api::stores::ingress::Ingress;
+use api::stores::samples::SampleKey;
+use domain::stores::{CustomerSource, Gone, Policy, Proof, Reports, Schedules, wake_by_dates};
+use domain::time::{DAY, MINUTE};
+use protocols::form::{Entry, Form, Input, NAME};
+use protocols::stores::{Simulated, StoreProtocol};
+use serde::Deserialize;
+use std::sync::Arc;
+use url::Url;
+
+/// The store's name on platforms.
+const STORE: &str = "proof";
+
+/// Its line in the list of stores.
+pub const ENTRY: StoreEntry = StoreEntry {
+    name: STORE,
+    title: "Proof Store",
+    since: "0.2.0",
+    form,
+    max_body_bytes: 4096,
+    sales_report: None,
+    variables: &[Variable::one("proof.url", "SETTLE_PROOF_URL")],
+    config: read,
+    demo: None,
+};
+
+/// Its line in the list of policies.
+pub const POLICY: Policy = Policy {
+    store: STORE,
+    customer: CustomerSource::Answer,
+    proof: Proof::Possession,
+    reports: Reports::Hints,
+    has_calendar_terms: false,
+    gone: Gone::LastKnown,
+    can_leave_end: true,
+    schedules: Schedules {
+        unknown: &[MINUTE, DAY],
+        wrong_customer: &[],
+        believed_after: DAY,
+        settled_unverified: &[],
+    },
+    wake: wake_by_dates,
+};
+
+fn form() -> Form {
+    let package = Entry::new("package_name", "Package name", Input::Text);
+    let secret = Entry::new("shared_secret", "Account key", Input::Password);
+    Form {
+        name: STORE,
+        label: "the Proof Store",
+        summary: "Purchases in the Proof Store.",
+        entries: vec![NAME, package, secret],
+        events: &[],
+        guide: Vec::new(),
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    url: Option<String>,
+}
+
+#[derive(Debug)]
+struct Config {
+    /// `proof.url`, `SETTLE_PROOF_URL`: where the store is.
+    url: Url,
+}
+
+fn read(section: Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid> {
+    let raw: Raw = section.read()?;
+    let url = raw.url.as_deref().unwrap_or("https://store.example");
+    let url = origin("proof.url", url)?;
+    Ok(Arc::new(Config { url }))
+}
+
+impl StoreConfig for Config {
+    fn shown(&self, field: &str) -> Option<String> {
+        (field == "proof.url").then(|| self.url.to_string())
+    }
+
+    fn ingress(&self, _: Option<&SampleKey>) -> anyhow::Result<Arc<dyn Ingress>> {
+        Ok(Arc::new(ingress::ProofIngress(Inbox::new(STORE))))
+    }
+
+    fn protocol(&self, _: Option<Simulated>) -> Arc<dyn StoreProtocol> {
+        Arc::new(protocol::ProofProtocol {
+            base: self.url.clone(),
+        })
+    }
+}

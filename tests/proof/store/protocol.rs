@@ -1,0 +1,146 @@
+//! The check of a purchase: with an access token, first the purchase, then the order that it names.
+
+use domain::verification::Product;
+use domain::{Parked, Snapshot, Timestamp, Verification};
+use protocols::http::{Method, Reply, Request};
+use protocols::stores::{
+    AccessToken, Answer, Bucket, CheckStep, CustomerName, Replied, Retry, StoreProtocol, Subject,
+};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use std::time::Duration;
+use url::Url;
+
+#[derive(Debug)]
+pub struct ProofProtocol {
+    /// Where the store is.
+    pub base: Url,
+}
+
+#[derive(Deserialize)]
+struct Purchase {
+    order: String,
+    customer: String,
+    sku: String,
+    began_ms: i64,
+    ended_ms: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Order {
+    country: String,
+    paid_until_ms: i64,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: String,
+    seconds: u64,
+}
+
+impl ProofProtocol {
+    /// A request of a path, whose parts need no encoding.
+    fn get(&self, folder: &str, id: &str) -> Result<Request, Answer> {
+        let url = self.base.join(&format!("{folder}/{id}"));
+        let url = url.map_err(|_| Answer::Verification(Verification::Parked(Parked::UnknownReceipt)))?;
+        Ok(Request {
+            method: Method::Get,
+            url,
+            headers: Vec::new(),
+            body: Vec::new(),
+            is_operator_url: true,
+            app: None,
+        })
+    }
+
+    fn step(&self, subject: &Subject, replies: &[Replied]) -> Result<(Request, Bucket), Answer> {
+        let Some(first) = replies.first() else {
+            return Ok((self.get("purchases", &subject.receipt_id)?, bucket("purchases")));
+        };
+        let purchase: Purchase = body(&first.reply)?;
+        let Some(second) = replies.get(1) else {
+            return Ok((self.get("orders", &purchase.order)?, bucket("orders")));
+        };
+        let order: Order = body(&second.reply)?;
+        Err(answer(subject, purchase, order, first.at))
+    }
+}
+
+const fn bucket(name: &'static str) -> Bucket {
+    let per_second = 20;
+    Bucket { name, per_second }
+}
+
+/// What the store shows of the purchase, as of the first request.
+fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) -> Answer {
+    let paid_until = Timestamp::from_millis(order.paid_until_ms);
+    let snapshot = Snapshot {
+        at,
+        product: Product::Subscription,
+        product_id: Some(purchase.sku),
+        purchased_at: Some(Timestamp::from_millis(purchase.began_ms)),
+        renews_at: purchase.ended_ms.is_none().then_some(paid_until),
+        ends_at: purchase.ended_ms.map(Timestamp::from_millis),
+        auto_renewing: Some(purchase.ended_ms.is_none()),
+        country: Some(order.country),
+        environment: subject.environment,
+        ..Snapshot::default()
+    };
+    let verified = Verification::Verified(Box::new(snapshot));
+    Answer::Named(verified, CustomerName(purchase.customer))
+}
+
+fn body<T: for<'de> Deserialize<'de>>(reply: &Reply) -> Result<T, Answer> {
+    match reply {
+        Reply::Answer { status: 200, body, .. } => serde_json::from_str(body)
+            .map_err(|_| Answer::Retry(Retry::new("unreadable", "the store's answer is no JSON"))),
+        Reply::Answer { status: 404, .. } => Err(Answer::Verification(Verification::Gone)),
+        Reply::Answer { status: 401 | 403, .. } => Err(Answer::Refused),
+        Reply::Answer { .. } => Err(Answer::Retry(Retry::new("status", "the store failed"))),
+        Reply::Failure { class, message } => {
+            Err(Answer::Retry(Retry::new(class.as_str(), message.clone())))
+        }
+    }
+}
+
+impl StoreProtocol for ProofProtocol {
+    fn name(&self) -> &'static str {
+        super::STORE
+    }
+
+    fn per_second(&self) -> u32 {
+        20
+    }
+
+    fn give_up_after(&self) -> Duration {
+        Duration::from_secs(900)
+    }
+
+    fn issues_tokens(&self) -> bool {
+        true
+    }
+
+    fn token_request(
+        &self,
+        subject: &Subject,
+        _: Timestamp,
+    ) -> Result<(Box<Request>, Bucket), Answer> {
+        let request = self.get("token", subject.secret.expose_secret())?;
+        Ok((Box::new(request), bucket("token")))
+    }
+
+    fn token(&self, _: &Subject, reply: &Reply) -> Result<AccessToken, Answer> {
+        let Token { token, seconds } = body(reply)?;
+        Ok(AccessToken {
+            token: token.into(),
+            lifetime: Duration::from_secs(seconds),
+        })
+    }
+
+    fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep {
+        match self.step(subject, replies) {
+            Ok((request, bucket)) => CheckStep::Send(Box::new(request), bucket),
+            Err(answer) => CheckStep::Done(answer),
+        }
+    }
+}

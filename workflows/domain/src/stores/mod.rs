@@ -1,0 +1,95 @@
+//! The policies of the stores: one folder per store, and a line in the list of this file.
+//!
+//! A policy is stored nowhere. Rows and histories name a store only, so that its rules can change while runs are open.
+
+pub mod amazon;
+mod policy;
+
+#[cfg(test)]
+mod tests;
+
+pub use policy::{CustomerSource, Gone, Policy, Proof, Reports, Schedules, wake_by_dates};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+/// The stores that settle knows.
+pub const ALL: &[&Policy] = &[&amazon::POLICY];
+
+/// The store of records without a store's name: 0.1 knew no other one.
+const UNNAMED: &Policy = &amazon::POLICY;
+
+/// The stores that a program adds to [`ALL`].
+static ADDED: OnceLock<&'static [&'static Policy]> = OnceLock::new();
+
+/// Adds stores to [`ALL`], before the first purchase is loaded: those of a test. Only the first call counts.
+pub fn add(policies: &'static [&'static Policy]) {
+    ADDED.get_or_init(|| policies);
+}
+
+/// The policy of the store of a purchase.
+#[derive(Debug, Clone, Copy)]
+pub struct StorePolicy(&'static Policy);
+
+/// A store that this version does not know: a later one connected its platform, and settles its purchases.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the store `{0}` is not known to this version of settle")]
+pub struct UnknownStore(pub String);
+
+impl StorePolicy {
+    /// The policy of the store with this name.
+    ///
+    /// # Errors
+    /// [`UnknownStore`] if this version does not know it.
+    pub fn of(store: &str) -> Result<Self, UnknownStore> {
+        let added = ADDED.get().copied().unwrap_or_default();
+        let mut all = ALL.iter().chain(added);
+        let known = all.find(|policy| policy.store == store);
+        known
+            .map(|policy| Self(policy))
+            .ok_or_else(|| UnknownStore(store.to_owned()))
+    }
+
+    /// Whether records leave out the name of the store.
+    pub fn is_unnamed(&self) -> bool {
+        self.store == UNNAMED.store
+    }
+}
+
+impl Default for StorePolicy {
+    /// That of records without a store's name.
+    fn default() -> Self {
+        Self(UNNAMED)
+    }
+}
+
+impl Deref for StorePolicy {
+    type Target = Policy;
+
+    fn deref(&self) -> &Policy {
+        self.0
+    }
+}
+
+impl PartialEq for StorePolicy {
+    fn eq(&self, other: &Self) -> bool {
+        self.store == other.store
+    }
+}
+
+impl Eq for StorePolicy {}
+
+impl Serialize for StorePolicy {
+    /// As the store's name.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.store)
+    }
+}
+
+impl<'de> Deserialize<'de> for StorePolicy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let store = String::deserialize(deserializer)?;
+        Self::of(&store).map_err(serde::de::Error::custom)
+    }
+}

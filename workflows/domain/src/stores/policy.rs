@@ -1,0 +1,99 @@
+//! What a store's answers and reports mean for a purchase.
+
+use crate::decide::wake;
+use crate::notification::NotificationKind;
+use crate::purchase::Purchase;
+use crate::time::Timestamp;
+use crate::verification::Snapshot;
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The rules of a store: constants and pure functions.
+#[derive(Debug)]
+pub struct Policy {
+    /// The store's name on platforms, in URLs and in the database.
+    pub store: &'static str,
+    /// What identifies the customer of a purchase.
+    pub customer: CustomerSource,
+    /// What proves that a device's user owns a purchase.
+    pub proof: Proof,
+    /// What a report proves beside an answer.
+    pub reports: Reports,
+    /// Whether terms are counted by the calendar, from the length of one; else the dates of answers alone count.
+    pub has_calendar_terms: bool,
+    /// What it means that the store no longer knows a purchase.
+    pub gone: Gone,
+    /// Whether a purchase runs again after its end as soon as an answer shows it running.
+    pub can_leave_end: bool,
+    pub schedules: Schedules,
+    /// When to recheck a purchase that the store answered about.
+    pub wake: fn(&Purchase, Timestamp) -> Option<Timestamp>,
+}
+
+impl Policy {
+    /// What counts of an answer: without the length of a term where terms are not counted by the calendar.
+    pub(crate) fn read<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
+        if self.has_calendar_terms || snapshot.term.is_none() {
+            return Cow::Borrowed(snapshot);
+        }
+        Cow::Owned(Snapshot {
+            term: None,
+            ..snapshot.clone()
+        })
+    }
+}
+
+/// What identifies the customer of a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CustomerSource {
+    /// Notifications name the customer, and a query needs the name.
+    Notification,
+    /// Only an answer can name the customer, and a query needs no name.
+    Answer,
+}
+
+/// What proves that a device's user owns a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The store confirms the pair of customer and purchase.
+    Pair,
+    /// The store knows the purchase: its id is a secret of its owner.
+    Possession,
+}
+
+/// What a report proves beside an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reports {
+    /// Answers lag behind the store's own notifications: a recent report is believed over an answer.
+    Evidence,
+    /// Answers are exact: a report names a transition and its time, and never contradicts an answer.
+    Hints,
+}
+
+/// What it means that the store no longer knows a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// The purchase is over.
+    Over,
+    /// What was known last stays true.
+    LastKnown,
+}
+
+/// How long notifications wait for the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedules {
+    /// When a purchase that the store does not know is rechecked, counted from the first query; then its notifications
+    /// are given up.
+    pub unknown: &'static [Duration],
+    /// When a purchase of another customer is rechecked, counted from the first query.
+    pub wrong_customer: &'static [Duration],
+    /// After this time without an answer, all reports are believed.
+    pub believed_after: Duration,
+    /// Kinds that are settled without an answer: one could not change what they announce.
+    pub settled_unverified: &'static [NotificationKind],
+}
+
+/// The next recheck by the dates of the last answer alone: shortly after each of them, and once a week.
+pub fn wake_by_dates(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    wake::by_dates(purchase, now)
+}

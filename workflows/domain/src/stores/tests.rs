@@ -1,0 +1,256 @@
+use super::{
+    ALL, CustomerSource, Gone, Policy, Proof, Reports, Schedules, StorePolicy, wake_by_dates,
+};
+use crate::decide::tests::notification;
+use crate::decide::{Decision, SettlingContext, Waits, decide};
+use crate::event::tests::{day, monthly};
+use crate::notification::{Notification, NotificationKind, Outcome};
+use crate::purchase::{Purchase, State};
+use crate::time::{HOUR, MINUTE, Timestamp};
+use crate::transition::TransitionKind;
+use crate::verification::{Parked, Snapshot, Verification};
+
+/// A store whose answers are exact.
+const EXACT: Policy = Policy {
+    store: "exact",
+    customer: CustomerSource::Answer,
+    proof: Proof::Possession,
+    reports: Reports::Hints,
+    has_calendar_terms: false,
+    gone: Gone::LastKnown,
+    can_leave_end: true,
+    schedules: Schedules {
+        unknown: &[MINUTE],
+        wrong_customer: &[MINUTE],
+        believed_after: HOUR,
+        settled_unverified: &[],
+    },
+    wake: wake_by_dates,
+};
+
+fn exact() -> StorePolicy {
+    super::add(&[&EXACT]);
+    StorePolicy::of("exact").unwrap()
+}
+
+fn first() -> StorePolicy {
+    StorePolicy::default()
+}
+
+/// What is decided of one notification.
+fn settle(
+    policy: StorePolicy,
+    known: &Purchase,
+    reported: &[Notification],
+    verification: &Verification,
+    now: Timestamp,
+) -> Decision {
+    let numbered: Vec<_> = (1..).zip(reported.iter().cloned()).collect();
+    let context = SettlingContext {
+        policy,
+        verification,
+        is_replaced: false,
+        now,
+    };
+    decide(known, &numbered, context)
+}
+
+fn report(kind: NotificationKind, time: Timestamp) -> Notification {
+    Notification {
+        store_time: time,
+        ..notification(kind, 0)
+    }
+}
+
+fn shown(snapshot: Snapshot) -> Verification {
+    Verification::Verified(Box::new(snapshot))
+}
+
+/// A subscription that was bought on day 0.
+fn bought(policy: StorePolicy) -> Purchase {
+    let begun = report(NotificationKind::SubscriptionPurchased, day(0));
+    let decision = settle(
+        policy,
+        &Purchase::default(),
+        &[begun],
+        &shown(monthly()),
+        day(0),
+    );
+    assert_eq!(decision.purchase.state(), State::Active);
+    decision.purchase
+}
+
+/// Like [`bought`], and it ended on day 10.
+fn ended(policy: StorePolicy) -> Purchase {
+    let ended = Snapshot {
+        at: day(11),
+        renews_at: None,
+        ends_at: Some(day(10)),
+        auto_renewing: Some(false),
+        ..monthly()
+    };
+    let decision = settle(policy, &bought(policy), &[], &shown(ended), day(11));
+    assert_eq!(decision.purchase.state(), State::Expired);
+    decision.purchase
+}
+
+fn kinds(decision: &Decision) -> Vec<TransitionKind> {
+    let all = decision.transitions.iter();
+    all.map(|transition| transition.kind).collect()
+}
+
+#[test]
+fn a_recent_report_is_believed_where_it_is_evidence_alone() {
+    let grace = report(NotificationKind::GraceBegan, day(20));
+    let running = Snapshot {
+        at: day(20).plus(MINUTE),
+        ..monthly()
+    };
+    for (policy, state, behind) in [
+        (first(), State::Grace, true),
+        (exact(), State::Active, false),
+    ] {
+        let known = bought(policy);
+        let reported = std::slice::from_ref(&grace);
+        let decision = settle(
+            policy,
+            &known,
+            reported,
+            &shown(running.clone()),
+            running.at,
+        );
+        assert_eq!(decision.purchase.state(), state, "{}", policy.store);
+        assert_eq!(
+            decision.purchase.behind.is_some(),
+            behind,
+            "{}",
+            policy.store
+        );
+    }
+}
+
+#[test]
+fn an_end_waits_for_an_answer_that_lags_alone() {
+    let end = report(NotificationKind::Expired, day(20));
+    let running = Snapshot {
+        at: day(20).plus(MINUTE),
+        ..monthly()
+    };
+    for (policy, waits) in [(first(), Some(Waits::Confirmation)), (exact(), None)] {
+        let known = bought(policy);
+        let reported = std::slice::from_ref(&end);
+        let decision = settle(
+            policy,
+            &known,
+            reported,
+            &shown(running.clone()),
+            running.at,
+        );
+        assert_eq!(decision.waits, waits, "{}", policy.store);
+        assert_eq!(decision.purchase.state(), State::Active, "{}", policy.store);
+    }
+}
+
+#[test]
+fn what_is_gone_is_over_or_stays_as_it_was() {
+    for (policy, state) in [(first(), State::Expired), (exact(), State::Active)] {
+        let known = bought(policy);
+        let decision = settle(policy, &known, &[], &Verification::Gone, day(20));
+        assert_eq!(decision.purchase.state(), state, "{}", policy.store);
+        let announced = if state == State::Active { 0 } else { 1 };
+        assert_eq!(kinds(&decision).len(), announced, "{}", policy.store);
+    }
+    let begun = report(NotificationKind::SubscriptionPurchased, day(0));
+    let unknown = settle(
+        exact(),
+        &Purchase::default(),
+        &[begun],
+        &Verification::Gone,
+        day(0),
+    );
+    let waits = Some(Waits::Parked(Parked::UnknownReceipt));
+    assert_eq!(
+        (unknown.waits, unknown.wake),
+        (waits, Some(day(0).plus(MINUTE)))
+    );
+}
+
+#[test]
+fn an_end_is_left_where_the_store_s_ends_can_be() {
+    let running = Snapshot {
+        at: day(12),
+        renews_at: Some(day(10)),
+        ..monthly()
+    };
+    for (policy, expected) in [
+        (first(), &[][..]),
+        (exact(), &[TransitionKind::Renewed][..]),
+    ] {
+        let decision = settle(
+            policy,
+            &ended(policy),
+            &[],
+            &shown(running.clone()),
+            day(12),
+        );
+        assert_eq!(kinds(&decision), expected, "{}", policy.store);
+        assert_eq!(decision.purchase.state(), State::Active, "{}", policy.store);
+        let again = settle(
+            policy,
+            &decision.purchase,
+            &[],
+            &shown(running.clone()),
+            day(12),
+        );
+        assert_eq!(kinds(&again), [], "{}", policy.store);
+    }
+}
+
+#[test]
+fn the_length_of_a_term_counts_where_terms_follow_the_calendar() {
+    assert!(bought(first()).terms().is_some());
+    assert!(bought(exact()).terms().is_none());
+}
+
+#[test]
+fn notifications_wait_as_long_as_the_store_says() {
+    let begun = report(NotificationKind::SubscriptionPurchased, day(0));
+    let unanswered = Verification::Unreachable { since: day(0) };
+    for (policy, settled) in [(first(), 0), (exact(), 1)] {
+        let reported = std::slice::from_ref(&begun);
+        let now = day(0).plus(HOUR);
+        let decision = settle(policy, &Purchase::default(), reported, &unanswered, now);
+        assert_eq!(decision.outcomes.len(), settled, "{}", policy.store);
+    }
+    let parked = Verification::Parked(Parked::UnknownReceipt);
+    let mut known = Purchase::default();
+    for (now, outcomes) in [(day(0), 0), (day(0).plus(MINUTE), 1)] {
+        let decision = settle(exact(), &known, std::slice::from_ref(&begun), &parked, now);
+        assert_eq!(decision.outcomes.len(), outcomes);
+        assert!(
+            decision
+                .outcomes
+                .iter()
+                .all(|(_, one)| *one == Outcome::Abandoned)
+        );
+        known = decision.purchase;
+    }
+}
+
+#[test]
+fn records_name_every_store_but_the_first() {
+    let json = |policy| serde_json::to_value(policy).unwrap();
+    assert_eq!(json(exact()), "exact");
+    assert!(first().is_unnamed() && !exact().is_unnamed());
+    assert_eq!(
+        ALL.iter()
+            .filter(|policy| policy.store == first().store)
+            .count(),
+        1
+    );
+    let known: StorePolicy = serde_json::from_value("exact".into()).unwrap();
+    assert_eq!(known, exact());
+    let unknown = serde_json::from_value::<StorePolicy>("other".into()).unwrap_err();
+    let expected = "the store `other` is not known to this version of settle";
+    assert_eq!(unknown.to_string(), expected);
+}
