@@ -16,29 +16,29 @@ const MAX_NAME_BYTES: usize = 100;
 pub const FULL_DISK: &str =
     "the disk of the database is full; settle continues by itself when there is room";
 
-/// The body of every error answer: problem details (RFC 9457).
+/// Body of every error response: problem details (RFC 9457).
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Problem {
-    /// What kind of problem it is, as a stable URN.
+    /// Stable URN of the kind of problem.
     #[serde(rename = "type")]
     kind: String,
-    /// The kind, for people.
+    /// Name of the kind of problem, for people.
     pub title: &'static str,
-    /// The status of the answer.
+    /// HTTP status of the response.
     pub status: u16,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     pub detail: String,
-    /// Each field of the request that is wrong.
+    /// Invalid fields of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Field>,
 }
 
-/// One field of the request that is wrong.
+/// An invalid field of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Field {
-    /// The field's name; `body` for the whole body, and `…` for all others after a hundred.
+    /// Name of the field; `body` for the whole body, and `…` for all fields after the first hundred.
     pub field: String,
-    /// What was expected there.
+    /// Expected value of the field.
     pub expected: String,
 }
 

@@ -27,48 +27,47 @@ const PAYMENTS: i64 = 100;
 /// Maximum number of destinations of an app.
 const DESTINATIONS: i64 = 1000;
 
-/// A customer with what they may use now, for money and in the store's test environment.
+/// A customer with current access, in production and in the store's sandbox.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CustomerDetail {
     /// The customer.
     #[serde(flatten)]
     pub customer: Customer,
-    /// Grows each time that the user's state is announced; 0 before the first time.
+    /// Number that increases with each announcement of the user's state; 0 before the first.
     pub user_revision: i64,
-    /// What the purchases for money give.
+    /// Access granted by production purchases.
     pub production: Access,
-    /// What the purchases of the store's test environment give.
+    /// Access granted by sandbox purchases.
     pub sandbox: Access,
-    /// The customer's devices, the one that was seen last in front.
+    /// Devices of the customer, most recently seen first.
     pub devices: Vec<CustomerDevice>,
-    /// The purchases of both environments; of more than a thousand, those that were settled last.
+    /// Purchases in both environments. Of more than 1,000, the most recently settled.
     pub purchases: Vec<CustomerPurchase>,
-    /// The purchases that were settled last, in words: at most 50, those with access in front.
+    /// Descriptions of the most recently settled purchases: at most 50, those with access first.
     pub standings: Vec<PurchaseStanding>,
 }
 
-/// What purchases of one environment give.
+/// Access granted by the purchases of one environment.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Access {
-    /// The active entitlements, each once, by the purchase that gives it longest.
+    /// Active entitlements, each listed once with the purchase that grants it longest.
     pub active_entitlements: Vec<ActiveEntitlement>,
-    /// The SKU of every purchase that gives an active entitlement, each once.
+    /// SKUs of all purchases that grant an active entitlement, without duplicates.
     pub active_skus: Vec<String>,
-    /// Where the customer stands; null when nothing is known.
+    /// Journey state of the customer; null if nothing is known.
     pub customer_journey_state: Option<Journey>,
-    /// What the customer paid by now in USD, less what was refunded; null when no amount is known, and of test
-    /// purchases, for which nothing is paid.
+    /// Total paid in USD to date, less refunds; null if no amount is known, and for test purchases.
     pub paid_usd: Option<String>,
-    /// Why there is no active entitlement, in a sentence; null where there is one.
+    /// Why there is no active entitlement, in a sentence; null if there is one.
     pub no_access: Option<String>,
 }
 
-/// A purchase in words.
+/// Description of a purchase in sentences.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PurchaseStanding {
-    /// Which one.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// How it stands.
+    /// State of the purchase in sentences.
     #[serde(flatten)]
     pub standing: Standing,
 }

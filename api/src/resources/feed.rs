@@ -13,7 +13,7 @@ use storage::{App, FeedEntry, Paged};
 /// Which purchases.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct FeedQuery {
-    /// Only purchases that this destination wants, with the acknowledged revision.
+    /// Only purchases that this destination is to receive, with the revision that it acknowledged.
     destination_id: Option<DestinationId>,
     /// The page.
     #[serde(flatten)]

@@ -120,10 +120,11 @@ impl Output for Changes {
     }
 }
 
-/// Since when.
+/// Position in the stream of changes.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Since {
-    /// The `id` of the last event, where `Last-Event-ID` cannot be sent: what changed since comes first.
+    /// `id` of the last received event, for clients that cannot send `Last-Event-ID`. The stream begins with the
+    /// changes since then.
     since: Option<String>,
 }
 

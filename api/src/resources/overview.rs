@@ -14,7 +14,7 @@ use storage::Overview;
 /// Of which app.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 pub struct OfApp {
-    /// Only this app; all that the caller can access when absent.
+    /// Only this app; by default, all apps that the caller can access.
     pub app_id: Option<AppId>,
 }
 

@@ -15,11 +15,11 @@ use storage::{Paged, PaymentSubject, PaymentView};
 /// Whose payments: exactly one of `collapse_key` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct PaymentQuery {
-    /// Only those of this app.
+    /// Only payments of this app.
     app_id: Option<AppId>,
-    /// Those of this purchase.
+    /// Payments of this purchase.
     collapse_key: Option<CollapseKey>,
-    /// Those of the purchases that this user owns now.
+    /// Payments of the purchases that this user owns now.
     user_id: Option<UserId>,
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// Which items of a list that belong to apps or to the whole installation.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct OfApp {
-    /// Only those of this app.
+    /// Only items of this app.
     pub app_id: Option<AppId>,
 }
 

@@ -33,21 +33,21 @@ pub enum Auth {
     BinaryAuth,
 }
 
-/// What a product costs.
+/// A price of a product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Price {
-    /// The country, two letters; absent for all countries without a price of their own.
+    /// ISO 3166 code of the country: two letters; absent for all countries without a price of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "country"))]
     pub country: Option<String>,
-    /// ISO 4217, three letters.
+    /// ISO 4217 code: three letters.
     #[schemars(extend("format" = "currency"))]
     pub currency: String,
-    /// The price of one term. A decimal, written as text.
+    /// Price of one term: a decimal, as text.
     #[schemars(with = "String", extend("format" = "decimal"))]
     pub price: Decimal,
-    /// The price applies to plans that began then or later, until the next price of the same country; absent for
-    /// always.
+    /// When the price takes effect. It applies to plans that start from then on, until the next price of the same
+    /// country; absent for always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "since"))]
     pub since: Option<Since>,
@@ -128,13 +128,13 @@ pub struct Listing {
     pub prices: Vec<Price>,
 }
 
-/// Which SKU of a subscription is its `product_ref_id`.
+/// The SKU of a subscription that is its `product_ref_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductRef {
-    /// The term's, which the customer bought.
+    /// SKU of the term that the customer bought.
     #[default]
     Term,
-    /// The parent's, which all its terms share.
+    /// Parent SKU, shared by all terms.
     Parent,
 }

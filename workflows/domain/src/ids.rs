@@ -48,37 +48,37 @@ macro_rules! uuid_ids {
 uuid_ids! {
     /// The company that runs the installation. One per database.
     OrgId = "an org id";
-    /// An app of the org.
+    /// Id of an app.
     AppId = "an app id";
-    /// An app on one store.
+    /// Id of a platform: an app on one store.
     PlatformId = "a platform id";
-    /// A topic that requested to send to a platform.
+    /// Id of a topic that sends to a platform, or wants to.
     TopicId = "a topic id";
-    /// A receiver of events: a webhook or an analytics integration.
+    /// Id of a destination, which receives events.
     DestinationId = "a destination id";
-    /// One purchase: UUIDv5 of platform and receipt.
+    /// Key of a purchase: UUIDv5 of platform and receipt.
     CollapseKey = "a collapse key";
-    /// One event, the same for every destination.
+    /// Id of an event, the same for every destination.
     EventId = "an event id";
-    /// One event to one destination.
+    /// Id of a delivery: one event to one destination.
     DeliveryId = "a delivery id";
-    /// The owner of purchases.
+    /// Id of a user, who owns purchases.
     UserId = "a user id";
     /// An installation of the app on a device; the app makes it, a random UUID.
     DeviceId = "a device id";
     /// A session of the app on a device; the app makes it.
     SessionId = "a session id";
-    /// A move of purchases from one user to another.
+    /// Id of a transfer of purchases from one user to another.
     TransferId = "a transfer id";
-    /// A review whether purchases of one user may move to another one.
+    /// Id of a review that decides whether one user's purchases move to another.
     ReviewId = "a review id";
-    /// A key of the API.
+    /// Id of an API key.
     KeyId = "a key id";
-    /// A sign-in of a person to the page.
+    /// Id of a person's sign-in to the dashboard.
     SignInId = "a sign-in id";
     /// One audit entry: a change by a person, a key or a script.
     AuditEntryId = "an audit entry id";
-    /// One alarm, however often it is raised.
+    /// Id of an alarm, the same each time it is raised.
     AlarmId = "an alarm id";
 }
 

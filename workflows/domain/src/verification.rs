@@ -65,15 +65,15 @@ pub enum Parked {
     WrongCustomer,
 }
 
-/// What happens to notifications whose receipt the store still does not know after the last scheduled check.
+/// What to do with notifications whose receipt the store still does not know after the last scheduled check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownReceipts {
-    /// They are given up.
+    /// Give up.
     #[default]
     GiveUp,
-    /// They are settled as if the store could not be queried, and marked unverified: purchases by Amazon's Billing
-    /// Compatibility SDK are verified at another address, so that this one never knows them.
+    /// Settle as if the store could not be queried, and mark the purchase as unverified. Needed for purchases made with
+    /// Amazon's Billing Compatibility SDK, which are verified at another address.
     Believe,
 }
 

@@ -15,13 +15,13 @@ pub const FIELD: &str = "without_external_id";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WithoutExternalId {
-    /// They are sent.
+    /// Send them.
     #[default]
     Send,
-    /// They wait until the customer has an external id, at most 30 days.
+    /// Wait until the customer has an external id, for up to 30 days.
     // Storage releases them then, and gives them up after `storage::LONGEST_WAIT`.
     Wait,
-    /// They are skipped.
+    /// Skip them.
     Skip,
 }
 

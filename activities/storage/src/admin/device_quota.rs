@@ -38,10 +38,10 @@ written_row! {
         /// Maximum number of events accepted from this platform's devices per day (UTC).
         #[schemars(range(min = 0, max = MAX))]
         pub device_events_per_day: i64,
-        /// Maximum size, in bytes, of what this platform's device reports take in the database per day.
+        /// Maximum size in bytes that this platform's device reports may use in the database per day.
         #[schemars(range(min = 0, max = MAX))]
         pub device_bytes_per_day: i64,
-        /// Maximum number of new devices in a day; known ones are not counted.
+        /// Maximum number of new devices per day. Known devices do not count.
         #[schemars(range(min = 0, max = MAX))]
         pub new_devices_per_day: i64,
         /// Maximum number of customers that device logins may create per day.

@@ -28,15 +28,15 @@ stored! {
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
     pub enum Role {
-        /// Reads the metrics, and nothing else.
+        /// Can only read metrics.
         Metrics = "metrics",
-        /// Reads everything but secrets.
+        /// Can read everything except secrets.
         Read = "read",
-        /// Also names and moves customers, and acts on single purchases and on what is pending.
+        /// Can also name and move customers, and act on single purchases and pending deliveries.
         Support = "support",
-        /// Also changes platforms, destinations, the catalogue and prices; may see new secrets.
+        /// Can also change platforms, destinations, the catalogue and prices, and see new secrets.
         Operator = "operator",
-        /// Also creates and deletes apps, erases customers, and makes keys.
+        /// Can also create and delete apps, erase customers, and create keys.
         Admin = "admin",
     }
 }
@@ -66,24 +66,24 @@ pub struct NewKey {
 }
 
 row! {
-    /// A key of the API, without its secret.
+    /// An API key, without its secret.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct ApiKey {
-        /// Its id.
+        /// Id of the key.
         pub id: KeyId,
-        /// Its name, unique among the keys that were not revoked.
+        /// Name of the key, unique among keys that are not revoked.
         pub name: String,
-        /// What it may do.
+        /// Role of the key.
         pub role: Role,
-        /// The only app that it reaches; null for all.
+        /// Id of the only app that the key can access; null for all apps.
         pub app_id: Option<AppId>,
-        /// When it was made.
+        /// When the key was created.
         pub created_at: Timestamp,
-        /// When it ends by itself; null for never.
+        /// When the key expires; null if it never does.
         pub expires_at: Option<Timestamp>,
-        /// When it was revoked; null if it was not.
+        /// When the key was revoked; null if it is valid.
         pub revoked_at: Option<Timestamp>,
-        /// When it was used last, up to a minute before its last request; null if it never was.
+        /// When the key was last used, accurate to a minute; null if never.
         pub last_used_at: Option<Timestamp>,
     }
 }

@@ -30,14 +30,14 @@ const ROWS: usize = 500;
 const RECHECKED: i64 = 500;
 
 row! {
-    /// One rate.
+    /// The exchange rate of a currency on one day.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct Rate {
-        /// The day, such as `2026-01-31`.
+        /// Day of the rate, such as `2026-01-31`.
         pub day: String,
-        /// ISO 4217, three capital letters.
+        /// ISO 4217 code: three capital letters.
         pub currency: String,
-        /// A decimal, as text.
+        /// Value of one unit in USD: a decimal, as text.
         pub usd: String,
     }
 }

@@ -53,26 +53,26 @@ pub struct NewLink {
 }
 
 row! {
-    /// A sign-in, without what opens it.
+    /// A sign-in to the dashboard, without its secret.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct SignIn {
-        /// Its id.
+        /// Id of the sign-in.
         pub id: SignInId,
-        /// Who it is, for people. The audit log shows it.
+        /// Name of the person, shown in the audit log.
         pub name: String,
-        /// What it may do.
+        /// Role of the sign-in.
         pub role: Role,
-        /// The only app that it reaches; null for all.
+        /// Id of the only app that the sign-in can access; null for all apps.
         pub app_id: Option<AppId>,
-        /// The key of the API that it stands for; null for the admin token.
+        /// Id of the API key behind the sign-in; null for the admin token.
         pub key_id: Option<KeyId>,
-        /// When it began.
+        /// When the sign-in began.
         pub created_at: Timestamp,
-        /// When it was used last, up to a minute before its last request.
+        /// When the sign-in was last used, accurate to a minute.
         pub used_at: Timestamp,
-        /// When it ends, however much it is used.
+        /// When the sign-in expires, regardless of use.
         pub expires_at: Timestamp,
-        /// When somebody ended it; null if nobody did.
+        /// When the sign-in was ended by a person; null if it was not.
         pub finished_at: Option<Timestamp>,
     }
 }

@@ -23,19 +23,19 @@ stored! {
     pub enum Series {
         /// Notifications stored in the inbox.
         Accepted = "accepted",
-        /// Messages of stores that were refused.
+        /// Messages from stores that were refused.
         Refused = "refused",
-        /// Settlings, and how long after the end of the window each began.
+        /// Settled purchases, with the delay after the end of their windows.
         Lag = "lag",
         /// Attempts that delivered an event.
         Delivered = "delivered",
-        /// Attempts that did not.
+        /// Attempts that failed.
         Failed = "failed",
-        /// Requests that a destination answered, and how long each took.
+        /// Requests that a destination answered, with their duration.
         Latency = "latency",
-        /// Actions of Temporal, as Temporal Cloud bills them.
+        /// Temporal actions, as billed by Temporal Cloud.
         Actions = "actions",
-        /// Those for purchases.
+        /// Temporal actions for purchases.
         PurchaseActions = "purchase_actions",
     }
 }

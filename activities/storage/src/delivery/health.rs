@@ -32,7 +32,7 @@ pub struct HealthView {
     /// Its failures and successes.
     #[serde(flatten)]
     pub health: Health,
-    /// Number of its pending deliveries, counted up to 10,000.
+    /// Number of pending deliveries, counted up to 10,000.
     pub pending: i64,
 }
 

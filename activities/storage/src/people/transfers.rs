@@ -77,7 +77,7 @@ pub struct Transfer {
     pub from: UserId,
     /// The former owner's external id now.
     pub from_external_id: Option<String>,
-    /// Whether the former owner was erased since.
+    /// Whether the former owner has since been erased.
     pub is_from_erased: bool,
     pub to: UserId,
     /// The new owner's external id now.
@@ -85,11 +85,11 @@ pub struct Transfer {
     pub cause: Cause,
     pub moved: MovedRows,
     pub author: Option<Author>,
-    /// The transfer that it takes back.
+    /// Id of the transfer that this one undoes.
     pub undoes: Option<TransferId>,
-    /// The transfer that took it back.
+    /// Id of the transfer that undid this one.
     pub undone_by: Option<TransferId>,
-    /// Whether it can be taken back: nobody did, and its customers still belong to the new owner.
+    /// Whether the transfer can be undone: it has not been, and its customers still belong to the new owner.
     pub can_undo: bool,
     pub created_at: Timestamp,
 }

@@ -56,7 +56,7 @@ pub struct Customer<'a> {
     pub origin: &'a Origin,
     /// The row of the purchase, as it was before anything was locked.
     pub row: Option<&'a PurchaseRow>,
-    /// The store's id of the customer.
+    /// The store's id for the customer.
     pub app_user_id: Option<&'a str>,
 }
 

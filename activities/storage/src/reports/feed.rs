@@ -20,15 +20,15 @@ row! {
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     #[schemars(rename = "Fed")]
     pub struct FeedEntry {
-        /// The purchase.
+        /// Key of the purchase.
         pub collapse_key: CollapseKey,
-        /// Its newest revision.
+        /// Latest revision of the purchase.
         pub revision: i64,
-        /// The digest of its newest state: `attributes.state_digest` of its newest `purchase.updated`.
+        /// Digest of the latest state: `attributes.state_digest` of the latest `purchase.updated`.
         pub state_digest: String,
-        /// The newest revision that the destination acknowledged; null if the request names no destination.
+        /// Latest revision that the destination acknowledged; null if the request names no destination.
         pub acknowledged_revision: Option<i64>,
-        /// When it was settled last.
+        /// When the purchase was last settled.
         pub updated_at: Timestamp,
     }
 }

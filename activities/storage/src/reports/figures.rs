@@ -31,7 +31,7 @@ const FORGETTABLE: &str = formatcp!(
 /// The error of a skipped delivery.
 const NEWEST_ONLY: &str = "an admin enabled the destination with the latest states only";
 
-/// The health of a destination, with the numbers of its pending, waiting and failed deliveries.
+/// Health of a destination, with counts of its pending, waiting and failed deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DestinationHealth {
     /// Its health, and the number of its pending deliveries.

@@ -22,17 +22,17 @@ const SILENT: Duration = Duration::from_secs(30);
 /// A store that does not answer about purchases of a platform, at all or about some.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SilentStore {
-    /// The platform.
+    /// Id of the platform.
     pub platform_id: PlatformId,
-    /// Its name.
+    /// Name of the platform.
     pub platform: String,
-    /// The store's name.
+    /// Name of the store.
     pub store: String,
     /// Since when it has not answered: since its last answer, or about the purchase that waits longest.
     pub since: Timestamp,
-    /// Number of purchases about which it has not answered.
+    /// Number of purchases without a response from the store.
     pub purchases: i64,
-    /// Why the query about one of them failed.
+    /// Error of the query for one of the purchases.
     pub because: Option<String>,
     /// When the next query about the first of them is due.
     pub next_at: Option<Timestamp>,

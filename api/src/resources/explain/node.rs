@@ -4,18 +4,18 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// An explanation of one thing.
+/// An explanation in the form of a tree.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Explained")]
 pub struct Node {
-    /// What it is: `purchase`, `notification`, `event`, `delivery`, `attempt`, …
+    /// Kind of the explained resource: `purchase`, `notification`, `event`, `delivery`, `attempt`, …
     pub what: &'static str,
     /// A sentence about it.
     pub summary: String,
     /// Its facts.
     #[serde(flatten)]
     pub facts: Map<String, Value>,
-    /// Its consequences and parts.
+    /// Explanations of its parts and consequences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<Self>,
 }

@@ -27,26 +27,27 @@ static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The events that are sent, and their schemas.
+/// Events that settle sends, with their schemas.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EventSchemas {
-    /// The events.
+    /// All event types.
     events: Vec<EventSchema>,
 }
 
-/// An event that is sent.
+/// An event that settle sends.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EventSchema {
-    /// Its type.
+    /// Type of the event.
     #[serde(rename = "type")]
     event_type: &'static str,
-    /// Its group: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or `alarm`.
+    /// Group of the event: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or
+    /// `alarm`.
     group: &'static str,
     /// What it announces, in one sentence.
     summary: &'static str,
-    /// The version of its schema.
+    /// Version of the schema.
     version: &'static str,
-    /// Where its schema is.
+    /// URL of the schema.
     #[schemars(extend("format" = "uri"))]
     url: String,
 }

@@ -15,15 +15,15 @@ use storage::{DeliveryView, Destination, PaymentView, PurchaseView, UnchosenPaym
 /// How a purchase stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Standing {
-    /// What was bought: its entitlements and how long a term lasts, else its SKU.
+    /// What was bought: the entitlements and the length of a term, or else the SKU.
     pub product: String,
     /// Sentences for its customer.
     pub summary: String,
-    /// Whether its latest refund stands.
+    /// Whether the latest refund still stands.
     pub is_refunded: bool,
-    /// Whether that refund is settle's estimate, because the purchase ended early.
+    /// Whether the refund is settle's estimate because the purchase ended early.
     pub is_refund_estimated: bool,
-    /// What each destination got of it last.
+    /// Latest announcement of the purchase to each destination.
     pub destinations: Vec<Reached>,
 }
 
@@ -39,10 +39,10 @@ impl Standing {
     }
 }
 
-/// What a destination got last of a purchase.
+/// Latest announcement of a purchase to a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Reached {
-    /// The destination's name.
+    /// Name of the destination.
     pub destination: String,
     /// The event and its delivery; absent where nothing of the purchase was sent.
     #[serde(flatten)]

@@ -83,23 +83,23 @@ impl FromStr for State {
 /// The recorded health of a destination. The API shows the serialized fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Health {
-    /// Number of failures in a row; several in a row for the same purchase or device count once.
+    /// Number of consecutive failures; consecutive failures of the same purchase or device count once.
     pub failures: i64,
-    /// What went wrong last, for people.
+    /// Last error, for people.
     pub last_error: Option<String>,
     /// When the first request failed since the last success.
     pub first_failure_at: Option<Timestamp>,
-    /// When a request failed last.
+    /// When a request last failed.
     pub last_failure_at: Option<Timestamp>,
-    /// When a request succeeded last. While the destination is healthy, this is up to a minute too early.
+    /// When a request last succeeded. While the destination is healthy, accurate to a minute.
     pub last_success_at: Option<Timestamp>,
-    /// When the breaker opened; null while it is closed.
+    /// When the circuit breaker opened; null while it is closed.
     pub opened_at: Option<Timestamp>,
     /// When the last probe was sent.
     pub probed_at: Option<Timestamp>,
-    /// When its breaker closed last, or a person enabled it.
+    /// When the circuit breaker last closed, or a person enabled the destination.
     pub recovered_at: Option<Timestamp>,
-    /// The end of the pause by its `Retry-After`; null without a pause.
+    /// When the pause set by the destination's `Retry-After` ends; null without a pause.
     pub paused_until: Option<Timestamp>,
     /// What the last failed request since the last success was about.
     #[serde(skip)]

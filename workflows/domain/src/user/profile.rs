@@ -37,10 +37,10 @@ const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_canc
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Attributes {
-    /// The eight of the documented integration.
+    /// The eight documented properties.
     #[default]
     Documented,
-    /// Those, and six more: renewal, end, state, number of renewals, first purchase, revenue.
+    /// The eight documented properties and six more: renewal, end, state, number of renewals, first purchase, revenue.
     Extended,
 }
 

@@ -22,17 +22,17 @@ use std::time::Duration;
 const MAX_ERROR_CHARS: usize = 500;
 
 stored! {
-    /// The status of a delivery of an event of a device.
+    /// Status of a device event's delivery to a destination.
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum StreamStatus {
-        /// It is sent when it is due.
+        /// To be sent when it is due.
         Pending = "pending",
-        /// The destination acknowledged it.
+        /// Acknowledged by the destination.
         Delivered = "delivered",
-        /// The destination must not get it.
+        /// Not sent, because the destination must not receive it.
         Skipped = "skipped",
-        /// It was given up.
+        /// Given up.
         Failed = "failed",
     }
 }
@@ -41,7 +41,7 @@ stored! {
 pub struct Tried {
     /// How it went for the event.
     pub class: AttemptClass,
-    /// The status of the answer, when there was one.
+    /// HTTP status of the response, if there was one.
     pub status: Option<i64>,
     pub latency: Duration,
 }

@@ -24,7 +24,7 @@ const MAX_BEGINNINGS: usize = 20;
 const WALKED: i64 = 100;
 
 stored! {
-    /// What was found.
+    /// Kind of a search result.
     #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
@@ -33,13 +33,13 @@ stored! {
         Purchase = "purchase",
         /// A purchase that is not settled yet.
         Waiting = "waiting",
-        /// A message of a store.
+        /// A message from a store.
         Message = "message",
         /// An event.
         Event = "event",
-        /// An event of a device.
+        /// A device event.
         DeviceEvent = "device_event",
-        /// A delivery, which is also the `webhook-id` of its requests.
+        /// A delivery, by the `webhook-id` of its requests.
         Delivery = "delivery",
         /// A destination.
         Destination = "destination",
@@ -47,7 +47,7 @@ stored! {
         Platform = "platform",
         /// An app.
         App = "app",
-        /// A customer, by the id of the user.
+        /// A customer, by the user's id.
         Customer = "customer",
         /// A device of an app.
         Device = "device",
@@ -55,25 +55,25 @@ stored! {
 }
 
 row! {
-    /// One thing that an id names. It has ids of ours alone: neither those of customers nor those of stores, except the
-    /// message's own, and the names by which several customers differ.
+    /// A search result. It contains settle's own ids only, except the message's id and the names by which several
+    /// customers differ.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct SearchHit {
-        /// What it is.
+        /// Kind of result.
         pub kind: FoundKind,
-        /// Its id.
+        /// Id of the result.
         pub id: String,
-        /// Its app.
+        /// Id of the result's app.
         pub app_id: Option<AppId>,
-        /// The purchase that it belongs to, if it is one of a purchase.
+        /// Key of the related purchase, if there is one.
         pub collapse_key: Option<CollapseKey>,
-        /// Its name, type or state; of a device its platform. Of a customer the app's own id, or else that of the
-        /// store, where several are found or one by a beginning; otherwise empty.
+        /// Name, type or state; for a device, its platform. For a customer, the app's own id or else the store's, if
+        /// several customers match or the match is by prefix; otherwise empty.
         pub label: String,
-        /// When it was recorded, or changed last.
+        /// When the result was recorded or last changed.
         pub at: Timestamp,
-        /// By what it was found: its own `id`, `receipt`, `customer` or `device`; `beginning`, when no whole id is the
-        /// text and one of these begins with it.
+        /// What matched: the result's own `id`, a `receipt`, a `customer` or a `device`; `beginning` if the text is a
+        /// prefix of one of these.
         #[schemars(extend("enum" = ["id", "receipt", "customer", "device", "beginning"]))]
         pub found_by: String,
     }

@@ -40,17 +40,17 @@ pub struct ConvertedPrice {
     pub conversion: Conversion,
 }
 
-/// The kind of a line of a sales report.
+/// Kind of a sales report line.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum SaleKind {
-    /// The customer paid.
+    /// A payment by the customer.
     Charge,
-    /// The store refunded.
+    /// A refund by the store.
     Refund,
-    /// The customer's bank reverted the charge.
+    /// A chargeback by the customer's bank.
     Chargeback,
 }
 
