@@ -84,7 +84,7 @@ impl Input for IfNoneMatch {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "If-None-Match", "in": "header", "required": false,
-            "description": "The `ETag` of the last answer: 304 if it is still the answer.",
+            "description": "The `ETag` of an earlier response. 304 if the response has not changed.",
             "schema": { "type": "string" },
         }));
     }

@@ -109,7 +109,7 @@ impl Input for Acting {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "Settle-Reason", "in": "header", "required": false,
-            "description": "The reason, recorded in the audit entry of the change unless the body has one. UTF-8.",
+            "description": "Reason for the change, recorded in the audit log unless the body contains one. UTF-8.",
             "schema": { "type": "string", "maxLength": MAX_REASON_BYTES, "x-rule": "At most 1000 bytes of UTF-8." },
         }));
     }

@@ -49,10 +49,7 @@ fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
         limits.push(("x-maxBytes", json!(MAX_BYTES)));
     }
     if text["x-identifies"] == true {
-        limits.push((
-            RULE,
-            json!("An id: no text that programs send where they have none, such as `null`."),
-        ));
+        limits.push((RULE, json!("An id, not a placeholder such as `null`.")));
     }
     limits
 }

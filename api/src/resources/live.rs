@@ -147,7 +147,7 @@ impl Input for LastEvent {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "Last-Event-ID", "in": "header", "required": false,
-            "description": "The `id` of the last event: what changed since comes first.",
+            "description": "The `id` of the last received event. The stream begins with the changes since then.",
             "schema": { "type": "string" },
         }));
     }
