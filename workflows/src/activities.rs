@@ -234,7 +234,7 @@ pub struct VerifyClaims {
 pub struct VerifiedClaims {
     /// Number of claims that it examined.
     pub examined: usize,
-    /// Whether none is due soon.
+    /// Whether no further check is due soon.
     pub is_idle: bool,
     /// The network whose turn was the last one.
     pub network: String,

@@ -28,7 +28,7 @@ macro_rules! uuid_ids {
         impl $name {
             /// Wraps a UUID that is known to name this kind of thing.
             pub const fn new(id: Uuid) -> Self { Self(id) }
-            /// The bare UUID.
+            /// The UUID without its type.
             pub const fn uuid(self) -> Uuid { self.0 }
         }
 
@@ -88,9 +88,9 @@ pub const FIRST_EPOCH: i64 = 1;
 /// The purchases that a profile covers.
 #[derive(Debug, Clone, Copy)]
 pub struct ProfileScope<'a> {
-    /// Their environment.
+    /// Environment of the purchases.
     pub environment: Environment,
-    /// Their platforms; all of them when empty.
+    /// Platforms of the purchases; all platforms when empty.
     pub platforms: &'a [PlatformId],
 }
 
@@ -245,7 +245,7 @@ impl UserId {
         ))
     }
 
-    /// The anonymous user of a device on which nobody has logged in since this number of logouts.
+    /// The anonymous user of a device without a login since this number of logouts.
     pub fn of_device(place: DevicePlace, logouts: i64) -> Self {
         let name = if logouts == 0 {
             "anonymous".to_owned()

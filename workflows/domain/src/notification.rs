@@ -30,7 +30,7 @@ pub struct Notification {
 /// The beginning of the receipt ids of samples. No store has such ids, so that a sample is never a purchase for money.
 pub const SAMPLE_RECEIPT: &str = "sample.";
 
-/// Whether a receipt is that of a sample, whoever minted it.
+/// Whether a receipt is that of a sample, regardless of who created it.
 pub fn is_sample_receipt(receipt_id: &str) -> bool {
     receipt_id.starts_with(SAMPLE_RECEIPT)
 }

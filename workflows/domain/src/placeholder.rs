@@ -66,7 +66,7 @@ const STRONG: [&str; 10] = [
     "unidentified",
     "unknown",
 ];
-/// Words that name nobody by themselves.
+/// Words that do not name a customer by themselves.
 const FILLERS: [&str; 11] = [
     "account", "customer", "email", "id", "name", "not", "set", "uid", "user", "userid", "username",
 ];

@@ -70,7 +70,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Leaves out the purchase and its notifications, which nobody decides about.
+    /// Leaves out the purchase and its notifications, on which no decision depends.
     #[must_use]
     pub fn without_bodies(self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Names that people read: what nobody sees in them, and which of them look the same.
+//! Names for display: their invisible characters, and which names look the same.
 
 use rust_decimal::Decimal;
 use unicode_normalization::{UnicodeNormalization, is_nfc};

@@ -20,7 +20,7 @@ pub enum TransferPolicy {
 impl TransferPolicy {
     pub const ALL: &[Self] = &[Self::Immediate, Self::Review, Self::Never];
 
-    /// Where nobody chose one: signed logins say who a customer is, so a receipt is no reason to believe otherwise.
+    /// Policy if none is set: signed logins identify the customer, so a receipt is no reason to move purchases.
     pub const fn usual(signs_logins: bool) -> Self {
         if signs_logins {
             Self::Review

@@ -162,7 +162,7 @@ impl Purchase {
         });
     }
 
-    /// Send the newest state again.
+    /// Signal that sends the latest state again.
     #[signal(name = contract::REDELIVER)]
     pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Redeliver>) {
         self.fold(contract::REDELIVER, signal, |state, redeliver| {

@@ -1,4 +1,5 @@
-//! How far a platform is connected, and the first event on its way. CachedValue is apart from judging, which is pure.
+//! How far a platform is connected, and the progress of its first event. Loading the data is separate from judging it,
+//! which is pure.
 
 use crate::edge::Edge;
 use crate::error::Error;

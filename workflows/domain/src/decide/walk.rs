@@ -26,7 +26,7 @@ pub(super) struct Walk<'a> {
     /// The time up to which an inferred transition is covered: that of the present report; after the walk that of the
     /// answer, or without one that of the newest report, or of the last announcement.
     pub clock: Timestamp,
-    /// The time of the settling.
+    /// When the notifications are settled.
     pub now: Timestamp,
     /// The stage after the reports walked so far.
     pub stage: Stage,

@@ -37,9 +37,9 @@ pub struct DeviceEvent<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceOwner {
-    /// Who: an anonymous user until somebody logs in.
+    /// User of the device: anonymous until a customer logs in.
     pub user_id: UserId,
-    /// The customer's own id, once somebody logged in.
+    /// The customer's external id, once one has logged in.
     pub external_id: Option<String>,
 }
 
@@ -109,13 +109,13 @@ struct DeviceAttributes {
 pub(crate) struct Common {
     /// The device.
     device: DeviceData,
-    /// The customer's own id, if somebody was logged in.
+    /// The customer's external id, if one was logged in.
     external_id: Option<String>,
     /// The session that it belongs to; null outside of any.
     session_id: Option<SessionId>,
     /// When that session began; null when its start was not reported before.
     session_started_at: Option<Timestamp>,
-    /// The user of the device: an anonymous one until somebody logs in.
+    /// Id of the device's user: anonymous until a customer logs in.
     user_id: Uuid,
 }
 

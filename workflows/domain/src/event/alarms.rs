@@ -40,9 +40,9 @@ pub struct AlarmEvent<'a> {
 /// How a destination fails, as of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble<'a> {
-    /// The last failure.
+    /// Error of the last failed request.
     pub cause: Option<&'a str>,
-    /// Failures in a row.
+    /// Number of consecutive failures.
     pub failures: i64,
     /// Number of pending deliveries, up to a bound.
     pub pending: i64,

@@ -27,7 +27,7 @@ pub struct RecordSource<'a> {
     pub environment: Environment,
     /// The buyer's id in the company's own system, if known.
     pub external_id: Option<&'a str>,
-    /// Which SKU is the `product_ref_id`.
+    /// The SKU that is the `product_ref_id`.
     pub product_ref: ProductRef,
     /// The catalogue's entry for its product.
     pub listing: &'a Listing,

@@ -1,13 +1,12 @@
 //! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when
 //! it is disabled, and when its deliveries are due.
 //!
-//! A destination is disabled after some days without a success: a webhook after 5, Amplitude after 7 (`DISABLE_AFTER`
-//! of the kind). A failed request disables it then, if the first failure since the last success is at least 12 hours
-//! old. An answer that refuses everything for good (410 of a webhook, an unknown key of Amplitude) disables it at once.
+//! After a period without a success that depends on the kind (`DISABLE_AFTER`), a failed request disables the
+//! destination, provided that the first failure since the last success is at least [`MIN_FAILURE_SPAN`] old. A response
+//! that permanently refuses everything (410 of a webhook, an unknown key of Amplitude) disables it immediately.
 //!
-//! The results of the requests change the health one by one. `storage` stores it; the destination's kind decides what
-//! one response means. Decisions are made from [`Health::as_of`] the present, without the times that say nothing since the
-//! clock was set back.
+//! Each result of a request updates the health. `storage` stores it; the destination's kind interprets the response.
+//! Decisions use [`Health::as_of`] the present, which drops times that became meaningless when the clock was set back.
 
 mod subject;
 #[cfg(test)]
@@ -414,7 +413,7 @@ impl Health {
 
     /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination.
     /// `None` when requests may be sent, and during a pause when the delivery is not due yet. The end of a pause makes
-    /// nothing due early, so a delivery that was left to the destination's run then could wait for nobody.
+    /// nothing due early, so nothing would wake a delivery that was left to the destination's run at that point.
     pub fn pending_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && due_at > now;
         if has_own_wait {

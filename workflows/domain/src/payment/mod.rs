@@ -338,7 +338,7 @@ pub fn report_price(data: &mut Value, sale: &Sale) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refunded {
     pub usd: rust_decimal::Decimal,
-    /// When it was refunded last.
+    /// When it was last refunded.
     pub at: Timestamp,
 }
 

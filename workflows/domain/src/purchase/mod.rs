@@ -374,7 +374,7 @@ impl Purchase {
         self.gone_at.max(self.gone_again_at).max(shown_at)
     }
 
-    /// The kinds of all reports.
+    /// Kinds of all reported notifications.
     pub(crate) fn reported_kinds(&self) -> impl Iterator<Item = NotificationKind> + '_ {
         self.reports.keys().copied()
     }

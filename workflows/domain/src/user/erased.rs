@@ -1,6 +1,6 @@
 //! A customer who is erased: the names that are removed from stored bodies, and the event that informs receivers.
 //!
-//! A store's id of the customer is replaced by a tombstone, from which nobody without the installation's key finds it.
+//! A store's id of the customer is replaced by a tombstone, which cannot be traced back without the installation's key.
 //! The app's own id is removed. The user becomes another, anonymous one, since the id of the former could be computed
 //! from the store's.
 

@@ -1,9 +1,9 @@
-//! The columns that may hold a name of a customer, in one list, and what stands there once the customer is erased. One
-//! loop reads it, in the steps (`batches.rs`) and in the first transaction (`begin.rs`).
+//! The list of columns that may contain a name of a customer, each with its replacement after the erasure. Both the
+//! steps (`batches.rs`) and the first transaction (`begin.rs`) iterate over it.
 //!
-//! Not in the list is what has an id of its own by the name: `users.external_id` and `users.analytics_device_id`,
-//! `store_users`, and the purchases of others that have a store's id of the customer, which the first transaction
-//! changes; and `alarms.detail`, `device_events.client_id` and `pages.run`, which are a part of what identifies their rows.
+//! The list excludes columns that the first transaction changes by the customer's ids: `users.external_id`,
+//! `users.analytics_device_id`, `store_users`, and purchases of others with a store's id of the customer. It also excludes
+//! `alarms.detail`, `device_events.client_id` and `pages.run`, which are part of the identity of their rows.
 
 use super::author;
 use crate::db::connection::MultiBackend;

@@ -112,7 +112,7 @@ pub struct Adjustment {
 /// The line of a sales report that the price of a payment, or its refund, agrees with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceReport {
-    /// The transaction of the line.
+    /// Id of the line's transaction.
     pub transaction_id: String,
     /// Whether the line has another price than was recorded at first: a correction in the ledger adds the difference.
     pub is_correction: bool,

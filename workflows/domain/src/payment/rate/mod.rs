@@ -35,7 +35,7 @@ pub struct DailyRate {
 /// The rate that converts an amount of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conversion {
-    /// The day of the amount.
+    /// The day of the amount to convert.
     pub on: Day,
     pub rate: DailyRate,
 }
