@@ -33,7 +33,7 @@ const RAISED_FOR: Duration = Duration::from_secs(60);
 /// Maximum number of alarms that this process remembers.
 const MAX_RAISED: usize = 1_000;
 
-/// What an activity works for.
+/// Work that an activity does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// The settling of a purchase.
@@ -218,7 +218,7 @@ impl RaisedAlarms {
         true
     }
 
-    /// An alarm was not stored.
+    /// Forgets an alarm that was not stored.
     fn forget(&self, alarm: &str) {
         self.raised().remove(alarm);
     }

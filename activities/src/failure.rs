@@ -29,7 +29,7 @@ impl Failed {
         }
     }
 
-    /// Whether it may pass without anybody's action.
+    /// Whether the failure may resolve by itself.
     pub const fn may_pass(&self) -> bool {
         matches!(
             self,

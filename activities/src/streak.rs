@@ -11,14 +11,14 @@ const MAX_STREAKS: usize = 10_000;
 /// After this time without a further failure a streak is forgotten: another process goes on with the activity.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
 
-/// Failures in a row.
+/// Consecutive failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Streak {
     /// Number of failures, from 1.
     pub count: u32,
-    /// Time since the first one.
+    /// Time since the first failure.
     pub age: Duration,
-    /// Whether another activity succeeded meanwhile.
+    /// Whether another activity succeeded in the meantime.
     pub others_succeed: bool,
 }
 

@@ -18,7 +18,7 @@ pub(super) const FAILURES_BEFORE_WARNING: u32 = 8;
 /// Who runs the Temporal server. An external one that does not answer causes a warning.
 #[derive(Clone)]
 pub(super) enum Server {
-    /// Somebody else: it should run already.
+    /// An external server, which should already be running.
     External(Box<ConnectionOptions>),
     /// This process, which may still be downloading or starting it.
     Own(DevServer),
@@ -48,8 +48,9 @@ impl Server {
     }
 }
 
-/// The namespace of an installation on its own dev server. No other server has it: a call that reaches another server,
-/// which took the port, is refused there and takes nobody's work.
+/// The namespace of an installation on its own dev server. No other server has it, so a call that reaches another
+/// server
+/// on the same port is refused there and takes over no other installation's work.
 pub fn namespace_of(installation: OrgId) -> String {
     let id: String = installation.to_string().chars().take(8).collect();
     format!("settle-{id}")

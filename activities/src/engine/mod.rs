@@ -84,7 +84,7 @@ enum Access {
     Taken(NamespaceTaken),
 }
 
-/// The process that connects.
+/// Identity of the process that connects.
 struct Process {
     identity: String,
     installation: OrgId,

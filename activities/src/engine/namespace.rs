@@ -29,7 +29,7 @@ const TAKE_OVER_AFTER: Duration = super::ENSURE_INTERVAL.saturating_mul(2);
 /// How long the sweep must have been missing before a process takes a namespace of a server that is not its own, unless
 /// it had the namespace before: twice the time in which a process that had it tries again to reach the server.
 const TAKE_AFTER: Duration = super::RETRY_INTERVAL.saturating_mul(2);
-/// Maximum number of steps in a row. More mean that somebody else starts and closes the sweep at the same time.
+/// Maximum number of consecutive steps. More mean that another process starts and closes the sweep at the same time.
 const MAX_STEPS: u32 = 5;
 
 /// Why an installation must not use a namespace: it belongs to another one.
@@ -182,7 +182,7 @@ impl Run {
             .as_ref()
             .and_then(|memo| memo.fields.get(INSTALLATION));
         let holder = match installation.and_then(text) {
-            // Also on a queue that nobody polls: the process that notices it starts another one.
+            // Also on a queue without pollers: the process that notices this starts another one.
             Some(id) => Holder::Installation(id),
             None if is_sweep && is_served => Holder::Nobody,
             None if is_sweep => Holder::Elsewhere,

@@ -1,10 +1,14 @@
-//! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name of
+//! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name
+//! of
 //! the host.
 //!
-//! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It goes to nobody if none
-//! is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to a recipient, the
-//! first that may be accepted later. An answer about a mailbox comes after the others, for it does not concern the
-//! server. The body of the answer names the refused recipients.
+//! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It is not sent if no
+//! recipient
+//! is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to the first
+//! recipient
+//! that may be accepted later. An answer about a mailbox ranks last, because it does not concern the server. The body
+//! of the
+//! answer names the refused recipients.
 
 use super::failure::{has_cause, is_tls};
 use super::smtp::{self, TooLong};

@@ -57,7 +57,7 @@ impl Slots {
         Self(Arc::new(Mutex::new(shares)))
     }
 
-    /// Waits for a slot for a lookup of this name. Whoever stops waiting leaves the queue.
+    /// Waits for a slot for a lookup of this name. Dropping the future leaves the queue.
     pub async fn take(&self, wanted: &LookupRequest) -> Option<Slot> {
         let (admit, admitted) = oneshot::channel();
         self.shares().waiting.push(Waiting {
@@ -74,7 +74,7 @@ impl Slots {
             let Some(Waiting { wanted, admit }) = self.shares().next() else {
                 return;
             };
-            // Whoever has stopped waiting meanwhile gives the slot back at once.
+            // A waiter that has gone in the meantime returns the slot at once.
             let unwanted = admit.send(Slot {
                 wanted,
                 slots: self.clone(),

@@ -65,7 +65,7 @@ struct Check<'a> {
     ends_at: Option<Instant>,
 }
 
-/// The outcome of a request.
+/// Outcome of a request to the store.
 enum Sent {
     Replied(Replied),
     /// It was not sent: the answer to the check.

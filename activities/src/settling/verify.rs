@@ -153,7 +153,8 @@ impl Query<'_> {
     }
 
     /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep
-    /// starts another. If somebody requested a recheck meanwhile, the next query is soon: it may be with other settings.
+    /// starts another. If a recheck was requested in the meantime, the next query is soon, since settings may have
+    /// changed.
     async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
         let (store, settling) = (&self.context.store, self.known.settling);
         let (next_query_in, why) = if store.schedule_query(self.key, settling, wait).await? {

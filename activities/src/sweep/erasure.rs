@@ -20,7 +20,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of requests about one user at once.
 const MAX_CONCURRENT: usize = 16;
 
-/// Takes steps.
+/// Takes the next steps of pending erasures until `until`.
 pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Failed> {
     while context.store.continue_erasure(ROWS).await? {
         if Instant::now() > until {

@@ -13,7 +13,7 @@ use workflows::activities::Swept;
 
 /// A part of the sweep, which needs a context.
 pub struct Part<C> {
-    /// Its name in logs.
+    /// Name of the part in logs.
     pub name: &'static str,
     /// How long it may begin further steps.
     pub steps: Duration,

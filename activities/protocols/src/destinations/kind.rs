@@ -28,7 +28,7 @@ pub trait Kind: Sync {
     /// Its API fields, as JSON Schemas.
     fn schemas(&self) -> KindSchemas;
 
-    /// Its form, for people.
+    /// The form for creating a destination of this kind.
     fn form(&self) -> Form;
 
     /// Builds the settings and secrets of a new destination. Unknown fields are refused.
@@ -188,11 +188,11 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// Redacts our secrets in a text that the destination sent.
     fn redact(&self, text: &str) -> String;
 
-    /// A request that tests the connection and carries no event of anybody; of a kind that takes one, with the made-up
-    /// event `sample`.
+    /// A request that tests the connection without a customer's event; a kind that supports it sends the sample event
+    /// `sample`.
     ///
     /// # Errors
-    /// A setting that the test needs is missing, or the kind takes no sample.
+    /// A setting that the test needs is missing, or the kind does not support samples.
     fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Outgoing, Invalid>;
 
     /// Describes the reply to [`Self::test`] as a sentence for people.

@@ -13,7 +13,7 @@ pub struct Server {
     pub url: Url,
     pub security: Security,
     pub login: Option<Login>,
-    /// The sender.
+    /// Address of the sender.
     pub from: Mailbox,
     /// The domains of the addresses that may get mails; all if there are none.
     pub allowed_domains: Vec<String>,

@@ -3,7 +3,7 @@
 use domain::Verification;
 use std::time::Duration;
 
-/// The end of a check.
+/// Final result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Verification(Verification),

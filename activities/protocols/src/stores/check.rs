@@ -44,13 +44,13 @@ pub struct Bucket {
 #[derive(Debug)]
 pub struct Replied {
     pub reply: Reply,
-    /// When its request was sent.
+    /// When the check's request was sent.
     pub at: Timestamp,
 }
 
 /// How a store verifies purchases. One implementation in each store's folder; pure.
 pub trait StoreProtocol: Debug + Send + Sync {
-    /// The store's name on platforms.
+    /// Name of the store in `platforms.store`.
     fn name(&self) -> &'static str;
 
     /// Maximum number of checks a second per platform.

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Unsent};
 
-/// People who get mails.
+/// Destination that sends emails to people.
 pub struct Email;
 
 impl Kind for Email {

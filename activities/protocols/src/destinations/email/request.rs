@@ -84,10 +84,10 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<M
     )
 }
 
-/// A mail that carries no event of anybody: about the event `sample`, or about nothing without one.
+/// An email without a customer's event: about the event `sample`, or without any event.
 ///
 /// # Errors
-/// The mail cannot be built.
+/// The email cannot be built.
 pub fn test(
     config: &Config,
     at: Timestamp,

@@ -66,7 +66,7 @@ pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rend
     }
 }
 
-/// An event in this shape.
+/// Converts an event to this shape.
 pub fn shaped(shape: BodyShape, event_type: &str, event: Value) -> Value {
     match shape {
         BodyShape::Event => event,

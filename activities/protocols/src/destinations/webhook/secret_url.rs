@@ -1,6 +1,8 @@
-//! A URL that is a secret: whoever knows its path or query can post there, as with Slack's. People see its beginning, and
-//! it may be encrypted with the other secrets. A process of 0.1.0 does not find an encrypted one, so it is encrypted where
-//! somebody asks for that.
+//! A URL that is a secret because knowing its path or query is enough to post there, as with Slack's. Only its
+//! beginning is
+//! shown, and it may be encrypted like the other secrets. A process of 0.1.0 does not find an encrypted URL, so
+//! encryption
+//! is opt-in.
 
 use super::secrets::Secrets;
 use super::settings::{BodyShape, Settings};

@@ -16,7 +16,7 @@ use domain::{Environment, Parked, Verification};
 use std::time::Duration;
 use url::Url;
 
-/// The store's name on platforms.
+/// Name of the store in `platforms.store`.
 pub const STORE: &str = "amazon";
 
 /// The default of [`Settings::give_up_after`].
@@ -76,7 +76,7 @@ impl Amazon {
         simulated.verifies(subject).then_some(settings)
     }
 
-    /// The request of a check.
+    /// The request of a check, or its answer if none can be sent.
     fn request(&self, subject: &Subject) -> Result<Request, Answer> {
         let Some(settings) = self.simulated(subject) else {
             // The sample of another data directory, or of one that is under `serve` now: no store knows it.
