@@ -61,7 +61,7 @@ impl Store {
     }
 }
 
-/// Notes that somebody knows of an alarm, if it was raised.
+/// Acknowledges an alarm, if it was raised.
 pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, by: &str, note: &str) -> Result<(), Error> {
     let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
     sql(ACKNOWLEDGE)

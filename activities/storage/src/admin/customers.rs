@@ -223,7 +223,7 @@ row! {
 const NAMES_OF_USER: Sql =
     statement!("SELECT external_id, analytics_device_id FROM users WHERE id = ?");
 
-/// A user as a customer.
+/// The customer view of a user.
 pub fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
     let NamesRow {
         external_id,

@@ -1,5 +1,5 @@
-//! The keys of the API. A key is shown once and stored as its SHA-256: it has 256 random bits, so that nobody can try them
-//! all, and a slow hash would only slow requests down.
+//! The keys of the API. A key is shown once and stored as its SHA-256: its 256 random bits rule out a brute-force
+//! search, and a slow hash would only slow requests down.
 
 use crate::admin::platforms::require_app;
 use crate::db::audit_log::AuditEntry;

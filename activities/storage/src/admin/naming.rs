@@ -41,7 +41,7 @@ impl<T: AsRef<str> + ?Sized> From<&T> for CustomerNames {
     }
 }
 
-/// What naming a customer does.
+/// Effects of naming a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Naming {
     /// The customer who is named, before it.
@@ -50,11 +50,11 @@ pub struct Naming {
     pub other: Option<CustomerPurchases>,
     /// The moved purchases that are announced by two events, in the order of their keys.
     pub announced: Vec<CollapseKey>,
-    /// The customer afterwards.
+    /// The customer after naming.
     pub after: Customer,
 }
 
-/// A customer with all purchases.
+/// A customer with the keys of all purchases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerPurchases {
     pub customer: Customer,
@@ -296,7 +296,7 @@ impl Customer {
     }
 }
 
-/// A customer with all purchases.
+/// Loads a customer with the keys of all purchases.
 pub fn with_purchases(
     connection: &mut AnyConnection,
     user: UserId,

@@ -104,7 +104,7 @@ struct Progress {
 /// The rates that one transaction stores.
 struct Portion<'r> {
     rates: &'r [Rate],
-    /// The purchases to recheck.
+    /// Purchases to recheck because of the new rates.
     purchases: BTreeSet<CollapseKey>,
 }
 

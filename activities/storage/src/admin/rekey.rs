@@ -227,7 +227,7 @@ impl Store {
         let secrets = self.secrets.clone();
         self.change("key.turn-out", move |write| {
             keys::check_newest(write.connection, secrets.newest_id())?;
-            // Whoever encrypts with one of them holds a shared lock on it until its commit.
+            // A transaction that encrypts with one of the keys holds a shared lock on it until its commit.
             let older: Vec<String> = sql(LOCK_OLDER)
                 .bind(secrets.newest_id())
                 .values(write.connection)?;

@@ -163,7 +163,7 @@ row! {
     }
 }
 
-/// Why a link signs nobody in.
+/// Why a link cannot be used to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkEnd {
     /// There is none with this code, or it ended long ago.

@@ -32,14 +32,15 @@ pub struct CustomerMove {
     pub author: Author,
 }
 
-/// What a move would do.
+/// Effects of a planned move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedMove {
     /// The customer who loses the purchases, with all of them.
     pub from: CustomerPurchases,
-    /// The customer who gets them; `None` where nobody has the id, and the move would create one.
+    /// The customer who would receive the purchases; `None` if the external id is unknown and a customer would be
+    /// created.
     pub to: Option<CustomerPurchases>,
-    /// The purchases that move.
+    /// Keys of the purchases that would move.
     pub purchases: Vec<CollapseKey>,
     /// Those of them that give access, which are announced by two events.
     pub announced: Vec<CollapseKey>,
@@ -182,7 +183,7 @@ fn move_customer(
     moves::carry_out(write, installation, &request)
 }
 
-/// Whose purchases move.
+/// The user whose purchases move.
 struct Source {
     user: UserId,
     /// The customers of a store; `None` for all of the user's.

@@ -33,7 +33,7 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 /// was committed. Every call is idempotent and may be repeated.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The database cannot be reached or is overloaded. Try again; nobody else needs to act.
+    /// The database cannot be reached or is overloaded. The caller retries; no further action is needed.
     #[error("the database is not available at the moment, try again")]
     Unavailable(#[source] Cause),
     /// Another process works on this SQLite file. The operator must stop it, or use PostgreSQL.
@@ -65,7 +65,7 @@ pub enum Error {
         field: &'static str,
         detail: String,
     },
-    /// Another transaction wrote the same row first. Try again; nobody else needs to act.
+    /// Another transaction wrote the same row first. The caller retries; no further action is needed.
     #[error("another transaction wrote the same row at the same time, try again")]
     Raced(#[source] Cause),
     /// The database refuses the change or the statement, however often it is tried. The operator must act; what was to be
@@ -182,7 +182,7 @@ impl Error {
     /// the same request succeeds.
     pub fn is_of_request(&self) -> bool {
         match self {
-            // A row that is named by another one, and not by the request: it comes later, or somebody removed it.
+            // A row that another row names, not the request: it will be created later, or was removed.
             Self::Missing { what } => *what != PARENT,
             Self::Conflict { .. }
             | Self::Cursor

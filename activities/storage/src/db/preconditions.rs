@@ -112,7 +112,7 @@ pub fn check_migrating(connection: &mut AnyConnection, tables: &[String]) -> Res
 }
 
 impl ServerRow {
-    /// Why it cannot be used.
+    /// Why the database cannot be used.
     fn refusal(&self) -> Option<String> {
         let Self {
             release,

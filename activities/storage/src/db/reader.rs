@@ -45,8 +45,8 @@ tokio::task_local! {
     static TURNS: Vec<Arc<Semaphore>>;
 }
 
-/// Runs `work`, each of whose reads takes a permit of each of these semaphores, in their order. The read itself has them
-/// until it ends, also where nobody waits for it any more. What `work` spawns takes none.
+/// Runs `work`, each of whose reads takes a permit of each of these semaphores, in order. A read holds its permits
+/// until it finishes, even after its caller has stopped waiting. Tasks that `work` spawns take none.
 pub async fn taking_turns<T>(turns: Vec<Arc<Semaphore>>, work: impl Future<Output = T>) -> T {
     TURNS.scope(turns, work).await
 }

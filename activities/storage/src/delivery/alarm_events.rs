@@ -81,7 +81,7 @@ const LOCK: Sql = statement! {"
     FOR UPDATE SKIP LOCKED
 "};
 const ANNOUNCED: Sql = statement!("UPDATE alarms SET announced_open = ? WHERE id = ?");
-/// Marks those of no app that nobody wants to know about.
+/// Marks events of no app that no destination subscribes to.
 const UNWANTED: Sql =
     statement!("UPDATE alarms SET announced_open = (acknowledged_at IS NULL) WHERE id IN (?*)");
 /// Notes the last app that has the event, or that all have it, unless another process did.
@@ -213,7 +213,7 @@ impl Unannounced {
     }
 }
 
-/// Records the event of an alarm of an app, also if nobody chose it.
+/// Records the event of an app's alarm, even without a subscriber.
 fn announce_own(
     write: &mut Write<'_>,
     id: AlarmId,

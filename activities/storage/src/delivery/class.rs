@@ -65,7 +65,7 @@ stored! {
 pub enum Repair {
     /// At the destination, by the team that runs it.
     AtDestination,
-    /// In the settings of the destination or of settle, by whoever runs settle.
+    /// In the settings of the destination or of settle, by the operator.
     InSettle,
 }
 

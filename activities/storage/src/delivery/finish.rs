@@ -1,7 +1,7 @@
 //! Finishing a request: records the results for its events and its destination, and returns what is left in the lane.
 //!
-//! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery.
-//! Everything else about the deliveries is left to whoever holds the lease now.
+//! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery. Everything else
+//! about the deliveries is left to the current holder of the lease.
 //!
 //! Who closes a lane: `events/lanes.rs` has the rule. `lane_state` here and `leasing` return that it is closed, with
 //! the newest sequence number in it. The activity `deliver` returns that number, and the purchase's run forgets the

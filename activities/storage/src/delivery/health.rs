@@ -331,7 +331,7 @@ pub fn announce_exhausted(
     id: DestinationId,
     reason: String,
 ) -> Result<OperatorEvents, Error> {
-    // Most are not the first ones. For these nobody waits.
+    // Most are not the first ones, and no transaction waits for these.
     if is_announced(write, id)? {
         return Ok(OperatorEvents::default());
     }

@@ -261,7 +261,7 @@ const LIVE_UNTIL: Sql = statement! {hot "leases_of_lane", "
     WHERE destination_id = ? AND collapse_key = ? AND {LIVE}
 "};
 
-/// When the lease of a lane ends; `None` if nobody holds it.
+/// When the lease of a lane ends; `None` if the lane is free.
 pub fn live_until(
     connection: &mut AnyConnection,
     lane: LaneKey,

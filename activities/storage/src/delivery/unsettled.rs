@@ -189,7 +189,7 @@ pub fn find(
     })
 }
 
-/// A queue of notifications.
+/// A queue of waiting notifications.
 struct Waiting {
     name: &'static str,
     /// Selects those that are due by a time, from a low mark on.

@@ -45,7 +45,7 @@ row! {
         in_progress: i64,
         setting: String,
         calendar: String,
-        /// Those of a deleted platform.
+        /// Notifications of a deleted platform.
         waiting: String,
     }
 }
@@ -469,8 +469,8 @@ fn unreadable(text: &str) -> Error {
     ))
 }
 
-/// Locks purchases whose next wake has passed and that nobody else has noted meanwhile. One that is being settled is
-/// left out, so that this waits for none.
+/// Locks purchases whose next wake has passed and was not noted by another process. Purchases that are being settled
+/// are left out, so that this never waits for one.
 const LOCK: Sql = statement! {"
     SELECT collapse_key AS value
     FROM purchases

@@ -24,7 +24,7 @@ impl Admission {
         }
         rows::lock(write, &described)?;
         let admission = Self(rows::known(write.connection, described.keys().copied())?);
-        // The first request of a device may be a stranger's, which describes nothing.
+        // The first request of a device may be forged, in which case it describes nothing.
         described.retain(|_, request| admission.check(request).is_err());
         let proved = requests
             .iter()

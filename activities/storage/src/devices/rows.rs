@@ -212,7 +212,7 @@ const FIND: Sql = statement! {"
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a device, and reads its description; `None` also if somebody else has locked it.
+/// Locks a device and reads its description; `None` also if another transaction has locked it.
 pub fn locked(
     write: &mut Write<'_>,
     platform: PlatformId,

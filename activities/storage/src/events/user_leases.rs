@@ -16,7 +16,7 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(60);
 const LONGEST_MICROS: u128 = LONGEST.saturating_add(OVERLAP).as_micros();
 
-/// A lease holds. Binds now.
+/// Condition for a live lease. Binds now.
 pub const LIVE: &str = const_format::formatcp!("lease_until - ? BETWEEN 1 AND {LONGEST_MICROS}");
 /// A lease has ended. Binds now.
 pub const FREE: &str =

@@ -55,7 +55,7 @@ pub enum Accepted {
     New { seq: i64 },
     /// This message again: it is stored already for this receipt, store type and platform. Nothing was written.
     Repeated {
-        /// The stored row, if it is open: whoever stored it may have ended before the purchase was signalled.
+        /// The stored row, if it is open: the process that stored it may have stopped before it signalled the purchase.
         open: Option<Open>,
     },
     /// This message again: its row waits for the decision about a topic, or was left waiting when that was decided.

@@ -1,4 +1,5 @@
-//! The requests of topics to send, which wait for an operator's approval. Anybody can send them, so their number is bounded.
+//! The requests of topics to send, which wait for an operator's approval. Their number is bounded, because they need no
+//! authentication.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

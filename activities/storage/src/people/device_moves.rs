@@ -34,11 +34,12 @@ pub struct Order<'a> {
     pub from: &'a UserRow,
     pub to: &'a UserRow,
     pub customers: BTreeSet<StoreCustomer>,
-    /// That of [`Move`].
+    /// See [`Move`].
     pub announced_before: usize,
 }
 
-/// Moves customers of the store to whoever is logged in on a device, if they may go. Both users are named and locked.
+/// Moves customers of the store to the customer who is logged in on a device, if the policy allows it. Both users are
+/// named and locked.
 pub fn move_customers(
     write: &mut Write<'_>,
     installation: Installation,

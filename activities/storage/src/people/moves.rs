@@ -24,7 +24,7 @@ stored! {
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum Cause {
-        /// Somebody logged in on a device with a verified claim.
+        /// A login on a device with a verified claim.
         Login = "login",
         /// The customer was given the external id of another user.
         Naming = "naming",
@@ -75,7 +75,7 @@ pub struct Move<'a> {
 
 /// The devices that move with a user's purchases.
 pub enum MovedDevices {
-    /// None: each stays with whoever is logged in on it.
+    /// None: each device stays with the customer who is logged in on it.
     None,
     /// All: the former owner becomes the new one.
     All,
@@ -364,7 +364,7 @@ pub struct Merge<'a> {
     /// The user who has no name, and becomes the other.
     pub from: &'a UserRow,
     pub to: &'a UserRow,
-    /// That of [`Move`].
+    /// See [`Move`].
     pub announced_before: usize,
 }
 

@@ -32,7 +32,7 @@ row! {
         pub to_user_id: UserId,
         pub to_external_id: Option<String>,
         pub requested_at: Timestamp,
-        /// The answer; `None` while nobody has answered.
+        /// The decision; `None` while the review is open.
         pub is_approved: Option<bool>,
         pub answered_at: Option<Timestamp>,
     }

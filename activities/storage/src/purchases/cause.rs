@@ -69,7 +69,7 @@ pub struct RevisionCauses(pub Vec<RevisionCause>);
 json_columns!(RevisionCauses);
 
 impl RevisionCause {
-    /// A cause by whoever makes the change of this transaction, if it is one of a person, a key or a script.
+    /// The author of this transaction's change as a cause, if it is a person, a key or a script.
     pub fn of(kind: CauseKind, write: &Write<'_>) -> Self {
         Self {
             kind,

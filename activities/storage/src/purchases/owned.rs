@@ -92,7 +92,7 @@ pub const OF_DEVICE: Sql = statement! {"
 pub const PRESENT_ENVIRONMENT: &str = "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
 /// All purchases of the user of a device, if the customer's server signed its login. A purchase of the store's test
-/// environment is shared there alone: anybody can make one for nothing.
+/// environment is shared there only, because test purchases are free.
 pub const SHARED_WITH_DEVICE: Sql = statement! {"
     {SELECT}
     JOIN devices d ON d.user_id = p.user_id

@@ -22,7 +22,7 @@ pub struct Policy {
 /// Which pending deliveries become due at once, whatever their back-off.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum DueNow {
-    /// None.
+    /// No pending delivery.
     Nothing,
     Event,
     /// All of the lane, so that its back-off ends.

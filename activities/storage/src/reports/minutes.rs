@@ -17,7 +17,7 @@ pub(super) const TABLE: &str = "minutes";
 /// Numbers of rows of one statement.
 const SIZES: &[usize] = &[100, 10, 1];
 
-/// Which minutes are read.
+/// Selection of minutes to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesFilter {
     pub series: Vec<Series>,

@@ -38,9 +38,9 @@ stored! {
 /// Which notifications are listed, by their outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeFilter {
-    /// Those without an outcome.
+    /// Notifications without an outcome.
     Open,
-    /// Those with this outcome.
+    /// Notifications with this outcome.
     Is(Outcome),
 }
 
@@ -93,7 +93,7 @@ row! {
         pub waiting_for: Option<WaitingFor>,
         /// The revision of the purchase in which it was settled.
         pub revision: Option<i64>,
-        /// Why it has this outcome.
+        /// Reason for the outcome.
         pub reason: Option<String>,
     }
 }

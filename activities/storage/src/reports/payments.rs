@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Whose payments are listed.
+/// Selection of payments to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentSubject {
     Purchases(Vec<CollapseKey>),

@@ -1,5 +1,6 @@
 //! The events of a customer that destinations do not have, as a person is shown them: what is sent next, and why it was
-//! not accepted yet. An event is of the customer that it was recorded for, whoever has its purchase now.
+//! not accepted yet. An event belongs to the customer for whom it was recorded, regardless of the purchase's current
+//! owner.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingDeliveries {
     pub destination_id: DestinationId,
-    /// Number of them.
+    /// Number of events.
     pub events: i64,
     /// Number of those with a failed attempt.
     pub failing: i64,
@@ -39,7 +40,7 @@ pub struct PendingDeliveries {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedDelivery {
     pub delivery: DeliveryView,
-    /// When its event was recorded.
+    /// When the event was recorded.
     pub recorded_at: Timestamp,
 }
 

@@ -106,7 +106,7 @@ pub fn destinations(
     Ok(Some(all))
 }
 
-/// The app of a destination.
+/// Finds the app of a destination.
 pub fn app_of_destination(
     connection: &mut AnyConnection,
     destination: DestinationId,

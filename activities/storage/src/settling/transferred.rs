@@ -36,7 +36,7 @@ pub struct Handover<'a> {
     pub installation: Installation,
     pub app: AppId,
     pub id: TransferId,
-    /// Why it was carried out.
+    /// Cause of the transfer.
     pub cause: RevisionCause,
     /// The former owner, with the revision that the announcement raised.
     pub from: &'a UserRow,
@@ -58,7 +58,7 @@ struct Side<'a> {
 /// The state of a user in an environment.
 #[derive(Clone)]
 struct SideState {
-    /// That of the body.
+    /// State in the body.
     state: Arc<UserState>,
     /// The columns of the event, without its body.
     stored: StoredEvent,
@@ -262,7 +262,7 @@ impl Handover<'_> {
         let customer = Customer {
             user_id: side.user.id,
             external_id: side.user.external_id.clone(),
-            // A tombstone names nobody.
+            // A tombstone identifies no customer.
             app_user_id: settling
                 .app_user_id
                 .filter(|name| !is_tombstone(name))

@@ -98,7 +98,7 @@ const OPEN: Sql = statement! {"
     WHERE app_id = ? AND kind = ? AND platform_id IS NOT NULL AND COALESCE(acknowledged_at, -1) = -1
 "};
 
-/// The product of a term.
+/// The product of a subscription's term.
 const PARENT: Sql = statement! {"
     SELECT product_id AS value
     FROM purchases

@@ -14,7 +14,7 @@ pub struct ErasureBatch<'a> {
     pub limit: i64,
 }
 
-/// The result of a batch.
+/// Result of removing names in one batch.
 #[derive(Default)]
 pub struct Removed {
     pub changed: usize,

@@ -225,7 +225,7 @@ const CREATE: Sql = statement! {"
 "};
 const LOCK_ALL: Sql =
     statement!("SELECT id AS value FROM users WHERE id IN (?*) ORDER BY id FOR UPDATE");
-// The anonymous user of a store's id may be somebody else: one whose purchases were transferred.
+// The anonymous user of a store's id may belong to another customer if purchases were transferred.
 const OTHERS: Sql = statement! {"
     SELECT u.id AS value
     FROM users u

@@ -1,4 +1,4 @@
-//! What erasing a customer concerns, before anybody decides it.
+//! Preview of the data that erasing a customer would change.
 
 use crate::admin::customers::{Customer, view};
 use crate::db::error::Error;

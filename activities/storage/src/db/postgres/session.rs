@@ -141,7 +141,7 @@ impl Session {
         self.fetched.remove(&queued).ok_or(Error::NotFound)
     }
 
-    /// Forgets the rows that nobody fetched.
+    /// Discards the rows that were not fetched.
     pub fn forget(&mut self) {
         self.fetched.clear();
     }

@@ -31,7 +31,7 @@ pub enum Verified {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// Whether `sslmode` requires it.
+    /// Requirement of `sslmode`.
     mode: SslMode,
     /// What `sslmode` requires of the certificate.
     verified: Verified,
@@ -80,8 +80,8 @@ impl Tls {
         }
     }
 
-    /// What is verified. The authorities of this machine issue certificates for everybody, so with them the name is
-    /// verified too. A connection that need not be encrypted verifies nothing.
+    /// What is verified. The certificate authorities of this machine issue certificates to anyone, so with them the
+    /// name is verified too. A connection that need not be encrypted verifies nothing.
     fn verified(&self) -> Verified {
         let verified = self.verified.max(self.verified_at_least);
         match self.mode() {

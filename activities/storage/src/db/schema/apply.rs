@@ -1,6 +1,6 @@
-//! Applies a migration: on PostgreSQL without making anybody wait for more than [`LOCK_TIMEOUT`].
+//! Applies a migration, on PostgreSQL without blocking other transactions for more than [`LOCK_TIMEOUT`].
 //!
-//! A statement that waits for a lock holds up all that come after it. So it gives up soon, and is tried again later.
+//! A statement that waits for a lock blocks all statements after it, so it gives up soon and is retried later.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -86,7 +86,7 @@ const MARKS: [&str; 2] = [SQLITE, POSTGRES];
 #[derive(Debug)]
 pub struct Migration {
     pub version: String,
-    /// Version and name, for people.
+    /// Version and name, for display.
     pub name: String,
     /// The table whose rows it touches; `None` where it touches none.
     pub table: Option<String>,
@@ -127,7 +127,7 @@ impl Migration {
             .collect()
     }
 
-    /// The tables that it creates.
+    /// Names of the tables that the migration creates.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         let text = match &self.work {
             Work::Script(text) => text.as_str(),

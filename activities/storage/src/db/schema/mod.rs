@@ -58,7 +58,7 @@ const ESTIMATE: Sql = statement!(
 /// A step that `settle migrate` would apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// Its version and name.
+    /// Version and name of the migration.
     pub name: String,
     /// `script`, `index` or `batches`.
     pub kind: &'static str,

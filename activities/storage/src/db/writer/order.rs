@@ -44,13 +44,13 @@ pub struct Order {
     pub(super) is_aside: bool,
     /// When it was first set aside.
     pub(super) since: Option<Instant>,
-    /// When it is run again.
+    /// When the job runs again; `None` if it is not scheduled.
     pub(super) due: Option<Instant>,
     /// How often a lock was refused to it, and not to its group.
     pub(super) refusals: u32,
 }
 
-/// What a job works on.
+/// What the order of a job depends on.
 #[derive(Debug, Clone, Copy)]
 pub enum OrderedBy {
     Settling(Settled, Owners),

@@ -78,7 +78,7 @@ pub struct Thread {
     pub aside: Aside,
 }
 
-/// What a thread does next.
+/// Next step of a writer thread.
 enum Woken {
     Acceptance(Box<dyn Job>),
     Other(Box<dyn Job>),
@@ -177,7 +177,7 @@ impl Thread {
                 "a group of jobs is in no order: a deadlock rolls it back"
             );
         }
-        // Nobody else writes to a file, and nothing of it is set aside.
+        // A SQLite file has no other writers, and none of its jobs is set aside.
         if matches!(self.database, Database::Postgres(_)) {
             self.aside.limit(group);
         }
@@ -190,10 +190,10 @@ impl Thread {
     }
 
     /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
-    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more. A
-    /// job that alone waits in vain for a lock is not tried again where its caller does that: a lock that a stranger holds
-    /// for minutes must not stop the thread. One whose user is locked is not answered: the rest goes on without it.
-    /// Before each transaction the acceptances that wait are run.
+    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more.
+    /// A job that alone waits in vain for a lock is not retried here if its caller does that: another session that
+    /// holds a lock for minutes must not stop the thread. A job whose user is locked is not answered: the others
+    /// continue without it. Waiting acceptances run before each transaction.
     pub fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
         let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
         while let Some(first) = group.first() {

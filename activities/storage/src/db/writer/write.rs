@@ -134,7 +134,7 @@ impl Write<'_> {
         self.shared = Some(Box::new(value));
     }
 
-    /// Forgets what settlings share.
+    /// Discards the data that settlings share.
     pub fn forget_shared(&mut self) {
         self.shared = None;
     }

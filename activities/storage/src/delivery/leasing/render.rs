@@ -30,7 +30,7 @@ pub struct Frozen {
     pub body: FrozenBody,
     /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: State,
-    /// A row if it is pending. It is locked then, so that nobody ends it before it is leased.
+    /// Sequence number of a row if it is pending. The row is then locked, so that it cannot end before it is leased.
     pub pending: Ahead<'static, Number>,
     pub tries: Ahead<'static, Tries>,
 }
@@ -264,8 +264,8 @@ fn device_id(unsent: &Unsent) -> Option<String> {
 }
 
 /// Renders a body. If the result is to wait for the customer's id, or is to be sent user by user without it, locks the
-/// owner of the purchase and renders again: so an id that is set at this moment is not missed, nor another owner.
-/// Whoever names a user, or gives a purchase to another one, locks the former owner before the waiting deliveries are
+/// owner of the purchase and renders again, so that neither an id set at this moment nor another owner is missed.
+/// Naming a user, or moving a purchase to another user, locks the former owner before the waiting deliveries are
 /// released. `None` while another process has the owner locked.
 fn render(
     write: &mut Write<'_>,
@@ -526,9 +526,8 @@ fn unsent(
 }
 
 /// The device id of an event that was never attempted, `None` for that of the purchase's first user. A purchase of
-/// which events were sent without a name keeps their device id, whoever has it now and whatever id was given meanwhile,
-/// until an event with a name and this device id has arrived: the destination has no other name for what it counted
-/// before.
+/// which events were sent without a name retains their device id, regardless of its owner and ids set later, until an
+/// event with a name and this device id has arrived: the destination has no other name for what it counted before.
 fn lasting_device_id(
     lane: &Lane<'_>,
     first: Option<UserId>,

@@ -245,7 +245,7 @@ const KNOWN: Sql = statement! {"
     WHERE (c.platform_id, c.device_id, c.collapse_key) IN (VALUES ?*)
 "};
 
-/// Stores the claims of new reports. Whoever calls it has locked their devices.
+/// Stores the claims of new reports. The caller has locked their devices.
 pub fn store(
     write: &mut Write<'_>,
     claims: &[ReportedClaim<'_>],
@@ -425,7 +425,7 @@ const RENEW: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
-/// Takes up a refused claim again for another customer. Its price is not taken: nobody pays twice for a receipt.
+/// Takes up a refused claim again for another customer. Its price is ignored, because a receipt is paid for only once.
 fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) -> Result<(), Error> {
     let (place, key) = claim.key();
     sql(RENEW)

@@ -1,5 +1,5 @@
-//! Which claims are due, of which platforms, and which refused ones are old. The networks that reported claims take turns,
-//! so that one with many holds up nobody with few.
+//! Which claims are due, of which platforms, and which refused ones are old. The networks that reported claims take
+//! turns, so that one with many claims does not delay those with few.
 
 use crate::db::error::Error;
 use crate::db::partial::{PENDING_DUE, REFUSED_BY_KEY};

@@ -1,5 +1,5 @@
-//! Which purchases are known: the store has answered about them, or notified them. A claim of one of them costs no query,
-//! so it counts nowhere and is never dropped: strangers cannot make a purchase known.
+//! Which purchases are known: the store has answered about them, or notified them. A claim of one of them costs no
+//! query, so it counts nowhere and is never dropped: a device cannot make a purchase known.
 
 use crate::db::error::Error;
 use crate::db::partial::OPEN_OF_KEY_N;

@@ -198,7 +198,7 @@ pub fn on_devices(
     Ok(found)
 }
 
-/// Notes which claims of devices are absent, after what new events say. Whoever calls it has stored the claims of these
+/// Records which claims of devices are absent, according to new events. The caller has stored the claims of these
 /// events.
 pub fn note(
     write: &mut Write<'_>,
@@ -217,7 +217,7 @@ pub fn note(
                 .customers
                 .get(name)
                 .and_then(|standing| standing.absent_since);
-            // A new claim of somebody who is absent is stored as present.
+            // A new claim of an absent customer is stored as present.
             if *absent_since != noted || (absent_since.is_some() && named.contains(name.as_str())) {
                 let note = sql(NOTE)
                     .bind(*absent_since)

@@ -6,10 +6,10 @@ const MIN_BEGINNING: usize = 3;
 const MIN_OURS: usize = 8;
 /// Number of hexadecimal digits of an id of settle.
 const DIGITS: usize = 32;
-/// What no character is above.
+/// The highest character, above every prefix.
 const HIGHEST: char = char::MAX;
 
-/// How an id is compared.
+/// Comparison of an id with the search text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compared {
     /// An id of settle, or of a device: a UUID in lower case.

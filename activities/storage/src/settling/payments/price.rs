@@ -31,7 +31,7 @@ pub struct KnownPrice {
     pub is_by_device: bool,
     /// The day whose exchange rate converts it; `None` for USD, and without an amount.
     pub priced_on: Option<Day>,
-    /// What converted it.
+    /// Exchange rate that converted the price.
     pub conversion: Option<Conversion>,
 }
 
