@@ -49,8 +49,7 @@ impl Server {
 }
 
 /// The namespace of an installation on its own dev server. No other server has it, so a call that reaches another
-/// server
-/// on the same port is refused there and takes over no other installation's work.
+/// server on the same port is refused there and takes over no other installation's work.
 pub fn namespace_of(installation: OrgId) -> String {
     let id: String = installation.to_string().chars().take(8).collect();
     format!("settle-{id}")

@@ -1,14 +1,10 @@
 //! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name
-//! of
-//! the host.
+//! of the host.
 //!
 //! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It is not sent if no
-//! recipient
-//! is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to the first
-//! recipient
-//! that may be accepted later. An answer about a mailbox ranks last, because it does not concern the server. The body
-//! of the
-//! answer names the refused recipients.
+//! recipient is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to the
+//! first recipient that may be accepted later. An answer about a mailbox ranks last, because it does not concern the
+//! server. The body of the answer names the refused recipients.
 
 use super::failure::{has_cause, is_tls};
 use super::smtp::{self, TooLong};

@@ -1,10 +1,8 @@
 //! The connection to an SMTP server up to where [`lettre`] takes over, with the TLS mode of the URL.
 //!
 //! Data before TLS is unauthenticated. Each reply there must end the received data: a byte after it, which would
-//! otherwise
-//! be taken for the reply to a command under TLS, closes the connection. Replies have a maximum length throughout,
-//! since
-//! `lettre` reads a line to its end before it checks its length.
+//! otherwise be taken for the reply to a command under TLS, closes the connection. Replies have a maximum length
+//! throughout, since `lettre` reads a line to its end before it checks its length.
 
 use super::mail::{Refusal, Server};
 use lettre::transport::smtp::client::AsyncTokioStream;

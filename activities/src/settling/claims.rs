@@ -1,11 +1,9 @@
 //! `verify_claims`: verifies what the devices of a platform report of receipts. One run takes the claims that are due
-//! page by
-//! page, until it has run for a while, or none is due soon.
+//! page by page, until it has run for a while, or none is due soon.
 //!
 //! A claim of a known purchase costs no query; a claim of another one costs at most one, unless the store did not
-//! answer.
-//! The queries have a part of the platform's rate, so that anyone with the publishable key, who can claim any receipt,
-//! cannot delay the verification of purchases. Due claims exist in storage alone.
+//! answer. The queries have a part of the platform's rate, so that anyone with the publishable key, who can claim any
+//! receipt, cannot delay the verification of purchases. Due claims exist in storage alone.
 
 use crate::dependencies::Context;
 use crate::failing::Work;

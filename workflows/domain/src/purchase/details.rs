@@ -76,8 +76,7 @@ impl Purchase {
     }
 
     /// Whether it is unknowable if it was a trial: it ended within its first term, and no answer ever showed it
-    /// running.
-    /// The store shows a trial only while it runs.
+    /// running. The store shows a trial only while it runs.
     pub fn may_have_been_trial(&self) -> bool {
         let subscription = self
             .snapshot

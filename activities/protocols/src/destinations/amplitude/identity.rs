@@ -5,8 +5,7 @@ use storage::{Rendered, Unsent};
 
 /// Ids that Amplitude refuses, in lower case and without surrounding spaces: placeholders that faulty programs send
 /// (<https://amplitude.com/docs/apis/analytics/http-v2>). settle refuses these and more (`domain::placeholder`) as
-/// names. A
-/// customer who was named by one of the others before is still sent, because Amplitude accepts the id.
+/// names. A customer who was named by one of the others before is still sent, because Amplitude accepts the id.
 const FORBIDDEN: [&str; 14] = [
     "",
     "-1",

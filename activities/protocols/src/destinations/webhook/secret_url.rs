@@ -1,8 +1,6 @@
 //! A URL that is a secret because knowing its path or query is enough to post there, as with Slack's. Only its
-//! beginning is
-//! shown, and it may be encrypted like the other secrets. A process of 0.1.0 does not find an encrypted URL, so
-//! encryption
-//! is opt-in.
+//! beginning is shown, and it may be encrypted like the other secrets. A process of 0.1.0 does not find an encrypted
+//! URL, so encryption is opt-in.
 
 use super::secrets::Secrets;
 use super::settings::{BodyShape, Settings};
