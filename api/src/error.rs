@@ -62,7 +62,7 @@ pub enum Error {
         "API key missing, unknown or expired; send `Authorization: Bearer KEY` with a key or SETTLE_ADMIN_TOKEN"
     )]
     Unauthorized,
-    /// Nobody is signed in to the page any more.
+    /// The visitor is no longer signed in to the dashboard.
     #[error("your sign-in has expired: sign in again, then repeat the change")]
     SignedOut,
     /// The key may not do this.

@@ -155,7 +155,7 @@ async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
         .map_err(late)
 }
 
-/// As [`in_time`], for devices: few requests of them are carried out at once, and anybody has their key.
+/// As [`in_time`], for devices: only a few of their requests run at once, because their key is public.
 async fn in_short_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(DEVICE_TIMEOUT, next.run(request))

@@ -22,7 +22,7 @@ impl Workers {
         u64::try_from(self.0.load(Ordering::Relaxed)).ok()
     }
 
-    /// Whether there is none.
+    /// Whether no worker polls Temporal.
     pub fn are_missing(&self) -> bool {
         self.number() == Some(0)
     }

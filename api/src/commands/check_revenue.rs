@@ -47,10 +47,10 @@ struct Sums {
     sent: BTreeMap<String, Decimal>,
 }
 
-/// The sum of all pages.
+/// Sums over all pages.
 #[derive(Debug, Default)]
 struct Whole {
-    /// Number of checked purchases.
+    /// Number of purchases checked.
     purchases: i64,
     /// Number of differences without a reason.
     unexplained: i64,
@@ -58,7 +58,7 @@ struct Whole {
     names: BTreeMap<String, String>,
     /// By id of the integration, month, environment and SKU.
     sums: BTreeMap<[String; 4], Sums>,
-    /// The lines that differ.
+    /// Lines whose sent revenue differs from the ledger.
     differs: Vec<Value>,
 }
 

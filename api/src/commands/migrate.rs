@@ -178,7 +178,7 @@ async fn rekey(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is left, for people.
+/// Describes the remaining steps.
 fn sentence(left: &[Left]) -> String {
     if left.is_empty() {
         return "nothing is left".to_owned();

@@ -31,7 +31,7 @@ pub fn watch(workers: Workers, store: Store, engine: Engine) {
     });
 }
 
-/// What Temporal answered before.
+/// Temporal's earlier response about pollers.
 #[derive(Debug)]
 pub struct Watch {
     workers: Workers,

@@ -41,7 +41,7 @@ pub fn watch(store: Store, engine: Engine) -> Late {
     late
 }
 
-/// What the checks before found.
+/// Findings of the previous check.
 #[derive(Debug, Default)]
 pub struct Watch {
     late: Late,

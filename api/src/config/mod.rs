@@ -41,7 +41,7 @@ pub struct Config {
     pub key: Option<Keys>,
     /// The settings of the HTTP server.
     pub http: Http,
-    /// The settings of each store.
+    /// Settings of each store.
     pub stores: Vec<Arc<dyn StoreConfig>>,
     pub devices: Devices,
     pub destinations: Destinations,
@@ -97,7 +97,7 @@ pub struct Ui {
 /// What `run` adds for its demo.
 #[derive(Debug, Clone)]
 pub struct Demo {
-    /// What signs samples.
+    /// Key that signs samples.
     pub samples: SampleKey,
     pub receiver: Exception,
 }

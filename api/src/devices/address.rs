@@ -62,7 +62,7 @@ impl TrustedProxies {
         client
     }
 
-    /// Whether a request was forwarded by a proxy that nobody named: then all its clients count as one.
+    /// Whether a request was forwarded by a proxy that is not configured: all its clients then count as one.
     pub fn is_unknown_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         headers.contains_key(FORWARDED) && !self.0.iter().any(|network| network.contains(&peer))
@@ -78,7 +78,7 @@ fn address(text: &str) -> Option<IpAddr> {
         .or_else(in_brackets)
 }
 
-/// Warns, once in a while, of proxies that nobody named.
+/// Warns periodically about proxies that are not configured.
 #[derive(Debug, Default)]
 pub struct UnknownProxies {
     warned_at: Mutex<Option<Instant>>,

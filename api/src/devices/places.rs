@@ -44,7 +44,7 @@ impl Places {
     /// Takes a place for a request of this address.
     ///
     /// # Errors
-    /// Its address or its network has all its places, or there is none left for anybody.
+    /// All places of its address or its network are taken, or all places of the process.
     pub fn take(&self, address: IpAddr) -> Result<RequestPlace, Error> {
         let mut taken = self.taken();
         let is_full = |(network, most)| taken.get(&network).is_some_and(|count| *count >= most);

@@ -1,13 +1,13 @@
 //! How much the devices of a platform may report in a day (UTC): events, bytes of the database, new devices and new
-//! customers. Beyond a bound they are answered 429 until the next day, and one alarm names it. A device and a customer who
-//! are known are never refused for being new ones, so they log in and out beyond any bound; notifications are not counted.
+//! customers. Beyond a bound they are answered 429 until the next day, and one alarm names it. A known device or
+//! customer is never refused for being new, so they log in and out beyond any bound; notifications are not counted.
 //!
-//! Of each bound one network (an address; of IPv6 a /48) has a share: so nobody uses a platform's day up alone. The last
-//! tenth of a bound and of a share is for devices with a signed login or a verified claim.
+//! Of each bound one network (an address; of IPv6 a /48) has a share, so that a single network cannot use up a
+//! platform's day. The last tenth of a bound and of a share is for devices with a signed login or a verified claim.
 //!
-//! Each process counts in memory. A task adds the counts to the database once a second and reads what the other processes
-//! added: so together they may exceed a bound by what comes within that second, and after a start what was counted before
-//! is known a second after the first request.
+//! Each process counts in memory. A task adds the counts to the database once a second and reads what the other
+//! processes added: so together they may exceed a bound by what comes within that second, and after a start what was
+//! counted before is known a second after the first request.
 
 use crate::error::Error;
 use domain::time::DAY;
@@ -99,7 +99,7 @@ impl Part {
     }
 }
 
-/// Whose bound was reached.
+/// Whose bound was reached: a network's or the platform's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Holder {
     Platform(Part),

@@ -1,4 +1,4 @@
-//! What changes, for all open streams of the process: one task reads it while somebody listens.
+//! What changes, for all open streams of the process: one task reads it while there are listeners.
 
 use crate::error::Error;
 use domain::{AppId, KeyId, SignInId};
@@ -10,7 +10,7 @@ use storage::{LatestChanges, Store, chain};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// Time between two looks at the tables while somebody listens: all listeners share one.
+/// Time between two reads of the tables, which all listeners share.
 const EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of open streams of one key or sign-in, of the keys and sign-ins of one app, and of all.
 const OF_ONE: usize = 4;
@@ -134,8 +134,8 @@ impl Live {
         self.0.stopped.send_replace(true);
     }
 
-    /// When the last change was seen: a reader that starts later already sees it. `None` while nobody listens, since
-    /// nobody sees changes then.
+    /// When the last change was seen: a reader that starts later already sees it. `None` without listeners, since
+    /// changes are not watched then.
     pub fn changed_at(&self) -> Option<Instant> {
         *self
             .0
@@ -196,7 +196,7 @@ impl Live {
         receivers
     }
 
-    /// Reads the tables as long as somebody listens.
+    /// Reads the tables while there are listeners.
     fn read(&self, store: Store) {
         let mut is_read = self
             .0
@@ -232,7 +232,7 @@ impl Live {
         self.0.latest.send_replace(Some(latest));
     }
 
-    /// Whether somebody listens. Without anybody the reading task ends, and the next listener starts another.
+    /// Whether there are listeners. Without any, the reading task ends, and the next listener starts another.
     fn is_wanted(&self) -> bool {
         let mut is_read = self
             .0

@@ -52,7 +52,7 @@ pub struct TestQuota {
     clock: DefaultClock,
 }
 
-/// One test too many.
+/// Refusal of a test beyond the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooMany {
     what: &'static str,

@@ -192,7 +192,7 @@ pub fn object(
     }
 }
 
-/// Removes what nobody sees at the ends of a text that a machine compares, such as a secret.
+/// Removes invisible characters at the ends of a text that a machine compares, such as a secret.
 fn trim(text: &mut String, schema: &Value) {
     if (schema["x-trimmed"] == true || schema["writeOnly"] == true)
         && trimmed(text).len() != text.len()
@@ -276,7 +276,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
             "text of at most {max_bytes} bytes, but it has {bytes}"
         ));
     }
-    // What identifies somebody or something is no word for "no value".
+    // An identifier must not be a word for "no value".
     if schema["x-identifies"] == true {
         no_id(text)
     } else {

@@ -1,8 +1,8 @@
 //! Bounds guesses, by address and by what is guessed.
 //!
-//! A key has an id and 256 random bits, which nobody guesses: it is looked up however many wrong ones came, and after too
-//! many wrong secrets of its id an address has to wait. The admin token may be a phrase: after too many wrong ones an
-//! address cannot try another for a while, unless it proved that one before. Neither locks the other.
+//! A key has an id and 256 random bits, which cannot be guessed: it is looked up however many wrong ones came, and
+//! after too many wrong secrets of its id an address has to wait. The admin token may be a phrase: after too many wrong
+//! ones an address cannot try another for a while, unless it proved that one before. Neither locks the other.
 
 use super::KeyText;
 use crate::devices::limits::customer;

@@ -48,7 +48,7 @@ pub async fn authorize(
     };
     let mut response = turns.run(answer).await?;
     let headers = response.headers_mut();
-    // An answer may have a secret, and belongs to whoever has the key.
+    // The response may contain a secret for the holder of the key.
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));

@@ -62,7 +62,7 @@ pub fn first_id<E>(path: &Result<RawPathParams, E>) -> Option<String> {
         .map(|(_, id)| id.to_owned())
 }
 
-/// The error for a thing that does not exist or belongs to another app: nobody can know which.
+/// The error for a resource that does not exist or belongs to another app, which callers cannot tell apart.
 pub fn missing(subject: Subject) -> Error {
     storage::Error::Missing {
         what: name(subject),

@@ -255,7 +255,7 @@ fn each(document: &Value, place: &str) -> Vec<String> {
     names.map(|name| format!("{name}.{field}")).collect()
 }
 
-/// What a place names.
+/// The part of the document that a place names.
 fn at<'a>(document: &'a mut Value, place: &str) -> Option<&'a mut Value> {
     let (name, field) = place.split_once('.').unwrap_or((place, ""));
     if document["components"]["schemas"].get(name).is_some() {

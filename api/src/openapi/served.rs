@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-/// The documents of one process.
+/// The OpenAPI documents of one process.
 #[derive(Debug)]
 pub struct Served {
     documents: &'static Documents,

@@ -37,7 +37,7 @@ enum After {
     ShownOnce,
 }
 
-/// The handler of a form.
+/// Handler of a form.
 #[derive(Clone, Copy)]
 pub struct Act<C, P> {
     call: C,
@@ -63,7 +63,7 @@ impl<C, P> Act<C, P> {
         Self { adjust, ..self }
     }
 
-    /// With another page after it.
+    /// The handler, leading to another page afterwards.
     pub fn then(self, landing: Landing) -> Self {
         Self {
             after: After::Another(landing),

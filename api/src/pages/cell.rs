@@ -53,7 +53,7 @@ impl Fact {
 }
 
 impl Cell {
-    /// A cell of nothing.
+    /// An empty cell.
     pub fn none() -> Self {
         CellPart::Muted("–").into()
     }

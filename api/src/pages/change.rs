@@ -88,7 +88,7 @@ impl Mistakes {
     /// Why the form of this visit changed nothing.
     ///
     /// # Errors
-    /// What nobody can mend on the page of the form.
+    /// An error that cannot be corrected on the page of the form.
     pub fn of(visit: &Visit, sent: Sent, error: Error) -> Result<Self, Error> {
         Ok(Self {
             path: visit.place().to_owned(),

@@ -15,7 +15,7 @@ const LEAST: i64 = 2;
 /// Part of the place of a bar that stays empty, in hundredths.
 const GAP: i64 = 20;
 
-/// A series in the legend.
+/// Entry of a series in the legend.
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
     tone: &'static str,
@@ -251,7 +251,7 @@ fn path(bars: impl ExactSizeIterator<Item = (i64, i64)>) -> String {
     text
 }
 
-/// Milliseconds for people.
+/// Formats milliseconds for display.
 pub fn duration(ms: i64) -> String {
     match ms {
         ..1_000 => format!("{ms} ms"),

@@ -22,7 +22,7 @@ struct Bounds {
     fields: usize,
 }
 
-/// The body limit of a form that everybody may send.
+/// Body limit of a form that needs no sign-in.
 const OPEN: Bounds = Bounds {
     bytes: 16 * 1024,
     fields: 16,

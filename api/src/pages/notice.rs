@@ -4,7 +4,7 @@ use super::parts::{Sentence, Tone};
 use super::text::capital;
 use super::visit::Visit;
 
-/// What a form did.
+/// Message about the result of a form.
 #[derive(Debug, Clone)]
 pub struct Notice {
     pub tone: Tone,
@@ -150,7 +150,7 @@ impl Notice {
         visit.query("done").is_some_and(|done| done == name)
     }
 
-    /// That something was done.
+    /// A message about a success.
     pub fn good(text: impl Into<String>) -> Self {
         Self {
             tone: Tone::Good,

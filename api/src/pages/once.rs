@@ -11,7 +11,7 @@ use std::convert::Infallible;
 #[derive(Clone, Default)]
 pub struct ShownOnce {
     pub sent: Sent,
-    /// The answer of the API.
+    /// Response of the API.
     pub answer: Value,
 }
 

@@ -39,7 +39,7 @@ impl Moment {
         }
     }
 
-    /// In RFC 3339.
+    /// The time in RFC 3339.
     pub fn machine(&self) -> &str {
         &self.machine
     }

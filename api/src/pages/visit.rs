@@ -75,7 +75,7 @@ impl Visit {
             return Ok(None);
         }
         let sign_in = found.sign_in;
-        // What a page reads by itself while nobody is there is no use of the sign-in.
+        // Automatic requests of an open page do not count as use of the sign-in.
         let is_by_itself = headers.contains_key("hx-request") || uri.path() == "/ui/live";
         if !is_by_itself && sign_in.used_at.plus(NOTED_EVERY) <= now {
             note_used(edge, &sign_in);

@@ -171,7 +171,7 @@ pub async fn twin_warnings(
     Ok(of_other.into_iter().chain(hidden_in(external_id)).collect())
 }
 
-/// The warning about what nobody sees in a customer's id; `None` without any.
+/// The warning about invisible characters in a customer's id; `None` without any.
 pub fn hidden_in(external_id: &str) -> Option<String> {
     let mixed =
         is_mixed(external_id).then(|| "it has letters that look like plain Latin ones".to_owned());

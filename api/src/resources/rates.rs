@@ -137,9 +137,9 @@ pub async fn list(
 /// Of which day the rate is that converts an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateDay {
-    /// Of the amount's own day.
+    /// Rate of the amount's own day.
     Own,
-    /// Of an earlier one.
+    /// Rate of an earlier day.
     Carried,
 }
 

@@ -29,7 +29,7 @@ pub enum Retries {
     ByDelivery(Timestamp),
     /// Its breaker is open: it is checked, whatever the times of its deliveries.
     Checked,
-    /// It is disabled.
+    /// Nothing: the destination is disabled.
     None,
 }
 
@@ -65,7 +65,7 @@ pub struct Unchosen<'a> {
 /// What a destination that did not choose refunds knows of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnsentRefund {
-    /// Nothing.
+    /// Nothing about the refund.
     Unknown,
     /// Its amount, which its latest `purchase.updated` had.
     ByUpdate,
@@ -222,7 +222,7 @@ fn and_more(names: &[String], all: usize) -> String {
     }
 }
 
-/// How many attempts failed.
+/// The number of failed attempts in words.
 fn attempts(group: &[&DeliveryView]) -> String {
     let most = group
         .iter()

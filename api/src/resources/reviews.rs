@@ -91,7 +91,7 @@ impl From<storage::Answered> for AnsweredReview {
     }
 }
 
-/// `GET /v1/apps/{app_id}/transfer-reviews`: those that nobody has answered.
+/// `GET /v1/apps/{app_id}/transfer-reviews`: open reviews.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,

@@ -23,7 +23,7 @@ pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
 pub struct StoreEntry {
     /// Its name on platforms, in URLs and in the database.
     pub name: &'static str,
-    /// Its name for people.
+    /// Display name of the store.
     pub title: &'static str,
     /// The form of its platforms, with the steps at the store.
     pub form: fn() -> Form,
@@ -39,7 +39,7 @@ pub struct StoreEntry {
     pub demo: Option<DemoStore>,
 }
 
-/// The stores that settle knows.
+/// All stores that settle supports.
 pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
 
 /// The names of the stores.
@@ -52,7 +52,7 @@ pub fn forms() -> Vec<Form> {
     ALL.iter().map(|store| (store.form)()).collect()
 }
 
-/// A store's name for people.
+/// Display name of a store.
 pub fn name(store: &str) -> &str {
     let known = ALL.iter().find(|known| known.name == store);
     known.map_or(store, |known| known.title)

@@ -1,4 +1,4 @@
-//! Samples of a store: signed notifications of purchases that nobody made.
+//! Samples of a store: signed notifications of invented purchases.
 
 use super::ingress::Intake;
 use crate::clock;
@@ -157,7 +157,7 @@ pub struct SentSample {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoSample {
-    /// This process takes no samples.
+    /// This process does not accept samples.
     #[error("only `settle run` accepts samples, and only without `--no-demo`")]
     NotTrusted,
     #[error("the sample was refused: {0}")]

@@ -27,8 +27,9 @@ pub fn home(data: &Path) -> PathBuf {
         .join("settle-tools")
 }
 
-/// The target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is two levels
-/// below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that anybody may write to, is not it.
+/// The target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is two
+/// levels below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that is world-writable, does
+/// not count.
 fn target_folder(executable: &Path) -> Option<PathBuf> {
     let marked = |folder: &&Path| {
         folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file()

@@ -35,20 +35,20 @@ pub struct Stated {
 #[serde(deny_unknown_fields, default)]
 pub struct Flag {
     name: Option<String>,
-    /// Another name of it.
+    /// Alternative name of the flag.
     alias: Option<String>,
     /// What stands for its value in the help.
     value: Option<String>,
     help: Option<String>,
     /// Is sent when nothing is typed.
     default: Option<String>,
-    /// Is typed without its name.
+    /// Whether the value is typed without the flag's name.
     positional: bool,
     /// Has to be typed, though the API does not require it.
     required: bool,
     /// Need not be typed, though the API requires it.
     optional: bool,
-    /// Cannot be typed.
+    /// Whether the flag cannot be typed.
     hidden: bool,
     /// The field without which it cannot be typed.
     requires: Option<String>,
@@ -69,7 +69,7 @@ impl Flag {
     }
 }
 
-/// Where an argument is sent.
+/// Where the request contains an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Path,
@@ -86,12 +86,12 @@ pub struct Argument {
     stated: Stated,
     help: String,
     is_required: bool,
-    /// Whether null restores its default.
+    /// Whether null restores the default.
     is_nullable: bool,
     kind: ArgumentKind,
 }
 
-/// What is typed.
+/// How an argument is typed.
 #[derive(Debug)]
 enum ArgumentKind {
     Text,
@@ -99,7 +99,7 @@ enum ArgumentKind {
         least: Option<i64>,
         most: Option<i64>,
     },
-    /// Set by its name alone.
+    /// Flag without a value.
     Switch,
     Bool,
     Choice(Vec<String>),
@@ -114,7 +114,7 @@ enum ArgumentKind {
     },
     /// Read from a file or from standard input.
     Secret,
-    /// Texts.
+    /// List of texts.
     Many,
 }
 
@@ -297,7 +297,7 @@ impl Argument {
         }
     }
 
-    /// This, typed or not.
+    /// The same argument, but optional.
     pub fn optional(self) -> Self {
         Self {
             is_required: false,
@@ -335,7 +335,7 @@ impl Argument {
             .unwrap_or_else(|| flags::of_field(&self.field))
     }
 
-    /// As it is typed.
+    /// The flag as it is typed, with dashes.
     pub fn typed(&self) -> String {
         if self.is_positional() {
             self.value_name()

@@ -101,7 +101,7 @@ fn listing(path: &str) -> Option<String> {
     })
 }
 
-/// The command that was typed.
+/// A command that was typed, with its arguments.
 pub struct Typed {
     verb: &'static Verb,
     matches: ArgMatches,
@@ -159,7 +159,7 @@ impl fmt::Debug for Typed {
 }
 
 impl Typed {
-    /// Runs it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let client: Client = self.remote.client()?;
         self.verb.run(&client, &self.matches).await

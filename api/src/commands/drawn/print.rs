@@ -45,7 +45,7 @@ impl Exchange {
 }
 
 impl Verb {
-    /// Prints an answer.
+    /// Prints a response.
     pub async fn print(
         &'static self,
         client: &Client,

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// What a table cannot state.
+/// What a verb's table cannot express.
 pub enum Hook {
     /// The command is more than one call: adds its arguments, and runs it.
     Own(fn(Command) -> Command, Run),
@@ -32,11 +32,11 @@ pub enum Hook {
     Humanize(fn(&mut Value)),
     /// The order in which the fields of a body are shown.
     Order(fn() -> Vec<&'static str>),
-    /// Prints an answer for people.
+    /// Prints a response for people.
     Print(fn(&Client, &Exchange)),
     /// Whether an answer is a failure: then the exit code is 1.
     Fails(fn(&Value) -> bool),
-    /// The sentence about an answer.
+    /// The sentence about a response.
     Sentence(fn(&Exchange) -> String),
     /// Finds the reason of an empty list, or of another empty answer, which then has it as `why_empty`; `None` when
     /// there is no other than its usual sentence.
@@ -60,7 +60,7 @@ pub struct Planned<'a> {
     pub body: &'a Map<String, Value>,
     /// The arguments by the names of their fields.
     pub typed: &'a Map<String, Value>,
-    /// Whether no question is wanted.
+    /// Whether to skip the confirmation.
     pub is_confirmed: bool,
 }
 
@@ -68,7 +68,7 @@ pub struct Planned<'a> {
 #[serde(deny_unknown_fields)]
 pub struct Verb {
     pub name: String,
-    /// Other names of it.
+    /// Alternative names of the verb.
     #[serde(default)]
     aliases: Vec<String>,
     /// The method and path of its route; absent where a hook runs it.
@@ -168,7 +168,7 @@ impl Verb {
         other.map_or_else(|| self.call(), |(_, call)| call.split_once(' '))
     }
 
-    /// The command under a name.
+    /// The command line parser of the verb, under a name.
     pub fn command(&self, name: &str) -> Command {
         let own = self.hooks.iter().find_map(|hook| match hook {
             Hook::Own(augment, _) => Some(augment),

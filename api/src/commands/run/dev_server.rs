@@ -26,7 +26,7 @@ pub fn is_needed(variables: &Variables) -> bool {
 pub enum Ports {
     /// Those of the last start, else the usual ones; where they are free, so that bookmarks work.
     Usual,
-    /// Any free ones.
+    /// Any free ports.
     Any,
 }
 

@@ -193,7 +193,7 @@ async fn start_temporal(server: Option<Server>, stop: Stop) -> anyhow::Result<Op
     }
 }
 
-/// Everything that `run` opened.
+/// Everything that `run` started.
 struct Runner {
     config: Config,
     store: Store,

@@ -57,7 +57,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// `GET /ui/alarms`: those that nobody acknowledged, or all with `?which=all`.
+/// `GET /ui/alarms`: open alarms, or all with `?which=all`.
 async fn alarms(
     State(edge): State<Shared>,
     visit: Visit,

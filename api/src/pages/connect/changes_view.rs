@@ -52,7 +52,7 @@ impl<'a> SettingsPage<'a> {
         Self { groups, ..self }
     }
 
-    /// With the values alone.
+    /// Shows the values without the form.
     #[must_use]
     pub fn read_only(self, facts: Vec<Fact>) -> Self {
         Self { facts, ..self }

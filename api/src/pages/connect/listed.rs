@@ -23,7 +23,7 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// A page of the platform.
+    /// Address of a page of the platform.
     fn page(&self, visit: &Visit, rest: &str) -> String {
         of_app(
             visit,
@@ -90,7 +90,7 @@ const DESTINATIONS: &[Column<ShownDestination>] = &[
     }),
 ];
 
-/// A page of a destination.
+/// Address of a page of a destination.
 fn of_destination(visit: &Visit, one: &ShownDestination, end: &str) -> String {
     of_app(
         visit,

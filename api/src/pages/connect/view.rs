@@ -124,7 +124,7 @@ pub struct ConsolePage<'a> {
     pending: Option<(Badge, usize)>,
     topics_path: String,
     unverified: Option<(Badge, &'static str)>,
-    /// Logins that anybody can make, and what they move.
+    /// Logins that can be forged, and what they move.
     unsigned: Option<(Badge, &'static str, PlatformId)>,
     settings_path: String,
     next: Option<(String, &'static str)>,
@@ -222,7 +222,7 @@ impl<'a> ConsolePage<'a> {
     }
 }
 
-/// What everybody with the app can do where logins carry no token.
+/// What any user of the app can do if logins carry no token.
 fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
     let is_open = platform.unsigned_login_at.is_some() && !platform.has_login_secret;
     let moves = match platform.transfers() {

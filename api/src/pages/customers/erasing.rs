@@ -6,7 +6,7 @@ use domain::user::USER_ERASED;
 use domain::{AppId, UserId};
 use storage::Destination;
 
-/// What to know before a customer is erased. The page erases nobody.
+/// Information before a customer is erased. The page itself does not erase.
 pub struct Erasing {
     /// The command, for an administrator.
     pub command: String,

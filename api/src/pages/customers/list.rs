@@ -107,12 +107,12 @@ const fn is_refund(one: &PaymentView) -> bool {
     matches!(one.kind, EntryKind::Refund | EntryKind::Restored)
 }
 
-/// The page of the purchase.
+/// Address of the purchase's page.
 pub fn purchase(one: &PaymentView) -> String {
     format!("/ui/purchases/{}", one.collapse_key)
 }
 
-/// What an entry is called.
+/// Display name of an entry's kind.
 pub const fn kind(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Initial => "Payment",

@@ -76,7 +76,7 @@ pub fn all(visit: &Visit, of: &Portrait) -> Vec<Moved> {
         .collect()
 }
 
-/// The transfer after which the customer's purchases belong to another one: the latest, if nobody took it back.
+/// The transfer after which the customer's purchases belong to another one: the latest, unless it was undone.
 pub fn gone(all: &[Moved]) -> Option<&Moved> {
     all.first()
         .filter(|one| one.is_away && one.undone.is_none())

@@ -45,7 +45,7 @@ pub struct MovePage<'a> {
     back: String,
     external_id: String,
     sides: Vec<Side>,
-    /// Whether nobody has the id.
+    /// Whether the id is unknown, so that a customer is created.
     is_new: bool,
     moving: String,
     events: Vec<String>,
@@ -115,7 +115,7 @@ impl<'a> MovePage<'a> {
     }
 }
 
-/// Moves only as a preview showed it, and to nobody new without a tick.
+/// Moves only what a preview showed, and creates a customer only if the box is ticked.
 pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
     body.insert(
         "preview".to_owned(),

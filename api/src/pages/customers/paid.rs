@@ -144,7 +144,7 @@ impl PaymentRow {
         newest_first.find_map(rate_of).filter(|_| !self.is_test())
     }
 
-    /// The price before any correction.
+    /// Price before any correction.
     fn price(&self) -> Option<String> {
         Some(format!(
             "{} {}",

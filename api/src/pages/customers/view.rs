@@ -104,7 +104,7 @@ pub struct Environment {
     title: &'static str,
     stands: Vec<Badge>,
     entitlements: Vec<Entitlement>,
-    /// Why there is no access.
+    /// Sentence that explains why there is no access.
     none: Sentence,
     skus: Vec<Code>,
     /// What was bought and is not in the catalogue.
@@ -128,7 +128,7 @@ pub struct Entitlement {
     until: Option<Moment>,
 }
 
-/// What an environment is called.
+/// Display name of an environment.
 pub const fn title(environment: domain::Environment) -> &'static str {
     match environment {
         domain::Environment::Production => "Access",

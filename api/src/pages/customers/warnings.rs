@@ -19,7 +19,7 @@ pub struct Warning {
 }
 
 impl Warning {
-    /// A warning about no destination.
+    /// A warning that concerns no particular destination.
     pub fn of(text: &str) -> Self {
         Self {
             sentence: Sentence::new(text),

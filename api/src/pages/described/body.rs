@@ -22,7 +22,7 @@ pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
 /// it; an empty secret, and empty headers, stay as they are.
 ///
 /// # Errors
-/// 409 when somebody else changed it after the form was opened: what that person changed would be lost.
+/// 409 when another person changed it after the form was opened, whose changes would be lost.
 pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, Value>, Error> {
     if sent
         .get(BASED_ON)

@@ -142,7 +142,7 @@ pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
 /// The name of the field with what a form is based on.
 pub const BASED_ON: &str = "based_on";
 
-/// What a form shows of something, as a hash: a form that was opened before somebody else's change has another one.
+/// Hash of what a form shows. It differs if another person changed the resource after the form was opened.
 pub fn digest(form: &Form, stored: &Value) -> String {
     let values = form
         .fields
@@ -245,7 +245,7 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
     let mut groups: Vec<ChoiceGroup> = Vec::new();
     let mut all = all_choices(field, values, known);
     if matches!(field.input, "platforms" | "environments" | "select") {
-        // What is stored and no choice any more stays chosen until somebody takes it away.
+        // A stored value that is no longer a choice stays selected until it is removed.
         let is_unknown = |value: &&String| !all.iter().any(|(_, choice)| choice.value == **value);
         let unknown: Vec<_> = values
             .iter()
@@ -296,7 +296,7 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
 }
 
 /// The choices of a field with their groups. Of events, there is one for all of them, and one for each wildcard; where
-/// some events are offered before others, for each that somebody chose by the API.
+/// some events are offered before others, also each selected through the API.
 fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static str, Chosen)> {
     let listed = field
         .choices
@@ -349,7 +349,7 @@ fn is_open(choices: &[Choice]) -> bool {
     choices.iter().all(|choice| choice.is_offered)
 }
 
-/// What a wildcard stands for.
+/// The event types that a wildcard covers.
 fn wildcard(name: &str, choices: &[Choice]) -> String {
     let (wildcards, more) = match is_open(choices) {
         true => (Wildcards::Everything, ", and types added later"),

@@ -246,7 +246,7 @@ async fn post_delete(
     }
 }
 
-/// The page of the settings with why nothing was changed; what nobody can mend there has a page of its own.
+/// The page of the settings with the error; an error that cannot be corrected there has a page of its own.
 async fn at_settings(
     (state, visit, sent): Parts,
     destination: Destination,

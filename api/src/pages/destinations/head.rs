@@ -24,7 +24,7 @@ pub struct Stands {
 }
 
 impl Stands {
-    /// Reads how a destination stands.
+    /// Reads the state of a destination.
     pub async fn read(edge: &Edge, id: DestinationId) -> Result<Self, Error> {
         let health = edge.store.destination_health(id).await?;
         Ok(Self {
@@ -41,7 +41,7 @@ pub struct Head {
     pub kind: &'static str,
     pub state: Badge,
     pub since: Option<Moment>,
-    /// What settle does by itself.
+    /// What settle does without a person's action.
     pub note: Option<&'static str>,
     /// Where it skips everything: the page that shows why.
     pub why: Option<CellPart>,

@@ -26,7 +26,7 @@ pub struct Filter {
     pub name: &'static str,
     title: &'static str,
     what: &'static str,
-    /// When to choose it.
+    /// When to choose this selection.
     when: &'static str,
     /// What is checked, one and several.
     unit: [&'static str; 2],

@@ -56,7 +56,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// How an app stands, or all that a sign-in reaches: the same for everybody who looks at it.
+/// Status of an app, or of everything that a sign-in reaches. It is shared by all visitors with the same access.
 #[derive(Debug)]
 pub struct AppStatus {
     found: Overview,

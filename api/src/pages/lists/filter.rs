@@ -26,11 +26,11 @@ pub struct Filter<T: 'static> {
 
 /// How a filter is entered.
 pub enum FilterKind<T: 'static> {
-    /// As its schema says.
+    /// As its schema defines.
     Drawn,
     /// By one of the choices of its schema, shown as this.
     Shown(fn(&str) -> String),
-    /// By one of these.
+    /// Choice among these values.
     Of(fn() -> Vec<String>),
     /// Only in the address; the page of what it names, by an item that was found.
     Address(fn(&T) -> Option<String>),

@@ -55,7 +55,7 @@ pub struct List<T: 'static> {
     pub ids: &'static [&'static str],
     pub filters: &'static [Filter<T>],
     pub columns: &'static [Column<T>],
-    /// What stands above it.
+    /// Content above the list.
     pub head: ListHead,
     /// The sentence about a list without items, and a page that leads further.
     pub nothing: (&'static str, Option<(String, &'static str)>),

@@ -11,7 +11,7 @@ use crate::pages::visit::Visit;
 use askama::Template;
 use storage::Paged;
 
-/// What stands above a list.
+/// Content above a list.
 pub enum ListHead {
     Title,
     /// Its title, and the lists beside it.

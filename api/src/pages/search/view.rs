@@ -84,7 +84,7 @@ pub struct Hit {
     kind: &'static str,
     path: Option<String>,
     id: Code,
-    /// The customer of a purchase.
+    /// Customer of the purchase.
     customer: Option<Code>,
     label: String,
     state: Option<Badge>,
@@ -137,7 +137,7 @@ impl<'a> SearchPage<'a> {
         }
     }
 
-    /// With what was probably meant.
+    /// Adds a suggestion of what was probably meant.
     pub fn suggesting(self, meant: Option<Suggestion>) -> Self {
         Self { meant, ..self }
     }

@@ -190,7 +190,7 @@ fn gone(end: LinkEnd) -> Result<Response, Error> {
     Ok((StatusCode::GONE, html(&LinkPage::gone(end))?).into_response())
 }
 
-/// `POST /ui/sign-in/{code}`. A code has 128 random bits, which nobody guesses: wrong ones lock nothing.
+/// `POST /ui/sign-in/{code}`. A code has 128 random bits and cannot be guessed, so wrong codes lock nothing.
 async fn by_link(
     State(edge): State<Shared>,
     headers: HeaderMap,

@@ -99,7 +99,7 @@ async fn people(
     shown(&visit, &page, &found)
 }
 
-/// The sign-ins that hold.
+/// Sign-ins that are still valid.
 async fn current(edge: &Edge, visit: &Visit, all: &[SignIn]) -> Result<Vec<SignIn>, Error> {
     let mut current = Vec::new();
     for one in all

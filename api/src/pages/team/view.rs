@@ -76,7 +76,7 @@ impl<'a> PeoplePage<'a> {
         }
     }
 
-    /// Whether somebody other than the visitor is signed in.
+    /// Whether other people than the visitor are signed in.
     fn has_others(&self) -> bool {
         self.people.iter().any(|one| one.end.is_some())
     }
@@ -199,7 +199,7 @@ fn tabs(visit: &Visit, current: &str) -> Tabs {
     )
 }
 
-/// What an app is called.
+/// Name of an app, for display.
 fn app(frame: &Frame, app: Option<AppId>) -> String {
     let Some(id) = app.map(|id| id.to_string()) else {
         return "All apps".to_owned();

@@ -40,7 +40,7 @@ pub struct CreatedDestination {
     pub shown_once: Vec<&'static str>,
 }
 
-/// What settle does while a destination fails and its breaker is open: nobody must start it.
+/// What settle does while a destination fails and its breaker is open, without any action by a person.
 pub const CHECKED: &str = "settle checks it every 30 s and sends what waits by itself";
 
 /// What people see for a state, on the page and on the command line. It is about events alone: a test may have succeeded

@@ -178,7 +178,7 @@ pub fn check(reception: Reception, listed: Listed<'_, DeviceEvents>) -> Result<C
     })
 }
 
-/// Whether an id was made at random: nobody guesses the id of another device.
+/// Whether an id is random, so that ids of other devices cannot be guessed.
 pub fn is_random(id: DeviceId) -> bool {
     id.uuid().get_version_num() == RANDOM
 }

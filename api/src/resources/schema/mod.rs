@@ -19,7 +19,7 @@ const MEDIA: &str = "application/schema+json";
 /// Type, version and schema of each event that is sent.
 static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::schemas::all);
 
-/// The text of each of these schemas, in the same order. Everybody may read them, so none is written for a request.
+/// The text of each of these schemas, in the same order. They are public, so none is written for a request.
 static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     SCHEMAS
         .iter()

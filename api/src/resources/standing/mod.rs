@@ -470,7 +470,7 @@ impl Record {
         })
     }
 
-    /// Why it ended.
+    /// Why the purchase ended.
     fn because(&self) -> String {
         let on = self
             .canceled_at

@@ -47,7 +47,7 @@ pub enum Kind<'a> {
     UnsubscribeConfirmation(Link<'a>),
 }
 
-/// The confirmation link of a subscription. Whoever has it can confirm the subscription, so it is never logged.
+/// The confirmation link of a subscription. The link is enough to confirm the subscription, so it is never logged.
 pub struct Link<'a> {
     pub subscribe_url: Cow<'a, str>,
     pub token: Cow<'a, str>,

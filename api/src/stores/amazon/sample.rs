@@ -1,5 +1,5 @@
-//! Samples: signed notifications of purchases that nobody made. Under `settle run` they are accepted from the sample key
-//! of the data directory, for every platform: they are about receipts that this key minted, and count as tests.
+//! Samples: signed notifications of invented purchases. Under `settle run` they are accepted from the sample key of the
+//! data directory, for every platform: they are about receipts that this key minted, and count as tests.
 
 use super::certificate::SigningKey;
 use super::envelope::{Envelope, Kind, Version};
@@ -146,7 +146,7 @@ impl SampleSigner for Signer {
     }
 }
 
-/// The key of samples.
+/// The key that signs samples.
 pub(super) struct Samples {
     pub(super) url: Url,
     pub(super) key: Arc<SigningKey>,

@@ -516,7 +516,7 @@ fn one_line(text: &str) -> String {
     )
 }
 
-/// `1 attempt`, `2 attempts`.
+/// The number of attempts in words: `1 attempt`, `2 attempts`.
 pub fn attempts(number: i64) -> String {
     count(usize::try_from(number).unwrap_or(0), "attempt")
 }
