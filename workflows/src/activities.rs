@@ -25,8 +25,8 @@ pub struct Settle {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flush {
-    /// Its number among those to the run. An execution that was lost and its repetition, which may know of more of
-    /// them, number them alike.
+    /// Number of the signal among those to the run. An execution that was lost and its repetition, which may know of
+    /// more of them, number them alike.
     pub number: u64,
     #[serde(flatten)]
     pub admin: Admin,

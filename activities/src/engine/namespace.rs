@@ -95,9 +95,9 @@ enum NamespaceStep {
 
 /// Whether the namespace is this installation's.
 pub(super) enum Ownership {
-    /// It is this installation's, and the sweep runs.
+    /// Owned by this installation; the sweep runs.
     Ours,
-    /// It was another installation's until a moment ago.
+    /// Owned by another installation until a moment ago.
     Pending,
     Taken(NamespaceTaken),
 }

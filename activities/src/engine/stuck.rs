@@ -33,10 +33,10 @@ const PAGE: i32 = 200;
 /// The result for a run without progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
-    /// It is not stuck, has ended, or an operator paused it.
+    /// Not stuck, ended, or paused by an operator.
     No,
     Terminated,
-    /// It has signals of admins, which could be lost with it.
+    /// Has signals of admins, which ending it could lose.
     HasSignals,
 }
 

@@ -58,7 +58,7 @@ pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> ClientConfig {
 
 /// A server at checked addresses.
 pub struct Server<'a> {
-    /// Its name, as its certificate has it.
+    /// Host name of the server, as in its certificate.
     pub host: &'a str,
     pub addresses: &'a [SocketAddr],
 }

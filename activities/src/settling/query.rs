@@ -68,7 +68,7 @@ struct Check<'a> {
 /// Outcome of a request to the store.
 enum Sent {
     Replied(Replied),
-    /// It was not sent: the answer to the check.
+    /// Not sent: the answer to the check.
     Not(Option<Answer>),
 }
 

@@ -22,7 +22,7 @@ const COLUMNS: [&str; 9] = [
     "difference",
 ];
 
-/// Which money is compared.
+/// Selection of the revenue to compare.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

@@ -29,7 +29,7 @@ pub struct Pages {
     /// Whether the page is reached by TLS, as far as `ui.url`, else `public_url`, shows.
     pub is_secure: bool,
     temporal_ui: TemporalUi,
-    /// Its public address, without a slash at the end.
+    /// Public address, without a slash at the end.
     url: Option<String>,
     address: Option<SocketAddr>,
 }

@@ -34,7 +34,7 @@ pub const ADMIN_TOKEN: &str = "admin token";
 pub enum Refused {
     /// There is no key with its id.
     Unknown,
-    /// It is not the secret of the key with its id; or there is no id in it, and it is not the admin token.
+    /// Not the secret of the key with this id; without an id, not the admin token.
     Wrong(Option<KeyId>),
     Expired,
     Revoked,

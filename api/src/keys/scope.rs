@@ -11,7 +11,7 @@ pub enum Scope {
     Path(Subject),
     /// The handler limits what it does to the app of the caller.
     Limited,
-    /// It concerns all apps: keys of one app may not call it.
+    /// Concerns all apps: keys of one app may not call it.
     Whole,
 }
 

@@ -36,7 +36,7 @@ const WARNED_EVERY: Duration = Duration::from_secs(60);
 
 /// A bound socket with the limits of its connections.
 pub struct Listener {
-    /// Its name in metrics and logs.
+    /// Name of the listener in metrics and logs.
     pub name: &'static str,
     pub socket: TcpListener,
     pub limits: Limits,

@@ -5,7 +5,7 @@
 pub struct Metric {
     pub name: &'static str,
     pub kind: Kind,
-    /// Its unit, for people; empty for a number of things.
+    /// Unit for display; empty for plain numbers.
     pub unit: &'static str,
     /// The names of its labels, in the order of the reference.
     pub labels: &'static [&'static str],

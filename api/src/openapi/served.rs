@@ -45,7 +45,7 @@ impl Served {
             .clone()
     }
 
-    /// Its server is the address of the whole API; public routes have the public address.
+    /// The whole document, with `servers`: the address of the whole API, and the public address for public routes.
     fn written(&self) -> Value {
         let mut document = (*self.documents.whole).clone();
         let Some(api) = self.api else {

@@ -7,7 +7,7 @@ use crate::error::Field;
 
 pub struct Action {
     pub path: String,
-    /// Its name, unique in the page.
+    /// Name of the action, unique within the page.
     pub name: String,
     /// What it is called, with its instants and codes as such.
     pub title: Sentence,

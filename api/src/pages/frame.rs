@@ -52,7 +52,7 @@ pub struct PageAddress {
 #[derive(Debug)]
 pub struct Entry {
     pub name: &'static str,
-    /// Its address, which keeps the chosen app.
+    /// Address of the page, which preserves the chosen app.
     pub path: String,
     pub icon: Icon,
     /// The key that opens it, after `g`.

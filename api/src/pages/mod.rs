@@ -56,11 +56,11 @@ use storage::Role;
 pub struct Screen {
     pub name: &'static str,
     pub path: &'static str,
-    /// Its icon in `icons.svg`.
+    /// Name of the icon in `icons.svg`.
     pub icon: &'static str,
     /// The key that opens it, after `g`.
     pub key: char,
-    /// Its routes, with those of its parts.
+    /// Routes of the section, with those of its parts.
     pub routes: fn() -> Vec<Route>,
 }
 

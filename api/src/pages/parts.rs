@@ -72,7 +72,7 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// Its name in classes and icons.
+    /// Name of the tone in classes and icons.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -104,7 +104,7 @@ impl Badge {
         }
     }
 
-    /// Its word, where only text fits.
+    /// Label, where only text fits.
     pub fn label(&self) -> &str {
         &self.label
     }
@@ -172,7 +172,7 @@ impl Sentence {
         }
     }
 
-    /// Its text, with instants in RFC 3339 and ids whole.
+    /// Plain text, with instants in RFC 3339 and complete ids.
     pub fn plain(&self) -> String {
         let plain = |piece: &Piece| match piece {
             Piece::Text(text)

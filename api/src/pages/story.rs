@@ -15,7 +15,7 @@ pub struct Chapter {
     pub at: Moment,
     pub badge: Badge,
     pub sentence: Sentence,
-    /// Its id, if it has one.
+    /// Id of the entry, if it has one.
     pub id: Option<Code>,
     /// When its window ends, if it is open.
     pub closes: Option<Moment>,
@@ -78,7 +78,7 @@ pub struct Sending {
     /// Whether it was delivered, or replaced by a newer state.
     pub is_done: bool,
     pub sentence: Sentence,
-    /// Its id, which is the `webhook-id`.
+    /// Id of the delivery, which is the `webhook-id`.
     pub id: Option<Code>,
     pub attempts: Vec<Attempt>,
     /// Whether this is what was searched.

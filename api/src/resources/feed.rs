@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::{App, FeedEntry, Paged};
 
-/// Which purchases.
+/// Filter of the feed.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct FeedQuery {
     /// Only purchases that this destination is to receive, with the revision that it acknowledged.

@@ -58,7 +58,7 @@ impl From<NotificationView> for Notification {
     }
 }
 
-/// Which notifications.
+/// Filter of notifications.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct NotificationQuery {
     /// Only notifications of this app.
@@ -110,7 +110,7 @@ pub struct PurchaseNotification {
     message_id: String,
     /// When the notification was accepted.
     accepted_at: Timestamp,
-    /// Its outcome, or what it waits for.
+    /// Outcome of the notification, or why it waits.
     #[serde(flatten)]
     notification: Notification,
 }
@@ -129,7 +129,7 @@ impl From<NotificationView> for PurchaseNotification {
 /// A notification with its platform and receipt.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ListedNotification {
-    /// Its platform.
+    /// Id of the platform.
     platform_id: PlatformId,
     /// The store's id of the receipt; empty if the notification could not be read.
     receipt_id: String,

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::Overview;
 
-/// Of which app.
+/// App of the overview.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 pub struct OfApp {
     /// Only this app; by default, all apps that the caller can access.

@@ -15,7 +15,7 @@ pub struct OfApp {
 /// Which items of a list, and which page of them.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Listed<F> {
-    /// Which items.
+    /// Filter of the list.
     #[serde(flatten)]
     pub filter: F,
     /// The page.

@@ -42,7 +42,7 @@ pub struct NewRate {
     pub usd: Decimal,
 }
 
-/// Which rates.
+/// Filter of exchange rates.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RateQuery {
     /// ISO 4217 code of the currency.

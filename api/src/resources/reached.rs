@@ -27,7 +27,7 @@ const NAMED: usize = 3;
 pub enum Retries {
     /// Each delivery at its own time, which has passed at this one if it is being sent.
     ByDelivery(Timestamp),
-    /// Its breaker is open: it is checked, whatever the times of its deliveries.
+    /// The breaker is open: the destination is checked, whatever the times of its deliveries.
     Checked,
     /// Nothing: the destination is disabled.
     None,
@@ -67,7 +67,7 @@ pub struct Unchosen<'a> {
 pub enum UnsentRefund {
     /// Nothing about the refund.
     Unknown,
-    /// Its amount, which its latest `purchase.updated` had.
+    /// The refunded amount, in the latest `purchase.updated`.
     ByUpdate,
 }
 

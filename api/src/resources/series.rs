@@ -22,7 +22,7 @@ const MICROS: i64 = 1_000_000;
 /// Number of points of the last hour: the minute that has begun, and 60 before.
 const HOUR_POINTS: i64 = 61;
 
-/// Which points.
+/// Selection of the series.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct SeriesQuery {
     /// What to count.

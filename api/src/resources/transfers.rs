@@ -151,7 +151,7 @@ impl TransferAuthor {
     }
 }
 
-/// Whose transfers are listed.
+/// User whose transfers are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct TransferQuery {
     /// The user's id, as the former or new owner.

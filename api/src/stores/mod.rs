@@ -21,7 +21,7 @@ pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
 
 /// What settle knows of a store, beside its ingress.
 pub struct StoreEntry {
-    /// Its name on platforms, in URLs and in the database.
+    /// Name of the store on platforms, in URLs and in the database.
     pub name: &'static str,
     /// Display name of the store.
     pub title: &'static str,

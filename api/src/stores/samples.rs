@@ -162,7 +162,7 @@ pub enum NoSample {
     NotTrusted,
     #[error("the sample was refused: {0}")]
     Refused(&'static str),
-    /// It could not be signed, or the database does not answer.
+    /// Not signed because of an error, or the database does not answer.
     #[error("the sample could not be sent; try again")]
     Unavailable,
 }

@@ -124,7 +124,7 @@ impl<'de> Deserialize<'de> for Since {
 pub struct Listing {
     /// What it entitles to, in the order of the catalogue.
     pub entitlements: Vec<Entitlement>,
-    /// Its prices, by country and date.
+    /// Prices by country and date.
     pub prices: Vec<Price>,
 }
 

@@ -17,15 +17,15 @@ pub const MAX_PER_SETTLING: i64 = 500;
 /// A purchase, its waiting notifications and all its open lanes, as of one moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Loaded {
-    /// Its app; absent when the purchase is not known.
+    /// Id of the app; absent if the purchase is not known.
     pub app_id: Option<AppId>,
-    /// Its platform; absent when the purchase is not known.
+    /// Id of the platform; absent if the purchase is not known.
     pub platform_id: Option<PlatformId>,
     pub state: State,
     /// What is known about it; left out of the history where the workflow does not decide.
     #[serde(default, skip_serializing_if = "is_default")]
     pub purchase: Purchase,
-    /// Its revision; 0 before the first.
+    /// Revision of the purchase; 0 before the first.
     pub revision: i64,
     /// The number of its last settling.
     pub settling: i64,
@@ -63,7 +63,8 @@ pub struct Loaded {
     /// for a metric of the activity `settle`, so it is not serialized.
     #[serde(skip)]
     pub late: Option<Duration>,
-    /// Its store; absent when the purchase is not known. Only for the activity `settle`, so it is not serialized.
+    /// Store of the purchase; absent if the purchase is not known. Only for the activity `settle`, so it is not
+    /// serialized.
     #[serde(skip)]
     pub store: Option<String>,
     pub now: Timestamp,

@@ -57,9 +57,9 @@ impl Verification {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parked {
-    /// It does not know the receipt (yet).
+    /// The store does not know the receipt (yet).
     UnknownReceipt,
-    /// It does not know the receipt, on a platform that believes such receipts: [`UnknownReceipts::Believe`].
+    /// The store does not know the receipt, on a platform that believes such receipts: [`UnknownReceipts::Believe`].
     Believable,
     /// The receipt belongs to another customer.
     WrongCustomer,

@@ -19,13 +19,13 @@ use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Uns
 
 /// A kind of destination: its settings, and the bodies of events that follow from them alone.
 pub trait Kind: Sync {
-    /// Its name, in the API and in the database.
+    /// Name of the kind, in the API and in the database.
     fn name(&self) -> &'static str;
 
     /// The default schedule, as the command line shows it.
     fn schedule_text(&self) -> ScheduleText;
 
-    /// Its API fields, as JSON Schemas.
+    /// JSON Schemas of the kind's API fields.
     fn schemas(&self) -> KindSchemas;
 
     /// The form for creating a destination of this kind.

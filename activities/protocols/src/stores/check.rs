@@ -34,7 +34,7 @@ pub enum CheckStep {
 /// The requests that a store counts together. Each platform has its own share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bucket {
-    /// Its name, such as that of a quota at the store.
+    /// Name of the bucket, such as that of a quota at the store.
     pub name: &'static str,
     /// Maximum number of requests a second per platform.
     pub per_second: u32,

@@ -55,7 +55,7 @@ impl Role {
 /// A key that is to be stored.
 #[derive(Debug, Clone)]
 pub struct NewKey {
-    /// Its name, unique among the keys that were not revoked: names that look alike are one.
+    /// Name of the key, unique among keys that are not revoked. Names that look alike count as equal.
     pub name: String,
     pub role: Role,
     /// The only app that it reaches; `None` for all.

@@ -98,12 +98,12 @@ impl NewAlarm<'_> {
             .bind(self.id())
     }
 
-    /// Its id, the same however often it is raised.
+    /// Id of the alarm, the same each time it is raised.
     pub fn id(&self) -> AlarmId {
         self.identity().1
     }
 
-    /// Its detail as it is stored, and its id.
+    /// Stored detail and id of the alarm.
     fn identity(&self) -> (String, AlarmId) {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
         let (platform, destination) = self.about.ids();

@@ -56,9 +56,9 @@ pub const SERIES: [Series; 8] = [
 pub struct MinuteKey {
     pub series: Series,
     pub at: Timestamp,
-    /// Its app, if that is known.
+    /// Id of the app, if known.
     pub app: Option<AppId>,
-    /// Its destination, if it has one.
+    /// Id of the destination, if there is one.
     pub destination: Option<DestinationId>,
 }
 
@@ -103,9 +103,9 @@ pub type ArrivalKey = (PlatformId, &'static str);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
-    /// Its app, if that is known.
+    /// Id of the app, if known.
     pub app: Option<AppId>,
-    /// Its destination, if it has one.
+    /// Id of the destination, if there is one.
     pub destination: Option<DestinationId>,
 }
 

@@ -28,7 +28,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Its kind, a label of metrics.
+    /// Kind of the wait, a label of metrics.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Code => "code",

@@ -25,7 +25,7 @@ use std::time::Duration;
 pub enum DestinationNeed {
     /// Nothing: no delivery is due, or the destination is disabled or deleted.
     Rest,
-    /// Its breaker is open: send a probe.
+    /// The circuit breaker is open: send a probe.
     Probe {
         /// The lane to probe: the one with the newest delivery of those not tried since the breaker opened; if all were
         /// tried, the one tried longest ago.

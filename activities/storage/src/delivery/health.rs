@@ -29,7 +29,7 @@ use std::time::Duration;
 /// The health of a destination, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HealthView {
-    /// Its failures and successes.
+    /// Failures and successes of the destination.
     #[serde(flatten)]
     pub health: Health,
     /// Number of pending deliveries, counted up to 10,000.

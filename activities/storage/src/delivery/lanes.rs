@@ -71,7 +71,7 @@ pub struct Unsent {
     pub created_at: Timestamp,
     /// When it happened by the store's clock, if known.
     pub occurred_at: Option<Timestamp>,
-    /// Its stored body, with the state of the user that the destination's filter selects.
+    /// Stored body of the event, with the user's state that the destination's filter selects.
     pub body: serde_json::Value,
     /// The user that the event was recorded for; if there was none, the user who owns the purchase now.
     pub user_id: Option<UserId>,
@@ -133,7 +133,7 @@ pub enum Rendered {
     Skip {
         why: String,
     },
-    /// It cannot be sent, because a setting that a person entered is wrong.
+    /// Cannot be sent, because a setting that a person entered is wrong.
     Refuse {
         /// The error, without the value of the setting.
         why: String,
@@ -199,7 +199,7 @@ pub struct Batch {
     pub leased_at: Instant,
     pub destination: Destination,
     pub secret: SecretString,
-    /// Its events, in order; at least one.
+    /// Attempts of the request's events, in order; at least one.
     pub attempts: Vec<Attempt>,
     /// The user that it is about; `None` if the destination does not get requests user by user.
     pub user: Option<UserId>,
@@ -333,7 +333,7 @@ pub enum EndpointSignal {
         /// How long the endpoint wants no requests, if it set a `Retry-After` for all.
         pause: Option<Duration>,
     },
-    /// It shows nothing about the endpoint.
+    /// Shows nothing about the endpoint.
     Neutral,
     /// The endpoint refused all further requests, by a 410 or because it does not know the API key: the destination is
     /// disabled.

@@ -81,7 +81,7 @@ pub enum Next {
         /// Number of wakes in a row that were not followed.
         unfollowed: i64,
     },
-    /// It leaves it alone until this time.
+    /// Left alone until this time.
     Postpone(Timestamp),
 }
 

@@ -62,7 +62,7 @@ impl TopicRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingTopic {
     New,
-    /// It is stored already: decided, or pending and now with the newer URL.
+    /// Already stored: decided, or pending and now with the newer URL.
     Renewed,
     /// Five are pending on this platform and none gives way; it was not stored.
     Full,

@@ -37,11 +37,11 @@ use std::time::Duration;
 /// What the next step of a claim is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimStep {
-    /// It is decided, or examined again later.
+    /// Decided, or examined again later.
     Done(ClaimStatus),
-    /// It is verified by what was known, and is a new notification of its purchase.
+    /// Verified from known data, and a new notification of its purchase.
     Reported(Open),
-    /// It is verified by what was known, and was a notification of its purchase before, which is to be settled again.
+    /// Verified from known data, and an earlier notification of its purchase, which is to be settled again.
     Recheck,
     /// The store is to be queried.
     Query,
@@ -51,7 +51,7 @@ pub enum ClaimStep {
 #[derive(Debug, Clone)]
 pub enum ClaimAnswer {
     Confirmed(Box<Snapshot>),
-    /// It is not, for this reason.
+    /// Not verified, for this reason.
     Refused(ClaimReason),
     /// The store did not answer; it may be queried again after this time.
     Unanswered(Duration),
@@ -60,9 +60,9 @@ pub enum ClaimAnswer {
 /// What became known with the answer of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimResult {
-    /// It is verified, and is a new notification of its purchase.
+    /// Verified, and a new notification of its purchase.
     Reported(Open),
-    /// It is verified, and was a notification of its purchase before, which is to be settled again.
+    /// Verified, and an earlier notification of its purchase, which is to be settled again.
     Verified,
     NotVerified,
 }
@@ -238,7 +238,7 @@ impl Store {
 enum ClaimedPurchase {
     /// The last answer of the store stands, for this customer.
     Verified(String),
-    /// It is known, and no answer of the store stands yet.
+    /// Known, but without a valid answer of the store yet.
     Unsettled,
     Unknown,
 }

@@ -21,7 +21,7 @@ const CLOSED: &str = "a review was answered";
 row! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Review {
-        /// Its id, which follows from both users.
+        /// Id of the review, derived from both users.
         pub id: ReviewId,
         pub app_id: AppId,
         /// The platform of the device that brought it first.

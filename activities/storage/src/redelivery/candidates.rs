@@ -25,7 +25,7 @@ pub struct Candidate {
     pub only_to: Option<DestinationId>,
     /// Whether no later `purchase.updated` of the selection replaces it; true for all other events.
     pub is_last: bool,
-    /// Its place among the candidates of its purchase.
+    /// Position among the candidates of the purchase.
     seq: i64,
 }
 

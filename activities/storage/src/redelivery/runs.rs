@@ -26,10 +26,9 @@ const RETENTION: Duration = DAY.saturating_mul(7);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunMode {
     Dry,
-    /// Its deliveries are recorded at each request.
+    /// Deliveries are recorded at each request.
     Anew,
-    /// Its deliveries are recorded once in the run of this name. A repeated request within a week returns the first
-    /// answer.
+    /// Deliveries are recorded once in the run of this name. A repeated request within a week returns the first answer.
     Once(String),
 }
 

@@ -73,7 +73,7 @@ row! {
         pub held_reason: Option<String>,
         /// When the purchase was last settled.
         pub updated_at: Timestamp,
-        /// Its user, its verification, and its next check.
+        /// User, verification and next check of the purchase.
         #[serde(flatten)]
         pub standing: PurchaseStatus,
         /// Body of the latest `purchase.updated`; null before the first.

@@ -87,7 +87,7 @@ row! {
         /// The store's own type of the notification; [`CLAIM_STORE_TYPE`] where a device reported it.
         pub store_type: String,
         pub accepted_at: Timestamp,
-        /// Its outcome; `None` while it is open.
+        /// Outcome of the notification; `None` while it is open.
         pub outcome: Option<Outcome>,
         /// The reason why it is open; `None` once it has an outcome.
         pub waiting_for: Option<WaitingFor>,

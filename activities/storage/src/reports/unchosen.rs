@@ -37,7 +37,7 @@ pub struct UnchosenType {
     pub event_type: String,
     /// Number of payments.
     pub payments: usize,
-    /// Their sum in USD over the known amounts; `None` when none is known.
+    /// Sum of the known amounts in USD; `None` if none is known.
     pub usd: Option<Decimal>,
     /// Whether there may be more: not all events were counted.
     pub is_least: bool,

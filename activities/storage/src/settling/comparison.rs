@@ -20,7 +20,7 @@ use domain::{Outcome, Purchase};
 pub struct Comparison<'a> {
     pub row: &'a PurchaseRow,
     pub description: Description,
-    /// Its digest, or that of the record before if nothing changed.
+    /// Digest of the record, or of the previous one if nothing changed.
     pub digest: String,
     /// The digest of its content alone, without when devices were seen last.
     pub content_digest: String,

@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-/// Its commit has no fail points, since it writes nothing.
+/// Commits have no fail points, since nothing is written.
 const NO_FAULTS: Faults = Faults {
     before_commit: "load.before_commit",
     after_commit: "load.after_commit",

@@ -26,9 +26,9 @@ pub const MAX_COUNTED: i64 = 100_000;
 
 stored! {
     pub enum RecheckReason {
-        /// Their platform has a new secret.
+        /// The platform has a new secret.
         NewSecret = "secret",
-        /// Their platform has no usable secret any more: it was removed, or the store refused it. The numbers of failed
+        /// The platform no longer has a usable secret: it was removed, or the store refused it. The numbers of failed
         /// queries are reset, and no purchase is rechecked.
         NoUsableSecret = "failures",
         /// The environment of their platform was changed.

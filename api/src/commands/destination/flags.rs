@@ -52,7 +52,7 @@ const TYPED: [(&str, &str, &str); 5] = [
 
 /// A field of a destination as a flag.
 struct FieldFlag {
-    /// Its name in the request; a dot leads into an object.
+    /// Name of the field in the request; a dot leads into an object.
     field: &'static str,
     /// The kind that alone has it; `None` where several have it.
     kind: Option<&'static str>,

@@ -109,7 +109,7 @@ pub struct Verb {
 }
 
 impl Verb {
-    /// Its arguments; none where a hook runs it.
+    /// Arguments of the verb; none if a hook runs it.
     pub fn arguments(&self) -> Vec<Argument> {
         let stated = |field: &str| {
             let mut stated = Stated::default();

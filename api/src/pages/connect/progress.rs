@@ -58,7 +58,7 @@ impl Step {
         }
     }
 
-    /// Its page below that of the platform.
+    /// Path of the step's page below that of the platform.
     pub const fn path(self) -> &'static str {
         match self {
             Self::App | Self::Console => "",

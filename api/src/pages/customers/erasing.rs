@@ -20,10 +20,10 @@ pub struct Erasing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Notice {
     DeletionRequest,
-    /// It stores users, and settle has no key to delete one.
+    /// Stores users, but settle has no key to delete one.
     NoKey,
     Event,
-    /// It did not choose the event by its name.
+    /// Not subscribed to the event by name.
     NotChosen,
 }
 

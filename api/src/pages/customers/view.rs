@@ -123,7 +123,7 @@ pub struct Missing {
 
 pub struct Entitlement {
     name: String,
-    /// Its name in the owner's own system, where that differs by more than case.
+    /// Reference id of the entitlement, if it differs from the name by more than case.
     reference: Option<Code>,
     until: Option<Moment>,
 }

@@ -22,7 +22,7 @@ pub struct Detail<'a> {
     /// When it is attempted next, where that is a time ahead.
     pub next_due_at: Option<Timestamp>,
     pub tree: &'a Node,
-    /// Its request, for who may see it.
+    /// Request of the delivery, if the visitor may see it.
     pub request: Option<&'a SentRequest>,
     /// The field with the name of the run that sends its event again.
     pub run: Input,

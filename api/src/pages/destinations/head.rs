@@ -45,7 +45,7 @@ pub struct Head {
     pub note: Option<&'static str>,
     /// Where it skips everything: the page that shows why.
     pub why: Option<CellPart>,
-    /// Its pages; none for a deleted one.
+    /// Tabs of the destination's pages; none for a deleted one.
     pub tabs: Option<Tabs>,
 }
 

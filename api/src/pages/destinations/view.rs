@@ -167,11 +167,11 @@ fn guide(steps: &[Step]) -> Vec<GuideStep> {
 
 /// How far a new destination is.
 pub enum Entry {
-    /// Its kind is to be chosen.
+    /// The kind has yet to be chosen.
     Kind(Vec<Form>),
-    /// Its app is to be chosen.
+    /// The app has yet to be chosen.
     App(Form),
-    /// Its form is to be filled in.
+    /// The form has yet to be filled in.
     Sheet(Sheet),
 }
 

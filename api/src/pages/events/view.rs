@@ -23,7 +23,7 @@ use storage::{Destination, Platform, Role};
 pub struct Detail<'a> {
     pub id: EventId,
     pub tree: &'a Node,
-    /// Its body; null when it was removed because of its age.
+    /// Body of the event; null after pruning.
     pub body: &'a Value,
     pub is_of_device: bool,
     pub destinations: &'a [Destination],

@@ -120,7 +120,7 @@ impl Requests {
 #[derive(Debug, Clone, Copy)]
 pub struct Steps {
     pub has_app: bool,
-    /// It is connected to a store.
+    /// Connected to a store.
     pub has_platform: bool,
     pub has_notification: bool,
     pub has_destination: bool,

@@ -14,7 +14,7 @@ use storage::Paged;
 /// Content above a list.
 pub enum ListHead {
     Title,
-    /// Its title, and the lists beside it.
+    /// Title of the list, and the lists beside it.
     Tabs(Tabs),
     /// What stands above every page of a destination.
     Destination(Box<Head>),

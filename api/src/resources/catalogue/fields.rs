@@ -29,7 +29,7 @@ pub struct ListedEntitlement {
     #[schemars(length(min = 1, max = 200))]
     #[serde(rename = "ref")]
     reference: String,
-    /// Its name and description.
+    /// Name and description of the entitlement.
     #[serde(flatten)]
     named: EntitlementText,
 }
@@ -40,7 +40,7 @@ pub struct Product {
     /// SKU of the product.
     #[schemars(length(min = 1, max = 200))]
     sku: String,
-    /// Its entitlements and prices.
+    /// Entitlements and prices of the product.
     #[serde(flatten)]
     product: storage::Product,
 }

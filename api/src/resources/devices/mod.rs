@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use storage::{AcceptedReports, Claiming, DeviceAccess, DeviceUsage};
 use tokio::time::Instant;
 
-/// Which device.
+/// Device of the request.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct DeviceQuery {
     /// Id of the device: the random UUID that the app generated.

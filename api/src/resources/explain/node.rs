@@ -12,7 +12,7 @@ pub struct Node {
     pub what: &'static str,
     /// A sentence about it.
     pub summary: String,
-    /// Its facts.
+    /// Facts about the resource, as data.
     #[serde(flatten)]
     pub facts: Map<String, Value>,
     /// Explanations of its parts and consequences.

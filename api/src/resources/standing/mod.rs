@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use storage::{DeliveryView, Destination, PaymentView, PurchaseView, UnchosenPayment};
 
-/// How a purchase stands.
+/// State of a purchase in sentences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Standing {
     /// What was bought: the entitlements and the length of a term, or else the SKU.

@@ -21,8 +21,7 @@ use url::Url;
 
 /// The topic of samples. No platform has to follow it.
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
-/// Its region, and that of the certificate URL of samples. The certificate is loaded from the data directory, never
-/// fetched.
+/// Region of samples and of their certificate URL. The certificate is loaded from the data directory, never fetched.
 pub const REGION: &str = "us-east-1";
 /// The refusal of all other messages of that topic.
 pub(super) const FOREIGN: Refusal = Refusal::TopicNotAllowed(

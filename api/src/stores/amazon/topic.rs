@@ -107,11 +107,11 @@ fn is_name(text: &str) -> bool {
 /// The status of a topic with a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicStatus {
-    /// It may send. A topic whose subscription ended stays pinned, because it was trusted once.
+    /// May send. A topic whose subscription ended stays pinned, because it was trusted once.
     Pinned,
     Pending(TopicId),
     Rejected,
-    /// It is new, or its request expired before an operator decided.
+    /// New, or its request expired before an operator decided.
     Unknown,
 }
 

@@ -130,7 +130,7 @@ struct DeviceData {
     first_launch: Timestamp,
     /// Its id.
     id: Uuid,
-    /// Its operating system.
+    /// Operating system of the device.
     os: Os,
     /// The store that it uses.
     platform_type: String,
@@ -160,7 +160,7 @@ pub(crate) struct SessionEndData {
     closed_by: ClosedBy,
 }
 
-/// Who ended a session.
+/// Cause of the end of a session.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]

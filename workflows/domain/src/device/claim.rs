@@ -13,7 +13,7 @@ use std::time::Duration;
 /// What a device reports of a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClaimKind {
-    /// It was on the device at the start of a session.
+    /// Present on the device at the start of a session.
     Present,
     Restored,
     Purchased,

@@ -21,7 +21,7 @@ pub struct Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Start,
-    /// It is another event of it.
+    /// Another event of the session.
     Event,
     End,
 }

@@ -13,7 +13,8 @@ use crate::user::{TRANSFERS, USER_ERASED};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
     pub event_type: &'static str,
-    /// Its group: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or `alarm`.
+    /// Group of the event: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or
+    /// `alarm`.
     pub group: &'static str,
     /// What it announces, in one sentence.
     pub summary: &'static str,

@@ -15,7 +15,7 @@ pub const MAX_DEVICES: usize = 100;
 pub enum ClaimType {
     /// The store's customer who bought it is signed in to the store on the device.
     OriginalPurchaser,
-    /// Its user bought it as another customer of the store, or on another platform.
+    /// The user bought it as another customer of the store, or on another platform.
     CrossPlatformShared,
 }
 

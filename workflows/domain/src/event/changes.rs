@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
-    /// Its name in `data`, or `verified` of the attributes.
+    /// Name of the field in `data`, or `verified` of the attributes.
     pub field: String,
     /// The value before; null also when the field was missing.
     pub before: Value,

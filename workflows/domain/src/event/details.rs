@@ -52,11 +52,11 @@ enum ExpirationReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ProductType {
-    /// It renews.
+    /// Renewing subscription.
     Subscription,
-    /// It is used up.
+    /// Product that is used up.
     Consumable,
-    /// It is owned for ever.
+    /// Product that is owned for ever.
     Entitlement,
 }
 

@@ -42,11 +42,11 @@ pub const LATEST_START: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Its last request succeeded, or there was none.
+    /// The last request succeeded, or there was none.
     Healthy,
     /// A request has failed since the last success.
     Failing,
-    /// Its breaker is open: only probes are sent.
+    /// The circuit breaker is open: only probes are sent.
     Open,
     Disabled,
 }

@@ -432,7 +432,7 @@ impl Purchase {
         self.seen.trial_ends_at.is_some()
     }
 
-    /// Its terms; `None` if the store's dates do not follow the calendar, as in an accelerated test.
+    /// Terms of the purchase; `None` if the store's dates do not follow the calendar, as in an accelerated test.
     pub(crate) fn calendar(&self) -> Option<Terms> {
         let terms = self.terms()?;
         let ends = self

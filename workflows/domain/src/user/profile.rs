@@ -53,7 +53,7 @@ pub(super) struct Extended {
     pub will_renew: Option<bool>,
     /// When that subscription ends or renews, or ended.
     pub expires_at: Option<Timestamp>,
-    /// Its state; `none` when there is none.
+    /// State of the subscription; `none` if there is none.
     pub subscription_state: &'static str,
     /// Number of payments after the first one, over all subscriptions.
     pub renewals: Option<u64>,

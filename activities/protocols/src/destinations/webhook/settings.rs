@@ -63,7 +63,7 @@ pub enum BodyShape {
     Slack,
 }
 
-/// How requests are signed.
+/// Signature scheme of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Signature {
     #[default]

@@ -69,11 +69,11 @@ pub struct PostgresConnection {
 enum Next {
     #[default]
     Now,
-    /// It is sent with the next statement that is run now.
+    /// Sent with the next statement that is run now.
     Later,
     /// So is this one, and its rows are fetched later.
     Ahead(Option<QueuedQuery>),
-    /// It was run ahead: its rows are fetched.
+    /// Run ahead: its rows are fetched.
     Fetched(QueuedQuery),
 }
 

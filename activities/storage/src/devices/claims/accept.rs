@@ -25,7 +25,7 @@ const MAX_ID_BYTES: usize = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claiming {
     Stored,
-    /// They are dropped: its address reported too many.
+    /// Dropped: their address reported too many.
     Dropped,
 }
 
@@ -87,9 +87,9 @@ pub type StoredByRequest = BTreeMap<usize, StoredClaims>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     New,
-    /// Its row was refused, for another customer of the store.
+    /// The claim's row was refused, for another customer of the store.
     Renewed,
-    /// Its row had given way to that of another network.
+    /// The claim's row had given way to that of another network.
     Returned,
 }
 

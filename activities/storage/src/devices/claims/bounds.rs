@@ -106,9 +106,9 @@ const DISPLACE: Sql = statement! {"
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
     Free,
-    /// It may: another one gave way to it.
+    /// Admitted: another claim gave way to it.
     Displaced,
-    /// It is dropped: this has as many as may wait.
+    /// Dropped: the named limit is reached.
     None(&'static str),
 }
 

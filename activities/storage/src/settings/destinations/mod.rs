@@ -86,12 +86,12 @@ impl DestinationSettings {
 pub struct NewDestination {
     /// Id of the app whose events the destination receives.
     pub app_id: AppId,
-    /// Its kind, such as `webhook`.
+    /// Kind of the destination, such as `webhook`.
     pub kind: String,
     pub common: DestinationSettings,
     /// The settings of its kind, without secrets.
     pub settings: serde_json::Value,
-    /// Its secrets, in the format of its kind.
+    /// Secrets of the destination, in the format of its kind.
     pub secret: SecretString,
     /// The properties that its kind determines.
     pub traits: Traits,

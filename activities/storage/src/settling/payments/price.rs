@@ -127,7 +127,7 @@ impl OpenPayment {
         open.collect()
     }
 
-    /// Its price, or why there is none; `None` while nothing has changed.
+    /// Price of the payment, or why there is none; `None` while nothing has changed.
     pub fn price(&self, description: &Description, is_newest: bool) -> Option<KnownPrice> {
         let listed = KnownPrice::listed(description);
         if self.why == UnknownPrice::Unconfirmed {

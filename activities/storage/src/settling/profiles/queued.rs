@@ -58,11 +58,11 @@ row! {
 stored! {
     /// Whether the profile that was queued last arrived.
     pub enum Arrival {
-        /// It is on its way, or arrived.
+        /// In flight, or arrived.
         NotLost = "pending",
-        /// It did not arrive, and the next settling of the user queues it again.
+        /// Lost: the next settling of the user queues it again.
         Lost = "lost",
-        /// It did not arrive and is not sent again by itself: another state of the user queues it, or a backfill.
+        /// Lost, and not sent again automatically: another state of the user queues it, or a backfill.
         NotRetried = "left",
     }
 }
@@ -84,9 +84,9 @@ pub enum Trigger {
 /// Why the delivery that carried a profile did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It failed after it was sent. The caller has locked its purchase.
+    /// Failed after it was sent. The caller has locked its purchase.
     Failed,
-    /// It was ended before it was sent: by a setting, or because the integration accepts nothing of this user.
+    /// Ended before it was sent: by a setting, or because the integration accepts no events of this user.
     Unwanted,
     /// A newer event was sent in its place. That one does not remove the attributes that this one was to remove.
     Superseded,

@@ -24,7 +24,7 @@ pub struct LedgerEntry {
     pub number: i64,
     pub kind: EntryKind,
     pub at: Timestamp,
-    /// Its revenue in USD; negative for refunds, `None` when it is not known.
+    /// Revenue in USD; negative for refunds, `None` if not known.
     pub usd: Option<Decimal>,
     /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,
@@ -87,10 +87,10 @@ pub struct Sale {
 /// The refund status of the newest payment of a purchase, as the store shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefundStatus {
-    /// It was refunded at this time.
+    /// Refunded at this time.
     Refunded(Timestamp),
     Valid,
-    /// It is not known whether or how much was refunded.
+    /// Not known whether or how much was refunded.
     Unknown,
 }
 
