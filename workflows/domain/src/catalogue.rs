@@ -8,23 +8,23 @@ use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// Something that a purchase entitles its owner to.
+/// Something that a purchase grants to its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entitlement {
-    /// More about it, for people.
+    /// Further details, for display.
     pub description: Option<String>,
-    /// Its name in the owner's own system.
+    /// Reference id: the entitlement's name in your own system.
     pub entitlement_ref_id: String,
-    /// Its id.
+    /// settle's id for the entitlement.
     pub id: Uuid,
-    /// A name for people.
+    /// Display name.
     pub name: String,
     /// Always `binary_auth`: on or off.
     #[serde(rename = "type")]
     pub kind: Auth,
 }
 
-/// How an entitlement gates access.
+/// How an entitlement controls access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
@@ -65,18 +65,18 @@ pub struct InvalidSince(String);
 /// The time of day at which a day begins.
 const MIDNIGHT: &str = "T00:00:00.000000Z";
 
-/// Where a price comes from.
+/// Source of a price.
 // The lowest precedence first: `event/price.rs` has the rule. Not documentation, which the events' schema shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceSource {
-    /// The list of prices in the catalogue.
+    /// Price list in the catalogue.
     Catalogue,
-    /// The device on which the purchase was made, by a claim that the store confirmed.
+    /// Device on which the purchase was made, by a claim that the store confirmed.
     Device,
-    /// The store, which names the price of each payment. Amazon does not.
+    /// Store that reports the price of each payment. Amazon does not.
     Store,
-    /// The store's own report of sales.
+    /// The store's sales report.
     Report,
 }
 

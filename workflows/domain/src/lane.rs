@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Pending deliveries of one purchase to one destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lane {
-    /// The destination.
+    /// Id of the destination.
     pub destination_id: DestinationId,
     /// Sequence number of the latest delivery in the lane.
     pub last_seq: i64,

@@ -163,11 +163,11 @@ pub enum Offer {
     Other,
 }
 
-/// What kind of thing a receipt is about.
+/// Kind of product of a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Product {
-    /// The store does not show it, or shows an unknown type.
+    /// Not shown by the store, or of an unknown type.
     #[default]
     Unknown,
     Subscription,

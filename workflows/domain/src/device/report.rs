@@ -43,7 +43,7 @@ pub struct Os {
     pub version: String,
 }
 
-/// The type of an event of a device.
+/// Type of a device event.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -100,7 +100,7 @@ pub struct ReportedEvent {
 /// A receipt on a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceReceipt {
-    /// The store's id of the receipt.
+    /// The store's id for the receipt.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
     /// The store's id for the customer who is signed in to the store on the device.
@@ -142,7 +142,7 @@ pub struct OfferedProduct {
     #[serde(default)]
     #[schemars(with = "Option<String>", extend("format" = "decimal"))]
     pub price: Option<Decimal>,
-    /// The currency of the price.
+    /// ISO 4217 code of the price's currency.
     #[serde(default)]
     #[schemars(extend("format" = "currency"))]
     pub currency: Option<String>,
@@ -169,7 +169,7 @@ pub struct DeviceTransaction {
     #[serde(default)]
     #[schemars(with = "Option<String>", extend("format" = "decimal"))]
     pub price: Option<Decimal>,
-    /// The currency of the price.
+    /// ISO 4217 code of the price's currency.
     #[serde(default)]
     #[schemars(extend("format" = "currency"))]
     pub currency: Option<String>,

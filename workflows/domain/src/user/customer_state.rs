@@ -25,22 +25,22 @@ pub struct CustomerState {
 /// A device of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerDevice {
-    /// Its id.
+    /// Id of the device.
     pub id: DeviceId,
-    /// The app on its store.
+    /// Platform of the device.
     pub platform: CustomerDevicePlatform,
 }
 
-/// The app on the store of a device.
+/// The platform of a device: the app on one store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerDevicePlatform {
-    /// Its id.
+    /// Id of the platform.
     pub id: PlatformId,
-    /// A name for people.
+    /// Display name.
     pub name: String,
-    /// The store.
+    /// Name of the store.
     pub platform_type: String,
-    /// The store's name of the app.
+    /// The store's id for the app.
     pub marketplace_app_id: String,
 }
 
@@ -72,7 +72,7 @@ pub struct CustomerPurchase {
     pub expires_at: Option<Timestamp>,
     /// SKU of the purchase; null until the store has confirmed the product.
     pub sku: Option<String>,
-    /// Whether it was made for money or in the store's test environment.
+    /// Whether the purchase is real or in the store's test environment.
     pub environment: Environment,
     /// When the purchase was announced as shown; null for the current state.
     pub announced_at: Option<Timestamp>,

@@ -47,17 +47,17 @@ pub struct UserErased {
     pub created_at: Timestamp,
 }
 
-/// A user is erased: their names were removed here, and should be removed by the receiver.
+/// A user was erased. Their names were removed here and should be removed by the receiver.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ErasedBody {
-    /// Names the event, the same for every destination.
+    /// Id of the event, the same for every destination.
     id: Uuid,
-    /// The type of the event.
+    /// Type of the event.
     event_type: String,
-    /// When it was recorded.
+    /// When the event was recorded.
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
-    /// The user, as earlier events named them. Later events have another id.
+    /// Id of the user in earlier events. Later events have another id.
     user_id: Uuid,
 }
 

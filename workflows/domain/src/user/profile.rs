@@ -33,7 +33,7 @@ const NO_REASON: [&str; 1] = ["devices"];
 /// The fields of the customer's journey that are not part of a profile.
 const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_cancelled"];
 
-/// Which user attributes an integration keeps.
+/// User attributes that an integration maintains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Attributes {
