@@ -390,7 +390,7 @@ async fn a_redirect_gets_no_secret() {
     browser.run("return client.flush()").await;
     let elsewhere = Gate::start(&gate.url()).await;
     let paths = [LOGIN, LOGOUT, ENTITLEMENTS];
-    // It answers the preflights, as whoever wants the secret does.
+    // It answers the preflights, as an attacker who wants the secret does.
     for path in paths {
         elsewhere.answer(path, []);
     }

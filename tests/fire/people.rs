@@ -137,7 +137,7 @@ async fn a_login_succeeds_once_the_files_can_be_read_again() {
         gate.answer(LOGIN, [ok(logged_in()), ok(logged_in())]);
         let start = || App::start(&gate.url(), "pk_test", folder.path());
         start().kill();
-        // Nobody reads a link to itself, not even root.
+        // A link to itself cannot be read, not even by root.
         let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
         std::fs::rename(&file, &aside).expect("a file aside");
         std::os::unix::fs::symlink(&file, &file).expect("a link in its place");

@@ -62,8 +62,8 @@ pub fn per_second(times: &[Instant]) -> f64 {
     (times.len() - 1) as f64 / (*last - *first).as_secs_f64()
 }
 
-/// Checks that the requests at these times, which are in order, never exceeded a rate that began at `began`. So nobody
-/// fails because requests that were sent in time arrive together on a busy machine.
+/// Checks that the requests at these times, which are in order, never exceeded a rate that began at `began`. So a test
+/// does not fail because requests that were sent in time arrive together on a busy machine.
 pub fn check_never_ahead(times: &[Instant], rate: usize, began: Instant) {
     /// One at the beginning, one for the rounding of a slot, and one probe, which needs no slot.
     const MORE: f64 = 3.0;

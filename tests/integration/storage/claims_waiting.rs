@@ -1,5 +1,5 @@
-//! How many claims may wait, and whose turn it is: strangers with the public key, who can claim any receipt, keep the claims
-//! of nobody out.
+//! How many claims may wait, and whose turn it is: an attacker with the public key, who can claim any receipt, keeps no
+//! claims of others out.
 
 use super::claims::{counts, priced, session, snapshot, transaction, uuid};
 use super::world::{World, story};

@@ -156,7 +156,7 @@ async fn a_lease_waits_for_no_user_that_is_being_changed() {
     world
         .happen_to("guest", "r1", &[TransitionKind::Purchased])
         .await;
-    // The event has no name yet, so the lease looks whether somebody gives one.
+    // The event has no name yet, so the lease looks whether one is being set.
     let stall = Stall::by(&world, "SELECT 1 FROM users FOR UPDATE");
     let busy = second.lease(lease(world.key("r1"), to, "a")).await.unwrap();
     assert!(

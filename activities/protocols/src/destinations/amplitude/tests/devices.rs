@@ -155,8 +155,8 @@ fn an_event_of_a_device_carries_the_purchase_and_no_receipt() {
     }
 }
 
-/// Before a login the user of a device and the store's customer are two users. Amplitude makes them one by the device id,
-/// because the events of the device name nobody else.
+/// Before a login the user of a device and the store's customer are two users. Amplitude makes them one by the device
+/// id, because the events of the device name no other user.
 #[test]
 fn paywall_and_purchase_without_a_login_are_one_user() {
     for more in [json!({}), json!({ "user_id": "user_id" })] {
