@@ -208,9 +208,9 @@ pub struct Fault {
 /// How the endpoint of an app is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
-    /// It answers 503.
+    /// The endpoint responds with 503.
     Unavailable,
-    /// Its port is closed.
+    /// The port is closed.
     Closed,
 }
 
