@@ -35,7 +35,7 @@ pub struct Context {
     pub clock: fn() -> Timestamp,
     /// A random number from 0 to 1, for the jitter of retries.
     pub random: fn() -> f64,
-    /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them for ever.
+    /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them forever.
     pub retention: Option<Duration>,
     /// The public address of the dashboard, for links in events about alarms.
     pub dashboard: Option<Arc<str>>,

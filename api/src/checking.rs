@@ -1,4 +1,4 @@
-//! The background check: it checks up to 20,000 rows a minute, from the first table to the last and then from the
+//! The background check: it checks up to 20,000 rows per minute, from the first table to the last and then from the
 //! beginning again, and sets a gauge that must read 0.
 //!
 //! Each check reads a bounded number of rows, so its cost does not grow with the database. A small installation is

@@ -147,7 +147,7 @@ fn any_origin() -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
-/// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection for ever.
+/// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection forever.
 async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(TIMEOUT, next.run(request))

@@ -1,5 +1,5 @@
 //! The client of web apps (`api/src/devices/web`) in a real browser, against the real service: what the page reports
-//! arrives at a webhook receiver once, in order, whatever the network does meanwhile.
+//! arrives at a webhook receiver once, in order, whatever the network does in the meantime.
 //!
 //! Needs `chromium` and `chromedriver`; `.ci/run` runs this by name: `cargo test --workspace --test browser`.
 

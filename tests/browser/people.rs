@@ -1,4 +1,4 @@
-//! Logging in and out and entitlements, by their contract: the gate answers in the place of settle.
+//! Logging in and out and entitlements, by their contract: the gate answers in place of settle.
 
 use super::site::Site;
 use axum::http::header;

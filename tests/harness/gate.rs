@@ -30,7 +30,7 @@ pub enum Way {
     Deaf,
 }
 
-/// An answer in the place of settle.
+/// An answer in place of settle.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,

@@ -303,7 +303,7 @@ pub fn programs(home: &Path) -> anyhow::Result<PathBuf> {
     reachable(&folder)
 }
 
-/// Server programs on `PATH`, else where Debian puts them, the newest first.
+/// Server programs on `PATH`, else where Debian puts them, newest first.
 fn on_machine() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()

@@ -89,7 +89,7 @@ async fn connect_once(
     options: &ClientOptions,
     server: &Server,
 ) -> Result<Client, String> {
-    // Without the time-out, `connect` would wait for ever for a server that accepts the connection and sends nothing.
+    // Without the time-out, `connect` would wait forever for a server that accepts the connection and sends nothing.
     let connected = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(connection)).await;
     let connected =
         connected.map_err(|_| "it accepts connections and does not answer".to_owned())?;

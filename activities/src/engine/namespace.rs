@@ -301,7 +301,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Terminates a run that names no installation. It may have ended meanwhile.
+    /// Terminates a run that names no installation. It may have ended in the meantime.
     async fn terminate_sweep(&self, client: &Client, run_id: String) -> Result<(), TemporalError> {
         let mut run = execution(contract::SWEEP.to_owned());
         run.run_id = run_id;

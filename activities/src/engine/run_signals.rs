@@ -43,7 +43,7 @@ enum SignalStep<K> {
 #[derive(Debug)]
 struct Plan<K> {
     entries: BTreeMap<K, PendingSignal>,
-    /// The entries in the order of their times: those that are pending, and those that only wait for their interval.
+    /// The entries in order of their times: those that are pending, and those that only wait for their interval.
     pending: BTreeSet<(i64, K)>,
     resting: BTreeSet<(i64, K)>,
     interval_ms: i64,

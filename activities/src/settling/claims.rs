@@ -119,7 +119,7 @@ impl ClaimsRun {
         self.is_halted.load(Ordering::Relaxed) || context.stopping.load(Ordering::Relaxed)
     }
 
-    /// Sends heartbeats to Temporal for ever, and halts the run when the activity is cancelled: what is in flight is
+    /// Sends heartbeats to Temporal forever, and halts the run when the activity is cancelled: what is in flight is
     /// finished.
     pub async fn send_heartbeats(
         &self,

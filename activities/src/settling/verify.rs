@@ -1,7 +1,7 @@
 //! `verify`: queries the store about a purchase, once.
 //!
 //! When the store does not answer, the activity returns the time of the next query instead of waiting: the workflow
-//! sleeps until then and handles signals meanwhile. No description of a failure, in a log or in the Temporal UI,
+//! sleeps until then and handles signals in the meantime. No description of a failure, in a log or in the Temporal UI,
 //! contains a secret, a user id or a URL.
 
 use crate::dependencies::Context;
@@ -96,7 +96,8 @@ impl Query<'_> {
         Ok(verified(verification))
     }
 
-    /// The store refused the shared secret: it is not used again. If another secret was set meanwhile, queries again.
+    /// The store refused the shared secret: it is not used again. If another secret was set in the meantime, queries
+    /// again.
     async fn refuse_secret(&self) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
         if store.refuse_secret(self.known).await? {

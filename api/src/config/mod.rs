@@ -56,7 +56,7 @@ pub struct Config {
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
-    /// stores them for ever. Default 90 days. The ledger's rows are never removed.
+    /// stores them forever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
     pub ui: Ui,
     /// `temporal_cli`, `SETTLE_TEMPORAL_CLI`, `--temporal-cli`: the program that `run` starts as Temporal's dev server, in the
@@ -184,7 +184,7 @@ impl Http {
     }
 }
 
-/// Requests or bytes a second, and at once.
+/// Requests or bytes per second, and at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// A second in the long run.

@@ -21,7 +21,7 @@ const FORWARDED: &str = "x-forwarded-for";
 const OF_SIX: [u8; 2] = [64, 48];
 const OF_FOUR: [u8; 1] = [32];
 
-/// The networks of an address that one customer of a provider may have, the smallest first.
+/// The networks of an address that one customer of a provider may have, smallest first.
 pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
     let lengths: &[u8] = if address.is_ipv4() { &OF_FOUR } else { &OF_SIX };
     lengths

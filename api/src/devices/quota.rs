@@ -24,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of known devices that are remembered; then they are forgotten, and looked up again.
 const MAX_KNOWN: usize = 100_000;
-/// Maximum number of networks whose use is remembered; then all are counted anew.
+/// Maximum number of networks whose use is remembered; then all are counted again.
 const MAX_NETWORKS: usize = 100_000;
 /// The part of a bound that one network has, and what it has at least: an office or a small app is one network.
 const SHARE: i64 = 100;
@@ -336,7 +336,7 @@ impl Quotas {
             .filter(|(_, day)| day.waiting != DeviceUsage::default())
             .map(|(at, day)| (*at, day.waiting))
             .collect();
-        // A few at a time, in the order of their ids: each batch is a transaction, for which other processes wait.
+        // A few at a time, in order of their ids: each batch is a transaction, for which other processes wait.
         for batch in waiting.iter().collect::<Vec<_>>().chunks(MAX_COUNTS) {
             let used = batch.iter().map(|(at, used)| (**at, **used)).collect();
             let totals = store.add_device_usage(used).await?;

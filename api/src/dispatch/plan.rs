@@ -15,8 +15,8 @@ const SIGNALS_PER_WINDOW: i64 = 12;
 const SHORTEST_SPACING_MS: i64 = 20;
 /// The minimum time between two signals of one key never exceeds this, however long its window is.
 const LONGEST_SPACING_MS: i64 = 300_000;
-/// Number of new rows in a second from which on the first signal of a window waits for this spacing, too: accepting comes
-/// first, and what comes meanwhile needs no signal of its own.
+/// Number of new rows per second from which on the first signal of a window waits for this spacing, too: accepting
+/// comes first, and what comes meanwhile needs no signal of its own.
 const CROWD: i64 = 1_000;
 const SECOND_MS: i64 = 1_000;
 /// First and longest back-off of a key whose signal failed; doubled each time.

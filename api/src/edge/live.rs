@@ -220,7 +220,7 @@ impl Live {
         });
     }
 
-    /// Notes a change before it is announced: who reads because of it reads anew.
+    /// Notes a change before it is announced: who reads because of it reads again.
     fn saw(&self, latest: LatestChanges) {
         if *self.0.latest.borrow() != Some(latest) || self.changed_at().is_none() {
             *self

@@ -20,12 +20,12 @@ const MAX_REASON_BYTES: usize = 1000;
 /// Maximum length of the person that a request names, in characters: the name of the key after it is never cut.
 const MAX_BY_CHARS: usize = 200;
 
-/// The reason of a change from a form of the page, in any language; it stands in the place of the header.
+/// The reason of a change from a form of the page, in any language; it stands in place of the header.
 #[derive(Debug, Clone)]
 pub struct Reason(pub String);
 
 /// The edge, with a handle to the database whose changes leave audit entries of the caller. Every handler that changes
-/// something takes it in the place of the edge.
+/// something takes it in place of the edge.
 #[derive(Clone)]
 pub struct Acting {
     pub store: Store,

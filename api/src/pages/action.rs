@@ -38,7 +38,7 @@ pub struct Input {
     pub label: &'static str,
     /// How a line of text is entered in HTML.
     pub form: &'static str,
-    /// What is in it. A password is entered anew.
+    /// What is in it. A password is entered again.
     pub value: String,
     /// What can be chosen: values and names.
     pub choices: Vec<(String, String)>,

@@ -1,4 +1,4 @@
-//! The files of the page, compiled in. Their addresses have their hash, so a browser keeps each for ever and never has
+//! The files of the page, compiled in. Their addresses have their hash, so a browser keeps each forever and never has
 //! an old one.
 
 use crate::error::Error;

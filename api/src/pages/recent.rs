@@ -44,8 +44,8 @@ impl<K, T> Default for Recent<K, T> {
 }
 
 impl<K: Eq + Hash, T> Recent<K, T> {
-    /// What was read about `key` since the last change, which was seen at `changed_at`, or what `read` returns now, with
-    /// the marks of before. Others wait for it meanwhile, and share it.
+    /// What was read about `key` since the last change, which was seen at `changed_at`, or what `read` returns now,
+    /// with the marks of before. Others wait for it in the meantime, and share it.
     ///
     /// # Errors
     /// That of `read`; nothing is stored then.
@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_is_shown_until_something_changes() {
-        // However slow the machine is, nothing grows old meanwhile.
+        // However slow the machine is, nothing grows old in the meantime.
         let recent = Recent {
             lasts: Duration::MAX,
             ..Recent::default()

@@ -40,7 +40,7 @@ pub struct Facts {
     pub origin: String,
     /// The app that the person chose, or the only one that they reach.
     pub app: Option<AppId>,
-    /// Whether the data is wanted in the place of the page.
+    /// Whether the data is wanted in place of the page.
     pub is_json: bool,
     /// The chosen theme: `light` or `dark`; `None` for that of the system.
     pub theme: Option<&'static str>,

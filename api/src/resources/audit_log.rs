@@ -13,7 +13,7 @@ use storage::{AuditEntryView, AuditLogFilter, Paged};
 /// What the operations on destinations begin with.
 const OF_DESTINATIONS: &str = "destination.";
 
-/// `GET /v1/audit-log`, the newest first. Entries may have URLs that are secrets, those of an earlier release for instance:
+/// `GET /v1/audit-log`, newest first. Entries may have URLs that are secrets, those of an earlier release for instance:
 /// no answer shows them.
 pub async fn list(
     State(edge): State<Shared>,

@@ -75,12 +75,12 @@ pub struct PurchaseStanding {
 /// A customer, and what the detail is put into words from.
 pub struct ReadCustomer {
     pub detail: CustomerDetail,
-    /// The purchases that were settled last, the last one in front.
+    /// The purchases that were settled last, latest first.
     pub purchases: Paged<PurchaseView>,
-    /// The latest payments and their changes, the newest in front.
+    /// The latest payments and their changes, newest first.
     pub payments: Paged<PaymentView>,
     pub destinations: Vec<Destination>,
-    /// The newest delivery of each type of event of those purchases to each destination, the oldest in front.
+    /// The newest delivery of each type of event of those purchases to each destination, oldest first.
     pub deliveries: Vec<DeliveryView>,
     /// The active purchases whose product is not in the catalogue.
     pub unlisted: BTreeSet<CollapseKey>,

@@ -52,7 +52,7 @@ pub const fn status_for_people(status: DeliveryStatus) -> &'static str {
     }
 }
 
-/// `GET /v1/deliveries`, the newest first.
+/// `GET /v1/deliveries`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
@@ -70,7 +70,7 @@ pub async fn show(
     Ok(Json(edge.store.delivery(id).await?))
 }
 
-/// `GET /v1/deliveries/{delivery_id}/attempts`, the oldest first.
+/// `GET /v1/deliveries/{delivery_id}/attempts`, oldest first.
 pub async fn attempts(
     State(edge): State<Shared>,
     Id(id): Id<DeliveryId>,

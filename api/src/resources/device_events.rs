@@ -10,7 +10,7 @@ use axum::extract::State;
 use domain::EventId;
 use storage::{DeviceEventFilter, DeviceEventFull, DeviceEventView, Paged};
 
-/// `GET /v1/device-events`, the newest first.
+/// `GET /v1/device-events`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -102,8 +102,9 @@ impl Output for Erased {
 }
 
 /// `POST /v1/apps/{app_id}/customers/erase`. What is recorded after it has no name of the customer. What was recorded
-/// before is removed meanwhile, what waits to be sent first, and the rest at the latest by the sweeps: until then it is
-/// sent with names. A repeated request gets the report of the first one. With `?dry_run=true` it only says what is stored.
+/// before is removed in the meantime, what waits to be sent first, and the rest at the latest by the sweeps: until then
+/// it is sent with names. A repeated request gets the report of the first one. With `?dry_run=true` it only says what
+/// is stored.
 pub async fn erase(
     edge: Acting,
     Stored(app): Stored<App>,

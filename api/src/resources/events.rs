@@ -58,7 +58,7 @@ impl EventQuery {
     }
 }
 
-/// `GET /v1/events`, the newest first.
+/// `GET /v1/events`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

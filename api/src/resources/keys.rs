@@ -86,7 +86,7 @@ pub async fn create(
     Ok(Created(CreatedKey { stored, key }))
 }
 
-/// `GET /v1/keys`, the oldest first, including those that were revoked.
+/// `GET /v1/keys`, oldest first, including those that were revoked.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -148,7 +148,7 @@ impl From<NotificationView> for ListedNotification {
     }
 }
 
-/// `GET /v1/notifications`, the newest first.
+/// `GET /v1/notifications`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -23,7 +23,7 @@ pub struct PaymentQuery {
     user_id: Option<UserId>,
 }
 
-/// `GET /v1/payments`, the newest first.
+/// `GET /v1/payments`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

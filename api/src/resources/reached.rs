@@ -56,7 +56,7 @@ impl Retries {
 /// What a destination did not get because of its choice of events.
 #[derive(Debug, Default)]
 pub struct Unchosen<'a> {
-    /// Payments, the latest in front.
+    /// Payments, latest first.
     pub payments: Vec<&'a UnchosenPayment>,
     /// A refund, if there is one.
     pub refund: Option<UnsentRefund>,
@@ -102,7 +102,7 @@ impl Unchosen<'_> {
     }
 }
 
-/// What a destination got of a purchase. `all` has the latest delivery of each type of event, the oldest in front.
+/// What a destination got of a purchase. `all` has the latest delivery of each type of event, oldest first.
 pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {

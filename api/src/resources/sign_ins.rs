@@ -102,7 +102,7 @@ pub async fn link(
     }))
 }
 
-/// `GET /v1/sign-ins`, the oldest first, including those that ended within the last month.
+/// `GET /v1/sign-ins`, oldest first, including those that ended within the last month.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -75,8 +75,8 @@ fn progress(line: &str) {
     eprintln!("settle: {line}");
 }
 
-/// Runs a program that downloads into a folder, and shows the size of the folder meanwhile: continuously on a terminal,
-/// otherwise every ten seconds.
+/// Runs a program that downloads into a folder, and shows the size of the folder in the meantime: continuously on a
+/// terminal, otherwise every ten seconds.
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
     // `pip` stores partial downloads in `TMPDIR`, so the size includes them.
     let mut command = command(program);

@@ -54,7 +54,7 @@ impl World {
         self.raw().run(&device);
     }
 
-    /// Whose the devices are, in the order of their ids.
+    /// Whose the devices are, in order of their ids.
     fn device_owners(&self) -> Vec<String> {
         self.users_of_devices()
     }

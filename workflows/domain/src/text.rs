@@ -240,8 +240,9 @@ pub fn decimal(text: &str) -> Option<Decimal> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// A JSON text of which a parser refuses no value that another one takes: with U+FFFD in the place of half a surrogate pair
-/// (`\ud83d` alone), and `null` in the place of a number that is out of range. One such field would take the others with it.
+/// A JSON text of which a parser refuses no value that another one takes: with U+FFFD in place of half a surrogate pair
+/// (`\ud83d` alone), and `null` in place of a number that is out of range. One such field would take the others with
+/// it.
 pub fn readable_json(text: &str) -> String {
     let mut readable = String::with_capacity(text.len());
     let mut rest = text;

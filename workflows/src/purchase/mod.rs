@@ -37,7 +37,7 @@ pub struct Start {
     /// The state of the last run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carried: Option<State>,
-    /// Names of search attributes that the engine does not take. An upsert of one would fail for ever.
+    /// Names of search attributes that the engine does not take. An upsert of one would fail forever.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }

@@ -93,12 +93,12 @@ pub trait Kind: Sync {
         false
     }
 
-    /// The maximum number of requests a second, if it has one.
+    /// The maximum number of requests per second, if it has one.
     fn max_rate(&self) -> Option<i64> {
         None
     }
 
-    /// The number of requests a second of a destination that sets none; `None` for no limit.
+    /// The number of requests per second of a destination that sets none; `None` for no limit.
     fn usual_rate(&self) -> Option<i64> {
         self.max_rate()
     }

@@ -47,7 +47,7 @@ impl Server {
     /// This, for recipients of these domains alone, as `mail.allowed_domains` names them.
     ///
     /// # Errors
-    /// What is expected in the place of one that is no domain.
+    /// What is expected in place of one that is no domain.
     pub fn for_domains(self, domains: &[String]) -> Result<Self, &'static str> {
         let read = |text: &String| {
             let address = format!("someone@{}", text.trim())

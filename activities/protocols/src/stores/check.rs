@@ -36,7 +36,7 @@ pub enum CheckStep {
 pub struct Bucket {
     /// Name of the bucket, such as that of a quota at the store.
     pub name: &'static str,
-    /// Maximum number of requests a second per platform.
+    /// Maximum number of requests per second per platform.
     pub per_second: u32,
 }
 
@@ -53,7 +53,7 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// Name of the store in `platforms.store`.
     fn name(&self) -> &'static str;
 
-    /// Maximum number of checks a second per platform.
+    /// Maximum number of checks per second per platform.
     fn per_second(&self) -> u32;
 
     /// How long to retry after the first failure before the purchase is settled without the store.
@@ -77,7 +77,7 @@ impl Stores {
         Self(all)
     }
 
-    /// The number of checks a second per platform of the fastest store: those of others wait for their turn.
+    /// The number of checks per second per platform of the fastest store: those of others wait for their turn.
     pub fn per_second(&self) -> u32 {
         let all = self.0.iter().map(|store| store.per_second());
         all.max().unwrap_or(1)

@@ -161,7 +161,7 @@ impl Store {
         .await
     }
 
-    /// The keys, the oldest first; only those of an app, if one is named.
+    /// The keys, oldest first; only those of an app, if one is named.
     pub async fn keys(&self, app: Option<AppId>, page: Page) -> Result<Paged<ApiKey>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {

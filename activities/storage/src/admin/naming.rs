@@ -48,7 +48,7 @@ pub struct Naming {
     pub named: CustomerPurchases,
     /// The other customer, who has the id already: the two are merged into this one.
     pub other: Option<CustomerPurchases>,
-    /// The moved purchases that are announced by two events, in the order of their keys.
+    /// The moved purchases that are announced by two events, in order of their keys.
     pub announced: Vec<CollapseKey>,
     /// The customer after naming.
     pub after: Customer,
@@ -322,7 +322,7 @@ fn unknown(known: &StoreUser) -> CustomerPurchases {
     }
 }
 
-/// Locks both users in the order of their ids.
+/// Locks both users in order of their ids.
 fn lock_both(
     write: &mut Write<'_>,
     user: UserId,

@@ -237,7 +237,7 @@ impl Store {
         self.read(move |connection| find(connection, id)).await
     }
 
-    /// The platforms of an app, the oldest first.
+    /// The platforms of an app, oldest first.
     pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id)))

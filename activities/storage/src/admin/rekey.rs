@@ -198,7 +198,7 @@ impl Store {
             .await
     }
 
-    /// Encrypts and hashes the next values anew. The first page that finds one leaves the audit entry of the whole
+    /// Encrypts and hashes the next values again. The first page that finds one leaves the audit entry of the whole
     /// turn.
     pub async fn turn_page(&self, from: TurnCursor) -> Result<Turned, Error> {
         let secrets = self.secrets.clone();

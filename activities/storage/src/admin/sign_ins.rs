@@ -316,7 +316,7 @@ impl Store {
             .await
     }
 
-    /// The sign-ins, the oldest first; only those of an app, if one is named.
+    /// The sign-ins, oldest first; only those of an app, if one is named.
     pub async fn sign_ins(&self, app: Option<AppId>, page: Page) -> Result<Paged<SignIn>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {

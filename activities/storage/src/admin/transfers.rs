@@ -280,7 +280,7 @@ fn undo(
     moves::carry_out(write, installation, &request)
 }
 
-/// Locks two users in the order of their ids, and returns them as they were named.
+/// Locks two users in order of their ids, and returns them as they were named.
 pub fn lock_both(
     write: &mut Write<'_>,
     one: UserId,

@@ -148,18 +148,18 @@ impl Counts {
         }
     }
 
-    /// Takes the minutes out, in the order of their keys.
+    /// Takes the minutes out, in order of their keys.
     pub fn take_minutes(&self) -> BTreeMap<MinuteKey, Sum> {
         std::mem::take(&mut *self.minutes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the answers out, in the order of their keys.
+    /// Takes the answers out, in order of their keys.
     pub fn take_arrivals(&self) -> BTreeMap<ArrivalKey, Arrival> {
         std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Until when a series is rolled up as far as this process knows, if all before `end` is to be. For another end it
-    /// looks anew from the beginning: something may have been counted late.
+    /// looks again from the beginning: something may have been counted late.
     pub fn rolled_up(&self, series: Series, end: Timestamp) -> Timestamp {
         let rolled_up = self
             .rolled_up

@@ -84,7 +84,7 @@ impl Page {
         })
     }
 
-    /// The cursor of a list of purchases in the order of their keys; empty without a cursor.
+    /// The cursor of a list of purchases in order of their keys; empty without a cursor.
     pub(crate) fn key(&self) -> Result<String, Error> {
         let Some(cursor) = &self.cursor else {
             return Ok(String::new());

@@ -145,7 +145,8 @@ impl ServerRow {
     }
 }
 
-/// The server's processes of a session, read twice, of a second one in a transaction, and of the first one meanwhile.
+/// The server's processes of a session, read twice, of a second one in a transaction, and of the first one in the
+/// meantime.
 #[derive(Debug, Clone, Copy)]
 struct Backends {
     first: [i64; 2],

@@ -68,7 +68,7 @@ impl Secrets {
         }
     }
 
-    /// The ids of the keys, the newest first.
+    /// The ids of the keys, newest first.
     pub fn key_ids(&self) -> Vec<&str> {
         self.keys.iter().map(|key| key.id.as_str()).collect()
     }

@@ -186,7 +186,7 @@ impl Store {
     }
 
     /// Adds these rows to counts of a table, a few in each transaction, since other processes wait for their locks. The
-    /// rows are in the order of their keys.
+    /// rows are in order of their keys.
     ///
     /// # Errors
     /// With it, the number of rows that were written before.

@@ -225,7 +225,7 @@ impl Waits {
         }
     }
 
-    /// The calls that take at least this long by now and were not found before, the oldest first.
+    /// The calls that take at least this long by now and were not found before, oldest first.
     pub fn find_long(&self, now: Instant, long: Duration) -> Vec<RunningCall> {
         let mut calls = self.lock();
         let old = calls

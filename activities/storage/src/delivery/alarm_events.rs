@@ -1,11 +1,11 @@
 //! Events about alarms. What raises or closes an alarm only changes its row; the sweep records what the last event of
-//! the alarm does not say. So an alarm that is raised again while it is open, or closed before the sweep, makes no event,
-//! and an event is recorded once, whatever dies. Where another transaction holds the row of an alarm, the next sweep
-//! records it.
+//! the alarm does not say. So an alarm that is raised again while it is open, or closed before the sweep, makes no
+//! event, and an event is recorded once, whatever dies. Where another transaction holds the row of an alarm, the next
+//! sweep records it.
 //!
-//! Each alarm has transactions of its own. An alarm of no app concerns the destinations of all apps that chose such events,
-//! which one statement finds; its events are recorded for a bounded number of apps at once, and its row is locked only
-//! to note the last of them: it may be raised meanwhile.
+//! Each alarm has transactions of its own. An alarm of no app concerns the destinations of all apps that chose such
+//! events, which one statement finds; its events are recorded for a bounded number of apps at once, and its row is
+//! locked only to note the last of them: it may be raised in the meantime.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

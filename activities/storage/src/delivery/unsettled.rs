@@ -28,7 +28,7 @@ const TOLERANCE_MICROS: u128 = TOLERANCE.as_micros();
 const PROGRESS: Duration = MINUTE;
 /// Number of purchases that must have done so.
 const ENOUGH: usize = 50;
-/// The part of what may be woken that is woken in any case, the oldest first: a fifth.
+/// The part of what may be woken that is woken in any case, oldest first: a fifth.
 const OLDEST: usize = 5;
 /// How much later than others that settle by themselves a purchase may be.
 const MARGIN: Duration = Duration::from_secs(15);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct Admission(pub BTreeMap<DevicePlace, KnownDevice>);
 
 impl Admission {
-    /// Locks the devices of requests, in the order of their ids, and stores how they describe themselves now. An unknown
+    /// Locks the devices of requests, in order of their ids, and stores how they describe themselves now. An unknown
     /// one is created with the secret of its first request.
     pub fn read(write: &mut Write<'_>, requests: &[DescribedDevice<'_>]) -> Result<Self, Error> {
         let mut described = BTreeMap::<DevicePlace, DescribedDevice<'_>>::new();

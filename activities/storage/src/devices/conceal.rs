@@ -1,4 +1,4 @@
-//! Reports about customers of a store who were erased are stored with the tombstone in the place of the store's id, and
+//! Reports about customers of a store who were erased are stored with the tombstone in place of the store's id, and
 //! without the texts in which the app wrote it.
 
 use crate::db::error::Error;

@@ -108,7 +108,7 @@ pub struct DescribedDevice<'r> {
     pub secret: Option<&'r SecretHash>,
 }
 
-/// Stores devices as requests describe them, and locks them, in the order of their ids. Creates unknown ones with the
+/// Stores devices as requests describe them, and locks them, in order of their ids. Creates unknown ones with the
 /// secrets of the requests. A request with another secret than that of its device changes nothing.
 pub fn lock(
     write: &mut Write<'_>,

@@ -304,7 +304,7 @@ const NOTE_RECONSIDERED: Sql =
     statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
 /// Makes due the next batch of a destination's waiting deliveries and notes the end of the batch; returns how many
-/// became due, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
+/// became due, or `None` when nothing is left. The note is locked in the meantime, so that a new one is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
     let noted: Option<i64> = sql(LOCK_RECONSIDERATION)
         .bind(destination)

@@ -115,7 +115,7 @@ const END: Sql = statement! {hot "user_leases_of_request", "
     WHERE destination_id = ? AND lease_token = ?
 "};
 
-/// Ends the leases of a request, also of the user who got the purchase meanwhile.
+/// Ends the leases of a request, also of the user who got the purchase in the meantime.
 pub fn end(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Result<(), Error> {
     sql(END)
         .bind(destination)
@@ -152,9 +152,9 @@ const HAND_PAUSES_OVER: Sql = statement! {"
     WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until OR NOT user_lanes.{PAUSED}
 "};
 
-/// Applies the leases of a user to another one, who gets purchases of theirs: a request about these may be in flight. The
-/// pauses too, if the user is anonymous: another user's stay about them. If no request may lease the user meanwhile, the
-/// caller has locked both users.
+/// Applies the leases of a user to another one, who gets purchases of theirs: a request about these may be in flight.
+/// The pauses too, if the user is anonymous: another user's stay about them. If no request may lease the user in the
+/// meantime, the caller has locked both users.
 pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) -> Result<(), Error> {
     let now = write.now()?;
     sql(LOCK)

@@ -171,7 +171,7 @@ fn announce(
         .map(|one| one.user_id)
         .chain([seen.from_user_id, seen.to_user_id]);
     let rows = moves::lock_users(write, &users.collect())?;
-    // Another process announced these meanwhile, or a user was erased.
+    // Another process announced these in the meantime, or a user was erased.
     if find(write.connection, id)?.as_ref() != Some(&seen) {
         return Ok(0);
     }

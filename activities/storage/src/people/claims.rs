@@ -301,7 +301,7 @@ impl Pending {
     }
 
     /// Verifies the claim by the answer of the store, and makes it a notification of its purchase. What the store shows
-    /// counts as the report of its beginning, unless the purchase became known meanwhile.
+    /// counts as the report of its beginning, unless the purchase became known in the meantime.
     fn confirm(
         &self,
         write: &mut Write<'_>,

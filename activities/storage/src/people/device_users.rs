@@ -117,7 +117,7 @@ row! {
 }
 
 impl LockedDevice {
-    /// Whose the device is, if it proves itself: another process may have created it meanwhile.
+    /// Whose the device is, if it proves itself: another process may have created it in the meantime.
     pub fn proved(self, secret: &SecretHash) -> Result<DeviceUser, Error> {
         let Self {
             user_id,

@@ -86,7 +86,7 @@ pub enum MovedDevices {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     pub id: TransferId,
-    /// The purchases that are announced, in the order of their keys.
+    /// The purchases that are announced, in order of their keys.
     pub announced_keys: Vec<CollapseKey>,
     /// Whether they are announced after the transaction.
     pub is_deferred: bool,
@@ -332,7 +332,7 @@ impl OwnedKey {
     }
 }
 
-/// Locks users in the order of their ids. Returns those that exist.
+/// Locks users in order of their ids. Returns those that exist.
 pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<UserRow>, Error> {
     let locked = lock_users_ahead(write, ids)?;
     let mut rows = Vec::with_capacity(ids.len());

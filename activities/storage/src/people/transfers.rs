@@ -22,7 +22,7 @@ pub const MAX_TRANSFERS: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MovedRows {
     pub customers: BTreeSet<StoreCustomer>,
-    /// The purchases that were announced, in the order of their keys.
+    /// The purchases that were announced, in order of their keys.
     pub announced: Vec<CollapseKey>,
     /// The devices; undoing gives them back.
     #[serde(default)]
@@ -226,7 +226,7 @@ impl Store {
         self.read(move |connection| find(connection, id)).await
     }
 
-    /// The newest transfers from and to a user, at most a hundred, the newest first.
+    /// The newest transfers from and to a user, at most a hundred, newest first.
     pub async fn transfers(&self, user: UserId) -> Result<Vec<Transfer>, Error> {
         self.read(move |connection| {
             let rows: Vec<TransferRow> = sql(OF_USER).bind(user).bind(user).all(connection)?;

@@ -101,7 +101,7 @@ pub const SHARED_WITH_DEVICE: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// All purchases of a user as they are stored, in the order of their keys.
+/// All purchases of a user as they are stored, in order of their keys.
 pub fn owned(
     connection: &mut AnyConnection,
     app: AppId,
@@ -134,7 +134,7 @@ const NEWEST: Sql = statement! {hot "purchases_user", "
     LIMIT ?
 "};
 
-/// A page of the purchases of a user, in the order of their keys.
+/// A page of the purchases of a user, in order of their keys.
 pub fn page(
     connection: &mut AnyConnection,
     app: AppId,
@@ -149,7 +149,7 @@ pub fn page(
     Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), Ok)
 }
 
-/// At most this many purchases of a user, those that were settled last, in the order of their keys.
+/// At most this many purchases of a user, those that were settled last, in order of their keys.
 pub fn newest(
     connection: &mut AnyConnection,
     app: AppId,
@@ -202,7 +202,7 @@ impl Which {
 #[derive(Default)]
 struct Shared(HashMap<(UserId, Which), SharedPurchases>);
 
-/// The purchases of a user in the order of their keys, and those that changed since they were read.
+/// The purchases of a user in order of their keys, and those that changed since they were read.
 #[derive(Default)]
 struct SharedPurchases {
     owned: Vec<OwnedPurchase>,
@@ -275,7 +275,7 @@ pub struct SharedAhead {
 }
 
 impl SharedAhead {
-    /// The purchases with their listings, in the order of their keys.
+    /// The purchases with their listings, in order of their keys.
     pub fn fetch(
         self,
         write: &mut Write<'_>,

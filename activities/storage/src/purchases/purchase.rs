@@ -120,7 +120,7 @@ const ORIGIN_OF_PURCHASE: Sql = statement! {"
 "};
 
 // Before the first record there are few notifications. Once there is a row of the purchase, none is read, however many
-// there are. With `seq + 0` no plan walks all notifications in the order of their numbers.
+// there are. With `seq + 0` no plan walks all notifications in order of their numbers.
 const ORIGIN_OF_NOTIFICATION: Sql = statement! {hot "notifications_of_key", "
     {ORIGIN} notifications o
     JOIN platforms f ON f.id = o.platform_id
@@ -344,7 +344,7 @@ pub fn reset_failures<'v>(
         .map(drop)
 }
 
-/// Locks purchases in the order of their keys, so that two processes do not deadlock.
+/// Locks purchases in order of their keys, so that two processes do not deadlock.
 fn lock_in_order(
     write: &mut Write<'_>,
     lock: Cow<'static, str>,
@@ -382,7 +382,7 @@ const LOCK_ALL: Sql = statement! {"
     FOR UPDATE
 "};
 
-/// Locks purchases until the end of the transaction. They are in the order of their keys.
+/// Locks purchases until the end of the transaction. They are in order of their keys.
 pub fn lock_all(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
     if !write.connection.is_shared() {
         return Ok(());

@@ -97,7 +97,7 @@ impl Store {
             .await
     }
 
-    /// Deletes at most `limit` answers that are older than a week, the oldest first. Returns the number of deleted
+    /// Deletes at most `limit` answers that are older than a week, oldest first. Returns the number of deleted
     /// ones.
     pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
         let before = self.now().await?.minus(RETENTION);

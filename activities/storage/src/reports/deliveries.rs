@@ -234,7 +234,7 @@ const SENT: Sql = statement! {hot "deliveries_id", "
 const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
 impl Store {
-    /// Deliveries, the newest first. A page may have fewer items than its limit and still a next page.
+    /// Deliveries, newest first. A page may have fewer items than its limit and still a next page.
     pub async fn deliveries(
         &self,
         filter: DeliveryFilter,
@@ -262,7 +262,7 @@ impl Store {
             .await
     }
 
-    /// The newest delivery of each type of event of these purchases to each destination, the oldest in front.
+    /// The newest delivery of each type of event of these purchases to each destination, oldest first.
     pub async fn newest_deliveries(
         &self,
         keys: Vec<CollapseKey>,
@@ -285,7 +285,7 @@ impl Store {
             .await
     }
 
-    /// The attempts of a delivery, the oldest first. An attempt that is in flight, or whose worker died, has the class
+    /// The attempts of a delivery, oldest first. An attempt that is in flight, or whose worker died, has the class
     /// `unfinished`.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
         self.read(move |connection| sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection))
@@ -357,7 +357,7 @@ const NEWEST_ATTEMPTS: Sql = statement! {"
     ORDER BY a.delivery_id, a.number
 "};
 
-/// The newest attempts of each of these deliveries, at most `limit` per delivery, the oldest first.
+/// The newest attempts of each of these deliveries, at most `limit` per delivery, oldest first.
 pub fn newest_attempts(
     connection: &mut AnyConnection,
     deliveries: &[DeliveryId],

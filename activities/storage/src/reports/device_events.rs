@@ -285,7 +285,7 @@ const DELIVERIES: Sql = statement! {"
 "};
 
 impl Store {
-    /// Events of devices, the newest first. A page may have fewer items than its limit and still a next page.
+    /// Events of devices, newest first. A page may have fewer items than its limit and still a next page.
     pub async fn device_events(
         &self,
         filter: DeviceEventFilter,

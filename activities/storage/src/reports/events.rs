@@ -180,7 +180,7 @@ impl Store {
             .await
     }
 
-    /// Events, the newest first. A page may have fewer items than its limit and still a next page.
+    /// Events, newest first. A page may have fewer items than its limit and still a next page.
     pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
         self.read(move |connection| list(connection, filter, &page))
             .await

@@ -55,9 +55,9 @@ const FLOOR: Sql = statement! {"
 const IN_ENVIRONMENT: Clause = clause!(&[FEED], hot "purchases_environment", "p.environment = ?");
 
 impl Store {
-    /// The announced purchases of an app, in the order of their keys. For a destination, only those whose platform and
-    /// environment its filter matches. A page of a filter with platforms walks a bounded number of the app's purchases, so it
-    /// may have fewer entries than its limit, or none, and yet a next one.
+    /// The announced purchases of an app, in order of their keys. For a destination, only those whose platform and
+    /// environment its filter matches. A page of a filter with platforms walks a bounded number of the app's purchases,
+    /// so it may have fewer entries than its limit, or none, and yet a next one.
     pub async fn feed(
         &self,
         app: AppId,

@@ -229,7 +229,7 @@ impl Store {
     }
 }
 
-/// Adds to minutes, which are in the order of their keys.
+/// Adds to minutes, which are in order of their keys.
 pub(super) fn add(write: &mut Write<'_>, rows: &[(MinuteKey, Sum)]) -> Result<(), Error> {
     for batch in batches(rows, SIZES) {
         sql(ADD)

@@ -14,7 +14,7 @@ use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Rows this close to a time may not be in the order of their times: transactions overlap.
+/// Rows this close to a time may not be in order of their times: transactions overlap.
 const MARGIN: Duration = Duration::from_secs(60);
 
 stored! {
@@ -200,7 +200,7 @@ impl Store {
         .await
     }
 
-    /// The notifications of a purchase, the newest first.
+    /// The notifications of a purchase, newest first.
     pub async fn notifications_of_purchase(
         &self,
         key: CollapseKey,
@@ -218,7 +218,7 @@ impl Store {
         .await
     }
 
-    /// Notifications, the newest first. A page may have fewer items than its limit and still a next page.
+    /// Notifications, newest first. A page may have fewer items than its limit and still a next page.
     pub async fn notifications(
         &self,
         filter: NotificationFilter,

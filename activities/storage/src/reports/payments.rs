@@ -77,7 +77,7 @@ fn kinds() -> Vec<&'static str> {
     EntryKind::ALL.iter().map(|kind| kind.as_str()).collect()
 }
 
-/// Entries of one time are in the order of their numbers: a correction has the time of its payment.
+/// Entries of one time are in order of their numbers: a correction has the time of its payment.
 const PAYMENTS: Sql = statement! {"
     SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
         m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.usd,
@@ -112,7 +112,7 @@ impl Store {
         .await
     }
 
-    /// The payments of purchases or a user with their changes, the newest first; of one app alone, if there is one.
+    /// The payments of purchases or a user with their changes, newest first; of one app alone, if there is one.
     pub async fn payments(
         &self,
         app: Option<AppId>,

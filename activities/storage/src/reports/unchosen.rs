@@ -93,7 +93,7 @@ const COUNTED_OF_APP: Clause = clause!(&[COUNTED], hot "events_of_app", "app_id 
 const COUNTED_OF_TYPE: Clause = clause!(&[COUNTED], hot "events_of_type", "event_type = ?");
 
 impl Store {
-    /// The payments of purchases of an app that its integrations did not choose, the newest in front for each.
+    /// The payments of purchases of an app that its integrations did not choose, newest first for each.
     pub async fn unchosen_payments(
         &self,
         app: AppId,

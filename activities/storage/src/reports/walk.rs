@@ -34,7 +34,7 @@ pub type Condition<'a> = (Clause, Option<Value<'a>>);
 /// The conditions of a filter: those with an index, and the others.
 pub type Conditions = (Vec<Indexed<'static>>, Vec<Condition<'static>>);
 
-/// The place of a row in the order of its list, as cursors name it.
+/// The place of a row in order of its list, as cursors name it.
 pub trait Place: Clone + Ord {
     /// Reads a cursor; `None` for what is no cursor of this list.
     fn parse(cursor: &str) -> Option<Self>;

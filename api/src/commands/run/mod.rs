@@ -32,7 +32,7 @@ use temporal::{Server, Temporal};
 use welcome::Welcome;
 use worker::Parts;
 
-/// After this time without an answer of Temporal, a warning is logged. Notifications are accepted meanwhile.
+/// After this time without an answer of Temporal, a warning is logged. Notifications are accepted in the meantime.
 const WARN_AFTER: Duration = Duration::from_secs(60);
 
 /// Start everything: a Temporal dev server, an SQLite database, the API and the worker, with a demo app.

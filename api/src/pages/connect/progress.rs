@@ -79,7 +79,7 @@ impl Facts {
             .find(|one| one.reason.is_empty())
     }
 
-    /// What was refused, the last in front.
+    /// What was refused, latest first.
     pub fn refused(&self) -> Vec<&ArrivalView> {
         let mut all: Vec<_> = self
             .progress

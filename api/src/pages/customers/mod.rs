@@ -165,7 +165,7 @@ async fn found(
             ))
         };
         match found.await {
-            // Its app was deleted, or it was erased meanwhile.
+            // Its app was deleted, or it was erased in the meantime.
             Err(storage::Error::Missing { .. }) => {}
             found => all.push(found?),
         }
@@ -196,7 +196,7 @@ pub struct Portrait {
     pub transfers: Vec<transfers::Transfer>,
     /// The purchases that moved in them.
     pub moved: Vec<PurchaseView>,
-    /// The payments of those that belong to another customer now, the newest in front.
+    /// The payments of those that belong to another customer now, newest first.
     pub moved_payments: Vec<PaymentView>,
     /// Whether no payment of a purchase that moved away is left out.
     pub has_all_moved: bool,

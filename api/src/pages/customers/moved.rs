@@ -68,7 +68,7 @@ pub fn away(
     (keys, is_whole)
 }
 
-/// The transfers of a customer, the newest in front.
+/// The transfers of a customer, newest first.
 pub fn all(visit: &Visit, of: &Portrait) -> Vec<Moved> {
     of.transfers
         .iter()

@@ -70,7 +70,7 @@ const COLUMNS: &[Column<PaymentRow>] = &[
     }),
 ];
 
-/// The table of payments, the newest in front; none without a payment.
+/// The table of payments, newest first; none without a payment.
 pub fn table(visit: &Visit, mut rows: Vec<PaymentRow>) -> Option<Table> {
     rows.sort_by_key(|row| std::cmp::Reverse(row.entry.occurred_at));
     (!rows.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, &rows, visit))

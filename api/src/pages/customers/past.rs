@@ -131,7 +131,7 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
     }))
 }
 
-/// What was announced of the access, and since when; the newest in front.
+/// What was announced of the access, and since when; newest first.
 struct AccessSpan {
     since: Option<Timestamp>,
     access: String,

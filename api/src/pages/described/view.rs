@@ -12,7 +12,7 @@ pub enum Entered<'a> {
     New,
     /// What is stored, as the API shows it.
     Stored(&'a Value),
-    /// What a person sent, and what is wrong with it. A secret is entered anew.
+    /// What a person sent, and what is wrong with it. A secret is entered again.
     Sent(&'a Sent, &'a [Wrong]),
 }
 

@@ -47,7 +47,7 @@ pub struct List<T: 'static> {
     pub nouns: [&'static str; 2],
     /// How the items are ordered, such as `the newest first`.
     pub order: &'static str,
-    /// The kinds of changes after which the page offers itself anew.
+    /// The kinds of changes after which the page offers itself again.
     pub live: &'static str,
     /// A field of the query that is not the visitor's to choose.
     pub fixed: Option<(&'static str, String)>,

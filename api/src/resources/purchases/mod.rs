@@ -126,7 +126,7 @@ pub async fn show(
     }))
 }
 
-/// `GET /v1/purchases/{collapse_key}/notifications`, the newest first.
+/// `GET /v1/purchases/{collapse_key}/notifications`, newest first.
 pub async fn notifications(
     State(edge): State<Shared>,
     Id(key): Id<CollapseKey>,

@@ -86,12 +86,12 @@ pub(super) struct Named {
 
 /// What is known beside the record of a purchase.
 pub struct Known<'a> {
-    /// The latest delivery of each type of event to each destination, the oldest in front.
+    /// The latest delivery of each type of event to each destination, oldest first.
     pub deliveries: &'a [DeliveryView],
     pub destinations: &'a [Destination],
-    /// Payments and their changes, the newest in front.
+    /// Payments and their changes, newest first.
     pub payments: &'a [PaymentView],
-    /// Payments that integrations did not get because of their choice of events, the newest in front.
+    /// Payments that integrations did not get because of their choice of events, newest first.
     pub unchosen: &'a [UnchosenPayment],
     /// Purchases whose product is not in the catalogue.
     pub unlisted: &'a BTreeSet<CollapseKey>,

@@ -108,7 +108,7 @@ async fn a_lease_overtaken_by_a_record_sends_the_newest_state() {
 async fn a_destination_deleted_during_a_record_has_nothing_pending() {
     let (world, second) = two_processes().await;
     let key = world.key("r1");
-    // A record queues its event to destinations in the order of their creation.
+    // A record queues its event to destinations in order of their creation.
     let (deleted, other) = (
         world.destination("deleted").await.id,
         world.destination("other").await.id,

@@ -31,7 +31,7 @@ use walk::Walk;
 #[derive(Debug, Clone, Copy)]
 pub struct SettlingContext<'a> {
     pub verification: &'a Verification,
-    /// Whether a change of plan put another receipt in the place of this one, and the other receipt is known to be
+    /// Whether a change of plan put another receipt in place of this one, and the other receipt is known to be
     /// real.
     pub is_replaced: bool,
     /// The time of the settling, by the database's clock.

@@ -554,7 +554,7 @@ impl<'a> Walk<'a> {
             self.stage = truth;
             return;
         }
-        // The store may have shown the replacement meanwhile. No answer and no report leads out of it.
+        // The store may have shown the replacement in the meantime. No answer and no report leads out of it.
         let is_unannounced = self.stage.life != Life::Replaced
             && self
                 .announced

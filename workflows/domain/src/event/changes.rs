@@ -13,7 +13,7 @@ pub struct Change {
     pub after: Value,
 }
 
-/// The fields of `data` that differ between two bodies of `purchase.updated`, in the order of their names, and
+/// The fields of `data` that differ between two bodies of `purchase.updated`, in order of their names, and
 /// `verified`.
 pub fn changes(before: &Value, after: &Value) -> Vec<Change> {
     let [of_before, of_after] = [before, after].map(|body| body.get("data"));

@@ -83,7 +83,7 @@ impl fmt::Debug for ErasedNames {
     }
 }
 
-/// What stands in the place of a text that had a name in it.
+/// What stands in place of a text that had a name in it.
 pub const REMOVED: &str = "the text was removed: it named a customer who is erased";
 
 /// Where the body of an event for operators has what a destination answered, an alarm says, or a person wrote.
@@ -103,9 +103,9 @@ const DESCRIPTIONS: [&str; 5] = [
 pub const LONG_NAME_BYTES: usize = 8;
 
 impl ErasedNames {
-    /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
-    /// What a device of the customer reported has no id of the device in the app's analytics either. The digest of a record
-    /// is that of its changed data.
+    /// The body without the names, and with `anonymous` in place of the user; `None` when none of them is in it. What a
+    /// device of the customer reported has no id of the device in the app's analytics either. The digest of a record is
+    /// that of its changed data.
     pub fn removed_from(&self, body: &Value, anonymous: UserId) -> Option<Value> {
         let mut without = body.clone();
         if let Some(own) = without

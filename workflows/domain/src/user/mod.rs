@@ -65,7 +65,7 @@ pub struct OwnedPurchase {
 
 #[derive(Debug, Clone)]
 pub struct Customer {
-    /// Our own id, the same for ever.
+    /// Our own id, the same forever.
     pub user_id: UserId,
     /// The user's id in the company's own system, if known.
     pub external_id: Option<String>,
@@ -275,7 +275,7 @@ pub fn state(owned: &[OwnedPurchase]) -> Value {
 
 impl UserState {
     /// The state over those of these purchases that are of an environment: a test purchase gives no access where money
-    /// counts. They are in the order of their keys.
+    /// counts. They are in order of their keys.
     pub fn apart(owned: &[OwnedPurchase], environment: Environment) -> Self {
         if owned.iter().all(|one| one.environment == environment) {
             return Self::of(owned);
@@ -288,7 +288,7 @@ impl UserState {
         Self::of(&apart)
     }
 
-    /// The state over these purchases, which are in the order of their keys.
+    /// The state over these purchases, which are in order of their keys.
     pub fn of(owned: &[OwnedPurchase]) -> Self {
         Self {
             active_entitlements: active_entitlements(owned),
@@ -330,7 +330,7 @@ impl OwnedPurchase {
     }
 }
 
-/// Each entitlement once, in the order of their names in the owner's system.
+/// Each entitlement once, in order of their names in the owner's system.
 fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
     let mut longest: BTreeMap<&str, (&OwnedPurchase, &Entitlement)> = BTreeMap::new();
     for purchase in owned.iter().filter(|owned| owned.is_active()) {

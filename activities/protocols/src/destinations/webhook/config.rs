@@ -40,7 +40,7 @@ pub struct Config {
     pub(super) body: BodyShape,
     /// Maximum number of events of devices in a request; with 1, each comes by itself, as a message always does.
     pub device_batch: usize,
-    /// Keys of the chosen versions, in the order of their signatures, and until when each signs.
+    /// Keys of the chosen versions, in order of their signatures, and until when each signs.
     pub(super) keys: Vec<(Key, Option<Timestamp>)>,
     /// Names in lower case, and values.
     pub(super) headers: Vec<(String, SecretString)>,

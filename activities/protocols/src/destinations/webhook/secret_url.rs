@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
 
-/// What stands in the place of path and query.
+/// What stands in place of path and query.
 const HIDDEN: &str = "/…";
 /// Minimum length in bytes of a part of a path or a query that is redacted: a shorter one is a word, such as `services`,
 /// as often as a secret.

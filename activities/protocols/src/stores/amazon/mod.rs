@@ -30,7 +30,7 @@ pub struct Settings {
     pub base: Option<Url>,
     /// `amazon.patience`: how long to retry after the first failure before the purchase is settled without the store.
     pub give_up_after: Duration,
-    /// Maximum number of queries a second per platform.
+    /// Maximum number of queries per second per platform.
     pub per_second: u32,
 }
 

@@ -2,7 +2,7 @@
 
 use domain::user::REMOVED;
 
-/// The author of an audit entry, with [`REMOVED`] in the place of the person if that is the customer.
+/// The author of an audit entry, with [`REMOVED`] in place of the person if that is the customer.
 pub fn without_person(author: String, is_named: impl Fn(&str) -> bool) -> String {
     match person_and_key(&author) {
         Some((person, key)) if is_named(person) => format!("{REMOVED}{key}"),

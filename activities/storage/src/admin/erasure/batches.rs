@@ -199,7 +199,7 @@ const EVENTS_NAMING_CUSTOMER: Clause = clause! {&[DEVICE_EVENTS.select], "
     ORDER BY seq
     LIMIT ?
 "};
-// The id of the row stands in the place of the app's own id with a name in it: by that a repeated report is recognized.
+// The id of the row stands in place of the app's own id with a name in it: by that a repeated report is recognized.
 const REMOVE_CLIENT_IDS: Sql = statement! {"
     UPDATE device_events
     SET client_id = id

@@ -24,7 +24,7 @@ use domain::{AppId, UserId};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// The store in the id of an anonymous user in the place of an erased one; no store has this name.
+/// The store in the id of an anonymous user in place of an erased one; no store has this name.
 const NO_STORE: &str = "erased";
 
 /// A request to erase a customer.
@@ -57,7 +57,7 @@ const STORE: Sql = statement! {"
 "};
 const STORED: Sql = statement!("{SELECT} WHERE id = ?");
 
-/// Begins to erase a customer; returns the report, or that of the same request before. An anonymous user in the place of
+/// Begins to erase a customer; returns the report, or that of the same request before. An anonymous user in place of
 /// an erased customer, who has no name since, is not erased again.
 pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Erasure, Error> {
     let known = find(write, secrets, erase)?;
@@ -287,7 +287,7 @@ const FORGET_LOGINS: Sql = statement! {hot "devices_user", "
     WHERE user_id = ?
 "};
 
-/// Creates the anonymous user, and locks it with those who the customer may be, in the order of their ids. Returns the
+/// Creates the anonymous user, and locks it with those who the customer may be, in order of their ids. Returns the
 /// stores' ids, and the users who the customer was.
 ///
 /// # Errors

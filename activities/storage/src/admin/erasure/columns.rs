@@ -22,7 +22,7 @@ use domain::{AppId, UserId};
 pub struct Erased<'a> {
     pub app: AppId,
     pub names: &'a ErasedNames,
-    /// The anonymous user in the place of the customer, who has the purchases.
+    /// The anonymous user in place of the customer, who has the purchases.
     pub anonymous: UserId,
 }
 
@@ -211,7 +211,7 @@ impl Columns {
 }
 
 impl Content {
-    /// What stands in the place of a text.
+    /// What stands in place of a text.
     fn without_names(
         self,
         Erased {

@@ -2,8 +2,8 @@
 //!
 //! What needs no answer at once waits in a queue. Everything that waits is sent together with the next query that needs
 //! one, in the order of the calls, and costs no round trip of its own. The server runs it one after the other. If it
-//! refuses one in a transaction, it refuses the rest of the transaction too, and the query that is waited for fails with
-//! that first error: so a transaction whose `COMMIT` succeeded has run all of them.
+//! refuses one in a transaction, it refuses the rest of the transaction too, and the query that is waited for fails
+//! with that first error: so a transaction whose `COMMIT` succeeded has run all of them.
 
 use super::failure;
 use super::query::Query;

@@ -142,7 +142,7 @@ fn record(connection: &mut AnyConnection, migration: &Migration) -> Result<(), E
     .map(drop)
 }
 
-/// Builds an index. On PostgreSQL a transaction cannot contain it, and readers and writers go on meanwhile.
+/// Builds an index. On PostgreSQL a transaction cannot contain it, and readers and writers go on in the meantime.
 fn index(connection: &mut AnyConnection, name: &str, statement: &str) -> Result<(), Error> {
     if !connection.is_shared() {
         return connection.batch_execute(statement).map_err(Error::of_query);

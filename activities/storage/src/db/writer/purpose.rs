@@ -20,7 +20,7 @@ pub enum JobKind {
     /// Works on the lane of this purchase at this destination.
     Lane(DestinationId, CollapseKey),
     /// Works on the owners of this app's customers and devices. The first of the users that the job locks, if known:
-    /// the jobs of a group lock apps, and the users of each, in the order of their ids.
+    /// the jobs of a group lock apps, and the users of each, in order of their ids.
     People(AppId, Option<UserId>),
     /// Adds this process's counts to rows of this table. The jobs of a group do so in the order of the tables.
     Count(&'static str),

@@ -1,5 +1,5 @@
 //! The next delivery of a lane. A lane has two tracks: one sends the newest `purchase.updated` only, the other all
-//! other events, the oldest first.
+//! other events, oldest first.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

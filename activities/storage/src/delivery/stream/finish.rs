@@ -115,8 +115,8 @@ pub struct StreamFinished {
 }
 
 impl Store {
-    /// Records how attempts ended, and what a request shows of the destination; its failures open the breaker as those of
-    /// purchases do, with devices in the place of purchases. A holder that lost the stream records only what arrived.
+    /// Records how attempts ended, and what a request shows of the destination; its failures open the breaker as those
+    /// of purchases do, with devices in place of purchases. A holder that lost the stream records only what arrived.
     pub async fn finish_stream(
         &self,
         lease: &StreamLease,

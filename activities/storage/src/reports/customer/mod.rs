@@ -46,13 +46,13 @@ pub struct CustomerStatus {
     pub app_user_ids: Vec<String>,
     /// The state; `None` where nothing is known of that time.
     pub state: Option<CustomerState>,
-    /// Purchases, in the order of their keys; at most a thousand.
+    /// Purchases, in order of their keys; at most a thousand.
     pub purchases: Vec<CustomerPurchase>,
     /// The cursor of the next page of purchases; `None` on the last page, and where no page was asked for.
     pub next_cursor: Option<String>,
     /// The announcement that the state is from; `None` for the state of now.
     pub announcement: Option<Announcement>,
-    /// The moves of purchases from or to the user since that time, the oldest first.
+    /// The moves of purchases from or to the user since that time, oldest first.
     pub moved_since: Vec<MoveSince>,
 }
 

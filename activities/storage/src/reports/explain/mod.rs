@@ -52,7 +52,7 @@ pub struct PurchaseExplanation {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventExplanation {
-    /// The notifications that were settled in its revision, the oldest first.
+    /// The notifications that were settled in its revision, oldest first.
     pub notifications: Vec<ReceivedNotification>,
     pub event: AnnouncedEvent,
     pub addressees: Vec<Addressee>,

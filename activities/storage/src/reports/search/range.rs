@@ -61,7 +61,7 @@ impl Range {
         })
     }
 
-    /// From the UUID with zeros in the place of the missing digits to the one with `f`: all have the same form, so that
+    /// From the UUID with zeros in place of the missing digits to the one with `f`: all have the same form, so that
     /// every collation orders them like this.
     fn of_ours(text: &str) -> Option<Self> {
         let is_digit = |letter: &char| letter.is_ascii_hexdigit();

@@ -69,7 +69,7 @@ stored! {
 
 /// How soon the purchase of a delivery that failed is rechecked: the first failure in a row with the same state, the
 /// second, the third. After one more failure the profile is given up, so that a profile that is always refused is not
-/// sent for ever.
+/// sent forever.
 const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

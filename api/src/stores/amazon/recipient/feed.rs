@@ -26,7 +26,7 @@ pub enum Changed {
 
 #[derive(Debug)]
 pub struct Feed {
-    /// The newest sequence number at some times, the oldest first. The first is the newest one that is old enough.
+    /// The newest sequence number at some times, oldest first. The first is the newest one that is old enough.
     newest: VecDeque<(Instant, i64)>,
     /// The entries after the first of these that were seen.
     seen: BTreeSet<i64>,

@@ -191,7 +191,7 @@ impl KnownRecipients {
     }
 }
 
-/// Looks up keys, and remembers what is found unless something changed meanwhile.
+/// Looks up keys, and remembers what is found unless something changed in the meantime.
 async fn look_up(
     store: &Store,
     keys: Vec<String>,

@@ -20,7 +20,7 @@ use storage::{Page, Store};
 
 /// The path of a query in Amazon's sandbox.
 const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{platform_id}/user/{app_user_id}/receiptId/{receipt_id}";
-/// Maximum number of notifications of one receipt that are read, the newest first.
+/// Maximum number of notifications of one receipt that are read, newest first.
 const MAX_NOTIFICATIONS: i64 = 1000;
 
 /// The routes of the simulated store, which answers by the notifications in `store`.

@@ -299,7 +299,7 @@ impl<'a> KnownPayment<'a> {
         self.charge.and_then(|charge| charge.usd).or(self.earned)
     }
 
-    /// The correction of a price that is converted anew.
+    /// The correction of a price that is converted again.
     fn reconverted(&self, price: &ConvertedPrice) -> Option<Adjustment> {
         if self.charge.is_some_and(|charge| charge.usd.is_some()) || self.store_refund.is_some() {
             return None;

@@ -6,7 +6,7 @@ use domain::DeviceId;
 use domain::user::PROFILE_UPDATED;
 use storage::StreamedEvent;
 
-/// As many devices, the newest in front, on two platforms by turns.
+/// As many devices, newest first, on two platforms by turns.
 fn devices(count: usize) -> Value {
     let id = |kind: u8, number: usize| format!("{kind:08}-0000-4000-8000-{number:012}");
     let device = |number: usize| {
