@@ -1,4 +1,4 @@
-//! The admins' actions on one purchase or one destination.
+//! Actions of admins on a purchase or a destination.
 
 use crate::dependencies::Context;
 use crate::spans;

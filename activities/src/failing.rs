@@ -1,8 +1,8 @@
-//! Notes what keeps failing: the one path of all activities, and of the parts of a long one. It is an error in the log and
-//! an alarm; Temporal keeps the failure, which `settle explain` and the page show.
+//! Records what keeps failing: the one path for all activities, and for the parts of long ones. It writes an error to
+//! the log and raises an alarm; Temporal keeps the failure, which `settle explain` and the dashboard show.
 //!
-//! Nothing is given up here: what is stored may be of another version of settle, and the version that can read it, or the
-//! database that takes it again, goes on with it.
+//! Nothing is given up here: stored data may be of another version of settle, and the version that can read it, or a
+//! recovered database, continues with it.
 
 use crate::dependencies::Context;
 use crate::failure::{self, Failed};

@@ -1,5 +1,5 @@
-//! How often, and for how long, the same activity has failed in a row in this process. Temporal's number of the attempt also
-//! counts attempts that waited for an endpoint, and those of other processes.
+//! Number and duration of consecutive failures of an activity in this process. Temporal's attempt number also counts
+//! attempts that waited for an endpoint, and those of other processes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

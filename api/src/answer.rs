@@ -1,4 +1,4 @@
-//! Answers other than 200 with JSON, and answers that a client may have already.
+//! Responses other than 200 with JSON, and responses that a client may already have.
 
 use crate::error::Error;
 use crate::operation::{Input, Operation, Output, Schemas};

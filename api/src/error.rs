@@ -1,4 +1,4 @@
-//! The errors of requests, and the one table of their answers (RFC 9457).
+//! The errors of requests, and the one table of their responses (RFC 9457).
 
 use crate::sizes;
 use axum::Json;

@@ -1,4 +1,4 @@
-//! A route of the service: its path, who may call it, and how it is described.
+//! A route of the service: its path, its access, and its description.
 
 use crate::edge::Shared;
 use crate::keys::scope::Scope;

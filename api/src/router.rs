@@ -1,5 +1,5 @@
-//! The whole service: its routes, their keys, and the body limit and time limit of every request. Forms of the page
-//! have body limits of their own (`pages/guard.rs`).
+//! The whole service: its routes, their keys, and the body limit and time limit of every request. Forms of the
+//! dashboard have body limits of their own (`pages/guard.rs`).
 
 use crate::devices;
 use crate::edge::Shared;

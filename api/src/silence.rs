@@ -1,5 +1,6 @@
-//! Watches that stores answer. A purchase waits for a store that does not for `amazon.patience` at least, and only then is
-//! settled without it: people know of the outage within a minute. A store that answers about others is not silent.
+//! Watches that stores answer. A purchase waits for a store that does not answer for at least `amazon.patience`, and
+//! only then is settled without it; the outage is reported within a minute. A store that answers about others is not
+//! silent.
 
 use domain::PlatformId;
 use metrics::gauge;

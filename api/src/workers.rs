@@ -1,4 +1,4 @@
-//! How many workers poll Temporal, as this process found last; `commands/polls.rs` watches.
+//! Number of workers that poll Temporal, as last observed by this process; `commands/polls.rs` watches it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

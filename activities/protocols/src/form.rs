@@ -1,5 +1,5 @@
-//! Forms: how the fields of a request are shown to people. Each kind of destination and each store describes its own;
-//! types, choices, limits and help come from the schema of the request, so a form cannot differ from what is accepted.
+//! Forms: how the fields of a request are presented. Each kind of destination and each store describes its own form;
+//! types, choices, limits and help come from the schema of the request, so that a form always matches what is accepted.
 
 /// The group of the fields that a form folds away.
 pub const MORE: &str = "More";

@@ -1,4 +1,4 @@
-//! What is sent to a destination, and the reply, whatever protocol it takes. A new protocol is a variant of both and a
+//! A message to a destination and the reply, independent of the protocol. A new protocol is a variant of both and a
 //! sender in `activities::http`.
 
 use crate::http::{self, Failure};

@@ -1,5 +1,5 @@
-//! Attempts within a workflow task: which destinations answer promptly enough for that, and the attempts that did not
-//! end in time, which a regular activity finishes.
+//! Attempts within a workflow task: which destinations respond quickly enough for that, and the attempts that did not
+//! finish in time and are finished by a regular activity.
 
 use crate::failure::Failed;
 use domain::DestinationId;

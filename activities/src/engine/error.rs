@@ -1,4 +1,4 @@
-//! Why Temporal did not accept a request, and whether it can be tried again.
+//! Why Temporal did not accept a request, and whether a retry can help.
 
 use temporalio_client::tonic::{Code, Status};
 

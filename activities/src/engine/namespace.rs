@@ -1,8 +1,8 @@
-//! Whose a Temporal namespace is. Workflow ids and task queues do not name the installation, so two installations
-//! in one namespace would take each other's work. Therefore the sweep's run carries the id of its installation in its
-//! memo, and a process of another installation goes no further. Temporal has at most one open run of an id, so
-//! installations that start at once agree whose namespace it is. When Temporal was emptied, the processes that had the
-//! namespace take it at once, and others wait a moment, so that none of these comes before them.
+//! Ownership of a Temporal namespace. Workflow ids and task queues do not name the installation, so two installations
+//! in one namespace would take each other's work. Therefore the sweep's run stores the id of its installation in its
+//! memo, and a process of another installation stops there. Temporal has at most one open run of an id, so
+//! installations that start at the same time agree on the owner. When Temporal was emptied, the processes of the
+//! previous owner take the namespace at once and others wait a moment, so that they do not come first.
 
 use super::connection::Server;
 use super::{Action, Engine, TemporalError, execution, json, queue, summary, timed};

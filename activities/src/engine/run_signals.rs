@@ -1,7 +1,7 @@
-//! Calls runs because there is something for them to do: those of destinations with pending events, and of platforms
-//! with claims that are due. The first call is made at once, further ones at most once in an interval per run, for any
-//! number of events. After the last event at least one call follows. When this process dies, nothing is lost: the sweep
-//! finds late lanes, streams and claims.
+//! Calls runs that have work to do: those of destinations with pending events, and of platforms with claims that are
+//! due. The first call is made at once, further ones at most once per interval and run, for any number of events. After
+//! the last event at least one call follows. When this process dies, nothing is lost: the sweep finds late lanes,
+//! streams and claims.
 
 use super::TemporalError;
 use domain::time::millis;

@@ -1,6 +1,6 @@
-//! Slots for lookups, shared fairly among apps and their host names. An app, whatever number of slow names it has, has at
-//! most half of them, and a name an eighth; when all are taken, the next free one is given to the app that has the fewest,
-//! and of its names to the one that has the fewest. So no app waits for the slow name servers of another.
+//! Slots for lookups, shared fairly among apps and their host names. An app has at most half of the slots, however many
+//! slow names it has, and a name at most an eighth. When all are taken, the next free slot goes to the app with the
+//! fewest slots, and of its names to the one with the fewest. So no app waits for the slow name servers of another.
 
 use super::lookup::LookupRequest;
 use domain::AppId;

@@ -1,5 +1,5 @@
-//! Erasing customers: takes the steps that are left, and asks destinations to delete the users. The sweep does both,
-//! so that a request goes on after a kill; each step and each answer is noted before the next.
+//! Erasing customers: takes the remaining steps, and requests destinations to delete the users. The sweep does both, so
+//! that an erasure continues after a kill; each step and each response is recorded before the next.
 
 use crate::dependencies::Context;
 use crate::failure::Failed;

@@ -1,5 +1,5 @@
-//! The parts of a sweep. Each has a turn and a time of its own: one that fails or takes too long ends alone, and stops no
-//! other. What a part leaves undone, its next turn finds in the database again.
+//! The parts of a sweep. Each has its own turn and time: a part that fails or takes too long ends alone, and stops no
+//! other. Its next turn finds unfinished work in the database.
 
 use super::RETRY;
 use crate::failure::Failed;

@@ -1,4 +1,4 @@
-//! The export of spans by OTLP over HTTP, and what the standard `OTEL_*` variables say of it.
+//! The export of spans by OTLP over HTTP, and its configuration by the standard `OTEL_*` variables.
 
 use crate::bounded::{Bounded, Counted, Waiting};
 use crate::ids::Ids;

@@ -1,4 +1,4 @@
-//! `settle customer`: what the table of its verbs cannot state.
+//! `settle customer`: what the table of its verbs cannot express.
 
 use super::client::{Client, present_fields, segment};
 use super::confirm::{Confirm, Question, YES};

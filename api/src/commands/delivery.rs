@@ -1,4 +1,4 @@
-//! `settle delivery`: what the table of its verbs cannot state.
+//! `settle delivery`: what the table of its verbs cannot express.
 
 use super::drawn::Hook;
 use crate::resources::deliveries::status_for_people;

@@ -1,5 +1,5 @@
-//! Forwards what a receiver verified to a program of the user's own, unchanged, and passes its answer back: then settle
-//! repeats what that program refused, as it would without the receiver between.
+//! Forwards what a receiver verified to the user's own program, unchanged, and returns the program's response: settle
+//! then repeats what the program refused, as it would without the receiver in between.
 
 use super::client;
 use anyhow::bail;

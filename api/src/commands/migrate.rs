@@ -1,4 +1,5 @@
-//! `settle migrate`: migrates the tables of a database, turns its key, and ends. On PostgreSQL nothing else migrates.
+//! `settle migrate`: migrates the tables of a database, rotates its encryption key, and exits. On PostgreSQL nothing
+//! else migrates.
 
 use super::{secret_urls, settings, table};
 use crate::config::{Config, Database};

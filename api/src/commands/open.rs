@@ -1,4 +1,4 @@
-//! `settle open`: opens the page, signed in.
+//! `settle open`: opens the dashboard, signed in.
 
 use super::client::Remote;
 use super::table;

@@ -1,4 +1,4 @@
-//! `settle platform`: what the table of its verbs cannot state.
+//! `settle platform`: what the table of its verbs cannot express.
 
 use super::client::{Client, segment};
 use super::drawn::{Exchange, Hook};

@@ -1,5 +1,5 @@
-//! Watches that workers poll Temporal: without one nothing is settled and no event is sent. Each process that serves
-//! watches, since it may be the only one that is left.
+//! Watches that workers poll Temporal: without one nothing is settled and no event is sent. Each serving process
+//! watches, since it may be the only one left.
 
 use crate::workers::Workers;
 use activities::engine::{Engine, Polls};

@@ -1,4 +1,4 @@
-//! `settle purchase`: what the table of its verbs cannot state.
+//! `settle purchase`: what the table of its verbs cannot express.
 
 use super::client::Client;
 use super::drawn::{Exchange, Hook, Planned};

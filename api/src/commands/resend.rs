@@ -1,4 +1,4 @@
-//! `settle resend`: sends again what a selection covers, page by page.
+//! `settle resend`: sends a selection again, page by page.
 
 use super::client::{Client, Refused, Remote, segment};
 use super::names::{self, Text};

@@ -1,4 +1,4 @@
-//! The addresses at which a process serves HTTP: one for stores and devices, one for everything.
+//! The addresses at which a process serves HTTP: one for stores and devices, one for the whole API.
 
 use super::stop::Stop;
 use crate::config::Config;

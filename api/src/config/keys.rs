@@ -1,4 +1,4 @@
-//! The keys of the database as texts.
+//! The encryption keys of the database, as text.
 
 use super::{Invalid, Keys};
 use crate::setting::invalid;

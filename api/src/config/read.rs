@@ -1,4 +1,4 @@
-//! Checks the gathered settings into a valid `Config`. An error names the wrong setting.
+//! Checks the merged settings and builds a valid `Config`. An error names the wrong setting.
 
 use super::Rate;
 use super::Reserve;

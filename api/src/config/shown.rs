@@ -1,4 +1,4 @@
-//! The settings as people see them: each with its name, its variable and its value, and never a secret.
+//! The settings for display: each with its name, its variable and its value, and never a secret.
 
 use super::Reserve;
 use super::raw::variables;

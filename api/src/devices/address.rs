@@ -1,4 +1,4 @@
-//! The address of a client: that of the connection, or, behind trusted proxies, what these say of it.
+//! The address of a client: that of the connection or, behind trusted proxies, the one that they report.
 
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};

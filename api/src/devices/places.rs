@@ -1,5 +1,5 @@
-//! The places for requests that are carried out at once, each taken when the body of its request is whole: they bound what
-//! requests cost, and neither an address nor a network can take all of them.
+//! The places for concurrent requests, each taken once the body of its request is complete: they bound the cost of
+//! requests, and neither an address nor a network can take all of them.
 
 use super::address::networks;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! What the page needs beside the rest of the edge.
+//! What the dashboard needs besides the rest of the edge.
 
 use super::hosts::Hosts;
 use super::live::Live;

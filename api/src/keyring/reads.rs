@@ -1,6 +1,6 @@
-//! How many reads of a caller are under way at once: the connections that read are few, and one caller's slow lists leave
-//! those of others their turn. Storage takes a turn for each read of a request, whatever its method: previews and dry runs
-//! are posted. One more read waits for its turn; a caller that has many requests waiting is refused the next one that only
+//! Number of concurrent reads of a caller: the connections that read are few, and one caller's slow lists must leave a
+//! turn to others. Storage takes a turn for each read of a request, whatever its method: previews and dry runs are
+//! posted. One more read waits for its turn; a caller with many waiting requests is refused the next one that only
 //! reads.
 
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! The edge in the hands of a caller who changes something.
+//! The edge on behalf of a caller who changes something.
 
 use super::Caller;
 use crate::edge::Shared;

@@ -1,4 +1,5 @@
-//! What stands before each route that needs a key: who calls, whether their role may, and whether they reach it.
+//! The guard of each route that needs a key: who calls, whether their role allows it, and whether they can access the
+//! resource.
 
 use super::scope::{Scope, first_id, missing};
 use super::{Caller, Refused, caller};

@@ -1,8 +1,8 @@
-//! The keys of the API: who calls, what they may do, and what they may reach.
+//! The keys of the API: who calls, what they may do, and what they can access.
 //!
-//! `guard` stands before every route that needs a key, `scope` finds the app that a path names, and the room `keyring`
-//! bounds guesses. Keys are stored, made and revoked in `storage`; the admin token of the settings is one more key, of
-//! all apps.
+//! `guard` protects every route that needs a key, `scope` finds the app that a path names, and the room `keyring`
+//! limits guesses. Keys are stored, created and revoked in `storage`; the admin token of the settings is one more key,
+//! for all apps.
 
 mod acting;
 mod caller;

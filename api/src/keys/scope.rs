@@ -1,4 +1,4 @@
-//! What a route reaches: found from its path and the arguments of its handler, so that no route can be without it.
+//! What a route can access: found from its path and the arguments of its handler, so that no route lacks it.
 
 use crate::error::Error;
 use axum::extract::RawPathParams;

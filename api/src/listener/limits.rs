@@ -1,4 +1,4 @@
-//! What connections may use, and how the descriptors of the process are shared.
+//! The limits of connections, and how the descriptors of the process are shared.
 
 use ipnet::IpNet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Every metric: what it is, in which unit and with which labels. [The reference](../telemetry/README.md) has the same
-//! rows; a test compares it with this table, with the sources and with what is served.
+//! Every metric with its meaning, unit and labels. [The reference](../telemetry/README.md) has the same rows; a test
+//! compares it with this table, with the sources and with what is served.
 
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {

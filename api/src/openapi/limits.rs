@@ -1,5 +1,5 @@
-//! The limits of requests in their schemas: of texts, of further fields, of formats that only settle knows, and what may
-//! be absent.
+//! The limits of requests in their schemas: of texts, of unknown fields, of formats that only settle knows, and which
+//! fields may be absent.
 
 use super::rules::RULE;
 use crate::extract::shape::{choices, is_required, present_mut, type_of};

@@ -1,4 +1,4 @@
-//! The documents as a process serves them: with `servers`, the addresses of its routes.
+//! The documents as a process serves them: with `servers`, the addresses of the routes.
 
 use super::Documents;
 use crate::answer::Prepared;

@@ -1,5 +1,5 @@
-//! A form on a page as the call of the API that does the same: its fields are those of the body, and its reason stands in
-//! the audit entry.
+//! A form on a page as a call of the API: its fields are those of the body, and its reason is recorded in the audit
+//! log.
 
 use super::change::{Mistakes, Refused};
 use super::form::Sent;

@@ -1,4 +1,4 @@
-//! An action on one thing: a form with a reason, folded until it is wanted. Pure.
+//! An action on one resource: a form with a reason, collapsed until needed. Pure.
 
 use super::change::Mistakes;
 use super::form::Sent;

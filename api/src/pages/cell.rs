@@ -1,4 +1,4 @@
-//! What stands in a cell of a table, or behind the label of a fact. Pure.
+//! The content of a table cell, or of a labelled fact. Pure.
 
 use super::parts::{Badge, Code, Moment, Sentence};
 use askama::Template;

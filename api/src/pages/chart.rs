@@ -1,5 +1,5 @@
-//! Charts: points of a series as SVG, with the numbers beside it and in a table. Pure: the same points are the same
-//! picture.
+//! Charts: points of a series as SVG, with the numbers next to it and in a table. Pure: the same points produce the
+//! same picture.
 
 use super::parts::Moment;
 use super::text::amount;

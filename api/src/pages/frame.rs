@@ -1,4 +1,5 @@
-//! What surrounds every screen: the navigation, the search, who is signed in, and the same page as JSON and as command.
+//! The frame of every page: the navigation, the search, the visitor, and links to the same data as JSON and as a
+//! command.
 
 use super::direction::readable;
 use super::notice::Notice;

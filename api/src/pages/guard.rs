@@ -1,4 +1,4 @@
-//! What stands before every page: the sign-in, the role, the origin of a change, and the headers of the answer.
+//! The guard of every page: the sign-in, the role, the origin of a change, and the headers of the response.
 
 use super::form::{Sent, TOKEN};
 use super::visit::{Visit, has_cookie};

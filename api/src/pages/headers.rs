@@ -1,4 +1,4 @@
-//! The headers of every page: nothing but its own files is loaded, nothing is stored, nothing frames it.
+//! The headers of every page: it loads only its own files, is not stored, and cannot be framed.
 
 use super::assets::{gzip, takes_gzip};
 use axum::body::{Body, HttpBody, to_bytes};

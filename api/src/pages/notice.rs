@@ -1,4 +1,4 @@
-//! What a page announces at its top: what the form before it did. Pure.
+//! The notice at the top of a page: the result of the previous form. Pure.
 
 use super::parts::{Sentence, Tone};
 use super::text::capital;

@@ -1,5 +1,5 @@
-//! Parts that all templates show alike: an instant, a state, a sentence, an icon. Each is a template of its own, which
-//! escapes what it shows; this is the only file that marks text as safe.
+//! Parts that all templates share: an instant, a state, a sentence, an icon. Each is a template of its own, which
+//! escapes its content; this is the only file that marks text as safe.
 
 use super::assets;
 use super::cell::{Cell, CellPart};

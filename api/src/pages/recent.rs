@@ -1,4 +1,4 @@
-//! What all open pages show alike is read once after each change, not once for each page.
+//! Data that all open pages share is read once after each change, not once for each page.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,5 @@
-//! What a resend queues, for people: how many, why the others are not, and how an event is sent that never was. Pure.
+//! The result of a resend for display: how many deliveries, why others are skipped, and how to send an event that was
+//! never sent. Pure.
 
 use super::act::upper;
 use super::action::{EVERY, Input};

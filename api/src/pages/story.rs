@@ -1,5 +1,5 @@
-//! The story of a purchase or of an event, from the tree of its explanation. The sentences are those of the explanation;
-//! here they only get their place. Pure.
+//! The timeline of a purchase or an event, from the tree of its explanation. The sentences are those of the
+//! explanation; here they are only arranged. Pure.
 
 use crate::pages::changed::Changed;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};

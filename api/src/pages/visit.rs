@@ -1,4 +1,4 @@
-//! Who visits: the sign-in that a cookie opens.
+//! The visitor: the sign-in behind a cookie.
 
 use crate::edge::Edge;
 use crate::edge::live::Marks;

@@ -1,4 +1,4 @@
-//! `/v1/about`: the version, and for administrators of all apps the settings, without secrets.
+//! `/v1/about`: the version and, for administrators of all apps, the settings without secrets.
 
 use crate::config::Setting;
 use crate::edge::{Edge, Shared};

@@ -1,4 +1,4 @@
-//! `/v1/alarms`: what needs a person's attention.
+//! `/v1/alarms`: conditions that need a person's attention.
 
 use super::query::Listed;
 use crate::edge::Shared;

@@ -1,4 +1,5 @@
-//! `/v1/platforms/{platform_id}/arrivals`: when the store of a platform was answered last, and why it was refused.
+//! `/v1/platforms/{platform_id}/arrivals`: when a platform's store was last answered, and why its messages were
+//! refused.
 
 use crate::edge::Shared;
 use crate::error::Error;

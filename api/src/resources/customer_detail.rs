@@ -1,5 +1,5 @@
-//! `/v1/apps/{app_id}/customers/{user_id}`: one customer for people, with what they may use, what they bought, and how each
-//! purchase stands.
+//! `/v1/apps/{app_id}/customers/{user_id}`: one customer for display, with what they may use, what they bought, and the
+//! state of each purchase.
 
 use super::access::no_access;
 use super::customers::{Customer, unknown_customer};

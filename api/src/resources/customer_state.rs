@@ -1,5 +1,5 @@
-//! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced of
-//! them at an earlier time, for support.
+//! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced
+//! about them at an earlier time, for support.
 
 use super::customers::unknown_customer;
 use crate::answer::{IfNoneMatch, Tagged};

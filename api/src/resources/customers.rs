@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers`: the users who own purchases, and the app's own ids of them.
+//! `/v1/apps/{app_id}/customers`: the users who own purchases, and the app's own ids for them.
 
 use crate::edge::Shared;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! `/v1/device-events`: the events that devices reported, each with what was queued of it for its destinations.
+//! `/v1/device-events`: the events that devices reported, each with its deliveries.
 
 use super::query::Listed;
 use crate::edge::Shared;

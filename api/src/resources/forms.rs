@@ -1,5 +1,5 @@
-//! `/v1/destinations/kinds` and `/v1/stores`: the forms of destinations and platforms, with the steps at the other side.
-//! What a form shows is described in the folder of the kind or the store; types, limits and choices are those of the
+//! `/v1/destinations/kinds` and `/v1/stores`: the forms of destinations and platforms, with the setup steps on the
+//! other side. The folder of the kind or the store describes the form; types, limits and choices come from the
 //! request's schema, so that a form offers what is accepted.
 
 use super::destinations::NewDestination;

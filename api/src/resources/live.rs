@@ -1,5 +1,5 @@
-//! `/v1/live`: which kinds of things change, as they change. A tick says that something changed and never what: who
-//! wants to know reads it as before.
+//! `/v1/live`: which kinds of resources change, as they change. A tick announces that something changed, without its
+//! data: clients read it as before.
 
 use crate::edge::Shared;
 use crate::edge::live::{Holder, Marks, OpenStream};

@@ -1,4 +1,4 @@
-//! `/v1/overview`: how everything stands, in numbers.
+//! `/v1/overview`: the overall state, in numbers.
 
 use crate::edge::Shared;
 use crate::error::Error;

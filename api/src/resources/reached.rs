@@ -1,5 +1,5 @@
-//! What a destination got of a purchase, in a sentence: by the latest delivery of each type of event, what was not sent
-//! and why in front; payments that the destination did not choose before all. Pure.
+//! What a destination received about a purchase, in a sentence: the latest delivery of each type of event, unsent ones
+//! and their reasons first; before all, payments whose events the destination is not subscribed to. Pure.
 
 use super::destinations::CHECKED;
 use domain::Timestamp;

@@ -1,5 +1,5 @@
-//! What people read about money that came back. The stores of this release show no refund: one without a transaction
-//! follows from an early end, and is settle's estimate until a sales report has it. Pure.
+//! Texts about refunds. The stores of this release show no refund: one without a transaction follows from an early end,
+//! and is settle's estimate until a sales report contains it. Pure.
 
 use domain::Environment;
 use domain::event::REVENUE_ADJUSTED;

@@ -1,4 +1,4 @@
-//! `/v1/resends`: sends again what exactly one selection covers.
+//! `/v1/resends`: sends exactly one selection again.
 
 use crate::edge::Edge;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! `/v1/transfer-reviews`: whether purchases may go with a device from one named customer to another.
+//! `/v1/transfer-reviews`: whether purchases may move with a device from one named customer to another.
 
 use super::transfers::{Transfer, TransferAuthor, TransferSide, refusal};
 use crate::edge::Shared;

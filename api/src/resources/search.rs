@@ -1,4 +1,4 @@
-//! `/v1/search`: what an id names. A POST, because an id of a customer belongs in no address: those are written into
+//! `/v1/search`: finds resources by id. A POST, because a customer's id does not belong in an address, which appears in
 //! logs and histories. It changes nothing.
 
 use crate::edge::{Edge, Shared};

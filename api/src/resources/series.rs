@@ -1,4 +1,4 @@
-//! `/v1/series`: what happened in each minute, for charts.
+//! `/v1/series`: counts of each minute, for charts.
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;

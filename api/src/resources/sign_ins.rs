@@ -1,4 +1,4 @@
-//! `/v1/sign-ins` and `/v1/sign-in-links`: who is signed in to the page, and links for others.
+//! `/v1/sign-ins` and `/v1/sign-in-links`: current sign-ins to the dashboard, and links for others.
 
 use super::query::{Listed, OfApp};
 use crate::answer::{Created, NoContent};

@@ -1,4 +1,4 @@
-//! Signals of an admin to a workflow: author, reason, and the error when Temporal does not take the signal.
+//! Signals of an admin to a workflow: author, reason, and the error when Temporal does not accept the signal.
 
 use crate::dispatch::EngineError;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! The values of settings: read from text, and shown to people.
+//! The values of settings: parsed from text, and formatted for display.
 
 use super::Invalid;
 use crate::times;

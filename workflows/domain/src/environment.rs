@@ -1,4 +1,4 @@
-//! Where a platform's purchases are made.
+//! The environment in which a platform's purchases are made.
 
 use crate::names::names;
 use schemars::JsonSchema;

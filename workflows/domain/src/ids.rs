@@ -1,6 +1,6 @@
-//! Identifiers. Each is a type of its own and cannot be built invalid.
+//! Identifiers. Each is a type of its own and cannot be invalid.
 //!
-//! Random ids are not made here: the caller supplies them.
+//! Random ids are not generated here: the caller supplies them.
 
 use crate::environment::Environment;
 use schemars::JsonSchema;

@@ -1,5 +1,6 @@
-//! Texts that programs write where they have no value, such as `undefined`. Taken as an id, such a text makes one customer,
-//! product or entitlement of all that lack one. This is the only list of them; a destination may refuse fewer.
+//! Placeholders that programs write where they have no value, such as `undefined`. Accepted as an id, such a text would
+//! merge all customers, products or entitlements without one. This is the only list of them; a destination may refuse
+//! fewer.
 
 use crate::text::visible;
 use sha2::{Digest as _, Sha256};

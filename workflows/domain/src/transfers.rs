@@ -1,4 +1,4 @@
-//! What a device may move: purchases of one named customer to another, who is logged in on it.
+//! Which purchases a device may move from one named customer to another, who is logged in on it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

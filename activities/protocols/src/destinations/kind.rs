@@ -1,5 +1,5 @@
-//! What a kind of destination does. Each folder of a kind implements [`Kind`], and [`Connector`] for its configuration;
-//! `kinds` lists the kinds. A method with a default is about something that most kinds do not have.
+//! The interface of a kind of destination. Each kind's folder implements [`Kind`], and [`Connector`] for its
+//! configuration; `kinds` lists the kinds. Methods with a default cover features that most kinds do not have.
 
 use super::allowed::Allowed;
 use super::changes::{ChangedSettings, NewSettings, Rotation};

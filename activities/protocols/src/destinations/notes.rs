@@ -1,4 +1,4 @@
-//! What a kind of destination notes about rendered bodies and about tests.
+//! Notes that a kind of destination takes about rendered bodies and tests.
 
 /// What metrics count about the rendering of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,5 +1,5 @@
-//! Customers without an external id: whether a destination gets their events. Every kind for programs has the setting, under
-//! the same name.
+//! Customers without an external id: whether a destination receives their events. Every kind for programs has this
+//! setting, under the same name.
 
 use crate::form::{Entry, Input};
 use domain::user::TRANSFERRED_FROM;

@@ -1,4 +1,4 @@
-//! The reasons for which a request got no answer. Their messages reveal nothing about our network.
+//! The reasons why a request got no response. Their messages reveal nothing about the local network.
 
 use storage::AttemptClass;
 

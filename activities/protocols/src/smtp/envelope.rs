@@ -1,4 +1,4 @@
-//! The sender and the recipients of a mail, and how it is handed to the server.
+//! The sender and recipients of an email, and how it is passed to the server.
 
 use lettre::Address;
 use secrecy::SecretString;

@@ -1,4 +1,4 @@
-//! The SMTP server through which all mails are sent. It is the operator's choice alone.
+//! The SMTP server through which all emails are sent. Only the operator chooses it.
 
 use super::envelope::{Login, Security};
 use lettre::message::Mailbox;

@@ -1,5 +1,5 @@
-//! The check of a purchase with its store, as a machine without I/O: it says what to send next, given the replies so
-//! far, or what it knows.
+//! The check of a purchase with its store, as a state machine without I/O: given the replies so far, it returns the
+//! next request or the result.
 
 use super::answer::Answer;
 use crate::http::{Reply, Request};

@@ -1,4 +1,4 @@
-//! A simulated store, beside a real one.
+//! A simulated store that runs alongside a real one.
 
 use super::check::Subject;
 use super::mint::Mint;

@@ -1,5 +1,4 @@
-//! Acknowledging alarms: a person knows of it. Raised again, it is open again, and a person who did not see that cannot
-//! close it.
+//! Acknowledging alarms. An alarm that is raised again reopens, and a person who did not see that cannot close it.
 
 use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;

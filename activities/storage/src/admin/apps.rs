@@ -1,4 +1,4 @@
-//! The apps of the org. A deleted app is hidden; its purchases, events and deliveries stay in the database.
+//! The apps of the installation. A deleted app is hidden; its purchases, events and deliveries stay in the database.
 
 use crate::admin::destinations::remove_hidden;
 use crate::admin::platforms::NO_SECRETS;

@@ -1,5 +1,5 @@
-//! How much the devices of a platform may report in a day (UTC), and how much they did. A process counts in memory and
-//! adds its counts to one row for each platform and day: nothing is ever counted over events.
+//! Daily (UTC) quota and usage of a platform's devices. A process counts in memory and adds its counts to one row for
+//! each platform and day; usage is never computed from events.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

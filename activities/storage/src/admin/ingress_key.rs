@@ -1,5 +1,5 @@
-//! The secret part of a platform's notification URL: how its platform is found, and how it is replaced. The one before
-//! works until its time is over, since a person moves the store's subscription to the new URL.
+//! The secret part of a platform's notification URL: how its platform is found, and how it is replaced. The previous
+//! one works until its overlap ends, because a person has to move the store's subscription to the new URL.
 
 use super::platforms::{INGRESS, PLATFORM, Platform, fields, find, lock};
 use crate::db::audit_log::AuditEntry;

@@ -1,7 +1,7 @@
-//! Naming customers: giving a purchase's owner an external id. Where another user of the app has that id, the two are
-//! merged, unless a condition refuses what would happen.
+//! Naming customers: giving a purchase's owner an external id. If another user of the app has that id, the two are
+//! merged, unless a condition rules the effect out.
 //!
-//! Nothing is announced by it: the user's purchases are rechecked, and their next settling announces the id.
+//! Naming announces nothing by itself: the user's purchases are rechecked, and their next settling announces the id.
 
 use crate::admin::customers::{Customer, Owner, owner_of, shown_ids, view};
 use crate::admin::platforms::require_app;

@@ -1,5 +1,6 @@
-//! Exchange rates: the worth of one unit of a currency in USD on a day. `domain` decides on which days a rate counts. New
-//! rates apply to later settlings; purchases with an amount of a day on which another rate counts now are rechecked.
+//! Exchange rates: the value of one unit of a currency in USD on a day. `domain` decides on which days a rate applies.
+//! New rates apply to later settlings; purchases with an amount of a day to which another rate applies now are
+//! rechecked.
 
 use crate::admin::platforms::require_app;
 use crate::db::audit_log::AuditEntry;

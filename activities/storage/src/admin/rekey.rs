@@ -1,6 +1,7 @@
-//! Turning the key: everything that an older key encrypted or hashed is encrypted and hashed with the newest, in pages.
-//! A value says which key it has, so a turn that was interrupted goes on where it was, and values that other processes
-//! store meanwhile count too. An older key is turned out in one transaction, which finds that nothing is left of it.
+//! Rotating the encryption key: everything that an older key encrypted or hashed is encrypted and hashed with the
+//! newest, in pages. A value names its key, so an interrupted rotation continues where it was, and values that other
+//! processes store in the meantime count too. An older key is retired in one transaction, which verifies that no value
+//! uses it.
 
 use super::erasure::TABLE as ERASURES;
 use super::ingress_key::OLD_INGRESS;

@@ -1,4 +1,4 @@
-//! Answering whether purchases may go with a device from one named customer to another.
+//! Deciding whether purchases may move with a device from one named customer to another.
 
 use crate::admin::{alarms, transfers};
 use crate::db::audit_log::AuditEntry;

@@ -1,5 +1,5 @@
-//! Sign-ins of people at the page, and the links that sign in once. What opens either is stored as its SHA-256: it is
-//! as random as a key of the API. The admin token is not, so its hash has a key.
+//! Sign-ins of people to the dashboard, and the links that sign in once. Their secrets are stored as SHA-256, because
+//! they are as random as API keys. The admin token may not be, so its hash is keyed.
 
 use crate::admin::keys::Role;
 use crate::db::audit_log::{Actor, AuditEntry};

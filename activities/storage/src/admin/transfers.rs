@@ -1,4 +1,4 @@
-//! Moves of customers by a person, and taking a transfer back.
+//! Moves of customers by a person, and undoing a transfer.
 
 use crate::admin::customers::{CustomerKey, owner_of};
 use crate::admin::naming::{CustomerPurchases, with_purchases};

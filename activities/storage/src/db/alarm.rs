@@ -1,4 +1,4 @@
-//! Raising an alarm. What raised alarms look like is in the room `events`.
+//! Raising an alarm. The room `events` defines the alarms.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

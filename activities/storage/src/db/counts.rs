@@ -1,5 +1,5 @@
-//! What this process counted since it wrote last: for charts by minute, and for each platform the answers to its store.
-//! Counting locks a small map and waits for no database. What is not written yet is lost with the process.
+//! What this process counted since its last write: minutes for charts, and responses to each platform's store. Counting
+//! locks a small map and never waits for the database. Counts that are not written yet are lost with the process.
 
 use crate::db::statement::stored;
 use domain::{AppId, DestinationId, PlatformId, Timestamp};

@@ -1,5 +1,5 @@
-//! The disk of the database: whether it is full, as the writes of this process found, and on SQLite how much of it is
-//! free. Who asks reads a flag in memory.
+//! The disk of the database: whether it is full, as this process's writes found, and on SQLite how much of it is free.
+//! Callers read a flag in memory.
 
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;

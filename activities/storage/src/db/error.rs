@@ -1,4 +1,4 @@
-//! Errors, as decisions: who must act, and whether trying again can help.
+//! Errors as decisions: who must act, and whether a retry can help.
 
 use crate::db::refusal::Refusal;
 use diesel::result::DatabaseErrorInformation;

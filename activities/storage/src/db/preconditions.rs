@@ -1,6 +1,6 @@
-//! What a PostgreSQL server must offer to settle: a release, an encoding, sessions of its own and rights. It is checked
-//! before the first write. What is missing would otherwise show later, in the middle of the work, and as another fault.
-//! What a role sets for its sessions is no precondition: each session sets it, see `connection.rs`.
+//! What a PostgreSQL server must offer: a release, an encoding, sessions of its own and permissions. It is checked
+//! before the first write, because a missing requirement would otherwise show later, in the middle of the work, as
+//! another fault. Session settings of a role are no precondition: each session sets them, see `connection.rs`.
 
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;

@@ -1,8 +1,8 @@
-//! What a database refuses for good: values, rules, rights, statements. By PostgreSQL's SQLSTATE
-//! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and by SQLite's words
+//! Permanent refusals of a database: values, constraints, permissions, statements. By PostgreSQL's SQLSTATE
+//! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and by SQLite's messages
 //! (<https://sqlite.org/rescode.html>).
 //!
-//! Whether a session may go on after an error is decided with the connection, not here.
+//! Whether a session can continue after an error is decided with the connection, not here.
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 

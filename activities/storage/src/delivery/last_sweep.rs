@@ -1,5 +1,5 @@
-//! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches that they go
-//! on. And which run of its workflow swept: if Temporal does not know that run any more, it was emptied.
+//! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches them. Also
+//! which run of the sweep's workflow swept: if Temporal does not know that run any more, it was emptied.
 
 use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;

@@ -1,4 +1,4 @@
-//! The lanes of a purchase as a run uses them: when a delivery is due, the lease of a lane, who holds it, and its finish.
+//! The lanes of a purchase for its run: when a delivery is due, the lease of a lane, its holder, and the finish.
 
 use crate::db::error::Error;
 use crate::db::fault;

@@ -1,4 +1,4 @@
-//! Overdue purchases, as the sweep finds and notes them, and how their wakes are repeated.
+//! Overdue purchases: how the sweep finds and records them, and how their wakes are repeated.
 
 use const_format::formatcp;
 use domain::time::MINUTE;

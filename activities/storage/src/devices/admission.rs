@@ -1,4 +1,4 @@
-//! Which requests of devices are taken: those that prove their device, where it has a secret.
+//! Which requests of devices are accepted: those that prove their device, if it has a secret.
 
 use crate::db::error::{Error, Unproved};
 use crate::db::writer::Write;

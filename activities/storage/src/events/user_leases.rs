@@ -1,5 +1,5 @@
-//! Which users a destination is sent a request about at the moment, if it gets requests user by user; and the leases and
-//! pauses of a user whose purchases become another one's.
+//! Which users a destination currently gets a request about, if it gets requests user by user; and the leases and
+//! pauses of a user whose purchases move to another user.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -1,4 +1,4 @@
-//! Moves by a device, from one named customer to another: those that the platform's policy allows. Each leaves an audit
+//! Moves by a device from one named customer to another, as far as the platform's policy allows. Each leaves an audit
 //! entry, and many in a day raise an alarm.
 
 use crate::db::alarm::About;

@@ -1,5 +1,5 @@
-//! Whose a device is. Without a login and without a verified claim it belongs to an anonymous user of its own, who has no
-//! row: the id is computed from the device and the number of its logouts.
+//! The user of a device. Without a login and without a verified claim it belongs to an anonymous user of its own, who
+//! has no row: the id is computed from the device and the number of its logouts.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

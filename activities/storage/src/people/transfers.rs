@@ -1,4 +1,4 @@
-//! The rows of transfers: what moved between which users, why, and what was taken back.
+//! The rows of transfers: what moved between which users, why, and what was undone.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

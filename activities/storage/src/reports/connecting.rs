@@ -1,4 +1,4 @@
-//! How far platforms are connected. What is read about many platforms is read at once.
+//! Progress of connecting platforms. Data about many platforms is read at once.
 
 use crate::db::error::Error;
 use crate::db::partial::OPEN_IN_ORDER;

@@ -1,5 +1,5 @@
-//! What happened in each minute, over all processes: written once a minute by each of them, and read for charts. What is
-//! older than a day is stored by hours, see [`super::past_minutes`].
+//! Counts of each minute, over all processes: each process writes once a minute, and charts read them. After a day they
+//! are stored by hour, see [`super::past_minutes`].
 
 use crate::db::counts::{Counted, MinuteKey, Series, Sum, minute};
 use crate::db::error::Error;

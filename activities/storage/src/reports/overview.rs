@@ -1,5 +1,5 @@
-//! How everything stands: what waits, what is pending and what failed, counted up to a maximum by partial indexes, so
-//! that it costs the same however large the tables are.
+//! The overview: waiting, pending and failed work, counted up to a maximum by partial indexes, so that the cost does
+//! not grow with the tables.
 
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;

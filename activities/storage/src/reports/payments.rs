@@ -1,4 +1,4 @@
-//! The ledger for people: the payments of purchases or a customer, with the refunds and corrections of each.
+//! The ledger for display: the payments of purchases or a customer, with the refunds and corrections of each.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

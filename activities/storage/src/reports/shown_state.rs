@@ -1,4 +1,4 @@
-//! The state of a destination as people see it: besides the stored one, whether it was ever tried, and whether it skips
+//! The displayed state of a destination: besides the stored one, whether it was ever tried, and whether it skips
 //! everything. It is one expression, which takes a few steps of indexes.
 
 use crate::db::connection::AnyConnection;

@@ -1,6 +1,6 @@
-//! Stores that do not answer: since when, and how many purchases wait for them. Known from the first failed query on, and
-//! not only when the patience with a store ends. A store that answers about others is not silent, while some purchases still
-//! wait for their next query.
+//! Stores that do not answer: since when, and how many purchases wait for them. Known from the first failed query on,
+//! not only after the patience with a store ends. A store that answers about others is not silent, while some purchases
+//! still wait for their next query.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

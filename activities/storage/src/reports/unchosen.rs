@@ -1,5 +1,5 @@
-//! Payments that an integration does not get, since it did not choose the events that announce them. An integration is
-//! a destination that counts revenue.
+//! Payments that an integration does not receive, because it is not subscribed to the events that announce them. An
+//! integration is a destination that counts revenue.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

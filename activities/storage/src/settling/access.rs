@@ -1,4 +1,4 @@
-//! What claims say of a purchase: the price that was reported, and the devices with access: those with a verified claim
+//! What claims contribute to a purchase: the reported price, and the devices with access: those with a verified claim
 //! of it, in the order of the verification, and those of its user whose login the customer's own server signed.
 
 use crate::db::alarm::About;

@@ -1,4 +1,4 @@
-//! What a decision changes of what was announced before, and the outcome of its notifications.
+//! How a decision differs from what was announced before, and the outcome of its notifications.
 
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};

@@ -1,5 +1,5 @@
-//! What a record reads beside the rows that it locks. Everything is read under these locks and in one round trip, before
-//! the record writes anything that it reads.
+//! What a record reads besides the rows that it locks. Everything is read under these locks and in one round trip,
+//! before the record writes any of it.
 
 use crate::db::epoch::EpochAhead;
 use crate::db::error::Error;

@@ -1,4 +1,5 @@
-//! The flags of a destination, drawn from the forms of its kinds, and the body that they make. The API validates it.
+//! The flags of a destination, derived from the forms of its kinds, and the request body built from them. The API
+//! validates it.
 
 use crate::commands::client::{Client, Refused};
 use crate::commands::drawn::{Argument, Flag, Parse};

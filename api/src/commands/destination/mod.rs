@@ -1,4 +1,4 @@
-//! `settle destination`: what the table of its verbs cannot state.
+//! `settle destination`: what the table of its verbs cannot express.
 
 mod flags;
 mod retry;

@@ -1,4 +1,4 @@
-//! The arguments of a command, drawn from the description of its route.
+//! The arguments of a command, derived from the description of its route.
 
 use crate::clock;
 use crate::commands::secret::Source;

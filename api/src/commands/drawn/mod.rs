@@ -1,5 +1,5 @@
 //! Commands that are one call of the API. `verbs/` has a table of the verbs of each resource, each with its route; the
-//! flags, their texts, types and limits are those of the route's parameters and body. What a table cannot state is a
+//! flags, their texts, types and limits are those of the route's parameters and body. What a table cannot express is a
 //! [`Hook`].
 
 mod argument;

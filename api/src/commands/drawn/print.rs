@@ -1,4 +1,4 @@
-//! How the answer of a call is printed. With `--json` it is always the answer, verbatim.
+//! How the response of a call is printed. `--json` always prints it verbatim.
 
 use super::verb::{Hook, Verb};
 use crate::commands::client::Client;

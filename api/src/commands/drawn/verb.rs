@@ -1,4 +1,4 @@
-//! One command: its entry in a table, the command line drawn from it, and its call.
+//! One command: its entry in a table, the command line derived from it, and its call.
 
 use super::argument::{self, Argument, Flag, Parse, Place, Shown, Stated};
 use super::listing;

@@ -1,5 +1,5 @@
-//! `settle run`: all in one process: SQLite, the API, the worker and a demo app, with Temporal's dev server as a child
-//! process.
+//! `settle run`: everything in one process: SQLite, the API, the worker and a demo app, with Temporal's dev server as a
+//! child process.
 //!
 //! A failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
 //! notifications are accepted while Temporal is fetched, starts or fails.

@@ -1,4 +1,4 @@
-//! What `settle run` prints once everything runs: where everything is, and the next command to try.
+//! What `settle run` prints once everything runs: the addresses, and the next command to try.
 
 use super::data;
 use crate::commands::client::program;

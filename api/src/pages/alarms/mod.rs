@@ -1,4 +1,4 @@
-//! Alarms, which need a person, and the audit log: what persons, keys and scripts changed.
+//! Alarms, which need a person's attention, and the audit log: changes by people, keys and scripts.
 
 mod about;
 pub mod list;

@@ -1,4 +1,4 @@
-//! The detail of an alarm, apart from what only an operator can do. Pure.
+//! The detail of an alarm, separate from what only an operator can do. Pure.
 
 use crate::pages::parts::Sentence;
 

@@ -1,4 +1,4 @@
-//! Products and entitlements as the fields of their forms, and back. Pure.
+//! Products and entitlements as form fields, and back. Pure.
 
 use crate::error::Field;
 use crate::pages::form::Sent;

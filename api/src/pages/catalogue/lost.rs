@@ -1,4 +1,4 @@
-//! What a change of the catalogue deletes, adds and changes, in sentences for the question before it. Pure.
+//! What a change of the catalogue deletes, adds and changes, in sentences for the confirmation. Pure.
 
 use crate::pages::text::{capital, counted};
 use std::collections::BTreeMap;

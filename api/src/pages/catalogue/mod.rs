@@ -1,5 +1,5 @@
-//! The catalogue of an app: what was bought and is not in it first, then its products and entitlements. Each change is
-//! counted before it is made: the first answer says how many purchases it concerns, and the second form makes it.
+//! The catalogue of an app: bought products that it lacks, then its products and entitlements. Each change is counted
+//! before it is made: the first response shows how many purchases it affects, and the second form makes it.
 
 mod entered;
 mod lost;

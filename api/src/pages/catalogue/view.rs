@@ -1,4 +1,4 @@
-//! What the screens of the catalogue show. Pure.
+//! The views of the catalogue. Pure.
 
 use super::Kind;
 use super::entered::PRICES;

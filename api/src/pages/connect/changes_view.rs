@@ -1,4 +1,4 @@
-//! What the settings and the deletion of a platform show. Pure.
+//! The views of a platform's settings and deletion. Pure.
 
 use super::listed::entered;
 use super::progress::Step;

@@ -1,4 +1,4 @@
-//! What the app on devices needs of its platform: the key, the address, and whether logins are signed. Pure.
+//! What the app on devices needs from its platform: the key, the address, and whether logins are signed. Pure.
 
 use super::steps::Connected;
 use crate::pages::action::Action;

@@ -1,4 +1,4 @@
-//! What the lists of apps and platforms show, and the form of a new platform. Pure.
+//! The views of the lists of apps and platforms, and the form of a new platform. Pure.
 
 use super::of_app;
 use super::progress::{Facts, Step};

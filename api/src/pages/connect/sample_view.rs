@@ -1,4 +1,4 @@
-//! What the page of a sample shows. Pure.
+//! The view of a sample. Pure.
 
 use super::listed::entered;
 use super::progress::Step;

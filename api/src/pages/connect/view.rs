@@ -1,4 +1,4 @@
-//! What the screens of connecting show. Pure.
+//! The views of connecting. Pure.
 
 use super::devices::Devices;
 use super::listed::destinations;

@@ -1,4 +1,4 @@
-//! How a customer is erased, what it does not end, what stays of them, and what each destination gets of it. Pure.
+//! How a customer is erased, what it does not end, which data remains, and what each destination receives. Pure.
 
 use crate::pages::parts::Sentence;
 use domain::event::is_for_operators;

@@ -1,4 +1,4 @@
-//! The forms of a customer's page: naming, moving, and taking a transfer back. Each is a call of the API.
+//! The forms of a customer's page: naming, moving, and undoing a transfer. Each is a call of the API.
 
 use super::merge::confirm;
 use super::moved::{LOG_IN_AGAIN, called};

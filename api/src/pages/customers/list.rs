@@ -1,4 +1,4 @@
-//! The list of payments: its columns. Pure.
+//! The columns of the list of payments. Pure.
 
 use super::SCREEN;
 use super::paid::NO_MONEY;

@@ -1,6 +1,6 @@
-//! Customers: found by any of their ids, with what they may use, what they bought and paid, in words that can be repeated to
-//! them; what they had on a day, and why a destination did not get an event. The search is a POST: an id of a customer is in
-//! no address, except that of settle.
+//! Customers: found by any of their ids, with what they may use, what they bought and paid, in words that can be
+//! repeated to them; what they had on a day, and why a destination did not get an event. The search is a POST, so that
+//! no address contains a customer's id, except settle's.
 
 mod erasing;
 mod forms;

@@ -1,5 +1,5 @@
-//! Moving purchases to another customer: what would happen is shown first, and happens only as it is shown. A customer who
-//! does not exist is created only for who ticks that: usually the id is mistyped.
+//! Moving purchases to another customer: the effects are shown first, and only these happen. A new customer is created
+//! only if the visitor ticks a box: usually an unknown id is mistyped.
 
 use super::forms::late_now;
 use super::{SCREEN, path, show_user};

@@ -1,4 +1,4 @@
-//! What was paid: a row for each payment, with what a sales report changed of its price, and one for each refund; and
+//! Payments: a row for each payment, with the correction of its price by a sales report, and one for each refund; and
 //! the total. Pure.
 
 use super::list::{badge, kind, not_known, purchase, rate_of, unknown};

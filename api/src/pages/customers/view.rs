@@ -1,4 +1,4 @@
-//! What the screens of customers show. Pure.
+//! The views of customers. Pure.
 
 use super::erasing::Erasing;
 use super::list::all_of;

@@ -1,5 +1,5 @@
-//! The warnings above all else on the page of a customer: the destinations that do not accept the customer's events,
-//! since when and why, who must act, and when the next attempt is. Pure.
+//! The warnings at the top of a customer's page: the destinations that do not accept the customer's events, since when
+//! and why, who must act, and when the next attempt is. Pure.
 
 use super::Portrait;
 use crate::pages::parts::Sentence;

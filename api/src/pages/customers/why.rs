@@ -1,4 +1,4 @@
-//! Why a destination got an event about a customer, or did not: in the sentences of explanations.
+//! Why a destination received an event about a customer, or did not, in the sentences of explanations.
 
 use super::Portrait;
 use crate::edge::Edge;

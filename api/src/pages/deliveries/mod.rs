@@ -1,4 +1,4 @@
-//! One delivery: what is sent, what was answered. Its event is sent again by the form of the event.
+//! One delivery: what is sent, and how it was answered. Its event is sent again by the form of the event.
 
 mod view;
 

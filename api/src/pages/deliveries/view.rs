@@ -1,4 +1,4 @@
-//! What the page of a delivery shows. Pure.
+//! The view of a delivery. Pure.
 
 use crate::pages::action::{Action, Input};
 use crate::pages::change::Mistakes;

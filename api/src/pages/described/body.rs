@@ -1,5 +1,5 @@
-//! What was sent in a described form, as the body of a request. What is wrong with a value is the request's to say: a
-//! text that is no number stays a text. Pure.
+//! The values of a described form as the body of a request. The request reports invalid values: a text that is no
+//! number stays a text. Pure.
 
 use super::view::{BASED_ON, digest, inside};
 use crate::error::{Error, Field as Wrong};

@@ -1,4 +1,4 @@
-//! The fields of a form, as a template shows them. Pure.
+//! The fields of a form, for a template. Pure.
 
 use crate::error::Field as Wrong;
 use crate::pages::form::Sent;

@@ -1,4 +1,4 @@
-//! The actions on one destination. Each is that of the API, with a reason.
+//! The actions on one destination. Each is a call of the API, with a reason.
 
 use super::one::{Answer, overview, settings, show};
 use super::{form_of, once};

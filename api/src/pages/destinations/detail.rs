@@ -1,4 +1,4 @@
-//! What the settings of one destination show. Pure.
+//! The view of a destination's settings. Pure.
 
 use super::head::{Head, SETTINGS, Stands};
 use super::view::{Sheet, old_secret};

@@ -1,4 +1,4 @@
-//! What stands above every page of one destination.
+//! The head of every page of a destination.
 
 use super::state::{SKIPPED, StateTimes, WHY_SKIPPED, lasts_since};
 use crate::edge::Edge;

@@ -1,5 +1,5 @@
-//! Destinations: the list, a new one by the form that its kind describes, and one destination with what was sent to it,
-//! its settings, and what is sent again.
+//! Destinations: the list, a new one by the form that its kind describes, and one destination with its deliveries, its
+//! settings, and resends.
 
 mod actions;
 mod detail;

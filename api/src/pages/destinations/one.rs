@@ -1,4 +1,4 @@
-//! One destination: how it stands, what was sent to it, and its settings.
+//! One destination: its state, its deliveries, and its settings.
 
 use super::detail::{SettingsPage, Subject};
 use super::head::Stands;

@@ -1,4 +1,4 @@
-//! What the pages show by which something is sent again. Pure.
+//! The views of resends. Pure.
 
 use super::head::{DELIVERIES, Head, RESEND, SETTINGS, Stands};
 use crate::pages::action::{Action, Input, Mistake, labelled};

@@ -1,4 +1,4 @@
-//! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
+//! The state of a destination: the sentences of its explanation, its recent responses, and its actions. Pure.
 
 use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, Stands};
 use super::one::Answer;

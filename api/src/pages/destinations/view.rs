@@ -1,4 +1,4 @@
-//! What the list of destinations, the form of a new one and the page with its secrets show. Pure.
+//! The views of the list of destinations, the form of a new one and the page with its secrets. Pure.
 
 use super::state::{lasts_since, state, times};
 use crate::error::Field;

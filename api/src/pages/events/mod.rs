@@ -1,4 +1,5 @@
-//! Events: what was announced, newest first, and one event with its body, its causes, and who got it or did not.
+//! Events: what was announced, newest first, and one event with its body, its causes, and the destinations that
+//! received it or did not.
 
 pub mod list;
 mod view;

@@ -1,4 +1,4 @@
-//! What the page of one event shows. Pure.
+//! The view of an event. Pure.
 
 use super::list::subject;
 use crate::pages::action::{Action, Input, Mistake, labelled};

@@ -1,5 +1,5 @@
-//! The first screen: how everything stands, in one sentence and a few numbers; before the first notification, the
-//! steps of connecting.
+//! The home page: the overall state, in one sentence and a few numbers; before the first notification, the steps of
+//! connecting.
 
 mod headline;
 mod view;

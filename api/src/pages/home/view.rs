@@ -1,4 +1,4 @@
-//! What the first screen shows. Pure.
+//! The view of the home page. Pure.
 
 use super::AppStatus;
 use super::headline::{headline, waiting};

@@ -1,4 +1,4 @@
-//! The filter of a list: what can be entered, drawn from the query of the route, and what was entered.
+//! The filter of a list: its inputs, derived from the query of the route, and the entered values.
 
 use crate::edge::Edge;
 use crate::error::{Error, Field};

@@ -1,5 +1,6 @@
-//! A list of the API as a screen. Its filters are drawn from the query of its route, its rows from a table of columns;
-//! pages, what is wrong with a filter, the same as JSON, as CSV, as a request and as a command are the same for all.
+//! A list of the API as a page. Its filters are derived from the query of its route, its rows from a table of columns.
+//! Paging, errors of the filter, and links to the same list as JSON, CSV, request and command work the same for all
+//! lists.
 
 mod csv;
 mod filter;

@@ -1,4 +1,4 @@
-//! What the screen of a list shows. Pure.
+//! The view of a list. Pure.
 
 use super::List;
 use super::filter::FilterForm;

@@ -1,4 +1,4 @@
-//! A purchase's life as a line: its states one after the other, as wide as they lasted. Pure.
+//! The lifetime of a purchase as a bar: its states in order, as wide as they lasted. Pure.
 
 use crate::pages::parts::{Badge, Moment};
 use crate::pages::text::purchase_state;

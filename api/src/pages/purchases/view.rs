@@ -1,4 +1,4 @@
-//! What the page of one purchase shows. Pure.
+//! The view of a purchase. Pure.
 
 use super::life::{Stretch, line};
 use crate::pages::action::{Action, Input, Mistake, labelled};

@@ -1,5 +1,5 @@
-//! The search of the frame: one box for any id. A POST, so that an id of a customer is in no address; one hit is shown
-//! at once, several are listed in the answer itself.
+//! The search of the frame: one box for any id. A POST, so that no address contains a customer's id; a single result is
+//! opened at once, several are listed in the response itself.
 
 mod view;
 

@@ -1,4 +1,4 @@
-//! What the search shows.
+//! The views of the search.
 
 use super::Suggestion;
 use crate::pages::frame::Frame;

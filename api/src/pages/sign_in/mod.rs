@@ -1,5 +1,5 @@
-//! Signing in: by a link that works once, or by a key. Both become a sign-in, whose cookie no script can read; a key is
-//! never stored in a browser. When a sign-in ends: `keys/sign_in.rs`; what counts as use: `pages/visit.rs`.
+//! Signing in: by a link that works once, or by a key. Both create a sign-in, whose cookie no script can read; a key is
+//! never stored in a browser. `keys/sign_in.rs` decides when a sign-in ends, `pages/visit.rs` what counts as use.
 
 mod view;
 

@@ -1,4 +1,4 @@
-//! What the screens of the team and of keys show. Pure.
+//! The views of the team and of keys. Pure.
 
 use super::forms::{create_key, invite, revoke, sign_out};
 use super::{KEYS, SCREEN};

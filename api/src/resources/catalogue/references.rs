@@ -1,5 +1,5 @@
-//! SKUs and reference ids, which stores, receivers and apps compare byte by byte. What a person cannot see in a new one, and
-//! a word for "no value", is refused; what the catalogue has already may stay.
+//! SKUs and reference ids, which stores, receivers and apps compare byte by byte. A new one with invisible characters,
+//! or a word for "no value", is refused; existing ones in the catalogue may stay.
 
 use crate::error::Error;
 use crate::extract::no_id;

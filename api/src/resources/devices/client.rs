@@ -1,4 +1,4 @@
-//! Who sends a request of a device: an address that has not sent too many, with the publishable key of a platform.
+//! The sender of a device's request: an address within its limits, with the publishable key of a platform.
 
 use crate::devices::address::{Peer, site};
 use crate::devices::quota::Reporter;

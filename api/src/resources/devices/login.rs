@@ -1,4 +1,4 @@
-//! `POST /v1/device/login` and `POST /v1/device/logout`: who uses the app on a device.
+//! `POST /v1/device/login` and `POST /v1/device/logout`: the customer who uses the app on a device.
 
 use super::request::{ANALYTICS_DEVICE_ID, is_random};
 use super::secret::Proof;

@@ -1,6 +1,6 @@
-//! A request of a device: what it describes of itself, and its events. An event that is wrong is left out and named in
-//! the answer, and so is an optional part of an event; the rest of the request is taken, so that no client sends one
-//! wrong event forever.
+//! A request of a device: its description of itself, and its events. An invalid event is left out and listed in the
+//! response, and so is an invalid optional part of an event; the rest of the request is accepted, so that no client
+//! repeats one invalid event forever.
 
 use super::ornaments;
 use crate::devices::address::site;

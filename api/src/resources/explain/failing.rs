@@ -1,4 +1,4 @@
-//! What fails at the moment and is tried again: storage does not know it, only the engine.
+//! Activities that fail and are retried: only the engine knows them, not storage.
 
 use super::node::Node;
 use crate::edge::Edge;

@@ -1,4 +1,4 @@
-//! A node of an explanation: a sentence about one thing, its facts, and the nodes below it.
+//! A node of an explanation: a sentence about one resource, its facts, and the nodes below it.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! `/api/v1/events/schema/`: the JSON Schema of every event. Partners read them without a key, at `listen` too.
+//! `/api/v1/events/schema/`: the JSON Schema of every event. They are public, also at `listen`.
 
 use crate::edge::Shared;
 use crate::error::Error;

@@ -1,5 +1,6 @@
-//! How a purchase stands, in sentences that can be repeated to its customer: what was bought and for how much, until when
-//! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
+//! The state of a purchase in sentences that can be repeated to its customer: what was bought and for how much, until
+//! when it runs or why it ended, whether it gives access and why not, and what each destination received about it.
+//! Pure.
 
 use super::charges::WHO_CANCELS;
 use super::reached::{self, Retries, Unchosen, UnsentRefund};

@@ -1,4 +1,4 @@
-//! The ingress as other stores have it.
+//! The ingress of Amazon, in the interface of all stores.
 
 use super::topic::Arn;
 use super::{Amazon, STORE, sample};

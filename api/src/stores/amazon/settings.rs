@@ -1,4 +1,4 @@
-//! The operator's settings of Amazon, checked at the start.
+//! The operator's settings of Amazon, checked at startup.
 
 use super::certificate::{self, SigningKey};
 use super::sample::Samples;

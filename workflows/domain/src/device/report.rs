@@ -1,4 +1,4 @@
-//! What one request of a device says, as the API takes it, and which parts belong to which type of event.
+//! A device's request, as the API accepts it, and which parts belong to which type of event.
 
 use crate::ids::{DeviceId, SessionId};
 use crate::names::names;

@@ -1,5 +1,5 @@
-//! Sessions. A session begins when the app says so, and ends when the app says so, or after half an hour without an
-//! event of it. Its end is announced once, whichever comes first.
+//! Sessions. A session begins when the app reports it, and ends when the app reports it, or after half an hour without
+//! an event. Its end is announced once, whichever comes first.
 
 use crate::time::Timestamp;
 use std::time::Duration;

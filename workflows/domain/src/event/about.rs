@@ -1,4 +1,4 @@
-//! What each type of event is about, for people: its group and one sentence.
+//! The subject of each type of event, for display: its group and one sentence.
 
 use super::choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,

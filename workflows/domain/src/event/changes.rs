@@ -1,4 +1,4 @@
-//! The differences between the bodies of two revisions of one purchase.
+//! The differences between the bodies of two revisions of a purchase.
 
 use serde::Serialize;
 use serde_json::Value;

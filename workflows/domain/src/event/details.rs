@@ -1,4 +1,4 @@
-//! Our additions to the documented fields of a purchase, equal in `data` and in the body of each `user.*`.
+//! Additions to the documented fields of a purchase, equal in `data` and in the body of each `user.*`.
 
 use super::RecordSource;
 use super::price::price;

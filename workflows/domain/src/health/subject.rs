@@ -1,4 +1,4 @@
-//! What a request to a destination is about.
+//! The subject of a request to a destination.
 
 use crate::ids::{CollapseKey, DeviceId};
 use std::fmt;

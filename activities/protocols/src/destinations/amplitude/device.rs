@@ -1,4 +1,4 @@
-//! The event of a device, as Amplitude takes it. It carries no user property and no revenue: payments are counted by the
+//! A device event in Amplitude's format. It contains no user properties and no revenue: payments are counted by the
 //! events of purchases.
 
 use super::body::{MAX_BYTES, VALID_TIMES, VERSION};

@@ -1,4 +1,4 @@
-//! Creates, changes and parses destinations of mails, and decides which events they take.
+//! Creates, changes and parses email destinations, and decides which events they accept.
 
 use super::settings::Settings;
 use crate::destinations::allowed::Allowed;

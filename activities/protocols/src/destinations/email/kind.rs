@@ -1,4 +1,4 @@
-//! The kind "email", and stored recipients that are ready to be written to.
+//! The kind "email", and stored recipients that are ready to send to.
 
 use super::config::Config;
 use super::{ALARMING, DISABLE_AFTER, KIND, RATE, SCHEDULE};

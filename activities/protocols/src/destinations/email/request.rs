@@ -1,4 +1,4 @@
-//! The mail of one attempt: the frozen text, and the headers by which it is recognised.
+//! The email of one attempt: the frozen text, and headers that identify it.
 
 use super::body::Letter;
 use super::config::Config;

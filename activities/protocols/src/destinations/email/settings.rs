@@ -1,4 +1,4 @@
-//! The settings of a destination of mails. They are stored as JSON; nothing is secret.
+//! The settings of an email destination. They are stored as JSON; nothing is secret.
 
 use crate::destinations::settings;
 use crate::smtp::is_plain;

@@ -1,4 +1,4 @@
-//! An event as people read it: a title, and lines with labels. Shared by the kinds of destination that write to people.
+//! An event in readable form: a title and labelled lines. Shared by the kinds of destination that people read.
 //!
 //! Plain text on single lines: each kind escapes it for its own markup.
 

@@ -1,4 +1,4 @@
-//! Creates, changes and parses webhooks. Their secrets are sealed apart from their settings.
+//! Creates, changes and parses webhooks. Their secrets are encrypted separately from their settings.
 
 use super::headers;
 use super::schemas::schemas;

@@ -1,4 +1,4 @@
-//! The author of an audit entry: a key, or a person in front of the name of a key.
+//! The author of an audit entry: a key, or a person followed by the name of a key.
 
 use domain::user::REMOVED;
 

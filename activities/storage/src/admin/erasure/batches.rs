@@ -1,5 +1,5 @@
-//! Which rows of the tables may hold a name of a customer, and in which batches they are read. A name is any identifier
-//! of a customer: the app's own, a store's or one of ours.
+//! Which rows of the tables may contain a name of a customer, and in which batches they are read. A name is any
+//! identifier of a customer: the app's own, a store's or settle's.
 
 use super::batch::{ErasureBatch, Removed, pattern, seqs};
 use super::columns::{

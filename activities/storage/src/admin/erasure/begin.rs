@@ -1,4 +1,5 @@
-//! The first transaction: the customer becomes another, anonymous user, whose id is computed from a tombstone.
+//! The first transaction of an erasure: the customer becomes another, anonymous user, whose id is computed from a
+//! tombstone.
 
 use super::columns::{DEVICES, Erased, PURCHASES, RowTexts};
 use super::report::{

@@ -1,9 +1,9 @@
-//! A session: what is sent to the server, in what order, and what it answers.
+//! A session: what is sent to the server, in what order, and how it responds.
 //!
-//! What needs no answer at once waits in a queue. Everything that waits is sent together with the next query that needs
-//! one, in the order of the calls, and costs no round trip of its own. The server runs it one after the other. If it
-//! refuses one in a transaction, it refuses the rest of the transaction too, and the query that is waited for fails
-//! with that first error: so a transaction whose `COMMIT` succeeded has run all of them.
+//! Statements that need no immediate response wait in a queue. Everything that waits is sent together with the next
+//! query that needs one, in the order of the calls, and costs no round trip of its own. The server runs the statements
+//! one after the other. If it refuses one in a transaction, it refuses the rest of the transaction too, and the query
+//! that is waited for fails with that first error: so a transaction whose `COMMIT` succeeded has run all of them.
 
 use super::failure;
 use super::query::Query;

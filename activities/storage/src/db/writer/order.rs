@@ -1,4 +1,4 @@
-//! What a job is ordered by in its group, and how long it is set aside. Settlings are ordered by the apps and users of their
+//! The order of a job in its group, and how long it is set aside. Settlings are ordered by the apps and users of their
 //! purchases.
 
 use super::purpose::JobKind;

@@ -1,4 +1,4 @@
-//! What a job works with: the transaction of its group.
+//! The transaction of a group, with which its jobs work.
 
 use crate::db::alarm::NewAlarm;
 use crate::db::clock::Now;

@@ -1,4 +1,4 @@
-//! Which state of a user an event carries, and whether the destination may have a newer one.
+//! Which state of a user an event contains, and whether the destination may have a newer one.
 
 use super::lane::Lane;
 use crate::db::connection::AnyConnection;

@@ -1,4 +1,4 @@
-//! Records how the requests of a stream ended, and what they show of the destination.
+//! Records the results of a stream's requests, and what they show about the destination.
 
 use super::{CREATE, LOCK, PROBE, PROBE_EVERY, StreamLease, StreamRow};
 use crate::db::error::Error;

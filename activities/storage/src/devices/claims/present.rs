@@ -1,9 +1,9 @@
-//! Which customers of the store are on a device: the ones whose receipts its newest list has. A person may sell the
-//! device, or switch the account of the store: a login takes nothing of who was on it before.
+//! Which customers of the store are on a device: those whose receipts its newest list contains. A person may sell the
+//! device, or switch the account of the store: a login takes over nothing of a previous customer.
 //!
-//! A device may list only some of the receipts, so what counts is whose they are. The claims of a customer who is not
-//! listed are noted as absent, all of them, and no more once the customer is listed again, or buys something. A session
-//! without a list says nothing. Claims that release 0.1.0 stored are present until the next list.
+//! A device may list only some of the receipts, so what counts is their customer. All claims of a customer who is not
+//! listed are marked as absent, until the customer is listed again or buys something. A session without a list changes
+//! nothing. Claims that release 0.1.0 stored are present until the next list.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -1,5 +1,5 @@
-//! What a customer may use: now, by their purchases, and at an earlier time, by the events that were announced until
-//! then. And what a device may use.
+//! What a customer may use: now, by their purchases, and at an earlier time, by the events announced until then. Also
+//! what a device may use.
 
 mod device;
 mod past;

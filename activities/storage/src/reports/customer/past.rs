@@ -1,6 +1,6 @@
-//! What was announced of a user at a time: the newest `user.*` recorded until then, and the newest `purchase.updated` of
-//! each purchase that was the user's then. An event names the user as of its time, and is never changed by a merge or a
-//! transfer.
+//! What had been announced about a user at a time: the latest `user.*` recorded until then, and the latest
+//! `purchase.updated` of each purchase that was the user's then. An event names the user at its time, and is never
+//! changed by a merge or a transfer.
 
 use super::{CustomerStatus, Past};
 use crate::db::connection::AnyConnection;

@@ -1,5 +1,5 @@
-//! The explanation of a destination: its health, its pending, failed and skipped deliveries, and the payments that it
-//! did not choose.
+//! The explanation of a destination: its health, its pending, failed and skipped deliveries, and payments whose events
+//! it is not subscribed to.
 
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;

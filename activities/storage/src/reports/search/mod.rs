@@ -1,5 +1,5 @@
-//! Finds a thing by any id that names it: of ours, of the store, of a device, or of the app's own customer. What no
-//! whole id names is taken as the beginning of one.
+//! Finds a resource by any of its ids: settle's, the store's, a device's, or the app's own customer id. A text that is
+//! no complete id is searched as a prefix.
 
 mod range;
 

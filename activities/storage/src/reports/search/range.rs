@@ -1,4 +1,4 @@
-//! How a text is compared with stored ids: as a whole, or as the beginning of one.
+//! Comparison of a text with stored ids: as a complete id or as a prefix.
 
 /// Fewest characters of a beginning.
 const MIN_BEGINNING: usize = 3;

@@ -1,4 +1,4 @@
-//! The rows of the ledger and of sales reports, as they are read.
+//! The rows of the ledger and of sales reports, as read.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -1,5 +1,5 @@
-//! The prices of payments: what is known when a payment is booked, and what only later: whether a promotion held for it,
-//! or another exchange rate.
+//! The prices of payments: what is known when a payment is recorded, and what only becomes known later: whether a
+//! promotion applied, or another exchange rate.
 
 use super::ledger::{EntryRow, ForeignPrice, Source};
 use crate::db::error::Error;
