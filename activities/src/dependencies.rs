@@ -41,7 +41,7 @@ pub struct Context {
     pub dashboard: Option<Arc<str>>,
     /// The number of this worker's delivery slots that each destination occupies.
     pub slots: DeliverySlots,
-    /// What requests are in flight about.
+    /// Subjects of the requests in flight.
     pub in_flight: InFlight,
     /// Which destinations answer promptly, and attempts that a workflow task could not wait for.
     pub prompt: Prompt,

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 const REFUSALS: u32 = 3;
 /// The failure in a row that raises an alarm when each of them may pass, and so does each further one.
 const FAILURES: u32 = 5;
-/// So do fewer, from the second on, once the first one is so long ago.
+/// Fewer failures raise the alarm, too, from the second on, once the first one is this long ago.
 const FAILING_FOR: Duration = Duration::from_secs(30);
 /// While nothing succeeds, the database is not available, which has alarms of its own: only each failure of this number
 /// raises one.
@@ -47,7 +47,7 @@ pub enum Work {
     /// The claims of a platform's devices.
     Claims(PlatformId),
     Sweep,
-    /// What the sweep announces of a large transfer.
+    /// The announcement of a large transfer by the sweep.
     Transfer(TransferId),
     /// A request of an admin about a purchase.
     PurchaseRequest(CollapseKey),
@@ -183,7 +183,7 @@ impl Context {
         }
     }
 
-    /// What an alarm is about: what cannot be done, or the installation where the cause is one of all.
+    /// The subject of an alarm: the failing work, or the installation if the cause concerns all work.
     async fn about(&self, work: Work, error: &Error) -> About {
         if !is_of_data(error) {
             return About::All;
@@ -240,7 +240,8 @@ impl Work {
         }
     }
 
-    /// What cannot be done, and what shows more. It names no purchase, so that there is one such alarm, which is counted.
+    /// The failing work, and where to find details. It names no purchase, so that there is one such alarm, which is
+    /// counted.
     const fn sentences(self) -> (&'static str, &'static str) {
         match self {
             Self::Settling(_) => (

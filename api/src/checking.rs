@@ -18,7 +18,7 @@ const QUERIES_PER_CHECK: u32 = 40;
 /// Maximum number of violating rows that are named per rule.
 const MAX_EXAMPLES: usize = 5;
 
-/// What the check found so far.
+/// Findings of the check so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
     /// Number of rows that were checked.

@@ -89,7 +89,7 @@ pub enum Error {
     /// The devices of a platform, or one network, used up what they may report in a day.
     #[error("{who} {what} for today (UTC); retry the next day, after the time in `Retry-After`")]
     Quota {
-        /// Who did, as the beginning of the sentence.
+        /// Subject of the sentence: who did it.
         who: &'static str,
         what: &'static str,
         /// How long until the next day.

@@ -47,7 +47,7 @@ const WHOLE: [&str; 4] = [
     "analytics_device_id",
 ];
 
-/// What is read of a table here.
+/// The part of a table that is read here.
 #[derive(Deserialize)]
 struct Table {
     verbs: Vec<Verb>,

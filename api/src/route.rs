@@ -19,7 +19,7 @@ pub enum Access {
 /// The routes that a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
-    /// Those that stores and apps on devices call, and `/livez`.
+    /// Routes for stores and apps on devices, and `/livez`.
     Public,
     All,
 }
@@ -48,7 +48,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// What it reaches: things of one app, or of all.
+    /// Scope of the route: one app, or all.
     pub fn scope(&self) -> Scope {
         let mut operation = Operation::default();
         (self.describe)(&mut operation, &mut Schemas::default());

@@ -21,7 +21,7 @@ const CLOSED: &str = "the store answers again";
 /// The platforms whose stores are silent.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// Those about which an alarm was raised; `None` before the first check.
+    /// Platforms with a raised alarm; `None` before the first check.
     raised: Option<BTreeSet<PlatformId>>,
     /// The stores that have a sample of the metric.
     shown: BTreeSet<String>,

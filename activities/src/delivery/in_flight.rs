@@ -24,7 +24,7 @@ struct Requests {
     freed: Notify,
 }
 
-/// What only one request to a destination may be about at a time.
+/// The subject of a request to a destination: at most one request per subject is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RequestSubject {
     Purchase(CollapseKey),

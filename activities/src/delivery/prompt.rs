@@ -16,7 +16,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 type Lane = (domain::CollapseKey, DestinationId);
 type Attempting = JoinHandle<Result<Delivered, Failed>>;
 
-/// What this process knows of the attempts it made. Clones share it.
+/// This process's knowledge about the attempts it made. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Prompt(Arc<Mutex<PromptState>>);
 

@@ -15,7 +15,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNames
 /// Number of failed attempts before a warning: a server that starts at the same time needs some seconds.
 pub(super) const FAILURES_BEFORE_WARNING: u32 = 8;
 
-/// Who runs the Temporal server. An external one that does not answer causes a warning.
+/// Operator of the Temporal server. A warning is logged if an external one does not respond.
 #[derive(Clone)]
 pub(super) enum Server {
     /// An external server, which should already be running.

@@ -48,7 +48,7 @@ pub struct NamespaceTaken {
     own: String,
 }
 
-/// Whose run the newest run of the sweep's workflow id is.
+/// Owner of the latest run of the sweep's workflow id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Holder {
     Installation(String),
@@ -56,7 +56,7 @@ enum Holder {
     Nobody,
     /// A sweep's that was started by hand, on a task queue that is not ours.
     Elsewhere,
-    /// That of a workflow that is not the sweep.
+    /// A workflow other than the sweep.
     Stranger,
 }
 
@@ -102,7 +102,7 @@ pub(super) enum Ownership {
     Taken(NamespaceTaken),
 }
 
-/// What this process has seen of the sweep's run.
+/// This process's observations of the sweep's run.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     /// The closed run that it has seen last, or that there is none (an empty id), and since when.
@@ -110,7 +110,7 @@ pub(super) struct Observed {
     had_namespace: bool,
 }
 
-/// What a step depends on, beside the run.
+/// Input of a step besides the run.
 #[derive(Debug, Clone, Copy)]
 struct StepContext<'a> {
     own: &'a str,

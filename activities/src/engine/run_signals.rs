@@ -38,8 +38,8 @@ enum SignalStep<K> {
     Idle,
 }
 
-/// Those for which a call is pending, and when each may be signalled. Pure: the time is an argument, in
-/// milliseconds since the start.
+/// Runs with a pending call, and when each may be signalled. Pure: the time is an argument, in milliseconds since the
+/// start.
 #[derive(Debug)]
 struct Plan<K> {
     entries: BTreeMap<K, PendingSignal>,

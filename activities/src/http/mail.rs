@@ -194,7 +194,7 @@ impl Refusal {
     }
 }
 
-/// What an error means: an answer of the server, or why there was none, `otherwise` if nothing else is known.
+/// Interprets an error: a response of the server, or why there was none; `otherwise` if nothing else is known.
 fn refusal(command: Command, error: &Error, otherwise: Failure) -> Refusal {
     if let Some(code) = error.status() {
         let text = error.source().map(ToString::to_string).unwrap_or_default();

@@ -24,7 +24,7 @@ struct Shares {
     per_name: usize,
     of_apps: HashMap<AppId, usize>,
     of_names: HashMap<String, usize>,
-    /// In the order of their arrival.
+    /// Waiting lookups, in the order of arrival.
     waiting: Vec<Waiting>,
 }
 

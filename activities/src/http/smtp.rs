@@ -181,7 +181,7 @@ impl Bound {
 struct Bounded<S> {
     stream: S,
     peer: SocketAddr,
-    /// What is read before anything else.
+    /// Bytes that are read before anything else.
     first: &'static [u8],
     bound: Bound,
 }

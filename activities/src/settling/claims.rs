@@ -272,7 +272,7 @@ const fn notified(
     })
 }
 
-/// What an answer means for a claim.
+/// Interprets the store's answer for a claim.
 fn judged(verification: Verification) -> ClaimAnswer {
     match verification {
         Verification::Verified(snapshot) => ClaimAnswer::Confirmed(snapshot),

@@ -22,7 +22,7 @@ pub struct Part<C> {
     pub run: Run<C>,
 }
 
-/// What a part does, with the time after which it begins no step.
+/// The function of a part, with the time after which it begins no step.
 pub type Run<C> = for<'c> fn(&'c C, Instant) -> BoxFuture<'c, Result<Swept, Failed>>;
 
 /// Number of failures of a part in a row, in one process, that are worth an alarm although each may pass.

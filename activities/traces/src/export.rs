@@ -21,8 +21,8 @@ struct Exporting {
 
 static EXPORTING: OnceLock<Exporting> = OnceLock::new();
 
-/// What this process exports. The SDK itself reads the sampler, the endpoint, the headers of requests and the batches
-/// from the standard variables.
+/// Settings of this process's export. The SDK itself reads the sampler, the endpoint, the headers of requests and the
+/// batches from the standard variables.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `service.name`, unless the environment names one.

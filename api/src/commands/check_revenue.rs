@@ -56,7 +56,7 @@ struct Whole {
     unexplained: i64,
     /// The names of the integrations, by id.
     names: BTreeMap<String, String>,
-    /// By id of the integration, month, environment and SKU.
+    /// Sums by id of the integration, month, environment and SKU.
     sums: BTreeMap<[String; 4], Sums>,
     /// Lines whose sent revenue differs from the ledger.
     differs: Vec<Value>,

@@ -39,7 +39,7 @@ impl Confirm {
     }
 }
 
-/// What is typed for yes; `yes` is too.
+/// Answer for yes; `yes` is accepted too.
 pub const YES: &str = "y";
 
 impl Question {

@@ -6,7 +6,7 @@ use storage::DeliveryStatus;
 
 pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Shown("status", shown))];
 
-/// What people see for a status.
+/// Displayed names of a status.
 fn shown(status: &str) -> Vec<&str> {
     status
         .parse::<DeliveryStatus>()

@@ -152,7 +152,7 @@ fn keys_named(mut all: Vec<Value>, text: &str) -> Vec<Value> {
     all
 }
 
-/// Where the path of a list has the id of its app.
+/// Placeholder for the id of the app in the path of a list.
 pub const OF_APP: &str = "{app_id}";
 /// The name of the app of each item, in a list of all apps.
 pub const APP: &str = "app";

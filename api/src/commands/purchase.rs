@@ -25,7 +25,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ("hold", Hook::Sentence(held)),
 ];
 
-/// What people see for a state: `active, renewal off`, or `renewal off` alone.
+/// Displayed names of a state: `active, renewal off`, or `renewal off` alone.
 fn shown(state: &str) -> Vec<&str> {
     let shown = state_for_people(state);
     [Some(shown), shown.strip_prefix("active, ")]

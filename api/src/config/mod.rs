@@ -62,7 +62,7 @@ pub struct Config {
     /// `temporal_cli`, `SETTLE_TEMPORAL_CLI`, `--temporal-cli`: the program that `run` starts as Temporal's dev server, in the
     /// version that it would download otherwise.
     pub temporal_cli: Option<PathBuf>,
-    /// What `run` adds for its demo; no setting.
+    /// Additions of `run` for its demo; no setting.
     pub demo: Option<Demo>,
 }
 
@@ -94,7 +94,7 @@ pub struct Ui {
     pub url: Option<Url>,
 }
 
-/// What `run` adds for its demo.
+/// Additions of `run` for its demo.
 #[derive(Debug, Clone)]
 pub struct Demo {
     /// Key that signs samples.
@@ -166,7 +166,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Where the whole API is served.
+    /// Address of the whole API.
     pub fn api(&self) -> SocketAddr {
         self.admin_listen.unwrap_or(self.listen)
     }

@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// What of a bound one network has.
+    /// The share of one network in a bound.
     fn share(self, bounds: &DeviceUsage) -> i64 {
         (self.of(bounds) / SHARE).max(self.of(&LEAST))
     }
@@ -86,7 +86,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Whole,
-    /// That of a device without a signed login and without a verified claim.
+    /// A device without a signed login and without a verified claim.
     Anonymous,
 }
 
@@ -138,17 +138,17 @@ struct Reached {
     bound: i64,
 }
 
-/// What was counted of a platform's day.
+/// Usage of a platform's day.
 #[derive(Debug, Default)]
 struct Day {
-    /// What all processes wrote, as of the last write of this one.
+    /// Usage that all processes wrote, as of the last write of this one.
     written: DeviceUsage,
     waiting: DeviceUsage,
     /// The bounds that were reached, of which this process knows: a raised one may be reached again.
     reached: BTreeSet<Reached>,
 }
 
-/// Who uses something of a platform's day.
+/// The device and address that use a platform's quota.
 #[derive(Debug, Clone, Copy)]
 pub struct Reporter<'a> {
     pub platform: &'a Platform,
@@ -159,7 +159,7 @@ pub struct Reporter<'a> {
 #[derive(Debug, Default)]
 pub struct Quotas {
     days: Mutex<BTreeMap<PlatformDay, Day>>,
-    /// What each network used of a day, as far as this process counted it.
+    /// Usage of a day by each network, as far as this process counted it.
     networks: Mutex<HashMap<(PlatformDay, IpNet), DeviceUsage>>,
     /// The alarms that are not stored yet.
     alarms: Mutex<BTreeSet<(PlatformDay, Reached)>>,

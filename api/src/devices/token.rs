@@ -30,7 +30,7 @@ struct Header {
     crit: Option<Vec<String>>,
 }
 
-/// What a token states, once its signature is verified.
+/// The claims of a token, once its signature is verified.
 struct Claims {
     sub: String,
     /// When it expires, in microseconds since 1970.

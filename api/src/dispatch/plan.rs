@@ -63,7 +63,7 @@ pub enum Step {
     Idle,
 }
 
-/// What is known of one key.
+/// The state of one key.
 #[derive(Debug)]
 struct KeyEntry {
     /// The highest sequence number of its rows.
@@ -88,15 +88,15 @@ struct KeyEntry {
     trace: (Option<TraceContext>, Option<TraceContext>),
 }
 
-/// Where a key is; with its time in the set of that name.
+/// The set that contains a key, with its time there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyPlace {
-    /// To be signalled at this time.
+    /// Signalled at this time.
     Due(i64),
-    /// To be signalled when no key is due, the highest sequence number first.
+    /// Signalled when no key is due, highest sequence number first.
     Backlog(i64),
     InFlight,
-    /// To be forgotten at this time.
+    /// Forgotten at this time.
     Resting(i64),
 }
 

@@ -22,7 +22,7 @@ const NEXT_AFTER: Duration = Duration::from_secs(15);
 /// Number of bytes of a mark: enough that two states hardly ever have the same one.
 const MARK_BYTES: usize = 4;
 
-/// What a client has seen: for each kind of row a change token, an opaque hash.
+/// State that a client has seen: for each kind of row a change token, an opaque hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks(Vec<(&'static str, String)>);
 
@@ -70,7 +70,7 @@ impl Marks {
     }
 }
 
-/// What changes, for all streams of this process.
+/// Changes, for all streams of this process.
 #[derive(Debug, Clone)]
 pub struct Live(Arc<LiveState>);
 
@@ -86,7 +86,7 @@ struct LiveState {
     open: Mutex<HashMap<Holder, usize>>,
 }
 
-/// Whose stream it is: a sign-in, else a key; with neither, the admin token.
+/// Owner of a stream: a sign-in, or a key; with neither, the admin token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// The only app that it reads.
@@ -183,7 +183,7 @@ impl Live {
         })
     }
 
-    /// What changes from now on, and whether all streams end, for one stream.
+    /// Changes from now on, and the end of all streams, for one stream.
     pub fn listen(
         &self,
         store: &Store,

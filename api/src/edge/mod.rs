@@ -58,7 +58,7 @@ pub struct Edge {
     pub clock: fn() -> Timestamp,
     /// Random bytes for ingress keys and secrets.
     pub random: fn() -> [u8; 32],
-    /// Who wakes the purchases that a person waits for.
+    /// Wakes the purchases that a person waits for.
     pub waking: Waking,
     pub pages: Pages,
     /// Number of workers that poll Temporal.

@@ -87,7 +87,7 @@ impl Pages {
         self.url.as_ref().map(|url| format!("{url}{path}"))
     }
 
-    /// Where it is served with the whole API, unless that is the address of stores and devices.
+    /// Address of the dashboard with the whole API, unless it is that of stores and devices.
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }

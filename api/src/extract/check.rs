@@ -23,7 +23,7 @@ const MAX_SHOWN_BYTES: usize = 100;
 /// Up to this number each whole one is exact as a decimal of 64 bits.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// What an answer may still name. All parts of a request share it.
+/// Number of fields that a response may still list. All parts of a request share it.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     /// Number of wrong fields; the last one stands for all others.
@@ -97,7 +97,7 @@ impl FieldErrors {
         self.fields
     }
 
-    /// What the next part of the request may name.
+    /// Number of fields that the next part of the request may list.
     pub const fn budget(&self) -> Budget {
         self.budget
     }

@@ -177,7 +177,7 @@ mod tests {
     struct Order {
         /// A text.
         name: String,
-        /// What is ordered.
+        /// Ordered lines.
         #[expect(dead_code, reason = "its items are read one by one")]
         #[schemars(extend("maxItems" = 3, "x-each" = true))]
         lines: Vec<Value>,

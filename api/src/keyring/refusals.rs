@@ -29,7 +29,7 @@ const MAX_REMEMBERED: usize = 10_000;
 /// A hash of what was sent, so that no token is in memory for longer than its request.
 type Digest = [u8; 32];
 
-/// Who guesses, and the id of which key; `None` for the admin token.
+/// Address of the guesses, and the id of the guessed key; `None` for the admin token.
 type Guessing = (IpAddr, Option<KeyId>);
 
 /// The wrong keys of addresses. Each process counts by itself.

@@ -52,7 +52,7 @@ pub struct Limits {
 pub struct Both {
     /// Limits of the public listener.
     pub public: Limits,
-    /// Those of the listener for administrators.
+    /// Limits of the administrators' listener.
     pub admin: Limits,
 }
 

@@ -9,7 +9,7 @@ pub struct Metric {
     pub unit: &'static str,
     /// The names of its labels, in the order of the reference.
     pub labels: &'static [&'static str],
-    /// What it measures: the line `# HELP`.
+    /// Meaning of the metric: the line `# HELP`.
     pub help: &'static str,
 }
 
@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As the line `# TYPE` has it.
+    /// The type in the line `# TYPE`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -228,7 +228,7 @@ pub const METRICS: &[Metric] = &[
     gauge("settle_workers", &[], "Workers that poll Temporal, as this process found last."),
 ];
 
-/// What a metric measures; empty if there is none of this name.
+/// Meaning of a metric; empty if there is none of this name.
 pub fn help(name: &str) -> &'static str {
     METRICS
         .iter()

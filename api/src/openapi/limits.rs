@@ -54,7 +54,7 @@ fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
     limits
 }
 
-/// What an error expects, as a sentence.
+/// The expectation of an error, as a sentence.
 fn sentence(expected: &str) -> String {
     let (first, rest) = expected.split_at(1);
     format!("{}{rest}.", first.to_uppercase())

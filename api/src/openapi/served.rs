@@ -14,7 +14,7 @@ pub struct Served {
     documents: &'static Documents,
     /// The base of the routes for stores, devices and receivers.
     public_url: String,
-    /// Where all routes are served, unless that is the public address.
+    /// Address of the whole API, unless it is the public address.
     api: Option<SocketAddr>,
     /// The path and the method, in lower case, of each public route.
     public: Vec<(&'static str, String)>,

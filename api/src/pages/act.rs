@@ -29,7 +29,7 @@ const REASON: &str = "reason";
 /// Maximum number of bytes of an answer.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// What the browser is shown after the answer of the API.
+/// The page that the browser shows after the API's response.
 #[derive(Clone, Copy)]
 enum After {
     Another(Landing),
@@ -58,7 +58,7 @@ pub fn act<C, P>(call: C, page: P) -> Act<C, P> {
 }
 
 impl<C, P> Act<C, P> {
-    /// With a body that differs from the form.
+    /// Adjusts the body, so that it differs from the form.
     pub fn body(self, adjust: Adjust) -> Self {
         Self { adjust, ..self }
     }
@@ -71,7 +71,8 @@ impl<C, P> Act<C, P> {
         }
     }
 
-    /// With the answer on the page of the form, for a secret that no address may show: `page` takes [`ShownOnce`].
+    /// Shows the response on the page of the form, for a secret that no address may contain: `page` takes
+    /// [`ShownOnce`].
     pub fn shown_once(self) -> Self {
         Self {
             after: After::ShownOnce,

@@ -35,7 +35,7 @@ pub struct Chart {
     title: &'static str,
     numbers: String,
     legend: Vec<Key>,
-    /// What the height of the picture stands for; empty if there is nothing in it.
+    /// Value at the top of the chart; empty if there is nothing in it.
     most: String,
     shapes: Vec<Shape>,
     columns: Vec<&'static str>,
@@ -50,7 +50,7 @@ pub struct Spark {
     shapes: Vec<Shape>,
 }
 
-/// What one series is in a chart of counts.
+/// One series in a chart of counts.
 pub struct Counted<'a> {
     pub name: &'static str,
     pub tone: &'static str,

@@ -13,7 +13,7 @@ pub struct Notice {
     pub detail: Option<Sentence>,
 }
 
-/// What forms did: the beginning of the path of the page that they lead to, its `done`, and the sentence.
+/// Results of forms: the beginning of the path of the page that they lead to, its `done`, and the sentence.
 const DONE: &[(&str, &str, &str)] = &[
     ("/ui/alarms", "acknowledge", "Alarm acknowledged."),
     (
@@ -140,7 +140,7 @@ const DONE: &[(&str, &str, &str)] = &[
 ];
 
 impl Notice {
-    /// What the form before a page did, by the page's address.
+    /// The result of the form before a page, from the page's address.
     pub fn of(visit: &Visit) -> Option<Self> {
         done(visit.uri.path(), &visit.query("done")?).map(Self::good)
     }

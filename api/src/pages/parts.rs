@@ -31,7 +31,7 @@ impl Moment {
         }
     }
 
-    /// With how long ago it was, within a day.
+    /// Adds how long ago it was, within a day.
     pub fn ago(time: Timestamp) -> Self {
         Self {
             form: "ago",
@@ -44,7 +44,7 @@ impl Moment {
         &self.machine
     }
 
-    /// With how long it is until then, counted down within a day.
+    /// Adds how long it is until then, counted down within a day.
     pub fn until(time: Timestamp) -> Self {
         Self {
             form: "until",

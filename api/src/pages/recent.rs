@@ -27,7 +27,7 @@ impl<T> CachedValue<T> {
     }
 }
 
-/// What was read lately, by what it is about.
+/// Recently read data by its subject.
 #[derive(Debug)]
 pub struct Recent<K, T> {
     found: Mutex<HashMap<K, Arc<CachedValue<T>>>>,

@@ -94,7 +94,7 @@ impl From<Resent> for Requeued {
 }
 
 impl Requeued {
-    /// With what was queued in the same run.
+    /// Adds the result of another page of the same run.
     pub fn add(&mut self, other: &Self) {
         self.pending += other.pending;
         for (reason, number) in &other.skipped {
@@ -102,7 +102,7 @@ impl Requeued {
         }
     }
 
-    /// As text, for an address or a form: `2.acknowledged-1`.
+    /// The result as text, for an address or a form: `2.acknowledged-1`.
     pub fn text(&self) -> String {
         let name = |reason: &Skipped| {
             serde_json::to_value(reason)

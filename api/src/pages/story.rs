@@ -50,7 +50,7 @@ pub struct Event {
     pub path: String,
     pub id: Code,
     pub sentence: Sentence,
-    /// What became different, or moved, by it.
+    /// Changes and moves by the entry.
     pub notes: Vec<Sentence>,
     pub sendings: Vec<Sending>,
     /// Whether this is what was searched.
@@ -68,7 +68,7 @@ impl Event {
     }
 }
 
-/// What a destination got of an event.
+/// What a destination received of an event.
 pub struct Sending {
     /// The destination's name; empty for the sentence that there is none.
     pub to: String,
@@ -127,7 +127,7 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> 
     chapters
 }
 
-/// What caused an event: the sentence about it, and the notifications.
+/// The cause of an event: the sentence about it, and the notifications.
 pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
     let marks = Marks { mark: None, visit };
     let summary = below(tree, "notifications")

@@ -26,14 +26,14 @@ const THEME: &str = "settle_theme";
 /// Time between two notes that a sign-in was used.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-/// Who visits a page, and which one.
+/// The visitor of a page, and the page.
 #[derive(Clone)]
 pub struct Visit(Arc<Facts>);
 
-/// What is known of a visit.
+/// Facts about a visit.
 pub struct Facts {
     pub sign_in: SignIn,
-    /// What each form of the sign-in carries, so that no other page can make one.
+    /// CSRF token in each form of the sign-in, so that no other site can submit one.
     pub token: String,
     pub uri: Uri,
     /// The address at which the browser reached the page, such as `https://settle.example.com`; empty if not known.
@@ -45,7 +45,7 @@ pub struct Facts {
     /// The chosen theme: `light` or `dark`; `None` for that of the system.
     pub theme: Option<&'static str>,
     pub now: Timestamp,
-    /// What was stored then: what changes later is not in the page.
+    /// Marks of the stored state at that time: later changes are not on the page.
     pub marks: String,
 }
 
@@ -164,7 +164,7 @@ fn note_used(edge: &Edge, sign_in: &SignIn) {
     });
 }
 
-/// What the forms of a sign-in carry: computed from what opens it, and of no use for that.
+/// The CSRF token of a sign-in: derived from its secret, which it does not reveal.
 fn token(secret: &SecretString) -> String {
     let text = format!("form of {}", secret.expose_secret());
     storage::hex(digest(&SHA256, text.as_bytes()).as_ref())

@@ -23,7 +23,7 @@ pub struct About {
 }
 
 impl About {
-    /// What a role may see that is limited to an app, or not.
+    /// The part that a role may see, limited to an app or not.
     pub fn of(edge: &Edge, role: Role, app: Option<AppId>) -> Self {
         let sees_all = app.is_none() && role >= Role::Admin;
         Self {

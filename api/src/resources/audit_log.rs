@@ -10,7 +10,7 @@ use axum::extract::State;
 use protocols::destinations::shown_entry;
 use storage::{AuditEntryView, AuditLogFilter, Paged};
 
-/// What the operations on destinations begin with.
+/// Prefix of the operations on destinations.
 const OF_DESTINATIONS: &str = "destination.";
 
 /// `GET /v1/audit-log`, newest first. Entries may have URLs that are secrets, those of an earlier release for instance:

@@ -19,7 +19,7 @@ const ROWS_PER_QUERY: i64 = 1000;
 /// After this time a check answers with the cursor to continue from.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where a check begins, and how many rows it checks.
+/// Beginning and size of a check.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CheckQuery {
     /// `next_cursor` of the previous page.

@@ -238,7 +238,7 @@ impl Access {
         })
     }
 
-    /// With the reason where there is no active entitlement.
+    /// Adds the reason why there is no active entitlement.
     fn explained(self, why: impl FnOnce() -> String) -> Self {
         let no_access = self.active_entitlements.is_empty().then(why);
         Self { no_access, ..self }

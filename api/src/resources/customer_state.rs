@@ -166,7 +166,7 @@ impl From<Announcement> for AnnouncementShown {
     }
 }
 
-/// What the status of an announcement means.
+/// Meaning of an announcement's status.
 pub const fn note(status: AnnouncementStatus) -> &'static str {
     match status {
         AnnouncementStatus::Announced => "The state is the one that this event announced.",

@@ -46,7 +46,7 @@ pub struct Form {
     pub name: &'static str,
     /// Display name.
     pub label: &'static str,
-    /// What it is, in one sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
     /// Fields in display order.
     pub fields: Vec<Field>,

@@ -34,7 +34,7 @@ struct Ticks {
     latest: watch::Receiver<Option<LatestChanges>>,
     stopped: watch::Receiver<bool>,
     until: Instant,
-    /// What its client has seen; `None` if that is not known before the first reading.
+    /// State that the client has seen; `None` if not known before the first read.
     seen: Option<Marks>,
     waiting: VecDeque<Event>,
     edge: Shared,

@@ -256,7 +256,7 @@ pub async fn name(
 }
 
 impl NamedCustomer {
-    /// What the request requires of what it does.
+    /// Condition of the request on its effects.
     fn condition(&self) -> Option<NamingCondition> {
         let (may_merge, preview) = (self.merge.unwrap_or(true), self.preview.clone());
         if may_merge && preview.is_none() {

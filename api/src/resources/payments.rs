@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::{Paged, PaymentSubject, PaymentView};
 
-/// Whose payments: exactly one of `collapse_key` and `user_id`.
+/// Selection of payments: exactly one of `collapse_key` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct PaymentQuery {
     /// Only payments of this app.

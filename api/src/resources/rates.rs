@@ -71,7 +71,7 @@ impl Rates {
 }
 
 impl NewRate {
-    /// What is wrong with it that the schema cannot say: fields, and what was expected there.
+    /// Errors that the schema cannot express: fields, and their expected values.
     pub fn mistakes(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let tomorrow: String = now.plus(DAY).to_string().chars().take(DAY_CHARS).collect();
         let is_late = self.day > tomorrow;
@@ -134,7 +134,7 @@ pub async fn list(
     ))
 }
 
-/// Of which day the rate is that converts an amount.
+/// Day of the rate that converts an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateDay {
     /// Rate of the amount's own day.

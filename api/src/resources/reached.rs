@@ -53,7 +53,7 @@ impl Retries {
     }
 }
 
-/// What a destination did not get because of its choice of events.
+/// What a destination did not receive because of its subscription.
 #[derive(Debug, Default)]
 pub struct Unchosen<'a> {
     /// Payments, latest first.
@@ -62,7 +62,7 @@ pub struct Unchosen<'a> {
     pub refund: Option<UnsentRefund>,
 }
 
-/// What a destination that did not choose refunds knows of one.
+/// Knowledge of a refund at a destination that is not subscribed to refunds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnsentRefund {
     /// Nothing about the refund.
@@ -72,7 +72,7 @@ pub enum UnsentRefund {
 }
 
 impl UnsentRefund {
-    /// By what a destination got of the purchase, whose latest `purchase.updated` has this body.
+    /// From what a destination received about the purchase, whose latest `purchase.updated` has this body.
     pub fn of(got: &[&DeliveryView], body: &Value) -> Self {
         let is_in_update = |one: &&&DeliveryView| {
             one.event_type == PURCHASE_UPDATED && one.status == DeliveryStatus::Delivered
@@ -102,7 +102,8 @@ impl Unchosen<'_> {
     }
 }
 
-/// What a destination got of a purchase. `all` has the latest delivery of each type of event, oldest first.
+/// Summary of what a destination received about a purchase. `all` contains the latest delivery of each type of event,
+/// oldest first.
 pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {

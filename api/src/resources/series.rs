@@ -149,7 +149,7 @@ pub struct LastHour {
 }
 
 impl LastHour {
-    /// What is stored of these series.
+    /// Stored counts of these series.
     ///
     /// # Errors
     /// The database does not answer.

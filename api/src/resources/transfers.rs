@@ -20,7 +20,7 @@ use storage::{
     App, Author, CustomerMove, CustomerPurchases, MoveCondition, Paged, PlannedMove, TransferCause,
 };
 
-/// What names the customer who moves.
+/// Fields that identify the customer to move.
 const ONE_OF_THREE: &str = "exactly one of `external_id`, `app_user_id` and `receipt_id`";
 
 /// A customer to move to another user.
@@ -101,7 +101,7 @@ impl From<&PlannedMove> for MovePreview {
 }
 
 impl MovedCustomer {
-    /// What the request requires of what it does.
+    /// Condition of the request on its effects.
     fn condition(&self) -> Option<MoveCondition> {
         let (may_create, preview) = (self.create.unwrap_or(true), self.preview.clone());
         if may_create && preview.is_none() {

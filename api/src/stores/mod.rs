@@ -19,7 +19,7 @@ pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sal
 /// The transactions of a sales report, or every wrong place of it.
 pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
 
-/// What settle knows of a store, beside its ingress.
+/// Facts about a store, besides its ingress.
 pub struct StoreEntry {
     /// Name of the store on platforms, in URLs and in the database.
     pub name: &'static str,
@@ -35,7 +35,7 @@ pub struct StoreEntry {
     pub variables: &'static [Variable],
     /// Reads and checks the operator's settings.
     pub config: fn(Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid>,
-    /// What it has for samples and for the demo.
+    /// Data for samples and the demo, if the store has any.
     pub demo: Option<DemoStore>,
 }
 

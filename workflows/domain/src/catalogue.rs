@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for Since {
 /// The catalogue's entry for the product of one purchase. The default is a product that it does not list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
-    /// What it entitles to, in the order of the catalogue.
+    /// Entitlements of the product, in the order of the catalogue.
     pub entitlements: Vec<Entitlement>,
     /// Prices by country and date.
     pub prices: Vec<Price>,

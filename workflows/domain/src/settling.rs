@@ -22,7 +22,7 @@ pub struct Loaded {
     /// Id of the platform; absent if the purchase is not known.
     pub platform_id: Option<PlatformId>,
     pub state: State,
-    /// What is known about it; left out of the history where the workflow does not decide.
+    /// Current knowledge about the purchase; left out of the history if the workflow does not decide.
     #[serde(default, skip_serializing_if = "is_default")]
     pub purchase: Purchase,
     /// Revision of the purchase; 0 before the first.
@@ -145,7 +145,7 @@ pub struct Record {
     /// The revision that the decision saw.
     pub revision: i64,
     pub seqs: Vec<i64>,
-    /// Those of them that devices reported: `coalesced` does not count them.
+    /// Notifications among them that devices reported: `coalesced` does not count them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from_devices: Vec<i64>,
     pub decision: Decision,

@@ -49,7 +49,8 @@ pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|letter: char| letter.is_whitespace() || is_invisible(letter))
 }
 
-/// What hides in a text that a machine compares byte by byte, as the end of a sentence; `None` when a reader sees all of it.
+/// Invisible parts of a text that a machine compares byte by byte, as the end of a sentence; `None` if all of it is
+/// visible.
 pub fn hidden(text: &str) -> Option<String> {
     if trimmed(text) != text {
         return Some("it has blanks or invisible characters at its ends".to_owned());
@@ -67,8 +68,8 @@ pub fn hidden(text: &str) -> Option<String> {
     (!is_composed).then(|| "its letters are not composed (Unicode's form NFC)".to_owned())
 }
 
-/// What texts have in common that a reader takes for one, however their letters are composed, and whatever their width and
-/// script. Of a text in ASCII it is what [`folded`] is.
+/// A form that is equal for texts that look the same, however their letters are composed, and whatever their width and
+/// script. For a text in ASCII it is [`folded`].
 pub fn alike(text: &str) -> String {
     let composed: String = text.nfkc().collect();
     let lower = visible(&composed).to_lowercase();

@@ -169,7 +169,7 @@ impl Destination {
         self.fold(contract::PROBE, signal, |state, _| state.probe());
     }
 
-    /// What the destination's run is waiting for.
+    /// Why the destination's run waits.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
         self.current_status()

@@ -186,7 +186,7 @@ impl Purchase {
         );
     }
 
-    /// What the purchase is waiting for.
+    /// Why the purchase's run waits.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
         self.current_status()
@@ -213,7 +213,7 @@ impl Purchase {
     }
 }
 
-/// What to do next. This is also the last check of the state before a run completes.
+/// Returns the next action. This is also the last check of the state before a run completes.
 fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
     let next = ctx.state_mut(|purchase| purchase.state.next(now));
     fail::fail_point!("run.skip_drain", |_| {

@@ -75,15 +75,15 @@ pub trait Kind: Sync {
     /// customer alone.
     fn render_streamed(&self, destination: &Destination, event: &StreamedEvent) -> Rendered;
 
-    /// What [`Connector::test`] does for a destination with these settings.
+    /// Describes the effect of [`Connector::test`] for a destination with these settings.
     fn test_notes(&self, settings: &Value) -> TestNotes;
 
-    /// What metrics count about the call of [`Self::render`] that returned `rendered`.
+    /// Metrics about the call of [`Self::render`] that returned `rendered`.
     fn render_notes(&self, _: &Destination, _: &Unsent, _: &Rendered) -> RenderNotes {
         RenderNotes::default()
     }
 
-    /// What the operator's settings add to the choices of its form: names of fields, and values.
+    /// Additional choices of the form from the operator's settings: names of fields, and values.
     fn choices(&self, _allowed: &Allowed) -> Vec<(&'static str, String)> {
         Vec::new()
     }

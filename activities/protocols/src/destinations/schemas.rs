@@ -10,7 +10,7 @@ pub struct KindSchemas {
     pub created: Map<String, Value>,
     /// Required fields among `created`.
     pub required: &'static [&'static str],
-    /// Those among `created` that no change takes.
+    /// Fields of `created` that cannot be changed later.
     pub on_creation: &'static [&'static str],
     /// The fields that the API returns.
     pub shown: Map<String, Value>,

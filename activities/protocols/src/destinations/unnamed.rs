@@ -11,7 +11,7 @@ use storage::Rendered;
 /// The name of the setting in the API.
 pub const FIELD: &str = "without_external_id";
 
-/// What happens to events of customers without an external id.
+/// How events of customers without an external id are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WithoutExternalId {

@@ -59,7 +59,7 @@ pub trait StoreProtocol: Debug + Send + Sync {
     /// How long to retry after the first failure before the purchase is settled without the store.
     fn give_up_after(&self) -> Duration;
 
-    /// What to do next, given the replies to the requests that this check sent before, the first one first.
+    /// Returns the next step, given the replies to earlier requests of this check, oldest first.
     fn next(&self, subject: &Subject, replies: &[Replied]) -> CheckStep;
 }
 

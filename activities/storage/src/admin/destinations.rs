@@ -273,8 +273,8 @@ impl Store {
             .await
     }
 
-    /// What changes whenever the secret of a destination is stored: a hash of the encrypted one, from which nothing of
-    /// the secret can be guessed.
+    /// A version that changes whenever the secret of a destination is stored: a hash of the encrypted secret, which
+    /// reveals nothing about the secret.
     pub async fn destination_secret_version(&self, id: DestinationId) -> Result<String, Error> {
         self.read(move |connection| {
             Ok(sha256(

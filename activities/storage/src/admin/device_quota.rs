@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::{AddAssign, SubAssign};
 
 row! {
-    /// What devices use of a day.
+    /// Usage of a day by devices.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct DeviceUsage {
         pub events: i64,

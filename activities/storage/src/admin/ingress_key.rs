@@ -45,7 +45,7 @@ pub struct Recipient {
 /// The recipients of several ingress keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recipients {
-    /// By ingress key, also those whose key has ended.
+    /// Recipients by ingress key, including retired keys.
     pub found: HashMap<String, Recipient>,
     /// The ids of the encryption keys that this process lacks: the other ingress keys may be hashed with one of them. Not
     /// looked up if all were found.

@@ -23,7 +23,7 @@ use std::time::Duration;
 const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
 
 stored! {
-    /// What a key may do. Each role may do what the ones before it may.
+    /// The role of a key. Each role includes the ones before it.
     #[derive(PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]

@@ -58,7 +58,7 @@ pub struct Naming {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerPurchases {
     pub customer: Customer,
-    /// In the order of their keys.
+    /// Keys of the purchases, in order.
     pub purchases: Vec<CollapseKey>,
 }
 
@@ -70,7 +70,7 @@ pub struct NameOrder<'a> {
     pub app: AppId,
     pub owner: &'a Owner,
     pub names: &'a CustomerNames,
-    /// Who names the customer; `None` for an import.
+    /// Author of the name; `None` for an import.
     pub author: Option<Author>,
     pub condition: Option<&'a NamingCondition>,
 }
@@ -146,10 +146,9 @@ impl Store {
         .await
     }
 
-    /// What naming a customer would do now.
+    /// Previews the effects of naming a customer now.
     ///
     /// # Errors
-    ///
     /// Those of [`Store::name_customer`].
     pub async fn preview_naming(
         &self,
@@ -222,7 +221,7 @@ pub fn name(
     }
 }
 
-/// What naming the customer of a store does.
+/// Computes the effects of naming a customer of the store.
 fn naming(
     connection: &mut AnyConnection,
     known: &StoreUser,

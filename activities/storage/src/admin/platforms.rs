@@ -152,7 +152,7 @@ impl Platform {
         self.has_shared_secret && self.secret_refused_at.is_none()
     }
 
-    /// What a device moves of another named customer's.
+    /// Policy for moving another named customer's purchases by a device.
     pub fn transfers(&self) -> TransferPolicy {
         self.settings
             .transfers
@@ -179,7 +179,7 @@ const DELETE: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// What a deletion removes of a platform, which is a change of its settings.
+/// Settings of a platform that its deletion removes.
 pub const NO_SECRETS: &str = "
     settings_version = settings_version + 1, shared_secret = NULL, login_secret = NULL, ingress_hash = NULL,
         ingress_key = NULL, old_ingress_hash = NULL, old_ingress_key = NULL, old_ingress_until = NULL,

@@ -74,7 +74,8 @@ const PURCHASES_WITH_PRICES: Sql = statement! {hot "payments_priced_on", "
     WHERE m.priced_on IS NOT NULL AND m.app_id = ? AND m.currency = ? AND m.priced_on >= ? AND m.priced_on <= ?
     LIMIT ?
 "};
-/// With payments that no rate converted yet: a worker of release 0.1.0 may have taken their recheck and booked nothing.
+/// Purchases with payments that no rate has converted yet: a worker of release 0.1.0 may have taken their recheck
+/// without recording anything.
 const PURCHASES_WITHOUT_RATE: Sql = statement! {hot "payments_unrated", "
     SELECT DISTINCT m.collapse_key AS value
     FROM payments m
@@ -83,7 +84,7 @@ const PURCHASES_WITHOUT_RATE: Sql = statement! {hot "payments_unrated", "
         AND (SELECT MAX(n.entry) FROM payments n WHERE n.collapse_key = m.collapse_key AND n.number = m.number) = 0
     LIMIT ?
 "};
-/// Those that release 0.1.0 recorded, and that were not settled since.
+/// Purchases recorded by release 0.1.0 and not settled since.
 const UNDATED: Sql = statement! {hot "payments_unrated", "
     SELECT collapse_key AS value
     FROM payments

@@ -29,7 +29,7 @@ struct Column {
     /// The names of its table and of itself.
     #[cfg(feature = "fail-points")]
     name: (&'static str, &'static str),
-    /// What its values are encrypted for, beside the row.
+    /// Purpose of the encryption, besides the row.
     purpose: &'static str,
     /// Reads the next values of older keys, and locks their rows.
     page: Sql,
@@ -153,14 +153,14 @@ row! {
     }
 }
 
-/// What is left to encrypt or hash with the newest key.
+/// Values that remain to be encrypted or hashed with the newest key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Left {
     pub what: &'static str,
     pub count: i64,
 }
 
-/// Where a turn goes on. The default is the beginning.
+/// Where a rotation continues. The default is the beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TurnCursor {
     column: usize,
@@ -169,7 +169,7 @@ pub struct TurnCursor {
     is_recorded: bool,
 }
 
-/// What one page of a turn did.
+/// Result of one page of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turned {
     /// Number of values that have the newest key now.
@@ -192,7 +192,7 @@ impl Store {
             .await
     }
 
-    /// What older keys encrypted or hashed. Columns without such values are left out.
+    /// Counts the values that older keys encrypted or hashed. Columns without such values are left out.
     pub async fn left_of_older_keys(&self) -> Result<Vec<Left>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| left(connection, &secrets))
@@ -272,7 +272,7 @@ fn older(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<String
     sql(OLDER).bind(secrets.newest_id()).values(connection)
 }
 
-/// What a turn leaves: the ids of the keys before and after it.
+/// The audit entry of a rotation: the ids of the keys before and after it.
 fn entry(older: Vec<String>, secrets: &Secrets) -> AuditEntry {
     AuditEntry::on(None, "installation")
         .before(json!({ "keys": older }))

@@ -26,7 +26,7 @@ const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
 const STORED: Duration = DAY.saturating_mul(30);
 
 row! {
-    /// Who signs in, and what they may do.
+    /// A person who signs in, with the role.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Person {
         /// The name, for people. The audit log shows it.

@@ -42,7 +42,7 @@ pub struct PlannedMove {
     pub to: Option<CustomerPurchases>,
     /// Keys of the purchases that would move.
     pub purchases: Vec<CollapseKey>,
-    /// Those of them that give access, which are announced by two events.
+    /// Keys of the moved purchases that give access, each announced by two events.
     pub announced: Vec<CollapseKey>,
 }
 
@@ -50,7 +50,7 @@ pub struct PlannedMove {
 pub type MoveCondition = Arc<dyn Fn(&PlannedMove) -> Result<(), String> + Send + Sync>;
 
 impl Store {
-    /// What a move would do now.
+    /// Previews the effects of a move now.
     ///
     /// # Errors
     /// Those of [`Store::move_customer`].

@@ -62,7 +62,7 @@ const CLOSE: Sql = statement! {"
     SET acknowledged_at = ?, acknowledged_by = ?, note = ?
     WHERE id = ? AND acknowledged_at + 0 IS NULL
 "};
-/// Who acknowledges an alarm whose cause is gone.
+/// Author of the acknowledgement of an alarm whose cause is gone.
 const SYSTEM: &str = "settle";
 
 /// Counts an alarm that is stored, in the process that raised it.

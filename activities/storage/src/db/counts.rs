@@ -16,7 +16,7 @@ pub const MINUTE_MICROS: i64 = 60_000_000;
 const MAX_WAITING: usize = 10_000;
 
 stored! {
-    /// What is counted in each minute.
+    /// Kinds of counts per minute.
     #[derive(PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
@@ -51,7 +51,7 @@ pub const SERIES: [Series; 8] = [
     Series::PurchaseActions,
 ];
 
-/// What is counted together. Empty texts stand for no app and no destination.
+/// Key of a count. Empty texts stand for no app and no destination.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MinuteKey {
     pub series: Series,
@@ -122,7 +122,8 @@ impl From<AppId> for Counted {
 pub struct Counts {
     minutes: Mutex<BTreeMap<MinuteKey, Sum>>,
     arrivals: Mutex<BTreeMap<ArrivalKey, Arrival>>,
-    /// Of each series the end of what is to be rolled up to hours, and until when this process found all rolled up.
+    /// For each series, the end of the counts to be rolled up to hours, and until when this process found all rolled
+    /// up.
     rolled_up: Mutex<BTreeMap<Series, (Timestamp, Timestamp)>>,
 }
 

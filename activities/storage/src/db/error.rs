@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub const FULL_DISK: &str = "the disk of the database is full";
 /// The hint of a statement that names a table or column that PostgreSQL does not have.
 pub const OTHER_SCHEMA: &str = "the tables are not those of this version";
-/// What SQLite says of a table or column that it does not have.
+/// SQLite's messages about an unknown table or column.
 const SQLITE_OTHER_SCHEMA: [&str; 3] = [
     "no such table: ",
     "no such column: ",
@@ -23,7 +23,7 @@ pub const DEADLOCK: &str = "another session waits for this one";
 const SQLITE_FULL: &str = "database or disk is full";
 const SQLITE_IO: &str = "disk I/O error";
 
-/// What is missing where a row names one that does not exist.
+/// Subject of [`Error::Missing`] if a row names another one that does not exist.
 const PARENT: &str = "parent";
 
 /// The technical cause behind an [`Error`].
@@ -72,7 +72,7 @@ pub enum Error {
     /// written is still where it came from.
     #[error("{refusal}")]
     Refused {
-        /// What the database refuses, and what the operator does about it.
+        /// Kind of refusal, and how the operator resolves it.
         refusal: Refusal,
         source: Cause,
     },
@@ -86,7 +86,7 @@ pub enum Error {
     /// The database or its key is not what we expect. The operator must act; trying again is no use.
     #[error("the database cannot be used: {what}")]
     Corrupt {
-        /// What was found, and what was expected.
+        /// Description of the found and the expected value.
         what: String,
         /// The cause, when there is one beyond `what`.
         #[source]

@@ -144,7 +144,7 @@ impl Mark {
         }
     }
 
-    /// Where a read begins. If the clock was set back since the last one, before what is stored by it.
+    /// Where a read begins. If the clock was set back since the last one, before rows that are stored by it.
     fn start(&self, now: Timestamp, at: Instant) -> Beginning {
         let is_used = self.slow_reads >= SLOW_READS && at < self.whole_at;
         let from = if is_used {

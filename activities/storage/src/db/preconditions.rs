@@ -13,7 +13,7 @@ const OLDEST: i64 = 14;
 const ENCODING: &str = "UTF8";
 
 row! {
-    /// What the server says about itself and about this session.
+    /// The server's version and parameters, and those of this session.
     #[derive(Clone)]
     struct ServerRow {
         release: i64,

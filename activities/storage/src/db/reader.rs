@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What the connections of a pool are for, and the maximum number that is open.
+/// Purpose of a pool's connections, and their maximum number.
 #[derive(Debug, Clone, Copy)]
 pub struct Pool {
     purpose: &'static str,

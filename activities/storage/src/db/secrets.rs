@@ -162,8 +162,8 @@ impl Secrets {
             .ok_or_else(unreadable)
     }
 
-    /// What is stored of a text that is looked up: its hash under each key, that of the newest first. `purpose` keeps
-    /// hashes of different columns apart.
+    /// The stored forms of a text that is looked up: its hash under each key, newest first. `purpose` keeps hashes of
+    /// different columns apart.
     pub fn hashes(&self, purpose: &str, text: &str) -> Vec<String> {
         self.keys
             .iter()
@@ -179,7 +179,7 @@ impl Secrets {
             .unwrap_or_default()
     }
 
-    /// What all values begin with that the newest key encrypted or hashed, as patterns of `LIKE`.
+    /// Prefixes of all values that the newest key encrypted or hashed, as patterns of `LIKE`.
     pub fn newest_patterns(&self) -> (String, String) {
         let id = self.newest_id();
         (format!("{PREFIX}{id}:%"), format!("{id}:%"))

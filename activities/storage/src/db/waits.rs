@@ -58,7 +58,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// What a thread, or the thread that a call will get, does at the moment.
+/// The current activity of a thread, or of the thread that will run a call.
 #[derive(Debug, Clone, Copy)]
 pub struct State {
     pub step: Step,
@@ -69,7 +69,7 @@ pub struct State {
     pub backend: Option<i32>,
 }
 
-/// Where a thread notes what it waits for.
+/// The note of what a thread waits for.
 #[derive(Debug)]
 pub struct WaitNote(Mutex<State>);
 
@@ -271,7 +271,7 @@ impl Running {
 }
 
 impl RunningCall {
-    /// What it waits for, a label of metrics. A call behind others waits for its turn.
+    /// The reason for waiting, a label of metrics. A call behind others waits for its turn.
     pub fn waits_for(&self) -> &'static str {
         if self.began > self.state.taken_at {
             "queue"

@@ -57,7 +57,7 @@ const COLUMNS: &str = "
             (SELECT d.name FROM destinations d WHERE d.id = alarms.destination_id)
         ) AS about";
 
-/// Those whose last event is not about their state.
+/// Alarms whose last event does not reflect their state.
 const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
     SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
     FROM alarms
@@ -65,7 +65,7 @@ const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
     ORDER BY seq
     LIMIT ?
 "};
-/// Those whose event some apps have.
+/// Alarms whose event was recorded for some apps only.
 const ANNOUNCING: Sql = statement! {hot "alarms_announcing", "
     SELECT {COLUMNS}, announced_open AS is_open
     FROM alarms
@@ -73,7 +73,8 @@ const ANNOUNCING: Sql = statement! {hot "alarms_announcing", "
     ORDER BY seq
     LIMIT ?
 "};
-/// With another operator than the predicate of an index of all unannounced alarms, which so cannot serve it.
+/// Locks the alarm. The operator differs from the predicate of the index of unannounced alarms, so that this index
+/// cannot serve the statement.
 const LOCK: Sql = statement! {"
     SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
     FROM alarms

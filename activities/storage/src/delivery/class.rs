@@ -60,7 +60,7 @@ stored! {
     }
 }
 
-/// Where a person can repair what makes a pending delivery fail.
+/// Where a person can repair the cause of a failing delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {
     /// At the destination, by the team that runs it.

@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the run of a destination must do next.
+/// The next action of a destination's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationNeed {
     /// Nothing: no delivery is due, or the destination is disabled or deleted.

@@ -361,7 +361,7 @@ fn error(result: &EventResult) -> String {
     clean(result.error.as_deref().unwrap_or(result.class.as_str())).into_owned()
 }
 
-/// What the health of the destination is updated by.
+/// The input for updating the health of a destination.
 struct Before {
     /// The health before the request is recorded.
     health: HealthRow,
@@ -409,7 +409,7 @@ fn update_health(
     Ok(operator_events)
 }
 
-/// What is left in the lane. It is closed when no delivery is pending, or when the destination is disabled or deleted.
+/// The rest of a lane. It is closed if no delivery is pending, or if the destination is disabled or deleted.
 fn lane_state(
     write: &mut Write<'_>,
     finish: &Finish,

@@ -272,7 +272,7 @@ impl Finish {
 pub struct DeliveryResult {
     /// One for each event of the request, in its order.
     pub events: Vec<EventResult>,
-    /// What the request shows of the destination as a whole.
+    /// Effect of the request on the health of the destination.
     pub endpoint_signal: EndpointSignal,
     /// How long the destination wants no request of this lane.
     pub lane_pause: Option<Duration>,
@@ -316,7 +316,7 @@ pub struct EventResult {
     pub counts: bool,
 }
 
-/// What follows for a delivery after an attempt.
+/// The verdict on a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Delivered,
@@ -324,7 +324,7 @@ pub enum Verdict {
     Failed,
 }
 
-/// What one request shows about its endpoint.
+/// The result of one request for the health of its endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointSignal {
     Success,
@@ -342,7 +342,7 @@ pub enum EndpointSignal {
     },
 }
 
-/// What is left in a lane after an attempt.
+/// The rest of a lane after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneState {
     More,
@@ -363,7 +363,7 @@ pub enum LaneState {
     },
 }
 
-/// What is left in a lane, and the operators' events that were recorded.
+/// The rest of a lane, and the recorded operator events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishResult {
     pub lane: LaneState,

@@ -62,7 +62,7 @@ const TAKE_RESTART: Sql = statement! {"
         AND (restarted_at IS NULL OR restarted_at <= ? OR restarted_at > ?)
 "};
 
-/// Of several processes that raise the alarm, each waits for the one before.
+/// Serializes several processes that raise the alarm.
 const LOCK: Sql = statement!("SELECT id AS value FROM sweeps WHERE id = 1 FOR UPDATE");
 
 const IS_OPEN: Sql =

@@ -259,7 +259,7 @@ fn is_full(rows: usize) -> bool {
 }
 
 impl UnsettledPurchase {
-    /// What to do now. Windows that ended after `patience` may yet be settled.
+    /// The next action. Windows that ended after `patience` may still be settled.
     fn next(&self, now: Timestamp, patience: Timestamp) -> Next {
         let ends_at = self
             .cap_at

@@ -62,7 +62,7 @@ impl ConcealedNames<'_> {
         .tombstone(self.secrets)
     }
 
-    /// What stands for each text that may be a store's id.
+    /// The tombstone for each text that may be a store's id.
     fn sought(&self, request: &mut DeviceRequest) -> BTreeSet<String> {
         let mut sought = BTreeSet::new();
         for report in &mut request.reports {

@@ -37,7 +37,7 @@ pub struct Origin {
     pub has_secret: bool,
     /// Whether a customer of the app was erased.
     pub has_erased: bool,
-    /// Those that want events of this platform.
+    /// Destinations that want events of this platform.
     pub destinations: Vec<Destination>,
 }
 
@@ -95,7 +95,7 @@ const UPSERT: Sql = statement! {"
         seen_at = CASE WHEN {MAY_REPORT} THEN excluded.seen_at ELSE devices.seen_at END
 "};
 
-/// As `secret::may_report`, by which the request is refused.
+/// The condition of `secret::may_report`, by which the request is refused.
 const MAY_REPORT: &str =
     "devices.secret_hash IS NULL OR devices.secret_hash = excluded.secret_hash";
 

@@ -27,7 +27,7 @@ impl SecretHash {
         Self(hex)
     }
 
-    /// In hex, as it is stored.
+    /// The hash in hex, as stored.
     pub fn hex(&self) -> &str {
         &self.0
     }

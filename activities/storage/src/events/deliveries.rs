@@ -62,7 +62,8 @@ pub const NEXT_OF_USERS: &str = "
     ORDER BY seq
     LIMIT ?";
 
-/// What an ended delivery does not need: it is never sent again. Each statement that ends deliveries sets it.
+/// Columns that an ended delivery does not need, because it is never sent again. Each statement that ends deliveries
+/// clears them.
 pub const FREED: &str = "body = NULL, traceparent = NULL";
 
 /// Number of deliveries per transaction, so that other writes do not wait long.

@@ -21,7 +21,8 @@ const MAX_EXPIRED: i64 = 20;
 /// Maximum number of expired topics that one request removes.
 const PAGE: i64 = 100;
 
-/// Of the topics of a platform, oldest first: the pending one that gives way to a new request. `None` when none does.
+/// Chooses the pending topic that gives way to a new request, from the topics of a platform, oldest first. `None` if
+/// none does.
 pub type GivesWay = Arc<dyn Fn(&[Topic]) -> Option<TopicId> + Send + Sync>;
 
 #[derive(Clone)]

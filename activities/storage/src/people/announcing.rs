@@ -103,7 +103,7 @@ pub fn rename(write: &mut Write<'_>, users: &[UserId], anonymous: UserId) -> Res
     Ok(())
 }
 
-/// What a round of announcements did.
+/// Result of a round of announcements.
 #[derive(Debug, Default)]
 pub struct AnnouncedTransfers {
     /// Number of purchases that were announced.

@@ -34,7 +34,7 @@ use domain::{
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What the next step of a claim is.
+/// The next step of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimStep {
     /// Decided, or examined again later.
@@ -47,7 +47,7 @@ pub enum ClaimStep {
     Query,
 }
 
-/// What the store showed of a claim.
+/// The store's answer about a claim.
 #[derive(Debug, Clone)]
 pub enum ClaimAnswer {
     Confirmed(Box<Snapshot>),
@@ -57,7 +57,7 @@ pub enum ClaimAnswer {
     Unanswered(Duration),
 }
 
-/// What became known with the answer of the store.
+/// The result of a claim after the store's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimResult {
     /// Verified, and a new notification of its purchase.
@@ -135,7 +135,7 @@ const REFUSED: Sql = statement! {hot "claims_of_key", "
 "};
 
 row! {
-    /// What the store answered about a receipt and a customer.
+    /// The store's answer about a receipt and a customer.
     struct RefusedRow {
         reason: ClaimReason,
         due_at: Timestamp,
@@ -234,7 +234,7 @@ impl Store {
     }
 }
 
-/// What is known of the purchase of a claim.
+/// Current knowledge about the purchase of a claim.
 enum ClaimedPurchase {
     /// The last answer of the store stands, for this customer.
     Verified(String),

@@ -17,7 +17,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What the audit entry of a move is called. An index knows it.
+/// Operation in the audit entry of a move. An index depends on it.
 const OPERATION: &str = "device.move";
 /// Number of moves of an app within [`DAY`] beyond which an alarm is raised.
 const MANY: i64 = 20;

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 row! {
-    /// Whose a device is, as it is stored.
+    /// The stored user of a device.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct DeviceUser {
         pub user_id: Option<UserId>,
@@ -117,7 +117,7 @@ row! {
 }
 
 impl LockedDevice {
-    /// Whose the device is, if it proves itself: another process may have created it in the meantime.
+    /// The user of the device, if the device proves itself: another process may have created it in the meantime.
     pub fn proved(self, secret: &SecretHash) -> Result<DeviceUser, Error> {
         let Self {
             user_id,

@@ -46,7 +46,7 @@ impl Cause {
     }
 }
 
-/// Who made a change, and why.
+/// Author of a change, and reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     pub by: String,

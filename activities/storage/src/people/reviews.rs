@@ -28,7 +28,7 @@ row! {
         pub platform_id: PlatformId,
         pub from_user_id: UserId,
         pub from_external_id: Option<String>,
-        /// Who logged in on a device with receipts of the owner.
+        /// Customer who logged in on a device with the owner's receipts.
         pub to_user_id: UserId,
         pub to_external_id: Option<String>,
         pub requested_at: Timestamp,

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Maximum number of transfers in a list.
 pub const MAX_TRANSFERS: usize = 100;
 
-/// What moved, as it is stored.
+/// The stored rows of a move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MovedRows {
     pub customers: BTreeSet<StoreCustomer>,
@@ -113,7 +113,7 @@ const OF_USER: Sql = statement! {"
     LIMIT {MAX_TRANSFERS}
 "};
 
-/// What moved to a user since a time, without what a person moved.
+/// Moves to a user since a time, without moves by a person.
 const GATHERED: Sql = statement! {"
     SELECT moved AS value
     FROM transfers

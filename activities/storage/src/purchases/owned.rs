@@ -110,7 +110,7 @@ pub fn owned(
     owned_ahead(connection, user)?.fetch(connection, &mut Listings::of(app))
 }
 
-/// Those by which the user's state is the same as by all, as they are stored.
+/// The purchases that determine the user's state, as stored.
 pub fn counted(
     connection: &mut AnyConnection,
     app: AppId,
@@ -178,13 +178,13 @@ fn owned_ahead(connection: &mut AnyConnection, user: UserId) -> Result<OwnedAhea
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Which {
     All,
-    /// Those by which the user's state is the same as by all.
+    /// The purchases that determine the user's state.
     Counted,
 }
 
 impl Which {
-    /// Those that the state and the profile of a user need for these destinations: the extended attributes are sums over
-    /// all purchases.
+    /// The purchases that the state and the profile of a user need for these destinations: the extended attributes are
+    /// sums over all purchases.
     pub fn for_destinations(destinations: &[Destination]) -> Self {
         let is_extended = destinations
             .iter()

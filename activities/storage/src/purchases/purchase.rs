@@ -72,7 +72,7 @@ const SELECT: &str = "
     FROM purchases
     WHERE collapse_key = ?";
 
-/// By its whole beginning: `LIKE` of SQLite disregards case.
+/// Compares the whole prefix, because SQLite's `LIKE` ignores case.
 const IS_SAMPLE: &str = formatcp!(
     "substr(o.receipt_id, 1, {}) = '{SAMPLE_RECEIPT}'",
     SAMPLE_RECEIPT.len()
@@ -155,7 +155,7 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// That of the row, or else of the notifications.
+    /// Setting of the row or, without one, of the notifications.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Option<Origin>, Error> {
         if let Some(origin) = self.of_purchase.first(connection)? {
             return Ok(Some(origin));
@@ -444,7 +444,7 @@ stored! {
 }
 
 stored! {
-    /// What the notifications of a purchase wait for after a settling left them open.
+    /// Why the notifications of a purchase wait after a settling left them open.
     #[derive(serde::Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum WaitsFor {

@@ -272,7 +272,7 @@ impl Selected {
     }
 }
 
-/// What is done with a verdict.
+/// The use of a verdict.
 enum PageStep<'s, 'c> {
     /// The deliveries are only counted, with the state of this time.
     Dry(&'s mut AnyConnection, Timestamp),

@@ -25,7 +25,7 @@ pub enum DueNow {
     /// No pending delivery.
     Nothing,
     Event,
-    /// All of the lane, so that its back-off ends.
+    /// All deliveries of the lane, so that its back-off ends.
     Lane,
 }
 

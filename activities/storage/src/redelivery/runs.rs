@@ -203,7 +203,7 @@ fn answered<T: DeserializeOwned>(
         .map_err(|error| Error::corrupt_by("the answer of a page cannot be read", error))
 }
 
-/// What stands for the name of a run.
+/// Replacement for the name of a run.
 fn tombstone(secrets: &Secrets, run: &str) -> String {
     secrets.tombstone(TABLE, "run", run)
 }

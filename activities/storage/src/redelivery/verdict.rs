@@ -52,7 +52,7 @@ pub enum Skipped {
 /// The condition on which an event is queued again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// None beside those that hold for every redelivery.
+    /// No condition besides those of every redelivery.
     Always,
     /// Only if the destination acknowledged neither the event nor a newer state.
     Unacknowledged,

@@ -28,7 +28,7 @@ pub struct SeriesFilter {
     pub until: Timestamp,
 }
 
-/// What was counted, of one destination or of all together.
+/// A count, of one destination or of all together.
 pub type Counting = (Series, Option<DestinationId>);
 
 /// The minutes in which something was counted.

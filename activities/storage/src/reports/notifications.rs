@@ -18,7 +18,7 @@ use std::time::Duration;
 const MARGIN: Duration = Duration::from_secs(60);
 
 stored! {
-    /// What a notification without an outcome waits for.
+    /// Why a notification has no outcome yet.
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum WaitingFor {
@@ -145,7 +145,7 @@ const FLOOR_OF_PLATFORM: Sql = statement! {hot "notifications_of_platform", "
     ORDER BY n.platform_id DESC, n.seq DESC
     LIMIT 1 OFFSET ?
 "};
-/// With the condition of the partial index, which a value alone does not imply.
+/// Unsettled notifications, with the condition of the partial index, which a value alone does not imply.
 const LIST_NOT_SETTLED: Sql = statement! {"
     SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
     FROM {WITH_PURCHASE}

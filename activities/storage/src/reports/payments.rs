@@ -96,7 +96,7 @@ const OF_USER: Clause = clause! {&[PAYMENTS], hot "purchases_user", "
 "};
 
 impl Store {
-    /// What a user paid in an environment in USD, less what was refunded; `None` when no amount is known.
+    /// Total that a user paid in an environment in USD, less refunds; `None` if no amount is known.
     pub async fn paid_usd(
         &self,
         user: UserId,

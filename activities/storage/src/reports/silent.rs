@@ -64,8 +64,8 @@ row! {
 }
 
 impl FailingQueries {
-    /// What follows if the store answered last at `answered` about a purchase of the platform; `None` before
-    /// [`SILENT`] has passed.
+    /// The verdict if the store last answered at `answered` about a purchase of the platform; `None` before [`SILENT`]
+    /// has passed.
     fn judge(self, answered: Option<Timestamp>, now: Timestamp) -> Option<SilentStore> {
         let is_answering = answered.is_some_and(|at| at >= self.newest);
         let since = match answered {

@@ -27,7 +27,7 @@ pub struct UnchosenPayment {
     pub event_type: String,
     pub kind: EntryKind,
     pub occurred_at: Timestamp,
-    /// What was paid in USD, with the corrections of its price and without refunds; `None` if it is not known.
+    /// Amount paid in USD, with corrections of the price and without refunds; `None` if not known.
     pub usd: Option<Decimal>,
 }
 
@@ -120,7 +120,8 @@ impl Store {
     }
 }
 
-/// What an integration did not get by type of event, each counted up to a maximum; nothing for another destination.
+/// Payments that an integration did not receive by type of event, each counted up to a maximum; none for another
+/// destination.
 pub fn by_type(
     connection: &mut AnyConnection,
     destination: &Destination,

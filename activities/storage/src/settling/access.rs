@@ -67,7 +67,7 @@ row! {
     }
 }
 
-/// That of the first verified claim stays.
+/// The price of the first verified claim applies permanently.
 const PRICE: Sql = statement! {hot "claims_of_key", "
     SELECT sku, price, currency, marketplace
     FROM claims

@@ -30,13 +30,13 @@ pub struct Comparison<'a> {
     pub booking: Booking,
 }
 
-/// What a decision is compared by.
+/// The values by which decisions are compared.
 pub struct Compared<'a> {
     pub listings: &'a mut Listings,
     /// The purchase that this one replaced.
     pub replaced: Ahead<'static, Single<Purchase>>,
     pub ledger: Ledger,
-    /// What claims say of the purchase.
+    /// Prices and devices from claims of the purchase.
     pub accesses: Accesses,
 }
 

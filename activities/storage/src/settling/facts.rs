@@ -16,7 +16,7 @@ use crate::settling::payments::{self, Ledger};
 use domain::settling::Record;
 use domain::{Purchase, UserId};
 
-/// What a record reads, which is fetched later.
+/// The data that a record reads, fetched later.
 pub struct Facts {
     /// Number of the notifications that the decision saw and that are still open.
     pub open: Option<Ahead<'static, Number>>,

@@ -51,7 +51,7 @@ struct Side<'a> {
     user: &'a UserRow,
     owned: Vec<OwnedPurchase>,
     devices: Vec<UserDevice>,
-    /// What the events of all purchases of an environment share.
+    /// Data that the events of all purchases of an environment share.
     states: HashMap<Environment, SideState>,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What the announcements of one transaction share.
+/// Data that the announcements of one transfer share.
 struct Common<'a> {
     destinations: Vec<Destination>,
     sides: [Side<'a>; 2],

@@ -167,7 +167,7 @@ const UNLISTED: Sql = statement! {"
         AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id)
 "};
 
-/// Those of these purchases whose product is not in the catalogue.
+/// The purchases among these whose product is not in the catalogue.
 pub fn among(
     connection: &mut AnyConnection,
     keys: impl IntoIterator<Item = CollapseKey>,
@@ -184,7 +184,7 @@ pub fn among(
 }
 
 impl Store {
-    /// Those of these purchases whose product is not in the catalogue.
+    /// The purchases among these whose product is not in the catalogue.
     pub async fn unlisted(&self, keys: Vec<CollapseKey>) -> Result<BTreeSet<CollapseKey>, Error> {
         if keys.is_empty() {
             return Ok(BTreeSet::new());

@@ -117,7 +117,7 @@ fn parse(input: &str) -> Option<Parse> {
     }
 }
 
-/// What was typed of a destination.
+/// Flags of a destination, as typed.
 #[derive(Debug)]
 pub struct Fields(ArgMatches);
 

@@ -19,10 +19,10 @@ use std::time::Duration;
 
 /// Reads a value as it is sent; an error says what was expected.
 pub type Parse = fn(&str) -> Result<Value, String>;
-/// What people see for a choice, which can be typed for it.
+/// Displayed names of a choice, which can also be typed.
 pub type Shown = fn(&str) -> Vec<&str>;
 
-/// What the hooks of a verb state about a field.
+/// Declarations of a verb's hooks about a field.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stated {
     pub parse: Option<Parse>,
@@ -37,7 +37,7 @@ pub struct Flag {
     name: Option<String>,
     /// Alternative name of the flag.
     alias: Option<String>,
-    /// What stands for its value in the help.
+    /// Placeholder for the value in the help.
     value: Option<String>,
     help: Option<String>,
     /// Is sent when nothing is typed.
@@ -120,7 +120,7 @@ enum ArgumentKind {
 
 /// Marks the schema of a field that null resets.
 const NULLABLE: &str = "x-nullable";
-/// What is typed for a choice that is reset.
+/// Typed value that resets a choice.
 const DEFAULT: &str = "default";
 
 /// The parameters of a route's query, and the schema of its body; both without references.
@@ -244,7 +244,7 @@ fn resolved(schema: &Value, definitions: &Map<String, Value>) -> Value {
     found
 }
 
-/// What stands in a path. The API describes it by its route alone.
+/// Help for a parameter in the path, which the API describes only by its route.
 fn of_path(field: &str) -> Option<&'static str> {
     Some(match field {
         "alarm_id" => "The alarm's id",
@@ -441,7 +441,7 @@ impl Argument {
         })
     }
 
-    /// What is sent for a list that was not typed: nothing of it, where the whole is replaced.
+    /// Value for a list that was not typed: an empty list if the whole is replaced.
     fn nothing(&self) -> Option<Value> {
         self.is_required.then(|| json!([]))
     }

@@ -28,7 +28,7 @@ use verb::Verb;
 /// Hooks by the names of their verbs.
 type Hooks = &'static [(&'static str, Hook)];
 
-/// What the tables of resources cannot state, by the names of the resources.
+/// Hooks by the names of the resources, for what their tables cannot express.
 const HOOKS: &[(&str, Hooks)] = &[
     ("app", app::HOOKS),
     ("key", key::HOOKS),

@@ -8,7 +8,7 @@ use crate::shell::quoted;
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 
-/// What a person typed, and what the API answered. Secrets that were typed are left out.
+/// The typed arguments and the API's response. Typed secrets are left out.
 pub struct Exchange {
     pub answer: Value,
     /// The arguments by the names of their fields.

@@ -26,7 +26,7 @@ pub enum Hook {
     Before(Before),
     /// Reads the value of a field.
     Parse(&'static str, Parse),
-    /// What people see for the choices of a field.
+    /// Displayed names for the choices of a field.
     Shown(&'static str, Shown),
     /// Changes an answer before it is shown to people.
     Humanize(fn(&mut Value)),
@@ -76,17 +76,17 @@ pub struct Verb {
     /// Other calls, each by the field that is typed for it.
     #[serde(default)]
     call_by: BTreeMap<String, String>,
-    /// What each line sends; then only the fields with an entry in `flags` can be typed.
+    /// Fields with a fixed value; only fields with an entry in `flags` can then be typed.
     #[serde(default)]
     fixed: Map<String, Value>,
     /// Whether it changes something, where a hook runs it.
     #[serde(default)]
     changes: bool,
-    /// What it does, in one sentence.
+    /// Description in one sentence.
     about: String,
     /// The end of its help: an example, and what to do next.
     help: String,
-    /// What differs from the flags that are drawn, by field.
+    /// Deviations from the derived flags, by field.
     #[serde(default)]
     pub flags: BTreeMap<String, Flag>,
     /// Fields of which exactly one has to be typed.
@@ -100,7 +100,7 @@ pub struct Verb {
     pub(super) columns: Vec<String>,
     /// The sentence about an empty list.
     pub(super) nothing: Option<String>,
-    /// That when a filter was typed, if it is another one.
+    /// The sentence about an empty list if a filter was typed, if it differs.
     pub(super) no_match: Option<String>,
     /// The sentence about an answer; `{field}` is what was typed, else that of the answer.
     pub(super) sentence: Option<String>,
@@ -417,7 +417,7 @@ impl Verb {
         bail!("`{}` has neither a call nor a hook", self.name)
     }
 
-    /// What a text means as this argument. Only what explains an event takes the id of a delivery for it.
+    /// The id for a text in this argument. Only verbs that explain an event accept the id of a delivery instead.
     async fn id_of(
         &self,
         client: &Client,
@@ -444,7 +444,7 @@ struct CallParts<'a> {
 /// The arguments that were typed.
 struct TypedValues<'a> {
     all: Vec<(&'a Argument, Value)>,
-    /// Those that are no secret, by their fields.
+    /// Values of the arguments that are not secret, by field.
     open: Map<String, Value>,
 }
 

@@ -50,7 +50,7 @@ pub struct Demo {
     pub platform: Platform,
     /// Signs the samples.
     signer: Box<dyn SampleSigner>,
-    /// What the store has for the demo.
+    /// The store's data for the demo.
     store: &'static DemoStore,
     /// The receiver's destination, and its URL.
     destination: Exception,
@@ -70,7 +70,7 @@ pub struct Running {
 }
 
 impl Demo {
-    /// What is allowed beside the settings: samples of this data directory, and a receiver on this machine.
+    /// Additional permissions besides the settings: samples of this data directory, and a receiver on this machine.
     pub fn allowed(&self, data: &Path) -> anyhow::Result<config::Demo> {
         let certificate_url = self.signer.certificate_url();
         let url = certificate_url.context("the samples' certificate")?;

@@ -39,7 +39,7 @@ pub struct Welcome {
     pub has_ui: bool,
     /// Whether the settings allow any destination that is not public.
     pub allows_local: bool,
-    /// What signs in to the page.
+    /// Link that signs in to the dashboard.
     pub page: Option<Shared>,
 }
 

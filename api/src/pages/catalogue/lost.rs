@@ -7,7 +7,7 @@ use storage::{Catalogue, Change, Product};
 /// Maximum number of names in a sentence.
 const NAMES: usize = 20;
 
-/// What a change that concerns this many purchases does to a catalogue.
+/// The effects of a change of the catalogue that affects this many purchases.
 pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<String> {
     match change {
         Change::DeleteProduct(sku) => match before.products.get(sku) {

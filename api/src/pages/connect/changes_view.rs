@@ -46,7 +46,7 @@ impl<'a> SettingsPage<'a> {
         }
     }
 
-    /// With the fields of its form.
+    /// Adds the fields of the form.
     #[must_use]
     pub fn with(self, groups: Vec<Group>) -> Self {
         Self { groups, ..self }

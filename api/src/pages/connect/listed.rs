@@ -168,7 +168,7 @@ impl<'a> ListPage<'a> {
     }
 }
 
-/// What was entered in a field.
+/// Entered value of a field.
 pub fn entered(sent: &Sent, name: &str) -> String {
     sent.get(name).unwrap_or_default().to_owned()
 }
@@ -277,7 +277,7 @@ impl<'a> PlatformPage<'a> {
         }
     }
 
-    /// With the fields of its form.
+    /// Adds the fields of the form.
     #[must_use]
     pub fn with(self, groups: Vec<Group>) -> Self {
         Self { groups, ..self }

@@ -12,7 +12,7 @@ use storage::{
     ReceivedNotification, TopicState, WaitingFor,
 };
 
-/// What is stored about the connection of a platform.
+/// Stored facts about the connection of a platform.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub progress: PlatformProgress,
@@ -45,7 +45,7 @@ impl Step {
         }
     }
 
-    /// What is to be done, for the list of what is connected.
+    /// Next step, for the list of connected platforms.
     pub const fn next(self) -> &'static str {
         match self {
             Self::App => "create an app",
@@ -79,7 +79,7 @@ impl Facts {
             .find(|one| one.reason.is_empty())
     }
 
-    /// What was refused, latest first.
+    /// Refused messages, latest first.
     pub fn refused(&self) -> Vec<&ArrivalView> {
         let mut all: Vec<_> = self
             .progress
@@ -179,7 +179,7 @@ pub async fn newest(
     Ok(Some((key, edge.store.explain_purchase(key).await?)))
 }
 
-/// What happened on the way of an event, or has not happened yet.
+/// A step on the way of an event, done or not.
 pub struct Tick {
     pub badge: Badge,
     pub title: &'static str,

@@ -83,7 +83,7 @@ pub struct GuideStep {
     copy: Option<String>,
 }
 
-/// What was refused for one reason.
+/// Messages refused for one reason.
 pub struct RefusedRow {
     badge: Badge,
     sentence: Sentence,
@@ -211,7 +211,7 @@ impl<'a> ConsolePage<'a> {
         }
     }
 
-    /// With whether a store reaches the URL, and what devices need.
+    /// Adds whether a store can reach the URL, and what devices need.
     #[must_use]
     pub fn with(self, public_url: &Url, once: &ShownOnce) -> Self {
         Self {
@@ -455,7 +455,7 @@ pub struct FirstPage<'a> {
     purchase: Option<(String, Code)>,
     has_arrived: bool,
     next: Option<(String, &'static str)>,
-    /// Where a sample is sent to, if this process takes samples and the person may send one.
+    /// Path to which a sample is sent, if this process takes samples and the visitor may send one.
     sample_path: Option<String>,
     reason: String,
     wrong_reason: Option<String>,

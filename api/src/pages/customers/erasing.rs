@@ -10,13 +10,13 @@ use storage::Destination;
 pub struct Erasing {
     /// The command, for an administrator.
     pub command: String,
-    /// That the store goes on charging the customer, if it does.
+    /// Warning that the store continues to charge the customer, if it does.
     pub charged: Option<Sentence>,
-    /// What the destinations get of it, one sentence for all of the same kind.
+    /// What the destinations receive, one sentence for all of the same kind.
     pub learns: Vec<Sentence>,
 }
 
-/// What a destination gets when a customer is erased.
+/// What a destination receives when a customer is erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Notice {
     DeletionRequest,

@@ -133,7 +133,7 @@ pub fn rate_of(one: &PaymentView) -> Option<String> {
         .map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
 }
 
-/// Where an amount is from, and what a sales report shows about it.
+/// Source of an amount, and what a sales report shows about it.
 fn source(one: &PaymentView) -> String {
     if let Some(basis) = estimate(one) {
         return capital(basis);

@@ -79,7 +79,7 @@ pub fn path(app: AppId, user: UserId) -> String {
     format!("/ui/customers/{app}/{user}")
 }
 
-/// Where the search stands, with what was searched.
+/// Address of the search page, with the searched text.
 fn place(sent: Option<&Sent>) -> PageAddress {
     let q = sent.and_then(|sent| sent.get("q")).unwrap_or("ID");
     let app = sent.and_then(|sent| sent.get("app_id")?.parse().ok());

@@ -11,7 +11,7 @@ use domain::{CollapseKey, Timestamp};
 use std::time::Duration;
 use storage::{MAX_TRANSFERS, TransferCause};
 
-/// What is left to do after the undo of a move by a login.
+/// Remaining step after undoing a move by a login.
 pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
 
 /// How long after an undo the page announces it.

@@ -127,7 +127,8 @@ pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
     );
 }
 
-/// What moves, as the API has it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a receipt.
+/// The customer to move, as the API names it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a
+/// receipt.
 pub fn source(sent: &Sent) -> Option<(&str, &str)> {
     let receipt = sent
         .get("receipt_id")

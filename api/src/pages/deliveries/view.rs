@@ -16,7 +16,7 @@ use domain::event::PURCHASE_UPDATED;
 use serde_json::Value;
 use storage::{DeliveryStatus, DeliveryView, Role};
 
-/// What a delivery is shown from.
+/// Data of a delivery's page.
 pub struct Detail<'a> {
     pub delivery: &'a DeliveryView,
     /// When it is attempted next, where that is a time ahead.

@@ -34,7 +34,7 @@ impl Stands {
     }
 }
 
-/// What stands above every page of a destination.
+/// The head of every page of a destination.
 pub struct Head {
     pub id: String,
     pub name: String,
@@ -43,7 +43,7 @@ pub struct Head {
     pub since: Option<Moment>,
     /// What settle does without a person's action.
     pub note: Option<&'static str>,
-    /// Where it skips everything: the page that shows why.
+    /// Link to the page with the reason, if the destination skips everything.
     pub why: Option<CellPart>,
     /// Tabs of the destination's pages; none for a deleted one.
     pub tabs: Option<Tabs>,
@@ -92,7 +92,7 @@ impl Head {
         visit.to(&format!("/ui/destinations/{}{end}", self.id))
     }
 
-    /// Where the form of an action is sent.
+    /// Path to which the form of an action is sent.
     pub fn action(&self, name: &str) -> String {
         format!("/ui/destinations/{}/{name}", self.id)
     }

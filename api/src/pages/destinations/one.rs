@@ -54,7 +54,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// What the overview shows beside what is stored.
+/// Data of the overview besides the stored data.
 #[derive(Default)]
 pub struct Answer {
     /// The wrong fields of a form.

@@ -66,7 +66,7 @@ async fn show(
     ))
 }
 
-/// Where a page stands, and how else the same is counted.
+/// The address of a page, with the call and the command for the same count.
 fn place(destination: &Destination, sent: &Sent) -> PageAddress {
     let id = destination.id;
     let of = |name: &str| {

@@ -133,12 +133,12 @@ pub struct Sheet {
     pub path: String,
     pub reason: String,
     pub mistakes: Vec<Field>,
-    /// What stands against it, if no field is wrong.
+    /// Objection to the change, if no field is wrong.
     pub detail: Option<String>,
 }
 
 impl Sheet {
-    /// What was expected as the reason, if it is wrong.
+    /// Expected value of the reason, if it is wrong.
     pub fn wrong_reason(&self) -> Option<&str> {
         self.mistakes
             .iter()

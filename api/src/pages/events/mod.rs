@@ -56,7 +56,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     lists::show(list::events(&visit), state, visit, caller, events::list).await
 }
 
-/// What is known of an event: its explanation, its body, and who can get it again.
+/// An event's explanation and body, and the destinations that can receive it again.
 struct EventFacts {
     tree: Node,
     body: Value,

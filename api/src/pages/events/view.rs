@@ -19,7 +19,7 @@ use domain::{EventId, Timestamp, UserId};
 use serde_json::Value;
 use storage::{Destination, Platform, Role};
 
-/// What one event is shown from.
+/// Data of an event's page.
 pub struct Detail<'a> {
     pub id: EventId,
     pub tree: &'a Node,

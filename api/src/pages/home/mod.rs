@@ -28,7 +28,7 @@ const ALARMS: i64 = 5;
 const BARS: usize = 12;
 /// Maximum number of apps whose platforms are looked for.
 const APPS: i64 = 20;
-/// What the charts of the last hour show.
+/// Series in the charts of the last hour.
 const CHARTED: [Series; 6] = [
     Series::Accepted,
     Series::Refused,
@@ -142,7 +142,7 @@ async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     })
 }
 
-/// What was used of Temporal in the last day: a row for each minute, since actions belong to no app.
+/// Usage of Temporal in the last day: a row for each minute, since actions belong to no app.
 async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
     let totals = edge
         .store
@@ -153,7 +153,7 @@ async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
     })
 }
 
-/// What happened in the last hour.
+/// Counts of the last hour.
 async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour, Error> {
     let ids: Vec<_> = found
         .destinations

@@ -44,7 +44,7 @@ pub struct List<T: 'static> {
     /// The path of its route in the API.
     pub api: &'static str,
     pub command: &'static str,
-    /// What one item is called, and several.
+    /// Name of an item, singular and plural.
     pub nouns: [&'static str; 2],
     /// How the items are ordered, such as `the newest first`.
     pub order: &'static str,

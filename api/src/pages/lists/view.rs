@@ -16,7 +16,7 @@ pub enum ListHead {
     Title,
     /// Title of the list, and the lists beside it.
     Tabs(Tabs),
-    /// What stands above every page of a destination.
+    /// The head of every page of a destination.
     Destination(Box<Head>),
 }
 
@@ -36,7 +36,7 @@ pub struct ListPage<'a> {
     is_at_once: bool,
     is_first: bool,
     older: Option<String>,
-    /// What to know of what the filters find.
+    /// Notes about the results of the filters.
     notes: Vec<&'static str>,
     first: String,
     all: String,

@@ -82,7 +82,7 @@ async fn find(
     shown(&visit, &page, &found)
 }
 
-/// What was probably meant by a text that found nothing.
+/// Probable meaning of a text that found nothing.
 pub struct Suggestion {
     pub text: String,
     /// The page of what it names, if that is one thing.

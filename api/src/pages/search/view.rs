@@ -74,7 +74,7 @@ fn trust(topics: &[Topic]) -> Badge {
     }
 }
 
-/// What was found, with the purchases among it by their ids.
+/// Search results, with the purchases among them by their ids.
 pub struct Hits<'a> {
     pub found: &'a [SearchHit],
     pub purchases: &'a BTreeMap<String, PurchaseView>,
@@ -143,7 +143,7 @@ impl<'a> SearchPage<'a> {
     }
 }
 
-/// By what a thing is found that has no such id.
+/// Value of `found_by` for a result that matches by prefix.
 const BEGINNING: &str = "beginning";
 
 /// Whether nothing has the whole id that was searched.

@@ -81,7 +81,7 @@ async fn form(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Resul
     })
 }
 
-/// What signs in.
+/// Credentials of a sign-in.
 #[derive(Deserialize, JsonSchema)]
 struct Credentials {
     /// A key of the API, or the admin token.
@@ -90,7 +90,7 @@ struct Credentials {
     /// The name of the person, beside that of the key.
     #[schemars(length(min = 1, max = 100))]
     name: Option<String>,
-    /// Where to continue.
+    /// Path to continue at.
     next: Option<String>,
 }
 

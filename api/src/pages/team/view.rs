@@ -22,7 +22,7 @@ pub struct SignedIn {
     began: Moment,
     used: Moment,
     ends: Moment,
-    /// What signs them out; none for the visitor's own sign-in.
+    /// Action that signs them out; none for the visitor's own sign-in.
     end: Option<Action>,
 }
 

@@ -55,7 +55,7 @@ pub fn warnings(stored: &Catalogue, change: &Change) -> Vec<String> {
     new.into_iter().filter_map(warning).collect()
 }
 
-/// What a change adds to the catalogue.
+/// The additions of a change to the catalogue.
 fn new<'a>(stored: &'a Catalogue, change: &'a Change) -> Vec<New<'a>> {
     let entitlement = |field, id: &'a String| {
         (!stored.entitlements.contains_key(id)).then_some(New {

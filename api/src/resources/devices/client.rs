@@ -25,7 +25,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Who uses something of the platform's day.
+    /// The user of the platform's quota.
     pub fn reporter(&self) -> Reporter<'_> {
         Reporter {
             platform: &self.platform,

@@ -186,7 +186,7 @@ pub async fn report(
     }))
 }
 
-/// What a request used of its platform's day: of one that brought nothing new, nothing.
+/// The usage of a request in its platform's day: none if it brought nothing new.
 fn used(reports: &AcceptedReports, is_new: bool) -> DeviceUsage {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let devices = i64::from(is_new);

@@ -18,7 +18,7 @@ use storage::{SecretHash, Unproved};
 const SHOWN: &str = "Settle-Device-Secret";
 /// Number of bytes of a secret.
 const BYTES: usize = 32;
-/// What is expected in the header.
+/// Expected value of the header.
 const EXPECTED: &str =
     "32 random bytes in base64url without padding: 43 letters, digits, `-` and `_`";
 

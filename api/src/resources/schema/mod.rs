@@ -43,7 +43,7 @@ pub struct EventSchema {
     /// Group of the event: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or
     /// `alarm`.
     group: &'static str,
-    /// What it announces, in one sentence.
+    /// Announcement of the event, in one sentence.
     summary: &'static str,
     /// Version of the schema.
     version: &'static str,

@@ -29,7 +29,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// What stands at a purchase whose refund stands.
+    /// Label of a purchase with a valid refund.
     pub fn refund_for_people(&self) -> Option<&'static str> {
         let badge = if self.is_refund_estimated {
             "refund estimated"
@@ -48,7 +48,7 @@ pub struct Reached {
     /// The event and its delivery; absent where nothing of the purchase was sent.
     #[serde(flatten)]
     pub delivery: Option<DeliveryView>,
-    /// What arrived of the purchase, and what did not, in words: by the latest event of each type.
+    /// Summary of the deliveries of the purchase: by the latest event of each type.
     pub summary: String,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Named {
     name: String,
 }
 
-/// What is known beside the record of a purchase.
+/// Facts about a purchase besides its record.
 pub struct Known<'a> {
     /// The latest delivery of each type of event to each destination, oldest first.
     pub deliveries: &'a [DeliveryView],
@@ -290,7 +290,7 @@ fn latest_end(records: &[(Record, State)]) -> Option<String> {
         .filter(|_| is_reason)
 }
 
-/// What was bought: the entitlements and how long a term lasts, else the SKU.
+/// What was bought: the entitlements and the length of a term, or else the SKU.
 pub fn product(view: &PurchaseView) -> String {
     Record::of(view).product()
 }
@@ -316,7 +316,7 @@ fn named(name: &str) -> State {
 }
 
 impl Record {
-    /// What the latest record of a purchase has; nothing before the first.
+    /// The fields of a purchase's latest record; none before the first.
     pub(super) fn of(view: &PurchaseView) -> Self {
         let record = view
             .data

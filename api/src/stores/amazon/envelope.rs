@@ -104,7 +104,7 @@ enum FieldValue<'a> {
 /// The known fields of a document.
 #[derive(Debug, Default)]
 struct Fields<'a> {
-    /// By index: `None` when absent, `Some(None)` when null.
+    /// Fields by index: `None` when absent, `Some(None)` when null.
     slots: [Option<Option<FieldValue<'a>>>; NAMES.len()],
     has_duplicates: bool,
     has_too_many: bool,

@@ -94,7 +94,7 @@ pub fn short(name: &str) -> String {
         .replace('_', "-")
 }
 
-/// What this store has for samples and for the demo.
+/// The store's data for samples and the demo.
 pub const DEMO: DemoStore = DemoStore {
     types: TYPES,
     type_named: store_type,

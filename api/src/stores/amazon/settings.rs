@@ -27,7 +27,7 @@ pub struct Settings {
 #[error("[amazon] {field}: {expected}")]
 pub struct Invalid {
     pub field: String,
-    /// What was expected, and what was found.
+    /// Expected and found value.
     pub expected: String,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Walk<'a> {
     pub now: Timestamp,
     /// The stage after the reports walked so far.
     pub stage: Stage,
-    /// What was announced, with the transitions of this walk.
+    /// Announcements, including the transitions of this walk.
     pub announced: Announced,
     /// The transitions of this walk, in order.
     pub transitions: Vec<Transition>,

@@ -194,7 +194,7 @@ pub enum TransactionKind {
     Restored,
 }
 
-/// What an event of a type says beside its time and session.
+/// Data of an event besides its time and session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     SessionStart {

@@ -17,7 +17,7 @@ pub struct Session {
     pub closed_at: Option<Timestamp>,
 }
 
-/// What an event does to its session.
+/// Effect of an event on its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Start,

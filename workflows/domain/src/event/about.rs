@@ -16,7 +16,7 @@ pub struct About {
     /// Group of the event: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or
     /// `alarm`.
     pub group: &'static str,
-    /// What it announces, in one sentence.
+    /// Announcement of the event, in one sentence.
     pub summary: &'static str,
 }
 
@@ -48,7 +48,7 @@ pub fn group(event_type: &str) -> &'static str {
         .map_or("purchase", |(_, group)| group)
 }
 
-/// What a type announces, in one sentence; empty for an unknown type.
+/// The announcement of a type, in one sentence; empty for an unknown type.
 pub fn summary(event_type: &str) -> &'static str {
     if let Some(kind) = TransitionKind::ALL
         .iter()

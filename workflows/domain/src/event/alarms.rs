@@ -32,7 +32,7 @@ pub struct AlarmEvent<'a> {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub count: i64,
-    /// Who closed it, and their note; none while it is open, and where it concerns the whole installation.
+    /// Person who closed the alarm, and their note; none while it is open, and for an alarm of the whole installation.
     pub closed_by: Option<&'a str>,
     pub note: Option<&'a str>,
 }

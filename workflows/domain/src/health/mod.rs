@@ -100,7 +100,7 @@ pub struct Health {
     pub recovered_at: Option<Timestamp>,
     /// When the pause set by the destination's `Retry-After` ends; null without a pause.
     pub paused_until: Option<Timestamp>,
-    /// What the last failed request since the last success was about.
+    /// Subject of the last failed request since the last success.
     #[serde(skip)]
     pub last_failed_subject: Option<Subject>,
     /// When a person last requested an immediate retry of all pending deliveries.

@@ -64,7 +64,7 @@ pub enum Life {
     Replaced,
 }
 
-/// Where a purchase stands: the parts of its state, its number of terms and its plan.
+/// The stage of a purchase: the parts of its state, its number of terms and its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Stage {

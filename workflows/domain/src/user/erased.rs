@@ -83,10 +83,10 @@ impl fmt::Debug for ErasedNames {
     }
 }
 
-/// What stands in place of a text that had a name in it.
+/// Replacement for a text that contained a name.
 pub const REMOVED: &str = "the text was removed: it named a customer who is erased";
 
-/// Where the body of an event for operators has what a destination answered, an alarm says, or a person wrote.
+/// Where the body of an operator event contains a destination's response, an alarm's detail, or a person's text.
 const WRITTEN: [&str; 4] = ["/reason", "/alarm/detail", "/closed_by", "/note"];
 
 /// Fields of an event of a device whose text the app chooses.
@@ -262,7 +262,7 @@ impl ErasedNames {
         }
     }
 
-    /// What stands for a store's id of the customer; `None` for another id.
+    /// Tombstone of a store's id of the customer; `None` for another id.
     pub fn tombstone(&self, app_user_id: &str) -> Option<&str> {
         self.app_users
             .iter()

@@ -160,7 +160,7 @@ pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
     )
 }
 
-/// What a test of the connection does, and the key that it lacks.
+/// The effect of a connection test, and the key that it lacks.
 pub fn test_notes(settings: &Value) -> TestNotes {
     let has_key = read(settings).is_ok_and(|settings| settings.keys.has(Key::Secret));
     TestNotes {

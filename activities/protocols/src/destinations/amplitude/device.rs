@@ -145,7 +145,7 @@ fn fields(
     fields
 }
 
-/// What happened, without what is unknown.
+/// The known properties of the event.
 fn properties(event: &StreamedEvent, data: &Value) -> Map<String, Value> {
     let mut properties = Map::new();
     properties.insert("environment".to_owned(), json!(event.environment.as_str()));

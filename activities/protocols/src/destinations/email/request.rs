@@ -37,7 +37,7 @@ pub const TEST_NOTES: TestNotes = TestNotes {
     lacks: None,
 };
 
-/// What a mail has beside its letter.
+/// The headers of an email.
 struct Stamp {
     /// The part of its `Message-ID` before the `@`.
     id: String,

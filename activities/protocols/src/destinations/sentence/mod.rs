@@ -80,7 +80,7 @@ impl Sentence {
         Self::new(&format!("{title}{place}"))
     }
 
-    /// With this line, if there is a value.
+    /// Adds this line, if there is a value.
     fn line(mut self, label: &'static str, value: Option<String>) -> Self {
         let value = value
             .map(|value| visible(&value))

@@ -23,7 +23,7 @@ use url::{ParseError, Url};
 
 /// The expected form of a URL.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
-/// That of a URL whose scheme is missing or another one.
+/// Expected form of a URL whose scheme is missing or wrong.
 const WITH_SCHEME: &str = "a URL that begins with https://, such as https://example.com/hook";
 /// Maximum time for which a replaced key goes on signing, in milliseconds.
 const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -254,7 +254,7 @@ pub fn redact(config: &Config, text: &str) -> String {
     )
 }
 
-/// What happens to events of customers without an external id, by the stored settings.
+/// How events of customers without an external id are handled, by the stored settings.
 pub fn without_external_id(settings: &Value) -> WithoutExternalId {
     settings
         .get(unnamed::FIELD)
@@ -262,7 +262,7 @@ pub fn without_external_id(settings: &Value) -> WithoutExternalId {
         .unwrap_or_default()
 }
 
-/// What the body of a request is, by the stored settings.
+/// Content of the request body, by the stored settings.
 pub fn body_shape(settings: &Value) -> BodyShape {
     settings
         .get("body")

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
 
-/// What stands in place of path and query.
+/// Replacement for path and query.
 const HIDDEN: &str = "/…";
 /// Minimum length in bytes of a part of a path or a query that is redacted: a shorter one is a word, such as `services`,
 /// as often as a secret.
@@ -67,7 +67,7 @@ pub fn is_shown(settings: &Settings, value: &Value) -> bool {
     settings.url.as_ref().is_some_and(is_of)
 }
 
-/// Where a stored webhook's URL leads, as far as rules of addresses are about it.
+/// The origin of a stored webhook's URL, as far as address rules concern it.
 pub fn origin(stored: &Value) -> Option<Url> {
     let url = stored.get("url").or_else(|| stored.get("sealed_url"))?;
     url.as_str()?.parse().ok()

@@ -48,7 +48,7 @@ impl Default for Settings {
 #[derive(Debug, Clone)]
 pub struct Amazon {
     settings: Settings,
-    /// With the address of the simulated store.
+    /// The simulated store and its address.
     simulated: Option<(Simulated, Settings)>,
 }
 

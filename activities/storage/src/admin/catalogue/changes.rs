@@ -47,7 +47,7 @@ const UNMAPPED: Sql = statement! {"
     LIMIT ?
 "};
 
-/// What a catalogue must fulfil to be changed, or why it does not.
+/// The condition on a catalogue for a change, with the reason if it is not met.
 pub type Condition = Arc<dyn Fn(&Catalogue) -> Result<(), String> + Send + Sync>;
 
 fn check(catalogue: &Catalogue, condition: &Condition) -> Result<(), Error> {

@@ -100,7 +100,7 @@ impl Change {
         }
     }
 
-    /// What it changes: a reference id, a SKU, or the app with the whole catalogue.
+    /// Subject of the audit entry: a reference id, a SKU, or the app for the whole catalogue.
     fn subject(&self, app: AppId) -> String {
         match self {
             Self::SetEntitlement(id, _) | Self::DeleteEntitlement(id) => id.clone(),

@@ -141,7 +141,7 @@ fn find(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Optio
     })
 }
 
-/// What stands for the name of a request, by which a repeated one is recognized.
+/// Tombstone of an erasure request's name, which identifies a repeated request.
 fn request(secrets: &Secrets, erase: &Erase) -> String {
     let name = match &erase.name {
         CustomerName::ExternalId(name) => format!("external_id/{name}"),

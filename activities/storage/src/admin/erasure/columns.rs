@@ -37,13 +37,13 @@ enum Content {
     Json,
     /// A message as the store sent it, in whose place its shape stands.
     Message,
-    /// What a person or a destination wrote, in whose place [`REMOVED`] stands if there is a name in it.
+    /// Text by a person or a destination, replaced by [`REMOVED`] if it contains a name.
     Text,
     /// The author of an audit entry: a person, who is replaced, in front of the name of a key, which stays.
     Author,
-    /// What may repeat a name and is rendered again or not needed: NULL stands in its place.
+    /// Data that may repeat a name and is rendered again or not needed: replaced by NULL.
     Dropped,
-    /// What is not needed, in a column that is never NULL: an empty text stands in its place.
+    /// Unneeded data in a column that is never NULL: replaced by an empty text.
     Emptied,
 }
 
@@ -120,7 +120,7 @@ pub const TRANSFERS: Columns = columns!(transfers {
 pub const AUDIT_LOG: Columns = columns!(audit_log { actor: Author, reason: Text } by seq BIGINT);
 pub const ERASURES: Columns = columns!(erasures { requested_by: Text, reason: Text } by id TEXT);
 
-/// Those that are not in a list here, as the head of this file says.
+/// Columns that no list here contains, as described in the module docs.
 #[cfg(feature = "fail-points")]
 const APART: [(&str, &str); 7] = [
     ("alarms", "detail"),
@@ -211,7 +211,7 @@ impl Columns {
 }
 
 impl Content {
-    /// What stands in place of a text.
+    /// The replacement for a text.
     fn without_names(
         self,
         Erased {

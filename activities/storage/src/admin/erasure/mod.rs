@@ -61,7 +61,7 @@ impl Store {
         .await
     }
 
-    /// What was done to erase a customer of an app.
+    /// The report of an erasure of a customer of an app.
     pub async fn erasure(&self, app: AppId, id: Uuid) -> Result<Erasure, Error> {
         let what = "request to erase a customer";
         self.read(move |connection| sql(FIND).bind(id).bind(app).one(connection, what))

@@ -119,7 +119,7 @@ fn kind(code: &SqlState) -> DatabaseErrorKind {
     }
 }
 
-/// What the server says about a refused statement.
+/// The server's error about a refused statement.
 struct Refusal(DbError);
 
 impl DatabaseErrorInformation for Refusal {

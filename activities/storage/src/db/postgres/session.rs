@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::yield_now;
 use tokio_postgres::{Client, Statement};
 
-/// What is sent to the server.
+/// A message to the server.
 pub enum Request {
     /// One or more statements without values, whose rows are ignored.
     Batch(String),
@@ -53,7 +53,7 @@ pub struct QueuedQuery(u64);
 struct PendingRequest {
     request: Request,
     queued: Option<QueuedQuery>,
-    /// What the thread waits for while the server runs it.
+    /// The step for which the thread waits while the server runs it.
     step: Step,
 }
 

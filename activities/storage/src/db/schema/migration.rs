@@ -113,10 +113,10 @@ pub enum Work {
 }
 
 impl Migration {
-    /// All of a database that several processes may use, PostgreSQL, or of SQLite.
+    /// All migrations of a database that several processes may use, PostgreSQL, or of SQLite.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when a text is not as the head of this file describes it.
+    /// [`Error::Corrupt`] when a text is not in the format that the module docs describe.
     pub fn all(is_shared: bool) -> Result<Vec<Self>, Error> {
         let own = MIGRATIONS.iter().map(|(file, text)| {
             let (date, name) = file.split_once('_').unwrap_or((file, ""));
@@ -166,7 +166,7 @@ pub fn release() -> Version {
         .expect("the version of a package is a semantic one")
 }
 
-/// What a text says about itself.
+/// The header of a migration's text.
 #[derive(Debug, PartialEq, Eq)]
 struct Text {
     table: Option<String>,

@@ -45,7 +45,7 @@ mod tests;
 mod thread;
 mod write;
 
-/// Where the jobs of a thread wait.
+/// Queue of a thread's jobs.
 type Jobs = mpsc::Sender<Box<dyn Job>>;
 
 /// A handle to the writer. The threads end when the last handle is dropped.
@@ -55,7 +55,7 @@ pub struct Writer {
     acceptances: Option<Jobs>,
     /// The queue of each thread, and where the thread notes what it waits for.
     queues: Arc<[(Jobs, Arc<WaitNote>)]>,
-    /// What the threads find of the disk.
+    /// State of the disk, as the threads find it.
     disk: Arc<Disk>,
     waits: Waits,
 }
@@ -163,7 +163,7 @@ impl Writer {
         answer.await.map_err(Error::unavailable)?
     }
 
-    /// What the threads find of the disk.
+    /// State of the disk, as the threads find it.
     pub const fn disk(&self) -> &Arc<Disk> {
         &self.disk
     }

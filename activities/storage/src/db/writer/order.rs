@@ -34,7 +34,7 @@ pub struct Owners {
     pub lock: Lock,
 }
 
-/// What a job is ordered by beside its kind, and how long it is set aside.
+/// The order of a job besides its kind, and how long it is set aside.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
     pub(super) subject: OrderedBy,

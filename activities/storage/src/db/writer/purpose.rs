@@ -5,7 +5,7 @@
 use domain::{AppId, CollapseKey, DestinationId, UserId};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What a job works on, and whether there are fail points around its commit. The jobs of a group are sorted by it.
+/// The subject of a job, and whether there are fail points around its commit. The jobs of a group are sorted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobKind {
     Accept(Faults),
@@ -28,7 +28,7 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    /// What a group is sorted by: without the fail points, so that what comes after a record stays behind it.
+    /// Sort key of a group's jobs: without the fail points, so that jobs after a record stay behind it.
     pub const fn place(self) -> Self {
         match self {
             Self::Accept(_) => Self::Accept(Faults::NONE),
@@ -177,7 +177,7 @@ impl JobKind {
     }
 }
 
-/// What distributes purchases or apps over the threads of a purpose.
+/// Hash that distributes purchases or apps over the threads of a purpose.
 fn hash(id: impl Hash) -> usize {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

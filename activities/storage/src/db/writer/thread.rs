@@ -48,7 +48,7 @@ pub struct Bounds {
     pub time: Duration,
 }
 
-/// Where no other purpose waits for the thread.
+/// Bounds if no other purpose waits for the thread.
 pub const OWN: Bounds = Bounds {
     items: 4096,
     time: Duration::from_millis(250),
@@ -66,13 +66,13 @@ pub struct Thread {
     pub connection: Option<AnyConnection>,
     pub clock: fn() -> Timestamp,
     pub checkpoints: Option<Checkpoints>,
-    /// What is run before all other jobs, on SQLite; elsewhere nothing is ever in it.
+    /// Acceptances, which run before all other jobs on SQLite; empty elsewhere.
     pub acceptances: Queue,
     pub bounds: Bounds,
     pub disk: Arc<Disk>,
     /// Whether a test keeps the database from growing.
     pub is_limited: bool,
-    /// Where it notes what it waits for.
+    /// The note of what the thread waits for.
     pub place: Arc<WaitNote>,
     /// The jobs that a later group has.
     pub aside: Aside,
@@ -82,7 +82,7 @@ pub struct Thread {
 enum Woken {
     Acceptance(Box<dyn Job>),
     Other(Box<dyn Job>),
-    /// To run jobs that were set aside.
+    /// Jobs that were set aside are due.
     Due,
 }
 
@@ -355,7 +355,7 @@ pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<
     Ok(connection)
 }
 
-/// What a transaction did before its commit.
+/// The effect of a transaction before its commit.
 struct Ran {
     /// The errors of the jobs that were run, which are the first ones.
     errors: Vec<Option<Error>>,

@@ -36,7 +36,7 @@ pub struct Write<'c> {
     pub(super) last: Vec<Last>,
     /// The kinds of the alarms that the transaction raises, counted once it is committed.
     raised: Vec<String>,
-    /// What settlings of the transaction share, see [`Self::take_shared`].
+    /// Data that settlings of the transaction share, see [`Self::take_shared`].
     shared: Option<Box<dyn Any>>,
 }
 

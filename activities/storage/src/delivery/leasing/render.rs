@@ -296,8 +296,8 @@ struct Environments {
 }
 
 impl Environments {
-    /// Of an event about a purchase. An event that was recorded for a test purchase, or whose platform is of the
-    /// sandbox now, is sent in the sandbox.
+    /// Environment of an event about a purchase. If it was recorded for a test purchase, or its platform is now in the
+    /// sandbox, it is sent in the sandbox.
     fn of_event(data: &Value, platform: Option<Environment>) -> Self {
         let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
         let of = |platform: Environment| {
@@ -314,8 +314,8 @@ impl Environments {
         }
     }
 
-    /// Of a `profile.updated`: the environment that it covers. If its platform is of another environment now, the
-    /// profile is sent in the sandbox.
+    /// Environment of a `profile.updated`, which it covers. If its platform is now in another environment, the profile
+    /// is sent in the sandbox.
     fn of_profile(body: &Value, platform: Option<Environment>) -> Self {
         let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
         let covers = read("environment").unwrap_or(Environment::Sandbox);

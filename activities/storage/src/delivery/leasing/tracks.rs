@@ -199,7 +199,7 @@ const SUPERSEDE: Sql = statement! {hot "deliveries_pending_of_lane", "
         )
 "};
 
-/// What a planted fault runs instead: it ends again what has ended.
+/// Replacement statement of a planted fault: it ends again what has ended.
 const SUPERSEDE_FINAL: Sql = statement! {"
     UPDATE deliveries
     SET status = 'superseded', finished_at = ?, {FREED}

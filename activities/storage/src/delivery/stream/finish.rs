@@ -57,7 +57,7 @@ pub struct StreamResult {
     pub error: Option<String>,
 }
 
-/// What follows for an event after an attempt.
+/// The verdict on an event after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamVerdict {
     Delivered,
@@ -92,7 +92,7 @@ impl StreamResult {
     }
 }
 
-/// What a request shows of the destination.
+/// Effect of a request on the health of the destination.
 #[derive(Debug, Clone)]
 pub struct StreamRequest {
     /// The first device of the request.

@@ -50,7 +50,7 @@ row! {
     }
 }
 
-/// What a stream may send now.
+/// The events that a stream may send now.
 #[derive(Debug)]
 pub enum StreamPage {
     Send(Box<StreamBatch>),

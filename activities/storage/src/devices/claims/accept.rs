@@ -63,24 +63,24 @@ pub struct ClaimSource<'r> {
 /// Number of claims of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClaimCounts {
-    /// Of those that are stored now, and wait for the store.
+    /// Number of stored claims that wait for the store.
     pub new: usize,
-    /// Of those that were dropped, because there are too many.
+    /// Number of claims that were dropped because there are too many.
     pub dropped: usize,
-    /// Of those of others that gave way to them.
+    /// Number of other claims that gave way.
     pub displaced: usize,
 }
 
-/// What was stored of the claims of one request.
+/// Result of storing the claims of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredClaims {
     /// The numbers of those that count.
     pub counts: ClaimCounts,
-    /// Those of purchases that are known, which are to be decided at once.
+    /// Claims of known purchases, which are decided at once.
     pub known: Vec<ClaimKey>,
 }
 
-/// What was stored of claims, by the index of their request.
+/// Results of storing claims, by the index of their request.
 pub type StoredByRequest = BTreeMap<usize, StoredClaims>;
 
 /// How a claim begins to wait.

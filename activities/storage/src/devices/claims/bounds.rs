@@ -127,7 +127,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What waits of the devices, networks and platforms of these claims.
+    /// Counts the waiting claims of the devices, networks and platforms of these claims.
     pub fn of(
         write: &mut Write<'_>,
         wanted: &[WaitingClaim<'_>],

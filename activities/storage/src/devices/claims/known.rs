@@ -22,7 +22,7 @@ const NOTIFIED: Sql = statement! {hot "notifications_open_of_key", "
     WHERE n.collapse_key IN (?*) AND {OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL
 "};
 
-/// Those of these purchases that are known.
+/// Returns the known ones of these purchases.
 pub fn purchases(
     write: &mut Write<'_>,
     keys: &BTreeSet<CollapseKey>,

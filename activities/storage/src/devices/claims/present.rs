@@ -15,7 +15,7 @@ use domain::device::Content;
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an event says of the store's customers on its device.
+/// The customers of the store on a device, according to an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
     /// When it happened, by our clock.
@@ -90,7 +90,7 @@ pub fn is_absent(
 }
 
 impl Presence {
-    /// What an event says, if it says something of customers.
+    /// The customers that an event lists, if it contains a list.
     pub fn of(content: &Content, at: Timestamp) -> Option<Self> {
         let name = |app_user_id: &str| clean(app_user_id).into_owned();
         match content {

@@ -66,9 +66,10 @@ struct Check {
 
 /// How a rule is checked on a range of rows.
 enum By {
-    /// By a statement that selects the names of the rows that break it.
+    /// A statement that selects the names of the rows that break the rule.
     Clause(Clause),
-    /// By code, if one statement for both databases is not enough. Returns the names of the rows that break it.
+    /// A function, if one statement for both databases is not enough. Returns the names of the rows that break the
+    /// rule.
     Code(fn(&mut AnyConnection, &Range) -> Result<Vec<String>, Error>),
 }
 

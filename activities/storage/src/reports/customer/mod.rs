@@ -26,11 +26,11 @@ const MAX_SHOWN: i64 = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerName {
-    /// By the app's own id of the customer.
+    /// The app's own id for the customer.
     ExternalId(String),
-    /// By the store's id of the customer.
+    /// The store's id for the customer.
     AppUser(String),
-    /// By the id of the user.
+    /// settle's id for the user.
     User(UserId),
 }
 

@@ -195,7 +195,7 @@ const SEARCH: Sql = statement! {"
 "};
 const IN_APP: Clause = clause!(&[SEARCH], hot "purchases_receipt", "x.app_id = ?");
 
-/// What is compared with an id: always the whole text, or the text as the beginning of a longer one too.
+/// Place of a comparison with an id: always the complete text, or also the text as a prefix.
 enum Place {
     Whole(Compared),
     Begins(Compared),
@@ -285,7 +285,7 @@ impl Store {
 /// The ids that match, as one of each way to compare.
 type Wanted<'a> = &'a dyn Fn(Compared) -> Option<Range>;
 
-/// What has an index by this id.
+/// Finds resources that have an index by this id.
 fn of_tables(
     connection: &mut AnyConnection,
     text: &str,
@@ -304,8 +304,8 @@ fn of_tables(
     search.statement().uncached().all(connection)
 }
 
-/// What has no index without its platform: a receipt whose notifications all ended without a purchase, by the key that
-/// follows from platform and receipt; and devices.
+/// Finds resources that have no index without their platform: a receipt whose notifications all ended without a
+/// purchase, by the key derived from platform and receipt; and devices.
 fn of_platforms(
     connection: &mut AnyConnection,
     receipt: &str,

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// Why a price is unknown that may be known later.
 const OPEN: [UnknownPrice; 2] = [UnknownPrice::Unconfirmed, UnknownPrice::NotListed];
 
-/// What is known of a price.
+/// Known facts about a price.
 #[derive(Debug, Default)]
 pub struct KnownPrice {
     pub amount: Option<Decimal>,
@@ -77,7 +77,7 @@ impl KnownPrice {
         }
     }
 
-    /// Of a price that no sales report has.
+    /// Source of a price that no sales report contains.
     pub const fn source(&self) -> Source {
         if self.is_by_device {
             Source::Device
@@ -103,7 +103,7 @@ const SET_PRICE: Sql = statement! {"
 "};
 
 impl OpenPayment {
-    /// Those that no entry has changed.
+    /// Payments that no entry has changed.
     pub fn all(entries: &[EntryRow]) -> Vec<Self> {
         let is_alone = |row: &EntryRow| {
             entries

@@ -127,7 +127,7 @@ const FIND: Sql = statement! {"
     WHERE x.id = ?
 "};
 
-/// What was queued before for an integration, of one user.
+/// The last queued profile of one user for an integration.
 pub struct ProfileOfLane {
     /// The profile that was queued last, if there is one.
     pub profile: Option<QueuedProfile>,
@@ -136,7 +136,7 @@ pub struct ProfileOfLane {
     pub lacks_name: bool,
 }
 
-/// What was queued before for an integration, of one user, and whether the lane of a purchase lacks the user's name.
+/// The last queued profile of one user for an integration, and whether the lane of a purchase lacks the user's name.
 pub fn find(
     connection: &mut AnyConnection,
     key: ProfileKey,

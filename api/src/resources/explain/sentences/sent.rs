@@ -133,7 +133,7 @@ fn after_all(
     }
 }
 
-/// What a destination is subscribed to instead of this type, and why a wildcard does not include the type.
+/// The events that a destination is subscribed to instead of this type, and why a wildcard does not include the type.
 pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
     let Destination {
         kind,

@@ -49,7 +49,7 @@ struct Following {
     failed_at: Option<Instant>,
 }
 
-/// What is remembered. Only keys of platforms are in it, so there are at most two for each platform and change.
+/// Known recipients. Only keys of platforms are in it, so there are at most two for each platform and change.
 #[derive(Default)]
 struct KnownRecipients {
     by_key: HashMap<String, Remembered>,

@@ -80,7 +80,7 @@ pub struct Sale {
     pub currency: String,
     /// The amount in USD; `None` without a rate for that day.
     pub usd: Option<Decimal>,
-    /// What converted it; `None` if nothing did.
+    /// Exchange rate that converted the amount; `None` if none did.
     pub conversion: Option<Conversion>,
 }
 
@@ -105,7 +105,7 @@ pub struct Adjustment {
     pub usd: Decimal,
     /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,
-    /// What converted the price that it corrects; `None` if nothing did.
+    /// Exchange rate that converted the corrected price; `None` if none did.
     pub conversion: Option<Conversion>,
 }
 
