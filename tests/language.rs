@@ -29,6 +29,17 @@ const TERMS: &[&str] = &[
     "told", "untold", "whom", "heard", "spoken", "unsaid", "hasten", "hastens", "hastened",
 ];
 
+/// Forbidden terms in comments: sentences about people where a process, caller, session, condition or attack is meant.
+const PEOPLE: &[&str] = &[
+    "nobody",
+    "somebody",
+    "anybody",
+    "everybody",
+    "stranger",
+    "strangers",
+    "whoever",
+];
+
 /// Exceptions: files that may use these terms.
 const ALLOWED_TERMS: &[Allowed] = &[Allowed {
     name: "tests/language.rs",
@@ -42,6 +53,27 @@ const BEGINNINGS: &[&str] = &[
     "The same",
     "What became of",
     "What came of",
+];
+
+/// Maximum number of words of a doc comment that must name its subject.
+const MAX_SHORT: usize = 5;
+
+/// Forbidden first words of short doc comments: a reader of generated documents does not see what they refer to.
+const VAGUE: &[&str] = &[
+    "It", "Its", "They", "Their", "Them", "Those", "Which", "Whose", "Who",
+];
+
+/// Forbidden short doc comments, which say neither what, where nor when.
+const EMPTY: &[&str] = &[
+    "Why.",
+    "When.",
+    "How.",
+    "How many.",
+    "Since when.",
+    "As of when.",
+    "Of which app.",
+    "The first.",
+    "The last.",
 ];
 
 /// Maximum length of a function's name.
@@ -214,6 +246,15 @@ fn is_forbidden(name: &str) -> bool {
         .any(|part| PARTS.contains(&part.as_str()))
 }
 
+/// Whether a line of a doc comment is a short sentence that does not name what it describes.
+fn is_vague(line: &str) -> bool {
+    let line = line.trim();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let is_short = words.len() <= MAX_SHORT && line.ends_with('.');
+    let first = words.first().copied().unwrap_or_default();
+    is_short && (VAGUE.contains(&first) || EMPTY.contains(&line))
+}
+
 fn is_test(path: &str) -> bool {
     path.starts_with("tests/") || path.contains("/tests")
 }
@@ -241,9 +282,11 @@ fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
         let is_comment = region.kind == Kind::Comment;
         let is_checked = is_comment || !is_test(path);
         if is_checked && !ALLOWED_TERMS.iter().any(|allowed| allowed.name == path) {
+            let is_refused =
+                |name: &str| TERMS.contains(&name) || (is_comment && PEOPLE.contains(&name));
             let terms = names(&region)
                 .into_iter()
-                .filter(|(_, name)| TERMS.contains(&name.to_lowercase().as_str()));
+                .filter(|(_, name)| is_refused(&name.to_lowercase()));
             found.extend(terms.map(|(line, name)| (line, format!("the term \"{name}\""))));
         }
         if is_comment {
@@ -261,6 +304,15 @@ fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
                 found.push((
                     region.line,
                     format!("a doc comment that begins with \"{beginning}\""),
+                ));
+            }
+            if is_first && doc.is_some_and(is_vague) {
+                found.push((
+                    region.line,
+                    format!(
+                        "a short doc comment that does not name its subject: {}",
+                        region.text
+                    ),
                 ));
             }
             last_comment = Some(region.line);
@@ -368,10 +420,15 @@ fn literals_are_not_identifiers() {
 fn a_forbidden_term_is_noticed_in_comments_and_production_texts() {
     check(
         "tests/a.rs",
-        "// nobody told it\nlet a = \"told\"; // told_revision",
+        "// it was told so\nlet a = \"told\"; // told_revision",
         &[1],
     );
     check("api/src/a.rs", "let a = \"nobody\n was told\";", &[2]);
+    check(
+        "tests/a.rs",
+        "// Whoever waits for it.\nlet a = \"nobody\";",
+        &[1],
+    );
     check("api/src/tests.rs", "let a = \"told\";", &[]);
 }
 
@@ -381,6 +438,20 @@ fn a_beginning_of_a_doc_comment_is_noticed() {
         "tests/a.rs",
         "/// So many rows.\nconst A: u8 = 1;\n/// A row.\n/// The same row.\nconst B: u8 = 1;",
         &[1],
+    );
+}
+
+#[test]
+fn a_short_doc_comment_without_its_subject_is_noticed() {
+    check(
+        "api/src/a.rs",
+        "/// Its id.\nid: u8,\n/// How many.\nn: u8,\n/// Its name, unique among the keys.\nb: u8,",
+        &[1, 3],
+    );
+    check(
+        "api/src/a.rs",
+        "/// Id of the key.\nid: u8,\n/// A row.\n/// Its id.\nn: u8,\n// Its id.\n/// When the window ends.",
+        &[],
     );
 }
 

@@ -1,4 +1,4 @@
-//! The admins' actions on one purchase or one destination.
+//! Actions of admins on a purchase or a destination.
 
 use crate::dependencies::Context;
 use crate::spans;
@@ -23,8 +23,8 @@ const MAX_SKIPPED: i64 = 10_000;
 /// The author of changes that a signal without a name requested.
 const UNNAMED: &str = "a script";
 
-/// The handle to the database whose changes leave audit entries of whoever sent a signal. `call` names the activity:
-/// its attempts leave one audit entry for each operation.
+/// The database handle whose changes record the sender of a signal in the audit log. `call` names the activity: its
+/// attempts leave one audit entry for each operation.
 pub fn by(store: &Store, admin: &Admin, call: &str) -> Store {
     let name = admin
         .by

@@ -1,6 +1,6 @@
-//! What a process that serves does while no worker runs, or no sweep finishes: it announces alarms and sends what
-//! destinations wait for that people read, so that they learn of it. All else waits for a worker; the leases are those of
-//! workers.
+//! What a serving process does while no worker runs, or no sweep finishes: it announces alarms and sends pending events
+//! to destinations that people read, so that they learn about the problem. Everything else waits for a worker; the
+//! leases are those of workers.
 
 use crate::delivery::supervise::run::SuperviseRun;
 use crate::delivery::supervise::supervise;

@@ -35,13 +35,13 @@ pub struct Context {
     pub clock: fn() -> Timestamp,
     /// A random number from 0 to 1, for the jitter of retries.
     pub random: fn() -> f64,
-    /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them for ever.
+    /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them forever.
     pub retention: Option<Duration>,
     /// The public address of the dashboard, for links in events about alarms.
     pub dashboard: Option<Arc<str>>,
     /// The number of this worker's delivery slots that each destination occupies.
     pub slots: DeliverySlots,
-    /// What requests are in flight about.
+    /// Subjects of the requests in flight.
     pub in_flight: InFlight,
     /// Which destinations answer promptly, and attempts that a workflow task could not wait for.
     pub prompt: Prompt,

@@ -1,8 +1,8 @@
-//! Notes what keeps failing: the one path of all activities, and of the parts of a long one. It is an error in the log and
-//! an alarm; Temporal keeps the failure, which `settle explain` and the page show.
+//! Records what keeps failing: the one path for all activities, and for the parts of long ones. It writes an error to
+//! the log and raises an alarm; Temporal keeps the failure, which `settle explain` and the dashboard show.
 //!
-//! Nothing is given up here: what is stored may be of another version of settle, and the version that can read it, or the
-//! database that takes it again, goes on with it.
+//! Nothing is given up here: stored data may be of another version of settle, and the version that can read it, or a
+//! recovered database, continues with it.
 
 use crate::dependencies::Context;
 use crate::failure::{self, Failed};
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 const REFUSALS: u32 = 3;
 /// The failure in a row that raises an alarm when each of them may pass, and so does each further one.
 const FAILURES: u32 = 5;
-/// So do fewer, from the second on, once the first one is so long ago.
+/// Fewer failures raise the alarm, too, from the second on, once the first one is this long ago.
 const FAILING_FOR: Duration = Duration::from_secs(30);
 /// While nothing succeeds, the database is not available, which has alarms of its own: only each failure of this number
 /// raises one.
@@ -33,7 +33,7 @@ const RAISED_FOR: Duration = Duration::from_secs(60);
 /// Maximum number of alarms that this process remembers.
 const MAX_RAISED: usize = 1_000;
 
-/// What an activity works for.
+/// Work that an activity does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// The settling of a purchase.
@@ -47,7 +47,7 @@ pub enum Work {
     /// The claims of a platform's devices.
     Claims(PlatformId),
     Sweep,
-    /// What the sweep announces of a large transfer.
+    /// The announcement of a large transfer by the sweep.
     Transfer(TransferId),
     /// A request of an admin about a purchase.
     PurchaseRequest(CollapseKey),
@@ -183,7 +183,7 @@ impl Context {
         }
     }
 
-    /// What an alarm is about: what cannot be done, or the installation where the cause is one of all.
+    /// The subject of an alarm: the failing work, or the installation if the cause concerns all work.
     async fn about(&self, work: Work, error: &Error) -> About {
         if !is_of_data(error) {
             return About::All;
@@ -218,7 +218,7 @@ impl RaisedAlarms {
         true
     }
 
-    /// An alarm was not stored.
+    /// Forgets an alarm that was not stored.
     fn forget(&self, alarm: &str) {
         self.raised().remove(alarm);
     }
@@ -240,7 +240,8 @@ impl Work {
         }
     }
 
-    /// What cannot be done, and what shows more. It names no purchase, so that there is one such alarm, which is counted.
+    /// The failing work, and where to find details. It names no purchase, so that there is one such alarm, which is
+    /// counted.
     const fn sentences(self) -> (&'static str, &'static str) {
         match self {
             Self::Settling(_) => (

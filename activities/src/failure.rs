@@ -29,7 +29,7 @@ impl Failed {
         }
     }
 
-    /// Whether it may pass without anybody's action.
+    /// Whether the failure may resolve by itself.
     pub const fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -46,8 +46,8 @@ impl From<storage::Error> for Failed {
 
 /// The failure in a row after which a permanent refusal is tried again more and more seldom.
 const QUICK_ATTEMPTS: u32 = 5;
-/// By how much the wait grows with each further failure, and its maximum: then it goes on by itself some minutes after its
-/// cause is gone.
+/// Growth of the wait with each further failure, and its maximum: work continues within minutes after the cause is
+/// gone.
 const SLOW_RETRY: Duration = Duration::from_secs(20);
 const MAX_SLOW_RETRY: Duration = Duration::from_secs(300);
 

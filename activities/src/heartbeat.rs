@@ -63,7 +63,7 @@ impl Throttle {
     }
 }
 
-/// Sends heartbeats for ever, and sets `is_halted` when the activity is cancelled: then it begins no further request,
+/// Sends heartbeats forever, and sets `is_halted` when the activity is cancelled: then it begins no further request,
 /// and finishes what is in flight.
 pub async fn send(mut heartbeats: Heartbeats<'_>, is_halted: &AtomicBool) -> Infallible {
     loop {

@@ -1,5 +1,5 @@
-//! The spans of activities. The contexts come from the database: a settling hangs below the first of its notifications,
-//! and an attempt below the settling that announced its event, whichever process does either.
+//! The spans of activities. Their contexts come from the database: a settling is a child of its first notification, and
+//! an attempt is a child of the settling that announced its event, regardless of the process.
 
 use domain::{CollapseKey, DestinationId, TraceContext};
 use protocols::outgoing::{Incoming, Outgoing};

@@ -1,5 +1,5 @@
-//! How often, and for how long, the same activity has failed in a row in this process. Temporal's number of the attempt also
-//! counts attempts that waited for an endpoint, and those of other processes.
+//! Number and duration of consecutive failures of an activity in this process. Temporal's attempt number also counts
+//! attempts that waited for an endpoint, and those of other processes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ const MAX_STREAKS: usize = 10_000;
 /// After this time without a further failure a streak is forgotten: another process goes on with the activity.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
 
-/// Failures in a row.
+/// Consecutive failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Streak {
     /// Number of failures, from 1.
     pub count: u32,
-    /// Time since the first one.
+    /// Time since the first failure.
     pub age: Duration,
-    /// Whether another activity succeeded meanwhile.
+    /// Whether another activity succeeded in the meantime.
     pub others_succeed: bool,
 }
 

@@ -35,7 +35,7 @@ pub enum Error {
 enum Breakdown {
     #[error(transparent)]
     Failed(#[from] WorkerRunError),
-    /// As its thread of workflows does where it finds what it did not expect.
+    /// The thread of workflows panicked, as it does on unexpected input.
     #[error("Temporal's SDK panicked, see above")]
     Panicked,
 }
@@ -65,7 +65,7 @@ const CACHED_RUNS: usize = 5_000;
 /// a poll, and fewer while polls wait for a task; each task costs a poll the round trip to the server. There are as many for
 /// the first tasks of runs as for later ones.
 const WORKFLOW_POLLS: RangeInclusive<usize> = 4..=64;
-/// Those of regular activities that send nothing to destinations.
+/// Pollers of regular activities that send nothing to destinations.
 const ACTIVITY_POLLS: RangeInclusive<usize> = 2..=32;
 const DELIVERY_POLLS: RangeInclusive<usize> = 5..=64;
 
@@ -137,7 +137,7 @@ pub fn run(
     })
 }
 
-/// Both workers, from their beginning to their end.
+/// Both workers, from start to end.
 struct Generation<'a> {
     core: &'a Runtime,
     client: &'a Client,

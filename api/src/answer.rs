@@ -1,4 +1,4 @@
-//! Answers other than 200 with JSON, and answers that a client may have already.
+//! Responses other than 200 with JSON, and responses that a client may already have.
 
 use crate::error::Error;
 use crate::operation::{Input, Operation, Output, Schemas};
@@ -84,7 +84,7 @@ impl Input for IfNoneMatch {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "If-None-Match", "in": "header", "required": false,
-            "description": "The `ETag` of the last answer: 304 if it is still the answer.",
+            "description": "The `ETag` of an earlier response. 304 if the response has not changed.",
             "schema": { "type": "string" },
         }));
     }

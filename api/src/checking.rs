@@ -1,4 +1,4 @@
-//! The background check: it checks up to 20,000 rows a minute, from the first table to the last and then from the
+//! The background check: it checks up to 20,000 rows per minute, from the first table to the last and then from the
 //! beginning again, and sets a gauge that must read 0.
 //!
 //! Each check reads a bounded number of rows, so its cost does not grow with the database. A small installation is
@@ -18,7 +18,7 @@ const QUERIES_PER_CHECK: u32 = 40;
 /// Maximum number of violating rows that are named per rule.
 const MAX_EXAMPLES: usize = 5;
 
-/// What the check found so far.
+/// Findings of the check so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
     /// Number of rows that were checked.

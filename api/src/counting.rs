@@ -1,5 +1,5 @@
-//! Writes what this process counted: the answers to stores at most once a second, the counts by minute once a minute. It
-//! costs the database as much however many notifications there are, and no request waits for it.
+//! Writes what this process counted: the responses to stores at most once a second, the counts by minute once a minute.
+//! The cost does not depend on the number of notifications, and no request waits for it.
 
 use std::time::Duration;
 use storage::{Error, Store, chain};

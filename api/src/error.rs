@@ -1,4 +1,4 @@
-//! The errors of requests, and the one table of their answers (RFC 9457).
+//! The errors of requests, and the one table of their responses (RFC 9457).
 
 use crate::sizes;
 use axum::Json;
@@ -16,29 +16,29 @@ const MAX_NAME_BYTES: usize = 100;
 pub const FULL_DISK: &str =
     "the disk of the database is full; settle continues by itself when there is room";
 
-/// The body of every error answer: problem details (RFC 9457).
+/// Body of every error response: problem details (RFC 9457).
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Problem {
-    /// What kind of problem it is, as a stable URN.
+    /// Stable URN of the kind of problem.
     #[serde(rename = "type")]
     kind: String,
-    /// The kind, for people.
+    /// Name of the kind of problem, for people.
     pub title: &'static str,
-    /// The status of the answer.
+    /// HTTP status of the response.
     pub status: u16,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     pub detail: String,
-    /// Each field of the request that is wrong.
+    /// Invalid fields of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Field>,
 }
 
-/// One field of the request that is wrong.
+/// An invalid field of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Field {
-    /// The field's name; `body` for the whole body, and `…` for all others after a hundred.
+    /// Name of the field; `body` for the whole body, and `…` for all fields after the first hundred.
     pub field: String,
-    /// What was expected there.
+    /// Expected value of the field.
     pub expected: String,
 }
 
@@ -62,7 +62,7 @@ pub enum Error {
         "API key missing, unknown or expired; send `Authorization: Bearer KEY` with a key or SETTLE_ADMIN_TOKEN"
     )]
     Unauthorized,
-    /// Nobody is signed in to the page any more.
+    /// The visitor is no longer signed in to the dashboard.
     #[error("your sign-in has expired: sign in again, then repeat the change")]
     SignedOut,
     /// The key may not do this.
@@ -89,7 +89,7 @@ pub enum Error {
     /// The devices of a platform, or one network, used up what they may report in a day.
     #[error("{who} {what} for today (UTC); retry the next day, after the time in `Retry-After`")]
     Quota {
-        /// Who did, as the beginning of the sentence.
+        /// Subject of the sentence: who did it.
         who: &'static str,
         what: &'static str,
         /// How long until the next day.

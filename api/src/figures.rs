@@ -25,7 +25,7 @@ struct ReadFigures {
     /// The gauges of destinations. They are not in the recorder, because it never drops a gauge, and destinations can be
     /// deleted.
     destinations: Arc<str>,
-    /// `None` before the first.
+    /// When the figures were last read; `None` before the first time.
     read_at: Option<Instant>,
 }
 

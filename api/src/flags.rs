@@ -1,5 +1,5 @@
-//! The names of the command line's flags. The tables of its verbs have those that differ from the rule, so that a
-//! screen names a flag as the command line does.
+//! The names of the command line's flags. The tables of its verbs contain those that differ from the rule, so that a
+//! page names a flag as the command line does.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ const WHOLE: [&str; 4] = [
     "analytics_device_id",
 ];
 
-/// What is read of a table here.
+/// The part of a table that is read here.
 #[derive(Deserialize)]
 struct Table {
     verbs: Vec<Verb>,

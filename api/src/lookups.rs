@@ -1,5 +1,5 @@
-//! Look-ups of keys that anybody may send. One statement at a time answers all that wait: a flood of unknown keys costs one
-//! connection, and a known key beside it waits for two statements at most.
+//! Look-ups of keys, which may be made up. One statement at a time answers all that wait: a flood of unknown keys costs
+//! one connection, and a known key beside it waits for two statements at most.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ pub struct Lookups<V, E>(Arc<Mutex<Queue<V, E>>>);
 
 struct Queue<V, E> {
     waiting: Vec<Waiting<V, E>>,
-    /// Whether a task answers them.
+    /// Whether a task is answering the queue.
     is_answered: bool,
 }
 
@@ -29,7 +29,7 @@ pub struct Found<V, E> {
     pub otherwise: E,
 }
 
-/// The task that answers. Whoever waits when it panics gets no answer.
+/// The task that answers. If it panics, waiting callers get no answer.
 struct Turn<V, E>(Arc<Mutex<Queue<V, E>>>);
 
 impl<V, E> Default for Lookups<V, E> {

@@ -1,4 +1,4 @@
-//! The binary `settle`. All of it is in the library.
+//! The binary `settle`. All code is in the library.
 
 /// A notification costs many small allocations on many threads; mimalloc is fast at those.
 #[global_allocator]

@@ -1,4 +1,4 @@
-//! Finds the known name that a mistyped name probably means.
+//! Suggests the known name that a mistyped name probably means.
 
 /// Maximum length in bytes of a name that is compared: the comparison costs memory and time by the product of the lengths.
 const MAX_BYTES: usize = 64;

@@ -1,4 +1,4 @@
-//! A route of the service: its path, who may call it, and how it is described.
+//! A route of the service: its path, its access, and its description.
 
 use crate::edge::Shared;
 use crate::keys::scope::Scope;
@@ -19,22 +19,22 @@ pub enum Access {
 /// The routes that a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
-    /// Those that stores and apps on devices call, and `/livez`.
+    /// Routes for stores and apps on devices, and `/livez`.
     Public,
     All,
 }
 
 pub struct Route {
-    /// The HTTP method.
+    /// HTTP method of the route.
     pub method: &'static str,
     /// The path, with `{parameters}`.
     pub path: &'static str,
-    /// One sentence for `/openapi.json`.
+    /// Summary in `/openapi.json`: one sentence or more.
     pub summary: &'static str,
     pub access: Access,
     /// The least role of a key that may call it, where one is required.
     pub least: Role,
-    /// Whether it is served to everybody, beside the admin listener.
+    /// Whether the public listener also serves it.
     pub is_public: bool,
     /// Whether it is a page for people: then the key is that of a sign-in.
     pub is_page: bool,
@@ -48,7 +48,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// What it reaches: things of one app, or of all.
+    /// Scope of the route: one app, or all.
     pub fn scope(&self) -> Scope {
         let mut operation = Operation::default();
         (self.describe)(&mut operation, &mut Schemas::default());
@@ -81,7 +81,7 @@ impl Route {
         }
     }
 
-    /// A page that everybody may open: a file, or what signs in.
+    /// A page that needs no sign-in: a file, or a step of signing in.
     pub fn open_page<H, T>(method: &'static str, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, Shared>,
@@ -117,7 +117,7 @@ impl Route {
         Self { summary, ..self }
     }
 
-    /// Serves it to everybody.
+    /// Also serves the route on the public listener.
     #[must_use]
     pub fn public(self) -> Self {
         Self {
@@ -145,7 +145,7 @@ impl Route {
     }
 }
 
-/// Serves one method.
+/// A router for one method.
 fn of<H, T>(method: &str, handler: H) -> MethodRouter<Shared>
 where
     H: Handler<T, Shared>,

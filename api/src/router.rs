@@ -1,5 +1,5 @@
-//! The whole service: its routes, their keys, and the body limit and time limit of every request. Forms of the page
-//! have body limits of their own (`pages/guard.rs`).
+//! The whole service: its routes, their keys, and the body limit and time limit of every request. Forms of the
+//! dashboard have body limits of their own (`pages/guard.rs`).
 
 use crate::devices;
 use crate::edge::Shared;
@@ -147,7 +147,7 @@ fn any_origin() -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
-/// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection for ever.
+/// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection forever.
 async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(TIMEOUT, next.run(request))
@@ -155,7 +155,7 @@ async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
         .map_err(late)
 }
 
-/// As [`in_time`], for devices: few requests of them are carried out at once, and anybody has their key.
+/// As [`in_time`], for devices: only a few of their requests run at once, because their key is public.
 async fn in_short_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(DEVICE_TIMEOUT, next.run(request))

@@ -38,107 +38,119 @@ pub fn routes() -> Vec<Route> {
 
 fn service_routes() -> Vec<Route> {
     vec![
-        open("GET", "/livez", health::live).public().summary("Whether the process answers."),
-        open("GET", "/readyz", health::ready)
-            .summary("200 while the inbox accepts and no key is missing; the engine's state in the body."),
-        key(Metrics, "GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
-        open("GET", "/openapi.json", document::show).summary("This document."),
+        open("GET", "/livez", health::live).public().summary("Liveness: 200 while the process responds."),
+        open("GET", "/readyz", health::ready).summary(
+            "Readiness: 200 while notifications are accepted and every encryption key is present. The body shows \
+             Temporal's state.",
+        ),
+        key(Metrics, "GET", "/metrics", metrics::show).summary("Get metrics in the Prometheus text format."),
+        open("GET", "/openapi.json", document::show).summary("Get the OpenAPI document of the API."),
         open("GET", "/openapi/device.json", document::device)
             .public()
-            .summary("The routes of this document that apps on devices call, and nothing else."),
+            .summary("Get the part of the OpenAPI document that describes the routes for apps on devices."),
         open("GET", "/api/v1/events/schema/", schema::index)
             .public()
-            .summary("The events that are sent, and their schemas."),
-        open("GET", "/api/v1/events/schema/{type}", schema::show).public().summary("The JSON Schema of one event."),
+            .summary("List the events that settle sends, with their schemas."),
+        open("GET", "/api/v1/events/schema/{type}", schema::show)
+            .public()
+            .summary("Get the JSON Schema of an event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
             .public()
-            .summary("A store's message. 200 means that it is durably stored."),
+            .summary("Receive a message from a store. 200 means that the message is durably stored."),
         device("POST", "/v1/device/events", devices::report).summary(
-            "Events of an app on a device; the first report creates the device and sets its secret. 200 means that they are \
-             durably stored; wrong ones are named, and left out.",
+            "Report an app's events on a device. The first report creates the device and sets its secret. 200 means \
+             that the valid events are durably stored; the response lists the invalid ones.",
         ),
         device("POST", "/v1/device/login", devices::login).summary(
-            "A customer logs in on a device: what the device has verified claims of becomes theirs. 403 where the \
-             platform takes signed logins alone and `token` does not prove it.",
+            "Log a customer in on a device. Purchases with verified claims on the device move to the customer. 403 if \
+             the platform requires signed logins and `token` is missing or invalid.",
         ),
         device("POST", "/v1/device/logout", devices::logout)
-            .summary("Nobody is logged in on the device any more; purchases stay with the customer."),
+            .summary("Log the customer out of a device. The customer keeps the purchases."),
         device("GET", "/v1/device/entitlements", devices::entitlements)
-            .summary("What a device may use; nothing for an unknown one."),
+            .summary("Get the entitlements that are available on a device; none for an unknown device."),
     ]
 }
 
 fn app_routes() -> Vec<Route> {
     vec![
-        key(Read, "GET", "/v1/apps", apps::list).summary("All apps, the oldest first."),
-        key(Admin, "POST", "/v1/apps", apps::create).summary("Creates an app."),
-        key(Read, "GET", "/v1/apps/{app_id}", apps::show).summary("One app."),
-        key(Operator, "PATCH", "/v1/apps/{app_id}", apps::update).summary("Renames an app."),
-        key(Admin, "DELETE", "/v1/apps/{app_id}", apps::delete).summary("Deletes an app; the ledger stays."),
-        key(Read, "GET", "/v1/apps/{app_id}/platforms", platforms::list).summary("The app's platforms."),
-        key(Operator, "POST", "/v1/apps/{app_id}/platforms", platforms::create).summary("Connects the app to a store."),
-        key(Read, "GET", "/v1/apps/{app_id}/destinations", destinations::list).summary("The app's destinations."),
+        key(Read, "GET", "/v1/apps", apps::list).summary("List apps, oldest first."),
+        key(Admin, "POST", "/v1/apps", apps::create).summary("Create an app."),
+        key(Read, "GET", "/v1/apps/{app_id}", apps::show).summary("Get an app."),
+        key(Operator, "PATCH", "/v1/apps/{app_id}", apps::update).summary("Rename an app."),
+        key(Admin, "DELETE", "/v1/apps/{app_id}", apps::delete)
+            .summary("Delete an app. Its records stay in the ledger."),
+        key(Read, "GET", "/v1/apps/{app_id}/platforms", platforms::list).summary("List an app's platforms."),
+        key(Operator, "POST", "/v1/apps/{app_id}/platforms", platforms::create)
+            .summary("Create a platform, which connects the app to a store."),
+        key(Read, "GET", "/v1/apps/{app_id}/destinations", destinations::list).summary("List an app's destinations."),
         key(Operator, "POST", "/v1/apps/{app_id}/destinations", destinations::create)
-            .summary("Creates a destination; the only response that contains its secret."),
-        key(Read, "GET", "/v1/apps/{app_id}/feed", feed::list).summary(
-            "Each purchase once, in the order of the keys: its revision, and the digest of its latest \
-             state.",
-        ),
+            .summary("Create a destination. Its secret is returned in this response only."),
+        key(Read, "GET", "/v1/apps/{app_id}/feed", feed::list)
+            .summary("List every purchase with its revision and the digest of its latest state, by collapse key."),
     ]
 }
 
 fn key_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/about", about::show)
-            .summary("The version, and for administrators of all apps the settings, without secrets."),
-        key(Read, "GET", "/v1/overview", overview::show)
-            .summary("How everything stands, in numbers: what waits, what is pending, what failed."),
+            .summary("Get the version and, for admin keys that reach all apps, the settings without secrets."),
+        key(Read, "GET", "/v1/overview", overview::show).summary(
+            "Get an overview: counts of waiting, pending and failed work, and failing destinations and stores.",
+        ),
         key(Read, "POST", "/v1/search", search::find)
             .as_query()
-            .summary("What an id names, of ours, of the store or of the customer. Changes nothing."),
-        key(Read, "GET", "/v1/live", live::show)
-            .summary("Server-sent events: an event for each kind of thing that changed, without data."),
+            .summary("Search by an id of settle, a store or a customer. Changes nothing."),
+        key(Read, "GET", "/v1/live", live::show).summary(
+            "Stream changes as server-sent events: one event for each kind of resource that changed, without data.",
+        ),
         key(Admin, "GET", "/v1/sign-ins", sign_ins::list)
-            .summary("Who is or was signed in to the page, the oldest first."),
-        key(Admin, "DELETE", "/v1/sign-ins/{sign_in_id}", sign_ins::finish).summary("Signs a person out."),
+            .summary("List current and past sign-ins to the dashboard, oldest first."),
+        key(Admin, "DELETE", "/v1/sign-ins/{sign_in_id}", sign_ins::finish)
+            .summary("Sign a person out of the dashboard."),
         key(Admin, "POST", "/v1/sign-in-links", sign_ins::link)
-            .summary("A link that signs a person in to the page, once and within ten minutes."),
-        key(Metrics, "GET", "/v1/caller", keys::caller).summary("Whose key the request has, and what it may do."),
-        key(Admin, "GET", "/v1/keys", keys::list)
-            .summary("The keys of the API, the oldest first, without their secrets."),
-        key(Admin, "POST", "/v1/keys", keys::create).summary("Creates a key; the only response that contains it."),
-        key(Admin, "GET", "/v1/keys/{key_id}", keys::show).summary("One key, without its secret."),
-        key(Admin, "DELETE", "/v1/keys/{key_id}", keys::revoke)
-            .summary("Revokes a key: it opens nothing from now on. Its row stays, for the audit log names it."),
+            .summary("Create a link that signs a person in to the dashboard, once and within ten minutes."),
+        key(Metrics, "GET", "/v1/caller", keys::caller)
+            .summary("Get the name, role and app of the API key that sent the request."),
+        key(Admin, "GET", "/v1/keys", keys::list).summary("List API keys without their secrets, oldest first."),
+        key(Admin, "POST", "/v1/keys", keys::create)
+            .summary("Create an API key, which is returned in this response only."),
+        key(Admin, "GET", "/v1/keys/{key_id}", keys::show).summary("Get an API key without its secret."),
+        key(Admin, "DELETE", "/v1/keys/{key_id}", keys::revoke).summary(
+            "Revoke an API key, effective immediately. The key stays listed because the audit log refers to it.",
+        ),
     ]
 }
 
 fn destination_routes() -> Vec<Route> {
     vec![
-        key(Read, "GET", "/v1/destinations/kinds", forms::destinations)
-            .summary("The form of each kind of destination: its fields for people, in their order, and what to do at the other side."),
+        key(Read, "GET", "/v1/destinations/kinds", forms::destinations).summary(
+            "Get the form of each kind of destination: its fields in display order, and the steps at the receiver.",
+        ),
         key(Read, "GET", "/v1/destinations/{destination_id}", destinations::show)
-            .summary("One destination with its health and what is pending for it."),
+            .summary("Get a destination with its health and delivery counts."),
         key(Operator, "PATCH", "/v1/destinations/{destination_id}", destinations::update)
-            .summary("Changes the given fields. A secret that this adds is shown only here."),
+            .summary("Change the given fields of a destination. A new secret is returned in this response only."),
         key(Operator, "DELETE", "/v1/destinations/{destination_id}", destinations::delete)
-            .summary("Deletes a destination; the ledger stays."),
+            .summary("Delete a destination. Its records stay in the ledger."),
         key(Operator, "POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
-            "Replaces what requests are signed with; the only response that contains the new secret. 422 when its \
-             kind signs nothing.",
+            "Rotate the signing secret, which is returned in this response only. 422 if this kind of destination \
+             signs nothing.",
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
-            "Sends one request that carries no event, or a made-up one. 200 whether it works or not; 409 when something \
-             is missing for it, and nothing is sent. 429 after too many tests that people get.",
+            "Send a test request without an event, or with a sample event. 200 whether or not the test succeeds; 409 \
+             if a requirement is missing and nothing was sent; 429 after too many tests that people receive.",
         ),
-        key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
-            .summary("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),
+        key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable).summary(
+            "Resume sending, by a signal to the destination's workflow. 409 for `newest_only` if it is enabled.",
+        ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
-            .summary("Sends nothing any more, by a signal to its workflow; what is pending stays pending."),
+            .summary("Stop sending, by a signal to the destination's workflow. Pending deliveries stay pending."),
         key(Support, "POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
-            .summary("Tests now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
+            .summary("Probe the destination now, by a signal to its workflow. 409 if it is disabled."),
         key(Support, "POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
-            "Sends what is pending now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
+            "Retry pending deliveries now. Back-offs and pauses end, and an open breaker is probed. 409 if the \
+             destination is disabled.",
         ),
     ]
 }
@@ -146,130 +158,74 @@ fn destination_routes() -> Vec<Route> {
 fn customer_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/apps/{app_id}/customers", customers::show)
-            .summary("One customer, by exactly one of the three."),
+            .summary("Get a customer by exactly one of `external_id`, `app_user_id` and `receipt_id`."),
         key(Support, "PUT", "/v1/apps/{app_id}/customers", naming::name).summary(
-            "Names a customer of the store, or a receipt's owner, by the customer's own id, and merges them with another \
-             customer who has it; 409 when they have another name, or when `merge` or `preview` refuses it.",
+            "Set a customer's external id, by the store's id or a receipt, and merge with the customer who already \
+             has it. 409 if the customer has another external id, or if `merge` or `preview` rules the change out.",
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
-            "Moves a customer with all purchases to the user with another external id; 409 when they belong to that \
-             user already, or when `create` or `preview` refuses it.",
+            "Move a customer's purchases to the user with another external id. 409 if that user already owns them, or \
+             if `create` or `preview` rules the move out.",
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move/preview", transfers::preview_move)
             .as_query()
-            .summary("What such a move would do."),
+            .summary("Preview the effects of moving a customer's purchases. Changes nothing."),
         key(Read, "GET", "/v1/transfers", transfers::list)
-            .summary("The hundred latest transfers from and to a user, newest first."),
-        key(Read, "GET", "/v1/transfers/{transfer_id}", transfers::show).summary("One transfer."),
+            .summary("List the 100 latest transfers from or to a user, newest first."),
+        key(Read, "GET", "/v1/transfers/{transfer_id}", transfers::show).summary("Get a transfer."),
         key(Support, "POST", "/v1/transfers/{transfer_id}/undo", transfers::undo).summary(
-            "Gives the purchases of a transfer back, by another one; 409 when that was done, or when a customer has moved \
-             on since.",
+            "Undo a transfer by a new transfer. 409 if it is already undone, or if a customer was moved again since.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/transfer-reviews", reviews::list).summary(
-            "The logins on devices with receipts of another customer that a person has to answer, the oldest first.",
+            "List the logins that await a decision because the device has another customer's receipts, oldest first.",
         ),
-        key(Read, "GET", "/v1/transfer-reviews/{review_id}", reviews::show).summary("One of them, answered or not."),
+        key(Read, "GET", "/v1/transfer-reviews/{review_id}", reviews::show)
+            .summary("Get a transfer review, decided or not."),
         key(Support, "POST", "/v1/transfer-reviews/{review_id}/approve", reviews::approve).summary(
-            "Moves the purchases to the customer who logged in, now and at later logins; 409 when it is approved already.",
+            "Move the purchases to the customer who logged in, now and at later logins. 409 if already approved.",
         ),
-        key(Support, "POST", "/v1/transfer-reviews/{review_id}/refuse", reviews::refuse).summary(
-            "Leaves the purchases with their owner, now and at later logins; 409 when it is refused already.",
-        ),
+        key(Support, "POST", "/v1/transfer-reviews/{review_id}/refuse", reviews::refuse)
+            .summary("Leave the purchases with their owner, now and at later logins. 409 if already refused."),
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
-            .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
-        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_detail::detail)
-            .summary("One customer with names, devices, purchases, what these give now, and how each stands in words."),
+            .summary("Get what a customer may use now or, with `at`, what had been announced by that time."),
+        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_detail::detail).summary(
+            "Get a customer with names, devices, purchases, current access and a description of each purchase.",
+        ),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
-            "Erases a customer: the names are removed, the ledger stays, destinations get a request to delete the user.",
+            "Erase a customer: remove the names and send destinations a request to delete the user. The ledger stays.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/erase/{erasure_id}", erasure::show)
-            .summary("The report of what was done to erase a customer."),
+            .summary("Get the report of an erasure."),
     ]
 }
 
 fn catalogue_routes() -> Vec<Route> {
     vec![
-        key(
-            Read,
-            "GET",
-            "/v1/apps/{app_id}/entitlements",
-            catalogue::entitlements,
-        )
-        .summary("The app's entitlements, by reference id."),
-        key(
-            Read,
-            "GET",
-            "/v1/apps/{app_id}/entitlements/{ref}",
-            catalogue::entitlement,
-        )
-        .summary("One entitlement."),
-        key(
-            Operator,
-            "PUT",
-            "/v1/apps/{app_id}/entitlements/{ref}",
-            catalogue::set_entitlement,
-        )
-        .summary("Adds an entitlement, or renames it."),
-        key(
-            Operator,
-            "DELETE",
-            "/v1/apps/{app_id}/entitlements/{ref}",
-            catalogue::delete_entitlement,
-        )
-        .summary("Deletes an entitlement, and removes it from all products."),
-        key(
-            Read,
-            "GET",
-            "/v1/apps/{app_id}/products",
-            catalogue::products,
-        )
-        .summary("The app's products, by SKU."),
-        key(
-            Read,
-            "GET",
-            "/v1/apps/{app_id}/products/{sku}",
-            catalogue::shown_product,
-        )
-        .summary("One product."),
-        key(
-            Operator,
-            "PUT",
-            "/v1/apps/{app_id}/products/{sku}",
-            catalogue::set_product,
-        )
-        .summary("Adds a product, or replaces it."),
-        key(
-            Operator,
-            "DELETE",
-            "/v1/apps/{app_id}/products/{sku}",
-            catalogue::delete_product,
-        )
-        .summary("Deletes a product."),
+        key(Read, "GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
+            .summary("List an app's entitlements by reference id."),
+        key(Read, "GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("Get an entitlement."),
+        key(Operator, "PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
+            .summary("Create or rename an entitlement."),
+        key(Operator, "DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
+            .summary("Delete an entitlement and remove it from all products."),
+        key(Read, "GET", "/v1/apps/{app_id}/products", catalogue::products).summary("List an app's products by SKU."),
+        key(Read, "GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("Get a product."),
+        key(Operator, "PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
+            .summary("Create or replace a product."),
+        key(Operator, "DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product)
+            .summary("Delete a product."),
         key(Read, "GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
-            .summary("All entitlements and products, as PUT takes them."),
-        key(
-            Operator,
-            "PUT",
-            "/v1/apps/{app_id}/catalogue",
-            catalogue::replace,
-        )
-        .summary(
-            "Replaces all entitlements and products; ids stay the same for the same reference ids.",
-        ),
-        key(
-            Read,
-            "GET",
-            "/v1/apps/{app_id}/catalogue/unmapped",
-            catalogue::unmapped,
-        )
-        .summary("SKUs that were bought and are not in the catalogue, the most bought first."),
+            .summary("Get all entitlements and products, in the format that PUT accepts."),
+        key(Operator, "PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
+            .summary("Replace all entitlements and products. Entitlements keep their ids by reference id."),
+        key(Read, "GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
+            .summary("List the SKUs that were bought but are not in the catalogue, most bought first."),
         key(Read, "GET", "/v1/apps/{app_id}/rates", rates::list)
-            .summary("The rates of a currency, the oldest day first."),
+            .summary("List a currency's exchange rates, oldest day first."),
         key(Operator, "PUT", "/v1/apps/{app_id}/rates", rates::put)
-            .summary("Adds rates of exchange, in the place of those of the same day and currency."),
+            .summary("Add exchange rates, replacing those of the same day and currency."),
         key(Operator, "POST", "/v1/apps/{app_id}/sales", sales::import).summary(
-            "Imports a store's sales report, or a part of it with the header line: all \
-             or nothing.",
+            "Import a store's sales report, or a part of it with the header line. All lines are imported or none.",
         ),
     ]
 }
@@ -277,120 +233,131 @@ fn catalogue_routes() -> Vec<Route> {
 fn platform_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/stores", forms::stores)
-            .summary("The form of a platform of each store, and the steps at the store."),
-        key(Read, "GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
-        key(Operator, "PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
+            .summary("Get the form of a platform for each store, and the steps in the store's console."),
+        key(Read, "GET", "/v1/platforms/{platform_id}", platforms::show).summary("Get a platform."),
+        key(Operator, "PATCH", "/v1/platforms/{platform_id}", platforms::update)
+            .summary("Change the given fields of a platform."),
         key(Operator, "DELETE", "/v1/platforms/{platform_id}", platforms::delete)
-            .summary("Deletes a platform; its notification URL ends within a second, the ledger stays."),
+            .summary("Delete a platform. Its notification URL stops working within a second; the ledger stays."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
-            .summary("A new notification URL; the old one takes messages until the overlap ends."),
+            .summary("Create a new notification URL. The old one works until the overlap ends."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/retire-old-ingress-key", platforms::retire_old)
-            .summary("Retires the previous notification URL; takes effect within a second."),
+            .summary("Retire the old notification URL, effective within a second."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
-            .summary("A new key for devices; the old one ends at once, in every copy of the app that has it."),
+            .summary("Create a new key for devices. The old one stops working immediately, in every installed app."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/login-secret", platforms::set_login_secret).summary(
-            "Logins on devices need a token of the app's own server from now on; the only response that contains the \
-             secret that signs it.",
+            "Require a token signed by the app's own server for device logins. The signing secret is returned in this \
+             response only.",
         ),
         key(Operator, "DELETE", "/v1/platforms/{platform_id}/login-secret", platforms::remove_login_secret)
-            .summary("Logins on devices need no token any more."),
-        key(Support, "POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
-            .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
+            .summary("Stop requiring a token for device logins."),
+        key(Support, "POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked).summary(
+            "Retry verification of the purchases that the store did not know or attributed to another customer.",
+        ),
         key(Operator, "POST", "/v1/platforms/{platform_id}/sample", samples::send).summary(
-            "Sends a signed sample, as the store would. 409 unless `settle run` trusts its own samples there.",
+            "Send a signed sample notification, as the store would. 409 unless `settle run` trusts its own samples on \
+             this platform.",
         ),
         key(Read, "GET", "/v1/platforms/{platform_id}/import", import::show)
-            .summary("The number of adopted purchases that wait, and of the others by outcome."),
+            .summary("Get the progress of an import: the number of waiting purchases, and of the others by outcome."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)
-            .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
+            .summary("Import purchases from before the platform was connected. Known purchases do not change."),
         key(Read, "GET", "/v1/platforms/{platform_id}/arrivals", arrivals::show)
-            .summary("When the store's messages were accepted and refused last, why, and how often."),
+            .summary("Get how often, when and why the store's messages were accepted or refused."),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
-            .summary("The topics that may send or wait for approval."),
+            .summary("List the topics that may send or await approval."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
-            "Confirms the subscription and releases what waited; 409 when the topic is not pending (any \
-             more).",
+            "Approve a topic: confirm its subscription and release its waiting notifications. 409 if the topic is not \
+             pending.",
         ),
-        key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", topics::reject)
-            .summary("Refuses the topic and what waited; 409 when it is rejected already, or was decided meanwhile."),
+        key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", topics::reject).summary(
+            "Reject a topic and its waiting notifications. 409 if it is already rejected, or was decided in the \
+             meantime.",
+        ),
     ]
 }
 
 fn ledger_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/purchases", purchases::list).summary(
-            "Purchases, the last settled first. A page may have fewer than `limit` items and still a `next_cursor`.",
+            "List purchases, most recently settled first. A page may have fewer than `limit` items and still a \
+             `next_cursor`.",
         ),
         key(Read, "GET", "/v1/purchases/{collapse_key}", purchases::show)
-            .summary("One purchase, its lanes and its open run."),
+            .summary("Get a purchase with its delivery lanes and its open workflow run."),
         key(Read, "GET", "/v1/purchases/{collapse_key}/notifications", purchases::notifications)
-            .summary("Its notifications, the newest first."),
+            .summary("List a purchase's notifications, newest first."),
         key(Support, "POST", "/v1/purchases/{collapse_key}/flush", purchases::flush)
-            .summary("Settles now; never through a hold."),
+            .summary("Settle a purchase without waiting for its window to end. A hold still applies."),
         key(Support, "POST", "/v1/purchases/{collapse_key}/hold", purchases::hold)
-            .summary("Stops settling for a while; deliveries go on."),
-        key(Support, "POST", "/v1/purchases/{collapse_key}/release", purchases::release).summary("Ends a hold."),
+            .summary("Stop settling a purchase for a while. Deliveries continue."),
+        key(Support, "POST", "/v1/purchases/{collapse_key}/release", purchases::release)
+            .summary("End the hold on a purchase."),
         key(Operator, "POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
-            .summary("Ends the notifications accepted until now without recording them."),
+            .summary("Discard the notifications of a purchase that are not settled yet."),
         key(Read, "GET", "/v1/payments", payments::list)
-            .summary("The payments of a purchase or a customer with their refunds and corrections, the newest first."),
-        key(Read, "GET", "/v1/notifications", notifications::list)
-            .summary("Notifications, the newest first. A page may have fewer than `limit` items and still a `next_cursor`."),
-        key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
+            .summary("List the payments of a purchase or a customer, with refunds and corrections, newest first."),
+        key(Read, "GET", "/v1/notifications", notifications::list).summary(
+            "List notifications, newest first. A page may have fewer than `limit` items and still a `next_cursor`.",
+        ),
+        key(Read, "GET", "/v1/notifications/{message_id}", notifications::show)
+            .summary("Get a store's message with the outcome of its notifications."),
         key(Read, "GET", "/v1/alarms", alarms::list).summary(
-            "Alarms, which need a person's attention, the last raised first; repetitions are counted. A page may have fewer \
-             than `limit` items and still a `next_cursor`.",
+            "List alarms, most recently raised first. Repeated alarms are counted. A page may have fewer than `limit` \
+             items and still a `next_cursor`.",
         ),
-        key(Read, "GET", "/v1/alarms/{alarm_id}", alarms::show).summary("One alarm."),
+        key(Read, "GET", "/v1/alarms/{alarm_id}", alarms::show).summary("Get an alarm."),
         key(Support, "POST", "/v1/alarms/{alarm_id}/acknowledge", alarms::acknowledge)
-            .summary("Notes that a person knows of an alarm. Raised again, it is open again."),
+            .summary("Acknowledge an alarm. It reopens if it is raised again."),
         key(Read, "GET", "/v1/events", events::list)
-            .summary("Events, the newest first. A page may have fewer than `limit` items and still a `next_cursor`."),
-        key(Read, "GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
+            .summary("List events, newest first. A page may have fewer than `limit` items and still a `next_cursor`."),
+        key(Read, "GET", "/v1/events/{event_id}", events::show).summary("Get an event with its body."),
         key(Read, "GET", "/v1/deliveries", deliveries::list).summary(
-            "Deliveries, the newest first. A page may have fewer than `limit` items and still a `next_cursor`.",
+            "List deliveries, newest first. A page may have fewer than `limit` items and still a `next_cursor`.",
         ),
-        key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
+        key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("Get a delivery."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
-            .summary("Its attempts, the oldest first."),
-        key(Support, "GET", "/v1/deliveries/{delivery_id}/request", deliveries::request)
-            .summary("Its body as it is sent, and the names of its headers; no signature and no secret."),
+            .summary("List a delivery's attempts, oldest first."),
+        key(Support, "GET", "/v1/deliveries/{delivery_id}/request", deliveries::request).summary(
+            "Get the body of a delivery's request and the names of its headers, without signatures or secrets.",
+        ),
         key(Read, "GET", "/v1/device-events", device_events::list).summary(
-            "Events that devices reported, the newest first, each with what was queued of it for destinations. A page may \
-             have fewer than `limit` items and still a `next_cursor`.",
+            "List the events that devices reported, newest first, with their deliveries. A page may have fewer than \
+             `limit` items and still a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
-            .summary("One event that a device reported, with its body."),
+            .summary("Get an event that a device reported, with its body."),
     ]
 }
 
 fn accounting_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/explain/notifications/{message_id}", explain::notification)
-            .summary("The outcome of a message and the events that followed, as sentences and as data."),
+            .summary("Explain a store's message: its outcome and the events that followed, as sentences and as data."),
         key(Read, "GET", "/v1/explain/purchases/{collapse_key}", explain::purchase)
-            .summary("The notifications of a purchase, the events that followed, and their deliveries."),
-        key(Read, "GET", "/v1/explain/events/{event_id}", explain::event)
-            .summary("What caused an event, which destinations received it, which did not, and why."),
-        key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
-            .summary("The results of requests to a destination, what is pending for it and what failed."),
-        key(Read, "GET", "/v1/series", series::list)
-            .summary("What was counted in each minute, over all processes: of the last minute up to all is missing."),
-        key(Read, "GET", "/v1/audit-log", audit_log::list)
-            .summary(
-                "What persons, keys and scripts changed, the newest first. A page may have fewer than `limit` items and \
-                 still a `next_cursor`.",
-            ),
-        key(Read, "GET", "/v1/check", check::show)
-            .summary("Whether the tables agree with each other: as many rows as some seconds allow, or `limit` rows of one table."),
-        key(Read, "GET", "/v1/check/revenue", check::revenue).summary(
-            "The money that was sent to each integration that counts, compared with the ledger, of the next \
-             purchases.",
+            .summary("Explain a purchase: its notifications, the events that followed, and their deliveries."),
+        key(Read, "GET", "/v1/explain/events/{event_id}", explain::event).summary(
+            "Explain an event: its cause, the destinations that received it, and those that did not, with the \
+             reasons.",
         ),
+        key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
+            .summary("Explain a destination: the results of its requests, and its pending and failed deliveries."),
+        key(Read, "GET", "/v1/series", series::list)
+            .summary("Get counts per minute over all processes. The latest minute may be incomplete."),
+        key(Read, "GET", "/v1/audit-log", audit_log::list).summary(
+            "List changes by people, keys and scripts, newest first. A page may have fewer than `limit` items and \
+             still a `next_cursor`.",
+        ),
+        key(Read, "GET", "/v1/check", check::show).summary(
+            "Check whether the tables are consistent: as many rows as fit in a few seconds, or `limit` rows of one \
+             table.",
+        ),
+        key(Read, "GET", "/v1/check/revenue", check::revenue)
+            .summary("Compare the revenue sent to each integration with the ledger, for one page of purchases."),
         key(Support, "POST", "/v1/resends", resends::create).summary(
-            "Queues a page of what is selected again; of a purchase's states always the latest. 422 for states to a \
-             destination that did not choose purchase.updated, but for `missing` to one that keeps profiles. A page may \
-             check nothing, and yet have a `next_cursor`.",
+            "Queue a page of the selection again; for the states of a purchase, only the latest. 422 for states to a \
+             destination that is not subscribed to purchase.updated, except `missing` to a destination that maintains \
+             profiles. A page may select nothing and still have a `next_cursor`.",
         ),
     ]
 }

@@ -1,5 +1,6 @@
-//! Watches that stores answer. A purchase waits for a store that does not for `amazon.patience` at least, and only then is
-//! settled without it: people know of the outage within a minute. A store that answers about others is not silent.
+//! Watches that stores answer. A purchase waits for a store that does not answer for at least `amazon.patience`, and
+//! only then is settled without it; the outage is reported within a minute. A store that answers about others is not
+//! silent.
 
 use domain::PlatformId;
 use metrics::gauge;
@@ -20,7 +21,7 @@ const CLOSED: &str = "the store answers again";
 /// The platforms whose stores are silent.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// Those about which an alarm was raised; `None` before the first check.
+    /// Platforms with a raised alarm; `None` before the first check.
     raised: Option<BTreeSet<PlatformId>>,
     /// The stores that have a sample of the metric.
     shown: BTreeSet<String>,

@@ -1,6 +1,6 @@
 //! Numbers of bytes in readable form.
 
-/// The units, the largest first.
+/// The units, largest first.
 const UNITS: [(&str, u64); 4] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),

@@ -1,4 +1,4 @@
-//! How many workers poll Temporal, as this process found last; `commands/polls.rs` watches.
+//! Number of workers that poll Temporal, as last observed by this process; `commands/polls.rs` watches it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,7 +22,7 @@ impl Workers {
         u64::try_from(self.0.load(Ordering::Relaxed)).ok()
     }
 
-    /// Whether there is none.
+    /// Whether no worker polls Temporal.
     pub fn are_missing(&self) -> bool {
         self.number() == Some(0)
     }

@@ -1,4 +1,4 @@
-//! Logging in and out and entitlements, by their contract: the gate answers in the place of settle.
+//! Logging in and out and entitlements, by their contract: the gate answers in place of settle.
 
 use super::site::Site;
 use axum::http::header;
@@ -390,7 +390,7 @@ async fn a_redirect_gets_no_secret() {
     browser.run("return client.flush()").await;
     let elsewhere = Gate::start(&gate.url()).await;
     let paths = [LOGIN, LOGOUT, ENTITLEMENTS];
-    // It answers the preflights, as whoever wants the secret does.
+    // It answers the preflights, as an attacker who wants the secret does.
     for path in paths {
         elsewhere.answer(path, []);
     }

@@ -228,7 +228,7 @@ impl Lived {
     }
 
     /// An event that was announced more often than it happened. A recovery counts as a plain renewal too: the store
-    /// sends RENEWED for both, and the grace period may have been shown to nobody.
+    /// sends RENEWED for both, and the grace period may never have been shown.
     pub fn too_often<'a>(&self, announced: &'a [String]) -> Option<&'a str> {
         announced.iter().map(String::as_str).find(|event| {
             let is_alike = |one: &str| one == *event || (*event == RENEWED && one == RECOVERED);

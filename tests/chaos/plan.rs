@@ -208,9 +208,9 @@ pub struct Fault {
 /// How the endpoint of an app is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
-    /// It answers 503.
+    /// The endpoint responds with 503.
     Unavailable,
-    /// Its port is closed.
+    /// The port is closed.
     Closed,
 }
 
@@ -219,7 +219,8 @@ pub enum Outage {
 pub struct Loads {
     /// Number of purchases of one customer that change together.
     pub purchases: Option<usize>,
-    /// How the endpoint of one app is down from the beginning to the end, and how many events its devices report meanwhile.
+    /// How the endpoint of one app is down from the beginning to the end, and how many events its devices report in the
+    /// meantime.
     pub outage: Option<(Outage, usize)>,
 }
 

@@ -1,5 +1,5 @@
-//! Claims of devices: the store's notification and the report of the device make one purchase, in any order, and what
-//! nobody bought moves nothing.
+//! Claims of devices: the store's notification and the report of the device make one purchase, in any order, and a
+//! claim of an invented receipt moves nothing.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -399,11 +399,11 @@ async fn a_paywall_and_its_purchase_are_one_person_in_amplitude() {
     amplitude.check();
 }
 
-/// Addresses of strangers, and how many of their devices report twenty receipts each: more than wait for one address.
+/// Addresses of attackers, and how many of their devices report twenty receipts each: more than wait for one address.
 const STRANGERS: u32 = 18;
 const DEVICES_OF_STRANGER: u32 = 11;
-/// Maximum number of queries about receipts of strangers until an honest claim is verified: those of its first five seconds,
-/// of a page and of a round.
+/// Maximum number of queries about invented receipts until an honest claim is verified: those of its first five
+/// seconds, of a page and of a round.
 const MOST_QUERIES: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -442,7 +442,7 @@ async fn eighteen_addresses_hold_up_no_claim() {
         alarms.iter().any(|alarm| alarm["kind"] == "claims_dropped"),
         "{alarms:?}"
     );
-    // One of the strangers' own devices: what is known of a purchase counts nowhere.
+    // One of the attackers' own devices: what is known of a purchase counts nowhere.
     let (honest, buyer) = (Device(1), Device(2));
     drop(
         devices

@@ -22,8 +22,8 @@ const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
 /// More purchases than it takes to open a breaker.
 const MANY: usize = 14;
-/// A lost worker is noticed within seconds. The sweep might mend within this time what was lost, so the end of each test
-/// checks that it had to help nobody.
+/// A lost worker is noticed within seconds. The sweep might mend within this time what was lost, so the end of each
+/// test checks that the sweep had nothing to repair.
 const REPEATED: Duration = Duration::from_secs(150);
 /// The index of the worker in `World::processes`.
 const WORKER: usize = 1;

@@ -1,4 +1,4 @@
-//! The events of devices: each arrives once, in the order of its device, without a workflow of its own.
+//! The events of devices: each arrives once, in order of its device, without a workflow of its own.
 
 use reqwest::Method;
 use serde_json::json;

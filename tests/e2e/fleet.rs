@@ -18,7 +18,8 @@ const OTHER_WORKER: usize = 3;
 const SERVES: [usize; 2] = [SERVE, OTHER_SERVE];
 
 /// An attempt or workflow task that died with its worker is repeated after its time-out, within half a minute. The
-/// sweep might mend within this time what was lost, so the end of each test checks that it had to help nobody.
+/// sweep might mend within this time what was lost, so the end of each test checks that the sweep had nothing to
+/// repair.
 const REPEATED: Duration = Duration::from_secs(150);
 
 /// The notifications of one purchase, in this order.

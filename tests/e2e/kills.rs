@@ -19,7 +19,8 @@ use tokio::sync::Semaphore;
 static PLACES: Semaphore = Semaphore::const_new(3);
 
 /// An attempt or workflow task that died with its worker is repeated after its time-out, within half a minute. The
-/// sweep might mend within this time what was lost, so the end of each test checks that it had to help nobody.
+/// sweep might mend within this time what was lost, so the end of each test checks that the sweep had nothing to
+/// repair.
 const REPEATED: Duration = Duration::from_secs(150);
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";

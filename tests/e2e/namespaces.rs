@@ -214,7 +214,7 @@ async fn a_sweep_that_was_replaced_by_hand_is_taken_back() {
     let installation = Installation::new(Backend::Postgres, &temporal.address(), &Sns::new());
     let mut serve = installation.start(&["serve"], &[]);
     serve.wait_connected().await;
-    // Without its memo, and on a queue that nobody serves.
+    // Without its memo, and on a queue without workers.
     let line = "temporal workflow start --type sweep --workflow-id sweep --task-queue elsewhere \
                 --id-conflict-policy TerminateExisting";
     drop(temporal.run_line(line).await);

@@ -67,7 +67,7 @@ const TABLE: [Row; 22] = [
         Some(ANNA_ON_DEVICE),
         ANNA_ON_DEVICE,
     ),
-    // A login on a device that never had the receipt is somebody else's.
+    // A login on a device that never had the receipt is another customer's.
     (&[Notified, LoggedIn], NOBODY, None, NOBODY),
     (&[LoggedIn, Notified], NOBODY, None, NOBODY),
     // All of them, with a login.
@@ -435,7 +435,7 @@ async fn any_order_of_store_claim_and_login_gives_one_record() {
             .map(|row| format!("{row:?}\n"))
             .collect::<String>()
     );
-    // Whoever has it, and on whatever devices: the purchase is the same.
+    // Regardless of its owner and their devices: the purchase is the same.
     let mut plain = records.0.into_values().map(|mut body| {
         let data = body["data"].as_object_mut().expect("a record");
         for field in [

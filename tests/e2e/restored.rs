@@ -1,4 +1,4 @@
-//! A database that is restored from a backup while a run is open: what it has lost is announced anew under other ids,
+//! A database that is restored from a backup while a run is open: what it has lost is announced again under other ids,
 //! and the run ends.
 
 use serde_json::json;
@@ -22,7 +22,7 @@ fn copied(world: &World) -> [Option<Vec<u8>>; 3] {
     files(world).map(|file| std::fs::read(file).ok())
 }
 
-/// Puts a copy in the place of the files, while no process runs.
+/// Puts a copy in place of the files, while no process runs.
 fn restore(world: &World, backup: [Option<Vec<u8>>; 3]) {
     for (file, content) in files(world).iter().zip(backup) {
         match content {

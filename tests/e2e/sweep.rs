@@ -1,4 +1,4 @@
-//! What is stuck for ever is noticed and started again: a sweep that hangs, the sweep's workflow, the run of a purchase.
+//! What is stuck forever is noticed and started again: a sweep that hangs, the sweep's workflow, the run of a purchase.
 
 use reqwest::Method;
 use serde_json::{Value, json};

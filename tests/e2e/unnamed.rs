@@ -43,7 +43,7 @@ async fn name(world: &World, customer: &str, external_id: &str) {
     let _: Value = world.api.call(Method::PUT, &path, &body).await.ok();
 }
 
-/// Waits until a receipt's deliveries have these types and statuses, the oldest first.
+/// Waits until a receipt's deliveries have these types and statuses, oldest first.
 async fn wait_statuses(world: &World, receipt_id: &str, wanted: &[(&str, &str)]) {
     wait::until(
         SOON,

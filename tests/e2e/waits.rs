@@ -1,5 +1,5 @@
-//! Calls of the database that wait for a session of somebody else: each is logged while it waits, and counted, and goes on
-//! once that session is done.
+//! Calls of the database that wait for another session: each is logged while it waits, and counted, and goes on once
+//! that session is done.
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};

@@ -1,7 +1,8 @@
 //! The client of Fire TV apps (`clients/fire`) in a JVM, against the real service: what the app reports arrives
 //! at a webhook receiver once, in order, whatever happens to the network and the app meanwhile.
 //!
-//! Needs `javac`, `java`, `kotlinc` and `strace`; `.ci/release` runs this by name: `cargo test --workspace --test fire`.
+//! Needs `javac`, `java`, `kotlinc` and `strace`; `.ci/release` runs this by name: `cargo test --workspace --test
+//! fire`.
 
 mod app;
 mod people;

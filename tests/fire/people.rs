@@ -1,4 +1,4 @@
-//! Logging in and out and entitlements, by their contract: the gate answers in the place of settle.
+//! Logging in and out and entitlements, by their contract: the gate answers in place of settle.
 
 use super::app::App;
 use super::stage::{EVENTS, reports};
@@ -38,7 +38,7 @@ pub fn taken(number: usize) -> impl Iterator<Item = Reply> {
     (0..number).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
 }
 
-/// A gate that takes reports in the place of settle.
+/// A gate that takes reports in place of settle.
 pub async fn taking() -> Gate {
     let gate = Gate::start("http://127.0.0.1:9").await;
     gate.answer(EVENTS, taken(20));
@@ -137,7 +137,7 @@ async fn a_login_succeeds_once_the_files_can_be_read_again() {
         gate.answer(LOGIN, [ok(logged_in()), ok(logged_in())]);
         let start = || App::start(&gate.url(), "pk_test", folder.path());
         start().kill();
-        // Nobody reads a link to itself, not even root.
+        // A link to itself cannot be read, not even by root.
         let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
         std::fs::rename(&file, &aside).expect("a file aside");
         std::os::unix::fs::symlink(&file, &file).expect("a link in its place");

@@ -285,7 +285,7 @@ async fn what_cannot_be_read_is_neither_replaced_nor_lost() {
         app.kill();
         gate.set(Way::Open);
         let sent = reports(&gate).len();
-        // Nobody reads a link to itself, not even root.
+        // A link to itself cannot be read, not even by root.
         let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
         std::fs::rename(&file, &aside).expect("a file aside");
         std::os::unix::fs::symlink(&file, &file).expect("a link in its place");

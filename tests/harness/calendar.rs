@@ -1,4 +1,4 @@
-//! A world whose clock the test moves: the steps of subscriptions happen in the order of their times, and between
+//! A world whose clock the test moves: the steps of subscriptions happen in order of their times, and between
 //! them the program's own sweep checks the purchases whose `next_wake_at` has come.
 
 use super::clock::Clock;
@@ -137,7 +137,7 @@ impl Calendar {
         self.world.temporal.skip_timer(contract::SWEEP, 31).await;
     }
 
-    /// Lets time pass until all `steps` have happened, in the order of their times. Every notification then has its
+    /// Lets time pass until all `steps` have happened, in order of their times. Every notification then has its
     /// outcome or, if the store lags, has had its window.
     pub async fn live(&mut self, mut steps: Vec<Step>) {
         steps.sort_by_key(|step| step.at);

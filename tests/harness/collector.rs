@@ -77,7 +77,7 @@ impl Collector {
         Self { port, seen, server }
     }
 
-    /// The variables of a process that exports to it, five times a second. A proxy is set that nothing may use.
+    /// The variables of a process that exports to it, five times per second. A proxy is set that nothing may use.
     pub fn variables(&self) -> Vec<(String, String)> {
         let variables = [
             (

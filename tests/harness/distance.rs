@@ -29,7 +29,7 @@ struct Gate {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Limit {
-    /// Raised with each change, from which the round trips of a connection are counted anew.
+    /// Raised with each change, from which the round trips of a connection are counted again.
     number: u64,
     most: Option<u64>,
 }

@@ -55,7 +55,7 @@ pub fn changelog() -> String {
     std::fs::read_to_string(root().join("CHANGELOG.md")).expect("the changelog")
 }
 
-/// All documents, in the order of their paths.
+/// All documents, in order of their paths.
 ///
 /// # Panics
 /// When they cannot be read.

@@ -162,8 +162,9 @@ impl World {
         !has_progressed && !is_under_way(&before, signalled_at) && !is_notified_late
     }
 
-    /// Whether somebody enabled a destination so shortly before the sweep read the database that the signal was still to
-    /// come. On a machine that stands still it comes later than [`ENABLED`]: then the sweep's signal was not the only one.
+    /// Whether a destination was enabled so shortly before the sweep read the database that the signal was still to
+    /// come. On a machine that stands still it comes later than [`ENABLED`]: then the sweep's signal was not the only
+    /// one.
     async fn was_just_enabled(&self, finding: &Finding, found: &BTreeSet<Finding>) -> bool {
         let id = finding.workflow.rsplit('/').next().unwrap_or_default();
         let entries = self
@@ -246,7 +247,7 @@ struct Enabling {
 }
 
 /// Whether the signal of the last enabling was still to come when the sweep read the database: by the time, or because
-/// nobody had signalled since, and then somebody did beside the sweep.
+/// no signal had been sent since, and then one was sent beside the sweep.
 fn is_signal_to_come(read_at: Duration, times: &Enabling) -> bool {
     let enabled_at = times.enabled_at.iter().filter(|at| **at <= read_at).max();
     enabled_at.is_some_and(|enabled_at| {

@@ -19,7 +19,7 @@ const OTHERS: usize = 2;
 
 impl World {
     /// Lets deliveries to a destination be pending at the end of this story. `because` says in a sentence why: the
-    /// destination is disabled on purpose, or fails for ever.
+    /// destination is disabled on purpose, or fails forever.
     ///
     /// # Panics
     /// When there is no reason.

@@ -30,13 +30,13 @@ pub enum Way {
     Deaf,
 }
 
-/// An answer in the place of settle.
+/// An answer in place of settle.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
     /// Its header, if it has one.
     pub header: Option<(HeaderName, &'static str)>,
-    /// Its body; null for none.
+    /// Body of the response; null for none.
     pub body: Value,
 }
 
@@ -47,7 +47,7 @@ pub struct Seen {
     /// Its method and path with query, such as `GET /v1/apps?limit=1`.
     pub line: String,
     pub headers: HeaderMap,
-    /// Its body; null for none.
+    /// Body of the request; null for none.
     pub body: Value,
 }
 

@@ -229,7 +229,7 @@ impl Temporal {
         moved.unwrap_or_else(|why| panic!("{workflow_id} cannot be moved forward: {why}"));
     }
 
-    /// Moves the time of a run forward if it has a timer. Does nothing if the run ends meanwhile.
+    /// Moves the time of a run forward if it has a timer. Does nothing if the run ends in the meantime.
     pub async fn skip_timer(&self, workflow_id: &str, seconds: i64) {
         if self.has_timer(workflow_id).await {
             drop(self.try_fast_forward(workflow_id, seconds).await);
@@ -352,7 +352,7 @@ impl Temporal {
             let refused = stream::iter(open.clone())
                 .map(terminate)
                 .buffer_unordered(16);
-            // It may have ended meanwhile.
+            // It may have ended in the meantime.
             let refused = refused
                 .filter_map(async |error| error.filter(|error| error.code() != Code::NotFound));
             let refused: Vec<_> = refused.collect().await;

@@ -15,8 +15,8 @@ use std::time::Duration;
 impl World {
     /// Waits until every accepted message has its outcome, the newest revision of each purchase is acknowledged and
     /// nothing is pending for any destination, and checks what must hold at the end of every test: the invariants, the
-    /// check, that the sweep had to help nobody, that the newest runs replay, and that the latest release reads the stored
-    /// JSON.
+    /// check, that the sweep had nothing to repair, that the newest runs replay, and that the latest release reads the
+    /// stored JSON.
     ///
     /// # Panics
     /// With the invariant that does not hold.

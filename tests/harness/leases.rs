@@ -141,7 +141,7 @@ impl Database {
         }
     }
 
-    /// Begins a transaction in which nobody else takes a lease.
+    /// Begins a transaction in which no other session takes a lease.
     fn lock(&mut self) -> QueryResult<()> {
         let tables = TABLES.join(", ");
         match self {

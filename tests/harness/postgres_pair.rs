@@ -182,8 +182,8 @@ impl Pair {
         Ok(())
     }
 
-    /// Ends the sessions of the primary that write, as a fail-over does: after [`Self::promote`] nothing confirms a commit
-    /// of theirs, which would wait for ever; blocking.
+    /// Ends the sessions of the primary that write, as a fail-over does: after [`Self::promote`] nothing confirms a
+    /// commit of theirs, which would wait forever; blocking.
     ///
     /// # Errors
     /// When they go on.

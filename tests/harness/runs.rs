@@ -66,7 +66,7 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
 }
 
 /// Why workflow tasks of a history failed, without `UnhandledCommand`: the server fails a task so when a signal
-/// arrives meanwhile.
+/// arrives in the meantime.
 pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskFailedEventAttributes(failed) => {
@@ -266,8 +266,8 @@ impl World {
         .await;
     }
 
-    /// As [`Self::wait_notified`] of the only run that a purchase has had, which may have ended meanwhile: a short window
-    /// may be over before a busy machine looks.
+    /// As [`Self::wait_notified`] of the only run that a purchase has had, which may have ended in the meantime: a
+    /// short window may be over before a busy machine looks.
     pub async fn wait_first_notified(&self, receipt_id: &str) {
         let workflow = self.workflow(receipt_id);
         wait::until(SOON, &format!("{workflow} to be notified"), async || {

@@ -56,7 +56,7 @@ pub fn of_column(raw: &mut Raw, column: &JsonColumn) -> Vec<String> {
         column: name,
         ..
     } = column;
-    // A message that nobody could read is stored as it came.
+    // An unreadable message is stored as it came.
     let of = if *table == "notifications" {
         "collapse_key IS NOT NULL"
     } else {

@@ -79,7 +79,7 @@ impl Rtn {
 /// A signed message, which can be posted several times.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Its `MessageId`.
+    /// `MessageId` of the message.
     pub id: String,
     pub body: String,
 }

@@ -285,7 +285,7 @@ impl World {
         Ok(answer)
     }
 
-    /// Expects these messages, which were accepted from somebody else, to have an outcome at the end.
+    /// Expects these messages, which another sender had accepted, to have an outcome at the end.
     pub fn expect_outcomes(&mut self, message_ids: impl IntoIterator<Item = String>) {
         self.accepted.extend(message_ids);
     }

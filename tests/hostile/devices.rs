@@ -1,4 +1,4 @@
-//! Devices: anybody has the publishable key of an app.
+//! Devices: the publishable key of an app is public.
 
 use super::connections::{MIB, PIECE};
 use super::crowd::{LASTING, Part, hold};

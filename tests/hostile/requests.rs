@@ -102,7 +102,7 @@ async fn documents_of_four_thousand_levels_hold_nothing_up() {
             let url = format!("{}/v1/apps", installation.url());
             let refused = send_raw(Method::POST, &url, &admin, body.clone().into_bytes()).await;
             assert_eq!(refused.expect("an answer").status, 400);
-            // More strangers from one address would be refused before their bodies are seen.
+            // More requests from one address would be refused before their bodies are seen.
             if round < 100 {
                 let url = format!("{}/v1/device/events", installation.public_url());
                 let stranger = send_raw(Method::POST, &url, &[], body.clone().into_bytes()).await;

@@ -1,4 +1,4 @@
-//! Messages that AWS signed and that nobody here asked for: anybody can point a topic of their own at a URL.
+//! Messages that AWS signed and that were not requested: a topic of any account can point at a URL.
 
 use super::target::Target;
 use super::witness::Witness;
@@ -33,7 +33,7 @@ struct Size {
     bytes: i64,
 }
 
-/// What a table holds of strangers.
+/// What a table holds of unrequested messages.
 fn size(target: &Target, what: &str, from: &str) -> Size {
     let mut connection =
         SqliteConnection::establish(target.world.installation.database()).expect("the database");

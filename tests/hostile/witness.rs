@@ -1,4 +1,4 @@
-//! A store that sends one notification after another, and the memory of settle meanwhile.
+//! A store that sends one notification after another, and the memory of settle in the meantime.
 
 use super::target::{Sender, Target};
 use std::sync::Arc;

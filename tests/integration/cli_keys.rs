@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use system_tests::folder::Folder;
 
-/// Runs a line with a key in the place of the admin token; returns the exit code and what was printed.
+/// Runs a line with a key in place of the admin token; returns the exit code and what was printed.
 fn with_key(desk: &Desk, key: &str, line: &[&str]) -> (Option<i32>, String) {
     let output = desk
         .command(line)

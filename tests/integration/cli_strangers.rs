@@ -1,5 +1,4 @@
-//! What strangers chose: ids, reasons and names that begin with a hyphen, and paths that mean something to whoever reads
-//! them as a URI.
+//! Untrusted texts: ids, reasons and names that begin with a hyphen, and paths that mean something when read as a URI.
 
 use super::cli::{log, logged, ran, settle, stderr_of, wait_open};
 use super::cli_settings::Desk;

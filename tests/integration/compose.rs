@@ -166,7 +166,7 @@ fn every_variable_is_known_and_is_read() {
     }
 }
 
-/// The variables of the configuration's page that nobody has to set, and those of traces.
+/// The variables of the configuration's page that need not be set, and those of traces.
 fn optional() -> BTreeSet<String> {
     let page = std::fs::read_to_string(documents::root().join(SETTINGS)).expect("the page");
     let names = page.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_');

@@ -358,7 +358,7 @@ async fn a_server_without_trusted_tls_gets_nothing() {
 
 #[tokio::test]
 async fn replies_before_tls_are_no_replies() {
-    // What somebody on the way puts behind a reply: the replies to a login and a whole mail.
+    // What an attacker on the way puts behind a reply: the replies to a login and a whole mail.
     let injected = "250-localhost\r\n250 AUTH PLAIN\r\n235 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 ok\r\n250 injected";
     for (command, reply) in [
         ("CONNECT", "220 localhost"),

@@ -1,4 +1,4 @@
-//! Responses that browsers read and strict clients refuse, and what is stated about those that nobody can read.
+//! Responses that browsers read and strict clients refuse, and what is stated about unreadable ones.
 
 use activities::http::Http;
 use protocols::http::{Method, Reply, Request, Rules};

@@ -1,11 +1,12 @@
 //! `device-load` measures the ingress of a store's notifications with and without devices that report, whose events are
-//! delivered to a webhook meanwhile.
+//! delivered to a webhook in the meantime.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/device-load
 //! ```
 //!
-//! The generator, the webhook's endpoint, the service with its worker, and the Temporal server share this machine's cores.
+//! The generator, the webhook's endpoint, the service with its worker, and the Temporal server share this machine's
+//! cores.
 
 use clap::Parser;
 use serde_json::{Value, json};
@@ -41,7 +42,7 @@ struct Options {
     /// Notifications a second.
     #[arg(long, default_value_t = 500)]
     notifications: u32,
-    /// Requests of devices a second, each of another device.
+    /// Requests of devices per second, each of another device.
     #[arg(long, default_value_t = 50)]
     requests: u32,
     /// Events in each of these requests.

@@ -42,7 +42,7 @@ struct Options {
     /// Settlings of each, with one notification and two events.
     #[arg(long, default_value_t = 1)]
     settlings: usize,
-    /// Uses PostgreSQL in the place of SQLite.
+    /// Uses PostgreSQL in place of SQLite.
     #[arg(long)]
     postgres: bool,
 }

@@ -1,6 +1,6 @@
-//! `ingress-load` measures how many notifications a second settle durably acknowledges, and beside that the floors: the
-//! rates of checking the signature alone and of grouped inserts alone. The latencies at a third of the saturation stand
-//! beside those of a control in the same minute: a server with one grouped insert before each 200.
+//! `ingress-load` measures how many notifications per second settle durably acknowledges, and beside that the floors:
+//! the rates of checking the signature alone and of grouped inserts alone. The latencies at a third of the saturation
+//! stand beside those of a control in the same minute: a server with one grouped insert before each 200.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/ingress-load
@@ -44,7 +44,7 @@ struct Options {
     /// The quiet window, in seconds.
     #[arg(long, default_value_t = 120)]
     window: u64,
-    /// Open pages of a second phase at a third of the saturation: people who look meanwhile.
+    /// Open pages of a second phase at a third of the saturation: people who look in the meantime.
     #[arg(long, default_value_t = 0)]
     pages: usize,
     /// Messages signed for each second of load.

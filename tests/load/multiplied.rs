@@ -1,4 +1,4 @@
-//! The rows of purchases, multiplied under other ids. The indexes are built anew afterwards.
+//! The rows of purchases, multiplied under other ids. The indexes are built again afterwards.
 
 use std::collections::BTreeMap;
 use system_tests::raw::Raw;

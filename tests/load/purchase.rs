@@ -82,7 +82,7 @@ pub fn notification(
     records::stored(platform_id, &notification)
 }
 
-/// Records a settling, whose purchase must not have changed meanwhile.
+/// Records a settling, whose purchase must not have changed in the meantime.
 pub async fn settle(store: &Store, record: Record) -> anyhow::Result<()> {
     let key = record.collapse_key;
     match store.record(record).await? {

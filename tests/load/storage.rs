@@ -1,4 +1,4 @@
-//! `storage-load` measures how many purchases a second the storage calls of one worker and of two get through on a
+//! `storage-load` measures how many purchases per second the storage calls of one worker and of two get through on a
 //! PostgreSQL whose round trips take a millisecond more: load, record, lease and finish, for one notification and one
 //! webhook each.
 //!

@@ -40,7 +40,7 @@ struct Options {
     /// `amazon.rvs_per_second`: the calendar uses four fifths of it.
     #[arg(long, default_value_t = 1_000)]
     per_second: i64,
-    /// Uses PostgreSQL in the place of SQLite.
+    /// Uses PostgreSQL in place of SQLite.
     #[arg(long)]
     postgres: bool,
 }

@@ -42,7 +42,7 @@ async fn a_stranger_sees_a_verified_event_arrive() {
         .run("return document.querySelector('.url code').dataset.copy")
         .await;
     let url = url.as_str().expect("a URL").to_owned();
-    // A stranger's message is refused, and shown at once.
+    // A message from an unknown account is refused, and shown at once.
     stage.wait_streaming().await;
     let strange = stage.world.sns.message(
         STRANGER,

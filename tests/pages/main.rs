@@ -1,5 +1,5 @@
 //! The page in a real browser, against the real service: a support case, every screen without scripts, the keyboard
-//! alone, axe in both themes, narrow and wide, and what changes while somebody looks.
+//! alone, axe in both themes, narrow and wide, and what changes on an open page.
 //!
 //! Needs `chromium`, `chromedriver` and `npm`; `.ci/run` runs this by name: `cargo test --workspace --test pages`. The
 //! pictures in `target/pages` are for people; nothing compares them.

@@ -30,7 +30,7 @@ impl Stage {
     /// Starts everything with settings of its own.
     pub async fn with(setting: Setting) -> Self {
         let world = World::start(setting).await;
-        // It does not choose `purchase.updated`: somebody will want to know why nothing arrived there.
+        // It does not choose `purchase.updated`: a person will want to know why nothing arrived there.
         let analytics = json!({
             "kind": "webhook", "name": "Analytics", "url": "https://analytics.example.com/hook",
             "events": ["user.subscription.expired"],

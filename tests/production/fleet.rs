@@ -73,7 +73,7 @@ impl Fleet {
         self.folder.path()
     }
 
-    /// Starts all services in the order of their dependencies; those that end by themselves are waited for.
+    /// Starts all services in order of their dependencies; those that end by themselves are waited for.
     pub async fn start_all(&mut self) {
         for name in self.compose.in_order() {
             if let Some((_, reason)) = LEFT_OUT.iter().find(|(left_out, _)| *left_out == name) {

@@ -57,7 +57,7 @@ fn devices() -> u32 {
     })
 }
 
-/// Reports everything, and returns the events a second.
+/// Reports everything, and returns the events per second.
 async fn report_all(world: &World, count: u32) -> f64 {
     let devices = Devices::of(world).await;
     let began = Instant::now();

@@ -133,12 +133,12 @@ async fn the_rate_holds_over_two_workers() {
     world.finish().await;
 }
 
-/// How far each round used its rate, after a control of its own: the machine may do other work meanwhile.
+/// How far each round used its rate, after a control of its own: the machine may do other work in the meantime.
 #[derive(Default)]
 struct Used(Vec<Round>);
 
-/// The requests a second of a round while the first [`PENDING`] were sent, as far as the machine can; later ones arrive
-/// as fast as purchases are settled.
+/// The requests per second of a round while the first [`PENDING`] were sent, as far as the machine can; later ones
+/// arrive as fast as purchases are settled.
 #[derive(Debug)]
 struct Round {
     best: f64,

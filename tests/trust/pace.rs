@@ -14,8 +14,8 @@ const NAME: &str = "control-";
 const PURCHASES: usize = 200;
 const ENOUGH: Duration = Duration::from_secs(600);
 
-/// The requests a second of the world's own destination while [`PURCHASES`] purchases are pending for it and it has no
-/// rate. Each round of a test has purchases of its own.
+/// The requests per second of the world's own destination while [`PURCHASES`] purchases are pending for it and it has
+/// no rate. Each round of a test has purchases of its own.
 pub async fn unlimited(world: &World, round: usize) -> f64 {
     let name = format!("{NAME}{round}-");
     let path = format!("/v1/destinations/{}", world.destination_id);
@@ -56,14 +56,14 @@ pub async fn unlimited(world: &World, round: usize) -> f64 {
     per_second
 }
 
-/// The requests a second between the first and the last of these times, which are in order.
+/// The requests per second between the first and the last of these times, which are in order.
 pub fn per_second(times: &[Instant]) -> f64 {
     let [first, .., last] = times else { return 0.0 };
     (times.len() - 1) as f64 / (*last - *first).as_secs_f64()
 }
 
-/// Checks that the requests at these times, which are in order, never exceeded a rate that began at `began`. So nobody
-/// fails because requests that were sent in time arrive together on a busy machine.
+/// Checks that the requests at these times, which are in order, never exceeded a rate that began at `began`. So a test
+/// does not fail because requests that were sent in time arrive together on a busy machine.
 pub fn check_never_ahead(times: &[Instant], rate: usize, began: Instant) {
     /// One at the beginning, one for the rounding of a slot, and one probe, which needs no slot.
     const MORE: f64 = 3.0;

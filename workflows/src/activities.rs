@@ -25,8 +25,8 @@ pub struct Settle {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flush {
-    /// Its number among those to the run. An execution that was lost and its repetition, which may know of more of
-    /// them, number them alike.
+    /// Number of the signal among those to the run. An execution that was lost and its repetition, which may know of
+    /// more of them, number them alike.
     pub number: u64,
     #[serde(flatten)]
     pub admin: Admin,
@@ -35,7 +35,7 @@ pub struct Flush {
 /// Output of `settle`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settled {
-    /// What was loaded; with the purchase and its notifications only if the store must be queried before deciding.
+    /// Loaded data; with the purchase and its notifications only if the store must be queried before deciding.
     pub loaded: Loaded,
     /// The result of the record, if the activity decided and recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ pub struct Supervised {
     /// How long until the next `supervise`; absent if nothing is pending for the destination that may be sent.
     #[serde(rename = "next_check_ms", with = "as_optional_millis")]
     pub next_check_in: Option<Duration>,
-    /// What the run does until then.
+    /// State of the run until then.
     pub state: Supervision,
     /// How many deliveries are pending for it, up to the limit of counting.
     pub pending: i64,
@@ -134,7 +134,7 @@ pub struct Supervised {
     pub message: Option<String>,
 }
 
-/// What a destination's run does next.
+/// The next action of a destination's run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Supervision {
@@ -234,7 +234,7 @@ pub struct VerifyClaims {
 pub struct VerifiedClaims {
     /// Number of claims that it examined.
     pub examined: usize,
-    /// Whether none is due soon.
+    /// Whether no further check is due soon.
     pub is_idle: bool,
     /// The network whose turn was the last one.
     pub network: String,

@@ -6,11 +6,11 @@ use domain::Timestamp;
 /// the next attempt at a destination is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailingActivity {
-    /// Its name in the contract.
+    /// Name of the activity in the contract.
     pub activity: String,
     /// Number of attempts so far.
     pub attempts: u32,
-    /// The last failure.
+    /// Error of the last attempt.
     pub why: String,
     /// When the next attempt begins; `None` while one is under way.
     pub next_at: Option<Timestamp>,

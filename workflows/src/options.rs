@@ -90,7 +90,7 @@ pub fn sweep() -> ActivityOptions {
 }
 
 /// `verify`: a short wait for a slot, fifteen seconds of HTTP and a margin. The engine retries storage errors only; the
-/// workflow decides when to query the store again, and receives signals meanwhile.
+/// workflow decides when to query the store again, and receives signals in the meantime.
 pub fn verify(token: WorkflowCancellationToken) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(VERIFY_ATTEMPT)
         .retry_policy(retried(20))
@@ -107,8 +107,8 @@ const fn within(start_to_close: Duration, schedule_to_close: Duration) -> Activi
     }
 }
 
-/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a
-/// short wait for a slot.
+/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else in the meantime, so there is one attempt and
+/// a short wait for a slot.
 pub fn test() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(within(TEST_RUN, TEST_TIMEOUT))
         .retry_policy(once())
@@ -116,8 +116,8 @@ pub fn test() -> ActivityOptions {
         .build()
 }
 
-/// `redeliver_all`. The run does nothing else meanwhile, so the retries end after a while and the failure is noted;
-/// redeliveries that were created until then stay.
+/// `redeliver_all`. The run does nothing else in the meantime, so the retries end after a while and the failure is
+/// noted; redeliveries that were created until then stay.
 pub fn redeliver_all() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), REDELIVER_TIMEOUT))
         .retry_policy(retried(5))

@@ -121,7 +121,7 @@ where
 
 /// Options of an activity that is interrupted when its run must end.
 pub struct Interruptible<W> {
-    /// Its options, with a cancellation token.
+    /// Options of the activity, with a cancellation token.
     pub options: fn(WorkflowCancellationToken) -> ActivityOptions,
     /// Whether something else must be done first, which interrupts it too.
     pub is_urgent: fn(&W) -> bool,

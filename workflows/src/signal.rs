@@ -224,7 +224,7 @@ pub struct Replay {
 }
 
 /// A signal's payload that always decodes: an unreadable one becomes an `Err` with the reason.
-/// A payload that fails to decode would block the workflow for ever.
+/// A payload that fails to decode would block the workflow forever.
 #[derive(Debug, Clone)]
 pub struct Lenient<T>(pub Result<T, String>);
 

@@ -34,7 +34,7 @@ impl Sweep {
         Self {}
     }
 
-    /// Sweeps for ever.
+    /// Sweeps forever.
     #[run(name = contract::SWEEP)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let ctx: &WorkflowContext<Self> = ctx;

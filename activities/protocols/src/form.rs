@@ -1,5 +1,5 @@
-//! Forms: how the fields of a request are shown to people. Each kind of destination and each store describes its own;
-//! types, choices, limits and help come from the schema of the request, so a form cannot differ from what is accepted.
+//! Forms: how the fields of a request are presented. Each kind of destination and each store describes its own form;
+//! types, choices, limits and help come from the schema of the request, so that a form always matches what is accepted.
 
 /// The group of the fields that a form folds away.
 pub const MORE: &str = "More";
@@ -50,7 +50,7 @@ pub struct Entry {
     pub name: &'static str,
     pub label: &'static str,
     pub input: Input,
-    /// What to enter, where the description in the schema is not for people at a form.
+    /// Help for the field, if the schema's description is not suitable for a form.
     pub help: Option<&'static str>,
     /// The choices with their labels; those of the schema without labels when empty.
     pub choices: &'static [(&'static str, &'static str)],
@@ -110,7 +110,7 @@ impl Entry {
 pub struct Step {
     pub title: &'static str,
     pub text: &'static str,
-    /// Where: here (`settle`), or at the other side.
+    /// Where to do the step: `settle`, or the name of the other system.
     pub place: &'static str,
     /// The field of the created resource that is copied in this step, if one is.
     pub copy: Option<&'static str>,
@@ -123,12 +123,12 @@ pub struct Form {
     /// The kind of destination, or the store, as requests name it.
     pub name: &'static str,
     pub label: &'static str,
-    /// What it is, in one sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
     pub entries: Vec<Entry>,
     /// The types of events that are offered first; the others are offered by name. All of them when empty.
     pub events: &'static [&'static str],
-    /// What to do at the other side, step by step.
+    /// Setup steps on the other side, in order.
     pub guide: Vec<Step>,
 }
 

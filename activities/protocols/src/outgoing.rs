@@ -1,4 +1,4 @@
-//! What is sent to a destination, and the reply, whatever protocol it takes. A new protocol is a variant of both and a
+//! A message to a destination and the reply, independent of the protocol. A new protocol is a variant of both and a
 //! sender in `activities::http`.
 
 use crate::http::{self, Failure};
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use storage::AttemptClass;
 use url::Url;
 
-/// What is sent to a destination.
+/// A request or email to a destination.
 #[derive(Debug, Clone)]
 pub enum Outgoing {
     Http(http::Request),
@@ -22,7 +22,7 @@ pub enum Incoming {
     Smtp(smtp::Reply),
 }
 
-/// What the record of an attempt has of an answer.
+/// The part of a response that is recorded with an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerRecord {
     /// The status of HTTP, or the code of SMTP.
@@ -50,7 +50,7 @@ impl Outgoing {
         }
     }
 
-    /// Where it goes. The path can hold a secret.
+    /// URL of the request. The path can contain a secret.
     pub const fn url(&self) -> &Url {
         match self {
             Self::Http(request) => &request.url,
@@ -101,7 +101,7 @@ impl Incoming {
         }
     }
 
-    /// What the record of an attempt has of the answer, with our secrets redacted; `None` if there is none.
+    /// The part of the response that is recorded with the attempt, with secrets redacted; `None` if there is none.
     pub fn record(self, redact: impl Fn(&str) -> String) -> Option<AnswerRecord> {
         match self {
             Self::Http(http::Reply::Answer {

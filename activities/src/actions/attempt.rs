@@ -1,4 +1,4 @@
-//! Counts the repeated attempts of regular activities. The first one counts where its run schedules it.
+//! Counts repeated attempts of regular activities. The first attempt is counted where its run schedules it.
 
 use super::{Action, Actions};
 use temporalio_sdk::interceptors::{

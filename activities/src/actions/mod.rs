@@ -17,7 +17,7 @@ use temporalio_sdk::WorkerOptions;
 use temporalio_sdk::workflow_interceptors::WorkflowInterceptorConstructor;
 use workflows::contract;
 
-/// What Temporal Cloud bills.
+/// An action that Temporal Cloud bills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// The start of a run by a client.
@@ -61,7 +61,7 @@ impl Action {
 /// The meter of a process. Clones share it.
 #[derive(Clone, Default)]
 pub struct Actions {
-    /// Where they are counted by minute.
+    /// Database that stores the counts per minute.
     store: Option<Store>,
 }
 

@@ -1,4 +1,4 @@
-//! What charts show of requests to a destination, counted beside the metrics.
+//! Counts of requests to a destination for charts, recorded alongside the metrics.
 
 use std::time::Duration;
 use storage::{Counted, Destination, Series, Store};

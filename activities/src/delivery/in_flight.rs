@@ -1,5 +1,6 @@
-//! What this process sends requests about at the moment. A lease is a time by the database's clock: after a step of that
-//! clock the lease can seem over while its request is in flight, and this process must not send another one then.
+//! The subjects of the requests that this process has in flight. A lease is a time by the database's clock: after a
+//! step of that clock the lease can seem over while its request is in flight, and this process must not send another
+//! one then.
 
 use domain::{CollapseKey, DestinationId, UserId};
 use std::collections::BTreeSet;
@@ -23,7 +24,7 @@ struct Requests {
     freed: Notify,
 }
 
-/// What only one request to a destination may be about at a time.
+/// The subject of a request to a destination: at most one request per subject is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RequestSubject {
     Purchase(CollapseKey),

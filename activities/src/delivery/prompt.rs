@@ -1,5 +1,5 @@
-//! Attempts within a workflow task: which destinations answer promptly enough for that, and the attempts that did not
-//! end in time, which a regular activity finishes.
+//! Attempts within a workflow task: which destinations respond quickly enough for that, and the attempts that did not
+//! finish in time and are finished by a regular activity.
 
 use crate::failure::Failed;
 use domain::DestinationId;
@@ -16,7 +16,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 type Lane = (domain::CollapseKey, DestinationId);
 type Attempting = JoinHandle<Result<Delivered, Failed>>;
 
-/// What this process knows of the attempts it made. Clones share it.
+/// This process's knowledge about the attempts it made. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Prompt(Arc<Mutex<PromptState>>);
 

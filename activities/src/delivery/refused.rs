@@ -1,5 +1,6 @@
-//! Lanes that the database refuses for good when the run of a destination attempts them. No activity fails by them, so
-//! storage has their failure for people. Where it refuses that too, this process leaves them alone for a while.
+//! Lanes that the database permanently refuses when the run of a destination attempts them. No activity fails because
+//! of them, so storage records their failure for display. If the database refuses that too, this process skips them for
+//! a while.
 
 use crate::dependencies::Context;
 use crate::failing::Work;

@@ -1,6 +1,6 @@
-//! How much of what people receive is sent in a day: an app that sends too much of it raises an alarm.
+//! Daily volume of messages that people receive: an app that sends too many raises an alarm.
 //!
-//! Each process counts by itself, and begins anew when it starts.
+//! Each process counts separately, and starts from zero.
 
 use domain::{AppId, Timestamp};
 use std::collections::HashMap;

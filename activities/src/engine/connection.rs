@@ -15,10 +15,10 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNames
 /// Number of failed attempts before a warning: a server that starts at the same time needs some seconds.
 pub(super) const FAILURES_BEFORE_WARNING: u32 = 8;
 
-/// Who runs the Temporal server. An external one that does not answer causes a warning.
+/// Operator of the Temporal server. A warning is logged if an external one does not respond.
 #[derive(Clone)]
 pub(super) enum Server {
-    /// Somebody else: it should run already.
+    /// An external server, which should already be running.
     External(Box<ConnectionOptions>),
     /// This process, which may still be downloading or starting it.
     Own(DevServer),
@@ -48,8 +48,8 @@ impl Server {
     }
 }
 
-/// The namespace of an installation on its own dev server. No other server has it: a call that reaches another server,
-/// which took the port, is refused there and takes nobody's work.
+/// The namespace of an installation on its own dev server. No other server has it, so a call that reaches another
+/// server on the same port is refused there and takes over no other installation's work.
 pub fn namespace_of(installation: OrgId) -> String {
     let id: String = installation.to_string().chars().take(8).collect();
     format!("settle-{id}")
@@ -89,7 +89,7 @@ async fn connect_once(
     options: &ClientOptions,
     server: &Server,
 ) -> Result<Client, String> {
-    // Without the time-out, `connect` would wait for ever for a server that accepts the connection and sends nothing.
+    // Without the time-out, `connect` would wait forever for a server that accepts the connection and sends nothing.
     let connected = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(connection)).await;
     let connected =
         connected.map_err(|_| "it accepts connections and does not answer".to_owned())?;

@@ -43,7 +43,7 @@ impl DevServer {
         state.addresses.filter(|_| state.is_found)
     }
 
-    /// Notes that the server was found at this address. Returns false when it was moved meanwhile.
+    /// Notes that the server was found at this address. Returns false when it was moved in the meantime.
     pub(super) fn note_found(&self, temporal: SocketAddr) -> bool {
         self.0.send_if_modified(|state| {
             let is_here = state

@@ -1,4 +1,4 @@
-//! Why Temporal did not accept a request, and whether it can be tried again.
+//! Why Temporal did not accept a request, and whether a retry can help.
 
 use temporalio_client::tonic::{Code, Status};
 
@@ -35,7 +35,7 @@ impl From<Status> for TemporalError {
     }
 }
 
-/// What to do where the server does not have the namespace.
+/// Advice if the server does not have the namespace.
 const NO_NAMESPACE: &str = " Name another one in TEMPORAL_NAMESPACE, or create it with `temporal operator namespace create`.";
 
 /// The header of a refusal with the reason for it.

@@ -1,4 +1,4 @@
-//! Which activities of a run fail and are tried again: what Temporal knows, and nobody else.
+//! Activities of a run that fail and are retried. Only Temporal knows them.
 
 use super::{Engine, TemporalError, execution, timed};
 use crate::failure::LATER;

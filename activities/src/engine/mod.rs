@@ -84,7 +84,7 @@ enum Access {
     Taken(NamespaceTaken),
 }
 
-/// The process that connects.
+/// Identity of the process that connects.
 struct Process {
     identity: String,
     installation: OrgId,
@@ -104,7 +104,7 @@ struct SignalWithStart {
 
 impl Engine {
     /// Reads Temporal's standard environment variables and profile file, and connects in the background, retrying
-    /// for ever. The Temporal UI shows `identity` for this process. `actions` counts the calls that Temporal Cloud
+    /// forever. The Temporal UI shows `identity` for this process. `actions` counts the calls that Temporal Cloud
     /// bills.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
-//! Whose a Temporal namespace is. Workflow ids and task queues do not name the installation, so two installations
-//! in one namespace would take each other's work. Therefore the sweep's run carries the id of its installation in its
-//! memo, and a process of another installation goes no further. Temporal has at most one open run of an id, so
-//! installations that start at once agree whose namespace it is. When Temporal was emptied, the processes that had the
-//! namespace take it at once, and others wait a moment, so that none of these comes before them.
+//! Ownership of a Temporal namespace. Workflow ids and task queues do not name the installation, so two installations
+//! in one namespace would take each other's work. Therefore the sweep's run stores the id of its installation in its
+//! memo, and a process of another installation stops there. Temporal has at most one open run of an id, so
+//! installations that start at the same time agree on the owner. When Temporal was emptied, the processes of the
+//! previous owner take the namespace at once and others wait a moment, so that they do not come first.
 
 use super::connection::Server;
 use super::{Action, Engine, TemporalError, execution, json, queue, summary, timed};
@@ -29,7 +29,7 @@ const TAKE_OVER_AFTER: Duration = super::ENSURE_INTERVAL.saturating_mul(2);
 /// How long the sweep must have been missing before a process takes a namespace of a server that is not its own, unless
 /// it had the namespace before: twice the time in which a process that had it tries again to reach the server.
 const TAKE_AFTER: Duration = super::RETRY_INTERVAL.saturating_mul(2);
-/// Maximum number of steps in a row. More mean that somebody else starts and closes the sweep at the same time.
+/// Maximum number of consecutive steps. More mean that another process starts and closes the sweep at the same time.
 const MAX_STEPS: u32 = 5;
 
 /// Why an installation must not use a namespace: it belongs to another one.
@@ -48,7 +48,7 @@ pub struct NamespaceTaken {
     own: String,
 }
 
-/// Whose run the newest run of the sweep's workflow id is.
+/// Owner of the latest run of the sweep's workflow id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Holder {
     Installation(String),
@@ -56,7 +56,7 @@ enum Holder {
     Nobody,
     /// A sweep's that was started by hand, on a task queue that is not ours.
     Elsewhere,
-    /// That of a workflow that is not the sweep.
+    /// A workflow other than the sweep.
     Stranger,
 }
 
@@ -95,14 +95,14 @@ enum NamespaceStep {
 
 /// Whether the namespace is this installation's.
 pub(super) enum Ownership {
-    /// It is this installation's, and the sweep runs.
+    /// Owned by this installation; the sweep runs.
     Ours,
-    /// It was another installation's until a moment ago.
+    /// Owned by another installation until a moment ago.
     Pending,
     Taken(NamespaceTaken),
 }
 
-/// What this process has seen of the sweep's run.
+/// This process's observations of the sweep's run.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     /// The closed run that it has seen last, or that there is none (an empty id), and since when.
@@ -110,7 +110,7 @@ pub(super) struct Observed {
     had_namespace: bool,
 }
 
-/// What a step depends on, beside the run.
+/// Input of a step besides the run.
 #[derive(Debug, Clone, Copy)]
 struct StepContext<'a> {
     own: &'a str,
@@ -182,7 +182,7 @@ impl Run {
             .as_ref()
             .and_then(|memo| memo.fields.get(INSTALLATION));
         let holder = match installation.and_then(text) {
-            // Also on a queue that nobody polls: the process that notices it starts another one.
+            // Also on a queue without pollers: the process that notices this starts another one.
             Some(id) => Holder::Installation(id),
             None if is_sweep && is_served => Holder::Nobody,
             None if is_sweep => Holder::Elsewhere,
@@ -301,7 +301,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Terminates a run that names no installation. It may have ended meanwhile.
+    /// Terminates a run that names no installation. It may have ended in the meantime.
     async fn terminate_sweep(&self, client: &Client, run_id: String) -> Result<(), TemporalError> {
         let mut run = execution(contract::SWEEP.to_owned());
         run.run_id = run_id;

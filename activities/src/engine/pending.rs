@@ -1,5 +1,5 @@
-//! Signals the runs that find what they do in storage: streams and claims. A signal, and not a start alone: one that comes
-//! while a run ends makes it go on.
+//! Signals the runs that find their work in storage: streams and claims. A signal, rather than only a start, makes a
+//! run that is about to end continue.
 
 use super::{Engine, SignalWithStart, TemporalError};
 use domain::{DestinationId, PlatformId};

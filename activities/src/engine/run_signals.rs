@@ -1,7 +1,7 @@
-//! Calls runs because there is something for them to do: those of destinations with pending events, and of platforms
-//! with claims that are due. The first call is made at once, further ones at most once in an interval per run, for any
-//! number of events. After the last event at least one call follows. When this process dies, nothing is lost: the sweep
-//! finds late lanes, streams and claims.
+//! Calls runs that have work to do: those of destinations with pending events, and of platforms with claims that are
+//! due. The first call is made at once, further ones at most once per interval and run, for any number of events. After
+//! the last event at least one call follows. When this process dies, nothing is lost: the sweep finds late lanes,
+//! streams and claims.
 
 use super::TemporalError;
 use domain::time::millis;
@@ -38,12 +38,12 @@ enum SignalStep<K> {
     Idle,
 }
 
-/// Those for which a call is pending, and when each may be signalled. Pure: the time is an argument, in
-/// milliseconds since the start.
+/// Runs with a pending call, and when each may be signalled. Pure: the time is an argument, in milliseconds since the
+/// start.
 #[derive(Debug)]
 struct Plan<K> {
     entries: BTreeMap<K, PendingSignal>,
-    /// The entries in the order of their times: those that are pending, and those that only wait for their interval.
+    /// The entries in order of their times: those that are pending, and those that only wait for their interval.
     pending: BTreeSet<(i64, K)>,
     resting: BTreeSet<(i64, K)>,
     interval_ms: i64,

@@ -1,5 +1,5 @@
-//! Registers the search attributes. Those that Temporal does not take are left out, with one warning: they only help
-//! people to find runs, and a value of an unregistered one would be refused for ever.
+//! Registers the search attributes. Those that Temporal does not accept are left out, with one warning: they only help
+//! to find runs, and a value of an unregistered attribute would always be refused.
 
 use super::{Engine, TemporalError, timed};
 use std::collections::{BTreeSet, HashMap};

@@ -1,5 +1,5 @@
-//! What Temporal knows of a run: whether there is one, and the answer of a purchase's to the query `status`. How many
-//! workers it knows.
+//! Temporal's knowledge of a run: whether it exists, and a purchase run's answer to the query `status`. Also the number
+//! of known workers.
 
 use super::{Action, Engine, TemporalError, execution, queue, timed};
 use domain::CollapseKey;

@@ -15,9 +15,9 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use workflows::contract;
 
-/// Number of attempts of one workflow task after which a late run is stuck. Each signal lets the server count anew, and
-/// the sweep signals late runs. A run that is merely late, or that waits for an activity, is not ended: another one would
-/// stand behind all that wait.
+/// Number of attempts of one workflow task after which a late run is stuck. Each signal lets the server count again,
+/// and the sweep signals late runs. A run that is merely late, or that waits for an activity, is not ended: another one
+/// would stand behind all that wait.
 const STUCK_ATTEMPTS: i32 = 3;
 
 /// The signals of admins that no other run can do without. A flush is none: what is late is settled by the next run.
@@ -33,10 +33,10 @@ const PAGE: i32 = 200;
 /// The result for a run without progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
-    /// It is not stuck, has ended, or an operator paused it.
+    /// Not stuck, ended, or paused by an operator.
     No,
     Terminated,
-    /// It has signals of admins, which could be lost with it.
+    /// Has signals of admins, which ending it could lose.
     HasSignals,
 }
 
@@ -84,7 +84,7 @@ impl Engine {
             .terminate_workflow_execution(timed(request))
             .await
         {
-            // It has ended meanwhile.
+            // It has ended in the meantime.
             Err(status) if status.code() == Code::NotFound => Ok(Stuck::No),
             Err(status) => Err(status.into()),
             Ok(_) => Ok(Stuck::Terminated),

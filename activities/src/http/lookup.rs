@@ -56,7 +56,7 @@ where
                 .await
                 .ok_or_else(|| io::Error::other("no slot for a lookup"))?;
             let found = tokio::task::spawn_blocking(move || resolve(&wanted.name));
-            // Whoever waits for it may go before.
+            // The waiter may be dropped before the lookup ends; the task holds the slot until then.
             let held = tokio::spawn(async move {
                 let _slot = slot;
                 timeout(budget, found).await

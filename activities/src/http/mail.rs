@@ -1,9 +1,9 @@
-//! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name of
-//! the host.
+//! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name
+//! of the host.
 //!
-//! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It goes to nobody if none
-//! is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to a recipient, the
-//! first that may be accepted later. An answer about a mailbox comes after the others, for it does not concern the
+//! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It is not sent if no
+//! recipient is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to the
+//! first recipient that may be accepted later. An answer about a mailbox ranks last, because it does not concern the
 //! server. The body of the answer names the refused recipients.
 
 use super::failure::{has_cause, is_tls};
@@ -58,7 +58,7 @@ pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> ClientConfig {
 
 /// A server at checked addresses.
 pub struct Server<'a> {
-    /// Its name, as its certificate has it.
+    /// Host name of the server, as in its certificate.
     pub host: &'a str,
     pub addresses: &'a [SocketAddr],
 }
@@ -194,7 +194,7 @@ impl Refusal {
     }
 }
 
-/// What an error means: an answer of the server, or why there was none, `otherwise` if nothing else is known.
+/// Interprets an error: a response of the server, or why there was none; `otherwise` if nothing else is known.
 fn refusal(command: Command, error: &Error, otherwise: Failure) -> Refusal {
     if let Some(code) = error.status() {
         let text = error.source().map(ToString::to_string).unwrap_or_default();

@@ -65,7 +65,7 @@ pub struct Http {
     /// The rules for requests with `is_operator_url`: every address is allowed.
     operators: Arc<Rules>,
     clients: Arc<Clients>,
-    /// The TLS of mails.
+    /// TLS settings for SMTP.
     mail_tls: Arc<ClientConfig>,
     lookup: Lookup,
     total: Duration,

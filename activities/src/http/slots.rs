@@ -1,6 +1,6 @@
-//! Slots for lookups, shared fairly among apps and their host names. An app, whatever number of slow names it has, has at
-//! most half of them, and a name an eighth; when all are taken, the next free one is given to the app that has the fewest,
-//! and of its names to the one that has the fewest. So no app waits for the slow name servers of another.
+//! Slots for lookups, shared fairly among apps and their host names. An app has at most half of the slots, however many
+//! slow names it has, and a name at most an eighth. When all are taken, the next free slot goes to the app with the
+//! fewest slots, and of its names to the one with the fewest. So no app waits for the slow name servers of another.
 
 use super::lookup::LookupRequest;
 use domain::AppId;
@@ -24,7 +24,7 @@ struct Shares {
     per_name: usize,
     of_apps: HashMap<AppId, usize>,
     of_names: HashMap<String, usize>,
-    /// In the order of their arrival.
+    /// Waiting lookups, in the order of arrival.
     waiting: Vec<Waiting>,
 }
 
@@ -57,7 +57,7 @@ impl Slots {
         Self(Arc::new(Mutex::new(shares)))
     }
 
-    /// Waits for a slot for a lookup of this name. Whoever stops waiting leaves the queue.
+    /// Waits for a slot for a lookup of this name. Dropping the future leaves the queue.
     pub async fn take(&self, wanted: &LookupRequest) -> Option<Slot> {
         let (admit, admitted) = oneshot::channel();
         self.shares().waiting.push(Waiting {
@@ -74,7 +74,7 @@ impl Slots {
             let Some(Waiting { wanted, admit }) = self.shares().next() else {
                 return;
             };
-            // Whoever has stopped waiting meanwhile gives the slot back at once.
+            // A waiter that has gone in the meantime returns the slot at once.
             let unwanted = admit.send(Slot {
                 wanted,
                 slots: self.clone(),

@@ -1,8 +1,8 @@
-//! The connection to an SMTP server, up to where [`lettre`] goes on: with the TLS that the URL asks for.
+//! The connection to an SMTP server up to where [`lettre`] takes over, with the TLS mode of the URL.
 //!
-//! What comes before TLS may be anybody's. So each reply there ends what was read: with a byte behind it, which would
-//! otherwise be taken for the reply to a command under TLS, the connection ends. At any time a reply has a bound, since
-//! `lettre` reads a line to its end before it compares its length.
+//! Data before TLS is unauthenticated. Each reply there must end the received data: a byte after it, which would
+//! otherwise be taken for the reply to a command under TLS, closes the connection. Replies have a maximum length
+//! throughout, since `lettre` reads a line to its end before it checks its length.
 
 use super::mail::{Refusal, Server};
 use lettre::transport::smtp::client::AsyncTokioStream;
@@ -181,7 +181,7 @@ impl Bound {
 struct Bounded<S> {
     stream: S,
     peer: SocketAddr,
-    /// What is read before anything else.
+    /// Bytes that are read before anything else.
     first: &'static [u8],
     bound: Bound,
 }

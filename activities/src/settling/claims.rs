@@ -1,9 +1,9 @@
-//! `verify_claims`: verifies what the devices of a platform report of receipts. One run takes the claims that are due page by
-//! page, until it has run for a while, or none is due soon.
+//! `verify_claims`: verifies what the devices of a platform report of receipts. One run takes the claims that are due
+//! page by page, until it has run for a while, or none is due soon.
 //!
-//! A claim of a purchase that is known costs no query; of another one at most one, unless the store did not answer. The
-//! queries have a part of the rate of the platform, so that strangers with the publishable key, who can claim any
-//! receipt, do not hold up the verification of purchases. What is due is in storage alone.
+//! A claim of a known purchase costs no query; a claim of another one costs at most one, unless the store did not
+//! answer. The queries have a part of the platform's rate, so that anyone with the publishable key, who can claim any
+//! receipt, cannot delay the verification of purchases. Due claims exist in storage alone.
 
 use crate::dependencies::Context;
 use crate::failing::Work;
@@ -119,7 +119,7 @@ impl ClaimsRun {
         self.is_halted.load(Ordering::Relaxed) || context.stopping.load(Ordering::Relaxed)
     }
 
-    /// Sends heartbeats to Temporal for ever, and halts the run when the activity is cancelled: what is in flight is
+    /// Sends heartbeats to Temporal forever, and halts the run when the activity is cancelled: what is in flight is
     /// finished.
     pub async fn send_heartbeats(
         &self,

@@ -83,10 +83,10 @@ fn bearing(request: &Request, token: &SecretString) -> Request {
     request
 }
 
-/// The outcome of a request.
+/// Outcome of a request to the store.
 enum Sent {
     Replied(Replied),
-    /// It was not sent: the answer to the check.
+    /// Not sent: the answer to the check.
     Not(Option<Answer>),
 }
 

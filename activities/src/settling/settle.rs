@@ -1,6 +1,6 @@
-//! `settle`: loads what a settling needs, and, unless the store must be queried first, decides and records it. Only what
-//! the workflow decides about itself goes into its history: without the store's user ids, since everybody with access to
-//! Temporal can read it.
+//! `settle`: loads what a settling needs, and, unless the store must be queried first, decides and records it. The
+//! history contains only what the workflow needs for its decisions, without the store's user ids, since anyone with
+//! access to Temporal can read it.
 
 use crate::Context;
 use crate::spans::Settling;

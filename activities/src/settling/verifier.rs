@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 /// others.
 const MAX_IN_FLIGHT: usize = 20;
 
-/// What `verify` needs to query stores, shared by all activities of this process.
+/// The stores and limits that `verify` needs, shared by all activities of this process.
 #[derive(Debug)]
 pub struct Verifier {
     pub(crate) stores: Stores,

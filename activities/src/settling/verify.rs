@@ -1,7 +1,7 @@
 //! `verify`: queries the store about a purchase, once.
 //!
 //! When the store does not answer, the activity returns the time of the next query instead of waiting: the workflow
-//! sleeps until then and handles signals meanwhile. No description of a failure, in a log or in the Temporal UI,
+//! sleeps until then and handles signals in the meantime. No description of a failure, in a log or in the Temporal UI,
 //! contains a secret, a user id or a URL.
 
 use crate::dependencies::Context;
@@ -101,7 +101,8 @@ impl Query<'_> {
         Ok(verified(verification))
     }
 
-    /// The store refused the shared secret: it is not used again. If another secret was set meanwhile, queries again.
+    /// The store refused the shared secret: it is not used again. If another secret was set in the meantime, queries
+    /// again.
     async fn refuse_secret(&self) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
         if store.refuse_secret(self.known).await? {
@@ -158,7 +159,8 @@ impl Query<'_> {
     }
 
     /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep
-    /// starts another. If somebody requested a recheck meanwhile, the next query is soon: it may be with other settings.
+    /// starts another. If a recheck was requested in the meantime, the next query is soon, since settings may have
+    /// changed.
     async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
         let (store, settling) = (&self.context.store, self.known.settling);
         let (next_query_in, why) = if store.schedule_query(self.key, settling, wait).await? {

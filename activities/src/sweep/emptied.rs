@@ -1,8 +1,9 @@
 //! Whether Temporal was emptied: it does not know the run of the sweep's workflow that swept last. Then it has lost all
-//! other runs, too: the sweep no longer waits for windows that had ended, and the dispatchers signal what is open again.
+//! other runs, too: the sweep no longer waits for windows that had ended, and the dispatchers signal again what is
+//! open.
 //!
-//! A closed run is known for as long as the namespace keeps it. If no worker ran for longer, this finds a loss that was
-//! none, and signals are repeated, which is harmless.
+//! A closed run is known for as long as the namespace keeps it. If no worker ran for longer, this detects a false loss
+//! and repeats signals, which is harmless.
 
 use crate::dependencies::Context;
 use crate::failure::Failed;

@@ -1,5 +1,5 @@
-//! Erasing customers: takes the steps that are left, and asks destinations to delete the users. The sweep does both,
-//! so that a request goes on after a kill; each step and each answer is noted before the next.
+//! Erasing customers: takes the remaining steps, and requests destinations to delete the users. The sweep does both, so
+//! that an erasure continues after a kill; each step and each response is recorded before the next.
 
 use crate::dependencies::Context;
 use crate::failure::Failed;
@@ -20,7 +20,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of requests about one user at once.
 const MAX_CONCURRENT: usize = 16;
 
-/// Takes steps.
+/// Takes the next steps of pending erasures until `until`.
 pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Failed> {
     while context.store.continue_erasure(ROWS).await? {
         if Instant::now() > until {

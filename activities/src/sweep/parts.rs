@@ -1,5 +1,5 @@
-//! The parts of a sweep. Each has a turn and a time of its own: one that fails or takes too long ends alone, and stops no
-//! other. What a part leaves undone, its next turn finds in the database again.
+//! The parts of a sweep. Each has its own turn and time: a part that fails or takes too long ends alone, and stops no
+//! other. Its next turn finds unfinished work in the database.
 
 use super::RETRY;
 use crate::failure::Failed;
@@ -13,7 +13,7 @@ use workflows::activities::Swept;
 
 /// A part of the sweep, which needs a context.
 pub struct Part<C> {
-    /// Its name in logs.
+    /// Name of the part in logs.
     pub name: &'static str,
     /// How long it may begin further steps.
     pub steps: Duration,
@@ -22,7 +22,7 @@ pub struct Part<C> {
     pub run: Run<C>,
 }
 
-/// What a part does, with the time after which it begins no step.
+/// The function of a part, with the time after which it begins no step.
 pub type Run<C> = for<'c> fn(&'c C, Instant) -> BoxFuture<'c, Result<Swept, Failed>>;
 
 /// Number of failures of a part in a row, in one process, that are worth an alarm although each may pass.

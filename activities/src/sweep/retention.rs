@@ -18,7 +18,7 @@ const COUNTS: Duration = Duration::from_secs(8 * 24 * 3600);
 const MINUTES: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes bodies and attempts, and events of devices, that are older than the retention, if there is one. It goes on
-/// while there are some and time is left, so that it keeps up with any number of notifications a day.
+/// while there are some and time is left, so that it keeps up with any number of notifications per day.
 pub async fn prune(context: &Context, until: Instant) -> Result<Swept, Failed> {
     if let Some(retention) = context.retention {
         repeat(until, || remove(&context.store, retention)).await?;

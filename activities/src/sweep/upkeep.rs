@@ -1,4 +1,4 @@
-//! The parts of the sweep that signal other runs than those of purchases, and those that expire and end what is old.
+//! The parts of the sweep that signal runs other than those of purchases, and those that expire and end old records.
 
 use super::parts::repeat;
 use crate::dependencies::Context;

@@ -1,4 +1,4 @@
-//! The export of spans by OTLP over HTTP, and what the standard `OTEL_*` variables say of it.
+//! The export of spans by OTLP over HTTP, and its configuration by the standard `OTEL_*` variables.
 
 use crate::bounded::{Bounded, Counted, Waiting};
 use crate::ids::Ids;
@@ -21,8 +21,8 @@ struct Exporting {
 
 static EXPORTING: OnceLock<Exporting> = OnceLock::new();
 
-/// What this process exports. The SDK itself reads the sampler, the endpoint, the headers of requests and the batches
-/// from the standard variables.
+/// Settings of this process's export. The SDK itself reads the sampler, the endpoint, the headers of requests and the
+/// batches from the standard variables.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `service.name`, unless the environment names one.

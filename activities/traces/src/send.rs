@@ -1,5 +1,5 @@
-//! Sends spans to the collector that the operator names. No proxy of the environment is used, no redirect is followed,
-//! and no more than a little of an answer is read.
+//! Sends spans to the collector that the operator configured. It uses no proxy of the environment, follows no redirect,
+//! and reads only the beginning of a response.
 
 use async_trait::async_trait;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};

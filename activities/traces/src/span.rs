@@ -90,7 +90,7 @@ impl Span {
         })
     }
 
-    /// Its context, for a row or a header; `None` while nothing is exported.
+    /// Context of the span, for a row or a header; `None` while nothing is exported.
     pub fn context(&self) -> Option<TraceContext> {
         self.0
             .as_ref()

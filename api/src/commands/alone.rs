@@ -1,4 +1,5 @@
-//! Sends emails about alarms while no worker does: none runs, or no sweep finishes, also because Temporal does not answer.
+//! Sends emails about alarms while no worker does, because none runs or no sweep finishes, for example because Temporal
+//! does not respond.
 
 use super::sweeping::Late;
 use crate::workers::Workers;

@@ -1,4 +1,4 @@
-//! `settle app`: what is more than one call.
+//! `settle app`: verbs that take more than one call.
 
 use super::client::Client;
 use super::confirm::{Question, YES};

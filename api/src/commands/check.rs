@@ -38,7 +38,7 @@ enum Part {
     Revenue(Revenue),
 }
 
-/// Checks all tables.
+/// Checks all tables and prints the findings.
 pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     if let Some(Part::Revenue(wanted)) = &options.part {

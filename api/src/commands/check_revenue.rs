@@ -22,7 +22,7 @@ const COLUMNS: [&str; 9] = [
     "difference",
 ];
 
-/// Which money is compared.
+/// Selection of the revenue to compare.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -47,18 +47,18 @@ struct Sums {
     sent: BTreeMap<String, Decimal>,
 }
 
-/// The sum of all pages.
+/// Sums over all pages.
 #[derive(Debug, Default)]
 struct Whole {
-    /// Number of checked purchases.
+    /// Number of purchases checked.
     purchases: i64,
     /// Number of differences without a reason.
     unexplained: i64,
     /// The names of the integrations, by id.
     names: BTreeMap<String, String>,
-    /// By id of the integration, month, environment and SKU.
+    /// Sums by id of the integration, month, environment and SKU.
     sums: BTreeMap<[String; 4], Sums>,
-    /// The lines that differ.
+    /// Lines whose sent revenue differs from the ledger.
     differs: Vec<Value>,
 }
 

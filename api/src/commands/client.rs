@@ -44,7 +44,7 @@ pub struct Remote {
     /// token in --data is sent to an address that --data names.
     #[arg(long, value_name = "@FILE|-", global = true, help_heading = "Service")]
     token: Option<Source>,
-    /// Send the token by plain HTTP to another machine: whoever is on the way can read it.
+    /// Send the token over plain HTTP to another machine. Anyone on the network path can read it.
     #[arg(long, global = true, help_heading = "Service")]
     insecure: bool,
     #[command(flatten)]
@@ -175,7 +175,7 @@ impl Remote {
     }
 }
 
-/// Where the service is.
+/// Address of the service, and its origin.
 struct Address {
     url: Url,
     /// The file that names it, if no flag, variable, settings file or default does.
@@ -183,8 +183,8 @@ struct Address {
 }
 
 impl Address {
-    /// Refuses to send a token from elsewhere to an address in a data directory: anybody may have written that directory,
-    /// as in a clone or an archive.
+    /// Refuses to send a token from elsewhere to an address in a data directory, which may come from an untrusted
+    /// source such as a clone or an archive.
     fn check_named_token(&self) -> anyhow::Result<()> {
         let Some(file) = &self.recorded_in else {
             return Ok(());
@@ -226,7 +226,7 @@ fn address(config: Option<&Config>, data: &Path) -> anyhow::Result<Address> {
 }
 
 /// The token that `settle run` wrote to its data directory. It is sent only to the service that recorded its address
-/// there, or to one on this machine: nobody gave it for another.
+/// there, or to one on this machine, because it was created for that service.
 fn recorded_token(url: &Url, data: &Path) -> anyhow::Result<SecretString> {
     let file = super::data::token_file(data);
     if !file.exists() {
@@ -394,7 +394,7 @@ impl Client {
     }
 }
 
-/// Absent parameters are left out.
+/// Appends the parameters that are present to a URL's query.
 fn with_query(mut url: Url, query: &[(&str, Option<String>)]) -> Url {
     for (name, value) in query {
         if let Some(value) = value {

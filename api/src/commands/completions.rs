@@ -1,5 +1,5 @@
-//! `settle completions`: completions for a shell, and `settle manual`: the manual pages. Both are made from the tree of
-//! commands, so that they are of this very program.
+//! `settle completions`: completions for a shell, and `settle manual`: the manual pages. Both are generated from this
+//! program's commands.
 
 use super::{Cli, help};
 use anyhow::Context;

@@ -15,7 +15,7 @@ pub struct Confirm {
 pub struct Question {
     /// The question, with what it concerns.
     pub text: String,
-    /// What has to be typed.
+    /// Text that must be typed to confirm.
     pub answer: String,
     /// The flag that a script gives in place of an answer.
     pub flag: &'static str,
@@ -39,14 +39,14 @@ impl Confirm {
     }
 }
 
-/// What is typed for yes; `yes` is too.
+/// Answer for yes; `yes` is accepted too.
 pub const YES: &str = "y";
 
 impl Question {
-    /// Asks it on a terminal; a script has to give the flag.
+    /// Asks the question on a terminal; a script has to pass the flag.
     ///
     /// # Errors
-    /// When the answer is another one, or nobody can answer.
+    /// The answer is another one, or there is no terminal.
     pub fn require(&self) -> anyhow::Result<()> {
         if !is_terminal() {
             bail!(

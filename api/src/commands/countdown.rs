@@ -14,13 +14,13 @@ const MAX_CHECKS: u32 = 30;
 
 /// A countdown until a purchase is settled. Ctrl-C ends only the countdown: the purchase is settled anyway.
 pub struct Countdown<'a> {
-    /// The client of the service.
+    /// Client of the service.
     pub client: &'a Client,
-    /// The purchase.
+    /// Key of the purchase.
     pub key: CollapseKey,
     /// The revision before the notification was sent.
     pub revision: i64,
-    /// The end of the window.
+    /// When the window ends.
     pub due: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! `settle customer`: what the table of its verbs cannot state.
+//! `settle customer`: what the table of its verbs cannot express.
 
 use super::client::{Client, present_fields, segment};
 use super::confirm::{Confirm, Question, YES};
@@ -198,7 +198,7 @@ async fn confirm_merge(
     )]))
 }
 
-/// What a merge would do, as a question.
+/// The effects of a merge, as a question.
 fn merge_question(merge: &Value) -> String {
     let number = |side: &str| {
         merge[side]["purchases"]
@@ -240,7 +240,7 @@ fn print_named(client: &Client, Exchange { answer, .. }: &Exchange) {
     table::fields(&customer);
 }
 
-/// What is stored of a customer, in words.
+/// The stored data of a customer, in words.
 fn stored(preview: &Value) -> String {
     let counted = |field: &str, what: &str| match preview[field].as_i64().unwrap_or_default() {
         1 => format!("1 {what}"),

@@ -42,7 +42,7 @@ pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
 }
 
-/// The directory of `run`: as [`directory`], and nobody but its owner may enter it. An empty one is closed to others.
+/// The directory of `run`: as [`directory`], accessible to its owner only. An empty one is closed to others.
 pub fn own_directory(data: &Path) -> anyhow::Result<PathBuf> {
     let data = directory(data)?;
     let mode = std::fs::metadata(&data)

@@ -1,4 +1,4 @@
-//! `settle delivery`: what the table of its verbs cannot state.
+//! `settle delivery`: what the table of its verbs cannot express.
 
 use super::drawn::Hook;
 use crate::resources::deliveries::status_for_people;
@@ -6,7 +6,7 @@ use storage::DeliveryStatus;
 
 pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Shown("status", shown))];
 
-/// What people see for a status.
+/// Displayed names of a status.
 fn shown(status: &str) -> Vec<&str> {
     status
         .parse::<DeliveryStatus>()

@@ -1,4 +1,4 @@
-//! `settle device`: what the table of its verbs cannot state.
+//! `settle device`: what the table of its verbs cannot express.
 
 use super::drawn::Hook;
 use super::{explain, table};

@@ -1,4 +1,4 @@
-//! `settle event`: what the table of its verbs cannot state.
+//! `settle event`: what the table of its verbs cannot express.
 
 use super::drawn::Hook;
 use crate::resources::events::chosen;

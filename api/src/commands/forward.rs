@@ -1,5 +1,5 @@
-//! Forwards what a receiver verified to a program of the user's own, unchanged, and passes its answer back: then settle
-//! repeats what that program refused, as it would without the receiver between.
+//! Forwards what a receiver verified to the user's own program, unchanged, and returns the program's response: settle
+//! then repeats what the program refused, as it would without the receiver in between.
 
 use super::client;
 use anyhow::bail;
@@ -23,7 +23,7 @@ const OF_CONNECTION: [HeaderName; 5] = [
 /// Maximum time until the answer: less than settle waits for that of the receiver.
 const TIMEOUT: Duration = Duration::from_secs(14);
 
-/// Where events are forwarded to.
+/// Address to which events are forwarded.
 pub struct Forward {
     http: reqwest::Client,
     url: Url,
@@ -56,7 +56,7 @@ impl Forward {
         })
     }
 
-    /// Sends a request on.
+    /// Forwards a request.
     pub async fn send(&self, headers: &HeaderMap, body: Bytes) -> Forwarded {
         let began = Instant::now();
         let mut headers = headers.clone();
@@ -113,7 +113,7 @@ impl Forwarded {
         }
     }
 
-    /// The facts of [`Self::line`].
+    /// The data behind [`Self::line`].
     pub fn shown(&self, Forward { url, .. }: &Forward) -> Value {
         let status = self
             .result

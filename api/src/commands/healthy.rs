@@ -1,4 +1,4 @@
-//! `settle healthy`: whether a process answers, as the health check of a container: an image needs no other program for it.
+//! `settle healthy`: whether a process responds, as a container's health check: an image needs no other program for it.
 
 use super::{client, settings};
 use anyhow::bail;

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Options {
     /// The workflow's id, such as `purchase/COLLAPSE_KEY`.
     id: String,
-    /// Which run [default: the latest].
+    /// Id of the run [default: the latest].
     #[arg(long)]
     run: Option<String>,
 }

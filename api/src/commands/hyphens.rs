@@ -26,7 +26,7 @@ pub fn matches(command: Command, line: &[OsString], refused: &Error) -> Option<A
     (!takes_a_flag(&found, &typed)).then_some(found)
 }
 
-/// What asks for help or the version. A value such as `-hK3…` begins like it.
+/// Arguments that request help or the version. A value such as `-hK3…` can begin like one.
 const HELP: [&str; 5] = ["-h", "--help", "help", "-V", "--version"];
 
 /// The command, whose values may begin with a hyphen. A flag whose value may be missing takes none such.

@@ -44,7 +44,7 @@ struct Tally {
     wrong: u64,
 }
 
-/// A running import.
+/// An import in progress.
 struct Importer<'a> {
     client: &'a Client,
     path: &'a str,

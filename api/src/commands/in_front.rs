@@ -1,5 +1,5 @@
-//! Flags in front of the command that belong behind it: `settle --json app list`. Which commands take them is stated
-//! where those are defined, so that another one refuses them.
+//! Flags before the command that belong after it: `settle --json app list`. The commands declare which of these they
+//! accept, so that others refuse them.
 
 use std::ffi::{OsStr, OsString};
 

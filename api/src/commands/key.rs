@@ -1,4 +1,4 @@
-//! `settle key`: what the table of its verbs cannot state.
+//! `settle key`: what the table of its verbs cannot express.
 
 use super::drawn::Hook;
 use super::table::text;

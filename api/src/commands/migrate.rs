@@ -1,4 +1,5 @@
-//! `settle migrate`: migrates the tables of a database, turns its key, and ends. On PostgreSQL nothing else migrates.
+//! `settle migrate`: migrates the tables of a database, rotates its encryption key, and exits. On PostgreSQL nothing
+//! else migrates.
 
 use super::{secret_urls, settings, table};
 use crate::config::{Config, Database};
@@ -178,7 +179,7 @@ async fn rekey(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is left, for people.
+/// Describes the remaining steps.
 fn sentence(left: &[Left]) -> String {
     if left.is_empty() {
         return "nothing is left".to_owned();

@@ -152,7 +152,7 @@ fn keys_named(mut all: Vec<Value>, text: &str) -> Vec<Value> {
     all
 }
 
-/// Where the path of a list has the id of its app.
+/// Placeholder for the id of the app in the path of a list.
 pub const OF_APP: &str = "{app_id}";
 /// The name of the app of each item, in a list of all apps.
 pub const APP: &str = "app";
@@ -285,8 +285,8 @@ async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Resul
     only_user(text, &client.post("/v1/search", &wanted).await?)
 }
 
-/// The id of the only customer who was found by this id. A UUID that is settle's id of one, or that nobody has, is
-/// itself: the call then decides.
+/// settle's id of the only customer who was found by this id. A UUID that is such an id, or is unknown, is returned
+/// unchanged: the call then decides.
 fn only_user(text: &str, found: &Value) -> anyhow::Result<String> {
     let is_user = |hit: &&Value| {
         hit["kind"] == "customer" && ["id", "customer"].iter().any(|by| hit["found_by"] == *by)
@@ -310,7 +310,7 @@ fn only_user(text: &str, found: &Value) -> anyhow::Result<String> {
     }
 }
 
-/// That nobody has an id, with the id that was probably meant.
+/// Error for an unknown id, with the id that was probably meant.
 fn no_customer(id: &str, meant: Option<&str>) -> String {
     let hint = meant.map_or_else(
         || "`settle search` finds one by any other id.".to_owned(),
@@ -319,8 +319,8 @@ fn no_customer(id: &str, meant: Option<&str>) -> String {
     format!("no customer has the id `{id}`. {hint}")
 }
 
-/// That nobody has the id of a customer that was typed, with the id that was probably meant; `None` where somebody has it,
-/// or none was typed.
+/// Error for a typed customer id that is unknown, with the id that was probably meant; `None` if the id is known, or
+/// none was typed.
 pub async fn nobody(client: &Client, typed: &Map<String, Value>) -> anyhow::Result<Option<String>> {
     let text = |field: &str| typed.get(field).and_then(Value::as_str);
     let Some(id) = text("external_id").or_else(|| text("app_user_id")) else {

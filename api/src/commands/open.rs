@@ -1,4 +1,4 @@
-//! `settle open`: opens the page, signed in.
+//! `settle open`: opens the dashboard, signed in.
 
 use super::client::Remote;
 use super::table;
@@ -24,7 +24,7 @@ pub struct Options {
     remote: Remote,
 }
 
-/// Opens the page.
+/// Opens the dashboard.
 pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let own = client.get("/v1/caller", &[]).await?;
@@ -62,8 +62,8 @@ const FILE: &str = "sign-in.html";
 
 /// Opens a link in the browser of the desktop. Returns whether there is one, and a data directory.
 ///
-/// The browser is given a file that only its owner reads: everybody on this machine sees the arguments of programs, and
-/// could be faster.
+/// The browser is given a file that only its owner can read: all users of this machine see the arguments of programs,
+/// and could use the link first.
 fn browse(link: &str, data: &Path) -> bool {
     let variables = config::environment();
     let has_desktop = ["DISPLAY", "WAYLAND_DISPLAY"]

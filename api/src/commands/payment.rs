@@ -1,4 +1,4 @@
-//! `settle payment`: what the table of its verbs cannot state.
+//! `settle payment`: what the table of its verbs cannot express.
 
 use super::drawn::Hook;
 use crate::resources::refunds::STATE;

@@ -1,4 +1,4 @@
-//! `settle platform`: what the table of its verbs cannot state.
+//! `settle platform`: what the table of its verbs cannot express.
 
 use super::client::{Client, segment};
 use super::drawn::{Exchange, Hook};
@@ -97,7 +97,7 @@ async fn sign_logins(
     Ok(table::answer(client, &answer))
 }
 
-/// What arrived as a list: what was accepted, then what was refused.
+/// Arrivals as a list: accepted messages, then refused ones.
 fn arrivals(answer: &Value) -> Value {
     let accepted = answer["accepted"].as_object().map(|accepted| {
         let mut accepted = accepted.clone();

@@ -1,5 +1,5 @@
-//! Watches that workers poll Temporal: without one nothing is settled and no event is sent. Each process that serves
-//! watches, since it may be the only one that is left.
+//! Watches that workers poll Temporal: without one nothing is settled and no event is sent. Each serving process
+//! watches, since it may be the only one left.
 
 use crate::workers::Workers;
 use activities::engine::{Engine, Polls};
@@ -31,7 +31,7 @@ pub fn watch(workers: Workers, store: Store, engine: Engine) {
     });
 }
 
-/// What Temporal answered before.
+/// Temporal's earlier response about pollers.
 #[derive(Debug)]
 pub struct Watch {
     workers: Workers,

@@ -1,4 +1,4 @@
-//! `settle product` and `settle entitlement`: what the tables of their verbs cannot state.
+//! `settle product` and `settle entitlement`: what the tables of their verbs cannot express.
 
 use super::client::{Client, segment};
 use super::drawn::{Exchange, Hook};

@@ -33,7 +33,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Starts now.
+    /// Starts counting now.
     pub fn new(per_second: u32) -> Self {
         Self {
             began: Instant::now(),

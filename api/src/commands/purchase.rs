@@ -1,4 +1,4 @@
-//! `settle purchase`: what the table of its verbs cannot state.
+//! `settle purchase`: what the table of its verbs cannot express.
 
 use super::client::Client;
 use super::drawn::{Exchange, Hook, Planned};
@@ -25,7 +25,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ("hold", Hook::Sentence(held)),
 ];
 
-/// What people see for a state: `active, renewal off`, or `renewal off` alone.
+/// Displayed names of a state: `active, renewal off`, or `renewal off` alone.
 fn shown(state: &str) -> Vec<&str> {
     let shown = state_for_people(state);
     [Some(shown), shown.strip_prefix("active, ")]

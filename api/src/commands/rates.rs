@@ -1,4 +1,4 @@
-//! `settle app rates`: rates of exchange from a file.
+//! `settle app rates`: imports exchange rates from a file.
 
 use super::client::{Client, segment};
 use super::progress::{bar, complain};

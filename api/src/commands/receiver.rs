@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 /// The body limit: larger than any event.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// How an event is printed.
+/// Output format of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// One readable line.
@@ -29,12 +29,12 @@ pub enum Style {
     Json,
 }
 
-/// How events are received.
+/// How events are received and printed.
 pub struct Receiver {
-    /// What verifies their signatures.
+    /// Verifies the signatures of requests.
     pub webhook: Webhook,
     pub style: Style,
-    /// Where they go on to.
+    /// Where requests are forwarded.
     pub forward: Option<Forward>,
 }
 

@@ -1,5 +1,5 @@
-//! Warns at the start about each destination to which the settings allow no request, since they may be others than those
-//! that it was created with.
+//! Warns at startup about each destination to which the settings allow no request, since the settings may have changed
+//! after its creation.
 
 use super::destinations;
 use protocols::destinations::{Allowed, refusal};

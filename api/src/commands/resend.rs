@@ -1,4 +1,4 @@
-//! `settle resend`: sends again what a selection covers, page by page.
+//! `settle resend`: sends a selection again, page by page.
 
 use super::client::{Client, Refused, Remote, segment};
 use super::names::{self, Text};
@@ -114,7 +114,7 @@ Next: `settle destination show ID` shows what is still pending.")]
     All(One),
 }
 
-/// To which destination.
+/// Destination of the resend.
 #[derive(Debug, clap::Args)]
 struct To {
     /// Only to this destination, by its id or name.
@@ -122,7 +122,7 @@ struct To {
     destination: Option<String>,
 }
 
-/// To which destination, or of which app.
+/// Destination or app of the resend.
 #[derive(Debug, clap::Args)]
 struct Scope {
     #[command(flatten)]
@@ -271,7 +271,7 @@ impl Selection {
         Ok(body)
     }
 
-    /// What is checked, for the progress bar.
+    /// Name of the checked items, for the progress bar.
     const fn unit(&self) -> &'static str {
         match self {
             Self::Event { .. } | Self::Purchase { .. } | Self::Range { .. } => "events checked",

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct ImportRow {
     /// The line number, from 1.
     pub line: u64,
-    /// Its fields.
+    /// The fields of the line, or why it is invalid.
     pub fields: Result<Map<String, Value>, String>,
 }
 

@@ -86,7 +86,7 @@ fn help() -> String {
     help
 }
 
-/// What the store of samples has for them.
+/// The demo data of the store of samples.
 fn store() -> Option<&'static DemoStore> {
     stores::demo().map(|(_, store)| store)
 }
@@ -222,7 +222,7 @@ async fn conclude(
 struct Receivers {
     enabled: Vec<String>,
     disabled: Vec<String>,
-    /// Those that skip test purchases, since they have no key for them.
+    /// Destinations that skip test purchases, since they have no key for them.
     without_key: Vec<String>,
 }
 

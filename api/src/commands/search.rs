@@ -1,4 +1,4 @@
-//! `settle search`: what the table of its verb cannot state.
+//! `settle search`: what the table of its verb cannot express.
 
 use super::drawn::{Exchange, Hook};
 use super::table;

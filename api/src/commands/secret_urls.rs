@@ -1,4 +1,5 @@
-//! URLs of destinations that are secrets: encrypts those that are stored in the clear, and says what the audit log has.
+//! URLs of destinations that are secrets: encrypts those that are stored in plain text, and reports those in the audit
+//! log.
 
 use super::{destinations, table};
 use anyhow::Context;

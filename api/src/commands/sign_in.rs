@@ -1,4 +1,4 @@
-//! `settle sign-in`: what the table of its verbs cannot state.
+//! `settle sign-in`: what the table of its verbs cannot express.
 
 use super::client::Client;
 use super::drawn::{Exchange, Hook};

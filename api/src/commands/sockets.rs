@@ -1,4 +1,4 @@
-//! The addresses at which a process serves HTTP: one for stores and devices, one for everything.
+//! The addresses at which a process serves HTTP: one for stores and devices, one for the whole API.
 
 use super::stop::Stop;
 use crate::config::Config;
@@ -28,17 +28,17 @@ pub struct Sockets {
     admin: Option<Listener>,
 }
 
-/// Where a process serves HTTP.
+/// Addresses at which a process serves HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
-    /// For stores and devices.
+    /// Address for stores and devices.
     pub public: SocketAddr,
-    /// For everything.
+    /// Address of the whole API.
     pub api: SocketAddr,
 }
 
 impl Addresses {
-    /// Both, for people.
+    /// Both addresses as text.
     pub fn text(&self) -> String {
         let Self { public, api } = self;
         if public == api {

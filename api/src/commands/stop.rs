@@ -54,7 +54,7 @@ impl Stop {
     }
 }
 
-/// Prints a line. Whoever read the output may be gone already, by the same Ctrl-C.
+/// Prints a line. The reader of the output may already be gone because of the same Ctrl-C.
 fn print(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,6 +1,6 @@
-//! Watches that sweeps go on: without them nothing that was lost is repaired. The workflow of the sweep may be stuck in a
-//! way that no retry ends, so the process that notices it terminates the run and starts another. Where Temporal does not
-//! answer, nothing can be started, and the alarm is raised all the same.
+//! Watches that sweeps continue: without them nothing that was lost is repaired. The workflow of the sweep may be stuck
+//! in a way that no retry resolves, so the process that notices it terminates the run and starts another. If Temporal
+//! does not respond, nothing can be started, and the alarm is raised all the same.
 
 use crate::metrics;
 use activities::engine::Engine;
@@ -41,7 +41,7 @@ pub fn watch(store: Store, engine: Engine) -> Late {
     late
 }
 
-/// What the checks before found.
+/// Findings of the previous check.
 #[derive(Debug, Default)]
 pub struct Watch {
     late: Late,

@@ -130,13 +130,13 @@ fn show_metrics(socket: TcpListener, stop: Stop) {
 
 /// The arguments of [`work`] and [`context`].
 pub struct Parts<'a> {
-    /// The settings.
+    /// Settings of the process.
     pub config: &'a Config,
-    /// The database.
+    /// Handle to the database.
     pub store: Store,
-    /// The connection to Temporal.
+    /// Connection to Temporal.
     pub engine: Engine,
-    /// The simulated store of `run`.
+    /// Simulated store of `settle run`.
     pub simulated: Option<Simulated>,
 }
 
@@ -171,7 +171,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     }
 }
 
-/// What activities need.
+/// The dependencies of activities.
 pub fn context(parts: Parts<'_>) -> activities::Context {
     let Parts {
         config,

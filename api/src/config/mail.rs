@@ -1,4 +1,4 @@
-//! The SMTP server of mails, and their sender: both or none.
+//! The SMTP server of emails and their sender: both or neither.
 
 use super::Invalid;
 use crate::setting::invalid;

@@ -41,7 +41,7 @@ pub struct Config {
     pub key: Option<Keys>,
     /// The settings of the HTTP server.
     pub http: Http,
-    /// The settings of each store.
+    /// Settings of each store.
     pub stores: Vec<Arc<dyn StoreConfig>>,
     pub devices: Devices,
     pub destinations: Destinations,
@@ -56,13 +56,13 @@ pub struct Config {
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
-    /// stores them for ever. Default 90 days. The ledger's rows are never removed.
+    /// stores them forever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
     pub ui: Ui,
     /// `temporal_cli`, `SETTLE_TEMPORAL_CLI`, `--temporal-cli`: the program that `run` starts as Temporal's dev server, in the
     /// version that it would download otherwise.
     pub temporal_cli: Option<PathBuf>,
-    /// What `run` adds for its demo; no setting.
+    /// Additions of `run` for its demo; no setting.
     pub demo: Option<Demo>,
 }
 
@@ -94,10 +94,10 @@ pub struct Ui {
     pub url: Option<Url>,
 }
 
-/// What `run` adds for its demo.
+/// Additions of `run` for its demo.
 #[derive(Debug, Clone)]
 pub struct Demo {
-    /// What signs samples.
+    /// Key that signs samples.
     pub samples: SampleKey,
     pub receiver: Exception,
 }
@@ -166,7 +166,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Where the whole API is served.
+    /// Address of the whole API.
     pub fn api(&self) -> SocketAddr {
         self.admin_listen.unwrap_or(self.listen)
     }
@@ -184,7 +184,7 @@ impl Http {
     }
 }
 
-/// Requests or bytes a second, and at once.
+/// Requests or bytes per second, and at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// A second in the long run.

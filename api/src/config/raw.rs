@@ -1,4 +1,4 @@
-//! Gathers file, environment and flags into one value of settings that are not checked yet.
+//! Merges file, environment and flags into one value of unchecked settings.
 
 use super::{mail, ui};
 use crate::setting::{Form, Invalid, Section, Variable, unreadable};

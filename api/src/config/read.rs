@@ -1,4 +1,4 @@
-//! Checks the gathered settings into a valid `Config`. An error names the wrong setting.
+//! Checks the merged settings and builds a valid `Config`. An error names the wrong setting.
 
 use super::Rate;
 use super::Reserve;
@@ -165,7 +165,8 @@ fn http(raw: &Raw) -> Result<Http, Invalid> {
     })
 }
 
-/// By default the port after that of `listen`, so that two processes on a machine need one setting each.
+/// Address of the whole API. Default: the port after that of `listen`, so that two processes on a machine need one
+/// setting each.
 fn admin_listen(listen: SocketAddr, raw: &Raw) -> Result<Option<SocketAddr>, Invalid> {
     let next = match listen.port() {
         0 => 0,

@@ -1,4 +1,4 @@
-//! The settings as people see them: each with its name, its variable and its value, and never a secret.
+//! The settings for display: each with its name, its variable and its value, and never a secret.
 
 use super::Reserve;
 use super::raw::variables;
@@ -9,14 +9,14 @@ use crate::times::compact;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// One setting.
+/// A configuration setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Setting {
-    /// Its name in the file.
+    /// Name in the configuration file.
     pub name: &'static str,
-    /// Its variable.
+    /// Name of the environment variable.
     pub variable: &'static str,
-    /// Its value; of a secret only whether it is set.
+    /// Value of the setting; for a secret, only whether it is set.
     pub value: String,
 }
 

@@ -1,4 +1,4 @@
-//! The sign-ins at the page, the names at which it is reached, and the addresses to which it links.
+//! Sign-ins to the dashboard, its host names, and the addresses to which it links.
 
 use super::{Invalid, Ui};
 use crate::setting::{bounded, invalid, origin};

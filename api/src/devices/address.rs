@@ -1,4 +1,4 @@
-//! The address of a client: that of the connection, or, behind trusted proxies, what these say of it.
+//! The address of a client: that of the connection or, behind trusted proxies, the one that they report.
 
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
@@ -21,7 +21,7 @@ const FORWARDED: &str = "x-forwarded-for";
 const OF_SIX: [u8; 2] = [64, 48];
 const OF_FOUR: [u8; 1] = [32];
 
-/// The networks of an address that one customer of a provider may have, the smallest first.
+/// The networks of an address that one customer of a provider may have, smallest first.
 pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
     let lengths: &[u8] = if address.is_ipv4() { &OF_FOUR } else { &OF_SIX };
     lengths
@@ -62,7 +62,7 @@ impl TrustedProxies {
         client
     }
 
-    /// Whether a request was forwarded by a proxy that nobody named: then all its clients count as one.
+    /// Whether a request was forwarded by a proxy that is not configured: all its clients then count as one.
     pub fn is_unknown_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         headers.contains_key(FORWARDED) && !self.0.iter().any(|network| network.contains(&peer))
@@ -78,7 +78,7 @@ fn address(text: &str) -> Option<IpAddr> {
         .or_else(in_brackets)
 }
 
-/// Warns, once in a while, of proxies that nobody named.
+/// Warns periodically about proxies that are not configured.
 #[derive(Debug, Default)]
 pub struct UnknownProxies {
     warned_at: Mutex<Option<Instant>>,

@@ -1,5 +1,5 @@
-//! Where the bodies of devices are read and checked. A large one takes milliseconds of a processor, and anybody can send
-//! it: a few at once are checked beside the threads that answer the requests of stores.
+//! Where the bodies of devices are read and checked. A large one takes milliseconds of a processor and needs no
+//! authentication: a few at once are checked beside the threads that answer the requests of stores.
 
 use crate::error::Error;
 use std::sync::Arc;

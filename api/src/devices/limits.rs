@@ -25,7 +25,7 @@ const CHECKS_PER_CLEANING: u64 = 10_000;
 
 #[derive(Debug)]
 pub struct Limits {
-    /// By the secret that a request shows, too: who only knows the id of a device uses up nothing of it.
+    /// Also by the secret in the request, so that knowing the id of a device is not enough to use up its limit.
     devices: DefaultKeyedRateLimiter<(DevicePlace, Option<SecretHash>)>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     bytes: DefaultKeyedRateLimiter<IpAddr>,

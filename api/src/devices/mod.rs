@@ -44,7 +44,7 @@ pub struct Devices {
     pub places: Places,
     pub checks: Checks,
     pub room: Arc<Room>,
-    /// What devices may report in a day.
+    /// Daily quotas of devices.
     pub quotas: Arc<Quotas>,
 }
 

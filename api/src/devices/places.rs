@@ -1,5 +1,5 @@
-//! The places for requests that are carried out at once, each taken when the body of its request is whole: they bound what
-//! requests cost, and neither an address nor a network can take all of them.
+//! The places for concurrent requests, each taken once the body of its request is complete: they bound the cost of
+//! requests, and neither an address nor a network can take all of them.
 
 use super::address::networks;
 use crate::error::Error;
@@ -44,7 +44,7 @@ impl Places {
     /// Takes a place for a request of this address.
     ///
     /// # Errors
-    /// Its address or its network has all its places, or there is none left for anybody.
+    /// All places of its address or its network are taken, or all places of the process.
     pub fn take(&self, address: IpAddr) -> Result<RequestPlace, Error> {
         let mut taken = self.taken();
         let is_full = |(network, most)| taken.get(&network).is_some_and(|count| *count >= most);

@@ -1,4 +1,4 @@
-//! The platforms of publishable keys. Anybody may send any key, so those that wait are looked up together.
+//! The platforms of publishable keys. Keys may be made up, so waiting look-ups are combined.
 
 use crate::error::Error;
 use crate::lookups::{Found, Lookups};

@@ -1,13 +1,13 @@
 //! How much the devices of a platform may report in a day (UTC): events, bytes of the database, new devices and new
-//! customers. Beyond a bound they are answered 429 until the next day, and one alarm names it. A device and a customer who
-//! are known are never refused for being new ones, so they log in and out beyond any bound; notifications are not counted.
+//! customers. Beyond a bound they are answered 429 until the next day, and one alarm names it. A known device or
+//! customer is never refused for being new, so they log in and out beyond any bound; notifications are not counted.
 //!
-//! Of each bound one network (an address; of IPv6 a /48) has a share: so nobody uses a platform's day up alone. The last
-//! tenth of a bound and of a share is for devices with a signed login or a verified claim.
+//! Of each bound one network (an address; of IPv6 a /48) has a share, so that a single network cannot use up a
+//! platform's day. The last tenth of a bound and of a share is for devices with a signed login or a verified claim.
 //!
-//! Each process counts in memory. A task adds the counts to the database once a second and reads what the other processes
-//! added: so together they may exceed a bound by what comes within that second, and after a start what was counted before
-//! is known a second after the first request.
+//! Each process counts in memory. A task adds the counts to the database once a second and reads what the other
+//! processes added: so together they may exceed a bound by what comes within that second, and after a start what was
+//! counted before is known a second after the first request.
 
 use crate::error::Error;
 use domain::time::DAY;
@@ -24,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of known devices that are remembered; then they are forgotten, and looked up again.
 const MAX_KNOWN: usize = 100_000;
-/// Maximum number of networks whose use is remembered; then all are counted anew.
+/// Maximum number of networks whose use is remembered; then all are counted again.
 const MAX_NETWORKS: usize = 100_000;
 /// The part of a bound that one network has, and what it has at least: an office or a small app is one network.
 const SHARE: i64 = 100;
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// What of a bound one network has.
+    /// The share of one network in a bound.
     fn share(self, bounds: &DeviceUsage) -> i64 {
         (self.of(bounds) / SHARE).max(self.of(&LEAST))
     }
@@ -86,7 +86,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Whole,
-    /// That of a device without a signed login and without a verified claim.
+    /// A device without a signed login and without a verified claim.
     Anonymous,
 }
 
@@ -99,7 +99,7 @@ impl Part {
     }
 }
 
-/// Whose bound was reached.
+/// Whose bound was reached: a network's or the platform's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Holder {
     Platform(Part),
@@ -138,17 +138,17 @@ struct Reached {
     bound: i64,
 }
 
-/// What was counted of a platform's day.
+/// Usage of a platform's day.
 #[derive(Debug, Default)]
 struct Day {
-    /// What all processes wrote, as of the last write of this one.
+    /// Usage that all processes wrote, as of the last write of this one.
     written: DeviceUsage,
     waiting: DeviceUsage,
     /// The bounds that were reached, of which this process knows: a raised one may be reached again.
     reached: BTreeSet<Reached>,
 }
 
-/// Who uses something of a platform's day.
+/// The device and address that use a platform's quota.
 #[derive(Debug, Clone, Copy)]
 pub struct Reporter<'a> {
     pub platform: &'a Platform,
@@ -159,7 +159,7 @@ pub struct Reporter<'a> {
 #[derive(Debug, Default)]
 pub struct Quotas {
     days: Mutex<BTreeMap<PlatformDay, Day>>,
-    /// What each network used of a day, as far as this process counted it.
+    /// Usage of a day by each network, as far as this process counted it.
     networks: Mutex<HashMap<(PlatformDay, IpNet), DeviceUsage>>,
     /// The alarms that are not stored yet.
     alarms: Mutex<BTreeSet<(PlatformDay, Reached)>>,
@@ -336,7 +336,7 @@ impl Quotas {
             .filter(|(_, day)| day.waiting != DeviceUsage::default())
             .map(|(at, day)| (*at, day.waiting))
             .collect();
-        // A few at a time, in the order of their ids: each batch is a transaction, for which other processes wait.
+        // A few at a time, in order of their ids: each batch is a transaction, for which other processes wait.
         for batch in waiting.iter().collect::<Vec<_>>().chunks(MAX_COUNTS) {
             let used = batch.iter().map(|(at, used)| (**at, **used)).collect();
             let totals = store.add_device_usage(used).await?;

@@ -1,8 +1,8 @@
-//! Room on the disk of the database. What devices report never takes the last of it, which notifications need: below a
-//! reserve, and for a minute after a write found no room, their requests are answered 503.
+//! Free space on the database's disk. Device reports never use up the rest, which notifications need: below a reserve,
+//! and for a minute after a write found the disk full, their requests are answered 503.
 //!
-//! A task sees to it once a second, and while the disk is full it tries to write: so a request reads flags in memory
-//! alone, and all goes on without traffic when there is room again.
+//! A task checks once a second, and tries to write while the disk is full: so requests only read flags in memory, and
+//! everything continues without traffic when there is space again.
 
 use crate::config::Reserve;
 use crate::error::Error;

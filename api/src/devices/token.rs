@@ -1,7 +1,7 @@
 //! The token by which a customer's own server signs a login: a JSON Web Token (RFC 7519) with HS256, whose `sub` is the
-//! external id. Who has the app has its publishable key; who is logged in, only the server of the app knows.
+//! external id. Every copy of the app contains the publishable key; only the app's server knows who is logged in.
 //!
-//! The format is small enough to read here: the libraries for it bring a second set of cryptography.
+//! The format is small enough to parse here: the libraries for it bring a second set of cryptography.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,7 +30,7 @@ struct Header {
     crit: Option<Vec<String>>,
 }
 
-/// What a token states, once its signature is verified.
+/// The claims of a token, once its signature is verified.
 struct Claims {
     sub: String,
     /// When it expires, in microseconds since 1970.

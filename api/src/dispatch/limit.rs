@@ -13,7 +13,7 @@ const GREATEST: f64 = 64.0;
 const NEAR: f64 = 2.0;
 /// A call that took more than this many times as long has waited.
 const FAR: f64 = 3.0;
-/// What a call that has waited takes off the limit: a tenth of it in a round in which each has.
+/// Decrease of the limit by a call that has waited: a tenth in a round in which each has.
 const SLOWED: f64 = 0.1;
 /// The part of the limit that is left when the server refuses a call.
 const HALF: f64 = 0.5;

@@ -15,8 +15,8 @@ const SIGNALS_PER_WINDOW: i64 = 12;
 const SHORTEST_SPACING_MS: i64 = 20;
 /// The minimum time between two signals of one key never exceeds this, however long its window is.
 const LONGEST_SPACING_MS: i64 = 300_000;
-/// Number of new rows in a second from which on the first signal of a window waits for this spacing, too: accepting comes
-/// first, and what comes meanwhile needs no signal of its own.
+/// Number of new rows per second from which on the first signal of a window waits for this spacing, too: accepting
+/// comes first, and what comes meanwhile needs no signal of its own.
 const CROWD: i64 = 1_000;
 const SECOND_MS: i64 = 1_000;
 /// First and longest back-off of a key whose signal failed; doubled each time.
@@ -63,7 +63,7 @@ pub enum Step {
     Idle,
 }
 
-/// What is known of one key.
+/// The state of one key.
 #[derive(Debug)]
 struct KeyEntry {
     /// The highest sequence number of its rows.
@@ -88,15 +88,15 @@ struct KeyEntry {
     trace: (Option<TraceContext>, Option<TraceContext>),
 }
 
-/// Where a key is; with its time in the set of that name.
+/// The set that contains a key, with its time there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyPlace {
-    /// To be signalled at this time.
+    /// Signalled at this time.
     Due(i64),
-    /// To be signalled when no key is due, the highest sequence number first.
+    /// Signalled when no key is due, highest sequence number first.
     Backlog(i64),
     InFlight,
-    /// To be forgotten at this time.
+    /// Forgotten at this time.
     Resting(i64),
 }
 

@@ -1,11 +1,11 @@
-//! The names under which the whole API is reached. A page of a stranger who points a name at this machine (DNS rebinding)
-//! sends another one, and gets nothing.
+//! The host names under which the whole API is reached. An attacker's page that points its own name at this machine
+//! (DNS rebinding) sends another host name and is refused.
 
 use axum::http::uri::Authority;
 use std::net::IpAddr;
 
-/// The known names, beside those that no stranger can have: addresses, and names without a dot, such as `localhost` or
-/// that of a container.
+/// The known names, besides those that an attacker cannot own: addresses, and names without a dot, such as `localhost`
+/// or that of a container.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts(Vec<String>);
 

@@ -1,4 +1,4 @@
-//! What changes, for all open streams of the process: one task reads it while somebody listens.
+//! What changes, for all open streams of the process: one task reads it while there are listeners.
 
 use crate::error::Error;
 use domain::{AppId, KeyId, SignInId};
@@ -10,7 +10,7 @@ use storage::{LatestChanges, Store, chain};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// Time between two looks at the tables while somebody listens: all listeners share one.
+/// Time between two reads of the tables, which all listeners share.
 const EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of open streams of one key or sign-in, of the keys and sign-ins of one app, and of all.
 const OF_ONE: usize = 4;
@@ -22,7 +22,7 @@ const NEXT_AFTER: Duration = Duration::from_secs(15);
 /// Number of bytes of a mark: enough that two states hardly ever have the same one.
 const MARK_BYTES: usize = 4;
 
-/// What a client has seen: for each kind of row a change token, an opaque hash.
+/// State that a client has seen: for each kind of row a change token, an opaque hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks(Vec<(&'static str, String)>);
 
@@ -70,7 +70,7 @@ impl Marks {
     }
 }
 
-/// What changes, for all streams of this process.
+/// Changes, for all streams of this process.
 #[derive(Debug, Clone)]
 pub struct Live(Arc<LiveState>);
 
@@ -86,7 +86,7 @@ struct LiveState {
     open: Mutex<HashMap<Holder, usize>>,
 }
 
-/// Whose stream it is: a sign-in, else a key; with neither, the admin token.
+/// Owner of a stream: a sign-in, or a key; with neither, the admin token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// The only app that it reads.
@@ -134,8 +134,8 @@ impl Live {
         self.0.stopped.send_replace(true);
     }
 
-    /// When the last change was seen: a reader that starts later already sees it. `None` while nobody listens, since
-    /// nobody sees changes then.
+    /// When the last change was seen: a reader that starts later already sees it. `None` without listeners, since
+    /// changes are not watched then.
     pub fn changed_at(&self) -> Option<Instant> {
         *self
             .0
@@ -183,7 +183,7 @@ impl Live {
         })
     }
 
-    /// What changes from now on, and whether all streams end, for one stream.
+    /// Changes from now on, and the end of all streams, for one stream.
     pub fn listen(
         &self,
         store: &Store,
@@ -196,7 +196,7 @@ impl Live {
         receivers
     }
 
-    /// Reads the tables as long as somebody listens.
+    /// Reads the tables while there are listeners.
     fn read(&self, store: Store) {
         let mut is_read = self
             .0
@@ -220,7 +220,7 @@ impl Live {
         });
     }
 
-    /// Notes a change before it is announced: who reads because of it reads anew.
+    /// Notes a change before it is announced: who reads because of it reads again.
     fn saw(&self, latest: LatestChanges) {
         if *self.0.latest.borrow() != Some(latest) || self.changed_at().is_none() {
             *self
@@ -232,7 +232,7 @@ impl Live {
         self.0.latest.send_replace(Some(latest));
     }
 
-    /// Whether somebody listens. Without anybody the reading task ends, and the next listener starts another.
+    /// Whether there are listeners. Without any, the reading task ends, and the next listener starts another.
     fn is_wanted(&self) -> bool {
         let mut is_read = self
             .0

@@ -48,7 +48,7 @@ pub struct Edge {
     /// The bearer token that is a key of all apps with the role `admin`.
     pub admin_token: SecretString,
     pub keys: Keys,
-    /// The base of every `notification_url`.
+    /// Base URL of every `notification_url`.
     pub public_url: Url,
     /// The default window of a platform.
     pub default_window: Duration,
@@ -58,10 +58,10 @@ pub struct Edge {
     pub clock: fn() -> Timestamp,
     /// Random bytes for ingress keys and secrets.
     pub random: fn() -> [u8; 32],
-    /// Who wakes the purchases that a person waits for.
+    /// Wakes the purchases that a person waits for.
     pub waking: Waking,
     pub pages: Pages,
-    /// How many workers poll Temporal.
+    /// Number of workers that poll Temporal.
     pub workers: Workers,
 }
 
@@ -135,7 +135,7 @@ impl Edge {
         self.store.note_woken(overdue, woken).await
     }
 
-    /// What stores notifications.
+    /// The part of the state that stores notifications.
     fn intake(&self) -> Intake<'_> {
         Intake {
             store: &self.store,

@@ -1,4 +1,4 @@
-//! What the page needs beside the rest of the edge.
+//! What the dashboard needs besides the rest of the edge.
 
 use super::hosts::Hosts;
 use super::live::Live;
@@ -29,7 +29,7 @@ pub struct Pages {
     /// Whether the page is reached by TLS, as far as `ui.url`, else `public_url`, shows.
     pub is_secure: bool,
     temporal_ui: TemporalUi,
-    /// Its public address, without a slash at the end.
+    /// Public address, without a slash at the end.
     url: Option<String>,
     address: Option<SocketAddr>,
 }
@@ -87,7 +87,7 @@ impl Pages {
         self.url.as_ref().map(|url| format!("{url}{path}"))
     }
 
-    /// Where it is served with the whole API, unless that is the address of stores and devices.
+    /// Address of the dashboard with the whole API, unless it is that of stores and devices.
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }

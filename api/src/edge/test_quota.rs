@@ -1,5 +1,5 @@
-//! Bounds how often people get the tests of destinations: of one, of all of an app, and of all. New destinations bring no
-//! new tests.
+//! Limits how often people receive tests of destinations: of one, of all of an app, and of all. New destinations do not
+//! raise the limits.
 
 use crate::error::Error;
 use domain::{AppId, DestinationId};
@@ -52,7 +52,7 @@ pub struct TestQuota {
     clock: DefaultClock,
 }
 
-/// One test too many.
+/// Refusal of a test beyond the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooMany {
     what: &'static str,

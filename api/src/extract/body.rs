@@ -66,7 +66,7 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Unread<T> {
 }
 
 impl<T: Fields> Unread<T> {
-    /// Its size in bytes.
+    /// Size of the body in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }

@@ -23,7 +23,7 @@ const MAX_SHOWN_BYTES: usize = 100;
 /// Up to this number each whole one is exact as a decimal of 64 bits.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// What an answer may still name. All parts of a request share it.
+/// Number of fields that a response may still list. All parts of a request share it.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     /// Number of wrong fields; the last one stands for all others.
@@ -97,7 +97,7 @@ impl FieldErrors {
         self.fields
     }
 
-    /// What the next part of the request may name.
+    /// Number of fields that the next part of the request may list.
     pub const fn budget(&self) -> Budget {
         self.budget
     }
@@ -192,7 +192,7 @@ pub fn object(
     }
 }
 
-/// Removes what nobody sees at the ends of a text that a machine compares, such as a secret.
+/// Removes invisible characters at the ends of a text that a machine compares, such as a secret.
 fn trim(text: &mut String, schema: &Value) {
     if (schema["x-trimmed"] == true || schema["writeOnly"] == true)
         && trimmed(text).len() != text.len()
@@ -276,7 +276,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
             "text of at most {max_bytes} bytes, but it has {bytes}"
         ));
     }
-    // What identifies somebody or something is no word for "no value".
+    // An identifier must not be a word for "no value".
     if schema["x-identifies"] == true {
         no_id(text)
     } else {

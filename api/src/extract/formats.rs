@@ -8,11 +8,11 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 pub struct Format {
-    /// Its name in the `format` of a schema.
+    /// Name in the `format` of a schema.
     name: &'static str,
     pub expected: &'static str,
     pub example: &'static str,
-    /// Its pattern, where its name is none of JSON Schema's.
+    /// Pattern of the format, if JSON Schema does not define it.
     pub pattern: Option<&'static str>,
     /// Whether there are other texts with this name and pattern.
     pub is_stricter: bool,

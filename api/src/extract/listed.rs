@@ -1,5 +1,5 @@
-//! A body with one long list, such as the events of a device. The items of the list stay as they are written, and their
-//! owner reads them one by one: all values of a body at once take up to sixty times its size.
+//! A body with one long list, such as the events of a device. The items of the list stay serialized, and the caller
+//! parses them one by one: all values of a body at once take up to sixty times its size.
 
 use super::check::too_many;
 use super::fields::{Draft, Fields, drafted, schema};
@@ -177,7 +177,7 @@ mod tests {
     struct Order {
         /// A text.
         name: String,
-        /// What is ordered.
+        /// Ordered lines.
         #[expect(dead_code, reason = "its items are read one by one")]
         #[schemars(extend("maxItems" = 3, "x-each" = true))]
         lines: Vec<Value>,

@@ -24,7 +24,7 @@ impl<T: Serialize + DeserializeOwned> Patch<T> {
         self.fields.get(name)
     }
 
-    /// Whether it has a field.
+    /// Whether the patch contains a field.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -88,8 +88,8 @@ impl<T: JsonSchema> JsonSchema for Patch<T> {
     }
 }
 
-/// Makes each field of an object optional, and nullable if it was optional before. Where a default would do something that
-/// nobody requested, such as enabling, null is the same as absent (`x-nullIsAbsent`).
+/// Makes each field of an object optional, and nullable if it was optional before. Where a default would have an
+/// unrequested effect, such as enabling, null is the same as absent (`x-nullIsAbsent`).
 fn relax(schema: &mut Value) {
     let whole = schema.clone();
     for (name, property) in schema

@@ -16,9 +16,9 @@ pub struct Query<T>(pub T);
 /// `cursor` and `limit` of a list.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct PageQuery {
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Maximum number of items; 100 when absent.
+    /// Maximum number of items; 100 by default.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<i64>,
 }

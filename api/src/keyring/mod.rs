@@ -1,4 +1,4 @@
-//! The texts of keys, the bound on guesses, and that on reads at once: what the edge remembers of callers.
+//! The texts of keys, the limit on guesses, and that on concurrent reads: what the edge remembers about callers.
 
 mod reads;
 mod refusals;

@@ -1,6 +1,6 @@
-//! How many reads of a caller are under way at once: the connections that read are few, and one caller's slow lists leave
-//! those of others their turn. Storage takes a turn for each read of a request, whatever its method: previews and dry runs
-//! are posted. One more read waits for its turn; a caller that has many requests waiting is refused the next one that only
+//! Number of concurrent reads of a caller: the connections that read are few, and one caller's slow lists must leave a
+//! turn to others. Storage takes a turn for each read of a request, whatever its method: previews and dry runs are
+//! posted. One more read waits for its turn; a caller with many waiting requests is refused the next one that only
 //! reads.
 
 use crate::error::Error;
@@ -21,7 +21,7 @@ const MAX_QUEUED: usize = 32;
 /// When a caller that has too many waiting may send the next one: a list's statement takes at most two seconds on SQLite.
 const NEXT_AFTER: Duration = Duration::from_secs(2);
 
-/// Whose reads are counted together. The admin token's are not counted: it is the operator's.
+/// Group of reads that are counted together. The admin token's are not counted, because it is the operator's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reader {
     SignIn(SignInId),
@@ -119,7 +119,7 @@ impl Reads {
         }
     }
 
-    /// What gives a reader's reads their turns.
+    /// The semaphore that gives a reader's reads their turns.
     pub fn turns(&self, reader: Reader) -> Arc<Semaphore> {
         self.with(reader, |places| Arc::clone(&places.turns))
     }

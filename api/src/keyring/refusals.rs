@@ -1,8 +1,8 @@
 //! Bounds guesses, by address and by what is guessed.
 //!
-//! A key has an id and 256 random bits, which nobody guesses: it is looked up however many wrong ones came, and after too
-//! many wrong secrets of its id an address has to wait. The admin token may be a phrase: after too many wrong ones an
-//! address cannot try another for a while, unless it proved that one before. Neither locks the other.
+//! A key has an id and 256 random bits, which cannot be guessed: it is looked up however many wrong ones came, and
+//! after too many wrong secrets of its id an address has to wait. The admin token may be a phrase: after too many wrong
+//! ones an address cannot try another for a while, unless it proved that one before. Neither locks the other.
 
 use super::KeyText;
 use crate::devices::limits::customer;
@@ -29,7 +29,7 @@ const MAX_REMEMBERED: usize = 10_000;
 /// A hash of what was sent, so that no token is in memory for longer than its request.
 type Digest = [u8; 32];
 
-/// Who guesses, and the id of which key; `None` for the admin token.
+/// Address of the guesses, and the id of the guessed key; `None` for the admin token.
 type Guessing = (IpAddr, Option<KeyId>);
 
 /// The wrong keys of addresses. Each process counts by itself.

@@ -4,7 +4,7 @@ use domain::KeyId;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-/// What every key begins with, so that people and scanners of leaks know one.
+/// Prefix of every key, so that people and leak scanners recognize one.
 const PREFIX: &str = "sk_";
 /// Number of hexadecimal digits of a secret: 256 bits.
 const SECRET_DIGITS: usize = 64;

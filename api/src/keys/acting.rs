@@ -1,4 +1,4 @@
-//! The edge in the hands of a caller who changes something.
+//! The edge on behalf of a caller who changes something.
 
 use super::Caller;
 use crate::edge::Shared;
@@ -20,12 +20,12 @@ const MAX_REASON_BYTES: usize = 1000;
 /// Maximum length of the person that a request names, in characters: the name of the key after it is never cut.
 const MAX_BY_CHARS: usize = 200;
 
-/// The reason of a change from a form of the page, in any language; it stands in the place of the header.
+/// The reason of a change from a form of the page, in any language; it stands in place of the header.
 #[derive(Debug, Clone)]
 pub struct Reason(pub String);
 
 /// The edge, with a handle to the database whose changes leave audit entries of the caller. Every handler that changes
-/// something takes it in the place of the edge.
+/// something takes it in place of the edge.
 #[derive(Clone)]
 pub struct Acting {
     pub store: Store,
@@ -109,7 +109,7 @@ impl Input for Acting {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "Settle-Reason", "in": "header", "required": false,
-            "description": "The reason, recorded in the audit entry of the change unless the body has one. UTF-8.",
+            "description": "Reason for the change, recorded in the audit log unless the body contains one. UTF-8.",
             "schema": { "type": "string", "maxLength": MAX_REASON_BYTES, "x-rule": "At most 1000 bytes of UTF-8." },
         }));
     }

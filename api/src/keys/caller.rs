@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use domain::{AppId, KeyId, SignInId};
 use storage::{Actor, Role};
 
-/// Who calls. A handler that takes it limits what it lists to the caller's app.
+/// The caller of a request. A handler that takes it limits its lists to the caller's app.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The key; `None` for the admin token.
@@ -39,7 +39,7 @@ impl Caller {
         }
     }
 
-    /// Those whose reads at once are counted, and this caller's with them: none for the admin token.
+    /// Groups in which this caller's concurrent reads are counted: none for the admin token.
     pub fn readers(&self) -> impl Iterator<Item = Reader> {
         let own = self
             .sign_in

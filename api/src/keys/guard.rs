@@ -1,4 +1,5 @@
-//! What stands before each route that needs a key: who calls, whether their role may, and whether they reach it.
+//! The guard of each route that needs a key: who calls, whether their role allows it, and whether they can access the
+//! resource.
 
 use super::scope::{Scope, first_id, missing};
 use super::{Caller, Refused, caller};
@@ -48,7 +49,7 @@ pub async fn authorize(
     };
     let mut response = turns.run(answer).await?;
     let headers = response.headers_mut();
-    // An answer may have a secret, and belongs to whoever has the key.
+    // The response may contain a secret for the holder of the key.
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));

@@ -1,8 +1,8 @@
-//! The keys of the API: who calls, what they may do, and what they may reach.
+//! The keys of the API: who calls, what they may do, and what they can access.
 //!
-//! `guard` stands before every route that needs a key, `scope` finds the app that a path names, and the room `keyring`
-//! bounds guesses. Keys are stored, made and revoked in `storage`; the admin token of the settings is one more key, of
-//! all apps.
+//! `guard` protects every route that needs a key, `scope` finds the app that a path names, and the room `keyring`
+//! limits guesses. Keys are stored, created and revoked in `storage`; the admin token of the settings is one more key,
+//! for all apps.
 
 mod acting;
 mod caller;
@@ -34,7 +34,7 @@ pub const ADMIN_TOKEN: &str = "admin token";
 pub enum Refused {
     /// There is no key with its id.
     Unknown,
-    /// It is not the secret of the key with its id; or there is no id in it, and it is not the admin token.
+    /// Not the secret of the key with this id; without an id, not the admin token.
     Wrong(Option<KeyId>),
     Expired,
     Revoked,

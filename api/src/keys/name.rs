@@ -1,4 +1,4 @@
-//! The names of keys and of people who sign in: the audit log shows them, so none may look like that of somebody else.
+//! The names of keys and of people who sign in. The audit log shows them, so no two of them may look alike.
 
 use super::ADMIN_TOKEN;
 use crate::extract::FieldErrors;

@@ -1,4 +1,4 @@
-//! What a route reaches: found from its path and the arguments of its handler, so that no route can be without it.
+//! What a route can access: found from its path and the arguments of its handler, so that no route lacks it.
 
 use crate::error::Error;
 use axum::extract::RawPathParams;
@@ -11,7 +11,7 @@ pub enum Scope {
     Path(Subject),
     /// The handler limits what it does to the app of the caller.
     Limited,
-    /// It concerns all apps: keys of one app may not call it.
+    /// Concerns all apps: keys of one app may not call it.
     Whole,
 }
 
@@ -62,7 +62,7 @@ pub fn first_id<E>(path: &Result<RawPathParams, E>) -> Option<String> {
         .map(|(_, id)| id.to_owned())
 }
 
-/// The error for a thing that does not exist or belongs to another app: nobody can know which.
+/// The error for a resource that does not exist or belongs to another app, which callers cannot tell apart.
 pub fn missing(subject: Subject) -> Error {
     storage::Error::Missing {
         what: name(subject),

@@ -1,4 +1,4 @@
-//! Whether a person who signed in to the page still is.
+//! Whether a person's sign-in to the dashboard is still valid.
 
 use crate::edge::Edge;
 use domain::Timestamp;

@@ -1,4 +1,4 @@
-//! The bodies of requests and answers, which show the table what a connection does.
+//! The bodies of requests and responses, which report the activity of a connection to the table.
 
 use super::open::Slot;
 use super::table::Phase;

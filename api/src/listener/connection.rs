@@ -101,7 +101,7 @@ async fn answer(
     Ok(response.map(|body| Answer::new(body, slot)))
 }
 
-/// What is wrong with a request in a place that is left to health checks. The next connection may have another place.
+/// Error for a request on a connection that is reserved for health checks. The next connection may have another place.
 const FULL: &str = "all connections of this address are busy; try again";
 
 /// Whether a request has one host (RFC 9112 3.2); one of HTTP/1.0 may have none.

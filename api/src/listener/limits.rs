@@ -1,4 +1,4 @@
-//! What connections may use, and how the descriptors of the process are shared.
+//! The limits of connections, and how the descriptors of the process are shared.
 
 use ipnet::IpNet;
 use std::time::Duration;
@@ -24,11 +24,12 @@ const WANTED_DESCRIPTORS: u64 = 16_384;
 const SITE: usize = 4;
 /// Maximum number of connections to the listener of administrators.
 const ADMIN_CONNECTIONS: usize = 256;
-/// Of these, the connections that are left to whoever asks how the process is.
+/// Of these, the connections reserved for health checks.
 const FOR_HEALTH: usize = 16;
 /// The paths that say how the process is.
 pub const HEALTH: [&str; 3] = ["/livez", "/readyz", "/metrics"];
-/// Maximum number of bytes of bodies that are read or worked on by the listeners for everybody and for administrators.
+/// Maximum number of bytes of bodies that are read or processed by the public listener and the administrators'
+/// listener.
 const BODY_BYTES: usize = 48 * 1024 * 1024;
 const ADMIN_BODY_BYTES: usize = 16 * 1024 * 1024;
 
@@ -49,9 +50,9 @@ pub struct Limits {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Both {
-    /// Those of the listener for everybody.
+    /// Limits of the public listener.
     pub public: Limits,
-    /// Those of the listener for administrators.
+    /// Limits of the administrators' listener.
     pub admin: Limits,
 }
 
@@ -67,7 +68,7 @@ pub struct LimitSettings {
 
 impl LimitSettings {
     /// The limits of a process that may have this number of descriptors. Half of a small number is left to the rest of
-    /// the process. No address and no site has more than half of the connections for everybody.
+    /// the process. No address and no site has more than half of the public connections.
     pub fn within(self, descriptors: usize) -> Both {
         let free = descriptors.saturating_sub(RESERVED).max(descriptors / 2);
         let admin = (free / 4).clamp(1, ADMIN_CONNECTIONS);

@@ -1,8 +1,8 @@
-//! Listening for HTTP/1.1, so that nobody can take what others need: each connection has a time for what it does, all
-//! have a maximum number, their bodies a maximum size, and at a maximum the oldest connection without a request is
-//! closed for the next one.
+//! Listening for HTTP/1.1 with limits that prevent one client from starving others: each connection has a time limit
+//! for each step, all have a maximum number, their bodies a maximum size, and at a maximum the oldest connection
+//! without a request is closed for the next one.
 //!
-//! What is requested, and who may, is not decided here.
+//! What is requested, and by whom, is not decided here.
 
 mod body;
 mod connection;
@@ -36,7 +36,7 @@ const WARNED_EVERY: Duration = Duration::from_secs(60);
 
 /// A bound socket with the limits of its connections.
 pub struct Listener {
-    /// Its name in metrics and logs.
+    /// Name of the listener in metrics and logs.
     pub name: &'static str,
     pub socket: TcpListener,
     pub limits: Limits,

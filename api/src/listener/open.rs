@@ -19,7 +19,7 @@ pub struct Connections {
 }
 
 pub enum Admission {
-    /// It is, until the receiver completes.
+    /// Open until the receiver completes.
     Open(Arc<Slot>, oneshot::Receiver<()>),
     Refused,
 }

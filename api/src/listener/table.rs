@@ -16,15 +16,15 @@ use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// It is new, or sends the head of a request.
+    /// New, or sending the head of a request.
     Head,
-    /// Its last request was answered, and no other one began.
+    /// The last request was answered, and no other one has begun.
     Idle,
-    /// It sends the body of a request.
+    /// Sending the body of a request.
     Body,
-    /// Its request is carried out and answered.
+    /// The request is being processed and answered.
     Answer,
-    /// Its answer is a stream, which its client opens again when it ends.
+    /// The answer is a stream, which the client reopens when it ends.
     Stream,
 }
 

@@ -1,15 +1,15 @@
-//! Every metric: what it is, in which unit and with which labels. [The reference](../telemetry/README.md) has the same
-//! rows; a test compares it with this table, with the sources and with what is served.
+//! Every metric with its meaning, unit and labels. [The reference](../telemetry/README.md) has the same rows; a test
+//! compares it with this table, with the sources and with what is served.
 
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
     pub name: &'static str,
     pub kind: Kind,
-    /// Its unit, for people; empty for a number of things.
+    /// Unit for display; empty for plain numbers.
     pub unit: &'static str,
     /// The names of its labels, in the order of the reference.
     pub labels: &'static [&'static str],
-    /// What it measures: the line `# HELP`.
+    /// Meaning of the metric: the line `# HELP`.
     pub help: &'static str,
 }
 
@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As the line `# TYPE` has it.
+    /// The type in the line `# TYPE`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -228,7 +228,7 @@ pub const METRICS: &[Metric] = &[
     gauge("settle_workers", &[], "Workers that poll Temporal, as this process found last."),
 ];
 
-/// What a metric measures; empty if there is none of this name.
+/// Meaning of a metric; empty if there is none of this name.
 pub fn help(name: &str) -> &'static str {
     METRICS
         .iter()

@@ -29,7 +29,7 @@ pub fn add(
     for kind in kinds {
         let named = |(name, mut field): (String, Value)| {
             field[RULE] = json!(format!(
-                "{} Otherwise the rules for a new destination apply.",
+                "{} The rules for a new destination also apply.",
                 only_of(kinds, &name)
             ));
             (name, field)
@@ -39,7 +39,7 @@ pub fn add(
             &changed(kind).into_iter().map(named).collect(),
         );
         if kind.created.contains_key("secret") {
-            let secret = json!({ "type": "string", "description": "Shown only here." });
+            let secret = json!({ "type": "string", "description": "Signing secret; returned in this response only." });
             extend(
                 responses.get_mut("CreatedDestination"),
                 &Map::from_iter([("secret".to_owned(), secret)]),
@@ -67,7 +67,7 @@ fn only_of(kinds: &[KindSchemas], field: &str) -> String {
         .iter()
         .filter(|kind| kind.changeable().contains(&field));
     let names: Vec<String> = takers.map(|kind| format!("`{}`", kind.kind)).collect();
-    format!("Only of a destination of the kind {}.", names.join(" or "))
+    format!("Only for destinations of the kind {}.", names.join(" or "))
 }
 
 fn name_of(kind: &KindSchemas) -> String {

@@ -1,5 +1,5 @@
-//! The limits of requests in their schemas: of texts, of further fields, of formats that only settle knows, and what may
-//! be absent.
+//! The limits of requests in their schemas: of texts, of unknown fields, of formats that only settle knows, and which
+//! fields may be absent.
 
 use super::rules::RULE;
 use crate::extract::shape::{choices, is_required, present_mut, type_of};
@@ -49,15 +49,12 @@ fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
         limits.push(("x-maxBytes", json!(MAX_BYTES)));
     }
     if text["x-identifies"] == true {
-        limits.push((
-            RULE,
-            json!("An id: no text that programs send where they have none, such as `null`."),
-        ));
+        limits.push((RULE, json!("An id, not a placeholder such as `null`.")));
     }
     limits
 }
 
-/// What an error expects, as a sentence.
+/// The expectation of an error, as a sentence.
 fn sentence(expected: &str) -> String {
     let (first, rest) = expected.split_at(1);
     format!("{}{rest}.", first.to_uppercase())

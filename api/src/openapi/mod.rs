@@ -60,25 +60,25 @@ pub fn document(routes: Vec<Route>) -> Value {
         "info": {
             "title": "settle",
             "version": "1",
-            "description": "Turns store notifications into purchase events that can be trusted. Errors are problem \
-                details (RFC 9457); 503 means: try again. Texts in requests have 1 to 2048 bytes and no control characters, \
-                unless a field has other limits; unknown fields are refused, and null is the same as absent where it means \
-                nothing else. Rules that a schema cannot express are in the `x-rule` of the field that the error \
-                names.",
+            "description": "Turns store notifications into reliable purchase events. Errors are problem details \
+                (RFC 9457); retry after a 503. Texts in requests have 1 to 2,048 bytes and no control characters, \
+                unless a field has other limits. Unknown fields are refused, and null is the same as absent unless \
+                documented otherwise. Rules that a schema cannot express are in the `x-rule` of the field that the \
+                error names.",
         },
         "tags": operations::tags(paths.keys()),
         "security": [{ "key": [] }],
         "paths": paths,
         "components": {
             "securitySchemes": {
-                "key": { "type": "http", "scheme": "bearer", "description": "A key of the API, or SETTLE_ADMIN_TOKEN, \
-                    which is one of all apps with the role `admin`. Each operation names the least role in `x-least-role`; \
-                    each role may do what those before it may: metrics, read, support, operator, admin." },
+                "key": { "type": "http", "scheme": "bearer", "description": "An API key, or SETTLE_ADMIN_TOKEN, which \
+                    acts as a key for all apps with the role `admin`. `x-least-role` of an operation is the minimum \
+                    role. Each role includes the ones before it: metrics, read, support, operator, admin." },
                 "device": { "type": "http", "scheme": "bearer", "description": "The publishable key of a platform." },
             },
             "responses": {
                 "Problem": {
-                    "description": "What was wrong, and what to do.",
+                    "description": "What is wrong, and how to fix it.",
                     "content": { "application/problem+json": { "schema": problem } },
                 },
             },
@@ -146,7 +146,7 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     }
     let problem = json!({ "$ref": "#/components/responses/Problem" });
     if route.access == Access::Admin {
-        // Without a key that holds; with one that may not; after too many wrong ones.
+        // Missing or invalid key; insufficient role; too many invalid keys.
         answers.extend(["401", "403", "429"].map(|status| (status.to_owned(), problem.clone())));
     }
     answers.insert("default".to_owned(), problem);

@@ -1,5 +1,5 @@
-//! A part of the OpenAPI document: the routes of one access with the schemas that they refer to, so that a generator of
-//! clients makes nothing else of it.
+//! A part of the OpenAPI document: the routes of one access with the schemas that they refer to, so that client
+//! generators produce nothing else from it.
 
 use super::operations;
 use crate::route::{Access, Route};

@@ -1,18 +1,18 @@
-//! The rules of requests that no schema states, as [`RULE`] of the field that the error of such a request names.
+//! Rules of requests that a schema cannot express, as [`RULE`] of the field that the error names.
 //!
 //! `.ci/openapi` sends what the schemas allow. What is refused then has its rule here, or in the type of the body.
 
 use crate::extract::shape::present_mut;
 use serde_json::{Map, Value, json};
 
-/// The keyword of a field, a parameter, a body or an operation: what else a request has to be.
+/// Keyword of a field, parameter, body or operation for a rule that a schema cannot express.
 pub const RULE: &str = "x-rule";
 
 /// The rule of the parameter `cursor` of every list.
-const CURSOR: &str = "`next_cursor` of the page before.";
+const CURSOR: &str = "`next_cursor` of the previous page.";
 
-/// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
-/// field of `NewDestination` is that of each kind that has it.
+/// Each rule with its places: the name of a schema or the id of an operation, optionally with a field or parameter. A
+/// field of `NewDestination` stands for the field of each kind that has it.
 const RULES: [(&str, &[&str]); 43] = [
     (
         "A time in the future.",
@@ -21,7 +21,7 @@ const RULES: [(&str, &[&str]); 43] = [
     ("A random UUID (version 4).", &["Device.id"]),
     (CURSOR, &["Resend.cursor"]),
     (
-        "Not only blanks and invisible characters.",
+        "Contains a visible character.",
         &[
             "AppPatch.name",
             "DestinationPatch.name",
@@ -32,19 +32,19 @@ const RULES: [(&str, &[&str]); 43] = [
         ],
     ),
     (
-        "At least one letter, no invisible characters, no parentheses, and no name that the audit log uses itself.",
+        "Contains a letter and neither invisible characters nor parentheses, and is not a name that the audit log reserves.",
         &["NewKey.name", "NewSignInLink.name"],
     ),
     (
-        "At most the role of the caller, and not `metrics`.",
+        "At most the caller's role, and not `metrics`.",
         &["NewSignInLink.role"],
     ),
     (
-        "At least one: names of events and groups such as `user.*`. Each kind of destination takes some.",
+        "At least one event type or group such as `user.*` that this kind of destination supports.",
         &["DestinationPatch.events", "NewDestination.events"],
     ),
     (
-        "1 to 100 waits of at least a second, together at most 691200.",
+        "1 to 100 waits of at least 1 second each, at most 691,200 seconds in total.",
         &["DestinationPatch.schedule", "NewDestination.schedule"],
     ),
     (
@@ -63,64 +63,64 @@ const RULES: [(&str, &[&str]); 43] = [
         &["Enable.dry_run"],
     ),
     (
-        "At most what the kind of the destination allows.",
+        "At most the maximum of the destination's kind.",
         &["DestinationPatch.rate"],
     ),
     (
-        "True, unless there is another `url`: the present one is a secret.",
+        "False only together with a new `url`: the current one is secret.",
         &["DestinationPatch.secret_url"],
     ),
     (
-        "With `https`, and a host that is public or allowed by the settings.",
+        "An HTTPS URL whose host is public or allowed by the settings.",
         &["NewWebhook.url"],
     ),
     (
-        "Tokens of RFC 9110 that settle and the connection do not set; visible ASCII values.",
+        "Names are RFC 9110 tokens, except headers that settle or HTTP sets. Values are visible ASCII.",
         &["NewWebhook.headers"],
     ),
     (
-        "`whsec_` and base64 of 24 to 64 bytes, where `signature` has `v1`.",
+        "`whsec_` followed by 24 to 64 bytes in base64; only with `v1` in `signature`.",
         &["NewWebhook.secret"],
     ),
     (
-        "`whsk_` and base64 of an Ed25519 key, where `signature` has `v1a`.",
+        "`whsk_` followed by an Ed25519 key in base64; only with `v1a` in `signature`.",
         &["NewWebhook.private_key"],
     ),
     (
-        "As for a new webhook, and not the one in use.",
+        "In the format for a new webhook, and not the current secret.",
         &["RotateSecret.secret"],
     ),
     (
-        "`standard`, `eu`, or a URL that a setting of the configuration allows.",
+        "`standard`, `eu`, or a URL that the settings allow.",
         &["NewDestination.endpoint"],
     ),
     (
-        "Letters, digits, `-`, `_` and `.`, at most 128; one of the two API keys.",
+        "At most 128 letters, digits, `-`, `_` and `.`. One of the two API keys is required.",
         &["NewDestination.api_key"],
     ),
     (
-        "Letters, digits, `-`, `_` and `.`, at most 128.",
+        "At most 128 letters, digits, `-`, `_` and `.`.",
         &["NewDestination.secret_key"],
     ),
     (
-        "In the form of `api_key`, and of another project.",
+        "In the format of `api_key`, from another project.",
         &["NewDestination.sandbox_api_key"],
     ),
     (
-        "Needs the settings `mail.url` and `mail.from`.",
+        "Requires the settings `mail.url` and `mail.from`.",
         &["NewEmail.kind"],
     ),
-    ("Without a link.", &["NewEmail.subject_prefix"]),
+    ("Contains no link.", &["NewEmail.subject_prefix"]),
     (
-        "Different addresses of ASCII characters that the settings allow.",
+        "Distinct ASCII addresses that the settings allow.",
         &["NewEmail.to"],
     ),
     (
-        "An event that has a schema and is sent to the destination.",
+        "An event type that has a schema and is sent to the destination.",
         &["TestRequest.event_type"],
     ),
     (
-        "A type of message of the platform's store.",
+        "A message type of the platform's store.",
         &["SampleRequest.type"],
     ),
     (
@@ -138,7 +138,7 @@ const RULES: [(&str, &[&str]); 43] = [
     ("No later than tomorrow.", &["NewRate.day"]),
     ("No duplicates.", &["ListedEntitlement.ref", "Product.sku"]),
     (
-        "New ids without hidden characters, and without texts that programs send where they have no id.",
+        "New ids contain no hidden characters, and are no placeholders such as `null`.",
         &[
             "Catalogue.entitlements",
             "Catalogue.products",
@@ -147,11 +147,11 @@ const RULES: [(&str, &[&str]); 43] = [
         ],
     ),
     (
-        "Entitlements of the app, each once, at most 300.",
+        "At most 300 of the app's entitlements, without duplicates.",
         &["NewProduct.entitlements", "Product.entitlements"],
     ),
     (
-        "One for a country and a `since`.",
+        "At most one price for each country and `since`.",
         &["NewProduct.prices", "Product.prices"],
     ),
     (
@@ -175,10 +175,13 @@ const RULES: [(&str, &[&str]); 43] = [
         &["listPayments.collapse_key"],
     ),
     (
-        "Names of events and groups such as `user.*`.",
+        "Event types and groups such as `user.*`.",
         &["listEvents.type"],
     ),
-    ("Before `until`, at most 1500 steps.", &["getSeries.from"]),
+    (
+        "Before `until`, by at most 1,500 steps.",
+        &["getSeries.from"],
+    ),
     (
         "Exactly one selection; other fields only if that selection takes them.",
         &[
@@ -194,7 +197,7 @@ const RULES: [(&str, &[&str]); 43] = [
     ),
 ];
 
-/// Why an operation answers a request that its schemas allow with 422.
+/// Why an operation responds with 422 to a request that its schemas allow.
 const UNSUITABLE: [(&str, &str); 3] = [
     (
         "createKey",
@@ -202,11 +205,11 @@ const UNSUITABLE: [(&str, &str); 3] = [
     ),
     (
         "createResend",
-        "422 for states to a destination that did not choose `purchase.updated`.",
+        "422 for states to a destination that is not subscribed to `purchase.updated`.",
     ),
     (
         "rotateDestinationSecret",
-        "422 for a destination whose kind signs nothing.",
+        "422 if the destination's kind signs nothing.",
     ),
 ];
 
@@ -252,7 +255,7 @@ fn each(document: &Value, place: &str) -> Vec<String> {
     names.map(|name| format!("{name}.{field}")).collect()
 }
 
-/// What a place names.
+/// The part of the document that a place names.
 fn at<'a>(document: &'a mut Value, place: &str) -> Option<&'a mut Value> {
     let (name, field) = place.split_once('.').unwrap_or((place, ""));
     if document["components"]["schemas"].get(name).is_some() {

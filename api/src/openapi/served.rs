@@ -1,4 +1,4 @@
-//! The documents as a process serves them: with `servers`, the addresses of its routes.
+//! The documents as a process serves them: with `servers`, the addresses of the routes.
 
 use super::Documents;
 use crate::answer::Prepared;
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-/// The documents of one process.
+/// The OpenAPI documents of one process.
 #[derive(Debug)]
 pub struct Served {
     documents: &'static Documents,
     /// The base of the routes for stores, devices and receivers.
     public_url: String,
-    /// Where all routes are served, unless that is the public address.
+    /// Address of the whole API, unless it is the public address.
     api: Option<SocketAddr>,
     /// The path and the method, in lower case, of each public route.
     public: Vec<(&'static str, String)>,
@@ -45,7 +45,7 @@ impl Served {
             .clone()
     }
 
-    /// Its server is the address of the whole API; public routes have the public address.
+    /// The whole document, with `servers`: the address of the whole API, and the public address for public routes.
     fn written(&self) -> Value {
         let mut document = (*self.documents.whole).clone();
         let Some(api) = self.api else {

@@ -1,5 +1,5 @@
-//! A form on a page as the call of the API that does the same: its fields are those of the body, and its reason stands in
-//! the audit entry.
+//! A form on a page as a call of the API: its fields are those of the body, and its reason is recorded in the audit
+//! log.
 
 use super::change::{Mistakes, Refused};
 use super::form::Sent;
@@ -29,7 +29,7 @@ const REASON: &str = "reason";
 /// Maximum number of bytes of an answer.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// What the browser is shown after the answer of the API.
+/// The page that the browser shows after the API's response.
 #[derive(Clone, Copy)]
 enum After {
     Another(Landing),
@@ -37,7 +37,7 @@ enum After {
     ShownOnce,
 }
 
-/// The handler of a form.
+/// Handler of a form.
 #[derive(Clone, Copy)]
 pub struct Act<C, P> {
     call: C,
@@ -58,12 +58,12 @@ pub fn act<C, P>(call: C, page: P) -> Act<C, P> {
 }
 
 impl<C, P> Act<C, P> {
-    /// With a body that differs from the form.
+    /// Adjusts the body, so that it differs from the form.
     pub fn body(self, adjust: Adjust) -> Self {
         Self { adjust, ..self }
     }
 
-    /// With another page after it.
+    /// The handler, leading to another page afterwards.
     pub fn then(self, landing: Landing) -> Self {
         Self {
             after: After::Another(landing),
@@ -71,7 +71,8 @@ impl<C, P> Act<C, P> {
         }
     }
 
-    /// With the answer on the page of the form, for a secret that no address may show: `page` takes [`ShownOnce`].
+    /// Shows the response on the page of the form, for a secret that no address may contain: `page` takes
+    /// [`ShownOnce`].
     pub fn shown_once(self) -> Self {
         Self {
             after: After::ShownOnce,

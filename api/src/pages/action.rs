@@ -1,4 +1,4 @@
-//! An action on one thing: a form with a reason, folded until it is wanted. Pure.
+//! An action on one resource: a form with a reason, collapsed until needed. Pure.
 
 use super::change::Mistakes;
 use super::form::Sent;
@@ -7,13 +7,13 @@ use crate::error::Field;
 
 pub struct Action {
     pub path: String,
-    /// Its name, unique in the page.
+    /// Name of the action, unique within the page.
     pub name: String,
-    /// What it is called, with its instants and codes as such.
+    /// Title, with instants and codes marked up.
     pub title: Sentence,
-    /// What distinguishes it from others of the same title, for those who do not see where it stands.
+    /// Text that distinguishes the action from others of the same title, for visitors who cannot see its context.
     pub about: String,
-    /// What it does, with its instants and codes as such.
+    /// Effect of the action, with instants and codes marked up.
     pub what: Sentence,
     /// A page that it needs first: what it is called, and its address.
     pub link: Option<(&'static str, String)>,
@@ -21,7 +21,7 @@ pub struct Action {
     pub is_open: bool,
     /// Whether it cannot be taken back.
     pub is_final: bool,
-    /// What is entered; last the reason.
+    /// Inputs of the form; the reason is last.
     pub inputs: Vec<Input>,
     pub button: Sentence,
     wrong: Vec<Field>,
@@ -31,19 +31,19 @@ pub struct Action {
 /// The choice of all destinations, in the form of one.
 pub const EVERY: &str = "all";
 
-/// What is entered for an action.
+/// An input of an action.
 #[derive(Debug, Clone)]
 pub struct Input {
     pub name: &'static str,
     pub label: &'static str,
     /// How a line of text is entered in HTML.
     pub form: &'static str,
-    /// What is in it. A password is entered anew.
+    /// Value of the input. A password must be entered again.
     pub value: String,
-    /// What can be chosen: values and names.
+    /// Choices: values and names.
     pub choices: Vec<(String, String)>,
     pub is_required: bool,
-    /// What was expected in it, if it is wrong.
+    /// Expected value, if the entered one is wrong.
     pub wrong: Option<String>,
 }
 
@@ -204,13 +204,13 @@ impl Input {
     }
 }
 
-/// What is wrong in a form, with the label of its input.
+/// An error in a form, with the label of its input.
 pub struct Mistake {
     pub label: String,
     pub field: Field,
 }
 
-/// What is wrong in the form of one of these actions.
+/// The errors in the form of one of these actions.
 pub fn labelled<'a>(
     actions: impl IntoIterator<Item = &'a Action>,
     wrong: Vec<Field>,

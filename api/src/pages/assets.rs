@@ -1,5 +1,5 @@
-//! The files of the page, compiled in. Their addresses have their hash, so a browser keeps each for ever and never has
-//! an old one.
+//! The files of the dashboard, compiled in. Their addresses contain their hash, so a browser caches each forever and
+//! never uses an old one.
 
 use crate::error::Error;
 use axum::extract::Path;

@@ -1,4 +1,4 @@
-//! What stands in a cell of a table, or behind the label of a fact. Pure.
+//! The content of a table cell, or of a labelled fact. Pure.
 
 use super::parts::{Badge, Code, Moment, Sentence};
 use askama::Template;
@@ -28,7 +28,7 @@ pub struct FieldChange {
     pub after: String,
 }
 
-/// What stands in a cell: its parts, and lines of less weight under them.
+/// Content of a cell: its parts, and secondary lines below them.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/cell.html")]
 pub struct Cell {
@@ -53,7 +53,7 @@ impl Fact {
 }
 
 impl Cell {
-    /// A cell of nothing.
+    /// An empty cell.
     pub fn none() -> Self {
         CellPart::Muted("–").into()
     }
@@ -66,7 +66,7 @@ impl Cell {
         }
     }
 
-    /// What is known, or that it is not.
+    /// The known value, or a text that it is not known.
     pub fn or(known: Option<impl Into<CellPart>>, unknown: &'static str) -> Self {
         known.map_or(CellPart::Muted(unknown), Into::into).into()
     }
@@ -77,14 +77,14 @@ impl Cell {
         self
     }
 
-    /// With a line of these parts under it.
+    /// Adds a secondary line of these parts.
     #[must_use]
     pub fn under(mut self, line: Vec<CellPart>) -> Self {
         self.under.extend((!line.is_empty()).then_some(line));
         self
     }
 
-    /// As plain text: instants as RFC 3339, ids whole. A link under it leads on, and is left out.
+    /// Plain text: instants as RFC 3339, complete ids. A link below it is left out.
     pub fn plain(&self) -> String {
         let under = self.under.iter().map(|line| {
             line.iter()
@@ -112,7 +112,7 @@ impl CellPart {
         Self::Link(path, Box::new(shown.into()))
     }
 
-    /// With a link, where its page is known.
+    /// Adds a link, if the page is known.
     pub fn linked(path: Option<String>, shown: impl Into<Self>) -> Self {
         match path {
             Some(path) => Self::link(path, shown),

@@ -15,7 +15,7 @@ use std::convert::Infallible;
 pub struct Refused {
     pub status: StatusCode,
     pub fields: Vec<Field>,
-    /// What stands against it, if no field is wrong.
+    /// Objection to the change, if no field is wrong.
     pub detail: Option<String>,
 }
 
@@ -30,7 +30,7 @@ const MENDABLE: [StatusCode; 6] = [
 ];
 
 impl Refused {
-    /// What a person can mend on the page of the form.
+    /// An error that a person can correct on the page of the form.
     ///
     /// # Errors
     /// Any other error, which has a page of its own.
@@ -53,7 +53,7 @@ impl Refused {
         }
     }
 
-    /// As [`Self::of`], by an answer of the API; `None` for any other error.
+    /// As [`Self::of`], from a response of the API; `None` for any other error.
     pub fn of_problem(problem: &Problem) -> Option<Self> {
         let status = StatusCode::from_u16(problem.status)
             .ok()
@@ -66,7 +66,7 @@ impl Refused {
         })
     }
 
-    /// What was expected in a field.
+    /// Expected value of a field.
     pub fn wrong(&self, name: &str) -> Option<String> {
         self.fields
             .iter()
@@ -78,7 +78,7 @@ impl Refused {
 /// A form that changed nothing: its page shows what was entered in it, and why.
 #[derive(Debug, Clone, Default)]
 pub struct Mistakes {
-    /// Where the form was sent, as its page has it; empty for none.
+    /// Path to which the form was sent; empty for none.
     pub path: String,
     pub sent: Sent,
     pub refused: Refused,
@@ -88,7 +88,7 @@ impl Mistakes {
     /// Why the form of this visit changed nothing.
     ///
     /// # Errors
-    /// What nobody can mend on the page of the form.
+    /// An error that cannot be corrected on the page of the form.
     pub fn of(visit: &Visit, sent: Sent, error: Error) -> Result<Self, Error> {
         Ok(Self {
             path: visit.place().to_owned(),

@@ -1,4 +1,4 @@
-//! A field of the record that changed, as people read it. Pure.
+//! A changed field of the record, in readable form. Pure.
 
 use super::cell::CellPart;
 use super::parts::Sentence;

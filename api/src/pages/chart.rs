@@ -1,5 +1,5 @@
-//! Charts: points of a series as SVG, with the numbers beside it and in a table. Pure: the same points are the same
-//! picture.
+//! Charts: points of a series as SVG, with the numbers next to it and in a table. Pure: the same points produce the
+//! same picture.
 
 use super::parts::Moment;
 use super::text::amount;
@@ -15,7 +15,7 @@ const LEAST: i64 = 2;
 /// Part of the place of a bar that stays empty, in hundredths.
 const GAP: i64 = 20;
 
-/// A series in the legend.
+/// Entry of a series in the legend.
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
     tone: &'static str,
@@ -35,7 +35,7 @@ pub struct Chart {
     title: &'static str,
     numbers: String,
     legend: Vec<Key>,
-    /// What the height of the picture stands for; empty if there is nothing in it.
+    /// Value at the top of the chart; empty if there is nothing in it.
     most: String,
     shapes: Vec<Shape>,
     columns: Vec<&'static str>,
@@ -50,7 +50,7 @@ pub struct Spark {
     shapes: Vec<Shape>,
 }
 
-/// What one series is in a chart of counts.
+/// One series in a chart of counts.
 pub struct Counted<'a> {
     pub name: &'static str,
     pub tone: &'static str,
@@ -251,7 +251,7 @@ fn path(bars: impl ExactSizeIterator<Item = (i64, i64)>) -> String {
     text
 }
 
-/// Milliseconds for people.
+/// Formats milliseconds for display.
 pub fn duration(ms: i64) -> String {
     match ms {
         ..1_000 => format!("{ms} ms"),

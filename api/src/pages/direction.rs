@@ -1,4 +1,5 @@
-//! Texts of strangers keep their direction on a page: what reorders a text is shown, as on the command line.
+//! Untrusted texts keep their direction on a page: characters that reorder text are made visible, as on the command
+//! line.
 
 use domain::text::is_reordering;
 

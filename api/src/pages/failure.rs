@@ -38,7 +38,7 @@ struct Outside<'a> {
     problem: &'a Problem,
 }
 
-/// The page in the place of an answer that is an error of the API; any other answer stays as it is.
+/// The page in place of an answer that is an error of the API; any other answer stays as it is.
 pub async fn shown(
     edge: &Shared,
     visit: Option<(&Visit, &Method)>,

@@ -1,4 +1,5 @@
-//! What surrounds every screen: the navigation, the search, who is signed in, and the same page as JSON and as command.
+//! The frame of every page: the navigation, the search, the visitor, and links to the same data as JSON and as a
+//! command.
 
 use super::direction::readable;
 use super::notice::Notice;
@@ -35,7 +36,7 @@ impl Files {
     }
 }
 
-/// Where a page stands, and how else it is reached.
+/// The address of a page, with the call and the command for the same data.
 #[derive(Debug, Clone, Default)]
 pub struct PageAddress {
     /// The path of its screen; empty for none.
@@ -52,7 +53,7 @@ pub struct PageAddress {
 #[derive(Debug)]
 pub struct Entry {
     pub name: &'static str,
-    /// Its address, which keeps the chosen app.
+    /// Address of the page, which preserves the chosen app.
     pub path: String,
     pub icon: Icon,
     /// The key that opens it, after `g`.
@@ -82,7 +83,7 @@ pub struct Frame {
     pub engine: Badge,
     pub name: String,
     pub role: Role,
-    /// What the form before this page did.
+    /// Result of the previous form.
     pub notice: Option<Notice>,
     pub token: String,
     /// The path of this page, for the switcher.
@@ -91,7 +92,7 @@ pub struct Frame {
     pub app: Option<String>,
     /// The chosen theme; empty for that of the system.
     pub theme: &'static str,
-    /// What the page has seen of what changes.
+    /// Marks of the changes that the page has seen.
     pub marks: String,
 }
 
@@ -147,7 +148,7 @@ impl Frame {
         })
     }
 
-    /// With a notice that only its page can find.
+    /// Adds a notice for this page only.
     #[must_use]
     pub fn announcing(self, notice: Option<Notice>) -> Self {
         Self {

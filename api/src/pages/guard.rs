@@ -1,4 +1,4 @@
-//! What stands before every page: the sign-in, the role, the origin of a change, and the headers of the answer.
+//! The guard of every page: the sign-in, the role, the origin of a change, and the headers of the response.
 
 use super::form::{Sent, TOKEN};
 use super::visit::{Visit, has_cookie};
@@ -22,7 +22,7 @@ struct Bounds {
     fields: usize,
 }
 
-/// The body limit of a form that everybody may send.
+/// Body limit of a form that needs no sign-in.
 const OPEN: Bounds = Bounds {
     bytes: 16 * 1024,
     fields: 16,

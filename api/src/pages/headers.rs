@@ -1,4 +1,4 @@
-//! The headers of every page: nothing but its own files is loaded, nothing is stored, nothing frames it.
+//! The headers of every page: it loads only its own files, is not stored, and cannot be framed.
 
 use super::assets::{gzip, takes_gzip};
 use axum::body::{Body, HttpBody, to_bytes};
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
 
-/// What a page may load: its own files, by address. No text of a page is ever a script or a style.
+/// Content that a page may load: its own files, by address. No text of a page is ever a script or a style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 /// An answer below this size is sent as it is, in bytes.

@@ -1,8 +1,8 @@
-//! The page: what storage knows, as HTML for people.
+//! The dashboard: stored data as HTML for people.
 //!
 //! Each screen is a folder with the routes, the view and, in `api/templates`, the templates of the same name; its line
-//! in [`SCREENS`] puts it into the navigation. It reads and changes by the handlers of `resources` alone, as
-//! the person who signed in: the page can do nothing that the API cannot. Explanations are those of
+//! in [`SCREENS`] adds it to the navigation. It reads and changes data only through the handlers of `resources`, as the
+//! person who signed in: the dashboard can do nothing that the API cannot. Explanations are those of
 //! `resources::explain`.
 
 mod act;
@@ -56,11 +56,11 @@ use storage::Role;
 pub struct Screen {
     pub name: &'static str,
     pub path: &'static str,
-    /// Its icon in `icons.svg`.
+    /// Name of the icon in `icons.svg`.
     pub icon: &'static str,
     /// The key that opens it, after `g`.
     pub key: char,
-    /// Its routes, with those of its parts.
+    /// Routes of the section, with those of its parts.
     pub routes: fn() -> Vec<Route>,
 }
 

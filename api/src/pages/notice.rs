@@ -1,10 +1,10 @@
-//! What a page announces at its top: what the form before it did. Pure.
+//! The notice at the top of a page: the result of the previous form. Pure.
 
 use super::parts::{Sentence, Tone};
 use super::text::capital;
 use super::visit::Visit;
 
-/// What a form did.
+/// Message about the result of a form.
 #[derive(Debug, Clone)]
 pub struct Notice {
     pub tone: Tone,
@@ -13,7 +13,7 @@ pub struct Notice {
     pub detail: Option<Sentence>,
 }
 
-/// What forms did: the beginning of the path of the page that they lead to, its `done`, and the sentence.
+/// Results of forms: the beginning of the path of the page that they lead to, its `done`, and the sentence.
 const DONE: &[(&str, &str, &str)] = &[
     ("/ui/alarms", "acknowledge", "Alarm acknowledged."),
     (
@@ -140,7 +140,7 @@ const DONE: &[(&str, &str, &str)] = &[
 ];
 
 impl Notice {
-    /// What the form before a page did, by the page's address.
+    /// The result of the form before a page, from the page's address.
     pub fn of(visit: &Visit) -> Option<Self> {
         done(visit.uri.path(), &visit.query("done")?).map(Self::good)
     }
@@ -150,7 +150,7 @@ impl Notice {
         visit.query("done").is_some_and(|done| done == name)
     }
 
-    /// That something was done.
+    /// A message about a success.
     pub fn good(text: impl Into<String>) -> Self {
         Self {
             tone: Tone::Good,

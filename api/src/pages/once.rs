@@ -7,11 +7,12 @@ use axum::http::request::Parts;
 use serde_json::Value;
 use std::convert::Infallible;
 
-/// What a form created, and the form; empty on a page that answers none. Without `Debug`, since it has secrets.
+/// The resource that a form created, and the form; empty on a page that answers none. Without `Debug`, since it
+/// contains secrets.
 #[derive(Clone, Default)]
 pub struct ShownOnce {
     pub sent: Sent,
-    /// The answer of the API.
+    /// Response of the API.
     pub answer: Value,
 }
 

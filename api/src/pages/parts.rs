@@ -1,5 +1,5 @@
-//! Parts that all templates show alike: an instant, a state, a sentence, an icon. Each is a template of its own, which
-//! escapes what it shows; this is the only file that marks text as safe.
+//! Parts that all templates share: an instant, a state, a sentence, an icon. Each is a template of its own, which
+//! escapes its content; this is the only file that marks text as safe.
 
 use super::assets;
 use super::cell::{Cell, CellPart};
@@ -31,7 +31,7 @@ impl Moment {
         }
     }
 
-    /// With how long ago it was, within a day.
+    /// Adds how long ago it was, within a day.
     pub fn ago(time: Timestamp) -> Self {
         Self {
             form: "ago",
@@ -39,12 +39,12 @@ impl Moment {
         }
     }
 
-    /// In RFC 3339.
+    /// The time in RFC 3339.
     pub fn machine(&self) -> &str {
         &self.machine
     }
 
-    /// With how long it is until then, counted down within a day.
+    /// Adds how long it is until then, counted down within a day.
     pub fn until(time: Timestamp) -> Self {
         Self {
             form: "until",
@@ -72,7 +72,7 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// Its name in classes and icons.
+    /// Name of the tone in classes and icons.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -104,7 +104,7 @@ impl Badge {
         }
     }
 
-    /// Its word, where only text fits.
+    /// Label, where only text fits.
     pub fn label(&self) -> &str {
         &self.label
     }
@@ -172,7 +172,7 @@ impl Sentence {
         }
     }
 
-    /// Its text, with instants in RFC 3339 and ids whole.
+    /// Plain text, with instants in RFC 3339 and complete ids.
     pub fn plain(&self) -> String {
         let plain = |piece: &Piece| match piece {
             Piece::Text(text)

@@ -1,4 +1,4 @@
-//! What all open pages show alike is read once after each change, not once for each page.
+//! Data that all open pages share is read once after each change, not once for each page.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -20,14 +20,14 @@ pub struct CachedValue<T> {
 }
 
 impl<T> CachedValue<T> {
-    /// Whether it holds all that changed until `changed_at`, and is not old. `None`: nobody watches what changes.
+    /// Whether it contains all changes until `changed_at` and is recent. `None`: changes are not being watched.
     fn is_current(&self, changed_at: Option<Instant>, now: Instant, lasts: Duration) -> bool {
         changed_at.is_some_and(|changed_at| self.began >= changed_at)
             && now.duration_since(self.began) < lasts
     }
 }
 
-/// What was read lately, by what it is about.
+/// Recently read data by its subject.
 #[derive(Debug)]
 pub struct Recent<K, T> {
     found: Mutex<HashMap<K, Arc<CachedValue<T>>>>,
@@ -44,8 +44,8 @@ impl<K, T> Default for Recent<K, T> {
 }
 
 impl<K: Eq + Hash, T> Recent<K, T> {
-    /// What was read about `key` since the last change, which was seen at `changed_at`, or what `read` returns now, with
-    /// the marks of before. Others wait for it meanwhile, and share it.
+    /// What was read about `key` since the last change, which was seen at `changed_at`, or what `read` returns now,
+    /// with the marks of before. Others wait for it in the meantime, and share it.
     ///
     /// # Errors
     /// That of `read`; nothing is stored then.
@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_is_shown_until_something_changes() {
-        // However slow the machine is, nothing grows old meanwhile.
+        // However slow the machine is, nothing grows old in the meantime.
         let recent = Recent {
             lasts: Duration::MAX,
             ..Recent::default()

@@ -1,4 +1,5 @@
-//! What a resend queues, for people: how many, why the others are not, and how an event is sent that never was. Pure.
+//! The result of a resend for display: how many deliveries, why others are skipped, and how to send an event that was
+//! never sent. Pure.
 
 use super::act::upper;
 use super::action::{EVERY, Input};
@@ -93,7 +94,7 @@ impl From<Resent> for Requeued {
 }
 
 impl Requeued {
-    /// With what was queued in the same run.
+    /// Adds the result of another page of the same run.
     pub fn add(&mut self, other: &Self) {
         self.pending += other.pending;
         for (reason, number) in &other.skipped {
@@ -101,7 +102,7 @@ impl Requeued {
         }
     }
 
-    /// As text, for an address or a form: `2.acknowledged-1`.
+    /// The result as text, for an address or a form: `2.acknowledged-1`.
     pub fn text(&self) -> String {
         let name = |reason: &Skipped| {
             serde_json::to_value(reason)

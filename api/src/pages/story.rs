@@ -1,5 +1,5 @@
-//! The story of a purchase or of an event, from the tree of its explanation. The sentences are those of the explanation;
-//! here they only get their place. Pure.
+//! The timeline of a purchase or an event, from the tree of its explanation. The sentences are those of the
+//! explanation; here they are only arranged. Pure.
 
 use crate::pages::changed::Changed;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
@@ -15,7 +15,7 @@ pub struct Chapter {
     pub at: Moment,
     pub badge: Badge,
     pub sentence: Sentence,
-    /// Its id, if it has one.
+    /// Id of the entry, if it has one.
     pub id: Option<Code>,
     /// When its window ends, if it is open.
     pub closes: Option<Moment>,
@@ -50,7 +50,7 @@ pub struct Event {
     pub path: String,
     pub id: Code,
     pub sentence: Sentence,
-    /// What became different, or moved, by it.
+    /// Changes and moves by the entry.
     pub notes: Vec<Sentence>,
     pub sendings: Vec<Sending>,
     /// Whether this is what was searched.
@@ -68,7 +68,7 @@ impl Event {
     }
 }
 
-/// What a destination got of an event.
+/// What a destination received of an event.
 pub struct Sending {
     /// The destination's name; empty for the sentence that there is none.
     pub to: String,
@@ -78,7 +78,7 @@ pub struct Sending {
     /// Whether it was delivered, or replaced by a newer state.
     pub is_done: bool,
     pub sentence: Sentence,
-    /// Its id, which is the `webhook-id`.
+    /// Id of the delivery, which is the `webhook-id`.
     pub id: Option<Code>,
     pub attempts: Vec<Attempt>,
     /// Whether this is what was searched.
@@ -127,7 +127,7 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> 
     chapters
 }
 
-/// What caused an event: the sentence about it, and the notifications.
+/// The cause of an event: the sentence about it, and the notifications.
 pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
     let marks = Marks { mark: None, visit };
     let summary = below(tree, "notifications")

@@ -1,4 +1,4 @@
-//! Texts for people: sentences in pieces, instants, states.
+//! Texts for display: sentences in parts, instants, states.
 
 use super::parts::{Badge, Tone};
 use crate::resources::deliveries::status_for_people;

@@ -1,4 +1,4 @@
-//! Who visits: the sign-in that a cookie opens.
+//! The visitor: the sign-in behind a cookie.
 
 use crate::edge::Edge;
 use crate::edge::live::Marks;
@@ -26,26 +26,26 @@ const THEME: &str = "settle_theme";
 /// Time between two notes that a sign-in was used.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-/// Who visits a page, and which one.
+/// The visitor of a page, and the page.
 #[derive(Clone)]
 pub struct Visit(Arc<Facts>);
 
-/// What is known of a visit.
+/// Facts about a visit.
 pub struct Facts {
     pub sign_in: SignIn,
-    /// What each form of the sign-in carries, so that no other page can make one.
+    /// CSRF token in each form of the sign-in, so that no other site can submit one.
     pub token: String,
     pub uri: Uri,
     /// The address at which the browser reached the page, such as `https://settle.example.com`; empty if not known.
     pub origin: String,
     /// The app that the person chose, or the only one that they reach.
     pub app: Option<AppId>,
-    /// Whether the data is wanted in the place of the page.
+    /// Whether the data is wanted in place of the page.
     pub is_json: bool,
     /// The chosen theme: `light` or `dark`; `None` for that of the system.
     pub theme: Option<&'static str>,
     pub now: Timestamp,
-    /// What was stored then: what changes later is not in the page.
+    /// Marks of the stored state at that time: later changes are not on the page.
     pub marks: String,
 }
 
@@ -75,7 +75,7 @@ impl Visit {
             return Ok(None);
         }
         let sign_in = found.sign_in;
-        // What a page reads by itself while nobody is there is no use of the sign-in.
+        // Automatic requests of an open page do not count as use of the sign-in.
         let is_by_itself = headers.contains_key("hx-request") || uri.path() == "/ui/live";
         if !is_by_itself && sign_in.used_at.plus(NOTED_EVERY) <= now {
             note_used(edge, &sign_in);
@@ -164,7 +164,7 @@ fn note_used(edge: &Edge, sign_in: &SignIn) {
     });
 }
 
-/// What the forms of a sign-in carry: computed from what opens it, and of no use for that.
+/// The CSRF token of a sign-in: derived from its secret, which it does not reveal.
 fn token(secret: &SecretString) -> String {
     let text = format!("form of {}", secret.expose_secret());
     storage::hex(digest(&SHA256, text.as_bytes()).as_ref())

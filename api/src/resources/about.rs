@@ -1,4 +1,4 @@
-//! `/v1/about`: the version, and for administrators of all apps the settings, without secrets.
+//! `/v1/about`: the version and, for administrators of all apps, the settings without secrets.
 
 use crate::config::Setting;
 use crate::edge::{Edge, Shared};
@@ -10,21 +10,20 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::Role;
 
-/// This program and its settings.
+/// Version and settings of this process.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct About {
-    /// Its version.
+    /// Version of settle.
     pub version: &'static str,
-    /// Its settings; of secrets only whether they are set. Null for a key whose role is below `admin`, and for one that
-    /// is limited to an app.
+    /// Settings; secrets show only whether they are set. Null for a key with a role below `admin` or limited to one
+    /// app.
     pub settings: Option<Vec<Setting>>,
-    /// The address of Temporal's own UI, with the namespace; null if it is not known, and for a key that is limited to
-    /// an app.
+    /// URL of the Temporal UI for the namespace; null if not known, and for a key limited to one app.
     pub temporal_ui: Option<String>,
 }
 
 impl About {
-    /// What a role may see that is limited to an app, or not.
+    /// The part that a role may see, limited to an app or not.
     pub fn of(edge: &Edge, role: Role, app: Option<AppId>) -> Self {
         let sees_all = app.is_none() && role >= Role::Admin;
         Self {

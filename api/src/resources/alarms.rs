@@ -1,4 +1,4 @@
-//! `/v1/alarms`: what needs a person's attention.
+//! `/v1/alarms`: conditions that need a person's attention.
 
 use super::query::Listed;
 use crate::edge::Shared;
@@ -12,17 +12,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::{Alarm, AlarmFilter, Paged};
 
-/// What a person notes about an alarm.
+/// Acknowledgement of an alarm.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "note": "the new secret is set" }]))]
 pub struct Acknowledgement {
-    /// What you found, or what you did about it; the reason in the audit entry.
+    /// What was found or done about the alarm. Recorded as the reason in the audit log.
     #[schemars(length(min = 1, max = 1000))]
     note: String,
-    /// Who acknowledges it; the key's name when absent.
+    /// Name of the person who acknowledges the alarm; the key's name by default.
     #[schemars(length(min = 1, max = 200))]
     by: Option<String>,
-    /// Its `last_at` as it was read: refused with 409 when it was raised again or acknowledged since.
+    /// `last_at` of the alarm as last read. 409 if the alarm was raised again or acknowledged since.
     last_at: Option<Timestamp>,
 }
 

@@ -12,20 +12,20 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::{App, Paged};
 
-/// A new app.
+/// An app to create.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "reader" }]))]
 pub struct NewApp {
-    /// Its name, unique among the apps that were not deleted.
+    /// Name of the app, unique among apps that are not deleted.
     #[schemars(length(max = 200))]
     name: String,
 }
 
-/// A change of an app.
+/// A change to an app.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "reader" }]))]
 pub struct AppPatch {
-    /// Its new name, unique among the apps that were not deleted.
+    /// New name of the app, unique among apps that are not deleted.
     #[schemars(length(max = 200))]
     name: Option<String>,
 }

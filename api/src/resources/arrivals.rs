@@ -1,4 +1,5 @@
-//! `/v1/platforms/{platform_id}/arrivals`: when the store of a platform was answered last, and why it was refused.
+//! `/v1/platforms/{platform_id}/arrivals`: when a platform's store was last answered, and why its messages were
+//! refused.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -10,36 +11,36 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::{ArrivalView, Platform};
 
-/// What arrived at the notification URL of a platform. A message with another ingress key is none of its.
+/// Messages received at a platform's notification URL. Messages with another ingress key are not counted.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Arrivals {
-    /// The messages that were accepted; null if there was none yet.
+    /// Accepted messages; null if there are none yet.
     accepted: Option<Accepted>,
-    /// The messages that were refused, by reason, the last one first.
+    /// Refused messages by reason, most recent first.
     refused: Vec<RefusedFor>,
 }
 
-/// Messages that were accepted.
+/// Count and times of accepted messages.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Accepted {
-    /// How many.
+    /// Number of messages.
     count: i64,
-    /// The first.
+    /// When the first message arrived.
     first_at: Timestamp,
-    /// The last.
+    /// When the last message arrived.
     last_at: Timestamp,
 }
 
-/// Messages that were refused for one reason.
+/// Count and times of messages refused for one reason.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RefusedFor {
-    /// The reason, as the answer to the store had it.
+    /// Reason, as given in the response to the store.
     reason: String,
-    /// How many.
+    /// Number of messages.
     count: i64,
-    /// The first.
+    /// When the first message arrived.
     first_at: Timestamp,
-    /// The last.
+    /// When the last message arrived.
     last_at: Timestamp,
 }
 

@@ -10,10 +10,10 @@ use axum::extract::State;
 use protocols::destinations::shown_entry;
 use storage::{AuditEntryView, AuditLogFilter, Paged};
 
-/// What the operations on destinations begin with.
+/// Prefix of the operations on destinations.
 const OF_DESTINATIONS: &str = "destination.";
 
-/// `GET /v1/audit-log`, the newest first. Entries may have URLs that are secrets, those of an earlier release for instance:
+/// `GET /v1/audit-log`, newest first. Entries may have URLs that are secrets, those of an earlier release for instance:
 /// no answer shows them.
 pub async fn list(
     State(edge): State<Shared>,

@@ -5,7 +5,7 @@ use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
 use storage::{Paged, PurchaseView};
 
-/// Who ends the renewals of a subscription, without a full stop.
+/// Who can end the renewals of a subscription, without a full stop.
 pub const WHO_CANCELS: &str = "Only the customer can switch renewal off, at the store";
 
 /// The sentence about the next charge of money: at the first renewal after `now`, or that there is none because every
@@ -28,7 +28,7 @@ pub fn next_charge(
     sentence.or_else(|| is_off.then(|| "No further charge.".to_owned()))
 }
 
-/// That erasing a customer ends no subscription, with the next charge where it is known; `None` where none renews.
+/// That erasing a customer ends no subscription, with the next charge if it is known; `None` if none renews.
 pub fn charged_after_erasing(
     views: &[PurchaseView],
     counted: &[CustomerPurchase],
@@ -84,7 +84,7 @@ impl Record {
         }
     }
 
-    /// That a refunded subscription is charged again; `None` where it does not renew.
+    /// That a refunded subscription is charged again; `None` if it does not renew.
     pub(super) fn charges_on(&self, state: State, now: Timestamp) -> Option<String> {
         let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
         renews.then(|| {

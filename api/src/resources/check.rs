@@ -19,26 +19,26 @@ const ROWS_PER_QUERY: i64 = 1000;
 /// After this time a check answers with the cursor to continue from.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where a check begins, and how many rows it checks.
+/// Beginning and size of a check.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CheckQuery {
-    /// `next_cursor` of the previous response.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Number of rows of one table to check; as many as a few seconds allow when absent.
+    /// Number of rows of one table to check; by default, as many as fit in a few seconds.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<i64>,
 }
 
-/// The findings of a part of a check.
+/// Findings of a partial consistency check.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Check {
-    /// Number of violations, over all rules.
+    /// Number of violations of all rules.
     violations: i64,
-    /// Number of rows that were checked.
+    /// Number of rows checked.
     checked: i64,
-    /// Every rule, violated or not.
+    /// All rules, violated or not.
     rules: Vec<RuleFindings>,
-    /// The cursor of the next page; null at the end.
+    /// Cursor of the next page; null on the last page.
     next_cursor: Option<String>,
 }
 

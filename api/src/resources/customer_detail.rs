@@ -1,5 +1,5 @@
-//! `/v1/apps/{app_id}/customers/{user_id}`: one customer for people, with what they may use, what they bought, and how each
-//! purchase stands.
+//! `/v1/apps/{app_id}/customers/{user_id}`: one customer for display, with what they may use, what they bought, and the
+//! state of each purchase.
 
 use super::access::no_access;
 use super::customers::{Customer, unknown_customer};
@@ -27,48 +27,47 @@ const PAYMENTS: i64 = 100;
 /// Maximum number of destinations of an app.
 const DESTINATIONS: i64 = 1000;
 
-/// A customer with what they may use now, for money and in the store's test environment.
+/// A customer with current access, in production and in the store's sandbox.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CustomerDetail {
     /// The customer.
     #[serde(flatten)]
     pub customer: Customer,
-    /// Grows each time that the user's state is announced; 0 before the first time.
+    /// Number that increases with each announcement of the user's state; 0 before the first.
     pub user_revision: i64,
-    /// What the purchases for money give.
+    /// Access granted by production purchases.
     pub production: Access,
-    /// What the purchases of the store's test environment give.
+    /// Access granted by sandbox purchases.
     pub sandbox: Access,
-    /// The customer's devices, the one that was seen last in front.
+    /// Devices of the customer, most recently seen first.
     pub devices: Vec<CustomerDevice>,
-    /// The purchases of both environments; of more than a thousand, those that were settled last.
+    /// Purchases in both environments. Of more than 1,000, the most recently settled.
     pub purchases: Vec<CustomerPurchase>,
-    /// The purchases that were settled last, in words: at most 50, those with access in front.
+    /// Descriptions of the most recently settled purchases: at most 50, those with access first.
     pub standings: Vec<PurchaseStanding>,
 }
 
-/// What purchases of one environment give.
+/// Access granted by the purchases of one environment.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Access {
-    /// The active entitlements, each once, by the purchase that gives it longest.
+    /// Active entitlements, each listed once with the purchase that grants it longest.
     pub active_entitlements: Vec<ActiveEntitlement>,
-    /// The SKU of every purchase that gives an active entitlement, each once.
+    /// SKUs of all purchases that grant an active entitlement, without duplicates.
     pub active_skus: Vec<String>,
-    /// Where the customer stands; null when nothing is known.
+    /// Journey state of the customer; null if nothing is known.
     pub customer_journey_state: Option<Journey>,
-    /// What the customer paid by now in USD, less what was refunded; null when no amount is known, and of test
-    /// purchases, for which nothing is paid.
+    /// Total paid in USD to date, less refunds; null if no amount is known, and for test purchases.
     pub paid_usd: Option<String>,
-    /// Why there is no active entitlement, in a sentence; null where there is one.
+    /// Why there is no active entitlement, in a sentence; null if there is one.
     pub no_access: Option<String>,
 }
 
-/// A purchase in words.
+/// Description of a purchase in sentences.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PurchaseStanding {
-    /// Which one.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// How it stands.
+    /// State of the purchase in sentences.
     #[serde(flatten)]
     pub standing: Standing,
 }
@@ -76,12 +75,12 @@ pub struct PurchaseStanding {
 /// A customer, and what the detail is put into words from.
 pub struct ReadCustomer {
     pub detail: CustomerDetail,
-    /// The purchases that were settled last, the last one in front.
+    /// The purchases that were settled last, latest first.
     pub purchases: Paged<PurchaseView>,
-    /// The latest payments and their changes, the newest in front.
+    /// The latest payments and their changes, newest first.
     pub payments: Paged<PaymentView>,
     pub destinations: Vec<Destination>,
-    /// The newest delivery of each type of event of those purchases to each destination, the oldest in front.
+    /// The newest delivery of each type of event of those purchases to each destination, oldest first.
     pub deliveries: Vec<DeliveryView>,
     /// The active purchases whose product is not in the catalogue.
     pub unlisted: BTreeSet<CollapseKey>,
@@ -239,7 +238,7 @@ impl Access {
         })
     }
 
-    /// With the reason where there is no active entitlement.
+    /// Adds the reason why there is no active entitlement.
     fn explained(self, why: impl FnOnce() -> String) -> Self {
         let no_access = self.active_entitlements.is_empty().then(why);
         Self { no_access, ..self }

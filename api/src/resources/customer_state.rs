@@ -1,5 +1,5 @@
-//! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced of
-//! them at an earlier time, for support.
+//! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced
+//! about them at an earlier time, for support.
 
 use super::customers::unknown_customer;
 use crate::answer::{IfNoneMatch, Tagged};
@@ -20,7 +20,7 @@ use storage::{
 /// Which customer, and when: exactly one of `external_id`, `app_user_id` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct StateQuery {
-    /// The customer's own id.
+    /// The customer's external id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
     /// The store's id for the customer.
@@ -30,11 +30,11 @@ pub struct StateQuery {
     user_id: Option<UserId>,
     /// The environment whose purchases count; `production` when absent.
     environment: Option<Environment>,
-    /// A time in the past: shows what had been announced by then.
+    /// Past time. Shows what had been announced by then.
     at: Option<Timestamp>,
-    /// `next_cursor` of the page of purchases before.
+    /// `next_cursor` of the previous page of purchases.
     cursor: Option<String>,
-    /// Maximum number of purchases; 1000 when absent.
+    /// Maximum number of purchases; 1,000 by default.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<i64>,
 }
@@ -42,45 +42,45 @@ pub struct StateQuery {
 /// Maximum number of purchases in an answer.
 const MAX_PURCHASES: i64 = 1000;
 
-/// What a customer may use, now or at an earlier time. The four parts of the state are null where nothing is known of
+/// Access of a customer, now or at an earlier time. The four parts of the state are null where nothing is known about
 /// that time.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CustomerStateShown {
-    /// The user: who the customer is now, or was at that time.
+    /// Id of the user that the customer belongs to, now or at that time.
     user_id: UserId,
-    /// Grows each time that the user's state is announced; 0 before the first time.
+    /// Number that increases with each announcement of the user's state; 0 before the first.
     user_revision: i64,
-    /// The environment whose purchases count.
+    /// Environment of the counted purchases.
     environment: Environment,
-    /// The customer's names in other systems, as they are now.
+    /// Current external ids of the customer.
     external_ids: Vec<ExternalId>,
-    /// The active entitlements, each once, by the purchase that gives it longest.
+    /// Active entitlements, each listed once with the purchase that grants it longest.
     active_entitlements: Option<Vec<ActiveEntitlement>>,
-    /// The SKU of every purchase that gives an active entitlement, each once.
+    /// SKUs of all purchases that grant an active entitlement, without duplicates.
     active_skus: Option<Vec<String>>,
-    /// Where the customer stands.
+    /// Journey state of the customer.
     customer_journey_state: Option<Journey>,
-    /// The customer's devices, the one that was seen last in front.
+    /// Devices of the customer, most recently seen first.
     devices: Option<Vec<CustomerDevice>>,
-    /// The purchases, in the order of their keys: a page of them.
+    /// One page of the purchases, ordered by key.
     purchases: Vec<CustomerPurchase>,
-    /// The cursor of the next page of purchases; null at the end.
+    /// Cursor of the next page of purchases; null on the last page.
     next_cursor: Option<String>,
-    /// The time that is shown; null for now.
+    /// Time of the state; null for now.
     at: Option<Timestamp>,
-    /// The announcement that the state is from; null for now.
+    /// Announcement that the state is taken from; null for now.
     announcement: Option<AnnouncementShown>,
-    /// The moves of purchases from or to this user after that time, the oldest first.
+    /// Moves of purchases from or to this user after that time, oldest first.
     moved_since: Vec<MoveSince>,
 }
 
-/// The announcement that a state in the past is from.
+/// The announcement that a past state is taken from.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AnnouncementShown {
     /// The event.
     #[serde(flatten)]
     announcement: Announcement,
-    /// What the status means.
+    /// Meaning of the status, in a sentence.
     note: &'static str,
 }
 
@@ -166,7 +166,7 @@ impl From<Announcement> for AnnouncementShown {
     }
 }
 
-/// What the status of an announcement means.
+/// Meaning of an announcement's status.
 pub const fn note(status: AnnouncementStatus) -> &'static str {
     match status {
         AnnouncementStatus::Announced => "The state is the one that this event announced.",

@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers`: the users who own purchases, and the app's own ids of them.
+//! `/v1/apps/{app_id}/customers`: the users who own purchases, and the app's own ids for them.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -14,27 +14,27 @@ use storage::{App, CustomerKey, Owner};
 /// Which customer: exactly one of the three.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CustomerQuery {
-    /// The customer's own id.
+    /// The customer's external id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
     /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// A receipt that the customer owns.
+    /// Receipt of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
 }
 
-/// A customer: exactly one of the three.
+/// A customer, by exactly one of `external_id`, `app_user_id` and `receipt_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CustomerChoice {
-    /// The customer's own id.
+    /// The customer's external id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
     /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// A receipt that the customer owns.
+    /// Receipt of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
 }
@@ -63,18 +63,18 @@ impl CustomerChoice {
 /// A customer of an app.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Customer {
-    /// The id of settle, which never changes.
+    /// settle's id for the customer, which never changes.
     pub user_id: UserId,
-    /// The customer's own id, if one was set.
+    /// The customer's external id, if set.
     pub external_id: Option<String>,
-    /// How the customer's own id is written.
+    /// Format of the external id.
     #[serde(rename = "type")]
     #[schemars(extend("enum" = ["uuid", "sha256", "custom", null]))]
     pub id_type: Option<&'static str>,
-    /// The id of the customer's device in Amplitude: the one that was set, else that of the device with the first verified
+    /// Id of the customer's device in Amplitude: the configured one, or else that of the device with the first verified
     /// claim before the customer's first event.
     pub analytics_device_id: Option<String>,
-    /// The store's names of the customer.
+    /// The store's ids for the customer.
     pub app_user_ids: Vec<String>,
 }
 

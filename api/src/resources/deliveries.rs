@@ -18,23 +18,23 @@ const WEBHOOK_ID: &str = "webhook-id";
 /// The header with the trace context.
 const TRACEPARENT: &str = "traceparent";
 
-/// The request of a delivery, without its signature and without any value that is secret.
+/// The request of a delivery, without its signature and secret values.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SentRequest {
-    /// The delivery.
+    /// Id of the delivery.
     id: DeliveryId,
-    /// The destination.
+    /// Id of the destination.
     destination_id: DestinationId,
-    /// The event.
+    /// Id of the event.
     event_id: EventId,
-    /// The event's type.
+    /// Type of the event.
     event_type: String,
-    /// The value of its header `webhook-id`, the same in every attempt; null where the kind of destination has none.
+    /// Value of the `webhook-id` header, the same in every attempt; null if this kind of destination has none.
     pub webhook_id: Option<DeliveryId>,
-    /// The names of its headers; empty when the destination has no usable settings any more.
+    /// Names of the request headers; empty if the destination no longer has usable settings.
     pub header_names: Vec<String>,
-    /// The body, byte for byte as it is sent; of a kind with several events in a request, this event. Null before the first
-    /// attempt, and once the delivery ended.
+    /// Body, byte for byte as sent. For a kind that batches events, only this event. Null before the first attempt and
+    /// after the delivery has finished.
     pub body: Option<String>,
     /// Why there is no body.
     pub note: Option<&'static str>,
@@ -52,7 +52,7 @@ pub const fn status_for_people(status: DeliveryStatus) -> &'static str {
     }
 }
 
-/// `GET /v1/deliveries`, the newest first.
+/// `GET /v1/deliveries`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
@@ -70,7 +70,7 @@ pub async fn show(
     Ok(Json(edge.store.delivery(id).await?))
 }
 
-/// `GET /v1/deliveries/{delivery_id}/attempts`, the oldest first.
+/// `GET /v1/deliveries/{delivery_id}/attempts`, oldest first.
 pub async fn attempts(
     State(edge): State<Shared>,
     Id(id): Id<DeliveryId>,

@@ -1,4 +1,4 @@
-//! `/v1/device-events`: the events that devices reported, each with what was queued of it for its destinations.
+//! `/v1/device-events`: the events that devices reported, each with its deliveries.
 
 use super::query::Listed;
 use crate::edge::Shared;
@@ -10,7 +10,7 @@ use axum::extract::State;
 use domain::EventId;
 use storage::{DeviceEventFilter, DeviceEventFull, DeviceEventView, Paged};
 
-/// `GET /v1/device-events`, the newest first.
+/// `GET /v1/device-events`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

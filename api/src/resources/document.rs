@@ -1,4 +1,5 @@
-//! `/openapi.json`, and its part for devices. Both need no key, so each is written once, and an address is counted.
+//! `/openapi.json`, and its part for devices. Neither needs a key, so each is serialized once, and requests are counted
+//! per address.
 
 use super::devices::client::Address;
 use crate::answer::{Document, IfNoneMatch};

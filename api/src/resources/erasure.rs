@@ -24,11 +24,11 @@ const ROWS: i64 = 200;
 /// Time after which a request takes no further step: the sweep goes on.
 const BUDGET: Duration = Duration::from_secs(5);
 
-/// A customer who is to be erased: exactly one of `external_id`, `app_user_id` and `user_id`.
+/// A customer to erase, by exactly one of `external_id`, `app_user_id` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "external_id": "anna@example.com", "by": "support@example.com", "reason": "request 4711" }]))]
 pub struct ErasedCustomer {
-    /// The customer's own id.
+    /// The customer's external id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
     /// The store's id for the customer.
@@ -36,27 +36,27 @@ pub struct ErasedCustomer {
     app_user_id: Option<String>,
     /// settle's id for the customer.
     user_id: Option<UserId>,
-    /// Who requests it. It is stored in the report, so it must not name the customer.
+    /// Name of the person who requests the erasure. Stored in the report, so it must not identify the customer.
     #[schemars(length(min = 1, max = 200))]
     by: String,
-    /// Why. It is stored in the report, so it must not name the customer.
+    /// Reason for the erasure. Stored in the report, so it must not identify the customer.
     #[schemars(length(min = 1, max = 1000))]
     reason: String,
 }
 
-/// What is stored of a customer who would be erased.
+/// Data stored about a customer to erase.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ErasurePreview {
     /// The customer.
     #[serde(flatten)]
     customer: Customer,
-    /// Number of purchases. They stay, without names.
+    /// Number of purchases. They remain, without names.
     purchases: i64,
-    /// Number of events. They stay, without names.
+    /// Number of events. They remain, without names.
     events: i64,
-    /// Number of devices. They stay, without logins and analytics ids.
+    /// Number of devices. They remain, without logins and analytics ids.
     devices: i64,
-    /// Number of destinations that get a request to delete the user.
+    /// Number of destinations that would receive a request to delete the user.
     deletion_requests: usize,
 }
 
@@ -102,8 +102,9 @@ impl Output for Erased {
 }
 
 /// `POST /v1/apps/{app_id}/customers/erase`. What is recorded after it has no name of the customer. What was recorded
-/// before is removed meanwhile, what waits to be sent first, and the rest at the latest by the sweeps: until then it is
-/// sent with names. A repeated request gets the report of the first one. With `?dry_run=true` it only says what is stored.
+/// before is removed in the meantime, what waits to be sent first, and the rest at the latest by the sweeps: until then
+/// it is sent with names. A repeated request gets the report of the first one. With `?dry_run=true` it only says what
+/// is stored.
 pub async fn erase(
     edge: Acting,
     Stored(app): Stored<App>,

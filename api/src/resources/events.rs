@@ -19,23 +19,23 @@ use storage::{EventFilter, EventView, Paged};
 pub struct EventQuery {
     /// Only this event.
     id: Option<EventId>,
-    /// Only those of this app.
+    /// Only events of this app.
     app_id: Option<AppId>,
-    /// Only those about purchases of this platform.
+    /// Only events about purchases of this platform.
     platform_id: Option<PlatformId>,
-    /// Only those of this purchase; with a destination's id, those about that destination.
+    /// Only events about this purchase or, with a destination's id, about that destination.
     collapse_key: Option<CollapseKey>,
-    /// Only those of this user: about purchases that the user owned when the events were recorded.
+    /// Only events about purchases that this user owned when the events were recorded.
     user_id: Option<UserId>,
-    /// Only those of these types, with commas between them: names, and groups such as `user.*`.
+    /// Only events of these types, separated by commas: names, or groups such as `user.*`.
     #[serde(rename = "type")]
     #[schemars(extend("examples" = ["user.*,purchase.updated"]))]
     types: Option<String>,
     /// Only those recorded in this environment.
     environment: Option<Environment>,
-    /// Only those recorded at this time or later.
+    /// Only events recorded at or after this time.
     from: Option<Timestamp>,
-    /// Only those recorded before this time.
+    /// Only events recorded before this time.
     until: Option<Timestamp>,
 }
 
@@ -58,7 +58,7 @@ impl EventQuery {
     }
 }
 
-/// `GET /v1/events`, the newest first.
+/// `GET /v1/events`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -10,10 +10,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::{App, FeedEntry, Paged};
 
-/// Which purchases.
+/// Filter of the feed.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct FeedQuery {
-    /// Only purchases that this destination wants, with the acknowledged revision.
+    /// Only purchases that this destination is to receive, with the revision that it acknowledged.
     destination_id: Option<DestinationId>,
     /// The page.
     #[serde(flatten)]

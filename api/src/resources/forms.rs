@@ -1,5 +1,5 @@
-//! `/v1/destinations/kinds` and `/v1/stores`: the forms of destinations and platforms, with the steps at the other side.
-//! What a form shows is described in the folder of the kind or the store; types, limits and choices are those of the
+//! `/v1/destinations/kinds` and `/v1/stores`: the forms of destinations and platforms, with the setup steps on the
+//! other side. The folder of the kind or the store describes the form; types, limits and choices come from the
 //! request's schema, so that a form offers what is accepted.
 
 use super::destinations::NewDestination;
@@ -32,25 +32,25 @@ static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
     json!({ "components": { "schemas": openapi::definitions(schemas) } })
 });
 
-/// The forms of one kind of resource.
+/// Forms of one kind of resource.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Forms {
-    /// The forms.
+    /// One form for each kind of destination, or for each store.
     items: Vec<Form>,
 }
 
-/// A form.
+/// A form for creating a resource.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Form {
-    /// The kind of destination, or the store, as requests name it.
+    /// Kind of destination, or store, as used in requests.
     pub name: &'static str,
-    /// What it is called.
+    /// Display name.
     pub label: &'static str,
-    /// What it is, in one sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
-    /// The fields in their order.
+    /// Fields in display order.
     pub fields: Vec<Field>,
-    /// What to do at the other side, step by step.
+    /// Setup steps.
     pub guide: Vec<Step>,
 }
 
@@ -58,65 +58,65 @@ pub struct Form {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "FormField")]
 pub struct Field {
-    /// The field of the request; a field inside another one after a dot.
+    /// Name of the request field; a dot separates the names of nested fields.
     pub name: &'static str,
-    /// What it is called.
+    /// Display name.
     pub label: &'static str,
     /// What to enter.
     pub help: String,
-    /// How it is entered: `text`, `password`, `url`, `number`, `switch`, `select`, `events`, `platforms`, `environments`,
-    /// `headers`, `list` (texts, separated by commas) or `waits`.
+    /// Type of input: `text`, `password`, `url`, `number`, `switch`, `select`, `events`, `platforms`, `environments`,
+    /// `headers`, `list` (texts separated by commas) or `waits`.
     pub input: &'static str,
-    /// What can be chosen.
+    /// Available choices.
     pub choices: Vec<Choice>,
-    /// Of events, the wildcards that can be chosen.
+    /// For events, the available wildcards.
     pub wildcards: Vec<&'static str>,
-    /// Whether it is a secret, which is never shown again.
+    /// Whether the value is a secret, which is never shown again.
     pub secret: bool,
-    /// Whether it must be there.
+    /// Whether the field is required.
     pub required: bool,
     /// Whether it or another field must be there.
     #[serde(skip)]
     pub is_alternative: bool,
-    /// The fields of one group are shown together and folded away; those without a group are always shown.
+    /// Group of fields that are collapsed together; fields without a group are always visible.
     pub group: Option<&'static str>,
-    /// What holds when it is absent, if that is one value.
+    /// Default if the field is absent, if it is a single value.
     pub default: Value,
-    /// The least value.
+    /// Minimum value.
     pub minimum: Option<i64>,
-    /// The highest value.
+    /// Maximum value.
     pub maximum: Option<i64>,
 }
 
-/// Something that can be chosen.
+/// A choice of a field.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "FormChoice")]
 pub struct Choice {
-    /// The value in the request.
+    /// Value to send in the request.
     pub value: String,
-    /// What it is called.
+    /// Display name.
     pub label: String,
-    /// What it means.
+    /// Explanation of the choice.
     pub help: Option<&'static str>,
-    /// Its group; of events, as in the index of their schemas.
+    /// Group of the choice; for events, their group in the index of schemas.
     pub group: Option<&'static str>,
-    /// Whether it is offered first; the others are for those who look for them.
+    /// Whether the choice is shown first; the others appear on demand.
     pub is_offered: bool,
 }
 
-/// A step of a guide.
+/// A setup step.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "FormStep")]
 pub struct Step {
-    /// What to do, in short.
+    /// Short instruction.
     pub title: &'static str,
-    /// How.
+    /// Detailed instruction.
     pub text: &'static str,
-    /// Where: `settle`, or the name of the other side.
+    /// Where to do the step: `settle`, or the name of the other system.
     pub place: &'static str,
-    /// The field of the created resource that is copied in this step, if one is.
+    /// Field of the created resource to copy in this step, if there is one.
     pub copy: Option<&'static str>,
-    /// The page of the other side, if it has a fixed address.
+    /// Page of the other system, if it has a fixed address.
     pub url: Option<&'static str>,
 }
 

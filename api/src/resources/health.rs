@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// Maximum time for the database to answer `/readyz`.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The process answers.
+/// Liveness of the process.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Live {
     /// Always `ok`.
@@ -21,42 +21,42 @@ pub struct Live {
     status: &'static str,
 }
 
-/// The process accepts notifications.
+/// Readiness of the process.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Ready {
     /// Always `ok`.
     #[schemars(extend("const" = "ok"))]
     status: &'static str,
-    /// Always `ok`: notifications are stored.
+    /// Always `ok`: notifications are accepted and stored.
     #[schemars(extend("const" = "ok"))]
     inbox: &'static str,
-    /// Whether the engine answers. Notifications are stored while it does not.
+    /// Whether Temporal responds. Notifications are stored even if it does not.
     temporal: Connection,
-    /// Number of workers that poll Temporal, as this process found last; null if that is not known.
+    /// Number of workers polling Temporal, as last observed by this process; null if not known.
     workers: Option<u64>,
-    /// Whether sweeps, which repair what was lost, go on; null if that is not known.
+    /// Whether periodic sweeps, which recover lost work, are on time; null if not known.
     sweep: Option<Sweep>,
-    /// When a sweep finished last; null before the first.
+    /// When the last sweep finished; null before the first.
     last_sweep_at: Option<Timestamp>,
 }
 
-/// Whether the engine answers.
+/// Connection to Temporal.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
-    /// It does.
+    /// Temporal responds.
     Connected,
-    /// It does not.
+    /// Temporal does not respond.
     Unreachable,
 }
 
-/// Whether sweeps go on.
+/// Punctuality of periodic sweeps.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sweep {
-    /// They do.
+    /// Sweeps are on time.
     OnTime,
-    /// None finished for five minutes.
+    /// No sweep has finished for five minutes.
     Late,
 }
 

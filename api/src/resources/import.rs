@@ -15,17 +15,17 @@ use storage::{Adoption, Platform};
 /// Maximum number of purchases in one request.
 pub const MAX_PURCHASES: usize = 500;
 
-/// Purchases to adopt.
+/// Purchases to import.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "purchases": [{ "receipt_id": "r1", "app_user_id": "u1" }] }]))]
 pub struct Import {
-    /// The purchases.
+    /// Purchases to import, each by its receipt.
     #[schemars(extend("maxItems" = MAX_PURCHASES))]
     purchases: Vec<ImportedPurchase>,
 }
 
-/// A purchase to adopt. With `import/` before it a receipt is a message id of at most 1,000 bytes; both texts are in
-/// indexes, whose entries are bounded.
+/// A purchase to import. A receipt prefixed with `import/` is a message id of at most 1,000 bytes; both texts are in
+/// indexes, whose entries have a maximum size.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct ImportedPurchase {
     /// The store's id for the purchase.
@@ -34,55 +34,55 @@ pub struct ImportedPurchase {
     /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990, "x-identifies" = true, "x-trimmed" = true))]
     app_user_id: String,
-    /// The customer's own id, when it is known. A purchase whose id is a word for "no value" is imported without it.
+    /// The customer's external id, if known. If the id stands for "no value", the purchase is imported without it.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
 }
 
-/// The result of an import.
+/// Result of an import.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Imported {
-    /// Number of new purchases: each is settled after its window.
+    /// Number of new purchases. Each is settled after its window.
     accepted: usize,
-    /// Number of purchases that were known.
+    /// Number of purchases that were already known.
     known: i64,
-    /// Number of purchases that were imported before and are not settled yet.
+    /// Number of purchases imported earlier that are not settled yet.
     waiting: i64,
-    /// Purchases whose customer could not be named; they are imported all the same.
+    /// Purchases imported without naming their customer, because that was not possible.
     unnamed: Vec<Unnamed>,
 }
 
-/// A purchase whose customer could not be named.
+/// A purchase imported without naming its customer.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Unnamed {
-    /// The field of the request.
+    /// Field of the request.
     field: String,
-    /// Why.
+    /// Why the customer could not be named.
     detail: String,
 }
 
-/// Number of adopted purchases that wait, and of the others by their outcome.
+/// Progress of an import: the number of waiting purchases, and of the others by outcome.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct ImportState {
-    /// Waiting for their window or their store.
+    /// Number of purchases waiting for their window or store.
     waiting: i64,
-    /// Settled.
+    /// Number of settled purchases.
     settled: i64,
-    /// Settled without a change.
+    /// Number of purchases settled without a change.
     no_change: i64,
-    /// Given up, since they could not be verified.
+    /// Number of purchases given up because they could not be verified.
     #[serde(rename = "given_up")]
     abandoned: i64,
-    /// Discarded by an admin.
+    /// Number of purchases discarded by an admin.
     #[serde(skip_serializing_if = "Option::is_none")]
     discarded: Option<i64>,
-    /// Duplicates of other notifications.
+    /// Number of duplicates of other notifications.
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicate: Option<i64>,
-    /// Refused.
+    /// Number of refused purchases.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<i64>,
-    /// Of an unknown type.
+    /// Number of purchases of an unknown type.
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<i64>,
 }

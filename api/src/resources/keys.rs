@@ -16,29 +16,30 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use storage::{ApiKey, Paged, Role};
 
-/// A new key.
+/// An API key to create.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "help desk", "role": "support", "expires_at": "2126-01-31T12:00:00Z" }]))]
 pub struct NewKey {
-    /// Its name, unique among the keys that were not revoked. The audit log shows it, so names that look alike count as
-    /// one.
+    /// Name of the key, unique among keys that are not revoked. The audit log shows it, so names that look alike count
+    /// as equal.
     #[schemars(length(min = 1, max = 200))]
     name: String,
-    /// What it may do.
+    /// Role of the key.
     role: Role,
-    /// The only app that it can access; all when absent. A key for one app can create keys only for that app.
+    /// Id of the only app that the key can access; all apps by default. A key for one app can only create keys for that
+    /// app.
     app_id: Option<AppId>,
-    /// When it ends by itself; never when absent.
+    /// When the key expires; never by default.
     expires_at: Option<Timestamp>,
 }
 
-/// A key that was just made.
+/// A newly created API key.
 #[derive(Serialize, JsonSchema)]
 pub struct CreatedKey {
     /// The key without its secret.
     #[serde(flatten)]
     stored: ApiKey,
-    /// The key; shown only here.
+    /// The key; returned in this response only.
     key: String,
 }
 
@@ -85,7 +86,7 @@ pub async fn create(
     Ok(Created(CreatedKey { stored, key }))
 }
 
-/// `GET /v1/keys`, the oldest first, including those that were revoked.
+/// `GET /v1/keys`, oldest first, including those that were revoked.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
@@ -103,11 +104,11 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<KeyId>) -> Result<Json<
 /// The caller of a request.
 #[derive(Serialize, JsonSchema)]
 pub struct CallerView {
-    /// The name of the key; `admin token` for that of the settings.
+    /// Name of the key; `admin token` for the configured token.
     name: String,
-    /// What it may do.
+    /// Role of the caller.
     role: Role,
-    /// The only app that it reaches; null for all.
+    /// Id of the only app that the caller can access; null for all apps.
     app_id: Option<AppId>,
 }
 

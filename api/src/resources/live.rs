@@ -1,5 +1,5 @@
-//! `/v1/live`: which kinds of things change, as they change. A tick says that something changed and never what: who
-//! wants to know reads it as before.
+//! `/v1/live`: which kinds of resources change, as they change. A tick announces that something changed, without its
+//! data: clients read it as before.
 
 use crate::edge::Shared;
 use crate::edge::live::{Holder, Marks, OpenStream};
@@ -34,7 +34,7 @@ struct Ticks {
     latest: watch::Receiver<Option<LatestChanges>>,
     stopped: watch::Receiver<bool>,
     until: Instant,
-    /// What its client has seen; `None` if that is not known before the first reading.
+    /// State that the client has seen; `None` if not known before the first read.
     seen: Option<Marks>,
     waiting: VecDeque<Event>,
     edge: Shared,
@@ -120,10 +120,11 @@ impl Output for Changes {
     }
 }
 
-/// Since when.
+/// Position in the stream of changes.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Since {
-    /// The `id` of the last event, where `Last-Event-ID` cannot be sent: what changed since comes first.
+    /// `id` of the last received event, for clients that cannot send `Last-Event-ID`. The stream begins with the
+    /// changes since then.
     since: Option<String>,
 }
 
@@ -146,7 +147,7 @@ impl Input for LastEvent {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "Last-Event-ID", "in": "header", "required": false,
-            "description": "The `id` of the last event: what changed since comes first.",
+            "description": "The `id` of the last received event. The stream begins with the changes since then.",
             "schema": { "type": "string" },
         }));
     }

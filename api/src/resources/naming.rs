@@ -21,77 +21,78 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::{App, CustomerNames, CustomerPurchases, Naming, NamingCondition, Owner, Run};
 
-/// A customer who is named: the customer of the store, or the owner of a receipt.
+/// A customer to name, by the store's customer id or by a receipt.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "external_id": "anna@example.com", "app_user_id": "u1", "analytics_device_id": "tv-4711"
 }]))]
 pub struct NamedCustomer {
-    /// The customer's own id: a UUID, a SHA-256, or any other text.
+    /// The customer's external id: a UUID, a SHA-256 hash, or any other text.
     #[schemars(length(min = 1, max = 512), extend("x-identifies" = true))]
     external_id: String,
-    /// The store's id for the customer; either this or a receipt.
+    /// The store's id for the customer. Cannot be combined with `receipt_id`.
     #[schemars(length(min = 1, max = 512), extend("x-identifies" = true, "x-trimmed" = true))]
     app_user_id: Option<String>,
-    /// A receipt that the customer owns.
+    /// Receipt of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512), extend("x-trimmed" = true))]
     receipt_id: Option<String>,
-    /// The app's own id for the customer's device in Amplitude; absent leaves it as it is.
+    /// The app's own id for the customer's device in Amplitude; unchanged if absent.
     #[schemars(length(min = 1, max = 128))]
     analytics_device_id: Option<String>,
-    /// Whether another customer who has the id already is merged with this one; true when absent. False: 409 in that case.
+    /// Whether to merge with another customer who already has the id; true by default. If false, such a conflict
+    /// returns 409.
     merge: Option<bool>,
-    /// The id of the preview that a dry run answered: 409 when the call would do something else by now.
+    /// Id of the preview returned by a dry run. 409 if the effect would now differ from it.
     #[schemars(length(min = 1, max = 64))]
     preview: Option<String>,
 }
 
-/// A customer who was named, or in a dry run as they would be.
+/// A customer after naming or, in a dry run, as it would be.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct NamedAnswer {
     /// The customer.
     #[serde(flatten)]
     pub customer: Customer,
-    /// Of a dry run alone: what naming the customer would do.
+    /// Preview of the effects; only in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview: Option<NamingPreview>,
-    /// What is probably a mistake in the request, each as a sentence; absent without any.
+    /// Probable mistakes in the request, one sentence each; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// What naming a customer would do.
+/// Effects of naming a customer.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct NamingPreview {
-    /// Stands for all of this; sent as `preview`, it lets exactly this happen.
+    /// Id of this preview. Send it as `preview` to allow only these effects.
     pub id: String,
-    /// The merge; null when no other customer has the id.
+    /// Merge with another customer; null if no other customer has the id.
     pub merge: Option<Merge>,
-    /// What may be a mistake in the request, for people; null when nothing is.
+    /// Possible mistake in the request, for people; null if there is none.
     pub note: Option<&'static str>,
 }
 
 /// A merge of two customers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Merge {
-    /// The customer who is named, whose purchases move.
+    /// The customer to name, whose purchases move.
     pub from: MergedCustomer,
-    /// The customer who has the id already.
+    /// The customer who already has the id.
     pub to: MergedCustomer,
-    /// The moved purchases that are announced by two events: those that give access.
+    /// Keys of the moved purchases that grant access, each announced by two events.
     pub announced: Vec<CollapseKey>,
-    /// The events that follow, and at most how many of each.
+    /// Events that follow, with the maximum number of each.
     pub events: BTreeMap<&'static str, usize>,
 }
 
 /// A customer before a merge.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MergedCustomer {
-    /// The id of settle.
+    /// settle's id for the customer.
     pub user_id: UserId,
-    /// The customer's own id, if one was set.
+    /// The customer's external id, if set.
     pub external_id: Option<String>,
-    /// The store's names of the customer.
+    /// The store's ids for the customer.
     pub app_user_ids: Vec<String>,
     /// Number of purchases.
     pub purchases: usize,
@@ -170,7 +171,7 @@ pub async fn twin_warnings(
     Ok(of_other.into_iter().chain(hidden_in(external_id)).collect())
 }
 
-/// The warning about what nobody sees in a customer's id; `None` without any.
+/// The warning about invisible characters in a customer's id; `None` without any.
 pub fn hidden_in(external_id: &str) -> Option<String> {
     let mixed =
         is_mixed(external_id).then(|| "it has letters that look like plain Latin ones".to_owned());
@@ -255,7 +256,7 @@ pub async fn name(
 }
 
 impl NamedCustomer {
-    /// What the request requires of what it does.
+    /// Condition of the request on its effects.
     fn condition(&self) -> Option<NamingCondition> {
         let (may_merge, preview) = (self.merge.unwrap_or(true), self.preview.clone());
         if may_merge && preview.is_none() {

@@ -11,35 +11,36 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{NotificationFilter, NotificationView, OutcomeFilter, Paged, WaitingFor};
 
-/// A message of a store, with its notifications.
+/// A message from a store with its notifications.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Message {
-    /// The store's id of it.
+    /// The store's id for the message.
     message_id: String,
-    /// When it was accepted.
+    /// When the message was accepted.
     accepted_at: Timestamp,
-    /// Its notifications: one for each receipt and type that it reports.
+    /// Notifications in the message: one for each receipt and type.
     notifications: Vec<Notification>,
 }
 
-/// A notification: its outcome, or what it waits for.
+/// A notification with its outcome, or the reason why it waits.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Notification {
-    /// Its purchase; null when the notification could not be read.
+    /// Key of the purchase; null if the notification could not be read.
     collapse_key: Option<CollapseKey>,
-    /// Its type, as the store names it; `DEVICE_TRANSACTION` for the claim of a device, `IMPORTED` for an imported purchase.
+    /// The store's name for the type; `DEVICE_TRANSACTION` for a claim by a device, `IMPORTED` for an imported
+    /// purchase.
     #[serde(rename = "type")]
     store_type: String,
-    /// Its outcome, once it has one.
+    /// Outcome of the notification; null if there is none yet.
     outcome: Option<Outcome>,
-    /// What it waits for, until it has an outcome.
+    /// Why the notification waits; null once it has an outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     waiting_for: Option<WaitingFor>,
-    /// The revision that it was settled in.
+    /// Revision in which the notification was settled.
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
-    /// The reason of its outcome.
+    /// Reason for the outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -57,19 +58,19 @@ impl From<NotificationView> for Notification {
     }
 }
 
-/// Which notifications.
+/// Filter of notifications.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct NotificationQuery {
-    /// Only those of this app.
+    /// Only notifications of this app.
     app_id: Option<AppId>,
-    /// Only those of this platform.
+    /// Only notifications of this platform.
     platform_id: Option<PlatformId>,
-    /// Only those with this outcome; `open` for those without one.
+    /// Only notifications with this outcome; `open` for those without one.
     #[schemars(extend("enum" = outcomes()))]
     outcome: Option<String>,
-    /// Only those accepted at this time or later.
+    /// Only notifications accepted at or after this time.
     from: Option<Timestamp>,
-    /// Only those accepted before this time.
+    /// Only notifications accepted before this time.
     until: Option<Timestamp>,
     /// The page.
     #[serde(flatten)]
@@ -103,13 +104,13 @@ impl NotificationQuery {
 /// A notification of a purchase.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PurchaseNotification {
-    /// Its sequence number.
+    /// Sequence number of the notification.
     seq: i64,
-    /// The store's id of the message.
+    /// The store's id for the message.
     message_id: String,
-    /// When it was accepted.
+    /// When the notification was accepted.
     accepted_at: Timestamp,
-    /// Its outcome, or what it waits for.
+    /// Outcome of the notification, or why it waits.
     #[serde(flatten)]
     notification: Notification,
 }
@@ -128,9 +129,9 @@ impl From<NotificationView> for PurchaseNotification {
 /// A notification with its platform and receipt.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ListedNotification {
-    /// Its platform.
+    /// Id of the platform.
     platform_id: PlatformId,
-    /// The receipt's id; empty when the notification could not be read.
+    /// The store's id of the receipt; empty if the notification could not be read.
     receipt_id: String,
     /// The notification.
     #[serde(flatten)]
@@ -147,7 +148,7 @@ impl From<NotificationView> for ListedNotification {
     }
 }
 
-/// `GET /v1/notifications`, the newest first.
+/// `GET /v1/notifications`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

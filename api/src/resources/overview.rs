@@ -1,4 +1,4 @@
-//! `/v1/overview`: how everything stands, in numbers.
+//! `/v1/overview`: the overall state, in numbers.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -11,10 +11,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::Overview;
 
-/// Of which app.
+/// App of the overview.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 pub struct OfApp {
-    /// Only this app; all that the caller can access when absent.
+    /// Only this app; by default, all apps that the caller can access.
     pub app_id: Option<AppId>,
 }
 

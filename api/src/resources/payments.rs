@@ -12,18 +12,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::{Paged, PaymentSubject, PaymentView};
 
-/// Whose payments: exactly one of `collapse_key` and `user_id`.
+/// Selection of payments: exactly one of `collapse_key` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct PaymentQuery {
-    /// Only those of this app.
+    /// Only payments of this app.
     app_id: Option<AppId>,
-    /// Those of this purchase.
+    /// Payments of this purchase.
     collapse_key: Option<CollapseKey>,
-    /// Those of the purchases that this user owns now.
+    /// Payments of the purchases that this user owns now.
     user_id: Option<UserId>,
 }
 
-/// `GET /v1/payments`, the newest first.
+/// `GET /v1/payments`, newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

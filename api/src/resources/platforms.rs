@@ -27,32 +27,32 @@ const TWINS: i64 = 100;
 /// Default number of hours for which an old notification URL takes messages.
 const DEFAULT_OVERLAP_HOURS: u64 = 72;
 
-/// A new platform.
+/// A platform to create.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "store": stores::ALL[0].name, "name": "fire", "package_name": "com.example.reader" }]))]
 pub struct NewPlatform {
-    /// The store.
+    /// Store of the platform.
     #[schemars(extend("enum" = stores::names()))]
     store: String,
-    /// The store's shared secret, for verification.
+    /// Shared secret of the store, used for verification.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<SecretString>,
-    /// The topic that may send to it, when it is known beforehand.
+    /// ARN of the topic that may send to the platform, if known in advance.
     topic_arn: Option<String>,
     #[serde(flatten)]
     settings: PlatformSettings,
 }
 
-/// A change of a platform: a JSON merge patch (RFC 7396). Null restores a default.
+/// A change to a platform: a JSON merge patch (RFC 7396). Null restores the default.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "fire", "window_seconds": 60, "max_wait_seconds": null }]))]
 pub struct PlatformPatch {
-    /// The store's shared secret, for verification; null removes it.
+    /// Shared secret of the store, used for verification; null removes it.
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<Option<String>>,
-    /// The ARN of another topic that may send to it.
+    /// ARN of another topic that may send to the platform.
     #[schemars(extend("x-nullIsAbsent" = true))]
     topic_arn: Option<String>,
     #[serde(flatten)]
@@ -62,68 +62,68 @@ pub struct PlatformPatch {
 /// An app on one store.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Platform {
-    /// Its id.
+    /// Id of the platform.
     pub id: PlatformId,
-    /// The app it belongs to.
+    /// Id of the platform's app.
     pub app_id: AppId,
-    /// The store.
+    /// Store of the platform.
     #[schemars(extend("enum" = stores::names()))]
     store: String,
     /// Whether a shared secret is stored.
     has_shared_secret: bool,
-    /// Whether its purchases are verified.
+    /// Whether the platform's purchases are verified.
     verification: Verification,
-    /// Whether logins on its devices need a token of the app's own server.
+    /// Whether device logins need a token signed by the app's own server.
     signed_login: bool,
-    /// When a login without a token was stored first: anybody can make one.
+    /// When a login without a token was first stored. Such logins can be forged.
     unsigned_login_at: Option<Timestamp>,
     #[serde(flatten)]
     settings: PlatformSettings,
-    /// The URL that the store sends to; null for a key whose role is below `operator`.
+    /// URL for the store's notifications; null for a key with a role below `operator`.
     #[schemars(extend("format" = "uri"))]
     notification_url: Option<String>,
-    /// The URL before it, while that takes messages; null without one.
+    /// Previous notification URL while it still works; null otherwise.
     old_notification_url: Option<OldUrl>,
-    /// The key with which its devices report. It is in every copy of the app, so it is no secret.
+    /// Key that devices report with. Every copy of the app contains it, so it is not secret.
     publishable_key: String,
-    /// The topic that may send, or waits for approval.
+    /// Topic that may send or awaits approval.
     topic: TopicSummary,
-    /// When it was created.
+    /// When the platform was created.
     created_at: Timestamp,
-    /// What is probably a mistake in the request that created it, each as a sentence; absent without any.
+    /// Probable mistakes in the request that created the platform, one sentence each; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-/// The notification URL before the present one.
+/// The previous notification URL.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct OldUrl {
-    /// When it ends.
+    /// When the URL stops working.
     until: Timestamp,
-    /// When a message came by it last, up to a minute before the last one; null if none did.
+    /// When a message last arrived at the URL, accurate to a minute; null if none did.
     last_used_at: Option<Timestamp>,
 }
 
-/// A new notification URL.
+/// A rotation of the notification URL.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "overlap_hours": 24 }]))]
 pub struct RotateIngressKey {
-    /// Number of hours for which the old URL still takes messages; 72 when absent.
+    /// Number of hours for which the old URL still works; 72 by default.
     #[schemars(range(min = 0, max = 720))]
     overlap_hours: Option<u64>,
 }
 
-/// Whether purchases are verified with the store: not without its secret, and not while the store refuses that.
+/// Verification of purchases with the store. It needs the shared secret, and the store must accept it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Verification {
-    /// No secret is stored.
+    /// Not verified: no secret is stored.
     Off,
-    /// They are.
+    /// Verified.
     On,
-    /// The store refuses the secret.
+    /// Not verified: the store refuses the secret.
     Refused {
-        /// Since when.
+        /// When the store first refused the secret.
         since: Timestamp,
     },
 }
@@ -283,10 +283,10 @@ pub async fn rotate_publishable(
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
-/// The secret with which the app's own server signs logins.
+/// Secret with which the app's own server signs login tokens.
 #[derive(Serialize, JsonSchema)]
 pub struct LoginSecret {
-    /// The secret; shown only here.
+    /// The secret; returned in this response only.
     login_secret: String,
 }
 

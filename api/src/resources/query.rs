@@ -8,14 +8,14 @@ use serde::Deserialize;
 /// Which items of a list that belong to apps or to the whole installation.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct OfApp {
-    /// Only those of this app.
+    /// Only items of this app.
     pub app_id: Option<AppId>,
 }
 
 /// Which items of a list, and which page of them.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Listed<F> {
-    /// Which items.
+    /// Filter of the list.
     #[serde(flatten)]
     pub filter: F,
     /// The page.

@@ -19,33 +19,33 @@ pub const MAX_RATES: usize = 5_000;
 /// Number of characters of a day such as `2026-01-31`.
 const DAY_CHARS: usize = 10;
 
-/// Rates of exchange.
+/// Exchange rates to add.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "rates": [{ "day": "2026-01-31", "currency": "EUR", "usd": "1.08" }] }]))]
 pub struct Rates {
-    /// The rates.
+    /// Exchange rates by day and currency.
     #[schemars(extend("maxItems" = MAX_RATES))]
     rates: Vec<NewRate>,
 }
 
-/// The worth of one unit of a currency on a day.
+/// The value in USD of one unit of a currency on one day.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct NewRate {
-    /// The day, tomorrow (UTC) at the latest.
+    /// Day of the rate, tomorrow (UTC) at the latest.
     #[schemars(extend("format" = "date"))]
     pub day: String,
-    /// The currency; not USD, whose rate is 1.
+    /// Currency; not USD, whose rate is 1.
     #[schemars(extend("format" = "currency"))]
     pub currency: String,
-    /// Its worth in USD: a decimal from 0.000000001 to 1000000.
+    /// Value in USD: a decimal from 0.000000001 to 1000000.
     #[schemars(with = "String", extend("format" = "rate"))]
     pub usd: Decimal,
 }
 
-/// Which rates.
+/// Filter of exchange rates.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RateQuery {
-    /// The currency.
+    /// ISO 4217 code of the currency.
     #[schemars(extend("format" = "currency"))]
     currency: String,
     /// The page.
@@ -53,10 +53,10 @@ pub struct RateQuery {
     page: PageQuery,
 }
 
-/// The number of stored rates.
+/// Result of adding exchange rates.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StoredRates {
-    /// Their number.
+    /// Number of stored rates.
     rates: usize,
 }
 
@@ -71,7 +71,7 @@ impl Rates {
 }
 
 impl NewRate {
-    /// What is wrong with it that the schema cannot say: fields, and what was expected there.
+    /// Errors that the schema cannot express: fields, and their expected values.
     pub fn mistakes(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let tomorrow: String = now.plus(DAY).to_string().chars().take(DAY_CHARS).collect();
         let is_late = self.day > tomorrow;
@@ -134,12 +134,12 @@ pub async fn list(
     ))
 }
 
-/// Of which day the rate is that converts an amount.
+/// Day of the rate that converts an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateDay {
-    /// Of the amount's own day.
+    /// Rate of the amount's own day.
     Own,
-    /// Of an earlier one.
+    /// Rate of an earlier day.
     Carried,
 }
 

@@ -1,5 +1,5 @@
-//! What a destination got of a purchase, in a sentence: by the latest delivery of each type of event, what was not sent
-//! and why in front; payments that the destination did not choose before all. Pure.
+//! What a destination received about a purchase, in a sentence: the latest delivery of each type of event, unsent ones
+//! and their reasons first; before all, payments whose events the destination is not subscribed to. Pure.
 
 use super::destinations::CHECKED;
 use domain::Timestamp;
@@ -27,9 +27,9 @@ const NAMED: usize = 3;
 pub enum Retries {
     /// Each delivery at its own time, which has passed at this one if it is being sent.
     ByDelivery(Timestamp),
-    /// Its breaker is open: it is checked, whatever the times of its deliveries.
+    /// The breaker is open: the destination is checked, whatever the times of its deliveries.
     Checked,
-    /// It is disabled.
+    /// Nothing: the destination is disabled.
     None,
 }
 
@@ -53,26 +53,26 @@ impl Retries {
     }
 }
 
-/// What a destination did not get because of its choice of events.
+/// What a destination did not receive because of its subscription.
 #[derive(Debug, Default)]
 pub struct Unchosen<'a> {
-    /// Payments, the latest in front.
+    /// Payments, latest first.
     pub payments: Vec<&'a UnchosenPayment>,
     /// A refund, if there is one.
     pub refund: Option<UnsentRefund>,
 }
 
-/// What a destination that did not choose refunds knows of one.
+/// Knowledge of a refund at a destination that is not subscribed to refunds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnsentRefund {
-    /// Nothing.
+    /// Nothing about the refund.
     Unknown,
-    /// Its amount, which its latest `purchase.updated` had.
+    /// The refunded amount, in the latest `purchase.updated`.
     ByUpdate,
 }
 
 impl UnsentRefund {
-    /// By what a destination got of the purchase, whose latest `purchase.updated` has this body.
+    /// From what a destination received about the purchase, whose latest `purchase.updated` has this body.
     pub fn of(got: &[&DeliveryView], body: &Value) -> Self {
         let is_in_update = |one: &&&DeliveryView| {
             one.event_type == PURCHASE_UPDATED && one.status == DeliveryStatus::Delivered
@@ -102,7 +102,8 @@ impl Unchosen<'_> {
     }
 }
 
-/// What a destination got of a purchase. `all` has the latest delivery of each type of event, the oldest in front.
+/// Summary of what a destination received about a purchase. `all` contains the latest delivery of each type of event,
+/// oldest first.
 pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {
@@ -222,7 +223,7 @@ fn and_more(names: &[String], all: usize) -> String {
     }
 }
 
-/// How many attempts failed.
+/// The number of failed attempts in words.
 fn attempts(group: &[&DeliveryView]) -> String {
     let most = group
         .iter()

@@ -1,5 +1,5 @@
-//! What people read about money that came back. The stores of this release show no refund: one without a transaction
-//! follows from an early end, and is settle's estimate until a sales report has it. Pure.
+//! Texts about refunds. The stores of this release show no refund: one without a transaction follows from an early end,
+//! and is settle's estimate until a sales report contains it. Pure.
 
 use domain::Environment;
 use domain::event::REVENUE_ADJUSTED;
@@ -9,7 +9,7 @@ use storage::{DeliveryView, Destination, PaymentView, PurchaseView};
 /// The source of an entry that follows from the state that the store shows.
 pub const STATE: &str = "store";
 
-/// What an estimate is based on.
+/// Reason of an estimate.
 const EARLY_END: &str = "settle's estimate, since it ended early; no sales report has a refund yet";
 const VALID_AGAIN: &str =
     "settle's estimate, since it is valid again; no sales report shows it yet";
@@ -57,7 +57,7 @@ pub fn is_unsent_refund(
     is_refund && is_counted && !destination.per_user && !is_sent && !got.is_empty()
 }
 
-/// What a refund is to a customer.
+/// A refund in the customer's terms.
 pub fn refunded(refund: &PaymentView, amount: &str, is_test: bool) -> String {
     let at = refund.occurred_at;
     match estimate(refund) {

@@ -1,4 +1,4 @@
-//! `/v1/resends`: sends again what exactly one selection covers.
+//! `/v1/resends`: sends exactly one selection again.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -31,9 +31,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const ONE_OF: &str = "exactly one of `event_id`, `collapse_key` (alone or with `failed`), `collapse_keys`, `from` with \
                       `until`, `failed`, `behind`, `missing` and `all` (true)";
 
-/// What to send again: exactly one selection. `event_id` and `collapse_key`, a time range and `failed` cover every
-/// destination, unless `destination_id` is given, and the last two every app, unless `app_id` is. The others need a
-/// `destination_id`.
+/// Selection of what to send again: exactly one of the following. `event_id`, `collapse_key`, a time range and `failed`
+/// cover every destination unless `destination_id` is given; a time range and `failed` also cover every app unless
+/// `app_id` is given. The others require `destination_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [
     { "from": "2026-01-30T12:00:00Z", "until": "2026-01-31T12:00:00Z", "dry_run": true },
@@ -41,58 +41,58 @@ const ONE_OF: &str = "exactly one of `event_id`, `collapse_key` (alone or with `
     { "all": true, "destination_id": "6b275a67-0bbb-4f3a-99b9-6600bf711993", "run": "new table" },
 ]))]
 pub struct Resend {
-    /// This event.
+    /// Only this event.
     event_id: Option<EventId>,
-    /// The latest state of this purchase, and all its `user.*` events.
+    /// The latest state of this purchase and all its `user.*` events.
     collapse_key: Option<CollapseKey>,
     /// The latest states of these purchases.
     #[schemars(extend("maxItems" = MAX_KEYS))]
     collapse_keys: Option<Vec<CollapseKey>>,
-    /// Events recorded from this time on.
+    /// Events recorded at or after this time.
     from: Option<Timestamp>,
     /// Events recorded before this time.
     until: Option<Timestamp>,
-    /// Failed deliveries. With `collapse_key`: of its `user.*` events only the failed ones.
+    /// Failed deliveries. With `collapse_key`, only its failed `user.*` events.
     failed: Option<bool>,
-    /// The latest states that the destination did not acknowledge.
+    /// Latest states that the destination has not acknowledged.
     behind: Option<bool>,
-    /// The latest states that were never queued for the destination, and the profiles that it lacks.
+    /// Latest states that were never queued for the destination, and profiles that it lacks.
     missing: Option<bool>,
     /// The latest state of every purchase.
     all: Option<bool>,
-    /// Only to this destination.
+    /// Only send to this destination.
     destination_id: Option<DestinationId>,
-    /// Only events of this app; with `from` and `until`, or `failed`, and without `destination_id`.
+    /// Only events of this app. Requires `from` and `until`, or `failed`, and no `destination_id`.
     app_id: Option<AppId>,
-    /// Sends what is pending for the selected purchases and destinations now: back-offs and `Retry-After` end, and, unless
-    /// one purchase or event is selected, the pauses of destinations.
+    /// Send pending deliveries of the selected purchases and destinations immediately. Ends back-offs and `Retry-After`
+    /// and, unless a single purchase or event is selected, pauses of destinations.
     now: Option<bool>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Maximum number of checked items; 200 when absent.
+    /// Maximum number of items to check; 200 by default.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<i64>,
-    /// Changes nothing, and counts what would be queued.
+    /// Change nothing; only count the deliveries to queue.
     dry_run: Option<bool>,
-    /// A name for all pages of one run, of its own app. A page that is requested again in the same run, within a week,
-    /// gets the same answer and queues nothing.
+    /// Name of the run, shared by all its pages and unique to its app. Repeating a page of the same run within a week
+    /// returns the same response and queues nothing.
     #[schemars(length(min = 1, max = 100))]
     run: Option<String>,
-    /// The author and the reason.
+    /// Author of the resend and reason.
     #[serde(flatten)]
     action: Action,
 }
 
-/// The result of a page.
+/// Result of one page of a resend.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Resent {
-    /// Number of checked events, failed deliveries or purchases.
+    /// Number of events, failed deliveries or purchases checked.
     pub checked: i64,
     /// Number of new deliveries.
     pub pending: i64,
-    /// Number of skipped ones, by reason.
+    /// Number of skipped items by reason.
     pub skipped: BTreeMap<Skipped, i64>,
-    /// The cursor of the next page; null at the end.
+    /// Cursor of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/transfer-reviews`: whether purchases may go with a device from one named customer to another.
+//! `/v1/transfer-reviews`: whether purchases may move with a device from one named customer to another.
 
 use super::transfers::{Transfer, TransferAuthor, TransferSide, refusal};
 use crate::edge::Shared;
@@ -12,45 +12,45 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::{App, Paged};
 
-/// A login on a device with receipts of another named customer, on a platform where a person answers first.
+/// A login on a device with another named customer's receipts, on a platform that requires a review.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TransferReview {
-    /// Its id: one for both customers.
+    /// Id of the review, the same for every login of this customer with receipts of that owner.
     review_id: ReviewId,
-    /// The app.
+    /// Id of the app.
     app_id: AppId,
-    /// The platform of the device that brought it first.
+    /// Id of the platform of the first device with such a login.
     platform_id: PlatformId,
-    /// The owner.
+    /// Owner of the purchases.
     from: TransferSide,
-    /// Who logged in on a device with receipts of the owner.
+    /// Customer who logged in on a device with the owner's receipts.
     to: TransferSide,
-    /// When it was stored.
+    /// When the review was recorded.
     requested_at: Timestamp,
-    /// The answer, which applies to later logins of the same customer, too; null while nobody has answered.
+    /// Decision, which also applies to later logins of the same customer; null while there is none.
     answer: Option<ReviewAnswer>,
-    /// When it was answered last. Who did, and why, is in the audit log.
+    /// When the review was last decided. The audit log shows the author and reason.
     answered_at: Option<Timestamp>,
 }
 
-/// The answer of a person.
+/// Decision on a review.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReviewAnswer {
-    /// The purchases may go.
+    /// The purchases may move.
     Approved,
-    /// They stay.
+    /// The purchases stay with their owner.
     Refused,
 }
 
-/// A review that was answered now.
+/// A transfer review after a decision.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AnsweredReview {
     /// The review with its answer.
     #[serde(flatten)]
     review: TransferReview,
-    /// What moved by it; null when it was refused, and when no device of the other customer has receipts of the owner
-    /// now, such as after a logout.
+    /// Transfer caused by the decision; null if the review was refused, or if no device of the other customer currently
+    /// has receipts of the owner, for example after a logout.
     transfer: Option<Transfer>,
 }
 
@@ -91,7 +91,7 @@ impl From<storage::Answered> for AnsweredReview {
     }
 }
 
-/// `GET /v1/apps/{app_id}/transfer-reviews`: those that nobody has answered.
+/// `GET /v1/apps/{app_id}/transfer-reviews`: open reviews.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,

@@ -17,7 +17,7 @@ const MAX_ERRORS: usize = 100;
 /// Whether it is a dry run.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RunQuery {
-    /// Changes nothing, and counts what a change would affect.
+    /// Change nothing; only count what the change would affect.
     dry_run: Option<bool>,
 }
 
@@ -32,17 +32,17 @@ impl RunQuery {
     }
 }
 
-/// The result of a sales import.
+/// Result of importing a sales report.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SalesImport {
     /// The result for its payments and refunds.
     #[serde(flatten)]
     imported: ImportedSales,
-    /// Number of lines that are trials.
+    /// Number of lines for trials.
     trials: u64,
     /// Number of lines without a receipt.
     without_receipt: u64,
-    /// Whether nothing was changed.
+    /// Whether this was a dry run, which changes nothing.
     dry_run: bool,
 }
 

@@ -10,14 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::Platform;
 
-/// A sample.
+/// A sample notification to send.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "type": "renewed", "receipt_id": "first" }]))]
 pub struct SampleRequest {
-    /// The type: the store's name for it or a short form; the start of a subscription when absent.
+    /// Type of the notification: the store's name or a short form; by default, the start of a subscription.
     #[serde(rename = "type")]
     store_type: Option<String>,
-    /// Which purchase: a name of your choice, or the receipt of an earlier sample; a new one when absent.
+    /// Name of the purchase: any text, or the receipt of an earlier sample; a new purchase by default.
     #[schemars(length(min = 1, max = 200))]
     receipt_id: Option<String>,
     /// The store's id for the customer.
@@ -25,19 +25,19 @@ pub struct SampleRequest {
     app_user_id: Option<String>,
 }
 
-/// A sample that was accepted.
+/// An accepted sample notification.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Sample {
-    /// The id of the message.
+    /// Id of the message.
     message_id: String,
-    /// The store's name of the purchase.
+    /// The store's id for the purchase.
     receipt_id: String,
-    /// The purchase.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// What happened, as the store names it.
+    /// The store's name for the type of the notification.
     #[serde(rename = "type")]
     store_type: &'static str,
-    /// When its window ends, unless another notification restarts it.
+    /// When the window ends, unless another notification restarts it.
     due_at: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/search`: what an id names. A POST, because an id of a customer belongs in no address: those are written into
+//! `/v1/search`: finds resources by id. A POST, because a customer's id does not belong in an address, which appears in
 //! logs and histories. It changes nothing.
 
 use crate::edge::{Edge, Shared};
@@ -13,27 +13,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::SearchHit;
 
-/// What is searched.
+/// A search by id.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "q": "6b275a67-0bbb-4f3a-99b9-6600bf711993" }]))]
 pub struct Search {
-    /// An id: of a purchase, an event, a delivery (`webhook-id`), a destination, a platform, an app, a user or a device; a
-    /// receipt, a message of a store, or a customer by the store's or the app's own id, whose case does not matter. What
-    /// has no such id is found by its beginning: the first 3 characters, or the first 8 of an id of settle or a device; a
-    /// message and what is not settled by the whole id alone.
+    /// Id of a purchase, event, delivery (`webhook-id`), destination, platform, app, user or device; a receipt; a
+    /// store's message; or a customer by the store's or the app's own id, ignoring case. If no id matches, ids with
+    /// this prefix are found: at least 3 characters, or 8 for ids of settle and devices. Messages and unsettled
+    /// purchases need the complete id.
     #[schemars(length(min = 1, max = 2048))]
     pub q: String,
-    /// Only in this app; in all that the caller can access when absent.
+    /// Only results in this app; by default, in all apps that the caller can access.
     pub app_id: Option<AppId>,
 }
 
-/// What was found.
+/// Results of a search.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FoundThings {
-    /// The things with this id, at most 50; if there are none, those whose id begins with it, at most 20 of a kind.
+    /// Matches of the complete id, at most 50; if there are none, matches of the prefix, at most 20 of each kind.
     pub items: Vec<SearchHit>,
-    /// If there are none: the id that was probably meant, and that something has. Letters and digits that look alike are
-    /// exchanged for it, such as O and 0. Absent without one.
+    /// Suggestion if there are no results: an existing id that differs only in characters that look alike, such as O
+    /// and 0. Absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub did_you_mean: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `/v1/series`: what happened in each minute, for charts.
+//! `/v1/series`: counts of each minute, for charts.
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -22,46 +22,46 @@ const MICROS: i64 = 1_000_000;
 /// Number of points of the last hour: the minute that has begun, and 60 before.
 const HOUR_POINTS: i64 = 61;
 
-/// Which points.
+/// Selection of the series.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct SeriesQuery {
-    /// What is counted.
+    /// What to count.
     pub what: Series,
-    /// Only that of this app.
+    /// Only counts of this app.
     pub app_id: Option<AppId>,
-    /// Only for this destination; with `delivered`, `failed` and `latency`.
+    /// Only counts of this destination; for `delivered`, `failed` and `latency`.
     pub destination_id: Option<DestinationId>,
-    /// The beginning, rounded down to a step; an hour before the end when absent. Counts are stored for
-    /// eight days, those of hours that ended more than a day ago by the hour.
+    /// Beginning of the series, rounded down to a step; by default, an hour before the end. Counts are stored for eight
+    /// days; after one day only as hourly totals.
     pub from: Option<Timestamp>,
-    /// The end; now when absent.
+    /// End of the series; now by default.
     pub until: Option<Timestamp>,
-    /// Seconds of each point, whole minutes; 60 when absent. At most 1500 points are returned.
+    /// Seconds per point, in whole minutes; 60 by default. At most 1,500 points are returned.
     #[schemars(range(min = 60, max = 86400), extend("multipleOf" = 60))]
     pub step: Option<i64>,
 }
 
-/// The points of a series.
+/// A series of counts.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SeriesPoints {
     /// What is counted.
     pub what: Series,
-    /// The seconds of each point.
+    /// Seconds per point.
     pub step: i64,
-    /// The points, the oldest first, including those in which nothing happened.
+    /// Points, oldest first, including those with a count of 0.
     pub items: Vec<Point>,
 }
 
-/// What happened in one step.
+/// Counts of one step.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Point {
-    /// Its beginning.
+    /// Beginning of the step.
     pub at: Timestamp,
-    /// How many.
+    /// Number of occurrences.
     pub count: i64,
-    /// How long they took on average, in milliseconds; null for what takes no time, and where there was none.
+    /// Average duration in milliseconds; null if there is no duration or no occurrence.
     pub average_ms: Option<i64>,
-    /// The longest of them, in milliseconds.
+    /// Maximum duration in milliseconds.
     pub longest_ms: Option<i64>,
 }
 
@@ -149,7 +149,7 @@ pub struct LastHour {
 }
 
 impl LastHour {
-    /// What is stored of these series.
+    /// Stored counts of these series.
     ///
     /// # Errors
     /// The database does not answer.

@@ -1,4 +1,4 @@
-//! `/v1/sign-ins` and `/v1/sign-in-links`: who is signed in to the page, and links for others.
+//! `/v1/sign-ins` and `/v1/sign-in-links`: current sign-ins to the dashboard, and links for others.
 
 use super::query::{Listed, OfApp};
 use crate::answer::{Created, NoContent};
@@ -22,31 +22,31 @@ pub const LINK_VALID: Duration = Duration::from_secs(600);
 /// Number of bytes of a link's code: 128 bits, which is enough for ten minutes.
 const CODE_BYTES: usize = 16;
 
-/// A link that signs a person in to the page.
+/// A link that signs a person in to the dashboard.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "Anna", "role": "support", "lifetime_seconds": 28800 }]))]
 pub struct NewSignInLink {
-    /// The name of the person. The audit log shows it.
+    /// Name of the person, shown in the audit log.
     #[schemars(length(min = 1, max = 200))]
     name: String,
-    /// What the person may do: no more than the caller.
+    /// Role of the person, at most that of the caller.
     role: Role,
-    /// The only app that the person can access; all that the caller can access when absent.
+    /// Id of the only app that the person can access; by default, all apps that the caller can access.
     app_id: Option<AppId>,
-    /// How long the sign-in may last: at most `ui.sign_in_lifetime`, which is also the default.
+    /// Duration of the sign-in in seconds. The default and maximum is `ui.sign_in_lifetime`.
     #[schemars(range(min = 60, max = 604_800))]
     lifetime_seconds: Option<i64>,
 }
 
-/// A link that was just made.
+/// A newly created sign-in link.
 #[derive(Serialize, JsonSchema)]
 pub struct SignInLink {
-    /// The path of the link, at the address of this API; shown only here. It works once.
+    /// Path of the link on the address of this API; returned in this response only. It works once.
     path: String,
-    /// The whole link, where `ui.url` names the public address of the page.
+    /// Complete link, if `ui.url` is set to the public address of the dashboard.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
-    /// When it ends.
+    /// When the link expires.
     expires_at: Timestamp,
 }
 
@@ -102,7 +102,7 @@ pub async fn link(
     }))
 }
 
-/// `GET /v1/sign-ins`, the oldest first, including those that ended within the last month.
+/// `GET /v1/sign-ins`, oldest first, including those that ended within the last month.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! Signals of an admin to a workflow: author, reason, and the error when Temporal does not take the signal.
+//! Signals of an admin to a workflow: author, reason, and the error when Temporal does not accept the signal.
 
 use crate::dispatch::EngineError;
 use crate::error::Error;
@@ -13,14 +13,14 @@ use workflows::signal::Admin;
 /// Maximum time to wait until Temporal takes a signal.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The author and the reason.
+/// Author of an action and reason.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct Action {
-    /// Who does this, noted beside the key.
+    /// Name of the author, recorded next to the key.
     #[schemars(length(max = 200))]
     by: Option<String>,
-    /// The reason.
+    /// Reason, recorded in the audit log.
     #[schemars(length(max = 1000))]
     reason: Option<String>,
 }
@@ -37,7 +37,7 @@ impl Action {
     }
 }
 
-/// A body without fields.
+/// An empty body.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("properties" = {}, "examples" = [{}]))]
 pub struct Nothing {}

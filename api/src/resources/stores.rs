@@ -12,8 +12,8 @@ use storage::chain;
 use tokio::task::JoinError;
 use traces::{Span, SpanKind};
 
-/// A store's message to an ingress key that a platform has. The key is checked before the body is read: a body costs
-/// memory and time, and anybody may send one.
+/// A store's message to an ingress key of a platform. The key is checked before the body is read, because a body costs
+/// memory and time and needs no other authentication.
 pub struct Delivered {
     store: String,
     ingress_key: String,
@@ -33,7 +33,7 @@ impl FromRequest<Shared> for Delivered {
         checked
             .ok_or_else(|| Error::missing("store", &store))?
             .map_err(refused)?;
-        // Strangers, who know no key, cause no spans.
+        // Requests with unknown keys cause no spans.
         let span = Span::of(
             &[],
             "POST /v1/stores/{store}/{ingress_key}",

@@ -12,24 +12,24 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::{Paged, Platform, Topic, TopicState};
 
-/// The state of a platform's topics; the most trusted one counts.
+/// Most trusted topic of a platform.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TopicSummary {
-    /// Whether one may send, or waits for approval.
+    /// Whether the topic may send or awaits approval.
     state: Trust,
-    /// Its name at the store.
+    /// ARN of the topic at the store.
     arn: Option<String>,
 }
 
-/// How far the most trusted topic is trusted.
+/// Trust in a platform's most trusted topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
-    /// There is none.
+    /// The platform has no topic.
     None,
-    /// It waits for approval.
+    /// The topic awaits approval.
     Pending,
-    /// It may send.
+    /// The topic may send.
     Confirmed,
 }
 

@@ -20,55 +20,57 @@ use storage::{
     App, Author, CustomerMove, CustomerPurchases, MoveCondition, Paged, PlannedMove, TransferCause,
 };
 
-/// What names the customer who moves.
+/// Fields that identify the customer to move.
 const ONE_OF_THREE: &str = "exactly one of `external_id`, `app_user_id` and `receipt_id`";
 
-/// A customer who is to belong to another user.
+/// A customer to move to another user.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "from": { "app_user_id": "u1" }, "external_id": "otto@example.com", "by": "anna", "reason": "ticket 4711",
 }]))]
 pub struct MovedCustomer {
-    /// The customer: all that a user has by `external_id`, or one customer of the store.
+    /// Customer to move: everything of a user by `external_id`, or one customer of the store.
     from: CustomerChoice,
-    /// The external id of the new owner, who need not exist.
+    /// External id of the new owner, who need not exist yet.
     #[schemars(length(min = 1, max = 512), extend("x-identifies" = true))]
     external_id: String,
-    /// Whether a customer is created where nobody has that id; true when absent. False: 409 in that case.
+    /// Whether to create the customer if the external id is unknown; true by default. If false, an unknown id returns
+    /// 409.
     create: Option<bool>,
-    /// The id of the preview of this move: 409 when the call would do something else by now.
+    /// Id of a preview of this move. 409 if the effect would now differ from it.
     #[schemars(length(min = 1, max = 64))]
     preview: Option<String>,
-    /// The author and the reason.
+    /// Author of the move and reason.
     #[serde(flatten)]
     author: TransferAuthor,
 }
 
-/// A move that is to be previewed.
+/// A move to preview.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "from": { "app_user_id": "u1" }, "external_id": "otto@example.com" }]))]
 pub struct WantedMove {
-    /// The customer: all that a user has by `external_id`, or one customer of the store.
+    /// Customer to move: everything of a user by `external_id`, or one customer of the store.
     from: CustomerChoice,
-    /// The external id of the new owner, who need not exist.
+    /// External id of the new owner, who need not exist yet.
     #[schemars(length(min = 1, max = 512), extend("x-identifies" = true))]
     external_id: String,
 }
 
-/// What a move would do.
+/// Effects of a move.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MovePreview {
-    /// Stands for all of this; sent as `preview`, it lets exactly this happen.
+    /// Id of this preview. Send it as `preview` to allow only these effects.
     pub id: String,
-    /// The customer who loses the purchases.
+    /// The customer who would lose the purchases.
     pub from: MergedCustomer,
-    /// The customer who gets them; null when nobody has the id: then a customer is created.
+    /// The customer who would receive the purchases; null if the external id is unknown and a customer would be
+    /// created.
     pub to: Option<MergedCustomer>,
-    /// Number of purchases that move.
+    /// Number of purchases that would move.
     pub purchases: usize,
-    /// The moved purchases that are announced by two events: those that give access.
+    /// Keys of the moved purchases that grant access, each announced by two events.
     pub announced: Vec<CollapseKey>,
-    /// The events that follow, and at most how many of each.
+    /// Events that follow, with the maximum number of each.
     pub events: BTreeMap<&'static str, usize>,
 }
 
@@ -99,7 +101,7 @@ impl From<&PlannedMove> for MovePreview {
 }
 
 impl MovedCustomer {
-    /// What the request requires of what it does.
+    /// Condition of the request on its effects.
     fn condition(&self) -> Option<MoveCondition> {
         let (may_create, preview) = (self.create.unwrap_or(true), self.preview.clone());
         if may_create && preview.is_none() {
@@ -126,14 +128,14 @@ impl MovedCustomer {
     }
 }
 
-/// Who moves purchases, and why.
+/// Author of a move and reason.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct TransferAuthor {
-    /// Who does this, noted beside the key.
+    /// Name of the author, recorded next to the key.
     #[schemars(length(min = 1, max = 200))]
     by: Option<String>,
-    /// The reason.
+    /// Reason, recorded in the audit log.
     #[schemars(length(min = 1, max = 1000))]
     reason: String,
 }
@@ -149,56 +151,56 @@ impl TransferAuthor {
     }
 }
 
-/// Whose transfers are listed.
+/// User whose transfers are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct TransferQuery {
-    /// The user's id, as the former or the new owner.
+    /// The user's id, as the former or new owner.
     user_id: UserId,
 }
 
-/// Purchases that moved from one user to another.
+/// A transfer of purchases from one user to another.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Transfer {
-    /// Its id, as in its events.
+    /// Id of the transfer, as in its events.
     pub transfer_id: TransferId,
-    /// The app.
+    /// Id of the app.
     pub app_id: AppId,
     /// The former owner.
     pub from: TransferSide,
-    /// Whether the former owner was erased since.
+    /// Whether the former owner has since been erased.
     pub is_from_erased: bool,
     /// The new owner.
     pub to: TransferSide,
-    /// Why it happened.
+    /// Cause of the transfer.
     #[schemars(with = "String", extend("enum" = ["login", "naming", "admin", "undo"]))]
     pub cause: TransferCause,
-    /// The store's names of the customers who moved.
+    /// The store's ids for the moved customers.
     pub app_user_ids: Vec<String>,
-    /// The purchases that were announced by two events: those that gave access.
+    /// Keys of the moved purchases that granted access, each announced by two events.
     pub announced: Vec<CollapseKey>,
-    /// The person who caused it.
+    /// Name of the person who caused the transfer.
     pub by: Option<String>,
-    /// Why they did.
+    /// Reason of that person.
     pub reason: Option<String>,
-    /// The transfer that it takes back.
+    /// Id of the transfer that this one undoes.
     pub undoes: Option<TransferId>,
-    /// The transfer that took it back.
+    /// Id of the transfer that undid this one.
     pub undone_by: Option<TransferId>,
-    /// Whether it can be taken back: nobody did, and its customers still belong to the new owner.
+    /// Whether the transfer can be undone: it has not been, and its customers still belong to the new owner.
     pub can_undo: bool,
-    /// When it happened.
+    /// When the transfer occurred.
     pub created_at: Timestamp,
-    /// What is probably a mistake in the request that caused it, each as a sentence; absent without any.
+    /// Probable mistakes in the request that caused the transfer, one sentence each; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// A user of a transfer.
+/// One of the two users of a transfer.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TransferSide {
-    /// The id of settle.
+    /// settle's id for the customer.
     pub user_id: UserId,
-    /// The customer's own id now.
+    /// The customer's current external id.
     pub external_id: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Parts of settings: what `config` and each store read theirs with.
+//! Building blocks of settings, for `config` and each store.
 
 mod section;
 mod value;

@@ -9,9 +9,9 @@ use std::path::Path;
 /// A setting that has an environment variable.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
-    /// Its name in the file.
+    /// Name of the field in the file.
     pub field: &'static str,
-    /// The variable.
+    /// Name of the environment variable.
     pub name: &'static str,
     /// The form of its value in the variable.
     pub form: Form,
@@ -41,11 +41,11 @@ pub enum Form {
 
 /// A table of the settings that another folder reads, gathered from file and environment.
 pub struct Section<'a> {
-    /// Its name in the file.
+    /// Name of the section in the file.
     pub name: &'static str,
     /// `None` if no setting of it is given.
     pub table: Option<Value>,
-    /// The file, for errors.
+    /// Path of the file, for errors.
     pub file: Option<&'a Path>,
 }
 

@@ -1,4 +1,4 @@
-//! The values of settings: read from text, and shown to people.
+//! The values of settings: parsed from text, and formatted for display.
 
 use super::Invalid;
 use crate::times;
@@ -49,7 +49,7 @@ pub fn bounded(text: &str, max: Duration) -> Option<Duration> {
         .filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
 }
 
-/// What people see of a setting without a value.
+/// Displayed text of a setting without a value.
 pub fn none() -> String {
     "none".to_owned()
 }

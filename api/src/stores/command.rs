@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The result of a command.
+/// Result of a store's command.
 #[derive(Debug)]
 pub struct Verdict {
     /// The result for people, as one line.

@@ -21,11 +21,11 @@ pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sal
 /// The transactions of a sales report, or every wrong place of it.
 pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
 
-/// What settle knows of a store, beside its ingress.
+/// Facts about a store, besides its ingress.
 pub struct StoreEntry {
-    /// Its name on platforms, in URLs and in the database.
+    /// Name of the store on platforms, in URLs and in the database.
     pub name: &'static str,
-    /// Its name for people.
+    /// Display name of the store.
     pub title: &'static str,
     /// The form of its platforms, with the steps at the store.
     pub form: fn() -> Form,
@@ -37,11 +37,11 @@ pub struct StoreEntry {
     pub variables: &'static [Variable],
     /// Reads and checks the operator's settings.
     pub config: fn(Section<'_>) -> Result<Arc<dyn StoreConfig>, Invalid>,
-    /// What it has for samples and for the demo.
+    /// Data for samples and the demo, if the store has any.
     pub demo: Option<DemoStore>,
 }
 
-/// The stores that settle knows.
+/// All stores that settle supports.
 pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
 
 /// The names of the stores.
@@ -54,7 +54,7 @@ pub fn forms() -> Vec<Form> {
     ALL.iter().map(|store| (store.form)()).collect()
 }
 
-/// A store's name for people.
+/// Display name of a store.
 pub fn name(store: &str) -> &str {
     let known = ALL.iter().find(|known| known.name == store);
     known.map_or(store, |known| known.title)

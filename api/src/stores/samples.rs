@@ -1,4 +1,4 @@
-//! Samples of a store: signed notifications of purchases that nobody made.
+//! Samples of a store: signed notifications of invented purchases.
 
 use super::ingress::Intake;
 use crate::clock;
@@ -41,7 +41,7 @@ pub trait Samples: Send + Sync {
     ) -> BoxFuture<'a, Result<SentSample, NoSample>>;
 }
 
-/// What signs samples, and the certificate of it.
+/// Key and certificate that sign samples.
 #[derive(Debug, Clone)]
 pub struct SampleKey {
     /// The URL that samples name for the certificate.
@@ -52,7 +52,7 @@ pub struct SampleKey {
     pub key: PathBuf,
 }
 
-/// What a store has for samples and for the demo of `settle run`.
+/// A store's data for samples and the demo of `settle run`.
 pub struct DemoStore {
     /// The types of samples, by the store's names, each with its meaning.
     pub types: &'static [(&'static str, &'static str)],
@@ -79,7 +79,7 @@ pub type SignerResult = anyhow::Result<Box<dyn SampleSigner>>;
 
 /// Signs samples, with a key of a data directory.
 pub trait SampleSigner: Send + Sync {
-    /// What mints the ids of the purchases of samples.
+    /// The mint of ids for the purchases of samples.
     ///
     /// # Errors
     /// The key cannot be written.
@@ -114,7 +114,7 @@ pub struct KeyPem {
 #[derive(Debug, Clone, Copy)]
 pub struct NewSample<'a> {
     pub package_name: &'a str,
-    /// What happened, by the store's name.
+    /// The store's name for the type of the notification.
     pub store_type: &'a str,
     pub app_user_id: &'a str,
     pub receipt_id: &'a str,
@@ -139,7 +139,7 @@ pub fn receipt_id(mint: &Mint, name: Option<&str>) -> String {
 
 #[derive(Debug, Clone, Default)]
 pub struct SampleSettings {
-    /// What happened; that a subscription began when absent.
+    /// The store's name for the type of the notification; by default, the start of a subscription.
     pub store_type: Option<&'static str>,
     /// A name for the purchase, or the receipt of an earlier sample; a new purchase when absent.
     pub receipt_id: Option<String>,
@@ -157,12 +157,12 @@ pub struct SentSample {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoSample {
-    /// This process takes no samples.
+    /// This process does not accept samples.
     #[error("only `settle run` accepts samples, and only without `--no-demo`")]
     NotTrusted,
     #[error("the sample was refused: {0}")]
     Refused(&'static str),
-    /// It could not be signed, or the database does not answer.
+    /// Not signed because of an error, or the database does not answer.
     #[error("the sample could not be sent; try again")]
     Unavailable,
 }

@@ -19,10 +19,10 @@ const TIMEOUT_MS: u64 = 10_000;
 /// `OTEL_BSP_MAX_QUEUE_SIZE` without a value.
 const QUEUE: u64 = 2_048;
 
-/// What is exported; `None` without `OTEL_EXPORTER_OTLP_ENDPOINT`, which switches the export on.
+/// Settings of the export; `None` without `OTEL_EXPORTER_OTLP_ENDPOINT`, which switches the export on.
 ///
 /// # Errors
-/// Names the variable that cannot be used, and what was expected. Never repeats a value.
+/// Names the variable that cannot be used, and the expected value. Never repeats a value.
 pub fn settings(variables: &Variables) -> Result<Option<Settings>, String> {
     let text = |name: &str| {
         variables

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A file that has this size is renamed, in the place of the one before, and a new one is begun.
+/// A file that has this size is renamed, in place of the one before, and a new one is begun.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// The end of the name of the file before.
 const BEFORE: &str = "log.1";

@@ -107,7 +107,7 @@ where
         .with(FullDisk::default())
 }
 
-/// What writes the lines, with colours on a terminal.
+/// The layer that writes log lines, with colours on a terminal.
 fn layer<S, W>(format: Format, writer: W, is_terminal: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -163,7 +163,7 @@ mod tests {
         );
     }
 
-    /// What is logged in a test.
+    /// Log output of a test.
     #[derive(Clone, Default)]
     struct Logged(Arc<Mutex<Vec<u8>>>);
 

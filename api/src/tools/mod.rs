@@ -27,8 +27,9 @@ pub fn home(data: &Path) -> PathBuf {
         .join("settle-tools")
 }
 
-/// The target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is two levels
-/// below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that anybody may write to, is not it.
+/// The target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is two
+/// levels below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that is world-writable, does
+/// not count.
 fn target_folder(executable: &Path) -> Option<PathBuf> {
     let marked = |folder: &&Path| {
         folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file()
@@ -74,8 +75,8 @@ fn progress(line: &str) {
     eprintln!("settle: {line}");
 }
 
-/// Runs a program that downloads into a folder, and shows the size of the folder meanwhile: continuously on a terminal,
-/// otherwise every ten seconds.
+/// Runs a program that downloads into a folder, and shows the size of the folder in the meantime: continuously on a
+/// terminal, otherwise every ten seconds.
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
     // `pip` stores partial downloads in `TMPDIR`, so the size includes them.
     let mut command = command(program);

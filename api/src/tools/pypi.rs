@@ -23,9 +23,9 @@ pub struct Package {
 
 /// The file for one kind of machine.
 pub struct Wheel {
-    /// As [`std::env::consts::OS`].
+    /// Operating system, as in [`std::env::consts::OS`].
     pub os: &'static str,
-    /// As [`std::env::consts::ARCH`].
+    /// Architecture, as in [`std::env::consts::ARCH`].
     pub arch: &'static str,
     pub platform: &'static str,
     /// Lower-case hex SHA-256 of the file.

@@ -46,11 +46,11 @@ const PACKAGE: Package = Package {
 
 /// A program `temporal` that may be started.
 pub struct Program {
-    /// Its version.
+    /// Version of the dev server.
     pub version: &'static str,
     /// The system that it runs on: [`Wheel::os`] and [`Wheel::arch`].
     pub machine: (&'static str, &'static str),
-    /// Its SHA-256, in lower-case hex.
+    /// SHA-256 of the archive, in lower-case hex.
     pub sha256: &'static str,
 }
 

@@ -112,7 +112,7 @@ struct Queued {
     at: Instant,
     /// The kind of the fault that it ends.
     kind: Kind,
-    /// Its index in [`Record::faults`].
+    /// Index of the fault in [`Record::faults`].
     fault: usize,
     end: End,
 }
@@ -124,7 +124,7 @@ pub struct Site {
     pub platforms: Vec<Platform>,
     pub record: Record,
     pub plan: Plan,
-    /// Those of PostgreSQL.
+    /// Servers of PostgreSQL.
     servers: Option<Servers>,
     clock: Clock,
     /// How far the clock is ahead of the real time.

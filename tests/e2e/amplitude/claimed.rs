@@ -50,7 +50,8 @@ impl Row {
         Self { order, gap, life }
     }
 
-    /// Whether the purchase is known as the customer's. A login on a device that never had the receipt is somebody else's.
+    /// Whether the purchase is known as the customer's. A login on a device that never had the receipt is another
+    /// customer's.
     fn is_customers(&self) -> bool {
         let is_on_device = self.is_reported() && self.order.contains(&LoggedIn(0, 0));
         is_on_device || self.order.contains(&Named(0))

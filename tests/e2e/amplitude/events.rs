@@ -166,7 +166,7 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
     stable(&all, &mut names)
 }
 
-/// The value without what differs in each run: ids are numbered in the order of their appearance, the version is
+/// The value without what differs in each run: ids are numbered in order of their appearance, the version is
 /// replaced.
 fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
     match value {

@@ -116,7 +116,7 @@ pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
         }
     })
     .await;
-    // On a machine that stands still meanwhile, a user shows nothing.
+    // On a machine that stands still in the meantime, a user shows nothing.
     let mut in_a_row = 0;
     for number in 0..MAX_USERS {
         let lag = lag(own, number).await;

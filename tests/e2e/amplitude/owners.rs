@@ -1,5 +1,5 @@
-//! Whose an entitlement is: random reports, logins, logouts and names of two customers on two devices, before and after the
-//! purchase is announced. When all is quiet exactly one person has it, and everybody says the same one.
+//! Who owns an entitlement: random reports, logins, logouts and names of two customers on two devices, before and after
+//! the purchase is announced. When all is quiet exactly one person has it, and all sources name the same one.
 
 use super::KEY;
 use super::minutes::{Life, Minutes, Step};

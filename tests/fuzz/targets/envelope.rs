@@ -1,7 +1,7 @@
 //! The SNS document around a store's message.
 //!
-//! What is accepted reads the same when it is written anew, and only the signed documents of `tests/fixtures/sns`
-//! verify: nobody has their key any more.
+//! What is accepted reads the same when it is written again, and only the signed documents of `tests/fixtures/sns`
+//! verify: their key no longer exists.
 
 use api::stores::amazon::envelope::{Envelope, Kind, Version, parse};
 use api::stores::amazon::verify_file;

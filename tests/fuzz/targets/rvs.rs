@@ -1,7 +1,7 @@
 //! The store's answer about a receipt. The first line has the status and the `Retry-After`, the rest is the body.
 //!
 //! Only a 200 verifies, and only the receipt of the query; no sentence about a failure repeats the store's text; what
-//! is verified survives storage, and reads the same when the body is written anew.
+//! is verified survives storage, and reads the same when the body is written again.
 
 use super::lines;
 use domain::{Snapshot, Timestamp, Verification};

@@ -1,6 +1,6 @@
 //! The API under test: the whole router with SQLite in a temporary folder, and an engine that takes every signal.
 //!
-//! What is stored by one input is there for the next one, for as many inputs as [`LIFE`] says; then all begins anew.
+//! What is stored by one input is there for the next one, for as many inputs as [`LIFE`] says; then all begins again.
 
 use api::config::{Flags, load};
 use api::devices::Devices;
@@ -36,7 +36,7 @@ use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 const TOKEN: &str = "the-admin-token-of-the-tests";
-/// Number of inputs after which everything begins anew: a find must be found again from few of them.
+/// Number of inputs after which everything begins again: a find must be found again from few of them.
 const LIFE: u32 = 1_000;
 pub const RECEIPTS: [&str; 4] = ["receipt-1", "receipt-2", "receipt-3", "other-4"];
 pub const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";

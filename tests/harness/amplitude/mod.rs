@@ -204,7 +204,7 @@ impl Amplitude {
         self.seen().requests.clone()
     }
 
-    /// The events that a project counted, each once, in the order of their first acceptance.
+    /// The events that a project counted, each once, in order of their first acceptance.
     ///
     /// # Panics
     /// When there is no such project.
@@ -220,7 +220,7 @@ impl Amplitude {
         self.of(api_key, |project| project.events().len())
     }
 
-    /// The `$identify` requests that a project took, each once, in the order of their first acceptance.
+    /// The `$identify` requests that a project took, each once, in order of their first acceptance.
     ///
     /// # Panics
     /// When there is no such project.

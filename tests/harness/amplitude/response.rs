@@ -120,7 +120,7 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// 429: too many events a second.
+    /// 429: too many events per second.
     pub fn throttled(self) -> Refusal {
         let body = json!({
             "code": 429, "error": "Too many requests for some devices and users", "eps_threshold": 30,
@@ -129,7 +129,7 @@ impl Busy {
         Refusal { status: 429, body }
     }
 
-    /// 429: too many events a day.
+    /// 429: too many events per day.
     pub fn over_quota(self) -> Refusal {
         let body = json!({
             "code": 429, "error": "Exceeded daily quota", "eps_threshold": 30,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Amplitude recommends at most this number of events in one request.
 const MAX_EVENTS: usize = 10;
-/// Amplitude allows at most this number of requests a second.
+/// Amplitude allows at most this number of requests per second.
 const MAX_PER_SECOND: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 #[derive(Clone)]
 pub struct Message {
-    /// Its `MessageId`.
+    /// `MessageId` of the message.
     pub id: String,
     /// The bytes of the whole HTTP request.
     pub request: Arc<[u8]>,

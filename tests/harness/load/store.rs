@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
 pub struct Accepted {
-    /// Its `MessageId`.
+    /// `MessageId` of the message.
     pub message_id: String,
     pub receipt_id: String,
     /// When it was to be sent.

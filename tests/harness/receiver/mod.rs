@@ -299,7 +299,7 @@ impl Receiver {
     /// Opens the port again.
     ///
     /// # Panics
-    /// When another program has taken it. A connection from it, which the system may make for somebody, ends.
+    /// When another program has taken it. A connection from it, which the system may make for another program, ends.
     pub async fn accept(&mut self) {
         let listener = wait::until(FREE, "the receiver's port", async || {
             TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))

@@ -1,4 +1,4 @@
-//! Samples: which messages of the sample key are accepted, and that nobody else can send one.
+//! Samples: which messages of the sample key are accepted, and that only its owner can send one.
 
 use super::{Beginning, PACKAGE, TOKEN, TOPIC, World, at, letter, message_id, sample};
 use api::stores::amazon::sample::{REGION, TOPIC_ARN};

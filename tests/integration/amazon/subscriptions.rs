@@ -139,7 +139,7 @@ fn stranger(account: u64, name: &str) -> String {
     format!("arn:aws:sns:us-east-1:{account:012}:{name}")
 }
 
-/// A world in which five topics of strangers wait for approval, one of each account.
+/// A world in which five topics of unknown accounts wait for approval, one of each account.
 async fn crowded() -> World {
     let world = World::begin(Beginning::default()).await;
     for number in 0..5 {

@@ -13,7 +13,7 @@ use system_tests::world::SOON;
 #[test]
 fn temporal_has_the_ports_of_the_last_start() {
     let folder = Folder::new("ports");
-    // While others have the usual ports. Whoever has them already is as good.
+    // While others have the usual ports. Any other program that has them already is as good.
     let usual: Vec<_> = [7233, 8233]
         .iter()
         .map(|port| std::net::TcpListener::bind(("127.0.0.1", *port)))

@@ -228,7 +228,7 @@ story! {
         world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         assert_eq!(send_until(&world, key, PURCHASED, to).await, format!("{PURCHASED} None"));
-        // Nobody knows of this one yet.
+        // This one is unknown so far.
         world.happen_to("silent guest", "r3", &[]).await;
         for guest in ["guest", "silent guest"] {
             name(&world, guest, "anna", None).await;

@@ -1,5 +1,5 @@
 //! Profiles that do not arrive: settle does not believe that the integration has a skipped, refused or failed profile,
-//! and does not queue another one for ever.
+//! and does not queue another one forever.
 
 use super::payments::monthly;
 use super::profiling::PURCHASED;

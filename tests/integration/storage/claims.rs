@@ -319,7 +319,7 @@ story! {
         world.finish_claim(1, "r1", ClaimAnswer::Refused(ClaimReason::UnknownReceipt)).await;
         assert_eq!(world.examine_claim_of(2, "r1").await, ClaimStep::Done(ClaimStatus::Refused));
         assert_eq!(world.examine_claim_of(3, "r1").await, ClaimStep::Query, "of another customer nothing is known");
-        // It is refused for as long as the first one, and not anew by each device.
+        // It is refused for as long as the first one, and not again by each device.
         world.pass(8 * 86_400_000);
         assert_eq!(world.store.forget_refused_claims(10).await.unwrap(), 2);
         world.device_claims(4, "a", transaction("r1", CUSTOMER)).await;

@@ -1,5 +1,5 @@
-//! How many claims may wait, and whose turn it is: strangers with the public key, who can claim any receipt, keep the claims
-//! of nobody out.
+//! How many claims may wait, and whose turn it is: an attacker with the public key, who can claim any receipt, keeps no
+//! claims of others out.
 
 use super::claims::{counts, priced, session, snapshot, transaction, uuid};
 use super::world::{World, story};
@@ -133,7 +133,7 @@ story! {
         assert_eq!(again.claims, counts(0, 2));
         world.pass(2_000);
         world.finish_claim(next, "fresh", ClaimAnswer::Refused(ClaimReason::Invalid)).await;
-        // Another process counts anew.
+        // Another process counts again.
         let other = world.second_process().await;
         let world = World { store: other, ..world };
         let again = world.device_claims_as(newest, ("b", priced(&gone, CUSTOMER, "4.99")), (Claiming::Stored, CROWD)).await;

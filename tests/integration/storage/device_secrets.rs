@@ -145,7 +145,7 @@ story! {
         assert_eq!(described(&world), before);
         let counts = "SELECT (SELECT COUNT(*) FROM device_events) * 10 + (SELECT COUNT(*) FROM users) AS value";
         assert_eq!(world.raw().number(counts), 11, "one event, and no mallory");
-        // In one group: the stranger comes first, and the device is described by its own request.
+        // In one group: the attacker comes first, and the device is described by its own request.
         let mut newer = owner.clone();
         newer.device.app_version = "9".to_owned();
         let both = tokio::join!(stranger.reports("d"), newer.reports("e"));
@@ -172,7 +172,7 @@ story! {
         let late = device.with(Some(secret(device.device.id)));
         assert_eq!((late.logs_in("mallory").await, late.logs_out().await), (NEVER, NEVER));
         assert_eq!(late.reads(&world).await, Err(Unproved::Never));
-        // What it claims is reported of the purchase, and makes nobody the owner of anything.
+        // What it claims is reported of the purchase, and does not change its owner.
         world.verified_by(world.key("r1"), &snapshot(world.store.now().await.unwrap())).await;
         let step = world.store.examine_claim(device.place, world.key("r1")).await.unwrap();
         assert!(matches!(step, ClaimStep::Reported(_) | ClaimStep::Done(ClaimStatus::Verified)), "{step:?}");

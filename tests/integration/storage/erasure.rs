@@ -318,7 +318,7 @@ story! {
         name_everywhere(&world, hook, user);
         let named = left(&world, &[STORE_ID, OWN_ID, &user.to_string()]);
         for (table, column) in storage::erased_columns() {
-            // Of these, one is a hash, and the others are the devices of somebody who is not asked here.
+            // Of these, one is a hash, and the others are the devices of another customer.
             let is_apart = ["claims.network", "users.analytics_device_id"].contains(&format!("{table}.{column}").as_str());
             let is_named = named.iter().any(|one| one.starts_with(&format!("{table}.{column} ")));
             assert!(is_named || is_apart, "no name is written into {table}.{column}: {named:?}");

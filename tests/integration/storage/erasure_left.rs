@@ -167,7 +167,7 @@ story! {
         let elsewhere = world.store.new_platform(new_platform(&elsewhere, "elsewhere")).await.unwrap().id;
         let other = NewNotification { platform_id: elsewhere, ..unreadable(&world, 99, "{\"of\":\"another app\"}") };
         world.accept(other).await;
-        // Refused with its topic, which nobody approved; its purchase was never known.
+        // Refused with its topic, which was not approved; its purchase was never known.
         let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
         let fate = Fate::Final(Outcome::Refused, "its topic was refused".to_owned());
         let refused = NewNotification { fate, ..reported(world.platform.id, "refused", "r9", 1000, report) };

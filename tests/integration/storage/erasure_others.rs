@@ -1,5 +1,5 @@
 //! What erasing a customer means to others: receivers that learn of it, other apps and customers, which it leaves
-//! alone, and whoever names or moves the customer at the same moment.
+//! alone, and a call that names or moves the customer at the same moment.
 
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, left, renew, webhook};
 use super::people::{log_in, place};

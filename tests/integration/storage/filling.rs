@@ -41,7 +41,7 @@ pub const FILLED: [&str; 25] = [
 /// Nearly all bodies were pruned, also of many rows after [`ROW`].
 const PRUNED_AT: &str = "CASE WHEN i % 1000 > 1 AND i < 90000 THEN i END";
 
-/// Which rows wait.
+/// Share of the rows that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     /// One in a hundred, and some have failed.

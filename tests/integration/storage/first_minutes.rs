@@ -274,7 +274,7 @@ story! {
         life.happens(Reported).await;
         let loaded = world.load(life.key).await;
         let record = Record::decided(life.key, &loaded, &Verification::Verified(Box::new(life.shown.clone())));
-        // It did not know of another receipt in the place of this one.
+        // It did not know of another receipt in place of this one.
         let outdated = Record { is_replaced: true, ..record };
         assert_eq!(world.store.record(outdated).await.unwrap(), Recorded::Moved);
         assert_eq!(world.claim_rows(), ["r1 customer-1 verified - purchased 8.99"], "the answer holds");
@@ -386,8 +386,8 @@ story! {
     }
 }
 
-/// On PostgreSQL, with two processes: the record waits for the row of the claim, which the test locks, and the examination
-/// of the claim begins meanwhile.
+/// On PostgreSQL, with two processes: the record waits for the row of the claim, which the test locks, and the
+/// examination of the claim begins in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_examined_during_its_settling_is_verified_once() {
     let (world, second) = two_processes().await;

@@ -1,5 +1,5 @@
 //! Groups of writes of two processes on PostgreSQL: what several purchases share is locked in one order, and for a
-//! short time; and nobody waits for the customer of another.
+//! short time; and no writer waits for the customer of another.
 
 use super::world::{
     BEGINNING, Raw, Report, World, happened, new_platform, record, renewal, reported, story,

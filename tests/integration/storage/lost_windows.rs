@@ -1,4 +1,4 @@
-//! Windows whose wake-ups were lost are woken at the sweep's rate, whatever settles by itself meanwhile.
+//! Windows whose wake-ups were lost are woken at the sweep's rate, whatever settles by itself in the meantime.
 //! `SETTLE_LOST_WINDOWS` sets the number of them in the story of thousands.
 
 use super::aging::MINUTE_MS;

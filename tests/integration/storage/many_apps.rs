@@ -10,7 +10,7 @@ use std::time::Duration;
 use storage::{AlarmFilter, EventFilter, Page, Quota};
 
 const MANY: usize = 10_000;
-/// As of a worker that may query each store ten times a second.
+/// As of a worker that may query each store ten times per second.
 const STEP: Quota = Quota {
     per_store: 8,
     unfollowed: 80,
@@ -210,7 +210,7 @@ story! {
         assert_eq!(world.store.announce_alarms(100, None).await.unwrap().len(), 120);
         assert_eq!(announced(&world, "alarm.opened").await, (120, 120));
         assert_eq!(world.store.announce_alarms(100, None).await.unwrap(), [].into());
-        // As if a process had died after the first hundred apps, and the alarm had been opened again meanwhile.
+        // As if a process had died after the first hundred apps, and the alarm had been opened again in the meantime.
         let open = AlarmFilter { open: Some(true), ..AlarmFilter::default() };
         let alarm = world.store.alarms_of(open, Page::default()).await.unwrap().items.remove(0);
         world.store.acknowledge_alarm(alarm.id, "seen", None).await.unwrap();

@@ -1,5 +1,5 @@
 //! Merges: an anonymous user turns out to be a customer, by a claim, a login or a name. What was announced of them is
-//! announced anew for both.
+//! announced again for both.
 
 use super::people::{customer, log_in, place};
 use super::profiling::entitlements;

@@ -1,4 +1,4 @@
-//! A pause of a whole destination by its `Retry-After`: what it holds up, who waits meanwhile, and what ends it.
+//! A pause of a whole destination by its `Retry-After`: what it holds up, who waits in the meantime, and what ends it.
 
 use super::breaker::{destination_need, drained, sorted, state};
 use super::sending::{HOUR_MS, finish};

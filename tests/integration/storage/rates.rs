@@ -57,7 +57,7 @@ impl World {
             .to_owned()
     }
 
-    /// The entries of a receipt, the oldest first, with the day of the rate and whether that is carried forward.
+    /// The entries of a receipt, oldest first, with the day of the rate and whether that is carried forward.
     async fn converted(&self, receipt: &str) -> Vec<String> {
         let subject = PaymentSubject::Purchases(vec![self.key(receipt)]);
         let page = self

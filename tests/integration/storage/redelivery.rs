@@ -127,7 +127,7 @@ story! {
             let done = world.store.resend(selection, page, Run::Real).await.unwrap();
             assert_eq!((dry.checked, dry.requeued.pending), (done.checked, done.requeued.pending), "a dry run counts the same");
             (seen, pending, cursor) = (seen + done.checked, pending + done.requeued.pending, done.next_cursor);
-            // Deliveries of the first pages arrive meanwhile, and are not sent a second time.
+            // Deliveries of the first pages arrive in the meantime, and are not sent a second time.
             for receipt in ["r1", "r2"] {
                 drain(&world, world.key(receipt), hook.id).await;
             }

@@ -32,7 +32,7 @@ async fn turn(store: &Store) -> i64 {
     count
 }
 
-/// The audit entries of turns, the newest first: the keys before and after.
+/// The audit entries of turns, newest first: the keys before and after.
 async fn turns(store: &Store) -> Vec<(Value, Value)> {
     let filter = AuditLogFilter {
         operation: Some("key.turn".to_owned()),

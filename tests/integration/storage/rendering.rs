@@ -14,7 +14,7 @@ fn app_user(name: &str) -> Owner {
     Owner::AppUser(name.to_owned())
 }
 
-/// The type and the status of each delivery to a destination, the oldest first.
+/// The type and the status of each delivery to a destination, oldest first.
 async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStatus)> {
     let filter = DeliveryFilter {
         destination_id: Some(to),

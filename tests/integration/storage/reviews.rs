@@ -36,7 +36,7 @@ impl World {
             .items
     }
 
-    /// The kinds of the alarms that nobody acknowledged.
+    /// The kinds of the open alarms.
     async fn open_alarms(&self) -> Vec<String> {
         let filter = AlarmFilter {
             open: Some(true),

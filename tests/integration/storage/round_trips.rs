@@ -15,8 +15,9 @@ use system_tests::world::SOON;
 
 /// Number of purchases. Each of the writer's threads prepares its statements for the first ones.
 const PURCHASES: i64 = 24;
-/// Most round trips of each call, for a purchase whose user is new, with two events and two webhooks. `finish` and `lease`
-/// are the last finish and the first lease of a lane, `both` those between. Nobody waits for the last one of a load.
+/// Most round trips of each call, for a purchase whose user is new, with two events and two webhooks. `finish` and
+/// `lease` are the last finish and the first lease of a lane, `both` those between. No caller waits for the last one of
+/// a load.
 const MOST: [(&str, u64); 6] = [
     ("accept", 3),
     ("load", 3),

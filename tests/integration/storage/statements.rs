@@ -37,7 +37,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// A statement with one value or row in the place of each list.
+/// A statement with one value or row in place of each list.
 pub fn unlisted(text: &str) -> String {
     let Some((head, tail)) = text.split_once("VALUES ?*") else {
         return text.replace("?*", "?");

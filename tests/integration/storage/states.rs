@@ -28,7 +28,7 @@ fn renewal(revision: i64) -> String {
         .to_string()
 }
 
-/// The `user.*` events in the order of their user revisions.
+/// The `user.*` events in order of their user revisions.
 async fn all_events(world: &World) -> Vec<EventView> {
     let page = Page {
         cursor: None,

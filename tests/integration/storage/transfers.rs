@@ -54,7 +54,7 @@ impl World {
         self.raw().run(&device);
     }
 
-    /// Whose the devices are, in the order of their ids.
+    /// Whose the devices are, in order of their ids.
     fn device_owners(&self) -> Vec<String> {
         self.users_of_devices()
     }
@@ -156,7 +156,7 @@ story! {
         assert_eq!((kind.as_str(), &profile["user_id"]), (PROFILE_UPDATED, &json!(anna)));
         assert_eq!(profile["devices"].as_array().unwrap().len(), 3, "a profile carries the devices");
 
-        // Since then Anna's own server signed her login on one of them, and somebody else logged in on another.
+        // Since then Anna's own server signed her login on one of them, and another customer logged in on another.
         world.store.login(Login { is_signed: true, ..login(places[1], "anna") }).await.unwrap();
         let otto = world.store.login(login(places[2], "otto")).await.unwrap();
         let moved = world.store.transfers(anna).await.unwrap().into_iter().find(|one| one.from == guest).unwrap();

@@ -49,7 +49,7 @@ async fn name(store: &Store, world: &World, customer: &str) {
         .unwrap();
 }
 
-/// Type, revision and status of each delivery to a destination, the oldest first.
+/// Type, revision and status of each delivery to a destination, oldest first.
 async fn standing(world: &World, to: DestinationId) -> Vec<(String, i64, &'static str)> {
     let all = listed(world, to).await;
     all.into_iter()

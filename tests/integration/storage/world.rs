@@ -254,7 +254,7 @@ impl World {
     }
 
     /// Checks that a wait is what is left of one of `full_ms` that began at `began` or a little later. PostgreSQL's
-    /// clock runs on meanwhile.
+    /// clock runs on in the meantime.
     pub async fn check_left(&self, wait: Duration, full_ms: i64, began: Timestamp) {
         let now = self.store.now().await.unwrap();
         let passed = if self.is_postgres() {
@@ -339,7 +339,7 @@ impl World {
         self.done(record).await
     }
 
-    /// Records a settling whose purchase must not have changed meanwhile, and returns its revision.
+    /// Records a settling whose purchase must not have changed in the meantime, and returns its revision.
     pub async fn done(&self, record: Record) -> i64 {
         match self.store.record(record).await.unwrap() {
             Recorded::Done { revision, .. } => revision,

@@ -1,5 +1,5 @@
-//! Ingress while windows end: notifications of other purchases, whose windows are long, are sent at saturation and then at
-//! a third of that, each time with and without two thousand windows that end meanwhile.
+//! Ingress while windows end: notifications of other purchases, whose windows are long, are sent at saturation and then
+//! at a third of that, each time with and without two thousand windows that end in the meantime.
 
 use super::phase::Plan;
 use super::subject::{CONNECTIONS, Installed, Subject, Variant};

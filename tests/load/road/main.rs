@@ -64,7 +64,7 @@ struct Options {
     /// The quiet window, in seconds.
     #[arg(long, default_value_t = 5)]
     window: u64,
-    /// Rates of purchases a second at which the lag is measured; 0 for none.
+    /// Rates of purchases per second at which the lag is measured; 0 for none.
     #[arg(long, value_delimiter = ',', default_value = "10,30,60")]
     paces: Vec<u32>,
     /// Seconds of each rate.

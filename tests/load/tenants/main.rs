@@ -47,7 +47,7 @@ struct Options {
     /// Logins a second.
     #[arg(long, default_value_t = 50.0)]
     logins: f64,
-    /// Unknown ingress keys a second.
+    /// Unknown ingress keys per second.
     #[arg(long, default_value_t = 300.0)]
     strangers: f64,
     /// Highest p99 beside a trouble, as a multiple of that without it.

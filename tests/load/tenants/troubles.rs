@@ -33,7 +33,7 @@ pub enum Trouble {
     Customer,
     /// The devices of an app log customers in.
     Launch,
-    /// Strangers send unknown ingress keys.
+    /// Unknown senders use unknown ingress keys.
     Strangers,
     /// A transaction holds a snapshot, as a dump does.
     Snapshot,

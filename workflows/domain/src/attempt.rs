@@ -1,4 +1,4 @@
-//! Rules for attempts that several packages share: which answers refuse an event, and how long an event may be
+//! Rules for attempts that several packages share: which responses refuse an event, and how long an event may be
 //! repeated.
 
 use crate::time::{DAY, HOUR};

@@ -8,23 +8,23 @@ use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// Something that a purchase entitles its owner to.
+/// Something that a purchase grants to its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entitlement {
-    /// More about it, for people.
+    /// Further details, for display.
     pub description: Option<String>,
-    /// Its name in the owner's own system.
+    /// Reference id: the entitlement's name in your own system.
     pub entitlement_ref_id: String,
-    /// Its id.
+    /// settle's id for the entitlement.
     pub id: Uuid,
-    /// A name for people.
+    /// Display name.
     pub name: String,
     /// Always `binary_auth`: on or off.
     #[serde(rename = "type")]
     pub kind: Auth,
 }
 
-/// How an entitlement gates access.
+/// How an entitlement controls access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
@@ -33,21 +33,21 @@ pub enum Auth {
     BinaryAuth,
 }
 
-/// What a product costs.
+/// A price of a product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Price {
-    /// The country, two letters; absent for all countries without a price of their own.
+    /// ISO 3166 code of the country: two letters; absent for all countries without a price of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "country"))]
     pub country: Option<String>,
-    /// ISO 4217, three letters.
+    /// ISO 4217 code: three letters.
     #[schemars(extend("format" = "currency"))]
     pub currency: String,
-    /// The price of one term. A decimal, written as text.
+    /// Price of one term: a decimal, as text.
     #[schemars(with = "String", extend("format" = "decimal"))]
     pub price: Decimal,
-    /// The price applies to plans that began then or later, until the next price of the same country; absent for
-    /// always.
+    /// When the price takes effect. It applies to plans that start from then on, until the next price of the same
+    /// country; absent for always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "since"))]
     pub since: Option<Since>,
@@ -65,18 +65,18 @@ pub struct InvalidSince(String);
 /// The time of day at which a day begins.
 const MIDNIGHT: &str = "T00:00:00.000000Z";
 
-/// Where a price comes from.
+/// Source of a price.
 // The lowest precedence first: `event/price.rs` has the rule. Not documentation, which the events' schema shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceSource {
-    /// The list of prices in the catalogue.
+    /// Price list in the catalogue.
     Catalogue,
-    /// The device on which the purchase was made, by a claim that the store confirmed.
+    /// Device on which the purchase was made, by a claim that the store confirmed.
     Device,
-    /// The store, which names the price of each payment. Amazon does not.
+    /// Store that reports the price of each payment. Amazon does not.
     Store,
-    /// The store's own report of sales.
+    /// The store's sales report.
     Report,
 }
 
@@ -122,19 +122,19 @@ impl<'de> Deserialize<'de> for Since {
 /// The catalogue's entry for the product of one purchase. The default is a product that it does not list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
-    /// What it entitles to, in the order of the catalogue.
+    /// Entitlements of the product, in the order of the catalogue.
     pub entitlements: Vec<Entitlement>,
-    /// Its prices, by country and date.
+    /// Prices by country and date.
     pub prices: Vec<Price>,
 }
 
-/// Which SKU of a subscription is its `product_ref_id`.
+/// The SKU of a subscription that is its `product_ref_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductRef {
-    /// The term's, which the customer bought.
+    /// SKU of the term that the customer bought.
     #[default]
     Term,
-    /// The parent's, which all its terms share.
+    /// Parent SKU, shared by all terms.
     Parent,
 }

@@ -1,17 +1,17 @@
-//! Where a platform's purchases are made.
+//! The environment in which a platform's purchases are made.
 
 use crate::names::names;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which of a store's two environments a platform belongs to.
+/// The store's environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Environment {
-    /// Purchases for money.
+    /// Real purchases.
     #[default]
     Production,
-    /// Purchases in the store's test environment.
+    /// Test purchases.
     Sandbox,
 }
 

@@ -1,6 +1,6 @@
-//! Identifiers. Each is a type of its own and cannot be built invalid.
+//! Identifiers. Each is a type of its own and cannot be invalid.
 //!
-//! Random ids are not made here: the caller supplies them.
+//! Random ids are not generated here: the caller supplies them.
 
 use crate::environment::Environment;
 use schemars::JsonSchema;
@@ -28,7 +28,7 @@ macro_rules! uuid_ids {
         impl $name {
             /// Wraps a UUID that is known to name this kind of thing.
             pub const fn new(id: Uuid) -> Self { Self(id) }
-            /// The bare UUID.
+            /// The UUID without its type.
             pub const fn uuid(self) -> Uuid { self.0 }
         }
 
@@ -48,37 +48,37 @@ macro_rules! uuid_ids {
 uuid_ids! {
     /// The company that runs the installation. One per database.
     OrgId = "an org id";
-    /// An app of the org.
+    /// Id of an app.
     AppId = "an app id";
-    /// An app on one store.
+    /// Id of a platform: an app on one store.
     PlatformId = "a platform id";
-    /// A topic that requested to send to a platform.
+    /// Id of a topic that sends to a platform, or wants to.
     TopicId = "a topic id";
-    /// A receiver of events: a webhook or an analytics integration.
+    /// Id of a destination, which receives events.
     DestinationId = "a destination id";
-    /// One purchase: UUIDv5 of platform and receipt.
+    /// Key of a purchase: UUIDv5 of platform and receipt.
     CollapseKey = "a collapse key";
-    /// One event, the same for every destination.
+    /// Id of an event, the same for every destination.
     EventId = "an event id";
-    /// One event to one destination.
+    /// Id of a delivery: one event to one destination.
     DeliveryId = "a delivery id";
-    /// The owner of purchases.
+    /// Id of a user, who owns purchases.
     UserId = "a user id";
     /// An installation of the app on a device; the app makes it, a random UUID.
     DeviceId = "a device id";
     /// A session of the app on a device; the app makes it.
     SessionId = "a session id";
-    /// A move of purchases from one user to another.
+    /// Id of a transfer of purchases from one user to another.
     TransferId = "a transfer id";
-    /// A review whether purchases of one user may move to another one.
+    /// Id of a review that decides whether one user's purchases move to another.
     ReviewId = "a review id";
-    /// A key of the API.
+    /// Id of an API key.
     KeyId = "a key id";
-    /// A sign-in of a person to the page.
+    /// Id of a person's sign-in to the dashboard.
     SignInId = "a sign-in id";
     /// One audit entry: a change by a person, a key or a script.
     AuditEntryId = "an audit entry id";
-    /// One alarm, however often it is raised.
+    /// Id of an alarm, the same each time it is raised.
     AlarmId = "an alarm id";
 }
 
@@ -88,9 +88,9 @@ pub const FIRST_EPOCH: i64 = 1;
 /// The purchases that a profile covers.
 #[derive(Debug, Clone, Copy)]
 pub struct ProfileScope<'a> {
-    /// Their environment.
+    /// Environment of the purchases.
     pub environment: Environment,
-    /// Their platforms; all of them when empty.
+    /// Platforms of the purchases; all platforms when empty.
     pub platforms: &'a [PlatformId],
 }
 
@@ -245,7 +245,7 @@ impl UserId {
         ))
     }
 
-    /// The anonymous user of a device on which nobody has logged in since this number of logouts.
+    /// The anonymous user of a device without a login since this number of logouts.
     pub fn of_device(place: DevicePlace, logouts: i64) -> Self {
         let name = if logouts == 0 {
             "anonymous".to_owned()

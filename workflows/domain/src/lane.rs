@@ -4,13 +4,13 @@ use crate::ids::DestinationId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The pending deliveries of one purchase to one destination.
+/// Pending deliveries of one purchase to one destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lane {
-    /// The destination.
+    /// Id of the destination.
     pub destination_id: DestinationId,
-    /// The sequence number of the newest delivery recorded in it.
+    /// Sequence number of the latest delivery in the lane.
     pub last_seq: i64,
-    /// Whether its last attempt failed.
+    /// Whether the last attempt failed.
     pub failing: bool,
 }

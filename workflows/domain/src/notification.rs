@@ -30,7 +30,7 @@ pub struct Notification {
 /// The beginning of the receipt ids of samples. No store has such ids, so that a sample is never a purchase for money.
 pub const SAMPLE_RECEIPT: &str = "sample.";
 
-/// Whether a receipt is that of a sample, whoever minted it.
+/// Whether a receipt is that of a sample, regardless of who created it.
 pub fn is_sample_receipt(receipt_id: &str) -> bool {
     receipt_id.starts_with(SAMPLE_RECEIPT)
 }
@@ -95,23 +95,23 @@ impl NotificationKind {
     }
 }
 
-/// The final result of a notification.
+/// Final outcome of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It was settled in a revision.
+    /// Settled in a revision.
     Settled,
-    /// It was settled and changed nothing in the record.
+    /// Settled without changing the record.
     NoChange,
-    /// It repeats an earlier notification.
+    /// Duplicate of an earlier notification.
     Duplicate,
-    /// It will never be used: it is another app's, or its topic was rejected.
+    /// Refused: it belongs to another app, or its topic was rejected.
     Refused,
-    /// An admin discarded it.
+    /// Discarded by an admin.
     Discarded,
-    /// Its type or its shape is not known.
+    /// Of an unknown type or shape.
     Unknown,
-    /// It could not be verified in the time allowed.
+    /// Given up because it could not be verified in time.
     #[serde(rename = "given_up")]
     Abandoned,
 }

@@ -1,12 +1,13 @@
-//! Texts that programs write where they have no value, such as `undefined`. Taken as an id, such a text makes one customer,
-//! product or entitlement of all that lack one. This is the only list of them; a destination may refuse fewer.
+//! Placeholders that programs write where they have no value, such as `undefined`. Accepted as an id, such a text would
+//! merge all customers, products or entitlements without one. This is the only list of them; a destination may refuse
+//! fewer.
 
 use crate::text::visible;
 use sha2::{Digest as _, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
-/// What a text stands for that is no id.
+/// Kinds of placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placeholder {
     /// Nothing that a reader sees, or punctuation alone.
@@ -24,7 +25,7 @@ pub enum Placeholder {
 }
 
 impl Placeholder {
-    /// What the program that sent it did wrong, as the end of a sentence.
+    /// The mistake of the program that sent it, as the end of a sentence.
     pub const fn mistake(self) -> &'static str {
         match self {
             Self::Blank => "it is blank, so the program sent it before it had a value",
@@ -66,7 +67,7 @@ const STRONG: [&str; 10] = [
     "unidentified",
     "unknown",
 ];
-/// Words that name nobody by themselves.
+/// Words that do not name a customer by themselves.
 const FILLERS: [&str; 11] = [
     "account", "customer", "email", "id", "name", "not", "set", "uid", "user", "userid", "username",
 ];
@@ -102,7 +103,7 @@ fn names() -> impl Iterator<Item = &'static str> {
     NAMES.split('|').map(str::trim)
 }
 
-/// What a text stands for if it is no id. Case, blanks and quotes around it do not matter.
+/// The kind of placeholder, if the text is one. Case, blanks and quotes around it do not matter.
 pub fn placeholder(text: &str) -> Option<Placeholder> {
     let shown = visible(&text.nfkc().collect::<String>());
     let bare = unquoted(&shown);

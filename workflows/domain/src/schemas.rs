@@ -70,7 +70,7 @@ fn devices() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
         };
         if let Some(field) = schema.pointer_mut("/$defs/DeviceAttributes/properties/event_type") {
             *field =
-                json!({ "type": "string", "description": "The type of the event.", "const": name });
+                json!({ "type": "string", "description": "Type of the event.", "const": name });
         }
         (name, DEVICE_VERSION, schema)
     })

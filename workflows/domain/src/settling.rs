@@ -17,15 +17,15 @@ pub const MAX_PER_SETTLING: i64 = 500;
 /// A purchase, its waiting notifications and all its open lanes, as of one moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Loaded {
-    /// Its app; absent when the purchase is not known.
+    /// Id of the app; absent if the purchase is not known.
     pub app_id: Option<AppId>,
-    /// Its platform; absent when the purchase is not known.
+    /// Id of the platform; absent if the purchase is not known.
     pub platform_id: Option<PlatformId>,
     pub state: State,
-    /// What is known about it; left out of the history where the workflow does not decide.
+    /// Current knowledge about the purchase; left out of the history if the workflow does not decide.
     #[serde(default, skip_serializing_if = "is_default")]
     pub purchase: Purchase,
-    /// Its revision; 0 before the first.
+    /// Revision of the purchase; 0 before the first.
     pub revision: i64,
     /// The number of its last settling.
     pub settling: i64,
@@ -74,7 +74,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Leaves out the purchase and its notifications, which nobody decides about.
+    /// Leaves out the purchase and its notifications, on which no decision depends.
     #[must_use]
     pub fn without_bodies(self) -> Self {
         Self {
@@ -148,7 +148,7 @@ pub struct Record {
     /// The revision that the decision saw.
     pub revision: i64,
     pub seqs: Vec<i64>,
-    /// Those of them that devices reported: `coalesced` does not count them.
+    /// Notifications among them that devices reported: `coalesced` does not count them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from_devices: Vec<i64>,
     pub decision: Decision,

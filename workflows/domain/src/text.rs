@@ -1,4 +1,4 @@
-//! Names that people read: what nobody sees in them, and which of them look the same.
+//! Names for display: their invisible characters, and which names look the same.
 
 use rust_decimal::Decimal;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
@@ -49,7 +49,8 @@ pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|letter: char| letter.is_whitespace() || is_invisible(letter))
 }
 
-/// What hides in a text that a machine compares byte by byte, as the end of a sentence; `None` when a reader sees all of it.
+/// Invisible parts of a text that a machine compares byte by byte, as the end of a sentence; `None` if all of it is
+/// visible.
 pub fn hidden(text: &str) -> Option<String> {
     if trimmed(text) != text {
         return Some("it has blanks or invisible characters at its ends".to_owned());
@@ -67,8 +68,8 @@ pub fn hidden(text: &str) -> Option<String> {
     (!is_composed).then(|| "its letters are not composed (Unicode's form NFC)".to_owned())
 }
 
-/// What texts have in common that a reader takes for one, however their letters are composed, and whatever their width and
-/// script. Of a text in ASCII it is what [`folded`] is.
+/// A form that is equal for texts that look the same, however their letters are composed, and whatever their width and
+/// script. For a text in ASCII it is [`folded`].
 pub fn alike(text: &str) -> String {
     let composed: String = text.nfkc().collect();
     let lower = visible(&composed).to_lowercase();
@@ -240,8 +241,9 @@ pub fn decimal(text: &str) -> Option<Decimal> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// A JSON text of which a parser refuses no value that another one takes: with U+FFFD in the place of half a surrogate pair
-/// (`\ud83d` alone), and `null` in the place of a number that is out of range. One such field would take the others with it.
+/// A JSON text of which a parser refuses no value that another one takes: with U+FFFD in place of half a surrogate pair
+/// (`\ud83d` alone), and `null` in place of a number that is out of range. One such field would take the others with
+/// it.
 pub fn readable_json(text: &str) -> String {
     let mut readable = String::with_capacity(text.len());
     let mut rest = text;

@@ -55,7 +55,7 @@ impl Timestamp {
         Self::from_micros(millis.saturating_mul(1000))
     }
 
-    /// Microseconds since 1970.
+    /// Microseconds since 1970-01-01T00:00:00Z.
     pub const fn micros(self) -> i64 {
         self.0
     }

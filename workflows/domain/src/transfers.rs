@@ -1,25 +1,26 @@
-//! What a device may move: purchases of one named customer to another, who is logged in on it.
+//! Which purchases a device may move from one named customer to another, who is logged in on it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What happens when somebody logs in on a device that has verified receipts of another named customer. What an
-/// anonymous user bought always goes with the login.
+/// What happens at a login on a device with verified receipts of another named customer. Purchases of an anonymous user
+/// always move to the customer who logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransferPolicy {
-    /// The purchases move at once: whoever has a receipt with its store's customer, and logs in, counts as that customer.
+    /// The purchases move immediately. Anyone who logs in with a receipt and its store customer is treated as that
+    /// customer.
     Immediate,
-    /// A person answers first. Until then nothing moves.
+    /// The purchases move only after a person approves.
     Review,
-    /// Nothing moves.
+    /// The purchases never move.
     Never,
 }
 
 impl TransferPolicy {
     pub const ALL: &[Self] = &[Self::Immediate, Self::Review, Self::Never];
 
-    /// Where nobody chose one: signed logins say who a customer is, so a receipt is no reason to believe otherwise.
+    /// Policy if none is set: signed logins identify the customer, so a receipt is no reason to move purchases.
     pub const fn usual(signs_logins: bool) -> Self {
         if signs_logins {
             Self::Review

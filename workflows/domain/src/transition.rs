@@ -11,13 +11,13 @@ pub struct Transition {
     /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused
     /// it. `None` when neither is known: then it is the time of `record`.
     pub at: Option<Timestamp>,
-    /// In which term of the subscription, from 1, as far as terms can be counted.
+    /// Number of the subscription's term, from 1, if terms can be counted.
     pub cycle: Option<u64>,
 }
 
 macro_rules! transition_kinds {
     ($($(#[$doc:meta])* $name:ident = $event_type:literal;)*) => {
-        /// What can happen to a purchase. The order of the variants is the order of events of one transition.
+        /// Kinds of transitions. The order of the variants is the order of events of one transition.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum TransitionKind { $($(#[$doc])* $name,)* }
@@ -32,7 +32,7 @@ macro_rules! transition_kinds {
 }
 
 impl TransitionKind {
-    /// Those that show a payment after a trial or after the first term.
+    /// Transitions that show a payment after a trial or after the first term.
     pub(crate) const PAYMENTS: [Self; 3] = [Self::Renewed, Self::Recovered, Self::TrialConverted];
     pub(crate) const BEGINNINGS: [Self; 2] = [Self::Purchased, Self::PlanChanged];
 }

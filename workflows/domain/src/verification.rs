@@ -57,23 +57,23 @@ impl Verification {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parked {
-    /// It does not know the receipt (yet).
+    /// The store does not know the receipt (yet).
     UnknownReceipt,
-    /// It does not know the receipt, on a platform that believes such receipts: [`UnknownReceipts::Believe`].
+    /// The store does not know the receipt, on a platform that believes such receipts: [`UnknownReceipts::Believe`].
     Believable,
     /// The receipt belongs to another customer.
     WrongCustomer,
 }
 
-/// What happens to notifications whose receipt the store still does not know after the last scheduled check.
+/// What to do with notifications whose receipt the store still does not know after the last scheduled check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownReceipts {
-    /// They are given up.
+    /// Give up.
     #[default]
     GiveUp,
-    /// They are settled as if the store could not be queried, and marked unverified: purchases by Amazon's Billing
-    /// Compatibility SDK are verified at another address, so that this one never knows them.
+    /// Settle as if the store could not be queried, and mark the purchase as unverified. Needed for purchases made with
+    /// Amazon's Billing Compatibility SDK, which are verified at another address.
     Believe,
 }
 
@@ -163,11 +163,11 @@ pub enum Offer {
     Other,
 }
 
-/// What kind of thing a receipt is about.
+/// Kind of product of a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Product {
-    /// The store does not show it, or shows an unknown type.
+    /// Not shown by the store, or of an unknown type.
     #[default]
     Unknown,
     Subscription,

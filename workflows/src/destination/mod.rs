@@ -147,7 +147,7 @@ impl Destination {
         });
     }
 
-    /// Enable it.
+    /// Signal that enables the destination.
     #[signal(name = contract::ENABLE)]
     pub fn enable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Enable>) {
         self.fold(contract::ENABLE, signal, |state, signal| {
@@ -155,7 +155,7 @@ impl Destination {
         });
     }
 
-    /// Disable it.
+    /// Signal that disables the destination.
     #[signal(name = contract::DISABLE)]
     pub fn disable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
         self.fold(contract::DISABLE, signal, |state, signal| {
@@ -163,13 +163,13 @@ impl Destination {
         });
     }
 
-    /// Probe an open breaker now.
+    /// Signal that probes an open breaker now.
     #[signal(name = contract::PROBE)]
     pub fn probe(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
         self.fold(contract::PROBE, signal, |state, _| state.probe());
     }
 
-    /// What the destination's run is waiting for.
+    /// Why the destination's run waits.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
         self.current_status()

@@ -1,4 +1,4 @@
-//! What people see of a destination's run: the query `status` and the current details.
+//! The query `status` of a destination's run and its current details, for display.
 
 use super::state::State;
 use crate::activities::Supervision;

@@ -37,7 +37,7 @@ pub struct Start {
     /// The state of the last run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carried: Option<State>,
-    /// Names of search attributes that the engine does not take. An upsert of one would fail for ever.
+    /// Names of search attributes that the engine does not take. An upsert of one would fail forever.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }
@@ -162,7 +162,7 @@ impl Purchase {
         });
     }
 
-    /// Send the newest state again.
+    /// Signal that sends the latest state again.
     #[signal(name = contract::REDELIVER)]
     pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Redeliver>) {
         self.fold(contract::REDELIVER, signal, |state, redeliver| {
@@ -186,7 +186,7 @@ impl Purchase {
         );
     }
 
-    /// What the purchase is waiting for.
+    /// Why the purchase's run waits.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
         self.current_status()
@@ -213,7 +213,7 @@ impl Purchase {
     }
 }
 
-/// What to do next. This is also the last check of the state before a run completes.
+/// Returns the next action. This is also the last check of the state before a run completes.
 fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
     let next = ctx.state_mut(|purchase| purchase.state.next(now));
     fail::fail_point!("run.skip_drain", |_| {

@@ -81,7 +81,7 @@ async fn verify_and_record(
 }
 
 /// Queries the store; `None` when nothing may be decided now: the store is queried again later, or
-/// a hold came meanwhile.
+/// a hold came in the meantime.
 async fn verify(
     ctx: &WorkflowContext<Purchase>,
     input: Verify,

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// How long a hold without an end lasts.
 const HOLD: Duration = DAY.saturating_mul(7);
 /// Maximum window that a signal can open, the same as for platforms: a signal that a person sends must not stop a
-/// purchase for ever.
+/// purchase forever.
 const MAX_WINDOW: Duration = HOUR;
 
 /// The state that a run carries over to the next one.
@@ -378,7 +378,7 @@ impl State {
         is_ready
     }
 
-    /// Folds a record. Returns whether it was written; else the purchase changed meanwhile.
+    /// Folds a record. Returns whether it was written; else the purchase changed in the meantime.
     pub fn recorded(&mut self, recorded: Recorded) -> bool {
         let Recorded::Done {
             revision,

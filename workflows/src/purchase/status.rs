@@ -1,4 +1,4 @@
-//! What people see of a run: the query `status` and the current details.
+//! The query `status` of a purchase's run and its current details, for display.
 
 use super::state::State;
 use domain::{CollapseKey, DestinationId, Timestamp};

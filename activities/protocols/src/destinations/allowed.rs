@@ -14,7 +14,7 @@ pub struct Allowed {
     pub origins: Vec<Url>,
     /// The SMTP server of mails, if one is configured.
     pub mail: Option<Server>,
-    /// What one destination may have beside the rules, if one may.
+    /// Exception to the rules for one destination, if there is one.
     pub exception: Option<Exception>,
 }
 

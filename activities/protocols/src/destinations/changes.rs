@@ -1,5 +1,5 @@
-//! What a kind of destination makes of the fields of a request: a new destination, a changed one, or one with another
-//! secret.
+//! How a kind of destination applies the fields of a request: to a new destination, a changed one, or one with a
+//! rotated secret.
 
 use domain::Timestamp;
 use domain::user::Attributes;

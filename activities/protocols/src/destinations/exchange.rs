@@ -1,4 +1,4 @@
-//! What was sent with its reply, as a kind of destination judges it.
+//! A request with its reply, for a kind of destination to judge.
 
 use crate::outgoing::Incoming;
 use domain::Timestamp;

@@ -1,4 +1,4 @@
-//! An invalid value of a field or a setting, as all kinds of destinations report it.
+//! An invalid value of a field or setting, in the form that all kinds of destinations report.
 
 /// An invalid value of a field or a setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

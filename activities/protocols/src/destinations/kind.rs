@@ -1,5 +1,5 @@
-//! What a kind of destination does. Each folder of a kind implements [`Kind`], and [`Connector`] for its configuration;
-//! `kinds` lists the kinds. A method with a default is about something that most kinds do not have.
+//! The interface of a kind of destination. Each kind's folder implements [`Kind`], and [`Connector`] for its
+//! configuration; `kinds` lists the kinds. Methods with a default cover features that most kinds do not have.
 
 use super::allowed::Allowed;
 use super::changes::{ChangedSettings, NewSettings, Rotation};
@@ -19,16 +19,16 @@ use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Uns
 
 /// A kind of destination: its settings, and the bodies of events that follow from them alone.
 pub trait Kind: Sync {
-    /// Its name, in the API and in the database.
+    /// Name of the kind, in the API and in the database.
     fn name(&self) -> &'static str;
 
     /// The default schedule, as the command line shows it.
     fn schedule_text(&self) -> ScheduleText;
 
-    /// Its API fields, as JSON Schemas.
+    /// JSON Schemas of the kind's API fields.
     fn schemas(&self) -> KindSchemas;
 
-    /// Its form, for people.
+    /// The form for creating a destination of this kind.
     fn form(&self) -> Form;
 
     /// Builds the settings and secrets of a new destination. Unknown fields are refused.
@@ -75,15 +75,15 @@ pub trait Kind: Sync {
     /// customer alone.
     fn render_streamed(&self, destination: &Destination, event: &StreamedEvent) -> Rendered;
 
-    /// What [`Connector::test`] does for a destination with these settings.
+    /// Describes the effect of [`Connector::test`] for a destination with these settings.
     fn test_notes(&self, settings: &Value) -> TestNotes;
 
-    /// What metrics count about the call of [`Self::render`] that returned `rendered`.
+    /// Metrics about the call of [`Self::render`] that returned `rendered`.
     fn render_notes(&self, _: &Destination, _: &Unsent, _: &Rendered) -> RenderNotes {
         RenderNotes::default()
     }
 
-    /// What the operator's settings add to the choices of its form: names of fields, and values.
+    /// Additional choices of the form from the operator's settings: names of fields, and values.
     fn choices(&self, _allowed: &Allowed) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -93,12 +93,12 @@ pub trait Kind: Sync {
         false
     }
 
-    /// The maximum number of requests a second, if it has one.
+    /// The maximum number of requests per second, if it has one.
     fn max_rate(&self) -> Option<i64> {
         None
     }
 
-    /// The number of requests a second of a destination that sets none; `None` for no limit.
+    /// The number of requests per second of a destination that sets none; `None` for no limit.
     fn usual_rate(&self) -> Option<i64> {
         self.max_rate()
     }
@@ -188,11 +188,11 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// Redacts our secrets in a text that the destination sent.
     fn redact(&self, text: &str) -> String;
 
-    /// A request that tests the connection and carries no event of anybody; of a kind that takes one, with the made-up
-    /// event `sample`.
+    /// A request that tests the connection without a customer's event; a kind that supports it sends the sample event
+    /// `sample`.
     ///
     /// # Errors
-    /// A setting that the test needs is missing, or the kind takes no sample.
+    /// A setting that the test needs is missing, or the kind does not support samples.
     fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Outgoing, Invalid>;
 
     /// Describes the reply to [`Self::test`] as a sentence for people.

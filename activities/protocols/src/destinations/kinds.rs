@@ -1,4 +1,4 @@
-//! The list of the kinds of destinations, and what follows from the name of a kind alone.
+//! The list of kinds of destinations, and what depends only on the name of a kind.
 
 use super::allowed::Allowed;
 use super::amplitude::kind::Amplitude;

@@ -1,6 +1,6 @@
-//! What a kind of destination notes about rendered bodies and about tests.
+//! Notes that a kind of destination takes about rendered bodies and tests.
 
-/// What metrics count about the rendering of a body.
+/// Metrics about the rendering of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RenderNotes {
     /// Number of values that were truncated or left out, since they were too long.
@@ -9,7 +9,7 @@ pub struct RenderNotes {
     pub wrong_id: Option<&'static str>,
 }
 
-/// What a test of a destination does, for people.
+/// Description of a destination's test, for display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestNotes {
     pub what: &'static str,

@@ -1,4 +1,5 @@
-//! Redacts a secret that is cut off at the end of a text, since only the beginning of a reply is read.
+//! Redacts a secret that is cut off at the end of a text. Only the beginning of a reply is read, so it may end inside a
+//! secret.
 
 /// Minimum length in bytes of a secret's beginning that is redacted. A shorter one reveals little and would match
 /// unrelated text.

@@ -8,9 +8,9 @@ pub struct KindSchemas {
     pub kind: &'static str,
     /// The fields of a request that creates a destination.
     pub created: Map<String, Value>,
-    /// The required ones among `created`.
+    /// Required fields among `created`.
     pub required: &'static [&'static str],
-    /// Those among `created` that no change takes.
+    /// Fields of `created` that cannot be changed later.
     pub on_creation: &'static [&'static str],
     /// The fields that the API returns.
     pub shown: Map<String, Value>,

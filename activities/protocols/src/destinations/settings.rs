@@ -77,7 +77,7 @@ fn is_within(value: &Value, property: &Value) -> bool {
             .is_none_or(|most| number <= most)
 }
 
-/// What a schema expects, as text for people.
+/// The expectation of a schema, as text.
 fn expected(property: &Value) -> String {
     if let Some(own) = property["x-expected"].as_str() {
         return own.to_owned();

@@ -1,4 +1,4 @@
-//! Destinations as people see them: settings without what only requests need.
+//! Destinations for display: settings without the parts that only requests need.
 
 use super::changes::ChangedSettings;
 use super::invalid::Invalid;

@@ -1,5 +1,5 @@
-//! Customers without an external id: whether a destination gets their events. Every kind for programs has the setting, under
-//! the same name.
+//! Customers without an external id: whether a destination receives their events. Every kind for programs has this
+//! setting, under the same name.
 
 use crate::form::{Entry, Input};
 use domain::user::TRANSFERRED_FROM;
@@ -11,17 +11,17 @@ use storage::Rendered;
 /// The name of the setting in the API.
 pub const FIELD: &str = "without_external_id";
 
-/// What happens to events of customers without an external id.
+/// How events of customers without an external id are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WithoutExternalId {
-    /// They are sent.
+    /// Send them.
     #[default]
     Send,
-    /// They wait until the customer has an external id, at most 30 days.
+    /// Wait until the customer has an external id, for up to 30 days.
     // Storage releases them then, and gives them up after `storage::LONGEST_WAIT`.
     Wait,
-    /// They are skipped.
+    /// Skip them.
     Skip,
 }
 

@@ -1,4 +1,4 @@
-//! The reasons for which a request got no answer. Their messages reveal nothing about our network.
+//! The reasons why a request got no response. Their messages reveal nothing about the local network.
 
 use storage::AttemptClass;
 
@@ -58,8 +58,8 @@ pub enum Failure {
     Head(BrokenRule),
 }
 
-/// What the head of an answer breaks of HTTP/1.1. Fields that browsers tolerate are none of it: many, folded or with odd
-/// characters.
+/// Violations of HTTP/1.1 by the head of a response. Fields that browsers tolerate do not count: many, folded or with
+/// odd characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BrokenRule {
     #[error("its head has more than 1000 fields or 400 KiB")]

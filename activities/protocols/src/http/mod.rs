@@ -79,8 +79,8 @@ pub enum Reply {
     },
     Failure {
         /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset`, `unreadable` or `invalid_url`. A name that
-        /// resolves to a forbidden address has the class `dns`, like a name that does not exist: so nobody can probe our
-        /// network for names.
+        /// resolves to a forbidden address has the class `dns`, like a name that does not exist, so that the local
+        /// network cannot be probed for names.
         class: AttemptClass,
         /// A sentence for the people who maintain the destination. It reveals nothing about our network.
         message: String,

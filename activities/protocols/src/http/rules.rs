@@ -63,7 +63,7 @@ pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
         wider.allowed_networks.extend(network);
         match network {
             Some(network) if check_unresolved(url, &wider).is_ok() => {
-                // What is allowed already is nobody's business but the operator's.
+                // What is already allowed concerns the operator only.
                 let others = if rules.allowed_networks.is_empty() {
                     ""
                 } else {

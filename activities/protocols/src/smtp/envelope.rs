@@ -1,4 +1,4 @@
-//! The sender and the recipients of a mail, and how it is handed to the server.
+//! The sender and recipients of an email, and how it is passed to the server.
 
 use lettre::Address;
 use secrecy::SecretString;
@@ -27,7 +27,7 @@ pub struct Login {
 pub struct Envelope {
     pub from: Address,
     pub to: Vec<Address>,
-    /// Whether nobody gets the mail while one recipient may be accepted later (4xx).
+    /// Whether no recipient receives the email while one of them may be accepted later (4xx).
     pub awaits_all: bool,
     pub security: Security,
     /// `None` for a server that wants no login.

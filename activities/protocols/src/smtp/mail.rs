@@ -1,4 +1,4 @@
-//! A mail that is handed to an SMTP server.
+//! An email to pass to an SMTP server.
 
 use super::envelope::Envelope;
 use std::fmt;

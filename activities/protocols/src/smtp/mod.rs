@@ -1,4 +1,4 @@
-//! Mails as values: the operator's server, what is handed to it, and its replies. `activities::http` hands it over.
+//! Emails as values: the operator's server, what is passed to it, and its replies. `activities::http` sends them.
 
 mod envelope;
 mod mail;

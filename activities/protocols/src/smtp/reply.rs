@@ -12,17 +12,17 @@ pub const COMMAND: &str = "smtp-command";
 /// The name under which the record has the number of accepted recipients.
 const ACCEPTED: &str = "smtp-accepted";
 
-/// What the server replied to.
+/// Command that the server replied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// The connection itself: the greeting, and EHLO.
     Connect,
     Auth,
-    /// The sender.
+    /// `MAIL FROM`: the sender.
     Mail,
-    /// A recipient.
+    /// `RCPT TO`: a recipient.
     Rcpt,
-    /// The message.
+    /// `DATA`: the message.
     Data,
 }
 
@@ -38,7 +38,7 @@ impl Command {
     }
 }
 
-/// The reply to a mail.
+/// The result of sending an email.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The server answered.

@@ -1,4 +1,4 @@
-//! The SMTP server through which all mails are sent. It is the operator's choice alone.
+//! The SMTP server through which all emails are sent. Only the operator chooses it.
 
 use super::envelope::{Login, Security};
 use lettre::message::Mailbox;
@@ -13,7 +13,7 @@ pub struct Server {
     pub url: Url,
     pub security: Security,
     pub login: Option<Login>,
-    /// The sender.
+    /// Address of the sender.
     pub from: Mailbox,
     /// The domains of the addresses that may get mails; all if there are none.
     pub allowed_domains: Vec<String>,
@@ -47,7 +47,7 @@ impl Server {
     /// This, for recipients of these domains alone, as `mail.allowed_domains` names them.
     ///
     /// # Errors
-    /// What is expected in the place of one that is no domain.
+    /// What is expected in place of one that is no domain.
     pub fn for_domains(self, domains: &[String]) -> Result<Self, &'static str> {
         let read = |text: &String| {
             let address = format!("someone@{}", text.trim())

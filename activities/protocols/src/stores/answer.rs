@@ -1,9 +1,9 @@
-//! What a store knows of a purchase, or why a check has to be repeated.
+//! A store's knowledge of a purchase, or the reason why a check must be repeated.
 
 use domain::Verification;
 use std::time::Duration;
 
-/// The end of a check.
+/// Final result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Verification(Verification),

@@ -1,5 +1,5 @@
-//! The check of a purchase with its store, as a machine without I/O: it says what to send next, given the replies so
-//! far, or what it knows.
+//! The check of a purchase with its store, as a state machine without I/O: given the replies so far, it returns the
+//! next request or the result.
 
 use super::answer::Answer;
 use super::token::AccessToken;
@@ -36,9 +36,9 @@ pub enum CheckStep {
 /// The requests that a store counts together. Each platform has its own share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bucket {
-    /// Its name, such as that of a quota at the store.
+    /// Name of the bucket, such as that of a quota at the store.
     pub name: &'static str,
-    /// Maximum number of requests a second per platform.
+    /// Maximum number of requests per second per platform.
     pub per_second: u32,
 }
 
@@ -46,16 +46,16 @@ pub struct Bucket {
 #[derive(Debug)]
 pub struct Replied {
     pub reply: Reply,
-    /// When its request was sent.
+    /// When the check's request was sent.
     pub at: Timestamp,
 }
 
 /// How a store verifies purchases. One implementation in each store's folder; pure.
 pub trait StoreProtocol: Debug + Send + Sync {
-    /// The store's name on platforms.
+    /// Name of the store in `platforms.store`.
     fn name(&self) -> &'static str;
 
-    /// Maximum number of checks a second per platform.
+    /// Maximum number of checks per second per platform.
     fn per_second(&self) -> u32;
 
     /// How long to retry after the first failure before the purchase is settled without the store.
@@ -99,7 +99,7 @@ impl Stores {
         Self(all)
     }
 
-    /// The number of checks a second per platform of the fastest store: those of others wait for their turn.
+    /// The number of checks per second per platform of the fastest store: those of others wait for their turn.
     pub fn per_second(&self) -> u32 {
         let all = self.0.iter().map(|store| store.per_second());
         all.max().unwrap_or(1)

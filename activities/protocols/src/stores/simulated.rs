@@ -1,4 +1,4 @@
-//! A simulated store, beside a real one.
+//! A simulated store that runs alongside a real one.
 
 use super::check::Subject;
 use super::mint::Mint;
@@ -12,7 +12,7 @@ pub struct Simulated {
     pub platform: PlatformId,
     /// Recognizes the receipts of samples.
     pub mint: Mint,
-    /// Its scheme, host and port.
+    /// Scheme, host and port of the simulated store.
     pub base: Url,
 }
 

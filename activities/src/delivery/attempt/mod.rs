@@ -307,8 +307,8 @@ pub fn publish_operator_events(
 }
 
 /// Sends the events, or returns `None` when the lease has expired or would expire during the request. With unusable
-/// settings nothing is sent, and the events are retried later: an admin can correct the settings meanwhile. Such an
-/// attempt uses no step of the schedule and does not count against the destination. Events that can never be sent
+/// settings nothing is sent, and the events are retried later: an admin can correct the settings in the meantime. Such
+/// an attempt uses no step of the schedule and does not count against the destination. Events that can never be sent
 /// fail for good.
 async fn send(
     context: &Context,

@@ -124,8 +124,8 @@ fn channels(events: &[StreamedEvent], count: usize) -> Vec<Vec<&StreamedEvent>> 
     channels
 }
 
-/// The events of the next request of a channel: those that were sent together with its first one before, or else as many as
-/// the destination takes, in the order of their receipt.
+/// The events of the next request of a channel: those that were sent together with its first one before, or else as
+/// many as the destination takes, in order of their receipt.
 fn next_request<'e>(
     rest: &[(&'e StreamedEvent, Attempt)],
     per_request: usize,

@@ -57,7 +57,7 @@ impl CancelBudget<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CancelProgress {
     All,
-    /// Some remain; the backlog is drained before them.
+    /// More remain; the backlog is drained before them.
     More,
     /// Temporal accepts no signal now, or the time for signals is over.
     Unavailable,

@@ -86,7 +86,7 @@ fn allowing(networks: &[&str], allow_http: bool) -> Rules {
     }
 }
 
-/// A resolver that returns these answers in turn, then the last one for ever; and the number of its lookups.
+/// A resolver that returns these answers in turn, then the last one forever; and the number of its lookups.
 fn answering(answers: &[&[&str]]) -> (Lookup, Arc<AtomicUsize>) {
     let answers: Vec<Vec<IpAddr>> = answers.iter().map(|answer| ips(answer)).collect();
     let lookups = Arc::new(AtomicUsize::new(0));

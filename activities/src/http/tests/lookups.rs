@@ -34,7 +34,7 @@ fn hanging(slots: &Slots) -> (Lookup, Receiver<String>, Sender<()>) {
     let lookup = bounded(slots.clone(), LONG, move |name| {
         if name.ends_with("hanging.example") {
             let _ = begins.send(name.to_owned());
-            // At the end of the test nobody lets it go on.
+            // At the end of the test it is not released.
             let _ = goes_on.lock().unwrap().recv();
         }
         Ok(vec![LOCAL])

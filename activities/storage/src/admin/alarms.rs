@@ -1,5 +1,4 @@
-//! Acknowledging alarms: a person knows of it. Raised again, it is open again, and a person who did not see that cannot
-//! close it.
+//! Acknowledging alarms. An alarm that is raised again reopens, and a person who did not see that cannot close it.
 
 use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
@@ -61,7 +60,7 @@ impl Store {
     }
 }
 
-/// Notes that somebody knows of an alarm, if it was raised.
+/// Acknowledges an alarm, if it was raised.
 pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, by: &str, note: &str) -> Result<(), Error> {
     let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
     sql(ACKNOWLEDGE)

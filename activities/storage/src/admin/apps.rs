@@ -1,4 +1,4 @@
-//! The apps of the org. A deleted app is hidden; its purchases, events and deliveries stay in the database.
+//! The apps of the installation. A deleted app is hidden; its purchases, events and deliveries stay in the database.
 
 use crate::admin::destinations::remove_hidden;
 use crate::admin::platforms::NO_SECRETS;
@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 row! {
-    /// An app of the org.
+    /// An app of the installation.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     pub struct App {
-        /// Its id.
+        /// Id of the app.
         pub id: AppId,
-        /// Its name, unique among the apps that were not deleted.
+        /// Name of the app, unique among apps that are not deleted.
         pub name: String,
-        /// When it was created.
+        /// When the app was created.
         pub created_at: Timestamp,
     }
 }

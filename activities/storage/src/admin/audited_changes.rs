@@ -1,5 +1,5 @@
-//! What changed lately, by the audit log: each change of an app, its platforms, their keys or topics leaves an entry in its
-//! transaction, whichever process makes it. A process that remembers these follows the log.
+//! Recent changes according to the audit log: each change of an app, its platforms, their keys or topics leaves an
+//! entry in its transaction, whichever process makes it. A process that caches these follows the log.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

@@ -16,7 +16,7 @@ use domain::{AppId, UserId};
 /// How the user who owns a purchase is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// By the store's id of the customer.
+    /// The store's id for the customer.
     AppUser(String),
     Receipt(String),
 }
@@ -25,7 +25,7 @@ pub enum Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerKey {
     ExternalId(String),
-    /// By an id of the store.
+    /// An id of the store.
     Owner(Owner),
 }
 
@@ -122,7 +122,7 @@ impl Owner {
     }
 }
 
-/// With one parameter for each of [`spellings`].
+/// Finds ids that look alike, with one parameter for each of [`spellings`].
 const ALIKE: Sql = statement! {hot "users_folded", "
     SELECT external_id AS value
     FROM users
@@ -223,7 +223,7 @@ row! {
 const NAMES_OF_USER: Sql =
     statement!("SELECT external_id, analytics_device_id FROM users WHERE id = ?");
 
-/// A user as a customer.
+/// The customer view of a user.
 pub fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
     let NamesRow {
         external_id,

@@ -90,7 +90,7 @@ impl Store {
             .await
     }
 
-    /// The destinations of an app, the oldest first.
+    /// The destinations of an app, oldest first.
     pub async fn destinations(
         &self,
         app: AppId,
@@ -273,8 +273,8 @@ impl Store {
             .await
     }
 
-    /// What changes whenever the secret of a destination is stored: a hash of the encrypted one, from which nothing of
-    /// the secret can be guessed.
+    /// A version that changes whenever the secret of a destination is stored: a hash of the encrypted secret, which
+    /// reveals nothing about the secret.
     pub async fn destination_secret_version(&self, id: DestinationId) -> Result<String, Error> {
         self.read(move |connection| {
             Ok(sha256(
@@ -327,7 +327,7 @@ fn redact_what_becomes_secret(before: &mut Value, shown: &Value, settings: &Valu
 const LOCK: Sql = statement!("{SELECT} AND id = ? FOR NO KEY UPDATE");
 
 /// Locks the health of a destination and then its row, until the end of the transaction. Finishing a request locks them
-/// in the same order. The lock does not block deliveries to the destination that are recorded meanwhile.
+/// in the same order. The lock does not block deliveries to the destination that are recorded in the meantime.
 fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Error> {
     health::lock(write, id)?;
     sql(LOCK).bind(id).one(write.connection, "destination")

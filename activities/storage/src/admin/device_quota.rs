@@ -1,5 +1,5 @@
-//! How much the devices of a platform may report in a day (UTC), and how much they did. A process counts in memory and
-//! adds its counts to one row for each platform and day: nothing is ever counted over events.
+//! Daily (UTC) quota and usage of a platform's devices. A process counts in memory and adds its counts to one row for
+//! each platform and day; usage is never computed from events.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::{AddAssign, SubAssign};
 
 row! {
-    /// What devices use of a day.
+    /// Usage of a day by devices.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct DeviceUsage {
         pub events: i64,
@@ -38,10 +38,10 @@ written_row! {
         /// Maximum number of events accepted from this platform's devices per day (UTC).
         #[schemars(range(min = 0, max = MAX))]
         pub device_events_per_day: i64,
-        /// Maximum size, in bytes, of what this platform's device reports take in the database per day.
+        /// Maximum size in bytes that this platform's device reports may use in the database per day.
         #[schemars(range(min = 0, max = MAX))]
         pub device_bytes_per_day: i64,
-        /// Maximum number of new devices in a day; known ones are not counted.
+        /// Maximum number of new devices per day. Known devices do not count.
         #[schemars(range(min = 0, max = MAX))]
         pub new_devices_per_day: i64,
         /// Maximum number of customers that device logins may create per day.
@@ -146,7 +146,7 @@ impl Store {
             .await
     }
 
-    /// Whether a device is somebody's: a customer is logged in on it, or the store confirmed a receipt of it.
+    /// Whether a device belongs to a customer: one is logged in on it, or the store confirmed one of its receipts.
     pub async fn has_customer(&self, place: DevicePlace) -> Result<bool, Error> {
         self.read_for_devices(move |connection| device_users::has_customer(connection, place))
             .await

@@ -1,5 +1,5 @@
-//! The secret part of a platform's notification URL: how its platform is found, and how it is replaced. The one before
-//! works until its time is over, since a person moves the store's subscription to the new URL.
+//! The secret part of a platform's notification URL: how its platform is found, and how it is replaced. The previous
+//! one works until its overlap ends, because a person has to move the store's subscription to the new URL.
 
 use super::platforms::{INGRESS, PLATFORM, Platform, fields, find, lock};
 use crate::db::audit_log::AuditEntry;
@@ -45,7 +45,7 @@ pub struct Recipient {
 /// The recipients of several ingress keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recipients {
-    /// By ingress key, also those whose key has ended.
+    /// Recipients by ingress key, including retired keys.
     pub found: HashMap<String, Recipient>,
     /// The ids of the encryption keys that this process lacks: the other ingress keys may be hashed with one of them. Not
     /// looked up if all were found.

@@ -1,5 +1,5 @@
-//! The keys of the API. A key is shown once and stored as its SHA-256: it has 256 random bits, so that nobody can try them
-//! all, and a slow hash would only slow requests down.
+//! The keys of the API. A key is shown once and stored as its SHA-256: its 256 random bits rule out a brute-force
+//! search, and a slow hash would only slow requests down.
 
 use crate::admin::platforms::require_app;
 use crate::db::audit_log::AuditEntry;
@@ -23,20 +23,20 @@ use std::time::Duration;
 const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
 
 stored! {
-    /// What a key may do. Each role may do what the ones before it may.
+    /// The role of a key. Each role includes the ones before it.
     #[derive(PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
     pub enum Role {
-        /// Reads the metrics, and nothing else.
+        /// Can only read metrics.
         Metrics = "metrics",
-        /// Reads everything but secrets.
+        /// Can read everything except secrets.
         Read = "read",
-        /// Also names and moves customers, and acts on single purchases and on what is pending.
+        /// Can also name and move customers, and act on single purchases and pending deliveries.
         Support = "support",
-        /// Also changes platforms, destinations, the catalogue and prices; may see new secrets.
+        /// Can also change platforms, destinations, the catalogue and prices, and see new secrets.
         Operator = "operator",
-        /// Also creates and deletes apps, erases customers, and makes keys.
+        /// Can also create and delete apps, erase customers, and create keys.
         Admin = "admin",
     }
 }
@@ -55,7 +55,7 @@ impl Role {
 /// A key that is to be stored.
 #[derive(Debug, Clone)]
 pub struct NewKey {
-    /// Its name, unique among the keys that were not revoked: names that look alike are one.
+    /// Name of the key, unique among keys that are not revoked. Names that look alike count as equal.
     pub name: String,
     pub role: Role,
     /// The only app that it reaches; `None` for all.
@@ -66,24 +66,24 @@ pub struct NewKey {
 }
 
 row! {
-    /// A key of the API, without its secret.
+    /// An API key, without its secret.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct ApiKey {
-        /// Its id.
+        /// Id of the key.
         pub id: KeyId,
-        /// Its name, unique among the keys that were not revoked.
+        /// Name of the key, unique among keys that are not revoked.
         pub name: String,
-        /// What it may do.
+        /// Role of the key.
         pub role: Role,
-        /// The only app that it reaches; null for all.
+        /// Id of the only app that the key can access; null for all apps.
         pub app_id: Option<AppId>,
-        /// When it was made.
+        /// When the key was created.
         pub created_at: Timestamp,
-        /// When it ends by itself; null for never.
+        /// When the key expires; null if it never does.
         pub expires_at: Option<Timestamp>,
-        /// When it was revoked; null if it was not.
+        /// When the key was revoked; null if it is valid.
         pub revoked_at: Option<Timestamp>,
-        /// When it was used last, up to a minute before its last request; null if it never was.
+        /// When the key was last used, accurate to a minute; null if never.
         pub last_used_at: Option<Timestamp>,
     }
 }
@@ -161,7 +161,7 @@ impl Store {
         .await
     }
 
-    /// The keys, the oldest first; only those of an app, if one is named.
+    /// The keys, oldest first; only those of an app, if one is named.
     pub async fn keys(&self, app: Option<AppId>, page: Page) -> Result<Paged<ApiKey>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {

@@ -1,7 +1,7 @@
-//! Naming customers: giving a purchase's owner an external id. Where another user of the app has that id, the two are
-//! merged, unless a condition refuses what would happen.
+//! Naming customers: giving a purchase's owner an external id. If another user of the app has that id, the two are
+//! merged, unless a condition rules the effect out.
 //!
-//! Nothing is announced by it: the user's purchases are rechecked, and their next settling announces the id.
+//! Naming announces nothing by itself: the user's purchases are rechecked, and their next settling announces the id.
 
 use crate::admin::customers::{Customer, Owner, owner_of, shown_ids, view};
 use crate::admin::platforms::require_app;
@@ -41,24 +41,24 @@ impl<T: AsRef<str> + ?Sized> From<&T> for CustomerNames {
     }
 }
 
-/// What naming a customer does.
+/// Effects of naming a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Naming {
     /// The customer who is named, before it.
     pub named: CustomerPurchases,
     /// The other customer, who has the id already: the two are merged into this one.
     pub other: Option<CustomerPurchases>,
-    /// The moved purchases that are announced by two events, in the order of their keys.
+    /// The moved purchases that are announced by two events, in order of their keys.
     pub announced: Vec<CollapseKey>,
-    /// The customer afterwards.
+    /// The customer after naming.
     pub after: Customer,
 }
 
-/// A customer with all purchases.
+/// A customer with the keys of all purchases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerPurchases {
     pub customer: Customer,
-    /// In the order of their keys.
+    /// Keys of the purchases, in order.
     pub purchases: Vec<CollapseKey>,
 }
 
@@ -70,7 +70,7 @@ pub struct NameOrder<'a> {
     pub app: AppId,
     pub owner: &'a Owner,
     pub names: &'a CustomerNames,
-    /// Who names the customer; `None` for an import.
+    /// Author of the name; `None` for an import.
     pub author: Option<Author>,
     pub condition: Option<&'a NamingCondition>,
 }
@@ -146,10 +146,9 @@ impl Store {
         .await
     }
 
-    /// What naming a customer would do now.
+    /// Previews the effects of naming a customer now.
     ///
     /// # Errors
-    ///
     /// Those of [`Store::name_customer`].
     pub async fn preview_naming(
         &self,
@@ -222,7 +221,7 @@ pub fn name(
     }
 }
 
-/// What naming the customer of a store does.
+/// Computes the effects of naming a customer of the store.
 fn naming(
     connection: &mut AnyConnection,
     known: &StoreUser,
@@ -296,7 +295,7 @@ impl Customer {
     }
 }
 
-/// A customer with all purchases.
+/// Loads a customer with the keys of all purchases.
 pub fn with_purchases(
     connection: &mut AnyConnection,
     user: UserId,
@@ -322,7 +321,7 @@ fn unknown(known: &StoreUser) -> CustomerPurchases {
     }
 }
 
-/// Locks both users in the order of their ids.
+/// Locks both users in order of their ids.
 fn lock_both(
     write: &mut Write<'_>,
     user: UserId,

@@ -28,10 +28,10 @@ written_row! {
     /// descriptions. A new one is also an entry of the store's form.
     #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
     pub struct PlatformSettings {
-        /// A display name, unique in the app.
+        /// Display name, unique within the app.
         #[schemars(length(max = 200))]
         pub name: String,
-        /// The app's package name in the store.
+        /// Package name of the app in the store.
         #[schemars(extend("pattern" = "^[A-Za-z0-9._-]+$"))]
         pub package_name: String,
         /// The store's environment: whether purchases are real or tests.
@@ -42,27 +42,27 @@ written_row! {
         #[serde(serialize_with = "to_seconds", deserialize_with = "of_seconds")]
         #[schemars(with = "i64", range(min = 1, max = 3600), transform = without_default)]
         pub window_ms: i64,
-        /// The longest time until a purchase is settled, however often its window is restarted. Must be at least
-        /// the window. No limit by default.
+        /// Maximum time until a purchase is settled, however often its window restarts. Must be at least the window. No
+        /// limit by default.
         #[serde(rename = "max_wait_seconds", default)]
         #[serde(serialize_with = "to_seconds", deserialize_with = "of_some_seconds")]
         #[schemars(with = "Option<i64>", range(min = 1, max = 86400))]
         pub max_wait_ms: Option<i64>,
-        /// Which of a subscription's two SKUs is used as the product id.
+        /// Which of a subscription's two SKUs is the product id.
         #[serde(default)]
         pub product_ref: ProductRef,
-        /// Whether a revocation is settled at once, without a window.
+        /// Whether a revocation is settled immediately, without a window.
         #[serde(default)]
         pub flush_on_revoke: bool,
-        /// What to do with a receipt that the store still does not know after a day: give it up, or trust its notifications
-        /// and mark the purchase unverified.
+        /// What to do with a receipt that the store still does not know after a day: give up, or trust its
+        /// notifications and mark the purchase as unverified.
         #[serde(default)]
         pub unknown_receipts: UnknownReceipts,
-        /// Whether a login on a device takes over another named customer's purchases: at once, after review, or never. By
-        /// default `review` while logins are signed, else `immediate`.
+        /// Whether a login on a device takes over another named customer's purchases: immediately, after review, or
+        /// never. Default: `review` if logins are signed, otherwise `immediate`.
         pub transfers: Option<TransferPolicy>,
-        /// Whether another platform of the app may have the same package in the same environment. All devices of an app use
-        /// the keys of one: a purchase that is reported to two counts twice.
+        /// Whether another platform of the app may use the same package in the same environment. All devices of an app
+        /// must use the keys of one platform: a purchase reported to both counts twice.
         #[serde(default)]
         pub shares_package: bool,
         ;
@@ -105,7 +105,7 @@ pub struct NewPlatform {
     /// The store's name, such as `amazon`.
     pub store: String,
     pub settings: PlatformSettings,
-    /// The store's shared secret, for verification.
+    /// Shared secret of the store, used for verification.
     pub shared_secret: Option<SecretString>,
     /// The only topic that may send to it, if already known.
     pub topic_arn: Option<String>,
@@ -152,7 +152,7 @@ impl Platform {
         self.has_shared_secret && self.secret_refused_at.is_none()
     }
 
-    /// What a device moves of another named customer's.
+    /// Policy for moving another named customer's purchases by a device.
     pub fn transfers(&self) -> TransferPolicy {
         self.settings
             .transfers
@@ -179,7 +179,7 @@ const DELETE: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// What a deletion removes of a platform, which is a change of its settings.
+/// Settings of a platform that its deletion removes.
 pub const NO_SECRETS: &str = "
     settings_version = settings_version + 1, shared_secret = NULL, login_secret = NULL, ingress_hash = NULL,
         ingress_key = NULL, old_ingress_hash = NULL, old_ingress_key = NULL, old_ingress_until = NULL,
@@ -237,7 +237,7 @@ impl Store {
         self.read(move |connection| find(connection, id)).await
     }
 
-    /// The platforms of an app, the oldest first.
+    /// The platforms of an app, oldest first.
     pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id)))

@@ -1,5 +1,6 @@
-//! Exchange rates: the worth of one unit of a currency in USD on a day. `domain` decides on which days a rate counts. New
-//! rates apply to later settlings; purchases with an amount of a day on which another rate counts now are rechecked.
+//! Exchange rates: the value of one unit of a currency in USD on a day. `domain` decides on which days a rate applies.
+//! New rates apply to later settlings; purchases with an amount of a day to which another rate applies now are
+//! rechecked.
 
 use crate::admin::platforms::require_app;
 use crate::db::audit_log::AuditEntry;
@@ -30,14 +31,14 @@ const ROWS: usize = 500;
 const RECHECKED: i64 = 500;
 
 row! {
-    /// One rate.
+    /// The exchange rate of a currency on one day.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct Rate {
-        /// The day, such as `2026-01-31`.
+        /// Day of the rate, such as `2026-01-31`.
         pub day: String,
-        /// ISO 4217, three capital letters.
+        /// ISO 4217 code: three capital letters.
         pub currency: String,
-        /// A decimal, as text.
+        /// Value of one unit in USD: a decimal, as text.
         pub usd: String,
     }
 }
@@ -73,7 +74,8 @@ const PURCHASES_WITH_PRICES: Sql = statement! {hot "payments_priced_on", "
     WHERE m.priced_on IS NOT NULL AND m.app_id = ? AND m.currency = ? AND m.priced_on >= ? AND m.priced_on <= ?
     LIMIT ?
 "};
-/// With payments that no rate converted yet: a worker of release 0.1.0 may have taken their recheck and booked nothing.
+/// Purchases with payments that no rate has converted yet: a worker of release 0.1.0 may have taken their recheck
+/// without recording anything.
 const PURCHASES_WITHOUT_RATE: Sql = statement! {hot "payments_unrated", "
     SELECT DISTINCT m.collapse_key AS value
     FROM payments m
@@ -82,7 +84,7 @@ const PURCHASES_WITHOUT_RATE: Sql = statement! {hot "payments_unrated", "
         AND (SELECT MAX(n.entry) FROM payments n WHERE n.collapse_key = m.collapse_key AND n.number = m.number) = 0
     LIMIT ?
 "};
-/// Those that release 0.1.0 recorded, and that were not settled since.
+/// Purchases recorded by release 0.1.0 and not settled since.
 const UNDATED: Sql = statement! {hot "payments_unrated", "
     SELECT collapse_key AS value
     FROM payments
@@ -104,7 +106,7 @@ struct Progress {
 /// The rates that one transaction stores.
 struct Portion<'r> {
     rates: &'r [Rate],
-    /// The purchases to recheck.
+    /// Purchases to recheck because of the new rates.
     purchases: BTreeSet<CollapseKey>,
 }
 

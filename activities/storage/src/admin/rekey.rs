@@ -1,6 +1,7 @@
-//! Turning the key: everything that an older key encrypted or hashed is encrypted and hashed with the newest, in pages.
-//! A value says which key it has, so a turn that was interrupted goes on where it was, and values that other processes
-//! store meanwhile count too. An older key is turned out in one transaction, which finds that nothing is left of it.
+//! Rotating the encryption key: everything that an older key encrypted or hashed is encrypted and hashed with the
+//! newest, in pages. A value names its key, so an interrupted rotation continues where it was, and values that other
+//! processes store in the meantime count too. An older key is retired in one transaction, which verifies that no value
+//! uses it.
 
 use super::erasure::TABLE as ERASURES;
 use super::ingress_key::OLD_INGRESS;
@@ -28,7 +29,7 @@ struct Column {
     /// The names of its table and of itself.
     #[cfg(feature = "fail-points")]
     name: (&'static str, &'static str),
-    /// What its values are encrypted for, beside the row.
+    /// Purpose of the encryption, besides the row.
     purpose: &'static str,
     /// Reads the next values of older keys, and locks their rows.
     page: Sql,
@@ -152,14 +153,14 @@ row! {
     }
 }
 
-/// What is left to encrypt or hash with the newest key.
+/// Values that remain to be encrypted or hashed with the newest key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Left {
     pub what: &'static str,
     pub count: i64,
 }
 
-/// Where a turn goes on. The default is the beginning.
+/// Where a rotation continues. The default is the beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TurnCursor {
     column: usize,
@@ -168,7 +169,7 @@ pub struct TurnCursor {
     is_recorded: bool,
 }
 
-/// What one page of a turn did.
+/// Result of one page of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turned {
     /// Number of values that have the newest key now.
@@ -191,14 +192,14 @@ impl Store {
             .await
     }
 
-    /// What older keys encrypted or hashed. Columns without such values are left out.
+    /// Counts the values that older keys encrypted or hashed. Columns without such values are left out.
     pub async fn left_of_older_keys(&self) -> Result<Vec<Left>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| left(connection, &secrets))
             .await
     }
 
-    /// Encrypts and hashes the next values anew. The first page that finds one leaves the audit entry of the whole
+    /// Encrypts and hashes the next values again. The first page that finds one leaves the audit entry of the whole
     /// turn.
     pub async fn turn_page(&self, from: TurnCursor) -> Result<Turned, Error> {
         let secrets = self.secrets.clone();
@@ -227,7 +228,7 @@ impl Store {
         let secrets = self.secrets.clone();
         self.change("key.turn-out", move |write| {
             keys::check_newest(write.connection, secrets.newest_id())?;
-            // Whoever encrypts with one of them holds a shared lock on it until its commit.
+            // A transaction that encrypts with one of the keys holds a shared lock on it until its commit.
             let older: Vec<String> = sql(LOCK_OLDER)
                 .bind(secrets.newest_id())
                 .values(write.connection)?;
@@ -271,7 +272,7 @@ fn older(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<String
     sql(OLDER).bind(secrets.newest_id()).values(connection)
 }
 
-/// What a turn leaves: the ids of the keys before and after it.
+/// The audit entry of a rotation: the ids of the keys before and after it.
 fn entry(older: Vec<String>, secrets: &Secrets) -> AuditEntry {
     AuditEntry::on(None, "installation")
         .before(json!({ "keys": older }))

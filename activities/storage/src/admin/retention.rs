@@ -1,13 +1,13 @@
-//! Retention: removes bodies and attempts that are older than the operator keeps them. The ledger stays for ever:
+//! Retention: removes bodies and attempts that are older than the operator's limit. The ledger stays forever:
 //! notifications, events and deliveries without their bodies.
 //!
 //! A settled notification and an ended delivery lost their body when they ended, because nothing reads it any more. So
 //! of notifications only those are left here that were not settled, and of deliveries their attempts.
 //!
-//! Partial indexes hold the rows that are not pruned, so that no call reads a row that was pruned before. Those of
-//! notifications and deliveries hold the rows that ended, in the order of their ends: each row that is old is
-//! pruned. An old event may still be needed: each call checks the next events, in the order of their sequence numbers,
-//! and at the end starts again at the beginning.
+//! Partial indexes contain the rows that are not pruned, so that no call reads a row that was pruned before. Those of
+//! notifications and deliveries contain the rows that ended, in order of their ends: each old row is pruned. An old
+//! event may still be needed: each call checks the next events, in order of their sequence numbers, and at the end
+//! starts again at the beginning.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, insert, statement};

@@ -1,4 +1,4 @@
-//! Answering whether purchases may go with a device from one named customer to another.
+//! Deciding whether purchases may move with a device from one named customer to another.
 
 use crate::admin::{alarms, transfers};
 use crate::db::audit_log::AuditEntry;
@@ -54,7 +54,7 @@ const HELD: Sql = statement! {"
 "};
 
 impl Store {
-    /// The open reviews of an app, the oldest first.
+    /// The open reviews of an app, oldest first.
     pub async fn reviews(&self, app: AppId, page: Page) -> Result<Paged<Review>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id)))

@@ -44,47 +44,49 @@ pub struct NewSale {
 pub struct ImportedSales {
     /// Number of new lines.
     pub new: i64,
-    /// Number of lines that were stored before and are the same.
+    /// Number of lines that were already stored and are unchanged.
     pub known: i64,
-    /// Number of lines that were stored before with other content.
+    /// Number of lines that were already stored with other content.
     pub changed: i64,
-    /// Number of lines with a payment in the ledger.
+    /// Number of lines that match a payment in the ledger.
     pub matched: i64,
-    /// Number of purchases that are rechecked because of the lines.
+    /// Number of purchases that are rechecked because of these lines.
     pub purchases: i64,
-    /// Lines without a payment in the ledger. They stay stored, and are matched when the payment is recorded.
+    /// Lines that match no payment in the ledger. They stay stored and are matched once the payment is recorded.
     pub unmatched: Vec<Unmatched>,
     /// Payments whose price differs from the ledger, that were refunded, or whose amount has no exchange rate.
     pub differences: Vec<Difference>,
 }
 
-/// A line without a payment in the ledger.
+/// A line that matches no payment in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unmatched {
-    /// Its transaction.
+    /// Id of the line's transaction.
     pub transaction_id: String,
     /// A charge, a refund or a chargeback.
     pub kind: SaleKind,
-    /// Why: `purchase_unknown`, or `payment_unknown` if the purchase has no payment near its time.
+    /// Why there is no match: `purchase_unknown`, or `payment_unknown` if the purchase has no payment at about that
+    /// time.
     pub why: &'static str,
 }
 
-/// A difference between the report and the ledger, for one payment.
+/// A difference between the sales report and the ledger, for one payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
-    /// The transaction of the report; null if the price is right and only its exchange rate was missing.
+    /// Id of the transaction in the report; null if the price is right and only its exchange rate was missing.
     pub transaction_id: Option<String>,
-    /// The purchase.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// The number of the term that was paid.
+    /// Number of the paid term.
     pub number: i64,
-    /// The kind of difference: `correction`, `refund` or `restored`; `no_rate` if the amount in USD is not known yet.
+    /// Kind of difference: `correction`, `refund` or `restored`; `no_rate` if the amount in USD is not known yet.
     pub what: &'static str,
-    /// The price of the payment in the ledger, such as `9.99 USD`.
+    /// Price of the payment in the ledger, such as `9.99 USD`.
     pub listed: Option<String>,
-    /// The amount in the report, such as `8.99 USD`; of a refund its own. Null if the report has no line of it.
+    /// Amount in the report, such as `8.99 USD`; for a refund, the refunded amount. Null if the report does not list
+    /// the payment.
     pub reported: Option<String>,
-    /// The amount by which the ledger is adjusted, in USD.
+    /// Amount in USD by which the ledger is adjusted.
     pub usd: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Sign-ins of people at the page, and the links that sign in once. What opens either is stored as its SHA-256: it is
-//! as random as a key of the API. The admin token is not, so its hash has a key.
+//! Sign-ins of people to the dashboard, and the links that sign in once. Their secrets are stored as SHA-256, because
+//! they are as random as API keys. The admin token may not be, so its hash is keyed.
 
 use crate::admin::keys::Role;
 use crate::db::audit_log::{Actor, AuditEntry};
@@ -26,7 +26,7 @@ const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
 const STORED: Duration = DAY.saturating_mul(30);
 
 row! {
-    /// Who signs in, and what they may do.
+    /// A person who signs in, with the role.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Person {
         /// The name, for people. The audit log shows it.
@@ -53,26 +53,26 @@ pub struct NewLink {
 }
 
 row! {
-    /// A sign-in, without what opens it.
+    /// A sign-in to the dashboard, without its secret.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct SignIn {
-        /// Its id.
+        /// Id of the sign-in.
         pub id: SignInId,
-        /// Who it is, for people. The audit log shows it.
+        /// Name of the person, shown in the audit log.
         pub name: String,
-        /// What it may do.
+        /// Role of the sign-in.
         pub role: Role,
-        /// The only app that it reaches; null for all.
+        /// Id of the only app that the sign-in can access; null for all apps.
         pub app_id: Option<AppId>,
-        /// The key of the API that it stands for; null for the admin token.
+        /// Id of the API key behind the sign-in; null for the admin token.
         pub key_id: Option<KeyId>,
-        /// When it began.
+        /// When the sign-in began.
         pub created_at: Timestamp,
-        /// When it was used last, up to a minute before its last request.
+        /// When the sign-in was last used, accurate to a minute.
         pub used_at: Timestamp,
-        /// When it ends, however much it is used.
+        /// When the sign-in expires, regardless of use.
         pub expires_at: Timestamp,
-        /// When somebody ended it; null if nobody did.
+        /// When the sign-in was ended by a person; null if it was not.
         pub finished_at: Option<Timestamp>,
     }
 }
@@ -163,7 +163,7 @@ row! {
     }
 }
 
-/// Why a link signs nobody in.
+/// Why a link cannot be used to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkEnd {
     /// There is none with this code, or it ended long ago.
@@ -316,7 +316,7 @@ impl Store {
             .await
     }
 
-    /// The sign-ins, the oldest first; only those of an app, if one is named.
+    /// The sign-ins, oldest first; only those of an app, if one is named.
     pub async fn sign_ins(&self, app: Option<AppId>, page: Page) -> Result<Paged<SignIn>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {

@@ -27,7 +27,7 @@ use domain::{Environment, Outcome, State, TransferPolicy, UnknownReceipts};
 /// The name of an enum, and the texts of its variants.
 type Texts = (&'static str, Vec<&'static str>);
 
-/// All of them.
+/// All enums that are stored as text, with their values.
 pub fn stored_enums() -> Vec<Texts> {
     vec![
         of::<Arrival>(),

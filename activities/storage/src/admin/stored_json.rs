@@ -26,7 +26,7 @@ pub struct JsonColumn {
     schema: fn() -> Value,
 }
 
-/// All of them, without encrypted ones.
+/// All JSON columns except encrypted ones.
 pub const JSON_COLUMNS: [JsonColumn; 24] = [
     of::<Vec<Entry>>("acceptances", "notifications"),
     of::<Vec<(String, String)>>("attempts", "headers"),

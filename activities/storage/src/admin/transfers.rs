@@ -1,4 +1,4 @@
-//! Moves of customers by a person, and taking a transfer back.
+//! Moves of customers by a person, and undoing a transfer.
 
 use crate::admin::customers::{CustomerKey, owner_of};
 use crate::admin::naming::{CustomerPurchases, with_purchases};
@@ -32,16 +32,17 @@ pub struct CustomerMove {
     pub author: Author,
 }
 
-/// What a move would do.
+/// Effects of a planned move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedMove {
     /// The customer who loses the purchases, with all of them.
     pub from: CustomerPurchases,
-    /// The customer who gets them; `None` where nobody has the id, and the move would create one.
+    /// The customer who would receive the purchases; `None` if the external id is unknown and a customer would be
+    /// created.
     pub to: Option<CustomerPurchases>,
-    /// The purchases that move.
+    /// Keys of the purchases that would move.
     pub purchases: Vec<CollapseKey>,
-    /// Those of them that give access, which are announced by two events.
+    /// Keys of the moved purchases that give access, each announced by two events.
     pub announced: Vec<CollapseKey>,
 }
 
@@ -49,7 +50,7 @@ pub struct PlannedMove {
 pub type MoveCondition = Arc<dyn Fn(&PlannedMove) -> Result<(), String> + Send + Sync>;
 
 impl Store {
-    /// What a move would do now.
+    /// Previews the effects of a move now.
     ///
     /// # Errors
     /// Those of [`Store::move_customer`].
@@ -182,7 +183,7 @@ fn move_customer(
     moves::carry_out(write, installation, &request)
 }
 
-/// Whose purchases move.
+/// The user whose purchases move.
 struct Source {
     user: UserId,
     /// The customers of a store; `None` for all of the user's.
@@ -279,7 +280,7 @@ fn undo(
     moves::carry_out(write, installation, &request)
 }
 
-/// Locks two users in the order of their ids, and returns them as they were named.
+/// Locks two users in order of their ids, and returns them as they were named.
 pub fn lock_both(
     write: &mut Write<'_>,
     one: UserId,

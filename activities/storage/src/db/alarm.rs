@@ -1,4 +1,4 @@
-//! Raising an alarm. What raised alarms look like is in the room `events`.
+//! Raising an alarm. The room `events` defines the alarms.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -62,7 +62,7 @@ const CLOSE: Sql = statement! {"
     SET acknowledged_at = ?, acknowledged_by = ?, note = ?
     WHERE id = ? AND acknowledged_at + 0 IS NULL
 "};
-/// Who acknowledges an alarm whose cause is gone.
+/// Author of the acknowledgement of an alarm whose cause is gone.
 const SYSTEM: &str = "settle";
 
 /// Counts an alarm that is stored, in the process that raised it.
@@ -98,12 +98,12 @@ impl NewAlarm<'_> {
             .bind(self.id())
     }
 
-    /// Its id, the same however often it is raised.
+    /// Id of the alarm, the same each time it is raised.
     pub fn id(&self) -> AlarmId {
         self.identity().1
     }
 
-    /// Its detail as it is stored, and its id.
+    /// Stored detail and id of the alarm.
     fn identity(&self) -> (String, AlarmId) {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
         let (platform, destination) = self.about.ids();

@@ -44,7 +44,7 @@ impl Actor {
     }
 }
 
-/// What a change did, before it is stored.
+/// A change for the audit log, before it is stored.
 #[derive(Debug, Clone)]
 pub struct AuditEntry {
     app: Option<AppId>,
@@ -128,7 +128,7 @@ impl Store {
         }
     }
 
-    /// Who makes the changes of this handle.
+    /// Author of this handle's changes.
     pub fn actor(&self) -> &Actor {
         &self.actor
     }

@@ -1,5 +1,5 @@
-//! How many claims of devices wait on each platform, as they were counted a moment ago: counting reads all of them, and no
-//! report may cost more the more there are. `devices/claims/bounds.rs` counts.
+//! Number of waiting claims of devices on each platform, as counted a moment ago: counting reads all of them, and a
+//! report must not cost more the more there are. `devices/claims/bounds.rs` counts.
 
 use domain::{PlatformId, Timestamp};
 use std::collections::BTreeMap;

@@ -32,7 +32,7 @@ impl AnyConnection {
 #[derive(Clone)]
 pub enum Now {
     Known(Timestamp),
-    /// It is fetched from the server.
+    /// Fetched from the server.
     Running(Ahead<'static, Single<Timestamp>>),
 }
 

@@ -121,7 +121,7 @@ impl<'a> From<Option<Cow<'a, str>>> for Value<'a> {
     }
 }
 
-/// A text with U+FFFD in the place of each NUL, which PostgreSQL cannot store. [`Value`] does this for every text that is
+/// A text with U+FFFD in place of each NUL, which PostgreSQL cannot store. [`Value`] does this for every text that is
 /// bound; for one that an id is made of, or that is compared in memory with what is stored, call it before.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {

@@ -66,7 +66,7 @@ pub struct Config {
     pub clock: fn() -> Timestamp,
 }
 
-/// What was created when the database was opened for the first time, and never changes.
+/// Facts that were created when the database was first opened, and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installation {
     /// The id of the company that runs the installation.

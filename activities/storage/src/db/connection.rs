@@ -212,8 +212,8 @@ impl AnyConnection {
     }
 
     /// Whether the connection must be replaced: a transaction was left open, or its session is over, see
-    /// [`PostgresConnection::is_over`]. No statement is sent for it. Whoever keeps a connection asks before its next use.
-    /// One to SQLite is an open file, which no error makes another one.
+    /// [`PostgresConnection::is_over`]. No statement is sent for it. Checked before each reuse of a connection. A
+    /// connection to SQLite is an open file, which no error invalidates.
     pub fn is_lost(&mut self) -> bool {
         let is_broken =
             <Self as Connection>::TransactionManager::is_broken_transaction_manager(self);

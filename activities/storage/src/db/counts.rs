@@ -1,5 +1,5 @@
-//! What this process counted since it wrote last: for charts by minute, and for each platform the answers to its store.
-//! Counting locks a small map and waits for no database. What is not written yet is lost with the process.
+//! What this process counted since its last write: minutes for charts, and responses to each platform's store. Counting
+//! locks a small map and never waits for the database. Counts that are not written yet are lost with the process.
 
 use crate::db::statement::stored;
 use domain::{AppId, DestinationId, PlatformId, Timestamp};
@@ -16,26 +16,26 @@ pub const MINUTE_MICROS: i64 = 60_000_000;
 const MAX_WAITING: usize = 10_000;
 
 stored! {
-    /// What is counted in each minute.
+    /// Kinds of counts per minute.
     #[derive(PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
     pub enum Series {
         /// Notifications stored in the inbox.
         Accepted = "accepted",
-        /// Messages of stores that were refused.
+        /// Messages from stores that were refused.
         Refused = "refused",
-        /// Settlings, and how long after the end of the window each began.
+        /// Settled purchases, with the delay after the end of their windows.
         Lag = "lag",
         /// Attempts that delivered an event.
         Delivered = "delivered",
-        /// Attempts that did not.
+        /// Attempts that failed.
         Failed = "failed",
-        /// Requests that a destination answered, and how long each took.
+        /// Requests that a destination answered, with their duration.
         Latency = "latency",
-        /// Actions of Temporal, as Temporal Cloud bills them.
+        /// Temporal actions, as billed by Temporal Cloud.
         Actions = "actions",
-        /// Those for purchases.
+        /// Temporal actions for purchases.
         PurchaseActions = "purchase_actions",
     }
 }
@@ -51,14 +51,14 @@ pub const SERIES: [Series; 8] = [
     Series::PurchaseActions,
 ];
 
-/// What is counted together. Empty texts stand for no app and no destination.
+/// Key of a count. Empty texts stand for no app and no destination.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MinuteKey {
     pub series: Series,
     pub at: Timestamp,
-    /// Its app, if that is known.
+    /// Id of the app, if known.
     pub app: Option<AppId>,
-    /// Its destination, if it has one.
+    /// Id of the destination, if there is one.
     pub destination: Option<DestinationId>,
 }
 
@@ -103,9 +103,9 @@ pub type ArrivalKey = (PlatformId, &'static str);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
-    /// Its app, if that is known.
+    /// Id of the app, if known.
     pub app: Option<AppId>,
-    /// Its destination, if it has one.
+    /// Id of the destination, if there is one.
     pub destination: Option<DestinationId>,
 }
 
@@ -122,7 +122,8 @@ impl From<AppId> for Counted {
 pub struct Counts {
     minutes: Mutex<BTreeMap<MinuteKey, Sum>>,
     arrivals: Mutex<BTreeMap<ArrivalKey, Arrival>>,
-    /// Of each series the end of what is to be rolled up to hours, and until when this process found all rolled up.
+    /// For each series, the end of the counts to be rolled up to hours, and until when this process found all rolled
+    /// up.
     rolled_up: Mutex<BTreeMap<Series, (Timestamp, Timestamp)>>,
 }
 
@@ -148,18 +149,18 @@ impl Counts {
         }
     }
 
-    /// Takes the minutes out, in the order of their keys.
+    /// Takes the minutes out, in order of their keys.
     pub fn take_minutes(&self) -> BTreeMap<MinuteKey, Sum> {
         std::mem::take(&mut *self.minutes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the answers out, in the order of their keys.
+    /// Takes the answers out, in order of their keys.
     pub fn take_arrivals(&self) -> BTreeMap<ArrivalKey, Arrival> {
         std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Until when a series is rolled up as far as this process knows, if all before `end` is to be. For another end it
-    /// looks anew from the beginning: something may have been counted late.
+    /// looks again from the beginning: something may have been counted late.
     pub fn rolled_up(&self, series: Series, end: Timestamp) -> Timestamp {
         let rolled_up = self
             .rolled_up

@@ -1,5 +1,5 @@
-//! The disk of the database: whether it is full, as the writes of this process found, and on SQLite how much of it is
-//! free. Who asks reads a flag in memory.
+//! The disk of the database: whether it is full, as this process's writes found, and on SQLite how much of it is free.
+//! Callers read a flag in memory.
 
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
@@ -17,7 +17,7 @@ const NEARLY_FULL_BYTES: u64 = 1024 * 1024;
 /// The largest number of pages of an SQLite file (<https://sqlite.org/limits.html>).
 const MOST_PAGES: u32 = 4_294_967_294;
 
-/// What is known of the disk.
+/// State of the disk.
 #[derive(Debug)]
 pub struct Disk {
     /// The file of an SQLite database. Of a server's disk nothing is known but its errors.
@@ -30,7 +30,7 @@ pub struct Disk {
 /// The room on a disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// What this process may still use.
+    /// Bytes that this process may still use.
     pub free: u64,
     pub total: u64,
 }

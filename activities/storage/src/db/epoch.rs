@@ -1,14 +1,14 @@
 //! The epoch: a part of the ids of events.
 //!
-//! A database that was restored from a backup, or failed over to a server that lagged, has lost what it recorded last.
-//! It would announce other events under ids that destinations have seen. So its epoch is raised: by an admin, and on
+//! A database that was restored from a backup, or failed over to a server that lagged, has lost its latest records. It
+//! would announce other events under ids that destinations have seen. So its epoch is raised: by an admin, and on
 //! PostgreSQL by the first transaction that needs it and finds another lineage than the stored one. A lineage is the
-//! server's system identifier with its timeline, which PostgreSQL raises at each promotion and recovery to a point in
-//! time. Where a server does not show it, and on SQLite, only an admin raises the epoch. A lineage that is shown where
-//! none is stored is another one: the database may have been moved.
+//! server's system identifier with its timeline, which PostgreSQL raises at each promotion and point-in-time recovery.
+//! If a server does not show it, and on SQLite, only an admin raises the epoch. A lineage that appears where none is
+//! stored counts as another one: the database may have been moved.
 //!
-//! The new epoch is the present time in seconds. A count would give the same epoch to two futures of one backup, and to
-//! two servers of which the second never got the first one's new epoch.
+//! The new epoch is the present time in seconds. A counter would give the same epoch to two futures of one backup, and
+//! to two servers of which the second never got the first one's new epoch.
 
 use crate::db::alarm::{self, About, NewAlarm};
 use crate::db::connection::AnyConnection;

@@ -1,4 +1,4 @@
-//! Errors, as decisions: who must act, and whether trying again can help.
+//! Errors as decisions: who must act, and whether a retry can help.
 
 use crate::db::refusal::Refusal;
 use diesel::result::DatabaseErrorInformation;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub const FULL_DISK: &str = "the disk of the database is full";
 /// The hint of a statement that names a table or column that PostgreSQL does not have.
 pub const OTHER_SCHEMA: &str = "the tables are not those of this version";
-/// What SQLite says of a table or column that it does not have.
+/// SQLite's messages about an unknown table or column.
 const SQLITE_OTHER_SCHEMA: [&str; 3] = [
     "no such table: ",
     "no such column: ",
@@ -23,7 +23,7 @@ pub const DEADLOCK: &str = "another session waits for this one";
 const SQLITE_FULL: &str = "database or disk is full";
 const SQLITE_IO: &str = "disk I/O error";
 
-/// What is missing where a row names one that does not exist.
+/// Subject of [`Error::Missing`] if a row names another one that does not exist.
 const PARENT: &str = "parent";
 
 /// The technical cause behind an [`Error`].
@@ -33,7 +33,7 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 /// was committed. Every call is idempotent and may be repeated.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The database cannot be reached or is overloaded. Try again; nobody else needs to act.
+    /// The database cannot be reached or is overloaded. The caller retries; no further action is needed.
     #[error("the database is not available at the moment, try again")]
     Unavailable(#[source] Cause),
     /// Another process works on this SQLite file. The operator must stop it, or use PostgreSQL.
@@ -65,14 +65,14 @@ pub enum Error {
         field: &'static str,
         detail: String,
     },
-    /// Another transaction wrote the same row first. Try again; nobody else needs to act.
+    /// Another transaction wrote the same row first. The caller retries; no further action is needed.
     #[error("another transaction wrote the same row at the same time, try again")]
     Raced(#[source] Cause),
     /// The database refuses the change or the statement, however often it is tried. The operator must act; what was to be
     /// written is still where it came from.
     #[error("{refusal}")]
     Refused {
-        /// What the database refuses, and what the operator does about it.
+        /// Kind of refusal, and how the operator resolves it.
         refusal: Refusal,
         source: Cause,
     },
@@ -86,7 +86,7 @@ pub enum Error {
     /// The database or its key is not what we expect. The operator must act; trying again is no use.
     #[error("the database cannot be used: {what}")]
     Corrupt {
-        /// What was found, and what was expected.
+        /// Description of the found and the expected value.
         what: String,
         /// The cause, when there is one beyond `what`.
         #[source]
@@ -182,7 +182,7 @@ impl Error {
     /// the same request succeeds.
     pub fn is_of_request(&self) -> bool {
         match self {
-            // A row that is named by another one, and not by the request: it comes later, or somebody removed it.
+            // A row that another row names, not the request: it will be created later, or was removed.
             Self::Missing { what } => *what != PARENT,
             Self::Conflict { .. }
             | Self::Cursor

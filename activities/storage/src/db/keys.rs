@@ -1,6 +1,5 @@
-//! The table of the keys that secrets are encrypted with. A key is registered by the first transaction that encrypts with
-//! it, so that one that was only named leaves nothing. One that was turned out keeps its row, so that it never encrypts
-//! again.
+//! The table of encryption keys. A key is registered by the first transaction that encrypts with it, so that a key that
+//! was only configured leaves nothing. A retired key keeps its row, so that it never encrypts again.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -42,7 +42,7 @@ impl Queue {
     }
 }
 
-/// Where a read begins.
+/// Where a read of a queue begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beginning {
     /// The rows before this time are left out.
@@ -51,7 +51,7 @@ pub struct Beginning {
     pub apart: Vec<String>,
 }
 
-/// What a read found.
+/// Result of reading a queue.
 pub struct QueueRead<T> {
     pub rows: T,
     /// The time of the first row that it could take; if there was none, the time up to which it read.
@@ -144,7 +144,7 @@ impl Mark {
         }
     }
 
-    /// Where a read begins. If the clock was set back since the last one, before what is stored by it.
+    /// Where a read begins. If the clock was set back since the last one, before rows that are stored by it.
     fn start(&self, now: Timestamp, at: Instant) -> Beginning {
         let is_used = self.slow_reads >= SLOW_READS && at < self.whole_at;
         let from = if is_used {

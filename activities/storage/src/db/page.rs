@@ -34,9 +34,9 @@ impl Default for Page {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Paged<T> {
-    /// The items, in the list's order.
+    /// Items of the page, in the order of the list.
     pub items: Vec<T>,
-    /// The cursor of the next page; `None` at the end of the list.
+    /// Cursor of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl Page {
         })
     }
 
-    /// The cursor of a list of purchases in the order of their keys; empty without a cursor.
+    /// The cursor of a list of purchases in order of their keys; empty without a cursor.
     pub(crate) fn key(&self) -> Result<String, Error> {
         let Some(cursor) = &self.cursor else {
             return Ok(String::new());

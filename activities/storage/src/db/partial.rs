@@ -44,7 +44,7 @@ pub const SKIPPED_IN_ORDER: &str = "IN ('skipped', 'in order')";
 
 /// `claims_pending_of_network (platform_id, network, created_at, status)`
 pub const PENDING_OF_NETWORK: &str = "IN ('pending', 'of network')";
-/// For claims.
+/// Index on refused claims by key.
 pub const REFUSED_BY_KEY: &str = "IN ('refused', 'by key')";
 
 /// `device_deliveries_of_batch (batch_id)`. The one other index over pending events of devices needs no word: a statement

@@ -1,6 +1,6 @@
-//! What a PostgreSQL server must offer to settle: a release, an encoding, sessions of its own and rights. It is checked
-//! before the first write. What is missing would otherwise show later, in the middle of the work, and as another fault.
-//! What a role sets for its sessions is no precondition: each session sets it, see `connection.rs`.
+//! What a PostgreSQL server must offer: a release, an encoding, sessions of its own and permissions. It is checked
+//! before the first write, because a missing requirement would otherwise show later, in the middle of the work, as
+//! another fault. Session settings of a role are no precondition: each session sets them, see `connection.rs`.
 
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
@@ -13,7 +13,7 @@ const OLDEST: i64 = 14;
 const ENCODING: &str = "UTF8";
 
 row! {
-    /// What the server says about itself and about this session.
+    /// The server's version and parameters, and those of this session.
     #[derive(Clone)]
     struct ServerRow {
         release: i64,
@@ -112,7 +112,7 @@ pub fn check_migrating(connection: &mut AnyConnection, tables: &[String]) -> Res
 }
 
 impl ServerRow {
-    /// Why it cannot be used.
+    /// Why the database cannot be used.
     fn refusal(&self) -> Option<String> {
         let Self {
             release,
@@ -145,7 +145,8 @@ impl ServerRow {
     }
 }
 
-/// The server's processes of a session, read twice, of a second one in a transaction, and of the first one meanwhile.
+/// The server's processes of a session, read twice, of a second one in a transaction, and of the first one in the
+/// meantime.
 #[derive(Debug, Clone, Copy)]
 struct Backends {
     first: [i64; 2],

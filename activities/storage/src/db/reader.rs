@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What the connections of a pool are for, and the maximum number that is open.
+/// Purpose of a pool's connections, and their maximum number.
 #[derive(Debug, Clone, Copy)]
 pub struct Pool {
     purpose: &'static str,
@@ -45,8 +45,8 @@ tokio::task_local! {
     static TURNS: Vec<Arc<Semaphore>>;
 }
 
-/// Runs `work`, each of whose reads takes a permit of each of these semaphores, in their order. The read itself has them
-/// until it ends, also where nobody waits for it any more. What `work` spawns takes none.
+/// Runs `work`, each of whose reads takes a permit of each of these semaphores, in order. A read holds its permits
+/// until it finishes, even after its caller has stopped waiting. Tasks that `work` spawns take none.
 pub async fn taking_turns<T>(turns: Vec<Arc<Semaphore>>, work: impl Future<Output = T>) -> T {
     TURNS.scope(turns, work).await
 }
@@ -67,7 +67,7 @@ pub struct Readers {
     database: Database,
     /// The open connections that no read uses.
     idle: Arc<Mutex<Vec<AnyConnection>>>,
-    /// One for each connection: a read waits for a permit asynchronously, so that it blocks no thread meanwhile.
+    /// One for each connection: a read waits for a permit asynchronously, so that it blocks no thread in the meantime.
     permits: Arc<Semaphore>,
     /// The lock file of an SQLite database: the lock is held as long as a handle exists.
     lock: Option<Arc<File>>,

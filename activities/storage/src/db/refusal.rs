@@ -1,12 +1,12 @@
-//! What a database refuses for good: values, rules, rights, statements. By PostgreSQL's SQLSTATE
-//! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and by SQLite's words
+//! Permanent refusals of a database: values, constraints, permissions, statements. By PostgreSQL's SQLSTATE
+//! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and by SQLite's messages
 //! (<https://sqlite.org/rescode.html>).
 //!
-//! Whether a session may go on after an error is decided with the connection, not here.
+//! Whether a session can continue after an error is decided with the connection, not here.
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 
-/// What the database refuses, however often it is tried. The text says what the operator does about it.
+/// A permanent refusal by the database. The text tells the operator how to resolve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A value: its encoding, its length or its range.
@@ -21,7 +21,7 @@ pub enum Refusal {
          not one of settle's, otherwise report this line as a defect of settle"
     )]
     Rule,
-    /// What the database's user, or the file's mode, does not allow.
+    /// An action that the database's user, or the file's mode, does not permit.
     #[error(
         "the database's user lacks a right; trying again does not help: grant it every right on settle's tables, or on \
          SQLite the right to write the file and its folder"
@@ -64,7 +64,7 @@ const CODES: [(&str, Option<Refusal>); 17] = [
     ("XX002", Some(Refusal::Damage)),
 ];
 
-/// What SQLite says, by a part of it.
+/// SQLite's messages, by a part of each.
 const SQLITE: [(&str, Refusal); 13] = [
     ("attempt to write a readonly database", Refusal::Rights),
     ("access permission denied", Refusal::Rights),
@@ -90,7 +90,8 @@ const ALL: [Refusal; 5] = [
 ];
 
 impl Refusal {
-    /// What a failed statement was refused for; `None` where trying again can help, or another error says what happened.
+    /// The permanent refusal behind a failed statement; `None` if a retry can help, or another error explains the
+    /// failure.
     pub fn of(cause: &Error) -> Option<Self> {
         use DatabaseErrorKind::{
             CheckViolation, ExclusionViolation, NotNullViolation, RestrictViolation, Unknown,

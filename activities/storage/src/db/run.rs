@@ -4,6 +4,6 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
     Real,
-    /// It only counts what it would change.
+    /// Only counts the changes.
     Dry,
 }

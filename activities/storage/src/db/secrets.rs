@@ -68,7 +68,7 @@ impl Secrets {
         }
     }
 
-    /// The ids of the keys, the newest first.
+    /// The ids of the keys, newest first.
     pub fn key_ids(&self) -> Vec<&str> {
         self.keys.iter().map(|key| key.id.as_str()).collect()
     }
@@ -162,8 +162,8 @@ impl Secrets {
             .ok_or_else(unreadable)
     }
 
-    /// What is stored of a text that is looked up: its hash under each key, that of the newest first. `purpose` keeps
-    /// hashes of different columns apart.
+    /// The stored forms of a text that is looked up: its hash under each key, newest first. `purpose` keeps hashes of
+    /// different columns apart.
     pub fn hashes(&self, purpose: &str, text: &str) -> Vec<String> {
         self.keys
             .iter()
@@ -179,21 +179,21 @@ impl Secrets {
             .unwrap_or_default()
     }
 
-    /// What all values begin with that the newest key encrypted or hashed, as patterns of `LIKE`.
+    /// Prefixes of all values that the newest key encrypted or hashed, as patterns of `LIKE`.
     pub fn newest_patterns(&self) -> (String, String) {
         let id = self.newest_id();
         (format!("{PREFIX}{id}:%"), format!("{id}:%"))
     }
 
-    /// The hash of a text that may be a phrase, in lower-case hex: the same under every key, and nobody without a key tries
-    /// phrases on it.
+    /// The hash of a text that may be a phrase, in lower-case hex: the same under every key, and not testable against
+    /// guessed phrases without a key.
     pub fn phrase_hash(&self, purpose: &str, text: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.names.as_bytes());
         hex(hmac::sign(&key, format!("{purpose}/{text}").as_bytes()).as_ref())
     }
 
-    /// What stands for a name of a row named by `table` and `id`, in lower-case hex: the same for the same name and
-    /// under every key, and nobody without a key finds the name from it.
+    /// Replacement for a name of a row named by `table` and `id`, in lower-case hex: the same for the same name and
+    /// under every key. The name cannot be derived from it without a key.
     pub fn tombstone(&self, table: &str, id: &str, name: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.names.as_bytes());
         let tag = hmac::sign(&key, format!("{table}/{id}/{name}").as_bytes());
@@ -234,8 +234,8 @@ fn derived(key: &[u8; 32], purpose: &str) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes())
 }
 
-/// The id of a key, eight hex digits: it is computed from the key, so a key cannot have a wrong one, and nobody finds
-/// the key from it.
+/// The id of a key: eight hex digits, computed from the key, so that a key cannot have a wrong id. The key cannot be
+/// derived from it.
 pub fn key_id(key: &[u8; 32]) -> String {
     hex(derived(key, "key id")
         .as_ref()

@@ -1,10 +1,11 @@
-//! Locks on PostgreSQL that many transactions share, and that whoever changes what these rely on has alone.
+//! Shared locks on PostgreSQL. Many transactions share one; a transaction that changes the protected rows holds it
+//! exclusively.
 //!
 //! They are advisory locks, because PostgreSQL grants these in the order of the requests: a change never waits for
 //! transactions that came after it. Shared locks of a row would let them pass. On SQLite a writing transaction excludes
 //! all others, so there is nothing to lock.
 //!
-//! The order in which a transaction takes several of them is up to those who use them.
+//! The callers define the order in which a transaction takes several of them.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

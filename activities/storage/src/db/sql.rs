@@ -126,12 +126,12 @@ macro_rules! insert {
 pub(crate) use {clause, insert, statement};
 
 impl Sql {
-    /// This statement with a clause in the place of `{which}`.
+    /// This statement with a clause in place of `{which}`.
     pub fn of(self, which: Clause) -> Cow<'static, str> {
         Cow::Owned(self.text.replace(WHICH, which.text))
     }
 
-    /// This statement with these conditions, joined by `AND`, in the place of `{which}`; with `TRUE` if there are none.
+    /// This statement with these conditions, joined by `AND`, in place of `{which}`; with `TRUE` if there are none.
     pub fn with(self, conditions: &[&str]) -> Cow<'static, str> {
         let all = if conditions.is_empty() {
             "TRUE".to_owned()

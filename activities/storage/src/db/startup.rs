@@ -37,7 +37,7 @@ row! {
     }
 }
 
-/// The name of whoever changes something without a key: the process itself.
+/// Author of changes that the process makes by itself, without a key.
 const PROCESS: &str = "settle";
 
 impl Store {
@@ -207,8 +207,9 @@ fn lock(database: &Path) -> Result<File, Error> {
     if !file.metadata().is_ok_and(|found| found.is_file()) {
         return Err(cannot(std::io::Error::other("it is not a regular file")));
     }
-    // SQLite gives its own files to the owner of the database when root runs it; nobody else may give files away. A lock
-    // that exists was perhaps left by a killed command of root; it is not a link of that owner to a file of root.
+    // SQLite gives its own files to the owner of the database when root runs it; other users may not give files away.
+    // An existing lock file may be left over from a killed command of root; it is not a link of that owner to a file of
+    // root.
     if let (Ok(owner), Ok(found)) = (database.metadata(), file.metadata())
         && found.is_file()
         && found.nlink() == 1

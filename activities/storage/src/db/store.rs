@@ -27,16 +27,16 @@ pub struct Store {
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
     pub(crate) ingress_readers: Readers,
-    /// Those of requests of devices alone.
+    /// Readers for requests of devices only.
     pub(crate) device_readers: Readers,
     /// For `/readyz` and the time of the last sweep.
     pub(crate) health_readers: Readers,
     pub(crate) secrets: Secrets,
     pub(crate) installation: Installation,
     pub(crate) clock: fn() -> Timestamp,
-    /// Who makes the changes of this handle.
+    /// Author of this handle's changes.
     pub(crate) actor: Arc<Actor>,
-    /// What this process counted and did not write yet.
+    /// Counts of this process that are not written yet.
     pub(crate) counts: Arc<Counts>,
     /// How many claims of devices wait.
     pub(crate) claims: Arc<ClaimBacklogs>,
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// What a probe writes: more than an acceptance of one message does.
+/// Size of a probe's write: larger than the acceptance of one message.
 const FILLER_BYTES: usize = 64 * 1024;
 
 /// Maximum number of rows of counts that one transaction adds to.
@@ -134,7 +134,7 @@ impl Store {
         self.writer.write(JobKind::Check, touch).await
     }
 
-    /// What this process knows of the disk of the database.
+    /// This process's knowledge of the database's disk.
     pub fn disk(&self) -> &Disk {
         self.writer.disk()
     }
@@ -186,7 +186,7 @@ impl Store {
     }
 
     /// Adds these rows to counts of a table, a few in each transaction, since other processes wait for their locks. The
-    /// rows are in the order of their keys.
+    /// rows are in order of their keys.
     ///
     /// # Errors
     /// With it, the number of rows that were written before.

@@ -1,9 +1,9 @@
 //! The time limit of a statement on SQLite, which has none of its own; PostgreSQL has `statement_timeout`.
 //!
-//! SQLite calls a *progress handler* while it runs a statement, and ends the statement if that says so
-//! (<https://sqlite.org/c3ref/progress_handler.html>). Diesel 2.3 lends nobody its connection, so SQLite itself sets the
-//! handler on each connection that this process opens (<https://sqlite.org/c3ref/auto_extension.html>). It runs on the
-//! thread of the statement, and looks at that thread's limit: without one, as in the writer, it ends nothing.
+//! SQLite calls a *progress handler* while it runs a statement, and aborts the statement if the handler requests that
+//! (<https://sqlite.org/c3ref/progress_handler.html>). Diesel 2.3 does not expose its connection, so SQLite itself sets
+//! the handler on each connection that this process opens (<https://sqlite.org/c3ref/auto_extension.html>). It runs on
+//! the thread of the statement and checks that thread's limit: without one, as in the writer, it never aborts.
 
 use crate::db::waits;
 use libsqlite3_sys::{

@@ -28,7 +28,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Its kind, a label of metrics.
+    /// Kind of the wait, a label of metrics.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Code => "code",
@@ -58,7 +58,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// What a thread, or the thread that a call will get, does at the moment.
+/// The current activity of a thread, or of the thread that will run a call.
 #[derive(Debug, Clone, Copy)]
 pub struct State {
     pub step: Step,
@@ -69,7 +69,7 @@ pub struct State {
     pub backend: Option<i32>,
 }
 
-/// Where a thread notes what it waits for.
+/// The note of what a thread waits for.
 #[derive(Debug)]
 pub struct WaitNote(Mutex<State>);
 
@@ -225,7 +225,7 @@ impl Waits {
         }
     }
 
-    /// The calls that take at least this long by now and were not found before, the oldest first.
+    /// The calls that take at least this long by now and were not found before, oldest first.
     pub fn find_long(&self, now: Instant, long: Duration) -> Vec<RunningCall> {
         let mut calls = self.lock();
         let old = calls
@@ -271,7 +271,7 @@ impl Running {
 }
 
 impl RunningCall {
-    /// What it waits for, a label of metrics. A call behind others waits for its turn.
+    /// The reason for waiting, a label of metrics. A call behind others waits for its turn.
     pub fn waits_for(&self) -> &'static str {
         if self.began > self.state.taken_at {
             "queue"

@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// How long the server may take to accept a connection and to answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// What calls are alike by: what they are for, what they wait for and where.
+/// Key by which similar calls are grouped: their purpose, what they wait for and where.
 type CallKind = (&'static str, &'static str, Step);
 
 struct Watcher {
@@ -42,7 +42,7 @@ row! {
     }
 }
 
-/// What the server says about a session.
+/// The server's information about a session.
 #[derive(Default)]
 struct Session {
     state: String,
@@ -117,7 +117,7 @@ impl Watcher {
         }
     }
 
-    /// What the server says about the sessions of these calls.
+    /// The server's information about the sessions of these calls.
     fn sessions<'c>(
         &self,
         waits: &Waits,

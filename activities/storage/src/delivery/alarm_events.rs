@@ -1,11 +1,11 @@
 //! Events about alarms. What raises or closes an alarm only changes its row; the sweep records what the last event of
-//! the alarm does not say. So an alarm that is raised again while it is open, or closed before the sweep, makes no event,
-//! and an event is recorded once, whatever dies. Where another transaction holds the row of an alarm, the next sweep
-//! records it.
+//! the alarm does not say. So an alarm that is raised again while it is open, or closed before the sweep, makes no
+//! event, and an event is recorded once, whatever dies. Where another transaction holds the row of an alarm, the next
+//! sweep records it.
 //!
-//! Each alarm has transactions of its own. An alarm of no app concerns the destinations of all apps that chose such events,
-//! which one statement finds; its events are recorded for a bounded number of apps at once, and its row is locked only
-//! to note the last of them: it may be raised meanwhile.
+//! Each alarm has transactions of its own. An alarm of no app concerns the destinations of all apps that chose such
+//! events, which one statement finds; its events are recorded for a bounded number of apps at once, and its row is
+//! locked only to note the last of them: it may be raised in the meantime.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -57,7 +57,7 @@ const COLUMNS: &str = "
             (SELECT d.name FROM destinations d WHERE d.id = alarms.destination_id)
         ) AS about";
 
-/// Those whose last event is not about their state.
+/// Alarms whose last event does not reflect their state.
 const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
     SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
     FROM alarms
@@ -65,7 +65,7 @@ const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
     ORDER BY seq
     LIMIT ?
 "};
-/// Those whose event some apps have.
+/// Alarms whose event was recorded for some apps only.
 const ANNOUNCING: Sql = statement! {hot "alarms_announcing", "
     SELECT {COLUMNS}, announced_open AS is_open
     FROM alarms
@@ -73,7 +73,8 @@ const ANNOUNCING: Sql = statement! {hot "alarms_announcing", "
     ORDER BY seq
     LIMIT ?
 "};
-/// With another operator than the predicate of an index of all unannounced alarms, which so cannot serve it.
+/// Locks the alarm. The operator differs from the predicate of the index of unannounced alarms, so that this index
+/// cannot serve the statement.
 const LOCK: Sql = statement! {"
     SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
     FROM alarms
@@ -81,7 +82,7 @@ const LOCK: Sql = statement! {"
     FOR UPDATE SKIP LOCKED
 "};
 const ANNOUNCED: Sql = statement!("UPDATE alarms SET announced_open = ? WHERE id = ?");
-/// Marks those of no app that nobody wants to know about.
+/// Marks events of no app that no destination subscribes to.
 const UNWANTED: Sql =
     statement!("UPDATE alarms SET announced_open = (acknowledged_at IS NULL) WHERE id IN (?*)");
 /// Notes the last app that has the event, or that all have it, unless another process did.
@@ -213,7 +214,7 @@ impl Unannounced {
     }
 }
 
-/// Records the event of an alarm of an app, also if nobody chose it.
+/// Records the event of an app's alarm, even without a subscriber.
 fn announce_own(
     write: &mut Write<'_>,
     id: AlarmId,

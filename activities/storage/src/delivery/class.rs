@@ -7,31 +7,31 @@ stored! {
     pub enum AttemptClass {
         Success = "success",
         Redirect = "redirect",
-        /// It answered 410: it wants no more events.
+        /// The destination responded with 410: it wants no more events.
         Gone = "gone",
-        /// It answered with a status from 400 to 499 that does not refuse the event.
+        /// The destination responded with a status from 400 to 499 that does not refuse the event.
         ClientError = "client_error",
-        /// It answered with a status from 500 to 599.
+        /// The destination responded with a status from 500 to 599.
         ServerError = "server_error",
         UnexpectedStatus = "unexpected_status",
-        /// It answered, but the response or its body cannot be read.
+        /// The destination responded, but the response or its body cannot be read.
         Unreadable = "unreadable",
-        /// It counted fewer events than the request held.
+        /// The destination counted fewer events than the request contained.
         TooFew = "too_few",
-        /// It does not know the API key.
+        /// The destination does not know the API key.
         InvalidApiKey = "invalid_api_key",
         /// The URL has another path, or the request's body was lost on its way.
         Misdirected = "misdirected",
-        /// It cannot read the request: a defect of settle.
+        /// The destination cannot read the request: a defect of settle.
         Defect = "defect",
         Refused = "refused",
-        /// It refused another event of the same request.
+        /// The destination refused another event of the same request.
         NotTaken = "not_taken",
-        /// It accepts no events of this user.
+        /// The destination accepts no events of this user.
         Silenced = "silenced",
         /// The user has exhausted a daily quota.
         Quota = "quota",
-        /// It accepts no more events just now.
+        /// The destination currently accepts no more events.
         Throttled = "throttled",
         Forbidden = "forbidden",
         TooLarge = "too_large",
@@ -60,12 +60,12 @@ stored! {
     }
 }
 
-/// Where a person can repair what makes a pending delivery fail.
+/// Where a person can repair the cause of a failing delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {
     /// At the destination, by the team that runs it.
     AtDestination,
-    /// In the settings of the destination or of settle, by whoever runs settle.
+    /// In the settings of the destination or of settle, by the operator.
     InSettle,
 }
 

@@ -1,5 +1,5 @@
-//! The lock of a destination on PostgreSQL. Whoever leases a lane shares it, and waits for no other lease. Whoever changes
-//! the destination, or its health, has it alone: a lease is taken before such a change, or sees it whole.
+//! The lock of a destination on PostgreSQL. Leases of lanes share it and do not wait for each other. A change of the
+//! destination or its health holds it exclusively, so a lease happens before such a change or sees all of it.
 
 use crate::db::error::Error;
 use crate::db::shared_lock;

@@ -20,12 +20,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the run of a destination must do next.
+/// The next action of a destination's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationNeed {
     /// Nothing: no delivery is due, or the destination is disabled or deleted.
     Rest,
-    /// Its breaker is open: send a probe.
+    /// The circuit breaker is open: send a probe.
     Probe {
         /// The lane to probe: the one with the newest delivery of those not tried since the breaker opened; if all were
         /// tried, the one tried longest ago.

@@ -1,7 +1,7 @@
 //! Finishing a request: records the results for its events and its destination, and returns what is left in the lane.
 //!
-//! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery.
-//! Everything else about the deliveries is left to whoever holds the lease now.
+//! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery. Everything else
+//! about the deliveries is left to the current holder of the lease.
 //!
 //! Who closes a lane: `events/lanes.rs` has the rule. `lane_state` here and `leasing` return that it is closed, with
 //! the newest sequence number in it. The activity `deliver` returns that number, and the purchase's run forgets the
@@ -361,7 +361,7 @@ fn error(result: &EventResult) -> String {
     clean(result.error.as_deref().unwrap_or(result.class.as_str())).into_owned()
 }
 
-/// What the health of the destination is updated by.
+/// The input for updating the health of a destination.
 struct Before {
     /// The health before the request is recorded.
     health: HealthRow,
@@ -409,7 +409,7 @@ fn update_health(
     Ok(operator_events)
 }
 
-/// What is left in the lane. It is closed when no delivery is pending, or when the destination is disabled or deleted.
+/// The rest of a lane. It is closed if no delivery is pending, or if the destination is disabled or deleted.
 fn lane_state(
     write: &mut Write<'_>,
     finish: &Finish,

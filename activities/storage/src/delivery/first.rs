@@ -1,4 +1,4 @@
-//! When the first event of a platform was delivered: with it the platform is connected. Noted once for each platform.
+//! When the first event of a platform was delivered, which completes its connection. Recorded once for each platform.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

@@ -1,4 +1,4 @@
-//! The free lanes of a destination: those with a pending delivery that nobody has leased.
+//! The free lanes of a destination: those with a pending delivery that is not leased.
 //!
 //! `hot "index"` in a statement names the index that serves it; a test checks that both databases use it.
 

@@ -29,10 +29,10 @@ use std::time::Duration;
 /// The health of a destination, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HealthView {
-    /// Its failures and successes.
+    /// Failures and successes of the destination.
     #[serde(flatten)]
     pub health: Health,
-    /// Number of its pending deliveries, counted up to 10,000.
+    /// Number of pending deliveries, counted up to 10,000.
     pub pending: i64,
 }
 
@@ -331,7 +331,7 @@ pub fn announce_exhausted(
     id: DestinationId,
     reason: String,
 ) -> Result<OperatorEvents, Error> {
-    // Most are not the first ones. For these nobody waits.
+    // Most are not the first ones, and no transaction waits for these.
     if is_announced(write, id)? {
         return Ok(OperatorEvents::default());
     }

@@ -71,7 +71,7 @@ pub struct Unsent {
     pub created_at: Timestamp,
     /// When it happened by the store's clock, if known.
     pub occurred_at: Option<Timestamp>,
-    /// Its stored body, with the state of the user that the destination's filter selects.
+    /// Stored body of the event, with the user's state that the destination's filter selects.
     pub body: serde_json::Value,
     /// The user that the event was recorded for; if there was none, the user who owns the purchase now.
     pub user_id: Option<UserId>,
@@ -133,7 +133,7 @@ pub enum Rendered {
     Skip {
         why: String,
     },
-    /// It cannot be sent, because a setting that a person entered is wrong.
+    /// Cannot be sent, because a setting that a person entered is wrong.
     Refuse {
         /// The error, without the value of the setting.
         why: String,
@@ -199,7 +199,7 @@ pub struct Batch {
     pub leased_at: Instant,
     pub destination: Destination,
     pub secret: SecretString,
-    /// Its events, in order; at least one.
+    /// Attempts of the request's events, in order; at least one.
     pub attempts: Vec<Attempt>,
     /// The user that it is about; `None` if the destination does not get requests user by user.
     pub user: Option<UserId>,
@@ -272,7 +272,7 @@ impl Finish {
 pub struct DeliveryResult {
     /// One for each event of the request, in its order.
     pub events: Vec<EventResult>,
-    /// What the request shows of the destination as a whole.
+    /// Effect of the request on the health of the destination.
     pub endpoint_signal: EndpointSignal,
     /// How long the destination wants no request of this lane.
     pub lane_pause: Option<Duration>,
@@ -316,7 +316,7 @@ pub struct EventResult {
     pub counts: bool,
 }
 
-/// What follows for a delivery after an attempt.
+/// The verdict on a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Delivered,
@@ -324,7 +324,7 @@ pub enum Verdict {
     Failed,
 }
 
-/// What one request shows about its endpoint.
+/// The result of one request for the health of its endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointSignal {
     Success,
@@ -333,7 +333,7 @@ pub enum EndpointSignal {
         /// How long the endpoint wants no requests, if it set a `Retry-After` for all.
         pause: Option<Duration>,
     },
-    /// It shows nothing about the endpoint.
+    /// Shows nothing about the endpoint.
     Neutral,
     /// The endpoint refused all further requests, by a 410 or because it does not know the API key: the destination is
     /// disabled.
@@ -342,7 +342,7 @@ pub enum EndpointSignal {
     },
 }
 
-/// What is left in a lane after an attempt.
+/// The rest of a lane after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneState {
     More,
@@ -363,7 +363,7 @@ pub enum LaneState {
     },
 }
 
-/// What is left in a lane, and the operators' events that were recorded.
+/// The rest of a lane, and the recorded operator events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishResult {
     pub lane: LaneState,

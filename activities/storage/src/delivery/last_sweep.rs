@@ -1,5 +1,5 @@
-//! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches that they go
-//! on. And which run of its workflow swept: if Temporal does not know that run any more, it was emptied.
+//! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches them. Also
+//! which run of the sweep's workflow swept: if Temporal does not know that run any more, it was emptied.
 
 use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;
@@ -62,7 +62,7 @@ const TAKE_RESTART: Sql = statement! {"
         AND (restarted_at IS NULL OR restarted_at <= ? OR restarted_at > ?)
 "};
 
-/// Of several processes that raise the alarm, each waits for the one before.
+/// Serializes several processes that raise the alarm.
 const LOCK: Sql = statement!("SELECT id AS value FROM sweeps WHERE id = 1 FOR UPDATE");
 
 const IS_OPEN: Sql =

@@ -20,7 +20,7 @@ const LANE_TOLERANCE: Duration = Duration::from_secs(45);
 /// The destinations whose runs the sweep signals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateDestinations {
-    /// Those with a late delivery, or that must be probed.
+    /// Destinations with a late delivery, or that must be probed.
     pub destinations: Vec<DestinationId>,
     /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
     pub in_backoff: Vec<DestinationId>,

@@ -1,4 +1,4 @@
-//! The lanes of a purchase as a run uses them: when a delivery is due, the lease of a lane, who holds it, and its finish.
+//! The lanes of a purchase for its run: when a delivery is due, the lease of a lane, its holder, and the finish.
 
 use crate::db::error::Error;
 use crate::db::fault;
@@ -51,8 +51,8 @@ impl Store {
         .await
     }
 
-    /// Leases a lane for one request, if a delivery of it is due, nobody else holds the lane, and the destination can
-    /// take the request.
+    /// Leases a lane for one request, if one of its deliveries is due, the lane is free, and the destination can take
+    /// the request.
     pub async fn lease(&self, lease: Lease) -> Result<LeaseResult, Error> {
         let secrets = self.secrets.clone();
         let kind = JobKind::Lane(lease.destination, lease.key);

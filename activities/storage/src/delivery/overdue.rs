@@ -1,4 +1,4 @@
-//! Overdue purchases, as the sweep finds and notes them, and how their wakes are repeated.
+//! Overdue purchases: how the sweep finds and records them, and how their wakes are repeated.
 
 use const_format::formatcp;
 use domain::time::MINUTE;
@@ -22,12 +22,12 @@ pub const BACKOFF: &str = formatcp!(
 /// Maximum numbers of purchases that are found at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Quota {
-    /// Of each platform whose store is queried, for the calendar and changes of settings.
+    /// Limit per platform whose store is queried, for the calendar and changes of settings.
     pub per_store: i64,
     /// Of each platform whose store is queried: those that were woken within the last minute, or whose query that was
     /// put off is due, and that did not settle yet. While there are so many, its changes of settings and its calendar wait.
     pub unfollowed: i64,
-    /// In each other category; a fifth of it for windows that ended, while the engine is only late.
+    /// Limit for each other category; a fifth of it for windows that ended, while the engine is only late.
     pub others: i64,
 }
 
@@ -45,9 +45,9 @@ impl Quota {
 pub struct Overdue {
     /// The purchases to wake; those that a person waits for first.
     pub found: Vec<Due>,
-    /// Those of them that did not follow several wakes: their runs may make no progress.
+    /// Purchases that did not follow several wakes: their runs may make no progress.
     pub unfollowed: Vec<CollapseKey>,
-    /// Those that must not be woken before a time.
+    /// Purchases that must not be woken before a time.
     pub postponed: Vec<Postponed>,
     /// Whether more may be due than are in `found`.
     pub more: bool,
@@ -88,14 +88,14 @@ pub struct Postponed {
     pub until: Timestamp,
 }
 
-/// What the sweep does with a purchase.
+/// The sweep's action for a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     Wake {
         /// Number of wakes in a row that were not followed.
         unfollowed: i64,
     },
-    /// It leaves it alone until this time.
+    /// Left alone until this time.
     Postpone(Timestamp),
 }
 

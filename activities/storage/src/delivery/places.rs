@@ -47,7 +47,7 @@ pub fn provide(
 }
 
 row! {
-    /// What leasing a lane finds before it picks deliveries.
+    /// The state that leasing a lane finds before it picks deliveries.
     pub struct Room {
         /// When the lease of the lane ends or ended; `None` if its last request was finished. In the past if it is one with
         /// the same token, whose result was lost.
@@ -182,7 +182,7 @@ impl PlaceAhead<'_> {
     }
 }
 
-/// What a place is leased for.
+/// Purpose of a place's lease.
 pub struct PlaceLease<'a> {
     pub key: CollapseKey,
     /// The user, if the destination gets requests user by user.
@@ -261,7 +261,7 @@ const LIVE_UNTIL: Sql = statement! {hot "leases_of_lane", "
     WHERE destination_id = ? AND collapse_key = ? AND {LIVE}
 "};
 
-/// When the lease of a lane ends; `None` if nobody holds it.
+/// When the lease of a lane ends; `None` if the lane is free.
 pub fn live_until(
     connection: &mut AnyConnection,
     lane: LaneKey,

@@ -1,4 +1,4 @@
-//! A lane whose lease, or the result of whose request, the database refuses for good: it is set back, so that its events
+//! A lane whose lease, or whose request's result, the database permanently refuses. It is postponed, so that its events
 //! are not sent again and again without a result, and its place is free for another lane.
 
 use crate::db::error::Error;

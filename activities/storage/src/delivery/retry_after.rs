@@ -1,5 +1,5 @@
 //! The `Retry-After` of a destination for one lane: nothing of the lane is sent until its time, including deliveries
-//! that are recorded meanwhile. These are held back when the lane is leased.
+//! that are recorded in the meantime. These are held back when the lane is leased.
 //!
 //! A delivery that is held back is recorded as tried when the `Retry-After` was received, so that a retry by a person
 //! makes it due too.

@@ -28,7 +28,7 @@ const TOLERANCE_MICROS: u128 = TOLERANCE.as_micros();
 const PROGRESS: Duration = MINUTE;
 /// Number of purchases that must have done so.
 const ENOUGH: usize = 50;
-/// The part of what may be woken that is woken in any case, the oldest first: a fifth.
+/// The part of what may be woken that is woken in any case, oldest first: a fifth.
 const OLDEST: usize = 5;
 /// How much later than others that settle by themselves a purchase may be.
 const MARGIN: Duration = Duration::from_secs(15);
@@ -189,7 +189,7 @@ pub fn find(
     })
 }
 
-/// A queue of notifications.
+/// A queue of waiting notifications.
 struct Waiting {
     name: &'static str,
     /// Selects those that are due by a time, from a low mark on.
@@ -259,7 +259,7 @@ fn is_full(rows: usize) -> bool {
 }
 
 impl UnsettledPurchase {
-    /// What to do now. Windows that ended after `patience` may yet be settled.
+    /// The next action. Windows that ended after `patience` may still be settled.
     fn next(&self, now: Timestamp, patience: Timestamp) -> Next {
         let ends_at = self
             .cap_at

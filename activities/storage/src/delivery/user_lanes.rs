@@ -49,7 +49,7 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_user_lanes or user_lane
     FOR UPDATE SKIP LOCKED
 "};
 
-/// What leasing a lane finds of a user at a destination.
+/// The state of a user that leasing a lane finds at a destination.
 pub struct Locked {
     pub rows: [UserLaneRow; 2],
     /// When the leases of the user end, or ended without a finish.

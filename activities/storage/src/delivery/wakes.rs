@@ -45,7 +45,7 @@ row! {
         in_progress: i64,
         setting: String,
         calendar: String,
-        /// Those of a deleted platform.
+        /// Notifications of a deleted platform.
         waiting: String,
     }
 }
@@ -66,7 +66,7 @@ const PAST: &str = "p.collapse_key || ' ' || COALESCE(p.held_until, 0) || ' 0 0'
 const PAST_WAKE: &str =
     "platform_id = each_platform.id AND next_wake_at <= ? AND next_wake_at IS NOT NULL
     AND woken_for IS DISTINCT FROM next_wake_at";
-/// Those of a deleted platform: only those with notifications that wait for the store, so that these end.
+/// Purchases of a deleted platform: only those with notifications that wait for the store, so that these end.
 const LAST_WAKE: &str =
     "platform_id = each_platform.id AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
     AND next_wake_at <= ? AND woken_for IS DISTINCT FROM next_wake_at";
@@ -417,7 +417,7 @@ impl Platforms {
 }
 
 impl OverduePage {
-    /// With further purchases of a text, in total at most `limit`.
+    /// Adds purchases that another statement finds, in total at most `limit`.
     fn with(mut self, text: &str, now: Timestamp, limit: i64) -> Result<Self, Error> {
         let limit = usize::try_from(limit).unwrap_or(0);
         let mut found = text.split(',').filter(|one| !one.is_empty());
@@ -469,8 +469,8 @@ fn unreadable(text: &str) -> Error {
     ))
 }
 
-/// Locks purchases whose next wake has passed and that nobody else has noted meanwhile. One that is being settled is
-/// left out, so that this waits for none.
+/// Locks purchases whose next wake has passed and was not noted by another process. Purchases that are being settled
+/// are left out, so that this never waits for one.
 const LOCK: Sql = statement! {"
     SELECT collapse_key AS value
     FROM purchases

@@ -39,7 +39,7 @@ const ACCEPT: Faults = Faults {
 /// The table of the networks, for their hashes.
 const CLAIMS: &str = "claims";
 
-/// What one request of a device reports.
+/// The report in one request of a device.
 #[derive(Debug, Clone)]
 pub struct DeviceRequest {
     /// The platform whose key it has.
@@ -83,7 +83,7 @@ pub struct AcceptedReports {
     pub queued_for: BTreeSet<DestinationId>,
     /// The claims of receipts in the new events.
     pub claims: ClaimCounts,
-    /// Those of purchases that are known: `examine_claim` decides them at once.
+    /// Claims of known purchases: `examine_claim` decides them at once.
     pub known: Vec<ClaimKey>,
 }
 
@@ -173,7 +173,7 @@ struct Gathered<'r> {
     /// The ends of sessions in this group.
     closed: BTreeSet<SessionKey>,
     seen: BTreeSet<Identity>,
-    /// What is to be stored, with the index of its request.
+    /// Events to store, with the index of their request.
     events: Vec<(usize, &'r DeviceReport)>,
 }
 
@@ -222,7 +222,7 @@ fn conceal_and_accept(
     checks.into_iter().map(result).collect()
 }
 
-/// What all requests of a write have in common.
+/// Data that all requests of a write share.
 struct Around<'a> {
     org: OrgId,
     epoch: i64,
@@ -400,7 +400,7 @@ impl<'r> Gathered<'r> {
         claims
     }
 
-    /// What the new events say of the store's customers on their devices, in their order.
+    /// The customers of the store on the devices, according to the new events, in order.
     fn presences(
         &self,
         events: &[NewEvent],
@@ -484,7 +484,7 @@ const fn step(kind: DeviceEventKind) -> Step {
     }
 }
 
-/// What the body of an event says beside its report.
+/// The data of an event's body besides its report.
 struct Circumstances<'a> {
     origin: &'a Origin,
     owner: &'a DeviceOwner,

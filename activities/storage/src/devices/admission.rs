@@ -1,4 +1,4 @@
-//! Which requests of devices are taken: those that prove their device, where it has a secret.
+//! Which requests of devices are accepted: those that prove their device, if it has a secret.
 
 use crate::db::error::{Error, Unproved};
 use crate::db::writer::Write;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct Admission(pub BTreeMap<DevicePlace, KnownDevice>);
 
 impl Admission {
-    /// Locks the devices of requests, in the order of their ids, and stores how they describe themselves now. An unknown
+    /// Locks the devices of requests, in order of their ids, and stores how they describe themselves now. An unknown
     /// one is created with the secret of its first request.
     pub fn read(write: &mut Write<'_>, requests: &[DescribedDevice<'_>]) -> Result<Self, Error> {
         let mut described = BTreeMap::<DevicePlace, DescribedDevice<'_>>::new();
@@ -24,7 +24,7 @@ impl Admission {
         }
         rows::lock(write, &described)?;
         let admission = Self(rows::known(write.connection, described.keys().copied())?);
-        // The first request of a device may be a stranger's, which describes nothing.
+        // The first request of a device may be forged, in which case it describes nothing.
         described.retain(|_, request| admission.check(request).is_err());
         let proved = requests
             .iter()

@@ -1,4 +1,4 @@
-//! Reports about customers of a store who were erased are stored with the tombstone in the place of the store's id, and
+//! Reports about customers of a store who were erased are stored with the tombstone in place of the store's id, and
 //! without the texts in which the app wrote it.
 
 use crate::db::error::Error;
@@ -62,7 +62,7 @@ impl ConcealedNames<'_> {
         .tombstone(self.secrets)
     }
 
-    /// What stands for each text that may be a store's id.
+    /// The tombstone for each text that may be a store's id.
     fn sought(&self, request: &mut DeviceRequest) -> BTreeSet<String> {
         let mut sought = BTreeSet::new();
         for report in &mut request.reports {

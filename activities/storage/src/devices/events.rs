@@ -89,7 +89,7 @@ pub fn insert(
 }
 
 impl NewEvent {
-    /// Its identity, as it is stored.
+    /// Identity of the event, as stored.
     pub fn identity(&self) -> Identity {
         (self.place, clean(&self.client_id).into_owned())
     }

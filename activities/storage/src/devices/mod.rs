@@ -1,7 +1,7 @@
-//! What devices report: their descriptions, sessions and events, and which destinations these are queued for; and the
-//! claims of receipts in it.
+//! What devices report: their descriptions, sessions and events, and the destinations for which these are queued; and
+//! the claims of receipts in it.
 //!
-//! Nothing here starts a workflow for an event: the run of a destination's stream takes what is pending, in batches.
+//! Nothing here starts a workflow for an event: the run of a destination's stream takes pending events in batches.
 
 pub mod accept;
 mod admission;

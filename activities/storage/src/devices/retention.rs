@@ -31,7 +31,7 @@ const OLDEST: Sql = statement! {"
     SELECT seq, platform_id, device_id, created_at FROM device_events ORDER BY seq LIMIT ?
 "};
 
-/// By the time of receipt: the times of a device are its own.
+/// Old sessions by the time of receipt, because devices have clocks of their own.
 const OLD_SESSIONS: Sql = statement! {hot "device_sessions_ended", "
     SELECT platform_id, device_id, id
     FROM device_sessions

@@ -37,7 +37,7 @@ pub struct Origin {
     pub has_secret: bool,
     /// Whether a customer of the app was erased.
     pub has_erased: bool,
-    /// Those that want events of this platform.
+    /// Destinations that want events of this platform.
     pub destinations: Vec<Destination>,
 }
 
@@ -95,7 +95,7 @@ const UPSERT: Sql = statement! {"
         seen_at = CASE WHEN {MAY_REPORT} THEN excluded.seen_at ELSE devices.seen_at END
 "};
 
-/// As `secret::may_report`, by which the request is refused.
+/// The condition of `secret::may_report`, by which the request is refused.
 const MAY_REPORT: &str =
     "devices.secret_hash IS NULL OR devices.secret_hash = excluded.secret_hash";
 
@@ -108,7 +108,7 @@ pub struct DescribedDevice<'r> {
     pub secret: Option<&'r SecretHash>,
 }
 
-/// Stores devices as requests describe them, and locks them, in the order of their ids. Creates unknown ones with the
+/// Stores devices as requests describe them, and locks them, in order of their ids. Creates unknown ones with the
 /// secrets of the requests. A request with another secret than that of its device changes nothing.
 pub fn lock(
     write: &mut Write<'_>,
@@ -212,7 +212,7 @@ const FIND: Sql = statement! {"
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a device, and reads its description; `None` also if somebody else has locked it.
+/// Locks a device and reads its description; `None` also if another transaction has locked it.
 pub fn locked(
     write: &mut Write<'_>,
     platform: PlatformId,

@@ -1,5 +1,5 @@
-//! How a device proves itself: with a secret that it made. Its hash is stored in the transaction that creates the device,
-//! and never later: whoever knows the id of a device without one cannot make it theirs.
+//! How a device proves itself: with a secret that it generated. Its hash is stored in the transaction that creates the
+//! device, and never later, so that knowing the id of a device without a secret is not enough to take it over.
 //!
 //! A device without a secret may report, and nothing else.
 
@@ -27,7 +27,7 @@ impl SecretHash {
         Self(hex)
     }
 
-    /// In hex, as it is stored.
+    /// The hash in hex, as stored.
     pub fn hex(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! The rows of sessions. Whoever writes one holds the lock of its device.
+//! The rows of sessions. Writing one requires the lock of its device.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

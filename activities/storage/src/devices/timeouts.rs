@@ -1,5 +1,5 @@
-//! Ends the sessions that had no event for half an hour. A device that reports at the moment is left to the next sweep, so
-//! that nobody waits: a report of it may keep its session open.
+//! Ends the sessions without an event for half an hour. A device that is reporting at the moment is left to the next
+//! sweep, so that its report does not wait: it may extend the session.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

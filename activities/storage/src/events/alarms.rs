@@ -1,5 +1,5 @@
-//! Alarms: conditions that need a person. An alarm that is raised again is counted in its row, and open again. They are
-//! listed in the room `reports`.
+//! Alarms: conditions that need a person's attention. An alarm that is raised again is counted in its row and reopens.
+//! The room `reports` lists them.
 
 use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;

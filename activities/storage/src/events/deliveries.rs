@@ -62,7 +62,8 @@ pub const NEXT_OF_USERS: &str = "
     ORDER BY seq
     LIMIT ?";
 
-/// What an ended delivery does not need: it is never sent again. Each statement that ends deliveries sets it.
+/// Columns that an ended delivery does not need, because it is never sent again. Each statement that ends deliveries
+/// clears them.
 pub const FREED: &str = "body = NULL, traceparent = NULL";
 
 /// Number of deliveries per transaction, so that other writes do not wait long.
@@ -304,7 +305,7 @@ const NOTE_RECONSIDERED: Sql =
     statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
 /// Makes due the next batch of a destination's waiting deliveries and notes the end of the batch; returns how many
-/// became due, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
+/// became due, or `None` when nothing is left. The note is locked in the meantime, so that a new one is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
     let noted: Option<i64> = sql(LOCK_RECONSIDERATION)
         .bind(destination)

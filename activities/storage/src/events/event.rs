@@ -17,7 +17,7 @@ pub struct StoredEvent {
     pub user_revision: Option<i64>,
     /// When it happened, by the store's clock.
     pub occurred_at: Option<Timestamp>,
-    /// Its body, from which the body for each destination is rendered.
+    /// Body of the event, from which the body for each destination is rendered.
     pub body: String,
     /// The environment of its purchase, which decides the destinations it is queued for; none for an event about a
     /// destination.

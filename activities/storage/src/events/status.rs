@@ -7,16 +7,16 @@ stored! {
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum DeliveryStatus {
-        /// It is sent when it is due.
+        /// To be sent when it is due.
         Pending = "pending",
-        /// It is to be sent, and waits for the user's own id.
+        /// To be sent once the user's external id is known.
         Waiting = "waiting",
         Delivered = "delivered",
-        /// It is not sent any more: a newer event takes its place.
+        /// Not sent, because a newer event replaces it.
         Superseded = "superseded",
         /// A setting of the destination ended it before it was sent.
         Skipped = "skipped",
-        /// It was given up. An admin can have its event sent again, as another delivery.
+        /// Given up. An admin can resend the event by another delivery.
         Failed = "failed",
     }
 }

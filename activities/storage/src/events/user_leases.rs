@@ -1,5 +1,5 @@
-//! Which users a destination is sent a request about at the moment, if it gets requests user by user; and the leases and
-//! pauses of a user whose purchases become another one's.
+//! Which users a destination currently gets a request about, if it gets requests user by user; and the leases and
+//! pauses of a user whose purchases move to another user.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -16,7 +16,7 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(60);
 const LONGEST_MICROS: u128 = LONGEST.saturating_add(OVERLAP).as_micros();
 
-/// A lease holds. Binds now.
+/// Condition for a live lease. Binds now.
 pub const LIVE: &str = const_format::formatcp!("lease_until - ? BETWEEN 1 AND {LONGEST_MICROS}");
 /// A lease has ended. Binds now.
 pub const FREE: &str =
@@ -115,7 +115,7 @@ const END: Sql = statement! {hot "user_leases_of_request", "
     WHERE destination_id = ? AND lease_token = ?
 "};
 
-/// Ends the leases of a request, also of the user who got the purchase meanwhile.
+/// Ends the leases of a request, also of the user who got the purchase in the meantime.
 pub fn end(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Result<(), Error> {
     sql(END)
         .bind(destination)
@@ -152,9 +152,9 @@ const HAND_PAUSES_OVER: Sql = statement! {"
     WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until OR NOT user_lanes.{PAUSED}
 "};
 
-/// Applies the leases of a user to another one, who gets purchases of theirs: a request about these may be in flight. The
-/// pauses too, if the user is anonymous: another user's stay about them. If no request may lease the user meanwhile, the
-/// caller has locked both users.
+/// Applies the leases of a user to another one, who gets purchases of theirs: a request about these may be in flight.
+/// The pauses too, if the user is anonymous: another user's stay about them. If no request may lease the user in the
+/// meantime, the caller has locked both users.
 pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) -> Result<(), Error> {
     let now = write.now()?;
     sql(LOCK)

@@ -291,7 +291,7 @@ impl<'n> Incoming<'n> {
         }
     }
 
-    /// What has its outcome already belongs to no settling.
+    /// A notification that already has its outcome belongs to no settling.
     fn traceparent(&self) -> Option<&str> {
         self.notification
             .traceparent

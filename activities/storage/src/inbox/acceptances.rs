@@ -49,7 +49,7 @@ const NEAR: Sql = statement!(
 const CHANGE: Sql = statement!("UPDATE acceptances SET notifications = ? WHERE seq = ?");
 const DELETE: Sql = statement!("DELETE FROM acceptances WHERE seq = ?");
 
-/// Removes notifications, in the order of their sequence numbers, from the record.
+/// Removes notifications, in order of their sequence numbers, from the record.
 pub fn remove(write: &mut Write<'_>, seqs: &[i64]) -> Result<(), Error> {
     for near in seqs.chunk_by(|one, next| next - one < SPAN) {
         let (Some(first), Some(last)) = (near.first(), near.last()) else {

@@ -1,4 +1,4 @@
-//! Notifications about customers who were erased are stored with the tombstone in the place of the store's id. A message
+//! Notifications about customers who were erased are stored with the tombstone in place of the store's id. A message
 //! that could not be read may name them anywhere: once a customer of the app was erased, its shape alone is stored.
 
 use crate::db::error::Error;
@@ -71,7 +71,7 @@ fn name(
     })
 }
 
-/// The notification with the tombstone in the place of the store's id.
+/// The notification with the tombstone in place of the store's id.
 fn concealed(notification: &NewNotification, name: ErasedAppUser) -> NewNotification {
     let app_user_id = Some(name.tombstone.clone());
     let names = ErasedNames {

@@ -1,4 +1,4 @@
-//! Notifications of stores, from their acceptance until they are settled, and the topics that send them.
+//! Notifications of stores, from acceptance until they are settled, and the topics that send them.
 
 pub mod accept;
 pub mod acceptances;

@@ -57,24 +57,24 @@ impl NewNotification {
 /// What happens to a notification after it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It is open until its purchase's window ends, and restarts that window.
+    /// Open until the window of its purchase ends; restarts that window.
     Open,
-    /// It ends the window: it is settled at once, with the other open notifications of its purchase.
+    /// Ends the window: settled at once, with the other open notifications of its purchase.
     AtOnce,
-    /// It waits for the decision about its topic.
+    /// Waits for the decision about its topic.
     WaitTopic(TopicId),
-    /// It has this outcome from the start, for this reason.
+    /// Has this outcome from the start, for this reason.
     Final(Outcome, String),
 }
 
 /// The result of accepting one notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
-    /// It is stored in a row of its own.
+    /// Stored in a row of its own.
     New { seq: i64 },
     /// This message again: it is stored already for this receipt, store type and platform. Nothing was written.
     Repeated {
-        /// The stored row, if it is open: whoever stored it may have ended before the purchase was signalled.
+        /// The stored row, if it is open: the process that stored it may have stopped before it signalled the purchase.
         open: Option<Open>,
     },
     /// This message again: its row waits for the decision about a topic, or was left waiting when that was decided.

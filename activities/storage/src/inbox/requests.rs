@@ -1,4 +1,5 @@
-//! The requests of topics to send, which wait for an operator's approval. Anybody can send them, so their number is bounded.
+//! The requests of topics to send, which wait for an operator's approval. Their number is bounded, because they need no
+//! authentication.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -20,7 +21,8 @@ const MAX_EXPIRED: i64 = 20;
 /// Maximum number of expired topics that one request removes.
 const PAGE: i64 = 100;
 
-/// Of the topics of a platform, the oldest first: the pending one that gives way to a new request. `None` when none does.
+/// Chooses the pending topic that gives way to a new request, from the topics of a platform, oldest first. `None` if
+/// none does.
 pub type GivesWay = Arc<dyn Fn(&[Topic]) -> Option<TopicId> + Send + Sync>;
 
 #[derive(Clone)]
@@ -61,7 +63,7 @@ impl TopicRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingTopic {
     New,
-    /// It is stored already: decided, or pending and now with the newer URL.
+    /// Already stored: decided, or pending and now with the newer URL.
     Renewed,
     /// Five are pending on this platform and none gives way; it was not stored.
     Full,

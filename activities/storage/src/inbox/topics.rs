@@ -18,42 +18,42 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 stored! {
-    /// How far a topic is trusted.
+    /// Trust in a topic.
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum TopicState {
-        /// It may send: it is named in the platform's settings. Its subscription is confirmed when it requests that.
+        /// May send, because the platform's settings name it. Its subscription is confirmed on request.
         Configured = "configured",
-        /// It requested to send, and no admin has decided yet.
+        /// Awaits a decision by an admin.
         Pending = "pending",
-        /// It may send.
+        /// May send.
         Confirmed = "confirmed",
-        /// An admin refused it.
+        /// Rejected by an admin.
         Rejected = "rejected",
-        /// No admin decided in time.
+        /// Expired before an admin decided.
         Expired = "expired",
-        /// Its subscription was ended at the store.
+        /// Unsubscribed at the store.
         Unsubscribed = "unsubscribed",
     }
 }
 
 row! {
-    /// A topic of a platform.
+    /// A topic that sends to a platform, or wants to.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     pub struct Topic {
-        /// Its id.
+        /// Id of the topic.
         pub id: TopicId,
-        /// The platform that it wants to send to.
+        /// Id of the platform.
         pub platform_id: PlatformId,
-        /// Its name at the store.
+        /// ARN of the topic at the store.
         pub arn: String,
-        /// How far it is trusted.
+        /// Trust in the topic.
         pub state: TopicState,
-        /// When it first requested to send.
+        /// When the topic first requested to send.
         pub requested_at: Timestamp,
-        /// When its present state was decided.
+        /// When the topic entered its current state.
         pub decided_at: Option<Timestamp>,
-        /// When its request expires, if it is pending.
+        /// When a pending request expires; null otherwise.
         pub expires_at: Option<Timestamp>,
     }
 }
@@ -67,7 +67,7 @@ const SELECT: &str =
 
 const OF_PLATFORM: Sql = statement!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id");
 
-/// The topics of a platform, the oldest first.
+/// The topics of a platform, oldest first.
 pub fn of_platform(
     connection: &mut AnyConnection,
     platform: PlatformId,
@@ -78,7 +78,7 @@ pub fn of_platform(
 const OF_PLATFORMS: Sql =
     statement!("{SELECT} WHERE platform_id IN (?*) ORDER BY requested_at, id");
 
-/// The topics of several platforms, the oldest first.
+/// The topics of several platforms, oldest first.
 pub fn of_platforms(
     connection: &mut AnyConnection,
     platforms: &[PlatformId],
@@ -104,7 +104,7 @@ const UNSUBSCRIBE: Sql = statement! {"
 "};
 
 impl Store {
-    /// The topics of a platform, the oldest first.
+    /// The topics of a platform, oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
         self.read(move |connection| of_platform(connection, platform))
             .await

@@ -21,7 +21,7 @@ row! {
 /// The traces that a settling belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettlingTrace {
-    /// The contexts of its notifications, the oldest first, at most 128; never empty.
+    /// The contexts of its notifications, oldest first, at most 128; never empty.
     pub contexts: Vec<TraceContext>,
     /// When the first of them was accepted.
     pub began_at: Timestamp,

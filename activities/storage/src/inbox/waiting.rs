@@ -160,8 +160,8 @@ const SURPLUS: Sql = statement! {hot "notifications_distrusted", "
 "};
 const REMOVE: Sql = statement!("DELETE FROM notifications WHERE seq IN (?*)");
 
-/// Removes the notifications that were refused with their topic beyond the newest [`MAX_REFUSED`] of a platform, and the
-/// record that they were accepted: a stranger sent them, and nobody approved it.
+/// Removes the notifications that were refused with their topic beyond the newest [`MAX_REFUSED`] of a platform, and
+/// the record that they were accepted: they came from an unapproved topic.
 fn remove_surplus(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     let mut surplus: Vec<i64> = sql(SURPLUS).bind(platform).values(write.connection)?;
     if surplus.is_empty() {

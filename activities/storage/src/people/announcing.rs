@@ -103,7 +103,7 @@ pub fn rename(write: &mut Write<'_>, users: &[UserId], anonymous: UserId) -> Res
     Ok(())
 }
 
-/// What a round of announcements did.
+/// Result of a round of announcements.
 #[derive(Debug, Default)]
 pub struct AnnouncedTransfers {
     /// Number of purchases that were announced.
@@ -171,7 +171,7 @@ fn announce(
         .map(|one| one.user_id)
         .chain([seen.from_user_id, seen.to_user_id]);
     let rows = moves::lock_users(write, &users.collect())?;
-    // Another process announced these meanwhile, or a user was erased.
+    // Another process announced these in the meantime, or a user was erased.
     if find(write.connection, id)?.as_ref() != Some(&seen) {
         return Ok(0);
     }

@@ -183,7 +183,7 @@ fn verify(
     Ok(verified)
 }
 
-/// Locks the app, and in the order of their ids the users of the customer, of the purchase and of the devices. Creates the
+/// Locks the app, and in order of their ids the users of the customer, of the purchase and of the devices. Creates the
 /// customer's user as a record does. Returns whose the devices are.
 fn lock_users(
     write: &mut Write<'_>,

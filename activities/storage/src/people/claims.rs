@@ -36,20 +36,20 @@ use domain::{
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What the next step of a claim is.
+/// The next step of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimStep {
-    /// It is decided, or examined again later.
+    /// Decided, or examined again later.
     Done(ClaimStatus),
-    /// It is verified by what was known, and is a new notification of its purchase.
+    /// Verified from known data, and a new notification of its purchase.
     Reported(Open),
-    /// It is verified by what was known, and was a notification of its purchase before, which is to be settled again.
+    /// Verified from known data, and an earlier notification of its purchase, which is to be settled again.
     Recheck,
     /// The store is to be queried.
     Query,
 }
 
-/// What the store showed of a claim.
+/// The store's answer about a claim.
 #[derive(Debug, Clone)]
 pub enum ClaimAnswer {
     Confirmed {
@@ -63,12 +63,12 @@ pub enum ClaimAnswer {
     Unanswered(Duration),
 }
 
-/// What became known with the answer of the store.
+/// The result of a claim after the store's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimResult {
-    /// It is verified, and is a new notification of its purchase.
+    /// Verified, and a new notification of its purchase.
     Reported(Open),
-    /// It is verified, and was a notification of its purchase before, which is to be settled again.
+    /// Verified, and an earlier notification of its purchase, which is to be settled again.
     Verified,
     NotVerified,
 }
@@ -141,7 +141,7 @@ const REFUSED: Sql = statement! {hot "claims_of_key", "
 "};
 
 row! {
-    /// What the store answered about a receipt and a customer.
+    /// The store's answer about a receipt and a customer.
     struct RefusedRow {
         reason: ClaimReason,
         due_at: Timestamp,
@@ -242,11 +242,11 @@ impl Store {
     }
 }
 
-/// What is known of the purchase of a claim.
+/// Current knowledge about the purchase of a claim.
 enum ClaimedPurchase {
     /// The last answer of the store stands, for this customer.
     Verified(String),
-    /// It is known, and no answer of the store stands yet.
+    /// Known, but without a valid answer of the store yet.
     Unsettled,
     Unknown,
 }
@@ -352,7 +352,7 @@ impl Pending {
     }
 
     /// Verifies the claim by the answer of the store, and makes it a notification of its purchase. What the store shows
-    /// counts as the report of its beginning, unless the purchase became known meanwhile.
+    /// counts as the report of its beginning, unless the purchase became known in the meantime.
     fn confirm(
         &self,
         write: &mut Write<'_>,

@@ -1,4 +1,4 @@
-//! Moves by a device, from one named customer to another: those that the platform's policy allows. Each leaves an audit
+//! Moves by a device from one named customer to another, as far as the platform's policy allows. Each leaves an audit
 //! entry, and many in a day raise an alarm.
 
 use crate::db::alarm::About;
@@ -17,7 +17,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What the audit entry of a move is called. An index knows it.
+/// Operation in the audit entry of a move. An index depends on it.
 const OPERATION: &str = "device.move";
 /// Number of moves of an app within [`DAY`] beyond which an alarm is raised.
 const MANY: i64 = 20;
@@ -34,11 +34,12 @@ pub struct Order<'a> {
     pub from: &'a UserRow,
     pub to: &'a UserRow,
     pub customers: BTreeSet<StoreCustomer>,
-    /// That of [`Move`].
+    /// See [`Move`].
     pub announced_before: usize,
 }
 
-/// Moves customers of the store to whoever is logged in on a device, if they may go. Both users are named and locked.
+/// Moves customers of the store to the customer who is logged in on a device, if the policy allows it. Both users are
+/// named and locked.
 pub fn move_customers(
     write: &mut Write<'_>,
     installation: Installation,

@@ -1,5 +1,5 @@
-//! Whose a device is. Without a login and without a verified claim it belongs to an anonymous user of its own, who has no
-//! row: the id is computed from the device and the number of its logouts.
+//! The user of a device. Without a login and without a verified claim it belongs to an anonymous user of its own, who
+//! has no row: the id is computed from the device and the number of its logouts.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 row! {
-    /// Whose a device is, as it is stored.
+    /// The stored user of a device.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct DeviceUser {
         pub user_id: Option<UserId>,
@@ -26,7 +26,7 @@ row! {
 const FIND: Sql =
     statement!("SELECT user_id, logouts, is_signed FROM devices WHERE platform_id = ? AND id = ?");
 
-/// Whose a device is; nobody's, while it is unknown.
+/// Loads the user of a device; `user_id` is `None` if the device is unknown.
 pub fn find(connection: &mut AnyConnection, place: DevicePlace) -> Result<DeviceUser, Error> {
     let row: Option<DeviceUser> = sql(FIND)
         .bind(place.platform)
@@ -60,7 +60,7 @@ const HAS_CUSTOMER: Sql = statement! {"
     ))
 "};
 
-/// Whether a device has a signed login or a verified claim: anybody can send an unsigned one.
+/// Whether a device has a signed login or a verified claim. An unsigned login proves nothing.
 pub fn has_customer(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
     let found: Option<i64> = sql(HAS_CUSTOMER)
         .bind(place.platform)
@@ -117,7 +117,7 @@ row! {
 }
 
 impl LockedDevice {
-    /// Whose the device is, if it proves itself: another process may have created it meanwhile.
+    /// The user of the device, if the device proves itself: another process may have created it in the meantime.
     pub fn proved(self, secret: &SecretHash) -> Result<DeviceUser, Error> {
         let Self {
             user_id,
@@ -236,9 +236,9 @@ const REPRESENT: Sql = statement! {"
     WHERE id = ? AND analytics_device_id IS NULL AND revision = 0
 "};
 
-/// Gives a user the id that a device has in analytics: the app's own one, else that of the device. A user who has one keeps
-/// it, and so does one who was announced: what the analytics counted under another id, without a name, would stay somebody
-/// else's. The user is locked.
+/// Gives a user the id that a device has in analytics: the app's own one, else that of the device. A user who has one
+/// retains it, and so does one who was announced: otherwise, what the analytics counted under another id without a name
+/// would belong to another person. The user is locked.
 pub fn represent(write: &mut Write<'_>, place: DevicePlace, user: UserId) -> Result<(), Error> {
     let find = sql(DESCRIBED).bind(place.platform).bind(place.device);
     let Described { device } = find.one(write.connection, "device")?;

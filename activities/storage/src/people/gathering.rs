@@ -1,8 +1,8 @@
-//! The alarm that one customer gathers many customers of stores in a short time: strangers whose app sends one id for all of
-//! them use what any of them bought, and nothing fails. There is one such alarm of a customer. It closes itself when the
-//! strangers were parted.
+//! The alarm that one customer gathers many customers of stores in a short time: customers whose app sends the same id
+//! for all of them share their purchases, and nothing fails. There is one such alarm of a customer. It closes itself
+//! when the customers were separated.
 //!
-//! What a person moves counts nothing.
+//! Moves by a person do not count.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -39,7 +39,7 @@ pub fn user(kind: &str, text: &str) -> Option<UserId> {
         .filter(|user| kind == KIND && text == detail(*user))
 }
 
-/// One more than may be.
+/// The first number above the limit.
 const TOO_MANY: i64 = MANY + 1;
 
 const HELD: Sql = statement! {"
@@ -47,7 +47,7 @@ const HELD: Sql = statement! {"
     FROM (SELECT 1 FROM store_users WHERE user_id = ? LIMIT {TOO_MANY}) held
 "};
 
-/// The users of a move.
+/// The two users of a move.
 #[derive(Clone, Copy)]
 pub struct Parties {
     pub app: AppId,

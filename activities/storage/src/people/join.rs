@@ -14,12 +14,12 @@ use crate::settings::tombstones::is_tombstone;
 use domain::{DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Joins a device with the owner of what it claimed. The user gets the device's id in analytics, unless they have one or were
-/// announced before: there the events of the device and those of the purchases are then one person's, also while nobody is
-/// logged in.
+/// Joins a device with the owner of what it claimed. The user gets the device's id in analytics, unless they have one
+/// or were announced before. The events of the device and those of the purchases then belong to one person in
+/// analytics, even without a login.
 ///
-/// A device without a secret reports, and owns nothing: it stays its own anonymous user's, since anybody may report on
-/// it. And it is not joined with a customer who is absent by its newest list.
+/// A device without a secret reports, and owns nothing: it remains with its own anonymous user, since its reports can
+/// be forged. And it is not joined with a customer who is absent by its newest list.
 ///
 /// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
 pub fn join(

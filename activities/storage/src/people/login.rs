@@ -1,11 +1,11 @@
 //! What a login on a device moves, and what a logout leaves.
 //!
-//! A login makes the device its customer's, and with it the store's customers whose receipts the device has by verified
-//! claims, unless its newest list leaves them out: their purchases move to the customer who logged in. A former
-//! owner without an external id was an anonymous user, who becomes the customer; from a customer with another one the
-//! purchases are transferred, if `reviews::may_move` lets them: the platform's `TransferPolicy` and a person's answer.
-//! Both are announced, the former if a state of the anonymous user ever was. A claim that the store has not confirmed
-//! moves nothing, so the public key and somebody's receipt are not enough.
+//! A login assigns the device to its customer, and with it the store's customers whose receipts the device has by
+//! verified claims, unless its newest list leaves them out: their purchases move to the customer who logged in. A
+//! former owner without an external id was an anonymous user, who becomes the customer. From a customer with another
+//! external id the purchases are transferred, if `reviews::may_move` allows it: the platform's `TransferPolicy` and a
+//! person's answer. Both are announced, the former if a state of the anonymous user ever was. A claim that the store
+//! has not confirmed moves nothing, so the public key and another customer's receipt are not enough.
 
 use crate::db::config::Installation;
 use crate::db::error::Error;
@@ -88,14 +88,14 @@ impl Store {
     }
 
     /// Logs out on a device: it gets a new anonymous user, and what it claimed stays with the customer. Returns that
-    /// user; a device on which nobody is logged in keeps the one it has.
+    /// user; without a login, the device keeps its current user.
     pub async fn logout(
         &self,
         place: DevicePlace,
         device: Device,
         secret: SecretHash,
     ) -> Result<UserId, Error> {
-        // Whoever has the public key can name any device: one that is not known has nobody to log out.
+        // The public key is enough to name any device: an unknown one has no customer to log out.
         let app = self
             .read_for_devices(move |connection| device_users::app(connection, place))
             .await?;
@@ -208,7 +208,7 @@ struct Taking<'a> {
     seen: &'a Situation,
     /// The users whose purchases the device has, and its own before.
     from: &'a [&'a UserRow],
-    /// The customer who logged in.
+    /// Row of the customer who logged in.
     to: UserRow,
 }
 

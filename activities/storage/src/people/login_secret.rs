@@ -27,7 +27,7 @@ const SET: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// What the secret is sealed for, beside the platform.
+/// Purpose of the encryption, besides the platform.
 pub const PURPOSE: &str = "platforms.login_secret";
 
 const NOTE_UNSIGNED: Sql = statement! {"

@@ -24,7 +24,7 @@ stored! {
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum Cause {
-        /// Somebody logged in on a device with a verified claim.
+        /// A login on a device with a verified claim.
         Login = "login",
         /// The customer was given the external id of another user.
         Naming = "naming",
@@ -46,7 +46,7 @@ impl Cause {
     }
 }
 
-/// Who made a change, and why.
+/// Author of a change, and reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     pub by: String,
@@ -75,7 +75,7 @@ pub struct Move<'a> {
 
 /// The devices that move with a user's purchases.
 pub enum MovedDevices {
-    /// None: each stays with whoever is logged in on it.
+    /// None: each device stays with the customer who is logged in on it.
     None,
     /// All: the former owner becomes the new one.
     All,
@@ -86,7 +86,7 @@ pub enum MovedDevices {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     pub id: TransferId,
-    /// The purchases that are announced, in the order of their keys.
+    /// The purchases that are announced, in order of their keys.
     pub announced_keys: Vec<CollapseKey>,
     /// Whether they are announced after the transaction.
     pub is_deferred: bool,
@@ -332,7 +332,7 @@ impl OwnedKey {
     }
 }
 
-/// Locks users in the order of their ids. Returns those that exist.
+/// Locks users in order of their ids. Returns those that exist.
 pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<UserRow>, Error> {
     let locked = lock_users_ahead(write, ids)?;
     let mut rows = Vec::with_capacity(ids.len());
@@ -364,7 +364,7 @@ pub struct Merge<'a> {
     /// The user who has no name, and becomes the other.
     pub from: &'a UserRow,
     pub to: &'a UserRow,
-    /// That of [`Move`].
+    /// See [`Move`].
     pub announced_before: usize,
 }
 

@@ -21,18 +21,18 @@ const CLOSED: &str = "a review was answered";
 row! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Review {
-        /// Its id, which follows from both users.
+        /// Id of the review, derived from both users.
         pub id: ReviewId,
         pub app_id: AppId,
         /// The platform of the device that brought it first.
         pub platform_id: PlatformId,
         pub from_user_id: UserId,
         pub from_external_id: Option<String>,
-        /// Who logged in on a device with receipts of the owner.
+        /// Customer who logged in on a device with the owner's receipts.
         pub to_user_id: UserId,
         pub to_external_id: Option<String>,
         pub requested_at: Timestamp,
-        /// The answer; `None` while nobody has answered.
+        /// The decision; `None` while the review is open.
         pub is_approved: Option<bool>,
         pub answered_at: Option<Timestamp>,
     }

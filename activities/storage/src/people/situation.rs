@@ -1,4 +1,4 @@
-//! What a login depends on, which is read before and after its locks are taken.
+//! What a login depends on, read before and after its locks are taken.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -1,4 +1,4 @@
-//! The rows of transfers: what moved between which users, why, and what was taken back.
+//! The rows of transfers: what moved between which users, why, and what was undone.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -18,11 +18,11 @@ use std::time::Duration;
 /// Maximum number of transfers in a list.
 pub const MAX_TRANSFERS: usize = 100;
 
-/// What moved, as it is stored.
+/// The stored rows of a move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MovedRows {
     pub customers: BTreeSet<StoreCustomer>,
-    /// The purchases that were announced, in the order of their keys.
+    /// The purchases that were announced, in order of their keys.
     pub announced: Vec<CollapseKey>,
     /// The devices; undoing gives them back.
     #[serde(default)]
@@ -77,7 +77,7 @@ pub struct Transfer {
     pub from: UserId,
     /// The former owner's external id now.
     pub from_external_id: Option<String>,
-    /// Whether the former owner was erased since.
+    /// Whether the former owner has since been erased.
     pub is_from_erased: bool,
     pub to: UserId,
     /// The new owner's external id now.
@@ -85,11 +85,11 @@ pub struct Transfer {
     pub cause: Cause,
     pub moved: MovedRows,
     pub author: Option<Author>,
-    /// The transfer that it takes back.
+    /// Id of the transfer that this one undoes.
     pub undoes: Option<TransferId>,
-    /// The transfer that took it back.
+    /// Id of the transfer that undid this one.
     pub undone_by: Option<TransferId>,
-    /// Whether it can be taken back: nobody did, and its customers still belong to the new owner.
+    /// Whether the transfer can be undone: it has not been, and its customers still belong to the new owner.
     pub can_undo: bool,
     pub created_at: Timestamp,
 }
@@ -113,7 +113,7 @@ const OF_USER: Sql = statement! {"
     LIMIT {MAX_TRANSFERS}
 "};
 
-/// What moved to a user since a time, without what a person moved.
+/// Moves to a user since a time, without moves by a person.
 const GATHERED: Sql = statement! {"
     SELECT moved AS value
     FROM transfers
@@ -226,7 +226,7 @@ impl Store {
         self.read(move |connection| find(connection, id)).await
     }
 
-    /// The newest transfers from and to a user, at most a hundred, the newest first.
+    /// The newest transfers from and to a user, at most a hundred, newest first.
     pub async fn transfers(&self, user: UserId) -> Result<Vec<Transfer>, Error> {
         self.read(move |connection| {
             let rows: Vec<TransferRow> = sql(OF_USER).bind(user).bind(user).all(connection)?;

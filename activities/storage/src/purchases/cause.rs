@@ -28,16 +28,16 @@ stored! {
         Catalogue = "catalogue",
         /// The external id of its customer was set.
         CustomerId = "customer_id",
-        /// Its customer logged in on a device.
+        /// The customer logged in on a device.
         Login = "login",
-        /// It was moved to another customer.
+        /// The purchase moved to another customer.
         Transfer = "transfer",
         TransferUndone = "transfer_undone",
         /// The claim of a device was verified.
         Device = "device",
-        /// Its customer was erased.
+        /// The customer was erased.
         Erasure = "erasure",
-        /// Its platform has a new shared secret.
+        /// The platform has a new shared secret.
         SharedSecret = "shared_secret",
         /// The environment of its platform was changed.
         Environment = "environment",
@@ -49,7 +49,7 @@ stored! {
         PlanChange = "plan_change",
         /// The profile of its customer did not arrive at an integration.
         Profile = "profile",
-        /// Its settling was requested before the end of the window.
+        /// Settling was requested before the end of the window.
         Flush = "flush",
     }
 }
@@ -69,7 +69,7 @@ pub struct RevisionCauses(pub Vec<RevisionCause>);
 json_columns!(RevisionCauses);
 
 impl RevisionCause {
-    /// A cause by whoever makes the change of this transaction, if it is one of a person, a key or a script.
+    /// The author of this transaction's change as a cause, if it is a person, a key or a script.
     pub fn of(kind: CauseKind, write: &Write<'_>) -> Self {
         Self {
             kind,

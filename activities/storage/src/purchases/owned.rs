@@ -92,7 +92,7 @@ pub const OF_DEVICE: Sql = statement! {"
 pub const PRESENT_ENVIRONMENT: &str = "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
 /// All purchases of the user of a device, if the customer's server signed its login. A purchase of the store's test
-/// environment is shared there alone: anybody can make one for nothing.
+/// environment is shared there only, because test purchases are free.
 pub const SHARED_WITH_DEVICE: Sql = statement! {"
     {SELECT}
     JOIN devices d ON d.user_id = p.user_id
@@ -101,7 +101,7 @@ pub const SHARED_WITH_DEVICE: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// All purchases of a user as they are stored, in the order of their keys.
+/// All purchases of a user as they are stored, in order of their keys.
 pub fn owned(
     connection: &mut AnyConnection,
     app: AppId,
@@ -110,7 +110,7 @@ pub fn owned(
     owned_ahead(connection, user)?.fetch(connection, &mut Listings::of(app))
 }
 
-/// Those by which the user's state is the same as by all, as they are stored.
+/// The purchases that determine the user's state, as stored.
 pub fn counted(
     connection: &mut AnyConnection,
     app: AppId,
@@ -134,7 +134,7 @@ const NEWEST: Sql = statement! {hot "purchases_user", "
     LIMIT ?
 "};
 
-/// A page of the purchases of a user, in the order of their keys.
+/// A page of the purchases of a user, in order of their keys.
 pub fn page(
     connection: &mut AnyConnection,
     app: AppId,
@@ -149,7 +149,7 @@ pub fn page(
     Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), Ok)
 }
 
-/// At most this many purchases of a user, those that were settled last, in the order of their keys.
+/// At most this many purchases of a user, those that were settled last, in order of their keys.
 pub fn newest(
     connection: &mut AnyConnection,
     app: AppId,
@@ -178,13 +178,13 @@ fn owned_ahead(connection: &mut AnyConnection, user: UserId) -> Result<OwnedAhea
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Which {
     All,
-    /// Those by which the user's state is the same as by all.
+    /// The purchases that determine the user's state.
     Counted,
 }
 
 impl Which {
-    /// Those that the state and the profile of a user need for these destinations: the extended attributes are sums over
-    /// all purchases.
+    /// The purchases that the state and the profile of a user need for these destinations: the extended attributes are
+    /// sums over all purchases.
     pub fn for_destinations(destinations: &[Destination]) -> Self {
         let is_extended = destinations
             .iter()
@@ -202,7 +202,7 @@ impl Which {
 #[derive(Default)]
 struct Shared(HashMap<(UserId, Which), SharedPurchases>);
 
-/// The purchases of a user in the order of their keys, and those that changed since they were read.
+/// The purchases of a user in order of their keys, and those that changed since they were read.
 #[derive(Default)]
 struct SharedPurchases {
     owned: Vec<OwnedPurchase>,
@@ -275,7 +275,7 @@ pub struct SharedAhead {
 }
 
 impl SharedAhead {
-    /// The purchases with their listings, in the order of their keys.
+    /// The purchases with their listings, in order of their keys.
     pub fn fetch(
         self,
         write: &mut Write<'_>,

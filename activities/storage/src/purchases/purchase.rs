@@ -75,7 +75,7 @@ const SELECT: &str = "
     FROM purchases
     WHERE collapse_key = ?";
 
-/// By its whole beginning: `LIKE` of SQLite disregards case.
+/// Compares the whole prefix, because SQLite's `LIKE` ignores case.
 const IS_SAMPLE: &str = formatcp!(
     "substr(o.receipt_id, 1, {}) = '{SAMPLE_RECEIPT}'",
     SAMPLE_RECEIPT.len()
@@ -123,7 +123,7 @@ const ORIGIN_OF_PURCHASE: Sql = statement! {"
 "};
 
 // Before the first record there are few notifications. Once there is a row of the purchase, none is read, however many
-// there are. With `seq + 0` no plan walks all notifications in the order of their numbers.
+// there are. With `seq + 0` no plan walks all notifications in order of their numbers.
 const ORIGIN_OF_NOTIFICATION: Sql = statement! {hot "notifications_of_key", "
     {ORIGIN} notifications o
     JOIN platforms f ON f.id = o.platform_id
@@ -158,7 +158,7 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// That of the row, or else of the notifications.
+    /// Setting of the row or, without one, of the notifications.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Option<Origin>, Error> {
         if let Some(origin) = self.of_purchase.first(connection)? {
             return Ok(Some(origin));
@@ -386,7 +386,7 @@ pub fn reset_failures<'v>(
         .map(drop)
 }
 
-/// Locks purchases in the order of their keys, so that two processes do not deadlock.
+/// Locks purchases in order of their keys, so that two processes do not deadlock.
 fn lock_in_order(
     write: &mut Write<'_>,
     lock: Cow<'static, str>,
@@ -424,7 +424,7 @@ const LOCK_ALL: Sql = statement! {"
     FOR UPDATE
 "};
 
-/// Locks purchases until the end of the transaction. They are in the order of their keys.
+/// Locks purchases until the end of the transaction. They are in order of their keys.
 pub fn lock_all(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
     if !write.connection.is_shared() {
         return Ok(());
@@ -486,7 +486,7 @@ stored! {
 }
 
 stored! {
-    /// What the notifications of a purchase wait for after a settling left them open.
+    /// Why the notifications of a purchase wait after a settling left them open.
     #[derive(serde::Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum WaitsFor {

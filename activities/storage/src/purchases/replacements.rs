@@ -117,7 +117,7 @@ impl Links {
     }
 }
 
-/// Since when the purchase in the place of this one is known to be real. At most one row, since `old_key` is unique.
+/// Since when the purchase in place of this one is known to be real. At most one row, since `old_key` is unique.
 const LINK: &str = "SELECT real_at AS value FROM replacements WHERE old_key = ?";
 const LINK_OF: Sql = statement!("{LINK}");
 
@@ -172,7 +172,7 @@ const OF_SUCCESSOR: Clause = clause!(
     "collapse_key = (SELECT r.new_key FROM replacements r WHERE r.old_key = ?)"
 );
 
-/// Rechecks the purchase in the place of this one, whose SKU is known now: its record names that SKU.
+/// Rechecks the purchase in place of this one, whose SKU is known now: its record names that SKU.
 pub fn recheck_successor(write: &mut Write<'_>, old: CollapseKey) -> Result<(), Error> {
     let cause = RevisionCause::of(CauseKind::PlanChange, write).json()?;
     let recheck = sql(RECHECKS[0].of(OF_SUCCESSOR))

@@ -56,7 +56,7 @@ pub struct Customer<'a> {
     pub origin: &'a Origin,
     /// The row of the purchase, as it was before anything was locked.
     pub row: Option<&'a PurchaseRow>,
-    /// The store's id of the customer.
+    /// The store's id for the customer.
     pub app_user_id: Option<&'a str>,
 }
 
@@ -85,7 +85,7 @@ impl Customer<'_> {
     }
 
     /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later. If the
-    /// purchase belongs to another user before, locks that one too, in the order of their ids: a lease may be finding
+    /// purchase belongs to another user before, locks that one too, in order of their ids: a lease may be finding
     /// at this moment that a delivery has to wait for an id of the former owner. It waits for no other transaction that
     /// has locked one of them: that is an error, for which the writer sets the job aside.
     pub fn lock_ahead(&self, write: &mut Write<'_>, found: FoundUser) -> Result<LockedUser, Error> {
@@ -158,7 +158,7 @@ impl LockedUser {
     /// The user.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the customer became another user meanwhile: the transaction is run again.
+    /// [`Error::Unavailable`] when the customer became another user in the meantime: the transaction is run again.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<UserRow, Error> {
         let user = self
             .user
@@ -250,7 +250,7 @@ impl StoreUser {
 
 const LOCK: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ? FOR UPDATE");
 
-/// Locks a user until the end of the transaction. Two users must be locked in the order of their ids.
+/// Locks a user until the end of the transaction. Two users must be locked in order of their ids.
 pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "user")
 }

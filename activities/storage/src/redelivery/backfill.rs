@@ -188,7 +188,7 @@ fn queue(
     let destination = suitable(write.connection, selection)?;
     let user = users::lock(write, user)?;
     let row = purchase::lock(write, key)?;
-    // An anonymous owner may have become another user meanwhile.
+    // An anonymous owner may have become another user in the meantime.
     if row.user_id != Some(user.id) && user.external_id.is_none() {
         return Err(Error::unavailable(users::Raced));
     }

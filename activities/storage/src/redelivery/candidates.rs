@@ -1,4 +1,4 @@
-//! The candidates of a page: the events and purchases that a selector names, in the order of its cursor.
+//! The candidates of a page: the events and purchases that a selector names, in order of its cursor.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -25,7 +25,7 @@ pub struct Candidate {
     pub only_to: Option<DestinationId>,
     /// Whether no later `purchase.updated` of the selection replaces it; true for all other events.
     pub is_last: bool,
-    /// Its place among the candidates of its purchase.
+    /// Position among the candidates of the purchase.
     seq: i64,
 }
 
@@ -92,7 +92,7 @@ impl From<CollapseKey> for Candidate {
     }
 }
 
-/// A page of candidates, sorted by purchase, so that purchases are locked in the order of their keys; within a purchase
+/// A page of candidates, sorted by purchase, so that purchases are locked in order of their keys; within a purchase
 /// in the order of recording. `app` limits [`RedeliverySelector::Range`] to one app.
 pub fn candidates(
     connection: &mut AnyConnection,

@@ -272,7 +272,7 @@ impl Selected {
     }
 }
 
-/// What is done with a verdict.
+/// The use of a verdict.
 enum PageStep<'s, 'c> {
     /// The deliveries are only counted, with the state of this time.
     Dry(&'s mut AnyConnection, Timestamp),
@@ -440,7 +440,7 @@ const NEWEST_EVENT: Sql = statement! {hot "events_of_key", "
     LIMIT 1
 "};
 
-/// The newest `purchase.updated`.
+/// The latest `purchase.updated` of a purchase.
 fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
     sql(NEWEST_EVENT)
         .bind(key)

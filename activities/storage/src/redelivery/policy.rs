@@ -22,10 +22,10 @@ pub struct Policy {
 /// Which pending deliveries become due at once, whatever their back-off.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum DueNow {
-    /// None.
+    /// No pending delivery.
     Nothing,
     Event,
-    /// All of the lane, so that its back-off ends.
+    /// All deliveries of the lane, so that its back-off ends.
     Lane,
 }
 

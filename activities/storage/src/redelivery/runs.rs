@@ -26,10 +26,9 @@ const RETENTION: Duration = DAY.saturating_mul(7);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunMode {
     Dry,
-    /// Its deliveries are recorded at each request.
+    /// Deliveries are recorded at each request.
     Anew,
-    /// Its deliveries are recorded once in the run of this name. A repeated request within a week returns the first
-    /// answer.
+    /// Deliveries are recorded once in the run of this name. A repeated request within a week returns the first answer.
     Once(String),
 }
 
@@ -98,7 +97,7 @@ impl Store {
             .await
     }
 
-    /// Deletes at most `limit` answers that are older than a week, the oldest first. Returns the number of deleted
+    /// Deletes at most `limit` answers that are older than a week, oldest first. Returns the number of deleted
     /// ones.
     pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
         let before = self.now().await?.minus(RETENTION);
@@ -204,7 +203,7 @@ fn answered<T: DeserializeOwned>(
         .map_err(|error| Error::corrupt_by("the answer of a page cannot be read", error))
 }
 
-/// What stands for the name of a run.
+/// Replacement for the name of a run.
 fn tombstone(secrets: &Secrets, run: &str) -> String {
     secrets.tombstone(TABLE, "run", run)
 }

@@ -31,7 +31,7 @@ pub enum Skipped {
     Superseded,
     /// The destination does not choose such events, or those of this platform or environment.
     NotChosen,
-    /// It is pending already, or was queued before, where only what was never queued is sent.
+    /// Already pending, or queued before where only what was never queued is sent.
     AlreadyPending,
     /// The destination acknowledged it, or a newer state.
     Acknowledged,
@@ -39,9 +39,9 @@ pub enum Skipped {
     Counted,
     /// The destination may have it, and so long after its first attempt would count it twice.
     MayBeCounted,
-    /// Its body was removed because of its age.
+    /// The body was removed because of its age.
     Pruned,
-    /// It is an event for operators, about a destination or an alarm: such events are sent once.
+    /// An operator event, about a destination or an alarm, which is sent only once.
     Operators,
     /// The destination was deleted.
     Deleted,
@@ -52,7 +52,7 @@ pub enum Skipped {
 /// The condition on which an event is queued again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// None beside those that hold for every redelivery.
+    /// No condition besides those of every redelivery.
     Always,
     /// Only if the destination acknowledged neither the event nor a newer state.
     Unacknowledged,

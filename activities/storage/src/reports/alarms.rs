@@ -18,37 +18,38 @@ use serde::{Deserialize, Serialize};
 const COUNTED: usize = 20;
 
 row! {
-    /// A condition that needs a person.
+    /// A condition that needs a person's attention.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct Alarm {
-        /// Its id, the same however often it is raised.
+        /// Id of the alarm, the same each time it is raised.
         pub id: AlarmId,
-        /// When it was raised first.
+        /// When the alarm was first raised.
         pub at: Timestamp,
-        /// When it was raised last.
+        /// When the alarm was last raised.
         pub last_at: Timestamp,
-        /// How often it was raised.
+        /// Number of times the alarm was raised.
         pub count: i64,
-        /// Number of customers concerned, counted up to 10,000: those who have the unlisted product, or the store
-        /// customers of the user. Null for other kinds, acknowledged alarms, and after the first 20 of a page.
+        /// Number of affected customers, counted up to 10,000: those who own the unlisted product, or the store
+        /// customers of the user. Null for other kinds, for acknowledged alarms, and after the first 20 items of a
+        /// page.
         pub customers: Option<i64>,
-        /// Which app it concerns; null for all.
+        /// Id of the affected app; null for all apps.
         pub app_id: Option<AppId>,
-        /// Which platform it is about.
+        /// Id of the affected platform.
         pub platform_id: Option<PlatformId>,
-        /// Which destination it is about.
+        /// Id of the affected destination.
         pub destination_id: Option<DestinationId>,
-        /// The name of that platform or destination.
+        /// Name of the affected platform or destination.
         pub about: Option<String>,
-        /// A stable name.
+        /// Stable name of the kind of alarm.
         pub kind: String,
-        /// A sentence for people, without secrets.
+        /// Description for people, without secrets.
         pub detail: String,
-        /// When a person acknowledged it; null while it is open, also when it was raised again since.
+        /// When the alarm was acknowledged; null while it is open, including when it was raised again.
         pub acknowledged_at: Option<Timestamp>,
-        /// Who acknowledged it.
+        /// Name of the person who acknowledged the alarm.
         pub acknowledged_by: Option<String>,
-        /// Their note.
+        /// Note of the person who acknowledged the alarm.
         pub note: Option<String>,
     }
 }
@@ -56,13 +57,13 @@ row! {
 /// Which alarms are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct AlarmFilter {
-    /// Only those about platforms and destinations of this app.
+    /// Only alarms about platforms and destinations of this app.
     pub app_id: Option<AppId>,
-    /// Only those about this platform.
+    /// Only alarms about this platform.
     pub platform_id: Option<PlatformId>,
-    /// Only those of this kind.
+    /// Only alarms of this kind.
     pub kind: Option<String>,
-    /// Only those not acknowledged since they were last raised (`true`), or only the others (`false`).
+    /// Only alarms that are open (`true`), or only acknowledged ones (`false`).
     pub open: Option<bool>,
 }
 

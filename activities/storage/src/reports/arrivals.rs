@@ -1,4 +1,4 @@
-//! The answers to a platform's store: what was accepted and refused last, why, and how often.
+//! The responses to a platform's store: what was last accepted and refused, why, and how often.
 
 use crate::db::connection::AnyConnection;
 use crate::db::counts::{Arrival, ArrivalKey};

@@ -13,41 +13,41 @@ use serde::{Deserialize, Serialize};
 /// Which audit entries are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct AuditLogFilter {
-    /// Only those that concern this app.
+    /// Only changes that concern this app.
     pub app_id: Option<AppId>,
-    /// Only those on this subject: the id of what was changed.
+    /// Only changes of this subject, by its id.
     pub subject: Option<String>,
-    /// Only those of this key.
+    /// Only changes made with this key.
     pub key_id: Option<KeyId>,
-    /// Only those of this operation, such as `destination.update`.
+    /// Only changes by this operation, such as `destination.update`.
     pub operation: Option<String>,
 }
 
 row! {
-    /// What somebody changed.
+    /// A change by a person, key or script.
     #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
     #[schemars(rename = "AuditEntry")]
     pub struct AuditEntryView {
-        /// Its id.
+        /// Id of the entry.
         pub id: AuditEntryId,
-        /// When.
+        /// When the change was made.
         pub at: Timestamp,
-        /// The key of the API, if it was one; null for the admin token, for the process itself, and for scripts.
+        /// Id of the API key that made the change; null for the admin token, the process itself, and scripts.
         pub key_id: Option<KeyId>,
-        /// Who, for people: the name of the key, after the person that a request or signal names.
+        /// Author for display: the person named in the request or signal, then the name of the key.
         pub actor: String,
-        /// What was done, such as `destination.update`.
+        /// Operation, such as `destination.update`.
         pub operation: String,
-        /// The app that it concerns; null for none or several.
+        /// Id of the affected app; null for none or several.
         pub app_id: Option<AppId>,
-        /// The id of what was changed.
+        /// Id of the changed resource.
         pub subject: String,
-        /// Why, if a reason was named.
+        /// Reason for the change, if one was given.
         pub reason: Option<String>,
-        /// The changed fields before, without secrets and names of customers.
+        /// Changed fields before the change, without secrets or customer names.
         #[serde(rename = "before")]
         pub old_fields: serde_json::Value,
-        /// The changed fields after.
+        /// Changed fields after the change.
         #[serde(rename = "after")]
         pub new_fields: serde_json::Value,
     }

@@ -1,5 +1,5 @@
-//! Destinations, with the time of their present choice of events. No delivery can be expected of an event that was
-//! recorded before that time.
+//! Destinations, with the time of their current subscription to events. No delivery can be expected of an event that
+//! was recorded before that time.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

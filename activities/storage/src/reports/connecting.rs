@@ -1,4 +1,4 @@
-//! How far platforms are connected. What is read about many platforms is read at once.
+//! Progress of connecting platforms. Data about many platforms is read at once.
 
 use crate::db::error::Error;
 use crate::db::partial::OPEN_IN_ORDER;
@@ -10,10 +10,10 @@ use crate::reports::arrivals::{self, ArrivalView};
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What happened so far on the way from a platform's store to a destination.
+/// Progress on the way from a platform's store to a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlatformProgress {
-    /// What its store was answered; without a reason what was accepted.
+    /// Responses to the platform's store; those without a reason are acceptances.
     pub arrivals: Vec<ArrivalView>,
     pub topics: Vec<Topic>,
     /// When an event of one of its purchases was delivered first.

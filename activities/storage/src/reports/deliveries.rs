@@ -23,13 +23,13 @@ use std::collections::HashMap;
 /// Which deliveries are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeliveryFilter {
-    /// Only those to destinations of this app.
+    /// Only deliveries to destinations of this app.
     pub app_id: Option<AppId>,
-    /// Only those of this purchase.
+    /// Only deliveries for this purchase.
     pub collapse_key: Option<CollapseKey>,
-    /// Only those to this destination.
+    /// Only deliveries to this destination.
     pub destination_id: Option<DestinationId>,
-    /// Only those in this status.
+    /// Only deliveries with this status.
     #[schemars(
         with = "Option<String>",
         extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "failed", null])
@@ -38,23 +38,23 @@ pub struct DeliveryFilter {
 }
 
 row! {
-    /// A delivery as the API shows it.
+    /// A delivery of an event to a destination.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     #[schemars(rename = "Delivery")]
     pub struct DeliveryView {
-        /// Its id, which is sent as the `webhook-id`.
+        /// Id of the delivery, sent as `webhook-id`.
         pub id: DeliveryId,
-        /// The event.
+        /// Id of the event.
         pub event_id: EventId,
-        /// The event's type.
+        /// Type of the event.
         pub event_type: String,
-        /// The purchase.
+        /// Key of the purchase.
         pub collapse_key: CollapseKey,
-        /// The destination.
+        /// Id of the destination.
         pub destination_id: DestinationId,
-        /// The purchase's revision that the event announces.
+        /// Revision of the purchase that the event announces.
         pub revision: i64,
-        /// Number of earlier deliveries of the event to this destination: 0 for the first.
+        /// Number of earlier deliveries of the event to this destination; 0 for the first.
         pub n: i64,
         /// `pending`, `waiting`, `delivered`, `superseded`, `skipped` or `failed`.
         #[schemars(
@@ -62,52 +62,52 @@ row! {
             extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "failed"])
         )]
         pub status: DeliveryStatus,
-        /// Number of attempts that were begun. An attempt without a request, because of unusable settings or an expired
+        /// Number of attempts started. An attempt that sent no request, because of unusable settings or an expired
         /// lease, is replaced by the next one.
         pub attempts: i64,
-        /// When the next attempt is due; null unless it is pending.
+        /// When the next attempt is due; null unless the delivery is pending.
         pub next_due_at: Option<Timestamp>,
-        /// Why the last attempt failed, or why it was not attempted.
+        /// Why the last attempt failed or was not made.
         pub last_error: Option<String>,
-        /// When the first request was made. Of a redelivery this can be a request of an earlier delivery.
+        /// When the first request was sent. For a redelivery, this may be a request of an earlier delivery.
         pub first_tried_at: Option<Timestamp>,
-        /// When it ended; null while it is pending or waiting.
+        /// When the delivery finished; null while it is pending or waiting.
         pub finished_at: Option<Timestamp>,
-        /// When its attempts were removed because of their age. `attempts` is still their number.
+        /// When the attempts were removed because of their age. `attempts` still counts them.
         pub pruned_at: Option<Timestamp>,
-        /// When it was recorded.
+        /// When the delivery was recorded.
         pub created_at: Timestamp,
     }
 }
 
 row! {
-    /// An attempt as the API shows it.
+    /// An attempt to deliver an event.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     #[schemars(rename = "Attempt")]
     pub struct AttemptView {
-        /// The number of the attempt in its delivery, from 1.
+        /// Number of the attempt within its delivery, from 1.
         pub number: i64,
-        /// The run that made it: the purchase's (`lane`), or the destination's, to deliver its backlog (`drain`) or to
-        /// probe it (`probe`).
+        /// Workflow that made the attempt: the purchase's (`lane`), or the destination's, which delivers its backlog
+        /// (`drain`) or probes it (`probe`).
         pub mode: String,
-        /// Whether it used up a step of the retry schedule.
+        /// Whether the attempt used up a step of the retry schedule.
         pub counts: bool,
-        /// When it began.
+        /// When the attempt started.
         pub started_at: Timestamp,
-        /// When it was finished; null if it is in flight, or if its worker died.
+        /// When the attempt finished; null if it is in flight, or if its worker died.
         pub finished_at: Option<Timestamp>,
-        /// How long it took, in milliseconds.
+        /// Duration in milliseconds.
         pub latency_ms: i64,
-        /// The status of the answer, when there was one.
+        /// HTTP status of the response, if there was one.
         #[schemars(with = "Option<i32>")]
         pub status: Option<i64>,
-        /// How it went, by a name that never changes; `unfinished` without a result.
+        /// Stable name of the result; `unfinished` if there is none.
         pub class: String,
-        /// What went wrong, for people.
+        /// Description of the error, for people.
         pub error: Option<String>,
-        /// The headers of the answer that were recorded.
+        /// Recorded headers of the response.
         pub headers: Vec<(String, String)>,
-        /// The beginning of the answer's body.
+        /// Beginning of the response body.
         pub response: Option<String>,
         /// When the next attempt was due, as planned after this one.
         pub next_due_at: Option<Timestamp>,
@@ -122,7 +122,7 @@ row! {
         pub destination_id: DestinationId,
         pub event_id: EventId,
         pub event_type: String,
-        /// The purchase's revision that the event announces.
+        /// Revision of the purchase that the event announces.
         pub revision: i64,
         pub status: DeliveryStatus,
         /// The body, once it was rendered and until the delivery ended.
@@ -234,7 +234,7 @@ const SENT: Sql = statement! {hot "deliveries_id", "
 const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
 impl Store {
-    /// Deliveries, the newest first. A page may have fewer items than its limit and still a next page.
+    /// Deliveries, newest first. A page may have fewer items than its limit and still a next page.
     pub async fn deliveries(
         &self,
         filter: DeliveryFilter,
@@ -262,7 +262,7 @@ impl Store {
             .await
     }
 
-    /// The newest delivery of each type of event of these purchases to each destination, the oldest in front.
+    /// The newest delivery of each type of event of these purchases to each destination, oldest first.
     pub async fn newest_deliveries(
         &self,
         keys: Vec<CollapseKey>,
@@ -285,7 +285,7 @@ impl Store {
             .await
     }
 
-    /// The attempts of a delivery, the oldest first. An attempt that is in flight, or whose worker died, has the class
+    /// The attempts of a delivery, oldest first. An attempt that is in flight, or whose worker died, has the class
     /// `unfinished`.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
         self.read(move |connection| sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection))
@@ -357,7 +357,7 @@ const NEWEST_ATTEMPTS: Sql = statement! {"
     ORDER BY a.delivery_id, a.number
 "};
 
-/// The newest attempts of each of these deliveries, at most `limit` per delivery, the oldest first.
+/// The newest attempts of each of these deliveries, at most `limit` per delivery, oldest first.
 pub fn newest_attempts(
     connection: &mut AnyConnection,
     deliveries: &[DeliveryId],

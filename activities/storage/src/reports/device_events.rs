@@ -22,19 +22,19 @@ use std::collections::BTreeMap;
 /// Which events of devices are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeviceEventFilter {
-    /// Only those of this app.
+    /// Only events of this app.
     pub app_id: Option<AppId>,
-    /// Only those of this platform.
+    /// Only events of this platform.
     pub platform_id: Option<PlatformId>,
-    /// Only those of this device: the `id` that the app generated.
+    /// Only events of this device, by the `id` that the app generated.
     pub device_id: Option<DeviceId>,
-    /// Only those of this type.
+    /// Only events of this type.
     #[serde(rename = "type")]
     #[schemars(extend("enum" = domain::event::device_types()))]
     pub event_type: Option<String>,
-    /// Only the one with this `id` in the app's report.
+    /// Only the event with this `id` in the app's report.
     pub client_id: Option<String>,
-    /// Only those that were queued for this destination.
+    /// Only events that were queued for this destination.
     pub destination_id: Option<DestinationId>,
     /// Only those whose delivery, to `destination_id` or else to any destination, is in this status.
     pub status: Option<StreamStatus>,
@@ -44,77 +44,77 @@ row! {
     /// An event that a device reported.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct DeviceEventFacts {
-        /// Its id, as destinations get it.
+        /// Id of the event, as destinations receive it.
         pub id: EventId,
-        /// Its type.
+        /// Type of the event.
         #[serde(rename = "type")]
         pub event_type: String,
-        /// The platform of its device.
+        /// Id of the device's platform.
         pub platform_id: PlatformId,
-        /// Its device.
+        /// Id of the device.
         pub device_id: DeviceId,
-        /// The app's own id of it. Of the end of a session by a timeout it is `session/` with the id of the session.
+        /// The app's own id for the event. A session that ended by timeout has `session/` followed by the session's id.
         pub client_id: String,
-        /// Its session.
+        /// Id of the session.
         pub session_id: Option<SessionId>,
-        /// The environment of its platform when it was received.
+        /// Environment of the platform when the event was received.
         pub environment: Environment,
-        /// When it happened, by our clock.
+        /// When the event occurred, by the server's clock.
         pub occurred_at: Timestamp,
-        /// When it was received.
+        /// When the event was received.
         pub created_at: Timestamp,
     }
 }
 
-/// The delivery of an event of a device to a destination.
+/// The delivery of a device event to a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DeviceDelivery")]
 pub struct DeviceDeliveryView {
-    /// The destination.
+    /// Id of the destination.
     pub destination_id: DestinationId,
-    /// The `webhook-id` of its request.
+    /// `webhook-id` of the request.
     pub webhook_id: DeliveryId,
-    /// How it stands.
+    /// Status of the delivery.
     pub status: StreamStatus,
-    /// Number of attempts that count as steps of the schedule.
+    /// Number of attempts that count as steps of the retry schedule.
     pub attempts: i64,
-    /// When the next attempt is due; null unless it is pending.
+    /// When the next attempt is due; null unless the delivery is pending.
     pub next_due_at: Option<Timestamp>,
-    /// When it was sent first; null if it was not sent yet.
+    /// When the event was first sent; null if it has not been.
     pub first_tried_at: Option<Timestamp>,
-    /// When it was sent last.
+    /// When the event was last sent.
     pub tried_at: Option<Timestamp>,
-    /// How the last request went, by a name that never changes.
+    /// Stable name of the last request's result.
     pub last_class: Option<String>,
-    /// The status of the last answer, if there was one.
+    /// HTTP status of the last response, if there was one.
     pub last_status: Option<i64>,
-    /// How long the last request took, in milliseconds.
+    /// Duration of the last request in milliseconds.
     pub latency_ms: Option<i64>,
-    /// Why it is not delivered: why the last request failed, or why none was made.
+    /// Why the event is not delivered: why the last request failed, or why none was sent.
     pub last_error: Option<String>,
-    /// When it ended; null while it is pending.
+    /// When the delivery finished; null while it is pending.
     pub finished_at: Option<Timestamp>,
 }
 
-/// An event of a device, with its deliveries.
+/// A device event with its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DeviceEvent")]
 pub struct DeviceEventView {
     /// The event.
     #[serde(flatten)]
     pub event: DeviceEventFacts,
-    /// One for each destination that had chosen its type when it was received.
+    /// One delivery for each destination that was subscribed to the event when it was received.
     pub deliveries: Vec<DeviceDeliveryView>,
 }
 
-/// An event of a device with its body.
+/// A device event with its body.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "DeviceEventWithBody")]
 pub struct DeviceEventFull {
     /// The event.
     #[serde(flatten)]
     pub event: DeviceEventView,
-    /// Its body, without the fields that depend on a destination.
+    /// Body of the event, without the fields that depend on a destination.
     pub body: serde_json::Value,
 }
 
@@ -285,7 +285,7 @@ const DELIVERIES: Sql = statement! {"
 "};
 
 impl Store {
-    /// Events of devices, the newest first. A page may have fewer items than its limit and still a next page.
+    /// Events of devices, newest first. A page may have fewer items than its limit and still a next page.
     pub async fn device_events(
         &self,
         filter: DeviceEventFilter,

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub struct EventFilter {
     pub id: Option<EventId>,
     pub app_id: Option<AppId>,
-    /// Only those about purchases of this platform.
+    /// Only events about purchases of this platform.
     pub platform_id: Option<PlatformId>,
     /// Only those of this purchase, or about this destination.
     pub collapse_key: Option<CollapseKey>,
@@ -26,9 +26,9 @@ pub struct EventFilter {
     pub types: Vec<String>,
     /// Only those recorded in this environment.
     pub environment: Option<Environment>,
-    /// Only those recorded at this time or later.
+    /// Only events recorded at or after this time.
     pub from: Option<Timestamp>,
-    /// Only those recorded before this time.
+    /// Only events recorded before this time.
     pub until: Option<Timestamp>,
 }
 
@@ -37,24 +37,24 @@ row! {
     #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
     #[schemars(rename = "Event")]
     pub struct EventView {
-        /// Its id.
+        /// Id of the event.
         pub id: EventId,
-        /// Its type.
+        /// Type of the event.
         #[serde(rename = "type")]
         pub event_type: String,
-        /// Its purchase.
+        /// Key of the event's purchase.
         pub collapse_key: CollapseKey,
-        /// Its app.
+        /// Id of the event's app.
         pub app_id: Option<AppId>,
-        /// The user who owned its purchase when it was recorded; null for an event for operators.
+        /// Id of the user who owned the purchase when the event was recorded; null for an operator event.
         pub user_id: Option<UserId>,
-        /// The environment of its purchase when it was recorded; null for an event for operators.
+        /// Environment of the purchase when the event was recorded; null for an operator event.
         pub environment: Option<Environment>,
-        /// The revision of the purchase.
+        /// Revision of the purchase.
         pub revision: i64,
-        /// When it was recorded.
+        /// When the event was recorded.
         pub created_at: Timestamp,
-        /// Its body, without the fields that depend on a destination; null when it was pruned.
+        /// Body of the event, without the fields that depend on a destination; null after pruning.
         pub body: serde_json::Value,
     }
 }
@@ -180,7 +180,7 @@ impl Store {
             .await
     }
 
-    /// Events, the newest first. A page may have fewer items than its limit and still a next page.
+    /// Events, newest first. A page may have fewer items than its limit and still a next page.
     pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
         self.read(move |connection| list(connection, filter, &page))
             .await

@@ -20,15 +20,15 @@ row! {
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     #[schemars(rename = "Fed")]
     pub struct FeedEntry {
-        /// The purchase.
+        /// Key of the purchase.
         pub collapse_key: CollapseKey,
-        /// Its newest revision.
+        /// Latest revision of the purchase.
         pub revision: i64,
-        /// The digest of its newest state: `attributes.state_digest` of its newest `purchase.updated`.
+        /// Digest of the latest state: `attributes.state_digest` of the latest `purchase.updated`.
         pub state_digest: String,
-        /// The newest revision that the destination acknowledged; null if the request names no destination.
+        /// Latest revision that the destination acknowledged; null if the request names no destination.
         pub acknowledged_revision: Option<i64>,
-        /// When it was settled last.
+        /// When the purchase was last settled.
         pub updated_at: Timestamp,
     }
 }
@@ -55,9 +55,9 @@ const FLOOR: Sql = statement! {"
 const IN_ENVIRONMENT: Clause = clause!(&[FEED], hot "purchases_environment", "p.environment = ?");
 
 impl Store {
-    /// The announced purchases of an app, in the order of their keys. For a destination, only those whose platform and
-    /// environment its filter matches. A page of a filter with platforms walks a bounded number of the app's purchases, so it
-    /// may have fewer entries than its limit, or none, and yet a next one.
+    /// The announced purchases of an app, in order of their keys. For a destination, only those whose platform and
+    /// environment its filter matches. A page of a filter with platforms walks a bounded number of the app's purchases,
+    /// so it may have fewer entries than its limit, or none, and yet a next one.
     pub async fn feed(
         &self,
         app: AppId,

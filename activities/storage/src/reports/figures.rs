@@ -31,10 +31,10 @@ const FORGETTABLE: &str = formatcp!(
 /// The error of a skipped delivery.
 const NEWEST_ONLY: &str = "an admin enabled the destination with the latest states only";
 
-/// The health of a destination, with the numbers of its pending, waiting and failed deliveries.
+/// Health of a destination, with counts of its pending, waiting and failed deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DestinationHealth {
-    /// Its health, and the number of its pending deliveries.
+    /// Health of the destination, and the number of its pending deliveries.
     #[serde(flatten)]
     pub health: HealthView,
     /// The numbers of its waiting, failed and skipped deliveries.

@@ -20,24 +20,24 @@ use std::collections::BTreeSet;
 /// Which purchases are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct PurchaseFilter {
-    /// Only those of this app.
+    /// Only purchases of this app.
     pub app_id: Option<AppId>,
-    /// Only those of this platform.
+    /// Only purchases of this platform.
     pub platform_id: Option<PlatformId>,
-    /// Only those of this receipt.
+    /// Only the purchase with this receipt.
     pub receipt_id: Option<String>,
-    /// Only those of this customer, by the store's id.
+    /// Only purchases of this customer, by the store's id.
     pub app_user_id: Option<String>,
-    /// Only those of this customer, by the app's own id.
+    /// Only purchases of this customer, by the app's own id.
     pub external_id: Option<String>,
-    /// Only those of this user.
+    /// Only purchases of this user.
     pub user_id: Option<UserId>,
-    /// Only those in this state.
+    /// Only purchases in this state.
     #[schemars(with = "Option<String>", extend("enum" = states()))]
     pub state: Option<State>,
-    /// Only those that are held now (`true`), or only the others (`false`).
+    /// Only purchases that are held now (`true`), or only the others (`false`).
     pub held: Option<bool>,
-    /// Only those with a delivery pending after a failed attempt (`true`), or only the others (`false`).
+    /// Only purchases with a delivery pending after a failed attempt (`true`), or only the others (`false`).
     pub failing: Option<bool>,
 }
 
@@ -47,36 +47,36 @@ fn states() -> Vec<&'static str> {
 }
 
 row! {
-    /// A purchase as the API shows it.
+    /// A purchase with its latest state.
     #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
     #[schemars(rename = "Purchase")]
     pub struct PurchaseView {
-        /// Its key.
+        /// Key of the purchase.
         pub collapse_key: CollapseKey,
-        /// Its platform.
+        /// Id of the purchase's platform.
         pub platform_id: PlatformId,
-        /// Its app.
+        /// Id of the purchase's app.
         pub app_id: AppId,
-        /// The store's id of it.
+        /// The store's id for the purchase.
         pub receipt_id: String,
-        /// The store's id of the customer.
+        /// The store's id for the customer.
         pub app_user_id: Option<String>,
-        /// Its revision.
+        /// Revision of the purchase.
         pub revision: i64,
-        /// Its state.
+        /// State of the purchase.
         pub state: String,
-        /// The end of its last hold by an admin; null if it was never held, or released.
+        /// When the last hold ends or ended; null if there was none, or if it was released.
         pub held_until: Option<Timestamp>,
-        /// Who set that hold; null if that is not known.
+        /// Name of the person who set the hold; null if not known.
         pub held_by: Option<String>,
-        /// Why; null without a reason.
+        /// Reason for the hold; null if none was given.
         pub held_reason: Option<String>,
-        /// When it was settled last.
+        /// When the purchase was last settled.
         pub updated_at: Timestamp,
-        /// Its user, its verification, and its next check.
+        /// User, verification and next check of the purchase.
         #[serde(flatten)]
         pub standing: PurchaseStatus,
-        /// The body of its newest `purchase.updated`; null before the first.
+        /// Body of the latest `purchase.updated`; null before the first.
         pub data: serde_json::Value,
     }
 }
@@ -84,20 +84,20 @@ row! {
 /// The user of a purchase, its verification by the store, and its next check. All fields are null by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PurchaseStatus {
-    /// The user who owns it.
+    /// Id of the user who owns the purchase.
     pub user_id: Option<UserId>,
-    /// When the store showed it last.
+    /// When the store last confirmed the purchase.
     pub verified_at: Option<Timestamp>,
-    /// Whether the store's last answer confirms its state now; the `verified` of an event is as of its revision.
+    /// Whether the store's last response confirms the current state. `verified` in an event refers to its revision.
     pub is_verified: Option<bool>,
-    /// When the store stopped answering about it; null while it answers.
+    /// When the store stopped responding about the purchase; null while it responds.
     pub unverified_since: Option<Timestamp>,
-    /// Why the last query had no answer; null while the store answers.
+    /// Why the last query was not answered; null while the store responds.
     pub unverified_because: Option<String>,
-    /// What its notifications wait for after their window.
+    /// Why unsettled notifications wait beyond their window.
     #[schemars(with = "Option<String>")]
     pub waiting_for: Option<WaitsFor>,
-    /// Its next wake: when it is checked without a new notification.
+    /// When the purchase is next checked without a new notification.
     pub next_wake_at: Option<Timestamp>,
 }
 

@@ -1,5 +1,5 @@
-//! What happened in each minute, over all processes: written once a minute by each of them, and read for charts. What is
-//! older than a day is stored by hours, see [`super::past_minutes`].
+//! Counts of each minute, over all processes: each process writes once a minute, and charts read them. After a day they
+//! are stored by hour, see [`super::past_minutes`].
 
 use crate::db::counts::{Counted, MinuteKey, Series, Sum, minute};
 use crate::db::error::Error;
@@ -17,7 +17,7 @@ pub(super) const TABLE: &str = "minutes";
 /// Numbers of rows of one statement.
 const SIZES: &[usize] = &[100, 10, 1];
 
-/// Which minutes are read.
+/// Selection of minutes to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesFilter {
     pub series: Vec<Series>,
@@ -28,7 +28,7 @@ pub struct SeriesFilter {
     pub until: Timestamp,
 }
 
-/// What was counted, of one destination or of all together.
+/// A count, of one destination or of all together.
 pub type Counting = (Series, Option<DestinationId>);
 
 /// The minutes in which something was counted.
@@ -229,7 +229,7 @@ impl Store {
     }
 }
 
-/// Adds to minutes, which are in the order of their keys.
+/// Adds to minutes, which are in order of their keys.
 pub(super) fn add(write: &mut Write<'_>, rows: &[(MinuteKey, Sum)]) -> Result<(), Error> {
     for batch in batches(rows, SIZES) {
         sql(ADD)

@@ -1,6 +1,6 @@
-//! Stored data, read for people and programs: lists of rows, explanations, states of customers, the check of the
-//! tables, how far platforms are connected, the feed of purchases, the events of devices, figures of destinations,
-//! payments, those that an integration does not get, and the comparison of sent revenue with the ledger.
+//! Stored data, read for people and programs: lists of rows, explanations, states of customers, the consistency check,
+//! the progress of connecting platforms, the feed of purchases, device events, figures of destinations, payments,
+//! payments that an integration does not receive, and the comparison of sent revenue with the ledger.
 
 pub mod alarms;
 pub mod arrivals;

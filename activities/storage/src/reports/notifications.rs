@@ -14,11 +14,11 @@ use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Rows this close to a time may not be in the order of their times: transactions overlap.
+/// Rows this close to a time may not be in order of their times: transactions overlap.
 const MARGIN: Duration = Duration::from_secs(60);
 
 stored! {
-    /// What a notification without an outcome waits for.
+    /// Why a notification has no outcome yet.
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum WaitingFor {
@@ -38,9 +38,9 @@ stored! {
 /// Which notifications are listed, by their outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeFilter {
-    /// Those without an outcome.
+    /// Notifications without an outcome.
     Open,
-    /// Those with this outcome.
+    /// Notifications with this outcome.
     Is(Outcome),
 }
 
@@ -87,13 +87,13 @@ row! {
         /// The store's own type of the notification; [`CLAIM_STORE_TYPE`] where a device reported it.
         pub store_type: String,
         pub accepted_at: Timestamp,
-        /// Its outcome; `None` while it is open.
+        /// Outcome of the notification; `None` while it is open.
         pub outcome: Option<Outcome>,
         /// The reason why it is open; `None` once it has an outcome.
         pub waiting_for: Option<WaitingFor>,
         /// The revision of the purchase in which it was settled.
         pub revision: Option<i64>,
-        /// Why it has this outcome.
+        /// Reason for the outcome.
         pub reason: Option<String>,
     }
 }
@@ -145,7 +145,7 @@ const FLOOR_OF_PLATFORM: Sql = statement! {hot "notifications_of_platform", "
     ORDER BY n.platform_id DESC, n.seq DESC
     LIMIT 1 OFFSET ?
 "};
-/// With the condition of the partial index, which a value alone does not imply.
+/// Unsettled notifications, with the condition of the partial index, which a value alone does not imply.
 const LIST_NOT_SETTLED: Sql = statement! {"
     SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
     FROM {WITH_PURCHASE}
@@ -200,7 +200,7 @@ impl Store {
         .await
     }
 
-    /// The notifications of a purchase, the newest first.
+    /// The notifications of a purchase, newest first.
     pub async fn notifications_of_purchase(
         &self,
         key: CollapseKey,
@@ -218,7 +218,7 @@ impl Store {
         .await
     }
 
-    /// Notifications, the newest first. A page may have fewer items than its limit and still a next page.
+    /// Notifications, newest first. A page may have fewer items than its limit and still a next page.
     pub async fn notifications(
         &self,
         filter: NotificationFilter,

@@ -1,5 +1,5 @@
-//! How everything stands: what waits, what is pending and what failed, counted up to a maximum by partial indexes, so
-//! that it costs the same however large the tables are.
+//! The overview: waiting, pending and failed work, counted up to a maximum by partial indexes, so that the cost does
+//! not grow with the tables.
 
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
@@ -34,66 +34,66 @@ const SEARCHED: i64 = 50;
 /// Number of an app's newest notifications in which its open windows are searched.
 const SEARCHED_OF_APP: i64 = 5_000;
 
-/// How everything stands. Numbers are counted up to 10,000.
+/// Overview of current activity. Counts stop at 10,000.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Overview {
-    /// As of when.
+    /// Time of the overview.
     pub now: Timestamp,
-    /// When the newest notification was accepted; null before the first.
+    /// When the latest notification was accepted; null before the first.
     pub last_accepted_at: Option<Timestamp>,
-    /// Number of purchases whose window is open; of an app, by its newest 5,000 notifications.
+    /// Number of purchases with an open window. For one app, only its latest 5,000 notifications are considered.
     pub windows: i64,
-    /// The next windows to end, the first one in front.
+    /// Next windows to end, earliest first.
     pub next_windows: Vec<OpenWindow>,
-    /// Number of purchases that are held.
+    /// Number of held purchases.
     pub held: i64,
-    /// Number of purchases that wait for their store, or for a person because their store does not know them.
+    /// Number of purchases that wait for their store, or for a person because the store does not know them.
     pub waiting: i64,
-    /// The stores that do not answer, by platform, the one that is silent longest in front.
+    /// Stores that do not respond, by platform, longest silence first.
     pub silent_stores: Vec<SilentStore>,
-    /// Number of deliveries that are pending.
+    /// Number of pending deliveries.
     pub pending: i64,
-    /// Since when the oldest of them is pending; null without one.
+    /// When the oldest pending delivery was queued; null if there is none.
     pub oldest_pending_at: Option<Timestamp>,
     /// Number of failed deliveries.
     pub failed: i64,
-    /// Destinations, those in trouble first; at most 50.
+    /// Destinations, those with problems first; at most 50.
     pub destinations: Vec<DestinationOverview>,
 }
 
 row! {
-    /// A window that is open.
+    /// An open window of a purchase.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct OpenWindow {
-        /// The purchase.
+        /// Key of the purchase.
         pub collapse_key: CollapseKey,
-        /// When it ends, unless another notification arrives.
+        /// When the window ends, unless another notification restarts it.
         pub ends_at: Timestamp,
     }
 }
 
 row! {
-    /// A destination, and what is pending for it.
+    /// A destination with its pending deliveries.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct DestinationOverview {
-        /// Which one.
+        /// Id, name and settings state of the destination.
         #[serde(flatten)]
         pub destination: NamedDestination,
-        /// Its state as people see it.
+        /// State of the destination, as displayed.
         pub shown_state: ShownState,
-        /// Number of its pending deliveries.
+        /// Number of pending deliveries.
         pub pending: i64,
-        /// Since when the oldest of them is pending; null without one.
+        /// When the oldest pending delivery was queued; null if there is none.
         pub oldest_pending_at: Option<Timestamp>,
-        /// Number of its failed deliveries.
+        /// Number of failed deliveries.
         pub failed: i64,
-        /// When a request to it succeeded last; up to a minute too early.
+        /// When a request last succeeded, accurate to a minute.
         pub last_success_at: Option<Timestamp>,
-        /// When the first request failed since then; null while it works.
+        /// When the first request failed since the last success; null while requests succeed.
         pub first_failure_at: Option<Timestamp>,
-        /// When a request to it failed last.
+        /// When a request last failed.
         pub last_failure_at: Option<Timestamp>,
-        /// Why that failed.
+        /// Error of the last failed request.
         pub last_error: Option<String>,
     }
 }
@@ -101,23 +101,23 @@ row! {
 /// A destination with its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NamedDestination {
-    /// Its id.
+    /// Id of the destination.
     pub id: DestinationId,
-    /// Its app.
+    /// Id of the destination's app.
     pub app_id: AppId,
-    /// Its kind.
+    /// Kind of the destination.
     pub kind: String,
-    /// Its name.
+    /// Name of the destination.
     pub name: String,
-    /// Its state.
+    /// State of the destination.
     #[schemars(with = "String", extend("enum" = ["healthy", "failing", "open", "disabled"]))]
     pub state: State,
-    /// Since when.
+    /// When the destination entered its state.
     pub since: Timestamp,
-    /// When it was created.
+    /// When the destination was created.
     #[serde(skip)]
     pub created_at: Timestamp,
-    /// Why.
+    /// Reason for the state.
     pub reason: Option<String>,
 }
 

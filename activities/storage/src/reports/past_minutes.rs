@@ -1,8 +1,8 @@
 //! The past of `minutes`: rows of a day ago are rolled up to hours, and those of eight days ago are removed, a bounded
 //! number in each transaction.
 //!
-//! An hour is a row of the same table, at the beginning of the hour. Whoever sums up hours or longer steps finds the same
-//! sums before and after. A count that is written late to an hour that was rolled up is rolled up by a later call.
+//! An hour is a row of the same table, at the beginning of the hour. Sums over hours or longer steps are the same
+//! before and after. A count that is written late to an hour that was rolled up is rolled up by a later call.
 
 use crate::db::counts::{MINUTE_MICROS, MinuteKey, SERIES, Series, Sum};
 use crate::db::error::Error;

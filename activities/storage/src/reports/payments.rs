@@ -1,4 +1,4 @@
-//! The ledger for people: the payments of purchases or a customer, with the refunds and corrections of each.
+//! The ledger for display: the payments of purchases or a customer, with the refunds and corrections of each.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Whose payments are listed.
+/// Selection of payments to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentSubject {
     Purchases(Vec<CollapseKey>),
@@ -24,33 +24,33 @@ pub enum PaymentSubject {
 }
 
 row! {
-    /// An entry of the ledger: a payment, or a change of one.
+    /// A ledger entry: a payment, or a change to one.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     #[schemars(rename = "Payment")]
     pub struct PaymentView {
-        /// The event that announces it.
+        /// Id of the event that announces the entry.
         pub event_id: EventId,
-        /// Its purchase.
+        /// Key of the purchase.
         pub collapse_key: CollapseKey,
-        /// The number of the term that was paid, from 1; below 0 where terms cannot be counted.
+        /// Number of the paid term, from 1; negative if terms cannot be counted.
         pub number: i64,
-        /// What it is: a payment, or a change of the payment with this number.
+        /// Kind of entry: a payment, or a change to the payment with this number.
         #[schemars(with = "String", extend("enum" = kinds()))]
         pub kind: EntryKind,
-        /// When it happened, by the store where the store says so.
+        /// When the payment or change occurred, by the store's clock where the store reports it.
         pub occurred_at: Timestamp,
-        /// The SKU that was paid.
+        /// SKU that was paid for.
         pub sku: Option<String>,
-        /// The price of a payment in the currency of the purchase; null of a change.
+        /// Price in the purchase's currency; null for a change.
         pub price: Option<String>,
-        /// That currency.
+        /// Currency of the price.
         pub currency: Option<String>,
-        /// The amount in USD that it adds, negative for a refund; null if it is not known.
+        /// Amount in USD that the entry adds, negative for a refund; null if not known.
         pub usd: Option<String>,
-        /// The day of the exchange rate that converts the amount; null if it is in USD, if its currency has no rate, and in
-        /// entries that a release before 0.1.1 recorded.
+        /// Day of the exchange rate that converts the amount; null if the amount is in USD, if its currency has no
+        /// rate, and for entries recorded by a release before 0.1.1.
         pub rate_day: Option<String>,
-        /// Whether that rate is carried forward: the day of the amount has none yet.
+        /// Whether the rate is carried forward because the amount's own day has none yet.
         pub is_rate_carried: bool,
         /// Why the amount is not known.
         #[schemars(with = "Option<String>")]
@@ -60,14 +60,14 @@ row! {
         pub is_unlisted: bool,
         /// The source of the amount: `catalogue`, `device`, `store` or `report`.
         pub source: String,
-        /// The store's id of the transaction in the sales report that confirms, corrects or adds this amount; null
-        /// while there is none.
+        /// The store's id of the sales report's transaction that confirms, corrects or adds the amount; null if there
+        /// is none.
         pub transaction_id: Option<String>,
-        /// Whether that report corrects this amount: a correction in this list adds the difference.
+        /// Whether the sales report corrects the amount. The difference is a correction in this list.
         pub is_corrected: bool,
-        /// Whether it was paid with money or in the store's test environment.
+        /// Whether the payment was real or in the store's test environment.
         pub environment: Environment,
-        /// When it was recorded.
+        /// When the entry was recorded.
         pub created_at: Timestamp,
     }
 }
@@ -77,7 +77,7 @@ fn kinds() -> Vec<&'static str> {
     EntryKind::ALL.iter().map(|kind| kind.as_str()).collect()
 }
 
-/// Entries of one time are in the order of their numbers: a correction has the time of its payment.
+/// Entries of one time are in order of their numbers: a correction has the time of its payment.
 const PAYMENTS: Sql = statement! {"
     SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
         m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.usd,
@@ -96,7 +96,7 @@ const OF_USER: Clause = clause! {&[PAYMENTS], hot "purchases_user", "
 "};
 
 impl Store {
-    /// What a user paid in an environment in USD, less what was refunded; `None` when no amount is known.
+    /// Total that a user paid in an environment in USD, less refunds; `None` if no amount is known.
     pub async fn paid_usd(
         &self,
         user: UserId,
@@ -112,7 +112,7 @@ impl Store {
         .await
     }
 
-    /// The payments of purchases or a user with their changes, the newest first; of one app alone, if there is one.
+    /// The payments of purchases or a user with their changes, newest first; of one app alone, if there is one.
     pub async fn payments(
         &self,
         app: Option<AppId>,

@@ -1,5 +1,5 @@
-//! The events of a customer that destinations do not have, as a person is shown them: what is sent next, and why it was
-//! not accepted yet. An event is of the customer that it was recorded for, whoever has its purchase now.
+//! The events of a customer that destinations do not have, for display: what is sent next, and why it was not accepted
+//! yet. An event belongs to the customer for whom it was recorded, regardless of the purchase's current owner.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingDeliveries {
     pub destination_id: DestinationId,
-    /// Number of them.
+    /// Number of events.
     pub events: i64,
     /// Number of those with a failed attempt.
     pub failing: i64,
@@ -31,7 +31,7 @@ pub struct PendingDeliveries {
     pub next_due_at: Timestamp,
     /// Why the last attempt at the first delivery of a track failed, or why none was made.
     pub error: Option<String>,
-    /// Where to repair what would make that attempt fail again; see [`AttemptClass::repair`].
+    /// Where to repair the cause that would make the attempt fail again; see [`AttemptClass::repair`].
     pub repair: Option<Repair>,
 }
 
@@ -39,7 +39,7 @@ pub struct PendingDeliveries {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedDelivery {
     pub delivery: DeliveryView,
-    /// When its event was recorded.
+    /// When the event was recorded.
     pub recorded_at: Timestamp,
 }
 
@@ -105,7 +105,7 @@ const RECORDED: Sql = statement! {hot "deliveries_id", "
     WHERE d.id IN (?*) AND {OF_CUSTOMER}
 "};
 
-/// Of each lane the newest state and the oldest other event.
+/// The newest state and the oldest other event of each lane.
 const HEADS_OF_KEYS: Sql = statement! {hot "deliveries_pending_of_lane", "
     SELECT d.destination_id, d.collapse_key, d.seq, d.next_due_at, d.tried_at, d.last_error, (
             SELECT a.class
@@ -137,7 +137,7 @@ impl Store {
             .await
     }
 
-    /// Those of these deliveries that failed and are of a customer's events.
+    /// Failed deliveries among these that are of a customer's events.
     pub async fn failed_deliveries(
         &self,
         user: UserId,
@@ -215,8 +215,8 @@ fn pending(
 }
 
 impl PendingDeliveries {
-    /// What is pending for a destination with this health, with the first deliveries of the tracks; `None` where
-    /// nothing is pending any more.
+    /// Pending deliveries to a destination with this health, with the first deliveries of the tracks; `None` if nothing
+    /// is pending any more.
     fn of(
         rows: &[PendingRow],
         heads: &[&HeadRow],

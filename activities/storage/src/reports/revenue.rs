@@ -21,9 +21,9 @@ use std::collections::{BTreeMap, HashSet};
 /// Which part of the ledger is compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct RevenueFilter {
-    /// Only those of this app.
+    /// Only revenue of this app.
     pub app_id: Option<AppId>,
-    /// Only those of this month in UTC.
+    /// Only revenue of this month (UTC).
     #[schemars(extend("format" = "month"))]
     pub month: Option<String>,
 }
@@ -31,64 +31,64 @@ pub struct RevenueFilter {
 /// A destination that counts revenue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Integration {
-    /// Its id.
+    /// Id of the destination.
     pub id: DestinationId,
-    /// Its app.
+    /// Id of the destination's app.
     pub app_id: AppId,
-    /// Its name for people.
+    /// Name of the destination.
     pub name: String,
 }
 
-/// One entry of the ledger at one integration, or revenue that was sent without an entry.
+/// A ledger entry compared with one integration, or revenue that was sent without an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RevenueLine {
-    /// The integration.
+    /// Id of the integration.
     pub destination_id: DestinationId,
-    /// The month in UTC in which it happened, such as `2026-01`.
+    /// Month (UTC) of the entry, such as `2026-01`.
     pub month: String,
-    /// Whether it is of real money or of the store's sandbox.
+    /// Whether the revenue is real or from the store's sandbox.
     pub environment: Environment,
-    /// The SKU that was paid.
+    /// SKU that was paid for.
     pub sku: Option<String>,
-    /// The purchase.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// The event that announces it.
+    /// Id of the event that announces the entry.
     pub event_id: EventId,
-    /// The kind of the entry; null for revenue without an entry.
+    /// Kind of entry; null for revenue without an entry.
     pub kind: Option<String>,
-    /// The amount in the ledger, in USD; null if it is not known.
+    /// Amount in the ledger, in USD; null if not known.
     pub ledger: Option<String>,
-    /// The amount in the frozen body, in USD, by the status of the delivery: `delivered`, `pending` or `failed`.
+    /// Amount in the sent body, in USD, by delivery status: `delivered`, `pending` or `failed`.
     pub sent: BTreeMap<&'static str, String>,
-    /// Why the delivered revenue differs from the ledger; null if it does not.
+    /// Why the sent revenue differs from the ledger; null if it does not.
     pub differs: Option<Differs>,
 }
 
-/// Why the revenue that an integration got differs from the ledger.
+/// Why the revenue sent to an integration differs from the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Differs {
     /// The price is not known, so no revenue is sent.
     PriceUnknown,
-    /// The integration did not choose the event, or its filter does not match the platform or the environment.
+    /// The integration is not subscribed to the event, or its filter excludes the platform or environment.
     NotChosen,
-    /// The integration was created after the event, or had another choice of events then.
+    /// The integration was created after the event, or had another subscription then.
     CreatedLater,
     /// The delivery is pending.
     Pending,
-    /// The delivery waits until the customer's external id is set.
+    /// The delivery waits for the customer's external id.
     WaitingForName,
     /// The delivery failed.
     Failed,
-    /// The delivery was skipped, for example because the integration has no API key for it.
+    /// The delivery was skipped, for example because the integration has no API key for the environment.
     Skipped,
     /// The entry changes a payment that was never queued for the integration.
     PaymentNotQueued,
-    /// The amount that was sent differs from the ledger. There is no explanation for it.
+    /// Unexplained: the sent amount differs from the ledger.
     Unequal,
-    /// There is no delivery. There is no explanation for it.
+    /// Unexplained: there is no delivery.
     Missing,
-    /// Revenue was sent without an entry in the ledger. There is no explanation for it.
+    /// Unexplained: revenue was sent without a ledger entry.
     NotInLedger,
 }
 
@@ -99,18 +99,18 @@ impl Differs {
     }
 }
 
-/// The comparison of the sent revenue with the ledger, for one page of purchases.
+/// Comparison of sent revenue with the ledger, for one page of purchases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RevenueCheck {
-    /// Number of purchases that were checked.
+    /// Number of purchases checked.
     pub purchases: i64,
-    /// The integrations of their apps.
+    /// Integrations of the purchases' apps.
     pub integrations: Vec<Integration>,
-    /// One line for each entry of the ledger at each integration, and for revenue without an entry.
+    /// One line for each ledger entry at each integration, and for revenue without an entry.
     pub lines: Vec<RevenueLine>,
-    /// Number of lines that differ without an explanation.
+    /// Number of unexplained differences.
     pub unexplained: usize,
-    /// The cursor of the next page; null at the end.
+    /// Cursor of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 

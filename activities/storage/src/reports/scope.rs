@@ -1,4 +1,4 @@
-//! Which app a thing belongs to: what a key of one app may reach.
+//! The app to which a resource belongs, which decides whether a key of one app can access it.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -106,7 +106,7 @@ pub fn destinations(
     Ok(Some(all))
 }
 
-/// The app of a destination.
+/// Finds the app of a destination.
 pub fn app_of_destination(
     connection: &mut AnyConnection,
     destination: DestinationId,

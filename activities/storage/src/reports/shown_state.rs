@@ -1,4 +1,4 @@
-//! The state of a destination as people see it: besides the stored one, whether it was ever tried, and whether it skips
+//! The displayed state of a destination: besides the stored one, whether it was ever tried, and whether it skips
 //! everything. It is one expression, which takes a few steps of indexes.
 
 use crate::db::connection::AnyConnection;
@@ -23,30 +23,30 @@ stored! {
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
     pub enum ShownState {
-        /// No request was sent to it yet.
+        /// No request has been sent yet.
         NotTried = "not_tried",
-        /// All its events of the last 24 hours were skipped.
+        /// All events of the last 24 hours were skipped.
         SkipsEverything = "skips_everything",
-        /// Its last request succeeded.
+        /// The last request succeeded.
         Healthy = "healthy",
         /// A request has failed since the last success.
         Failing = "failing",
-        /// Its breaker is open: only probes are sent.
+        /// The circuit breaker is open: only probes are sent.
         Open = "open",
-        /// Nothing is sent to it.
+        /// Sending is disabled.
         Disabled = "disabled",
     }
 }
 
 row! {
-    /// A destination with its state as people see it.
+    /// A destination with its displayed state.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     #[schemars(rename = "Destination")]
     pub struct ShownDestination {
         /// The destination.
         #[serde(flatten)]
         pub destination: Destination,
-        /// Its state as people see it.
+        /// State of the destination, as displayed.
         pub shown_state: ShownState,
         /// When the first request failed since the last success.
         #[serde(skip)]

@@ -1,6 +1,6 @@
-//! Stores that do not answer: since when, and how many purchases wait for them. Known from the first failed query on, and
-//! not only when the patience with a store ends. A store that answers about others is not silent, while some purchases still
-//! wait for their next query.
+//! Stores that do not answer: since when, and how many purchases wait for them. Known from the first failed query on,
+//! not only after the patience with a store ends. A store that answers about others is not silent, while some purchases
+//! still wait for their next query.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -22,17 +22,17 @@ const SILENT: Duration = Duration::from_secs(30);
 /// A store that does not answer about purchases of a platform, at all or about some.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SilentStore {
-    /// The platform.
+    /// Id of the platform.
     pub platform_id: PlatformId,
-    /// Its name.
+    /// Name of the platform.
     pub platform: String,
-    /// The store's name.
+    /// Name of the store.
     pub store: String,
     /// Since when it has not answered: since its last answer, or about the purchase that waits longest.
     pub since: Timestamp,
-    /// Number of purchases about which it has not answered.
+    /// Number of purchases without a response from the store.
     pub purchases: i64,
-    /// Why the query about one of them failed.
+    /// Error of the query for one of the purchases.
     pub because: Option<String>,
     /// When the next query about the first of them is due.
     pub next_at: Option<Timestamp>,
@@ -64,8 +64,8 @@ row! {
 }
 
 impl FailingQueries {
-    /// What follows if the store answered last at `answered` about a purchase of the platform; `None` before
-    /// [`SILENT`] has passed.
+    /// The verdict if the store last answered at `answered` about a purchase of the platform; `None` before [`SILENT`]
+    /// has passed.
     fn judge(self, answered: Option<Timestamp>, now: Timestamp) -> Option<SilentStore> {
         let is_answering = answered.is_some_and(|at| at >= self.newest);
         let since = match answered {

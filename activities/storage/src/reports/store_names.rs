@@ -1,4 +1,4 @@
-//! Finds customers in all apps at once by what stores call them, or by a receipt of theirs.
+//! Finds customers in all apps at once by the store's ids, or by one of their receipts.
 
 use crate::db::error::Error;
 use crate::db::partial::OPEN_OF_RECEIPT_N;

@@ -1,5 +1,5 @@
-//! Payments that an integration does not get, since it did not choose the events that announce them. An integration is
-//! a destination that counts revenue.
+//! Payments that an integration does not receive, because it is not subscribed to the events that announce them. An
+//! integration is a destination that counts revenue.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -27,7 +27,7 @@ pub struct UnchosenPayment {
     pub event_type: String,
     pub kind: EntryKind,
     pub occurred_at: Timestamp,
-    /// What was paid in USD, with the corrections of its price and without refunds; `None` if it is not known.
+    /// Amount paid in USD, with corrections of the price and without refunds; `None` if not known.
     pub usd: Option<Decimal>,
 }
 
@@ -37,7 +37,7 @@ pub struct UnchosenType {
     pub event_type: String,
     /// Number of payments.
     pub payments: usize,
-    /// Their sum in USD over the known amounts; `None` when none is known.
+    /// Sum of the known amounts in USD; `None` if none is known.
     pub usd: Option<Decimal>,
     /// Whether there may be more: not all events were counted.
     pub is_least: bool,
@@ -93,7 +93,7 @@ const COUNTED_OF_APP: Clause = clause!(&[COUNTED], hot "events_of_app", "app_id 
 const COUNTED_OF_TYPE: Clause = clause!(&[COUNTED], hot "events_of_type", "event_type = ?");
 
 impl Store {
-    /// The payments of purchases of an app that its integrations did not choose, the newest in front for each.
+    /// The payments of purchases of an app that its integrations did not choose, newest first for each.
     pub async fn unchosen_payments(
         &self,
         app: AppId,
@@ -120,7 +120,8 @@ impl Store {
     }
 }
 
-/// What an integration did not get by type of event, each counted up to a maximum; nothing for another destination.
+/// Payments that an integration did not receive by type of event, each counted up to a maximum; none for another
+/// destination.
 pub fn by_type(
     connection: &mut AnyConnection,
     destination: &Destination,

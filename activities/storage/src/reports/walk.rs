@@ -34,7 +34,7 @@ pub type Condition<'a> = (Clause, Option<Value<'a>>);
 /// The conditions of a filter: those with an index, and the others.
 pub type Conditions = (Vec<Indexed<'static>>, Vec<Condition<'static>>);
 
-/// The place of a row in the order of its list, as cursors name it.
+/// The place of a row in order of its list, as cursors name it.
 pub trait Place: Clone + Ord {
     /// Reads a cursor; `None` for what is no cursor of this list.
     fn parse(cursor: &str) -> Option<Self>;
@@ -86,7 +86,7 @@ impl Place for Dated {
 /// How an index is walked.
 #[derive(Clone, Copy)]
 pub enum Walked {
-    /// In the order of the list, by a condition of it.
+    /// In the order of the list, by one of its conditions.
     Clause(Clause),
     /// By its own statements, as [`Walk::list`] and [`Walk::floor`]. Each binds the value before each place, and the
     /// floor also before a lowest place. They compare and order by all columns of one index, so that PostgreSQL cannot
@@ -120,7 +120,7 @@ pub struct Indexed<'a> {
 }
 
 impl<'a> Indexed<'a> {
-    /// By a condition of the list. `checked` binds the list of values.
+    /// Creates a list with a condition. `checked` binds the list of values.
     pub fn new(
         walked: Clause,
         checked: Clause,
@@ -129,7 +129,7 @@ impl<'a> Indexed<'a> {
         Self::walked(Walked::Clause(walked), checked, values)
     }
 
-    /// With statements of its own: the list, and the row that ends a walk.
+    /// Creates a list with its own statements: the list, and the row that ends a walk.
     pub fn by(
         lists: [Sql; 2],
         checked: Clause,
@@ -161,7 +161,7 @@ impl<'a> Indexed<'a> {
         )
     }
 
-    /// By an index in another order.
+    /// Creates a list with an index in another order.
     pub fn unordered(
         of: Unordered,
         walked: Clause,

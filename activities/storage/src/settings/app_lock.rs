@@ -1,9 +1,10 @@
-//! The lock of an app on PostgreSQL: of its settings, those of its platforms, its catalogue, rates and sales. Records, and
-//! whoever moves purchases between users, share it, and wait for no other of these. Whoever changes one of them has it
-//! alone: a record comes before the change, whose recheck finds what it wrote, or sees the change.
+//! The lock of an app on PostgreSQL: of its settings, those of its platforms, its catalogue, rates and sales. Records,
+//! and moves of purchases between users, share it and do not wait for each other. A change of the settings holds it
+//! exclusively: a record comes before the change, whose recheck finds what it wrote, or sees the change.
 //!
 //! It is taken before every other lock of a job. The jobs of a transaction share the locks of several apps in the order
-//! of their ids, and one that takes a lock alone is the only job of its transaction. So these locks cause no deadlock.
+//! of their ids, and one that takes a lock exclusively is the only job of its transaction. So these locks cause no
+//! deadlock.
 
 use crate::db::error::Error;
 use crate::db::shared_lock;
@@ -28,11 +29,12 @@ pub fn share(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     shared_lock::share(write.connection, app.uuid())
 }
 
-/// The locks that are shared if nobody has or awaits them alone, which is fetched later.
+/// The shared locks, each unless another transaction has or awaits it exclusively; fetched later.
 #[must_use]
 pub struct TriedApps(Vec<(AppId, Ahead<'static, Number>)>);
 
-/// Like [`share`], for several apps and without waiting: an app whose lock somebody has or awaits alone is left out.
+/// Like [`share`], for several apps and without waiting: leaves out an app whose lock another transaction has or awaits
+/// exclusively.
 pub fn try_share(write: &mut Write<'_>, apps: BTreeSet<AppId>) -> Result<TriedApps, Error> {
     let tried = apps
         .into_iter()

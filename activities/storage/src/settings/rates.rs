@@ -25,7 +25,7 @@ const NEWEST: Sql = statement! {"
     LIMIT 1
 "};
 
-/// What converts an amount of a currency and a day to USD.
+/// The conversion of an amount in a currency and on a day to USD.
 pub fn conversion(
     connection: &mut AnyConnection,
     app: AppId,

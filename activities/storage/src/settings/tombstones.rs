@@ -32,7 +32,7 @@ pub fn is_tombstone(app_user_id: &str) -> bool {
 }
 
 impl ConcealedName<'_> {
-    /// What stands for the id once the customer is erased.
+    /// The tombstone of the id, for use once the customer is erased.
     pub fn tombstone(&self, secrets: &Secrets) -> String {
         if is_tombstone(self.app_user_id) {
             return self.app_user_id.to_owned();
@@ -45,7 +45,7 @@ impl ConcealedName<'_> {
 
 const KNOWN: Sql = statement!("SELECT tombstone AS value FROM tombstones WHERE tombstone IN (?*)");
 
-/// Those of these tombstones that stand for a customer.
+/// The tombstones among these that belong to a customer.
 pub fn known(
     connection: &mut AnyConnection,
     tombstones: impl IntoIterator<Item = String>,

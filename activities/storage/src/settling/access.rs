@@ -1,4 +1,4 @@
-//! What claims say of a purchase: the price that was reported, and the devices with access: those with a verified claim
+//! What claims contribute to a purchase: the reported price, and the devices with access: those with a verified claim
 //! of it, in the order of the verification, and those of its user whose login the customer's own server signed.
 
 use crate::db::alarm::About;
@@ -67,7 +67,7 @@ row! {
     }
 }
 
-/// That of the first verified claim stays.
+/// The price of the first verified claim applies permanently.
 const PRICE: Sql = statement! {hot "claims_of_key", "
     SELECT sku, price, currency, marketplace
     FROM claims

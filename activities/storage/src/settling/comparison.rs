@@ -1,4 +1,4 @@
-//! What a decision changes of what was announced before, and the outcome of its notifications.
+//! How a decision differs from what was announced before, and the outcome of its notifications.
 
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
@@ -20,7 +20,7 @@ use domain::{Outcome, Purchase};
 pub struct Comparison<'a> {
     pub row: &'a PurchaseRow,
     pub description: Description,
-    /// Its digest, or that of the record before if nothing changed.
+    /// Digest of the record, or of the previous one if nothing changed.
     pub digest: String,
     /// The digest of its content alone, without when devices were seen last.
     pub content_digest: String,
@@ -30,13 +30,13 @@ pub struct Comparison<'a> {
     pub booking: Booking,
 }
 
-/// What a decision is compared by.
+/// The values by which decisions are compared.
 pub struct Compared<'a> {
     pub listings: &'a mut Listings,
     /// The purchase that this one replaced.
     pub replaced: Ahead<'static, Single<Purchase>>,
     pub ledger: Ledger,
-    /// What claims say of the purchase.
+    /// Prices and devices from claims of the purchase.
     pub accesses: Accesses,
 }
 

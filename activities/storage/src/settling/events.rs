@@ -107,7 +107,7 @@ fn announce_user_events(
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
-        // A tombstone names nobody.
+        // A tombstone identifies no customer.
         app_user_id: settling
             .app_user_id
             .filter(|name| !is_tombstone(name))

@@ -1,5 +1,5 @@
-//! What a record reads beside the rows that it locks. Everything is read under these locks and in one round trip, before
-//! the record writes anything that it reads.
+//! What a record reads besides the rows that it locks. Everything is read under these locks and in one round trip,
+//! before the record writes any of it.
 
 use crate::db::epoch::EpochAhead;
 use crate::db::error::Error;
@@ -16,7 +16,7 @@ use crate::settling::payments::{self, Ledger};
 use domain::settling::Record;
 use domain::{Purchase, UserId};
 
-/// What a record reads, which is fetched later.
+/// The data that a record reads, fetched later.
 pub struct Facts {
     /// Number of the notifications that the decision saw and that are still open.
     pub open: Option<Ahead<'static, Number>>,

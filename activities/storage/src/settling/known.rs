@@ -9,7 +9,7 @@ use domain::Outcome;
 use domain::settling::Record;
 
 pub struct Known {
-    /// Its row, if there is one.
+    /// Row of the purchase, if there is one.
     pub row: Option<PurchaseRow>,
     pub origin: Origin,
     /// The store's id of the customer in the store's last answer, or in the newest settled notification with one.

@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-/// Its commit has no fail points, since it writes nothing.
+/// Commits have no fail points, since nothing is written.
 const NO_FAULTS: Faults = Faults {
     before_commit: "load.before_commit",
     after_commit: "load.after_commit",
@@ -187,8 +187,8 @@ fn load(
     })
 }
 
-/// The notifications that are settled: the open ones, and those that wait for a wake of the purchase. `seq + 0` keeps the
-/// planner from walking all notifications in the order of their numbers instead of those of the purchase.
+/// The notifications that are settled: the open ones, and those that wait for a wake of the purchase. `seq + 0` keeps
+/// the planner from walking all notifications in order of their numbers instead of those of the purchase.
 const UNSETTLED: Sql = statement! {hot "notifications_open_of_key", "
     SELECT seq, body
     FROM notifications

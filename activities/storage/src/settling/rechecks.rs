@@ -1,6 +1,6 @@
 //! Rechecks of many purchases, after a change of a setting or of the catalogue. A change that affects few purchases
 //! rechecks them in its own transaction. For many it writes a note (a row of `rechecks`) there: each batch rechecks the
-//! next purchases in the order of their keys and notes how far it came, and the sweep continues.
+//! next purchases in order of their keys and notes how far it came, and the sweep continues.
 //!
 //! A settling that is recorded between the note and its batch is treated as if it had been recorded before the change:
 //! the batch compares its condition with the row as that settling left it.
@@ -26,9 +26,9 @@ pub const MAX_COUNTED: i64 = 100_000;
 
 stored! {
     pub enum RecheckReason {
-        /// Their platform has a new secret.
+        /// The platform has a new secret.
         NewSecret = "secret",
-        /// Their platform has no usable secret any more: it was removed, or the store refused it. The numbers of failed
+        /// The platform no longer has a usable secret: it was removed, or the store refused it. The numbers of failed
         /// queries are reset, and no purchase is rechecked.
         NoUsableSecret = "failures",
         /// The environment of their platform was changed.
@@ -373,7 +373,7 @@ const CONTINUE_NOTE: Sql =
     statement!("UPDATE rechecks SET after_key = ? WHERE why = ? AND subject_id = ?");
 
 /// Rechecks the next batch of a note and stores how far it came; returns the number of walked purchases, or `None` when
-/// there is no such note. The note is locked meanwhile, so that a restart is not lost.
+/// there is no such note. The note is locked in the meantime, so that a restart is not lost.
 fn batch(write: &mut Write<'_>, note: &NoteKey) -> Result<Option<i64>, Error> {
     let found: Option<NoteRow> = sql(LOCK_NOTE)
         .bind(note.why)

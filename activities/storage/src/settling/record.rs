@@ -144,7 +144,7 @@ pub fn record_once(
 }
 
 /// Announces a beginning as a change of plan if it is one beside another subscription of the user. The user is locked,
-/// so that their other purchases do not change meanwhile.
+/// so that their other purchases do not change in the meantime.
 fn announce_change(
     write: &mut Write<'_>,
     settling: &mut Settling<'_>,

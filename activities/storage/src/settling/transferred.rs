@@ -36,7 +36,7 @@ pub struct Handover<'a> {
     pub installation: Installation,
     pub app: AppId,
     pub id: TransferId,
-    /// Why it was carried out.
+    /// Cause of the transfer.
     pub cause: RevisionCause,
     /// The former owner, with the revision that the announcement raised.
     pub from: &'a UserRow,
@@ -51,14 +51,14 @@ struct Side<'a> {
     user: &'a UserRow,
     owned: Vec<OwnedPurchase>,
     devices: Vec<UserDevice>,
-    /// What the events of all purchases of an environment share.
+    /// Data that the events of all purchases of an environment share.
     states: HashMap<Environment, SideState>,
 }
 
 /// The state of a user in an environment.
 #[derive(Clone)]
 struct SideState {
-    /// That of the body.
+    /// State in the body.
     state: Arc<UserState>,
     /// The columns of the event, without its body.
     stored: StoredEvent,
@@ -108,7 +108,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What the announcements of one transaction share.
+/// Data that the announcements of one transfer share.
 struct Common<'a> {
     destinations: Vec<Destination>,
     sides: [Side<'a>; 2],
@@ -262,7 +262,7 @@ impl Handover<'_> {
         let customer = Customer {
             user_id: side.user.id,
             external_id: side.user.external_id.clone(),
-            // A tombstone names nobody.
+            // A tombstone identifies no customer.
             app_user_id: settling
                 .app_user_id
                 .filter(|name| !is_tombstone(name))

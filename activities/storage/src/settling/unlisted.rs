@@ -98,7 +98,7 @@ const OPEN: Sql = statement! {"
     WHERE app_id = ? AND kind = ? AND platform_id IS NOT NULL AND COALESCE(acknowledged_at, -1) = -1
 "};
 
-/// The product of a term.
+/// The product of a subscription's term.
 const PARENT: Sql = statement! {"
     SELECT product_id AS value
     FROM purchases
@@ -167,7 +167,7 @@ const UNLISTED: Sql = statement! {"
         AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id)
 "};
 
-/// Those of these purchases whose product is not in the catalogue.
+/// The purchases among these whose product is not in the catalogue.
 pub fn among(
     connection: &mut AnyConnection,
     keys: impl IntoIterator<Item = CollapseKey>,
@@ -184,7 +184,7 @@ pub fn among(
 }
 
 impl Store {
-    /// Those of these purchases whose product is not in the catalogue.
+    /// The purchases among these whose product is not in the catalogue.
     pub async fn unlisted(&self, keys: Vec<CollapseKey>) -> Result<BTreeSet<CollapseKey>, Error> {
         if keys.is_empty() {
             return Ok(BTreeSet::new());

@@ -1,4 +1,5 @@
-//! The flags of a destination, drawn from the forms of its kinds, and the body that they make. The API validates it.
+//! The flags of a destination, derived from the forms of its kinds, and the request body built from them. The API
+//! validates it.
 
 use crate::commands::client::{Client, Refused};
 use crate::commands::drawn::{Argument, Flag, Parse};
@@ -52,7 +53,7 @@ const TYPED: [(&str, &str, &str); 5] = [
 
 /// A field of a destination as a flag.
 struct FieldFlag {
-    /// Its name in the request; a dot leads into an object.
+    /// Name of the field in the request; a dot leads into an object.
     field: &'static str,
     /// The kind that alone has it; `None` where several have it.
     kind: Option<&'static str>,
@@ -116,7 +117,7 @@ fn parse(input: &str) -> Option<Parse> {
     }
 }
 
-/// What was typed of a destination.
+/// Flags of a destination, as typed.
 #[derive(Debug)]
 pub struct Fields(ArgMatches);
 

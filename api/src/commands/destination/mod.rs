@@ -1,4 +1,4 @@
-//! `settle destination`: what the table of its verbs cannot state.
+//! `settle destination`: what the table of its verbs cannot express.
 
 mod flags;
 mod retry;
@@ -174,8 +174,8 @@ async fn create(
     Ok(code)
 }
 
-/// What to do after a destination was created. Earlier purchases go only to one that chose `purchase.updated` or keeps
-/// profiles.
+/// Next steps after a destination was created. Earlier purchases are sent only to one that is subscribed to
+/// `purchase.updated` or keeps profiles.
 fn next(created: &Value, id: &str) -> String {
     let test = format!("Next: `settle destination test {id}`");
     let events: Vec<String> = serde_json::from_value(created["events"].clone()).unwrap_or_default();
@@ -196,7 +196,7 @@ fn counts_revenue(created: &Value) -> bool {
     !created["has_sandbox_api_key"].is_null()
 }
 
-/// That an integration gets no event of some payments; `None` for a destination that counts no revenue.
+/// A warning that an integration receives no event of some payments; `None` for a destination that counts no revenue.
 fn revenue_left_out(created: &Value) -> Option<String> {
     let is_chosen = created["events"]
         .as_array()

@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two checks.
 const POLL: Duration = Duration::from_millis(250);
 
-/// The result of a retry.
+/// Result of a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// Nothing was pending.
@@ -129,7 +129,7 @@ fn later(now: &Value, next_attempt_at: Option<&str>) -> String {
 }
 
 impl Verdict {
-    /// Its name in JSON.
+    /// Name of the result in JSON.
     fn name(&self) -> &'static str {
         match self {
             Self::NothingPending => "nothing_pending",

@@ -1,4 +1,4 @@
-//! The arguments of a command, drawn from the description of its route.
+//! The arguments of a command, derived from the description of its route.
 
 use crate::clock;
 use crate::commands::secret::Source;
@@ -19,10 +19,10 @@ use std::time::Duration;
 
 /// Reads a value as it is sent; an error says what was expected.
 pub type Parse = fn(&str) -> Result<Value, String>;
-/// What people see for a choice, which can be typed for it.
+/// Displayed names of a choice, which can also be typed.
 pub type Shown = fn(&str) -> Vec<&str>;
 
-/// What the hooks of a verb state about a field.
+/// Declarations of a verb's hooks about a field.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stated {
     pub parse: Option<Parse>,
@@ -35,20 +35,20 @@ pub struct Stated {
 #[serde(deny_unknown_fields, default)]
 pub struct Flag {
     name: Option<String>,
-    /// Another name of it.
+    /// Alternative name of the flag.
     alias: Option<String>,
-    /// What stands for its value in the help.
+    /// Placeholder for the value in the help.
     value: Option<String>,
     help: Option<String>,
     /// Is sent when nothing is typed.
     default: Option<String>,
-    /// Is typed without its name.
+    /// Whether the value is typed without the flag's name.
     positional: bool,
     /// Has to be typed, though the API does not require it.
     required: bool,
     /// Need not be typed, though the API requires it.
     optional: bool,
-    /// Cannot be typed.
+    /// Whether the flag cannot be typed.
     hidden: bool,
     /// The field without which it cannot be typed.
     requires: Option<String>,
@@ -69,7 +69,7 @@ impl Flag {
     }
 }
 
-/// Where an argument is sent.
+/// Where the request contains an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Path,
@@ -86,12 +86,12 @@ pub struct Argument {
     stated: Stated,
     help: String,
     is_required: bool,
-    /// Whether null restores its default.
+    /// Whether null restores the default.
     is_nullable: bool,
     kind: ArgumentKind,
 }
 
-/// What is typed.
+/// How an argument is typed.
 #[derive(Debug)]
 enum ArgumentKind {
     Text,
@@ -99,7 +99,7 @@ enum ArgumentKind {
         least: Option<i64>,
         most: Option<i64>,
     },
-    /// Set by its name alone.
+    /// Flag without a value.
     Switch,
     Bool,
     Choice(Vec<String>),
@@ -114,13 +114,13 @@ enum ArgumentKind {
     },
     /// Read from a file or from standard input.
     Secret,
-    /// Texts.
+    /// List of texts.
     Many,
 }
 
 /// Marks the schema of a field that null resets.
 const NULLABLE: &str = "x-nullable";
-/// What is typed for a choice that is reset.
+/// Typed value that resets a choice.
 const DEFAULT: &str = "default";
 
 /// The parameters of a route's query, and the schema of its body; both without references.
@@ -244,7 +244,7 @@ fn resolved(schema: &Value, definitions: &Map<String, Value>) -> Value {
     found
 }
 
-/// What stands in a path. The API describes it by its route alone.
+/// Help for a parameter in the path, which the API describes only by its route.
 fn of_path(field: &str) -> Option<&'static str> {
     Some(match field {
         "alarm_id" => "The alarm's id",
@@ -297,7 +297,7 @@ impl Argument {
         }
     }
 
-    /// This, typed or not.
+    /// The same argument, but optional.
     pub fn optional(self) -> Self {
         Self {
             is_required: false,
@@ -335,7 +335,7 @@ impl Argument {
             .unwrap_or_else(|| flags::of_field(&self.field))
     }
 
-    /// As it is typed.
+    /// The flag as it is typed, with dashes.
     pub fn typed(&self) -> String {
         if self.is_positional() {
             self.value_name()
@@ -441,7 +441,7 @@ impl Argument {
         })
     }
 
-    /// What is sent for a list that was not typed: nothing of it, where the whole is replaced.
+    /// Value for a list that was not typed: an empty list if the whole is replaced.
     fn nothing(&self) -> Option<Value> {
         self.is_required.then(|| json!([]))
     }

@@ -1,5 +1,5 @@
 //! Commands that are one call of the API. `verbs/` has a table of the verbs of each resource, each with its route; the
-//! flags, their texts, types and limits are those of the route's parameters and body. What a table cannot state is a
+//! flags, their texts, types and limits are those of the route's parameters and body. What a table cannot express is a
 //! [`Hook`].
 
 mod argument;
@@ -28,7 +28,7 @@ use verb::Verb;
 /// Hooks by the names of their verbs.
 type Hooks = &'static [(&'static str, Hook)];
 
-/// What the tables of resources cannot state, by the names of the resources.
+/// Hooks by the names of the resources, for what their tables cannot express.
 const HOOKS: &[(&str, Hooks)] = &[
     ("app", app::HOOKS),
     ("key", key::HOOKS),
@@ -101,7 +101,7 @@ fn listing(path: &str) -> Option<String> {
     })
 }
 
-/// The command that was typed.
+/// A command that was typed, with its arguments.
 pub struct Typed {
     verb: &'static Verb,
     matches: ArgMatches,
@@ -159,7 +159,7 @@ impl fmt::Debug for Typed {
 }
 
 impl Typed {
-    /// Runs it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let client: Client = self.remote.client()?;
         self.verb.run(&client, &self.matches).await

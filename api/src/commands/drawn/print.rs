@@ -1,4 +1,4 @@
-//! How the answer of a call is printed. With `--json` it is always the answer, verbatim.
+//! How the response of a call is printed. `--json` always prints it verbatim.
 
 use super::verb::{Hook, Verb};
 use crate::commands::client::Client;
@@ -8,7 +8,7 @@ use crate::shell::quoted;
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 
-/// What a person typed, and what the API answered. Secrets that were typed are left out.
+/// The typed arguments and the API's response. Typed secrets are left out.
 pub struct Exchange {
     pub answer: Value,
     /// The arguments by the names of their fields.
@@ -45,7 +45,7 @@ impl Exchange {
 }
 
 impl Verb {
-    /// Prints an answer.
+    /// Prints a response.
     pub async fn print(
         &'static self,
         client: &Client,

@@ -1,4 +1,4 @@
-//! One command: its entry in a table, the command line drawn from it, and its call.
+//! One command: its entry in a table, the command line derived from it, and its call.
 
 use super::argument::{self, Argument, Flag, Parse, Place, Shown, Stated};
 use super::listing;
@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// What a table cannot state.
+/// What a verb's table cannot express.
 pub enum Hook {
     /// The command is more than one call: adds its arguments, and runs it.
     Own(fn(Command) -> Command, Run),
@@ -26,17 +26,17 @@ pub enum Hook {
     Before(Before),
     /// Reads the value of a field.
     Parse(&'static str, Parse),
-    /// What people see for the choices of a field.
+    /// Displayed names for the choices of a field.
     Shown(&'static str, Shown),
     /// Changes an answer before it is shown to people.
     Humanize(fn(&mut Value)),
     /// The order in which the fields of a body are shown.
     Order(fn() -> Vec<&'static str>),
-    /// Prints an answer for people.
+    /// Prints a response for people.
     Print(fn(&Client, &Exchange)),
     /// Whether an answer is a failure: then the exit code is 1.
     Fails(fn(&Value) -> bool),
-    /// The sentence about an answer.
+    /// The sentence about a response.
     Sentence(fn(&Exchange) -> String),
     /// Finds the reason of an empty list, or of another empty answer, which then has it as `why_empty`; `None` when
     /// there is no other than its usual sentence.
@@ -60,7 +60,7 @@ pub struct Planned<'a> {
     pub body: &'a Map<String, Value>,
     /// The arguments by the names of their fields.
     pub typed: &'a Map<String, Value>,
-    /// Whether no question is wanted.
+    /// Whether to skip the confirmation.
     pub is_confirmed: bool,
 }
 
@@ -68,7 +68,7 @@ pub struct Planned<'a> {
 #[serde(deny_unknown_fields)]
 pub struct Verb {
     pub name: String,
-    /// Other names of it.
+    /// Alternative names of the verb.
     #[serde(default)]
     aliases: Vec<String>,
     /// The method and path of its route; absent where a hook runs it.
@@ -76,17 +76,17 @@ pub struct Verb {
     /// Other calls, each by the field that is typed for it.
     #[serde(default)]
     call_by: BTreeMap<String, String>,
-    /// What each line sends; then only the fields with an entry in `flags` can be typed.
+    /// Fields with a fixed value; only fields with an entry in `flags` can then be typed.
     #[serde(default)]
     fixed: Map<String, Value>,
     /// Whether it changes something, where a hook runs it.
     #[serde(default)]
     changes: bool,
-    /// What it does, in one sentence.
+    /// Description in one sentence.
     about: String,
     /// The end of its help: an example, and what to do next.
     help: String,
-    /// What differs from the flags that are drawn, by field.
+    /// Deviations from the derived flags, by field.
     #[serde(default)]
     pub flags: BTreeMap<String, Flag>,
     /// Fields of which exactly one has to be typed.
@@ -100,7 +100,7 @@ pub struct Verb {
     pub(super) columns: Vec<String>,
     /// The sentence about an empty list.
     pub(super) nothing: Option<String>,
-    /// That when a filter was typed, if it is another one.
+    /// The sentence about an empty list if a filter was typed, if it differs.
     pub(super) no_match: Option<String>,
     /// The sentence about an answer; `{field}` is what was typed, else that of the answer.
     pub(super) sentence: Option<String>,
@@ -109,7 +109,7 @@ pub struct Verb {
 }
 
 impl Verb {
-    /// Its arguments; none where a hook runs it.
+    /// Arguments of the verb; none if a hook runs it.
     pub fn arguments(&self) -> Vec<Argument> {
         let stated = |field: &str| {
             let mut stated = Stated::default();
@@ -168,7 +168,7 @@ impl Verb {
         other.map_or_else(|| self.call(), |(_, call)| call.split_once(' '))
     }
 
-    /// The command under a name.
+    /// The command line parser of the verb, under a name.
     pub fn command(&self, name: &str) -> Command {
         let own = self.hooks.iter().find_map(|hook| match hook {
             Hook::Own(augment, _) => Some(augment),
@@ -417,7 +417,7 @@ impl Verb {
         bail!("`{}` has neither a call nor a hook", self.name)
     }
 
-    /// What a text means as this argument. Only what explains an event takes the id of a delivery for it.
+    /// The id for a text in this argument. Only verbs that explain an event accept the id of a delivery instead.
     async fn id_of(
         &self,
         client: &Client,
@@ -444,7 +444,7 @@ struct CallParts<'a> {
 /// The arguments that were typed.
 struct TypedValues<'a> {
     all: Vec<(&'a Argument, Value)>,
-    /// Those that are no secret, by their fields.
+    /// Values of the arguments that are not secret, by field.
     open: Map<String, Value>,
 }
 

@@ -44,19 +44,19 @@ const VALID_MS: i64 = 20 * 365 * DAY_MS;
 const NAME: &str = "demo";
 const RECEIVER: &str = "built-in receiver";
 
-/// The parts of the demo.
+/// What the demo consists of.
 pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
-    /// The signer of samples.
+    /// Signs the samples.
     signer: Box<dyn SampleSigner>,
-    /// What the store has for the demo.
+    /// The store's data for the demo.
     store: &'static DemoStore,
     /// The receiver's destination, and its URL.
     destination: Exception,
-    /// The listener of the receiver.
+    /// Socket of the receiver.
     receiver: TcpListener,
-    /// The receiver's secret.
+    /// The receiver's signing secret.
     secret: SecretString,
 }
 
@@ -70,7 +70,7 @@ pub struct Running {
 }
 
 impl Demo {
-    /// What is allowed beside the settings: samples of this data directory, and a receiver on this machine.
+    /// Additional permissions besides the settings: samples of this data directory, and a receiver on this machine.
     pub fn allowed(&self, data: &Path) -> anyhow::Result<config::Demo> {
         let certificate_url = self.signer.certificate_url();
         let url = certificate_url.context("the samples' certificate")?;
@@ -158,11 +158,11 @@ pub fn load_or_create_signer(
     signer(store, data)
 }
 
-/// The settings of the demo.
+/// Settings of the demo.
 pub struct DemoSettings<'a> {
-    /// The directory of its secrets.
+    /// Data directory, which stores the demo's secrets.
     pub data: &'a Path,
-    /// The window of its platform.
+    /// Window of the demo's platform.
     pub window: Duration,
     /// Whether a flag set the window, so that it replaces the window of an earlier run.
     pub is_window_set: bool,

@@ -24,9 +24,9 @@ pub fn is_needed(variables: &Variables) -> bool {
 /// Which ports a dev server is started at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ports {
-    /// Those of the last start, else the usual ones; where they are free, so that bookmarks work.
+    /// The ports of the last start, otherwise the usual ones, if they are free, so that bookmarks work.
     Usual,
-    /// Any free ones.
+    /// Any free ports.
     Any,
 }
 

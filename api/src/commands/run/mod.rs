@@ -1,5 +1,5 @@
-//! `settle run`: all in one process: SQLite, the API, the worker and a demo app, with Temporal's dev server as a child
-//! process.
+//! `settle run`: everything in one process: SQLite, the API, the worker and a demo app, with Temporal's dev server as a
+//! child process.
 //!
 //! A failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
 //! notifications are accepted while Temporal is fetched, starts or fails.
@@ -32,7 +32,7 @@ use temporal::{Server, Temporal};
 use welcome::Welcome;
 use worker::Parts;
 
-/// After this time without an answer of Temporal, a warning is logged. Notifications are accepted meanwhile.
+/// After this time without an answer of Temporal, a warning is logged. Notifications are accepted in the meantime.
 const WARN_AFTER: Duration = Duration::from_secs(60);
 
 /// Start everything: a Temporal dev server, an SQLite database, the API and the worker, with a demo app.
@@ -193,7 +193,7 @@ async fn start_temporal(server: Option<Server>, stop: Stop) -> anyhow::Result<Op
     }
 }
 
-/// Everything that `run` opened.
+/// Everything that `run` started.
 struct Runner {
     config: Config,
     store: Store,

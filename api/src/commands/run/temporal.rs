@@ -60,15 +60,15 @@ pub struct Temporal {
     keeper: Option<JoinHandle<()>>,
 }
 
-/// How the server is started.
+/// How to start the dev server.
 pub struct Server {
-    /// The directory of its files.
+    /// Directory of the server's files.
     pub data: PathBuf,
     /// The path of the Temporal CLI in the settings.
     pub cli: Option<PathBuf>,
     /// The namespace that it has besides `default`.
     pub namespace: String,
-    /// Its addresses.
+    /// Addresses of the server.
     pub dev_server: DevServer,
     /// Whether it serves its UI, which answers any page that the browser shows.
     pub has_ui: bool,
@@ -289,7 +289,7 @@ const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
 /// The end of the name of the file before.
 const BEFORE: &str = "log.1";
 
-/// Why watching a server ended.
+/// Why watching the server ended.
 enum Watched {
     Stopped,
     Died,

@@ -1,4 +1,4 @@
-//! What `settle run` prints once everything runs: where everything is, and the next command to try.
+//! What `settle run` prints once everything runs: the addresses, and the next command to try.
 
 use super::data;
 use crate::commands::client::program;
@@ -23,9 +23,9 @@ const LOCAL_RECEIVERS: &str =
 /// The name of who opens the link that is printed here.
 const CONSOLE: &str = "console";
 
-/// Where everything is, except Temporal.
+/// Addresses of everything except Temporal.
 pub struct Welcome {
-    /// Where HTTP is served.
+    /// Addresses that serve HTTP.
     pub addresses: Addresses,
     /// The data directory.
     pub data: PathBuf,
@@ -35,11 +35,11 @@ pub struct Welcome {
     pub window: Option<Duration>,
     /// The dev server, if this process started one.
     pub dev_server: Option<DevServer>,
-    /// Whether that serves its UI.
+    /// Whether the dev server serves its UI.
     pub has_ui: bool,
     /// Whether the settings allow any destination that is not public.
     pub allows_local: bool,
-    /// What signs in to the page.
+    /// Link that signs in to the dashboard.
     pub page: Option<Shared>,
 }
 

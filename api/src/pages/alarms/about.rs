@@ -1,4 +1,4 @@
-//! What an alarm is about, with its page. Pure.
+//! The subject of an alarm, with its page. Pure.
 
 use crate::pages::catalogue::product_path;
 use crate::pages::frame::Frame;

@@ -101,7 +101,7 @@ fn changes(entry: &AuditEntryView) -> Vec<FieldChange> {
     names.into_iter().map(change).collect()
 }
 
-/// What was changed and its page, where there is one.
+/// The changed resource and its page, if there is one.
 fn page(entry: &AuditEntryView) -> Option<(&str, String)> {
     let (thing, verb) = entry.operation.split_once('.')?;
     if verb == "delete" || entry.subject.parse::<CollapseKey>().is_err() {

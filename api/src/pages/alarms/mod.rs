@@ -1,4 +1,4 @@
-//! Alarms, which need a person, and the audit log: what persons, keys and scripts changed.
+//! Alarms, which need a person's attention, and the audit log: changes by people, keys and scripts.
 
 mod about;
 pub mod list;
@@ -57,7 +57,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// `GET /ui/alarms`: those that nobody acknowledged, or all with `?which=all`.
+/// `GET /ui/alarms`: open alarms, or all with `?which=all`.
 async fn alarms(
     State(edge): State<Shared>,
     visit: Visit,

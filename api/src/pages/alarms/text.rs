@@ -1,4 +1,4 @@
-//! The detail of an alarm, apart from what only an operator can do. Pure.
+//! The detail of an alarm, separate from what only an operator can do. Pure.
 
 use crate::pages::parts::Sentence;
 
@@ -8,7 +8,7 @@ const COMMAND: &str = "`settle ";
 /// A detail in two parts: what happened, and the commands that an operator may run.
 pub struct AlarmText {
     pub what: Sentence,
-    /// What an operator can do on the command line; `None` where the detail names no command.
+    /// Instructions for operators on the command line; `None` if the detail names no command.
     pub for_operator: Option<Sentence>,
 }
 
@@ -22,7 +22,7 @@ impl AlarmText {
     }
 }
 
-/// What happened, and from the clause with the first command on, what an operator does.
+/// The description of the problem and, from the clause with the first command on, the operator's part.
 fn parts(text: &str) -> (&str, Option<&str>) {
     let before = text
         .find(COMMAND)

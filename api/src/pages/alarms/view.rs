@@ -1,4 +1,4 @@
-//! What the screen of alarms shows. Pure.
+//! The view of alarms. Pure.
 
 use super::list::{ALL, tabs};
 use super::{About, AlarmText, SCREEN, customers, missing_product};

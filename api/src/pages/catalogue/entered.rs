@@ -1,4 +1,4 @@
-//! Products and entitlements as the fields of their forms, and back. Pure.
+//! Products and entitlements as form fields, and back. Pure.
 
 use crate::error::Field;
 use crate::pages::form::Sent;
@@ -7,7 +7,7 @@ use storage::{EntitlementText, Product};
 
 /// The field with the prices, a line for each.
 pub const PRICES: &str = "prices";
-/// What stands in a line in the place of a country: all countries without a price of their own.
+/// Placeholder for the country in a line: all countries without a price of their own.
 const EVERYWHERE: &str = "*";
 
 pub type Fields = Vec<(String, String)>;

@@ -1,4 +1,4 @@
-//! What a change of the catalogue deletes, adds and changes, in sentences for the question before it. Pure.
+//! What a change of the catalogue deletes, adds and changes, in sentences for the confirmation. Pure.
 
 use crate::pages::text::{capital, counted};
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use storage::{Catalogue, Change, Product};
 /// Maximum number of names in a sentence.
 const NAMES: usize = 20;
 
-/// What a change that concerns this many purchases does to a catalogue.
+/// The effects of a change of the catalogue that affects this many purchases.
 pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<String> {
     match change {
         Change::DeleteProduct(sku) => match before.products.get(sku) {

@@ -1,5 +1,5 @@
-//! The catalogue of an app: what was bought and is not in it first, then its products and entitlements. Each change is
-//! counted before it is made: the first answer says how many purchases it concerns, and the second form makes it.
+//! The catalogue of an app: bought products that it lacks, then its products and entitlements. Each change is counted
+//! before it is made: the first response shows how many purchases it affects, and the second form makes it.
 
 mod entered;
 mod lost;
@@ -233,7 +233,8 @@ fn stored(catalogue: &storage::Catalogue, kind: Kind, id: &str) -> Change {
     }
 }
 
-/// What a form of a product, an entitlement or all of it is based on, as a hash; empty for what does not exist.
+/// Hash of the state on which a form of a product, an entitlement or the whole catalogue is based; empty if it does not
+/// exist.
 fn based_on(catalogue: &storage::Catalogue, kind: Option<Kind>, id: &str) -> String {
     let value = match kind {
         Some(Kind::Product) => catalogue
@@ -327,7 +328,7 @@ impl ChangeForm {
         self.sent.get("confirmed") == Some("yes")
     }
 
-    /// What is changed is still what the form showed.
+    /// Requires that the changed resource is still as the form showed it.
     fn condition(&self) -> Condition {
         let kind = self.kind;
         let id = kind

@@ -1,4 +1,4 @@
-//! What the screens of the catalogue show. Pure.
+//! The views of the catalogue. Pure.
 
 use super::Kind;
 use super::entered::PRICES;
@@ -17,7 +17,7 @@ use storage::{App, Catalogue, NEW_ENTITLEMENT, Role, UnmappedSku};
 pub struct Change {
     pub fields: Vec<(String, String)>,
     pub wrong: Vec<Field>,
-    /// What stands against the change, if no field is wrong.
+    /// Objection to the change, if no field is wrong.
     pub detail: Option<String>,
     /// The reason of its removal, if that was refused.
     pub removal: Option<String>,
@@ -39,7 +39,7 @@ impl Change {
         !self.wrong.is_empty() || self.detail.is_some()
     }
 
-    /// What was expected in a field of the form of the change.
+    /// Expected value of a field in the form of the change.
     fn wrong(&self, name: &str) -> Option<String> {
         if self.removal.is_some() {
             None
@@ -48,7 +48,7 @@ impl Change {
         }
     }
 
-    /// What was expected as the reason of the removal.
+    /// Expected value of the reason for the removal.
     fn wrong_removal(&self) -> Option<String> {
         self.removal.as_ref().and_then(|_| self.wrong_of("reason"))
     }
@@ -344,7 +344,7 @@ impl<'a> ConfirmPage<'a> {
                 .collect(),
         }
     }
-    /// With what it does to the catalogue.
+    /// Adds the effects on the catalogue.
     #[must_use]
     pub fn with(self, changes: Vec<String>) -> Self {
         Self { changes, ..self }

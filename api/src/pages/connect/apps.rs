@@ -1,4 +1,4 @@
-//! The first two steps: an app, and the app on a store.
+//! The first two steps of connecting: an app, and its platform on a store.
 
 use super::listed::{AppCard, AppPage, Connecting, ListPage, PlatformPage};
 use super::progress::Facts;

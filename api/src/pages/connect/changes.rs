@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Map;
 use storage::{Platform, Role};
 
-/// What each change takes of a request.
+/// Parts of a request that each change takes.
 type Parts = (At, Sent);
 
 /// The fields that a platform is created with alone.

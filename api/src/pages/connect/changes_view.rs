@@ -1,4 +1,4 @@
-//! What the settings and the deletion of a platform show. Pure.
+//! The views of a platform's settings and deletion. Pure.
 
 use super::listed::entered;
 use super::progress::Step;
@@ -46,13 +46,13 @@ impl<'a> SettingsPage<'a> {
         }
     }
 
-    /// With the fields of its form.
+    /// Adds the fields of the form.
     #[must_use]
     pub fn with(self, groups: Vec<Group>) -> Self {
         Self { groups, ..self }
     }
 
-    /// With the values alone.
+    /// Shows the values without the form.
     #[must_use]
     pub fn read_only(self, facts: Vec<Fact>) -> Self {
         Self { facts, ..self }

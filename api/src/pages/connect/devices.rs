@@ -1,4 +1,4 @@
-//! What the app on devices needs of its platform: the key, the address, and whether logins are signed. Pure.
+//! What the app on devices needs from its platform: the key, the address, and whether logins are signed. Pure.
 
 use super::steps::Connected;
 use crate::pages::action::Action;
@@ -56,7 +56,7 @@ impl Devices {
         }
     }
 
-    /// With the address of settle, and the secret that the page alone shows.
+    /// Adds the address of settle, and the secret that only the page shows.
     #[must_use]
     pub fn with(self, public_url: &Url, once: &ShownOnce) -> Self {
         let note = "Your server signs the token of each login with it: JWT, HS256, the external id as `sub`, and `exp`.";

@@ -1,4 +1,4 @@
-//! What the lists of apps and platforms show, and the form of a new platform. Pure.
+//! The views of the lists of apps and platforms, and the form of a new platform. Pure.
 
 use super::of_app;
 use super::progress::{Facts, Step};
@@ -23,7 +23,7 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// A page of the platform.
+    /// Address of a page of the platform.
     fn page(&self, visit: &Visit, rest: &str) -> String {
         of_app(
             visit,
@@ -90,7 +90,7 @@ const DESTINATIONS: &[Column<ShownDestination>] = &[
     }),
 ];
 
-/// A page of a destination.
+/// Address of a page of a destination.
 fn of_destination(visit: &Visit, one: &ShownDestination, end: &str) -> String {
     of_app(
         visit,
@@ -168,7 +168,7 @@ impl<'a> ListPage<'a> {
     }
 }
 
-/// What was entered in a field.
+/// Entered value of a field.
 pub fn entered(sent: &Sent, name: &str) -> String {
     sent.get(name).unwrap_or_default().to_owned()
 }
@@ -277,7 +277,7 @@ impl<'a> PlatformPage<'a> {
         }
     }
 
-    /// With the fields of its form.
+    /// Adds the fields of the form.
     #[must_use]
     pub fn with(self, groups: Vec<Group>) -> Self {
         Self { groups, ..self }

@@ -1,6 +1,6 @@
 //! Connecting a store, step by step: app, platform, the store's console, its topic, a sample, a destination, the first
-//! event. Each step has an address of its own, and says what is next. The forms and the steps at the store are those
-//! that the store describes.
+//! event. Each step has its own address and names the next one. The store describes the forms and the steps in its
+//! console.
 
 mod apps;
 mod changes;

@@ -1,4 +1,5 @@
-//! How far a platform is connected, and the first event on its way. CachedValue is apart from judging, which is pure.
+//! How far a platform is connected, and the progress of its first event. Loading the data is separate from judging it,
+//! which is pure.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -11,7 +12,7 @@ use storage::{
     ReceivedNotification, TopicState, WaitingFor,
 };
 
-/// What is stored about the connection of a platform.
+/// Stored facts about the connection of a platform.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub progress: PlatformProgress,
@@ -44,7 +45,7 @@ impl Step {
         }
     }
 
-    /// What is to be done, for the list of what is connected.
+    /// Next step, for the list of connected platforms.
     pub const fn next(self) -> &'static str {
         match self {
             Self::App => "create an app",
@@ -57,7 +58,7 @@ impl Step {
         }
     }
 
-    /// Its page below that of the platform.
+    /// Path of the step's page below that of the platform.
     pub const fn path(self) -> &'static str {
         match self {
             Self::App | Self::Console => "",
@@ -78,7 +79,7 @@ impl Facts {
             .find(|one| one.reason.is_empty())
     }
 
-    /// What was refused, the last in front.
+    /// Refused messages, latest first.
     pub fn refused(&self) -> Vec<&ArrivalView> {
         let mut all: Vec<_> = self
             .progress
@@ -178,7 +179,7 @@ pub async fn newest(
     Ok(Some((key, edge.store.explain_purchase(key).await?)))
 }
 
-/// What happened on the way of an event, or has not happened yet.
+/// A step on the way of an event, done or not.
 pub struct Tick {
     pub badge: Badge,
     pub title: &'static str,

@@ -1,4 +1,4 @@
-//! What the page of a sample shows. Pure.
+//! The view of a sample. Pure.
 
 use super::listed::entered;
 use super::progress::Step;
@@ -74,7 +74,7 @@ impl<'a> SamplePage<'a> {
         }
     }
 
-    /// With the purchase of a sample that was sent, and what is wrong in its form.
+    /// Adds the purchase of a sent sample, and the errors in its form.
     #[must_use]
     pub fn with(mut self, sent: Option<CollapseKey>, mistakes: &Mistakes) -> Self {
         for one in &mut self.types {

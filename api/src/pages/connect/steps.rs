@@ -26,7 +26,7 @@ use storage::{App, Page, Paged, Platform, ShownDestination};
 /// Maximum number of destinations of an app that are shown.
 const DESTINATIONS: i64 = 50;
 
-/// What a page is shown for.
+/// Parts of a request for a page.
 pub type At = (State<Shared>, Visit, Caller);
 
 /// A platform whose page is shown.
@@ -78,7 +78,7 @@ impl Connected {
         Head::new(visit, &self.app, &self.platform, &self.facts, step)
     }
 
-    /// Where the page of a step stands.
+    /// The address of a step's page, with the call and the command for the same data.
     pub fn place(&self, step: Step, api: &str, command: &str) -> PageAddress {
         let id = self.platform.id;
         PageAddress {
@@ -187,7 +187,7 @@ pub async fn sample(
     )
 }
 
-/// Where the page of a sample stands: with the command and the request of the sample that was entered.
+/// The address of a sample's page, with the command and the request of the entered sample.
 fn place_of_sample(of: &Connected, sent: &Sent) -> PageAddress {
     let mut command = format!("settle sample --platform {}", of.platform.id);
     for (field, option) in [

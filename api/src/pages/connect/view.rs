@@ -1,4 +1,4 @@
-//! What the screens of connecting show. Pure.
+//! The views of connecting. Pure.
 
 use super::devices::Devices;
 use super::listed::destinations;
@@ -83,7 +83,7 @@ pub struct GuideStep {
     copy: Option<String>,
 }
 
-/// What was refused for one reason.
+/// Messages refused for one reason.
 pub struct RefusedRow {
     badge: Badge,
     sentence: Sentence,
@@ -124,7 +124,7 @@ pub struct ConsolePage<'a> {
     pending: Option<(Badge, usize)>,
     topics_path: String,
     unverified: Option<(Badge, &'static str)>,
-    /// Logins that anybody can make, and what they move.
+    /// Logins that can be forged, and what they move.
     unsigned: Option<(Badge, &'static str, PlatformId)>,
     settings_path: String,
     next: Option<(String, &'static str)>,
@@ -211,7 +211,7 @@ impl<'a> ConsolePage<'a> {
         }
     }
 
-    /// With whether a store reaches the URL, and what devices need.
+    /// Adds whether a store can reach the URL, and what devices need.
     #[must_use]
     pub fn with(self, public_url: &Url, once: &ShownOnce) -> Self {
         Self {
@@ -222,7 +222,7 @@ impl<'a> ConsolePage<'a> {
     }
 }
 
-/// What everybody with the app can do where logins carry no token.
+/// What any user of the app can do if logins carry no token.
 fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
     let is_open = platform.unsigned_login_at.is_some() && !platform.has_login_secret;
     let moves = match platform.transfers() {
@@ -455,7 +455,7 @@ pub struct FirstPage<'a> {
     purchase: Option<(String, Code)>,
     has_arrived: bool,
     next: Option<(String, &'static str)>,
-    /// Where a sample is sent to, if this process takes samples and the person may send one.
+    /// Path to which a sample is sent, if this process takes samples and the visitor may send one.
     sample_path: Option<String>,
     reason: String,
     wrong_reason: Option<String>,

@@ -1,4 +1,4 @@
-//! How a customer is erased, what it does not end, what stays of them, and what each destination gets of it. Pure.
+//! How a customer is erased, what it does not end, which data remains, and what each destination receives. Pure.
 
 use crate::pages::parts::Sentence;
 use domain::event::is_for_operators;
@@ -6,24 +6,24 @@ use domain::user::USER_ERASED;
 use domain::{AppId, UserId};
 use storage::Destination;
 
-/// What to know before a customer is erased. The page erases nobody.
+/// Information before a customer is erased. The page itself does not erase.
 pub struct Erasing {
     /// The command, for an administrator.
     pub command: String,
-    /// That the store goes on charging the customer, if it does.
+    /// Warning that the store continues to charge the customer, if it does.
     pub charged: Option<Sentence>,
-    /// What the destinations get of it, one sentence for all of the same kind.
+    /// What the destinations receive, one sentence for all of the same kind.
     pub learns: Vec<Sentence>,
 }
 
-/// What a destination gets when a customer is erased.
+/// What a destination receives when a customer is erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Notice {
     DeletionRequest,
-    /// It stores users, and settle has no key to delete one.
+    /// Stores users, but settle has no key to delete one.
     NoKey,
     Event,
-    /// It did not choose the event by its name.
+    /// Not subscribed to the event by name.
     NotChosen,
 }
 

@@ -1,4 +1,4 @@
-//! The forms of a customer's page: naming, moving, and taking a transfer back. Each is a call of the API.
+//! The forms of a customer's page: naming, moving, and undoing a transfer. Each is a call of the API.
 
 use super::merge::confirm;
 use super::moved::{LOG_IN_AGAIN, called};
@@ -27,7 +27,7 @@ use storage::{Destination, PurchaseView, Role, TransferCause};
 
 /// The choice of everything that a customer has, in the form of a move.
 const ALL: &str = "external_id";
-/// What to check before purchases move, and that the move can be undone.
+/// Advice before purchases move, including that the move can be undone.
 const ONE_PERSON: &str = "Make sure that both customers are the same person. You can undo a move.";
 /// The field with the receipt of a purchase.
 const RECEIPT: &str = "receipt_id";
@@ -95,7 +95,7 @@ fn named_page(visit: &Visit, answer: &Value) -> String {
     ))
 }
 
-/// What moves, as the API has it, and only as the preview showed it.
+/// Sets the customer to move, as the API names it, and only as the preview showed it.
 fn set_source(
     _: &Shared,
     _: &Visit,
@@ -298,7 +298,7 @@ fn is_offered(transfer: &Transfer) -> bool {
     transfer.can_undo && transfer.undone_by.is_none() && !is_undo
 }
 
-/// Who gets and who loses what when a transfer is taken back.
+/// The effects of undoing a transfer, with both customers.
 fn undoing(transfer: &Transfer, names: &[&str]) -> String {
     let (winner, loser) = (called(&transfer.from), called(&transfer.to));
     let back = match names {

@@ -1,4 +1,4 @@
-//! The list of payments: its columns. Pure.
+//! The columns of the list of payments. Pure.
 
 use super::SCREEN;
 use super::paid::NO_MONEY;
@@ -107,12 +107,12 @@ const fn is_refund(one: &PaymentView) -> bool {
     matches!(one.kind, EntryKind::Refund | EntryKind::Restored)
 }
 
-/// The page of the purchase.
+/// Address of the purchase's page.
 pub fn purchase(one: &PaymentView) -> String {
     format!("/ui/purchases/{}", one.collapse_key)
 }
 
-/// What an entry is called.
+/// Display name of an entry's kind.
 pub const fn kind(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Initial => "Payment",
@@ -133,7 +133,7 @@ pub fn rate_of(one: &PaymentView) -> Option<String> {
         .map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
 }
 
-/// Where an amount is from, and what a sales report shows about it.
+/// Source of an amount, and what a sales report shows about it.
 fn source(one: &PaymentView) -> String {
     if let Some(basis) = estimate(one) {
         return capital(basis);

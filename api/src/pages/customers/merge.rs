@@ -1,4 +1,4 @@
-//! Naming a customer by the id of another one: both are shown, and merged only as they are shown.
+//! Naming a customer by the id of another one: both are shown, and merged only as shown.
 
 use super::forms::late_now;
 use super::{SCREEN, path, show_user};

@@ -1,6 +1,6 @@
-//! Customers: found by any of their ids, with what they may use, what they bought and paid, in words that can be repeated to
-//! them; what they had on a day, and why a destination did not get an event. The search is a POST: an id of a customer is in
-//! no address, except that of settle.
+//! Customers: found by any of their ids, with what they may use, what they bought and paid, in words that can be
+//! repeated to them; what they had on a day, and why a destination did not get an event. The search is a POST, so that
+//! no address contains a customer's id, except settle's.
 
 mod erasing;
 mod forms;
@@ -79,7 +79,7 @@ pub fn path(app: AppId, user: UserId) -> String {
     format!("/ui/customers/{app}/{user}")
 }
 
-/// Where the search stands, with what was searched.
+/// Address of the search page, with the searched text.
 fn place(sent: Option<&Sent>) -> PageAddress {
     let q = sent.and_then(|sent| sent.get("q")).unwrap_or("ID");
     let app = sent.and_then(|sent| sent.get("app_id")?.parse().ok());
@@ -165,7 +165,7 @@ async fn found(
             ))
         };
         match found.await {
-            // Its app was deleted, or it was erased meanwhile.
+            // Its app was deleted, or it was erased in the meantime.
             Err(storage::Error::Missing { .. }) => {}
             found => all.push(found?),
         }
@@ -196,7 +196,7 @@ pub struct Portrait {
     pub transfers: Vec<transfers::Transfer>,
     /// The purchases that moved in them.
     pub moved: Vec<PurchaseView>,
-    /// The payments of those that belong to another customer now, the newest in front.
+    /// The payments of those that belong to another customer now, newest first.
     pub moved_payments: Vec<PaymentView>,
     /// Whether no payment of a purchase that moved away is left out.
     pub has_all_moved: bool,

@@ -11,7 +11,7 @@ use domain::{CollapseKey, Timestamp};
 use std::time::Duration;
 use storage::{MAX_TRANSFERS, TransferCause};
 
-/// What is left to do after the undo of a move by a login.
+/// Remaining step after undoing a move by a login.
 pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
 
 /// How long after an undo the page announces it.
@@ -68,7 +68,7 @@ pub fn away(
     (keys, is_whole)
 }
 
-/// The transfers of a customer, the newest in front.
+/// The transfers of a customer, newest first.
 pub fn all(visit: &Visit, of: &Portrait) -> Vec<Moved> {
     of.transfers
         .iter()
@@ -76,7 +76,7 @@ pub fn all(visit: &Visit, of: &Portrait) -> Vec<Moved> {
         .collect()
 }
 
-/// The transfer after which the customer's purchases belong to another one: the latest, if nobody took it back.
+/// The transfer after which the customer's purchases belong to another one: the latest, unless it was undone.
 pub fn gone(all: &[Moved]) -> Option<&Moved> {
     all.first()
         .filter(|one| one.is_away && one.undone.is_none())

@@ -1,5 +1,5 @@
-//! Moving purchases to another customer: what would happen is shown first, and happens only as it is shown. A customer who
-//! does not exist is created only for who ticks that: usually the id is mistyped.
+//! Moving purchases to another customer: the effects are shown first, and only these happen. A new customer is created
+//! only if the visitor ticks a box: usually an unknown id is mistyped.
 
 use super::forms::late_now;
 use super::{SCREEN, path, show_user};
@@ -45,7 +45,7 @@ pub struct MovePage<'a> {
     back: String,
     external_id: String,
     sides: Vec<Side>,
-    /// Whether nobody has the id.
+    /// Whether the id is unknown, so that a customer is created.
     is_new: bool,
     moving: String,
     events: Vec<String>,
@@ -115,7 +115,7 @@ impl<'a> MovePage<'a> {
     }
 }
 
-/// Moves only as a preview showed it, and to nobody new without a tick.
+/// Moves only what a preview showed, and creates a customer only if the box is ticked.
 pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
     body.insert(
         "preview".to_owned(),
@@ -127,7 +127,8 @@ pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
     );
 }
 
-/// What moves, as the API has it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a receipt.
+/// The customer to move, as the API names it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a
+/// receipt.
 pub fn source(sent: &Sent) -> Option<(&str, &str)> {
     let receipt = sent
         .get("receipt_id")

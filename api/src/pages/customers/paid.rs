@@ -1,4 +1,4 @@
-//! What was paid: a row for each payment, with what a sales report changed of its price, and one for each refund; and
+//! Payments: a row for each payment, with the correction of its price by a sales report, and one for each refund; and
 //! the total. Pure.
 
 use super::list::{badge, kind, not_known, purchase, rate_of, unknown};
@@ -13,9 +13,9 @@ use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 use storage::PaymentView;
 
-/// What stands at a test purchase.
+/// Label of a test purchase.
 pub const NO_MONEY: &str = "test purchase, no money";
-/// What stands at an amount that no sales report has yet.
+/// Label of an amount that no sales report contains yet.
 const UNCONFIRMED: &str = "not confirmed by a sales report yet";
 
 /// A payment with the corrections of its price, or a refund, or a refund that was reversed.
@@ -70,7 +70,7 @@ const COLUMNS: &[Column<PaymentRow>] = &[
     }),
 ];
 
-/// The table of payments, the newest in front; none without a payment.
+/// The table of payments, newest first; none without a payment.
 pub fn table(visit: &Visit, mut rows: Vec<PaymentRow>) -> Option<Table> {
     rows.sort_by_key(|row| std::cmp::Reverse(row.entry.occurred_at));
     (!rows.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, &rows, visit))
@@ -108,7 +108,7 @@ pub fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
 }
 
 impl PaymentRow {
-    /// With the move after the payment.
+    /// Adds the move after the payment.
     pub fn before(self, moved: Option<(&'static str, String, Code)>) -> Self {
         Self { moved, ..self }
     }
@@ -144,7 +144,7 @@ impl PaymentRow {
         newest_first.find_map(rate_of).filter(|_| !self.is_test())
     }
 
-    /// The price before any correction.
+    /// Price before any correction.
     fn price(&self) -> Option<String> {
         Some(format!(
             "{} {}",
@@ -157,7 +157,7 @@ impl PaymentRow {
         self.entry.currency.as_deref() == Some("USD")
     }
 
-    /// What was charged or refunded; `None` where it is not known.
+    /// Charged or refunded amount; `None` if not known.
     fn amount(&self) -> Option<String> {
         let usd = if self.is_test() {
             Some(Decimal::ZERO)
@@ -194,7 +194,7 @@ impl PaymentRow {
         text.filter(|_| is_foreign && !self.is_in_usd() && !self.is_test())
     }
 
-    /// Where the amount is from, and the list price if it is another; empty where no amount is known.
+    /// Source of the amount, and the list price if it differs; empty if no amount is known.
     fn source(&self) -> String {
         if self.is_test() {
             return NO_MONEY.to_owned();
@@ -235,17 +235,17 @@ fn signed(usd: Decimal) -> String {
     usd.to_string().replace('-', "\u{2212}")
 }
 
-/// What the rows of one environment add up to, of payments for money.
+/// Sums of the rows of one environment, for real payments.
 #[derive(Default)]
 struct Sums {
     refunded: Decimal,
     /// Whether a part of that is an estimate.
     is_estimated: bool,
-    /// What no sales report has yet.
+    /// Amount that no sales report contains yet.
     unconfirmed: Decimal,
     /// Whether all of that is by list prices.
     is_listed: bool,
-    /// What others paid before the purchases moved, also where it was refunded, and who did.
+    /// Amount that others paid before the purchases moved, including refunded payments, and their names.
     others: Decimal,
     logins: BTreeSet<String>,
 }
@@ -299,8 +299,8 @@ impl Sums {
     }
 }
 
-/// What a customer paid by now, where `usd` is that less what was refunded. Refunds are not shown where not all
-/// payments are read (`is_whole`).
+/// Total that a customer paid, where `usd` is that less refunds. Refunds are shown only if all payments are read
+/// (`is_whole`).
 pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     let sums = Sums::of(rows);
     let left: Decimal = usd.parse().unwrap_or_default();
@@ -333,8 +333,8 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     }
 }
 
-/// What a customer paid for purchases that moved away, and what of that was refunded; at least that where not all of it
-/// is read (`is_whole`). `None` where no amount is known.
+/// Total that a customer paid for purchases that moved away, and the refunded part; a minimum if not all of it is read
+/// (`is_whole`). `None` if no amount is known.
 pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<String> {
     let mut total = Total::default();
     rows.iter()

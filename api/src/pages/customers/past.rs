@@ -25,20 +25,20 @@ const MAX_SPANS: usize = 10;
 /// The day that was entered, and what was announced until its end.
 pub struct PastDay {
     pub on: String,
-    /// As of when it is shown, in a sentence: its end, or now.
+    /// Time of the state, in a sentence: the end of the day, or now.
     pub until: String,
-    /// What is expected, if it is no day.
+    /// Expected value, if the text is no day.
     pub wrong: Option<&'static str>,
     pub environments: Vec<PastAccess>,
 }
 
-/// What was announced in one environment.
+/// Announcements in one environment.
 pub struct PastAccess {
     /// Which access, and as of when.
     pub title: String,
     /// The entitlements with their ends.
     pub entitlements: Vec<(String, Option<String>)>,
-    /// What stands where there is no entitlement.
+    /// Text if there is no entitlement.
     pub none: &'static str,
     /// The access before and after each change of the day; `None` without one.
     pub changes: Option<String>,
@@ -51,7 +51,7 @@ pub struct PastAccess {
 pub struct PastPurchase {
     pub path: String,
     pub sku: String,
-    /// What it gave at that time.
+    /// Access that the purchase gave at that time.
     pub gives: Sentence,
 }
 
@@ -62,7 +62,7 @@ struct Day<'a> {
     is_over: bool,
 }
 
-/// What the customer had at the end of the day in the address, if there is one.
+/// State of the customer at the end of the day in the address, if there is one.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -131,7 +131,7 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
     }))
 }
 
-/// What was announced of the access, and since when; the newest in front.
+/// A span of time with the announced access, newest first.
 struct AccessSpan {
     since: Option<Timestamp>,
     access: String,
@@ -191,8 +191,8 @@ async fn received(
         .collect())
 }
 
-/// That a destination received an announcement late, with the time, or not yet; `None` where it was in time, or the
-/// delivery has another end, which the purchase's page explains.
+/// That a destination received an announcement late, with the time, or not yet; `None` if it was in time, or if the
+/// delivery ended otherwise, which the purchase's page explains.
 fn late(name: &str, one: &DeliveryView, announced_at: Timestamp) -> Option<String> {
     match (one.status, one.finished_at) {
         (DeliveryStatus::Delivered, Some(at)) if at > announced_at.plus(IN_TIME) => {
@@ -213,7 +213,8 @@ fn late(name: &str, one: &DeliveryView, announced_at: Timestamp) -> Option<Strin
     }
 }
 
-/// What was announced on the day of a time until then, and before the day; at most [`MAX_SPANS`], the latest ones.
+/// Announcements on the day of a time until then, and the last one before the day; at most [`MAX_SPANS`], the latest
+/// ones.
 async fn spans(
     edge: &Edge,
     portrait: &Portrait,
@@ -369,7 +370,7 @@ fn announced(announcement: Option<&Announcement>) -> String {
     }
 }
 
-/// What is known of a time without an entitlement.
+/// Text for a time without an entitlement.
 fn none(announcement: Option<&Announcement>) -> &'static str {
     match announcement.map(|one| one.status) {
         Some(AnnouncementStatus::Announced) => "No access.",
@@ -378,7 +379,8 @@ fn none(announcement: Option<&Announcement>) -> &'static str {
     }
 }
 
-/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known.
+/// The access that a purchase gave at a time, by the SKUs that granted an entitlement then; `None` if these are not
+/// known.
 fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>, day: Day<'_>) -> String {
     let (gave, had) = if day.is_over {
         ("gave", "had")

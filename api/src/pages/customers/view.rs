@@ -1,4 +1,4 @@
-//! What the screens of customers show. Pure.
+//! The views of customers. Pure.
 
 use super::erasing::Erasing;
 use super::list::all_of;
@@ -44,7 +44,7 @@ pub struct FoundCustomers {
     pub all: Vec<(App, Customer)>,
     /// Whether none has the whole id that was searched.
     pub is_beginning: bool,
-    /// What was probably meant, if none is found.
+    /// Probable meaning, if nothing is found.
     pub meant: Option<Suggestion>,
 }
 
@@ -99,18 +99,18 @@ impl<'a> SearchPage<'a> {
     }
 }
 
-/// What the customer may use in one environment.
+/// Access of the customer in one environment.
 pub struct Environment {
     title: &'static str,
     stands: Vec<Badge>,
     entitlements: Vec<Entitlement>,
-    /// Why there is no access.
+    /// Sentence that explains why there is no access.
     none: Sentence,
     skus: Vec<Code>,
-    /// What was bought and is not in the catalogue.
+    /// Bought products that are not in the catalogue.
     missing: Vec<Missing>,
     next_charge: Option<Sentence>,
-    /// What was paid and refunded in all, and what before purchases moved away.
+    /// Total of payments and refunds, and the part before purchases moved away.
     paid: Vec<String>,
 }
 
@@ -123,12 +123,12 @@ pub struct Missing {
 
 pub struct Entitlement {
     name: String,
-    /// Its name in the owner's own system, where that differs by more than case.
+    /// Reference id of the entitlement, if it differs from the name by more than case.
     reference: Option<Code>,
     until: Option<Moment>,
 }
 
-/// What an environment is called.
+/// Display name of an environment.
 pub const fn title(environment: domain::Environment) -> &'static str {
     match environment {
         domain::Environment::Production => "Access",
@@ -185,7 +185,7 @@ fn reference(one: &ActiveEntitlement) -> Option<Code> {
     differs.then(|| Code::short(&one.entitlement_ref_id))
 }
 
-/// What a customer bought in an environment and is not in the catalogue, each product once.
+/// Products that a customer bought in an environment and that are not in the catalogue, without duplicates.
 fn missing(
     frame: &Frame,
     visit: &Visit,
@@ -210,7 +210,7 @@ fn missing(
     named.into_iter().map(missing).collect()
 }
 
-/// Where a customer stands, in a few texts; none when nothing of it is so.
+/// The customer's journey in short texts; none if nothing applies.
 fn stands(journey: &Journey) -> Vec<&'static str> {
     let all = [
         (journey.in_trial_period, "in a trial"),
@@ -274,14 +274,14 @@ pub struct CustomerPage<'a> {
     device_name: Option<Code>,
     stores: Vec<Code>,
     revision: i64,
-    /// What to know before all else.
+    /// Warnings at the top of the page.
     warnings: Vec<Warning>,
     environments: Vec<Environment>,
     devices: Vec<(Code, String)>,
     purchases: Vec<Purchase>,
     payments: Option<Table>,
     more_payments: Option<String>,
-    /// What they had at the end of a day, if that is wanted.
+    /// State at the end of a day, if requested.
     past: Option<PastDay>,
     today: String,
     more_purchases: Option<MorePurchases>,
@@ -297,7 +297,7 @@ pub struct CustomerPage<'a> {
     refused: Refused,
 }
 
-/// What the customer has in production, with what they paid, and what they have in the sandbox, if anything.
+/// The customer's production access and payments, and the sandbox access, if there is any.
 fn environments(
     frame: &Frame,
     visit: &Visit,
@@ -441,12 +441,12 @@ impl<'a> CustomerPage<'a> {
             .filter(|one| self.purchases.is_empty() || !one.products.is_empty())
     }
 
-    /// With what the customer had on a day.
+    /// Adds the customer's state on a day.
     pub fn seen(self, past: Option<PastDay>) -> Self {
         Self { past, ..self }
     }
 
-    /// With its forms, and what was wrong in one of them.
+    /// Adds the forms, and the errors in one of them.
     #[must_use]
     pub fn with(self, visit: &Visit, of: &Portrait, mistakes: &Mistakes) -> Self {
         if !self.frame.may(Role::Support) {

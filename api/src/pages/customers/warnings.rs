@@ -1,5 +1,5 @@
-//! The warnings above all else on the page of a customer: the destinations that do not accept the customer's events,
-//! since when and why, who must act, and when the next attempt is. Pure.
+//! The warnings at the top of a customer's page: the destinations that do not accept the customer's events, since when
+//! and why, who must act, and when the next attempt is. Pure.
 
 use super::Portrait;
 use crate::pages::parts::Sentence;
@@ -11,7 +11,7 @@ use domain::health::{ALARM_AFTER, State};
 use std::collections::BTreeSet;
 use storage::{Destination, FailedDelivery, PendingDeliveries, Repair};
 
-/// What to know before all else.
+/// A warning at the top of a page.
 pub struct Warning {
     pub sentence: Sentence,
     /// The name and the page of the destination that it is about.
@@ -19,7 +19,7 @@ pub struct Warning {
 }
 
 impl Warning {
-    /// A warning about no destination.
+    /// A warning that concerns no particular destination.
     pub fn of(text: &str) -> Self {
         Self {
             sentence: Sentence::new(text),
@@ -55,8 +55,8 @@ pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
     of.read.destinations.iter().filter_map(warning).collect()
 }
 
-/// That a destination gets something only later, because it fails now; `None` where it gets it at once, or nothing about
-/// customers. A disabled one is disabled on purpose.
+/// That a destination receives something late, because it is failing; `None` if it receives it at once, or nothing
+/// about customers. A disabled destination is disabled on purpose.
 pub fn late(one: &Destination, what: &str) -> Option<String> {
     let is_failing = one.enabled && matches!(one.state, State::Failing | State::Open);
     (is_failing && is_about_customers(one)).then(|| {
@@ -77,7 +77,7 @@ pub fn is_about_customers(one: &Destination) -> bool {
 /// The events of a customer that a destination does not have.
 struct Missing<'a> {
     pending: Option<&'a PendingDeliveries>,
-    /// Of each type the latest event of a purchase, if it failed.
+    /// The latest event of a purchase for each type, if it failed.
     failed: Vec<&'a FailedDelivery>,
     /// Whether these are of all purchases of the customer.
     is_all: bool,

@@ -1,4 +1,4 @@
-//! Why a destination got an event about a customer, or did not: in the sentences of explanations.
+//! Why a destination received an event about a customer, or did not, in the sentences of explanations.
 
 use super::Portrait;
 use crate::edge::Edge;
@@ -14,7 +14,7 @@ const EXPLAINED: i64 = 5;
 /// The sentences about an event or a purchase.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Its purchase, and the event to mark there.
+    /// Address of the purchase's page, at the event to mark.
     pub path: String,
     pub title: String,
     pub sentences: Vec<String>,

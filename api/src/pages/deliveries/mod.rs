@@ -1,4 +1,4 @@
-//! One delivery: what is sent, what was answered. Its event is sent again by the form of the event.
+//! One delivery: what is sent, and how it was answered. Its event is sent again by the form of the event.
 
 mod view;
 
@@ -43,7 +43,7 @@ async fn show(
     let next_due_at = delivery
         .next_due_at
         .filter(|due| !is_held && *due > visit.now);
-    // Its body is about a customer: whoever may not see it by the API does not see it here.
+    // The body contains customer data, so it is shown only to roles that can read it through the API.
     let request = if visit.sign_in.role >= Role::Support {
         Some(deliveries::request(state.clone(), Id(id)).await?.0)
     } else {

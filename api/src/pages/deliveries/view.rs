@@ -1,4 +1,4 @@
-//! What the page of a delivery shows. Pure.
+//! The view of a delivery. Pure.
 
 use crate::pages::action::{Action, Input};
 use crate::pages::change::Mistakes;
@@ -16,13 +16,13 @@ use domain::event::PURCHASE_UPDATED;
 use serde_json::Value;
 use storage::{DeliveryStatus, DeliveryView, Role};
 
-/// What a delivery is shown from.
+/// Data of a delivery's page.
 pub struct Detail<'a> {
     pub delivery: &'a DeliveryView,
     /// When it is attempted next, where that is a time ahead.
     pub next_due_at: Option<Timestamp>,
     pub tree: &'a Node,
-    /// Its request, for who may see it.
+    /// Request of the delivery, if the visitor may see it.
     pub request: Option<&'a SentRequest>,
     /// The field with the name of the run that sends its event again.
     pub run: Input,

@@ -1,5 +1,5 @@
-//! What was sent in a described form, as the body of a request. What is wrong with a value is the request's to say: a
-//! text that is no number stays a text. Pure.
+//! The values of a described form as the body of a request. The request reports invalid values: a text that is no
+//! number stays a text. Pure.
 
 use super::view::{BASED_ON, digest, inside};
 use crate::error::{Error, Field as Wrong};
@@ -22,7 +22,7 @@ pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
 /// it; an empty secret, and empty headers, stay as they are.
 ///
 /// # Errors
-/// 409 when somebody else changed it after the form was opened: what that person changed would be lost.
+/// 409 when another person changed it after the form was opened, whose changes would be lost.
 pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, Value>, Error> {
     if sent
         .get(BASED_ON)

@@ -1,5 +1,5 @@
-//! Forms that a kind of destination or a store describes: their fields for a template, and what was sent as the body of
-//! a request. A new kind of destination or a new store needs no template of its own.
+//! Forms that a kind of destination or a store describes: their fields for a template, and the submitted values as the
+//! body of a request. A new kind of destination or a new store needs no template of its own.
 
 mod body;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The values of a described form, for people who may not change them. Pure.
+//! The values of a described form, for visitors who may not change them. Pure.
 
 use crate::pages::cell::{Cell, CellPart, Fact};
 use crate::resources::forms::{Field, Form};

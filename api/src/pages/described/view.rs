@@ -1,4 +1,4 @@
-//! The fields of a form, as a template shows them. Pure.
+//! The fields of a form, for a template. Pure.
 
 use crate::error::Field as Wrong;
 use crate::pages::form::Sent;
@@ -6,22 +6,22 @@ use crate::resources::forms::{Choice, Field, Form};
 use domain::event::{self, Wildcards};
 use serde_json::Value;
 
-/// What the fields of a form have in them.
+/// Values in the fields of a form.
 #[derive(Debug, Clone, Copy)]
 pub enum Entered<'a> {
     New,
-    /// What is stored, as the API shows it.
+    /// The stored resource, as the API shows it.
     Stored(&'a Value),
-    /// What a person sent, and what is wrong with it. A secret is entered anew.
+    /// Values sent by a person, and their errors. A secret must be entered again.
     Sent(&'a Sent, &'a [Wrong]),
 }
 
-/// What a form offers beside its description.
+/// Choices of a form besides its description.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The platforms of the app: ids and names.
     pub platforms: Vec<(String, String)>,
-    /// What the operator's settings add to the choices of fields: names of fields, and values.
+    /// Additional choices of fields from the operator's settings: names of fields, and values.
     pub allowed: Vec<(&'static str, String)>,
     /// The form changes something that exists: an empty secret stays as it is.
     pub is_change: bool,
@@ -29,11 +29,11 @@ pub struct Known {
 
 #[derive(Debug)]
 pub struct Group {
-    /// What they are called; empty for those that are always shown.
+    /// Title of the group; empty for fields that are always shown.
     pub title: &'static str,
     /// Whether they are shown at once, since one of them is wrong or to be entered again.
     pub is_open: bool,
-    /// What was stored when the form was opened, as a hash, in one of the groups; empty in the others.
+    /// Hash of the stored resource when the form was opened, in one of the groups; empty in the others.
     pub based_on: String,
     pub fields: Vec<FieldView>,
 }
@@ -57,13 +57,13 @@ pub struct FieldView {
     /// The highest value; empty without one.
     pub most: String,
     pub choices: Vec<ChoiceGroup>,
-    /// What was expected in it, if it is wrong.
+    /// Expected value, if the entered one is wrong.
     pub wrong: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct ChoiceGroup {
-    /// What they are called; empty without a name.
+    /// Title of the group; empty without one.
     pub title: &'static str,
     /// How many of them are chosen by name.
     pub chosen: usize,
@@ -78,7 +78,7 @@ pub struct ChoiceGroup {
 pub struct Chosen {
     pub value: String,
     pub label: String,
-    /// What it means; may be empty.
+    /// Meaning of the choice; may be empty.
     pub help: &'static str,
     pub is_on: bool,
 }
@@ -142,7 +142,7 @@ pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
 /// The name of the field with what a form is based on.
 pub const BASED_ON: &str = "based_on";
 
-/// What a form shows of something, as a hash: a form that was opened before somebody else's change has another one.
+/// Hash of what a form shows. It differs if another person changed the resource after the form was opened.
 pub fn digest(form: &Form, stored: &Value) -> String {
     let values = form
         .fields
@@ -245,7 +245,7 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
     let mut groups: Vec<ChoiceGroup> = Vec::new();
     let mut all = all_choices(field, values, known);
     if matches!(field.input, "platforms" | "environments" | "select") {
-        // What is stored and no choice any more stays chosen until somebody takes it away.
+        // A stored value that is no longer a choice stays selected until it is removed.
         let is_unknown = |value: &&String| !all.iter().any(|(_, choice)| choice.value == **value);
         let unknown: Vec<_> = values
             .iter()
@@ -296,7 +296,7 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
 }
 
 /// The choices of a field with their groups. Of events, there is one for all of them, and one for each wildcard; where
-/// some events are offered before others, for each that somebody chose by the API.
+/// some events are offered before others, also each selected through the API.
 fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static str, Chosen)> {
     let listed = field
         .choices
@@ -349,7 +349,7 @@ fn is_open(choices: &[Choice]) -> bool {
     choices.iter().all(|choice| choice.is_offered)
 }
 
-/// What a wildcard stands for.
+/// The event types that a wildcard covers.
 fn wildcard(name: &str, choices: &[Choice]) -> String {
     let (wildcards, more) = match is_open(choices) {
         true => (Wildcards::Everything, ", and types added later"),
@@ -364,7 +364,7 @@ fn wildcard(name: &str, choices: &[Choice]) -> String {
     format!("{name}: {types} {noun}{more}")
 }
 
-/// What the choice of all events stands for: where some events are offered before others, for those.
+/// Meaning of the choice of all events: if some events are offered first, only those.
 fn every(choices: &[Choice]) -> String {
     if !is_open(choices) {
         let offered = choices.iter().filter(|choice| choice.is_offered).count();
@@ -407,7 +407,7 @@ fn of_choice(choice: &Choice) -> Chosen {
     }
 }
 
-/// What was expected in a field. A wrong value inside a list is an error of the list.
+/// Expected value of a field. A wrong value inside a list is an error of the list.
 fn wrong(name: &str, entered: Entered<'_>) -> Option<String> {
     let Entered::Sent(_, wrong) = entered else {
         return None;

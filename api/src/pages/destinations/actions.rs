@@ -1,4 +1,4 @@
-//! The actions on one destination. Each is that of the API, with a reason.
+//! The actions on one destination. Each is a call of the API, with a reason.
 
 use super::one::{Answer, overview, settings, show};
 use super::{form_of, once};
@@ -246,7 +246,7 @@ async fn post_delete(
     }
 }
 
-/// The page of the settings with why nothing was changed; what nobody can mend there has a page of its own.
+/// The page of the settings with the error; an error that cannot be corrected there has a page of its own.
 async fn at_settings(
     (state, visit, sent): Parts,
     destination: Destination,

@@ -1,4 +1,4 @@
-//! What the settings of one destination show. Pure.
+//! The view of a destination's settings. Pure.
 
 use super::head::{Head, SETTINGS, Stands};
 use super::view::{Sheet, old_secret};
@@ -86,7 +86,7 @@ impl<'a> SettingsPage<'a> {
     }
 }
 
-/// What replaces its secret, if its requests are signed, and what deletes it.
+/// The actions that rotate the secret, if requests are signed, and that delete the destination.
 fn finals(
     Subject {
         destination,

@@ -1,4 +1,4 @@
-//! What stands above every page of one destination.
+//! The head of every page of a destination.
 
 use super::state::{SKIPPED, StateTimes, WHY_SKIPPED, lasts_since};
 use crate::edge::Edge;
@@ -24,7 +24,7 @@ pub struct Stands {
 }
 
 impl Stands {
-    /// Reads how a destination stands.
+    /// Reads the state of a destination.
     pub async fn read(edge: &Edge, id: DestinationId) -> Result<Self, Error> {
         let health = edge.store.destination_health(id).await?;
         Ok(Self {
@@ -34,18 +34,18 @@ impl Stands {
     }
 }
 
-/// What stands above every page of a destination.
+/// The head of every page of a destination.
 pub struct Head {
     pub id: String,
     pub name: String,
     pub kind: &'static str,
     pub state: Badge,
     pub since: Option<Moment>,
-    /// What settle does by itself.
+    /// What settle does without a person's action.
     pub note: Option<&'static str>,
-    /// Where it skips everything: the page that shows why.
+    /// Link to the page with the reason, if the destination skips everything.
     pub why: Option<CellPart>,
-    /// Its pages; none for a deleted one.
+    /// Tabs of the destination's pages; none for a deleted one.
     pub tabs: Option<Tabs>,
 }
 
@@ -92,7 +92,7 @@ impl Head {
         visit.to(&format!("/ui/destinations/{}{end}", self.id))
     }
 
-    /// Where the form of an action is sent.
+    /// Path to which the form of an action is sent.
     pub fn action(&self, name: &str) -> String {
         format!("/ui/destinations/{}/{name}", self.id)
     }

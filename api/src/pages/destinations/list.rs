@@ -1,4 +1,4 @@
-//! The list of what was sent to one destination. Pure.
+//! The list of deliveries to one destination. Pure.
 
 use super::SCREEN;
 use super::head::{DELIVERIES, Head, RESEND, Stands};

@@ -1,5 +1,5 @@
-//! Destinations: the list, a new one by the form that its kind describes, and one destination with what was sent to it,
-//! its settings, and what is sent again.
+//! Destinations: the list, a new one by the form that its kind describes, and one destination with its deliveries, its
+//! settings, and resends.
 
 mod actions;
 mod detail;
@@ -76,7 +76,7 @@ fn form_of(kind: &str) -> Option<Form> {
     of_destinations().into_iter().find(|form| form.name == kind)
 }
 
-/// What a form offers of an app.
+/// Choices of a form for an app.
 async fn known(edge: &Edge, app: AppId, kind: &str, is_change: bool) -> Result<Known, Error> {
     // All of them: one that is left out would be shown as gone where a filter names it.
     let (mut platforms, mut cursor) = (Vec::new(), None);
@@ -210,7 +210,7 @@ async fn entry(edge: &Edge, visit: &Visit, entry: Entry) -> Result<Response, Err
     html(&NewPage::new(&frame, visit, entry))
 }
 
-/// Where the form of a new destination is sent: with the platform whose connection led to it, if one did.
+/// Path to which the form of a new destination is sent: with the platform whose connection led to it, if one did.
 fn path_of_new(visit: &Visit, app: AppId) -> String {
     let platform =
         connected_from(visit).map_or_else(String::new, |id| format!("?platform_id={id}"));

@@ -1,4 +1,4 @@
-//! One destination: how it stands, what was sent to it, and its settings.
+//! One destination: its state, its deliveries, and its settings.
 
 use super::detail::{SettingsPage, Subject};
 use super::head::Stands;
@@ -54,7 +54,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// What the overview shows beside what is stored.
+/// Data of the overview besides the stored data.
 #[derive(Default)]
 pub struct Answer {
     /// The wrong fields of a form.

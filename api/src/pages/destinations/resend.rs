@@ -1,5 +1,5 @@
-//! What is sent again to a destination: everything that a filter finds, which is counted first. Each step reads and
-//! queues pages of the API for some seconds; a form in its answer goes on where it stopped.
+//! Resends to a destination: everything that matches a filter, which is counted first. Each step reads and queues pages
+//! of the API for some seconds; a form in its response continues where it stopped.
 
 use super::SCREEN;
 use super::head::{Head, RESEND, Stands};
@@ -66,7 +66,7 @@ async fn show(
     ))
 }
 
-/// Where a page stands, and how else the same is counted.
+/// The address of a page, with the call and the command for the same count.
 fn place(destination: &Destination, sent: &Sent) -> PageAddress {
     let id = destination.id;
     let of = |name: &str| {

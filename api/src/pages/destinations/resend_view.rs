@@ -1,4 +1,4 @@
-//! What the pages show by which something is sent again. Pure.
+//! The views of resends. Pure.
 
 use super::head::{DELIVERIES, Head, RESEND, SETTINGS, Stands};
 use crate::pages::action::{Action, Input, Mistake, labelled};
@@ -17,20 +17,20 @@ use storage::{Destination, Role};
 const FIELDS: [&str; 3] = ["which", "from", "until"];
 /// The name of the filter with a time range.
 pub const RANGE: &str = "range";
-/// What to do where nothing of a destination's states is sent.
+/// Advice if no states are sent to a destination.
 const LOST: &str = "If the receiver lost data, resend all purchases.";
 
-/// What is sent again: a selection of the API.
+/// A selection of the API to send again.
 pub struct Filter {
     /// The subcommand, and but for [`RANGE`] the field of the API.
     pub name: &'static str,
     title: &'static str,
     what: &'static str,
-    /// When to choose it.
+    /// When to choose this selection.
     when: &'static str,
-    /// What is checked, one and several.
+    /// Name of the checked items, singular and plural.
     unit: [&'static str; 2],
-    /// What to do where none of it is sent.
+    /// Advice if nothing of the selection is sent.
     advice: &'static str,
 }
 
@@ -98,7 +98,7 @@ impl Filter {
         }
     }
 
-    /// What it selects for a destination: without states, what was never queued is profiles.
+    /// Name of the selection for a destination: without states, only profiles can be missing.
     fn what(&self, destination: &Destination) -> &'static str {
         let is_of_profiles = self.name == "missing" && !destination.chose(PURCHASE_UPDATED);
         if is_of_profiles {
@@ -108,7 +108,7 @@ impl Filter {
         }
     }
 
-    /// What it selects, as a sentence.
+    /// The selection as a sentence.
     fn describe(&self, sent: &Sent) -> String {
         let entered = |name| sent.get(name).map(entered_instant).unwrap_or_default();
         if self.name == RANGE {
@@ -122,7 +122,7 @@ impl Filter {
     }
 }
 
-/// Where a form of a filter is sent, apart from those of the other filters.
+/// Path of a filter's form, separate from those of the other filters.
 pub fn place(path: &str, filter: &str) -> String {
     format!("{path}#{filter}")
 }

@@ -1,4 +1,4 @@
-//! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
+//! The state of a destination: the sentences of its explanation, its recent responses, and its actions. Pure.
 
 use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, Stands};
 use super::one::Answer;
@@ -21,7 +21,7 @@ use protocols::destinations::shown_kind;
 use serde_json::Value;
 use storage::{Addressee, DestinationExplanation, HealthView, Role};
 
-/// What was delivered and failed in a span of time.
+/// Counts of delivered and failed requests in a span of time.
 pub struct Rate {
     label: &'static str,
     delivered: i64,
@@ -72,7 +72,7 @@ pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
     Some([sent, Chart::times("answers", "Response time", latency)])
 }
 
-/// What the overview is shown from.
+/// Data of the overview.
 pub struct Detail<'a> {
     pub explanation: &'a DestinationExplanation,
     pub tree: &'a Node,
@@ -84,7 +84,7 @@ pub struct Detail<'a> {
 pub struct Note {
     sentence: Sentence,
     items: Vec<Item>,
-    /// What an operator can do about it.
+    /// Advice for operators.
     advice: Option<Sentence>,
     more: Option<(&'static str, String)>,
 }
@@ -95,8 +95,8 @@ pub struct Item {
     page: Option<(&'static str, String)>,
 }
 
-/// What to do about payments of a type of event that is not chosen. A payment that is sent later is queued with its
-/// changes.
+/// Advice about payments of a type of event that the destination is not subscribed to. A payment that is sent later is
+/// queued with its changes.
 const SUBSCRIBE: &str = "An operator can subscribe to this event in Settings; then each new payment is sent. To send \
                          an earlier one, resend its event: it carries the price that was recorded first, and its \
                          corrections and refunds follow as `revenue.adjusted`.";
@@ -346,7 +346,7 @@ fn actions(
     all
 }
 
-/// What sending the pending deliveries now does, and how the last attempts went.
+/// The effect of a retry now, and the results of the last attempts.
 fn retried(HealthView { health, pending }: &HealthView) -> String {
     let all = match *pending {
         0 => "whatever is pending".to_owned(),

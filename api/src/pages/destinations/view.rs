@@ -1,4 +1,4 @@
-//! What the list of destinations, the form of a new one and the page with its secrets show. Pure.
+//! The views of the list of destinations, the form of a new one and the page with its secrets. Pure.
 
 use super::state::{lasts_since, state, times};
 use crate::error::Field;
@@ -133,12 +133,12 @@ pub struct Sheet {
     pub path: String,
     pub reason: String,
     pub mistakes: Vec<Field>,
-    /// What stands against it, if no field is wrong.
+    /// Objection to the change, if no field is wrong.
     pub detail: Option<String>,
 }
 
 impl Sheet {
-    /// What was expected as the reason, if it is wrong.
+    /// Expected value of the reason, if it is wrong.
     pub fn wrong_reason(&self) -> Option<&str> {
         self.mistakes
             .iter()
@@ -167,11 +167,11 @@ fn guide(steps: &[Step]) -> Vec<GuideStep> {
 
 /// How far a new destination is.
 pub enum Entry {
-    /// Its kind is to be chosen.
+    /// The kind has yet to be chosen.
     Kind(Vec<Form>),
-    /// Its app is to be chosen.
+    /// The app has yet to be chosen.
     App(Form),
-    /// Its form is to be filled in.
+    /// The form has yet to be filled in.
     Sheet(Sheet),
 }
 

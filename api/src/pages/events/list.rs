@@ -95,7 +95,7 @@ fn purchase(one: &EventView) -> Option<String> {
     (!is_for_operators(&one.event_type)).then(|| format!("/ui/purchases/{}", one.collapse_key))
 }
 
-/// What an event is about, and the page of that.
+/// The subject of an event, and its page.
 pub fn subject(event_type: &str, key: &str) -> (&'static str, String) {
     match group(event_type) {
         ABOUT_DESTINATIONS => ("Destination", format!("/ui/destinations/{key}")),
@@ -104,7 +104,7 @@ pub fn subject(event_type: &str, key: &str) -> (&'static str, String) {
     }
 }
 
-/// What a purchase, a customer or a destination was after an event.
+/// The state of a purchase, customer or destination after an event.
 fn state(body: &Value) -> Cell {
     let data = &body["data"];
     let price = data["purchase_price"]

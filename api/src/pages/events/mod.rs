@@ -1,4 +1,5 @@
-//! Events: what was announced, newest first, and one event with its body, its causes, and who got it or did not.
+//! Events: what was announced, newest first, and one event with its body, its causes, and the destinations that
+//! received it or did not.
 
 pub mod list;
 mod view;
@@ -55,7 +56,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     lists::show(list::events(&visit), state, visit, caller, events::list).await
 }
 
-/// What is known of an event: its explanation, its body, and who can get it again.
+/// An event's explanation and body, and the destinations that can receive it again.
 struct EventFacts {
     tree: Node,
     body: Value,

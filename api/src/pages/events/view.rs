@@ -1,4 +1,4 @@
-//! What the page of one event shows. Pure.
+//! The view of an event. Pure.
 
 use super::list::subject;
 use crate::pages::action::{Action, Input, Mistake, labelled};
@@ -19,11 +19,11 @@ use domain::{EventId, Timestamp, UserId};
 use serde_json::Value;
 use storage::{Destination, Platform, Role};
 
-/// What one event is shown from.
+/// Data of an event's page.
 pub struct Detail<'a> {
     pub id: EventId,
     pub tree: &'a Node,
-    /// Its body; null when it was removed because of its age.
+    /// Body of the event; null after pruning.
     pub body: &'a Value,
     pub is_of_device: bool,
     pub destinations: &'a [Destination],

@@ -1,4 +1,4 @@
-//! The headline of the first screen: how everything stands, the largest trouble first. Pure.
+//! The headline of the home page: the overall state, the largest problem first. Pure.
 
 use super::view::Health;
 use crate::pages::parts::Tone;

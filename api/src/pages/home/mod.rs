@@ -1,5 +1,5 @@
-//! The first screen: how everything stands, in one sentence and a few numbers; before the first notification, the
-//! steps of connecting.
+//! The home page: the overall state, in one sentence and a few numbers; before the first notification, the steps of
+//! connecting.
 
 mod headline;
 mod view;
@@ -28,7 +28,7 @@ const ALARMS: i64 = 5;
 const BARS: usize = 12;
 /// Maximum number of apps whose platforms are looked for.
 const APPS: i64 = 20;
-/// What the charts of the last hour show.
+/// Series in the charts of the last hour.
 const CHARTED: [Series; 6] = [
     Series::Accepted,
     Series::Refused,
@@ -56,7 +56,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// How an app stands, or all that a sign-in reaches: the same for everybody who looks at it.
+/// Status of an app, or of everything that a sign-in reaches. It is shared by all visitors with the same access.
 #[derive(Debug)]
 pub struct AppStatus {
     found: Overview,
@@ -142,7 +142,7 @@ async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     })
 }
 
-/// What was used of Temporal in the last day: a row for each minute, since actions belong to no app.
+/// Usage of Temporal in the last day: a row for each minute, since actions belong to no app.
 async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
     let totals = edge
         .store
@@ -153,7 +153,7 @@ async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
     })
 }
 
-/// What happened in the last hour.
+/// Counts of the last hour.
 async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour, Error> {
     let ids: Vec<_> = found
         .destinations

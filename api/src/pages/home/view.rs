@@ -1,4 +1,4 @@
-//! What the first screen shows. Pure.
+//! The view of the home page. Pure.
 
 use super::AppStatus;
 use super::headline::{headline, waiting};
@@ -61,9 +61,9 @@ pub struct Hour {
     pub refused: SeriesPoints,
     /// How long after its window each settling began.
     pub lag: SeriesPoints,
-    /// What was sent to all destinations.
+    /// Requests to all destinations.
     pub all: Requests,
-    /// What was sent to the first destinations of the overview, in its order.
+    /// Requests to the first destinations of the overview, in its order.
     pub destinations: Vec<Requests>,
 }
 
@@ -120,7 +120,7 @@ impl Requests {
 #[derive(Debug, Clone, Copy)]
 pub struct Steps {
     pub has_app: bool,
-    /// It is connected to a store.
+    /// Connected to a store.
     pub has_platform: bool,
     pub has_notification: bool,
     pub has_destination: bool,
@@ -197,7 +197,7 @@ pub struct Tile {
     tone: &'static str,
     note: Option<String>,
     moment: Option<Moment>,
-    /// Where those that it counts are listed.
+    /// Path of the list of the counted items.
     path: Option<String>,
 }
 

@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 8 << 20;
 const MAX_READS: usize = 40;
 /// Number of rows that are read at once.
 const READ: i64 = 500;
-/// What makes spreadsheets take the file for UTF-8.
+/// Mark by which spreadsheets recognize the file as UTF-8.
 const MARK: &str = "\u{feff}";
 
 /// The rows of a list: their ids, then the columns of its page. A file that is cut off says so in its last row.

@@ -1,4 +1,4 @@
-//! The filter of a list: what can be entered, drawn from the query of the route, and what was entered.
+//! The filter of a list: its inputs, derived from the query of the route, and the entered values.
 
 use crate::edge::Edge;
 use crate::error::{Error, Field};
@@ -20,17 +20,17 @@ pub struct Filter<T: 'static> {
     pub name: &'static str,
     pub label: &'static str,
     pub entry: FilterKind<T>,
-    /// What to know of what it finds.
+    /// Note about the results of the filter.
     pub note: Option<&'static str>,
 }
 
 /// How a filter is entered.
 pub enum FilterKind<T: 'static> {
-    /// As its schema says.
+    /// As its schema defines.
     Drawn,
-    /// By one of the choices of its schema, shown as this.
+    /// Choice of its schema, displayed as this.
     Shown(fn(&str) -> String),
-    /// By one of these.
+    /// Choice among these values.
     Of(fn() -> Vec<String>),
     /// Only in the address; the page of what it names, by an item that was found.
     Address(fn(&T) -> Option<String>),
@@ -53,7 +53,7 @@ impl<T> Filter<T> {
     }
 }
 
-/// What was entered in the filters of a list.
+/// Entered values of a list's filters.
 pub struct Entered<T: 'static> {
     fields: Vec<(&'static Filter<T>, String)>,
 }
@@ -104,7 +104,7 @@ impl<T> Entered<T> {
         }
     }
 
-    /// What is not empty, as the API takes it.
+    /// Non-empty values, as the API takes them.
     pub fn sent<Q: Fields>(&self) -> Vec<(&'static str, String)> {
         let filled = self.fields.iter().filter(|(_, value)| !value.is_empty());
         let sent = filled.map(
@@ -180,7 +180,7 @@ impl<T> Entered<T> {
         })
     }
 
-    /// What a field of the query is called on the page.
+    /// Displayed name of a query field.
     fn label(&self, name: &str) -> String {
         let known = self.fields.iter().find(|(filter, _)| filter.name == name);
         known.map_or_else(|| name.to_owned(), |(filter, _)| filter.label.to_owned())

@@ -1,5 +1,6 @@
-//! A list of the API as a screen. Its filters are drawn from the query of its route, its rows from a table of columns;
-//! pages, what is wrong with a filter, the same as JSON, as CSV, as a request and as a command are the same for all.
+//! A list of the API as a page. Its filters are derived from the query of its route, its rows from a table of columns.
+//! Paging, errors of the filter, and links to the same list as JSON, CSV, request and command work the same for all
+//! lists.
 
 mod csv;
 mod filter;
@@ -43,11 +44,11 @@ pub struct List<T: 'static> {
     /// The path of its route in the API.
     pub api: &'static str,
     pub command: &'static str,
-    /// What one item is called, and several.
+    /// Name of an item, singular and plural.
     pub nouns: [&'static str; 2],
     /// How the items are ordered, such as `the newest first`.
     pub order: &'static str,
-    /// The kinds of changes after which the page offers itself anew.
+    /// The kinds of changes after which the page offers itself again.
     pub live: &'static str,
     /// A field of the query that is not the visitor's to choose.
     pub fixed: Option<(&'static str, String)>,
@@ -55,7 +56,7 @@ pub struct List<T: 'static> {
     pub ids: &'static [&'static str],
     pub filters: &'static [Filter<T>],
     pub columns: &'static [Column<T>],
-    /// What stands above it.
+    /// Content above the list.
     pub head: ListHead,
     /// The sentence about a list without items, and a page that leads further.
     pub nothing: (&'static str, Option<(String, &'static str)>),

@@ -1,4 +1,4 @@
-//! What the screen of a list shows. Pure.
+//! The view of a list. Pure.
 
 use super::List;
 use super::filter::FilterForm;
@@ -11,12 +11,12 @@ use crate::pages::visit::Visit;
 use askama::Template;
 use storage::Paged;
 
-/// What stands above a list.
+/// Content above a list.
 pub enum ListHead {
     Title,
-    /// Its title, and the lists beside it.
+    /// Title of the list, and the lists beside it.
     Tabs(Tabs),
-    /// What stands above every page of a destination.
+    /// The head of every page of a destination.
     Destination(Box<Head>),
 }
 
@@ -36,7 +36,7 @@ pub struct ListPage<'a> {
     is_at_once: bool,
     is_first: bool,
     older: Option<String>,
-    /// What to know of what the filters find.
+    /// Notes about the results of the filters.
     notes: Vec<&'static str>,
     first: String,
     all: String,

@@ -1,4 +1,4 @@
-//! A purchase's life as a line: its states one after the other, as wide as they lasted. Pure.
+//! The lifetime of a purchase as a bar: its states in order, as wide as they lasted. Pure.
 
 use crate::pages::parts::{Badge, Moment};
 use crate::pages::text::purchase_state;
@@ -19,7 +19,7 @@ pub struct Stretch {
     pub since: Moment,
 }
 
-/// The states of a purchase by its events, the oldest first; nothing for one that never changed.
+/// The states of a purchase by its events, oldest first; nothing for one that never changed.
 pub fn line(facts: &PurchaseExplanation) -> Vec<Stretch> {
     let mut states: Vec<(Timestamp, State)> = Vec::new();
     for event in facts.events.iter().map(|one| &one.event) {

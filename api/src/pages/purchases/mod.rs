@@ -1,5 +1,5 @@
-//! Purchases: the list, one purchase with its whole story, and the actions on it. The actions are those of the API,
-//! with a reason that the page requires.
+//! Purchases: the list, one purchase with its timeline, and the actions on it. The actions are those of the API, with a
+//! reason that the dashboard requires.
 
 mod life;
 pub mod list;

@@ -1,4 +1,4 @@
-//! What the page of one purchase shows. Pure.
+//! The view of a purchase. Pure.
 
 use super::life::{Stretch, line};
 use crate::pages::action::{Action, Input, Mistake, labelled};
@@ -28,7 +28,7 @@ pub fn field<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
     body.get("data")?.get(name)?.as_str()
 }
 
-/// What one purchase is shown from.
+/// Data of a purchase's page.
 pub struct Detail<'a> {
     pub key: CollapseKey,
     pub facts: &'a PurchaseExplanation,
@@ -56,7 +56,7 @@ pub struct DetailPage<'a> {
     refund: Option<&'static str>,
     payments: Option<Table>,
     summary: Sentence,
-    /// What fails at the moment and is retried.
+    /// Current failures that are retried.
     failing: Vec<Sentence>,
     is_held: bool,
     is_unverified: bool,
@@ -189,7 +189,7 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit)
 
 /// How many notifications of a purchase have no outcome yet.
 struct Waits {
-    /// Those that can be settled at once.
+    /// Number of notifications that can be settled at once.
     to_settle: usize,
     to_discard: usize,
 }
@@ -356,7 +356,7 @@ fn has_unsent(facts: &PurchaseExplanation) -> bool {
         })
 }
 
-/// That deliveries are pending, which a resend does not help; `None` where none is.
+/// That deliveries are pending, for which a resend does not help; `None` if none is.
 fn pending(facts: &PurchaseExplanation) -> Option<String> {
     let all = facts
         .events

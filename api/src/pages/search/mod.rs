@@ -1,5 +1,5 @@
-//! The search of the frame: one box for any id. A POST, so that an id of a customer is in no address; one hit is shown
-//! at once, several are listed in the answer itself.
+//! The search of the frame: one box for any id. A POST, so that no address contains a customer's id; a single result is
+//! opened at once, several are listed in the response itself.
 
 mod view;
 
@@ -82,7 +82,7 @@ async fn find(
     shown(&visit, &page, &found)
 }
 
-/// What was probably meant by a text that found nothing.
+/// Probable meaning of a text that found nothing.
 pub struct Suggestion {
     pub text: String,
     /// The page of what it names, if that is one thing.

@@ -1,4 +1,4 @@
-//! What the search shows.
+//! The views of the search.
 
 use super::Suggestion;
 use crate::pages::frame::Frame;
@@ -74,7 +74,7 @@ fn trust(topics: &[Topic]) -> Badge {
     }
 }
 
-/// What was found, with the purchases among it by their ids.
+/// Search results, with the purchases among them by their ids.
 pub struct Hits<'a> {
     pub found: &'a [SearchHit],
     pub purchases: &'a BTreeMap<String, PurchaseView>,
@@ -84,7 +84,7 @@ pub struct Hit {
     kind: &'static str,
     path: Option<String>,
     id: Code,
-    /// The customer of a purchase.
+    /// Customer of the purchase.
     customer: Option<Code>,
     label: String,
     state: Option<Badge>,
@@ -137,13 +137,13 @@ impl<'a> SearchPage<'a> {
         }
     }
 
-    /// With what was probably meant.
+    /// Adds a suggestion of what was probably meant.
     pub fn suggesting(self, meant: Option<Suggestion>) -> Self {
         Self { meant, ..self }
     }
 }
 
-/// By what a thing is found that has no such id.
+/// Value of `found_by` for a result that matches by prefix.
 const BEGINNING: &str = "beginning";
 
 /// Whether nothing has the whole id that was searched.

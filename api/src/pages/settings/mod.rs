@@ -1,5 +1,5 @@
-//! The settings as they are, each with the name of its variable, for administrators of all apps; for others the version
-//! and their own sign-in. Settings are changed where the process is started, never here.
+//! The current settings, each with the name of its variable, for administrators of all apps; for others the version and
+//! their own sign-in. Settings are changed where the process is started, never here.
 
 mod view;
 

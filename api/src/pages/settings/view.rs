@@ -1,4 +1,4 @@
-//! What the screen of settings shows. Pure.
+//! The view of the settings. Pure.
 
 use crate::config::Setting;
 use crate::pages::frame::Frame;

@@ -1,5 +1,5 @@
-//! Signing in: by a link that works once, or by a key. Both become a sign-in, whose cookie no script can read; a key is
-//! never stored in a browser. When a sign-in ends: `keys/sign_in.rs`; what counts as use: `pages/visit.rs`.
+//! Signing in: by a link that works once, or by a key. Both create a sign-in, whose cookie no script can read; a key is
+//! never stored in a browser. `keys/sign_in.rs` decides when a sign-in ends, `pages/visit.rs` what counts as use.
 
 mod view;
 
@@ -81,7 +81,7 @@ async fn form(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Resul
     })
 }
 
-/// What signs in.
+/// Credentials of a sign-in.
 #[derive(Deserialize, JsonSchema)]
 struct Credentials {
     /// A key of the API, or the admin token.
@@ -90,7 +90,7 @@ struct Credentials {
     /// The name of the person, beside that of the key.
     #[schemars(length(min = 1, max = 100))]
     name: Option<String>,
-    /// Where to continue.
+    /// Path to continue at.
     next: Option<String>,
 }
 
@@ -190,7 +190,7 @@ fn gone(end: LinkEnd) -> Result<Response, Error> {
     Ok((StatusCode::GONE, html(&LinkPage::gone(end))?).into_response())
 }
 
-/// `POST /ui/sign-in/{code}`. A code has 128 random bits, which nobody guesses: wrong ones lock nothing.
+/// `POST /ui/sign-in/{code}`. A code has 128 random bits and cannot be guessed, so wrong codes lock nothing.
 async fn by_link(
     State(edge): State<Shared>,
     headers: HeaderMap,

@@ -10,7 +10,7 @@ use domain::time::DAY;
 use std::time::Duration;
 use storage::{ApiKey, Role, SignIn};
 
-/// What a role may do, beside what the roles before it may.
+/// Permissions of each role, besides those of the roles before it.
 const ROLES: [(Role, &str); 5] = [
     (Role::Metrics, "metrics: read the metrics and nothing else"),
     (

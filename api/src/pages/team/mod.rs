@@ -1,5 +1,5 @@
-//! Team & keys: who is signed in, links for colleagues, and the keys of the API. Administrators alone see it; one of a
-//! single app sees and creates what is of that app.
+//! Team & keys: current sign-ins, links for colleagues, and the API keys. Only administrators see it; an administrator
+//! of a single app sees and creates only what belongs to that app.
 
 mod forms;
 mod view;
@@ -99,7 +99,7 @@ async fn people(
     shown(&visit, &page, &found)
 }
 
-/// The sign-ins that hold.
+/// Sign-ins that are still valid.
 async fn current(edge: &Edge, visit: &Visit, all: &[SignIn]) -> Result<Vec<SignIn>, Error> {
     let mut current = Vec::new();
     for one in all

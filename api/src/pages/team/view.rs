@@ -1,4 +1,4 @@
-//! What the screens of the team and of keys show. Pure.
+//! The views of the team and of keys. Pure.
 
 use super::forms::{create_key, invite, revoke, sign_out};
 use super::{KEYS, SCREEN};
@@ -22,7 +22,7 @@ pub struct SignedIn {
     began: Moment,
     used: Moment,
     ends: Moment,
-    /// What signs them out; none for the visitor's own sign-in.
+    /// Action that signs them out; none for the visitor's own sign-in.
     end: Option<Action>,
 }
 
@@ -76,7 +76,7 @@ impl<'a> PeoplePage<'a> {
         }
     }
 
-    /// Whether somebody other than the visitor is signed in.
+    /// Whether other people than the visitor are signed in.
     fn has_others(&self) -> bool {
         self.people.iter().any(|one| one.end.is_some())
     }
@@ -199,7 +199,7 @@ fn tabs(visit: &Visit, current: &str) -> Tabs {
     )
 }
 
-/// What an app is called.
+/// Name of an app, for display.
 fn app(frame: &Frame, app: Option<AppId>) -> String {
     let Some(id) = app.map(|id| id.to_string()) else {
         return "All apps".to_owned();

@@ -1,4 +1,4 @@
-//! The currencies of ISO 4217, in which a price is not a mistake.
+//! The currencies of ISO 4217, which are valid in a price.
 
 use std::collections::BTreeSet;
 use storage::{Change, Product};

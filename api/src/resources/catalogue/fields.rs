@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::str::FromStr;
 use storage::{EntitlementText, MAX_PER_PRODUCT};
 
-/// A SKU or a reference id in a path: any text.
+/// A SKU or reference id in a path: any text.
 #[derive(JsonSchema)]
 #[schemars(inline)]
 pub struct Sku(pub String);
@@ -22,40 +22,40 @@ impl FromStr for Sku {
     }
 }
 
-/// An entitlement of the catalogue.
+/// An entitlement in the catalogue.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListedEntitlement {
-    /// Its name in the owner's own system.
+    /// Reference id: the entitlement's name in your own system.
     #[schemars(length(min = 1, max = 200))]
     #[serde(rename = "ref")]
     reference: String,
-    /// Its name and description.
+    /// Name and description of the entitlement.
     #[serde(flatten)]
     named: EntitlementText,
 }
 
-/// A product of the catalogue.
+/// A product in the catalogue.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Product {
-    /// Its SKU.
+    /// SKU of the product.
     #[schemars(length(min = 1, max = 200))]
     sku: String,
-    /// Its entitlements and prices.
+    /// Entitlements and prices of the product.
     #[serde(flatten)]
     product: storage::Product,
 }
 
-/// A catalogue as a whole.
+/// A complete catalogue.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "entitlements": [{ "ref": "gold", "name": "Gold" }],
     "products": [{ "sku": "com.example.reader.month", "entitlements": ["gold"] }],
 }]))]
 pub struct Catalogue {
-    /// The entitlements.
+    /// All entitlements of the app.
     #[schemars(extend("maxItems" = storage::MAX_LISTED))]
     entitlements: Vec<ListedEntitlement>,
-    /// The products.
+    /// All products of the app.
     #[schemars(extend("maxItems" = storage::MAX_LISTED))]
     products: Vec<Product>,
 }

@@ -29,27 +29,27 @@ pub const NEW_NAME: &str = "new_entitlement_name";
 /// Maximum length of a reference id in characters.
 const MAX_REFERENCE: usize = 200;
 
-/// The number of known purchases that a change concerns.
+/// Effect of a catalogue change.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Concerned {
-    /// Their number; they are settled anew, a few at a time.
+    /// Number of affected purchases. They are re-settled gradually.
     pub purchases: i64,
-    /// What is probably a mistake in the change, each as a sentence; absent without any.
+    /// Probable mistakes in the change, one sentence each; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// Something that a purchase entitles its owner to.
+/// Something that a purchase grants to its owner.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Entitlement {
-    /// The id of settle, the same for the same reference id.
+    /// settle's id for the entitlement, which stays the same as long as the reference id does.
     id: Uuid,
-    /// Its name in the owner's own system.
+    /// Reference id: the entitlement's name in your own system.
     #[serde(rename = "ref")]
     reference: String,
-    /// A name for people.
+    /// Display name.
     name: String,
-    /// More about it, for people.
+    /// Further details, for display.
     description: Option<String>,
 }
 

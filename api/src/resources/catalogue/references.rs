@@ -1,5 +1,5 @@
-//! SKUs and reference ids, which stores, receivers and apps compare byte by byte. What a person cannot see in a new one, and
-//! a word for "no value", is refused; what the catalogue has already may stay.
+//! SKUs and reference ids, which stores, receivers and apps compare byte by byte. A new one with invisible characters,
+//! or a word for "no value", is refused; existing ones in the catalogue may stay.
 
 use crate::error::Error;
 use crate::extract::no_id;
@@ -55,7 +55,7 @@ pub fn warnings(stored: &Catalogue, change: &Change) -> Vec<String> {
     new.into_iter().filter_map(warning).collect()
 }
 
-/// What a change adds to the catalogue.
+/// The additions of a change to the catalogue.
 fn new<'a>(stored: &'a Catalogue, change: &'a Change) -> Vec<New<'a>> {
     let entitlement = |field, id: &'a String| {
         (!stored.entitlements.contains_key(id)).then_some(New {

@@ -17,42 +17,42 @@ use serde::{Deserialize, Serialize};
 use storage::Destination;
 use workflows::signal::DestinationSignal;
 
-/// A signal to a destination's workflow that the engine took. The result is seen later.
+/// A signal that a destination's workflow accepted. Its effect follows later.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SignaledDestination {
-    /// The destination.
+    /// Id of the destination.
     destination_id: DestinationId,
-    /// The signal's name.
+    /// Name of the signal.
     signal: &'static str,
 }
 
-/// The answer to a retry.
+/// Result of a retry request.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Retrying {
-    /// The destination.
+    /// Id of the destination.
     destination_id: DestinationId,
-    /// Number of deliveries that are pending, counted up to 10,000.
+    /// Number of pending deliveries, counted up to 10,000.
     pending: i64,
 }
 
-/// The number of deliveries that `newest_only` would skip.
+/// Effect of `newest_only`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Skipping {
-    /// The destination.
+    /// Id of the destination.
     destination_id: DestinationId,
-    /// Number of deliveries.
+    /// Number of deliveries that would be skipped.
     skipped: i64,
 }
 
-/// How a destination is enabled.
+/// Options for enabling a destination.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "newest_only": true, "reason": "the receiver was rebuilt" }]))]
 pub struct Enable {
-    /// Skips the pending `user.*` events.
+    /// Skip pending `user.*` events.
     newest_only: Option<bool>,
-    /// With `newest_only`: true. Only counts the events that would be skipped.
+    /// Only count the events that would be skipped. Requires `newest_only: true`.
     dry_run: Option<bool>,
-    /// The author and the reason.
+    /// Author of the change and reason.
     #[serde(flatten)]
     action: Action,
 }

@@ -15,7 +15,7 @@ use storage::{DestinationSettings, Filter};
 /// A new destination. Each kind has fields of its own beside these.
 #[derive(Deserialize, JsonSchema)]
 pub struct NewDestination {
-    /// Its kind.
+    /// Kind of the destination.
     pub kind: String,
     #[serde(flatten)]
     pub common: DestinationSettings,
@@ -24,12 +24,12 @@ pub struct NewDestination {
     pub own: Map<String, Value>,
 }
 
-/// A change of a destination: a JSON merge patch (RFC 7396). Each kind takes its own fields and no other's. Null restores a
-/// field's default.
+/// A change to a destination: a JSON merge patch (RFC 7396). Only fields of the destination's kind are allowed. Null
+/// restores the default.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "events": ["purchase.updated"], "rate": 20, "schedule": null }]))]
 pub struct DestinationPatch {
-    /// Only together with `enabled: true`. Skips the pending `user.*` events.
+    /// Skip pending `user.*` events. Requires `enabled: true`.
     pub newest_only: Option<bool>,
     #[serde(flatten)]
     pub common: Patch<DestinationSettings>,

@@ -16,22 +16,23 @@ pub struct DestinationDetail {
     /// The destination.
     #[serde(flatten)]
     destination: Destination,
-    /// Its state as people see it.
+    /// State of the destination, as displayed.
     shown_state: ShownState,
-    /// Why the settings of this process allow no request to it, with the variables that would; absent when they allow them.
+    /// Why this process's settings forbid requests to the destination, and the variables to change; absent if they
+    /// allow requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
-    /// Its health, and what is pending.
+    /// Health and delivery counts.
     health: DestinationHealth,
 }
 
-/// A destination that was created or changed. Secrets are shown in this answer only.
+/// A destination that was created or changed. Secrets are returned in this response only.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CreatedDestination {
     /// The destination.
     #[serde(flatten)]
     detail: DestinationDetail,
-    /// Warnings about chosen events that are not sent yet, or that it skips.
+    /// Subscribed events that are not sent yet, or that the destination skips.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The names of the fields that this answer alone shows.
@@ -39,7 +40,7 @@ pub struct CreatedDestination {
     pub shown_once: Vec<&'static str>,
 }
 
-/// What settle does while a destination fails and its breaker is open: nobody must start it.
+/// What settle does while a destination fails and its breaker is open, without any action by a person.
 pub const CHECKED: &str = "settle checks it every 30 s and sends what waits by itself";
 
 /// What people see for a state, on the page and on the command line. It is about events alone: a test may have succeeded

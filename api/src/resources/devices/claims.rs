@@ -1,5 +1,5 @@
-//! Claims of purchases that are known: they are decided before the request is answered, for which no query is needed. What
-//! is left here, also by a process that ends meanwhile, the run of the platform's claims decides.
+//! Claims of known purchases: they are decided before the request is answered, which takes no query. Claims that are
+//! left, for example when the process ends in the meantime, are decided by the run of the platform's claims.
 
 use crate::edge::Edge;
 use domain::device::claim::ClaimStatus;

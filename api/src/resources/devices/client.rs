@@ -1,4 +1,4 @@
-//! Who sends a request of a device: an address that has not sent too many, with the publishable key of a platform.
+//! The sender of a device's request: an address within its limits, with the publishable key of a platform.
 
 use crate::devices::address::{Peer, site};
 use crate::devices::quota::Reporter;
@@ -25,7 +25,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Who uses something of the platform's day.
+    /// The user of the platform's quota.
     pub fn reporter(&self) -> Reporter<'_> {
         Reporter {
             platform: &self.platform,

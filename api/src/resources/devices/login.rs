@@ -1,4 +1,4 @@
-//! `POST /v1/device/login` and `POST /v1/device/logout`: who uses the app on a device.
+//! `POST /v1/device/login` and `POST /v1/device/logout`: the customer who uses the app on a device.
 
 use super::request::{ANALYTICS_DEVICE_ID, is_random};
 use super::secret::Proof;
@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use storage::{DeviceUsage, LoggedIn, Login, Platform, SecretHash};
 
-/// Somebody logs in in the app.
+/// A customer's login in the app.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "device": {
@@ -26,18 +26,18 @@ use storage::{DeviceUsage, LoggedIn, Login, Platform, SecretHash};
     "external_id": "anna@example.com",
 }]))]
 pub struct DeviceLogin {
-    /// The device.
+    /// Device of the login.
     device: Device,
-    /// The customer's own id: a UUID, a SHA-256, or any other text.
+    /// The customer's external id: a UUID, a SHA-256 hash, or any other text.
     #[schemars(length(min = 1, max = 512), extend("x-identifies" = true))]
     external_id: String,
-    /// A JSON Web Token of the app's own server with this `sub`; required where the platform has a login secret.
+    /// JSON Web Token from the app's own server, with this id as `sub`; required if the platform has a login secret.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     token: Option<SecretString>,
 }
 
-/// Somebody logs out in the app.
+/// A customer's logout in the app.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "device": {
@@ -46,19 +46,19 @@ pub struct DeviceLogin {
     },
 }]))]
 pub struct DeviceLogout {
-    /// The device.
+    /// Device of the logout.
     device: Device,
 }
 
-/// A login that was stored. It says nothing of whether the customer was known, or of what moved: whoever has the public key
-/// can log in.
+/// A stored login. The response does not reveal whether the customer was known or what moved, because the publishable
+/// key is enough to log in.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LoggedInDevice {
-    /// The device's own user, which its events named before the first login. A logout changes it.
+    /// Id of the device's own user, used in its events before the first login. A logout changes it.
     device_user_id: UserId,
-    /// The customer's own id.
+    /// The customer's external id.
     external_id: String,
-    /// What is probably a mistake in the request, each as a sentence; absent without any.
+    /// Probable mistakes in the request, one sentence each; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -66,7 +66,7 @@ pub struct LoggedInDevice {
 /// The anonymous user of a device after a logout.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LoggedOutDevice {
-    /// The device's own user, which its events name from now on.
+    /// Id of the device's own user, used in its events from now on.
     device_user_id: UserId,
 }
 

@@ -28,35 +28,36 @@ use serde::{Deserialize, Serialize};
 use storage::{AcceptedReports, Claiming, DeviceAccess, DeviceUsage};
 use tokio::time::Instant;
 
-/// Which device.
+/// Device of the request.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct DeviceQuery {
-    /// The device's id: the random UUID that the app generated.
+    /// Id of the device: the random UUID that the app generated.
     device_id: DeviceId,
 }
 
-/// What a device may use.
+/// Entitlements available on a device.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DeviceEntitlements {
-    /// The device's own user: the `user_id` of its events until somebody logs in or a claim is verified. A logout changes it.
+    /// Id of the device's own user, used as `user_id` in its events until a login or a verified claim. A logout changes
+    /// it.
     device_user_id: UserId,
-    /// The active entitlements, each once, by the purchase that gives it longest.
+    /// Active entitlements, each listed once with the purchase that grants it longest.
     entitlements: Vec<DeviceEntitlement>,
 }
 
-/// An entitlement that a device may use.
+/// An entitlement available on a device.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DeviceEntitlement {
-    /// Its name in the owner's own system.
+    /// Reference id: the entitlement's name in your own system.
     #[schemars(extend("examples" = ["premium"]))]
     entitlement_ref_id: String,
-    /// A name for people.
+    /// Display name.
     name: String,
-    /// When the purchase ends or renews; null when it does neither, and before the store showed it.
+    /// When the purchase expires or renews; null if it does neither, or if the store has not confirmed it yet.
     expiration: Option<Timestamp>,
-    /// The SKU of the purchase.
+    /// SKU of the purchase.
     sku_ref_id: Option<String>,
-    /// The store of the purchase.
+    /// Store of the purchase.
     purchase_platform: String,
 }
 
@@ -185,7 +186,7 @@ pub async fn report(
     }))
 }
 
-/// What a request used of its platform's day: of one that brought nothing new, nothing.
+/// The usage of a request in its platform's day: none if it brought nothing new.
 fn used(reports: &AcceptedReports, is_new: bool) -> DeviceUsage {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let devices = i64::from(is_new);

@@ -1,5 +1,5 @@
-//! The parts of an event without which it still says what happened: prices, places, and single receipts of a list. One that
-//! cannot be read is left out, so that the event and its claims stay.
+//! Optional parts of an event: prices, places, and single receipts of a list. An unreadable part is left out, so that
+//! the event and its claims are still stored.
 
 use crate::error::Field;
 use serde_json::{Map, Value};

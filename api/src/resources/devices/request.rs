@@ -1,6 +1,6 @@
-//! A request of a device: what it describes of itself, and its events. An event that is wrong is left out and named in
-//! the answer, and so is an optional part of an event; the rest of the request is taken, so that no client sends one wrong
-//! event for ever.
+//! A request of a device: its description of itself, and its events. An invalid event is left out and listed in the
+//! response, and so is an invalid optional part of an event; the rest of the request is accepted, so that no client
+//! repeats one invalid event forever.
 
 use super::ornaments;
 use crate::devices::address::site;
@@ -27,7 +27,7 @@ pub const EVENTS: &str = "events";
 /// The field of a device that its reports can do without.
 pub const ANALYTICS_DEVICE_ID: &str = "device.analytics_device_id";
 
-/// What a device reports.
+/// A report of events on a device.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "device": {
@@ -40,46 +40,47 @@ pub const ANALYTICS_DEVICE_ID: &str = "device.analytics_device_id";
     }],
 }]))]
 pub struct DeviceEvents {
-    /// The device.
+    /// Device that reports.
     pub device: Device,
-    /// When the device sends the request, by its own clock: the times of its events are corrected by the difference.
+    /// When the device sends the request, by its own clock. Event times are corrected by the difference to the server's
+    /// clock.
     sent_at: Timestamp,
-    /// The events, in the order in which they happened; each has at most 16 KiB.
+    /// Events in the order in which they occurred; at most 16 KiB each.
     #[expect(dead_code, reason = "its items are read one by one, from their text")]
     #[schemars(with = "Vec<ReportedEvent>", length(max = 500), extend("x-each" = true))]
     events: Vec<Value>,
 }
 
-/// What became durable of a request.
+/// Result of a device report.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Receipt {
-    /// Number of events that are stored now.
+    /// Number of newly stored events.
     pub accepted: usize,
-    /// Number of events that were stored before, and of ends of sessions that had ended.
+    /// Number of events that were already stored, including ends of sessions that had already ended.
     pub repeated: usize,
-    /// The events that are wrong, and are not stored: sending them again is no use.
+    /// Invalid events, which are not stored. Sending them again does not help.
     pub rejected: Vec<RejectedEvent>,
-    /// The optional parts that are wrong: the rest is stored without them. Absent when there is none.
+    /// Invalid optional parts; the rest is stored without them. Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
 }
 
-/// Optional parts of a request that cannot be read.
+/// Optional parts of a request that are invalid and were left out.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LeftOut {
-    /// The place of their event in the request, from 0; absent for those of the device.
+    /// Index of the event in the request, from 0; absent for parts of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
-    /// What is wrong.
+    /// Errors of these parts.
     pub errors: Vec<Field>,
 }
 
-/// An event that is wrong.
+/// An invalid event.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RejectedEvent {
-    /// Its place in the request, from 0.
+    /// Index of the event in the request, from 0.
     pub index: usize,
-    /// What is wrong: of all events of a request a hundred fields; then `…` stands for all others, and further events have
+    /// Errors of the event. After a hundred fields in one request, `…` stands for the rest and further events have
     /// none.
     pub errors: Vec<Field>,
 }
@@ -177,7 +178,7 @@ pub fn check(reception: Reception, listed: Listed<'_, DeviceEvents>) -> Result<C
     })
 }
 
-/// Whether an id was made at random: nobody guesses the id of another device.
+/// Whether an id is random, so that ids of other devices cannot be guessed.
 pub fn is_random(id: DeviceId) -> bool {
     id.uuid().get_version_num() == RANDOM
 }

@@ -18,14 +18,14 @@ use storage::{SecretHash, Unproved};
 const SHOWN: &str = "Settle-Device-Secret";
 /// Number of bytes of a secret.
 const BYTES: usize = 32;
-/// What is expected in the header.
+/// Expected value of the header.
 const EXPECTED: &str =
-    "32 random bytes of the device in base64url without padding: 43 letters, digits, `-` and `_`";
+    "32 random bytes in base64url without padding: 43 letters, digits, `-` and `_`";
 
-/// The secret that a request shows; a request may have none.
+/// The secret in a request, if there is one.
 pub struct Secret(pub Option<SecretHash>);
 
-/// A client that shows the secret of its device.
+/// A client that proves its device by the secret.
 pub struct Proof {
     pub client: Client,
     pub secret: SecretHash,
@@ -74,7 +74,7 @@ fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
 fn parameter(is_required: bool, description: &str) -> Value {
     json!({
         "name": SHOWN, "in": "header", "required": is_required,
-        "description": format!("{description} It is {EXPECTED}."),
+        "description": format!("{description} The secret is {EXPECTED}."),
         "schema": { "type": "string", "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$", "writeOnly": true },
     })
 }
@@ -83,9 +83,9 @@ impl Input for Secret {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(parameter(
             false,
-            "The secret that the device made with its id. It is taken only in the request that creates the device; later \
-             a missing or other one is 403 `device_secret_required`. A device that is created without one may call this \
-             alone, for ever.",
+            "Secret that the device generated together with its id. The request that creates the device sets it; after \
+             that, a missing or wrong secret returns 403 `device_secret_required`. A device created without a secret \
+             may only ever call this route.",
         ));
     }
 }
@@ -94,8 +94,8 @@ impl Input for Proof {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(parameter(
             true,
-            "The secret with which the device was created. A missing or other one is 403 `device_secret_required`; a \
-             device that was created without one makes a new id with a secret.",
+            "Secret with which the device was created. A missing or wrong secret returns 403 `device_secret_required`. A \
+             device created without a secret must generate a new id with a secret.",
         ));
     }
 }

@@ -1,4 +1,4 @@
-//! What fails at the moment and is tried again: storage does not know it, only the engine.
+//! Activities that fail and are retried: only the engine knows them, not storage.
 
 use super::node::Node;
 use crate::edge::Edge;
@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum number of runs that one explanation asks about.
 const MAX_RUNS: usize = 20;
 
-/// What fails of a purchase: its own run, and the claims that wait for the run of their platform.
+/// Failures of a purchase: of its own run, and of the claims that wait for the run of their platform.
 pub async fn of_purchase(edge: &Edge, key: CollapseKey, facts: &PurchaseExplanation) -> Vec<Node> {
     let has_claims = facts.claims.iter().any(|claim| claim.status == "pending");
     let claims = has_claims.then(|| contract::claims_workflow_id(facts.platform_id));
@@ -27,7 +27,7 @@ pub async fn of_purchase(edge: &Edge, key: CollapseKey, facts: &PurchaseExplanat
     found
 }
 
-/// What fails of the purchases of a message.
+/// Failures of the purchases of a message.
 pub async fn of_message(edge: &Edge, facts: &MessageExplanation) -> Vec<Node> {
     let keys = facts
         .notifications
@@ -62,8 +62,8 @@ const fn why_halted(is_connected: bool, is_without_worker: bool) -> Option<&'sta
     }
 }
 
-/// What fails of a destination: its own run, its stream of device events, and the runs of the purchases whose deliveries
-/// are shown as pending.
+/// Failures of a destination: of its own run, of its stream of device events, and of the runs of the purchases whose
+/// deliveries are shown as pending.
 pub async fn of_destination(
     edge: &Edge,
     id: DestinationId,

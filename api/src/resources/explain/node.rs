@@ -1,21 +1,21 @@
-//! A node of an explanation: a sentence about one thing, its facts, and the nodes below it.
+//! A node of an explanation: a sentence about one resource, its facts, and the nodes below it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// An explanation of one thing.
+/// An explanation in the form of a tree.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Explained")]
 pub struct Node {
-    /// What it is: `purchase`, `notification`, `event`, `delivery`, `attempt`, …
+    /// Kind of the explained resource: `purchase`, `notification`, `event`, `delivery`, `attempt`, …
     pub what: &'static str,
     /// A sentence about it.
     pub summary: String,
-    /// Its facts.
+    /// Facts about the resource, as data.
     #[serde(flatten)]
     pub facts: Map<String, Value>,
-    /// Its consequences and parts.
+    /// Explanations of its parts and consequences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<Self>,
 }

@@ -13,22 +13,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use workflows::signal::{Discard, Signal};
 
-/// A signal to a purchase's workflow that the engine took. The result is seen later.
+/// A signal that a purchase's workflow accepted. Its effect follows later.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SignaledPurchase {
-    /// The purchase.
+    /// Key of the purchase.
     collapse_key: CollapseKey,
-    /// The signal's name.
+    /// Name of the signal.
     signal: &'static str,
 }
 
-/// A hold.
+/// A hold on a purchase.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "until": "2126-01-31T12:00:00Z", "by": "anna", "reason": "ticket 4711" }]))]
 pub struct Hold {
-    /// Until when; seven days from now when absent.
+    /// When the hold ends; seven days from now by default.
     until: Option<Timestamp>,
-    /// The author and the reason.
+    /// Author of the hold and reason.
     #[serde(flatten)]
     action: Action,
 }

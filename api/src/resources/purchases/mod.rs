@@ -22,43 +22,43 @@ use storage::{Page, Paged, PurchaseFilter, PurchaseView};
 /// Maximum time to wait for the status of the open run.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A purchase, its lanes and its open run.
+/// A purchase with its delivery lanes and open workflow run.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PurchaseDetail {
-    /// Its key.
+    /// Key of the purchase.
     collapse_key: CollapseKey,
-    /// Its platform.
+    /// Id of the purchase's platform.
     platform_id: PlatformId,
-    /// Its app.
+    /// Id of the purchase's app.
     app_id: AppId,
-    /// The store's name of it.
+    /// The store's id for the purchase.
     receipt_id: String,
     /// The store's id for the customer.
     app_user_id: Option<String>,
-    /// Its state.
+    /// State of the purchase.
     state: String,
-    /// Its revision.
+    /// Revision of the purchase.
     revision: i64,
-    /// Until when it is held.
+    /// When the hold ends; null if the purchase is not held.
     held_until: Option<Timestamp>,
-    /// Who set the hold; null if that is not known.
+    /// Name of the person who set the hold; null if not known.
     held_by: Option<String>,
-    /// Why it is held; null without a reason.
+    /// Reason for the hold; null if none was given.
     held_reason: Option<String>,
-    /// When it was last settled.
+    /// When the purchase was last settled.
     updated_at: Timestamp,
-    /// When the store showed it last.
+    /// When the store last confirmed the purchase.
     verified_at: Option<Timestamp>,
-    /// Whether the store's last answer confirms its state now. `verified` in `data` is as of its revision: a later check
-    /// that confirms it makes no revision.
+    /// Whether the store's last response confirms the current state. `verified` in `data` refers to its revision: a
+    /// later check that confirms it creates no revision.
     is_verified: Option<bool>,
     /// The body of its latest `purchase.updated`; null before the first.
     data: Value,
-    /// Its lanes, by destination.
+    /// Delivery lanes of the purchase, by destination.
     lanes: Vec<Lane>,
-    /// The status of the open run; null when no run is open.
+    /// Status of the open workflow run; null if no run is open.
     status: Option<Value>,
-    /// Why the open run did not answer.
+    /// Why the open workflow run did not respond.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_error: Option<String>,
 }
@@ -126,7 +126,7 @@ pub async fn show(
     }))
 }
 
-/// `GET /v1/purchases/{collapse_key}/notifications`, the newest first.
+/// `GET /v1/purchases/{collapse_key}/notifications`, newest first.
 pub async fn notifications(
     State(edge): State<Shared>,
     Id(key): Id<CollapseKey>,

@@ -1,4 +1,4 @@
-//! `/api/v1/events/schema/`: the JSON Schema of every event. Partners read them without a key, at `listen` too.
+//! `/api/v1/events/schema/`: the JSON Schema of every event. They are public, also at `listen`.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -19,7 +19,7 @@ const MEDIA: &str = "application/schema+json";
 /// Type, version and schema of each event that is sent.
 static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::schemas::all);
 
-/// The text of each of these schemas, in the same order. Everybody may read them, so none is written for a request.
+/// The text of each of these schemas, in the same order. They are public, so none is written for a request.
 static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     SCHEMAS
         .iter()
@@ -27,26 +27,27 @@ static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The events that are sent, and their schemas.
+/// Events that settle sends, with their schemas.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EventSchemas {
-    /// The events.
+    /// All event types.
     events: Vec<EventSchema>,
 }
 
-/// An event that is sent.
+/// An event that settle sends.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EventSchema {
-    /// Its type.
+    /// Type of the event.
     #[serde(rename = "type")]
     event_type: &'static str,
-    /// Its group: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or `alarm`.
+    /// Group of the event: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or
+    /// `alarm`.
     group: &'static str,
-    /// What it announces, in one sentence.
+    /// Announcement of the event, in one sentence.
     summary: &'static str,
-    /// The version of its schema.
+    /// Version of the schema.
     version: &'static str,
-    /// Where its schema is.
+    /// URL of the schema.
     #[schemars(extend("format" = "uri"))]
     url: String,
 }

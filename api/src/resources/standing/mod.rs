@@ -1,5 +1,6 @@
-//! How a purchase stands, in sentences that can be repeated to its customer: what was bought and for how much, until when
-//! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
+//! The state of a purchase in sentences that can be repeated to its customer: what was bought and for how much, until
+//! when it runs or why it ended, whether it gives access and why not, and what each destination received about it.
+//! Pure.
 
 use super::charges::WHO_CANCELS;
 use super::reached::{self, Retries, Unchosen, UnsentRefund};
@@ -12,23 +13,23 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use storage::{DeliveryView, Destination, PaymentView, PurchaseView, UnchosenPayment};
 
-/// How a purchase stands.
+/// State of a purchase in sentences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Standing {
-    /// What was bought: its entitlements and how long a term lasts, else its SKU.
+    /// What was bought: the entitlements and the length of a term, or else the SKU.
     pub product: String,
     /// Sentences for its customer.
     pub summary: String,
-    /// Whether its latest refund stands.
+    /// Whether the latest refund still stands.
     pub is_refunded: bool,
-    /// Whether that refund is settle's estimate, because the purchase ended early.
+    /// Whether the refund is settle's estimate because the purchase ended early.
     pub is_refund_estimated: bool,
-    /// What each destination got of it last.
+    /// Latest announcement of the purchase to each destination.
     pub destinations: Vec<Reached>,
 }
 
 impl Standing {
-    /// What stands at a purchase whose refund stands.
+    /// Label of a purchase with a valid refund.
     pub fn refund_for_people(&self) -> Option<&'static str> {
         let badge = if self.is_refund_estimated {
             "refund estimated"
@@ -39,15 +40,15 @@ impl Standing {
     }
 }
 
-/// What a destination got last of a purchase.
+/// Latest announcement of a purchase to a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Reached {
-    /// The destination's name.
+    /// Name of the destination.
     pub destination: String,
     /// The event and its delivery; absent where nothing of the purchase was sent.
     #[serde(flatten)]
     pub delivery: Option<DeliveryView>,
-    /// What arrived of the purchase, and what did not, in words: by the latest event of each type.
+    /// Summary of the deliveries of the purchase: by the latest event of each type.
     pub summary: String,
 }
 
@@ -84,14 +85,14 @@ pub(super) struct Named {
     name: String,
 }
 
-/// What is known beside the record of a purchase.
+/// Facts about a purchase besides its record.
 pub struct Known<'a> {
-    /// The latest delivery of each type of event to each destination, the oldest in front.
+    /// The latest delivery of each type of event to each destination, oldest first.
     pub deliveries: &'a [DeliveryView],
     pub destinations: &'a [Destination],
-    /// Payments and their changes, the newest in front.
+    /// Payments and their changes, newest first.
     pub payments: &'a [PaymentView],
-    /// Payments that integrations did not get because of their choice of events, the newest in front.
+    /// Payments that integrations did not get because of their choice of events, newest first.
     pub unchosen: &'a [UnchosenPayment],
     /// Purchases whose product is not in the catalogue.
     pub unlisted: &'a BTreeSet<CollapseKey>,
@@ -289,7 +290,7 @@ fn latest_end(records: &[(Record, State)]) -> Option<String> {
         .filter(|_| is_reason)
 }
 
-/// What was bought: the entitlements and how long a term lasts, else the SKU.
+/// What was bought: the entitlements and the length of a term, or else the SKU.
 pub fn product(view: &PurchaseView) -> String {
     Record::of(view).product()
 }
@@ -315,7 +316,7 @@ fn named(name: &str) -> State {
 }
 
 impl Record {
-    /// What the latest record of a purchase has; nothing before the first.
+    /// The fields of a purchase's latest record; none before the first.
     pub(super) fn of(view: &PurchaseView) -> Self {
         let record = view
             .data
@@ -470,7 +471,7 @@ impl Record {
         })
     }
 
-    /// Why it ended.
+    /// Why the purchase ended.
     fn because(&self) -> String {
         let on = self
             .canceled_at

@@ -29,7 +29,7 @@ pub const VARIABLES: &[Variable] = &[
 /// A signing certificate that is read from a file instead of fetched.
 #[derive(Debug, Clone)]
 struct Certificate {
-    /// Its `SigningCertURL` in messages.
+    /// URL of the certificate: `SigningCertURL` in messages.
     url: Url,
     file: PathBuf,
 }

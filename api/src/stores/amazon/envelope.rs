@@ -47,7 +47,7 @@ pub enum Kind<'a> {
     UnsubscribeConfirmation(Link<'a>),
 }
 
-/// The confirmation link of a subscription. Whoever has it can confirm the subscription, so it is never logged.
+/// The confirmation link of a subscription. The link is enough to confirm the subscription, so it is never logged.
 pub struct Link<'a> {
     pub subscribe_url: Cow<'a, str>,
     pub token: Cow<'a, str>,
@@ -104,7 +104,7 @@ enum FieldValue<'a> {
 /// The known fields of a document.
 #[derive(Debug, Default)]
 struct Fields<'a> {
-    /// By index: `None` when absent, `Some(None)` when null.
+    /// Fields by index: `None` when absent, `Some(None)` when null.
     slots: [Option<Option<FieldValue<'a>>>; NAMES.len()],
     has_duplicates: bool,
     has_too_many: bool,

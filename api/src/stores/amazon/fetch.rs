@@ -31,7 +31,7 @@ pub trait Fetch: Send + Sync + 'static {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>>;
 }
 
-/// Sends over HTTPS.
+/// Fetches certificates and links over HTTPS.
 pub struct Https {
     client: reqwest::Client,
 }

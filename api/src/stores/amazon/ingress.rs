@@ -1,4 +1,4 @@
-//! The ingress as other stores have it.
+//! The ingress of Amazon, in the interface of all stores.
 
 use super::topic::Arn;
 use super::{Amazon, STORE, sample};
@@ -55,7 +55,7 @@ impl Topics for Amazon {
         })
     }
 
-    /// Twelve digits: an AWS account.
+    /// Twelve digits: the id of an AWS account.
     fn account(&self, name: &str) -> Option<String> {
         Arn::read(name).ok().map(|arn| arn.account.to_owned())
     }

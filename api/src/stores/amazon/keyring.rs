@@ -34,7 +34,7 @@ struct Inner {
 }
 
 impl Keyring {
-    /// A keyring that keeps the `preloaded` keys for ever and fetches all others.
+    /// A keyring that keeps the `preloaded` keys forever and fetches all others.
     pub fn new(preloaded: HashMap<String, Arc<SigningKey>>, fetch: Arc<dyn Fetch>) -> Self {
         let inner = Inner {
             preloaded,

@@ -90,7 +90,7 @@ struct Received<'a> {
     topic_status: TopicStatus,
     /// Whether the key of samples signed it.
     is_sample: bool,
-    /// The time of the request.
+    /// When the request arrived.
     now: Timestamp,
 }
 
@@ -279,7 +279,7 @@ pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Res
     envelope.check_time(at)
 }
 
-/// Counts and logs a refusal, and returns its answer. Anybody can cause an unknown key, as often as they like.
+/// Counts and logs a refusal, and returns its answer. Unknown keys can be sent without limit.
 fn refused(refusal: Refusal) -> Answer {
     let (status, reason) = (refusal.status(), refusal.reason());
     counter!("settle_notifications_refused_total", "reason" => reason).increment(1);

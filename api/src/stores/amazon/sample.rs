@@ -1,5 +1,5 @@
-//! Samples: signed notifications of purchases that nobody made. Under `settle run` they are accepted from the sample key
-//! of the data directory, for every platform: they are about receipts that this key minted, and count as tests.
+//! Samples: signed notifications of invented purchases. Under `settle run` they are accepted from the sample key of the
+//! data directory, for every platform: they are about receipts that this key minted, and count as tests.
 
 use super::certificate::SigningKey;
 use super::envelope::{Envelope, Kind, Version};
@@ -21,8 +21,7 @@ use url::Url;
 
 /// The topic of samples. No platform has to follow it.
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
-/// Its region, and that of the certificate URL of samples. The certificate is loaded from the data directory, never
-/// fetched.
+/// Region of samples and of their certificate URL. The certificate is loaded from the data directory, never fetched.
 pub const REGION: &str = "us-east-1";
 /// The refusal of all other messages of that topic.
 pub(super) const FOREIGN: Refusal = Refusal::TopicNotAllowed(
@@ -95,7 +94,7 @@ pub fn short(name: &str) -> String {
         .replace('_', "-")
 }
 
-/// What this store has for samples and for the demo.
+/// The store's data for samples and the demo.
 pub const DEMO: DemoStore = DemoStore {
     types: TYPES,
     type_named: store_type,
@@ -146,7 +145,7 @@ impl SampleSigner for Signer {
     }
 }
 
-/// The key of samples.
+/// The key that signs samples.
 pub(super) struct Samples {
     pub(super) url: Url,
     pub(super) key: Arc<SigningKey>,

@@ -1,4 +1,4 @@
-//! The operator's settings of Amazon, checked at the start.
+//! The operator's settings of Amazon, checked at startup.
 
 use super::certificate::{self, SigningKey};
 use super::sample::Samples;
@@ -27,7 +27,7 @@ pub struct Settings {
 #[error("[amazon] {field}: {expected}")]
 pub struct Invalid {
     pub field: String,
-    /// What was expected, and what was found.
+    /// Expected and found value.
     pub expected: String,
 }
 

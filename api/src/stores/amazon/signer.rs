@@ -175,7 +175,7 @@ impl Signer {
             .to_vec())
     }
 
-    /// What mints the receipt ids of samples.
+    /// The mint of receipt ids for samples.
     ///
     /// # Errors
     /// The key cannot be written.

@@ -45,8 +45,8 @@ impl Amazon {
         Ok("subscription confirmed")
     }
 
-    /// Stores the topic as pending, for an operator to approve. Anybody can send requests from any number of topics, so that
-    /// the alarms name none: one alarm counts them all.
+    /// Stores the topic as pending, for an operator to approve. Requests need no authentication and can come from any
+    /// number of topics, so one alarm counts them all and names none.
     pub(super) async fn request_approval(
         &self,
         received: Received<'_>,

@@ -107,11 +107,11 @@ fn is_name(text: &str) -> bool {
 /// The status of a topic with a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicStatus {
-    /// It may send. A topic whose subscription ended stays pinned, because it was trusted once.
+    /// May send. A topic whose subscription ended stays pinned, because it was trusted once.
     Pinned,
     Pending(TopicId),
     Rejected,
-    /// It is new, or its request expired before an operator decided.
+    /// New, or its request expired before an operator decided.
     Unknown,
 }
 
@@ -156,16 +156,17 @@ pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approva
 /// approves nothing: its topics only keep their places among those that wait for approval.
 const AMAZON_ACCOUNT: &str = "033616359524";
 
-/// The pending topic that gives way to a new request when as many wait as may. `topics` are those of the platform, the
+/// The pending topic that gives way to a new request when the limit is reached. `topics` are those of the platform, the
 /// oldest first.
 ///
 /// A topic is known if its account is Amazon's, is in `accounts`, or owns a topic that the platform follows; all others
-/// are strangers'. The name of an account cannot be forged, so that the rule goes by accounts alone:
+/// are unknown. The name of an account cannot be forged, so that the rule goes by accounts alone:
 ///
-/// - only a stranger's topic gives way;
+/// - only an unknown topic gives way;
 /// - the oldest of them gives way to a known topic;
-/// - to a stranger's, the oldest one of the account with most of them gives way, if that account still has as many as the
-///   new one's then. So an account's only topic never gives way to strangers, however many topics they send.
+/// - to an unknown one, the oldest topic of the account with most unknown topics gives way, if that account still has
+/// as
+///   many as the new one's then. So an account's only topic never gives way to an unknown one, however many there are.
 pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option<TopicId> {
     let owner = |topic: &Topic| {
         Arn::read(&topic.arn)

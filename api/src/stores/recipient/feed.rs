@@ -14,10 +14,10 @@ const AT_START: i64 = 1000;
 /// Maximum number of entries that are read at once. With more of them everything counts as changed.
 pub const MOST: i64 = 10_000;
 
-/// What the operations of entries begin with that outdate a platform, its keys or its topics.
+/// Prefixes of operations that invalidate a platform, its keys or its topics.
 const OUTDATING: [&str; 3] = ["app.", "platform.", "topic."];
 
-/// What changed since the last look.
+/// Changes since the last read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
     Apps(BTreeSet<AppId>),
@@ -26,7 +26,7 @@ pub enum Changed {
 
 #[derive(Debug)]
 pub struct Feed {
-    /// The newest sequence number at some times, the oldest first. The first is the newest one that is old enough.
+    /// The newest sequence number at some times, oldest first. The first is the newest one that is old enough.
     newest: VecDeque<(Instant, i64)>,
     /// The entries after the first of these that were seen.
     seen: BTreeSet<i64>,
@@ -46,7 +46,7 @@ impl Feed {
         self.newest.front().map_or(0, |(_, seq)| *seq)
     }
 
-    /// What changed by the entries after [`Feed::after`], which were read at this time.
+    /// The changes by the entries after [`Feed::after`], which were read at this time.
     pub fn take(&mut self, entries: &[AuditedChange], now: Instant) -> Changed {
         let newest = entries
             .iter()

@@ -1,6 +1,6 @@
 //! The recipients of messages, by ingress key. Those that were found are remembered, and forgotten when the audit log
 //! says that their app changed: a message costs no look-up, however many platforms there are. Other keys are looked up
-//! together, so that strangers take one connection at most.
+//! together, so that made-up keys take one connection at most.
 //!
 //! A key is unknown only if this process could find every key: a store may drop a message for good whose key is unknown.
 
@@ -22,7 +22,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long a recipient is remembered if the audit log names no change of its app: some changes of topics have no entry, and
 /// a change may become visible after later ones.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// Minimum time between two errors in the log about a key that is missing. Anybody can cause one.
+/// Minimum time between two errors in the log about a missing key, which any request can cause.
 const LOGGED_EVERY_MS: i64 = 60_000;
 /// Time between two notes that an old key was used.
 const NOTED_EVERY_MS: i64 = 60_000;
@@ -47,11 +47,11 @@ pub struct Recipients {
 struct Following {
     /// The position in the audit log; `None` before the first look.
     feed: Option<Feed>,
-    /// When a look failed last: whoever waited for it need not try again.
+    /// When a look-up last failed: a caller that waited for it need not retry.
     failed_at: Option<Instant>,
 }
 
-/// What is remembered. Only keys of platforms are in it, so there are at most two for each platform and change.
+/// Known recipients. Only keys of platforms are in it, so there are at most two for each platform and change.
 #[derive(Default)]
 struct KnownRecipients {
     by_key: HashMap<String, Remembered>,

@@ -237,8 +237,8 @@ async fn no_change_without_its_audit_entry() {
     let Raw::Sqlite(mut watching) = office.service.connection() else {
         panic!("a file")
     };
-    // The first use of the key is noted meanwhile. Later ones are noted after a minute, which a slow machine may need: so
-    // the first one is then made one of years to come.
+    // The first use of the key is noted in the meantime. Later ones are noted after a minute, which a slow machine may
+    // need: so the first one is then made one of years to come.
     let used = async || match office
         .service
         .raw_number("SELECT COUNT(last_used_at) AS value FROM api_keys")

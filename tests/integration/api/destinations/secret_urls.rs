@@ -5,7 +5,7 @@ use super::webhooks::with_receiver;
 use super::{check_wrong, create, desk};
 use serde_json::{Value, json};
 
-/// The part of each URL that nobody may see.
+/// The part of each URL that must stay hidden.
 const HIDDEN: &str = "c8Vt1uZ5mEr3";
 
 fn slack(number: u32) -> String {

@@ -1,4 +1,4 @@
-//! Wrong keys and long reads slow down nobody else.
+//! Wrong keys and long reads do not slow down other callers.
 
 use super::created_key;
 use crate::api::edge::{Answer, Service};
@@ -27,7 +27,7 @@ async fn a_flood_of_wrong_keys_locks_no_right_one_out() {
             .await
             .status
     };
-    // Guesses of the admin token, keys that nobody has, and links.
+    // Guesses of the admin token, unknown keys, and links.
     for _ in 0..6 {
         assert!(matches!(get("a guess").await, 401 | 429));
         assert_eq!(

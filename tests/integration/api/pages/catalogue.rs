@@ -317,7 +317,7 @@ async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
     }
 }
 
-/// The alarm shows everybody how many customers it affects, and the way to add the product to those who may.
+/// The alarm shows how many customers it affects to every role, and the way to add the product to roles that may.
 async fn check_alarm(service: &Service, visitor: &Visitor, app: &str) {
     let add = format!("<a href=\"/ui/apps/{app}/catalogue/product?sku=radio.monthly\">Add it</a>");
     let support = service

@@ -165,7 +165,7 @@ async fn home_shows_what_a_tick_announced_though_it_was_just_read() {
         let fields = json!({
             "kind": "webhook", "name": name, "url": "https://example.com/hook", "events": ["purchase.updated"],
         });
-        // Somebody reads it all the time: before the change, and while the tick is on its way.
+        // It is read all the time: before the change, and while the tick is on its way.
         visitor.get(&service, "/ui/").await;
         let added = service
             .send_json("POST", &format!("/v1/apps/{app}/destinations"), &fields)

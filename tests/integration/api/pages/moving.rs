@@ -1,4 +1,4 @@
-//! Moving purchases on the page: shown first, done as shown, and to nobody new without a tick.
+//! Moving purchases on the page: shown first, done as shown, and to a new customer only with a tick.
 
 use super::customers::{REASON, customer, has, hidden, signed_in};
 use super::visitor::{Answer, Visitor};

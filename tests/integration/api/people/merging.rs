@@ -123,7 +123,7 @@ async fn a_preview_of_a_merge_lets_nothing_else_happen() {
         "UPDATE purchases SET user_id = '{other}' WHERE receipt_id = 'r2'"
     ));
     stale(&confirmed).await;
-    // Nobody had the id when it was shown, and somebody else has it now.
+    // The id was free when it was shown, and another customer has it now.
     let free = preview(&json!({ "external_id": "bert", "app_user_id": "u2" })).await;
     shop.send_json(
         "PUT",

@@ -108,7 +108,7 @@ async fn a_lease_overtaken_by_a_record_sends_the_newest_state() {
 async fn a_destination_deleted_during_a_record_has_nothing_pending() {
     let (world, second) = two_processes().await;
     let key = world.key("r1");
-    // A record queues its event to destinations in the order of their creation.
+    // A record queues its event to destinations in order of their creation.
     let (deleted, other) = (
         world.destination("deleted").await.id,
         world.destination("other").await.id,
@@ -156,7 +156,7 @@ async fn a_lease_waits_for_no_user_that_is_being_changed() {
     world
         .happen_to("guest", "r1", &[TransitionKind::Purchased])
         .await;
-    // The event has no name yet, so the lease looks whether somebody gives one.
+    // The event has no name yet, so the lease looks whether one is being set.
     let stall = Stall::by(&world, "SELECT 1 FROM users FOR UPDATE");
     let busy = second.lease(lease(world.key("r1"), to, "a")).await.unwrap();
     assert!(

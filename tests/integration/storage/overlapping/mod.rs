@@ -36,7 +36,7 @@ impl Stall {
     }
 
     /// Stalls the acceptance of the next notification after its row was inserted: so its sequence number is taken, and
-    /// nobody else sees the row.
+    /// the row is invisible to others.
     fn next_acceptance(world: &World) -> Self {
         let next = world
             .raw()

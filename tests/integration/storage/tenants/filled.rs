@@ -6,7 +6,7 @@ use domain::AppId;
 use std::fmt::Display;
 use uuid::Uuid;
 
-/// Who has the rows.
+/// Owners of the rows.
 struct Tenants {
     app: String,
     platform: String,

@@ -43,7 +43,7 @@ impl Steps {
         _ctx: ActivityContext,
         key: String,
     ) -> Result<(), ActivityError> {
-        // Without a driver nobody waits for it.
+        // Without a driver it is not awaited.
         let _ = self.delivered.send(key);
         Ok(())
     }

@@ -25,7 +25,7 @@ impl Walk<'_> {
     }
 
     /// Announces the beginning that is reported now, if it is unannounced since the first sight, and no payment or end
-    /// was announced meanwhile. After an end that was first seen, the difference to the store announces that end.
+    /// was announced in the meantime. After an end that was first seen, the difference to the store announces that end.
     pub fn take_up_beginning(&mut self) {
         let Some(time) = self.reported_beginning() else {
             return;

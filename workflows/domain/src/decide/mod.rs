@@ -28,13 +28,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use walk::Walk;
 
-/// What a settling knows beside the notifications.
+/// The input of a settling besides the notifications.
 #[derive(Debug, Clone, Copy)]
 pub struct SettlingContext<'a> {
     /// The rules of the purchase's store.
     pub policy: StorePolicy,
     pub verification: &'a Verification,
-    /// Whether a change of plan put another receipt in the place of this one, and the other receipt is known to be
+    /// Whether a change of plan put another receipt in place of this one, and the other receipt is known to be
     /// real.
     pub is_replaced: bool,
     /// The time of the settling, by the database's clock.
@@ -44,12 +44,12 @@ pub struct SettlingContext<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     pub purchase: Purchase,
-    /// What happened, in the order in which events announce it.
+    /// Transitions in the order of their announcement.
     pub transitions: Vec<Transition>,
     /// The outcome of each notification, by its sequence number. A notification without an outcome here waits. Where
     /// the transaction finds that the record did not change, it stores `NoChange` instead of `Settled`.
     pub outcomes: Vec<(i64, Outcome)>,
-    /// What the notifications without an outcome wait for.
+    /// Why the notifications without an outcome wait.
     pub waits: Option<Waits>,
     /// The next wake: when to recheck the purchase without a notification.
     pub wake: Option<Timestamp>,
@@ -87,7 +87,7 @@ impl Lag {
     }
 }
 
-/// What notifications wait for after their window has ended.
+/// Why notifications wait after their window has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waits {

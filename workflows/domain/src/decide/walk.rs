@@ -26,11 +26,11 @@ pub(super) struct Walk<'a> {
     /// The time up to which an inferred transition is covered: that of the present report; after the walk that of the
     /// answer, or without one that of the newest report, or of the last announcement.
     pub clock: Timestamp,
-    /// The time of the settling.
+    /// When the notifications are settled.
     pub now: Timestamp,
     /// The stage after the reports walked so far.
     pub stage: Stage,
-    /// What was announced, with the transitions of this walk.
+    /// Announcements, including the transitions of this walk.
     pub announced: Announced,
     /// The transitions of this walk, in order.
     pub transitions: Vec<Transition>,
@@ -554,7 +554,7 @@ impl<'a> Walk<'a> {
             self.stage = truth;
             return;
         }
-        // The store may have shown the replacement meanwhile. No answer and no report leads out of it.
+        // The store may have shown the replacement in the meantime. No answer and no report leads out of it.
         let is_unannounced = self.stage.life != Life::Replaced
             && self
                 .announced

@@ -37,9 +37,9 @@ pub struct DeviceEvent<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceOwner {
-    /// Who: an anonymous user until somebody logs in.
+    /// User of the device: anonymous until a customer logs in.
     pub user_id: UserId,
-    /// The customer's own id, once somebody logged in.
+    /// The customer's external id, once one has logged in.
     pub external_id: Option<String>,
 }
 
@@ -71,81 +71,82 @@ impl Happened<'_> {
     }
 }
 
-/// The body of one event of a device; `data` depends on the type.
+/// The body of a device event; `data` depends on the type.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DeviceBody<Data> {
-    /// About the event itself.
+    /// Metadata of the event.
     attributes: DeviceAttributes,
-    /// What happened.
+    /// What happened on the device.
     data: Data,
 }
 
-/// The metadata of an event of a device.
+/// Metadata of a device event.
 #[derive(Debug, Serialize, JsonSchema)]
 struct DeviceAttributes {
-    /// The app.
+    /// Id of the app.
     app_id: Uuid,
-    /// Names what the event is about: an event of a device is about itself alone, so it is its own id.
+    /// Key of the event's subject: a device event concerns only itself, so this is its own id.
     collapse_key: String,
-    /// Names the event, the same for every destination.
+    /// Id of the event, the same for every destination.
     event_id: Uuid,
-    /// When it happened; the device's clock is corrected by ours.
+    /// When the event occurred, by the device's clock, corrected by the server's.
     event_time: Timestamp,
-    /// The type of the event.
+    /// Type of the event.
     event_type: DeviceEventKind,
-    /// The installation's customer.
+    /// Id of the installation.
     org_id: Uuid,
-    /// The app on one store.
+    /// Id of the platform: the app on one store.
     platform_id: Uuid,
-    /// The destination that this delivery is for.
+    /// Id of the destination that receives this delivery.
     subscription_id: Option<Uuid>,
-    /// The version of this shape.
+    /// Version of the schema.
     #[schemars(extend("const" = DEVICE_VERSION))]
     version: &'static str,
 }
 
-/// What every event of a device says.
+/// Data of every device event.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Common {
-    /// The device.
+    /// Device that reported the event.
     device: DeviceData,
-    /// The customer's own id, if somebody was logged in.
+    /// The customer's external id, if one was logged in.
     external_id: Option<String>,
-    /// The session that it belongs to; null outside of any.
+    /// Id of the session; null outside of a session.
     session_id: Option<SessionId>,
-    /// When that session began; null when its start was not reported before.
+    /// When the session started; null if its start was not reported before.
     session_started_at: Option<Timestamp>,
-    /// The user of the device: an anonymous one until somebody logs in.
+    /// Id of the device's user: anonymous until a customer logs in.
     user_id: Uuid,
 }
 
-/// A device.
+/// A device that reports events.
 #[derive(Debug, Serialize, JsonSchema)]
 struct DeviceData {
-    /// The app's own device id in Amplitude, if the app named it.
+    /// The app's own Amplitude device id, if reported.
     analytics_device_id: Option<String>,
-    /// The version of the app.
+    /// Version of the app.
     app_version: String,
     /// When the device was first seen, by its own clock.
     first_launch: Timestamp,
-    /// Its id.
+    /// Id of the device.
     id: Uuid,
-    /// Its operating system.
+    /// Operating system of the device.
     os: Os,
-    /// The store that it uses.
+    /// Store that the device uses.
     platform_type: String,
-    /// The version of the client that reported.
+    /// Version of the SDK that reported the event.
     sdk_version: String,
 }
 
-/// A session of the app began.
+/// A session of the app started.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SessionStartData {
     #[serde(flatten)]
     common: Common,
-    /// The purchases whose receipts are on the device, in the order of the receipts. The app reported them: none is verified.
+    /// Keys of the purchases whose receipts are on the device, in the order of the receipts. The app reported them;
+    /// none is verified.
     collapse_key: Vec<Uuid>,
-    /// The receipts on the device, with the store's customer of each: only where the destination's `device_receipts` is set.
+    /// Receipts on the device, each with the store's customer; only if `device_receipts` of the destination is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<DeviceReceipt>", extend("x-setting" = "device_receipts"))]
     receipts: Option<Vec<DeviceReceipt>>,
@@ -156,18 +157,18 @@ pub(crate) struct SessionStartData {
 pub(crate) struct SessionEndData {
     #[serde(flatten)]
     common: Common,
-    /// Who ended it: the app, or half an hour without an event.
+    /// What ended the session: the app, or half an hour without an event.
     closed_by: ClosedBy,
 }
 
-/// Who ended a session.
+/// Cause of the end of a session.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 enum ClosedBy {
-    /// The app.
+    /// Ended by the app.
     App,
-    /// Half an hour without an event.
+    /// Ended after half an hour without an event.
     Timeout,
 }
 
@@ -176,60 +177,60 @@ enum ClosedBy {
 pub(crate) struct ImpressionData {
     #[serde(flatten)]
     common: Common,
-    /// The campaign that chose it.
+    /// Campaign that selected the paywall.
     campaign: Option<String>,
-    /// The paywall.
+    /// Name of the paywall.
     paywall: String,
-    /// Where in the app it was shown.
+    /// Place in the app where the paywall was shown.
     placement: Option<String>,
-    /// The products that it offered.
+    /// Products offered on the paywall.
     products: Vec<ProductData>,
-    /// The variant of the campaign.
+    /// Variant of the campaign.
     variant: Option<String>,
 }
 
 /// A product on a paywall.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ProductData {
-    /// The currency of the price.
+    /// ISO 4217 code of the price's currency.
     #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
     currency: Option<String>,
-    /// Whether the customer may have a free trial of it.
+    /// Whether the customer is eligible for a free trial.
     is_trial_eligible: Option<bool>,
-    /// The shown price.
+    /// Displayed price.
     price: Option<Decimal>,
-    /// Its SKU.
+    /// SKU of the subscription's term, or of the product.
     sku_ref_id: String,
 }
 
-/// A purchase was made or restored on the device. The app reported it: it is not verified.
+/// A purchase was made or restored on the device. The app reported it; it is not verified.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TransactionData {
     #[serde(flatten)]
     common: Common,
-    /// The store's id of the customer: only where the destination's `device_receipts` is set.
+    /// The store's id for the customer; only if `device_receipts` of the destination is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("x-setting" = "device_receipts"))]
     app_user_id: Option<String>,
-    /// The purchase, as its own events name it.
+    /// Key of the purchase, as in its own events.
     collapse_key: Uuid,
-    /// The id, in `attributes`, of the `device.impression` that led to it.
+    /// Event id (in `attributes`) of the `device.impression` that led to the purchase.
     impression_event_id: Option<Uuid>,
-    /// Whether it was made or restored.
+    /// Whether the purchase was made or restored.
     kind: TransactionKind,
-    /// The currency of the price.
+    /// ISO 4217 code of the price's currency.
     #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
     purchase_currency: Option<String>,
-    /// The receipt id: only where the destination's `device_receipts` is set.
+    /// Receipt id; only if `device_receipts` of the destination is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("x-setting" = "device_receipts"))]
     purchase_guid: Option<String>,
-    /// The country of the customer's marketplace.
+    /// Country of the customer's marketplace.
     #[schemars(regex(pattern = r"^[A-Z]{2}$"))]
     purchase_country: Option<String>,
-    /// The price that the store showed.
+    /// Price that the store displayed.
     purchase_price: Option<Decimal>,
-    /// The SKU of the term.
+    /// SKU of the subscription's term, or of the product.
     sku_ref_id: String,
 }
 

@@ -10,10 +10,10 @@ use crate::time::{DAY, HOUR, Timestamp};
 use crate::verification::{Product, Snapshot};
 use std::time::Duration;
 
-/// What a device reports of a receipt.
+/// Kinds of claims that a device reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClaimKind {
-    /// It was on the device at the start of a session.
+    /// Present on the device at the start of a session.
     Present,
     Restored,
     Purchased,
@@ -108,8 +108,8 @@ pub fn may_query(claimed_at: Timestamp, now: Timestamp) -> bool {
     now.since(claimed_at) >= QUERIED_FROM
 }
 
-/// What a verified claim of an unknown receipt reports about its purchase: when it began, and how. What the device did
-/// not buy just now is adopted, which announces nothing.
+/// The report of a verified claim of an unknown receipt about its purchase: when and how it began. A purchase that was
+/// not just made on the device is adopted, which announces nothing.
 pub fn reported(
     kind: ClaimKind,
     snapshot: &Snapshot,

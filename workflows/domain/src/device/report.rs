@@ -1,4 +1,4 @@
-//! What one request of a device says, as the API takes it, and which parts belong to which type of event.
+//! A device's request, as the API accepts it, and which parts belong to which type of event.
 
 use crate::ids::{DeviceId, SessionId};
 use crate::names::names;
@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 /// The version of the bodies of `device.*`.
 pub const DEVICE_VERSION: &str = "1.0";
 
-/// An installation of the app on a device, as the app describes it.
+/// An installation of the app on a device, as described by the app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
-    /// A random UUID that the app makes at its first launch and keeps; another installation has another one.
+    /// A random UUID that the app generates at its first launch and stores. Each installation has its own.
     #[schemars(extend("x-expected" = "a random UUID (version 4) that the app generated at its first launch"))]
     pub id: DeviceId,
     /// When the app was first launched, by the device's clock.
     pub first_launch: Timestamp,
-    /// The version of the app.
+    /// Version of the app.
     #[schemars(length(min = 1, max = 64))]
     pub app_version: String,
-    /// The operating system.
+    /// Operating system of the device.
     pub os: Os,
-    /// The version of the client that reports.
+    /// Version of the SDK that reports.
     #[schemars(length(min = 1, max = 64))]
     pub sdk_version: String,
-    /// The app's own device id in Amplitude, if it uses Amplitude itself.
+    /// The app's own Amplitude device id, if the app uses Amplitude itself.
     #[serde(default)]
     #[schemars(length(min = 1, max = 128))]
     pub analytics_device_id: Option<String>,
@@ -35,24 +35,24 @@ pub struct Device {
 /// An operating system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Os {
-    /// Its name, such as `fireos`.
+    /// Name of the operating system, such as `fireos`.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
-    /// Its version.
+    /// Version of the operating system.
     #[schemars(length(min = 1, max = 64))]
     pub version: String,
 }
 
-/// The type of an event of a device.
+/// Type of a device event.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[schemars(inline)]
 pub enum DeviceEventKind {
-    /// A session of the app began.
+    /// A session of the app started.
     #[serde(rename = "device.session.start")]
     SessionStart,
-    /// A session ended.
+    /// A session of the app ended.
     #[serde(rename = "device.session.end")]
     SessionEnd,
     /// A paywall was shown.
@@ -70,29 +70,29 @@ names! { DeviceEventKind, "the type of an event of a device" {
     Transaction = "device.transaction",
 } }
 
-/// One event, as a device reports it.
+/// An event reported by a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportedEvent {
-    /// The app's own id of the event, which it uses once: a repeated request is recognized by it.
+    /// The app's own id for the event, used only once. It makes repeated requests recognizable.
     #[schemars(length(min = 1, max = 64))]
     pub id: String,
-    /// Its type.
+    /// Type of the event.
     #[serde(rename = "type")]
     pub kind: DeviceEventKind,
-    /// When it happened, by the device's clock.
+    /// When the event occurred, by the device's clock.
     pub time: Timestamp,
-    /// The session that it belongs to; required at the start and the end of one.
+    /// Id of the session; required for `device.session.start` and `device.session.end`.
     #[serde(default)]
     pub session_id: Option<SessionId>,
-    /// The receipts on the device, for `device.session.start` alone. They name the customers of the store on it: a login
-    /// takes nothing of another one's. Leave it out while they are not known.
+    /// Receipts on the device; for `device.session.start` only. They identify the store's customers on the device, so
+    /// that a login does not take over another customer's purchases. Leave out if unknown.
     #[serde(default)]
     #[schemars(length(max = 50))]
     pub receipts: Option<Vec<DeviceReceipt>>,
-    /// What was shown; required for `device.impression`.
+    /// Paywall that was shown; required for `device.impression`.
     #[serde(default)]
     pub impression: Option<Impression>,
-    /// What was bought or restored; required for `device.transaction`.
+    /// Purchase that was made or restored; required for `device.transaction`.
     #[serde(default)]
     pub transaction: Option<DeviceTransaction>,
 }
@@ -100,10 +100,10 @@ pub struct ReportedEvent {
 /// A receipt on a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceReceipt {
-    /// The store's id of the receipt.
+    /// The store's id for the receipt.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
-    /// The store's id of the customer who is signed in to the store on the device.
+    /// The store's id for the customer who is signed in to the store on the device.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub app_user_id: String,
 }
@@ -111,22 +111,22 @@ pub struct DeviceReceipt {
 /// A paywall that was shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Impression {
-    /// The paywall.
+    /// Name of the paywall.
     #[schemars(length(min = 1, max = 200))]
     pub paywall: String,
-    /// Where in the app it was shown.
+    /// Place in the app where the paywall was shown.
     #[serde(default)]
     #[schemars(length(min = 1, max = 200))]
     pub placement: Option<String>,
-    /// The campaign that chose it.
+    /// Campaign that selected the paywall.
     #[serde(default)]
     #[schemars(length(min = 1, max = 200))]
     pub campaign: Option<String>,
-    /// The variant of the campaign.
+    /// Variant of the campaign.
     #[serde(default)]
     #[schemars(length(min = 1, max = 200))]
     pub variant: Option<String>,
-    /// The products that it offered.
+    /// Products offered on the paywall.
     #[serde(default)]
     #[schemars(length(max = 50))]
     pub products: Vec<OfferedProduct>,
@@ -135,18 +135,18 @@ pub struct Impression {
 /// A product on a paywall.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OfferedProduct {
-    /// Its SKU: that of the term.
+    /// SKU of the subscription's term, or of the product.
     #[schemars(length(min = 1, max = 200), extend("x-trimmed" = true))]
     pub sku: String,
-    /// The shown price.
+    /// Displayed price.
     #[serde(default)]
     #[schemars(with = "Option<String>", extend("format" = "decimal"))]
     pub price: Option<Decimal>,
-    /// The currency of the price.
+    /// ISO 4217 code of the price's currency.
     #[serde(default)]
     #[schemars(extend("format" = "currency"))]
     pub currency: Option<String>,
-    /// Whether the customer may have a free trial of it; null when that is not known.
+    /// Whether the customer is eligible for a free trial; null if not known.
     #[serde(default)]
     pub is_trial_eligible: Option<bool>,
 }
@@ -154,30 +154,30 @@ pub struct OfferedProduct {
 /// A purchase that was made or restored on a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceTransaction {
-    /// Whether it was made or restored.
+    /// Whether the purchase was made or restored.
     pub kind: TransactionKind,
-    /// The store's id of the receipt.
+    /// The store's id for the receipt.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
-    /// The store's id of the customer.
+    /// The store's id for the customer.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub app_user_id: String,
-    /// The SKU of the term.
+    /// SKU of the subscription's term, or of the product.
     #[schemars(length(min = 1, max = 200), extend("x-trimmed" = true))]
     pub sku: String,
-    /// The price that the store showed.
+    /// Price that the store displayed.
     #[serde(default)]
     #[schemars(with = "Option<String>", extend("format" = "decimal"))]
     pub price: Option<Decimal>,
-    /// The currency of the price.
+    /// ISO 4217 code of the price's currency.
     #[serde(default)]
     #[schemars(extend("format" = "currency"))]
     pub currency: Option<String>,
-    /// The country of the customer's marketplace.
+    /// Country of the customer's marketplace.
     #[serde(default)]
     #[schemars(extend("format" = "country"))]
     pub marketplace: Option<String>,
-    /// The id of the `device.impression` that led to it.
+    /// Id of the `device.impression` that led to the purchase.
     #[serde(default)]
     #[schemars(length(min = 1, max = 64))]
     pub impression_id: Option<String>,
@@ -188,13 +188,13 @@ pub struct DeviceTransaction {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum TransactionKind {
-    /// It was made there.
+    /// Made on this device.
     Purchased,
-    /// It was made elsewhere, and restored.
+    /// Made elsewhere and restored on this device.
     Restored,
 }
 
-/// What an event of a type says beside its time and session.
+/// Data of an event besides its time and session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     SessionStart {

@@ -1,5 +1,5 @@
-//! Sessions. A session begins when the app says so, and ends when the app says so, or after half an hour without an
-//! event of it. Its end is announced once, whichever comes first.
+//! Sessions. A session begins when the app reports it, and ends when the app reports it, or after half an hour without
+//! an event. Its end is announced once, whichever comes first.
 
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub struct Session {
     pub closed_at: Option<Timestamp>,
 }
 
-/// What an event does to its session.
+/// Effect of an event on its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Start,
-    /// It is another event of it.
+    /// Another event of the session.
     Event,
     End,
 }

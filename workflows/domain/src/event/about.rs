@@ -1,4 +1,4 @@
-//! What each type of event is about, for people: its group and one sentence.
+//! The subject of each type of event, for display: its group and one sentence.
 
 use super::choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
@@ -13,9 +13,10 @@ use crate::user::{TRANSFERS, USER_ERASED};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
     pub event_type: &'static str,
-    /// Its group: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or `alarm`.
+    /// Group of the event: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or
+    /// `alarm`.
     pub group: &'static str,
-    /// What it announces, in one sentence.
+    /// Announcement of the event, in one sentence.
     pub summary: &'static str,
 }
 
@@ -47,7 +48,7 @@ pub fn group(event_type: &str) -> &'static str {
         .map_or("purchase", |(_, group)| group)
 }
 
-/// What a type announces, in one sentence; empty for an unknown type.
+/// The announcement of a type, in one sentence; empty for an unknown type.
 pub fn summary(event_type: &str) -> &'static str {
     if let Some(kind) = TransitionKind::ALL
         .iter()

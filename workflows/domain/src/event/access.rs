@@ -15,7 +15,7 @@ pub const MAX_DEVICES: usize = 100;
 pub enum ClaimType {
     /// The store's customer who bought it is signed in to the store on the device.
     OriginalPurchaser,
-    /// Its user bought it as another customer of the store, or on another platform.
+    /// The user bought it as another customer of the store, or on another platform.
     CrossPlatformShared,
 }
 
@@ -40,15 +40,15 @@ pub struct DeviceAccess {
 /// A device that has access to a purchase.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct DeviceWithAccess {
-    /// How it got access.
+    /// How the device got access.
     claim_type: String,
-    /// When it first registered.
+    /// When the device was first seen.
     first_launch: Timestamp,
-    /// Its id.
+    /// Id of the device.
     id: Uuid,
-    /// The end of its last session; until one has ended, the time of its last event.
+    /// End of the device's last session; until one has ended, the time of its last event.
     last_active: Timestamp,
-    /// The kind of store that it uses.
+    /// Kind of store that the device uses.
     platform_type: String,
 }
 

@@ -32,7 +32,7 @@ pub struct AlarmEvent<'a> {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub count: i64,
-    /// Who closed it, and their note; none while it is open, and where it concerns the whole installation.
+    /// Person who closed the alarm, and their note; none while it is open, and for an alarm of the whole installation.
     pub closed_by: Option<&'a str>,
     pub note: Option<&'a str>,
 }
@@ -40,9 +40,9 @@ pub struct AlarmEvent<'a> {
 /// How a destination fails, as of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble<'a> {
-    /// The last failure.
+    /// Error of the last failed request.
     pub cause: Option<&'a str>,
-    /// Failures in a row.
+    /// Number of consecutive failures.
     pub failures: i64,
     /// Number of pending deliveries, up to a bound.
     pub pending: i64,
@@ -51,24 +51,24 @@ pub struct Trouble<'a> {
 /// An alarm that was opened or closed.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AlarmBody {
-    /// Names the event, the same for every destination that receives it.
+    /// Id of the event, the same for every destination that receives it.
     id: Uuid,
-    /// The type of the event.
+    /// Type of the event.
     event_type: String,
-    /// When it was recorded.
+    /// When the event was recorded.
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
-    /// The app whose destinations receive it.
+    /// Id of the app whose destinations receive the event.
     app_id: Uuid,
-    /// The name of the app of that platform or destination; absent for an alarm of the whole installation.
+    /// Name of the app of the affected platform or destination; absent for an alarm of the whole installation.
     #[serde(skip_serializing_if = "Option::is_none")]
     app_name: Option<String>,
-    /// The alarm.
+    /// Alarm that was opened or closed.
     alarm: AlarmIdentity,
-    /// Who closed it: a person, or `settle` when its cause is gone; null while it is open, and for an alarm of the whole
-    /// installation.
+    /// Who closed the alarm: a person, or `settle` when its cause is gone; null while it is open, and for an alarm of
+    /// the whole installation.
     closed_by: Option<String>,
-    /// Why it was closed, for people.
+    /// Why the alarm was closed, for people.
     note: Option<String>,
 }
 
@@ -76,38 +76,37 @@ pub(crate) struct AlarmBody {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Alarm")]
 struct AlarmIdentity {
-    /// Its id, the same however often it is raised.
+    /// Id of the alarm, the same each time it is raised.
     id: Uuid,
-    /// A stable name of its kind.
+    /// Stable name of the kind of alarm.
     kind: String,
-    /// What is wrong and what to do, for people.
+    /// What is wrong and how to fix it, for people.
     detail: String,
-    /// The name of the platform or destination that it is about; null when it concerns the whole installation.
+    /// Name of the affected platform or destination; null if the alarm concerns the whole installation.
     about: Option<String>,
-    /// The platform that it is about.
+    /// Id of the affected platform.
     platform_id: Option<Uuid>,
-    /// The destination that it is about.
+    /// Id of the affected destination.
     destination_id: Option<Uuid>,
-    /// When it was raised first.
+    /// When the alarm was first raised.
     first_at: Timestamp,
-    /// When it was raised last.
+    /// When the alarm was last raised.
     last_at: Timestamp,
-    /// How often it was raised.
+    /// Number of times the alarm was raised.
     #[schemars(range(min = 1))]
     count: i64,
-    /// The last failure of the destination, as of this event; absent where the detail names all.
+    /// Last failure of the destination at the time of this event; absent where the detail lists all.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
-    /// Failures of the destination in a row, as of this event.
+    /// Number of the destination's consecutive failures at the time of this event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     failures: Option<i64>,
-    /// How many deliveries are pending for the destination, as of this event; a hundred thousand stands for any number
-    /// beyond.
+    /// Number of deliveries pending for the destination at the time of this event, counted up to 100,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pending: Option<i64>,
-    /// The page about it, where a setting names the public address of the dashboard.
+    /// URL of the alarm's page, if a setting contains the public address of the dashboard.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
 }

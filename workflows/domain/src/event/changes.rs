@@ -1,4 +1,4 @@
-//! The differences between the bodies of two revisions of one purchase.
+//! The differences between the bodies of two revisions of a purchase.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
-    /// Its name in `data`, or `verified` of the attributes.
+    /// Name of the field in `data`, or `verified` of the attributes.
     pub field: String,
     /// The value before; null also when the field was missing.
     pub before: Value,
     pub after: Value,
 }
 
-/// The fields of `data` that differ between two bodies of `purchase.updated`, in the order of their names, and
+/// The fields of `data` that differ between two bodies of `purchase.updated`, in order of their names, and
 /// `verified`.
 pub fn changes(before: &Value, after: &Value) -> Vec<Change> {
     let [of_before, of_after] = [before, after].map(|body| body.get("data"));

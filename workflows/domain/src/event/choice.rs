@@ -1,4 +1,4 @@
-//! Which events a destination chose: names, and wildcards that include types added later.
+//! Which events a destination is subscribed to: names, and wildcards that include types added later.
 
 use super::PURCHASE_UPDATED;
 use crate::device::DeviceEventKind;

@@ -27,7 +27,7 @@ pub struct RecordSource<'a> {
     pub environment: Environment,
     /// The buyer's id in the company's own system, if known.
     pub external_id: Option<&'a str>,
-    /// Which SKU is the `product_ref_id`.
+    /// The SKU that is the `product_ref_id`.
     pub product_ref: ProductRef,
     /// The catalogue's entry for its product.
     pub listing: &'a Listing,
@@ -50,67 +50,67 @@ pub(super) struct Data<'a> {
     billing_cycles: Option<u64>,
     /// When auto-renewal was switched off, if it is off now.
     canceled_at: Option<Timestamp>,
-    /// How long one term lasts, as ISO 8601.
+    /// Length of one term, as an ISO 8601 duration.
     #[schemars(extend("format" = "duration"))]
     current_term_length: Option<String>,
-    /// The devices that have access, those that claimed it first in front.
+    /// Devices with access to the purchase, earliest claim first.
     devices_with_access: Vec<DeviceWithAccess>,
-    /// Its entitlements.
+    /// Entitlements that the purchase grants.
     entitlements: &'a [Entitlement],
-    /// When it ends or renews.
+    /// When the purchase expires or renews.
     expires_at: Option<Timestamp>,
-    /// Whether it gives access now.
+    /// Whether the purchase grants access now.
     is_active: Option<bool>,
-    /// Whether it will renew.
+    /// Whether the purchase will renew.
     is_auto_renewable: Option<bool>,
-    /// Whether a trial became paid; null when the beginning was not seen, and when it ended within its first term before
-    /// the store showed it running.
+    /// Whether a trial became paid; null if the beginning was not seen, or if the trial ended within its first term
+    /// before the store showed it.
     is_free_trial_conversion: Option<bool>,
-    /// Whether an introductory price holds.
+    /// Whether an introductory price applies.
     is_in_intro_offer_period: Option<bool>,
-    /// Whether a trial runs, false in a grace period after it; null until the beginning or a payment was seen.
+    /// Whether a trial is running, false in a grace period after it; null until the beginning or a payment was seen.
     is_in_trial_period: Option<bool>,
-    /// Whether it was made for money, outside of all test programmes.
+    /// Whether the purchase is real, outside of all test programmes.
     is_production: bool,
-    /// The device with access that was seen last.
+    /// Id of the device with access that was last seen.
     last_seen_device_id: Option<Uuid>,
-    /// The buyer's id in the company's own system.
+    /// The buyer's id in your own system.
     last_seen_external_id: Option<&'a str>,
     /// When the purchase began.
     not_before: Option<Timestamp>,
-    /// The purchase that it replaced in a change of plan.
+    /// Receipt id of the purchase that this one replaced in a change of plan.
     original_purchase_guid: Option<&'a str>,
-    /// When the payment failed, if it was not repaired since.
+    /// When the payment failed, if that was not resolved since.
     payment_issues_began_at: Option<Timestamp>,
-    /// The store.
+    /// Name of the store.
     platform_type: &'a str,
-    /// The price in USD, by the rate of the purchase's day.
+    /// Price in USD, at the rate of the purchase's day.
     price_in_usd: Option<Decimal>,
-    /// The SKU; null until the store showed the product.
+    /// SKU of the product; null until the store has confirmed it.
     product_ref_id: Option<&'a str>,
-    /// The customer's country.
+    /// Country of the customer.
     #[schemars(regex(pattern = r"^[A-Z]{2}$"))]
     purchase_country: Option<String>,
-    /// The currency of the price.
+    /// ISO 4217 code of the price's currency.
     #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
     purchase_currency: Option<String>,
-    /// The receipt id.
+    /// The store's receipt id.
     purchase_guid: &'a str,
-    /// The price of one term, in the currency of the purchase.
+    /// Price of one term, in the purchase's currency.
     purchase_price: Option<Decimal>,
-    /// What is refunded of the newest payment, in US dollars; left out while nothing is.
+    /// Refunded amount of the latest payment, in USD; absent without a refund.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-left-out" = true))]
     refunded_amount: Option<Decimal>,
-    /// When it was refunded last; left out while nothing is.
+    /// When the latest payment was last refunded; absent without a refund.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-left-out" = true))]
     refunded_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// When the purchase was revoked.
     revoked_at: Option<Timestamp>,
-    /// The newest payment: receipt id and number of renewals, or the id in the store's sales report.
+    /// Latest payment: receipt id and number of renewals, or the id in the store's sales report.
     transaction_id: String,
-    /// Our additions.
+    /// Additional data.
     #[serde(flatten)]
     details: Details,
 }

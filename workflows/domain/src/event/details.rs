@@ -1,4 +1,4 @@
-//! Our additions to the documented fields of a purchase, equal in `data` and in the body of each `user.*`.
+//! Additions to the documented fields of a purchase, equal in `data` and in the body of each `user.*`.
 
 use super::RecordSource;
 use super::price::price;
@@ -9,24 +9,24 @@ use crate::verification::{EndReason, Offer, Product};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// More about the purchase. Unknown fields are null.
+/// Additional data about the purchase. Unknown fields are null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Details {
-    /// Whether it was made for money or in the store's test environment.
+    /// Whether the purchase is real or in the store's test environment.
     environment: Environment,
-    /// Why it ended or will end; null while it continues, and when the store gives no reason.
+    /// Why the purchase ended or will end; null while it continues, and if the store gives no reason.
     expiration_reason: Option<ExpirationReason>,
-    /// The promotion whose price applies now; null without one.
+    /// Promotion whose price applies now; null without one.
     offer_type: Option<Offer>,
     /// When a scheduled change of plan takes effect.
     pending_at: Option<Timestamp>,
-    /// The SKU that a scheduled change of plan leads to.
+    /// SKU of the scheduled plan.
     pending_sku_ref_id: Option<String>,
-    /// The SKU before the last change of plan.
+    /// SKU before the last change of plan.
     previous_sku_ref_id: Option<String>,
-    /// Where the price comes from; null when there is none.
+    /// Source of the price; null if there is no price.
     pub price_source: Option<PriceSource>,
-    /// What kind of thing was bought.
+    /// Kind of product.
     product_type: Option<ProductType>,
 }
 
@@ -34,29 +34,29 @@ pub struct Details {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ExpirationReason {
-    /// The customer cancelled.
+    /// Cancelled by the customer.
     Customer,
-    /// The store ended it: unpaid after grace, or by its customer service.
+    /// Ended by the store: unpaid after the grace period, or by customer service.
     Store,
-    /// The store ended it, for a reason of its own.
+    /// Ended by the store, for an internal reason.
     Internal,
-    /// A change of plan replaced it by another purchase.
+    /// Replaced by another purchase in a change of plan.
     Replaced,
-    /// The store does not know it yet.
+    /// Not known to the store yet.
     Pending,
-    /// A reason that we do not know.
+    /// Unknown reason.
     Other,
 }
 
-/// What kind of thing was bought.
+/// Kind of product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ProductType {
-    /// It renews.
+    /// Renewing subscription.
     Subscription,
-    /// It is used up.
+    /// Product that is used up.
     Consumable,
-    /// It is owned for ever.
+    /// Product that is owned forever.
     Entitlement,
 }
 

@@ -77,56 +77,56 @@ pub struct PurchaseUpdated<'a> {
     pub data: &'a Value,
 }
 
-/// The whole record of one purchase after a change.
+/// The complete record of a purchase after a change.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PurchaseBody<'a> {
-    /// About the event itself.
+    /// Metadata of the event.
     attributes: Attributes,
-    /// The record.
+    /// Record of the purchase.
     #[schemars(with = "Data<'_>")]
     data: &'a Value,
 }
 
-/// The metadata of the event.
+/// Metadata of the event.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 struct Attributes {
-    /// The app.
+    /// Id of the app.
     app_id: Option<Uuid>,
-    /// How many of the store's notifications were settled in this revision.
+    /// Number of the store's notifications that were settled in this revision.
     #[schemars(range(min = 0))]
     coalesced: i64,
-    /// Names the purchase; keep the newest event of each.
+    /// Key of the purchase. Store the latest event of each key.
     collapse_key: String,
-    /// Names the event, the same for every destination.
+    /// Id of the event, the same for every destination.
     event_id: Uuid,
     /// When the change was recorded.
     event_time: Timestamp,
-    /// The type of the event.
+    /// Type of the event.
     #[schemars(extend("const" = PURCHASE_UPDATED))]
     event_type: &'static str,
-    /// When the newest transition of this revision happened, by the store; null without a transition, or when its time
-    /// is not known.
+    /// When the latest transition of this revision occurred, by the store's clock; null without a transition, or if its
+    /// time is not known.
     occurred_at: Option<Timestamp>,
-    /// The installation's customer.
+    /// Id of the installation.
     org_id: Option<Uuid>,
-    /// The app on one store.
+    /// Id of the platform: the app on one store.
     platform_id: Option<Uuid>,
-    /// The newest revision that this destination acknowledged before the first attempt of this event.
+    /// Latest revision that this destination had acknowledged before the first attempt of this event.
     #[schemars(range(min = 1))]
     previous_acked_revision: Option<i64>,
-    /// Grows by one with each change of this purchase.
+    /// Number that increases by one with each change of the purchase.
     #[schemars(range(min = 1))]
     revision: i64,
     /// SHA-256 of the RFC 8785 form of `data`.
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
     state_digest: String,
-    /// The destination that this delivery is for.
+    /// Id of the destination that receives this delivery.
     subscription_id: Option<Uuid>,
-    /// Whether the store's last answer about the purchase is in it, as of this revision; false while only notifications
-    /// are. A later check that confirms it makes no revision.
+    /// Whether this revision includes the store's last answer about the purchase; false while it is based on
+    /// notifications only. A later check that confirms the revision creates no new one.
     verified: bool,
-    /// The version of this shape.
+    /// Version of the schema.
     #[schemars(extend("const" = PURCHASE_VERSION))]
     version: &'static str,
 }

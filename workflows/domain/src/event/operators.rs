@@ -29,29 +29,29 @@ pub struct DestinationEvent<'a> {
     pub pending: i64,
 }
 
-/// A change that operators should know about.
+/// A change of a destination's state that operators should know about.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DestinationBody {
-    /// Names the event, the same for every destination that receives it.
+    /// Id of the event, the same for every destination that receives it.
     id: Uuid,
-    /// The type of the event.
+    /// Type of the event.
     event_type: String,
-    /// When it was recorded.
+    /// When the event was recorded.
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
-    /// The destination that it is about.
+    /// Destination whose state changed.
     destination: DestinationIdentity,
-    /// The destination's state: `healthy`, `failing`, `open` while only probes are sent, or `disabled`.
+    /// State of the destination: `healthy`, `failing`, `open` while only probes are sent, or `disabled`.
     #[schemars(extend("enum" = ["healthy", "failing", "open", "disabled"]))]
     state: &'static str,
-    /// Why, for people.
+    /// Reason for the state, for people.
     reason: Option<String>,
-    /// Since when it is in that state.
+    /// When the destination entered its state.
     since: Timestamp,
-    /// Failures in a row, each of another purchase than the one before.
+    /// Number of consecutive failures; consecutive failures of the same purchase count once.
     #[schemars(range(min = 0))]
     failures: i64,
-    /// How many deliveries are pending for it; a hundred thousand stands for any number beyond.
+    /// Number of deliveries pending for the destination, counted up to 100,000.
     #[schemars(range(min = 0))]
     pending: i64,
 }
@@ -60,13 +60,13 @@ pub(crate) struct DestinationBody {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Concerned")]
 struct DestinationIdentity {
-    /// Its id.
+    /// Id of the destination.
     id: Uuid,
-    /// Its name for people.
+    /// Name of the destination.
     name: String,
-    /// Its kind.
+    /// Kind of the destination.
     kind: String,
-    /// The app whose events it receives.
+    /// Id of the app whose events the destination receives.
     app_id: Uuid,
 }
 

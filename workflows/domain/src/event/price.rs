@@ -24,9 +24,9 @@ pub struct DevicePrice {
 /// Why the price of a device does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PriceDoubt {
-    /// Its currency is not that of its marketplace: the price of the catalogue counts.
+    /// The currency is not that of the marketplace: the price of the catalogue counts.
     ForeignCurrency,
-    /// It is far outside of the catalogue's prices in its currency: no price counts.
+    /// The price is far outside of the catalogue's prices in its currency: no price counts.
     Implausible,
 }
 

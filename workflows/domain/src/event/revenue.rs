@@ -35,47 +35,48 @@ pub struct RevenueAdjusted<'a> {
     pub transaction_id: Option<&'a str>,
 }
 
-/// The revenue of a payment changed: a refund, a payment that is valid again, or a corrected price.
+/// A change in a payment's revenue: a refund, a payment that became valid again, or a corrected price.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 pub(crate) struct RevenueBody {
-    /// Names the event, the same for every destination that receives it.
+    /// Id of the event, the same for every destination that receives it.
     id: Uuid,
-    /// The type of the event.
+    /// Type of the event.
     event_type: String,
-    /// When it was recorded.
+    /// When the event was recorded.
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
-    /// The app of the purchase.
+    /// Id of the purchase's app.
     app_id: Uuid,
-    /// The platform of the purchase.
+    /// Id of the purchase's platform.
     platform_id: Uuid,
-    /// The purchase, as its own events name it.
+    /// Key of the purchase, as in its own events.
     collapse_key: Uuid,
-    /// The customer, as `user.*` events name them; null while the purchase has none.
+    /// Id of the customer, as in `user.*` events; null if the purchase has none.
     user_id: Option<Uuid>,
     /// `production` or `sandbox`.
     #[schemars(extend("enum" = ["production", "sandbox"]))]
     environment: &'static str,
-    /// The `id` of the event that announced the payment.
+    /// `id` of the event that announced the payment.
     payment_event_id: Uuid,
-    /// The number of the payment in its purchase, from 0.
+    /// Number of the payment within its purchase, from 0.
     #[schemars(range(min = 0))]
     number: i64,
-    /// The SKU of the term that was paid.
+    /// SKU of the paid term.
     sku: Option<String>,
-    /// Why the revenue changed: `refund`, `restored` when a refunded payment is valid again, or `correction` of a price.
+    /// Why the revenue changed: `refund`, `restored` for a refunded payment that became valid again, or `correction` of
+    /// a price.
     #[schemars(extend("enum" = ["refund", "restored", "correction"]))]
     kind: &'static str,
-    /// What the revenue of the payment changes by, in US dollars: negative for a refund.
+    /// Change in the payment's revenue, in USD; negative for a refund.
     #[schemars(regex(pattern = r"^-?\d+(\.\d+)?$"))]
     usd: String,
-    /// When it happened, by the store.
+    /// When the change occurred, by the store's clock.
     occurred_at: Timestamp,
-    /// The transaction of the sales report that shows it; null where no report does.
+    /// Id of the transaction in the sales report; null if no report contains it.
     transaction_id: Option<String>,
-    /// Whether the amount is settle's estimate: it follows from the state that the store shows, and no sales report has it
-    /// yet. A report that differs causes a further event.
+    /// Whether the amount is settle's estimate, derived from the state that the store shows because no sales report
+    /// contains it yet. A report that differs causes a further event.
     is_estimate: bool,
 }
 

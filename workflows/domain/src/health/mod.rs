@@ -1,13 +1,12 @@
 //! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when
 //! it is disabled, and when its deliveries are due.
 //!
-//! A destination is disabled after some days without a success: a webhook after 5, Amplitude after 7 (`DISABLE_AFTER`
-//! of the kind). A failed request disables it then, if the first failure since the last success is at least 12 hours
-//! old. An answer that refuses everything for good (410 of a webhook, an unknown key of Amplitude) disables it at once.
+//! After a period without a success that depends on the kind (`DISABLE_AFTER`), a failed request disables the
+//! destination, provided that the first failure since the last success is at least [`MIN_FAILURE_SPAN`] old. A response
+//! that permanently refuses everything (410 of a webhook, an unknown key of Amplitude) disables it immediately.
 //!
-//! The results of the requests change the health one by one. `storage` stores it; the destination's kind decides what
-//! one response means. Decisions are made from [`Health::as_of`] the present, without the times that say nothing since the
-//! clock was set back.
+//! Each result of a request updates the health. `storage` stores it; the destination's kind interprets the response.
+//! Decisions use [`Health::as_of`] the present, which drops times that became meaningless when the clock was set back.
 
 mod subject;
 #[cfg(test)]
@@ -43,11 +42,11 @@ pub const LATEST_START: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Its last request succeeded, or there was none.
+    /// The last request succeeded, or there was none.
     Healthy,
     /// A request has failed since the last success.
     Failing,
-    /// Its breaker is open: only probes are sent.
+    /// The circuit breaker is open: only probes are sent.
     Open,
     Disabled,
 }
@@ -83,25 +82,25 @@ impl FromStr for State {
 /// The recorded health of a destination. The API shows the serialized fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Health {
-    /// Number of failures in a row; several in a row for the same purchase or device count once.
+    /// Number of consecutive failures; consecutive failures of the same purchase or device count once.
     pub failures: i64,
-    /// What went wrong last, for people.
+    /// Last error, for people.
     pub last_error: Option<String>,
     /// When the first request failed since the last success.
     pub first_failure_at: Option<Timestamp>,
-    /// When a request failed last.
+    /// When a request last failed.
     pub last_failure_at: Option<Timestamp>,
-    /// When a request succeeded last. While the destination is healthy, this is up to a minute too early.
+    /// When a request last succeeded. While the destination is healthy, accurate to a minute.
     pub last_success_at: Option<Timestamp>,
-    /// When the breaker opened; null while it is closed.
+    /// When the circuit breaker opened; null while it is closed.
     pub opened_at: Option<Timestamp>,
     /// When the last probe was sent.
     pub probed_at: Option<Timestamp>,
-    /// When its breaker closed last, or a person enabled it.
+    /// When the circuit breaker last closed, or a person enabled the destination.
     pub recovered_at: Option<Timestamp>,
-    /// The end of the pause by its `Retry-After`; null without a pause.
+    /// When the pause set by the destination's `Retry-After` ends; null without a pause.
     pub paused_until: Option<Timestamp>,
-    /// What the last failed request since the last success was about.
+    /// Subject of the last failed request since the last success.
     #[serde(skip)]
     pub last_failed_subject: Option<Subject>,
     /// When a person last requested an immediate retry of all pending deliveries.
@@ -414,7 +413,7 @@ impl Health {
 
     /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination.
     /// `None` when requests may be sent, and during a pause when the delivery is not due yet. The end of a pause makes
-    /// nothing due early, so a delivery that was left to the destination's run then could wait for nobody.
+    /// nothing due early, so nothing would wake a delivery that was left to the destination's run at that point.
     pub fn pending_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && due_at > now;
         if has_own_wait {

@@ -1,4 +1,4 @@
-//! What a request to a destination is about.
+//! The subject of a request to a destination.
 
 use crate::ids::{CollapseKey, DeviceId};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 const PURCHASE: &str = "purchase";
 const DEVICE: &str = "device";
 
-/// What a request to a destination is about: several failures in a row about the same count once.
+/// The subject of a request to a destination: consecutive failures with the same subject count once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     Purchase(CollapseKey),

@@ -334,15 +334,15 @@ pub fn report_price(data: &mut Value, sale: &Sale) {
     );
 }
 
-/// What is refunded of a payment.
+/// The refund of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refunded {
     pub usd: rust_decimal::Decimal,
-    /// When it was refunded last.
+    /// When it was last refunded.
     pub at: Timestamp,
 }
 
-/// What is refunded of the payment with this number and was not restored; `None` if nothing is.
+/// The refund of the payment with this number, unless it was restored; `None` if there is none.
 pub fn refunded(booked: &[LedgerEntry], number: i64) -> Option<Refunded> {
     let of_payment = booked.iter().filter(|entry| entry.number == number);
     let changes =

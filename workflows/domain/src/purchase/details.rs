@@ -75,8 +75,8 @@ impl Purchase {
         self.is_offer_unconfirmed(paid_at) || self.may_have_been_trial()
     }
 
-    /// Whether nobody can know if it was a trial: it ended within its first term, and no answer ever showed it running.
-    /// The store shows a trial only while it runs.
+    /// Whether it is unknowable if it was a trial: it ended within its first term, and no answer ever showed it
+    /// running. The store shows a trial only while it runs.
     pub fn may_have_been_trial(&self) -> bool {
         let subscription = self
             .snapshot

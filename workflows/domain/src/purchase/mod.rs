@@ -89,7 +89,7 @@ pub(crate) struct Behind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Unconfirmed {
     pub switch: bool,
-    /// What is paid, and whether a grace period runs.
+    /// State of the payment, and whether a grace period is running.
     pub payment: bool,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct Answer {
     pub unconfirmed: Unconfirmed,
 }
 
-/// What was known after the store's last answer.
+/// State after the store's last answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Verified {
@@ -114,7 +114,7 @@ pub(crate) struct Verified {
     pub shown_terms: Option<u64>,
 }
 
-/// What snapshots showed over time. The last snapshot may not show it any more.
+/// Facts that snapshots showed over time. The last snapshot may not show them any more.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Seen {
@@ -374,7 +374,7 @@ impl Purchase {
         self.gone_at.max(self.gone_again_at).max(shown_at)
     }
 
-    /// The kinds of all reports.
+    /// Kinds of all reported notifications.
     pub(crate) fn reported_kinds(&self) -> impl Iterator<Item = NotificationKind> + '_ {
         self.reports.keys().copied()
     }
@@ -432,7 +432,7 @@ impl Purchase {
         self.seen.trial_ends_at.is_some()
     }
 
-    /// Its terms; `None` if the store's dates do not follow the calendar, as in an accelerated test.
+    /// Terms of the purchase; `None` if the store's dates do not follow the calendar, as in an accelerated test.
     pub(crate) fn calendar(&self) -> Option<Terms> {
         let terms = self.terms()?;
         let ends = self

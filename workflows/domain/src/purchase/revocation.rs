@@ -1,7 +1,7 @@
-//! When a purchase was taken back, as opposed to one that ended in the normal way.
+//! When a purchase was revoked, as opposed to one that ended in the normal way.
 //!
 //! The store shows a date and a reason of an end, but not whether money was returned. A purchase that ends before the
-//! end of what was paid counts as taken back, for any reason.
+//! end of the paid term counts as revoked, for any reason.
 
 use super::{Life, Purchase, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;

@@ -12,9 +12,9 @@ pub enum State {
     Trial,
     /// A trial runs, and auto-renewal is off.
     TrialOff,
-    /// It runs. For a subscription, auto-renewal is on as far as is known.
+    /// Running. For a subscription, auto-renewal is on as far as is known.
     Active,
-    /// It runs, and auto-renewal is off.
+    /// Running, with auto-renewal off.
     Off,
     /// A payment failed, and the subscription runs on in a grace period.
     Grace,
@@ -64,7 +64,7 @@ pub enum Life {
     Replaced,
 }
 
-/// Where a purchase stands: the parts of its state, its number of terms and its plan.
+/// The stage of a purchase: the parts of its state, its number of terms and its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Stage {

@@ -13,9 +13,9 @@ use serde_json::Value;
 /// The state of a user, with the field names of the bodies of `user.*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomerState {
-    /// The active entitlements, each once, by the purchase that gives it longest.
+    /// Active entitlements, each listed once with the purchase that grants it longest.
     pub active_entitlements: Vec<ActiveEntitlement>,
-    /// The SKU of every purchase that gives an active entitlement, each once.
+    /// SKUs of all purchases that grant an active entitlement, without duplicates.
     pub active_skus: Vec<String>,
     pub customer_journey_state: Journey,
     /// The user's devices, the one that was seen last in front.
@@ -25,22 +25,22 @@ pub struct CustomerState {
 /// A device of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerDevice {
-    /// Its id.
+    /// Id of the device.
     pub id: DeviceId,
-    /// The app on its store.
+    /// Platform of the device.
     pub platform: CustomerDevicePlatform,
 }
 
-/// The app on the store of a device.
+/// The platform of a device: the app on one store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerDevicePlatform {
-    /// Its id.
+    /// Id of the platform.
     pub id: PlatformId,
-    /// A name for people.
+    /// Display name.
     pub name: String,
-    /// The store.
+    /// Name of the store.
     pub platform_type: String,
-    /// The store's name of the app.
+    /// The store's id for the app.
     pub marketplace_app_id: String,
 }
 
@@ -59,22 +59,22 @@ impl From<UserDevice> for CustomerDevice {
     }
 }
 
-/// One purchase of a customer, as it counts for the state.
+/// A purchase of a customer, as counted for the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CustomerPurchase {
-    /// Which one.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// Its state now; null for a time in the past, of which the announced record is shown.
+    /// Current state of the purchase; null for a past time, which shows the announced record.
     pub state: Option<String>,
-    /// Whether it gives access. A purchase that another receipt replaced gives none.
+    /// Whether the purchase grants access. A purchase replaced by another receipt grants none.
     pub is_active: Option<bool>,
-    /// When it ends or renews; null when it does neither, and before the store showed it.
+    /// When the purchase expires or renews; null if it does neither, or if the store has not confirmed it yet.
     pub expires_at: Option<Timestamp>,
-    /// Its SKU; null until the store showed the product.
+    /// SKU of the purchase; null until the store has confirmed the product.
     pub sku: Option<String>,
-    /// Whether it was made for money or in the store's test environment.
+    /// Whether the purchase is real or in the store's test environment.
     pub environment: Environment,
-    /// When it was announced as it is shown here; null for the state of now.
+    /// When the purchase was announced as shown; null for the current state.
     pub announced_at: Option<Timestamp>,
 }
 

@@ -1,6 +1,6 @@
 //! A customer who is erased: the names that are removed from stored bodies, and the event that informs receivers.
 //!
-//! A store's id of the customer is replaced by a tombstone, from which nobody without the installation's key finds it.
+//! A store's id of the customer is replaced by a tombstone, which cannot be traced back without the installation's key.
 //! The app's own id is removed. The user becomes another, anonymous one, since the id of the former could be computed
 //! from the store's.
 
@@ -47,17 +47,17 @@ pub struct UserErased {
     pub created_at: Timestamp,
 }
 
-/// A user is erased: their names were removed here, and should be removed by the receiver.
+/// A user was erased. Their names were removed here and should be removed by the receiver.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ErasedBody {
-    /// Names the event, the same for every destination.
+    /// Id of the event, the same for every destination.
     id: Uuid,
-    /// The type of the event.
+    /// Type of the event.
     event_type: String,
-    /// When it was recorded.
+    /// When the event was recorded.
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
-    /// The user, as earlier events named them. Later events have another id.
+    /// Id of the user in earlier events. Later events have another id.
     user_id: Uuid,
 }
 
@@ -83,10 +83,10 @@ impl fmt::Debug for ErasedNames {
     }
 }
 
-/// What stands in the place of a text that had a name in it.
+/// Replacement for a text that contained a name.
 pub const REMOVED: &str = "the text was removed: it named a customer who is erased";
 
-/// Where the body of an event for operators has what a destination answered, an alarm says, or a person wrote.
+/// Where the body of an operator event contains a destination's response, an alarm's detail, or a person's text.
 const WRITTEN: [&str; 4] = ["/reason", "/alarm/detail", "/closed_by", "/note"];
 
 /// Fields of an event of a device whose text the app chooses.
@@ -103,9 +103,9 @@ const DESCRIPTIONS: [&str; 5] = [
 pub const LONG_NAME_BYTES: usize = 8;
 
 impl ErasedNames {
-    /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
-    /// What a device of the customer reported has no id of the device in the app's analytics either. The digest of a record
-    /// is that of its changed data.
+    /// The body without the names, and with `anonymous` in place of the user; `None` when none of them is in it. What a
+    /// device of the customer reported has no id of the device in the app's analytics either. The digest of a record is
+    /// that of its changed data.
     pub fn removed_from(&self, body: &Value, anonymous: UserId) -> Option<Value> {
         let mut without = body.clone();
         if let Some(own) = without
@@ -262,7 +262,7 @@ impl ErasedNames {
         }
     }
 
-    /// What stands for a store's id of the customer; `None` for another id.
+    /// Tombstone of a store's id of the customer; `None` for another id.
     pub fn tombstone(&self, app_user_id: &str) -> Option<&str> {
         self.app_users
             .iter()

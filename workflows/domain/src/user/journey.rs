@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 /// The state of the user's subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Journey {
-    /// Paid for a subscription before, and has none now.
+    /// Whether the user paid for a subscription before and has none now.
     pub former_subscriber: bool,
     /// Always false: no store connected today has account holds.
     pub in_account_hold: bool,
-    /// The payment of a running subscription failed, and the store grants grace.
+    /// Whether a running subscription's payment failed and the store grants a grace period.
     pub in_grace_period: bool,
-    /// A trial runs; false in a grace period after it.
+    /// Whether a trial is running; false in a grace period after it.
     pub in_trial_period: bool,
-    /// A running subscription has its introductory price.
+    /// Whether a running subscription has its introductory price.
     pub in_intro_offer_period: bool,
     /// Always false: no store connected today pauses subscriptions.
     pub in_pause: bool,
-    /// Has a running subscription, and none of the running ones will renew.
+    /// Whether the user has running subscriptions and none of them will renew.
     pub is_cancelled: bool,
 }
 

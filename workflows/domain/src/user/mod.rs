@@ -65,7 +65,7 @@ pub struct OwnedPurchase {
 
 #[derive(Debug, Clone)]
 pub struct Customer {
-    /// Our own id, the same for ever.
+    /// Our own id, the same forever.
     pub user_id: UserId,
     /// The user's id in the company's own system, if known.
     pub external_id: Option<String>,
@@ -107,40 +107,40 @@ pub struct UserDevice {
     pub marketplace_app_id: String,
 }
 
-/// Something that happened to a user, and the user's state after it.
+/// An event of a user, with the user's state after it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 pub(crate) struct UserBody {
-    /// The user's active entitlements, each once, over the purchases in the environment of the event.
+    /// Active entitlements of the user, each listed once, from purchases in the event's environment.
     active_entitlements: Vec<ActiveEntitlement>,
-    /// The SKU of every purchase that gives one of them, each once.
+    /// SKUs of all purchases that grant these entitlements, without duplicates.
     active_skus: Vec<String>,
-    /// Where the user stands, by the same purchases.
+    /// Journey state of the user, from the same purchases.
     customer_journey_state: Journey,
-    /// The user's devices.
+    /// Devices of the user.
     devices: Vec<Device>,
-    /// The type of the event.
+    /// Type of the event.
     event_type: String,
-    /// The store of the purchase that the event is about.
+    /// Store of the purchase that the event is about.
     event_platform: String,
-    /// The user's and the purchase's names in other systems.
+    /// Ids of the user and the purchase in other systems.
     external_ids: Vec<ExternalId>,
-    /// The user, the same for ever.
+    /// Id of the user, which never changes.
     user_id: Uuid,
-    /// Names the event, the same for every destination.
+    /// Id of the event, the same for every destination.
     id: Uuid,
-    /// When it was recorded.
+    /// When the event was recorded.
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
-    /// Grows each time that the user's state is announced.
+    /// Number that increases with each announcement of the user's state.
     #[schemars(range(min = 1))]
     user_revision: i64,
-    /// When it happened, by the store; null when that is not known.
+    /// When the event occurred, by the store's clock; null if not known.
     occurred_at: Option<Timestamp>,
-    /// About the purchase that the event is about.
+    /// Data about the purchase that the event is about.
     #[serde(flatten)]
     details: Details,
-    /// The transfer; the same in both of its events, and absent from all others.
+    /// Id of the transfer, the same in both of its events; absent from all others.
     #[serde(skip_serializing_if = "Option::is_none")]
     transfer_id: Option<TransferId>,
 }
@@ -153,44 +153,44 @@ pub struct UserState {
     customer_journey_state: Journey,
 }
 
-/// An active entitlement, by the purchase that gives it longest.
+/// An active entitlement, with the purchase that grants it longest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActiveEntitlement {
-    /// More about it, for people.
+    /// Further details, for display.
     pub description: Option<String>,
-    /// Its name in the owner's own system.
+    /// Reference id: the entitlement's name in your own system.
     pub entitlement_ref_id: String,
-    /// When the purchase ends or renews; null when it does neither, and before the store showed it.
+    /// When the purchase expires or renews; null if it does neither, or if the store has not confirmed it yet.
     pub expiration: Option<Timestamp>,
-    /// When the store last confirmed the purchase; null when it never did.
+    /// When the store last confirmed the purchase; null if it never did.
     pub last_verified: Option<Timestamp>,
-    /// A name for people.
+    /// Display name.
     pub name: String,
-    /// The store of the purchase.
+    /// Store of the purchase.
     pub purchase_platform: String,
-    /// The SKU of the purchase.
+    /// SKU of the purchase.
     pub sku_ref_id: Option<String>,
 }
 
 /// A device of a user.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Device {
-    /// Its id.
+    /// Id of the device.
     id: Uuid,
-    /// The app on its store.
+    /// Platform of the device.
     platform: DevicePlatform,
 }
 
-/// The app on the store of a device.
+/// The platform of a device: the app on one store.
 #[derive(Debug, Serialize, JsonSchema)]
 struct DevicePlatform {
-    /// Its id.
+    /// Id of the platform.
     id: Uuid,
-    /// A name for people.
+    /// Display name.
     name: String,
-    /// The store.
+    /// Name of the store.
     platform_type: String,
-    /// The store's name of the app.
+    /// The store's id for the app.
     marketplace_app_id: String,
 }
 
@@ -209,15 +209,15 @@ impl Device {
     }
 }
 
-/// A name in another system.
+/// An id in another system.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ExternalId {
-    /// Which name it is.
+    /// Name of the kind of id.
     pub key: String,
-    /// The format of the name.
+    /// Format of the id.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The name.
+    /// The id.
     pub value: String,
 }
 
@@ -275,7 +275,7 @@ pub fn state(owned: &[OwnedPurchase]) -> Value {
 
 impl UserState {
     /// The state over those of these purchases that are of an environment: a test purchase gives no access where money
-    /// counts. They are in the order of their keys.
+    /// counts. They are in order of their keys.
     pub fn apart(owned: &[OwnedPurchase], environment: Environment) -> Self {
         if owned.iter().all(|one| one.environment == environment) {
             return Self::of(owned);
@@ -288,7 +288,7 @@ impl UserState {
         Self::of(&apart)
     }
 
-    /// The state over these purchases, which are in the order of their keys.
+    /// The state over these purchases, which are in order of their keys.
     pub fn of(owned: &[OwnedPurchase]) -> Self {
         Self {
             active_entitlements: active_entitlements(owned),
@@ -330,7 +330,7 @@ impl OwnedPurchase {
     }
 }
 
-/// Each entitlement once, in the order of their names in the owner's system.
+/// Each entitlement once, in order of their names in the owner's system.
 fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
     let mut longest: BTreeMap<&str, (&OwnedPurchase, &Entitlement)> = BTreeMap::new();
     for purchase in owned.iter().filter(|owned| owned.is_active()) {

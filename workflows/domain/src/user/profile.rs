@@ -33,14 +33,14 @@ const NO_REASON: [&str; 1] = ["devices"];
 /// The fields of the customer's journey that are not part of a profile.
 const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_cancelled"];
 
-/// Which user attributes an integration keeps.
+/// User attributes that an integration maintains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Attributes {
-    /// The eight of the documented integration.
+    /// The eight documented properties.
     #[default]
     Documented,
-    /// Those, and six more: renewal, end, state, number of renewals, first purchase, revenue.
+    /// The eight documented properties and six more: renewal, end, state, number of renewals, first purchase, revenue.
     Extended,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Extended {
     pub will_renew: Option<bool>,
     /// When that subscription ends or renews, or ended.
     pub expires_at: Option<Timestamp>,
-    /// Its state; `none` when there is none.
+    /// State of the subscription; `none` if there is none.
     pub subscription_state: &'static str,
     /// Number of payments after the first one, over all subscriptions.
     pub renewals: Option<u64>,

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-/// What stands for a text, and for the name of a field that may be one.
+/// Placeholder for a text, and for the name of a field that may be one.
 const TEXT: &str = "…";
-/// What stands for a message without fields.
+/// Placeholder for a message without fields.
 const NO_JSON: &str =
     "the message was left out: it is not JSON, and may name a customer who is erased";
 /// Maximum length of the name of a field in bytes.

@@ -1,5 +1,5 @@
-//! Purchases that count for nothing any more beside the others of their user. A customer may have thousands of them, and
-//! a settling need not read them.
+//! Purchases that no longer affect the state of their user. A customer may have thousands of them, and a settling need
+//! not read them.
 
 use super::OwnedPurchase;
 use crate::environment::Environment;

@@ -1,4 +1,4 @@
-//! After a failed query of the store: when it is queried again, and which signals count meanwhile.
+//! After a failed query of the store: when it is queried again, and which signals count in the meantime.
 
 use super::*;
 

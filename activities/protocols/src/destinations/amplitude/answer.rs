@@ -1,4 +1,4 @@
-//! Parses the body of Amplitude's answer. Each field is parsed on its own: a field that cannot be parsed counts as
+//! Parses the body of Amplitude's response. Each field is parsed separately: a field that cannot be parsed counts as
 //! absent, and the others are still used.
 
 use serde_json::{Map, Value};

@@ -82,7 +82,7 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     }
 }
 
-/// What metrics count about the rendering of a body.
+/// Metrics about the rendering of a body.
 pub fn render_notes(
     destination: &Destination,
     unsent: &Unsent,

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use storage::{Destination, Traits};
 use url::Url;
 
-/// Maximum and default number of requests a second. Amplitude's limit is 100; the margin of a tenth allows for requests
-/// that arrive closer together than they were sent.
+/// Maximum and default number of requests per second. Amplitude's limit is 100; the margin of a tenth allows for
+/// requests that arrive closer together than they were sent.
 pub const RATE: i64 = 90;
 /// Amplitude's recommended number of events in one request.
 const PER_REQUEST: i64 = 10;
@@ -160,7 +160,7 @@ pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
     )
 }
 
-/// What a test of the connection does, and the key that it lacks.
+/// The effect of a connection test, and the key that it lacks.
 pub fn test_notes(settings: &Value) -> TestNotes {
     let has_key = read(settings).is_ok_and(|settings| settings.keys.has(Key::Secret));
     TestNotes {

@@ -1,5 +1,5 @@
-//! The request to delete users, by the User Privacy API
-//! (<https://amplitude.com/docs/apis/analytics/user-privacy>), and what its answers mean.
+//! The request to delete users through the User Privacy API (<https://amplitude.com/docs/apis/analytics/user-privacy>),
+//! and the interpretation of its responses.
 
 use super::config::Config;
 use crate::http::{Method, Reply, Request};

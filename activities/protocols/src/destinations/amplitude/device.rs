@@ -1,4 +1,4 @@
-//! The event of a device, as Amplitude takes it. It carries no user property and no revenue: payments are counted by the
+//! A device event in Amplitude's format. It contains no user properties and no revenue: payments are counted by the
 //! events of purchases.
 
 use super::body::{MAX_BYTES, VALID_TIMES, VERSION};
@@ -145,7 +145,7 @@ fn fields(
     fields
 }
 
-/// What happened, without what is unknown.
+/// The known properties of the event.
 fn properties(event: &StreamedEvent, data: &Value) -> Map<String, Value> {
     let mut properties = Map::new();
     properties.insert("environment".to_owned(), json!(event.environment.as_str()));

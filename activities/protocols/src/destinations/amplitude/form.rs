@@ -1,5 +1,5 @@
 //! The form of an Amplitude integration: the documented fields in their documented order, then the other keys, then the
-//! others, folded.
+//! remaining fields, collapsed.
 
 use crate::destinations::unnamed;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};

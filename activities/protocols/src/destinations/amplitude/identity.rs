@@ -4,8 +4,8 @@ use super::settings::{Settings, UserIdSource};
 use storage::{Rendered, Unsent};
 
 /// Ids that Amplitude refuses, in lower case and without surrounding spaces: placeholders that faulty programs send
-/// (<https://amplitude.com/docs/apis/analytics/http-v2>). settle names nobody by these and by further ones
-/// (`domain::placeholder`); a customer who was named by a further one before is still sent, because Amplitude takes the id.
+/// (<https://amplitude.com/docs/apis/analytics/http-v2>). settle refuses these and more (`domain::placeholder`) as
+/// names. A customer who was named by one of the others before is still sent, because Amplitude accepts the id.
 const FORBIDDEN: [&str; 14] = [
     "",
     "-1",

@@ -58,7 +58,7 @@ impl Key {
         }
     }
 
-    /// Its label in the form.
+    /// Label of the key in the form.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Production => "API Key",

@@ -1,4 +1,4 @@
-//! The kind "amplitude", and a stored integration that is ready to be sent to.
+//! The kind "amplitude", and a stored integration that is ready to send.
 
 use super::config::Config;
 use super::{DISABLE_AFTER, GIVES_UP_AFTER, KIND, SCHEDULE};

@@ -233,7 +233,7 @@ impl Case<'_> {
     }
 
     /// A wrong URL, or a proxy that drops bodies. The events are retried by the schedule, so that an operator can
-    /// correct it meanwhile.
+    /// correct it in the meantime.
     fn misdirected(&self) -> DeliveryResult {
         let why = "Amplitude received no usable request: the path is wrong, or the body was lost on the way";
         let alarm = format!("{why}. Check the endpoint's URL, and proxies");

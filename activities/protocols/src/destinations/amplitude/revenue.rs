@@ -6,7 +6,7 @@ use storage::{Earned, Unsent};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Revenue {
-    /// In USD; negative for a refund.
+    /// Amount in USD; negative for a refund.
     pub amount: f64,
     /// Amplitude's `revenueType`.
     pub kind: &'static str,

@@ -10,21 +10,22 @@ pub fn schemas() -> KindSchemas {
     let shown = properties::<Settings>();
     let further = json!({
         "api_key": {
-            "type": "string", "writeOnly": true, "description": "The API key for production events. One of the two API \
-                keys is required.",
+            "type": "string", "writeOnly": true, "description": "API key for production events. One of the two API keys \
+                is required.",
         },
         "secret_key": {
-            "type": "string", "writeOnly": true, "description": "Needed to test the connection and to delete users.",
+            "type": "string", "writeOnly": true, "description": "Secret key, needed to test the connection and to delete \
+                users.",
         },
         "sandbox_api_key": {
-            "type": "string", "writeOnly": true, "description": "The API key for sandbox events; without it they are \
-                skipped.",
+            "type": "string", "writeOnly": true, "description": "API key for sandbox events, which are skipped without \
+                it.",
         },
         "rate": {
             "type": ["integer", "null"], "minimum": 1, "maximum": super::config::RATE,
-            "description": "Maximum number of requests a second over all processes; null for 90, a tenth below Amplitude's \
-                100, since requests may arrive closer together than they were sent. Integrations of one project share its \
-                limit: give each a part.",
+            "description": "Maximum number of requests per second over all processes; null for 90. Amplitude allows 100, but \
+                requests may arrive closer together than they were sent. Integrations of the same project share its \
+                limit: divide it among them.",
         },
     });
     KindSchemas {

@@ -31,7 +31,8 @@ const MAX_PARTNER_ID: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// The region of the project: `standard`, `eu`, or a URL whose origin the setting `amplitude.allowed_urls` names.
+    /// Amplitude data region: `standard`, `eu`, or a URL whose origin is listed in the setting
+    /// `amplitude.allowed_urls`.
     // It is never guessed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("examples" = ["standard"]))]
@@ -43,18 +44,18 @@ pub struct Settings {
     // Those that are sent have the device id alone: Amplitude merges the device into the user after the first event with
     // both ids.
     pub without_external_id: WithoutExternalId,
-    /// The project's minimum length of an id.
+    /// Minimum id length that the Amplitude project accepts.
     // settle's own ids, which are sent as device ids, have 36 characters: a longer minimum would refuse all of them.
     #[schemars(range(min = 1, max = 36))]
     pub min_id_length: u64,
-    /// The prefix of the names of user properties.
+    /// Prefix for the names of user properties.
     #[serde(deserialize_with = "prefix")]
     #[schemars(length(min = 1, max = MAX_PREFIX))]
     #[schemars(extend("pattern" = "^[A-Za-z0-9_]+$", "x-expected" = "1 to 32 ASCII letters, digits and underscores"))]
     pub prefix: String,
-    /// Which user properties are kept up to date: the documented eight, or six more.
+    /// User properties to maintain: the eight documented ones, or six more.
     pub user_properties: Attributes,
-    /// The Amplitude partner that sends the events; part of each of them.
+    /// Id of the Amplitude partner that sends the events; included in every event.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "partner_id"
@@ -72,7 +73,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UserIdSource {
-    /// The app's own.
+    /// The app's own id (`external_id`).
     #[default]
     ExternalId,
     /// settle's `user_id`.

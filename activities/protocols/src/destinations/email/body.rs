@@ -1,4 +1,4 @@
-//! The text of an event's mail. It is frozen at the first attempt: every attempt sends it.
+//! The text of an event's email. It is frozen at the first attempt, and all attempts send it.
 
 use super::settings::Settings;
 use crate::destinations::sentence::sentence;

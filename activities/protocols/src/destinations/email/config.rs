@@ -1,4 +1,4 @@
-//! Creates, changes and parses destinations of mails, and decides which events they take.
+//! Creates, changes and parses email destinations, and decides which events they accept.
 
 use super::settings::Settings;
 use crate::destinations::allowed::Allowed;
@@ -19,7 +19,7 @@ use storage::{Destination, Traits};
 const WILDCARDS: [&str; 2] = ["alarm.*", "destination.*"];
 /// Maximum number of destinations of mails in an app.
 const MOST_PER_APP: i64 = 20;
-/// What stands for the password in a text.
+/// Replacement for the password in a text.
 const REDACTED: &str = "[redacted]";
 
 /// The configuration of a destination of mails. Its debug output shows no password.
@@ -154,7 +154,7 @@ pub fn takes(choice: &str) -> bool {
     is_named || WILDCARDS.contains(&choice)
 }
 
-/// What can be chosen, for the error of [`takes`].
+/// The available choices, for the error of [`takes`].
 pub const TAKEN: &str = "`alarm.*`, `destination.*` or the names of events, and none of devices: there is one mail for each event";
 
 /// Redacts the password of the SMTP server in a text that the server sent: in plain text, or in base64 as the commands

@@ -1,4 +1,4 @@
-//! The form of a destination of mails.
+//! The form of an email destination.
 
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
 

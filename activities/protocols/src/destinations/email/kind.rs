@@ -1,4 +1,4 @@
-//! The kind "email", and stored recipients that are ready to be written to.
+//! The kind "email", and stored recipients that are ready to send to.
 
 use super::config::Config;
 use super::{ALARMING, DISABLE_AFTER, KIND, RATE, SCHEDULE};
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Unsent};
 
-/// People who get mails.
+/// Destination that sends emails to people.
 pub struct Email;
 
 impl Kind for Email {

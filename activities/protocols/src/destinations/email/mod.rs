@@ -1,4 +1,4 @@
-//! Mails to people about chosen events, by the SMTP server of the operator.
+//! Emails about selected events, sent through the operator's SMTP server.
 
 pub mod body;
 pub mod config;

@@ -1,4 +1,4 @@
-//! The mail of one attempt: the frozen text, and the headers by which it is recognised.
+//! The email of one attempt: the frozen text, and headers that identify it.
 
 use super::body::Letter;
 use super::config::Config;
@@ -37,7 +37,7 @@ pub const TEST_NOTES: TestNotes = TestNotes {
     lacks: None,
 };
 
-/// What a mail has beside its letter.
+/// The headers of an email.
 struct Stamp {
     /// The part of its `Message-ID` before the `@`.
     id: String,
@@ -84,10 +84,10 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<M
     )
 }
 
-/// A mail that carries no event of anybody: about the event `sample`, or about nothing without one.
+/// An email without a customer's event: about the event `sample`, or without any event.
 ///
 /// # Errors
-/// The mail cannot be built.
+/// The email cannot be built.
 pub fn test(
     config: &Config,
     at: Timestamp,

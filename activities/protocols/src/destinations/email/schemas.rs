@@ -1,4 +1,4 @@
-//! The fields of a destination of mails as JSON Schemas, for the API's documentation.
+//! The fields of an email destination as JSON Schemas, for the API's documentation.
 
 use super::settings::Settings;
 use crate::destinations::schemas::{KindSchemas, requested};

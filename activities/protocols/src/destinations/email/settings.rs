@@ -1,4 +1,4 @@
-//! The settings of a destination of mails. They are stored as JSON; nothing is secret.
+//! The settings of an email destination. They are stored as JSON; nothing is secret.
 
 use crate::destinations::settings;
 use crate::smtp::is_plain;
@@ -15,7 +15,7 @@ const MAX_PREFIX: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// The addresses that get the emails.
+    /// Email addresses of the recipients.
     #[serde(deserialize_with = "recipients", skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         with = "Vec<String>",
@@ -26,7 +26,7 @@ pub struct Settings {
         )
     )]
     pub to: Vec<String>,
-    /// The beginning of each subject.
+    /// Prefix for the subject of each email.
     #[serde(deserialize_with = "prefix")]
     #[schemars(extend("maxLength" = MAX_PREFIX, "x-expected" = "a text of at most 50 characters in one line"))]
     pub subject_prefix: String,

@@ -1,4 +1,4 @@
-//! An event as people read it: a title, and lines with labels. Shared by the kinds of destination that write to people.
+//! An event in readable form: a title and labelled lines. Shared by the kinds of destination that people read.
 //!
 //! Plain text on single lines: each kind escapes it for its own markup.
 
@@ -80,7 +80,7 @@ impl Sentence {
         Self::new(&format!("{title}{place}"))
     }
 
-    /// With this line, if there is a value.
+    /// Adds this line, if there is a value.
     fn line(mut self, label: &'static str, value: Option<String>) -> Self {
         let value = value
             .map(|value| visible(&value))

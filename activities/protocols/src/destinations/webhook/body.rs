@@ -1,5 +1,6 @@
-//! The body of an event: the stored body. In `purchase.updated`, the fields that differ per destination are added; in a
-//! `user.*` event that waited for the customer's external id, that id. By a setting it is a message for a chat instead.
+//! The body of an event: the stored body. In `purchase.updated`, fields that differ per destination are added; in a
+//! `user.*` event that waited for the customer's external id, that id is added. A setting turns it into a chat message
+//! instead.
 
 use super::config;
 use super::settings::BodyShape;
@@ -66,7 +67,7 @@ pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rend
     }
 }
 
-/// An event in this shape.
+/// Converts an event to this shape.
 pub fn shaped(shape: BodyShape, event_type: &str, event: Value) -> Value {
     match shape {
         BodyShape::Event => event,

@@ -1,4 +1,4 @@
-//! Creates, changes and parses webhooks. Their secrets are sealed apart from their settings.
+//! Creates, changes and parses webhooks. Their secrets are encrypted separately from their settings.
 
 use super::headers;
 use super::schemas::schemas;
@@ -23,7 +23,7 @@ use url::{ParseError, Url};
 
 /// The expected form of a URL.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
-/// That of a URL whose scheme is missing or another one.
+/// Expected form of a URL whose scheme is missing or wrong.
 const WITH_SCHEME: &str = "a URL that begins with https://, such as https://example.com/hook";
 /// Maximum time for which a replaced key goes on signing, in milliseconds.
 const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -40,7 +40,7 @@ pub struct Config {
     pub(super) body: BodyShape,
     /// Maximum number of events of devices in a request; with 1, each comes by itself, as a message always does.
     pub device_batch: usize,
-    /// Keys of the chosen versions, in the order of their signatures, and until when each signs.
+    /// Keys of the chosen versions, in order of their signatures, and until when each signs.
     pub(super) keys: Vec<(Key, Option<Timestamp>)>,
     /// Names in lower case, and values.
     pub(super) headers: Vec<(String, SecretString)>,
@@ -254,7 +254,7 @@ pub fn redact(config: &Config, text: &str) -> String {
     )
 }
 
-/// What happens to events of customers without an external id, by the stored settings.
+/// How events of customers without an external id are handled, by the stored settings.
 pub fn without_external_id(settings: &Value) -> WithoutExternalId {
     settings
         .get(unnamed::FIELD)
@@ -262,7 +262,7 @@ pub fn without_external_id(settings: &Value) -> WithoutExternalId {
         .unwrap_or_default()
 }
 
-/// What the body of a request is, by the stored settings.
+/// Content of the request body, by the stored settings.
 pub fn body_shape(settings: &Value) -> BodyShape {
     settings
         .get("body")

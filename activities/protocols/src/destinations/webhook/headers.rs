@@ -1,4 +1,4 @@
-//! The extra headers that an admin sets for an endpoint. The API shows their names; their values are secrets.
+//! Additional headers that an admin sets for an endpoint. The API shows their names; their values are secrets.
 
 use crate::destinations::invalid::Invalid;
 use serde_json::{Map, Value};

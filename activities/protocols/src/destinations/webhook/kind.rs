@@ -1,4 +1,4 @@
-//! The kind "webhook", and a stored webhook that is ready to be sent to.
+//! The kind "webhook", and a stored webhook that is ready to send.
 
 use super::config::Config;
 use super::{DISABLE_AFTER, KIND, SCHEDULE};

@@ -72,8 +72,8 @@ pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
     Some(DeliveryId::of_batch(&members))
 }
 
-/// A signed request that carries no event of anybody: its body is `sample`, or of the type `test` without one. Its
-/// `webhook-id` begins with `test_`, and its header `webhook-test` is `true`.
+/// A signed request without a customer's event: its body is `sample`, or otherwise of the type `test`. Its `webhook-id`
+/// begins with `test_`, and its header `webhook-test` is `true`.
 ///
 /// # Errors
 /// The id is empty or has a dot or an invisible character, or a key cannot sign.

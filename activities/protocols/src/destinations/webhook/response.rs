@@ -1,9 +1,9 @@
-//! Judges a reply of a webhook. 2xx is success. Any other answer, or none, is retried until the schedule ends, with two
-//! exceptions:
+//! Judges a reply of a webhook. 2xx is success. Any other response, or none, is retried until the schedule ends, with
+//! two exceptions:
 //!
 //! * 410 disables the destination; the event stays pending, even past the end of its schedule.
-//! * An event fails for good at the fifth answer that refuses it (4xx except 408, 410, 425 and 429), so that it does
-//!   not block the events behind it. A `purchase.updated` is not affected, since a newer state replaces it.
+//! * An event fails permanently at the fifth response that refuses it (4xx except 408, 410, 425 and 429), so that it
+//!   does not block the events behind it. A `purchase.updated` is not affected, since a newer state replaces it.
 //!
 //! 429, 502, 503 and 504 also pause the whole destination.
 

@@ -1,6 +1,6 @@
-//! A URL that is a secret: whoever knows its path or query can post there, as with Slack's. People see its beginning, and
-//! it may be encrypted with the other secrets. A process of 0.1.0 does not find an encrypted one, so it is encrypted where
-//! somebody asks for that.
+//! A URL that is a secret because knowing its path or query is enough to post there, as with Slack's. Only its
+//! beginning is shown, and it may be encrypted like the other secrets. A process of 0.1.0 does not find an encrypted
+//! URL, so encryption is opt-in.
 
 use super::secrets::Secrets;
 use super::settings::{BodyShape, Settings};
@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
 
-/// What stands in the place of path and query.
+/// Replacement for path and query.
 const HIDDEN: &str = "/…";
 /// Minimum length in bytes of a part of a path or a query that is redacted: a shorter one is a word, such as `services`,
 /// as often as a secret.
@@ -67,7 +67,7 @@ pub fn is_shown(settings: &Settings, value: &Value) -> bool {
     settings.url.as_ref().is_some_and(is_of)
 }
 
-/// Where a stored webhook's URL leads, as far as rules of addresses are about it.
+/// The origin of a stored webhook's URL, as far as address rules concern it.
 pub fn origin(stored: &Value) -> Option<Url> {
     let url = stored.get("url").or_else(|| stored.get("sealed_url"))?;
     url.as_str()?.parse().ok()

@@ -61,7 +61,7 @@ impl Secrets {
         SecretString::from(json!(self).to_string())
     }
 
-    /// All keys of a version, the newest first, and until when each signs.
+    /// All keys of a version, newest first, and until when each signs.
     pub fn keys(&self, version: Version) -> Result<Vec<(Key, Option<Timestamp>)>, Invalid> {
         let parsed = self
             .keys

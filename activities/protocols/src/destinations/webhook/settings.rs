@@ -12,36 +12,37 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// The endpoint.
+    /// URL of the endpoint that receives the events.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("format" = "uri", "examples" = ["https://example.com/hook"]))]
     pub url: Option<Url>,
-    /// Whether path and query of the URL are a secret: encrypted, and shown nowhere. Those of a message for a chat are never
-    /// shown. Releases before 0.1.1 do not find such a URL: its events wait for a newer process.
+    /// Whether the path and query of the URL are secret: encrypted, and never shown. Those of a chat message's URL are
+    /// never shown. Releases before 0.1.1 cannot read such a URL: its events wait for a newer process.
     #[serde(skip_serializing_if = "is_false")]
     pub secret_url: bool,
     /// The URL as people see it, where it is encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub sealed_url: Option<String>,
-    /// The names of its headers.
+    /// Names of the additional request headers.
     #[schemars(extend("readOnly" = true))]
     pub headers: Vec<String>,
-    /// What the body of a request is.
+    /// Content of the request body.
     pub body: BodyShape,
-    /// Standard Webhooks: `v1` by the shared secret, `v1a` by a key whose public half the receiver has.
+    /// Standard Webhooks signature: `v1` with a shared secret, or `v1a` with a key whose public half the receiver
+    /// holds.
     pub signature: Signature,
     /// What happens to events of customers without an external id: they are sent, wait up to 30 days for the id, or are
     /// skipped.
     pub without_external_id: WithoutExternalId,
-    /// Maximum number of events of devices in a request. If above 1, the body is always an array, even for one event. A
-    /// message is always about one event.
+    /// Maximum number of device events in one request. If above 1, the body is always an array, even for one event. A
+    /// chat message always covers one event.
     #[schemars(range(min = 1, max = 100))]
     pub device_batch: usize,
-    /// Whether events of devices carry the receipts that apps report, with the store's customers: whoever has both may
-    /// claim the purchase on a device.
+    /// Whether device events include the receipts that apps report, with the store's customer ids. Knowing both is
+    /// enough to claim the purchase on a device.
     pub device_receipts: bool,
-    /// `whpk_…`, where signatures need one.
+    /// Public key `whpk_…` for verifying `v1a` signatures.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("readOnly" = true))]
     pub public_key: Option<String>,
@@ -51,18 +52,18 @@ pub struct Settings {
     pub old_secret_signs_until: Option<Timestamp>,
 }
 
-/// What the body of a request is.
+/// Content of the request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyShape {
     /// The event as JSON.
     #[default]
     Event,
-    /// A message for a chat, as Slack's incoming webhooks take it: `{"text": …}`.
+    /// A chat message in the format of Slack's incoming webhooks: `{"text": …}`.
     Slack,
 }
 
-/// How requests are signed.
+/// Signature scheme of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Signature {
     #[default]

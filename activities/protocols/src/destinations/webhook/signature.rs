@@ -30,7 +30,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Its name before the comma of a signature.
+    /// Version label before the comma of a signature.
     pub const fn label(self) -> &'static str {
         match self {
             Self::V1 => "v1",

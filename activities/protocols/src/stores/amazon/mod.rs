@@ -16,7 +16,7 @@ use domain::{Environment, Parked, Verification};
 use std::time::Duration;
 use url::Url;
 
-/// The store's name on platforms.
+/// Name of the store in `platforms.store`.
 pub const STORE: &str = "amazon";
 
 /// The default of [`Settings::give_up_after`].
@@ -30,7 +30,7 @@ pub struct Settings {
     pub base: Option<Url>,
     /// `amazon.patience`: how long to retry after the first failure before the purchase is settled without the store.
     pub give_up_after: Duration,
-    /// Maximum number of queries a second per platform.
+    /// Maximum number of queries per second per platform.
     pub per_second: u32,
 }
 
@@ -48,7 +48,7 @@ impl Default for Settings {
 #[derive(Debug, Clone)]
 pub struct Amazon {
     settings: Settings,
-    /// With the address of the simulated store.
+    /// The simulated store and its address.
     simulated: Option<(Simulated, Settings)>,
 }
 
@@ -76,7 +76,7 @@ impl Amazon {
         simulated.verifies(subject).then_some(settings)
     }
 
-    /// The request of a check.
+    /// The request of a check, or its answer if none can be sent.
     fn request(&self, subject: &Subject) -> Result<Request, Answer> {
         let Some(settings) = self.simulated(subject) else {
             // The sample of another data directory, or of one that is under `serve` now: no store knows it.

@@ -21,12 +21,12 @@ use std::sync::Arc;
 pub const MAX_UNMAPPED: usize = 1_000;
 
 row! {
-    /// A SKU that was bought and is not in the catalogue.
+    /// A SKU that was bought but is not in the catalogue.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct UnmappedSku {
-        /// The SKU of its term; that of its product if the term has none.
+        /// SKU of the subscription's term, or of the product if there is no term.
         pub sku: String,
-        /// Number of purchases that have it.
+        /// Number of purchases with this SKU.
         pub purchases: i64,
     }
 }
@@ -47,7 +47,7 @@ const UNMAPPED: Sql = statement! {"
     LIMIT ?
 "};
 
-/// What a catalogue must fulfil to be changed, or why it does not.
+/// The condition on a catalogue for a change, with the reason if it is not met.
 pub type Condition = Arc<dyn Fn(&Catalogue) -> Result<(), String> + Send + Sync>;
 
 fn check(catalogue: &Catalogue, condition: &Condition) -> Result<(), Error> {

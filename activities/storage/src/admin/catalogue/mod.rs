@@ -30,29 +30,29 @@ pub const NEW_ENTITLEMENT: &str = "new_entitlement";
     { "name": "Monthly", "entitlements": ["gold"], "prices": [{ "country": "DE", "currency": "EUR", "price": "9.99" }] },
 ]))]
 pub struct Product {
-    /// A name for people.
+    /// Display name.
     #[schemars(length(min = 1, max = 200))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The reference ids of its entitlements, each once.
+    /// Reference ids of the product's entitlements, without duplicates.
     #[schemars(extend("x-expected" = "a list of the reference ids of entitlements, maybe empty"))]
     pub entitlements: Vec<String>,
-    /// Its prices: for each country, and for all others without a country, one, or several that apply from different
-    /// days (`since`).
+    /// Prices of the product. A price without a country applies to every country without its own. Several prices with
+    /// different start days (`since`) may follow one another.
     #[schemars(extend("maxItems" = MAX_PER_PRODUCT))]
     #[serde(default, deserialize_with = "list")]
     pub prices: Vec<Price>,
 }
 
-/// The texts of an entitlement. Its reference id is the key of [`Catalogue::entitlements`].
+/// Name and description of an entitlement, whose reference id is the key in [`Catalogue::entitlements`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "NewEntitlement")]
 #[schemars(extend("examples" = [{ "name": "Gold", "description": "Everything without advertisements" }]))]
 pub struct EntitlementText {
-    /// A name for people.
+    /// Display name.
     #[schemars(length(min = 1, max = 200))]
     pub name: String,
-    /// More about it, for people.
+    /// Further details, for display.
     #[schemars(length(max = 1000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -100,7 +100,7 @@ impl Change {
         }
     }
 
-    /// What it changes: a reference id, a SKU, or the app with the whole catalogue.
+    /// Subject of the audit entry: a reference id, a SKU, or the app for the whole catalogue.
     fn subject(&self, app: AppId) -> String {
         match self {
             Self::SetEntitlement(id, _) | Self::DeleteEntitlement(id) => id.clone(),

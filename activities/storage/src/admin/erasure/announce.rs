@@ -1,4 +1,4 @@
-//! The events that a customer is erased, for receivers that are to remove what they know.
+//! The events that announce an erasure, for receivers that should remove their data.
 
 use super::begin::Renamed;
 use crate::db::connection::AnyConnection;

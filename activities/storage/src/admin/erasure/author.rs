@@ -1,8 +1,8 @@
-//! The author of an audit entry: a key, or a person in front of the name of a key.
+//! The author of an audit entry: a key, or a person followed by the name of a key.
 
 use domain::user::REMOVED;
 
-/// The author of an audit entry, with [`REMOVED`] in the place of the person if that is the customer.
+/// The author of an audit entry, with [`REMOVED`] in place of the person if that is the customer.
 pub fn without_person(author: String, is_named: impl Fn(&str) -> bool) -> String {
     match person_and_key(&author) {
         Some((person, key)) if is_named(person) => format!("{REMOVED}{key}"),

@@ -14,7 +14,7 @@ pub struct ErasureBatch<'a> {
     pub limit: i64,
 }
 
-/// The result of a batch.
+/// Result of removing names in one batch.
 #[derive(Default)]
 pub struct Removed {
     pub changed: usize,
@@ -36,7 +36,7 @@ impl Removed {
         }
     }
 
-    /// Of a batch of the second table.
+    /// For a batch of the second table.
     pub fn in_second(self) -> Self {
         Self {
             next_after: self.next_after.map(of_second),
@@ -44,7 +44,7 @@ impl Removed {
         }
     }
 
-    /// Of a batch of the first rows that are left: if it changed some, there may be more.
+    /// For a batch of the first remaining rows: if it changed some, there may be more.
     pub fn first(changed: usize) -> Self {
         Self {
             changed,

@@ -1,5 +1,5 @@
-//! Which rows of the tables may hold a name of a customer, and in which batches they are read. A name is any identifier
-//! of a customer: the app's own, a store's or one of ours.
+//! Which rows of the tables may contain a name of a customer, and in which batches they are read. A name is any
+//! identifier of a customer: the app's own, a store's or settle's.
 
 use super::batch::{ErasureBatch, Removed, pattern, seqs};
 use super::columns::{
@@ -90,7 +90,7 @@ fn remove_by_seqs(
     Ok(columns.remove(write, who, rows)?.len())
 }
 
-/// What belongs to a user's purchases.
+/// Records of a user's purchases.
 const OF_PURCHASES: &str =
     "collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)";
 
@@ -199,7 +199,7 @@ const EVENTS_NAMING_CUSTOMER: Clause = clause! {&[DEVICE_EVENTS.select], "
     ORDER BY seq
     LIMIT ?
 "};
-// The id of the row stands in the place of the app's own id with a name in it: by that a repeated report is recognized.
+// The id of the row stands in place of the app's own id with a name in it: by that a repeated report is recognized.
 const REMOVE_CLIENT_IDS: Sql = statement! {"
     UPDATE device_events
     SET client_id = id
@@ -208,7 +208,7 @@ const REMOVE_CLIENT_IDS: Sql = statement! {"
 "};
 const DEVICE_DELIVERIES_OF: Clause = clause!(&[DEVICE_DELIVERIES.select], "event_seq IN (?*)");
 
-/// What devices of the app reported, whosever they are, and the errors of destinations that repeat it.
+/// Reports of the app's devices, regardless of their users, and errors of destinations that repeat them.
 fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let end: Option<i64> = sql(END_OF_SEARCH)
         .bind(batch.after)
@@ -425,7 +425,7 @@ const DESTINATIONS_OF_APP: Clause = clause!(
     "app_id = ? ORDER BY id FOR NO KEY UPDATE"
 );
 
-/// What destinations answered and what alarms say, as operators see it, a batch of their events at a time; then all
+/// Responses of destinations and details of alarms, as operators see them, a batch of their events at a time; then all
 /// transfers.
 fn destinations_and_transfers(
     write: &mut Write<'_>,

@@ -1,4 +1,5 @@
-//! The first transaction: the customer becomes another, anonymous user, whose id is computed from a tombstone.
+//! The first transaction of an erasure: the customer becomes another, anonymous user, whose id is computed from a
+//! tombstone.
 
 use super::columns::{DEVICES, Erased, PURCHASES, RowTexts};
 use super::report::{
@@ -24,7 +25,7 @@ use domain::{AppId, UserId};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// The store in the id of an anonymous user in the place of an erased one; no store has this name.
+/// The store in the id of an anonymous user in place of an erased one; no store has this name.
 const NO_STORE: &str = "erased";
 
 /// A request to erase a customer.
@@ -57,7 +58,7 @@ const STORE: Sql = statement! {"
 "};
 const STORED: Sql = statement!("{SELECT} WHERE id = ?");
 
-/// Begins to erase a customer; returns the report, or that of the same request before. An anonymous user in the place of
+/// Begins to erase a customer; returns the report, or that of the same request before. An anonymous user in place of
 /// an erased customer, who has no name since, is not erased again.
 pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Erasure, Error> {
     let known = find(write, secrets, erase)?;
@@ -140,7 +141,7 @@ fn find(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Optio
     })
 }
 
-/// What stands for the name of a request, by which a repeated one is recognized.
+/// Tombstone of an erasure request's name, which identifies a repeated request.
 fn request(secrets: &Secrets, erase: &Erase) -> String {
     let name = match &erase.name {
         CustomerName::ExternalId(name) => format!("external_id/{name}"),
@@ -225,7 +226,7 @@ const CREATE: Sql = statement! {"
 "};
 const LOCK_ALL: Sql =
     statement!("SELECT id AS value FROM users WHERE id IN (?*) ORDER BY id FOR UPDATE");
-// The anonymous user of a store's id may be somebody else: one whose purchases were transferred.
+// The anonymous user of a store's id may belong to another customer if purchases were transferred.
 const OTHERS: Sql = statement! {"
     SELECT u.id AS value
     FROM users u
@@ -291,7 +292,7 @@ const FORGET_LOGINS: Sql = statement! {hot "devices_user", "
     WHERE user_id = ?
 "};
 
-/// Creates the anonymous user, and locks it with those who the customer may be, in the order of their ids. Returns the
+/// Creates the anonymous user, and locks it with those who the customer may be, in order of their ids. Returns the
 /// stores' ids, and the users who the customer was.
 ///
 /// # Errors

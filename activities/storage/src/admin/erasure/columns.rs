@@ -1,9 +1,9 @@
-//! The columns that may hold a name of a customer, in one list, and what stands there once the customer is erased. One
-//! loop reads it, in the steps (`batches.rs`) and in the first transaction (`begin.rs`).
+//! The list of columns that may contain a name of a customer, each with its replacement after the erasure. Both the
+//! steps (`batches.rs`) and the first transaction (`begin.rs`) iterate over it.
 //!
-//! Not in the list is what has an id of its own by the name: `users.external_id` and `users.analytics_device_id`,
-//! `store_users`, and the purchases of others that have a store's id of the customer, which the first transaction
-//! changes; and `alarms.detail`, `device_events.client_id` and `pages.run`, which are a part of what identifies their rows.
+//! The list excludes columns that the first transaction changes by the customer's ids: `users.external_id`,
+//! `users.analytics_device_id`, `store_users`, and purchases of others with a store's id of the customer. It also excludes
+//! `alarms.detail`, `device_events.client_id` and `pages.run`, which are part of the identity of their rows.
 
 use super::author;
 use crate::db::connection::MultiBackend;
@@ -22,7 +22,7 @@ use domain::{AppId, UserId};
 pub struct Erased<'a> {
     pub app: AppId,
     pub names: &'a ErasedNames,
-    /// The anonymous user in the place of the customer, who has the purchases.
+    /// The anonymous user in place of the customer, who has the purchases.
     pub anonymous: UserId,
 }
 
@@ -37,13 +37,13 @@ enum Content {
     Json,
     /// A message as the store sent it, in whose place its shape stands.
     Message,
-    /// What a person or a destination wrote, in whose place [`REMOVED`] stands if there is a name in it.
+    /// Text by a person or a destination, replaced by [`REMOVED`] if it contains a name.
     Text,
     /// The author of an audit entry: a person, who is replaced, in front of the name of a key, which stays.
     Author,
-    /// What may repeat a name and is rendered again or not needed: NULL stands in its place.
+    /// Data that may repeat a name and is rendered again or not needed: replaced by NULL.
     Dropped,
-    /// What is not needed, in a column that is never NULL: an empty text stands in its place.
+    /// Unneeded data in a column that is never NULL: replaced by an empty text.
     Emptied,
 }
 
@@ -120,7 +120,7 @@ pub const TRANSFERS: Columns = columns!(transfers {
 pub const AUDIT_LOG: Columns = columns!(audit_log { actor: Author, reason: Text } by seq BIGINT);
 pub const ERASURES: Columns = columns!(erasures { requested_by: Text, reason: Text } by id TEXT);
 
-/// Those that are not in a list here, as the head of this file says.
+/// Columns that no list here contains, as described in the module docs.
 #[cfg(feature = "fail-points")]
 const APART: [(&str, &str); 7] = [
     ("alarms", "detail"),
@@ -211,7 +211,7 @@ impl Columns {
 }
 
 impl Content {
-    /// What stands in the place of a text.
+    /// The replacement for a text.
     fn without_names(
         self,
         Erased {

@@ -1,5 +1,5 @@
-//! Notifications that have ended without a purchase of the customer: about another package, refused with their topic, not
-//! understood, or not read at all.
+//! Notifications that ended without a purchase of the customer: about another package, refused with their topic, not
+//! understood, or unreadable.
 
 use super::batch::{ErasureBatch, Removed};
 use super::columns::{MESSAGES, NOTIFICATIONS};

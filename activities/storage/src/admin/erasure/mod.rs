@@ -1,12 +1,12 @@
 //! Erasing a customer: their names are removed, and the ledger of payments and revisions stays.
 //!
-//! The first transaction makes the customer another, anonymous user (`begin.rs`), so that nothing that is recorded later
-//! has a name, and queues for receivers the event that says so (`announce.rs`). What is stored of the names elsewhere
-//! is removed in steps of a bounded size (`steps.rs`), each of which notes how far it came: after a kill the next one
-//! goes on there. The columns that may hold a name are one list (`columns.rs`), and each step reads a batch of the rows
-//! that may have it there (`batches.rs`). What was recorded before and waits to be sent comes first; until its steps are
-//! done, it is sent with names. At last the destinations that can delete the user get a request for it (`requests.rs`).
-//! The names are stored encrypted until then.
+//! The first transaction turns the customer into another, anonymous user (`begin.rs`), so that later records contain no
+//! name, and queues the event that informs receivers (`announce.rs`). Names that are stored elsewhere are removed in
+//! steps of a bounded size (`steps.rs`), each of which records its progress, so that the next one continues there after
+//! a kill. The columns that may contain a name are one list (`columns.rs`), and each step reads a batch of the rows
+//! that may contain it there (`batches.rs`). Records that wait to be sent come first; until their steps are done, they
+//! are sent with names. Finally the destinations that can delete the user get a request to do so (`requests.rs`). The
+//! names are stored encrypted until then.
 
 mod announce;
 mod author;
@@ -61,7 +61,7 @@ impl Store {
         .await
     }
 
-    /// What was done to erase a customer of an app.
+    /// The report of an erasure of a customer of an app.
     pub async fn erasure(&self, app: AppId, id: Uuid) -> Result<Erasure, Error> {
         let what = "request to erase a customer";
         self.read(move |connection| sql(FIND).bind(id).bind(app).one(connection, what))

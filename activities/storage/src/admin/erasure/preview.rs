@@ -1,4 +1,4 @@
-//! What erasing a customer concerns, before anybody decides it.
+//! Preview of the data that erasing a customer would change.
 
 use crate::admin::customers::{Customer, view};
 use crate::db::error::Error;
@@ -10,7 +10,7 @@ use crate::reports::customer::{self, CustomerName};
 use crate::settings::destinations;
 use domain::AppId;
 
-/// What is stored of a customer.
+/// Data stored about a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErasurePreview {
     pub customer: Customer,
@@ -38,7 +38,7 @@ const COUNT_DEVICES: Sql = statement! {hot "devices_user", "
 "};
 
 impl Store {
-    /// What erasing a customer would concern now.
+    /// Counts what erasing a customer would change now.
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such customer.

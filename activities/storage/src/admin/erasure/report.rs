@@ -14,55 +14,55 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 stored! {
-    /// What is done next for a customer who is to be erased, in this order: what waits to be sent comes first.
+    /// Next step in erasing a customer. The steps run in this order; data that is still to be sent comes first.
     #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum ErasureStage {
-        /// The events of their purchases.
+        /// Remove the names from the events of the customer's purchases.
         Events = "events",
-        /// Other events that name them.
+        /// Remove the names from other events.
         EventsOfUser = "events_of_user",
-        /// The bodies that wait to be sent, and the answers of destinations.
+        /// Remove the names from bodies that are still to be sent, and from stored responses of destinations.
         Deliveries = "deliveries",
-        /// What devices reported, sent or not.
+        /// Remove the names from device events, sent or not.
         DeviceEvents = "device_events",
-        /// Notifications that still have a body.
+        /// Remove the names from notifications that still have a body.
         Notifications = "notifications",
-        /// The claims of receipts, of all devices.
+        /// Remove the names from claims of receipts on all devices.
         Claims = "claims",
-        /// Alarms that have a name of theirs.
+        /// Remove the names from alarms.
         Alarms = "alarms",
-        /// Transfers from and to them, and what appeared again meanwhile.
+        /// Remove the names from transfers, and from records that appeared in the meantime.
         Rest = "rest",
-        /// The names are removed, and destinations get requests to delete the user.
+        /// The names are removed. Requests to delete the user are being sent to destinations.
         Destinations = "destinations",
-        /// All is done.
+        /// The erasure is complete.
         Done = "done",
     }
 }
 
-/// How far the request to a destination to delete a user came.
+/// Progress of a destination's request to delete a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeletionStatus {
-    /// The request is still to be sent.
+    /// The request has yet to be sent.
     Pending,
-    /// It accepted the request.
+    /// The destination accepted the request.
     Accepted,
-    /// It takes no such request, or lacks what is needed for it.
+    /// The destination does not support such requests, or lacks a setting that they need.
     NotPossible,
 }
 
 /// A destination that gets a request to delete a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeletionState {
-    /// Which one.
+    /// Id of the destination.
     pub destination_id: DestinationId,
-    /// How far the request came.
+    /// Progress of the request.
     pub status: DeletionStatus,
-    /// Number of requests.
+    /// Number of requests sent.
     pub attempts: u32,
-    /// Why no request could be sent, or why the last one failed.
+    /// Why the request could not be sent, or why the last attempt failed.
     pub error: Option<String>,
 }
 
@@ -72,31 +72,31 @@ pub type Counts = BTreeMap<String, u64>;
 json_columns!(Counts, Vec<DeletionState>);
 
 row! {
-    /// A report of what was done to erase a customer.
+    /// Report of the erasure of a customer.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct Erasure {
-        /// Its id.
+        /// Id of the erasure.
         pub id: Uuid,
-        /// The app.
+        /// Id of the customer's app.
         pub app_id: AppId,
-        /// The anonymous user in the place of the customer.
+        /// Id of the anonymous user that replaces the customer.
         pub user_id: UserId,
-        /// Who requested it.
+        /// Name of the person who requested the erasure.
         pub by: String,
-        /// Why.
+        /// Reason for the erasure.
         pub reason: String,
-        /// What is done next.
+        /// Next step of the erasure.
         pub stage: ErasureStage,
         /// Number of changed rows by table.
         pub counts: Counts,
-        /// The destinations of the app that keep users.
+        /// Destinations of the app that store users.
         pub destinations: Vec<DeletionState>,
-        /// When it was requested: what was recorded from then on has no name. What was recorded before and waited to be
-        /// sent was still sent with names, until `stage` was `notifications`.
+        /// When the erasure was requested. Data recorded later contains no names. Data recorded earlier and still to be
+        /// sent contained names until `stage` was `notifications`.
         pub requested_at: Timestamp,
-        /// When the names were removed everywhere; null before.
+        /// When the names had been removed everywhere; null until then.
         pub removed_at: Option<Timestamp>,
-        /// When all was done; null before.
+        /// When the erasure was completed; null until then.
         pub finished_at: Option<Timestamp>,
     }
 }

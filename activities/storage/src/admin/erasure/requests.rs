@@ -1,4 +1,4 @@
-//! Requests to destinations that they delete a user, until each accepted one or can get none.
+//! Requests to destinations to delete a user, until each has accepted one or cannot get one.
 
 use super::report::{DeletionState, DeletionStatus, ErasureRow, SELECT};
 use crate::db::error::Error;

@@ -1,4 +1,4 @@
-//! The steps after the first transaction: each removes the names from one batch of one table, and notes how far it came.
+//! The steps after the first transaction: each removes the names from one batch of one table, and records its progress.
 
 use super::batch::ErasureBatch;
 use super::batches;

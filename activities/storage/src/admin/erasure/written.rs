@@ -1,6 +1,6 @@
-//! What people wrote about a customer: persons and reasons in the app's entries of the audit log, reasons of requests to
-//! erase somebody, and the names of runs of a redelivery. Who may erase a customer of an app changes no entry of another
-//! app, none that concerns no single app, and nowhere the name of a key.
+//! Texts that people wrote about a customer: names and reasons in the app's entries of the audit log, reasons of
+//! erasure requests, and names of redelivery runs. Permission to erase an app's customer does not extend to entries of
+//! other apps, to entries of no single app, or to names of keys.
 
 use super::batch::{ErasureBatch, Removed, pattern, seqs};
 use super::columns::{AUDIT_LOG, ERASURES, RowTexts};

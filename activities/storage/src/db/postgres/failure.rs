@@ -68,9 +68,9 @@ pub fn is_aftermath(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
 }
 
-/// Whether a session must not be used after this error, whoever uses it. It is broken or the server ends it; the server
-/// accepts no writes, as after a fail-over; its rights, its search path or its prepared statements are those of before a
-/// change. The next session may be one of another host.
+/// Whether a session must not be used after this error, by any caller. The session is broken or the server ends it; the
+/// server accepts no writes, for example after a fail-over; or its permissions, search path or prepared statements date
+/// from before a change. The next session may connect to another host.
 pub fn ends_session(error: &tokio_postgres::Error) -> bool {
     let Some(cause) = error.as_db_error() else {
         return true;
@@ -119,7 +119,7 @@ fn kind(code: &SqlState) -> DatabaseErrorKind {
     }
 }
 
-/// What the server says about a refused statement.
+/// The server's error about a refused statement.
 struct Refusal(DbError);
 
 impl DatabaseErrorInformation for Refusal {

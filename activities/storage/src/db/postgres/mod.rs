@@ -45,12 +45,12 @@ use tokio::time::timeout;
 use tokio_postgres::{SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What every session begins with. It returns the server's process id of it.
+/// First statement of every session. Returns the server's process id of the session.
 const SETTINGS: &str =
     "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'; SELECT pg_backend_pid()";
 
-/// What a server reports, before it says that it is ready again, when it begins or ceases to accept no writes; from
-/// PostgreSQL 14 on. <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
+/// Parameters that a server reports when it starts or stops accepting writes, before it is ready again; from PostgreSQL
+/// 14 on. <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
 const READ_ONLY: [&str; 2] = ["default_transaction_read_only", "in_hot_standby"];
 
 pub struct PostgresConnection {
@@ -69,11 +69,11 @@ pub struct PostgresConnection {
 enum Next {
     #[default]
     Now,
-    /// It is sent with the next statement that is run now.
+    /// Sent with the next statement that is run now.
     Later,
-    /// So is this one, and its rows are fetched later.
+    /// This statement was sent, too, and its rows are fetched later.
     Ahead(Option<QueuedQuery>),
-    /// It was run ahead: its rows are fetched.
+    /// Run ahead: its rows are fetched.
     Fetched(QueuedQuery),
 }
 

@@ -9,7 +9,7 @@ use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type};
 
 pub struct Query {
-    /// Its text, with `$1` for the first value.
+    /// Text of the statement, with `$1` for the first value.
     pub text: String,
     pub values: Vec<Bound>,
     /// Whether it is prepared once per connection.

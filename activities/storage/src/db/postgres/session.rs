@@ -1,9 +1,9 @@
-//! A session: what is sent to the server, in what order, and what it answers.
+//! A session: what is sent to the server, in what order, and how it responds.
 //!
-//! What needs no answer at once waits in a queue. Everything that waits is sent together with the next query that needs
-//! one, in the order of the calls, and costs no round trip of its own. The server runs it one after the other. If it
-//! refuses one in a transaction, it refuses the rest of the transaction too, and the query that is waited for fails with
-//! that first error: so a transaction whose `COMMIT` succeeded has run all of them.
+//! Statements that need no immediate response wait in a queue. Everything that waits is sent together with the next
+//! query that needs one, in the order of the calls, and costs no round trip of its own. The server runs the statements
+//! one after the other. If it refuses one in a transaction, it refuses the rest of the transaction too, and the query
+//! that is waited for fails with that first error: so a transaction whose `COMMIT` succeeded has run all of them.
 
 use super::failure;
 use super::query::Query;
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::yield_now;
 use tokio_postgres::{Client, Statement};
 
-/// What is sent to the server.
+/// A message to the server.
 pub enum Request {
     /// One or more statements without values, whose rows are ignored.
     Batch(String),
@@ -53,7 +53,7 @@ pub struct QueuedQuery(u64);
 struct PendingRequest {
     request: Request,
     queued: Option<QueuedQuery>,
-    /// What the thread waits for while the server runs it.
+    /// The step for which the thread waits while the server runs it.
     step: Step,
 }
 
@@ -141,7 +141,7 @@ impl Session {
         self.fetched.remove(&queued).ok_or(Error::NotFound)
     }
 
-    /// Forgets the rows that nobody fetched.
+    /// Discards the rows that were not fetched.
     pub fn forget(&mut self) {
         self.fetched.clear();
     }

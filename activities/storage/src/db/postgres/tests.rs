@@ -1,5 +1,5 @@
 //! Which servers are reached, by a server that speaks the beginning of the protocol and then refuses every user; and
-//! what is sent in transactions, to one that lets everybody in.
+//! what is sent in transactions, to one that accepts every user.
 
 use super::PostgresConnection;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};

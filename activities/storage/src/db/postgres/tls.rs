@@ -18,24 +18,24 @@ use tokio_postgres::config::SslMode;
 /// The protocol's name, which a server requires when TLS begins without a request for it.
 const PROTOCOL: &[u8] = b"postgresql";
 
-/// What is verified of a server's certificate. Each variant includes those before it.
+/// Verification of a server's certificate. Each variant includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verified {
     /// Nothing: the connection is encrypted, with whatever server.
     Nothing,
-    /// That a trusted authority issued it.
+    /// A trusted authority issued it.
     Chain,
-    /// That it was issued for the host.
+    /// It was issued for the host.
     Name,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// Whether `sslmode` requires it.
+    /// Requirement of `sslmode`.
     mode: SslMode,
-    /// What `sslmode` requires of the certificate.
+    /// Verification that `sslmode` requires.
     verified: Verified,
-    /// What `sslrootcert` requires of it; the name, if it is `system`.
+    /// Verification that `sslrootcert` requires; the name, if it is `system`.
     pub verified_at_least: Verified,
     /// The file of the trusted authorities; `None` for those of this machine.
     pub authorities: Option<PathBuf>,
@@ -80,8 +80,8 @@ impl Tls {
         }
     }
 
-    /// What is verified. The authorities of this machine issue certificates for everybody, so with them the name is
-    /// verified too. A connection that need not be encrypted verifies nothing.
+    /// What is verified. The certificate authorities of this machine issue certificates to anyone, so with them the
+    /// name is verified too. A connection that need not be encrypted verifies nothing.
     fn verified(&self) -> Verified {
         let verified = self.verified.max(self.verified_at_least);
         match self.mode() {

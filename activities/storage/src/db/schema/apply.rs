@@ -1,6 +1,6 @@
-//! Applies a migration: on PostgreSQL without making anybody wait for more than [`LOCK_TIMEOUT`].
+//! Applies a migration, on PostgreSQL without blocking other transactions for more than [`LOCK_TIMEOUT`].
 //!
-//! A statement that waits for a lock holds up all that come after it. So it gives up soon, and is tried again later.
+//! A statement that waits for a lock blocks all statements after it, so it gives up soon and is retried later.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -142,7 +142,7 @@ fn record(connection: &mut AnyConnection, migration: &Migration) -> Result<(), E
     .map(drop)
 }
 
-/// Builds an index. On PostgreSQL a transaction cannot contain it, and readers and writers go on meanwhile.
+/// Builds an index. On PostgreSQL a transaction cannot contain it, and readers and writers go on in the meantime.
 fn index(connection: &mut AnyConnection, name: &str, statement: &str) -> Result<(), Error> {
     if !connection.is_shared() {
         return connection.batch_execute(statement).map_err(Error::of_query);

@@ -88,7 +88,7 @@ const MARKS: [&str; 2] = [SQLITE, POSTGRES];
 #[derive(Debug)]
 pub struct Migration {
     pub version: String,
-    /// Version and name, for people.
+    /// Version and name, for display.
     pub name: String,
     /// The table whose rows it touches; `None` where it touches none.
     pub table: Option<String>,
@@ -115,10 +115,10 @@ pub enum Work {
 }
 
 impl Migration {
-    /// All of a database that several processes may use, PostgreSQL, or of SQLite.
+    /// All migrations of a database that several processes may use, PostgreSQL, or of SQLite.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when a text is not as the head of this file describes it.
+    /// [`Error::Corrupt`] when a text is not in the format that the module docs describe.
     pub fn all(is_shared: bool) -> Result<Vec<Self>, Error> {
         let own = MIGRATIONS.iter().map(|(file, text)| {
             let (date, name) = file.split_once('_').unwrap_or((file, ""));
@@ -129,7 +129,7 @@ impl Migration {
             .collect()
     }
 
-    /// The tables that it creates.
+    /// Names of the tables that the migration creates.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         let text = match &self.work {
             Work::Script(text) => text.as_str(),
@@ -168,7 +168,7 @@ pub fn release() -> Version {
         .expect("the version of a package is a semantic one")
 }
 
-/// What a text says about itself.
+/// The header of a migration's text.
 #[derive(Debug, PartialEq, Eq)]
 struct Text {
     table: Option<String>,

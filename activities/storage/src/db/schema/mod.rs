@@ -25,17 +25,17 @@ use std::collections::BTreeMap;
 /// Not part of a migration: it is there before the first one.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS fingerprints (version TEXT NOT NULL PRIMARY KEY, sha256 TEXT NOT NULL, oldest TEXT NOT NULL)";
 
-/// What to do about tables that another build made.
+/// Advice for tables that another build made.
 const OTHER_BUILD: &str = "its tables are those of another build of settle, and nothing converts them: export the \
     catalogue with that build (`settle product export`), and begin anew with an empty database";
-/// What to do about an SQLite file of another program.
+/// Advice for an SQLite file of another program.
 const FOREIGN: &str = "it has tables of another program, and none of settle: name another file";
-/// What to do about tables of the past.
+/// Advice for outdated tables.
 const OLDER: &str = "its tables are those of an older settle: run `settle migrate`, or wait for the one that is running";
-/// What to do about tables that two releases changed, of which neither knows the other's changes.
+/// Advice for tables that two releases changed without knowing each other's changes.
 const OTHER_LINE: &str = "its tables have steps that this settle does not know, and lack others that it needs: run the \
     release that applied them, or a later one";
-/// What to do where there are no tables.
+/// Advice for a database without tables.
 const EMPTY: &str = "it has no tables of settle: run `settle migrate`";
 
 row! {
@@ -58,7 +58,7 @@ const ESTIMATE: Sql = statement!(
 /// A step that `settle migrate` would apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// Its version and name.
+    /// Version and name of the migration.
     pub name: String,
     /// `script`, `index` or `batches`.
     pub kind: &'static str,

@@ -1,4 +1,4 @@
-//! What a migration does at the moment, for people who wait for it.
+//! Progress of a running migration, for display.
 
 use std::fmt;
 use std::time::Duration;

@@ -134,7 +134,7 @@ impl Turns {
                 .is_some_and(|user| self.waiting_users.contains(&user))
     }
 
-    /// Notes that a job waits.
+    /// Records that a job waits.
     fn wait(&mut self, order: &Order) {
         self.waiting_users.extend(order.user());
         self.waiting_keys.extend(order.key());

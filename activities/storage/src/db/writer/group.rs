@@ -1,4 +1,4 @@
-//! The jobs of one transaction: their order, and those that it goes on without.
+//! The jobs of one transaction: their order, and those that it leaves out.
 
 use super::aside::Aside;
 use super::job::Job;

@@ -94,7 +94,7 @@ impl<I> From<Vec<I>> for Items<I> {
 pub struct Batch<I, O, F> {
     pub kind: JobKind,
     pub items: Vec<I>,
-    /// As how many items they count for the size of a group.
+    /// Number of items that the job counts for in the size of a group.
     pub weight: usize,
     pub work: F,
     pub result: Option<Vec<O>>,
@@ -153,7 +153,7 @@ where
     }
 }
 
-/// Where the result of a job is sent.
+/// Channel for the result of a job.
 pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// Answers once. A caller that waits no longer is ignored.

@@ -1,16 +1,16 @@
 //! The grouping writer: the threads of a process that write; on SQLite there is one, see `purpose.rs`.
 //!
-//! A thread takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync serves
-//! many (group commit). On SQLite acceptances have a queue of their own: they are run, committed and answered before any
-//! other job, whose transactions are short and end as soon as an acceptance waits.
+//! A thread takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync
+//! serves many (group commit). On SQLite acceptances have a queue of their own: they are run, committed and answered
+//! before any other job, whose transactions are short and end as soon as an acceptance waits.
 //!
 //! A settling or a login whose user another transaction has locked is set aside, and so are logins of an app beyond its
 //! share, see `aside.rs`: their group goes on without them.
 //!
-//! No job has a savepoint: after an error of a job, or a transient one (a deadlock, a lost connection), the group is rolled
-//! back and run again in smaller parts, the jobs before the one that failed first, until that is alone and gets its error.
-//! A database that refuses everything fails the whole group after a few transactions, and one whose disk is full after the
-//! first. A panic in a job is such an error too: no thread ends by it, and no caller waits for ever.
+//! No job has a savepoint: after an error of a job, or a transient one (a deadlock, a lost connection), the group is
+//! rolled back and run again in smaller parts, the jobs before the one that failed first, until that is alone and gets
+//! its error. A database that refuses everything fails the whole group after a few transactions, and one whose disk is
+//! full after the first. A panic in a job is such an error too: no thread ends by it, and no caller waits forever.
 
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
@@ -45,7 +45,7 @@ mod tests;
 mod thread;
 mod write;
 
-/// Where the jobs of a thread wait.
+/// Queue of a thread's jobs.
 type Jobs = mpsc::Sender<Box<dyn Job>>;
 
 /// A handle to the writer. The threads end when the last handle is dropped.
@@ -55,7 +55,7 @@ pub struct Writer {
     acceptances: Option<Jobs>,
     /// The queue of each thread, and where the thread notes what it waits for.
     queues: Arc<[(Jobs, Arc<WaitNote>)]>,
-    /// What the threads find of the disk.
+    /// State of the disk, as the threads find it.
     disk: Arc<Disk>,
     waits: Waits,
 }
@@ -163,7 +163,7 @@ impl Writer {
         answer.await.map_err(Error::unavailable)?
     }
 
-    /// What the threads find of the disk.
+    /// State of the disk, as the threads find it.
     pub const fn disk(&self) -> &Arc<Disk> {
         &self.disk
     }

@@ -1,4 +1,4 @@
-//! What a job is ordered by in its group, and how long it is set aside. Settlings are ordered by the apps and users of their
+//! The order of a job in its group, and how long it is set aside. Settlings are ordered by the apps and users of their
 //! purchases.
 
 use super::purpose::JobKind;
@@ -34,7 +34,7 @@ pub struct Owners {
     pub lock: Lock,
 }
 
-/// What a job is ordered by beside its kind, and how long it is set aside.
+/// The order of a job besides its kind, and how long it is set aside.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
     pub(super) subject: OrderedBy,
@@ -44,13 +44,13 @@ pub struct Order {
     pub(super) is_aside: bool,
     /// When it was first set aside.
     pub(super) since: Option<Instant>,
-    /// When it is run again.
+    /// When the job runs again; `None` if it is not scheduled.
     pub(super) due: Option<Instant>,
     /// How often a lock was refused to it, and not to its group.
     pub(super) refusals: u32,
 }
 
-/// What a job works on.
+/// What the order of a job depends on.
 #[derive(Debug, Clone, Copy)]
 pub enum OrderedBy {
     Settling(Settled, Owners),

@@ -1,4 +1,4 @@
-//! Waiting on a thread of its own, which has no timers of a runtime.
+//! Waiting on a dedicated thread, which has no timers of a runtime.
 
 use std::pin::pin;
 use std::sync::Arc;

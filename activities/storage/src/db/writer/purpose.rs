@@ -5,30 +5,30 @@
 use domain::{AppId, CollapseKey, DestinationId, UserId};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What a job works on, and whether there are fail points around its commit. The jobs of a group are sorted by it.
+/// The subject of a job, and whether there are fail points around its commit. The jobs of a group are sorted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobKind {
     Accept(Faults),
     Device(Faults),
-    /// It works on the events of devices that are pending for this destination.
+    /// Works on the device events that are pending for this destination.
     Stream(DestinationId),
-    /// It checks that notifications would be accepted now.
+    /// Checks that notifications would be accepted now.
     Check,
-    /// It finds out whether there is room on the disk.
+    /// Finds out whether the disk has room.
     Probe,
     Record(Faults),
-    /// It works on the lane of this purchase at this destination.
+    /// Works on the lane of this purchase at this destination.
     Lane(DestinationId, CollapseKey),
-    /// It works on whose the customers and devices of this app are. The first of the users that it locks, if that is
-    /// known: so the jobs of a group lock apps, and the users of each, in the order of their ids.
+    /// Works on the owners of this app's customers and devices. The first of the users that the job locks, if known:
+    /// the jobs of a group lock apps, and the users of each, in order of their ids.
     People(AppId, Option<UserId>),
-    /// It adds what this process counted to rows of this table. The jobs of a group do so in the order of the tables.
+    /// Adds this process's counts to rows of this table. The jobs of a group do so in the order of the tables.
     Count(&'static str),
     Other,
 }
 
 impl JobKind {
-    /// What a group is sorted by: without the fail points, so that what comes after a record stays behind it.
+    /// Sort key of a group's jobs: without the fail points, so that jobs after a record stay behind it.
     pub const fn place(self) -> Self {
         match self {
             Self::Accept(_) => Self::Accept(Faults::NONE),
@@ -95,7 +95,7 @@ impl Purpose {
         matches!(self, Self::Record | Self::Lanes | Self::People)
     }
 
-    /// Its name, a label of metrics.
+    /// Name of the purpose, a label of metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -177,7 +177,7 @@ impl JobKind {
     }
 }
 
-/// What distributes purchases or apps over the threads of a purpose.
+/// Hash that distributes purchases or apps over the threads of a purpose.
 fn hash(id: impl Hash) -> usize {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

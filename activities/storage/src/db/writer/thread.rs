@@ -48,7 +48,7 @@ pub struct Bounds {
     pub time: Duration,
 }
 
-/// Where no other purpose waits for the thread.
+/// Bounds if no other purpose waits for the thread.
 pub const OWN: Bounds = Bounds {
     items: 4096,
     time: Duration::from_millis(250),
@@ -66,23 +66,23 @@ pub struct Thread {
     pub connection: Option<AnyConnection>,
     pub clock: fn() -> Timestamp,
     pub checkpoints: Option<Checkpoints>,
-    /// What is run before all other jobs, on SQLite; elsewhere nothing is ever in it.
+    /// Acceptances, which run before all other jobs on SQLite; empty elsewhere.
     pub acceptances: Queue,
     pub bounds: Bounds,
     pub disk: Arc<Disk>,
     /// Whether a test keeps the database from growing.
     pub is_limited: bool,
-    /// Where it notes what it waits for.
+    /// The note of what the thread waits for.
     pub place: Arc<WaitNote>,
     /// The jobs that a later group has.
     pub aside: Aside,
 }
 
-/// What a thread does next.
+/// Next step of a writer thread.
 enum Woken {
     Acceptance(Box<dyn Job>),
     Other(Box<dyn Job>),
-    /// To run jobs that were set aside.
+    /// Jobs that were set aside are due.
     Due,
 }
 
@@ -177,7 +177,7 @@ impl Thread {
                 "a group of jobs is in no order: a deadlock rolls it back"
             );
         }
-        // Nobody else writes to a file, and nothing of it is set aside.
+        // A SQLite file has no other writers, and none of its jobs is set aside.
         if matches!(self.database, Database::Postgres(_)) {
             self.aside.limit(group);
         }
@@ -190,10 +190,10 @@ impl Thread {
     }
 
     /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
-    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more. A
-    /// job that alone waits in vain for a lock is not tried again where its caller does that: a lock that a stranger holds
-    /// for minutes must not stop the thread. One whose user is locked is not answered: the rest goes on without it.
-    /// Before each transaction the acceptances that wait are run.
+    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more.
+    /// A job that alone waits in vain for a lock is not retried here if its caller does that: another session that
+    /// holds a lock for minutes must not stop the thread. A job whose user is locked is not answered: the others
+    /// continue without it. Waiting acceptances run before each transaction.
     pub fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
         let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
         while let Some(first) = group.first() {
@@ -355,7 +355,7 @@ pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<
     Ok(connection)
 }
 
-/// What a transaction did before its commit.
+/// The effect of a transaction before its commit.
 struct Ran {
     /// The errors of the jobs that were run, which are the first ones.
     errors: Vec<Option<Error>>,

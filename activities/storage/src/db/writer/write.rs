@@ -1,4 +1,4 @@
-//! What a job works with: the transaction of its group.
+//! The transaction of a group, with which its jobs work.
 
 use crate::db::alarm::NewAlarm;
 use crate::db::clock::Now;
@@ -36,7 +36,7 @@ pub struct Write<'c> {
     pub(super) last: Vec<Last>,
     /// The kinds of the alarms that the transaction raises, counted once it is committed.
     raised: Vec<String>,
-    /// What settlings of the transaction share, see [`Self::take_shared`].
+    /// Data that settlings of the transaction share, see [`Self::take_shared`].
     shared: Option<Box<dyn Any>>,
 }
 
@@ -134,7 +134,7 @@ impl Write<'_> {
         self.shared = Some(Box::new(value));
     }
 
-    /// Forgets what settlings share.
+    /// Discards the data that settlings share.
     pub fn forget_shared(&mut self) {
         self.shared = None;
     }

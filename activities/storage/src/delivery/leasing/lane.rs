@@ -60,7 +60,7 @@ impl Lane<'_> {
     }
 }
 
-/// The result of leasing a lane that was seen closed. Whoever opens it again, or queues more in it, starts its run.
+/// The result of leasing a lane that was seen closed. Reopening it or queueing more in it starts its run.
 pub fn closed(write: &mut Write<'_>, lease: &Lease) -> Result<LeaseResult, Error> {
     Ok(LeaseResult::Idle(Idle::Closed {
         last_seq: deliveries::last_seq(write.connection, lease.key, lease.destination)?,

@@ -82,9 +82,9 @@ fn owner(write: &mut Write<'_>, lane: &Lane<'_>, next: EventId) -> Result<Option
         .first(write.connection)
 }
 
-/// Locks the user of the event that is next, if the destination gets requests user by user. Returns why no request about
-/// the user may be sent now. While the lock is held, the purchase moves to nobody else: a move locks the user, and then
-/// finds the lease.
+/// Locks the user of the next event, if the destination gets requests user by user. Returns why no request about the
+/// user may be sent now. While the lock is held, the purchase cannot move to another user: a move locks the user, and
+/// then finds the lease.
 pub fn user(
     write: &mut Write<'_>,
     lane: &mut Lane<'_>,

@@ -30,7 +30,7 @@ use render::{Frozen, FrozenBody, Stop, Tries};
 use state::State;
 use tracks::{Heads, due_at};
 
-/// Leases a lane for one request. A lease with the same token is taken anew: its result was lost, so nothing was sent.
+/// Leases a lane for one request. A lease with the same token is taken again: its result was lost, so nothing was sent.
 pub fn lease(
     write: &mut Write<'_>,
     secrets: &Secrets,

@@ -30,7 +30,7 @@ pub struct Frozen {
     pub body: FrozenBody,
     /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: State,
-    /// A row if it is pending. It is locked then, so that nobody ends it before it is leased.
+    /// Sequence number of a row if it is pending. The row is then locked, so that it cannot end before it is leased.
     pub pending: Ahead<'static, Number>,
     pub tries: Ahead<'static, Tries>,
 }
@@ -264,8 +264,8 @@ fn device_id(unsent: &Unsent) -> Option<String> {
 }
 
 /// Renders a body. If the result is to wait for the customer's id, or is to be sent user by user without it, locks the
-/// owner of the purchase and renders again: so an id that is set at this moment is not missed, nor another owner.
-/// Whoever names a user, or gives a purchase to another one, locks the former owner before the waiting deliveries are
+/// owner of the purchase and renders again, so that neither an id set at this moment nor another owner is missed.
+/// Naming a user, or moving a purchase to another user, locks the former owner before the waiting deliveries are
 /// released. `None` while another process has the owner locked.
 fn render(
     write: &mut Write<'_>,
@@ -296,8 +296,8 @@ struct Environments {
 }
 
 impl Environments {
-    /// Of an event about a purchase. An event that was recorded for a test purchase, or whose platform is of the
-    /// sandbox now, is sent in the sandbox.
+    /// Environment of an event about a purchase. If it was recorded for a test purchase, or its platform is now in the
+    /// sandbox, it is sent in the sandbox.
     fn of_event(data: &Value, platform: Option<Environment>) -> Self {
         let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
         let of = |platform: Environment| {
@@ -314,8 +314,8 @@ impl Environments {
         }
     }
 
-    /// Of a `profile.updated`: the environment that it covers. If its platform is of another environment now, the
-    /// profile is sent in the sandbox.
+    /// Environment of a `profile.updated`, which it covers. If its platform is now in another environment, the profile
+    /// is sent in the sandbox.
     fn of_profile(body: &Value, platform: Option<Environment>) -> Self {
         let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
         let covers = read("environment").unwrap_or(Environment::Sandbox);
@@ -526,9 +526,8 @@ fn unsent(
 }
 
 /// The device id of an event that was never attempted, `None` for that of the purchase's first user. A purchase of
-/// which events were sent without a name keeps their device id, whoever has it now and whatever id was given meanwhile,
-/// until an event with a name and this device id has arrived: the destination has no other name for what it counted
-/// before.
+/// which events were sent without a name retains their device id, regardless of its owner and ids set later, until an
+/// event with a name and this device id has arrived: the destination has no other name for what it counted before.
 fn lasting_device_id(
     lane: &Lane<'_>,
     first: Option<UserId>,

@@ -1,4 +1,4 @@
-//! Which state of a user an event carries, and whether the destination may have a newer one.
+//! Which state of a user an event contains, and whether the destination may have a newer one.
 
 use super::lane::Lane;
 use crate::db::connection::AnyConnection;
@@ -13,10 +13,10 @@ use domain::{Environment, EventId, UserId};
 pub enum State {
     /// The event carries none, or the destination does not get requests user by user.
     None,
-    /// It carries a state, and no newer one was sent.
+    /// Contains a state, and no newer one was sent.
     New(UserState),
-    /// It carries a state, and a newer one was sent, answered or not; or a state of another user was sent, who owns the
-    /// purchase now.
+    /// Contains a state, and a newer one was sent, answered or not; or a state of another user, who owns the purchase
+    /// now, was sent.
     Stale,
 }
 

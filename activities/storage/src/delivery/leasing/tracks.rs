@@ -1,5 +1,5 @@
 //! The next delivery of a lane. A lane has two tracks: one sends the newest `purchase.updated` only, the other all
-//! other events, the oldest first.
+//! other events, oldest first.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -199,7 +199,7 @@ const SUPERSEDE: Sql = statement! {hot "deliveries_pending_of_lane", "
         )
 "};
 
-/// What a planted fault runs instead: it ends again what has ended.
+/// Replacement statement of a planted fault: it ends again what has ended.
 const SUPERSEDE_FINAL: Sql = statement! {"
     UPDATE deliveries
     SET status = 'superseded', finished_at = ?, {FREED}

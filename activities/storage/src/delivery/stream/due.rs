@@ -11,7 +11,7 @@ use domain::health::Health;
 use domain::{DestinationId, DeviceId, Timestamp};
 use std::collections::BTreeSet;
 
-/// With this many events a page takes no further devices.
+/// A page with this many events takes no further devices.
 const PAGE: usize = 500;
 /// Maximum number of events of a device in a page.
 const PER_DEVICE: i64 = 50;

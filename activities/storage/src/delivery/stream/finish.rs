@@ -1,4 +1,4 @@
-//! Records how the requests of a stream ended, and what they show of the destination.
+//! Records the results of a stream's requests, and what they show about the destination.
 
 use super::{CREATE, LOCK, PROBE, PROBE_EVERY, StreamLease, StreamRow};
 use crate::db::error::Error;
@@ -22,17 +22,17 @@ use std::time::Duration;
 const MAX_ERROR_CHARS: usize = 500;
 
 stored! {
-    /// The status of a delivery of an event of a device.
+    /// Status of a device event's delivery to a destination.
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum StreamStatus {
-        /// It is sent when it is due.
+        /// To be sent when it is due.
         Pending = "pending",
-        /// The destination acknowledged it.
+        /// Acknowledged by the destination.
         Delivered = "delivered",
-        /// The destination must not get it.
+        /// Not sent, because the destination must not receive it.
         Skipped = "skipped",
-        /// It was given up.
+        /// Given up.
         Failed = "failed",
     }
 }
@@ -41,7 +41,7 @@ stored! {
 pub struct Tried {
     /// How it went for the event.
     pub class: AttemptClass,
-    /// The status of the answer, when there was one.
+    /// HTTP status of the response, if there was one.
     pub status: Option<i64>,
     pub latency: Duration,
 }
@@ -57,7 +57,7 @@ pub struct StreamResult {
     pub error: Option<String>,
 }
 
-/// What follows for an event after an attempt.
+/// The verdict on an event after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamVerdict {
     Delivered,
@@ -92,7 +92,7 @@ impl StreamResult {
     }
 }
 
-/// What a request shows of the destination.
+/// Effect of a request on the health of the destination.
 #[derive(Debug, Clone)]
 pub struct StreamRequest {
     /// The first device of the request.
@@ -115,8 +115,8 @@ pub struct StreamFinished {
 }
 
 impl Store {
-    /// Records how attempts ended, and what a request shows of the destination; its failures open the breaker as those of
-    /// purchases do, with devices in the place of purchases. A holder that lost the stream records only what arrived.
+    /// Records how attempts ended, and what a request shows of the destination; its failures open the breaker as those
+    /// of purchases do, with devices in place of purchases. A holder that lost the stream records only what arrived.
     pub async fn finish_stream(
         &self,
         lease: &StreamLease,

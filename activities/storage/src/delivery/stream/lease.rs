@@ -22,7 +22,7 @@ const PLACE_HELD: Duration = Duration::from_secs(5);
 /// When a stream that waits for the requests of purchases leases again.
 const BUSY: Duration = Duration::from_millis(500);
 
-/// What is left of a destination's concurrency.
+/// The rest of a destination's concurrency.
 enum Room {
     /// Maximum number of requests at once.
     Channels(usize),

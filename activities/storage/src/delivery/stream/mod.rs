@@ -1,8 +1,8 @@
 //! The stream of a destination: the events of devices that are pending for it, in order per device. One run takes them
 //! in pages; a lease keeps a second one off.
 //!
-//! A page walks the devices in the order of their ids, from the one after the last page, and takes a few events of each:
-//! no device has to wait for another one's backlog. An event that has to wait holds back the later events of its device.
+//! A page walks the devices in order of their ids, from the one after the last page, and takes a few events of each: no
+//! device has to wait for another one's backlog. An event that has to wait holds back the later events of its device.
 
 mod due;
 pub mod finish;
@@ -50,7 +50,7 @@ row! {
     }
 }
 
-/// What a stream may send now.
+/// The events that a stream may send now.
 #[derive(Debug)]
 pub enum StreamPage {
     Send(Box<StreamBatch>),

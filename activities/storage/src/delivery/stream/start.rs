@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct StreamStart {
     /// The places of its events in the stream.
     pub seqs: Vec<i64>,
-    /// Its `webhook-id`, if the destination gets several events in a request.
+    /// `webhook-id` of the request, if the destination gets several events in a request.
     pub batch_id: Option<DeliveryId>,
 }
 

@@ -25,7 +25,7 @@ const MAX_ID_BYTES: usize = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claiming {
     Stored,
-    /// They are dropped: its address reported too many.
+    /// Dropped: their address reported too many.
     Dropped,
 }
 
@@ -63,33 +63,33 @@ pub struct ClaimSource<'r> {
 /// Number of claims of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClaimCounts {
-    /// Of those that are stored now, and wait for the store.
+    /// Number of stored claims that wait for the store.
     pub new: usize,
-    /// Of those that were dropped, because there are too many.
+    /// Number of claims that were dropped because there are too many.
     pub dropped: usize,
-    /// Of those of others that gave way to them.
+    /// Number of other claims that gave way.
     pub displaced: usize,
 }
 
-/// What was stored of the claims of one request.
+/// Result of storing the claims of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredClaims {
     /// The numbers of those that count.
     pub counts: ClaimCounts,
-    /// Those of purchases that are known, which are to be decided at once.
+    /// Claims of known purchases, which are decided at once.
     pub known: Vec<ClaimKey>,
 }
 
-/// What was stored of claims, by the index of their request.
+/// Results of storing claims, by the index of their request.
 pub type StoredByRequest = BTreeMap<usize, StoredClaims>;
 
 /// How a claim begins to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     New,
-    /// Its row was refused, for another customer of the store.
+    /// The claim's row was refused, for another customer of the store.
     Renewed,
-    /// Its row had given way to that of another network.
+    /// The claim's row had given way to that of another network.
     Returned,
 }
 
@@ -245,7 +245,7 @@ const KNOWN: Sql = statement! {"
     WHERE (c.platform_id, c.device_id, c.collapse_key) IN (VALUES ?*)
 "};
 
-/// Stores the claims of new reports. Whoever calls it has locked their devices.
+/// Stores the claims of new reports. The caller has locked their devices.
 pub fn store(
     write: &mut Write<'_>,
     claims: &[ReportedClaim<'_>],
@@ -425,7 +425,7 @@ const RENEW: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
-/// Takes up a refused claim again for another customer. Its price is not taken: nobody pays twice for a receipt.
+/// Takes up a refused claim again for another customer. Its price is ignored, because a receipt is paid for only once.
 fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) -> Result<(), Error> {
     let (place, key) = claim.key();
     sql(RENEW)

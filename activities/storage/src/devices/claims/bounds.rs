@@ -1,6 +1,6 @@
-//! How many claims may wait: of a device, of a network, and of a platform. Where as many wait as may on a platform, the
-//! newest one of the network with the most gives way to that of a network with fewer, so strangers with few addresses
-//! cannot keep the claims of others out.
+//! Limits on waiting claims: of a device, of a network, and of a platform. At the limit of a platform, the newest claim
+//! of the network with the most claims gives way to one of a network with fewer, so that an attacker with few addresses
+//! cannot block the claims of others.
 
 use super::accept::{Claiming, ReportedClaim, Start, WaitingClaim};
 use crate::db::alarm::About;
@@ -106,9 +106,9 @@ const DISPLACE: Sql = statement! {"
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
     Free,
-    /// It may: another one gave way to it.
+    /// Admitted: another claim gave way to it.
     Displaced,
-    /// It is dropped: this has as many as may wait.
+    /// Dropped: the named limit is reached.
     None(&'static str),
 }
 
@@ -127,7 +127,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What waits of the devices, networks and platforms of these claims.
+    /// Counts the waiting claims of the devices, networks and platforms of these claims.
     pub fn of(
         write: &mut Write<'_>,
         wanted: &[WaitingClaim<'_>],

@@ -1,5 +1,5 @@
-//! Which claims are due, of which platforms, and which refused ones are old. The networks that reported claims take turns,
-//! so that one with many holds up nobody with few.
+//! Which claims are due, of which platforms, and which refused ones are old. The networks that reported claims take
+//! turns, so that one with many claims does not delay those with few.
 
 use crate::db::error::Error;
 use crate::db::partial::{PENDING_DUE, REFUSED_BY_KEY};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The claims of a platform that are due, and when the next one is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClaimPage {
-    /// Those that are due: of each network the one that is due longest, then of each the next one.
+    /// Due claims: for each network the one that has been due longest, then for each the next one.
     pub due: Vec<(DevicePlace, CollapseKey)>,
     /// The network of the last one, after which the next page begins; empty if there is none.
     pub network: String,

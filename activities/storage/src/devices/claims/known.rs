@@ -1,5 +1,5 @@
-//! Which purchases are known: the store has answered about them, or notified them. A claim of one of them costs no query,
-//! so it counts nowhere and is never dropped: strangers cannot make a purchase known.
+//! Which purchases are known: the store has answered about them, or notified them. A claim of one of them costs no
+//! query, so it counts nowhere and is never dropped: a device cannot make a purchase known.
 
 use crate::db::error::Error;
 use crate::db::partial::OPEN_OF_KEY_N;
@@ -22,7 +22,7 @@ const NOTIFIED: Sql = statement! {hot "notifications_open_of_key", "
     WHERE n.collapse_key IN (?*) AND {OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL
 "};
 
-/// Those of these purchases that are known.
+/// Returns the known ones of these purchases.
 pub fn purchases(
     write: &mut Write<'_>,
     keys: &BTreeSet<CollapseKey>,

@@ -1,9 +1,9 @@
-//! Which customers of the store are on a device: the ones whose receipts its newest list has. A person may sell the
-//! device, or switch the account of the store: a login takes nothing of who was on it before.
+//! Which customers of the store are on a device: those whose receipts its newest list contains. A person may sell the
+//! device, or switch the account of the store: a login takes over nothing of a previous customer.
 //!
-//! A device may list only some of the receipts, so what counts is whose they are. The claims of a customer who is not
-//! listed are noted as absent, all of them, and no more once the customer is listed again, or buys something. A session
-//! without a list says nothing. Claims that release 0.1.0 stored are present until the next list.
+//! A device may list only some of the receipts, so what counts is their customer. All claims of a customer who is not
+//! listed are marked as absent, until the customer is listed again or buys something. A session without a list changes
+//! nothing. Claims that release 0.1.0 stored are present until the next list.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -15,7 +15,7 @@ use domain::device::Content;
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an event says of the store's customers on its device.
+/// The customers of the store on a device, according to an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
     /// When it happened, by our clock.
@@ -90,7 +90,7 @@ pub fn is_absent(
 }
 
 impl Presence {
-    /// What an event says, if it says something of customers.
+    /// The customers that an event lists, if it contains a list.
     pub fn of(content: &Content, at: Timestamp) -> Option<Self> {
         let name = |app_user_id: &str| clean(app_user_id).into_owned();
         match content {
@@ -198,7 +198,7 @@ pub fn on_devices(
     Ok(found)
 }
 
-/// Notes which claims of devices are absent, after what new events say. Whoever calls it has stored the claims of these
+/// Records which claims of devices are absent, according to new events. The caller has stored the claims of these
 /// events.
 pub fn note(
     write: &mut Write<'_>,
@@ -217,7 +217,7 @@ pub fn note(
                 .customers
                 .get(name)
                 .and_then(|standing| standing.absent_since);
-            // A new claim of somebody who is absent is stored as present.
+            // A new claim of an absent customer is stored as present.
             if *absent_since != noted || (absent_since.is_some() && named.contains(name.as_str())) {
                 let note = sql(NOTE)
                     .bind(*absent_since)

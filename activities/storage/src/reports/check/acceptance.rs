@@ -1,7 +1,7 @@
 //! The rules that every accepted notification is stored, and that every stored one was accepted.
 //!
-//! An acceptance and its notifications are committed in one transaction, and both are deleted in one: those that were
-//! refused with a topic that nobody approved. So for each row of the one table there must be a row of the other.
+//! An acceptance and its notifications are committed in one transaction. They are deleted in one, too, if they were
+//! refused with an unapproved topic. So for each row of the one table there must be a row of the other.
 
 use super::range::{ACCEPTANCES, NOTIFICATIONS, Range};
 use crate::db::connection::AnyConnection;

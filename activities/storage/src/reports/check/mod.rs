@@ -24,16 +24,16 @@ use serde::Serialize;
 /// Maximum number of examples of a broken rule.
 const EXAMPLES: usize = 5;
 
-/// A rule, and the rows that break it.
+/// A consistency rule, with the number of rows that violate it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RuleFindings {
-    /// Its name.
+    /// Name of the rule.
     pub name: &'static str,
-    /// The table that it checks.
+    /// Table that the rule checks.
     pub of: &'static str,
-    /// The rule, in a sentence.
+    /// Description of the rule.
     pub description: &'static str,
-    /// Number of rows that break it.
+    /// Number of rows that violate the rule.
     pub violations: i64,
     /// The names of the first of them.
     pub examples: Vec<String>,
@@ -42,7 +42,7 @@ pub struct RuleFindings {
 /// The result of checking one page of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedRows {
-    /// Number of rows that were checked.
+    /// Number of rows checked.
     pub checked: i64,
     pub broken: Vec<RuleFindings>,
     /// The cursor of the next page; `None` at the end of the last table.
@@ -66,9 +66,10 @@ struct Check {
 
 /// How a rule is checked on a range of rows.
 enum By {
-    /// By a statement that selects the names of the rows that break it.
+    /// A statement that selects the names of the rows that break the rule.
     Clause(Clause),
-    /// By code, if one statement for both databases is not enough. Returns the names of the rows that break it.
+    /// A function, if one statement for both databases is not enough. Returns the names of the rows that break the
+    /// rule.
     Code(fn(&mut AnyConnection, &Range) -> Result<Vec<String>, Error>),
 }
 

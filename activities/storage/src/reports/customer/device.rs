@@ -1,4 +1,4 @@
-//! What a device may use: the purchases of its own verified claims, and, if the customer's server signed its login, all
+//! What a device may use: the purchases of its own verified claims and, if the customer's server signed its login, all
 //! purchases of its user.
 
 use crate::db::error::Error;

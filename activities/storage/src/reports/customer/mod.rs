@@ -1,5 +1,5 @@
-//! What a customer may use: now, by their purchases, and at an earlier time, by the events that were announced until
-//! then. And what a device may use.
+//! What a customer may use: now, by their purchases, and at an earlier time, by the events announced until then. Also
+//! what a device may use.
 
 mod device;
 mod past;
@@ -26,11 +26,11 @@ const MAX_SHOWN: i64 = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerName {
-    /// By the app's own id of the customer.
+    /// The app's own id for the customer.
     ExternalId(String),
-    /// By the store's id of the customer.
+    /// The store's id for the customer.
     AppUser(String),
-    /// By the id of the user.
+    /// settle's id for the user.
     User(UserId),
 }
 
@@ -46,13 +46,13 @@ pub struct CustomerStatus {
     pub app_user_ids: Vec<String>,
     /// The state; `None` where nothing is known of that time.
     pub state: Option<CustomerState>,
-    /// Purchases, in the order of their keys; at most a thousand.
+    /// Purchases, in order of their keys; at most a thousand.
     pub purchases: Vec<CustomerPurchase>,
     /// The cursor of the next page of purchases; `None` on the last page, and where no page was asked for.
     pub next_cursor: Option<String>,
     /// The announcement that the state is from; `None` for the state of now.
     pub announcement: Option<Announcement>,
-    /// The moves of purchases from or to the user since that time, the oldest first.
+    /// The moves of purchases from or to the user since that time, oldest first.
     pub moved_since: Vec<MoveSince>,
 }
 

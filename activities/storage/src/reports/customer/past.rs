@@ -1,6 +1,6 @@
-//! What was announced of a user at a time: the newest `user.*` recorded until then, and the newest `purchase.updated` of
-//! each purchase that was the user's then. An event names the user as of its time, and is never changed by a merge or a
-//! transfer.
+//! What had been announced about a user at a time: the latest `user.*` recorded until then, and the latest
+//! `purchase.updated` of each purchase that was the user's then. An event names the user at its time, and is never
+//! changed by a merge or a transfer.
 
 use super::{CustomerStatus, Past};
 use crate::db::connection::AnyConnection;
@@ -17,45 +17,45 @@ use serde_json::Value;
 /// Maximum number of moves in an answer.
 const MAX_MOVES: i64 = 100;
 
-/// What is known of the announcement of a user's state.
+/// What is known about the announcement of a user's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnnouncementStatus {
-    /// It is stored, and shown.
+    /// The announcement is stored and shown.
     Announced,
-    /// It was recorded, and its body was removed because of its age: only its time and type are known.
+    /// The announcement's body was removed because of its age. Its time and type are still known.
     Pruned,
-    /// Until that time no state of the user had been announced in this environment.
+    /// No state of the user had been announced in this environment by that time.
     NothingAnnounced,
 }
 
-/// The announcement that a state in the past is from.
+/// The announcement that a past state is taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Announcement {
-    /// Whether it is known.
+    /// What is known about the announcement.
     pub status: AnnouncementStatus,
-    /// The event; null when nothing had been announced.
+    /// Id of the event; null if nothing had been announced.
     pub event_id: Option<EventId>,
-    /// Its type.
+    /// Type of the event.
     #[schemars(extend("examples" = ["user.subscription.renewed"]))]
     pub event_type: Option<String>,
-    /// When it was recorded.
+    /// When the event was recorded.
     pub announced_at: Option<Timestamp>,
 }
 
 row! {
-    /// A move of purchases between the user and another one.
+    /// A move of purchases between the user and another user.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct MoveSince {
-        /// The transfer.
+        /// Id of the transfer.
         pub transfer_id: String,
-        /// Whose they were.
+        /// Id of the former owner.
         pub from_user_id: UserId,
-        /// Whose they are since.
+        /// Id of the new owner.
         pub to_user_id: UserId,
-        /// Why they moved: `login`, `naming`, `admin` or `undo`.
+        /// Cause of the move: `login`, `naming`, `admin` or `undo`.
         pub cause: String,
-        /// When they moved.
+        /// When the purchases moved.
         pub moved_at: Timestamp,
     }
 }

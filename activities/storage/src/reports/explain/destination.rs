@@ -1,5 +1,5 @@
-//! The explanation of a destination: its health, its pending, failed and skipped deliveries, and the payments that it
-//! did not choose.
+//! The explanation of a destination: its health, its pending, failed and skipped deliveries, and payments whose events
+//! it is not subscribed to.
 
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
@@ -38,18 +38,18 @@ pub struct Addressee {
 /// The numbers of waiting, failed and skipped deliveries of a destination, each counted up to 10,000.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Backlog {
-    /// Deliveries that wait until the customer's external id is set.
+    /// Number of deliveries that wait for the customer's external id.
     pub waiting: i64,
-    /// Failed deliveries.
+    /// Number of failed deliveries.
     pub failed: i64,
-    /// Deliveries that ended unsent, because the destination must not get their events.
+    /// Number of deliveries that finished unsent because the destination must not receive their events.
     pub skipped: i64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct DestinationExplanation {
     pub addressee: Addressee,
-    /// Its state as people see it.
+    /// State of the destination, as displayed.
     pub shown_state: ShownState,
     /// The numbers of its waiting, failed and skipped deliveries, each counted up to [`Self::MAX_COUNTED`].
     pub backlog: Backlog,

@@ -33,7 +33,7 @@ pub struct AnnouncedEvent {
     pub changes: Option<Vec<Change>>,
     /// The transfer that it announces, if its body is still stored.
     pub transfer: Option<Transfer>,
-    /// Its deliveries, in the order of recording.
+    /// Deliveries of the event, in the order of recording.
     pub sendings: Vec<Sending>,
 }
 
@@ -50,8 +50,8 @@ row! {
         pub id: EventId,
         #[serde(rename = "type")]
         pub event_type: String,
-        /// Its purchase; for an event about a destination, the id of that destination; for one about an alarm, a name of
-        /// its own.
+        /// Key of the purchase; for an event about a destination, the destination's id; for one about an alarm, a name
+        /// of its own.
         pub collapse_key: CollapseKey,
         /// The purchase's revision that it announces.
         pub revision: i64,
@@ -103,7 +103,7 @@ row! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sending {
     pub delivery: DeliveryView,
-    /// Its newest attempts, from old to new.
+    /// Latest attempts, oldest first.
     pub attempts: Vec<AttemptView>,
     /// The delivery that superseded it, if it is superseded.
     pub successor: Option<Successor>,

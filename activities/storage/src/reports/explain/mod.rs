@@ -22,7 +22,7 @@ use newest::Newest;
 /// The explanation of one message of a store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageExplanation {
-    /// Its notifications, one for each purchase, with the events that followed.
+    /// Notifications of the message, one for each purchase, with the events that followed.
     pub notifications: Vec<(ReceivedNotification, Vec<AnnouncedEvent>)>,
     /// The destinations of the events' apps.
     pub addressees: Vec<Addressee>,
@@ -34,7 +34,7 @@ pub struct PurchaseExplanation {
     /// The purchase; `None` when it is not settled yet.
     pub purchase: Option<PurchaseView>,
     pub platform_id: PlatformId,
-    /// Its store, such as `amazon`.
+    /// Store of the platform, such as `amazon`.
     pub store: String,
     pub notifications: Vec<ReceivedNotification>,
     pub events: Vec<AnnouncedEvent>,
@@ -52,7 +52,7 @@ pub struct PurchaseExplanation {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventExplanation {
-    /// The notifications that were settled in its revision, the oldest first.
+    /// The notifications that were settled in its revision, oldest first.
     pub notifications: Vec<ReceivedNotification>,
     pub event: AnnouncedEvent,
     pub addressees: Vec<Addressee>,

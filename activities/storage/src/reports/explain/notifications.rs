@@ -1,4 +1,4 @@
-//! Notifications, with everything that they wait for.
+//! Notifications, with the reasons why they wait.
 
 use super::newest::MAX_ROWS;
 use crate::db::connection::{AnyConnection, MultiBackend};

@@ -1,5 +1,5 @@
-//! Finds a thing by any id that names it: of ours, of the store, of a device, or of the app's own customer. What no
-//! whole id names is taken as the beginning of one.
+//! Finds a resource by any of its ids: settle's, the store's, a device's, or the app's own customer id. A text that is
+//! no complete id is searched as a prefix.
 
 mod range;
 
@@ -24,7 +24,7 @@ const MAX_BEGINNINGS: usize = 20;
 const WALKED: i64 = 100;
 
 stored! {
-    /// What was found.
+    /// Kind of a search result.
     #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]
@@ -33,13 +33,13 @@ stored! {
         Purchase = "purchase",
         /// A purchase that is not settled yet.
         Waiting = "waiting",
-        /// A message of a store.
+        /// A message from a store.
         Message = "message",
         /// An event.
         Event = "event",
-        /// An event of a device.
+        /// A device event.
         DeviceEvent = "device_event",
-        /// A delivery, which is also the `webhook-id` of its requests.
+        /// A delivery, by the `webhook-id` of its requests.
         Delivery = "delivery",
         /// A destination.
         Destination = "destination",
@@ -47,7 +47,7 @@ stored! {
         Platform = "platform",
         /// An app.
         App = "app",
-        /// A customer, by the id of the user.
+        /// A customer, by the user's id.
         Customer = "customer",
         /// A device of an app.
         Device = "device",
@@ -55,25 +55,25 @@ stored! {
 }
 
 row! {
-    /// One thing that an id names. It has ids of ours alone: neither those of customers nor those of stores, except the
-    /// message's own, and the names by which several customers differ.
+    /// A search result. It contains settle's own ids only, except the message's id and the names by which several
+    /// customers differ.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct SearchHit {
-        /// What it is.
+        /// Kind of result.
         pub kind: FoundKind,
-        /// Its id.
+        /// Id of the result.
         pub id: String,
-        /// Its app.
+        /// Id of the result's app.
         pub app_id: Option<AppId>,
-        /// The purchase that it belongs to, if it is one of a purchase.
+        /// Key of the related purchase, if there is one.
         pub collapse_key: Option<CollapseKey>,
-        /// Its name, type or state; of a device its platform. Of a customer the app's own id, or else that of the
-        /// store, where several are found or one by a beginning; otherwise empty.
+        /// Name, type or state; for a device, its platform. For a customer, the app's own id or else the store's, if
+        /// several customers match or the match is by prefix; otherwise empty.
         pub label: String,
-        /// When it was recorded, or changed last.
+        /// When the result was recorded or last changed.
         pub at: Timestamp,
-        /// By what it was found: its own `id`, `receipt`, `customer` or `device`; `beginning`, when no whole id is the
-        /// text and one of these begins with it.
+        /// What matched: the result's own `id`, a `receipt`, a `customer` or a `device`; `beginning` if the text is a
+        /// prefix of one of these.
         #[schemars(extend("enum" = ["id", "receipt", "customer", "device", "beginning"]))]
         pub found_by: String,
     }
@@ -195,7 +195,7 @@ const SEARCH: Sql = statement! {"
 "};
 const IN_APP: Clause = clause!(&[SEARCH], hot "purchases_receipt", "x.app_id = ?");
 
-/// What is compared with an id: always the whole text, or the text as the beginning of a longer one too.
+/// Place of a comparison with an id: always the complete text, or also the text as a prefix.
 enum Place {
     Whole(Compared),
     Begins(Compared),
@@ -285,7 +285,7 @@ impl Store {
 /// The ids that match, as one of each way to compare.
 type Wanted<'a> = &'a dyn Fn(Compared) -> Option<Range>;
 
-/// What has an index by this id.
+/// Finds resources that have an index by this id.
 fn of_tables(
     connection: &mut AnyConnection,
     text: &str,
@@ -304,8 +304,8 @@ fn of_tables(
     search.statement().uncached().all(connection)
 }
 
-/// What has no index without its platform: a receipt whose notifications all ended without a purchase, by the key that
-/// follows from platform and receipt; and devices.
+/// Finds resources that have no index without their platform: a receipt whose notifications all ended without a
+/// purchase, by the key derived from platform and receipt; and devices.
 fn of_platforms(
     connection: &mut AnyConnection,
     receipt: &str,

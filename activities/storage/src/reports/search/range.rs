@@ -1,4 +1,4 @@
-//! How a text is compared with stored ids: as a whole, or as the beginning of one.
+//! Comparison of a text with stored ids: as a complete id or as a prefix.
 
 /// Fewest characters of a beginning.
 const MIN_BEGINNING: usize = 3;
@@ -6,10 +6,10 @@ const MIN_BEGINNING: usize = 3;
 const MIN_OURS: usize = 8;
 /// Number of hexadecimal digits of an id of settle.
 const DIGITS: usize = 32;
-/// What no character is above.
+/// The highest character, above every prefix.
 const HIGHEST: char = char::MAX;
 
-/// How an id is compared.
+/// Comparison of an id with the search text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compared {
     /// An id of settle, or of a device: a UUID in lower case.
@@ -61,7 +61,7 @@ impl Range {
         })
     }
 
-    /// From the UUID with zeros in the place of the missing digits to the one with `f`: all have the same form, so that
+    /// From the UUID with zeros in place of the missing digits to the one with `f`: all have the same form, so that
     /// every collation orders them like this.
     fn of_ours(text: &str) -> Option<Self> {
         let is_digit = |letter: &char| letter.is_ascii_hexdigit();

@@ -22,32 +22,32 @@ row! {
     /// descriptions.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     pub struct DestinationSettings {
-        /// A display name, unique in the app.
+        /// Display name, unique within the app.
         #[schemars(length(max = 200))]
         pub name: String,
-        /// The events that are sent, by type or with a wildcard; all by default.
+        /// Events to send, by type or wildcard; all by default.
         #[serde(default = "all_events")]
         #[schemars(extend("maxItems" = 32, "x-nullIsAbsent" = true), transform = without_default)]
         pub events: Vec<String>,
-        /// Which of them, by platform and environment. An empty list selects all.
+        /// Filter for events by platform and environment. An empty list selects all.
         #[serde(default)]
         pub filter: Filter,
-        /// Maximum number of requests a second over all processes; null for that of the kind, above which none is
-        /// accepted.
+        /// Maximum number of requests per second over all processes; null for the default of the kind, which is also
+        /// the maximum.
         #[schemars(range(min = 1, max = 1000))]
         pub rate: Option<i64>,
-        /// Maximum number of requests at once over all processes.
+        /// Maximum number of concurrent requests over all processes.
         #[serde(default = "usual_concurrency")]
         #[schemars(range(min = 1, max = 200))]
         pub concurrency: i64,
-        /// The waits between attempts in seconds, at most 8 days together; null for those of the kind.
+        /// Waits between attempts in seconds, at most 8 days in total; null for the default of the kind.
         pub schedule: Option<Vec<i64>>,
         /// Whether deliveries are attempted.
         #[serde(default = "yes")]
         #[schemars(extend("x-nullIsAbsent" = true))]
         pub enabled: bool,
-        /// Whether the state of a user in its events is that over both environments. By default it is that over the purchases
-        /// in the environment of the event: a test purchase gives nothing where money counts.
+        /// Whether the user's state in events covers both environments. By default it covers purchases in the event's
+        /// own environment only, so a test purchase grants nothing in production.
         #[serde(default)]
         pub both_environments: bool,
     }
@@ -84,14 +84,14 @@ impl DestinationSettings {
 /// A destination that is to be created.
 #[derive(Debug, Clone)]
 pub struct NewDestination {
-    /// The app whose events it receives.
+    /// Id of the app whose events the destination receives.
     pub app_id: AppId,
-    /// Its kind, such as `webhook`.
+    /// Kind of the destination, such as `webhook`.
     pub kind: String,
     pub common: DestinationSettings,
     /// The settings of its kind, without secrets.
     pub settings: serde_json::Value,
-    /// Its secrets, in the format of its kind.
+    /// Secrets of the destination, in the format of its kind.
     pub secret: SecretString,
     /// The properties that its kind determines.
     pub traits: Traits,
@@ -102,10 +102,10 @@ pub struct NewDestination {
 #[serde(default)]
 #[schemars(inline)]
 pub struct Filter {
-    /// Only those of these platforms.
+    /// Only events of these platforms.
     #[schemars(extend("maxItems" = 100))]
     pub platforms: Vec<PlatformId>,
-    /// Only those of these environments.
+    /// Only events of these environments.
     #[schemars(extend("maxItems" = 2))]
     pub environments: Vec<Environment>,
 }
@@ -163,11 +163,11 @@ row! {
     /// A destination. Which secrets there are is among the settings of its kind.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct Destination {
-        /// Its id.
+        /// Id of the destination.
         pub id: DestinationId,
-        /// The app whose events it receives.
+        /// Id of the app whose events the destination receives.
         pub app_id: AppId,
-        /// Its kind.
+        /// Kind of the destination.
         pub kind: String,
         #[serde(flatten)]
         pub common: DestinationSettings,
@@ -186,15 +186,15 @@ row! {
         /// Which user attributes it keeps profiles of; `None` where it keeps none.
         #[serde(skip)]
         pub profile: Option<Attributes>,
-        /// Its state.
+        /// State of the destination.
         #[schemars(with = "String", extend("enum" = ["healthy", "failing", "open", "disabled"]))]
         pub state: State,
-        /// Why it is in that state.
+        /// Reason for the state.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub reason: Option<String>,
-        /// Since when it is in that state.
+        /// When the destination entered its state.
         pub since: Timestamp,
-        /// When it was created.
+        /// When the destination was created.
         pub created_at: Timestamp,
     }
 }

@@ -19,7 +19,7 @@ row! {
     #[derive(Clone)]
     pub struct DestinationRow {
         destination: Destination,
-        /// Its secret, encrypted; `None` once it was deleted.
+        /// Encrypted secret; `None` after deletion.
         pub secret: Option<String>,
     }
 }

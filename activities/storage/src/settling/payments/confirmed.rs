@@ -53,11 +53,11 @@ const PURCHASES: Sql =
 #[derive(Debug, Default)]
 pub struct Confirmed {
     pub prices: BTreeMap<(CollapseKey, i64), PriceReport>,
-    /// Of refunds that follow from an early end.
+    /// Refunds that follow from an early end.
     pub refunds: BTreeMap<(CollapseKey, i64), PriceReport>,
 }
 
-/// What sales reports confirm of these purchases. Without sales reports about them, that is one statement.
+/// Confirmations of these purchases by sales reports. Without sales reports about them, that is one statement.
 pub fn confirmed(
     connection: &mut AnyConnection,
     keys: BTreeSet<CollapseKey>,

@@ -15,7 +15,7 @@ use domain::{DestinationId, EventId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earned {
     pub kind: EntryKind,
-    /// Its amount in USD; `None` when the amount is unknown.
+    /// Amount in USD; `None` if unknown.
     pub usd: Option<String>,
     pub unknown_because: Option<String>,
     pub sku: Option<String>,

@@ -1,4 +1,4 @@
-//! The rows of the ledger and of sales reports, as they are read.
+//! The rows of the ledger and of sales reports, as read.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -14,7 +14,7 @@ use domain::{AppId, CollapseKey, EventId, Purchase, Timestamp};
 use rust_decimal::Decimal;
 
 stored! {
-    /// Where the price of an entry comes from.
+    /// Source of an entry's price.
     pub enum Source {
         Catalogue = "catalogue",
         /// The device on which it was bought.

@@ -188,7 +188,7 @@ impl Booking {
 }
 
 impl PricedPayment {
-    /// With the price of the catalogue or the device, which is in the record of the purchase.
+    /// The payment with the price of the catalogue or the device, which is in the record of the purchase.
     fn listed(payment: Payment, description: &Description) -> Self {
         let other = || KnownPrice::unknown(UnknownPrice::PlanChanged);
         let price = if payment.is_priced {
@@ -203,7 +203,7 @@ impl PricedPayment {
         }
     }
 
-    /// With the reason of an unknown price, if the device reported an implausible one.
+    /// Adds the reason of an unknown price, if the device reported an implausible one.
     fn doubted(mut self, doubt: Option<PriceDoubt>) -> Self {
         if doubt == Some(PriceDoubt::Implausible)
             && self.price.unknown == Some(UnknownPrice::NotListed)

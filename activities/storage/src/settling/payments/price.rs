@@ -1,5 +1,5 @@
-//! The prices of payments: what is known when a payment is booked, and what only later: whether a promotion held for it,
-//! or another exchange rate.
+//! The prices of payments: what is known when a payment is recorded, and what only becomes known later: whether a
+//! promotion applied, or another exchange rate.
 
 use super::ledger::{EntryRow, ForeignPrice, Source};
 use crate::db::error::Error;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// Why a price is unknown that may be known later.
 const OPEN: [UnknownPrice; 2] = [UnknownPrice::Unconfirmed, UnknownPrice::NotListed];
 
-/// What is known of a price.
+/// Known facts about a price.
 #[derive(Debug, Default)]
 pub struct KnownPrice {
     pub amount: Option<Decimal>,
@@ -31,7 +31,7 @@ pub struct KnownPrice {
     pub is_by_device: bool,
     /// The day whose exchange rate converts it; `None` for USD, and without an amount.
     pub priced_on: Option<Day>,
-    /// What converted it.
+    /// Exchange rate that converted the price.
     pub conversion: Option<Conversion>,
 }
 
@@ -77,7 +77,7 @@ impl KnownPrice {
         }
     }
 
-    /// Of a price that no sales report has.
+    /// Source of a price that no sales report contains.
     pub const fn source(&self) -> Source {
         if self.is_by_device {
             Source::Device
@@ -103,7 +103,7 @@ const SET_PRICE: Sql = statement! {"
 "};
 
 impl OpenPayment {
-    /// Those that no entry has changed.
+    /// Payments that no entry has changed.
     pub fn all(entries: &[EntryRow]) -> Vec<Self> {
         let is_alone = |row: &EntryRow| {
             entries
@@ -127,7 +127,7 @@ impl OpenPayment {
         open.collect()
     }
 
-    /// Its price, or why there is none; `None` while nothing has changed.
+    /// Price of the payment, or why there is none; `None` while nothing has changed.
     pub fn price(&self, description: &Description, is_newest: bool) -> Option<KnownPrice> {
         let listed = KnownPrice::listed(description);
         if self.why == UnknownPrice::Unconfirmed {

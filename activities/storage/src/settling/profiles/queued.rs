@@ -58,18 +58,18 @@ row! {
 stored! {
     /// Whether the profile that was queued last arrived.
     pub enum Arrival {
-        /// It is on its way, or arrived.
+        /// In flight, or arrived.
         NotLost = "pending",
-        /// It did not arrive, and the next settling of the user queues it again.
+        /// Lost: the next settling of the user queues it again.
         Lost = "lost",
-        /// It did not arrive and is not sent again by itself: another state of the user queues it, or a backfill.
+        /// Lost, and not sent again automatically: another state of the user queues it, or a backfill.
         NotRetried = "left",
     }
 }
 
 /// How soon the purchase of a delivery that failed is rechecked: the first failure in a row with the same state, the
 /// second, the third. After one more failure the profile is given up, so that a profile that is always refused is not
-/// sent for ever.
+/// sent forever.
 const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,9 @@ pub enum Trigger {
 /// Why the delivery that carried a profile did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It failed after it was sent. The caller has locked its purchase.
+    /// Failed after it was sent. The caller has locked its purchase.
     Failed,
-    /// It was ended before it was sent: by a setting, or because the integration accepts nothing of this user.
+    /// Ended before it was sent: by a setting, or because the integration accepts no events of this user.
     Unwanted,
     /// A newer event was sent in its place. That one does not remove the attributes that this one was to remove.
     Superseded,
@@ -127,7 +127,7 @@ const FIND: Sql = statement! {"
     WHERE x.id = ?
 "};
 
-/// What was queued before for an integration, of one user.
+/// The last queued profile of one user for an integration.
 pub struct ProfileOfLane {
     /// The profile that was queued last, if there is one.
     pub profile: Option<QueuedProfile>,
@@ -136,7 +136,7 @@ pub struct ProfileOfLane {
     pub lacks_name: bool,
 }
 
-/// What was queued before for an integration, of one user, and whether the lane of a purchase lacks the user's name.
+/// The last queued profile of one user for an integration, and whether the lane of a purchase lacks the user's name.
 pub fn find(
     connection: &mut AnyConnection,
     key: ProfileKey,

@@ -186,7 +186,8 @@ fn bounded(number: i64, one: &str, many: &str) -> String {
     }
 }
 
-/// What sends what is pending, where it is not sent by itself at once; `None` where it is, or nothing is pending.
+/// The command that sends pending deliveries, if they are not sent automatically at once; `None` if they are, or if
+/// nothing is pending.
 pub fn next_step(of: &DestinationExplanation) -> Option<String> {
     let Addressee {
         destination,

@@ -1,4 +1,4 @@
-//! Sentences about the events of devices: how each destination stands to one.
+//! Sentences about device events: the delivery of an event to each destination.
 
 use super::phrases::{environments, error_beside, label, sentence};
 use super::sent::{Unsent, attempts, held_back, not_subscribed};

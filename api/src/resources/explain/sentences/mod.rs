@@ -76,7 +76,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     ])
 }
 
-/// What confirms a receipt: of samples, only the store of the demo does.
+/// Name of the confirming store: samples are only confirmed by the demo's.
 fn confirmer<'a>(receipt_id: &str, store: &'a str) -> &'a str {
     match is_sample_receipt(receipt_id) {
         true => "the simulated store",
@@ -94,7 +94,8 @@ fn unknown(receipt_id: &str, store: &str) -> String {
     }
 }
 
-/// That the store confirmed since what the latest revision announced unverified. Such a check makes no revision.
+/// That the store has since confirmed an unverified announcement of the latest revision. Such a check creates no
+/// revision.
 fn confirmed_since(of: &PurchaseView, store: &str) -> Option<String> {
     let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
     let at = of
@@ -317,7 +318,7 @@ fn hold(until: Timestamp, by: Option<&str>, reason: Option<&str>) -> String {
     format!("hold{by} until {until}{reason}")
 }
 
-/// What a notification without an outcome waits for.
+/// Why a notification has no outcome yet.
 pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
     let store = stores::name(&notification.store);
     let since = notification

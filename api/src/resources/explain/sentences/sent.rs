@@ -133,7 +133,7 @@ fn after_all(
     }
 }
 
-/// What a destination is subscribed to instead of this type, and why a wildcard does not include the type.
+/// The events that a destination is subscribed to instead of this type, and why a wildcard does not include the type.
 pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
     let Destination {
         kind,
@@ -516,7 +516,7 @@ fn one_line(text: &str) -> String {
     )
 }
 
-/// `1 attempt`, `2 attempts`.
+/// The number of attempts in words: `1 attempt`, `2 attempts`.
 pub fn attempts(number: i64) -> String {
     count(usize::try_from(number).unwrap_or(0), "attempt")
 }

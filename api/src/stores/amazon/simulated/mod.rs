@@ -1,8 +1,8 @@
-//! The simulated store of `settle run`. It answers as Amazon's Receipt Verification Service does, and derives each receipt
-//! from the notifications that `settle sample` sent.
+//! The simulated store of `settle run`. It answers as Amazon's Receipt Verification Service does, and derives each
+//! receipt from the notifications that `settle sample` sent.
 //!
 //! It listens only on this machine. Only samples and the demo's platform are verified with it, and all its receipts are
-//! marked as tests. Where Amazon's requests name the shared secret, those to it name the platform.
+//! marked as tests. Its requests contain the platform where Amazon's contain the shared secret.
 
 mod receipt;
 
@@ -20,7 +20,7 @@ use storage::{Page, Store};
 
 /// The path of a query in Amazon's sandbox.
 const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{platform_id}/user/{app_user_id}/receiptId/{receipt_id}";
-/// Maximum number of notifications of one receipt that are read, the newest first.
+/// Maximum number of notifications of one receipt that are read, newest first.
 const MAX_NOTIFICATIONS: i64 = 1000;
 
 /// The routes of the simulated store, which answers by the notifications in `store`.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub struct Sent {
     /// The store's type, such as `SUBSCRIPTION_RENEWED`.
     pub store_type: String,
-    /// When it was accepted.
+    /// When the message was accepted.
     pub at: Timestamp,
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 pub const REASON: (&str, &str) = ("reason", "ticket 4711");
 
-/// Somebody at the screens of destinations.
+/// A visitor at the screens of destinations.
 pub struct Desk {
     pub service: Service,
     pub visitor: Visitor,

@@ -109,7 +109,7 @@ async fn a_forged_form_changes_nothing() {
         assert_eq!(answer.status, 303, "{headers:?}: {}", answer.text);
     }
     assert_eq!(service.engine.signals().len(), 2);
-    // Nor does a foreign page sign anybody in or out.
+    // Nor does a foreign page sign a visitor in or out.
     for path in ["/ui/sign-in", "/ui/sign-out"] {
         let headers = [cookie, ("sec-fetch-site", "cross-site")];
         let answer = send(&service, "POST", path, &headers, form(&[("key", TOKEN)])).await;

@@ -83,7 +83,7 @@ pub(in crate::decide) struct Evidence<'a> {
     pub at: Timestamp,
 }
 
-/// Where a purchase stands by the store's answer and the newest notifications together.
+/// The state of a purchase by the store's answer and the newest notifications together.
 #[derive(Debug, Clone)]
 pub(in crate::decide) struct Assessment {
     pub stage: Stage,

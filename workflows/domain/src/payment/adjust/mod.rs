@@ -24,7 +24,7 @@ pub struct LedgerEntry {
     pub number: i64,
     pub kind: EntryKind,
     pub at: Timestamp,
-    /// Its revenue in USD; negative for refunds, `None` when it is not known.
+    /// Revenue in USD; negative for refunds, `None` if not known.
     pub usd: Option<Decimal>,
     /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,
@@ -40,17 +40,17 @@ pub struct ConvertedPrice {
     pub conversion: Conversion,
 }
 
-/// The kind of a line of a sales report.
+/// Kind of a sales report line.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum SaleKind {
-    /// The customer paid.
+    /// A payment by the customer.
     Charge,
-    /// The store refunded.
+    /// A refund by the store.
     Refund,
-    /// The customer's bank reverted the charge.
+    /// A chargeback by the customer's bank.
     Chargeback,
 }
 
@@ -80,17 +80,17 @@ pub struct Sale {
     pub currency: String,
     /// The amount in USD; `None` without a rate for that day.
     pub usd: Option<Decimal>,
-    /// What converted it; `None` if nothing did.
+    /// Exchange rate that converted the amount; `None` if none did.
     pub conversion: Option<Conversion>,
 }
 
 /// The refund status of the newest payment of a purchase, as the store shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefundStatus {
-    /// It was refunded at this time.
+    /// Refunded at this time.
     Refunded(Timestamp),
     Valid,
-    /// It is not known whether or how much was refunded.
+    /// Not known whether or how much was refunded.
     Unknown,
 }
 
@@ -105,14 +105,14 @@ pub struct Adjustment {
     pub usd: Decimal,
     /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,
-    /// What converted the price that it corrects; `None` if nothing did.
+    /// Exchange rate that converted the corrected price; `None` if none did.
     pub conversion: Option<Conversion>,
 }
 
 /// The line of a sales report that the price of a payment, or its refund, agrees with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceReport {
-    /// The transaction of the line.
+    /// Id of the line's transaction.
     pub transaction_id: String,
     /// Whether the line has another price than was recorded at first: a correction in the ledger adds the difference.
     pub is_correction: bool,
@@ -299,7 +299,7 @@ impl<'a> KnownPayment<'a> {
         self.charge.and_then(|charge| charge.usd).or(self.earned)
     }
 
-    /// The correction of a price that is converted anew.
+    /// The correction of a price that is converted again.
     fn reconverted(&self, price: &ConvertedPrice) -> Option<Adjustment> {
         if self.charge.is_some_and(|charge| charge.usd.is_some()) || self.store_refund.is_some() {
             return None;

@@ -35,7 +35,7 @@ pub struct DailyRate {
 /// The rate that converts an amount of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conversion {
-    /// The day of the amount.
+    /// The day of the amount to convert.
     pub on: Day,
     pub rate: DailyRate,
 }
@@ -79,7 +79,7 @@ impl DailyRate {
 }
 
 impl Conversion {
-    /// By the newest of these rates that is not of a later day, unless that is more than a week older.
+    /// Converts by the newest of these rates that is not of a later day, unless it is more than a week older.
     pub fn on(day: Day, rates: impl IntoIterator<Item = DailyRate>) -> Option<Self> {
         let rate = rates
             .into_iter()

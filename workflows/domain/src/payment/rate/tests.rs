@@ -150,7 +150,7 @@ proptest! {
         }
     }
 
-    /// An amount is converted anew exactly on these days, whatever was stored and whatever comes.
+    /// An amount is converted again exactly on these days, whatever was stored and whatever comes.
     #[test]
     fn another_rate_converts_on_the_changed_days_only(stored in some_rates(), new in some_rates()) {
         let all: BTreeMap<Day, Decimal> = stored.iter().chain(&new).map(|(day, usd)| (*day, *usd)).collect();

@@ -6,7 +6,7 @@ use domain::DeviceId;
 use domain::user::PROFILE_UPDATED;
 use storage::StreamedEvent;
 
-/// As many devices, the newest in front, on two platforms by turns.
+/// As many devices, newest first, on two platforms by turns.
 fn devices(count: usize) -> Value {
     let id = |kind: u8, number: usize| format!("{kind:08}-0000-4000-8000-{number:012}");
     let device = |number: usize| {
@@ -155,8 +155,8 @@ fn an_event_of_a_device_carries_the_purchase_and_no_receipt() {
     }
 }
 
-/// Before a login the user of a device and the store's customer are two users. Amplitude makes them one by the device id,
-/// because the events of the device name nobody else.
+/// Before a login the user of a device and the store's customer are two users. Amplitude makes them one by the device
+/// id, because the events of the device name no other user.
 #[test]
 fn paywall_and_purchase_without_a_login_are_one_user() {
     for more in [json!({}), json!({ "user_id": "user_id" })] {

@@ -70,7 +70,7 @@ proptest! {
         for one in &result.events {
             if let Verdict::Retry { delay } = one.verdict {
                 prop_assert!(delay <= GIVES_UP_AFTER);
-                // An immediate retry that uses no step could repeat for ever. It occurs only after a request of several
+                // An immediate retry that uses no step could repeat forever. It occurs only after a request of several
                 // events.
                 prop_assert!(!delay.is_zero() || count > 1);
             }

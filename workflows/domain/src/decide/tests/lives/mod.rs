@@ -208,7 +208,7 @@ fn wrong_in(life: &Life, arrivals: &Arrivals, seed: u64) -> Option<(String, Stri
         .iter()
         .filter_map(|(sku, number)| Some((sku.clone()?, *number)))
         .collect();
-    // What is unreported and shown an hour later is announced behind what was reported meanwhile.
+    // What is unreported and shown an hour later is announced behind what was reported in the meantime.
     let lost: Vec<_> = promptly(life)
         .into_iter()
         .filter(|report| !arrivals.contains(report))

@@ -9,7 +9,7 @@ use crate::verification::{Parked, Snapshot, Verification};
 const FIELDS: u64 = 10;
 
 impl Life {
-    /// What a store shows that lags by up to an hour, each field by itself and each time anew, by this seed. A receipt
+    /// What a store shows that lags by up to an hour, each field by itself and each time again, by this seed. A receipt
     /// is not known before it is shown for the first time.
     pub fn show_late(&self, at: Timestamp, seed: u64) -> Verification {
         let lag = |field: u64, change: usize| {
