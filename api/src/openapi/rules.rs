@@ -2,7 +2,9 @@
 //!
 //! `.ci/openapi` sends what the schemas allow. What is refused then has its rule here, or in the type of the body.
 
+use super::kinds::request_of;
 use crate::extract::shape::present_mut;
+use protocols::destinations;
 use serde_json::{Map, Value, json};
 
 /// The keyword of a field, a parameter, a body or an operation: what else a request has to be.
@@ -12,8 +14,8 @@ pub const RULE: &str = "x-rule";
 const CURSOR: &str = "`next_cursor` of the page before.";
 
 /// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
-/// field of `NewDestination` is that of each kind that has it.
-const RULES: [(&str, &[&str]); 43] = [
+/// field of `NewDestination` is that of each kind that has it; the rules of what one kind alone has are in its schemas.
+const RULES: [(&str, &[&str]); 31] = [
     (
         "A time in the future.",
         &["Hold.until", "NewKey.expires_at"],
@@ -67,53 +69,8 @@ const RULES: [(&str, &[&str]); 43] = [
         &["DestinationPatch.rate"],
     ),
     (
-        "True, unless there is another `url`: the present one is a secret.",
-        &["DestinationPatch.secret_url"],
-    ),
-    (
-        "With `https`, and a host that is public or allowed by the settings.",
-        &["NewWebhook.url"],
-    ),
-    (
-        "Tokens of RFC 9110 that settle and the connection do not set; visible ASCII values.",
-        &["NewWebhook.headers"],
-    ),
-    (
-        "`whsec_` and base64 of 24 to 64 bytes, where `signature` has `v1`.",
-        &["NewWebhook.secret"],
-    ),
-    (
-        "`whsk_` and base64 of an Ed25519 key, where `signature` has `v1a`.",
-        &["NewWebhook.private_key"],
-    ),
-    (
-        "As for a new webhook, and not the one in use.",
+        "As for a new destination of the kind, and not the one in use.",
         &["RotateSecret.secret"],
-    ),
-    (
-        "`standard`, `eu`, or a URL that a setting of the configuration allows.",
-        &["NewDestination.endpoint"],
-    ),
-    (
-        "Letters, digits, `-`, `_` and `.`, at most 128; one of the two API keys.",
-        &["NewDestination.api_key"],
-    ),
-    (
-        "Letters, digits, `-`, `_` and `.`, at most 128.",
-        &["NewDestination.secret_key"],
-    ),
-    (
-        "In the form of `api_key`, and of another project.",
-        &["NewDestination.sandbox_api_key"],
-    ),
-    (
-        "Needs the settings `mail.url` and `mail.from`.",
-        &["NewEmail.kind"],
-    ),
-    ("Without a link.", &["NewEmail.subject_prefix"]),
-    (
-        "Different addresses of ASCII characters that the settings allow.",
-        &["NewEmail.to"],
     ),
     (
         "An event that has a schema and is sent to the destination.",
@@ -212,11 +169,8 @@ const UNSUITABLE: [(&str, &str); 3] = [
 
 /// Adds all rules to a document.
 pub fn add(document: &mut Value) {
-    for (rule, place) in RULES
-        .iter()
-        .flat_map(|(rule, places)| places.iter().map(move |place| (rule, place)))
-    {
-        for place in each(document, place) {
+    for (place, rule) in places() {
+        for place in each(document, &place) {
             if let Some(found) = at(document, &place) {
                 found[RULE] = json!(rule);
             }
@@ -238,6 +192,24 @@ pub fn add(document: &mut Value) {
             operation["responses"]["422"] = json!({ "$ref": "#/components/responses/Problem" });
         }
     }
+}
+
+/// All places with their rules: those of [`RULES`], then those of each kind of destination.
+fn places() -> Vec<(String, &'static str)> {
+    let of_all = RULES.iter().flat_map(|(rule, places)| {
+        let place = move |place: &&str| ((*place).to_owned(), *rule);
+        places.iter().map(place)
+    });
+    let of_kinds = destinations::schemas().iter().flat_map(|kind| {
+        let created = request_of(kind.kind);
+        let place =
+            move |(field, rule): &(&str, &'static str)| (format!("{created}.{field}"), *rule);
+        let changed =
+            |(field, rule): &(&str, &'static str)| (format!("DestinationPatch.{field}"), *rule);
+        let changes = kind.change_rules.iter().map(changed);
+        kind.rules.iter().map(place).chain(changes)
+    });
+    of_all.chain(of_kinds).collect()
 }
 
 /// The places that a place stands for: one of each of its schemas, if its schema is one of several.
@@ -289,24 +261,22 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{RULE, RULES, UNSUITABLE, at, each, operation};
+    use super::{RULE, UNSUITABLE, at, each, operation, places};
     use crate::openapi::document;
     use crate::routes::routes;
 
     #[test]
     fn each_rule_stands_at_its_place() {
         let mut document = document(routes());
-        for (rule, places) in RULES {
-            for place in places {
-                let each = each(&document, place);
-                let found: Vec<_> = each
-                    .iter()
-                    .filter_map(|place| at(&mut document, place).cloned())
-                    .collect();
-                assert!(!found.is_empty(), "there is no {place}");
-                for found in found {
-                    assert_eq!(found[RULE], rule, "{place}");
-                }
+        for (place, rule) in places() {
+            let each = each(&document, &place);
+            let found: Vec<_> = each
+                .iter()
+                .filter_map(|place| at(&mut document, place).cloned())
+                .collect();
+            assert!(!found.is_empty(), "there is no {place}");
+            for found in found {
+                assert_eq!(found[RULE], rule, "{place}");
             }
         }
         for (id, rule) in UNSUITABLE {

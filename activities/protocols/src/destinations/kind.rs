@@ -1,11 +1,12 @@
 //! What a kind of destination does. Each folder of a kind implements [`Kind`], and [`Connector`] for its configuration;
 //! `kinds` lists the kinds. A method with a default is about something that most kinds do not have.
 
-use super::allowed::Allowed;
+use super::allowed::{Allowed, OriginsSetting};
 use super::changes::{ChangedSettings, NewSettings, Rotation};
 use super::exchange::Exchange;
+use super::help::HelpText;
 use super::invalid::Invalid;
-use super::notes::{RenderNotes, TestNotes};
+use super::notes::{RenderNotes, TestNotes, VolumeAlarm};
 use super::schedule::ScheduleText;
 use super::schemas::KindSchemas;
 use crate::form::Form;
@@ -30,6 +31,9 @@ pub trait Kind: Sync {
 
     /// Its form, for people.
     fn form(&self) -> Form;
+
+    /// What the help of the command line says of it.
+    fn help_text(&self) -> HelpText;
 
     /// Builds the settings and secrets of a new destination. Unknown fields are refused.
     ///
@@ -83,6 +87,11 @@ pub trait Kind: Sync {
         RenderNotes::default()
     }
 
+    /// The operator's setting of origins that may replace those of its vendor; `None` for a kind without a vendor.
+    fn origins_setting(&self) -> Option<OriginsSetting> {
+        None
+    }
+
     /// What the operator's settings add to the choices of its form: names of fields, and values.
     fn choices(&self, _allowed: &Allowed) -> Vec<(&'static str, String)> {
         Vec::new()
@@ -131,6 +140,9 @@ pub trait Kind: Sync {
 
 /// A kind whose requests are signed.
 pub trait Signer {
+    /// The secret that signs requests, as a receiver needs it: the newest one.
+    fn newest_secret(&self, secret: &SecretString) -> Option<SecretString>;
+
     /// Replaces the secret that signs requests; the old one signs too until the overlap ends.
     ///
     /// # Errors
@@ -235,8 +247,8 @@ pub trait Connector: fmt::Debug + Send + Sync {
         None
     }
 
-    /// How many requests of an app in a day raise an alarm; `None` where machines receive them.
-    fn alarming_number(&self) -> Option<u64> {
+    /// The alarm about too many requests of an app in a day; `None` where machines receive them.
+    fn volume_alarm(&self) -> Option<VolumeAlarm> {
         None
     }
 

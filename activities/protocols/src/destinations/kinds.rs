@@ -5,7 +5,7 @@ use super::amplitude::kind::Amplitude;
 use super::changes::{ChangedSettings, Rotation};
 use super::email::kind::Email;
 use super::invalid::Invalid;
-use super::kind::{Connector, Kind};
+use super::kind::{Connector, Kind, Signer};
 use super::schemas::KindSchemas;
 use super::webhook::kind::Webhook;
 use secrecy::SecretString;
@@ -21,12 +21,19 @@ pub const KINDS: [&dyn Kind; 3] = [&Webhook, &Amplitude, &Email];
 /// There is no such kind.
 pub fn kind(name: &str) -> Result<&'static dyn Kind, Invalid> {
     let found = KINDS.into_iter().find(|kind| kind.name() == name);
-    found.ok_or_else(|| {
-        Invalid::new(
-            "kind",
-            format!("{}, and not `{name}`", one_of(KINDS.into_iter())),
-        )
-    })
+    found.ok_or_else(|| Invalid::new("kind", format!("{}, and not `{name}`", names())))
+}
+
+/// The names of all kinds, in a sentence.
+pub fn names() -> String {
+    one_of(KINDS.into_iter())
+}
+
+/// The first kind whose requests are signed, and how; `None` when there is none.
+pub fn signing() -> Option<(&'static dyn Kind, &'static dyn Signer)> {
+    KINDS
+        .into_iter()
+        .find_map(|kind| Some((kind, kind.signer()?)))
 }
 
 /// The kind whose texts people see for this name: the first one where there is no such kind, as in the answer of a newer

@@ -112,7 +112,11 @@ const STORED: [(&str, &str, &str); 6] = [
 #[test]
 fn what_is_stored_is_read_and_written_byte_for_byte() {
     let allowed = Allowed {
-        origins: vec!["https://proxy.example.com".parse().unwrap()],
+        origins: [(
+            "amplitude",
+            vec!["https://proxy.example.com".parse().unwrap()],
+        )]
+        .into(),
         mail: Server::parse("smtp://localhost?tls=none", "settle@example.com").ok(),
         ..Allowed::default()
     };
@@ -138,6 +142,34 @@ fn each_kind_is_found_by_the_name_that_is_stored() {
         let (form, schemas) = (one.form(), one.schemas());
         assert_eq!((form.name, schemas.kind), (one.name(), one.name()));
         assert_eq!(kind(one.name()).map(Kind::name), Ok(one.name()));
+        let field = one.origins_setting().map(|setting| setting.field);
+        let expected = format!("{}.allowed_urls", one.name());
+        assert!(field.is_none_or(|field| field == expected), "{field:?}");
+    }
+}
+
+#[test]
+fn a_kind_describes_only_fields_that_it_has() {
+    for one in KINDS {
+        let (schemas, help, form) = (one.schemas(), one.help_text(), one.form());
+        let created = |name: &str| name == "kind" || schemas.created.contains_key(name);
+        for (field, _) in schemas.rules {
+            assert!(created(field), "{}: {field}", one.name());
+        }
+        for (field, _) in schemas.change_rules {
+            assert!(
+                schemas.changeable().contains(field),
+                "{}: {field}",
+                one.name()
+            );
+        }
+        for (field, _) in help.flags {
+            let is_entry = form.entries.iter().any(|entry| entry.name == *field);
+            assert!(is_entry, "{}: {field}", one.name());
+        }
+        assert!(!help.examples.is_empty(), "{}", one.name());
+        let takes_sample = one.test_notes(&Value::Null).takes_sample;
+        assert_eq!(help.sample.is_some(), takes_sample, "{}", one.name());
     }
 }
 

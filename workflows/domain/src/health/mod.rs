@@ -1,9 +1,9 @@
 //! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when
 //! it is disabled, and when its deliveries are due.
 //!
-//! A destination is disabled after some days without a success: a webhook after 5, Amplitude after 7 (`DISABLE_AFTER`
-//! of the kind). A failed request disables it then, if the first failure since the last success is at least 12 hours
-//! old. An answer that refuses everything for good (410 of a webhook, an unknown key of Amplitude) disables it at once.
+//! A destination is disabled after some days without a success (`DISABLE_AFTER` of its kind). A failed request disables
+//! it then, if the first failure since the last success is at least 12 hours old. An answer that refuses everything for
+//! good, such as an unknown key, disables it at once.
 //!
 //! The results of the requests change the health one by one. `storage` stores it; the destination's kind decides what
 //! one response means. Decisions are made from [`Health::as_of`] the present, without the times that say nothing since the

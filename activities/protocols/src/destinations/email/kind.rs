@@ -1,14 +1,15 @@
 //! The kind "email", and stored recipients that are ready to be written to.
 
 use super::config::Config;
-use super::{ALARMING, DISABLE_AFTER, KIND, RATE, SCHEDULE};
+use super::{ALARM, DISABLE_AFTER, KIND, RATE, SCHEDULE};
 use super::{body, config, form, request, response, schemas};
 use crate::destinations::allowed::Allowed;
 use crate::destinations::changes::{ChangedSettings, NewSettings};
 use crate::destinations::exchange::Exchange;
+use crate::destinations::help::HelpText;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::kind::{Connector, Kind};
-use crate::destinations::notes::TestNotes;
+use crate::destinations::notes::{TestNotes, VolumeAlarm};
 use crate::destinations::schedule::ScheduleText;
 use crate::destinations::schemas::KindSchemas;
 use crate::form::Form;
@@ -38,6 +39,10 @@ impl Kind for Email {
 
     fn form(&self) -> Form {
         form::form()
+    }
+
+    fn help_text(&self) -> HelpText {
+        form::HELP
     }
 
     fn create(
@@ -132,8 +137,8 @@ impl Connector for Config {
         response::describe_test(&reply.smtp())
     }
 
-    fn alarming_number(&self) -> Option<u64> {
-        Some(ALARMING)
+    fn volume_alarm(&self) -> Option<VolumeAlarm> {
+        Some(ALARM)
     }
 
     fn bounds_tests(&self) -> bool {

@@ -12,6 +12,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use super::notes::VolumeAlarm;
 use super::schedule::ScheduleText;
 use domain::time::DAY;
 use std::time::Duration;
@@ -25,7 +26,11 @@ pub const SCHEDULE: ScheduleText = ScheduleText {
 };
 /// Requests a second of a destination that sets none.
 pub const RATE: i64 = 1;
-/// How many mails of an app in a day raise an alarm.
-pub const ALARMING: u64 = 1000;
+/// The alarm about too many mails of an app in a day.
+pub const ALARM: VolumeAlarm = VolumeAlarm {
+    alarm: "many_emails",
+    bound: 1000,
+    what: "emails",
+};
 /// Time without a success after which a failed request disables the destination: five days.
 pub const DISABLE_AFTER: Duration = DAY.saturating_mul(5);

@@ -6,6 +6,7 @@ use super::{body, config, form, request, response, schemas, secret_url};
 use crate::destinations::allowed::Allowed;
 use crate::destinations::changes::{ChangedSettings, NewSettings, Rotation};
 use crate::destinations::exchange::Exchange;
+use crate::destinations::help::HelpText;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::kind::{Connector, Kind, SecretUrl, Signer};
 use crate::destinations::notes::TestNotes;
@@ -38,6 +39,10 @@ impl Kind for Webhook {
 
     fn form(&self) -> Form {
         form::form()
+    }
+
+    fn help_text(&self) -> HelpText {
+        form::HELP
     }
 
     fn create(
@@ -94,6 +99,10 @@ impl Kind for Webhook {
 }
 
 impl Signer for Webhook {
+    fn newest_secret(&self, secret: &SecretString) -> Option<SecretString> {
+        config::newest_secret(secret)
+    }
+
     fn rotate(
         &self,
         settings: &Value,
