@@ -7,7 +7,7 @@ use super::exchange::Exchange;
 use super::help::HelpText;
 use super::invalid::Invalid;
 use super::notes::{RenderNotes, TestNotes, VolumeAlarm};
-use super::schedule::ScheduleText;
+use super::schedule::{DISABLE_AFTER, ScheduleText};
 use super::schemas::KindSchemas;
 use crate::form::Form;
 use crate::outgoing::{Incoming, Outgoing};
@@ -24,7 +24,9 @@ pub trait Kind: Sync {
     fn name(&self) -> &'static str;
 
     /// The default schedule, as the command line shows it.
-    fn schedule_text(&self) -> ScheduleText;
+    fn schedule_text(&self) -> ScheduleText {
+        ScheduleText::USUAL
+    }
 
     /// Its API fields, as JSON Schemas.
     fn schemas(&self) -> KindSchemas;
@@ -70,14 +72,20 @@ pub trait Kind: Sync {
     ) -> Result<Box<dyn Connector>, Invalid>;
 
     /// Why the operator's settings allow no request to a stored destination; `None` when they do.
-    fn refusal(&self, destination: &Destination, allowed: &Allowed) -> Option<Invalid>;
+    fn refusal(&self, _destination: &Destination, _allowed: &Allowed) -> Option<Invalid> {
+        None
+    }
 
     /// Renders an event for a destination. The body is frozen: every attempt sends it.
     fn render(&self, destination: &Destination, unsent: &Unsent) -> Rendered;
 
     /// Renders an event of a device for a destination. It depends on the stored event and on settings that name the
     /// customer alone.
-    fn render_streamed(&self, destination: &Destination, event: &StreamedEvent) -> Rendered;
+    fn render_streamed(&self, _destination: &Destination, _event: &StreamedEvent) -> Rendered {
+        Rendered::Refuse {
+            why: "this kind of destination takes no device events".to_owned(),
+        }
+    }
 
     /// What [`Connector::test`] does for a destination with these settings.
     fn test_notes(&self, settings: &Value) -> TestNotes;
@@ -186,7 +194,9 @@ pub trait Connector: fmt::Debug + Send + Sync {
     fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid>;
 
     /// The names of the headers of its requests, in lower case and in their order.
-    fn header_names(&self) -> Vec<String>;
+    fn header_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The first wait of the schedule.
     fn first_wait(&self) -> Duration;
@@ -195,7 +205,9 @@ pub trait Connector: fmt::Debug + Send + Sync {
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult;
 
     /// Time without a success after which a failed request disables the destination.
-    fn disable_after(&self) -> Duration;
+    fn disable_after(&self) -> Duration {
+        DISABLE_AFTER
+    }
 
     /// Redacts our secrets in a text that the destination sent.
     fn redact(&self, text: &str) -> String;

@@ -1,7 +1,7 @@
 //! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when
 //! it is disabled, and when its deliveries are due.
 //!
-//! A destination is disabled after some days without a success (`DISABLE_AFTER` of its kind). A failed request disables
+//! A destination is disabled after some days without a success (`disable_after` of its kind). A failed request disables
 //! it then, if the first failure since the last success is at least 12 hours old. An answer that refuses everything for
 //! good, such as an unknown key, disables it at once.
 //!

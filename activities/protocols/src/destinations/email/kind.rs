@@ -1,7 +1,7 @@
 //! The kind "email", and stored recipients that are ready to be written to.
 
 use super::config::Config;
-use super::{ALARM, DISABLE_AFTER, KIND, RATE, SCHEDULE};
+use super::{ALARM, KIND, RATE};
 use super::{body, config, form, request, response, schemas};
 use crate::destinations::allowed::Allowed;
 use crate::destinations::changes::{ChangedSettings, NewSettings};
@@ -10,7 +10,6 @@ use crate::destinations::help::HelpText;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::kind::{Connector, Kind};
 use crate::destinations::notes::{TestNotes, VolumeAlarm};
-use crate::destinations::schedule::ScheduleText;
 use crate::destinations::schemas::KindSchemas;
 use crate::form::Form;
 use crate::outgoing::{Incoming, Outgoing};
@@ -19,7 +18,7 @@ use domain::time::duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::time::Duration;
-use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Unsent};
+use storage::{Attempt, DeliveryResult, Destination, Rendered, Unsent};
 
 /// People who get mails.
 pub struct Email;
@@ -27,10 +26,6 @@ pub struct Email;
 impl Kind for Email {
     fn name(&self) -> &'static str {
         KIND
-    }
-
-    fn schedule_text(&self) -> ScheduleText {
-        SCHEDULE
     }
 
     fn schemas(&self) -> KindSchemas {
@@ -81,12 +76,6 @@ impl Kind for Email {
         body::render(destination, unsent)
     }
 
-    fn render_streamed(&self, _destination: &Destination, _event: &StreamedEvent) -> Rendered {
-        Rendered::Refuse {
-            why: "device events are not emailed".to_owned(),
-        }
-    }
-
     fn test_notes(&self, _settings: &Value) -> TestNotes {
         request::TEST_NOTES
     }
@@ -119,10 +108,6 @@ impl Connector for Config {
 
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
         response::judge(self, exchange.over(&*exchange.reply.smtp()))
-    }
-
-    fn disable_after(&self) -> Duration {
-        DISABLE_AFTER
     }
 
     fn redact(&self, text: &str) -> String {

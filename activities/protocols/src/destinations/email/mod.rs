@@ -13,17 +13,9 @@ mod settings;
 mod tests;
 
 use super::notes::VolumeAlarm;
-use super::schedule::ScheduleText;
-use domain::time::DAY;
-use std::time::Duration;
 
 /// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "email";
-/// The default schedule, as the command line shows it.
-pub const SCHEDULE: ScheduleText = ScheduleText {
-    usual: "10 attempts over 75 h 35 m",
-    end: "",
-};
 /// Requests a second of a destination that sets none.
 pub const RATE: i64 = 1;
 /// The alarm about too many mails of an app in a day.
@@ -32,5 +24,3 @@ pub const ALARM: VolumeAlarm = VolumeAlarm {
     bound: 1000,
     what: "emails",
 };
-/// Time without a success after which a failed request disables the destination: five days.
-pub const DISABLE_AFTER: Duration = DAY.saturating_mul(5);

@@ -1,7 +1,7 @@
 //! The kind "webhook", and a stored webhook that is ready to be sent to.
 
+use super::KIND;
 use super::config::Config;
-use super::{DISABLE_AFTER, KIND, SCHEDULE};
 use super::{body, config, form, request, response, schemas, secret_url};
 use crate::destinations::allowed::Allowed;
 use crate::destinations::changes::{ChangedSettings, NewSettings, Rotation};
@@ -10,7 +10,6 @@ use crate::destinations::help::HelpText;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::kind::{Connector, Kind, SecretUrl, Signer};
 use crate::destinations::notes::TestNotes;
-use crate::destinations::schedule::ScheduleText;
 use crate::destinations::schemas::KindSchemas;
 use crate::form::Form;
 use crate::outgoing::{Incoming, Outgoing};
@@ -27,10 +26,6 @@ pub struct Webhook;
 impl Kind for Webhook {
     fn name(&self) -> &'static str {
         KIND
-    }
-
-    fn schedule_text(&self) -> ScheduleText {
-        SCHEDULE
     }
 
     fn schemas(&self) -> KindSchemas {
@@ -150,10 +145,6 @@ impl Connector for Config {
 
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
         response::judge(self, exchange.over(&*exchange.reply.http()))
-    }
-
-    fn disable_after(&self) -> Duration {
-        DISABLE_AFTER
     }
 
     fn redact(&self, text: &str) -> String {
