@@ -225,7 +225,7 @@ fn a_kind_of_destination_is_named_in_its_own_folder_only() {
         "activities/protocols/src/destinations/mod.rs",
         "activities/protocols/src/destinations/kinds.rs",
     ];
-    for kind in protocols::destinations::KINDS {
+    for kind in protocols::destinations::kinds() {
         let name = kind.name();
         let folder = format!("activities/protocols/src/destinations/{name}/");
         let allowed = |source: &Source| {

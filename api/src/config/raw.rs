@@ -94,8 +94,7 @@ static OF_KINDS: LazyLock<Vec<Variable>> = LazyLock::new(|| {
 
 /// The kinds of destinations with a setting of origins, by their names.
 fn origins_settings() -> impl Iterator<Item = (&'static str, OriginsSetting)> {
-    let kinds = destinations::KINDS.into_iter();
-    kinds.filter_map(|kind| Some((kind.name(), kind.origins_setting()?)))
+    destinations::kinds().filter_map(|kind| Some((kind.name(), kind.origins_setting()?)))
 }
 
 /// Each setting that has an environment variable, in the order in which people see them.

@@ -31,7 +31,7 @@ pub use help::HelpText;
 pub use invalid::Invalid;
 pub use kind::{Connector, Kind, SecretUrl, Signer};
 pub use kinds::{
-    KINDS, expected_events, fields, kind, names, ready, refusal, rotate, schemas, shown_kind,
+    add, expected_events, fields, kind, kinds, names, ready, refusal, rotate, schemas, shown_kind,
     signing,
 };
 pub use notes::{RenderNotes, TestNotes, VolumeAlarm};

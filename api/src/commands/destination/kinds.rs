@@ -4,7 +4,7 @@ use protocols::destinations::{self, HelpText, Kind};
 
 /// The table of the verbs with what the kinds say in place of its marks.
 pub fn fill(table: &str) -> String {
-    let helps = || destinations::KINDS.into_iter().map(Kind::help_text);
+    let helps = || destinations::kinds().map(Kind::help_text);
     let first = helps().filter_map(|help| help.examples.first().copied());
     let all = helps().flat_map(|help| help.examples.iter().copied());
     let samples: Vec<&str> = helps().filter_map(|help| help.sample).collect();
@@ -21,7 +21,7 @@ pub fn with_notes(field: &str, help: &str) -> String {
         let (_, text) = flags.iter().find(|(known, _)| *known == field)?;
         Some(format!(". {}: {text}", kind.form().label))
     };
-    let notes = destinations::KINDS.into_iter().filter_map(note);
+    let notes = destinations::kinds().filter_map(note);
     notes.fold(help.to_owned(), |help, note| help + &note)
 }
 
@@ -32,7 +32,7 @@ pub fn help() -> String {
 
 /// The kind of a destination when none is typed: the first one.
 pub fn usual() -> &'static str {
-    destinations::KINDS.first().map_or("", |kind| kind.name())
+    destinations::kinds().next().map_or("", |kind| kind.name())
 }
 
 fn lines(commands: impl Iterator<Item = &'static str>) -> String {
@@ -43,13 +43,13 @@ fn lines(commands: impl Iterator<Item = &'static str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{fill, usual, with_notes};
-    use protocols::destinations::{KINDS, Kind};
+    use protocols::destinations::{Kind, kinds};
 
     #[test]
     fn the_help_has_what_each_kind_says_of_itself() {
         let table = include_str!("../verbs/destination.toml");
         let filled = fill(table);
-        for kind in KINDS {
+        for kind in kinds() {
             let help = kind.help_text();
             for example in help.examples {
                 assert!(filled.contains(&format!("\n  {example}\n")), "{example}");
@@ -65,11 +65,6 @@ mod tests {
             assert!(table.contains(mark) && !filled.contains(mark), "{mark}");
         }
         assert_eq!(with_notes("schedule", "Waits"), "Waits");
-        assert!(
-            KINDS
-                .into_iter()
-                .map(Kind::name)
-                .any(|name| name == usual())
-        );
+        assert!(kinds().map(Kind::name).any(|name| name == usual()));
     }
 }
