@@ -57,6 +57,16 @@ impl Source {
         self.path.starts_with("tests/") || self.path.contains("/tests")
     }
 
+    /// Without the tests at the end of a file.
+    fn without_tests(self) -> Self {
+        let tests = "\n#[cfg(test)]\nmod tests {";
+        let text = self.text.split(tests).next().unwrap_or_default();
+        Self {
+            text: text.to_owned(),
+            ..self
+        }
+    }
+
     /// Lines that are no comments, with their numbers.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text
@@ -186,21 +196,87 @@ fn a_store_is_named_in_its_own_folders_only() {
     );
 }
 
+/// The kinds of destinations whose names are also ordinary English, or words of a standard.
+const ENGLISH: [&str; 2] = ["webhook", "email"];
+
+/// How code and texts name a kind of destination.
+fn names_of_kind(name: &str) -> Vec<String> {
+    let (first, rest) = name.split_at(1);
+    let upper = format!("{}{rest}", first.to_uppercase());
+    let mut names = vec![
+        format!("destinations::{name}"),
+        format!("{name}::kind"),
+        format!("New{upper}"),
+        format!("\"{upper}\""),
+        format!("--kind {name}"),
+    ];
+    if ENGLISH.contains(&name) {
+        names.push(format!("== \"{name}\""));
+        names.push(format!("= \"{name}\","));
+    } else {
+        names.extend([name.to_owned(), upper, name.to_uppercase()]);
+    }
+    names
+}
+
 #[test]
-fn a_destination_is_named_in_its_own_folder_only() {
-    let allowed = |source: &Source| {
-        let path = source.path.as_str();
-        source.is_test()
-            || path.starts_with("activities/protocols/src/destinations/")
-            || path.starts_with("api/src/config/")
-            || path.starts_with("api/src/commands/")
+fn a_kind_of_destination_is_named_in_its_own_folder_only() {
+    // Each module stands in the first, and its place among the kinds in the second.
+    let lists = [
+        "activities/protocols/src/destinations/mod.rs",
+        "activities/protocols/src/destinations/kinds.rs",
+    ];
+    for kind in protocols::destinations::kinds() {
+        let name = kind.name();
+        let folder = format!("activities/protocols/src/destinations/{name}/");
+        let allowed = |source: &Source| {
+            let path = source.path.as_str();
+            source.is_test() || path.starts_with(&folder) || lists.contains(&path)
+        };
+        let names = names_of_kind(name);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let sources = sources().into_iter().map(Source::without_tests);
+        let tables = verbs().into_iter();
+        let found = sources
+            .chain(tables)
+            .filter(|source| !allowed(source))
+            .flat_map(|source| source.places(any_of(&names)));
+        none(&format!("{name} is named outside its folder"), found);
+    }
+}
+
+/// The tables of the verbs of the command line.
+fn verbs() -> Vec<Source> {
+    let folder = "api/src/commands/verbs";
+    let files = std::fs::read_dir(root().join(folder)).expect("the tables of the verbs");
+    let table = |file: std::io::Result<std::fs::DirEntry>| {
+        let path = file.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy();
+        Source {
+            path: format!("{folder}/{name}"),
+            text: std::fs::read_to_string(&path).expect("a table"),
+        }
     };
-    // `webhook` alone is also ordinary English and the beginning of standard headers.
-    let names = ["\"webhook\"", "amplitude", "Amplitude", "AMPLITUDE"];
-    none(
-        "this kind is named outside its folder",
-        outside(allowed, any_of(&names)),
-    );
+    files.map(table).collect()
+}
+
+#[test]
+fn a_kind_of_destination_is_found_where_it_is_named() {
+    let names = names_of_kind("pigeon");
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let found = |text: &str| !any_of(&names)(text).is_empty();
+    for text in [
+        "kind == \"pigeon\"",
+        "PIGEON_URL",
+        "NewPigeon",
+        "--kind pigeon",
+    ] {
+        assert!(found(text), "{text}");
+    }
+    let names = names_of_kind("email");
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let english = any_of(&names)("mailbox.email; \"an email\"; [\"email\", \"id\"]");
+    assert!(english.is_empty(), "{english:?}");
 }
 
 #[test]

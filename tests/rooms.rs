@@ -37,6 +37,7 @@ const PROTOCOLS: House = House {
         "address",
         "http",
         "smtp",
+        "wire",
         "outgoing",
         "form",
         "stores",

@@ -36,4 +36,4 @@ mod times;
 pub mod tools;
 pub mod workers;
 
-pub use commands::{allowed, main, polls, sender, sweeping};
+pub use commands::{Additions, allowed, main, main_with, polls, sender, sweeping};

@@ -1,9 +1,25 @@
-//! `settle`, built as part of the tests, so that its fail points are compiled in.
+//! `settle`, built as part of the tests, so that its fail points are compiled in. With [`ADDED`] it has what `tests/proof`
+//! adds.
+
+#[path = "../proof/additions.rs"]
+mod additions;
+
+/// The variable with which the program has the additions of `tests/proof`.
+const ADDED: &str = "SETTLE_TEST_ADDITIONS";
 
 /// A notification makes many small allocations on many threads; mimalloc is made for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    api::main()
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what a program adds is decided before it reads its settings"
+    )]
+    let is_added = std::env::var_os(ADDED).is_some();
+    if is_added {
+        api::main_with(additions::ALL)
+    } else {
+        api::main()
+    }
 }

@@ -124,6 +124,7 @@ fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
             tls,
             mail_roots: None,
             lookup,
+            transports: Vec::new(),
             total,
         },
     )

@@ -52,6 +52,7 @@ impl Desk {
             tls,
             mail_roots,
             lookup: of_this_machine(),
+            transports: Vec::new(),
             total: Duration::from_secs(10),
         };
         Self {

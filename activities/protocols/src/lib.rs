@@ -7,3 +7,4 @@ pub mod http;
 pub mod outgoing;
 pub mod smtp;
 pub mod stores;
+pub mod wire;

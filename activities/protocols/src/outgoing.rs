@@ -1,8 +1,9 @@
-//! A message to a destination and the reply, independent of the protocol. A new protocol is a variant of both and a
-//! sender in `activities::http`.
+//! What is sent to a destination, and the reply, whatever protocol it takes. A protocol other than HTTP and SMTP is a
+//! transport of `activities::http`: what it sends is a [`wire::Message`].
 
 use crate::http::{self, Failure};
 use crate::smtp;
+use crate::wire;
 use domain::AppId;
 use std::borrow::Cow;
 use storage::AttemptClass;
@@ -13,6 +14,7 @@ use url::Url;
 pub enum Outgoing {
     Http(http::Request),
     Smtp(Box<smtp::Mail>),
+    Wire(wire::Message),
 }
 
 /// The reply to what was sent, over the same protocol.
@@ -20,12 +22,13 @@ pub enum Outgoing {
 pub enum Incoming {
     Http(http::Reply),
     Smtp(smtp::Reply),
+    Wire(wire::Reply),
 }
 
 /// The part of a response that is recorded with an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerRecord {
-    /// The status of HTTP, or the code of SMTP.
+    /// The status of HTTP or of a transport, or the code of SMTP.
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
@@ -39,14 +42,16 @@ impl Outgoing {
             Self::Http(request) => Self::Http(request.of(app)),
             // The server is the operator's, whatever the app.
             mail @ Self::Smtp(_) => mail,
+            Self::Wire(message) => Self::Wire(message.of(app)),
         }
     }
 
-    /// The name of its method: that of HTTP, or `MAIL`.
+    /// The name of its method: that of HTTP, `MAIL`, or `MESSAGE`.
     pub const fn method(&self) -> &'static str {
         match self {
             Self::Http(request) => request.method.name(),
             Self::Smtp(_) => "MAIL",
+            Self::Wire(_) => "MESSAGE",
         }
     }
 
@@ -55,6 +60,7 @@ impl Outgoing {
         match self {
             Self::Http(request) => &request.url,
             Self::Smtp(mail) => &mail.server,
+            Self::Wire(message) => &message.address,
         }
     }
 }
@@ -71,12 +77,18 @@ impl From<smtp::Mail> for Outgoing {
     }
 }
 
+impl From<wire::Message> for Outgoing {
+    fn from(message: wire::Message) -> Self {
+        Self::Wire(message)
+    }
+}
+
 impl Incoming {
     /// The reply over HTTP, for a kind that sends over HTTP. One over another protocol cannot be read.
     pub fn http(&self) -> Cow<'_, http::Reply> {
         match self {
             Self::Http(reply) => Cow::Borrowed(reply),
-            Self::Smtp(_) => Cow::Owned(Failure::Protocol.into()),
+            Self::Smtp(_) | Self::Wire(_) => Cow::Owned(Failure::Protocol.into()),
         }
     }
 
@@ -84,7 +96,15 @@ impl Incoming {
     pub fn smtp(&self) -> Cow<'_, smtp::Reply> {
         match self {
             Self::Smtp(reply) => Cow::Borrowed(reply),
-            Self::Http(_) => Cow::Owned(Failure::Protocol.into()),
+            Self::Http(_) | Self::Wire(_) => Cow::Owned(Failure::Protocol.into()),
+        }
+    }
+
+    /// The reply over a transport, for a kind that has one. One over another protocol cannot be read.
+    pub fn wire(&self) -> Cow<'_, wire::Reply> {
+        match self {
+            Self::Wire(reply) => Cow::Borrowed(reply),
+            Self::Http(_) | Self::Smtp(_) => Cow::Owned(Failure::Protocol.into()),
         }
     }
 
@@ -95,9 +115,11 @@ impl Incoming {
     pub const fn status(&self) -> Result<u16, AttemptClass> {
         match self {
             Self::Http(http::Reply::Answer { status, .. })
-            | Self::Smtp(smtp::Reply::Answer { code: status, .. }) => Ok(*status),
+            | Self::Smtp(smtp::Reply::Answer { code: status, .. })
+            | Self::Wire(wire::Reply::Answer { status, .. }) => Ok(*status),
             Self::Http(http::Reply::Failure { class, .. })
-            | Self::Smtp(smtp::Reply::Failure { class, .. }) => Err(*class),
+            | Self::Smtp(smtp::Reply::Failure { class, .. })
+            | Self::Wire(wire::Reply::Failure { class, .. }) => Err(*class),
         }
     }
 
@@ -128,7 +150,14 @@ impl Incoming {
                     body: redact(&text),
                 })
             }
-            Self::Http(http::Reply::Failure { .. }) => None,
+            Self::Wire(wire::Reply::Answer { status, text }) => Some(AnswerRecord {
+                status,
+                headers: Vec::new(),
+                body: redact(&text),
+            }),
+            Self::Http(http::Reply::Failure { .. }) | Self::Wire(wire::Reply::Failure { .. }) => {
+                None
+            }
         }
     }
 }
@@ -191,10 +220,33 @@ mod tests {
     }
 
     #[test]
+    fn no_secret_is_in_the_record_or_debug_output_of_a_message() {
+        let reply = Incoming::Wire(wire::Reply::Answer {
+            status: 503,
+            text: "not with hunter2".to_owned(),
+        });
+        assert_eq!(reply.status(), Ok(503));
+        let record = reply.record(redact).unwrap();
+        assert_eq!(record.body, "not with [redacted]");
+        let message = Outgoing::from(wire::Message {
+            address: "queue://example.com:9000/hunter2".parse().unwrap(),
+            payload: b"hunter2".to_vec(),
+            app: None,
+        });
+        let shown = format!("{message:?}");
+        assert!(shown.contains("example.com"), "{shown}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("104"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn a_failure_has_no_record() {
         for failed in [
             Incoming::Http(Failure::Dns.into()),
             Incoming::Smtp(Failure::Dns.into()),
+            Incoming::Wire(Failure::Dns.into()),
         ] {
             assert_eq!(failed.status(), Err(AttemptClass::Dns));
             assert_eq!(failed.record(redact), None);
@@ -215,6 +267,10 @@ mod tests {
         match smtp.smtp().as_ref() {
             smtp::Reply::Failure { class, .. } => unreadable(*class),
             answer @ smtp::Reply::Answer { .. } => panic!("{answer:?}"),
+        }
+        match http.wire().as_ref() {
+            wire::Reply::Failure { class, .. } => unreadable(*class),
+            answer @ wire::Reply::Answer { .. } => panic!("{answer:?}"),
         }
     }
 }

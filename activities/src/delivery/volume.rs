@@ -3,6 +3,7 @@
 //! Each process counts separately, and starts from zero.
 
 use domain::{AppId, Timestamp};
+use protocols::destinations::VolumeAlarm;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,20 +11,21 @@ const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
 /// How many times the bound of one app raises an alarm if all apps together send it.
 const APPS: u64 = 10;
 
-/// The requests of a day, by app. Clones share them.
+/// The requests of a day, by alarm and app. Clones share them.
 #[derive(Clone, Default)]
 pub struct Volume(Arc<Mutex<Today>>);
 
 #[derive(Default)]
 struct Today {
     day: i64,
-    apps: HashMap<AppId, u64>,
-    all: u64,
+    apps: HashMap<(&'static str, AppId), u64>,
+    all: HashMap<&'static str, u64>,
 }
 
 impl Volume {
     /// Counts a request of an app. Returns what reached its bound with it, for the detail of an alarm.
-    pub fn count(&self, app: AppId, bound: u64, now: Timestamp) -> Option<String> {
+    pub fn count(&self, app: AppId, alarm: VolumeAlarm, now: Timestamp) -> Option<String> {
+        let VolumeAlarm { alarm, bound, what } = alarm;
         let mut today = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let day = now.micros().div_euclid(DAY_MICROS);
         if today.day != day {
@@ -32,14 +34,15 @@ impl Volume {
                 ..Today::default()
             };
         }
-        today.all += 1;
-        let all = today.all;
-        let of_app = today.apps.entry(app).or_default();
+        let all = today.all.entry(alarm).or_default();
+        *all += 1;
+        let all = *all;
+        let of_app = today.apps.entry((alarm, app)).or_default();
         *of_app += 1;
         if *of_app == bound {
-            return Some(format!("this app sent {bound} emails today"));
+            return Some(format!("this app sent {bound} {what} today"));
         }
-        (all == bound * APPS).then(|| format!("all apps together sent {all} emails today"))
+        (all == bound * APPS).then(|| format!("all apps together sent {all} {what} today"))
     }
 }
 
@@ -47,6 +50,18 @@ impl Volume {
 mod tests {
     use super::*;
     use uuid::Uuid;
+
+    /// An alarm about three mails of an app, and one about three calls.
+    const MAILS: VolumeAlarm = VolumeAlarm {
+        alarm: "many_emails",
+        bound: 3,
+        what: "emails",
+    };
+    const CALLS: VolumeAlarm = VolumeAlarm {
+        alarm: "many_calls",
+        bound: 3,
+        what: "calls",
+    };
 
     #[test]
     fn an_app_that_sends_much_in_a_day_raises_one_alarm() {
@@ -56,7 +71,7 @@ mod tests {
         );
         let count = |app: u128, at: Timestamp| {
             volume
-                .count(AppId::new(Uuid::from_u128(app)), 3, at)
+                .count(AppId::new(Uuid::from_u128(app)), MAILS, at)
                 .is_some()
         };
         assert_eq!(
@@ -64,6 +79,8 @@ mod tests {
             [false, false, true, false]
         );
         assert!(!count(2, now), "another app");
+        let of_others = volume.count(AppId::new(Uuid::from_u128(2)), CALLS, now);
+        assert_eq!(of_others, None, "another alarm");
         let tomorrow = Timestamp::from_micros(DAY_MICROS * 20_001);
         assert_eq!(
             [1, 1, 1].map(|app| count(app, tomorrow)),
@@ -75,8 +92,8 @@ mod tests {
     #[test]
     fn all_apps_together_raise_an_alarm_too() {
         let (volume, now) = (Volume::default(), Timestamp::from_millis(0));
-        let alarms =
-            (0..100_u128).filter_map(|app| volume.count(AppId::new(Uuid::from_u128(app)), 3, now));
+        let alarms = (0..100_u128)
+            .filter_map(|app| volume.count(AppId::new(Uuid::from_u128(app)), MAILS, now));
         assert_eq!(
             alarms.collect::<Vec<_>>(),
             ["all apps together sent 30 emails today"]

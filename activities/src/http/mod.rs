@@ -1,4 +1,4 @@
-//! Sends requests, and mails, to addresses that admins, stores or notifications chose. Nothing else may send to these.
+//! Sends requests, mails and messages to addresses that admins, stores or notifications chose. Nothing else may send to these.
 //!
 //! The host name is resolved once, and every address is checked. The connection goes to one of the checked addresses: a
 //! forbidden address, such as one of a private network, refuses the request. The package `protocols` interprets the
@@ -12,16 +12,19 @@ mod resolved;
 mod response;
 mod slots;
 mod smtp;
+mod transport;
 
 #[cfg(test)]
 mod tests;
 
 pub use lookup::{Lookup, LookupRequest, of_this_machine};
+pub use transport::{Transport, add};
 
 use clients::Clients;
 use protocols::http::{Failure, Method, Reply, Request, Rules};
 use protocols::outgoing::{Incoming, Outgoing};
 use protocols::smtp::Mail;
+use protocols::wire::{self, Message};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use resolved::Resolved;
 use response::Response;
@@ -40,12 +43,14 @@ pub struct Parts {
     /// The trusted certificate authorities of mail servers; those of `tls` when `None`.
     pub mail_roots: Option<Vec<CertificateDer<'static>>>,
     pub lookup: Lookup,
+    /// The transports of protocols other than HTTP and SMTP.
+    pub transports: Vec<&'static dyn Transport>,
     /// Time limit of a request, from resolving the name to the last byte of the answer.
     pub total: Duration,
 }
 
 impl Parts {
-    /// The certificate authorities and the resolver of this machine, and a time limit of 15 seconds.
+    /// The certificate authorities and the resolver of this machine, all transports, and a time limit of 15 seconds.
     ///
     /// Install a `rustls` crypto provider for the process before.
     pub fn usual() -> Self {
@@ -53,6 +58,7 @@ impl Parts {
             tls: clients::system_tls(),
             mail_roots: None,
             lookup: of_this_machine(),
+            transports: transport::all(),
             total: TOTAL_TIMEOUT,
         }
     }
@@ -68,6 +74,7 @@ pub struct Http {
     /// TLS settings for SMTP.
     mail_tls: Arc<ClientConfig>,
     lookup: Lookup,
+    transports: Arc<[&'static dyn Transport]>,
     total: Duration,
 }
 
@@ -86,6 +93,7 @@ impl Http {
             tls,
             mail_roots,
             lookup,
+            transports,
             total,
         }: Parts,
     ) -> Self {
@@ -97,6 +105,7 @@ impl Http {
             clients: Arc::new(Clients::new(tls)),
             mail_tls,
             lookup,
+            transports: transports.into(),
             total,
         }
     }
@@ -106,6 +115,7 @@ impl Http {
         match outgoing {
             Outgoing::Http(request) => Incoming::Http(self.send(request).await),
             Outgoing::Smtp(mail) => Incoming::Smtp(self.hand_over(&mail).await),
+            Outgoing::Wire(message) => Incoming::Wire(self.transmit(&message).await),
         }
     }
 
@@ -146,6 +156,21 @@ impl Http {
             (None, Ok(Ok(()))) => Failure::Reset.into(),
             (None, Err(_)) => Failure::Timeout.into(),
         }
+    }
+
+    /// Sends a message over the transport of its scheme, under the same rules as a request.
+    async fn transmit(&self, message: &Message) -> wire::Reply {
+        let scheme = message.address.scheme();
+        let exchange = async {
+            let transport = self.transports.iter().find(|one| one.scheme() == scheme);
+            let transport = transport.ok_or(Failure::Transport)?;
+            let resolved =
+                Resolved::of_message(&message.address, message.app, &self.rules, &self.lookup);
+            transport.send(message, &resolved.await?.addresses).await
+        };
+        let exchanged = tokio::time::timeout(self.total, exchange).await;
+        let reply = exchanged.unwrap_or(Err(Failure::Timeout));
+        reply.map_or_else(wire::Reply::from, transport::capped)
     }
 
     async fn exchange(

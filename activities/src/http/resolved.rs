@@ -33,11 +33,26 @@ impl Resolved {
         Ok(Self::new(addresses, port))
     }
 
+    /// Resolves the host of a message's address, a URL of any scheme with a port, under the rules of [`Self::find`].
+    pub async fn of_message(
+        url: &Url,
+        app: Option<AppId>,
+        rules: &Rules,
+        lookup: &Lookup,
+    ) -> Result<Self, Failure> {
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Failure::Url);
+        }
+        let (host, port) = host_and_stated_port(url)?;
+        let addresses = addresses(&host, app, lookup).await?;
+        check_addresses(&addresses, port, rules)
+            .map_err(|failure| public_failure(failure, host))?;
+        Ok(Self::new(addresses, port))
+    }
+
     /// Resolves the host of a URL of any scheme that the operator chose, with a port. Only a denied address refuses it.
     pub async fn of_operator(url: &Url, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
-        let (host, port) = url.host_str().zip(url.port()).ok_or(Failure::Url)?;
-        // The parser of URLs knows IPv4 addresses only in those of the web.
-        let host = Host::parse(host).map_err(|_| Failure::Url)?;
+        let (host, port) = host_and_stated_port(url)?;
         let addresses = addresses(&host, None, lookup).await?;
         check_operators_addresses(&addresses, port, rules)?;
         Ok(Self::new(addresses, port))
@@ -51,6 +66,14 @@ impl Resolved {
                 .collect(),
         }
     }
+}
+
+/// The host and port of a URL of any scheme.
+fn host_and_stated_port(url: &Url) -> Result<(Host, u16), Failure> {
+    let (host, port) = url.host_str().zip(url.port()).ok_or(Failure::Url)?;
+    // The parser of URLs knows IPv4 addresses only in those of the web.
+    let host = Host::parse(host).map_err(|_| Failure::Url)?;
+    Ok((host, port))
 }
 
 async fn addresses<T: AsRef<str>>(
@@ -81,13 +104,13 @@ async fn resolve(wanted: LookupRequest, lookup: &Lookup) -> Result<Vec<IpAddr>, 
     }
 }
 
-/// The failure to show. A name in a private network gets the same failure as one that does not exist, so that the local
-/// network cannot be probed for names.
-fn public_failure(failure: Failure, host: Host<&str>) -> Failure {
+/// The failure to show: a name of a private network gets the same failure as one that does not exist, so that nobody
+/// can probe our network for names.
+fn public_failure<T: AsRef<str>>(failure: Failure, host: Host<T>) -> Failure {
     match (failure, host) {
-        (Failure::Forbidden, Host::Domain(name)) if !is_localhost(name) => {
+        (Failure::Forbidden, Host::Domain(name)) if !is_localhost(name.as_ref()) => {
             tracing::info!(
-                host = name,
+                host = name.as_ref(),
                 "a destination's name resolves to an address that is not allowed"
             );
             Failure::Dns

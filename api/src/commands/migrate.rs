@@ -30,9 +30,10 @@ which keys can be dropped. If it is interrupted, even by kill -9, run it again:
 it continues with what is left. First restart every process with the new key
 first in SETTLE_KEY.
 
---seal-urls encrypts the URLs of Slack and of webhooks with `secret_url`, then
-prints how many entries of the audit log still have one. Processes of a release
-before 0.1.1 do not find such a URL: their events wait for a newer process.
+--seal-urls encrypts the URLs of destinations that are secrets (those of chats,
+and with `secret_url`), then prints how many entries of the audit log still have
+one. Processes of a release before 0.1.1 do not find such a URL: their events
+wait for a newer process.
 
 On SQLite, stop settle first. On PostgreSQL processes may keep running: later
 transactions use the new epoch. On PostgreSQL settle raises the epoch itself
@@ -51,7 +52,7 @@ pub struct Options {
     /// Encrypt all secrets again with the first key of SETTLE_KEY, and retire the others.
     #[arg(long)]
     rekey: bool,
-    /// Encrypt the URLs of destinations that are secrets, such as Slack's. Processes before 0.1.1 do not find them then.
+    /// Encrypt the secret URLs of destinations, such as a chat's. Processes before 0.1.1 do not find them then.
     #[arg(long)]
     seal_urls: bool,
 }

@@ -3,6 +3,7 @@
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
 //! the activities are connected.
 
+mod additions;
 mod alone;
 mod app;
 mod check;
@@ -63,6 +64,7 @@ mod table;
 mod tests;
 mod worker;
 
+pub use additions::Additions;
 pub use serve::{allowed, sender};
 
 use crate::stores::StoreCommand;
@@ -148,6 +150,14 @@ impl Cli {
 
 /// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
+    main_with(Additions::default())
+}
+
+/// As [`main`], of a program with more kinds of destinations.
+pub fn main_with(additions: Additions) -> ExitCode {
+    if let Err(error) = additions.add() {
+        return failed(&error);
+    }
     let _scenario = fail::FailScenario::setup();
     // An error means that a TLS provider is installed already, which in this process can only be the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Only a purchase's latest state is sent, once; `user.*` events are sent unchanged. Each delivery has a new `webhook-id`.
-Pending deliveries are not queued twice, and Amplitude never gets an event that it already has.
+Pending deliveries are not queued twice, and an analytics project never gets an event that it already has.
 `range` and `failed` cover every app and destination unless --app or --destination limits them. `behind`, `missing` and
 `all` send only states, to one destination. The destination's rate and concurrency apply:
 `settle destination update ID --rate 20 --concurrency 4`.

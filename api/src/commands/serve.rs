@@ -182,7 +182,7 @@ pub fn allowed(config: &Config) -> Allowed {
             denied_networks: config.destinations.denied_networks.clone(),
             allow_http: config.destinations.allow_http,
         },
-        origins: config.amplitude_urls.clone(),
+        origins: config.origins.clone(),
         mail: config.mail.clone(),
         exception: config.demo.as_ref().map(|demo| demo.receiver.clone()),
     }

@@ -23,6 +23,7 @@ use ipnet::IpNet;
 use protocols::destinations::Exception;
 use protocols::smtp;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -45,9 +46,9 @@ pub struct Config {
     pub stores: Vec<Arc<dyn StoreConfig>>,
     pub devices: Devices,
     pub destinations: Destinations,
-    /// `amplitude.allowed_urls`, `SETTLE_AMPLITUDE_ALLOWED_URLS` (by comma): origins that may be used instead of
-    /// Amplitude's, such as a proxy's; any address, also with plain `http`; none by default.
-    pub amplitude_urls: Vec<Url>,
+    /// `allowed_urls` in the table of a kind of destination (by comma in its variable), by the kind's name: origins that
+    /// may be used instead of its vendor's, such as a proxy's; any address, also with plain `http`; none by default.
+    pub origins: BTreeMap<&'static str, Vec<Url>>,
     /// `mail.url`, `SETTLE_MAIL_URL`: the SMTP server of destinations of mails, `smtps://USER:PASSWORD@HOST` or
     /// `smtp://USER:PASSWORD@HOST`, never shown; and `mail.from`, `SETTLE_MAIL_FROM`, their sender. Both or none; none by
     /// default. `mail.allowed_domains`, `SETTLE_MAIL_ALLOWED_DOMAINS` (by comma): the domains of recipients; all by default.

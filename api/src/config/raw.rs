@@ -5,10 +5,11 @@ use crate::setting::{Form, Invalid, Section, Variable, unreadable};
 use crate::stores::config::StoreConfig;
 use crate::stores::{self, StoreEntry};
 use config::{File, FileFormat, Map, Value, ValueKind};
+use protocols::destinations::{self, OriginsSetting};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The environment variables; tests pass their own.
 pub type Variables = BTreeMap<String, String>;
@@ -51,7 +52,6 @@ const OF_INSTALLATION: &[Variable] = &[
 
 /// The settings of devices, destinations and people that have an environment variable.
 const OF_OTHERS: &[Variable] = &[
-    Variable::list("amplitude.allowed_urls", "SETTLE_AMPLITUDE_ALLOWED_URLS"),
     Variable::one(
         "devices.requests_per_second",
         "SETTLE_DEVICES_REQUESTS_PER_SECOND",
@@ -85,10 +85,51 @@ const OF_OTHERS: &[Variable] = &[
     Variable::one("ui.url", "SETTLE_UI_URL"),
 ];
 
+/// The settings of kinds of destinations that have an environment variable.
+static OF_KINDS: LazyLock<Vec<Variable>> = LazyLock::new(|| {
+    origins_settings()
+        .map(|(_, setting)| Variable::list(setting.field, setting.variable))
+        .collect()
+});
+
+/// The kinds of destinations with a setting of origins, by their names.
+fn origins_settings() -> impl Iterator<Item = (&'static str, OriginsSetting)> {
+    destinations::kinds().filter_map(|kind| Some((kind.name(), kind.origins_setting()?)))
+}
+
 /// Each setting that has an environment variable, in the order in which people see them.
 pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
     let of_stores = stores::ALL.iter().flat_map(|store| store.variables);
-    OF_INSTALLATION.iter().chain(of_stores).chain(OF_OTHERS)
+    let of_kinds = OF_KINDS.iter();
+    OF_INSTALLATION
+        .iter()
+        .chain(of_stores)
+        .chain(of_kinds)
+        .chain(OF_OTHERS)
+}
+
+/// The settings, read and not checked yet.
+pub(super) struct Gathered {
+    pub(super) raw: Raw,
+    /// Those of the stores, in the order of the list of stores.
+    pub(super) stores: Vec<Arc<dyn StoreConfig>>,
+    /// The origins that may replace those of vendors.
+    pub(super) origins: Vec<RawOrigins>,
+}
+
+/// The origins that may replace those of the vendor of a kind of destination.
+pub(super) struct RawOrigins {
+    /// The name of the kind.
+    pub(super) kind: &'static str,
+    pub(super) setting: OriginsSetting,
+    pub(super) texts: Vec<String>,
+}
+
+/// The table of a kind of destination.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KindTable {
+    allowed_urls: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -107,7 +148,6 @@ pub(super) struct Raw {
     pub(super) window: Option<String>,
     pub(super) retention: Option<String>,
     pub(super) temporal_cli: Option<PathBuf>,
-    pub(super) amplitude: RawAmplitude,
     pub(super) devices: RawDevices,
     pub(super) destinations: RawDestinations,
     pub(super) mail: mail::Raw,
@@ -122,12 +162,6 @@ pub(super) struct RawDevices {
     pub(super) trusted_proxies: Vec<String>,
     pub(super) bytes_per_second_and_address: Option<String>,
     pub(super) disk_reserve: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawAmplitude {
-    pub(super) allowed_urls: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -150,34 +184,49 @@ pub fn environment() -> Variables {
         .collect()
 }
 
-/// Reads the settings. Flags win over the environment, and this over the file. Returns those of the stores apart, in the
-/// order of the list of stores.
+/// Reads the settings. Flags win over the environment, and this over the file.
 ///
 /// # Errors
 /// The file cannot be read, a name is unknown, a value has another type, or a store's setting cannot be used.
-pub(super) fn gather(
-    flags: &Flags,
-    environment: &Variables,
-) -> Result<(Raw, Vec<Arc<dyn StoreConfig>>), Invalid> {
+pub(super) fn gather(flags: &Flags, environment: &Variables) -> Result<Gathered, Invalid> {
     let of_variable = || non_empty(environment, "SETTLE_CONFIG").map(PathBuf::from);
     let file = flags.config.clone().or_else(of_variable);
     let file = file.as_deref();
-    let unreadable = |error| unreadable(file, &error, &stores::names());
+    let of_others: Vec<&str> = stores::names()
+        .into_iter()
+        .chain(origins_settings().map(|(kind, _)| kind))
+        .collect();
+    let unreadable = |error| unreadable(file, &error, &of_others);
     let mut all = layered(file, flags, environment).map_err(unreadable)?;
     let mut tables = Map::new();
     if let ValueKind::Table(found) = &mut all.cache.kind {
-        let of_store = |store: &StoreEntry| Some((store.name, found.remove(store.name)?));
-        tables.extend(stores::ALL.iter().filter_map(of_store));
+        let names = stores::ALL.iter().map(|store: &StoreEntry| store.name);
+        let names = names.chain(origins_settings().map(|(kind, _)| kind));
+        tables.extend(names.filter_map(|name| Some((name, found.remove(name)?))));
     }
     let raw = all.try_deserialize().map_err(unreadable)?;
-    let stores = stores::ALL.iter().map(|store| {
-        (store.config)(Section {
-            name: store.name,
-            table: tables.remove(store.name),
-            file,
+    let mut section = |name: &'static str| Section {
+        name,
+        table: tables.remove(name),
+        file,
+    };
+    let stores = stores::ALL
+        .iter()
+        .map(|store| (store.config)(section(store.name)));
+    let stores = stores.collect::<Result<_, Invalid>>()?;
+    let origins = origins_settings().map(|(kind, setting)| {
+        let table: KindTable = section(kind).read()?;
+        Ok(RawOrigins {
+            kind,
+            setting,
+            texts: table.allowed_urls,
         })
     });
-    Ok((raw, stores.collect::<Result<_, Invalid>>()?))
+    Ok(Gathered {
+        origins: origins.collect::<Result<_, Invalid>>()?,
+        raw,
+        stores,
+    })
 }
 
 fn layered(

@@ -2,7 +2,7 @@
 
 use super::Rate;
 use super::Reserve;
-use super::raw::{Flags, Raw, RawDevices, Variables, gather, variables};
+use super::raw::{Flags, Gathered, Raw, RawDevices, RawOrigins, Variables, gather, variables};
 use super::{Config, Database, Destinations, Devices, Http, Invalid, keys, mail, ui};
 use crate::setting::{bounded, invalid, origin, parsed};
 use crate::sizes;
@@ -69,7 +69,11 @@ fn read(flags: &Flags, environment: &Variables) -> Result<Config, Invalid> {
             "a path that is UTF-8: SQLite opens only paths that are UTF-8",
         ));
     }
-    let (raw, stores) = gather(flags, environment)?;
+    let Gathered {
+        raw,
+        stores,
+        origins,
+    } = gather(flags, environment)?;
     let http = http(&raw)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
     Ok(Config {
@@ -89,7 +93,7 @@ fn read(flags: &Flags, environment: &Variables) -> Result<Config, Invalid> {
             )?,
             allow_http: raw.destinations.allow_http,
         },
-        amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
+        origins: origins.iter().map(origins_of).collect::<Result<_, _>>()?,
         mail: mail::server(&raw.mail)?,
         window: window(raw.window.as_deref())?,
         retention: retention(raw.retention.as_deref())?,
@@ -204,8 +208,14 @@ fn connections(field: &str, number: usize, least: usize) -> Result<usize, Invali
     Err(invalid(field, format!("a number from {least} to 8192")))
 }
 
-fn origins(field: &str, texts: &[String]) -> Result<Vec<Url>, Invalid> {
-    texts.iter().map(|text| origin(field, text)).collect()
+/// The origins of a kind of destination, by its name.
+fn origins_of(raw: &RawOrigins) -> Result<(&'static str, Vec<Url>), Invalid> {
+    let urls = raw
+        .texts
+        .iter()
+        .map(|text| origin(raw.setting.field, text))
+        .collect::<Result<_, _>>()?;
+    Ok((raw.kind, urls))
 }
 
 fn devices(raw: &RawDevices) -> Result<Devices, Invalid> {

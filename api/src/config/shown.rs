@@ -62,7 +62,6 @@ impl Config {
                 .temporal_cli
                 .as_ref()
                 .map_or_else(none, |path| path.display().to_string()),
-            "amplitude.allowed_urls" => list(&self.amplitude_urls),
             "devices.requests_per_second" => devices.per_device.per_second.to_string(),
             "devices.requests_per_second_and_address" => devices.per_address.per_second.to_string(),
             "devices.bytes_per_second_and_address" => {
@@ -92,8 +91,12 @@ impl Config {
                 .map_or_else(none, ToString::to_string),
             other => {
                 let mut of_stores = self.stores.iter().filter_map(|store| store.shown(other));
+                let of_kind = other
+                    .strip_suffix(".allowed_urls")
+                    .and_then(|kind| self.origins.get(kind));
                 of_stores
                     .next()
+                    .or_else(|| Some(list(of_kind?)))
                     .unwrap_or_else(|| format!("`{other}` is not shown"))
             }
         }

@@ -337,15 +337,18 @@ fn origins_of_the_operators_own_are_listed() {
     assert_eq!(
         load(&Flags::default(), &Variables::new())
             .expect("defaults are valid")
-            .amplitude_urls,
-        []
+            .origins,
+        std::collections::BTreeMap::from([("amplitude", Vec::new())])
     );
     let pairs = [(
         "SETTLE_AMPLITUDE_ALLOWED_URLS",
         "http://127.0.0.1:9000, https://proxy.internal",
     )];
     let config = load(&Flags::default(), &variables(&pairs)).expect("valid");
-    let urls: Vec<&str> = config.amplitude_urls.iter().map(Url::as_str).collect();
+    let urls: Vec<&str> = config.origins["amplitude"]
+        .iter()
+        .map(Url::as_str)
+        .collect();
     assert_eq!(urls, ["http://127.0.0.1:9000/", "https://proxy.internal/"]);
     let file = Toml::new(
         "origins",
@@ -354,7 +357,7 @@ fn origins_of_the_operators_own_are_listed() {
     assert_eq!(
         load(&file.flags(), &Variables::new())
             .expect("valid")
-            .amplitude_urls
+            .origins["amplitude"]
             .len(),
         1
     );

@@ -74,7 +74,7 @@ fn name_of(kind: &KindSchemas) -> String {
     request_of(kind.kind)
 }
 
-/// The name of the schema of a new destination of a kind, such as `NewWebhook`.
+/// The name of the schema of a new destination of a kind: `New`, then its name.
 pub fn request_of(kind: &str) -> String {
     let (first, rest) = kind.split_at(1);
     format!("New{}{rest}", first.to_uppercase())

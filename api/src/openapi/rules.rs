@@ -2,7 +2,9 @@
 //!
 //! `.ci/openapi` sends what the schemas allow. What is refused then has its rule here, or in the type of the body.
 
+use super::kinds::request_of;
 use crate::extract::shape::present_mut;
+use protocols::destinations;
 use serde_json::{Map, Value, json};
 
 /// Keyword of a field, parameter, body or operation for a rule that a schema cannot express.
@@ -11,9 +13,9 @@ pub const RULE: &str = "x-rule";
 /// The rule of the parameter `cursor` of every list.
 const CURSOR: &str = "`next_cursor` of the previous page.";
 
-/// Each rule with its places: the name of a schema or the id of an operation, optionally with a field or parameter. A
-/// field of `NewDestination` stands for the field of each kind that has it.
-const RULES: [(&str, &[&str]); 43] = [
+/// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
+/// field of `NewDestination` is that of each kind that has it; the rules of what one kind alone has are in its schemas.
+const RULES: [(&str, &[&str]); 31] = [
     (
         "A time in the future.",
         &["Hold.until", "NewKey.expires_at"],
@@ -67,56 +69,11 @@ const RULES: [(&str, &[&str]); 43] = [
         &["DestinationPatch.rate"],
     ),
     (
-        "False only together with a new `url`: the current one is secret.",
-        &["DestinationPatch.secret_url"],
-    ),
-    (
-        "An HTTPS URL whose host is public or allowed by the settings.",
-        &["NewWebhook.url"],
-    ),
-    (
-        "Names are RFC 9110 tokens, except headers that settle or HTTP sets. Values are visible ASCII.",
-        &["NewWebhook.headers"],
-    ),
-    (
-        "`whsec_` followed by 24 to 64 bytes in base64; only with `v1` in `signature`.",
-        &["NewWebhook.secret"],
-    ),
-    (
-        "`whsk_` followed by an Ed25519 key in base64; only with `v1a` in `signature`.",
-        &["NewWebhook.private_key"],
-    ),
-    (
-        "In the format for a new webhook, and not the current secret.",
+        "As for a new destination of the kind, and not the one in use.",
         &["RotateSecret.secret"],
     ),
     (
-        "`standard`, `eu`, or a URL that the settings allow.",
-        &["NewDestination.endpoint"],
-    ),
-    (
-        "At most 128 letters, digits, `-`, `_` and `.`. One of the two API keys is required.",
-        &["NewDestination.api_key"],
-    ),
-    (
-        "At most 128 letters, digits, `-`, `_` and `.`.",
-        &["NewDestination.secret_key"],
-    ),
-    (
-        "In the format of `api_key`, from another project.",
-        &["NewDestination.sandbox_api_key"],
-    ),
-    (
-        "Requires the settings `mail.url` and `mail.from`.",
-        &["NewEmail.kind"],
-    ),
-    ("Contains no link.", &["NewEmail.subject_prefix"]),
-    (
-        "Distinct ASCII addresses that the settings allow.",
-        &["NewEmail.to"],
-    ),
-    (
-        "An event type that has a schema and is sent to the destination.",
+        "An event that has a schema and is sent to the destination.",
         &["TestRequest.event_type"],
     ),
     (
@@ -215,11 +172,8 @@ const UNSUITABLE: [(&str, &str); 3] = [
 
 /// Adds all rules to a document.
 pub fn add(document: &mut Value) {
-    for (rule, place) in RULES
-        .iter()
-        .flat_map(|(rule, places)| places.iter().map(move |place| (rule, place)))
-    {
-        for place in each(document, place) {
+    for (place, rule) in places() {
+        for place in each(document, &place) {
             if let Some(found) = at(document, &place) {
                 found[RULE] = json!(rule);
             }
@@ -241,6 +195,24 @@ pub fn add(document: &mut Value) {
             operation["responses"]["422"] = json!({ "$ref": "#/components/responses/Problem" });
         }
     }
+}
+
+/// All places with their rules: those of [`RULES`], then those of each kind of destination.
+fn places() -> Vec<(String, &'static str)> {
+    let of_all = RULES.iter().flat_map(|(rule, places)| {
+        let place = move |place: &&str| ((*place).to_owned(), *rule);
+        places.iter().map(place)
+    });
+    let of_kinds = destinations::schemas().iter().flat_map(|kind| {
+        let created = request_of(kind.kind);
+        let place =
+            move |(field, rule): &(&str, &'static str)| (format!("{created}.{field}"), *rule);
+        let changed =
+            |(field, rule): &(&str, &'static str)| (format!("DestinationPatch.{field}"), *rule);
+        let changes = kind.change_rules.iter().map(changed);
+        kind.rules.iter().map(place).chain(changes)
+    });
+    of_all.chain(of_kinds).collect()
 }
 
 /// The places that a place stands for: one of each of its schemas, if its schema is one of several.
@@ -292,24 +264,22 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{RULE, RULES, UNSUITABLE, at, each, operation};
+    use super::{RULE, UNSUITABLE, at, each, operation, places};
     use crate::openapi::document;
     use crate::routes::routes;
 
     #[test]
     fn each_rule_stands_at_its_place() {
         let mut document = document(routes());
-        for (rule, places) in RULES {
-            for place in places {
-                let each = each(&document, place);
-                let found: Vec<_> = each
-                    .iter()
-                    .filter_map(|place| at(&mut document, place).cloned())
-                    .collect();
-                assert!(!found.is_empty(), "there is no {place}");
-                for found in found {
-                    assert_eq!(found[RULE], rule, "{place}");
-                }
+        for (place, rule) in places() {
+            let each = each(&document, &place);
+            let found: Vec<_> = each
+                .iter()
+                .filter_map(|place| at(&mut document, place).cloned())
+                .collect();
+            assert!(!found.is_empty(), "there is no {place}");
+            for found in found {
+                assert_eq!(found[RULE], rule, "{place}");
             }
         }
         for (id, rule) in UNSUITABLE {

@@ -134,8 +134,7 @@ pub async fn stores(_: Caller) -> Result<Json<Forms>, Error> {
 
 /// The forms of destinations, one of each kind.
 pub fn of_destinations() -> Vec<Form> {
-    destinations::KINDS
-        .into_iter()
+    destinations::kinds()
         .map(destinations::Kind::form)
         .map(|form| Form::of(&kinds::request_of(form.name), form))
         .collect()

@@ -15,7 +15,7 @@ use storage::{
 use system_tests::rows::{self, Rows};
 
 pub const HOUR_MS: i64 = 3_600_000;
-pub const PATIENCE: Duration = protocols::destinations::webhook::DISABLE_AFTER;
+pub const PATIENCE: Duration = protocols::destinations::schedule::DISABLE_AFTER;
 
 /// A leased request; it dereferences to its first attempt.
 #[derive(Debug)]

@@ -1,8 +1,10 @@
 //! A request with its reply, for a kind of destination to judge.
 
+use super::schedule::{Schedule, Step};
 use crate::outgoing::Incoming;
 use domain::Timestamp;
-use storage::Attempt;
+use domain::time::duration;
+use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
 /// One request with its reply, to be judged. `R` is the reply of one protocol, or of any.
 #[derive(Debug)]
@@ -27,6 +29,48 @@ impl<'a> Exchange<'a> {
             reply,
             at: self.at,
             jitter: self.jitter,
+        }
+    }
+}
+
+impl<R> Exchange<'_, R> {
+    /// The result where one class holds for all events of the request: each is delivered, failed because it is refused, or
+    /// retried until the schedule ends.
+    pub fn judged(
+        &self,
+        schedule: &Schedule,
+        class: AttemptClass,
+        error: Option<String>,
+        endpoint_signal: EndpointSignal,
+    ) -> DeliveryResult {
+        let judge = |event: &Attempt| {
+            let step = Step {
+                number: event.number,
+                first_tried_at: event.first_tried_at,
+                at: self.at,
+            };
+            let verdict = match (class, schedule.wait_ms(step, None, self.jitter)) {
+                (AttemptClass::Success, _) => Verdict::Delivered,
+                (AttemptClass::Refused, _) | (_, None) => Verdict::Failed,
+                (_, Some(wait_ms)) => Verdict::Retry {
+                    delay: duration(wait_ms),
+                },
+            };
+            EventResult {
+                delivery_id: event.delivery_id,
+                verdict,
+                class,
+                error: error.clone(),
+                counts: true,
+            }
+        };
+        DeliveryResult {
+            events: self.events.iter().map(judge).collect(),
+            endpoint_signal,
+            lane_pause: None,
+            user_pause: None,
+            at_most: None,
+            alarm: None,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The interface of a kind of destination. Each kind's folder implements [`Kind`], and [`Connector`] for its
 //! configuration; `kinds` lists the kinds. Methods with a default cover features that most kinds do not have.
 
-use super::allowed::Allowed;
+use super::allowed::{Allowed, OriginsSetting};
 use super::changes::{ChangedSettings, NewSettings, Rotation};
 use super::exchange::Exchange;
+use super::help::HelpText;
 use super::invalid::Invalid;
-use super::notes::{RenderNotes, TestNotes};
-use super::schedule::ScheduleText;
+use super::notes::{RenderNotes, TestNotes, VolumeAlarm};
+use super::schedule::{DISABLE_AFTER, ScheduleText};
 use super::schemas::KindSchemas;
 use crate::form::Form;
 use crate::outgoing::{Incoming, Outgoing};
@@ -23,13 +24,18 @@ pub trait Kind: Sync {
     fn name(&self) -> &'static str;
 
     /// The default schedule, as the command line shows it.
-    fn schedule_text(&self) -> ScheduleText;
+    fn schedule_text(&self) -> ScheduleText {
+        ScheduleText::USUAL
+    }
 
     /// JSON Schemas of the kind's API fields.
     fn schemas(&self) -> KindSchemas;
 
     /// The form for creating a destination of this kind.
     fn form(&self) -> Form;
+
+    /// What the help of the command line says of it.
+    fn help_text(&self) -> HelpText;
 
     /// Builds the settings and secrets of a new destination. Unknown fields are refused.
     ///
@@ -66,14 +72,20 @@ pub trait Kind: Sync {
     ) -> Result<Box<dyn Connector>, Invalid>;
 
     /// Why the operator's settings allow no request to a stored destination; `None` when they do.
-    fn refusal(&self, destination: &Destination, allowed: &Allowed) -> Option<Invalid>;
+    fn refusal(&self, _destination: &Destination, _allowed: &Allowed) -> Option<Invalid> {
+        None
+    }
 
     /// Renders an event for a destination. The body is frozen: every attempt sends it.
     fn render(&self, destination: &Destination, unsent: &Unsent) -> Rendered;
 
     /// Renders an event of a device for a destination. It depends on the stored event and on settings that name the
     /// customer alone.
-    fn render_streamed(&self, destination: &Destination, event: &StreamedEvent) -> Rendered;
+    fn render_streamed(&self, _destination: &Destination, _event: &StreamedEvent) -> Rendered {
+        Rendered::Refuse {
+            why: "this kind of destination takes no device events".to_owned(),
+        }
+    }
 
     /// Describes the effect of [`Connector::test`] for a destination with these settings.
     fn test_notes(&self, settings: &Value) -> TestNotes;
@@ -83,7 +95,12 @@ pub trait Kind: Sync {
         RenderNotes::default()
     }
 
-    /// Additional choices of the form from the operator's settings: names of fields, and values.
+    /// The operator's setting of origins that may replace those of its vendor; `None` for a kind without a vendor.
+    fn origins_setting(&self) -> Option<OriginsSetting> {
+        None
+    }
+
+    /// What the operator's settings add to the choices of its form: names of fields, and values.
     fn choices(&self, _allowed: &Allowed) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -131,6 +148,9 @@ pub trait Kind: Sync {
 
 /// A kind whose requests are signed.
 pub trait Signer {
+    /// The secret that signs requests, as a receiver needs it: the newest one.
+    fn newest_secret(&self, secret: &SecretString) -> Option<SecretString>;
+
     /// Replaces the secret that signs requests; the old one signs too until the overlap ends.
     ///
     /// # Errors
@@ -174,7 +194,9 @@ pub trait Connector: fmt::Debug + Send + Sync {
     fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Outgoing, Invalid>;
 
     /// The names of the headers of its requests, in lower case and in their order.
-    fn header_names(&self) -> Vec<String>;
+    fn header_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The first wait of the schedule.
     fn first_wait(&self) -> Duration;
@@ -183,7 +205,9 @@ pub trait Connector: fmt::Debug + Send + Sync {
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult;
 
     /// Time without a success after which a failed request disables the destination.
-    fn disable_after(&self) -> Duration;
+    fn disable_after(&self) -> Duration {
+        DISABLE_AFTER
+    }
 
     /// Redacts our secrets in a text that the destination sent.
     fn redact(&self, text: &str) -> String;
@@ -235,8 +259,8 @@ pub trait Connector: fmt::Debug + Send + Sync {
         None
     }
 
-    /// How many requests of an app in a day raise an alarm; `None` where machines receive them.
-    fn alarming_number(&self) -> Option<u64> {
+    /// The alarm about too many requests of an app in a day; `None` where machines receive them.
+    fn volume_alarm(&self) -> Option<VolumeAlarm> {
         None
     }
 

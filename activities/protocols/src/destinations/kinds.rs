@@ -1,32 +1,55 @@
-//! The list of kinds of destinations, and what depends only on the name of a kind.
+//! The list of the kinds of destinations, to which a program can add, and what follows from the name of a kind alone.
 
 use super::allowed::Allowed;
 use super::amplitude::kind::Amplitude;
 use super::changes::{ChangedSettings, Rotation};
 use super::email::kind::Email;
 use super::invalid::Invalid;
-use super::kind::{Connector, Kind};
+use super::kind::{Connector, Kind, Signer};
 use super::schemas::KindSchemas;
 use super::webhook::kind::Webhook;
 use secrecy::SecretString;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use storage::Destination;
 
-/// All kinds, in the order in which people see them.
-pub const KINDS: [&dyn Kind; 3] = [&Webhook, &Amplitude, &Email];
+/// The kinds of a release, in the order in which people see them.
+const OF_RELEASE: [&dyn Kind; 3] = [&Webhook, &Amplitude, &Email];
+
+static ALL: OnceLock<Vec<&'static dyn Kind>> = OnceLock::new();
+
+/// All kinds: those of the release, then those that the program added.
+pub fn kinds() -> impl Iterator<Item = &'static dyn Kind> + Clone {
+    ALL.get_or_init(|| OF_RELEASE.to_vec()).iter().copied()
+}
+
+/// Adds kinds to those of the release. Returns whether they were added: not after the first use of the list, nor under a
+/// name of the release.
+#[must_use]
+pub fn add(more: &[&'static dyn Kind]) -> bool {
+    let is_new = |one: &&dyn Kind| OF_RELEASE.iter().all(|known| known.name() != one.name());
+    more.iter().all(is_new)
+        && ALL
+            .set(OF_RELEASE.iter().chain(more).copied().collect())
+            .is_ok()
+}
 
 /// The kind of this name.
 ///
 /// # Errors
 /// There is no such kind.
 pub fn kind(name: &str) -> Result<&'static dyn Kind, Invalid> {
-    let found = KINDS.into_iter().find(|kind| kind.name() == name);
-    found.ok_or_else(|| {
-        Invalid::new(
-            "kind",
-            format!("{}, and not `{name}`", one_of(KINDS.into_iter())),
-        )
-    })
+    let found = kinds().find(|kind| kind.name() == name);
+    found.ok_or_else(|| Invalid::new("kind", format!("{}, and not `{name}`", names())))
+}
+
+/// The names of all kinds, in a sentence.
+pub fn names() -> String {
+    one_of(kinds())
+}
+
+/// The first kind whose requests are signed, and how; `None` when there is none.
+pub fn signing() -> Option<(&'static dyn Kind, &'static dyn Signer)> {
+    kinds().find_map(|kind| Some((kind, kind.signer()?)))
 }
 
 /// The kind whose texts people see for this name: the first one where there is no such kind, as in the answer of a newer
@@ -38,7 +61,7 @@ pub fn shown_kind(name: &str) -> &'static dyn Kind {
 /// The API fields of each kind, as JSON Schemas.
 pub fn schemas() -> &'static [KindSchemas] {
     static SCHEMAS: LazyLock<Vec<KindSchemas>> =
-        LazyLock::new(|| KINDS.into_iter().map(Kind::schemas).collect());
+        LazyLock::new(|| kinds().map(Kind::schemas).collect());
     &SCHEMAS
 }
 
@@ -84,7 +107,7 @@ pub fn rotate(
 ) -> Result<ChangedSettings, Invalid> {
     let kind = kind(&destination.kind).ok();
     let signer = kind.and_then(Kind::signer).ok_or_else(|| {
-        let signing = KINDS.into_iter().filter(|kind| kind.signer().is_some());
+        let signing = kinds().filter(|kind| kind.signer().is_some());
         Invalid::new(
             "kind",
             format!(

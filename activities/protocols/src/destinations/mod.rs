@@ -7,6 +7,7 @@ pub mod amplitude;
 mod changes;
 pub mod email;
 mod exchange;
+mod help;
 mod invalid;
 mod kind;
 mod kinds;
@@ -23,15 +24,17 @@ pub mod webhook;
 #[cfg(test)]
 mod tests;
 
-pub use allowed::{Allowed, Exception};
+pub use allowed::{Allowed, Exception, OriginsSetting};
 pub use changes::{ChangedSettings, NewSettings, Rotation};
 pub use exchange::Exchange;
+pub use help::HelpText;
 pub use invalid::Invalid;
 pub use kind::{Connector, Kind, SecretUrl, Signer};
 pub use kinds::{
-    KINDS, expected_events, fields, kind, ready, refusal, rotate, schemas, shown_kind,
+    add, expected_events, fields, kind, kinds, names, ready, refusal, rotate, schemas, shown_kind,
+    signing,
 };
-pub use notes::{RenderNotes, TestNotes};
+pub use notes::{RenderNotes, TestNotes, VolumeAlarm};
 pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
 pub use shown::{has_secret_url, sealed, shown, shown_entry, shown_settings};

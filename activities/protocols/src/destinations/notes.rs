@@ -9,7 +9,18 @@ pub struct RenderNotes {
     pub wrong_id: Option<&'static str>,
 }
 
-/// Description of a destination's test, for display.
+/// The alarm about an app that sends people too much in a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumeAlarm {
+    /// The kind of the alarm.
+    pub alarm: &'static str,
+    /// How many requests of an app in a day raise it.
+    pub bound: u64,
+    /// What is sent, in the plural.
+    pub what: &'static str,
+}
+
+/// What a test of a destination does, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestNotes {
     pub what: &'static str,

@@ -3,7 +3,7 @@
 use super::changes::ChangedSettings;
 use super::invalid::Invalid;
 use super::kind::SecretUrl;
-use super::kinds::{KINDS, kind};
+use super::kinds::{kind, kinds};
 use secrecy::SecretString;
 use serde_json::Value;
 use storage::Destination;
@@ -15,7 +15,7 @@ fn secret_url(kind_name: &str) -> Option<&'static dyn SecretUrl> {
 
 /// All kinds that hide URLs.
 fn secret_urls() -> impl Iterator<Item = &'static dyn SecretUrl> {
-    KINDS.into_iter().filter_map(|kind| kind.secret_url())
+    kinds().filter_map(|kind| kind.secret_url())
 }
 
 /// The settings of a destination of the named kind as people see them. A URL that is a secret is cut off after its host.

@@ -1,6 +1,6 @@
 //! What is stored of each kind, the list of kinds, the secrets of a rotation, and what the tests of the kinds share.
 
-use super::{Allowed, Invalid, KINDS, Kind, Rotation, kind, ready, rotate};
+use super::{Allowed, Invalid, Kind, Rotation, add, kind, kinds, ready, rotate};
 use crate::smtp::Server;
 use domain::{CollapseKey, DeviceId, Environment, EventId, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -112,7 +112,11 @@ const STORED: [(&str, &str, &str); 6] = [
 #[test]
 fn what_is_stored_is_read_and_written_byte_for_byte() {
     let allowed = Allowed {
-        origins: vec!["https://proxy.example.com".parse().unwrap()],
+        origins: [(
+            "amplitude",
+            vec!["https://proxy.example.com".parse().unwrap()],
+        )]
+        .into(),
         mail: Server::parse("smtp://localhost?tls=none", "settle@example.com").ok(),
         ..Allowed::default()
     };
@@ -132,12 +136,47 @@ fn what_is_stored_is_read_and_written_byte_for_byte() {
 
 #[test]
 fn each_kind_is_found_by_the_name_that_is_stored() {
-    let names: Vec<&str> = KINDS.into_iter().map(Kind::name).collect();
+    let names: Vec<&str> = kinds().map(Kind::name).collect();
     assert_eq!(names, ["webhook", "amplitude", "email"]);
-    for one in KINDS {
+    for one in kinds() {
         let (form, schemas) = (one.form(), one.schemas());
         assert_eq!((form.name, schemas.kind), (one.name(), one.name()));
         assert_eq!(kind(one.name()).map(Kind::name), Ok(one.name()));
+        let field = one.origins_setting().map(|setting| setting.field);
+        let expected = format!("{}.allowed_urls", one.name());
+        assert!(field.is_none_or(|field| field == expected), "{field:?}");
+    }
+}
+
+#[test]
+fn no_kind_is_added_late_or_under_a_known_name() {
+    let known = kind("webhook").unwrap();
+    assert!(!add(&[known]), "a known name");
+    assert!(!add(&[]), "after the first use");
+}
+
+#[test]
+fn a_kind_describes_only_fields_that_it_has() {
+    for one in kinds() {
+        let (schemas, help, form) = (one.schemas(), one.help_text(), one.form());
+        let created = |name: &str| name == "kind" || schemas.created.contains_key(name);
+        for (field, _) in schemas.rules {
+            assert!(created(field), "{}: {field}", one.name());
+        }
+        for (field, _) in schemas.change_rules {
+            assert!(
+                schemas.changeable().contains(field),
+                "{}: {field}",
+                one.name()
+            );
+        }
+        for (field, _) in help.flags {
+            let is_entry = form.entries.iter().any(|entry| entry.name == *field);
+            assert!(is_entry, "{}: {field}", one.name());
+        }
+        assert!(!help.examples.is_empty(), "{}", one.name());
+        let takes_sample = one.test_notes(&Value::Null).takes_sample;
+        assert_eq!(help.sample.is_some(), takes_sample, "{}", one.name());
     }
 }
 

@@ -19,6 +19,9 @@ pub enum Failure {
         "the URL's port is not allowed: use 443 or 8443; 80 needs {PLAIN}, any other a network of {NETWORKS}"
     )]
     Port,
+    /// No transport has the scheme of a message's address.
+    #[error("the address's scheme is that of no protocol that this process knows")]
+    Transport,
     #[error("a header of the request cannot be sent")]
     Headers,
     /// The host is a forbidden address, such as one of a private network.
@@ -78,7 +81,9 @@ impl Failure {
     /// The class of an attempt that failed for this reason.
     pub const fn class(self) -> AttemptClass {
         match self {
-            Self::Url | Self::Scheme | Self::Port | Self::Headers => AttemptClass::InvalidUrl,
+            Self::Url | Self::Scheme | Self::Port | Self::Transport | Self::Headers => {
+                AttemptClass::InvalidUrl
+            }
             Self::Forbidden => AttemptClass::ForbiddenAddress,
             Self::Dns => AttemptClass::Dns,
             Self::Connect => AttemptClass::Connect,

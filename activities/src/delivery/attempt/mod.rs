@@ -350,17 +350,16 @@ async fn send(
         context.http.deliver(request)
     })
     .await;
-    let bound = connector.alarming_number();
-    if let Some(detail) = bound.and_then(|bound| {
-        context
+    if let Some(alarm) = connector.volume_alarm()
+        && let Some(detail) = context
             .volume
-            .count(batch.destination.app_id, bound, clock.now())
-    }) {
+            .count(batch.destination.app_id, alarm, clock.now())
+    {
         // The request was made: it is recorded, also if the alarm is not.
-        let alarm = context
+        let raised = context
             .store
-            .alarm(batch.destination.id, "many_emails", &detail);
-        drop(alarm.await);
+            .alarm(batch.destination.id, alarm.alarm, &detail);
+        drop(raised.await);
     }
     let exchange = Exchange {
         events: &sendable,

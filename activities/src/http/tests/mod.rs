@@ -3,6 +3,7 @@
 mod forbidden;
 mod lookups;
 mod server;
+mod transports;
 
 use super::clients::Clients;
 use super::response::BODY_CAP;
@@ -43,6 +44,7 @@ fn http(rules: Rules, trusted: &[CertificateDer<'static>]) -> Http {
             tls,
             mail_roots: None,
             lookup: of_this_machine(),
+            transports: Vec::new(),
             total: Duration::from_secs(15),
         },
     )

@@ -1,6 +1,7 @@
 //! The flags of a destination, derived from the forms of its kinds, and the request body built from them. The API
 //! validates it.
 
+use super::kinds;
 use crate::commands::client::{Client, Refused};
 use crate::commands::drawn::{Argument, Flag, Parse};
 use crate::commands::names::{self, Text};
@@ -21,7 +22,8 @@ const PLATFORMS: &str = "filter.platforms";
 const HEADERS: &str = "headers";
 const REMOVED: &str = "remove-header";
 
-/// The flags that are typed otherwise than the API describes them: what stands for the value, and the help.
+/// The flags that are typed otherwise than the API describes them: what stands for the value, and the help, to which
+/// kinds add theirs.
 const TYPED: [(&str, &str, &str); 5] = [
     (
         "events",
@@ -41,8 +43,7 @@ const TYPED: [(&str, &str, &str); 5] = [
     (
         "rate",
         "N",
-        "Maximum number of requests per second, over all processes. Amplitude: at most 90, the default, because Amplitude \
-         allows 100. Email: 1 by default",
+        "Maximum number of requests per second, over all processes",
     ),
     (
         "schedule",
@@ -60,11 +61,17 @@ struct FieldFlag {
     argument: Argument,
 }
 
+/// The label of the kind that alone has a field; `None` where several have it.
+fn only_kind(forms: &[Form], name: &str) -> Option<&'static str> {
+    let has = |form: &&Form| form.fields.iter().any(|field| field.name == name);
+    let mut having = forms.iter().filter(has);
+    let only = having.next()?;
+    having.next().is_none().then_some(only.label)
+}
+
 /// The flags: first those that several kinds have.
 static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
     let forms = of_destinations();
-    let has = |form: &&Form, name: &str| form.fields.iter().any(|field| field.name == name);
-    let is_common = |name: &str| forms.iter().filter(|form| has(form, name)).count() > 1;
     let mut all: Vec<FieldFlag> = Vec::new();
     for form in &forms {
         for field in form
@@ -73,7 +80,7 @@ static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
             .filter(|field| !BY_HAND.contains(&field.name))
         {
             if all.iter().all(|known| known.field != field.name) {
-                let kind = (!is_common(field.name)).then_some(form.label);
+                let kind = only_kind(&forms, field.name);
                 let argument = Argument::of_property(
                     field.name,
                     &property(form.name, field.name),
@@ -105,7 +112,9 @@ fn flag(field: &Field) -> Flag {
         _ => name,
     };
     let typed = TYPED.iter().find(|(known, ..)| *known == field.name);
-    Flag::named(name, typed.map(|(_, value, help)| (*value, *help)))
+    let typed = typed.map(|(_, value, help)| (*value, kinds::with_notes(field.name, help)));
+    let typed = typed.as_ref();
+    Flag::named(name, typed.map(|(value, help)| (*value, help.as_str())))
 }
 
 /// Reads a value that is not sent as it is typed.
@@ -135,8 +144,8 @@ impl Args for Fields {
             .value_name("NAME")
             .value_delimiter(',');
         let removed = removed.help("Remove this header. Repeatable");
-        let headers =
-            [header, removed].map(|arg| arg.action(ArgAction::Append).help_heading("Webhook"));
+        let kind = only_kind(&of_destinations(), HEADERS);
+        let headers = [header, removed].map(|arg| arg.action(ArgAction::Append).help_heading(kind));
         command.args(drawn).args(headers)
     }
 

@@ -1,6 +1,7 @@
 //! `settle destination`: what the table of its verbs cannot express.
 
 mod flags;
+pub mod kinds;
 mod retry;
 mod shown;
 
@@ -51,8 +52,7 @@ struct Create {
     /// The app's id or name.
     #[arg(long)]
     app: String,
-    /// The kind of destination: `webhook`, `amplitude` or `email`.
-    #[arg(long, default_value = "webhook", value_parser = kind)]
+    #[arg(long, help = kinds::help(), default_value = kinds::usual(), value_parser = kind)]
     kind: String,
     /// Create it disabled: its events stay pending until it is enabled.
     #[arg(long)]

@@ -67,7 +67,8 @@ static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
             .iter()
             .filter(|(resource, _)| resource == name)
             .flat_map(|(_, hooks)| *hooks);
-        let resource: Result<Resource, _> = toml::from_str(table);
+        let table = destination::kinds::fill(table);
+        let resource: Result<Resource, _> = toml::from_str(&table);
         let mut resource = resource.unwrap_or_else(|error| panic!("the table of {name}: {error}"));
         resource.name = name;
         for verb in &mut resource.verbs {

@@ -15,7 +15,7 @@ use domain::catalogue::Price;
 use domain::time::millis;
 use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
-use protocols::destinations::{Allowed, Exception, Invalid, Kind as _, webhook};
+use protocols::destinations::{Allowed, Exception, Invalid, Kind, Signer, signing};
 use protocols::http::Rules;
 use protocols::stores::Simulated;
 use rust_decimal::Decimal;
@@ -193,8 +193,10 @@ pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<
         .destination_secret(destination.id)
         .await
         .context("the demo destination's secret")?;
-    let secret =
-        webhook::config::newest_secret(&sealed).context("the demo destination's secret")?;
+    let (_, signer_of_events) = receiver_kind()?;
+    let secret = signer_of_events
+        .newest_secret(&sealed)
+        .context("the demo destination's secret")?;
     let destination = Exception {
         destination: destination.id,
         url,
@@ -366,7 +368,8 @@ async fn moved(
     fields: &Map<String, Value>,
 ) -> anyhow::Result<Destination> {
     let secret = store.destination_secret(known.id).await?;
-    let changed = webhook::kind::Webhook
+    let (kind, _) = receiver_kind()?;
+    let changed = kind
         .change(&known.settings, &secret, fields, &allowed())
         .map_err(|wrong| refused(&wrong))?;
     let change = DestinationChange {
@@ -376,12 +379,18 @@ async fn moved(
     Ok(store.update_destination(known.id, change, |_| {}).await?)
 }
 
+/// The kind of the receiver's destination: one that signs, since the receiver verifies.
+fn receiver_kind() -> anyhow::Result<(&'static dyn Kind, &'static dyn Signer)> {
+    signing().context("no kind of destination signs")
+}
+
 fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result<NewDestination> {
-    let prepared = webhook::kind::Webhook.create(fields, &allowed(), clock::random_bytes());
+    let (kind, _) = receiver_kind()?;
+    let prepared = kind.create(fields, &allowed(), clock::random_bytes());
     let prepared = prepared.map_err(|wrong| refused(&wrong))?;
     Ok(NewDestination {
         app_id,
-        kind: webhook::KIND.to_owned(),
+        kind: kind.name().to_owned(),
         common: DestinationSettings::new(RECEIVER),
         settings: prepared.settings,
         secret: prepared.secret,

@@ -39,7 +39,7 @@ pub struct RotateSecret {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "event_type": "user.subscription.renewed" }]))]
 pub struct TestRequest {
-    /// Event type of the sample event to send, marked as a test; no event by default. Only for webhooks and email.
+    /// Send a made-up event of this type, marked as a test, if the destination's kind takes one. No event when absent.
     event_type: Option<String>,
 }
 

@@ -1,8 +1,22 @@
 //! The form of an Amplitude integration: the documented fields in their documented order, then the other keys, then the
-//! remaining fields, collapsed.
+//! others, folded. And what the help of the command line says of it.
 
+use crate::destinations::help::HelpText;
 use crate::destinations::unnamed;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
+
+/// What the help says of Amplitude integrations.
+pub const HELP: HelpText = HelpText {
+    examples: &[
+        "settle destination create --app ID --name analytics --kind amplitude --endpoint standard --api-key @api-key.txt",
+        r#"printf %s "$KEY" | settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key -"#,
+    ],
+    flags: &[(
+        "rate",
+        "at most 90, the default, because Amplitude allows 100",
+    )],
+    sample: None,
+};
 
 pub fn form() -> Form {
     let documented = [

@@ -1,11 +1,12 @@
 //! The kind "amplitude", and a stored integration that is ready to send.
 
 use super::config::Config;
-use super::{DISABLE_AFTER, GIVES_UP_AFTER, KIND, SCHEDULE};
+use super::{ALLOWED_URLS, DISABLE_AFTER, GIVES_UP_AFTER, KIND, SCHEDULE};
 use super::{body, config, deletion, device, form, request, response, schemas};
-use crate::destinations::allowed::Allowed;
+use crate::destinations::allowed::{Allowed, OriginsSetting};
 use crate::destinations::changes::{ChangedSettings, NewSettings};
 use crate::destinations::exchange::Exchange;
+use crate::destinations::help::HelpText;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::kind::{Connector, Kind};
 use crate::destinations::notes::{RenderNotes, TestNotes};
@@ -38,6 +39,14 @@ impl Kind for Amplitude {
 
     fn form(&self) -> Form {
         form::form()
+    }
+
+    fn help_text(&self) -> HelpText {
+        form::HELP
+    }
+
+    fn origins_setting(&self) -> Option<OriginsSetting> {
+        Some(ALLOWED_URLS)
     }
 
     fn choices(&self, allowed: &Allowed) -> Vec<(&'static str, String)> {

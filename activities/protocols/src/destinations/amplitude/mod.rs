@@ -23,6 +23,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use super::allowed::OriginsSetting;
 use super::schedule::ScheduleText;
 use domain::attempt::{RECOGNIZED, REPEATED};
 use std::time::Duration;
@@ -34,6 +35,11 @@ pub const SCHEDULE: ScheduleText = ScheduleText {
 };
 /// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "amplitude";
+/// The operator's setting of origins beside Amplitude's.
+pub const ALLOWED_URLS: OriginsSetting = OriginsSetting {
+    field: "amplitude.allowed_urls",
+    variable: "SETTLE_AMPLITUDE_ALLOWED_URLS",
+};
 /// Time after an event's first attempt when it is no longer sent: an hour less than the seven days in which Amplitude
 /// recognizes a repeated event.
 pub const GIVES_UP_AFTER: Duration = REPEATED;

@@ -5,6 +5,26 @@ use crate::destinations::schemas::{KindSchemas, requested};
 use crate::destinations::settings::properties;
 use serde_json::json;
 
+/// The rules of a new integration that its schema does not state.
+const RULES: &[(&str, &str)] = &[
+    (
+        "endpoint",
+        "`standard`, `eu`, or a URL that a setting of the configuration allows.",
+    ),
+    (
+        "api_key",
+        "Letters, digits, `-`, `_` and `.`, at most 128; one of the two API keys.",
+    ),
+    (
+        "secret_key",
+        "Letters, digits, `-`, `_` and `.`, at most 128.",
+    ),
+    (
+        "sandbox_api_key",
+        "In the form of `api_key`, and of another project.",
+    ),
+];
+
 /// The fields that an Amplitude destination takes and shows.
 pub fn schemas() -> KindSchemas {
     let shown = properties::<Settings>();
@@ -33,6 +53,8 @@ pub fn schemas() -> KindSchemas {
         created: requested(&shown, further),
         required: &["endpoint"],
         on_creation: &[],
+        rules: RULES,
+        change_rules: &[],
         shown,
         example: json!({ "kind": super::KIND, "name": "analytics", "endpoint": "standard", "api_key": "c0ffee" }),
     }

@@ -1,5 +1,6 @@
 //! The settings of an integration except its keys. An API request sets them, and they are stored as JSON.
 
+use super::KIND;
 use super::keys::StoredKeys;
 use crate::destinations::allowed::Allowed;
 use crate::destinations::settings;
@@ -158,7 +159,7 @@ impl Endpoint {
 
     /// The URLs that the operator allows beside the regions, as they are stored.
     pub fn of_operator(allowed: &Allowed) -> Vec<String> {
-        let urls = allowed.origins.iter().filter_map(|origin| {
+        let urls = allowed.origins_of(KIND).iter().filter_map(|origin| {
             let endpoint = Self::parse(&Value::from(origin.as_str()), allowed).ok()?;
             serde_json::to_value(endpoint)
                 .ok()?
@@ -186,7 +187,7 @@ impl Endpoint {
 fn is_allowed(url: &Url, allowed: &Allowed) -> bool {
     matches!(url.scheme(), "http" | "https")
         && allowed
-            .origins
+            .origins_of(KIND)
             .iter()
             .any(|origin| origin.origin() == url.origin())
 }

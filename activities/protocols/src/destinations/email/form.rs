@@ -1,6 +1,16 @@
-//! The form of an email destination.
+//! The form of a destination of mails, and what the help of the command line says of it.
 
+use crate::destinations::help::HelpText;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
+
+/// What the help says of destinations of mails.
+pub const HELP: HelpText = HelpText {
+    examples: &[
+        "settle destination create --app ID --name on-call --kind email --to ops@example.com --event alarm.*",
+    ],
+    flags: &[("rate", "1 by default")],
+    sample: Some("by email with `Test` in the subject"),
+};
 
 /// The form of a destination of mails.
 pub fn form() -> Form {

@@ -1,15 +1,15 @@
 //! The kind "email", and stored recipients that are ready to send to.
 
 use super::config::Config;
-use super::{ALARMING, DISABLE_AFTER, KIND, RATE, SCHEDULE};
+use super::{ALARM, KIND, RATE};
 use super::{body, config, form, request, response, schemas};
 use crate::destinations::allowed::Allowed;
 use crate::destinations::changes::{ChangedSettings, NewSettings};
 use crate::destinations::exchange::Exchange;
+use crate::destinations::help::HelpText;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::kind::{Connector, Kind};
-use crate::destinations::notes::TestNotes;
-use crate::destinations::schedule::ScheduleText;
+use crate::destinations::notes::{TestNotes, VolumeAlarm};
 use crate::destinations::schemas::KindSchemas;
 use crate::form::Form;
 use crate::outgoing::{Incoming, Outgoing};
@@ -18,7 +18,7 @@ use domain::time::duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::time::Duration;
-use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Unsent};
+use storage::{Attempt, DeliveryResult, Destination, Rendered, Unsent};
 
 /// Destination that sends emails to people.
 pub struct Email;
@@ -28,16 +28,16 @@ impl Kind for Email {
         KIND
     }
 
-    fn schedule_text(&self) -> ScheduleText {
-        SCHEDULE
-    }
-
     fn schemas(&self) -> KindSchemas {
         schemas::schemas()
     }
 
     fn form(&self) -> Form {
         form::form()
+    }
+
+    fn help_text(&self) -> HelpText {
+        form::HELP
     }
 
     fn create(
@@ -76,12 +76,6 @@ impl Kind for Email {
         body::render(destination, unsent)
     }
 
-    fn render_streamed(&self, _destination: &Destination, _event: &StreamedEvent) -> Rendered {
-        Rendered::Refuse {
-            why: "device events are not emailed".to_owned(),
-        }
-    }
-
     fn test_notes(&self, _settings: &Value) -> TestNotes {
         request::TEST_NOTES
     }
@@ -116,10 +110,6 @@ impl Connector for Config {
         response::judge(self, exchange.over(&*exchange.reply.smtp()))
     }
 
-    fn disable_after(&self) -> Duration {
-        DISABLE_AFTER
-    }
-
     fn redact(&self, text: &str) -> String {
         config::redact(self, text)
     }
@@ -132,8 +122,8 @@ impl Connector for Config {
         response::describe_test(&reply.smtp())
     }
 
-    fn alarming_number(&self) -> Option<u64> {
-        Some(ALARMING)
+    fn volume_alarm(&self) -> Option<VolumeAlarm> {
+        Some(ALARM)
     }
 
     fn bounds_tests(&self) -> bool {

@@ -12,20 +12,15 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use super::schedule::ScheduleText;
-use domain::time::DAY;
-use std::time::Duration;
+use super::notes::VolumeAlarm;
 
 /// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "email";
-/// The default schedule, as the command line shows it.
-pub const SCHEDULE: ScheduleText = ScheduleText {
-    usual: "10 attempts over 75 h 35 m",
-    end: "",
-};
 /// Requests a second of a destination that sets none.
 pub const RATE: i64 = 1;
-/// How many mails of an app in a day raise an alarm.
-pub const ALARMING: u64 = 1000;
-/// Time without a success after which a failed request disables the destination: five days.
-pub const DISABLE_AFTER: Duration = DAY.saturating_mul(5);
+/// The alarm about too many mails of an app in a day.
+pub const ALARM: VolumeAlarm = VolumeAlarm {
+    alarm: "many_emails",
+    bound: 1000,
+    what: "emails",
+};

@@ -10,30 +10,16 @@
 
 use super::config::Config;
 use crate::destinations::exchange::Exchange;
-use crate::destinations::schedule::Step;
 use crate::smtp::{CLOSING, Command, OF_MAILBOX, Reply};
 use domain::time::duration;
-use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
+use storage::{AttemptClass, DeliveryResult, EndpointSignal};
 
 /// The server wants a login, or refused it.
 const LOGIN: [u16; 4] = [530, 534, 535, 538];
 
 /// Judges a reply for the event and for the destination. The jitter spreads a wait by up to 20 % either way.
 pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
-    let Exchange {
-        events,
-        reply,
-        at,
-        jitter,
-    } = exchange;
-    let judge_event = |one: &Attempt| {
-        let step = Step {
-            number: one.number,
-            first_tried_at: one.first_tried_at,
-            at,
-        };
-        event_verdict(reply, one, config.schedule.wait_ms(step, None, jitter))
-    };
+    let reply = exchange.reply;
     let endpoint_signal = match reply {
         Reply::Answer {
             code: 200..=299, ..
@@ -46,15 +32,17 @@ pub fn judge(config: &Config, exchange: Exchange<'_, Reply>) -> DeliveryResult {
         } if is_about_recipient(reply) => EndpointSignal::Neutral,
         Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause: None },
     };
-    let events = events.iter().map(judge_event).collect();
-    DeliveryResult {
-        events,
-        endpoint_signal,
-        lane_pause: None,
-        user_pause: None,
-        at_most: None,
-        alarm: None,
-    }
+    let (class, error) = match reply {
+        Reply::Answer {
+            code: 200..=299, ..
+        } => (AttemptClass::Success, None),
+        Reply::Answer { code, .. } if is_final(reply) => {
+            (AttemptClass::Refused, Some(describe(*code)))
+        }
+        Reply::Answer { code, .. } => (class(*code), Some(describe(*code))),
+        Reply::Failure { class, message } => (*class, Some(message.clone())),
+    };
+    exchange.judged(&config.schedule, class, error, endpoint_signal)
 }
 
 /// Describes the reply to a test.
@@ -70,33 +58,6 @@ pub fn describe_test(reply: &Reply) -> Result<String, String> {
         } => Ok(format!("{}: {}", describe(*code), line(text))),
         Reply::Answer { code, text, .. } => Err(format!("{}: {}", describe(*code), line(text))),
         Reply::Failure { message, .. } => Err(message.clone()),
-    }
-}
-
-fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventResult {
-    let (class, error) = match reply {
-        Reply::Answer {
-            code: 200..=299, ..
-        } => (AttemptClass::Success, None),
-        Reply::Answer { code, .. } if is_final(reply) => {
-            (AttemptClass::Refused, Some(describe(*code)))
-        }
-        Reply::Answer { code, .. } => (class(*code), Some(describe(*code))),
-        Reply::Failure { class, message } => (*class, Some(message.clone())),
-    };
-    let verdict = match (class, wait_ms) {
-        (AttemptClass::Success, _) => Verdict::Delivered,
-        (AttemptClass::Refused, _) | (_, None) => Verdict::Failed,
-        (_, Some(delay_ms)) => Verdict::Retry {
-            delay: duration(delay_ms),
-        },
-    };
-    EventResult {
-        delivery_id: event.delivery_id,
-        verdict,
-        class,
-        error,
-        counts: true,
     }
 }
 

@@ -5,6 +5,16 @@ use crate::destinations::schemas::{KindSchemas, requested};
 use crate::destinations::settings::properties;
 use serde_json::json;
 
+/// The rules of a new destination of mails that its schema does not state.
+const RULES: &[(&str, &str)] = &[
+    ("kind", "Needs the settings `mail.url` and `mail.from`."),
+    ("subject_prefix", "Without a link."),
+    (
+        "to",
+        "Different addresses of ASCII characters that the settings allow.",
+    ),
+];
+
 /// The fields that a destination of mails takes and shows.
 pub fn schemas() -> KindSchemas {
     let shown = properties::<Settings>();
@@ -16,6 +26,8 @@ pub fn schemas() -> KindSchemas {
         created: requested(&shown, json!({})),
         required: &["to"],
         on_creation: &[],
+        rules: RULES,
+        change_rules: &[],
         shown,
         example,
     }

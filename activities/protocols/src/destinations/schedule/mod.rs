@@ -4,7 +4,8 @@
 
 use super::invalid::Invalid;
 use domain::Timestamp;
-use std::time::UNIX_EPOCH;
+use domain::time::DAY;
+use std::time::{Duration, UNIX_EPOCH};
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,9 @@ const LONGEST: &str = "together at most 691200 (8 days)";
 /// the first.
 pub const DEFAULT_WAITS_SECONDS: [i64; 9] =
     [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+
+/// Time without a success after which a failed request usually disables a destination: five days.
+pub const DISABLE_AFTER: Duration = DAY.saturating_mul(5);
 
 /// Validates a schedule: the waits in seconds after the first attempt, the second, and so on.
 ///
@@ -60,6 +64,14 @@ pub struct ScheduleText {
     pub usual: &'static str,
     /// Text to append to a schedule that a destination sets itself.
     pub end: &'static str,
+}
+
+impl ScheduleText {
+    /// That of [`DEFAULT_WAITS_SECONDS`].
+    pub const USUAL: Self = Self {
+        usual: "10 attempts over 75 h 35 m",
+        end: "",
+    };
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,19 @@
-//! The form of a webhook.
+//! The form of a webhook, and what the help of the command line says of it.
 
+use crate::destinations::help::HelpText;
 use crate::destinations::unnamed;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
+
+/// What the help says of webhooks.
+pub const HELP: HelpText = HelpText {
+    examples: &[
+        "settle destination create --app ID --name backend --url https://example.com/hooks",
+        "settle destination create --app ID --name backend --url https://example.com/hooks --header Authorization=@token.txt",
+        "settle destination create --app ID --name chat --url https://hooks.slack.com/services/… --body slack",
+    ],
+    flags: &[],
+    sample: Some("to a webhook with the header `webhook-test: true`"),
+};
 
 /// The form of a webhook. Secrets are made by settle unless they are entered.
 pub fn form() -> Form {

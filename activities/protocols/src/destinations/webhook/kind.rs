@@ -1,15 +1,15 @@
 //! The kind "webhook", and a stored webhook that is ready to send.
 
+use super::KIND;
 use super::config::Config;
-use super::{DISABLE_AFTER, KIND, SCHEDULE};
 use super::{body, config, form, request, response, schemas, secret_url};
 use crate::destinations::allowed::Allowed;
 use crate::destinations::changes::{ChangedSettings, NewSettings, Rotation};
 use crate::destinations::exchange::Exchange;
+use crate::destinations::help::HelpText;
 use crate::destinations::invalid::Invalid;
 use crate::destinations::kind::{Connector, Kind, SecretUrl, Signer};
 use crate::destinations::notes::TestNotes;
-use crate::destinations::schedule::ScheduleText;
 use crate::destinations::schemas::KindSchemas;
 use crate::form::Form;
 use crate::outgoing::{Incoming, Outgoing};
@@ -28,16 +28,16 @@ impl Kind for Webhook {
         KIND
     }
 
-    fn schedule_text(&self) -> ScheduleText {
-        SCHEDULE
-    }
-
     fn schemas(&self) -> KindSchemas {
         schemas::schemas()
     }
 
     fn form(&self) -> Form {
         form::form()
+    }
+
+    fn help_text(&self) -> HelpText {
+        form::HELP
     }
 
     fn create(
@@ -94,6 +94,10 @@ impl Kind for Webhook {
 }
 
 impl Signer for Webhook {
+    fn newest_secret(&self, secret: &SecretString) -> Option<SecretString> {
+        config::newest_secret(secret)
+    }
+
     fn rotate(
         &self,
         settings: &Value,
@@ -141,10 +145,6 @@ impl Connector for Config {
 
     fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
         response::judge(self, exchange.over(&*exchange.reply.http()))
-    }
-
-    fn disable_after(&self) -> Duration {
-        DISABLE_AFTER
     }
 
     fn redact(&self, text: &str) -> String {

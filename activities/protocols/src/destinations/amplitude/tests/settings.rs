@@ -162,7 +162,11 @@ fn an_endpoint_is_a_region_or_an_allowed_origin() {
 fn the_form_offers_each_allowed_url_as_it_is_stored() {
     let origins = ["https://proxy.internal", "http://127.0.0.1:9000/own"];
     let allowed = Allowed {
-        origins: origins.map(|url| url.parse().unwrap()).to_vec(),
+        origins: [(
+            "amplitude",
+            origins.map(|url| url.parse().unwrap()).to_vec(),
+        )]
+        .into(),
         ..Allowed::default()
     };
     let offered = [

@@ -1,0 +1,64 @@
+//! What is sent over a protocol that is neither HTTP nor SMTP, and the reply. The scheme of the address names the protocol;
+//! `activities::http` has its transport.
+
+use crate::http::Failure;
+use domain::AppId;
+use std::fmt;
+use storage::AttemptClass;
+use url::Url;
+
+/// What is sent to a destination, in the form of its protocol.
+#[derive(Clone)]
+pub struct Message {
+    /// Scheme, host and port of the server. Its path can hold a secret.
+    pub address: Url,
+    pub payload: Vec<u8>,
+    /// The app that it is sent for: lookups of names are shared fairly among apps. `None` for one of settle's own.
+    pub app: Option<AppId>,
+}
+
+impl Message {
+    /// This, as one of an app.
+    #[must_use]
+    pub fn of(self, app: AppId) -> Self {
+        Self {
+            app: Some(app),
+            ..self
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    /// Shows only scheme and host: path and payload can contain secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.address.host_str().unwrap_or_default();
+        f.debug_struct("Message")
+            .field("scheme", &self.address.scheme())
+            .field("host", &host)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The server answered.
+    Answer {
+        /// 200 to 299 where it took the message; what else there is, the protocol states.
+        status: u16,
+        text: String,
+    },
+    Failure {
+        class: AttemptClass,
+        /// A sentence for the people who maintain the destination. It reveals nothing about our network.
+        message: String,
+    },
+}
+
+impl From<Failure> for Reply {
+    fn from(failure: Failure) -> Self {
+        Self::Failure {
+            class: failure.class(),
+            message: failure.to_string(),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The transports of protocols other than HTTP and SMTP. Each sends over one protocol, to addresses that were checked.
+
+use futures::future::BoxFuture;
+use protocols::http::Failure;
+use protocols::wire::{Message, Reply};
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+/// Maximum length of a recorded answer in characters; the rest is cut off.
+const TEXT_CAP: usize = 4096;
+
+/// The transports of a release.
+const OF_RELEASE: [&dyn Transport; 0] = [];
+
+static ALL: OnceLock<Vec<&'static dyn Transport>> = OnceLock::new();
+
+/// Sends messages over one protocol.
+pub trait Transport: Send + Sync {
+    /// The scheme of its addresses.
+    fn scheme(&self) -> &'static str;
+
+    /// Sends a message once, to one of these addresses and to nothing else. Its caller limits the time.
+    fn send<'a>(
+        &'a self,
+        message: &'a Message,
+        addresses: &'a [SocketAddr],
+    ) -> BoxFuture<'a, Result<Reply, Failure>>;
+}
+
+/// Adds transports to those of the release. Returns whether they were added: not after the first use.
+#[must_use]
+pub fn add(more: &[&'static dyn Transport]) -> bool {
+    ALL.set(OF_RELEASE.iter().chain(more).copied().collect())
+        .is_ok()
+}
+
+/// All transports.
+pub fn all() -> Vec<&'static dyn Transport> {
+    ALL.get_or_init(|| OF_RELEASE.to_vec()).clone()
+}
+
+/// A reply with a text of the recorded length.
+pub fn capped(reply: Reply) -> Reply {
+    match reply {
+        Reply::Answer { status, text } => Reply::Answer {
+            status,
+            text: text.chars().take(TEXT_CAP).collect(),
+        },
+        failure @ Reply::Failure { .. } => failure,
+    }
+}

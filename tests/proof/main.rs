@@ -1,0 +1,42 @@
+//! What can be added to the program without a change of it: each addition is a folder here, and a line in `additions.rs`.
+
+#[path = "additions.rs"]
+mod additions;
+
+use std::process::{Command, Output};
+use system_tests::process::program;
+
+/// The variables of a program that has the additions.
+pub fn variables() -> Vec<(String, String)> {
+    vec![("SETTLE_TEST_ADDITIONS".to_owned(), "proof".to_owned())]
+}
+
+/// The words of the help of `settle destination create`, of a program with these variables.
+fn help(variables: Vec<(String, String)>) -> String {
+    let mut command = Command::new(program());
+    command.args(["destination", "create", "--help"]);
+    let Output { status, stdout, .. } = command.envs(variables).output().expect("settle starts");
+    assert!(status.success(), "{status}");
+    words(&String::from_utf8(stdout).expect("a text"))
+}
+
+/// A text without the places where it is wrapped.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn an_added_kind_is_offered_by_the_program_that_adds_it_alone() {
+    let (usual, with) = (help(Vec::new()), help(variables()));
+    for kind in additions::ALL.kinds {
+        let named = format!("`{}`", kind.name());
+        assert!(with.contains(&named), "{with}");
+        assert!(!usual.contains(&named), "{usual}");
+        for example in kind.help_text().examples {
+            assert!(with.contains(&words(example)), "{example}: {with}");
+        }
+    }
+    for text in [&usual, &with] {
+        assert!(text.contains("`webhook`, `amplitude`"), "{text}");
+    }
+}
