@@ -58,6 +58,7 @@ const API: House = House {
         "metrics",
         "lookups",
         "figures",
+        "signs",
         "counting",
         "silence",
         "workers",

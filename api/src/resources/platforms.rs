@@ -7,10 +7,10 @@ use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{
-    Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, nullable, secret,
+    Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, none_of, nullable, secret,
 };
 use crate::keys::{Acting, Caller, check_visible};
-use crate::stores;
+use crate::stores::{self, LAST_WITHOUT_SIGNS, StoreEntry};
 use axum::Json;
 use axum::extract::State;
 use domain::time::millis;
@@ -32,8 +32,12 @@ const DEFAULT_OVERLAP_HOURS: u64 = 72;
 #[schemars(extend("examples" = [{ "store": stores::ALL[0].name, "name": "fire", "package_name": "com.example.reader" }]))]
 pub struct NewPlatform {
     /// The store.
-    #[schemars(extend("enum" = stores::names()))]
+    #[schemars(extend("enum" = stores::names(), "x-openEnum" = true))]
     store: String,
+    /// Confirms that no process of release 0.1.0 runs. The first platform of a store that 0.1.0 does not know needs it:
+    /// such a process would not settle its purchases.
+    #[serde(default)]
+    no_older_process: bool,
     /// The store's shared secret, for verification.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
@@ -135,12 +139,16 @@ pub async fn create(
     mut draft: Draft<NewPlatform>,
 ) -> Result<Created<Platform>, Error> {
     let Draft { body: new, wrong } = &mut draft;
+    check_store(&edge, wrong, &new.store);
     new.settings.window_ms = window_ms(&new.settings, edge.default_window);
     check_visible(wrong, &new.settings.name);
     check_wait(wrong, &new.settings);
     check_package(wrong, &new.settings.package_name);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
     let new = draft.finish()?;
+    if !new.no_older_process && needs_confirmation(&edge, &new.store).await? {
+        return Err(unconfirmed(&new.store));
+    }
     let new = storage::NewPlatform {
         app_id: app.id,
         store: new.store,
@@ -357,6 +365,32 @@ async fn view(
         created_at: platform.created_at,
         warnings: Vec::new(),
     })
+}
+
+fn check_store(edge: &Edge, wrong: &mut FieldErrors, store: &str) {
+    let known: Vec<&str> = edge.known.iter().map(|one| one.name).collect();
+    if !known.contains(&store) {
+        wrong.add("store", none_of(&known, store));
+    }
+}
+
+/// Whether a platform of this store has to wait until no process runs that does not know the store and leaves no sign of
+/// life: the store is new, and has no platform yet.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn needs_confirmation(edge: &Edge, store: &str) -> Result<bool, Error> {
+    let mut of_name = edge.known.iter().filter(|one| one.name == store);
+    let is_new = of_name.any(StoreEntry::is_newer_than_signs);
+    Ok(is_new && !edge.store.has_platform_of(store).await?)
+}
+
+fn unconfirmed(store: &str) -> Error {
+    Error::Conflict(format!(
+        "the platform cannot be stored: it is the first one of the store `{store}`, which processes of release \
+         {LAST_WITHOUT_SIGNS} do not know, and settle cannot see whether one runs. Stop or upgrade all of them, then \
+         confirm that with `no_older_process: true` (`--no-older-process`)"
+    ))
 }
 
 /// Refuses a package name with characters that no package has. Android allows letters, digits, `_` and dots

@@ -25,6 +25,8 @@ pub struct StoreEntry {
     pub name: &'static str,
     /// Its name for people.
     pub title: &'static str,
+    /// The first release that knew it.
+    pub since: &'static str,
     /// The form of its platforms, with the steps at the store.
     pub form: fn() -> Form,
     /// Maximum size of a message, in bytes.
@@ -39,6 +41,16 @@ pub struct StoreEntry {
     pub demo: Option<DemoStore>,
 }
 
+/// The last release whose processes leave no sign of life.
+pub const LAST_WITHOUT_SIGNS: &str = "0.1.0";
+
+impl StoreEntry {
+    /// Whether processes that leave no sign of life do not know it.
+    pub fn is_newer_than_signs(&self) -> bool {
+        self.since != LAST_WITHOUT_SIGNS
+    }
+}
+
 /// The stores that settle knows.
 pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
 
@@ -47,9 +59,9 @@ pub fn names() -> Vec<&'static str> {
     ALL.iter().map(|store| store.name).collect()
 }
 
-/// The form of each store's platforms.
-pub fn forms() -> Vec<Form> {
-    ALL.iter().map(|store| (store.form)()).collect()
+/// The form of the platforms of each of these stores.
+pub fn forms(stores: &[StoreEntry]) -> Vec<Form> {
+    stores.iter().map(|store| (store.form)()).collect()
 }
 
 /// A store's name for people.

@@ -267,6 +267,7 @@ impl World {
             dispatch: self.dispatch.clone(),
             store: self.store.clone(),
             stores: Ingresses::new(vec![self.amazon.clone()]),
+            known: api::stores::ALL,
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),

@@ -49,6 +49,7 @@ const NAMELESS: &str = "
     platforms id app_id store name package_name environment shared_secret product_ref unknown_receipts transfers
     platforms ingress_hash ingress_key old_ingress_hash old_ingress_key publishable_key login_secret
     probes id filler
+    processes id role version host stores
     product_entitlements app_id sku ref_id
     products app_id sku name prices
     profiles destination_id user_id environment digest arrival shown

@@ -244,6 +244,7 @@ impl World {
             ("sweeps", "restarted_at"),
             ("sweeps", "emptied_at"),
             ("installation", "created_at"),
+            ("processes", "seen_at"),
         ];
         let mut raw = self.raw();
         for (table, column) in times {

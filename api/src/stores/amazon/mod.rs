@@ -60,6 +60,7 @@ pub const STORE: &str = "amazon";
 pub const ENTRY: StoreEntry = StoreEntry {
     name: STORE,
     title: "Amazon",
+    since: "0.1.0",
     form: form::form,
     max_body_bytes: envelope::MAX_BODY_BYTES,
     sales_report: Some(report::read),

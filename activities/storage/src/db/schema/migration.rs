@@ -77,6 +77,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000785_destinations_both_environments"),
     file!("2026-11-29-000791_transfers_to_since"),
     file!("2026-11-29-000795_devices_listed_at"),
+    file!("2026-11-30-000801_processes"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

@@ -22,7 +22,8 @@ pub enum JobKind {
     /// It works on whose the customers and devices of this app are. The first of the users that it locks, if that is
     /// known: so the jobs of a group lock apps, and the users of each, in the order of their ids.
     People(AppId, Option<UserId>),
-    /// It adds what this process counted to rows of this table. The jobs of a group do so in the order of the tables.
+    /// It adds what this process counted to rows of this table, or that the process lives. The jobs of a group do so in
+    /// the order of the tables.
     Count(&'static str),
     Other,
 }
