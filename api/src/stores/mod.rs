@@ -12,12 +12,25 @@ use command::Verdict;
 use config::StoreConfig;
 use protocols::form::Form;
 use samples::DemoStore;
+use serde_json::{Map, Value};
 use std::sync::Arc;
+use storage::StorePart;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
 
 /// The transactions of a sales report, or every wrong place of it.
 pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
+
+/// A wrong field among those that a store alone has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongOwnField {
+    pub field: &'static str,
+    /// What is expected there.
+    pub expected: String,
+}
+
+/// Reads the fields that a store alone has: what is shown again, and the credentials, which are not.
+pub type ReadOwnFields = fn(&Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>>;
 
 /// What settle knows of a store, beside its ingress.
 pub struct StoreEntry {
@@ -29,6 +42,8 @@ pub struct StoreEntry {
     pub since: &'static str,
     /// The form of its platforms, with the steps at the store.
     pub form: fn() -> Form,
+    /// Reads the fields of platforms that this store alone has, if it has some.
+    pub own_fields: Option<ReadOwnFields>,
     /// Maximum size of a message, in bytes.
     pub max_body_bytes: usize,
     /// Reads the transactions of its sales report.

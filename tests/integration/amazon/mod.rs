@@ -358,6 +358,7 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
         topic_arn: topic.map(str::to_owned),
         ingress_key: INGRESS_KEY.into(),
         publishable_key: "pk_test".to_owned(),
+        of_store: Default::default(),
     }
 }
 

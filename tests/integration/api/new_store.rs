@@ -2,10 +2,10 @@
 
 use super::edge::{Answer, Service, TOKEN};
 use super::pages::visitor::Visitor;
-use api::stores::{StoreEntry, amazon};
+use api::stores::{StoreEntry, WrongOwnField, amazon};
 use protocols::form::Form;
-use serde_json::{Value, json};
-use storage::Process;
+use serde_json::{Map, Value, json};
+use storage::{Process, StorePart};
 use uuid::Uuid;
 
 /// A store that only these tests know.
@@ -19,6 +19,25 @@ fn proof_form() -> Form {
     }
 }
 
+/// A region, which is shown, and a key, which is not.
+fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let is_known = |name: &str| matches!(name, "region" | "key");
+    if !fields
+        .iter()
+        .all(|(name, value)| is_known(name) && value.is_string())
+    {
+        return Err(vec![WrongOwnField {
+            field: "region",
+            expected: "a region".to_owned(),
+        }]);
+    }
+    Ok(StorePart {
+        settings: text("region").map(|region| json!({ "region": region })),
+        credentials: text("key").map(Into::into),
+    })
+}
+
 static STORES: [StoreEntry; 2] = [
     amazon::ENTRY,
     StoreEntry {
@@ -26,6 +45,7 @@ static STORES: [StoreEntry; 2] = [
         title: "Proof Store",
         since: "0.1.1",
         form: proof_form,
+        own_fields: Some(own_fields),
         ..amazon::ENTRY
     },
 ];
@@ -160,4 +180,56 @@ async fn the_page_has_the_confirmation_where_it_is_needed() {
     assert_eq!(created.status, 303, "{}", created.text);
     let later = visitor.get(&service, &form(PROOF)).await;
     assert!(!later.text.contains(box_of), "{}", later.text);
+}
+
+#[tokio::test]
+async fn a_store_has_fields_of_its_own_and_its_credentials_are_never_shown() {
+    let (service, path) = started("own-fields").await;
+    let mut new = confirmed("one");
+    new["store_settings"] = json!({ "region": "eu", "key": "open-sesame" });
+    let created = service.send_json("POST", &path, &new).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let one = format!(
+        "/v1/platforms/{}",
+        created.body["id"].as_str().expect("an id")
+    );
+    assert_eq!(created.body["store_settings"], json!({ "region": "eu" }));
+    assert_eq!(created.body["verification"]["state"], "on");
+    let set_at = created.body["store_credentials_at"].clone();
+    assert!(set_at.is_string(), "{}", created.body);
+    let moved = json!({ "store_settings": { "region": "us" } });
+    let changed = service.send_json("PATCH", &one, &moved).await;
+    assert_eq!(changed.body["store_settings"], json!({ "region": "us" }));
+    assert_eq!(changed.body["store_credentials_at"], set_at, "they stay");
+    let keyed = json!({ "store_settings": { "region": "us", "key": "open-barley" } });
+    let changed = service.send_json("PATCH", &one, &keyed).await;
+    assert_ne!(changed.body["store_credentials_at"], set_at);
+    let log = service.get("/v1/audit-log").await;
+    for answer in [created, changed, log, service.get(&one).await] {
+        let text = answer.body.to_string();
+        assert!(
+            !text.contains("open-sesame") && !text.contains("open-barley"),
+            "{text}"
+        );
+    }
+    let wrong = json!({ "store_settings": { "region": 5 } });
+    let refused = service.send_json("PATCH", &one, &wrong).await;
+    assert_eq!(refused.wrong_fields(), ["store_settings.region"]);
+}
+
+#[tokio::test]
+async fn a_store_without_own_fields_takes_none() {
+    let (service, path) = started("no-own-fields").await;
+    let mut new = platform("amazon", "fire");
+    new["store_settings"] = json!({ "region": "eu" });
+    let refused = service.send_json("POST", &path, &new).await;
+    assert_eq!(
+        (refused.status, refused.wrong_fields()),
+        (400, vec!["store_settings"])
+    );
+    let created = service
+        .send_json("POST", &path, &platform("amazon", "fire"))
+        .await;
+    let fields = created.body.as_object().expect("a platform");
+    assert!(!fields.contains_key("store_settings") && !fields.contains_key("store_credentials_at"));
 }

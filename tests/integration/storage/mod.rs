@@ -92,6 +92,7 @@ mod silent;
 mod startup;
 mod statements;
 mod states;
+mod store_credentials;
 mod stored_values;
 mod sweeping;
 mod tenants;

@@ -411,6 +411,7 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
         topic_arn: None,
         ingress_key: ingress_key.into(),
         publishable_key: format!("pk_{ingress_key}"),
+        of_store: Default::default(),
     }
 }
 

@@ -27,7 +27,7 @@ pub struct JsonColumn {
 }
 
 /// All of them, without encrypted ones.
-pub const JSON_COLUMNS: [JsonColumn; 25] = [
+pub const JSON_COLUMNS: [JsonColumn; 26] = [
     of::<Vec<Entry>>("acceptances", "notifications"),
     of::<Vec<(String, String)>>("attempts", "headers"),
     of::<Value>("audit_log", "new_fields"),
@@ -50,6 +50,7 @@ pub const JSON_COLUMNS: [JsonColumn; 25] = [
         ..of::<Notification>("notifications", "body")
     },
     of::<Value>("pages", "answer"),
+    of::<Value>("platforms", "store_settings"),
     of::<Vec<String>>("processes", "stores"),
     of::<Vec<Price>>("products", "prices"),
     of::<RevisionCauses>("purchases", "causes"),
