@@ -59,6 +59,7 @@ const API: House = House {
         "metrics",
         "lookups",
         "figures",
+        "signs",
         "counting",
         "silence",
         "workers",

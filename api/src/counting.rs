@@ -1,6 +1,8 @@
-//! Writes what this process counted: the responses to stores at most once a second, the counts by minute once a minute.
-//! The cost does not depend on the number of notifications, and no request waits for it.
+//! Writes what this process counted: the answers to stores at most once a second, the counts by minute once a minute. It
+//! costs the database as much however many notifications there are, and no request waits for it. Every 15 seconds it
+//! renews the sign of life.
 
+use crate::signs::SignOfLife;
 use std::time::Duration;
 use storage::{Error, Store, chain};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -9,16 +11,21 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 const ANSWERS_EVERY: Duration = Duration::from_secs(1);
 /// Number of these between two writes of the counts by minute.
 const PER_MINUTE: u64 = 60;
+/// Number of these between two renewals of the sign of life.
+const PER_SIGN: u64 = 15;
 /// Maximum time for the last write, when the process ends.
 const LAST: Duration = Duration::from_secs(2);
 
 /// Writes again and again, as long as the process runs.
-pub fn watch(store: Store) {
+pub fn watch(store: Store, sign: SignOfLife) {
     tokio::spawn(async move {
         let mut ticks = interval(ANSWERS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for tick in 1_u64.. {
             ticks.tick().await;
+            if tick.is_multiple_of(PER_SIGN) || sign.is_missing().await {
+                sign.renew().await;
+            }
             let written = write(&store, tick.is_multiple_of(PER_MINUTE)).await;
             if let Err(error) = written {
                 tracing::debug!(
@@ -30,8 +37,9 @@ pub fn watch(store: Store) {
     });
 }
 
-/// Writes what is left when the process ends.
-pub async fn finish(store: &Store) {
+/// Writes what is left when the process ends, and removes its sign of life.
+pub async fn finish(store: &Store, sign: &SignOfLife) {
+    sign.end().await;
     if !matches!(timeout(LAST, write(store, true)).await, Ok(Ok(()))) {
         tracing::debug!("the counts of the last minute were not written");
     }

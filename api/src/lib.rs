@@ -28,6 +28,7 @@ pub mod router;
 pub mod routes;
 mod setting;
 mod shell;
+mod signs;
 pub mod silence;
 mod sizes;
 pub mod stores;

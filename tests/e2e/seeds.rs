@@ -69,6 +69,9 @@ const COLUMNS: [(&str, &str, &[&str]); 9] = [
     ("erasures", "names", &["an erased customer's own id"]),
 ];
 
+/// The columns that are encrypted and that only a store has which this program does not know.
+const OF_OTHER_STORES: [(&str, &str); 1] = [("platforms", "store_credentials")];
+
 /// What stands beside a world for its further secrets.
 pub struct Seeds {
     amplitude: Amplitude,
@@ -289,7 +292,13 @@ impl Seeds {
 
 /// Checks that each column that is encrypted has a value, and a secret that is searched for.
 pub fn cover_each_column(world: &World, secrets: &[Secret]) {
-    for (table, column) in storage::secret_columns() {
+    let columns = storage::secret_columns();
+    let (of_others, columns): (Vec<_>, Vec<_>) = columns
+        .into_iter()
+        .partition(|column| OF_OTHER_STORES.contains(column));
+    assert_eq!(of_others, OF_OTHER_STORES, "a column is gone");
+    let number = columns.len();
+    for (table, column) in columns {
         let seeded = COLUMNS
             .iter()
             .find(|seeded| (seeded.0, seeded.1) == (table, column));
@@ -304,11 +313,7 @@ pub fn cover_each_column(world: &World, secrets: &[Secret]) {
             "{table}.{column} has no value"
         );
     }
-    assert_eq!(
-        storage::secret_columns().len(),
-        COLUMNS.len(),
-        "a column is gone"
-    );
+    assert_eq!(number, COLUMNS.len(), "a column is gone");
 }
 
 fn values(world: &World, query: &str) -> Vec<String> {

@@ -45,12 +45,39 @@ pub fn collect(database: &Database, folder: &Path) {
         append(folder, UNLISTED, unlisted(&mut raw));
     }
     for column in JSON_COLUMNS {
-        append(folder, &file_name(&column), of_column(&mut raw, &column));
+        append(
+            folder,
+            &file_name(&column),
+            of_column(&mut raw, &column, None),
+        );
     }
 }
 
-/// Some of the texts of a column.
-pub fn of_column(raw: &mut Raw, column: &JsonColumn) -> Vec<String> {
+/// The store of a row `t`, where it belongs to one: the query that finds it.
+fn store_of(table: &str) -> Option<&'static str> {
+    match table {
+        "device_events" | "devices" | "notifications" | "purchases" => {
+            Some("SELECT f.store FROM platforms f WHERE f.id = t.platform_id")
+        }
+        "events" => Some(
+            "SELECT f.store FROM purchases p JOIN platforms f ON f.id = p.platform_id
+             WHERE p.collapse_key = t.collapse_key",
+        ),
+        _ => None,
+    }
+}
+
+/// The condition on a row `t`: it belongs to one of these stores, or to none.
+fn is_of(table: &str, stores: &[&str]) -> String {
+    let names: Vec<String> = stores.iter().map(|store| format!("'{store}'")).collect();
+    store_of(table).map_or_else(
+        || "1 = 1".to_owned(),
+        |store| format!("COALESCE(({store}), '') IN ('', {})", names.join(", ")),
+    )
+}
+
+/// Some of the texts of a column; with `stores`, without those of rows of other stores.
+pub fn of_column(raw: &mut Raw, column: &JsonColumn, stores: Option<&[&str]>) -> Vec<String> {
     let JsonColumn {
         table,
         column: name,
@@ -62,9 +89,10 @@ pub fn of_column(raw: &mut Raw, column: &JsonColumn) -> Vec<String> {
     } else {
         "1 = 1"
     };
+    let of_stores = stores.map_or("1 = 1".to_owned(), |stores| is_of(table, stores));
     raw.texts(&format!(
-        "SELECT DISTINCT {name} AS value FROM {table} WHERE {name} IS NOT NULL AND {name} <> '' AND {of}
-            LIMIT {PER_WORLD}"
+        "SELECT DISTINCT {name} AS value FROM {table} t WHERE {name} IS NOT NULL AND {name} <> '' AND {of}
+            AND {of_stores} LIMIT {PER_WORLD}"
     ))
 }
 

@@ -58,6 +58,7 @@ impl Floors {
             topic_arn: None,
             ingress_key: "floors".into(),
             publishable_key: "pk_test".to_owned(),
+            of_store: Default::default(),
         };
         let platform = store.new_platform(platform).await.expect("a platform");
         Self {

@@ -36,6 +36,7 @@ pub async fn installation(
             topic_arn: None,
             ingress_key: "ingress".into(),
             publishable_key: "pk_test".to_owned(),
+            of_store: Default::default(),
         })
         .await?;
     let mut ids = Vec::new();

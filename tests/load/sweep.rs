@@ -114,6 +114,7 @@ async fn platform(store: &Store) -> Platform {
         topic_arn: None,
         ingress_key: "key".into(),
         publishable_key: "pk_test".to_owned(),
+        of_store: Default::default(),
     };
     store.new_platform(platform).await.expect("a platform")
 }

@@ -26,9 +26,17 @@ fn unreadable(
 
 #[test]
 fn the_latest_release_reads_the_json_of_this_version() {
-    let (latest, today) = (Release::latest(), stored::schemas());
+    let (latest, mut today) = (Release::latest(), stored::schemas());
     let of_release = latest.stored();
     let changelog = documents::changelog();
+    for value in stored::of_new_stores(&changelog, &latest.version) {
+        let (column, path) = value.split_once('/').expect("a column and a place");
+        let path: Vec<&str> = path.split('/').collect();
+        let is_known = today
+            .get_mut(column)
+            .is_some_and(|schema| stored::remove(schema, &path));
+        assert!(is_known, "the changelog has {value}, and no type has it");
+    }
     let is_published = released::published(&changelog).contains(&latest.version.as_str());
     let is_frozen =
         of_release.contains_key("purchases.purchase") && of_release.contains_key(stored::ENUMS);
@@ -178,6 +186,21 @@ fn a_value_may_be_read_a_release_before_it_is_written() {
         );
         assert!(!schema.to_string().contains(value), "{value}: {schema}");
     }
+}
+
+#[test]
+fn a_value_of_new_stores_is_compared_from_the_next_release_on() {
+    let changelog =
+        "## [0.2.0] - unreleased\n### Stored values\n- `a.b/Life/halted`: of stores since 0.2.0.\n";
+    assert_eq!(
+        stored::of_new_stores(changelog, "0.1.1"),
+        ["a.b/Life/halted"]
+    );
+    assert!(stored::of_new_stores(changelog, "0.2.0").is_empty());
+    assert!(
+        stored::unwritten(changelog, "0.1.1").is_empty(),
+        "this version stores it"
+    );
 }
 
 #[test]

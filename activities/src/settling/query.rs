@@ -28,6 +28,7 @@ pub fn subject(known: &StoreQuery) -> Subject {
         app_user_id: known.app_user_id.clone(),
         receipt_id: known.receipt_id.clone(),
         secret: known.secret.clone(),
+        own: known.of_store.clone(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Retention: each sweep removes old bodies and attempts for a bounded time, and a bounded number of the stored
-//! responses to bulk redelivery requests.
+//! Retention: each sweep removes old bodies and attempts for a bounded time, a bounded number of the stored responses to
+//! bulk redelivery requests, and the signs of life of processes that crashed.
 
 use super::parts::repeat;
 use crate::dependencies::Context;
@@ -34,8 +34,9 @@ async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
     Ok(pruned)
 }
 
-/// Removes the responses to bulk redelivery requests of more than a week ago.
+/// Removes the responses to bulk redelivery requests of more than a week ago, and signs of life that were not renewed.
 pub async fn forget_pages(context: &Context) -> Result<Swept, Failed> {
+    context.store.forget_processes().await?;
     context.store.forget_pages(MAX_ROWS).await?;
     Ok(Swept::default())
 }

@@ -35,6 +35,7 @@ pub use admin::ingress_key::{OldIngressKey, Recipient, Recipients};
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
 pub use admin::naming::{CustomerNames, CustomerPurchases, Naming, NamingCondition};
 pub use admin::platforms::{NewPlatform, Platform, PlatformChange, PlatformSettings};
+pub use admin::processes::Process;
 pub use admin::rates::Rate;
 #[cfg(feature = "fail-points")]
 pub use admin::rekey::secret_columns;
@@ -139,6 +140,7 @@ pub use reports::shown_state::{ShownDestination, ShownState};
 pub use reports::silent::SilentStore;
 pub use reports::store_names::FoundCustomer;
 pub use reports::unchosen::{UnchosenPayment, UnchosenType};
+pub use settings::credential::StorePart;
 pub use settings::destinations::{
     Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits,
 };

@@ -5,6 +5,7 @@ use super::drawn::{Exchange, Hook};
 use super::names;
 use super::table;
 use crate::resources::forms::of_stores;
+use crate::stores;
 use clap::{Args, FromArgMatches};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
 
 /// The fields in the order of the form.
 fn order() -> Vec<&'static str> {
-    of_stores()
+    of_stores(stores::ALL)
         .iter()
         .flat_map(|form| form.fields.iter().map(|field| field.name))
         .collect()

@@ -12,9 +12,10 @@ use crate::edge::{Edge, Sender};
 use crate::figures::Figures;
 use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
+use crate::signs::SignOfLife;
 use crate::stores::ingress::Ingresses;
 use crate::workers::Workers;
-use crate::{checking, counting, silence, telemetry};
+use crate::{checking, counting, silence, stores, telemetry};
 use activities::Actions;
 use activities::engine;
 use activities::http::Http;
@@ -27,7 +28,7 @@ use protocols::http::Rules;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use storage::Store;
+use storage::{Process, Store};
 use url::Url;
 use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
@@ -68,9 +69,10 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let sockets = Sockets::bind(&mut config)?;
     let stop = Stop::on_signals()?;
+    let sign = sign_of_life("serve", &store).await;
     let engine = connect(&identity("serve"), &store)?;
     let pages = pages(&config, &engine);
-    let edge = edge(&config, store.clone(), engine.clone(), pages)?;
+    let edge = edge(&config, store.clone(), engine.clone(), pages, &sign)?;
     table::line(&format!(
         "settle is serving {} (Ctrl-C to stop)",
         sockets.addresses()?.text()
@@ -79,17 +81,31 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
         () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
     }
-    counting::finish(&store).await;
+    counting::finish(&store, &sign).await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The identity of this process in Temporal's UI. In containers every process has the same number, so it names the host.
+/// The identity of this process in Temporal's UI.
 pub fn identity(command: &str) -> String {
-    format!(
-        "settle {command} {}@{}",
-        std::process::id(),
-        gethostname::gethostname().to_string_lossy()
-    )
+    format!("settle {command} {}", number_and_host())
+}
+
+/// The number of this process and its host: in containers every process has the same number.
+fn number_and_host() -> String {
+    let host = gethostname::gethostname();
+    format!("{}@{}", std::process::id(), host.to_string_lossy())
+}
+
+/// Stores the sign of life of this process, which runs a command.
+pub async fn sign_of_life(command: &str, store: &Store) -> SignOfLife {
+    let process = Process {
+        id: clock::random_uuid(),
+        role: command.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: number_and_host(),
+        stores: stores::names().into_iter().map(str::to_owned).collect(),
+    };
+    SignOfLife::begin(store.clone(), process).await
 }
 
 /// Starts the connection to the Temporal server that the `TEMPORAL_*` variables name.
@@ -123,6 +139,7 @@ pub fn edge(
     store: Store,
     engine: engine::Engine,
     pages: Pages,
+    sign: &SignOfLife,
 ) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
         bail!(
@@ -132,11 +149,11 @@ pub fn edge(
     let samples = config.demo.as_ref().map(|demo| &demo.samples);
     let ingresses = config.stores.iter();
     let ingresses = ingresses.map(|store| store.ingress(samples));
-    let stores = Ingresses::new(ingresses.collect::<anyhow::Result<_>>()?);
+    let ingresses = Ingresses::new(ingresses.collect::<anyhow::Result<_>>()?);
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
     checking::watch(store.clone(), &metrics);
-    counting::watch(store.clone());
+    counting::watch(store.clone(), sign.clone());
     let late = sweeping::watch(store.clone(), engine.clone());
     let workers = Workers::default();
     polls::watch(workers.clone(), store.clone(), engine.clone());
@@ -158,7 +175,8 @@ pub fn edge(
         pages,
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
-        stores,
+        stores: ingresses,
+        known: stores::ALL,
         devices,
         allowed: allowed(config),
         send: sender(config),

@@ -65,9 +65,10 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(address) = options.metrics {
         show_metrics(sockets::bind("--metrics", address)?, stop.clone());
     }
+    let sign = serve::sign_of_life("worker", &store).await;
     let engine = serve::connect(&serve::identity("worker"), &store)?;
     sweeping::watch(store.clone(), engine.clone());
-    counting::watch(store.clone());
+    counting::watch(store.clone(), sign.clone());
     announce(&engine, place(&config.database));
     work(
         Parts {
@@ -79,7 +80,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
         stop,
     )
     .await?;
-    counting::finish(&store).await;
+    counting::finish(&store, &sign).await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@ use crate::dispatch::Dispatch;
 use crate::figures::Figures;
 use crate::keyring::Keys;
 use crate::metrics::Metrics;
+use crate::stores::StoreEntry;
 use crate::stores::ingress::{Answer, Ingresses, Intake, StoreRequest, Topics};
 use crate::stores::samples::{NoSample, SampleSettings, Samples, SentSample};
 use crate::workers::Workers;
@@ -39,6 +40,8 @@ pub struct Edge {
     pub dispatch: Dispatch,
     /// The ingress of each store.
     pub stores: Ingresses,
+    /// The stores that platforms can be connected to.
+    pub known: &'static [StoreEntry],
     pub devices: Devices,
     /// The networks and schemes that the settings allow for destinations.
     pub allowed: Allowed,

@@ -8,7 +8,7 @@ use crate::error::{Error, Field, cut};
 use crate::near::did_you_mean;
 use domain::placeholder::placeholder;
 use domain::text::trimmed;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt::Display;
 
 /// Maximum number of wrong fields in one answer.
@@ -17,6 +17,8 @@ const MAX_WRONG: usize = 100;
 const MAX_NEAREST: usize = 10;
 /// Maximum length of any text of a request, in bytes. A schema can set a lower limit.
 pub const MAX_BYTES: usize = 2048;
+/// The keyword of an enum whose values the handler checks, because they are those of its process.
+const OPEN_ENUM: &str = "x-openEnum";
 /// Maximum length of a value in an error, in bytes.
 const MAX_SHOWN_BYTES: usize = 100;
 
@@ -215,9 +217,10 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors)
             None
         }
         ("array", Value::Array(items)) => list(items, schema, place, wrong),
-        ("string", Value::String(text)) if !choices.is_empty() => (!choices
-            .contains(&text.as_str()))
-        .then(|| but_is(schema, &format!("`{}`", shown(text)))),
+        ("string", Value::String(text)) if !choices.is_empty() && schema[OPEN_ENUM] != true => {
+            (!choices.contains(&text.as_str()))
+                .then(|| but_is(schema, &format!("`{}`", shown(text))))
+        }
         ("string", Value::String(text)) => wrong_text(text, schema),
         ("integer", value) => {
             let range = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
@@ -377,6 +380,11 @@ fn expected(schema: &Value) -> String {
         ([one, other], _) => format!("`{one}` or `{other}`"),
         (all, _) => format!("one of {}", all.join(", ")),
     }
+}
+
+/// The error of a text that is none of these choices.
+pub fn none_of(choices: &[&str], text: &str) -> String {
+    but_is(&json!({ "enum": choices }), &format!("`{}`", shown(text)))
 }
 
 /// The error of a value that differs from its schema.

@@ -14,7 +14,7 @@ pub mod shape;
 mod tests;
 
 pub use body::{Body, BodyLimit, Csv, Message, Unread};
-pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain, no_id, object};
+pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain, no_id, none_of, object};
 pub use fields::{Draft, Fields, checked, drafted, nullable, part, schema, secret};
 pub use listed::Listed;
 pub use patch::{Patch, admit_null};

@@ -4,13 +4,15 @@
 
 use super::destinations::NewDestination;
 use super::platforms::NewPlatform;
+use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::shape::{choices, present, type_of};
 use crate::keys::Caller;
 use crate::openapi::{self, kinds};
 use crate::operation::Schemas;
-use crate::stores;
+use crate::stores::{self, StoreEntry};
 use axum::Json;
+use axum::extract::State;
 use domain::event;
 use protocols::destinations;
 use protocols::form;
@@ -128,8 +130,10 @@ pub async fn destinations(_: Caller) -> Result<Json<Forms>, Error> {
 }
 
 /// `GET /v1/stores`
-pub async fn stores(_: Caller) -> Result<Json<Forms>, Error> {
-    Ok(Json(Forms { items: of_stores() }))
+pub async fn stores(State(edge): State<Shared>, _: Caller) -> Result<Json<Forms>, Error> {
+    Ok(Json(Forms {
+        items: of_stores(edge.known),
+    }))
 }
 
 /// The forms of destinations, one of each kind.
@@ -152,9 +156,9 @@ pub fn of_change(kind: &str) -> Option<Form> {
     Some(form)
 }
 
-/// The forms of platforms, one of each store.
-pub fn of_stores() -> Vec<Form> {
-    stores::forms()
+/// The forms of platforms, one of each of these stores.
+pub fn of_stores(known: &[StoreEntry]) -> Vec<Form> {
+    stores::forms(known)
         .into_iter()
         .map(|form| Form::of(NEW_PLATFORM, form))
         .collect()

@@ -8,6 +8,7 @@ use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::Outcome;
+use domain::notification::MAX_ID_BYTES;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{Adoption, Platform};
@@ -24,15 +25,16 @@ pub struct Import {
     purchases: Vec<ImportedPurchase>,
 }
 
-/// A purchase to import. A receipt prefixed with `import/` is a message id of at most 1,000 bytes; both texts are in
-/// indexes, whose entries have a maximum size.
+/// A purchase to adopt.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct ImportedPurchase {
     /// The store's id for the purchase.
-    #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990, "x-identifies" = true, "x-trimmed" = true))]
+    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     receipt_id: String,
     /// The store's id for the customer.
-    #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990, "x-identifies" = true, "x-trimmed" = true))]
+    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     app_user_id: String,
     /// The customer's external id, if known. If the id stands for "no value", the purchase is imported without it.
     #[schemars(length(min = 1, max = 512))]

@@ -7,10 +7,10 @@ use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{
-    Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, nullable, secret,
+    Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, none_of, nullable, secret,
 };
 use crate::keys::{Acting, Caller, check_visible};
-use crate::stores;
+use crate::stores::{self, LAST_WITHOUT_SIGNS, StoreEntry};
 use axum::Json;
 use axum::extract::State;
 use domain::time::millis;
@@ -18,11 +18,15 @@ use domain::{AppId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::time::Duration;
-use storage::{App, Page, Paged, PlatformChange, PlatformSettings, Role};
+use storage::{App, Page, Paged, PlatformChange, PlatformSettings, Role, StorePart};
 
 /// Maximum number of platforms of an app among which one for the same package is looked for.
 const TWINS: i64 = 100;
+
+/// The field with the fields that a store alone has.
+const OWN_FIELDS: &str = "store_settings";
 
 /// Default number of hours for which an old notification URL takes messages.
 const DEFAULT_OVERLAP_HOURS: u64 = 72;
@@ -31,15 +35,21 @@ const DEFAULT_OVERLAP_HOURS: u64 = 72;
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "store": stores::ALL[0].name, "name": "fire", "package_name": "com.example.reader" }]))]
 pub struct NewPlatform {
-    /// Store of the platform.
-    #[schemars(extend("enum" = stores::names()))]
+    /// The store.
+    #[schemars(extend("enum" = stores::names(), "x-openEnum" = true))]
     store: String,
-    /// Shared secret of the store, used for verification.
+    /// Confirms that no process of release 0.1.0 runs. The first platform of a store that 0.1.0 does not know needs it:
+    /// such a process would not settle its purchases.
+    #[serde(default)]
+    no_older_process: bool,
+    /// The store's shared secret, for verification.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<SecretString>,
     /// ARN of the topic that may send to the platform, if known in advance.
     topic_arn: Option<String>,
+    /// The fields that its store alone has, its credentials among them.
+    store_settings: Option<Map<String, Value>>,
     #[serde(flatten)]
     settings: PlatformSettings,
 }
@@ -55,6 +65,9 @@ pub struct PlatformPatch {
     /// ARN of another topic that may send to the platform.
     #[schemars(extend("x-nullIsAbsent" = true))]
     topic_arn: Option<String>,
+    /// The fields that its store alone has, all of them; its credentials stay if they are not among them.
+    #[schemars(extend("x-nullIsAbsent" = true))]
+    store_settings: Option<Map<String, Value>>,
     #[serde(flatten)]
     settings: Patch<PlatformSettings>,
 }
@@ -86,7 +99,13 @@ pub struct Platform {
     old_notification_url: Option<OldUrl>,
     /// Key that devices report with. Every copy of the app contains it, so it is not secret.
     publishable_key: String,
-    /// Topic that may send or awaits approval.
+    /// The fields that its store alone has, without its credentials; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_settings: Option<Map<String, Value>>,
+    /// When the credentials among these fields were set; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_credentials_at: Option<Timestamp>,
+    /// The topic that may send, or waits for approval.
     topic: TopicSummary,
     /// When the platform was created.
     created_at: Timestamp,
@@ -135,12 +154,22 @@ pub async fn create(
     mut draft: Draft<NewPlatform>,
 ) -> Result<Created<Platform>, Error> {
     let Draft { body: new, wrong } = &mut draft;
+    check_store(&edge, wrong, &new.store);
     new.settings.window_ms = window_ms(&new.settings, edge.default_window);
     check_visible(wrong, &new.settings.name);
     check_wait(wrong, &new.settings);
     check_package(wrong, &new.settings.package_name);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
+    let own = new.store_settings.take();
+    let own = match store_entry(&edge, &new.store) {
+        Some(entry) if entry.own_fields.is_some() => Some(own.unwrap_or_default()),
+        _ => own,
+    };
+    let of_store = store_part(&edge, wrong, &new.store, own.as_ref());
     let new = draft.finish()?;
+    if !new.no_older_process && needs_confirmation(&edge, &new.store).await? {
+        return Err(unconfirmed(&new.store));
+    }
     let new = storage::NewPlatform {
         app_id: app.id,
         store: new.store,
@@ -149,6 +178,7 @@ pub async fn create(
         topic_arn: new.topic_arn,
         ingress_key: ingress_key(&edge),
         publishable_key: publishable_key(&edge),
+        of_store: of_store.unwrap_or_default(),
     };
     let platform = edge.store.new_platform(new).await?;
     let mut warnings: Vec<String> = package_warning(&platform.settings.package_name)
@@ -213,6 +243,8 @@ pub async fn update(
         check_package(wrong, &settings.package_name);
     }
     check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
+    let own = patch.store_settings.take();
+    let of_store = store_part(&edge, wrong, &before.store, own.as_ref());
     let patch = draft.finish()?;
     let change = PlatformChange {
         shared_secret: patch
@@ -221,6 +253,7 @@ pub async fn update(
             .map(|secret| secret.map(SecretString::from)),
         topic_arn: patch.topic_arn.clone(),
         publishable_key: None,
+        of_store,
     };
     let set = move |settings: &mut PlatformSettings| {
         // Applied again, under the lock, to what another change may have left. It fits: it did so above.
@@ -347,6 +380,11 @@ async fn view(
             last_used_at: old.used_at,
         }),
         publishable_key: platform.publishable_key,
+        store_settings: platform.store_settings.and_then(|own| match own {
+            Value::Object(fields) => Some(fields),
+            _ => None,
+        }),
+        store_credentials_at: platform.store_credentials_at,
         topic: topics::summary(&edge.store.topics(platform.id).await?),
         id: platform.id,
         app_id: platform.app_id,
@@ -357,6 +395,58 @@ async fn view(
         created_at: platform.created_at,
         warnings: Vec::new(),
     })
+}
+
+/// What a store makes of the fields that it alone has; `None` without them, or if some are wrong.
+fn store_part(
+    edge: &Edge,
+    wrong: &mut FieldErrors,
+    store: &str,
+    fields: Option<&Map<String, Value>>,
+) -> Option<StorePart> {
+    let fields = fields?;
+    let Some(read) = store_entry(edge, store).and_then(|entry| entry.own_fields) else {
+        wrong.add(OWN_FIELDS, "nothing: this store has no fields of its own");
+        return None;
+    };
+    match read(fields) {
+        Ok(part) => Some(part),
+        Err(all) => {
+            for one in all {
+                wrong.add(&format!("{OWN_FIELDS}.{}", one.field), one.expected);
+            }
+            None
+        }
+    }
+}
+
+fn store_entry<'e>(edge: &'e Edge, store: &str) -> Option<&'e StoreEntry> {
+    edge.known.iter().find(|one| one.name == store)
+}
+
+fn check_store(edge: &Edge, wrong: &mut FieldErrors, store: &str) {
+    let known: Vec<&str> = edge.known.iter().map(|one| one.name).collect();
+    if !known.contains(&store) {
+        wrong.add("store", none_of(&known, store));
+    }
+}
+
+/// Whether a platform of this store has to wait until no process runs that does not know the store and leaves no sign of
+/// life: the store is new, and has no platform yet.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn needs_confirmation(edge: &Edge, store: &str) -> Result<bool, Error> {
+    let is_new = store_entry(edge, store).is_some_and(StoreEntry::is_newer_than_signs);
+    Ok(is_new && !edge.store.has_platform_of(store).await?)
+}
+
+fn unconfirmed(store: &str) -> Error {
+    Error::Conflict(format!(
+        "the platform cannot be stored: it is the first one of the store `{store}`, which processes of release \
+         {LAST_WITHOUT_SIGNS} do not know, and settle cannot see whether one runs. Stop or upgrade all of them, then \
+         confirm that with `no_older_process: true` (`--no-older-process`)"
+    ))
 }
 
 /// Refuses a package name with characters that no package has. Android allows letters, digits, `_` and dots
@@ -425,7 +515,7 @@ async fn notification_url(edge: &Edge, platform: &storage::Platform) -> Result<S
 
 const fn verification(platform: &storage::Platform) -> Verification {
     match platform.secret_refused_at {
-        _ if !platform.has_shared_secret => Verification::Off,
+        _ if !platform.has_credential() => Verification::Off,
         Some(since) => Verification::Refused { since },
         None => Verification::On,
     }

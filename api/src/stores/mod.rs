@@ -14,21 +14,38 @@ use command::Verdict;
 use config::StoreConfig;
 use protocols::form::Form;
 use samples::DemoStore;
+use serde_json::{Map, Value};
 use std::sync::Arc;
+use storage::StorePart;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
 
 /// The transactions of a sales report, or every wrong place of it.
 pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
 
-/// Facts about a store, besides its ingress.
+/// A wrong field among those that a store alone has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongOwnField {
+    pub field: &'static str,
+    /// What is expected there.
+    pub expected: String,
+}
+
+/// Reads the fields that a store alone has: what is shown again, and the credentials, which are not.
+pub type ReadOwnFields = fn(&Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>>;
+
+/// What settle knows of a store, beside its ingress.
 pub struct StoreEntry {
     /// Name of the store on platforms, in URLs and in the database.
     pub name: &'static str,
     /// Display name of the store.
     pub title: &'static str,
+    /// The first release that knew it.
+    pub since: &'static str,
     /// The form of its platforms, with the steps at the store.
     pub form: fn() -> Form,
+    /// Reads the fields of platforms that this store alone has, if it has some.
+    pub own_fields: Option<ReadOwnFields>,
     /// Maximum size of a message, in bytes.
     pub max_body_bytes: usize,
     /// Reads the transactions of its sales report.
@@ -41,7 +58,17 @@ pub struct StoreEntry {
     pub demo: Option<DemoStore>,
 }
 
-/// All stores that settle supports.
+/// The last release whose processes leave no sign of life.
+pub const LAST_WITHOUT_SIGNS: &str = "0.1.0";
+
+impl StoreEntry {
+    /// Whether processes that leave no sign of life do not know it.
+    pub fn is_newer_than_signs(&self) -> bool {
+        self.since != LAST_WITHOUT_SIGNS
+    }
+}
+
+/// The stores that settle knows.
 pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
 
 /// The names of the stores.
@@ -49,9 +76,9 @@ pub fn names() -> Vec<&'static str> {
     ALL.iter().map(|store| store.name).collect()
 }
 
-/// The form of each store's platforms.
-pub fn forms() -> Vec<Form> {
-    ALL.iter().map(|store| (store.form)()).collect()
+/// The form of the platforms of each of these stores.
+pub fn forms(stores: &[StoreEntry]) -> Vec<Form> {
+    stores.iter().map(|store| (store.form)()).collect()
 }
 
 /// Display name of a store.

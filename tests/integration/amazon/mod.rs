@@ -267,6 +267,7 @@ impl World {
             dispatch: self.dispatch.clone(),
             store: self.store.clone(),
             stores: Ingresses::new(vec![self.amazon.clone()]),
+            known: api::stores::ALL,
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),
@@ -357,6 +358,7 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
         topic_arn: topic.map(str::to_owned),
         ingress_key: INGRESS_KEY.into(),
         publishable_key: "pk_test".to_owned(),
+        of_store: Default::default(),
     }
 }
 

@@ -64,6 +64,7 @@ async fn platform(store: &Store, app: &App, key: String) -> Platform {
         shared_secret: None,
         topic_arn: None,
         publishable_key: format!("pk_{key}"),
+        of_store: Default::default(),
         ingress_key: key.into(),
     };
     store.new_platform(new).await.expect("a platform")

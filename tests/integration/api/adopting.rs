@@ -79,6 +79,36 @@ async fn an_import_is_accepted_once_signalled_and_counted() {
 }
 
 #[tokio::test]
+async fn a_receipt_is_imported_up_to_the_limit_of_the_index() {
+    let service = Service::start("import-long").await;
+    let (_, platform) = service.platform().await;
+    let path = format!("/v1/platforms/{platform}/import");
+    let (named, longest) = ("r".repeat(990), "r".repeat(1000));
+    let customer = "u".repeat(1000);
+    let purchases =
+        [&named, &longest].map(|receipt| json!({ "receipt_id": receipt, "app_user_id": customer }));
+    let answer = service
+        .send_json("POST", &path, &json!({ "purchases": purchases }))
+        .await;
+    assert_eq!(
+        (answer.status, &answer.body["accepted"]),
+        (202, &json!(2)),
+        "{}",
+        answer.body
+    );
+    let of_key = domain::CollapseKey::of(platform, &longest);
+    for message in [format!("import/{named}"), format!("import/{of_key}")] {
+        let rows = service.count(&format!("notifications WHERE message_id = '{message}'"));
+        assert_eq!(rows, 1, "{message}");
+    }
+    let longer = json!({ "receipt_id": "r".repeat(1001), "app_user_id": "u" });
+    let refused = service
+        .send_json("POST", &path, &json!({ "purchases": [longer] }))
+        .await;
+    assert_eq!(refused.wrong_fields(), ["purchases[0].receipt_id"]);
+}
+
+#[tokio::test]
 async fn each_wrong_field_of_an_import_is_named_with_its_place() {
     let service = Service::start("import-fields").await;
     let (_, platform) = service.platform().await;
@@ -92,11 +122,11 @@ async fn each_wrong_field_of_an_import_is_named_with_its_place() {
             "purchases[1].receipt_id",
         ),
         (
-            json!({ "receipt_id": "\u{fc}".repeat(500), "app_user_id": "u" }),
+            json!({ "receipt_id": "\u{fc}".repeat(501), "app_user_id": "u" }),
             "purchases[1].receipt_id",
         ),
         (
-            json!({ "receipt_id": "r", "app_user_id": "x".repeat(513) }),
+            json!({ "receipt_id": "r", "app_user_id": "x".repeat(1001) }),
             "purchases[1].app_user_id",
         ),
         (

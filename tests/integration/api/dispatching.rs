@@ -24,6 +24,7 @@ async fn platform(store: &Store) -> PlatformId {
         topic_arn: None,
         ingress_key: "0123456789abcdef0123456789abcdef".into(),
         publishable_key: "pk_test".to_owned(),
+        of_store: Default::default(),
     };
     store.new_platform(new).await.expect("a platform").id
 }

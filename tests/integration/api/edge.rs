@@ -12,6 +12,7 @@ use api::keyring::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::stores::ingress::Ingresses;
+use api::stores::{self, StoreEntry};
 use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -243,11 +244,17 @@ impl Service {
             let demo = samples::demo(Sns::of_samples().signer(), folder.path());
             amazon.with_samples(&demo).expect("a key of samples")
         };
-        Self::with_ingress(name, &[], refusals, with_samples).await
+        Self::with_ingress(name, &[], refusals, with_samples, stores::ALL).await
+    }
+
+    /// A new service whose platforms can be connected to these stores.
+    pub async fn knowing(name: &str, known: &'static [StoreEntry]) -> Self {
+        let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
+        Self::with_ingress(name, &[], refusals, |amazon, _| amazon, known).await
     }
 
     async fn with_refusals(name: &str, variables: &[(&str, &str)], refusals: Refusals) -> Self {
-        Self::with_ingress(name, variables, refusals, |amazon, _| amazon).await
+        Self::with_ingress(name, variables, refusals, |amazon, _| amazon, stores::ALL).await
     }
 
     async fn with_ingress(
@@ -255,6 +262,7 @@ impl Service {
         variables: &[(&str, &str)],
         refusals: Refusals,
         adjust: impl FnOnce(Amazon, &Folder) -> Amazon,
+        known: &'static [StoreEntry],
     ) -> Self {
         let variables = variables
             .iter()
@@ -281,6 +289,7 @@ impl Service {
                 Amazon::with_fetch(settings, sns.clone()).expect("valid settings"),
                 &folder,
             ))]),
+            known,
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),

@@ -35,6 +35,9 @@ fn check(document: &Value, form: &Value, schema: &str, kind_field: &str) {
     let schema = &document["components"]["schemas"][schema];
     let mut expected = paths(document, schema, "");
     expected.remove(kind_field);
+    // A confirmation, which the page asks for where it is needed, and the fields of other stores.
+    expected.remove("no_older_process");
+    expected.remove("store_settings");
     let fields = form["fields"].as_array().expect("fields");
     let names: Vec<&str> = fields
         .iter()

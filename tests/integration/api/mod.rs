@@ -15,6 +15,7 @@ mod forms;
 mod keys;
 mod logins;
 mod names;
+mod new_store;
 mod nobody;
 mod pages;
 mod people;

@@ -48,7 +48,9 @@ const NAMELESS: &str = "
     payments transaction_id priced_on rate_day
     platforms id app_id store name package_name environment shared_secret product_ref unknown_receipts transfers
     platforms ingress_hash ingress_key old_ingress_hash old_ingress_key publishable_key login_secret
+    platforms store_settings store_credentials
     probes id filler
+    processes id role version host stores
     product_entitlements app_id sku ref_id
     products app_id sku name prices
     profiles destination_id user_id environment digest arrival shown

@@ -244,6 +244,7 @@ impl World {
             ("sweeps", "restarted_at"),
             ("sweeps", "emptied_at"),
             ("installation", "created_at"),
+            ("processes", "seen_at"),
         ];
         let mut raw = self.raw();
         for (table, column) in times {
@@ -410,6 +411,7 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
         topic_arn: None,
         ingress_key: ingress_key.into(),
         publishable_key: format!("pk_{ingress_key}"),
+        of_store: Default::default(),
     }
 }
 

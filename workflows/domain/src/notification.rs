@@ -27,6 +27,10 @@ pub struct Notification {
     pub is_test: bool,
 }
 
+/// Maximum length in bytes of a store's id of a purchase or of a customer, and of a store type. They stand in indexes,
+/// whose entries are bounded (<https://www.postgresql.org/docs/current/btree.html>).
+pub const MAX_ID_BYTES: usize = 1000;
+
 /// The beginning of the receipt ids of samples. No store has such ids, so that a sample is never a purchase for money.
 pub const SAMPLE_RECEIPT: &str = "sample.";
 

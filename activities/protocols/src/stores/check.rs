@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::StorePart;
 
 /// The purchase that a check is about, with the platform's credential. It has no debug output, since it contains a user
 /// id and a secret.
@@ -22,7 +23,10 @@ pub struct Subject {
     pub app_user_id: Option<String>,
     /// The store's id of the purchase.
     pub receipt_id: String,
+    /// The shared secret; empty for a store without one.
     pub secret: SecretString,
+    /// What the platform has of its store alone.
+    pub own: StorePart,
 }
 
 /// The next step of a check.

@@ -128,6 +128,7 @@ fn new_platform(app_id: domain::AppId) -> NewPlatform {
         topic_arn: None,
         ingress_key: "ingress".into(),
         publishable_key: "pk_test".to_owned(),
+        of_store: Default::default(),
     }
 }
 

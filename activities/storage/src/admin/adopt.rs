@@ -12,7 +12,8 @@ use crate::db::partial::OPEN_OF_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
-use crate::inbox::notifications::{Accepted, NewNotification};
+use crate::inbox::notifications::{Accepted, Fate, NewNotification};
+use domain::notification::MAX_ID_BYTES;
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
 use serde_json::json;
 use std::collections::HashSet;
@@ -221,12 +222,8 @@ fn within<T: Field + 'static>(
 impl Adoption {
     /// The notification of the purchase, after its adoption was abandoned this many times.
     fn notification(&self, key: CollapseKey, at: Timestamp, abandoned: usize) -> Notification {
-        let message_id = match abandoned {
-            0 => format!("import/{}", self.receipt_id),
-            times => format!("import/{}/{}", self.receipt_id, times + 1),
-        };
         Notification {
-            message_id,
+            message_id: message_id(&self.receipt_id, key, abandoned),
             collapse_key: key,
             receipt_id: self.receipt_id.clone(),
             kind: NotificationKind::Adopted,
@@ -236,5 +233,34 @@ impl Adoption {
             related_receipt_id: None,
             is_test: false,
         }
+    }
+}
+
+/// The id of the message that adopts a purchase. It has the receipt, or where an index has no room for that, the key.
+fn message_id(receipt_id: &str, key: CollapseKey, abandoned: usize) -> String {
+    let of = |name: &str| match abandoned {
+        0 => format!("import/{name}"),
+        times => format!("import/{name}/{}", times + 1),
+    };
+    let id = of(receipt_id);
+    if id.len() > MAX_ID_BYTES {
+        of(&key.to_string())
+    } else {
+        id
+    }
+}
+
+fn row(platform_id: PlatformId, notification: Notification) -> NewNotification {
+    NewNotification {
+        platform_id,
+        body: serde_json::to_string(&notification).unwrap_or_default(),
+        message_id: notification.message_id,
+        receipt_id: notification.receipt_id,
+        collapse_key: Some(notification.collapse_key),
+        store_type: notification.store_type,
+        store_time: Some(notification.store_time),
+        app_user_id: notification.app_user_id,
+        fate: Fate::Open,
+        traceparent: None,
     }
 }

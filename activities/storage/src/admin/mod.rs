@@ -15,6 +15,7 @@ pub mod ingress_key;
 pub mod keys;
 pub mod naming;
 pub mod platforms;
+pub mod processes;
 pub mod purchases;
 pub mod rates;
 pub mod rekey;

@@ -2,6 +2,7 @@
 
 use super::device_quota::DeviceQuota;
 use super::ingress_key;
+use super::processes;
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -13,6 +14,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics;
 use crate::reports::check;
+use crate::settings::credential::{SHARED_SECRET, STORE_CREDENTIALS, StorePart};
 use crate::settings::{app_lock, without_default};
 use crate::settling::rechecks::{self, RecheckReason};
 use const_format::formatcp;
@@ -113,6 +115,8 @@ pub struct NewPlatform {
     pub ingress_key: SecretString,
     /// The key with which its devices report; it is no secret.
     pub publishable_key: String,
+    /// What it has of its store alone.
+    pub of_store: StorePart,
 }
 
 row! {
@@ -132,6 +136,10 @@ row! {
         pub secret_refused_at: Option<Timestamp>,
         /// The key with which its devices report; it is no secret.
         pub publishable_key: String,
+        /// The settings of its store's own form.
+        pub store_settings: Option<Value>,
+        /// When the credentials of that form were set; `None` without any.
+        pub store_credentials_at: Option<Timestamp>,
         pub created_at: Timestamp,
     }
 }
@@ -144,12 +152,19 @@ pub struct PlatformChange {
     pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
     pub topic_arn: Option<String>,
+    /// Other settings of its store alone. Without credentials the stored ones stay.
+    pub of_store: Option<StorePart>,
 }
 
 impl Platform {
-    /// Whether its store can be queried: it has a shared secret that the store has not refused.
+    /// Whether it has what its store is queried with.
+    pub const fn has_credential(&self) -> bool {
+        self.has_shared_secret || self.store_credentials_at.is_some()
+    }
+
+    /// Whether its store can be queried: it has a credential that the store has not refused.
     pub const fn can_verify(&self) -> bool {
-        self.has_shared_secret && self.secret_refused_at.is_none()
+        self.has_credential() && self.secret_refused_at.is_none()
     }
 
     /// Policy for moving another named customer's purchases by a device.
@@ -167,7 +182,8 @@ const PLACES: &str = PlatformSettings::PLACES;
 pub const PLATFORM: &str = formatcp!(
     "
     id, app_id, store{SETTINGS}, (shared_secret IS NOT NULL) AS has_shared_secret,
-        (login_secret IS NOT NULL) AS has_login_secret, unsigned_login_at, secret_refused_at, publishable_key, created_at
+        (login_secret IS NOT NULL) AS has_login_secret, unsigned_login_at, secret_refused_at, publishable_key, store_settings,
+        store_credentials_at, created_at
     FROM platforms
     WHERE deleted_at IS NULL"
 );
@@ -181,7 +197,8 @@ const DELETE: Sql = statement! {"
 
 /// Settings of a platform that its deletion removes.
 pub const NO_SECRETS: &str = "
-    settings_version = settings_version + 1, shared_secret = NULL, login_secret = NULL, ingress_hash = NULL,
+    settings_version = settings_version + 1, shared_secret = NULL, store_credentials = NULL,
+        store_credentials_at = NULL, login_secret = NULL, ingress_hash = NULL,
         ingress_key = NULL, old_ingress_hash = NULL, old_ingress_key = NULL, old_ingress_until = NULL,
         old_ingress_used_at = NULL";
 
@@ -214,13 +231,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if another platform of the app has its package and environment, and it may not share them.
+    /// [`Error::Conflict`] if another platform of the app has its package and environment, and it may not share them, or if
+    /// it is the first one of its store and a running process does not know that store.
     pub async fn new_platform(&self, new: NewPlatform) -> Result<Platform, Error> {
         let id = PlatformId::new(random_uuid()?);
         let secrets = self.secrets.clone();
         self.change("platform.create", move |write| {
             require_app(write, new.app_id)?;
             app_lock::take(write, new.app_id)?;
+            processes::check_store(write, &new.store)?;
             insert(write, &secrets, id, &new)?;
             if let Some(arn) = &new.topic_arn {
                 topics::configure(write, id, arn)?;
@@ -287,6 +306,9 @@ impl Store {
             if let Some(secret) = &change.shared_secret {
                 set_secret(write, &secrets, &before, secret.as_ref())?;
             }
+            if let Some(part) = &change.of_store {
+                set_store_part(write, &secrets, &before, part)?;
+            }
             update(write, &before, &after)?;
             if let Some(arn) = &change.topic_arn {
                 topics::configure(write, id, arn)?;
@@ -295,10 +317,14 @@ impl Store {
             if after != before || change.shared_secret.is_some() {
                 sql(RAISE_VERSION).bind(id).run(write.connection)?;
             }
+            let has_credentials = |part: &StorePart| part.credentials.is_some();
             let mut changed = fields(&after);
             // Of a secret, an audit entry has that it was replaced, and nothing of it.
             if change.shared_secret.is_some() {
                 changed["shared_secret"] = json!("replaced");
+            }
+            if change.of_store.as_ref().is_some_and(has_credentials) {
+                changed["store_credentials"] = json!("replaced");
             }
             if change.publishable_key.is_some() {
                 changed["publishable_key"] = json!("replaced");
@@ -350,7 +376,7 @@ impl Store {
         self.read(move |connection| {
             let Sealed { shared_secret } = sql(SECRET).bind(id).one(connection, "platform")?;
             shared_secret
-                .map(|sealed| secrets.open("platforms", &id.to_string(), &sealed))
+                .map(|sealed| secrets.open(SHARED_SECRET, &id.to_string(), &sealed))
                 .transpose()
         })
         .await
@@ -363,6 +389,12 @@ pub fn fields(platform: &Platform) -> Value {
     fields["transfers"] = json!(platform.transfers());
     fields["store"] = json!(platform.store);
     fields["has_shared_secret"] = json!(platform.has_shared_secret);
+    if let Some(settings) = &platform.store_settings {
+        fields["store_settings"] = settings.clone();
+    }
+    if platform.store_credentials_at.is_some() {
+        fields["has_store_credentials"] = json!(true);
+    }
     fields
 }
 
@@ -402,8 +434,8 @@ pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
 
 const INSERT: Sql = statement! {"
     INSERT INTO platforms (id, app_id, store, shared_secret, ingress_hash, ingress_key, publishable_key,
-        created_at{SETTINGS})
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?{PLACES})
+        store_settings, store_credentials, store_credentials_at, created_at{SETTINGS})
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?{PLACES})
 "};
 
 fn insert(
@@ -412,7 +444,22 @@ fn insert(
     id: PlatformId,
     new: &NewPlatform,
 ) -> Result<(), Error> {
-    let sealed = seal(write, secrets, id, new.shared_secret.as_ref())?;
+    let part = &new.of_store;
+    let sealed = seal(
+        write,
+        secrets,
+        SHARED_SECRET,
+        id,
+        new.shared_secret.as_ref(),
+    )?;
+    let credentials = seal(
+        write,
+        secrets,
+        STORE_CREDENTIALS,
+        id,
+        part.credentials.as_ref(),
+    )?;
+    let credentials_at = credentials.is_some().then(|| write.now()).transpose()?;
     let (ingress_hash, ingress_key) = ingress_key::seal(write, secrets, id, &new.ingress_key)?;
     sql(INSERT)
         .bind(id)
@@ -422,6 +469,9 @@ fn insert(
         .bind(ingress_hash)
         .bind(ingress_key)
         .bind(new.publishable_key.as_str())
+        .bind(part.settings.as_ref().map(Value::to_string))
+        .bind(credentials)
+        .bind(credentials_at)
         .bind(write.now()?)
         .bind_all(new.settings.values())
         .run(write.connection)
@@ -520,7 +570,7 @@ fn set_secret(
     before: &Platform,
     secret: Option<&SecretString>,
 ) -> Result<(), Error> {
-    let sealed = seal(write, secrets, before.id, secret)?;
+    let sealed = seal(write, secrets, SHARED_SECRET, before.id, secret)?;
     sql(SET_SECRET)
         .bind(sealed)
         .bind(before.id)
@@ -532,13 +582,46 @@ fn set_secret(
     }
 }
 
+const SET_STORE_SETTINGS: Sql = statement!("UPDATE platforms SET store_settings = ? WHERE id = ?");
+
+const SET_STORE_CREDENTIALS: Sql = statement! {"
+    UPDATE platforms
+    SET store_credentials = ?, store_credentials_at = ?, secret_refused_at = NULL
+    WHERE id = ?
+"};
+
+/// Replaces the settings of a platform's store alone and, if there are others, its credentials, and notes a recheck then.
+fn set_store_part(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    before: &Platform,
+    part: &StorePart,
+) -> Result<(), Error> {
+    sql(SET_STORE_SETTINGS)
+        .bind(part.settings.as_ref().map(Value::to_string))
+        .bind(before.id)
+        .run(write.connection)?;
+    let credentials = part.credentials.as_ref();
+    let Some(sealed) = seal(write, secrets, STORE_CREDENTIALS, before.id, credentials)? else {
+        return Ok(());
+    };
+    sql(SET_STORE_CREDENTIALS)
+        .bind(sealed)
+        .bind(write.now()?)
+        .bind(before.id)
+        .run(write.connection)?;
+    rechecks::recheck_secret(write, before.id, before.secret_refused_at)
+}
+
+/// Encrypts a secret for a purpose and a platform.
 fn seal(
     write: &mut Write<'_>,
     secrets: &Secrets,
+    purpose: &'static str,
     id: PlatformId,
     secret: Option<&SecretString>,
 ) -> Result<Option<String>, Error> {
     secret
-        .map(|secret| secrets.seal(write, ("platforms", &id.to_string()), secret))
+        .map(|secret| secrets.seal(write, (purpose, &id.to_string()), secret))
         .transpose()
 }

@@ -18,6 +18,7 @@ use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::people::login_secret;
+use crate::settings::credential::{SHARED_SECRET, STORE_CREDENTIALS};
 use crate::settings::tombstones;
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -66,7 +67,7 @@ macro_rules! column {
     }};
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     column!(
         "the key of tombstones",
         NAMES_KEY.0,
@@ -84,10 +85,17 @@ const COLUMNS: [Column; 9] = [
     ),
     column!(
         "shared secrets",
-        "platforms",
+        SHARED_SECRET,
         "platforms",
         "id",
         "shared_secret"
+    ),
+    column!(
+        "credentials of stores",
+        STORE_CREDENTIALS,
+        "platforms",
+        "id",
+        "store_credentials"
     ),
     column!(
         "login secrets",

@@ -26,8 +26,8 @@ pub struct JsonColumn {
     schema: fn() -> Value,
 }
 
-/// All JSON columns except encrypted ones.
-pub const JSON_COLUMNS: [JsonColumn; 24] = [
+/// All of them, without encrypted ones.
+pub const JSON_COLUMNS: [JsonColumn; 26] = [
     of::<Vec<Entry>>("acceptances", "notifications"),
     of::<Vec<(String, String)>>("attempts", "headers"),
     of::<Value>("audit_log", "new_fields"),
@@ -50,6 +50,8 @@ pub const JSON_COLUMNS: [JsonColumn; 24] = [
         ..of::<Notification>("notifications", "body")
     },
     of::<Value>("pages", "answer"),
+    of::<Value>("platforms", "store_settings"),
+    of::<Vec<String>>("processes", "stores"),
     of::<Vec<Price>>("products", "prices"),
     of::<RevisionCauses>("purchases", "causes"),
     of::<Purchase>("purchases", "purchase"),

@@ -15,6 +15,7 @@ use crate::delivery::overdue::{
     BACKOFF, Due, DueReason, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota,
 };
 use crate::inbox::notifications::IS_OPEN_N;
+use crate::settings::credential::IS_USABLE;
 use const_format::formatcp;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,7 +91,7 @@ const WITH_PERSONS: Sql = statement! {hot "purchases_wake", "
 
 /// The purchases of platforms that a person waits for, the last request first: a large import does not stand before it.
 const FOR_PERSONS: Sql = statement! {hot "purchases_wake", "
-    SELECT id, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS is_queried, COALESCE((
+    SELECT id, {IS_USABLE} AS is_queried, COALESCE((
             SELECT string_agg({PAST}, ',' ORDER BY p.next_wake_at DESC)
             FROM (SELECT collapse_key, held_until, next_wake_at
                 FROM purchases
@@ -114,7 +115,7 @@ const WITH_UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
 
 /// The purchases of platforms that were woken and did not settle, when their back-off is over.
 const UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
-    SELECT id, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS is_queried, COALESCE((
+    SELECT id, {IS_USABLE} AS is_queried, COALESCE((
             SELECT string_agg(
                 p.collapse_key || ' ' || COALESCE(p.held_until, 0) || ' ' || p.wakes || ' ' || COALESCE((
                         SELECT MAX(n.due_at + 0)
@@ -159,7 +160,7 @@ const AHEAD: Duration = Duration::from_secs(10);
 
 /// The purchases of platforms that are due by a change of settings and by the calendar.
 const PLANNED: Sql = statement! {hot "purchases_wake", "
-    SELECT id, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS is_queried, (
+    SELECT id, {IS_USABLE} AS is_queried, (
             SELECT COUNT(*)
             FROM (SELECT 1
                 FROM purchases

@@ -6,6 +6,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, json_columns, row, sql};
 use crate::db::writer::Write;
 use crate::devices::secret::SecretHash;
+use crate::settings::credential::IS_USABLE;
 use crate::settings::destinations::{self, Destination};
 use crate::settings::tombstones::HAS_ERASED;
 use domain::device::{Device, DeviceOwner};
@@ -42,7 +43,7 @@ pub struct Origin {
 }
 
 const PLATFORM: Sql = statement! {"
-    SELECT app_id, store, environment, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS has_secret,
+    SELECT app_id, store, environment, {IS_USABLE} AS has_secret,
         {HAS_ERASED}
     FROM platforms
     WHERE id = ?

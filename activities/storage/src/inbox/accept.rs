@@ -17,6 +17,7 @@ use crate::inbox::conceal;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification, OpenRow};
 use crate::purchases::replacements;
 use crate::settings::tombstones::HAS_ERASED;
+use domain::notification::MAX_ID_BYTES;
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -36,9 +37,6 @@ const ACCEPT: Faults = Faults {
 
 /// Maximum number of platforms whose statement is cached: each number has a text of its own.
 const FEW: usize = 8;
-
-/// Maximum length in bytes of an id or store type.
-const MAX_INDEXED_BYTES: usize = 1000;
 
 const INSERT: Sql = statement! {"
     INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, store_time,
@@ -215,9 +213,9 @@ fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
         ("store_type", &notification.store_type),
     ];
     for (name, text) in texts.into_iter().chain([("app_user_id", customer)]) {
-        if text.len() > MAX_INDEXED_BYTES {
+        if text.len() > MAX_ID_BYTES {
             let detail = format!(
-                "`{name}` has {} bytes, at most {MAX_INDEXED_BYTES} are expected",
+                "`{name}` has {} bytes, at most {MAX_ID_BYTES} are expected",
                 text.len()
             );
             return Err(Error::Conflict {

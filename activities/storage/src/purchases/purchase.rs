@@ -8,6 +8,7 @@ use crate::db::statement::{Ahead, Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
 use crate::purchases::cause::{self, ADD_CAUSE, CauseKind, RevisionCause, RevisionCauses};
 use crate::settings::app_lock;
+use crate::settings::credential::IS_USABLE_F;
 use const_format::formatcp;
 use domain::catalogue::ProductRef;
 use domain::notification::SAMPLE_RECEIPT;
@@ -85,7 +86,7 @@ const ORIGIN: &str = formatcp!(
     "
     SELECT f.id AS platform_id, f.app_id, f.store, CASE WHEN {IS_SAMPLE} THEN 'sandbox' ELSE f.environment END
         AS environment, f.product_ref, f.max_wait_ms AS max_wait, f.unknown_receipts, f.settings_version,
-        (((f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL) OR {IS_SAMPLE}) AND f.deleted_at IS NULL)
+        (({IS_USABLE_F} OR {IS_SAMPLE}) AND f.deleted_at IS NULL)
         AS can_verify, EXISTS (SELECT 1 FROM entitlements e WHERE e.app_id = f.app_id) AS has_entitlements, o.receipt_id
     FROM"
 );

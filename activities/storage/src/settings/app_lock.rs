@@ -65,11 +65,6 @@ impl TriedApps {
 /// # Errors
 /// Other jobs came before this one, whose locks a record may wait for: so it is run in the next transaction.
 pub fn take(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
-    if write.connection.is_shared() {
-        if !write.is_first {
-            return Err(Error::unavailable(NextTransaction));
-        }
-        write.is_last = true;
-    }
+    write.run_alone()?;
     shared_lock::take(write.connection, app.uuid())
 }

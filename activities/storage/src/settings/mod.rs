@@ -1,6 +1,7 @@
 //! The settings of the operator, as all other rooms read them. `admin` changes them.
 
 pub mod app_lock;
+pub mod credential;
 pub mod destinations;
 pub mod listing;
 pub mod rates;

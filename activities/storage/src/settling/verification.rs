@@ -1,6 +1,6 @@
 //! Queries of a store: their parameters, failed attempts, and platforms whose secret is refused.
 //!
-//! The one place where a shared secret is decrypted for a request. Nothing is sent here.
+//! The one place where a credential is decrypted for a request. Nothing is sent here.
 
 use crate::db::alarm::About;
 use crate::db::audit_log::AuditEntry;
@@ -13,7 +13,8 @@ use crate::events::alarms;
 use crate::inbox::notifications;
 use crate::purchases::purchase::{self, PurchaseRow, QueriedCustomer};
 use crate::settings::app_lock;
-use crate::settings::tombstones::{self, ConcealedName};
+use crate::settings::credential::{Credential, IS_USABLE_F, SealedCredential, StorePart};
+use crate::settings::tombstones;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::notification::is_sample_receipt;
 use domain::time::MINUTE;
@@ -39,8 +40,11 @@ pub struct StoreQuery {
     pub unknown_receipts: UnknownReceipts,
     /// The number of the settling before this query, which a recheck raises.
     pub settling: i64,
+    /// The shared secret; empty for a store without one.
     pub secret: SecretString,
-    /// The stored form of the secret, to detect whether the platform has another one by now.
+    /// What the platform has of its store alone.
+    pub of_store: StorePart,
+    /// The stored form of the credential, to detect whether the platform has another one by now.
     sealed: String,
 }
 
@@ -66,7 +70,11 @@ row! {
     }
 }
 
-const SHARED_SECRET: Sql = statement!("SELECT shared_secret AS value FROM platforms WHERE id = ?");
+const CREDENTIAL: Sql = statement! {"
+    SELECT shared_secret, store_settings, store_credentials
+    FROM platforms
+    WHERE id = ?
+"};
 
 row! {
     /// The receipt of a claim, and the platform whose store is queried about it.
@@ -76,16 +84,17 @@ row! {
         store: String,
         environment: Environment,
         unknown_receipts: UnknownReceipts,
-        shared_secret: String,
+        credential: SealedCredential,
     }
 }
 
 const CLAIMED: Sql = statement! {"
-    SELECT c.receipt_id, c.app_user_id, f.store, f.environment, f.unknown_receipts, f.shared_secret
+    SELECT c.receipt_id, c.app_user_id, f.store, f.environment, f.unknown_receipts, f.shared_secret, f.store_settings,
+        f.store_credentials
     FROM claims c
     JOIN platforms f ON f.id = c.platform_id
     WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status {PENDING_BY_KEY}
-        AND f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL
+        AND {IS_USABLE_F} AND f.deleted_at IS NULL
 "};
 
 const COUNT_FAILURE: Sql = statement! {"
@@ -116,14 +125,14 @@ const SCHEDULE: Sql = statement! {"
 const USES_SECRET: Sql = statement! {"
     SELECT app_id AS value
     FROM platforms
-    WHERE id = ? AND secret_refused_at IS NULL AND shared_secret = ?
+    WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(shared_secret, store_credentials) = ?
 "};
 
 /// A decision that knows of the refusal follows, so it raises no `settings_version`.
 const REFUSE_SECRET: Sql = statement! {"
     UPDATE platforms
     SET secret_refused_at = ?
-    WHERE id = ? AND secret_refused_at IS NULL AND shared_secret = ?
+    WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(shared_secret, store_credentials) = ?
 "};
 
 const FIND_PLATFORM: Sql =
@@ -144,21 +153,16 @@ impl Store {
             let Some(QueriedCustomer { app_user_id }) = queried else {
                 return Ok(None);
             };
-            let reveal = |name| tombstones::reveal(connection, &secrets, name);
-            let app_user_id = app_user_id.map(reveal).transpose()?;
-            let sealed: Option<Option<String>> = sql(SHARED_SECRET)
-                .bind(origin.platform_id)
-                .value(connection)?;
-            let (secret, sealed) = match sealed.flatten() {
+            let stored: Option<SealedCredential> =
+                sql(CREDENTIAL).bind(origin.platform_id).first(connection)?;
+            let credential = match stored {
                 // It is never sent to the store.
-                _ if is_sample_receipt(&origin.receipt_id) => {
-                    (SecretString::from(""), String::new())
-                }
-                Some(sealed) => (
-                    secrets.open("platforms", &origin.platform_id.to_string(), &sealed)?,
-                    sealed,
-                ),
-                None => return Ok(None),
+                _ if is_sample_receipt(&origin.receipt_id) => Some(Credential::default()),
+                Some(stored) => stored.open(&secrets, origin.platform_id)?,
+                None => None,
+            };
+            let Some(credential) = credential else {
+                return Ok(None);
             };
             // A receipt of the other environment is not known in that of the platform: it may have been switched since.
             let known_in = row
@@ -167,8 +171,9 @@ impl Store {
                 .transpose()?
                 .and_then(|known| known.known_in());
             Ok(Some(StoreQuery {
-                secret,
-                sealed,
+                secret: credential.secret,
+                of_store: credential.of_store,
+                sealed: credential.sealed,
                 platform_id: origin.platform_id,
                 store: origin.store,
                 environment: known_in.unwrap_or(origin.environment),
@@ -197,13 +202,13 @@ impl Store {
             let Some(row) = claimed.first::<ClaimedRow>(connection)? else {
                 return Ok(None);
             };
+            let Some(credential) = row.credential.open(&secrets, place.platform)? else {
+                return Ok(None);
+            };
             Ok(Some(StoreQuery {
-                secret: secrets.open(
-                    "platforms",
-                    &place.platform.to_string(),
-                    &row.shared_secret,
-                )?,
-                sealed: row.shared_secret,
+                secret: credential.secret,
+                of_store: credential.of_store,
+                sealed: credential.sealed,
                 platform_id: place.platform,
                 store: row.store,
                 environment: row.environment,

@@ -264,6 +264,7 @@ async fn platform(
         topic_arn: new.topic.map(str::to_owned),
         ingress_key: storage::hex(&clock::random_bytes::<16>()).into(),
         publishable_key: format!("pk_{}", storage::hex(&clock::random_bytes::<16>())),
+        of_store: Default::default(),
     };
     store.new_platform(new).await
 }

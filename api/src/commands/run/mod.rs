@@ -15,6 +15,7 @@ use super::{client, data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Config, Flags, Variables, environment};
 use crate::edge::pages::Pages;
+use crate::signs::SignOfLife;
 use crate::{config, counting, telemetry};
 use activities::Actions;
 use activities::engine::{DevServer, Engine, namespace_of};
@@ -132,9 +133,11 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         config.demo = Some(demo.allowed(&data)?);
     }
     let has_ui = options.temporal_ui;
+    let sign = serve::sign_of_life("run", &store).await;
     let runner = Runner {
         config,
         store: store.clone(),
+        sign: sign.clone(),
         sockets,
         demo,
         data,
@@ -143,7 +146,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         has_ui,
     };
     let server = runner.run(stop).await?;
-    counting::finish(&store).await;
+    counting::finish(&store, &sign).await;
     if let Some(server) = server {
         tokio::task::spawn_blocking(move || server.stop())
             .await
@@ -197,6 +200,7 @@ async fn start_temporal(server: Option<Server>, stop: Stop) -> anyhow::Result<Op
 struct Runner {
     config: Config,
     store: Store,
+    sign: SignOfLife,
     sockets: Sockets,
     demo: Option<Demo>,
     data: PathBuf,
@@ -234,6 +238,7 @@ impl Runner {
             self.store.clone(),
             engine.clone(),
             self.pages(&engine),
+            &self.sign,
         )?;
         let (welcome, page) = (self.welcome(addresses), edge.clone());
         let server = self.server();

@@ -1,6 +1,6 @@
 //! The first two steps of connecting: an app, and its platform on a store.
 
-use super::listed::{AppCard, AppPage, Connecting, ListPage, PlatformPage};
+use super::listed::{AppCard, AppPage, CONFIRMATION, Connecting, ListPage, PlatformPage};
 use super::progress::Facts;
 use super::steps::At;
 use super::{SCREEN, of_app};
@@ -183,16 +183,25 @@ pub async fn new_platform(
     (State(edge), visit, _): At,
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
-    let forms = of_stores();
+    let forms = of_stores(edge.known);
     let chosen = visit.query("store");
     let form = chosen
         .and_then(|name| forms.iter().find(|form| form.name == name))
         .or_else(|| only(&forms));
     let groups = form.map(|form| groups(form, Entered::New, &Known::default()));
+    let needs_confirmation = needs_confirmation(&edge, form).await?;
     let frame = Frame::of(&edge, &visit, place_of_new(&app)).await?;
-    let page =
-        PlatformPage::new(&frame, &visit, &app, &forms, form).with(groups.unwrap_or_default());
+    let page = PlatformPage::new(&frame, &visit, &app, &forms, form)
+        .with(groups.unwrap_or_default(), needs_confirmation);
     html(&page)
+}
+
+/// Whether a person has to confirm that no process runs that does not know the store of a form.
+async fn needs_confirmation(edge: &Edge, form: Option<&Form>) -> Result<bool, Error> {
+    match form {
+        Some(form) => platforms::needs_confirmation(edge, form.name).await,
+        None => Ok(false),
+    }
 }
 
 /// The only form, where there is no choice.
@@ -220,13 +229,16 @@ pub async fn create_platform(
     sent: Sent,
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
-    let forms = of_stores();
+    let forms = of_stores(shared.known);
     let form = sent
         .get("store")
         .and_then(|name| forms.iter().find(|form| form.name == name));
     let mut body = form.map(|form| creation(form, &sent)).unwrap_or_default();
     if let Some(form) = form {
         body.insert("store".to_owned(), form.name.into());
+    }
+    if sent.get(CONFIRMATION) == Some("true") {
+        body.insert(CONFIRMATION.to_owned(), true.into());
     }
     let result = async {
         platforms::create(
@@ -249,8 +261,9 @@ pub async fn create_platform(
                 .map(|form| groups(form, entered, &Known::default()))
                 .unwrap_or_default();
             let frame = Frame::of(&shared, &visit, place_of_new(&app)).await?;
+            let needs_confirmation = needs_confirmation(&shared, form).await?;
             let page = PlatformPage::new(&frame, &visit, &app, &forms, form)
-                .with(groups)
+                .with(groups, needs_confirmation)
                 .refused(&sent, &refused);
             Ok((refused.status, html(&page)?).into_response())
         }

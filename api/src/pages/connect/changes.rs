@@ -4,6 +4,7 @@ use super::changes_view::SettingsPage;
 use super::of_app;
 use super::progress::Step;
 use super::steps::{At, Connected, as_api, deletion};
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Id, Stored};
 use crate::keys::Acting;
@@ -25,8 +26,8 @@ type Parts = (At, Sent);
 const FIXED: [&str; 1] = ["store"];
 
 /// The form of a platform's store, as far as it can be changed.
-fn form_of(platform: &Platform) -> Option<Form> {
-    let mut form = of_stores()
+fn form_of(edge: &Edge, platform: &Platform) -> Option<Form> {
+    let mut form = of_stores(edge.known)
         .into_iter()
         .find(|form| form.name == platform.store)?;
     form.fields.retain(|field| !FIXED.contains(&field.name));
@@ -51,7 +52,7 @@ pub async fn settings(
         true => Entered::Sent(&mistakes.sent, &mistakes.refused.fields),
         false => Entered::Stored(&value),
     };
-    let form = form_of(&of.platform);
+    let form = form_of(edge, &of.platform);
     let groups = form
         .as_ref()
         .map(|form| groups(form, entered, &known))
@@ -82,7 +83,7 @@ pub async fn update(
     let (at, sent) = parts;
     let platform = stored.0.clone();
     let result = async {
-        let body = match form_of(&platform) {
+        let body = match form_of(&edge, &platform) {
             Some(form) => changes(&form, &sent, &as_api(&at, &platform).await?)?,
             None => Map::new(),
         };

@@ -13,8 +13,12 @@ use crate::pages::parts::{Badge, Code, Tone};
 use crate::pages::text::{capital, escaped};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
+use crate::stores::LAST_WITHOUT_SIGNS;
 use askama::Template;
 use storage::{App, Paged, Platform, Role, ShownDestination};
+
+/// The field that confirms that no process runs which does not know the store.
+pub const CONFIRMATION: &str = "no_older_process";
 
 /// A platform, and how far it is connected.
 pub struct Connecting {
@@ -238,6 +242,9 @@ pub struct PlatformPage<'a> {
     label: &'static str,
     summary: &'static str,
     groups: Vec<Group>,
+    /// Whether a person has to confirm that no process of a release without signs of life runs.
+    needs_confirmation: bool,
+    is_confirmed: bool,
     mistakes: Vec<crate::error::Field>,
     refused: Refused,
     reason: String,
@@ -245,6 +252,9 @@ pub struct PlatformPage<'a> {
 }
 
 impl<'a> PlatformPage<'a> {
+    /// The release without signs of life.
+    const WITHOUT_SIGNS: &'static str = LAST_WITHOUT_SIGNS;
+
     /// The page of an app with the form of a store, if one is chosen.
     pub fn new(
         frame: &'a Frame,
@@ -269,6 +279,8 @@ impl<'a> PlatformPage<'a> {
             summary: form.map_or("", |form| form.summary),
             path: of_app(visit, app.id, &path),
             groups: Vec::new(),
+            needs_confirmation: false,
+            is_confirmed: false,
             mistakes: Vec::new(),
             refused: Refused::default(),
             reason: String::new(),
@@ -277,15 +289,20 @@ impl<'a> PlatformPage<'a> {
         }
     }
 
-    /// Adds the fields of the form.
+    /// With the fields of its form, and with what a person has to confirm.
     #[must_use]
-    pub fn with(self, groups: Vec<Group>) -> Self {
-        Self { groups, ..self }
+    pub fn with(self, groups: Vec<Group>, needs_confirmation: bool) -> Self {
+        Self {
+            groups,
+            needs_confirmation,
+            ..self
+        }
     }
 
     #[must_use]
     pub fn refused(self, sent: &Sent, refused: &Refused) -> Self {
         Self {
+            is_confirmed: sent.get(CONFIRMATION) == Some("true"),
             mistakes: refused.fields.clone(),
             reason: entered(sent, "reason"),
             wrong_reason: refused.wrong("reason"),

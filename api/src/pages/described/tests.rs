@@ -4,12 +4,13 @@ use super::{Entered, Known, changes, creation, groups, wrong_lines};
 use crate::error::Field as Wrong;
 use crate::pages::form::Sent;
 use crate::resources::forms::{Form, of_destinations, of_stores};
+use crate::stores;
 use serde_json::{Value, json};
 
 fn form(name: &str) -> Form {
     of_destinations()
         .into_iter()
-        .chain(of_stores())
+        .chain(of_stores(stores::ALL))
         .find(|form| form.name == name)
         .expect("a form of this name")
 }

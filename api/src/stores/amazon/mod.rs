@@ -53,7 +53,9 @@ pub const STORE: &str = "amazon";
 pub const ENTRY: StoreEntry = StoreEntry {
     name: STORE,
     title: "Amazon",
+    since: "0.1.0",
     form: form::form,
+    own_fields: None,
     max_body_bytes: envelope::MAX_BODY_BYTES,
     sales_report: Some(report::read),
     variables: config::VARIABLES,

@@ -176,6 +176,30 @@ async fn an_optional_part_that_cannot_be_read_is_left_out_and_named() {
 }
 
 #[tokio::test]
+async fn ids_of_the_store_are_as_long_as_an_index_allows() {
+    let (service, key) = service("device-long-ids", &[]).await;
+    let (longest, longer) = ("\u{fc}".repeat(500), "\u{fc}".repeat(501));
+    let receipts = json!([
+        { "receipt_id": longest, "app_user_id": longest },
+        { "receipt_id": longer, "app_user_id": "u1" },
+    ]);
+    let of_receipt = |id: &str, receipt: &str| {
+        changed(transaction(id), "/transaction/receipt_id", json!(receipt))
+    };
+    let events = json!([
+        changed(start("a"), "/receipts", receipts),
+        of_receipt("b", &longest),
+        of_receipt("c", &longer),
+    ]);
+    let answer = service.report(&key, &request(&events)).await;
+    assert_eq!(answer.body["accepted"], 2, "{}", answer.body);
+    let wrong = |list: &str| answer.body[list][0]["errors"][0]["field"].clone();
+    assert_eq!(wrong("left_out"), "receipts[1].receipt_id");
+    assert_eq!(wrong("rejected"), "transaction.receipt_id");
+    assert!(service.count(&format!("claims WHERE receipt_id = '{longest}'")) > 0);
+}
+
+#[tokio::test]
 async fn a_request_that_is_wrong_as_a_whole_is_refused() {
     let (service, key) = service("device-refused", &[]).await;
     let whole = request(&json!([start("a")]));

@@ -148,9 +148,37 @@ pub(crate) struct SessionStartData {
     collapse_key: Vec<Uuid>,
     /// Receipts on the device, each with the store's customer; only if `device_receipts` of the destination is set.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Vec<DeviceReceipt>", extend("x-setting" = "device_receipts"))]
-    receipts: Option<Vec<DeviceReceipt>>,
+    #[schemars(with = "Vec<ReceiptData>", extend("x-setting" = "device_receipts"))]
+    receipts: Option<Vec<ReceiptData>>,
 }
+
+/// A receipt on a device.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeviceReceipt")]
+struct ReceiptData {
+    /// The store's id of the receipt.
+    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
+    receipt_id: String,
+    /// The store's id of the customer who is signed in to the store on the device.
+    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
+    app_user_id: String,
+}
+
+impl ReceiptData {
+    /// The receipt; `None` where an id is longer than the schema that release 0.1.0 published allows. Its purchase has a
+    /// `collapse_key` in the event all the same.
+    fn of(receipt: &DeviceReceipt) -> Option<Self> {
+        let fits = |id: &str| id.chars().count() <= MAX_PUBLISHED_CHARS;
+        let is_published = fits(&receipt.receipt_id) && fits(&receipt.app_user_id);
+        is_published.then(|| Self {
+            receipt_id: receipt.receipt_id.clone(),
+            app_user_id: receipt.app_user_id.clone(),
+        })
+    }
+}
+
+/// Maximum length of the ids of a receipt in an event, in characters.
+const MAX_PUBLISHED_CHARS: usize = 500;
 
 /// A session of the app ended.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -267,12 +295,11 @@ impl DeviceEvent<'_> {
             }
             Happened::Reported(Content::SessionStart { receipts, .. }) => {
                 let key = |receipt: &DeviceReceipt| self.purchase(&receipt.receipt_id);
-                let receipts = receipts.clone().unwrap_or_default();
-                let (collapse_key, receipts) = (receipts.iter().map(key).collect(), Some(receipts));
+                let receipts = receipts.as_deref().unwrap_or_default();
                 serde_json::to_value(SessionStartData {
                     common,
-                    collapse_key,
-                    receipts,
+                    collapse_key: receipts.iter().map(key).collect(),
+                    receipts: Some(receipts.iter().filter_map(ReceiptData::of).collect()),
                 })
             }
             Happened::Reported(Content::Impression(impression)) => {

@@ -2,6 +2,7 @@
 
 use crate::ids::{DeviceId, SessionId};
 use crate::names::names;
+use crate::notification::MAX_ID_BYTES;
 use crate::time::Timestamp;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -100,11 +101,13 @@ pub struct ReportedEvent {
 /// A receipt on a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceReceipt {
-    /// The store's id for the receipt.
-    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
+    /// The store's id of the receipt.
+    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
-    /// The store's id for the customer who is signed in to the store on the device.
-    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
+    /// The store's id of the customer who is signed in to the store on the device.
+    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub app_user_id: String,
 }
 
@@ -156,11 +159,13 @@ pub struct OfferedProduct {
 pub struct DeviceTransaction {
     /// Whether the purchase was made or restored.
     pub kind: TransactionKind,
-    /// The store's id for the receipt.
-    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
+    /// The store's id of the receipt.
+    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
-    /// The store's id for the customer.
-    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
+    /// The store's id of the customer.
+    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub app_user_id: String,
     /// SKU of the subscription's term, or of the product.
     #[schemars(length(min = 1, max = 200), extend("x-trimmed" = true))]

@@ -131,6 +131,28 @@ fn a_body_without_receipts_names_the_purchases_alone() {
 }
 
 #[test]
+fn an_id_longer_than_the_published_schema_allows_is_left_out() {
+    let receipt = |id: &str, customer: &str| json!({ "receipt_id": id, "app_user_id": customer });
+    let (long, longest) = ("\u{fc}".repeat(501), "\u{fc}".repeat(500));
+    let receipts = [
+        receipt(&long, "u1"),
+        receipt(&longest, "u1"),
+        receipt("r3", &long),
+    ];
+    let report = report("device.session.start", &json!({ "receipts": receipts }));
+    let body = body(Happened::Reported(
+        &report.content().expect("fitting parts"),
+    ));
+    check(&body);
+    assert_eq!(body["data"]["receipts"], json!([receipts[1]]));
+    let key = |id: &str| json!(CollapseKey::of(place().platform, id).uuid());
+    assert_eq!(
+        body["data"]["collapse_key"],
+        json!([key(&long), key(&longest), key("r3")])
+    );
+}
+
+#[test]
 fn the_schema_of_a_type_refuses_another_type() {
     let [start, ..] = reports();
     let mut body = body(Happened::Reported(&start.content().expect("fitting parts")));

@@ -14,6 +14,7 @@ use crate::stores::{Answer, Bucket, CheckStep, Replied, Simulated, StoreProtocol
 use domain::notification::is_sample_receipt;
 use domain::{Environment, Parked, Verification};
 use std::time::Duration;
+use storage::StorePart;
 use url::Url;
 
 /// Name of the store in `platforms.store`.
@@ -91,6 +92,7 @@ impl Amazon {
             app_user_id: subject.app_user_id.clone(),
             receipt_id: subject.receipt_id.clone(),
             secret: subject.platform.to_string().into(),
+            own: StorePart::default(),
             ..*subject
         };
         request::request(settings, &own)

@@ -6,6 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::Error;
 use crate::db::statement::{Statement, Value};
+use crate::db::writer::NextTransaction;
 use domain::{AppId, DestinationId, Timestamp};
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -47,6 +48,20 @@ pub(super) struct Last {
 }
 
 impl<'c> Write<'c> {
+    /// Makes the job the only one of its transaction on PostgreSQL, because others wait for a lock that it takes.
+    ///
+    /// # Errors
+    /// Other jobs came before it, so it is run in the next transaction.
+    pub fn run_alone(&mut self) -> Result<(), Error> {
+        if self.connection.is_shared() {
+            if !self.is_first {
+                return Err(Error::unavailable(NextTransaction));
+            }
+            self.is_last = true;
+        }
+        Ok(())
+    }
+
     /// The context of a transaction that has begun.
     pub(super) fn begun(connection: &'c mut AnyConnection, time: Now, began: Instant) -> Self {
         Self {

@@ -7,6 +7,8 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use crate::settings::credential::IS_USABLE;
+use const_format::formatcp;
 use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::time::Duration;
 
@@ -37,9 +39,8 @@ row! {
     }
 }
 
-/// A platform whose store can be queried: it is not deleted, and has a secret that the store has not refused.
-const CAN_VERIFY: &str =
-    "shared_secret IS NOT NULL AND secret_refused_at IS NULL AND deleted_at IS NULL";
+/// A platform whose store can be queried: it is not deleted, and has a usable credential.
+const CAN_VERIFY: &str = formatcp!("{IS_USABLE} AND deleted_at IS NULL");
 
 /// The platforms whose store can be queried and that have claims that are due: one step of an index per platform, however
 /// many are due there.

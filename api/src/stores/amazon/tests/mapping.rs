@@ -24,6 +24,8 @@ fn platform(package_name: &str) -> Platform {
         unsigned_login_at: None,
         secret_refused_at: None,
         publishable_key: "pk_test".to_owned(),
+        store_settings: None,
+        store_credentials_at: None,
         created_at: now(),
     }
 }

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use storage::StorePart;
 
 #[test]
 fn what_the_app_did_not_deliver_is_refunded() {
@@ -319,6 +320,7 @@ proptest! {
             app_user_id: Some(user.clone()),
             receipt_id: id.clone(),
             secret: SecretString::from(secret.clone()),
+            own: StorePart::default(),
         };
         let is_usable = [&user, &id, &secret].iter().all(|text| !matches!(text.as_str(), "." | ".."));
         match request(&Settings::default(), &receipt) {

@@ -12,7 +12,7 @@ use domain::{Environment, Parked, PlatformId, Snapshot, Timestamp, Verification}
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::time::Duration;
-use storage::AttemptClass;
+use storage::{AttemptClass, StorePart};
 
 const SECRET: &str = "2:made/up+secret=of!ours:with-odd_signs~==";
 const USER: &str = "customer/with+odd!signs=";
@@ -28,6 +28,7 @@ fn receipt(environment: Environment) -> Subject {
         app_user_id: Some(USER.to_owned()),
         receipt_id: RECEIPT.to_owned(),
         secret,
+        own: StorePart::default(),
     }
 }
 

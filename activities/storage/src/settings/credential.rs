@@ -1,0 +1,71 @@
+//! What the store of a platform is queried with: a shared secret, or the credentials that the store's own form has.
+
+use crate::db::error::Error;
+use crate::db::secrets::Secrets;
+use crate::db::statement::row;
+use domain::PlatformId;
+use secrecy::SecretString;
+use serde_json::Value;
+
+/// What a shared secret is encrypted for, beside the platform.
+pub const SHARED_SECRET: &str = "platforms";
+/// What the credentials of a store's own form are encrypted for, beside the platform.
+pub const STORE_CREDENTIALS: &str = "platforms.store_credentials";
+
+/// Whether the store of a platform can be queried: it has a credential that the store has not refused.
+pub const IS_USABLE: &str =
+    "(COALESCE(shared_secret, store_credentials) IS NOT NULL AND secret_refused_at IS NULL)";
+/// [`IS_USABLE`], of the platform `f`.
+pub const IS_USABLE_F: &str =
+    "(COALESCE(f.shared_secret, f.store_credentials) IS NOT NULL AND f.secret_refused_at IS NULL)";
+
+/// What a platform has of its store alone, by the fields of the store's own form.
+#[derive(Debug, Clone, Default)]
+pub struct StorePart {
+    /// What is shown again.
+    pub settings: Option<Value>,
+    /// What is never shown again, in a form of the store's own.
+    pub credentials: Option<SecretString>,
+}
+
+/// What a platform's store is queried with.
+#[derive(Default)]
+pub struct Credential {
+    /// The shared secret; empty for a store without one.
+    pub secret: SecretString,
+    pub of_store: StorePart,
+    /// The stored form, to detect whether the platform has another one by now.
+    pub sealed: String,
+}
+
+row! {
+    /// The stored credential of a platform.
+    pub struct SealedCredential {
+        shared_secret: Option<String>,
+        store_settings: Option<Value>,
+        store_credentials: Option<String>,
+    }
+}
+
+impl SealedCredential {
+    /// Decrypts it; `None` if there is none.
+    pub fn open(self, secrets: &Secrets, id: PlatformId) -> Result<Option<Credential>, Error> {
+        let id = id.to_string();
+        let open = |purpose: &'static str, sealed: Option<&String>| {
+            sealed
+                .map(|sealed| secrets.open(purpose, &id, sealed))
+                .transpose()
+        };
+        let secret = open(SHARED_SECRET, self.shared_secret.as_ref())?;
+        let credentials = open(STORE_CREDENTIALS, self.store_credentials.as_ref())?;
+        let sealed = self.shared_secret.or(self.store_credentials);
+        Ok(sealed.map(|sealed| Credential {
+            secret: secret.unwrap_or_default(),
+            of_store: StorePart {
+                settings: self.store_settings,
+                credentials,
+            },
+            sealed,
+        }))
+    }
+}

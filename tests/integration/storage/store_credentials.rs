@@ -1,0 +1,129 @@
+//! What a platform has of its store alone: settings, and credentials that are encrypted and used as a shared secret is.
+
+use super::world::{World, key_of_all_ones, new_platform, renewal, story};
+use domain::CollapseKey;
+use serde_json::json;
+use storage::{
+    Accepted, AuditLogFilter, Config, ExposeSecret, Key, NewPlatform, Page, Platform,
+    PlatformChange, Store, StorePart, StoreQuery, TurnCursor,
+};
+
+const RECEIPT: &str = "r1";
+const CREDENTIALS: &str = "private-key-of-the-account";
+const OTHERS: &str = "another-private-key";
+
+fn part(project: &str, credentials: Option<&str>) -> StorePart {
+    StorePart {
+        settings: Some(json!({ "project": project })),
+        credentials: credentials.map(Into::into),
+    }
+}
+
+/// A platform without a shared secret, with a purchase.
+async fn connected(world: &World) -> Platform {
+    let new = NewPlatform {
+        store: "proof".to_owned(),
+        shared_secret: None,
+        of_store: part("one", Some(CREDENTIALS)),
+        ..new_platform(&world.app, "proof")
+    };
+    let platform = world.store.new_platform(new).await.unwrap();
+    let accepted = world
+        .store
+        .accept(vec![renewal(platform.id, "m1", RECEIPT, 1000)])
+        .await;
+    assert!(matches!(accepted.unwrap()[0], Accepted::New { .. }));
+    platform
+}
+
+async fn query(store: &Store, platform: &Platform) -> Option<StoreQuery> {
+    let key = CollapseKey::of(platform.id, RECEIPT);
+    store.store_query(key).await.unwrap()
+}
+
+fn credentials(query: &StoreQuery) -> &str {
+    let credentials = query.of_store.credentials.as_ref();
+    credentials.map_or("", |credentials| credentials.expose_secret())
+}
+
+async fn change(store: &Store, platform: &Platform, part: StorePart) -> Platform {
+    let change = PlatformChange {
+        of_store: Some(part),
+        ..PlatformChange::default()
+    };
+    store
+        .update_platform(platform.id, change, |_| {})
+        .await
+        .unwrap()
+}
+
+story! {
+    async fn a_store_is_queried_with_the_credentials_of_its_own_form(world: World) {
+        let platform = connected(&world).await;
+        assert!(platform.can_verify() && !platform.has_shared_secret);
+        let found = query(&world.store, &platform).await.expect("it can be queried");
+        assert_eq!((credentials(&found), found.secret.expose_secret()), (CREDENTIALS, ""));
+        assert_eq!(found.of_store.settings, Some(json!({ "project": "one" })));
+        assert!(!format!("{found:?}").contains(CREDENTIALS));
+        let amazon = query(&world.store, &world.platform).await;
+        assert!(amazon.is_none_or(|query| query.of_store.credentials.is_none()));
+    }
+}
+
+story! {
+    async fn refused_credentials_are_not_used_until_others_are_set(world: World) {
+        let platform = connected(&world).await;
+        let refused = query(&world.store, &platform).await.expect("it can be queried");
+        let same = change(&world.store, &platform, part("two", None)).await;
+        assert_eq!(same.store_settings, Some(json!({ "project": "two" })));
+        assert_eq!(same.store_credentials_at, platform.store_credentials_at);
+        assert!(world.store.refuse_secret(&refused).await.unwrap());
+        assert!(!world.store.platform(platform.id).await.unwrap().can_verify());
+        assert!(query(&world.store, &platform).await.is_none(), "they are not used again");
+        let after = change(&world.store, &platform, part("two", Some(OTHERS))).await;
+        assert!(after.can_verify());
+        let found = query(&world.store, &platform).await.expect("it can be queried");
+        assert_eq!(credentials(&found), OTHERS);
+        assert!(!world.store.refuse_secret(&refused).await.unwrap(), "the others are not refused");
+    }
+}
+
+story! {
+    async fn credentials_are_in_no_audit_entry_and_go_with_the_platform(world: World) {
+        let platform = connected(&world).await;
+        change(&world.store, &platform, part("one", Some(OTHERS))).await;
+        let stored = |world: &World| {
+            let sealed = "SELECT COALESCE(store_credentials, '') AS value FROM platforms WHERE store = 'proof'";
+            world.raw().texts(sealed).remove(0)
+        };
+        let sealed = stored(&world);
+        assert!(sealed.starts_with("v1:") && !sealed.contains(OTHERS), "{sealed}");
+        world.store.delete_platform(platform.id).await.unwrap();
+        assert_eq!(stored(&world), "");
+        let entries = world.store.audit_log(AuditLogFilter::default(), Page::default()).await.unwrap().items;
+        let texts: Vec<String> = entries.iter().map(|one| format!("{} {}", one.old_fields, one.new_fields)).collect();
+        assert!(texts.iter().any(|text| text.contains("\"store_credentials\":\"replaced\"")), "{texts:?}");
+        assert!(texts.iter().all(|text| !text.contains(CREDENTIALS) && !text.contains(OTHERS)), "{texts:?}");
+    }
+}
+
+story! {
+    async fn a_turned_key_opens_the_credentials_of_stores(world: World) {
+        let platform = connected(&world).await;
+        let World { store, config, folder: _folder, .. } = world;
+        drop(store);
+        let keyed = |key: Key| Config { key, ..config.clone() };
+        let newest = || Key::new([2; 32]);
+        let both = Store::open(keyed(newest().after([[1; 32]]))).await.unwrap();
+        let mut cursor = Some(TurnCursor::default());
+        while let Some(from) = cursor {
+            cursor = both.turn_page(from).await.unwrap().next;
+        }
+        assert_eq!(both.turn_out_older_keys().await.unwrap().len(), 1);
+        drop(both);
+        assert!(Store::open(keyed(key_of_all_ones())).await.is_err(), "the old key is out");
+        let store = Store::open(keyed(newest())).await.unwrap();
+        let found = query(&store, &platform).await.expect("it can be queried");
+        assert_eq!(credentials(&found), CREDENTIALS);
+    }
+}
