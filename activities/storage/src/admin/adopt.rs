@@ -12,7 +12,7 @@ use crate::db::partial::OPEN_OF_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
-use crate::inbox::notifications::{Accepted, Fate, NewNotification};
+use crate::inbox::notifications::{Accepted, NewNotification};
 use domain::notification::MAX_ID_BYTES;
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
 use serde_json::json;
@@ -247,20 +247,5 @@ fn message_id(receipt_id: &str, key: CollapseKey, abandoned: usize) -> String {
         of(&key.to_string())
     } else {
         id
-    }
-}
-
-fn row(platform_id: PlatformId, notification: Notification) -> NewNotification {
-    NewNotification {
-        platform_id,
-        body: serde_json::to_string(&notification).unwrap_or_default(),
-        message_id: notification.message_id,
-        receipt_id: notification.receipt_id,
-        collapse_key: Some(notification.collapse_key),
-        store_type: notification.store_type,
-        store_time: Some(notification.store_time),
-        app_user_id: notification.app_user_id,
-        fate: Fate::Open,
-        traceparent: None,
     }
 }

@@ -14,7 +14,7 @@ use crate::inbox::notifications;
 use crate::purchases::purchase::{self, PurchaseRow, QueriedCustomer};
 use crate::settings::app_lock;
 use crate::settings::credential::{Credential, IS_USABLE_F, SealedCredential, StorePart};
-use crate::settings::tombstones;
+use crate::settings::tombstones::{self, ConcealedName};
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::notification::is_sample_receipt;
 use domain::time::MINUTE;
@@ -153,6 +153,8 @@ impl Store {
             let Some(QueriedCustomer { app_user_id }) = queried else {
                 return Ok(None);
             };
+            let reveal = |name| tombstones::reveal(connection, &secrets, name);
+            let app_user_id = app_user_id.map(reveal).transpose()?;
             let stored: Option<SealedCredential> =
                 sql(CREDENTIAL).bind(origin.platform_id).first(connection)?;
             let credential = match stored {

@@ -79,6 +79,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000795_devices_listed_at"),
     file!("2026-11-30-000801_processes"),
     file!("2026-11-30-000802_platforms_of_store"),
+    file!("2026-11-30-000821_purchases_answered_customer"),
+    file!("2026-11-30-000822_purchases_of_answered_customer"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";
