@@ -11,7 +11,7 @@ use crate::openapi::Served;
 use crate::pages::{self, AppStatuses};
 use crate::route::{Access, Surface};
 use crate::routes::{DOCUMENTS, routes};
-use crate::stores::MAX_BODY_BYTES;
+use crate::stores::max_body_bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -20,11 +20,6 @@ use axum::{Extension, Router};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_http::cors::{Any, CorsLayer};
-
-/// The body limit of a request: 2 MiB, what the largest message of a store needs. That of a device is 1 MiB
-/// (`devices/mod.rs`), that of a form 16 KiB, 64 KiB or 4 MiB (`pages/guard.rs`). A longer body is answered with 413
-/// (`extract/body.rs`); `listener/table.rs` limits all bodies together.
-const BODY_LIMIT_BYTES: usize = MAX_BODY_BYTES;
 
 /// How long a browser remembers that it may call a route.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -67,13 +62,17 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
             }
         }
     }
+    // 2 MiB, what the largest message of a store needs. That of a device is 1 MiB (`devices/mod.rs`), that of a form
+    // 16 KiB, 64 KiB or 4 MiB (`pages/guard.rs`). A longer body is answered with 413 (`extract/body.rs`);
+    // `listener/table.rs` limits all bodies together.
+    let body_limit = max_body_bytes();
     let others = open
         .merge(admin)
         .layer(from_fn_with_state(edge.clone(), known_host))
         .merge(public)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
-        .layer(Extension(BodyLimit(BODY_LIMIT_BYTES)))
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(Extension(BodyLimit(body_limit)))
         .layer(from_fn(in_time));
     // The last layer is the outermost one: a page may read each answer, and a preflight reaches no route.
     let device = device

@@ -1,24 +1,33 @@
-//! What a program adds to the kinds of destinations of a release, and to the protocols that they are reached by.
+//! What a program adds to the stores and the kinds of destinations of a release, and to the protocols that these are
+//! reached by.
 
 use activities::http::{self, Transport};
 use anyhow::ensure;
+use domain::stores::Policy;
 use protocols::destinations::{self, Kind};
+use crate::stores::{self, StoreEntry};
 
-/// The kinds and transports that a program adds to those of the release. `settle` adds none.
+/// What a program adds to what the release has. `settle` adds nothing.
 #[derive(Clone, Copy, Default)]
 pub struct Additions {
+    pub stores: &'static [StoreEntry],
+    /// The policies of these stores.
+    pub policies: &'static [&'static Policy],
     pub kinds: &'static [&'static dyn Kind],
     /// The transports of protocols other than HTTP and SMTP.
     pub transports: &'static [&'static dyn Transport],
 }
 
 impl Additions {
-    /// Adds them, before anything asks for the kinds.
+    /// Adds them, before anything reads the lists.
     pub fn add(self) -> anyhow::Result<()> {
-        let are_added = destinations::add(self.kinds) && http::add(self.transports);
+        let are_added = destinations::add(self.kinds)
+            && http::add(self.transports)
+            && domain::stores::add(self.policies)
+            && stores::add(self.stores);
         ensure!(
             are_added,
-            "kinds of destinations are added once, each with a name of its own"
+            "stores and kinds of destinations are added once, each with a name of its own"
         );
         Ok(())
     }

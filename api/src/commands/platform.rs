@@ -29,7 +29,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
 
 /// The fields in the order of the form.
 fn order() -> Vec<&'static str> {
-    of_stores(stores::ALL)
+    of_stores(&stores::all().collect::<Vec<_>>())
         .iter()
         .flat_map(|form| form.fields.iter().map(|field| field.name))
         .collect()

@@ -176,7 +176,7 @@ pub fn edge(
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
         stores: ingresses,
-        known: stores::ALL,
+        known: stores::all().collect(),
         devices,
         allowed: allowed(config),
         send: sender(config),

@@ -99,7 +99,7 @@ fn origins_settings() -> impl Iterator<Item = (&'static str, OriginsSetting)> {
 
 /// Each setting that has an environment variable, in the order in which people see them.
 pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
-    let of_stores = stores::ALL.iter().flat_map(|store| store.variables);
+    let of_stores = stores::all().flat_map(|store| store.variables);
     let of_kinds = OF_KINDS.iter();
     OF_INSTALLATION
         .iter()
@@ -200,7 +200,7 @@ pub(super) fn gather(flags: &Flags, environment: &Variables) -> Result<Gathered,
     let mut all = layered(file, flags, environment).map_err(unreadable)?;
     let mut tables = Map::new();
     if let ValueKind::Table(found) = &mut all.cache.kind {
-        let names = stores::ALL.iter().map(|store: &StoreEntry| store.name);
+        let names = stores::all().map(|store: &StoreEntry| store.name);
         let names = names.chain(origins_settings().map(|(kind, _)| kind));
         tables.extend(names.filter_map(|name| Some((name, found.remove(name)?))));
     }
@@ -210,9 +210,7 @@ pub(super) fn gather(flags: &Flags, environment: &Variables) -> Result<Gathered,
         table: tables.remove(name),
         file,
     };
-    let stores = stores::ALL
-        .iter()
-        .map(|store| (store.config)(section(store.name)));
+    let stores = stores::all().map(|store| (store.config)(section(store.name)));
     let stores = stores.collect::<Result<_, Invalid>>()?;
     let origins = origins_settings().map(|(kind, setting)| {
         let table: KindTable = section(kind).read()?;

@@ -41,7 +41,7 @@ pub struct Edge {
     /// The ingress of each store.
     pub stores: Ingresses,
     /// The stores that platforms can be connected to.
-    pub known: &'static [StoreEntry],
+    pub known: Vec<&'static StoreEntry>,
     pub devices: Devices,
     /// The networks and schemes that the settings allow for destinations.
     pub allowed: Allowed,

@@ -132,7 +132,7 @@ pub async fn destinations(_: Caller) -> Result<Json<Forms>, Error> {
 /// `GET /v1/stores`
 pub async fn stores(State(edge): State<Shared>, _: Caller) -> Result<Json<Forms>, Error> {
     Ok(Json(Forms {
-        items: of_stores(edge.known),
+        items: of_stores(&edge.known),
     }))
 }
 
@@ -157,7 +157,7 @@ pub fn of_change(kind: &str) -> Option<Form> {
 }
 
 /// The forms of platforms, one of each of these stores.
-pub fn of_stores(known: &[StoreEntry]) -> Vec<Form> {
+pub fn of_stores(known: &[&StoreEntry]) -> Vec<Form> {
     stores::forms(known)
         .into_iter()
         .map(|form| Form::of(NEW_PLATFORM, form))

@@ -420,8 +420,8 @@ fn store_part(
     }
 }
 
-fn store_entry<'e>(edge: &'e Edge, store: &str) -> Option<&'e StoreEntry> {
-    edge.known.iter().find(|one| one.name == store)
+fn store_entry(edge: &Edge, store: &str) -> Option<&'static StoreEntry> {
+    edge.known.iter().find(|one| one.name == store).copied()
 }
 
 fn check_store(edge: &Edge, wrong: &mut FieldErrors, store: &str) {

@@ -15,7 +15,7 @@ use config::StoreConfig;
 use protocols::form::Form;
 use samples::DemoStore;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use storage::StorePart;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
@@ -68,43 +68,50 @@ impl StoreEntry {
     }
 }
 
-/// The stores that settle knows.
+/// The stores of the release.
 pub const ALL: &[StoreEntry] = &[amazon::ENTRY];
+
+/// The stores that a program adds to [`ALL`].
+static ADDED: OnceLock<&'static [StoreEntry]> = OnceLock::new();
+
+/// Adds stores to [`ALL`], before the settings are read. Returns whether they are added: only the first call adds.
+pub fn add(stores: &'static [StoreEntry]) -> bool {
+    ADDED.set(stores).is_ok()
+}
+
+/// The stores that this program knows.
+pub fn all() -> impl Iterator<Item = &'static StoreEntry> + Clone {
+    ALL.iter().chain(ADDED.get().copied().unwrap_or_default())
+}
 
 /// The names of the stores.
 pub fn names() -> Vec<&'static str> {
-    ALL.iter().map(|store| store.name).collect()
+    all().map(|store| store.name).collect()
 }
 
 /// The form of the platforms of each of these stores.
-pub fn forms(stores: &[StoreEntry]) -> Vec<Form> {
+pub fn forms(stores: &[&StoreEntry]) -> Vec<Form> {
     stores.iter().map(|store| (store.form)()).collect()
 }
 
 /// Display name of a store.
 pub fn name(store: &str) -> &str {
-    let known = ALL.iter().find(|known| known.name == store);
+    let known = all().find(|known| known.name == store);
     known.map_or(store, |known| known.title)
 }
 
 /// Maximum size of a message of any store, in bytes.
-pub const MAX_BODY_BYTES: usize = {
-    let (mut largest, mut at) = (0, 0);
-    while at < ALL.len() {
-        if ALL[at].max_body_bytes > largest {
-            largest = ALL[at].max_body_bytes;
-        }
-        at += 1;
-    }
-    largest
-};
+pub fn max_body_bytes() -> usize {
+    let all = all().map(|store| store.max_body_bytes);
+    all.max().unwrap_or(0)
+}
 
 /// Reads the transactions of a store's sales report.
 ///
 /// # Errors
 /// Every wrong place of the report.
 pub fn sales_report(bytes: &[u8]) -> SalesResult {
-    let mut readers = ALL.iter().filter_map(|store| store.sales_report);
+    let mut readers = all().filter_map(|store| store.sales_report);
     readers
         .next()
         .map_or_else(|| Ok(SalesReport::default()), |read| read(bytes))
@@ -130,6 +137,5 @@ impl StoreCommand {
 
 /// The store of the demo: the first one that has a demo.
 pub fn demo() -> Option<(&'static str, &'static DemoStore)> {
-    ALL.iter()
-        .find_map(|store| Some((store.name, store.demo.as_ref()?)))
+    all().find_map(|store| Some((store.name, store.demo.as_ref()?)))
 }

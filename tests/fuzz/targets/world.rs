@@ -461,7 +461,7 @@ fn edge(store: Store) -> Shared {
         stores: Ingresses::new(vec![Arc::new(
             Amazon::with_fetch(settings, Arc::new(Willing)).expect("valid settings"),
         )]),
-        known: api::stores::ALL,
+        known: api::stores::all().collect(),
         devices: Devices::new(&config.devices),
         allowed: api::allowed(&config),
         send: Arc::new(move |_| async move { failed() }.boxed()),

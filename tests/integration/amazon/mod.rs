@@ -267,7 +267,7 @@ impl World {
             dispatch: self.dispatch.clone(),
             store: self.store.clone(),
             stores: Ingresses::new(vec![self.amazon.clone()]),
-            known: api::stores::ALL,
+            known: api::stores::all().collect(),
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),

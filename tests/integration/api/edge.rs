@@ -289,7 +289,7 @@ impl Service {
                 Amazon::with_fetch(settings, sns.clone()).expect("valid settings"),
                 &folder,
             ))]),
-            known,
+            known: known.iter().collect(),
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),

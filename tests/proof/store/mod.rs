@@ -27,6 +27,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     title: "Proof Store",
     since: "0.2.0",
     form,
+    own_fields: None,
     max_body_bytes: 4096,
     sales_report: None,
     variables: &[Variable::one("proof.url", "SETTLE_PROOF_URL")],

@@ -183,7 +183,7 @@ pub async fn new_platform(
     (State(edge), visit, _): At,
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
-    let forms = of_stores(edge.known);
+    let forms = of_stores(&edge.known);
     let chosen = visit.query("store");
     let form = chosen
         .and_then(|name| forms.iter().find(|form| form.name == name))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 fn form(name: &str) -> Form {
     of_destinations()
         .into_iter()
-        .chain(of_stores(stores::ALL))
+        .chain(of_stores(&stores::all().collect::<Vec<_>>()))
         .find(|form| form.name == name)
         .expect("a form of this name")
 }

@@ -23,9 +23,9 @@ const UNNAMED: &Policy = &amazon::POLICY;
 /// The stores that a program adds to [`ALL`].
 static ADDED: OnceLock<&'static [&'static Policy]> = OnceLock::new();
 
-/// Adds stores to [`ALL`], before the first purchase is loaded: those of a test. Only the first call counts.
-pub fn add(policies: &'static [&'static Policy]) {
-    ADDED.get_or_init(|| policies);
+/// Adds stores to [`ALL`], before the first purchase is loaded. Returns whether they are added: only the first call adds.
+pub fn add(policies: &'static [&'static Policy]) -> bool {
+    ADDED.set(policies).is_ok()
 }
 
 /// The policy of the store of a purchase.
