@@ -8,6 +8,7 @@ use super::visit::Visit;
 use super::{SEEN_BY, assets};
 use crate::edge::Edge;
 use crate::error::Error;
+use crate::resources::apps;
 use crate::shell::quoted;
 use askama::Template;
 use axum::http::header;
@@ -102,7 +103,7 @@ impl Frame {
     /// # Errors
     /// 503 when the database does not answer.
     pub async fn of(edge: &Edge, visit: &Visit, place: PageAddress) -> Result<Self, Error> {
-        let (apps, has_more_apps) = apps(edge, visit).await?;
+        let (apps, has_more_apps) = switcher(edge, visit).await?;
         let apps = apps.into_iter().map(|app| Choice {
             is_current: visit.app == Some(app.id),
             id: app.id.to_string(),
@@ -164,21 +165,19 @@ impl Frame {
 }
 
 /// The apps of the switcher: the one of the sign-in, or the oldest ones and the chosen one; and whether there are more.
-async fn apps(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error> {
-    let one = async |id| match edge.store.app(id).await {
-        Err(storage::Error::Missing { .. }) => Ok(None),
+async fn switcher(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error> {
+    let one = async |id| match apps::one(edge, id).await {
+        Err(Error::Missing(_)) => Ok(None),
         found => found.map(Some),
     };
     if let Some(own) = visit.sign_in.app_id {
         return Ok((one(own).await?.into_iter().collect(), false));
     }
-    let found = edge
-        .store
-        .apps(Page {
-            cursor: None,
-            limit: MAX_APPS,
-        })
-        .await?;
+    let page = Page {
+        cursor: None,
+        limit: MAX_APPS,
+    };
+    let found = apps::reached(edge, None, page).await?;
     let (mut apps, has_more) = (found.items, found.next_cursor.is_some());
     if let Some(chosen) = visit
         .app

@@ -1,10 +1,10 @@
 //! The visitor: the sign-in behind a cookie.
 
 use crate::edge::Edge;
-use crate::edge::live::Marks;
 use crate::edge::pages::PREFIX;
 use crate::error::Error;
-use crate::keys::{Caller, sign_in_holds};
+use crate::keys::Caller;
+use crate::resources::{live, sign_ins};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
@@ -13,7 +13,7 @@ use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{SignIn, chain};
+use storage::SignIn;
 use subtle::ConstantTimeEq;
 
 /// The cookie of a sign-in. The prefix makes browsers refuse it from anything but this very origin, by TLS or on this
@@ -67,18 +67,14 @@ impl Visit {
             return Ok(None);
         };
         let secret = SecretString::from(secret.to_owned());
-        let Some(found) = edge.store.sign_in_of(&secret).await? else {
+        let now = (edge.clock)();
+        let Some(sign_in) = sign_ins::opened(edge, &secret, now).await? else {
             return Ok(None);
         };
-        let now = (edge.clock)();
-        if !sign_in_holds(&found, edge, now) {
-            return Ok(None);
-        }
-        let sign_in = found.sign_in;
-        // Automatic requests of an open page do not count as use of the sign-in.
+        // What a page reads by itself while nobody is there is no use of the sign-in.
         let is_by_itself = headers.contains_key("hx-request") || uri.path() == "/ui/live";
         if !is_by_itself && sign_in.used_at.plus(NOTED_EVERY) <= now {
-            note_used(edge, &sign_in);
+            sign_ins::note_used(edge, &sign_in);
         }
         let wanted = query(uri, "app_id").and_then(|text| text.parse().ok());
         Ok(Some(Self(Arc::new(Facts {
@@ -86,7 +82,7 @@ impl Visit {
             app: sign_in.app_id.or(wanted),
             sign_in,
             is_json: query(uri, "as").as_deref() == Some("json"),
-            marks: Marks::of(&edge.store.latest_changes().await?).text(),
+            marks: live::marks(edge).await?.text(),
             theme: ["light", "dark"]
                 .into_iter()
                 .find(|theme| cookie(headers, THEME) == Some(theme)),
@@ -152,16 +148,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
             .cloned()
             .ok_or(Error::Internal)
     }
-}
-
-/// Notes the use without holding the request up.
-fn note_used(edge: &Edge, sign_in: &SignIn) {
-    let (store, id) = (edge.store.clone(), sign_in.id);
-    tokio::spawn(async move {
-        if let Err(error) = store.note_sign_in_used(id).await {
-            tracing::debug!(sign_in.id = %id, error = chain(&error), "the use of a sign-in was not noted");
-        }
-    });
 }
 
 /// The CSRF token of a sign-in: derived from its secret, which it does not reveal.

@@ -1,7 +1,7 @@
 //! `/v1/alarms`: conditions that need a person's attention.
 
 use super::query::Listed;
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Id, Query};
 use crate::keys::{Acting, Caller};
@@ -10,7 +10,7 @@ use axum::extract::State;
 use domain::{AlarmId, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use storage::{Alarm, AlarmFilter, Paged};
+use storage::{Alarm, AlarmFilter, Page, Paged};
 
 /// Acknowledgement of an alarm.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -33,7 +33,15 @@ pub async fn list(
     Query(Listed { mut filter, page }): Query<Listed<AlarmFilter>>,
 ) -> Result<Json<Paged<Alarm>>, Error> {
     filter.app_id = caller.app(&edge, filter.app_id).await?;
-    Ok(Json(edge.store.alarms_of(filter, page.page()).await?))
+    Ok(Json(chosen(&edge, filter, page.page()).await?))
+}
+
+/// A page of the alarms that a filter chooses, the last raised first.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn chosen(edge: &Edge, filter: AlarmFilter, page: Page) -> Result<Paged<Alarm>, Error> {
+    Ok(edge.store.alarms_of(filter, page).await?)
 }
 
 /// `GET /v1/alarms/{alarm_id}`

@@ -1,7 +1,7 @@
 //! `/v1/apps`
 
 use crate::answer::{Created, NoContent};
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Draft, Id, PageQuery, Query, Stored};
 use crate::keys::{Acting, Caller, check_visible};
@@ -10,7 +10,7 @@ use axum::extract::State;
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use storage::{App, Paged};
+use storage::{App, Page, Paged};
 
 /// An app to create.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -42,13 +42,29 @@ pub async fn list(
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<App>>, Error> {
-    Ok(Json(match caller.app {
-        None => edge.store.apps(query.page()).await?,
+    Ok(Json(reached(&edge, caller.app, query.page()).await?))
+}
+
+/// A page of all apps, the oldest in front; or the only app that is reached.
+///
+/// # Errors
+/// 404 when there is no such app.
+pub async fn reached(edge: &Edge, only: Option<AppId>, page: Page) -> Result<Paged<App>, Error> {
+    Ok(match only {
+        None => edge.store.apps(page).await?,
         Some(own) => Paged {
-            items: vec![edge.store.app(own).await?],
+            items: vec![one(edge, own).await?],
             next_cursor: None,
         },
-    }))
+    })
+}
+
+/// An app that was not deleted.
+///
+/// # Errors
+/// 404 when there is no such app.
+pub async fn one(edge: &Edge, id: AppId) -> Result<App, Error> {
+    Ok(edge.store.app(id).await?)
 }
 
 /// `GET /v1/apps/{app_id}`

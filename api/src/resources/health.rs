@@ -1,6 +1,6 @@
 //! `/livez` and `/readyz`.
 
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::{Error, FULL_DISK};
 use axum::Json;
 use axum::extract::State;
@@ -58,6 +58,30 @@ pub enum Sweep {
     OnTime,
     /// No sweep has finished for five minutes.
     Late,
+}
+
+/// What is wrong with the engine and its workers.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineHealth {
+    pub is_connected: bool,
+    /// Whether no worker polls Temporal.
+    pub is_without_worker: bool,
+    /// Whether no sweep finished for a while.
+    pub is_sweep_late: bool,
+}
+
+impl EngineHealth {
+    /// Reads how the engine and its workers stand.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn read(edge: &Edge) -> Result<Self, Error> {
+        Ok(Self {
+            is_connected: edge.dispatch.engine().is_connected(),
+            is_without_worker: edge.workers.are_missing(),
+            is_sweep_late: edge.store.last_sweep().await?.is_late(),
+        })
+    }
 }
 
 /// `GET /livez`: 200 while the process answers.

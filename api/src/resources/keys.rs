@@ -2,7 +2,7 @@
 
 use super::query::{Listed, OfApp};
 use crate::answer::{Created, NoContent};
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Draft, Id, Query};
 use crate::keyring::KeyText;
@@ -14,7 +14,7 @@ use domain::{AppId, KeyId, Timestamp};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use storage::{ApiKey, Paged, Role};
+use storage::{ApiKey, Page, Paged, Role};
 
 /// An API key to create.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -93,7 +93,15 @@ pub async fn list(
     Query(Listed { filter, page }): Query<Listed<OfApp>>,
 ) -> Result<Json<Paged<ApiKey>>, Error> {
     let app = caller.app(&edge, filter.app_id).await?;
-    Ok(Json(edge.store.keys(app, page.page()).await?))
+    Ok(Json(of_app(&edge, app, page.page()).await?))
+}
+
+/// A page of the keys of an app, or of all, the oldest in front.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged<ApiKey>, Error> {
+    Ok(edge.store.keys(app, page).await?)
 }
 
 /// `GET /v1/keys/{key_id}`

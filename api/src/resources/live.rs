@@ -1,8 +1,8 @@
 //! `/v1/live`: which kinds of resources change, as they change. A tick announces that something changed, without its
 //! data: clients read it as before.
 
-use crate::edge::Shared;
 use crate::edge::live::{Holder, Marks, OpenStream};
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Query;
 use crate::keys::{Caller, still_holds};
@@ -151,6 +151,14 @@ impl Input for LastEvent {
             "schema": { "type": "string" },
         }));
     }
+}
+
+/// The marks of what is stored now.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn marks(edge: &Edge) -> Result<Marks, Error> {
+    Ok(Marks::of(&edge.store.latest_changes().await?))
 }
 
 /// `GET /v1/live`: an event for each kind of thing that changed, such as `event: purchases`, without data. A key or a

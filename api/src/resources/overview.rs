@@ -1,6 +1,6 @@
 //! `/v1/overview`: the overall state, in numbers.
 
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Query;
 use crate::keys::Caller;
@@ -25,5 +25,13 @@ pub async fn show(
     Query(OfApp { app_id }): Query<OfApp>,
 ) -> Result<Json<Overview>, Error> {
     let app = caller.app(&edge, app_id).await?;
-    Ok(Json(edge.store.overview(app).await?))
+    Ok(Json(of(&edge, app).await?))
+}
+
+/// How an app stands, or all of them.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of(edge: &Edge, app: Option<AppId>) -> Result<Overview, Error> {
+    Ok(edge.store.overview(app).await?)
 }

@@ -198,7 +198,7 @@ pub async fn list(
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<Platform>>, Error> {
-    let found = edge.store.platforms(app.id, query.page()).await?;
+    let found = of_app(&edge, app.id, query.page()).await?;
     let mut items = Vec::with_capacity(found.items.len());
     for platform in found.items {
         items.push(view(&edge, &caller, platform).await?);
@@ -207,6 +207,41 @@ pub async fn list(
         items,
         next_cursor: found.next_cursor,
     }))
+}
+
+/// A page of the platforms of an app, as they are stored.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_app(
+    edge: &Edge,
+    app: AppId,
+    page: Page,
+) -> Result<Paged<storage::Platform>, Error> {
+    Ok(edge.store.platforms(app, page).await?)
+}
+
+/// At most `most` platforms of each app.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_apps(
+    edge: &Edge,
+    apps: Vec<AppId>,
+    most: i64,
+) -> Result<Vec<storage::Platform>, Error> {
+    Ok(edge.store.platforms_of(apps, most).await?)
+}
+
+/// A platform as it is stored; `None` for one that was deleted.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn stored(edge: &Edge, id: PlatformId) -> Result<Option<storage::Platform>, Error> {
+    match edge.store.platform(id).await {
+        Err(storage::Error::Missing { .. }) => Ok(None),
+        found => Ok(Some(found?)),
+    }
 }
 
 /// `GET /v1/platforms/{platform_id}`

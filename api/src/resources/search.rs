@@ -1,6 +1,7 @@
 //! `/v1/search`: finds resources by id. A POST, because a customer's id does not belong in an address, which appears in
 //! logs and histories. It changes nothing.
 
+use super::purchases::stored;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Body;
@@ -11,7 +12,8 @@ use domain::AppId;
 use domain::text::misread;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::SearchHit;
+use std::collections::BTreeMap;
+use storage::{FoundKind, PurchaseView, SearchHit};
 
 /// A search by id.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,7 +47,7 @@ pub async fn find(
     Body(Search { q, app_id }): Body<Search>,
 ) -> Result<Json<FoundThings>, Error> {
     let app = caller.app(&edge, app_id).await?;
-    let items = edge.store.search(&q, app).await?;
+    let items = hits(&edge, &q, app).await?;
     let did_you_mean = if items.is_empty() {
         meant(&edge, &q, app).await?
     } else {
@@ -60,9 +62,46 @@ pub async fn find(
 /// The id that was probably meant by one that nothing has.
 pub async fn meant(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Option<String>, Error> {
     for text in misread(q.trim()) {
-        if !edge.store.search(&text, app).await?.is_empty() {
+        if !hits(edge, &text, app).await?.is_empty() {
             return Ok(Some(text));
         }
     }
     Ok(None)
+}
+
+/// How a hit was found whose id only begins with what was searched.
+pub const BEGINNING: &str = "beginning";
+
+/// Whether nothing has the whole id that was searched.
+pub fn is_beginning(found: &[SearchHit]) -> bool {
+    found.iter().any(|one| one.found_by == BEGINNING)
+}
+
+/// The things with an id in an app, or in all.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn hits(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Vec<SearchHit>, Error> {
+    Ok(edge.store.search(q, app).await?)
+}
+
+/// The purchases among what was found, by their ids: people know them by receipt and customer.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn purchases(
+    edge: &Edge,
+    found: &[SearchHit],
+) -> Result<BTreeMap<String, PurchaseView>, Error> {
+    let mut all = BTreeMap::new();
+    for hit in found.iter().filter(|one| one.kind == FoundKind::Purchase) {
+        let Some(key) = hit.collapse_key else {
+            continue;
+        };
+        // `None`: it was removed since.
+        if let Some(view) = stored(edge, key).await? {
+            all.insert(hit.id.clone(), view);
+        }
+    }
+    Ok(all)
 }

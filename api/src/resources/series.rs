@@ -21,6 +21,8 @@ const DEFAULT_MS: i64 = 3_600_000;
 const MICROS: i64 = 1_000_000;
 /// Number of points of the last hour: the minute that has begun, and 60 before.
 const HOUR_POINTS: i64 = 61;
+/// The time over which the actions of Temporal are counted.
+const ACTIONS_MS: i64 = 24 * 3_600_000;
 
 /// Selection of the series.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -139,6 +141,16 @@ impl SeriesPoints {
             .collect();
         Self { what, step, items }
     }
+}
+
+/// Number of Temporal's actions in the last day: they belong to no app.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn actions_of_day(edge: &Edge) -> Result<i64, Error> {
+    let since = (edge.clock)().plus_millis(-ACTIONS_MS);
+    let totals = edge.store.totals(&[Series::Actions], since).await?;
+    Ok(totals.get(&Series::Actions).copied().unwrap_or_default())
 }
 
 /// The series of the hour before now, minute by minute: of some destinations, each by itself, or of all together.

@@ -6,7 +6,7 @@ use crate::edge::pages::PREFIX;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Draft, Id, Query};
-use crate::keys::{Acting, Caller, check_name};
+use crate::keys::{Acting, Caller, check_name, sign_in_holds};
 use axum::Json;
 use axum::extract::State;
 use domain::text::visible;
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{Paged, Person, Role, SignIn};
+use storage::{Actor, Link, LinkEnd, Page, Paged, Person, Role, SignIn, chain};
 
 /// How long a link can be used.
 pub const LINK_VALID: Duration = Duration::from_secs(600);
@@ -109,7 +109,99 @@ pub async fn list(
     Query(Listed { filter, page }): Query<Listed<OfApp>>,
 ) -> Result<Json<Paged<SignIn>>, Error> {
     let app = caller.app(&edge, filter.app_id).await?;
-    Ok(Json(edge.store.sign_ins(app, page.page()).await?))
+    Ok(Json(of_app(&edge, app, page.page()).await?))
+}
+
+/// A page of the sign-ins to an app, or of all, the oldest in front.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged<SignIn>, Error> {
+    Ok(edge.store.sign_ins(app, page).await?)
+}
+
+/// Those of these sign-ins that hold.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn holding(edge: &Edge, all: &[SignIn], now: Timestamp) -> Result<Vec<SignIn>, Error> {
+    let is_open = |one: &&SignIn| one.finished_at.is_none() && now < one.expires_at;
+    let mut holding = Vec::new();
+    for one in all.iter().filter(is_open) {
+        let found = edge.store.found_sign_in(one.id).await?;
+        let found = found.filter(|found| sign_in_holds(found, edge, now));
+        holding.extend(found.map(|found| found.sign_in));
+    }
+    Ok(holding)
+}
+
+/// The sign-in that a secret opens, if it holds.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn opened(
+    edge: &Edge,
+    secret: &SecretString,
+    now: Timestamp,
+) -> Result<Option<SignIn>, Error> {
+    let found = edge.store.sign_in_of(secret).await?;
+    let found = found.filter(|found| sign_in_holds(found, edge, now));
+    Ok(found.map(|found| found.sign_in))
+}
+
+/// Signs a person in, who has proved a key.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn begin(edge: &Edge, person: Person, secret: &SecretString) -> Result<SignIn, Error> {
+    let lifetime = edge.pages.sign_in_lifetime;
+    let begun = edge.store.new_sign_in(person, secret.clone(), lifetime);
+    Ok(begun.await?)
+}
+
+/// The link with a code, or why it does not work.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn link_of(edge: &Edge, code: &SecretString) -> Result<Result<Link, LinkEnd>, Error> {
+    let token = edge.admin_token_hash();
+    Ok(edge.store.sign_in_link(code, token).await?)
+}
+
+/// Signs a person in by a link, which works once; or why it does not work.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn take_link(
+    edge: &Edge,
+    code: &SecretString,
+    secret: &SecretString,
+) -> Result<Result<SignIn, LinkEnd>, Error> {
+    let token = edge.admin_token_hash();
+    Ok(edge.store.take_sign_in_link(code, token, secret).await?)
+}
+
+/// Signs a person out, who does that themselves.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn leave(edge: &Edge, sign_in: &SignIn) -> Result<(), Error> {
+    let actor = Actor {
+        key: sign_in.key_id,
+        ..Actor::named(&sign_in.name)
+    };
+    edge.store.by(actor).finish_sign_in(sign_in.id).await?;
+    Ok(())
+}
+
+/// Notes the use of a sign-in without holding its request up.
+pub fn note_used(edge: &Edge, sign_in: &SignIn) {
+    let (store, id) = (edge.store.clone(), sign_in.id);
+    tokio::spawn(async move {
+        if let Err(error) = store.note_sign_in_used(id).await {
+            tracing::debug!(sign_in.id = %id, error = chain(&error), "the use of a sign-in was not noted");
+        }
+    });
 }
 
 /// `DELETE /v1/sign-ins/{sign_in_id}`: signs a person out. One that ended before stays as it is.

@@ -17,6 +17,7 @@ use super::lists;
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::Id;
 use crate::keys::Caller;
 use crate::resources::{alarms as resources, audit_log as entries};
 use crate::route::Route;
@@ -70,23 +71,19 @@ async fn alarms(
         open: (!is_all).then_some(true),
         ..AlarmFilter::default()
     };
-    let mut found = edge
-        .store
-        .alarms_of(
-            filter,
-            Page {
-                cursor: visit.query("cursor"),
-                limit: SHOWN,
-            },
-        )
-        .await?;
+    let page = Page {
+        cursor: visit.query("cursor"),
+        limit: SHOWN,
+    };
+    let mut found = resources::chosen(&edge, filter, page).await?;
     // The alarm whose form changed nothing is shown with it, wherever it stands now.
     let wrong = mistakes
         .path
         .split('/')
         .find_map(|part| part.parse::<AlarmId>().ok());
     if let Some(wrong) = wrong.filter(|wrong| !found.items.iter().any(|one| one.id == *wrong)) {
-        found.items.insert(0, edge.store.one_alarm(wrong).await?);
+        let wrong = resources::show(State(edge.clone()), Id(wrong)).await?.0;
+        found.items.insert(0, wrong);
     }
     let place = PageAddress {
         screen: SCREEN.path,

@@ -17,6 +17,7 @@ use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Id, drafted};
 use crate::keys::{Acting, Caller};
+use crate::resources::apps;
 use crate::resources::catalogue::{self, Catalogue};
 use crate::route::Route;
 use axum::extract::State;
@@ -112,14 +113,11 @@ async fn choose(
     visit: Visit,
     caller: Caller,
 ) -> Result<Response, Error> {
-    let apps = edge
-        .store
-        .apps(Page {
-            cursor: None,
-            limit: APPS,
-        })
-        .await?
-        .items;
+    let page = Page {
+        cursor: None,
+        limit: APPS,
+    };
+    let apps = apps::reached(&edge, None, page).await?.items;
     let one = caller.app(&edge, visit.app).await?.or(if apps.len() == 1 {
         Some(apps[0].id)
     } else {
@@ -150,9 +148,9 @@ async fn show(
 }
 
 async fn page(edge: &Edge, visit: &Visit, app: AppId, change: Change) -> Result<Response, Error> {
-    let app = edge.store.app(app).await?;
-    let catalogue = edge.store.catalogue(app.id).await?;
-    let (unmapped, has_more) = edge.store.unmapped(app.id).await?;
+    let app = apps::one(edge, app).await?;
+    let catalogue = catalogue::stored(edge, app.id).await?;
+    let (unmapped, has_more) = catalogue::bought_unlisted(edge, app.id).await?;
     let place = PageAddress {
         is_answer: change.is_refused(),
         ..place(app.id, "Catalogue")
@@ -189,7 +187,7 @@ async fn product_form(
     visit: Visit,
     Id(app): Id<AppId>,
 ) -> Result<Response, Error> {
-    let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
+    let catalogue = catalogue::of_app(&edge, app).await?;
     let change = stored(
         &catalogue,
         Kind::Product,
@@ -204,7 +202,7 @@ async fn entitlement_form(
     visit: Visit,
     Id(app): Id<AppId>,
 ) -> Result<Response, Error> {
-    let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
+    let catalogue = catalogue::of_app(&edge, app).await?;
     let change = stored(
         &catalogue,
         Kind::Entitlement,
@@ -279,7 +277,7 @@ async fn form_page(
     kind: Kind,
     change: Change,
 ) -> Result<Response, Error> {
-    let catalogue = edge.store.catalogue(app).await?;
+    let catalogue = catalogue::stored(edge, app).await?;
     let title = format!(
         "{} {}",
         if change.is_new { "New" } else { "Change" },
@@ -376,7 +374,7 @@ impl ChangeForm {
             app,
             ..
         } = &self;
-        let before = edge.store.catalogue(*app).await?;
+        let before = catalogue::stored(edge, *app).await?;
         let run = if self.is_confirmed() {
             Run::Real
         } else {
@@ -423,7 +421,7 @@ impl ChangeForm {
             // The form of a removal has nothing but the reason: the rest is shown as it is.
             Some(kind) if *is_removal => {
                 let id = sent.get(kind.field()).unwrap_or_default();
-                stored(&edge.store.catalogue(*app).await?, *kind, id)
+                stored(&catalogue::stored(edge, *app).await?, *kind, id)
             }
             _ => Change {
                 fields: sent.pairs(),
@@ -499,7 +497,7 @@ async fn entitlement_removal(
 
 async fn whole(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
     let wanted = ChangeForm::new(edge, parts, app, None);
-    wanted.edge.store.app(app).await?;
+    apps::one(&wanted.edge, app).await?;
     let change = whole_body(&wanted.sent)
         .and_then(drafted)
         .and_then(catalogue::whole);

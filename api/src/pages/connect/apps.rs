@@ -1,7 +1,6 @@
 //! The first two steps of connecting: an app, and its platform on a store.
 
 use super::listed::{AppCard, AppPage, CONFIRMATION, Connecting, ListPage, PlatformPage};
-use super::progress::Facts;
 use super::steps::At;
 use super::{SCREEN, of_app};
 use crate::edge::{Edge, Shared};
@@ -15,12 +14,13 @@ use crate::pages::frame::{Frame, PageAddress, html, json, shown};
 use crate::pages::visit::Visit;
 use crate::resources::forms::{Form, of_stores};
 use crate::resources::platforms::{self, NewPlatform};
+use crate::resources::{apps, connections, destinations};
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
-use storage::{App, Page, Paged, Platform};
+use std::collections::BTreeMap;
+use storage::{App, Page, Platform};
 
 /// Maximum number of apps on a page.
 const APPS: i64 = 20;
@@ -32,20 +32,12 @@ const OF_APP: i64 = 50;
 /// `GET /ui/connect`
 pub async fn list((State(edge), visit, caller): At, mistakes: Mistakes) -> Result<Response, Error> {
     let (edge, visit) = (&edge, &visit);
-    let found = match caller.app(edge, visit.app).await? {
-        Some(app) => Paged {
-            items: vec![edge.store.app(app).await?],
-            next_cursor: None,
-        },
-        None => {
-            edge.store
-                .apps(Page {
-                    cursor: visit.query("cursor"),
-                    limit: APPS,
-                })
-                .await?
-        }
+    let page = Page {
+        cursor: visit.query("cursor"),
+        limit: APPS,
     };
+    let only = caller.app(edge, visit.app).await?;
+    let found = apps::reached(edge, only, page).await?;
     let cards = cards(edge, visit, &found.items).await?;
     let place = PageAddress {
         screen: SCREEN.path,
@@ -71,10 +63,9 @@ async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>,
     let most = i64::try_from(PLATFORMS)
         .unwrap_or(i64::MAX)
         .saturating_add(1);
-    let platforms = edge.store.platforms_of(ids.clone(), most).await?;
-    let with_destination = edge.store.apps_with_destination(ids).await?;
+    let platforms = platforms::of_apps(edge, ids, most).await?;
     let mut of_apps: BTreeMap<AppId, Vec<Connecting>> = BTreeMap::new();
-    for one in connecting(edge, platforms, &with_destination).await? {
+    for one in connecting(edge, platforms).await? {
         of_apps.entry(one.platform.app_id).or_default().push(one);
     }
     let card = |app: &App| {
@@ -87,24 +78,9 @@ async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>,
 }
 
 /// Platforms, with how far each is connected.
-async fn connecting(
-    edge: &Edge,
-    platforms: Vec<Platform>,
-    with_destination: &BTreeSet<AppId>,
-) -> Result<Vec<Connecting>, Error> {
-    let mut progress = edge
-        .store
-        .progress(platforms.iter().map(|platform| platform.id).collect())
-        .await?;
-    let connecting = |platform: Platform| {
-        let facts = Facts {
-            progress: progress.remove(&platform.id).unwrap_or_default(),
-            has_destination: with_destination.contains(&platform.app_id),
-            takes_samples: edge.samples(&platform).is_ok(),
-        };
-        Connecting { platform, facts }
-    };
-    Ok(platforms.into_iter().map(connecting).collect())
+async fn connecting(edge: &Edge, platforms: Vec<Platform>) -> Result<Vec<Connecting>, Error> {
+    let found = connections::of_platforms(edge, platforms).await?;
+    Ok(found.into_iter().map(Connecting::from).collect())
 }
 
 /// A new app concerns all of them: a sign-in of one app creates none.
@@ -138,28 +114,13 @@ pub async fn show(
                 .0,
         );
     }
-    let platforms = edge
-        .store
-        .platforms(
-            app.id,
-            Page {
-                cursor: visit.query("cursor"),
-                limit: OF_APP,
-            },
-        )
-        .await?;
-    let destinations = edge
-        .store
-        .destinations(
-            app.id,
-            Page {
-                cursor: None,
-                limit: OF_APP,
-            },
-        )
-        .await?;
-    let with_destination = destinations.items.iter().map(|one| one.app_id).collect();
-    let all = connecting(&edge, platforms.items, &with_destination).await?;
+    let page = |cursor| Page {
+        cursor,
+        limit: OF_APP,
+    };
+    let platforms = platforms::of_app(&edge, app.id, page(visit.query("cursor"))).await?;
+    let destinations = destinations::of_app(&edge, app.id, page(None)).await?;
+    let all = connecting(&edge, platforms.items).await?;
     let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Connect {}", app.name),

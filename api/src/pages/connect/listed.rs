@@ -12,6 +12,7 @@ use crate::pages::lists::{Column, Table};
 use crate::pages::parts::{Badge, Code, Tone};
 use crate::pages::text::{capital, escaped};
 use crate::pages::visit::Visit;
+use crate::resources::connections::ConnectedPlatform;
 use crate::resources::forms::Form;
 use crate::stores::LAST_WITHOUT_SIGNS;
 use askama::Template;
@@ -24,6 +25,25 @@ pub const CONFIRMATION: &str = "no_older_process";
 pub struct Connecting {
     pub platform: Platform,
     pub facts: Facts,
+}
+
+impl From<ConnectedPlatform> for Connecting {
+    fn from(of: ConnectedPlatform) -> Self {
+        let ConnectedPlatform {
+            platform,
+            progress,
+            has_destination,
+            takes_samples,
+        } = of;
+        Self {
+            platform,
+            facts: Facts {
+                progress,
+                has_destination,
+                takes_samples,
+            },
+        }
+    }
 }
 
 impl Connecting {

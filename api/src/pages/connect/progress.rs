@@ -1,14 +1,11 @@
-//! How far a platform is connected, and the progress of its first event. Loading the data is separate from judging it,
-//! which is pure.
+//! How far a platform is connected, and the progress of its first event. Pure.
 
-use crate::edge::Edge;
-use crate::error::Error;
 use crate::pages::parts::{Badge, Moment, Sentence, Tone};
 use crate::pages::text::delivery_status;
 use crate::resources::explain::waits;
-use domain::{CollapseKey, Outcome};
+use domain::Outcome;
 use storage::{
-    ArrivalView, DeliveryStatus, Platform, PlatformProgress, PurchaseExplanation, PurchaseStatus,
+    ArrivalView, DeliveryStatus, PlatformProgress, PurchaseExplanation, PurchaseStatus,
     ReceivedNotification, TopicState, WaitingFor,
 };
 
@@ -163,20 +160,6 @@ impl Facts {
             .find(|step| !self.is_done(*step))
             .or_else(|| self.next().filter(|step| *step != current))
     }
-}
-
-/// The latest purchase of a platform, with its story.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn newest(
-    edge: &Edge,
-    platform: &Platform,
-) -> Result<Option<(CollapseKey, PurchaseExplanation)>, Error> {
-    let Some(key) = edge.store.newest_purchase(platform.id).await? else {
-        return Ok(None);
-    };
-    Ok(Some((key, edge.store.explain_purchase(key).await?)))
 }
 
 /// A step on the way of an event, done or not.

@@ -1,7 +1,8 @@
 //! The steps of one platform, as pages.
 
 use super::changes_view::DeletePage;
-use super::progress::{Facts, Step, newest};
+use super::listed::Connecting;
+use super::progress::{Facts, Step};
 use super::sample_view::SamplePage;
 use super::view::{ConsolePage, DestinationsPage, FirstPage, Head, TopicsPage};
 use super::{SCREEN, of_app};
@@ -15,7 +16,7 @@ use crate::pages::frame::{Frame, PageAddress, html, json, shown};
 use crate::pages::once::ShownOnce;
 use crate::pages::visit::Visit;
 use crate::resources::forms::{of_destinations, of_stores};
-use crate::resources::{destinations as api_destinations, explain, platforms};
+use crate::resources::{apps, connections, destinations as api_destinations, explain, platforms};
 use crate::shell::quoted;
 use axum::extract::State;
 use axum::response::Response;
@@ -44,27 +45,15 @@ impl Connected {
     /// # Errors
     /// 503 when the database does not answer.
     pub async fn of(edge: &Edge, platform: Platform) -> Result<Self, Error> {
-        let app = edge.store.app(platform.app_id).await?;
-        let destinations = edge
-            .store
-            .destinations(
-                app.id,
-                Page {
-                    cursor: None,
-                    limit: DESTINATIONS,
-                },
-            )
-            .await?;
-        let facts = Facts {
-            progress: edge
-                .store
-                .progress(vec![platform.id])
-                .await?
-                .remove(&platform.id)
-                .unwrap_or_default(),
-            has_destination: !destinations.items.is_empty(),
-            takes_samples: edge.samples(&platform).is_ok(),
+        let app = apps::one(edge, platform.app_id).await?;
+        let page = Page {
+            cursor: None,
+            limit: DESTINATIONS,
         };
+        let destinations = api_destinations::of_app(edge, app.id, page).await?;
+        let mut found = connections::of_platforms(edge, vec![platform]).await?;
+        let found = found.pop().ok_or(Error::Internal)?;
+        let Connecting { platform, facts } = found.into();
         Ok(Self {
             app,
             platform,
@@ -247,7 +236,7 @@ pub async fn first(
     Stored(platform): Stored<Platform>,
 ) -> Result<Response, Error> {
     let of = Connected::of(&edge, platform).await?;
-    let newest = newest(&edge, &of.platform).await?;
+    let newest = connections::newest(&edge, of.platform.id).await?;
     let (api, command) = match &newest {
         Some((key, _)) => (
             format!("/v1/explain/purchases/{key}"),

@@ -143,7 +143,7 @@ async fn found(
     let app = caller.app(edge, wanted.app_id).await?;
     let of_store = edge.store.customers_of_store_id(&wanted.q, app).await?;
     let mut hits = edge.store.search(&wanted.q, app).await?;
-    let is_beginning = super::search::is_beginning(&hits) && of_store.is_empty();
+    let is_beginning = crate::resources::search::is_beginning(&hits) && of_store.is_empty();
     hits.retain(|hit| {
         hit.kind == FoundKind::Customer && (of_store.is_empty() || hit.found_by != "beginning")
     });

@@ -9,7 +9,7 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;
 use crate::resources::deliveries;
-use crate::resources::explain::{held_back, story as explained};
+use crate::resources::explain::{self, Explained, held_back};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
@@ -31,11 +31,10 @@ async fn show(
     Id(id): Id<DeliveryId>,
 ) -> Result<Response, Error> {
     let State(edge) = &state;
-    let delivery = edge.store.delivery(id).await?;
-    let explanation = edge.store.explain_event(delivery.event_id).await?;
-    let tree = explained::event(&explanation);
+    let delivery = deliveries::show(state.clone(), Id(id)).await?.0;
+    let Explained { facts, tree } = explain::of_event(edge, delivery.event_id).await?;
     let is_own = |one: &&Addressee| one.destination.id == delivery.destination_id;
-    let is_held = explanation
+    let is_held = facts
         .addressees
         .iter()
         .find(is_own)

@@ -7,6 +7,7 @@ use crate::pages::cell::CellPart;
 use crate::pages::parts::{Badge, Moment, Tab, Tabs};
 use crate::pages::text::destination_state;
 use crate::pages::visit::Visit;
+use crate::resources::destinations::DestinationStanding;
 use domain::{DestinationId, Timestamp};
 use storage::{Destination, ShownState};
 
@@ -26,10 +27,10 @@ pub struct Stands {
 impl Stands {
     /// Reads the state of a destination.
     pub async fn read(edge: &Edge, id: DestinationId) -> Result<Self, Error> {
-        let health = edge.store.destination_health(id).await?;
+        let found = DestinationStanding::read(edge, id).await?;
         Ok(Self {
-            shown: edge.store.shown_state(id).await?,
-            first_failure_at: health.health.health.first_failure_at,
+            shown: found.shown_state,
+            first_failure_at: found.health.health.health.first_failure_at,
         })
     }
 }

@@ -29,7 +29,7 @@ use crate::extract::{Query, Stored};
 use crate::keys::{Acting, Caller};
 use crate::resources::forms::{Form, of_destinations};
 use crate::resources::overview::OfApp;
-use crate::resources::{destinations, overview};
+use crate::resources::{apps, destinations, overview, platforms};
 use crate::route::Route;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -81,16 +81,11 @@ async fn known(edge: &Edge, app: AppId, kind: &str, is_change: bool) -> Result<K
     // All of them: one that is left out would be shown as gone where a filter names it.
     let (mut platforms, mut cursor) = (Vec::new(), None);
     loop {
-        let found = edge
-            .store
-            .platforms(
-                app,
-                Page {
-                    cursor,
-                    limit: PLATFORMS,
-                },
-            )
-            .await?;
+        let page = Page {
+            cursor,
+            limit: PLATFORMS,
+        };
+        let found = platforms::of_app(edge, app, page).await?;
         platforms.extend(
             found
                 .items
@@ -144,9 +139,8 @@ async fn deleted(edge: &Edge, visit: &Visit) -> Result<Option<String>, Error> {
     else {
         return Ok(None);
     };
-    let found = match edge.store.explain_destination(id).await {
-        Err(storage::Error::Missing { .. }) => return Ok(None),
-        found => found?.addressee,
+    let Some(found) = destinations::once_created(edge, id).await? else {
+        return Ok(None);
     };
     let is_here = visit
         .sign_in
@@ -163,14 +157,11 @@ async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Respo
     let State(edge) = &state;
     let mut app = caller.app(edge, visit.app).await?;
     if app.is_none() {
-        let all = edge
-            .store
-            .apps(Page {
-                cursor: None,
-                limit: 2,
-            })
-            .await?
-            .items;
+        let page = Page {
+            cursor: None,
+            limit: 2,
+        };
+        let all = apps::reached(edge, None, page).await?.items;
         app = all.first().filter(|_| all.len() == 1).map(|app| app.id);
     }
     let form = visit.query("kind").and_then(|kind| form_of(&kind));

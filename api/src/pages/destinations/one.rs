@@ -16,7 +16,7 @@ use crate::pages::lists;
 use crate::pages::notice::Notice;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, Tested};
-use crate::resources::explain::{failing, story as explained};
+use crate::resources::explain::{self, Explained};
 use crate::resources::forms::of_change;
 use crate::resources::{deliveries, series};
 use crate::route::Route;
@@ -92,9 +92,10 @@ pub async fn overview(
     answer: Answer,
 ) -> Result<Response, Error> {
     let State(edge) = state;
-    let explanation = edge.store.explain_destination(id).await?;
-    let tree = explained::destination(&explanation)
-        .preceded_by(failing::of_destination(edge, id, &explanation).await);
+    let Explained {
+        facts: explanation,
+        tree,
+    } = explain::of_destination(edge, id).await?;
     let (rates, charts) = rates(state, visit, id).await?;
     let place = PageAddress {
         screen: SCREEN.path,
@@ -208,9 +209,7 @@ pub async fn settings(
     let number = |name: &str| shown_settings["health"][name].as_i64().unwrap_or(0);
     let may_rotate = frame.may(Role::Operator);
     let version = if may_rotate {
-        edge.store
-            .destination_secret_version(destination.id)
-            .await?
+        destinations::secret_version(edge, destination.id).await?
     } else {
         String::new()
     };

@@ -16,15 +16,14 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;
 use crate::keys::Caller;
-use crate::resources::explain::node::Node;
-use crate::resources::explain::story as explained;
-use crate::resources::{events, resends};
+use crate::resources::explain::ExplainedEvent;
+use crate::resources::{device_events, events, platforms, resends};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
-use domain::{EventId, PlatformId};
+use domain::EventId;
 use serde_json::{Map, Value, json};
-use storage::{Destination, Role};
+use storage::Role;
 use view::{Detail, EventPage};
 
 pub const SCREEN: Screen = Screen {
@@ -56,51 +55,6 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     lists::show(list::events(&visit), state, visit, caller, events::list).await
 }
 
-/// An event's explanation and body, and the destinations that can receive it again.
-struct EventFacts {
-    tree: Node,
-    body: Value,
-    is_of_device: bool,
-    destinations: Vec<Destination>,
-    platform: Option<PlatformId>,
-}
-
-async fn known(State(edge): &State<Shared>, id: EventId) -> Result<EventFacts, Error> {
-    match edge.store.explain_event(id).await {
-        Err(storage::Error::Missing { .. }) => {
-            let facts = edge.store.explain_device_event(id).await?;
-            let body = edge.store.device_event(id).await?.body;
-            let platform = Some(facts.event.event.platform_id);
-            let tree = explained::device_event(&facts);
-            Ok(EventFacts {
-                tree,
-                body,
-                is_of_device: true,
-                destinations: Vec::new(),
-                platform,
-            })
-        }
-        facts => {
-            let facts = facts?;
-            let body = edge.store.event(id).await?.body;
-            let platform = facts.event.event.origin.map(|(_, platform, _)| platform);
-            let tree = explained::event(&facts);
-            let active = facts
-                .addressees
-                .into_iter()
-                .filter(|one| one.deleted_at.is_none());
-            let destinations = active.map(|one| one.destination).collect();
-            Ok(EventFacts {
-                tree,
-                body,
-                is_of_device: false,
-                destinations,
-                platform,
-            })
-        }
-    }
-}
-
 /// `GET /ui/events/{event_id}`
 async fn show(
     state: State<Shared>,
@@ -109,15 +63,18 @@ async fn show(
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let State(edge) = &state;
-    let EventFacts {
+    let ExplainedEvent {
         tree,
-        body,
         is_of_device,
         destinations,
         platform,
-    } = known(&state, id).await?;
+    } = ExplainedEvent::of(edge, id).await?;
+    let body = match is_of_device {
+        true => device_events::show(state.clone(), Id(id)).await?.0.body,
+        false => events::show(state.clone(), Id(id)).await?.0.body,
+    };
     let platform = match platform {
-        Some(id) => edge.store.platform(id).await.ok(),
+        Some(id) => platforms::stored(edge, id).await.ok().flatten(),
         None => None,
     };
     let place = PageAddress {

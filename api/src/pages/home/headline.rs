@@ -1,15 +1,15 @@
 //! The headline of the home page: the overall state, the largest problem first. Pure.
 
-use super::view::Health;
 use crate::pages::parts::Tone;
 use crate::pages::text::{amount, counted, lasting};
+use crate::resources::health::EngineHealth;
 use crate::stores::name;
 use domain::Timestamp;
 use domain::health::State;
 use storage::{DestinationOverview, Overview, ShownState, SilentStore};
 
 /// The sentences, without the last full stop.
-pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, String) {
+pub fn headline(found: &Overview, health: EngineHealth, alarms: usize) -> (Tone, String) {
     if !health.is_connected {
         let sentence = "Temporal is not connected. Notifications are stored, and will be settled when it is back";
         return (Tone::Bad, sentence.to_owned());
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use storage::NamedDestination;
 
-    const WELL: Health = Health {
+    const WELL: EngineHealth = EngineHealth {
         is_connected: true,
         is_without_worker: false,
         is_sweep_late: false,
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(
             of(
                 &overview(Vec::new()),
-                Health {
+                EngineHealth {
                     is_connected: false,
                     ..WELL
                 }
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(
             of(
                 &overview(Vec::new()),
-                Health {
+                EngineHealth {
                     is_without_worker: true,
                     ..WELL
                 }
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(
             of(
                 &overview(Vec::new()),
-                Health {
+                EngineHealth {
                     is_sweep_late: true,
                     ..WELL
                 }

@@ -8,11 +8,13 @@ use super::Screen;
 use super::frame::{Frame, PageAddress, shown};
 use super::recent::Recent;
 use super::visit::Visit;
-use crate::config::Demo;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::keys::Caller;
-use crate::resources::series::LastHour;
+use crate::resources::first_steps::FirstSteps;
+use crate::resources::health::EngineHealth;
+use crate::resources::series::{self, LastHour};
+use crate::resources::{alarms, overview};
 use crate::route::Route;
 use axum::Extension;
 use axum::extract::State;
@@ -20,14 +22,12 @@ use axum::response::Response;
 use domain::AppId;
 use std::sync::Arc;
 use storage::{Alarm, AlarmFilter, Overview, Page, Role, Series};
-use view::{EngineUse, Health, HomePage, Hour, Requests, Steps};
+use view::{EngineUse, HomePage, Hour, Requests};
 
 /// Maximum number of alarms that are shown.
 const ALARMS: i64 = 5;
 /// Maximum number of destinations with bars.
 const BARS: usize = 12;
-/// Maximum number of apps whose platforms are looked for.
-const APPS: i64 = 20;
 /// Series in the charts of the last hour.
 const CHARTED: [Series; 6] = [
     Series::Accepted,
@@ -37,8 +37,6 @@ const CHARTED: [Series; 6] = [
     Series::Failed,
     Series::Latency,
 ];
-/// The time over which the actions of Temporal are counted.
-const DAY_MS: i64 = 24 * 3600 * 1000;
 
 pub const SCREEN: Screen = Screen {
     name: "Home",
@@ -61,8 +59,8 @@ fn routes() -> Vec<Route> {
 pub struct AppStatus {
     found: Overview,
     alarms: Vec<Alarm>,
-    health: Health,
-    steps: Option<Steps>,
+    health: EngineHealth,
+    steps: Option<FirstSteps>,
     hour: Hour,
     /// Only for visitors who see all apps.
     engine_use: Option<EngineUse>,
@@ -103,32 +101,23 @@ async fn show(
 }
 
 async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
-    let found = edge.store.overview(app).await?;
+    let found = overview::of(edge, app).await?;
     let raised = AlarmFilter {
         app_id: app,
         open: Some(true),
         ..AlarmFilter::default()
     };
-    let alarms = edge
-        .store
-        .alarms_of(
-            raised,
-            Page {
-                cursor: None,
-                limit: ALARMS,
-            },
-        )
-        .await?
-        .items;
-    let health = Health {
-        is_connected: edge.dispatch.engine().is_connected(),
-        is_without_worker: edge.workers.are_missing(),
-        is_sweep_late: edge.store.last_sweep().await?.is_late(),
+    let page = Page {
+        cursor: None,
+        limit: ALARMS,
     };
-    let steps = steps(edge, &found, app).await?;
+    let alarms = alarms::chosen(edge, raised, page).await?.items;
+    let health = EngineHealth::read(edge).await?;
+    let steps = FirstSteps::left(edge, &found, app).await?;
     let hour = hour(edge, &found, app).await?;
     let engine_use = if app.is_none() {
-        Some(engine_use(edge).await?)
+        let actions = series::actions_of_day(edge).await?;
+        Some(EngineUse { actions })
     } else {
         None
     };
@@ -139,17 +128,6 @@ async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
         steps,
         hour,
         engine_use,
-    })
-}
-
-/// Usage of Temporal in the last day: a row for each minute, since actions belong to no app.
-async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
-    let totals = edge
-        .store
-        .totals(&[Series::Actions], (edge.clock)().plus_millis(-DAY_MS))
-        .await?;
-    Ok(EngineUse {
-        actions: totals.get(&Series::Actions).copied().unwrap_or_default(),
     })
 }
 
@@ -178,83 +156,4 @@ async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour,
             .collect(),
         all: requests(&all, None),
     })
-}
-
-/// The steps of connecting that are left; `None` when all are done, and for the demo. What the demo created counts for
-/// no step.
-async fn steps(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Option<Steps>, Error> {
-    let apps = match app {
-        Some(app) => vec![edge.store.app(app).await?],
-        None => {
-            edge.store
-                .apps(Page {
-                    cursor: None,
-                    limit: APPS,
-                })
-                .await?
-                .items
-        }
-    };
-    let is_all = found.last_accepted_at.is_some() && !found.destinations.is_empty();
-    if is_all && apps.iter().all(|one| one.name != Demo::APP) {
-        return Ok(None);
-    }
-    let (mut own, mut demo, mut has_platform) = (Vec::new(), None, false);
-    for one in &apps {
-        let platform = edge
-            .store
-            .platforms(
-                one.id,
-                Page {
-                    cursor: None,
-                    limit: 1,
-                },
-            )
-            .await?
-            .items
-            .pop();
-        if one.name == Demo::APP
-            && platform
-                .as_ref()
-                .is_some_and(|it| it.settings.package_name == Demo::PACKAGE_NAME)
-        {
-            demo = Some(one.id);
-        } else {
-            own.push(one.id);
-            has_platform |= platform.is_some();
-        }
-    }
-    if app.is_some() && demo == app {
-        return Ok(None);
-    }
-    let has_notification = match demo {
-        Some(_) => have_notification(edge, &own).await?,
-        None => found.last_accepted_at.is_some(),
-    };
-    let steps = Steps {
-        has_app: !own.is_empty(),
-        has_platform,
-        has_notification,
-        has_destination: found
-            .destinations
-            .iter()
-            .any(|one| Some(one.destination.app_id) != demo),
-    };
-    Ok((!steps.are_done()).then_some(steps))
-}
-
-/// Whether a notification to one of these apps was accepted.
-async fn have_notification(edge: &Edge, apps: &[AppId]) -> Result<bool, Error> {
-    for app in apps {
-        if edge
-            .store
-            .overview(Some(*app))
-            .await?
-            .last_accepted_at
-            .is_some()
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -10,18 +10,10 @@ use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{amount, exact};
 use crate::pages::visit::Visit;
+use crate::resources::first_steps::FirstSteps;
 use crate::resources::series::SeriesPoints;
 use askama::Template;
 use storage::{Alarm, DestinationOverview, Overview};
-
-#[derive(Debug, Clone, Copy)]
-pub struct Health {
-    pub is_connected: bool,
-    /// Whether no worker polls Temporal.
-    pub is_without_worker: bool,
-    /// Whether no sweep finished for a while.
-    pub is_sweep_late: bool,
-}
 
 /// The actions of Temporal in a day, which Temporal Cloud bills.
 #[derive(Debug, Clone, Copy)]
@@ -116,70 +108,53 @@ impl Requests {
     }
 }
 
-/// The steps of connecting that are done.
-#[derive(Debug, Clone, Copy)]
-pub struct Steps {
-    pub has_app: bool,
-    /// Connected to a store.
-    pub has_platform: bool,
-    pub has_notification: bool,
-    pub has_destination: bool,
-}
-
-impl Steps {
-    /// Whether nothing is left to do.
-    pub const fn are_done(self) -> bool {
-        self.has_app && self.has_platform && self.has_notification && self.has_destination
-    }
-
-    /// The steps with their commands, in order.
-    fn list(self) -> Vec<Step> {
-        let step = |is_done, title, (what, command), path| Step {
-            is_done,
-            title,
-            what,
-            command,
-            path,
-        };
-        vec![
-            step(
-                self.has_app,
-                "Create an app",
-                (
-                    "An app owns its purchases and destinations.",
-                    "settle app create --help",
-                ),
-                "/ui/connect",
+/// The steps with their commands, in order.
+fn list(of: FirstSteps) -> Vec<Step> {
+    let step = |is_done, title, (what, command), path| Step {
+        is_done,
+        title,
+        what,
+        command,
+        path,
+    };
+    vec![
+        step(
+            of.has_app,
+            "Create an app",
+            (
+                "An app owns its purchases and destinations.",
+                "settle app create --help",
             ),
-            step(
-                self.has_platform,
-                "Connect its store",
-                (
-                    "You get the URL to paste into the store's console.",
-                    "settle platform create --help",
-                ),
-                "/ui/connect",
+            "/ui/connect",
+        ),
+        step(
+            of.has_platform,
+            "Connect its store",
+            (
+                "You get the URL to paste into the store's console.",
+                "settle platform create --help",
             ),
-            step(
-                self.has_destination,
-                "Add a destination",
-                (
-                    "A webhook or an integration that receives the events.",
-                    "settle destination create --help",
-                ),
-                "/ui/destinations/new",
+            "/ui/connect",
+        ),
+        step(
+            of.has_destination,
+            "Add a destination",
+            (
+                "A webhook or an integration that receives the events.",
+                "settle destination create --help",
             ),
-            step(
-                self.has_notification,
-                "Wait for the first notification",
-                (
-                    "The store sends it after a purchase. Under settle run, send a sample.",
-                    "settle sample --help",
-                ),
-                "/ui/connect",
+            "/ui/destinations/new",
+        ),
+        step(
+            of.has_notification,
+            "Wait for the first notification",
+            (
+                "The store sends it after a purchase. Under settle run, send a sample.",
+                "settle sample --help",
             ),
-        ]
-    }
+            "/ui/connect",
+        ),
+    ]
 }
 
 pub struct Step {
@@ -306,7 +281,7 @@ impl<'a> HomePage<'a> {
                 .map(|(at, one)| row(one, visit, hour.destinations.get(at)))
                 .collect(),
             alarms: alarms.iter().map(raised).collect(),
-            steps: steps.map(Steps::list).unwrap_or_default(),
+            steps: steps.map(list).unwrap_or_default(),
             query,
         }
     }

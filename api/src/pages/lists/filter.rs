@@ -7,6 +7,7 @@ use crate::extract::{Fields, schema};
 use crate::pages::parts::Code;
 use crate::pages::text::{entered_instant, input_instant};
 use crate::pages::visit::Visit;
+use crate::resources::{apps, platforms};
 use serde_json::Value;
 use storage::{Page, Paged};
 
@@ -138,7 +139,7 @@ impl<T> Entered<T> {
                 ),
                 FilterKind::Shown(shown) => ("select", choices_of(schema, *shown)),
                 FilterKind::Drawn if filter.name == "platform_id" => {
-                    ("select", platforms(edge, visit).await?)
+                    ("select", named_platforms(edge, visit).await?)
                 }
                 FilterKind::Drawn => (kind(schema), choices_of(schema, str::to_owned)),
             };
@@ -245,30 +246,15 @@ fn choices_of(schema: &Value, shown: impl Fn(&str) -> String) -> Vec<(String, St
 }
 
 /// The platforms of the chosen app, or of all, with the names of their apps.
-async fn platforms(edge: &Edge, visit: &Visit) -> Result<Vec<(String, String)>, Error> {
-    let apps = match visit.app {
-        Some(app) => vec![edge.store.app(app).await?],
-        None => {
-            edge.store
-                .apps(Page {
-                    cursor: None,
-                    limit: APPS,
-                })
-                .await?
-                .items
-        }
+async fn named_platforms(edge: &Edge, visit: &Visit) -> Result<Vec<(String, String)>, Error> {
+    let first = |limit| Page {
+        cursor: None,
+        limit,
     };
+    let apps = apps::reached(edge, visit.app, first(APPS)).await?.items;
     let mut found = Vec::new();
     for app in apps {
-        let platforms = edge
-            .store
-            .platforms(
-                app.id,
-                Page {
-                    cursor: None,
-                    limit: PLATFORMS,
-                },
-            )
+        let platforms = platforms::of_app(edge, app.id, first(PLATFORMS))
             .await?
             .items;
         let named = |name: &str| format!("{} · {name}", app.name);

@@ -17,17 +17,16 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;
 use crate::keys::Caller;
-use crate::resources::explain::{failing, story as explained};
-use crate::resources::purchases::{self as resources, discard, flush, hold, release};
+use crate::resources::explain::Explained;
+use crate::resources::purchases::{self as resources, ReadPurchase, discard, flush, hold, release};
 use crate::resources::resends;
-use crate::resources::standing::{Known, Standing};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
 use domain::CollapseKey;
 use domain::time::HOUR;
 use serde_json::{Map, Value, json};
-use storage::{Destination, Page, PaymentSubject, Role};
+use storage::Role;
 use view::{Detail, DetailPage};
 
 pub const SCREEN: Screen = Screen {
@@ -37,9 +36,6 @@ pub const SCREEN: Screen = Screen {
     key: 'p',
     routes,
 };
-
-/// Maximum number of payments that are shown: the latest ones.
-const PAYMENTS: i64 = 100;
 
 fn routes() -> Vec<Route> {
     vec![
@@ -109,52 +105,12 @@ async fn show(
     Id(key): Id<CollapseKey>,
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
-    let facts = edge.store.explain_purchase(key).await?;
-    let tree = explained::purchase(key, &facts)
-        .preceded_by(failing::of_purchase(&edge, key, &facts).await);
-    let platform = match &facts.purchase {
-        Some(view) => Some(view.platform_id),
-        None => facts.notifications.first().map(|one| one.view.platform_id),
-    };
-    let platform = match platform {
-        Some(id) => edge.store.platform(id).await.ok(),
-        None => None,
-    };
-    let destinations: Vec<Destination> = facts
-        .addressees
-        .iter()
-        .map(|one| one.destination.clone())
-        .collect();
-    let page = Page {
-        cursor: None,
-        limit: PAYMENTS,
-    };
-    let payments = edge
-        .store
-        .payments(None, PaymentSubject::Purchases(vec![key]), page)
-        .await?
-        .items;
-    let deliveries = edge.store.newest_deliveries(vec![key]).await?;
-    let unchosen = match &facts.purchase {
-        Some(view) => edge.store.unchosen_payments(view.app_id, vec![key]).await?,
-        None => Vec::new(),
-    };
-    let unlisted = edge.store.unlisted(vec![key]).await?;
-    let known = Known {
-        deliveries: &deliveries,
-        destinations: &destinations,
-        payments: &payments,
-        unchosen: &unchosen,
-        unlisted: &unlisted,
-        now: visit.now,
-    };
-    let standing = facts.purchase.as_ref().map(|view| {
-        let is_active = view
-            .data
-            .pointer("/data/is_active")
-            .and_then(Value::as_bool);
-        Standing::of(view, is_active, &known)
-    });
+    let ReadPurchase {
+        explained: Explained { facts, tree },
+        standing,
+        payments,
+        platform,
+    } = ReadPurchase::of(&edge, key).await?;
     let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Purchase {}", key.to_string().get(..8).unwrap_or_default()),

@@ -3,8 +3,6 @@
 
 mod view;
 
-pub use view::is_beginning;
-
 use super::form::Form;
 use super::frame::{Frame, PageAddress, shown};
 use super::visit::Visit;
@@ -12,7 +10,9 @@ use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Body;
 use crate::keys::Caller;
-use crate::resources::search::{self, FoundThings, Search};
+use crate::resources::connections::{self, ConnectedPlatform};
+use crate::resources::search::{self, FoundThings, Search, is_beginning};
+use crate::resources::{apps, platforms};
 use crate::route::Route;
 use crate::shell::quoted;
 use axum::extract::State;
@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use storage::{FoundKind, Page, Paged, Platform, PurchaseView, Role, SearchHit};
+use storage::{FoundKind, Page, Role, SearchHit};
 use view::{Hits, SearchPage, Source, Sources};
 
 /// Maximum number of apps whose platforms are shown where nothing was found.
@@ -72,7 +72,7 @@ async fn find(
         false => Sources::default(),
     };
     let meant = suggestion(edge, &visit, found.did_you_mean.clone(), app).await?;
-    let purchases = purchases(edge, &found.items).await?;
+    let purchases = search::purchases(edge, &found.items).await?;
     let frame = Frame::of(edge, &visit, place).await?;
     let hits = Hits {
         found: &found.items,
@@ -97,31 +97,11 @@ pub async fn suggestion(
     app: Option<AppId>,
 ) -> Result<Option<Suggestion>, Error> {
     let Some(text) = meant else { return Ok(None) };
-    let found = edge.store.search(&text, app).await?;
+    let found = search::hits(edge, &text, app).await?;
     Ok(Some(Suggestion {
         path: only(&found).map(|path| visit.to(&path)),
         text,
     }))
-}
-
-/// The purchases among what was found, by their ids: people know them by receipt and customer.
-async fn purchases(
-    edge: &Edge,
-    found: &[SearchHit],
-) -> Result<BTreeMap<String, PurchaseView>, Error> {
-    let mut all = BTreeMap::new();
-    for hit in found.iter().filter(|one| one.kind == FoundKind::Purchase) {
-        let Some(key) = hit.collapse_key else {
-            continue;
-        };
-        match edge.store.purchase(key).await {
-            Ok(view) => drop(all.insert(hit.id.clone(), view)),
-            // It was removed since.
-            Err(storage::Error::Missing { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(all)
 }
 
 /// The body of the request that searches the same.
@@ -164,20 +144,11 @@ fn only(found: &[SearchHit]) -> Option<String> {
 
 /// The platforms that could have received it, for who looks for what is missing.
 async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Sources, Error> {
-    let found = match app {
-        Some(app) => Paged {
-            items: vec![edge.store.app(app).await?],
-            next_cursor: None,
-        },
-        None => {
-            edge.store
-                .apps(Page {
-                    cursor: None,
-                    limit: APPS,
-                })
-                .await?
-        }
+    let page = Page {
+        cursor: None,
+        limit: APPS,
     };
+    let found = apps::reached(edge, app, page).await?;
     let apps: BTreeMap<AppId, String> = found
         .items
         .into_iter()
@@ -186,10 +157,7 @@ async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Sources, Error> {
     let most = i64::try_from(PLATFORMS)
         .unwrap_or(i64::MAX)
         .saturating_add(1);
-    let mut platforms = edge
-        .store
-        .platforms_of(apps.keys().copied().collect(), most)
-        .await?;
+    let mut platforms = platforms::of_apps(edge, apps.keys().copied().collect(), most).await?;
     let (all, mut of_app) = (platforms.len(), BTreeMap::<AppId, usize>::new());
     platforms.retain(|platform| {
         let number = of_app.entry(platform.app_id).or_default();
@@ -197,18 +165,12 @@ async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Sources, Error> {
         *number <= PLATFORMS
     });
     let has_more = found.next_cursor.is_some() || platforms.len() < all;
-    let mut progress = edge
-        .store
-        .progress(platforms.iter().map(|one| one.id).collect())
-        .await?;
-    let source = |platform: Platform| {
-        let of = progress.remove(&platform.id).unwrap_or_default();
-        Source {
-            app: apps.get(&platform.app_id).cloned().unwrap_or_default(),
-            progress: of,
-            platform,
-        }
+    let source = |one: ConnectedPlatform| Source {
+        app: apps.get(&one.platform.app_id).cloned().unwrap_or_default(),
+        progress: one.progress,
+        platform: one.platform,
     };
+    let platforms = connections::of_platforms(edge, platforms).await?;
     Ok(Sources {
         all: platforms.into_iter().map(source).collect(),
         has_more,

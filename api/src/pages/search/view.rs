@@ -5,6 +5,7 @@ use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::{escaped, purchase_state};
 use crate::pages::visit::Visit;
+use crate::resources::search::{BEGINNING, is_beginning};
 use askama::Template;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -141,14 +142,6 @@ impl<'a> SearchPage<'a> {
     pub fn suggesting(self, meant: Option<Suggestion>) -> Self {
         Self { meant, ..self }
     }
-}
-
-/// Value of `found_by` for a result that matches by prefix.
-const BEGINNING: &str = "beginning";
-
-/// Whether nothing has the whole id that was searched.
-pub fn is_beginning(found: &[SearchHit]) -> bool {
-    found.iter().any(|one| one.found_by == BEGINNING)
 }
 
 fn hit(found: &SearchHit, purchase: Option<&PurchaseView>) -> Hit {

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::time::Duration;
-use storage::{Actor, LinkEnd, Person, Role, SignIn};
+use storage::{LinkEnd, Person, Role, SignIn};
 use view::{CookieRefused, Elsewhere, LinkPage, SignInPage};
 
 /// The header of a refusal of the page, where a script requested a part of one.
@@ -150,10 +150,7 @@ async fn by_key(
     let person = person(&edge, &caller, name.clone());
     let secret = secret(&edge);
     let lifetime = edge.pages.sign_in_lifetime;
-    let sign_in = edge
-        .store
-        .new_sign_in(person, secret.clone(), lifetime)
-        .await?;
+    let sign_in = sign_ins::begin(&edge, person, &secret).await?;
     finish_before(&edge, &headers).await;
     Ok(arriving(&sign_in, &secret, lifetime, next.as_deref()))
 }
@@ -175,11 +172,7 @@ fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
 
 /// `GET /ui/sign-in/{code}`: a button, so that who previews the link does not use it up.
 async fn link(State(edge): State<Shared>, Path(code): Path<String>) -> Result<Response, Error> {
-    match edge
-        .store
-        .sign_in_link(&SecretString::from(code.clone()), edge.admin_token_hash())
-        .await?
-    {
+    match sign_ins::link_of(&edge, &SecretString::from(code.clone())).await? {
         Ok(link) => html(&LinkPage::new(code, link.person)),
         Err(end) => gone(end),
     }
@@ -198,11 +191,7 @@ async fn by_link(
     _: Sent,
 ) -> Result<Response, Error> {
     let (shown, secret) = (SecretString::from(code.clone()), secret(&edge));
-    match edge
-        .store
-        .take_sign_in_link(&shown, edge.admin_token_hash(), &secret)
-        .await?
-    {
+    match sign_ins::take_link(&edge, &shown, &secret).await? {
         Ok(sign_in) => {
             finish_before(&edge, &headers).await;
             let lifetime = Duration::from_micros(
@@ -267,7 +256,7 @@ async fn sign_out(
             let detail = "this form belongs to another sign-in; reload the page".to_owned();
             return Err(refused("form", Error::Forbidden(detail)));
         }
-        finish(&edge, &visit.sign_in).await?;
+        sign_ins::leave(&edge, &visit.sign_in).await?;
     }
     let mut response = see_other("/ui/sign-in");
     response
@@ -284,17 +273,8 @@ async fn sign_out(
 /// must not take the new sign-in, too, and the old one ends by itself.
 async fn finish_before(edge: &Edge, headers: &HeaderMap) {
     if let Ok(Some(visit)) = Visit::of(edge, headers, &Uri::default()).await {
-        let _ = finish(edge, &visit.sign_in).await;
+        let _ = sign_ins::leave(edge, &visit.sign_in).await;
     }
-}
-
-async fn finish(edge: &Edge, sign_in: &SignIn) -> Result<(), Error> {
-    let actor = Actor {
-        key: sign_in.key_id,
-        ..Actor::named(&sign_in.name)
-    };
-    edge.store.by(actor).finish_sign_in(sign_in.id).await?;
-    Ok(())
 }
 
 fn see_other(path: &str) -> Response {

@@ -11,14 +11,14 @@ use super::frame::{Frame, PageAddress, shown};
 use super::once::ShownOnce;
 use super::text::with_query;
 use super::visit::Visit;
-use crate::edge::{Edge, Shared};
+use crate::edge::Shared;
 use crate::error::Error;
-use crate::keys::{Caller, sign_in_holds};
+use crate::keys::Caller;
 use crate::resources::{keys as api_keys, sign_ins};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
-use storage::{Page, Paged, Role, SignIn};
+use storage::{Page, Paged, Role};
 use view::{KeysPage, PeoplePage};
 
 /// Number of sign-ins or keys that are read at once.
@@ -84,8 +84,8 @@ async fn people(
     once: ShownOnce,
 ) -> Result<Response, Error> {
     let app = caller.app(&edge, visit.app).await?;
-    let found = whole(|page| edge.store.sign_ins(app, page)).await?;
-    let current = current(&edge, &visit, &found.items).await?;
+    let found = whole(|page| sign_ins::of_app(&edge, app, page)).await?;
+    let current = sign_ins::holding(&edge, &found.items, visit.now).await?;
     let place = place(&visit, SCREEN.path, &mistakes, &once);
     let frame = Frame::of(&edge, &visit, place).await?;
     let page = PeoplePage::new(
@@ -99,23 +99,6 @@ async fn people(
     shown(&visit, &page, &found)
 }
 
-/// Sign-ins that are still valid.
-async fn current(edge: &Edge, visit: &Visit, all: &[SignIn]) -> Result<Vec<SignIn>, Error> {
-    let mut current = Vec::new();
-    for one in all
-        .iter()
-        .filter(|one| one.finished_at.is_none() && visit.now < one.expires_at)
-    {
-        let found = edge.store.found_sign_in(one.id).await?;
-        current.extend(
-            found
-                .filter(|found| sign_in_holds(found, edge, visit.now))
-                .map(|found| found.sign_in),
-        );
-    }
-    Ok(current)
-}
-
 /// `GET /ui/team/keys`
 async fn keys(
     State(edge): State<Shared>,
@@ -125,7 +108,7 @@ async fn keys(
     once: ShownOnce,
 ) -> Result<Response, Error> {
     let app = caller.app(&edge, visit.app).await?;
-    let found = whole(|page| edge.store.keys(app, page)).await?;
+    let found = whole(|page| api_keys::of_app(&edge, app, page)).await?;
     let place = place(&visit, KEYS, &mistakes, &once);
     let frame = Frame::of(&edge, &visit, place).await?;
     let page = KeysPage::new(&frame, &visit, &found.items, mistakes, &once);
@@ -135,7 +118,7 @@ async fn keys(
 /// All items of a list.
 async fn whole<T, F>(read: impl Fn(Page) -> F) -> Result<Paged<T>, Error>
 where
-    F: Future<Output = Result<Paged<T>, storage::Error>>,
+    F: Future<Output = Result<Paged<T>, Error>>,
 {
     let (mut items, mut cursor) = (Vec::new(), None);
     loop {

@@ -8,6 +8,7 @@ mod references;
 
 pub use fields::{Catalogue, Product, Sku};
 
+use super::apps;
 use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
 use crate::error::{Error, Field};
@@ -78,7 +79,7 @@ pub async fn entitlements(
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<Entitlement>>, Error> {
-    let catalogue = edge.store.catalogue(app.id).await?;
+    let catalogue = stored(&edge, app.id).await?;
     let all = catalogue
         .entitlements
         .keys()
@@ -166,7 +167,7 @@ pub async fn products(
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<Product>>, Error> {
-    let catalogue = edge.store.catalogue(app.id).await?;
+    let catalogue = stored(&edge, app.id).await?;
     let all = catalogue
         .products
         .iter()
@@ -192,7 +193,7 @@ pub async fn show(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
 ) -> Result<Json<Catalogue>, Error> {
-    Ok(Json(edge.store.catalogue(app.id).await?.into()))
+    Ok(Json(stored(&edge, app.id).await?.into()))
 }
 
 /// `PUT /v1/apps/{app_id}/catalogue`: replaces all of it.
@@ -220,15 +221,35 @@ pub async fn unmapped(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
 ) -> Result<Json<Paged<UnmappedSku>>, Error> {
-    let (items, _) = edge.store.unmapped(app.id).await?;
+    let (items, _) = bought_unlisted(&edge, app.id).await?;
     Ok(Json(Paged {
         items,
         next_cursor: None,
     }))
 }
 
-async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
-    edge.store.app(app).await?;
+/// The SKUs that were bought and are not in the catalogue of an app, the most bought in front; and whether there are more.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn bought_unlisted(edge: &Edge, app: AppId) -> Result<(Vec<UnmappedSku>, bool), Error> {
+    Ok(edge.store.unmapped(app).await?)
+}
+
+/// The catalogue of an app that was not deleted.
+///
+/// # Errors
+/// 404 when there is no such app.
+pub async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
+    apps::one(edge, app).await?;
+    stored(edge, app).await
+}
+
+/// The catalogue that is stored for an app.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn stored(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
     Ok(edge.store.catalogue(app).await?)
 }
 

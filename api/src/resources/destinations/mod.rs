@@ -9,7 +9,7 @@ pub use fields::NewDestination;
 
 pub use actions::{disable, enable, probe, retry};
 pub use secrets::{Tested, rotate, rotate_version, test};
-pub use shown::{CHECKED, CreatedDestination, shown_state_for_people};
+pub use shown::{CHECKED, CreatedDestination, DestinationStanding, shown_state_for_people};
 
 use crate::answer::{Created, NoContent};
 use crate::edge::{Edge, Shared};
@@ -18,7 +18,7 @@ use crate::extract::{Draft, FieldErrors, Id, PageQuery, Query, Stored};
 use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
-use domain::{DestinationId, Environment};
+use domain::{AppId, DestinationId, Environment};
 use protocols::destinations::{
     self, ChangedSettings, Invalid, Kind, KindSchemas, NewSettings, kind,
 };
@@ -26,7 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::DestinationDetail;
 use storage::{
-    App, Destination, DestinationChange, DestinationSettings, Page, Paged, Platform,
+    Addressee, App, Destination, DestinationChange, DestinationSettings, Page, Paged, Platform,
     ShownDestination, SkippedEvents,
 };
 
@@ -115,16 +115,38 @@ pub async fn list(
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<ShownDestination>>, Error> {
+    Ok(Json(of_app(&edge, app.id, query.page()).await?))
+}
+
+/// A page of the destinations of an app, without secrets.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_app(edge: &Edge, app: AppId, page: Page) -> Result<Paged<ShownDestination>, Error> {
     let shown = |one: ShownDestination| ShownDestination {
         destination: destinations::shown(one.destination),
         ..one
     };
-    Ok(Json(
-        edge.store
-            .destinations(app.id, query.page())
-            .await?
-            .map(shown),
-    ))
+    Ok(edge.store.destinations(app, page).await?.map(shown))
+}
+
+/// A destination, also a deleted one; `None` if there never was one.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn once_created(edge: &Edge, id: DestinationId) -> Result<Option<Addressee>, Error> {
+    match edge.store.explain_destination(id).await {
+        Err(storage::Error::Missing { .. }) => Ok(None),
+        found => Ok(Some(found?.addressee)),
+    }
+}
+
+/// The version of the secret of a destination, on which a form that replaces it is based.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn secret_version(edge: &Edge, id: DestinationId) -> Result<String, Error> {
+    Ok(edge.store.destination_secret_version(id).await?)
 }
 
 /// `GET /v1/destinations/{destination_id}`: its settings without secrets, and its health.

@@ -59,8 +59,10 @@ pub const fn shown_state_for_people(state: ShownState) -> &'static str {
 impl DestinationDetail {
     /// Adds the health of a destination.
     pub async fn read(edge: &Edge, destination: Destination) -> Result<Self, Error> {
-        let shown_state = edge.store.shown_state(destination.id).await?;
-        let health = edge.store.destination_health(destination.id).await?;
+        let DestinationStanding {
+            shown_state,
+            health,
+        } = DestinationStanding::read(edge, destination.id).await?;
         let refusal =
             destinations::refusal(&destination, &edge.allowed).map(|refusal| refusal.to_string());
         Ok(Self {
@@ -68,6 +70,26 @@ impl DestinationDetail {
             shown_state,
             refusal,
             health,
+        })
+    }
+}
+
+/// How a destination stands, and what is pending for it.
+pub struct DestinationStanding {
+    /// Its state as people see it.
+    pub shown_state: ShownState,
+    pub health: DestinationHealth,
+}
+
+impl DestinationStanding {
+    /// Reads how a destination stands.
+    ///
+    /// # Errors
+    /// 404 when there is no such destination.
+    pub async fn read(edge: &Edge, id: DestinationId) -> Result<Self, Error> {
+        Ok(Self {
+            shown_state: edge.store.shown_state(id).await?,
+            health: edge.store.destination_health(id).await?,
         })
     }
 }

@@ -10,13 +10,20 @@ mod tests;
 
 pub use sentences::{held_back, waits};
 
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Id;
 use axum::Json;
 use axum::extract::State;
-use domain::{CollapseKey, DestinationId, EventId};
+use domain::{CollapseKey, DestinationId, EventId, PlatformId};
 use node::Node;
+use storage::{Destination, DestinationExplanation, EventExplanation, PurchaseExplanation};
+
+/// What is stored about something, and the sentences about it.
+pub struct Explained<F> {
+    pub facts: F,
+    pub tree: Node,
+}
 
 /// `GET /v1/explain/notifications/{message_id}`: the outcome of a store's message, and the events that followed.
 pub async fn notification(
@@ -34,20 +41,77 @@ pub async fn purchase(
     State(edge): State<Shared>,
     Id(key): Id<CollapseKey>,
 ) -> Result<Json<Node>, Error> {
+    Ok(Json(of_purchase(&edge, key).await?.tree))
+}
+
+/// Explains a purchase.
+///
+/// # Errors
+/// 404 when there is no such purchase.
+pub async fn of_purchase(
+    edge: &Edge,
+    key: CollapseKey,
+) -> Result<Explained<PurchaseExplanation>, Error> {
     let facts = edge.store.explain_purchase(key).await?;
-    Ok(Json(story::purchase(key, &facts).preceded_by(
-        failing::of_purchase(&edge, key, &facts).await,
-    )))
+    let fails = failing::of_purchase(edge, key, &facts).await;
+    let tree = story::purchase(key, &facts).preceded_by(fails);
+    Ok(Explained { facts, tree })
 }
 
 /// `GET /v1/explain/events/{event_id}`: what caused it, and its deliveries. Also of an event that a device reported.
 pub async fn event(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Json<Node>, Error> {
-    match edge.store.explain_event(id).await {
-        Err(storage::Error::Missing { .. }) => Ok(Json(story::device_event(
-            &edge.store.explain_device_event(id).await?,
-        ))),
-        found => Ok(Json(story::event(&found?))),
+    Ok(Json(ExplainedEvent::of(&edge, id).await?.tree))
+}
+
+/// An explained event, with who can get it again.
+pub struct ExplainedEvent {
+    pub tree: Node,
+    /// Whether a device reported it.
+    pub is_of_device: bool,
+    /// The destinations that were not deleted.
+    pub destinations: Vec<Destination>,
+    pub platform: Option<PlatformId>,
+}
+
+impl ExplainedEvent {
+    /// Explains an event, or one that a device reported.
+    ///
+    /// # Errors
+    /// 404 when there is no such event.
+    pub async fn of(edge: &Edge, id: EventId) -> Result<Self, Error> {
+        let facts = match edge.store.explain_event(id).await {
+            Err(storage::Error::Missing { .. }) => {
+                let facts = edge.store.explain_device_event(id).await?;
+                return Ok(Self {
+                    tree: story::device_event(&facts),
+                    is_of_device: true,
+                    destinations: Vec::new(),
+                    platform: Some(facts.event.event.platform_id),
+                });
+            }
+            facts => facts?,
+        };
+        let active = facts
+            .addressees
+            .iter()
+            .filter(|one| one.deleted_at.is_none());
+        Ok(Self {
+            tree: story::event(&facts),
+            is_of_device: false,
+            destinations: active.map(|one| one.destination.clone()).collect(),
+            platform: facts.event.event.origin.map(|(_, platform, _)| platform),
+        })
     }
+}
+
+/// Explains an event about a purchase.
+///
+/// # Errors
+/// 404 when there is no such event.
+pub async fn of_event(edge: &Edge, id: EventId) -> Result<Explained<EventExplanation>, Error> {
+    let facts = edge.store.explain_event(id).await?;
+    let tree = story::event(&facts);
+    Ok(Explained { facts, tree })
 }
 
 /// `GET /v1/explain/destinations/{destination_id}`: its health, what is pending for it and what failed.
@@ -55,8 +119,19 @@ pub async fn destination(
     State(edge): State<Shared>,
     Id(id): Id<DestinationId>,
 ) -> Result<Json<Node>, Error> {
+    Ok(Json(of_destination(&edge, id).await?.tree))
+}
+
+/// Explains a destination, also a deleted one.
+///
+/// # Errors
+/// 404 when there is no such destination.
+pub async fn of_destination(
+    edge: &Edge,
+    id: DestinationId,
+) -> Result<Explained<DestinationExplanation>, Error> {
     let facts = edge.store.explain_destination(id).await?;
-    Ok(Json(story::destination(&facts).preceded_by(
-        failing::of_destination(&edge, id, &facts).await,
-    )))
+    let fails = failing::of_destination(edge, id, &facts).await;
+    let tree = story::destination(&facts).preceded_by(fails);
+    Ok(Explained { facts, tree })
 }

@@ -1,8 +1,10 @@
 //! `/v1/purchases`: the state of each purchase, its lanes and its open run.
 
 mod actions;
+mod detail;
 
 pub use actions::{discard, flush, hold, release};
+pub use detail::ReadPurchase;
 
 use super::notifications::PurchaseNotification;
 use super::query::Listed;
@@ -193,6 +195,17 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
         standing: storage::PurchaseStatus::default(),
         data: Value::Null,
     }))
+}
+
+/// The state of a purchase that was settled; `None` for others.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn stored(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
+    match edge.store.purchase(key).await {
+        Err(storage::Error::Missing { .. }) => Ok(None),
+        found => Ok(Some(found?)),
+    }
 }
 
 /// The latest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the

@@ -1,0 +1,55 @@
+//! How far platforms are connected, from the first message of the store to the first delivery.
+
+use crate::edge::Edge;
+use crate::error::Error;
+use domain::{AppId, CollapseKey, PlatformId};
+use std::collections::BTreeSet;
+use storage::{Platform, PlatformProgress, PurchaseExplanation};
+
+/// A platform with what is stored about its connection.
+pub struct ConnectedPlatform {
+    pub platform: Platform,
+    pub progress: PlatformProgress,
+    /// Whether its app has a destination.
+    pub has_destination: bool,
+    /// Whether this process takes samples for it.
+    pub takes_samples: bool,
+}
+
+/// Reads how far each of these platforms is connected.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_platforms(
+    edge: &Edge,
+    platforms: Vec<Platform>,
+) -> Result<Vec<ConnectedPlatform>, Error> {
+    let apps: BTreeSet<AppId> = platforms.iter().map(|one| one.app_id).collect();
+    let ids = platforms.iter().map(|one| one.id).collect();
+    let with_destination = edge
+        .store
+        .apps_with_destination(apps.into_iter().collect())
+        .await?;
+    let mut progress = edge.store.progress(ids).await?;
+    let connected = |platform: Platform| ConnectedPlatform {
+        progress: progress.remove(&platform.id).unwrap_or_default(),
+        has_destination: with_destination.contains(&platform.app_id),
+        takes_samples: edge.samples(&platform).is_ok(),
+        platform,
+    };
+    Ok(platforms.into_iter().map(connected).collect())
+}
+
+/// The latest purchase of a platform, with what explains it.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn newest(
+    edge: &Edge,
+    platform: PlatformId,
+) -> Result<Option<(CollapseKey, PurchaseExplanation)>, Error> {
+    let Some(key) = edge.store.newest_purchase(platform).await? else {
+        return Ok(None);
+    };
+    Ok(Some((key, edge.store.explain_purchase(key).await?)))
+}

@@ -1,0 +1,116 @@
+//! The first steps with settle: what is left to do until a notification reaches a destination.
+
+use super::{apps, overview, platforms};
+use crate::config::Demo;
+use crate::edge::Edge;
+use crate::error::Error;
+use domain::AppId;
+use storage::{App, Overview, Page};
+
+/// Maximum number of apps whose platforms are looked for.
+const APPS: i64 = 20;
+
+/// The steps of connecting that are done.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstSteps {
+    pub has_app: bool,
+    /// It is connected to a store.
+    pub has_platform: bool,
+    pub has_notification: bool,
+    pub has_destination: bool,
+}
+
+impl FirstSteps {
+    /// Whether nothing is left to do.
+    pub const fn are_done(self) -> bool {
+        self.has_app && self.has_platform && self.has_notification && self.has_destination
+    }
+
+    /// The steps while some are left; `None` when all are done, and for the demo. What the demo created counts for no
+    /// step.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn left(
+        edge: &Edge,
+        found: &Overview,
+        app: Option<AppId>,
+    ) -> Result<Option<Self>, Error> {
+        let all = apps::reached(edge, app, first(APPS)).await?.items;
+        let is_all = found.last_accepted_at.is_some() && !found.destinations.is_empty();
+        if is_all && all.iter().all(|one| one.name != Demo::APP) {
+            return Ok(None);
+        }
+        let Own {
+            apps,
+            demo,
+            has_platform,
+        } = Own::of(edge, &all).await?;
+        if app.is_some() && demo == app {
+            return Ok(None);
+        }
+        let has_notification = match demo {
+            Some(_) => have_notification(edge, &apps).await?,
+            None => found.last_accepted_at.is_some(),
+        };
+        let steps = Self {
+            has_app: !apps.is_empty(),
+            has_platform,
+            has_notification,
+            has_destination: found
+                .destinations
+                .iter()
+                .any(|one| Some(one.destination.app_id) != demo),
+        };
+        Ok((!steps.are_done()).then_some(steps))
+    }
+}
+
+/// The apps without that of the demo.
+struct Own {
+    apps: Vec<AppId>,
+    demo: Option<AppId>,
+    /// Whether one of the apps has a platform.
+    has_platform: bool,
+}
+
+impl Own {
+    async fn of(edge: &Edge, all: &[App]) -> Result<Self, Error> {
+        let mut own = Self {
+            apps: Vec::new(),
+            demo: None,
+            has_platform: false,
+        };
+        for one in all {
+            let platform = platforms::of_app(edge, one.id, first(1)).await?.items.pop();
+            let is_of_demo = platform
+                .as_ref()
+                .is_some_and(|it| it.settings.package_name == Demo::PACKAGE_NAME);
+            if one.name == Demo::APP && is_of_demo {
+                own.demo = Some(one.id);
+            } else {
+                own.apps.push(one.id);
+                own.has_platform |= platform.is_some();
+            }
+        }
+        Ok(own)
+    }
+}
+
+/// Whether a notification to one of these apps was accepted.
+async fn have_notification(edge: &Edge, apps: &[AppId]) -> Result<bool, Error> {
+    for app in apps {
+        let found = overview::of(edge, Some(*app)).await?;
+        if found.last_accepted_at.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+const fn first(limit: i64) -> Page {
+    Page {
+        cursor: None,
+        limit,
+    }
+}
