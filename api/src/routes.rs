@@ -5,11 +5,11 @@ use crate::openapi::{self, Documents};
 use crate::operation::Described;
 use crate::pages;
 use crate::resources::{
-    about, alarms, apps, arrivals, audit_log, catalogue, check, customer_detail, customer_state,
-    customers, deliveries, destinations, device_events, devices, document, erasure, events,
-    explain, feed, forms, health, import, keys, live, metrics, naming, notifications, overview,
-    payments, platforms, purchases, rates, resends, reviews, sales, samples, schema, search,
-    series, sign_ins, stores, topics, transfers,
+    about, alarms, apps, arrivals, audit_log, catalogue, check, customer_day, customer_detail,
+    customer_state, customers, deliveries, destinations, device_events, devices, document, erasure,
+    events, explain, feed, forms, health, import, keys, live, metrics, naming, notifications,
+    overview, payments, platforms, purchases, rates, resends, reviews, sales, samples, schema,
+    search, series, sign_ins, stores, topics, transfers,
 };
 use crate::route::{Access, Route};
 use axum::handler::Handler;
@@ -189,8 +189,13 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("Get what a customer may use now or, with `at`, what had been announced by that time."),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_detail::detail).summary(
-            "Get a customer with names, devices, purchases, current access and a description of each purchase.",
+            "Get a customer with names, devices, access, purchases, payments, transfers and warnings, as data and in \
+             sentences.",
         ),
+        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/access", customer_day::show)
+            .summary("Get a customer's access at the end of a day (UTC), and the destinations that received it late."),
+        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}/explain", explain::customer::show)
+            .summary("Explain why a destination received the latest events of a type about a customer, or did not."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
             "Erase a customer: remove the names and send destinations a request to delete the user. The ledger stays.",
         ),

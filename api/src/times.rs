@@ -16,6 +16,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| expected())
 }
 
+/// An instant in UTC to the second, without the name of the zone.
+pub fn to_second(time: Timestamp) -> String {
+    let text = time.to_string();
+    let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{day} {}", rest.get(..8).unwrap_or_default())
+}
+
 /// Parses an instant (RFC 3339), a day in UTC, `today`, `yesterday` or `tomorrow`, or a duration counted from `now`.
 pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ahead = || duration(text).map(|ahead| now.plus_millis(millis(ahead)));

@@ -2,6 +2,7 @@
 
 use super::client::{Client, present_fields, segment};
 use super::confirm::{Confirm, Question, YES};
+use super::customer_shown::{ENTITLEMENTS, print_customer, print_day, print_explained};
 use super::drawn::{Exchange, Hook, Planned};
 use super::purchase::humanize_state;
 use super::{names, table};
@@ -17,6 +18,9 @@ pub const HOOKS: &[(&str, Hook)] = &[
         Hook::Before(|client, planned| Box::pin(confirm_merge(client, planned))),
     ),
     ("name", Hook::Print(print_named)),
+    ("show", Hook::Print(print_customer)),
+    ("access", Hook::Print(print_day)),
+    ("explain", Hook::Print(print_explained)),
     (
         "state",
         Hook::WhyEmpty(|client, exchange| Box::pin(no_access(client, exchange))),
@@ -356,15 +360,6 @@ fn print_report(report: &Value) {
         "No destination of the app stores users.",
     );
 }
-
-/// The columns of the active entitlements.
-const ENTITLEMENTS: [table::Column; 5] = [
-    ("entitlement", "entitlement_ref_id"),
-    ("name", "name"),
-    ("until", "expiration"),
-    ("sku", "sku_ref_id"),
-    ("store", "purchase_platform"),
-];
 
 /// The columns of the purchases.
 const PURCHASES: [table::Column; 6] = [

@@ -13,6 +13,7 @@ mod completions;
 mod confirm;
 mod countdown;
 mod customer;
+mod customer_shown;
 mod data;
 mod delivery;
 mod destination;

@@ -5,8 +5,9 @@ use crate::stores::ALL;
 use serde_json::{Map, Value, json};
 
 /// Examples of text fields that have no format, by the name of the field.
-const TEXTS: [(&str, &str); 49] = [
+const TEXTS: [(&str, &str); 55] = [
     ("actor", "anna (help desk)"),
+    ("amount", "9.99 USD"),
     (
         "app_user_id",
         "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=",
@@ -14,6 +15,7 @@ const TEXTS: [(&str, &str); 49] = [
     ("app_version", "2.4.0"),
     ("arn", "arn:aws:sns:us-east-1:123456789012:purchases"),
     ("campaign", "spring"),
+    ("charged_usd", "9.99"),
     ("class", "success"),
     ("collapse_key", "2097e0f2-cb85-513a-8054-69bb61f7cf43"),
     ("currency", "EUR"),
@@ -34,8 +36,10 @@ const TEXTS: [(&str, &str); 49] = [
     ("message_id", "d3b7f0a2-2f3e-5c1b-9b1e-6f6a2d6f2c11"),
     ("month", "2026-11"),
     ("name", "reader"),
+    ("on", "2026-01-31"),
     ("operation", "destination.update"),
     ("package_name", "com.example.reader"),
+    ("paid_by_others_usd", "0"),
     ("paywall", "welcome"),
     ("placement", "onboarding"),
     ("platform_type", ALL[0].name),
@@ -51,6 +55,7 @@ const TEXTS: [(&str, &str); 49] = [
     ("purchase_platform", ALL[0].name),
     ("purchase_price", "9.99"),
     ("refunded_amount", "9.99"),
+    ("refunded_usd", "0"),
     ("rate_day", "2026-01-31"),
     (
         "receipt_id",
@@ -72,6 +77,7 @@ const TEXTS: [(&str, &str); 49] = [
         "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w",
     ),
     ("type", "purchase.updated"),
+    ("unconfirmed_usd", "9.99"),
     ("usd", "-9.99"),
 ];
 

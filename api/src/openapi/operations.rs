@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The id of each route, by its path and its method.
-const IDS: [(&str, &str, &str); 120] = [
+const IDS: [(&str, &str, &str); 122] = [
     ("/api/v1/events/schema/", "GET", "listEventSchemas"),
     ("/api/v1/events/schema/{type}", "GET", "getEventSchema"),
     ("/livez", "GET", "getLiveness"),
@@ -57,6 +57,16 @@ const IDS: [(&str, &str, &str); 120] = [
         "/v1/apps/{app_id}/customers/{user_id}",
         "GET",
         "getCustomerDetail",
+    ),
+    (
+        "/v1/apps/{app_id}/customers/{user_id}/access",
+        "GET",
+        "getCustomerAccess",
+    ),
+    (
+        "/v1/apps/{app_id}/customers/{user_id}/explain",
+        "GET",
+        "explainCustomer",
     ),
     ("/v1/apps/{app_id}/destinations", "GET", "listDestinations"),
     (

@@ -15,7 +15,7 @@ const CURSOR: &str = "`next_cursor` of the previous page.";
 
 /// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
 /// field of `NewDestination` is that of each kind that has it; the rules of what one kind alone has are in its schemas.
-const RULES: [(&str, &[&str]); 31] = [
+const RULES: [(&str, &[&str]); 32] = [
     (
         "A time in the future.",
         &["Hold.until", "NewKey.expires_at"],
@@ -138,6 +138,10 @@ const RULES: [(&str, &[&str]); 31] = [
     (
         "Before `until`, by at most 1,500 steps.",
         &["getSeries.from"],
+    ),
+    (
+        "A day such as `2026-10-03`, not in the future.",
+        &["getCustomerAccess.on"],
     ),
     (
         "Exactly one selection; other fields only if that selection takes them.",

@@ -4,6 +4,7 @@ use super::parts::{Badge, Tone};
 use crate::resources::deliveries::status_for_people;
 use crate::resources::destinations::shown_state_for_people;
 use crate::resources::purchases::state_for_people;
+use crate::times::to_second;
 use domain::Timestamp;
 use std::time::Duration;
 use storage::{DeliveryStatus, ShownState};
@@ -28,9 +29,7 @@ pub enum Piece {
 
 /// An instant in UTC, to the second.
 pub fn plain(time: Timestamp) -> String {
-    let text = time.to_string();
-    let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
-    format!("{day} {} UTC", rest.get(..8).unwrap_or_default())
+    format!("{} UTC", to_second(time))
 }
 
 /// Divides a sentence: between backticks is code, and instants are found by their form.

@@ -3,7 +3,9 @@
 use super::standing::{Record, last_end};
 use domain::user::CustomerPurchase;
 use domain::{CollapseKey, Environment};
-use std::collections::BTreeSet;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use storage::PurchaseView;
 
 impl Record {
@@ -39,7 +41,7 @@ impl Record {
 
 /// The product of an active purchase that is not in the catalogue, and the sentence that it gives no access; `None` for
 /// one that is used up.
-pub fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
+fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
     let record = Record::of(view);
     let sku = record
         .product_ref_id
@@ -47,6 +49,36 @@ pub fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
         .filter(|_| record.product_type.as_deref() != Some("consumable"))?;
     let sentence = record.unlisted(&sku);
     Some((sku, sentence))
+}
+
+/// A product that was bought and gives no access, because it is not in the catalogue.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct UnlistedProduct {
+    /// Its SKU.
+    pub sku: String,
+    /// That it gives no access, without a full stop.
+    pub summary: String,
+}
+
+/// What a customer bought in an environment and is not in the catalogue, each product once; see [`no_access`].
+pub fn unlisted_products(
+    environment: Environment,
+    views: &[PurchaseView],
+    counted: &[CustomerPurchase],
+    unlisted: &BTreeSet<CollapseKey>,
+) -> Vec<UnlistedProduct> {
+    let own = |view: &&PurchaseView| {
+        let is_here = |one: &CustomerPurchase| {
+            one.collapse_key == view.collapse_key && one.environment == environment
+        };
+        unlisted.contains(&view.collapse_key) && counted.iter().any(is_here)
+    };
+    let products = views.iter().filter(own).filter_map(unlisted_product);
+    let products: BTreeMap<String, String> = products.collect();
+    products
+        .into_iter()
+        .map(|(sku, summary)| UnlistedProduct { sku, summary })
+        .collect()
 }
 
 /// Why a customer has no access in an environment, in a sentence. `counted` has the purchases of the customer, `views`

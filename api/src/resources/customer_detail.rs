@@ -1,23 +1,28 @@
 //! `/v1/apps/{app_id}/customers/{user_id}`: one customer for display, with what they may use, what they bought, and the
 //! state of each purchase.
 
-use super::access::no_access;
+use super::access::{UnlistedProduct, no_access, unlisted_products};
+use super::charges::{charged_after_erasing, next_charge};
 use super::customers::{Customer, unknown_customer};
-use super::standing::{Known, Standing};
+use super::erasing::ErasureNotes;
+use super::standing::{Known, Standing, product, renewing_together};
+use super::statement::{self, PaidTotal, StatementLine};
+use super::transfers::{self, Transfer, moves};
+use super::undelivered::{CustomerWarning, Undelivered};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Ids;
 use axum::Json;
 use axum::extract::State;
 use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, CustomerState, Journey};
-use domain::{AppId, CollapseKey, Environment, UserId};
+use domain::{AppId, CollapseKey, Environment, Timestamp, UserId};
 use protocols::destinations::shown;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use storage::{
-    CustomerName, DeliveryView, Destination, Page, Paged, PaymentSubject, PaymentView,
-    PurchaseFilter, PurchaseView,
+    CustomerName, CustomerStatus, DeliveryView, Destination, Page, Paged, PaymentSubject,
+    PaymentView, PurchaseFilter, PurchaseView, UnchosenPayment,
 };
 
 /// Maximum number of purchases that are put into words: those that were settled last.
@@ -26,6 +31,10 @@ const STANDINGS: i64 = 50;
 const PAYMENTS: i64 = 100;
 /// Maximum number of destinations of an app.
 const DESTINATIONS: i64 = 1000;
+/// Maximum number of purchases in transfers that are read: those of the latest transfers.
+const MOVED: usize = 50;
+/// Maximum number of payments of purchases that moved away: the latest ones.
+const MOVED_PAYMENTS: i64 = 200;
 
 /// A customer with current access, in production and in the store's sandbox.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -45,6 +54,18 @@ pub struct CustomerDetail {
     pub purchases: Vec<CustomerPurchase>,
     /// Descriptions of the most recently settled purchases: at most 50, those with access first.
     pub standings: Vec<PurchaseStanding>,
+    /// What to know before all else, such as destinations that do not have the customer's events.
+    pub warnings: Vec<CustomerWarning>,
+    /// What the customer paid for the purchases that they have; null when no amount is known.
+    pub paid: Option<PaidTotal>,
+    /// What the customer paid for purchases that belong to another customer now; null when no amount is known.
+    pub paid_before_moves: Option<PaidTotal>,
+    /// The latest payments and refunds in words, the newest in front.
+    pub payments: Vec<StatementLine>,
+    /// The latest transfers from and to the customer, the newest in front.
+    pub transfers: Vec<CustomerTransfer>,
+    /// What to know before the customer is erased.
+    pub erasure: ErasureNotes,
 }
 
 /// Access granted by the purchases of one environment.
@@ -60,6 +81,10 @@ pub struct Access {
     pub paid_usd: Option<String>,
     /// Why there is no active entitlement, in a sentence; null if there is one.
     pub no_access: Option<String>,
+    /// When money is charged next, in a sentence; null when that is not known, and of test purchases.
+    pub next_charge: Option<String>,
+    /// What was bought and gives no access, because it is not in the catalogue: each product once.
+    pub unlisted: Vec<UnlistedProduct>,
 }
 
 /// Description of a purchase in sentences.
@@ -72,18 +97,35 @@ pub struct PurchaseStanding {
     pub standing: Standing,
 }
 
+/// A transfer from or to a customer.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CustomerTransfer {
+    /// The transfer.
+    #[serde(flatten)]
+    pub transfer: Transfer,
+    /// The purchases in it that gave access: those of the latest transfers.
+    pub products: Vec<MovedPurchase>,
+}
+
+/// A purchase that moved.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MovedPurchase {
+    /// Its key.
+    pub collapse_key: CollapseKey,
+    /// Its product, for people.
+    pub product: String,
+}
+
 /// A customer, and what the detail is put into words from.
 pub struct ReadCustomer {
     pub detail: CustomerDetail,
     /// The purchases that were settled last, latest first.
     pub purchases: Paged<PurchaseView>,
-    /// The latest payments and their changes, newest first.
-    pub payments: Paged<PaymentView>,
+    /// Whether there are earlier payments than those in the detail.
+    pub has_more_payments: bool,
     pub destinations: Vec<Destination>,
     /// The newest delivery of each type of event of those purchases to each destination, oldest first.
     pub deliveries: Vec<DeliveryView>,
-    /// The active purchases whose product is not in the catalogue.
-    pub unlisted: BTreeSet<CollapseKey>,
 }
 
 /// `GET /v1/apps/{app_id}/customers/{user_id}`
@@ -98,25 +140,20 @@ pub async fn detail(
 
 /// The destinations of an app; those that fail have their first failure as `since`.
 pub async fn destinations_of(edge: &Edge, app: AppId) -> Result<Vec<Destination>, Error> {
-    let all = Page {
-        cursor: None,
-        limit: DESTINATIONS,
-    };
-    let found = edge.store.destinations(app, all).await?;
+    let found = edge.store.destinations(app, first(DESTINATIONS)).await?;
     Ok(found.map(|one| shown(one.since_first_failure())).items)
 }
 
-impl ReadCustomer {
-    /// Reads what is stored of a customer.
-    ///
-    /// # Errors
-    /// 404 when the app has no such customer.
-    pub async fn of(edge: &Shared, app: AppId, user: UserId) -> Result<Self, Error> {
-        let customer = edge
-            .store
-            .customer_of(app, user)
-            .await
-            .map_err(unknown_customer)?;
+/// The state of a customer in both environments.
+struct ReadStates {
+    real: CustomerStatus,
+    test: CustomerStatus,
+    /// What the customer paid with money by now.
+    paid_usd: Option<String>,
+}
+
+impl ReadStates {
+    async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Self, Error> {
         let of = async |environment| {
             let state = edge
                 .store
@@ -124,15 +161,126 @@ impl ReadCustomer {
                 .await;
             state.map_err(unknown_customer)
         };
-        let (real, test) = (
-            of(Environment::Production).await?,
-            of(Environment::Sandbox).await?,
-        );
-        let paid = edge.store.paid_usd(user, Environment::Production).await?;
-        let first = |limit| Page {
-            cursor: None,
-            limit,
+        Ok(Self {
+            real: of(Environment::Production).await?,
+            test: of(Environment::Sandbox).await?,
+            paid_usd: edge.store.paid_usd(user, Environment::Production).await?,
+        })
+    }
+}
+
+/// The transfers from and to a customer, and what they moved.
+struct ReadMoves {
+    transfers: Vec<Transfer>,
+    /// The purchases that moved in them.
+    purchases: Vec<PurchaseView>,
+    /// The payments of those that belong to another customer now, the newest in front.
+    payments: Vec<PaymentView>,
+    /// Whether no payment of a purchase that moved away is left out.
+    has_all: bool,
+}
+
+impl ReadMoves {
+    /// Reads the moves of a customer who has the purchases in `counted`.
+    async fn of(
+        edge: &Edge,
+        app: AppId,
+        user: UserId,
+        counted: &[CustomerPurchase],
+    ) -> Result<Self, Error> {
+        let transfers = transfers::of_user(edge, Some(app), user).await?;
+        let mut keys = moves::keys(&transfers);
+        keys.truncate(MOVED);
+        let purchases = edge.store.purchases_of(keys).await?;
+        let is_own = |key: &CollapseKey| counted.iter().any(|one| one.collapse_key == *key);
+        let (away, is_whole) = moves::away(&transfers, is_own, MOVED);
+        let payments = edge
+            .store
+            .payments(
+                Some(app),
+                PaymentSubject::Purchases(away),
+                first(MOVED_PAYMENTS),
+            )
+            .await?;
+        Ok(Self {
+            transfers,
+            purchases,
+            has_all: is_whole && payments.next_cursor.is_none(),
+            payments: payments.items,
+        })
+    }
+
+    /// The transfers with the products that they moved.
+    fn with_products(self) -> Vec<CustomerTransfer> {
+        let purchases = self.purchases;
+        let products = |transfer: &Transfer| {
+            let moved = purchases
+                .iter()
+                .filter(|known| transfer.announced.contains(&known.collapse_key));
+            let moved = moved.map(|known| MovedPurchase {
+                collapse_key: known.collapse_key,
+                product: product(known),
+            });
+            moved.collect()
         };
+        self.transfers
+            .into_iter()
+            .map(|transfer| CustomerTransfer {
+                products: products(&transfer),
+                transfer,
+            })
+            .collect()
+    }
+}
+
+/// Reads which destinations do not have the customer's events about these purchases.
+async fn undelivered(
+    edge: &Edge,
+    user: UserId,
+    purchases: &Paged<PurchaseView>,
+    moved: &[PurchaseView],
+) -> Result<Undelivered, Error> {
+    let keys: BTreeSet<CollapseKey> = purchases
+        .items
+        .iter()
+        .chain(moved)
+        .map(|one| one.collapse_key)
+        .collect();
+    let keys: Vec<CollapseKey> = keys.into_iter().collect();
+    let newest = edge.store.newest_deliveries(keys.clone()).await?;
+    Ok(Undelivered {
+        failed: edge.store.failed_deliveries(user, newest).await?,
+        pending: edge.store.pending_deliveries(user, keys).await?,
+        is_all: purchases.next_cursor.is_none(),
+    })
+}
+
+const fn first(limit: i64) -> Page {
+    Page {
+        cursor: None,
+        limit,
+    }
+}
+
+/// What is stored of a customer, beside the customer.
+struct CustomerFacts {
+    states: ReadStates,
+    purchases: Paged<PurchaseView>,
+    payments: Paged<PaymentView>,
+    destinations: Vec<Destination>,
+    deliveries: Vec<DeliveryView>,
+    unchosen: Vec<UnchosenPayment>,
+    /// The active purchases whose product is not in the catalogue.
+    unlisted: BTreeSet<CollapseKey>,
+    /// The purchases of both environments.
+    counted: Vec<CustomerPurchase>,
+    moves: ReadMoves,
+    undelivered: Undelivered,
+}
+
+impl CustomerFacts {
+    async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Self, Error> {
+        let states = ReadStates::of(edge, app, user).await?;
         let owned = PurchaseFilter {
             app_id: Some(app),
             user_id: Some(user),
@@ -147,7 +295,7 @@ impl ReadCustomer {
         let keys: Vec<CollapseKey> = purchases.items.iter().map(|one| one.collapse_key).collect();
         let deliveries = edge.store.newest_deliveries(keys.clone()).await?;
         let unchosen = edge.store.unchosen_payments(app, keys).await?;
-        let counted = [real.purchases, test.purchases].concat();
+        let counted = [&states.real.purchases[..], &states.test.purchases[..]].concat();
         let active = purchases
             .items
             .iter()
@@ -155,45 +303,111 @@ impl ReadCustomer {
             .filter(|key| is_active(&counted, *key) == Some(true))
             .collect();
         let unlisted = edge.store.unlisted(active).await?;
-        let known = Known {
-            deliveries: &deliveries,
-            destinations: &destinations,
-            payments: &payments.items,
-            unchosen: &unchosen,
-            unlisted: &unlisted,
-            now: (edge.clock)(),
-        };
-        let standings = standings(&purchases.items, &counted, &known);
-        let detail = CustomerDetail {
-            customer: customer.into(),
-            user_revision: real.user_revision,
-            devices: real
-                .state
-                .as_ref()
-                .map(|state| state.devices.clone())
-                .unwrap_or_default(),
-            production: Access::of(real.state, paid).explained(|| {
-                no_access(
-                    Environment::Production,
-                    &purchases.items,
-                    &counted,
-                    &unlisted,
-                )
-            }),
-            sandbox: Access::of(test.state, None).explained(|| {
-                no_access(Environment::Sandbox, &purchases.items, &counted, &unlisted)
-            }),
-            purchases: counted,
-            standings,
-        };
+        let moves = ReadMoves::of(edge, app, user, &counted).await?;
+        let undelivered = undelivered(edge, user, &purchases, &moves.purchases).await?;
         Ok(Self {
-            detail,
+            states,
             purchases,
             payments,
             destinations,
             deliveries,
+            unchosen,
             unlisted,
+            counted,
+            moves,
+            undelivered,
         })
+    }
+
+    /// What the purchases of an environment give.
+    fn access(&self, environment: Environment, now: Timestamp) -> Access {
+        let (status, paid_usd, next_charge) = match environment {
+            Environment::Production => (
+                &self.states.real,
+                self.states.paid_usd.clone(),
+                next_charge(&self.purchases, &self.counted, now),
+            ),
+            Environment::Sandbox => (&self.states.test, None, None),
+        };
+        let (views, counted) = (&self.purchases.items, &self.counted);
+        let access = Access {
+            next_charge,
+            unlisted: unlisted_products(environment, views, counted, &self.unlisted),
+            ..Access::of(status.state.clone(), paid_usd)
+        };
+        access.explained(|| no_access(environment, views, counted, &self.unlisted))
+    }
+
+    /// What to know before all else.
+    fn warnings(&self, now: Timestamp) -> Vec<CustomerWarning> {
+        let together = renewing_together(&self.purchases.items, &self.counted);
+        let undelivered = self.undelivered.warnings(&self.destinations, now);
+        undelivered
+            .into_iter()
+            .chain(together.into_iter().map(CustomerWarning::from))
+            .collect()
+    }
+
+    /// The answer about this customer.
+    fn detail(self, customer: Customer, now: Timestamp) -> ReadCustomer {
+        let user = customer.user_id;
+        let known = Known {
+            deliveries: &self.deliveries,
+            destinations: &self.destinations,
+            payments: &self.payments.items,
+            unchosen: &self.unchosen,
+            unlisted: &self.unlisted,
+            now,
+        };
+        let standings = standings(&self.purchases.items, &self.counted, &known);
+        let production = self.access(Environment::Production, now);
+        let sandbox = self.access(Environment::Sandbox, now);
+        let warnings = self.warnings(now);
+        let charged = charged_after_erasing(&self.purchases.items, &self.counted, now);
+        let has_more_payments = self.payments.next_cursor.is_some();
+        let moves = &self.moves;
+        let mut rows = statement::of_owned(&self.payments.items, &moves.transfers, user);
+        let before = statement::before_moves(&moves.payments, &moves.transfers, user);
+        let paid = production.paid_usd.as_ref();
+        let paid = paid.map(|usd| statement::total(usd, &rows, !has_more_payments));
+        let paid_before_moves = statement::total_before(&before, moves.has_all);
+        rows.extend(before);
+        let devices = self.states.real.state.map(|state| state.devices);
+        let detail = CustomerDetail {
+            customer,
+            user_revision: self.states.real.user_revision,
+            devices: devices.unwrap_or_default(),
+            production,
+            sandbox,
+            purchases: self.counted,
+            standings,
+            warnings,
+            paid,
+            paid_before_moves,
+            payments: statement::lines(&rows),
+            transfers: self.moves.with_products(),
+            erasure: ErasureNotes::new(&self.destinations, charged),
+        };
+        ReadCustomer {
+            detail,
+            purchases: self.purchases,
+            has_more_payments,
+            destinations: self.destinations,
+            deliveries: self.deliveries,
+        }
+    }
+}
+
+impl ReadCustomer {
+    /// Reads what is stored of a customer.
+    ///
+    /// # Errors
+    /// 404 when the app has no such customer.
+    pub async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Self, Error> {
+        let customer = edge.store.customer_of(app, user).await;
+        let customer = customer.map_err(unknown_customer)?.into();
+        let facts = CustomerFacts::of(edge, app, user).await?;
+        Ok(facts.detail(customer, (edge.clock)()))
     }
 }
 
@@ -234,7 +448,7 @@ impl Access {
             active_skus: state.active_skus,
             customer_journey_state: Some(state.customer_journey_state),
             paid_usd,
-            no_access: None,
+            ..Self::default()
         })
     }
 

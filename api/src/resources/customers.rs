@@ -1,12 +1,12 @@
 //! `/v1/apps/{app_id}/customers`: the users who own purchases, and the app's own ids for them.
 
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Query, Stored};
 use axum::Json;
 use axum::extract::State;
-use domain::UserId;
 use domain::user::id_format;
+use domain::{AppId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{App, CustomerKey, Owner};
@@ -119,6 +119,15 @@ pub async fn show(
             .map_err(unknown_customer)?
             .into(),
     ))
+}
+
+/// A customer of an app, by the id of settle.
+///
+/// # Errors
+/// 404 when the app has no such customer.
+pub async fn of(edge: &Edge, app: AppId, user: UserId) -> Result<Customer, Error> {
+    let found = edge.store.customer_of(app, user).await;
+    Ok(found.map_err(unknown_customer)?.into())
 }
 
 /// The text about a customer who is not known, or is of another app.

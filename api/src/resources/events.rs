@@ -1,7 +1,7 @@
 //! `/v1/events`: the recorded events.
 
 use super::query::Listed;
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Id, Query};
 use crate::keys::Caller;
@@ -12,7 +12,7 @@ use domain::event::recorded_types;
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use storage::{EventFilter, EventView, Paged};
+use storage::{EventFilter, EventView, Page, Paged};
 
 /// Which events; all that are set must match.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -78,6 +78,24 @@ pub async fn show(
         Err(storage::Error::Missing { .. }) => Err(Error::missing("event", id)),
         found => Ok(Json(found?)),
     }
+}
+
+/// A page of the events of a user of an app, the newest in front.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_user(
+    edge: &Edge,
+    app: AppId,
+    user: UserId,
+    page: Page,
+) -> Result<Paged<EventView>, Error> {
+    let about = EventFilter {
+        app_id: Some(app),
+        user_id: Some(user),
+        ..EventFilter::default()
+    };
+    Ok(edge.store.events(about, page).await?)
 }
 
 fn wrong_type(expected: String) -> Error {

@@ -7,6 +7,7 @@
 use super::customers::Customer;
 use super::sales::RunQuery;
 use crate::answer::short_digest;
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Draft, Query, Stored};
 use crate::keys::Acting;
@@ -230,11 +231,7 @@ pub async fn name(
         analytics_device_id,
     };
     if query.run() == Run::Dry {
-        let naming = edge
-            .store
-            .preview_naming(app.id, owner, names)
-            .await
-            .map_err(naming_error)?;
+        let naming = planned(&edge, app.id, owner, names).await?;
         let preview = Some(NamingPreview::from(&naming));
         return Ok(Json(NamedAnswer {
             customer: naming.after.into(),
@@ -253,6 +250,20 @@ pub async fn name(
         preview: None,
         warnings,
     }))
+}
+
+/// What naming a customer would do.
+///
+/// # Errors
+/// 404 when the owner of the receipt is not known, 409 when the customer has another name.
+pub async fn planned(
+    edge: &Edge,
+    app: AppId,
+    owner: Owner,
+    names: CustomerNames,
+) -> Result<Naming, Error> {
+    let planned = edge.store.preview_naming(app, owner, names).await;
+    planned.map_err(naming_error)
 }
 
 impl NamedCustomer {

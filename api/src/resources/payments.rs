@@ -1,12 +1,14 @@
 //! `/v1/payments`: what was paid, refunded and corrected.
 
 use super::query::Listed;
+use super::rates::{RateDay, rate_sentence};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Query;
 use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
+use domain::payment::{EntryKind, UnknownPrice};
 use domain::{AppId, CollapseKey, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -46,4 +48,103 @@ pub async fn list(
     };
     let app = caller.app(&edge, app_id).await?;
     Ok(Json(edge.store.payments(app, subject, page.page()).await?))
+}
+
+/// What an entry is called.
+pub const fn kind(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Initial => "Payment",
+        EntryKind::Renewal => "Renewal",
+        EntryKind::TrialConversion => "First payment after the trial",
+        EntryKind::Recovery => "Late payment",
+        EntryKind::PlanChange => "First payment of a new plan",
+        EntryKind::Refund => "Refund",
+        EntryKind::Restored => "Refund reversed",
+        EntryKind::Correction => "Price correction (no refund)",
+    }
+}
+
+/// The exchange rate that converts an amount; `None` where none does.
+pub fn rate_of(one: &PaymentView) -> Option<String> {
+    one.rate_day
+        .as_deref()
+        .map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
+}
+
+/// That an amount is not known, and why.
+pub fn not_known(one: &PaymentView, why: UnknownPrice) -> String {
+    format!("not known: {}", unknown(one, why))
+}
+
+/// Why an amount is not known.
+pub const fn unknown(one: &PaymentView, why: UnknownPrice) -> &'static str {
+    match why {
+        UnknownPrice::ProductUnknown => "the store never showed the product",
+        UnknownPrice::Promotion => "the promotion has its own price",
+        UnknownPrice::NotListed if one.is_unlisted => "the product is not in the catalogue",
+        UnknownPrice::NotListed => "the catalogue has no price for that country",
+        UnknownPrice::NoRate => "no exchange rate for that day or the week before it",
+        UnknownPrice::PlanChanged => "the plan changed immediately",
+        UnknownPrice::Unconfirmed => "the store has not confirmed it yet",
+        UnknownPrice::Implausible => "the device reported an implausible price",
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::{kind, not_known};
+    use domain::payment::{EntryKind, UnknownPrice};
+    use domain::{CollapseKey, Environment, EventId};
+    use storage::PaymentView;
+    use uuid::Uuid;
+
+    /// A payment in USD by the list, or a change of it.
+    pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
+        let price = kind.is_payment().then(|| usd.to_owned());
+        PaymentView {
+            event_id: EventId::new(Uuid::from_u128(1)),
+            collapse_key: CollapseKey::new(Uuid::from_u128(2)),
+            number,
+            kind,
+            occurred_at: "2026-11-03T16:20:01Z".parse().unwrap(),
+            sku: None,
+            currency: price.as_ref().map(|_| "USD".to_owned()),
+            price,
+            usd: Some(usd.to_owned()),
+            rate_day: None,
+            is_rate_carried: false,
+            unknown_because: None,
+            is_unlisted: false,
+            source: "catalogue".to_owned(),
+            transaction_id: None,
+            is_corrected: false,
+            environment: Environment::Production,
+            created_at: "2026-11-03T16:20:01Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_new_plan_needs_no_change_of_the_former_one() {
+        // So is a purchase beside another one with a shared entitlement.
+        assert_eq!(kind(EntryKind::PlanChange), "First payment of a new plan");
+    }
+
+    #[test]
+    fn a_missing_price_and_a_missing_product_differ() {
+        let missing = |is_unlisted| {
+            let one = PaymentView {
+                is_unlisted,
+                ..entry(1, EntryKind::Initial, "9.99")
+            };
+            not_known(&one, UnknownPrice::NotListed)
+        };
+        assert_eq!(
+            missing(true),
+            "not known: the product is not in the catalogue"
+        );
+        assert_eq!(
+            missing(false),
+            "not known: the catalogue has no price for that country"
+        );
+    }
 }

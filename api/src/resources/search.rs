@@ -1,6 +1,8 @@
 //! `/v1/search`: finds resources by id. A POST, because a customer's id does not belong in an address, which appears in
 //! logs and histories. It changes nothing.
 
+use super::apps;
+use super::customers::{Customer, of as customer};
 use super::purchases::stored;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -8,12 +10,12 @@ use crate::extract::Body;
 use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
-use domain::AppId;
 use domain::text::misread;
+use domain::{AppId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use storage::{FoundKind, PurchaseView, SearchHit};
+use storage::{App, FoundKind, PurchaseView, SearchHit};
 
 /// A search by id.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -104,4 +106,61 @@ pub async fn purchases(
         }
     }
     Ok(all)
+}
+
+/// The customers that an id names.
+#[derive(Default)]
+pub struct FoundCustomers {
+    /// Each with the app.
+    pub all: Vec<(App, Customer)>,
+    /// Whether none has the whole id that was searched.
+    pub is_beginning: bool,
+    /// If there are none: the id that was probably meant, and that something has.
+    pub did_you_mean: Option<String>,
+}
+
+/// The customers that an id names in an app or in all: by the stores' ids, and by the search.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn customers(edge: &Edge, q: &str, app: Option<AppId>) -> Result<FoundCustomers, Error> {
+    let of_store = edge.store.customers_of_store_id(q, app).await?;
+    let mut found = hits(edge, q, app).await?;
+    let is_beginning = is_beginning(&found) && of_store.is_empty();
+    found.retain(|hit| {
+        hit.kind == FoundKind::Customer && (of_store.is_empty() || hit.found_by != BEGINNING)
+    });
+    let found = found
+        .into_iter()
+        .filter_map(|hit| Some((hit.app_id?, hit.id.parse().ok()?)));
+    let mut users: Vec<(AppId, UserId)> = found.collect();
+    for one in of_store {
+        if !users.contains(&(one.app_id, one.user_id)) {
+            users.push((one.app_id, one.user_id));
+        }
+    }
+    let mut all = Vec::new();
+    for (app, user) in users {
+        let found = async {
+            Ok((
+                apps::one(edge, app).await?,
+                customer(edge, app, user).await?,
+            ))
+        };
+        match found.await {
+            // Its app was deleted, or it was erased meanwhile.
+            Err(Error::Missing(_)) => {}
+            found => all.push(found?),
+        }
+    }
+    let did_you_mean = if all.is_empty() {
+        meant(edge, q, app).await?
+    } else {
+        None
+    };
+    Ok(FoundCustomers {
+        all,
+        is_beginning,
+        did_you_mean,
+    })
 }

@@ -1,168 +1,23 @@
 //! The forms of a customer's page: naming, moving, and undoing a transfer. Each is a call of the API.
 
-use super::merge::confirm;
-use super::moved::{LOG_IN_AGAIN, called};
-use super::{moving, path, show_user, warnings};
-use crate::edge::{Edge, Shared};
-use crate::error::Error;
-use crate::extract::{Id, Ids};
-use crate::keys::Caller;
-use crate::pages::act::{above, act, upper};
+use super::address::path;
+use super::transfers::LOG_IN_AGAIN;
 use crate::pages::action::{Action, Input};
 use crate::pages::change::Mistakes;
-use crate::pages::form::Sent;
-use crate::pages::parts::Sentence;
 use crate::pages::visit::Visit;
-use crate::resources::customer_detail::destinations_of;
 use crate::resources::customers::Customer;
-use crate::resources::naming;
 use crate::resources::standing::product;
-use crate::resources::transfers::{self, Transfer};
-use crate::route::Route;
-use axum::extract::State;
-use axum::response::Response;
-use domain::{AppId, TransferId, UserId};
-use serde_json::{Map, Value, json};
-use storage::{Destination, PurchaseView, Role, TransferCause};
+use crate::resources::transfers::Transfer;
+use crate::resources::transfers::moves::called;
+use domain::{AppId, UserId};
+use storage::{PurchaseView, TransferCause};
 
 /// The choice of everything that a customer has, in the form of a move.
 const ALL: &str = "external_id";
 /// Advice before purchases move, including that the move can be undone.
 const ONE_PERSON: &str = "Make sure that both customers are the same person. You can undo a move.";
 /// The field with the receipt of a purchase.
-const RECEIPT: &str = "receipt_id";
-
-pub fn routes() -> Vec<Route> {
-    vec![
-        Route::page(
-            Role::Support,
-            "POST",
-            "/ui/customers/{app_id}/{user_id}",
-            act(naming::name, confirm)
-                .body(only_as_shown)
-                .then(named_page),
-        )
-        .twin("PUT /v1/apps/{app_id}/customers")
-        .summary("Names a customer; a merge with another one is shown first."),
-        Route::page(
-            Role::Support,
-            "POST",
-            "/ui/customers/{app_id}/{user_id}/move",
-            act(transfers::move_customer, moving::confirm)
-                .body(set_source)
-                .then(|visit, answer| above(visit, 1) + other_case(answer)),
-        )
-        .twin("POST /v1/apps/{app_id}/customers/move")
-        .summary("Moves purchases to another customer; the move is shown first."),
-        Route::page(
-            Role::Support,
-            "POST",
-            "/ui/transfers/{transfer_id}/undo",
-            act(transfers::undo, of_transfer).then(undone_page),
-        )
-        .twin("POST /v1/transfers/{transfer_id}/undo")
-        .summary("Takes a transfer back."),
-    ]
-}
-
-/// Merges two customers only as the preview showed it, and none without one.
-fn only_as_shown(
-    _: &Shared,
-    _: &Visit,
-    sent: &Sent,
-    body: &mut Map<String, Value>,
-) -> Result<(), Error> {
-    body.insert("merge".to_owned(), sent.get("preview").is_some().into());
-    Ok(())
-}
-
-/// The end of what was done, where another customer's id differs only by case.
-fn other_case(answer: &Value) -> &'static str {
-    if answer["warnings"].is_array() {
-        "-other-case"
-    } else {
-        ""
-    }
-}
-
-/// The page of a customer that was named: that of another one, who had the name already.
-fn named_page(visit: &Visit, answer: &Value) -> String {
-    let user = answer["user_id"].as_str().unwrap_or_default();
-    visit.to(&format!(
-        "{}/{user}?done=named{}",
-        upper(visit.uri.path(), 1),
-        other_case(answer)
-    ))
-}
-
-/// Sets the customer to move, as the API names it, and only as the preview showed it.
-fn set_source(
-    _: &Shared,
-    _: &Visit,
-    sent: &Sent,
-    body: &mut Map<String, Value>,
-) -> Result<(), Error> {
-    body.remove("from");
-    body.remove(RECEIPT);
-    let Some((key, id)) = moving::source(sent) else {
-        return Err(Error::invalid(RECEIPT, "the receipt of the purchase"));
-    };
-    body.insert("from".to_owned(), json!({ key: id }));
-    moving::only_as_shown(sent, body);
-    Ok(())
-}
-
-/// The page from which a transfer was taken back, or that of the customer who has the purchases again.
-fn undone_page(visit: &Visit, answer: &Value) -> String {
-    let of = visit
-        .query("of")
-        .or_else(|| answer["to"]["user_id"].as_str().map(str::to_owned))
-        .unwrap_or_default();
-    visit.to(&format!(
-        "/ui/customers/{}/{of}?done=undone",
-        answer["app_id"].as_str().unwrap_or_default()
-    ))
-}
-
-/// The page from which a transfer was to be taken back, with what stands against it.
-async fn of_transfer(
-    State(edge): State<Shared>,
-    visit: Visit,
-    caller: Caller,
-    Id(id): Id<TransferId>,
-    mistakes: Mistakes,
-) -> Result<Response, Error> {
-    let transfer = edge.store.transfer(id).await?;
-    let of = visit
-        .query("of")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(transfer.to);
-    show_user(&edge, &visit, &caller, Ids(transfer.app_id, of), mistakes).await
-}
-
-/// The destinations of an app that learn of a change only later, in sentences; `None` where all learn of it at once.
-pub async fn late_now(edge: &Edge, app: AppId) -> Result<Option<Sentence>, Error> {
-    let destinations = destinations_of(edge, app).await?;
-    Ok(late(&destinations).as_deref().map(Sentence::new))
-}
-
-/// The destinations that learn of a change only later, in sentences; `None` where all learn of it at once.
-pub fn late(destinations: &[Destination]) -> Option<String> {
-    let disabled = |one: &Destination| {
-        (!one.enabled).then(|| {
-            format!(
-                "{} is disabled: this change reaches it when it is enabled again.",
-                one.name
-            )
-        })
-    };
-    let all: Vec<String> = destinations
-        .iter()
-        .filter(|one| warnings::is_about_customers(one))
-        .filter_map(|one| warnings::late(one, "this change").or_else(|| disabled(one)))
-        .collect();
-    (!all.is_empty()).then(|| all.join(" "))
-}
+pub const RECEIPT: &str = "receipt_id";
 
 /// The form that names a customer, by an id of the store or a receipt; none where neither is known.
 pub fn name(
@@ -322,47 +177,12 @@ fn undoing(transfer: &Transfer, names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_offered, late, undoing};
-    use crate::pages::customers::moved::tests::transfer;
+    use super::{is_offered, undoing};
     use crate::resources::transfers::Transfer;
+    use crate::resources::transfers::moves::tests::transfer;
     use domain::TransferId;
-    use domain::health::State;
     use storage::TransferCause;
-    use storage::{Destination, DestinationSettings, fixtures};
     use uuid::Uuid;
-
-    #[test]
-    fn a_destination_that_learns_of_a_move_later_is_named() {
-        let of = |name: &str, state: State| {
-            let common = DestinationSettings::new(name);
-            Destination {
-                common,
-                state,
-                ..fixtures::destination("http", serde_json::Value::default())
-            }
-        };
-        let mut off = of("CRM", State::Disabled);
-        off.common.enabled = false;
-        assert_eq!(late(&[of("Slack", State::Healthy)]), None);
-        let failing = of("Backend", State::Failing);
-        let alarms = Destination {
-            common: DestinationSettings {
-                events: vec!["alarm.*".to_owned()],
-                ..failing.common.clone()
-            },
-            ..failing.clone()
-        };
-        assert_eq!(late(&[alarms]), None, "it gets nothing about customers");
-        let text = format!(
-            "Backend has been failing since {}: this change reaches it when it works again. settle sends it by itself. \
-             CRM is disabled: this change reaches it when it is enabled again.",
-            failing.since
-        );
-        assert_eq!(
-            late(&[failing, of("Slack", State::Healthy), off]),
-            Some(text)
-        );
-    }
 
     #[test]
     fn neither_an_undo_nor_what_was_undone_is_offered_for_an_undo() {

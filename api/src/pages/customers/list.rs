@@ -1,16 +1,17 @@
 //! The columns of the list of payments. Pure.
 
-use super::SCREEN;
-use super::paid::NO_MONEY;
+use super::address::PATH;
+use super::statement::badge;
 use crate::pages::cell::{Cell, CellPart};
 use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
-use crate::pages::parts::{Badge, Code, Moment, Tone};
+use crate::pages::parts::{Code, Moment};
 use crate::pages::text::capital;
 use crate::pages::visit::Visit;
-use crate::resources::rates::{RateDay, rate_sentence};
+use crate::resources::payments::{kind, not_known, rate_of};
 use crate::resources::refunds::{STATE, estimate};
+use crate::resources::statement::NO_MONEY;
 use domain::Environment;
-use domain::payment::{EntryKind, UnknownPrice};
+use domain::payment::EntryKind;
 use storage::PaymentView;
 
 pub const FILTERS: &[Filter<PaymentView>] = &[
@@ -25,8 +26,8 @@ pub const FILTERS: &[Filter<PaymentView>] = &[
 pub const COLUMNS: &[Column<PaymentView>] = &[
     Column::head("Date", |one, _| Moment::at(one.occurred_at).into()),
     Column::new("What", |one, visit| {
-        let what =
-            Cell::from(CellPart::link(visit.to(&purchase(one)), kind(one.kind))).and(badge(one));
+        let what = Cell::from(CellPart::link(visit.to(&purchase(one)), kind(one.kind)))
+            .and(badge(one.environment));
         what.under(
             one.sku
                 .as_ref()
@@ -69,7 +70,7 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
 /// The list of payments.
 pub fn payments(visit: &Visit) -> List<PaymentView> {
     List {
-        screen: SCREEN.path,
+        screen: PATH,
         title: "Payments".to_owned(),
         path: "/ui/payments".to_owned(),
         api: "/v1/payments",
@@ -84,7 +85,7 @@ pub fn payments(visit: &Visit) -> List<PaymentView> {
         head: ListHead::Title,
         nothing: (
             "No payments yet.",
-            Some((visit.to(SCREEN.path), "search for a customer")),
+            Some((visit.to(PATH), "search for a customer")),
         ),
     }
 }
@@ -98,39 +99,13 @@ fn is_test(one: &PaymentView) -> bool {
     one.environment == Environment::Sandbox
 }
 
-/// The badge of a test purchase.
-pub fn badge(one: &PaymentView) -> Option<Badge> {
-    is_test(one).then(|| Badge::new(Tone::Idle, "test"))
-}
-
 const fn is_refund(one: &PaymentView) -> bool {
     matches!(one.kind, EntryKind::Refund | EntryKind::Restored)
 }
 
-/// Address of the purchase's page.
-pub fn purchase(one: &PaymentView) -> String {
+/// The page of the purchase.
+fn purchase(one: &PaymentView) -> String {
     format!("/ui/purchases/{}", one.collapse_key)
-}
-
-/// Display name of an entry's kind.
-pub const fn kind(kind: EntryKind) -> &'static str {
-    match kind {
-        EntryKind::Initial => "Payment",
-        EntryKind::Renewal => "Renewal",
-        EntryKind::TrialConversion => "First payment after the trial",
-        EntryKind::Recovery => "Late payment",
-        EntryKind::PlanChange => "First payment of a new plan",
-        EntryKind::Refund => "Refund",
-        EntryKind::Restored => "Refund reversed",
-        EntryKind::Correction => "Price correction (no refund)",
-    }
-}
-
-/// The exchange rate that converts an amount; `None` where none does.
-pub fn rate_of(one: &PaymentView) -> Option<String> {
-    one.rate_day
-        .as_deref()
-        .map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
 }
 
 /// Source of an amount, and what a sales report shows about it.
@@ -152,82 +127,12 @@ fn source(one: &PaymentView) -> String {
     format!("{price} ({report})")
 }
 
-/// That an amount is not known, and why.
-pub fn not_known(one: &PaymentView, why: UnknownPrice) -> String {
-    format!("not known: {}", unknown(one, why))
-}
-
-/// Why an amount is not known.
-pub const fn unknown(one: &PaymentView, why: UnknownPrice) -> &'static str {
-    match why {
-        UnknownPrice::ProductUnknown => "the store never showed the product",
-        UnknownPrice::Promotion => "the promotion has its own price",
-        UnknownPrice::NotListed if one.is_unlisted => "the product is not in the catalogue",
-        UnknownPrice::NotListed => "the catalogue has no price for that country",
-        UnknownPrice::NoRate => "no exchange rate for that day or the week before it",
-        UnknownPrice::PlanChanged => "the plan changed immediately",
-        UnknownPrice::Unconfirmed => "the store has not confirmed it yet",
-        UnknownPrice::Implausible => "the device reported an implausible price",
-    }
-}
-
 #[cfg(test)]
-pub mod tests {
-    use super::{kind, not_known, source};
-    use domain::payment::{EntryKind, UnknownPrice};
-    use domain::{CollapseKey, Environment, EventId};
+mod tests {
+    use super::source;
+    use crate::resources::payments::tests::entry;
+    use domain::payment::EntryKind;
     use storage::PaymentView;
-    use uuid::Uuid;
-
-    /// A payment in USD by the list, or a change of it.
-    pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
-        let price = kind.is_payment().then(|| usd.to_owned());
-        PaymentView {
-            event_id: EventId::new(Uuid::from_u128(1)),
-            collapse_key: CollapseKey::new(Uuid::from_u128(2)),
-            number,
-            kind,
-            occurred_at: "2026-11-03T16:20:01Z".parse().unwrap(),
-            sku: None,
-            currency: price.as_ref().map(|_| "USD".to_owned()),
-            price,
-            usd: Some(usd.to_owned()),
-            rate_day: None,
-            is_rate_carried: false,
-            unknown_because: None,
-            is_unlisted: false,
-            source: "catalogue".to_owned(),
-            transaction_id: None,
-            is_corrected: false,
-            environment: Environment::Production,
-            created_at: "2026-11-03T16:20:01Z".parse().unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_new_plan_needs_no_change_of_the_former_one() {
-        // So is a purchase beside another one with a shared entitlement.
-        assert_eq!(kind(EntryKind::PlanChange), "First payment of a new plan");
-    }
-
-    #[test]
-    fn a_missing_price_and_a_missing_product_differ() {
-        let missing = |is_unlisted| {
-            let one = PaymentView {
-                is_unlisted,
-                ..entry(1, EntryKind::Initial, "9.99")
-            };
-            not_known(&one, UnknownPrice::NotListed)
-        };
-        assert_eq!(
-            missing(true),
-            "not known: the product is not in the catalogue"
-        );
-        assert_eq!(
-            missing(false),
-            "not known: the catalogue has no price for that country"
-        );
-    }
 
     #[test]
     fn a_corrected_price_is_not_confirmed() {

@@ -1,17 +1,16 @@
 //! Naming a customer by the id of another one: both are shown, and merged only as shown.
 
-use super::forms::late_now;
-use super::{SCREEN, path, show_user};
+use super::address::{PATH, path};
+use super::page::{late_now, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Ids;
-use crate::keys::Caller;
 use crate::pages::change::{Mistakes, Refused, texts};
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html};
 use crate::pages::parts::{Code, Sentence};
 use crate::pages::visit::Visit;
-use crate::resources::naming::{Merge, MergedCustomer, NamingPreview, counted};
+use crate::resources::naming::{self, Merge, MergedCustomer, NamingPreview, counted};
 use crate::shell::quoted;
 use askama::Template;
 use axum::extract::State;
@@ -124,7 +123,6 @@ impl<'a> MergePage<'a> {
 pub async fn confirm(
     State(edge): State<Shared>,
     visit: Visit,
-    caller: Caller,
     Ids(app, user): Ids<AppId, UserId>,
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
@@ -133,7 +131,7 @@ pub async fn confirm(
         mistakes.refused.status == StatusCode::CONFLICT || sent.get("preview").is_some();
     let wanted = wanted(sent).filter(|_| is_wanted);
     let found = match wanted {
-        Some((owner, names)) => edge.store.preview_naming(app, owner, names).await.ok(),
+        Some((owner, names)) => naming::planned(&edge, app, owner, names).await.ok(),
         None => None,
     };
     let Some(NamingPreview {
@@ -142,11 +140,11 @@ pub async fn confirm(
         ..
     }) = found.as_ref().map(NamingPreview::from)
     else {
-        return show_user(&edge, &visit, &caller, Ids(app, user), mistakes).await;
+        return show_user(&edge, &visit, Ids(app, user), mistakes).await;
     };
     let body: Map<String, Value> = texts(sent, &REPEATED);
     let place = PageAddress {
-        screen: SCREEN.path,
+        screen: PATH,
         title: "Merge".to_owned(),
         api: format!(
             "PUT /v1/apps/{app}/customers?dry_run=true {}",

@@ -1,19 +1,18 @@
 //! Moving purchases to another customer: the effects are shown first, and only these happen. A new customer is created
 //! only if the visitor ticks a box: usually an unknown id is mistyped.
 
-use super::forms::late_now;
-use super::{SCREEN, path, show_user};
+use super::address::{PATH, path};
+use super::page::{late_now, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Ids;
-use crate::keys::Caller;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html};
 use crate::pages::parts::{Code, Sentence};
 use crate::pages::visit::Visit;
 use crate::resources::naming::{MergedCustomer, counted};
-use crate::resources::transfers::MovePreview;
+use crate::resources::transfers::{self, MovePreview};
 use crate::shell::quoted;
 use askama::Template;
 use axum::extract::State;
@@ -141,7 +140,6 @@ pub fn source(sent: &Sent) -> Option<(&str, &str)> {
 pub async fn confirm(
     State(edge): State<Shared>,
     visit: Visit,
-    caller: Caller,
     Ids(app, user): Ids<AppId, UserId>,
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
@@ -153,15 +151,13 @@ pub async fn confirm(
         .zip(sent.get("external_id"))
         .filter(|_| is_wanted);
     let planned = match wanted {
-        Some((customer, to)) => edge
-            .store
-            .plan_move(app, customer, to.to_owned())
+        Some((customer, to)) => transfers::planned(&edge, app, customer, to.to_owned())
             .await
             .ok(),
         None => None,
     };
-    let Some(preview) = planned.as_ref().map(MovePreview::from) else {
-        return show_user(&edge, &visit, &caller, Ids(app, user), mistakes).await;
+    let Some(preview) = planned else {
+        return show_user(&edge, &visit, Ids(app, user), mistakes).await;
     };
     let (field, id) = source(sent).unwrap_or_default();
     let to = sent.get("external_id").unwrap_or_default();
@@ -171,7 +167,7 @@ pub async fn confirm(
         .replace("external", "external-id")
         .replace("app_user", "app-user-id");
     let place = PageAddress {
-        screen: SCREEN.path,
+        screen: PATH,
         title: "Move".to_owned(),
         api: format!("POST /v1/apps/{app}/customers/move/preview {body}"),
         command: format!(

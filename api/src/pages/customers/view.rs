@@ -1,15 +1,14 @@
 //! The views of customers. Pure.
 
-use super::erasing::Erasing;
+use super::address::{path, purchase_path};
+use super::day::PastDay;
+use super::environment::{Environment, environments};
+use super::forms;
 use super::list::all_of;
-use super::moved::{self, Moved};
-use super::paid::{table, total, total_before};
-use super::past::PastDay;
-use super::warnings::{self, Warning};
-use super::why::Answers;
-use super::{Portrait, forms, path};
+use super::record::CustomerRecord;
+use super::statement::table;
+use super::transfers::{self, TransferItem};
 use crate::pages::action::Action;
-use crate::pages::catalogue::product_path;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
@@ -17,17 +16,16 @@ use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::search::Suggestion;
 use crate::pages::text::{capital, purchase_state, with_query};
 use crate::pages::visit::Visit;
-use crate::resources::access::unlisted_product;
-use crate::resources::charges::{charged_after_erasing, next_charge};
-use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
+use crate::resources::customer_detail::{PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
-use crate::resources::standing::{Reached, is_bought_once, renewing_together};
+use crate::resources::explain::customer::{ExplainedCustomer, ExplainedItem};
+use crate::resources::search::FoundCustomers;
+use crate::resources::standing::{Reached, is_bought_once};
+use crate::resources::undelivered::CustomerWarning;
 use crate::shell::quoted;
 use askama::Template;
+use domain::State;
 use domain::event::{is_for_operators, types};
-use domain::user::{ActiveEntitlement, CustomerPurchase, Journey};
-use domain::{CollapseKey, State};
-use std::collections::BTreeMap;
 use storage::{App, DeliveryStatus, DeliveryView, EventView, PurchaseView, Role};
 
 pub struct CustomerListRow {
@@ -38,14 +36,47 @@ pub struct CustomerListRow {
     stores: Vec<Code>,
 }
 
-/// The customers that a search found.
-#[derive(Default)]
-pub struct FoundCustomers {
-    pub all: Vec<(App, Customer)>,
-    /// Whether none has the whole id that was searched.
-    pub is_beginning: bool,
-    /// Probable meaning, if nothing is found.
-    pub meant: Option<Suggestion>,
+/// What to know before all else.
+pub struct Warning {
+    pub sentence: Sentence,
+    /// The name and the page of the destination that it is about.
+    pub destination: Option<(String, String)>,
+}
+
+impl Warning {
+    fn new(visit: &Visit, of: &CustomerWarning) -> Self {
+        let page = |id| visit.to(&format!("/ui/destinations/{id}"));
+        let destination = of.destination.clone().zip(of.destination_id.map(page));
+        Self {
+            sentence: Sentence::new(&of.summary),
+            destination,
+        }
+    }
+}
+
+/// What to know before a customer is erased. The page erases nobody.
+pub struct Erasing {
+    /// The command, for an administrator.
+    pub command: String,
+    /// That the store goes on charging the customer, if it does.
+    pub charged: Option<Sentence>,
+    /// What the destinations get of it, one sentence for all of the same kind.
+    pub learns: Vec<Sentence>,
+}
+
+impl Erasing {
+    fn of(record: &CustomerRecord) -> Self {
+        let (app, user) = (record.app.id, record.user());
+        let notes = &record.read.detail.erasure;
+        let learns = notes.destinations.iter();
+        Self {
+            command: format!(
+                "settle customer erase --app {app} --user-id {user} --reason REASON --by NAME"
+            ),
+            charged: notes.charged.as_deref().map(Sentence::new),
+            learns: learns.map(|text| Sentence::new(text)).collect(),
+        }
+    }
 }
 
 #[derive(Template)]
@@ -62,7 +93,12 @@ pub struct SearchPage<'a> {
 
 impl<'a> SearchPage<'a> {
     /// The page with what was found, if something was searched.
-    pub fn new(frame: &'a Frame, q: String, found: Option<FoundCustomers>) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        q: String,
+        found: Option<FoundCustomers>,
+        meant: Option<Suggestion>,
+    ) -> Self {
         let row = |(app, one): &(App, Customer)| CustomerListRow {
             path: path(app.id, one.user_id),
             app: app.name.clone(),
@@ -72,9 +108,7 @@ impl<'a> SearchPage<'a> {
         };
         let has_searched = found.is_some();
         let FoundCustomers {
-            all,
-            is_beginning,
-            meant,
+            all, is_beginning, ..
         } = found.unwrap_or_default();
         Self {
             frame,
@@ -97,133 +131,6 @@ impl<'a> SearchPage<'a> {
             .or(refused.detail);
         Self { wrong, ..self }
     }
-}
-
-/// Access of the customer in one environment.
-pub struct Environment {
-    title: &'static str,
-    stands: Vec<Badge>,
-    entitlements: Vec<Entitlement>,
-    /// Sentence that explains why there is no access.
-    none: Sentence,
-    skus: Vec<Code>,
-    /// Bought products that are not in the catalogue.
-    missing: Vec<Missing>,
-    next_charge: Option<Sentence>,
-    /// Total of payments and refunds, and the part before purchases moved away.
-    paid: Vec<String>,
-}
-
-/// A product that gives no access, because it is not in the catalogue.
-pub struct Missing {
-    sentence: Sentence,
-    /// The form in which it is added, for those who may.
-    path: Option<String>,
-}
-
-pub struct Entitlement {
-    name: String,
-    /// Reference id of the entitlement, if it differs from the name by more than case.
-    reference: Option<Code>,
-    until: Option<Moment>,
-}
-
-/// Display name of an environment.
-pub const fn title(environment: domain::Environment) -> &'static str {
-    match environment {
-        domain::Environment::Production => "Access",
-        domain::Environment::Sandbox => "Access from test purchases",
-    }
-}
-
-impl Environment {
-    fn of(
-        environment: domain::Environment,
-        access: &Access,
-        read: &ReadCustomer,
-        gone: Option<&Moved>,
-    ) -> Self {
-        let entitlement = |one: &ActiveEntitlement| Entitlement {
-            name: one.name.clone(),
-            reference: reference(one),
-            until: one.expiration.map(Moment::at),
-        };
-        Self {
-            title: title(environment),
-            stands: {
-                let all = access
-                    .customer_journey_state
-                    .as_ref()
-                    .map(stands)
-                    .unwrap_or_default();
-                all.into_iter()
-                    .map(|text| Badge::new(Tone::Idle, text))
-                    .collect()
-            },
-            entitlements: access.active_entitlements.iter().map(entitlement).collect(),
-            none: Sentence::new(match gone {
-                Some(_) if read.detail.purchases.is_empty() => "",
-                _ => access.no_access.as_deref().unwrap_or_default(),
-            }),
-            skus: access.active_skus.iter().map(Code::short).collect(),
-            missing: Vec::new(),
-            next_charge: None,
-            paid: Vec::new(),
-        }
-    }
-
-    fn is_known(&self) -> bool {
-        !self.stands.is_empty()
-            || !self.entitlements.is_empty()
-            || !self.skus.is_empty()
-            || !self.missing.is_empty()
-    }
-}
-
-fn reference(one: &ActiveEntitlement) -> Option<Code> {
-    let differs = !one.entitlement_ref_id.eq_ignore_ascii_case(&one.name);
-    differs.then(|| Code::short(&one.entitlement_ref_id))
-}
-
-/// Products that a customer bought in an environment and that are not in the catalogue, without duplicates.
-fn missing(
-    frame: &Frame,
-    visit: &Visit,
-    of: &Portrait,
-    environment: domain::Environment,
-) -> Vec<Missing> {
-    let read = &of.read;
-    let own = |view: &&PurchaseView| {
-        let is_here = |one: &CustomerPurchase| {
-            one.collapse_key == view.collapse_key && one.environment == environment
-        };
-        read.unlisted.contains(&view.collapse_key) && read.detail.purchases.iter().any(is_here)
-    };
-    let unlisted = read.purchases.items.iter().filter(own);
-    let named: BTreeMap<String, String> = unlisted.filter_map(unlisted_product).collect();
-    let missing = |(sku, sentence): (String, String)| Missing {
-        sentence: Sentence::new(&sentence),
-        path: frame
-            .may(Role::Operator)
-            .then(|| visit.to(&product_path(of.app.id, &sku))),
-    };
-    named.into_iter().map(missing).collect()
-}
-
-/// The customer's journey in short texts; none if nothing applies.
-fn stands(journey: &Journey) -> Vec<&'static str> {
-    let all = [
-        (journey.in_trial_period, "in a trial"),
-        (journey.in_intro_offer_period, "at an introductory price"),
-        (journey.in_grace_period, "in the grace period"),
-        (journey.in_pause, "paused"),
-        (journey.in_account_hold, "on hold"),
-        (journey.former_subscriber, "former subscriber"),
-    ];
-    all.into_iter()
-        .filter(|(holds, _)| *holds)
-        .map(|(_, text)| text)
-        .collect()
 }
 
 /// A purchase in the words of its customer.
@@ -287,7 +194,7 @@ pub struct CustomerPage<'a> {
     more_purchases: Option<MorePurchases>,
     events: Vec<Event>,
     more_events: Option<String>,
-    transfers: Vec<Moved>,
+    transfers: Vec<TransferItem>,
     destinations: Vec<Choice>,
     types: Vec<Choice>,
     why: Option<Why>,
@@ -297,56 +204,20 @@ pub struct CustomerPage<'a> {
     refused: Refused,
 }
 
-/// The customer's production access and payments, and the sandbox access, if there is any.
-fn environments(
-    frame: &Frame,
-    visit: &Visit,
-    of: &Portrait,
-    gone: Option<&Moved>,
-    paid: Vec<String>,
-) -> Vec<Environment> {
-    let (read, detail) = (&of.read, &of.read.detail);
-    let missing = |environment| missing(frame, visit, of, environment);
-    let charge = next_charge(&read.purchases, &detail.purchases, visit.now);
-    let production = Environment {
-        missing: missing(domain::Environment::Production),
-        next_charge: charge.map(|text| Sentence::new(&text)),
-        paid,
-        ..Environment::of(
-            domain::Environment::Production,
-            &detail.production,
-            read,
-            gone,
-        )
-    };
-    let sandbox = Environment {
-        missing: missing(domain::Environment::Sandbox),
-        ..Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None)
-    };
-    [
-        Some(production),
-        Some(sandbox).filter(Environment::is_known),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
 impl<'a> CustomerPage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        of: &CustomerRecord,
+        explained: Option<ExplainedCustomer>,
+    ) -> Self {
         let read = &of.read;
         let (detail, customer) = (&read.detail, &read.detail.customer);
-        let transfers = moved::all(visit, of);
-        let gone = moved::gone(&transfers);
-        let payments = moved::payments(visit, of);
-        let before = moved::payments_before(visit, of);
-        let paid = detail.production.paid_usd.as_ref();
-        let paid = paid.map(|usd| total(usd, &payments, read.payments.next_cursor.is_none()));
-        let paid = paid
-            .into_iter()
-            .chain(total_before(&before, of.has_all_moved))
+        let transfers = detail.transfers.iter();
+        let transfers: Vec<TransferItem> = transfers
+            .map(|one| TransferItem::new(visit, one, of.user()))
             .collect();
-        let environments = environments(frame, visit, of, gone, paid);
+        let is_gone = transfers::gone(&transfers).is_some();
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");
         let event_type = visit
@@ -366,13 +237,10 @@ impl<'a> CustomerPage<'a> {
             stores: customer.app_user_ids.iter().map(Code::short).collect(),
             revision: detail.user_revision,
             warnings: {
-                let all = renewing_together(&read.purchases.items, &detail.purchases);
-                let undelivered = warnings::undelivered(visit, of).into_iter();
-                undelivered
-                    .chain(all.iter().map(|text| Warning::of(text)))
-                    .collect()
+                let all = detail.warnings.iter();
+                all.map(|one| Warning::new(visit, one)).collect()
             },
-            environments,
+            environments: environments(frame, visit, of, is_gone),
             devices: detail
                 .devices
                 .iter()
@@ -388,12 +256,10 @@ impl<'a> CustomerPage<'a> {
                 .iter()
                 .map(|one| purchase(visit, read, one))
                 .collect(),
-            payments: table(visit, payments.into_iter().chain(before).collect()),
+            payments: table(visit, &detail.payments),
             more_payments: read
-                .payments
-                .next_cursor
-                .as_ref()
-                .map(|_| all_of(customer.user_id, visit)),
+                .has_more_payments
+                .then(|| all_of(customer.user_id, visit)),
             past: None,
             today: visit
                 .now
@@ -421,14 +287,9 @@ impl<'a> CustomerPage<'a> {
                 all.map(|name| choice(name.to_owned(), name.to_owned(), &event_type))
                     .collect()
             },
-            why: answers.map(|answers| why(visit, answers)),
+            why: explained.map(|explained| why(visit, explained)),
             actions: Vec::new(),
-            erasing: Erasing::of(
-                of.app.id,
-                customer.user_id,
-                &read.destinations,
-                charged_after_erasing(&read.purchases.items, &detail.purchases, visit.now),
-            ),
+            erasing: Erasing::of(of),
             is_admin: frame.may(Role::Admin),
             refused: Refused::default(),
             frame,
@@ -436,8 +297,8 @@ impl<'a> CustomerPage<'a> {
     }
 
     /// The transfer after which the purchases belong to another customer.
-    fn gone(&self) -> Option<&Moved> {
-        moved::gone(&self.transfers)
+    fn gone(&self) -> Option<&TransferItem> {
+        transfers::gone(&self.transfers)
             .filter(|one| self.purchases.is_empty() || !one.products.is_empty())
     }
 
@@ -448,7 +309,7 @@ impl<'a> CustomerPage<'a> {
 
     /// Adds the forms, and the errors in one of them.
     #[must_use]
-    pub fn with(self, visit: &Visit, of: &Portrait, mistakes: &Mistakes) -> Self {
+    pub fn with(self, visit: &Visit, of: &CustomerRecord, mistakes: &Mistakes) -> Self {
         if !self.frame.may(Role::Support) {
             return self;
         }
@@ -463,8 +324,9 @@ impl<'a> CustomerPage<'a> {
             false => forms::move_to(app, customer, purchases, mistakes),
         };
         let mut transfers = self.transfers;
-        for (moved, transfer) in transfers.iter_mut().zip(&of.transfers) {
-            moved.undo = forms::undo(visit, customer.user_id, transfer, &moved.names(), mistakes);
+        for (item, one) in transfers.iter_mut().zip(&of.read.detail.transfers) {
+            let (user, names) = (customer.user_id, item.names());
+            item.undo = forms::undo(visit, user, &one.transfer, &names, mistakes);
         }
         let mut refused = mistakes.refused.clone();
         refused.detail = refused.detail.map(|detail| on_page(&detail));
@@ -487,7 +349,7 @@ fn on_page(detail: &str) -> String {
 
 /// The type that is chosen at first: that of the latest event about the customer that the chosen destination, else the
 /// first one, did not get; of the latest event if it got all.
-fn newest_type<'a>(of: &'a Portrait, chosen: &str) -> &'a str {
+fn newest_type<'a>(of: &'a CustomerRecord, chosen: &str) -> &'a str {
     let all = &of.read.destinations;
     let destination = all
         .iter()
@@ -573,10 +435,6 @@ fn state(stored: &PurchaseView) -> Badge {
     }
 }
 
-pub fn purchase_path(visit: &Visit, key: CollapseKey) -> String {
-    visit.to(&format!("/ui/purchases/{key}"))
-}
-
 fn event(visit: &Visit, one: &EventView) -> Event {
     Event {
         path: visit.to(&format!(
@@ -588,43 +446,31 @@ fn event(visit: &Visit, one: &EventView) -> Event {
     }
 }
 
-fn why(visit: &Visit, answers: Answers) -> Why {
-    let items = answers.items.into_iter().map(|one| Because {
-        path: visit.to(&one.path),
-        title: Sentence::new(&capital(&one.title)),
-        sentences: one
-            .sentences
-            .iter()
-            .map(|text| Sentence::new(&capital(text)))
-            .collect(),
-    });
-    Why {
-        items: items.collect(),
-        destination: answers.destination,
-        event_type: answers.event_type,
-        is_recorded: answers.is_recorded,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::stands;
-    use domain::user::Journey;
-
-    #[test]
-    fn a_journey_is_a_few_texts() {
-        let nothing = Journey::of(&[]);
-        assert!(stands(&nothing).is_empty());
-        let journey = Journey {
-            in_trial_period: true,
-            in_pause: true,
-            is_cancelled: true,
-            ..nothing
+fn why(visit: &Visit, explained: ExplainedCustomer) -> Why {
+    let event_type = &explained.event_type;
+    let item = |one: ExplainedItem| {
+        let key = one.collapse_key;
+        let (path, title) = match one.event_id.zip(one.recorded_at) {
+            Some((id, at)) => (
+                visit.to(&format!("/ui/purchases/{key}?mark={id}")),
+                format!("`{event_type}` at {at}"),
+            ),
+            None => (purchase_path(visit, key), "its purchase".to_owned()),
         };
-        assert_eq!(
-            stands(&journey),
-            ["in a trial", "paused"],
-            "the purchases show that renewal is off"
-        );
+        Because {
+            path,
+            title: Sentence::new(&capital(&title)),
+            sentences: one
+                .sentences
+                .iter()
+                .map(|text| Sentence::new(&capital(text)))
+                .collect(),
+        }
+    };
+    Why {
+        items: explained.items.into_iter().map(item).collect(),
+        destination: explained.destination,
+        event_type: explained.event_type.clone(),
+        is_recorded: explained.is_recorded,
     }
 }

@@ -4,7 +4,7 @@ use super::life::{Stretch, line};
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::cell::{CellPart, Fact};
 use crate::pages::change::Mistakes;
-use crate::pages::customers::paid::{rows, table};
+use crate::pages::customers::statement::table;
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
@@ -14,6 +14,7 @@ use crate::pages::text::{capital, purchase_state};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
 use crate::resources::standing::Standing;
+use crate::resources::statement::of_entries;
 use askama::Template;
 use domain::CollapseKey;
 use domain::event::PURCHASE_UPDATED;
@@ -104,7 +105,7 @@ impl<'a> DetailPage<'a> {
             refund: standing
                 .as_ref()
                 .and_then(|known| known.refund_for_people()),
-            payments: table(visit, rows(payments)),
+            payments: table(visit, &of_entries(payments)),
             summary: Sentence::new(&capital(&tree.summary)),
             failing: {
                 let failing = tree.then.iter().filter(|node| node.what == "failing");

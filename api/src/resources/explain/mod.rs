@@ -1,6 +1,7 @@
 //! `/v1/explain`: explains a notification, purchase, event or destination, in sentences and as data. Storage reads the
 //! facts, `sentences` writes the texts, and `story` builds the tree; `failing` adds what the engine retries.
 
+pub mod customer;
 pub mod failing;
 pub mod node;
 mod sentences;

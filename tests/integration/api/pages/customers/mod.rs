@@ -4,6 +4,7 @@ mod finding;
 mod merging;
 mod naming;
 mod payments;
+mod support;
 mod unsent;
 
 use super::visitor::{Answer, Visitor};

@@ -1,19 +1,18 @@
 //! How a customer is erased, what it does not end, which data remains, and what each destination receives. Pure.
 
-use crate::pages::parts::Sentence;
 use domain::event::is_for_operators;
 use domain::user::USER_ERASED;
-use domain::{AppId, UserId};
+use schemars::JsonSchema;
+use serde::Serialize;
 use storage::Destination;
 
-/// Information before a customer is erased. The page itself does not erase.
-pub struct Erasing {
-    /// The command, for an administrator.
-    pub command: String,
-    /// Warning that the store continues to charge the customer, if it does.
-    pub charged: Option<Sentence>,
-    /// What the destinations receive, one sentence for all of the same kind.
-    pub learns: Vec<Sentence>,
+/// What erasing a customer does not end, and what the destinations get of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ErasureNotes {
+    /// That the store goes on charging the customer; null if it does not.
+    pub charged: Option<String>,
+    /// What the destinations get, one sentence for all of the same kind.
+    pub destinations: Vec<String>,
 }
 
 /// What a destination receives when a customer is erased.
@@ -67,38 +66,28 @@ fn is_of_operators(one: &Destination) -> bool {
     !one.per_user && one.common.events.iter().all(is_name_of)
 }
 
-impl Erasing {
-    pub fn of(
-        app: AppId,
-        user: UserId,
-        destinations: &[Destination],
-        charged: Option<String>,
-    ) -> Self {
-        let learns = Notice::ALL.iter().filter_map(|notice| {
+impl ErasureNotes {
+    /// The notes about the destinations of an app.
+    pub fn new(destinations: &[Destination], charged: Option<String>) -> Self {
+        let sentences = Notice::ALL.iter().filter_map(|notice| {
             let own = destinations
                 .iter()
                 .filter(|one| !is_of_operators(one) && Notice::of(one) == *notice);
             let names: Vec<&str> = own.map(|one| one.common.name.as_str()).collect();
-            let text = format!("{}: {}.", notice.text(), names.join(", "));
-            (!names.is_empty()).then(|| Sentence::new(&text))
+            (!names.is_empty()).then(|| format!("{}: {}.", notice.text(), names.join(", ")))
         });
         Self {
-            command: format!(
-                "settle customer erase --app {app} --user-id {user} --reason REASON --by NAME"
-            ),
-            charged: charged.as_deref().map(Sentence::new),
-            learns: learns.collect(),
+            charged,
+            destinations: sentences.collect(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Erasing;
-    use domain::{AppId, UserId};
+    use super::ErasureNotes;
     use serde_json::{Value, json};
     use storage::{Destination, DestinationSettings, fixtures};
-    use uuid::Uuid;
 
     fn of(name: &str, events: &[&str], settings: Value) -> Destination {
         let events = events.iter().map(|one| (*one).to_owned()).collect();
@@ -114,7 +103,6 @@ mod tests {
 
     #[test]
     fn each_destination_is_named_with_what_it_gets() {
-        let (app, user) = (AppId::new(Uuid::nil()), UserId::new(Uuid::nil()));
         let counting = |name: &str, has_key: bool| Destination {
             per_user: true,
             ..of(name, &["*"], json!({ "has_secret_key": has_key }))
@@ -126,22 +114,14 @@ mod tests {
             counting("Product analytics", true),
             counting("Old analytics", false),
         ];
-        let erasing = Erasing::of(app, user, &all, None);
-        let learns: Vec<String> = erasing.learns.iter().map(|one| one.plain()).collect();
+        let notes = ErasureNotes::new(&all, None);
         let expected = [
             "Get a request to delete the user: Product analytics.",
-            "Get the event user.erased: Profiles.",
+            "Get the event `user.erased`: Profiles.",
             "Get nothing, because settle has no secret key to request a deletion with: Old analytics.",
-            "Get nothing, because they do not subscribe to user.erased by its name: * and user.* leave it out: Billing.",
+            "Get nothing, because they do not subscribe to `user.erased` by its name: `*` and `user.*` leave it out: Billing.",
         ];
-        assert_eq!(learns, expected);
-        assert!(
-            erasing
-                .command
-                .contains(&format!("--app {app} --user-id {user}")),
-            "{}",
-            erasing.command
-        );
-        assert!(Erasing::of(app, user, &[], None).learns.is_empty());
+        assert_eq!(notes.destinations, expected);
+        assert!(ErasureNotes::new(&[], None).destinations.is_empty());
     }
 }

@@ -1,9 +1,11 @@
 //! `/v1/transfers` and `POST /v1/apps/{app_id}/customers/move`: purchases that move from one user to another.
 
+pub mod moves;
+
 use super::customers::{CustomerChoice, unknown_customer};
 use super::naming::{MergedCustomer, twin_warnings};
 use crate::answer::short_digest;
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Draft, Id, Query, Stored};
 use crate::keys::{Acting, Caller};
@@ -17,7 +19,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::{
-    App, Author, CustomerMove, CustomerPurchases, MoveCondition, Paged, PlannedMove, TransferCause,
+    App, Author, CustomerKey, CustomerMove, CustomerPurchases, MoveCondition, Paged, PlannedMove,
+    TransferCause,
 };
 
 /// Fields that identify the customer to move.
@@ -188,6 +191,8 @@ pub struct Transfer {
     pub undone_by: Option<TransferId>,
     /// Whether the transfer can be undone: it has not been, and its customers still belong to the new owner.
     pub can_undo: bool,
+    /// Why it happened, in a sentence.
+    pub summary: String,
     /// When the transfer occurred.
     pub created_at: Timestamp,
     /// Probable mistakes in the request that caused the transfer, one sentence each; absent if there are none.
@@ -196,7 +201,7 @@ pub struct Transfer {
 }
 
 /// One of the two users of a transfer.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TransferSide {
     /// settle's id for the customer.
     pub user_id: UserId,
@@ -209,7 +214,7 @@ impl From<storage::Transfer> for Transfer {
         let (by, reason) = transfer
             .author
             .map_or((None, None), |author| (Some(author.by), author.reason));
-        Self {
+        let found = Self {
             transfer_id: transfer.id,
             app_id: transfer.app_id,
             from: TransferSide {
@@ -229,8 +234,13 @@ impl From<storage::Transfer> for Transfer {
             undoes: transfer.undoes,
             undone_by: transfer.undone_by,
             can_undo: transfer.can_undo,
+            summary: String::new(),
             created_at: transfer.created_at,
             warnings: Vec::new(),
+        };
+        Self {
+            summary: moves::summary(&found),
+            ..found
         }
     }
 }
@@ -289,12 +299,21 @@ pub async fn preview_move(
     let Some(customer) = key else {
         return Err(Error::Internal);
     };
-    let planned = edge
-        .store
-        .plan_move(app.id, customer, external_id)
-        .await
-        .map_err(refusal)?;
-    Ok(Json(MovePreview::from(&planned)))
+    Ok(Json(planned(&edge, app.id, customer, external_id).await?))
+}
+
+/// What moving a customer to the user with another external id would do.
+///
+/// # Errors
+/// 404 when there is no such customer, 409 when nothing would move.
+pub async fn planned(
+    edge: &Edge,
+    app: AppId,
+    customer: CustomerKey,
+    external_id: String,
+) -> Result<MovePreview, Error> {
+    let planned = edge.store.plan_move(app, customer, external_id).await;
+    Ok(MovePreview::from(&planned.map_err(refusal)?))
 }
 
 /// `GET /v1/transfers?user_id=`: the latest transfers from and to a user.
@@ -303,12 +322,24 @@ pub async fn list(
     caller: Caller,
     Query(query): Query<TransferQuery>,
 ) -> Result<Json<Paged<Transfer>>, Error> {
-    let mut transfers = edge.store.transfers(query.user_id).await?;
-    transfers.retain(|transfer| caller.app.is_none_or(|own| own == transfer.app_id));
     Ok(Json(Paged {
-        items: transfers.into_iter().map(Transfer::from).collect(),
+        items: of_user(&edge, caller.app, query.user_id).await?,
         next_cursor: None,
     }))
+}
+
+/// The latest transfers from and to a user, in an app or in all, the newest in front.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_user(
+    edge: &Edge,
+    app: Option<AppId>,
+    user: UserId,
+) -> Result<Vec<Transfer>, Error> {
+    let mut transfers = edge.store.transfers(user).await?;
+    transfers.retain(|transfer| app.is_none_or(|own| own == transfer.app_id));
+    Ok(transfers.into_iter().map(Transfer::from).collect())
 }
 
 /// `GET /v1/transfers/{transfer_id}`

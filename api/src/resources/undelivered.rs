@@ -1,63 +1,97 @@
 //! The warnings at the top of a customer's page: the destinations that do not accept the customer's events, since when
 //! and why, who must act, and when the next attempt is. Pure.
 
-use super::Portrait;
-use crate::pages::parts::Sentence;
-use crate::pages::visit::Visit;
-use crate::resources::destinations::CHECKED;
-use domain::Timestamp;
+use super::destinations::CHECKED;
 use domain::event::{is_for_operators, types};
 use domain::health::{ALARM_AFTER, State};
+use domain::{DestinationId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::collections::BTreeSet;
 use storage::{Destination, FailedDelivery, PendingDeliveries, Repair};
 
-/// A warning at the top of a page.
-pub struct Warning {
-    pub sentence: Sentence,
-    /// The name and the page of the destination that it is about.
-    pub destination: Option<(String, String)>,
+/// What to know about a customer before all else.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CustomerWarning {
+    /// The sentences.
+    pub summary: String,
+    /// The destination that it is about; null of others.
+    pub destination_id: Option<DestinationId>,
+    /// Its name.
+    pub destination: Option<String>,
 }
 
-impl Warning {
-    /// A warning that concerns no particular destination.
-    pub fn of(text: &str) -> Self {
+impl From<String> for CustomerWarning {
+    /// A warning about no destination.
+    fn from(summary: String) -> Self {
         Self {
-            sentence: Sentence::new(text),
+            summary,
+            destination_id: None,
             destination: None,
         }
     }
 }
 
-/// A warning for each destination that does not accept the customer's events.
-pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
-    let warning = |one: &Destination| {
-        let missing = Missing {
-            pending: of
-                .pending
-                .iter()
-                .find(|pending| pending.destination_id == one.id),
-            failed: of
-                .failed
-                .iter()
-                .filter(|failed| failed.delivery.destination_id == one.id)
-                .collect(),
-            is_all: of.read.purchases.next_cursor.is_none(),
-        };
-        let sentence = missing
-            .sentence(one, visit.now)
-            .or_else(|| late(one, "what changes for this customer now"))?;
-        let page = visit.to(&format!("/ui/destinations/{}", one.id));
-        Some(Warning {
-            sentence: Sentence::new(&sentence),
-            destination: Some((one.name.clone(), page)),
-        })
-    };
-    of.read.destinations.iter().filter_map(warning).collect()
+/// The deliveries that a customer's destinations do not have.
+pub struct Undelivered {
+    /// The pending ones, of each destination.
+    pub pending: Vec<PendingDeliveries>,
+    /// Those that failed: of each type the newest.
+    pub failed: Vec<FailedDelivery>,
+    /// Whether these are of all purchases of the customer.
+    pub is_all: bool,
 }
 
-/// That a destination receives something late, because it is failing; `None` if it receives it at once, or nothing
-/// about customers. A disabled destination is disabled on purpose.
-pub fn late(one: &Destination, what: &str) -> Option<String> {
+impl Undelivered {
+    /// A warning for each destination that does not accept the customer's events.
+    pub fn warnings(&self, destinations: &[Destination], now: Timestamp) -> Vec<CustomerWarning> {
+        let warning = |one: &Destination| {
+            let missing = Missing {
+                pending: self
+                    .pending
+                    .iter()
+                    .find(|pending| pending.destination_id == one.id),
+                failed: self
+                    .failed
+                    .iter()
+                    .filter(|failed| failed.delivery.destination_id == one.id)
+                    .collect(),
+                is_all: self.is_all,
+            };
+            let summary = missing
+                .sentence(one, now)
+                .or_else(|| late(one, "what changes for this customer now"))?;
+            Some(CustomerWarning {
+                summary,
+                destination_id: Some(one.id),
+                destination: Some(one.name.clone()),
+            })
+        };
+        destinations.iter().filter_map(warning).collect()
+    }
+}
+
+/// The destinations that learn of a change only later, in sentences; `None` where all learn of it at once.
+pub fn delayed(destinations: &[Destination]) -> Option<String> {
+    let disabled = |one: &Destination| {
+        (!one.enabled).then(|| {
+            format!(
+                "{} is disabled: this change reaches it when it is enabled again.",
+                one.name
+            )
+        })
+    };
+    let all: Vec<String> = destinations
+        .iter()
+        .filter(|one| is_about_customers(one))
+        .filter_map(|one| late(one, "this change").or_else(|| disabled(one)))
+        .collect();
+    (!all.is_empty()).then(|| all.join(" "))
+}
+
+/// That a destination gets something only later, because it fails now; `None` where it gets it at once, or nothing about
+/// customers. A disabled one is disabled on purpose.
+fn late(one: &Destination, what: &str) -> Option<String> {
     let is_failing = one.enabled && matches!(one.state, State::Failing | State::Open);
     (is_failing && is_about_customers(one)).then(|| {
         format!(
@@ -68,7 +102,7 @@ pub fn late(one: &Destination, what: &str) -> Option<String> {
 }
 
 /// Whether a destination chose an event about customers.
-pub fn is_about_customers(one: &Destination) -> bool {
+fn is_about_customers(one: &Destination) -> bool {
     types()
         .into_iter()
         .any(|name| !is_for_operators(name) && one.chose(name))
@@ -176,7 +210,7 @@ impl Missing<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Missing;
+    use super::{Missing, delayed};
     use domain::health::State;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
     use storage::{
@@ -374,5 +408,38 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_destination_that_learns_of_a_move_later_is_named() {
+        let of = |name: &str, state: State| {
+            let common = DestinationSettings::new(name);
+            Destination {
+                common,
+                state,
+                ..fixtures::destination("http", serde_json::Value::default())
+            }
+        };
+        let mut off = of("CRM", State::Disabled);
+        off.common.enabled = false;
+        assert_eq!(delayed(&[of("Slack", State::Healthy)]), None);
+        let failing = of("Backend", State::Failing);
+        let alarms = Destination {
+            common: DestinationSettings {
+                events: vec!["alarm.*".to_owned()],
+                ..failing.common.clone()
+            },
+            ..failing.clone()
+        };
+        assert_eq!(delayed(&[alarms]), None, "it gets nothing about customers");
+        let text = format!(
+            "Backend has been failing since {}: this change reaches it when it works again. settle sends it by itself. \
+             CRM is disabled: this change reaches it when it is enabled again.",
+            failing.since
+        );
+        assert_eq!(
+            delayed(&[failing, of("Slack", State::Healthy), off]),
+            Some(text)
+        );
     }
 }

@@ -1,47 +1,8 @@
-//! Transfers on the page of a customer: what moved, between which customers, and why. Pure.
+//! What transfers say about a customer: which purchases moved, since when another customer has them, and why. Pure.
 
-use super::paid::{PaymentRow, rows};
-use super::{Portrait, path};
-use crate::pages::action::Action;
-use crate::pages::parts::{Badge, Code, Moment, Tone};
-use crate::pages::visit::Visit;
-use crate::resources::standing::product;
-use crate::resources::transfers::{Transfer, TransferSide};
+use super::{Transfer, TransferSide};
 use domain::{CollapseKey, Timestamp};
-use std::time::Duration;
 use storage::{MAX_TRANSFERS, TransferCause};
-
-/// Remaining step after undoing a move by a login.
-pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
-
-/// How long after an undo the page announces it.
-const ANNOUNCED_FOR: Duration = Duration::from_secs(300);
-
-/// A transfer from or to the customer.
-pub struct Moved {
-    pub id: Code,
-    /// The pages and products of the purchases that gave access.
-    pub products: Vec<(String, String)>,
-    /// Why it happened, with who caused it and the reason that was entered.
-    pub why: String,
-    pub is_away: bool,
-    /// The page and the login of the other customer.
-    pub other: (String, Code),
-    pub at: Moment,
-    pub undone: Option<Badge>,
-    /// The form that takes it back.
-    pub undo: Option<Action>,
-}
-
-impl Moved {
-    /// The products that moved; none where no purchase gave access.
-    pub fn names(&self) -> Vec<&str> {
-        self.products
-            .iter()
-            .map(|(_, product)| product.as_str())
-            .collect()
-    }
-}
 
 /// The purchases that moved, each once, those of the latest transfer in front.
 pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
@@ -68,84 +29,8 @@ pub fn away(
     (keys, is_whole)
 }
 
-/// The transfers of a customer, newest first.
-pub fn all(visit: &Visit, of: &Portrait) -> Vec<Moved> {
-    of.transfers
-        .iter()
-        .map(|one| moved(visit, of, one))
-        .collect()
-}
-
-/// The transfer after which the customer's purchases belong to another one: the latest, unless it was undone.
-pub fn gone(all: &[Moved]) -> Option<&Moved> {
-    all.first()
-        .filter(|one| one.is_away && one.undone.is_none())
-}
-
-/// How a side of a transfer is called in a sentence.
-pub fn called(side: &TransferSide) -> &str {
-    side.external_id
-        .as_deref()
-        .unwrap_or("the customer without a login")
-}
-
-fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
-    let is_away = one.from.user_id == of.user();
-    let other = if is_away { &one.to } else { &one.from };
-    let products = of
-        .moved
-        .iter()
-        .filter(|known| one.announced.contains(&known.collapse_key));
-    let page = |key| super::view::purchase_path(visit, key);
-    Moved {
-        id: Code::short(one.transfer_id),
-        products: products
-            .map(|known| (page(known.collapse_key), product(known)))
-            .collect(),
-        why: why(one),
-        is_away,
-        other: (visit.to(&path(one.app_id, other.user_id)), login(other)),
-        at: Moment::ago(one.created_at),
-        undone: one.undone_by.map(|_| Badge::new(Tone::Idle, "undone")),
-        undo: None,
-    }
-}
-
-/// The payments of the purchases that the customer has, each with the former holder where the purchase moved after it.
-pub fn payments(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
-    let with_move = |row: PaymentRow| {
-        let moved = next_move(&of.transfers, row.entry.collapse_key, row.paid_at);
-        let moved = moved.filter(|one| one.from.user_id != of.user());
-        row.before(moved.map(|one| labelled("before the move from", visit, one, &one.from)))
-    };
-    rows(&of.read.payments.items)
-        .into_iter()
-        .map(with_move)
-        .collect()
-}
-
-/// The payments of the customer for purchases that moved away since, each with its present holder.
-pub fn payments_before(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
-    let own = |row: PaymentRow| {
-        let moved = next_move(&of.transfers, row.entry.collapse_key, row.paid_at)?;
-        let is_payer = moved.from.user_id == of.user();
-        is_payer.then(|| {
-            row.before(Some(labelled(
-                "before the move to",
-                visit,
-                moved,
-                &moved.to,
-            )))
-        })
-    };
-    rows(&of.moved_payments)
-        .into_iter()
-        .filter_map(own)
-        .collect()
-}
-
 /// The first move of a purchase from one person to another after a time.
-fn next_move(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&Transfer> {
+pub fn next(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&Transfer> {
     let moves = transfers
         .iter()
         .filter(|one| one.announced.contains(&key) && !is_first_login(one));
@@ -161,42 +46,22 @@ fn is_first_login(one: &Transfer) -> bool {
     is_by_login && one.from.external_id.is_none() && !one.is_from_erased
 }
 
-fn labelled(
-    text: &'static str,
-    visit: &Visit,
-    one: &Transfer,
-    side: &TransferSide,
-) -> (&'static str, String, Code) {
-    (text, visit.to(&path(one.app_id, side.user_id)), login(side))
-}
-
 /// The login of a side, else its id.
-fn login(side: &TransferSide) -> Code {
+pub fn login(side: &TransferSide) -> String {
     side.external_id
-        .as_ref()
-        .map_or_else(|| Code::short(side.user_id), Code::short)
+        .clone()
+        .unwrap_or_else(|| side.user_id.to_string())
 }
 
-/// What an undo did, in a sentence: who has the purchases again; `None` if the latest transfer is no undo of the last
-/// minutes. After a move by a login the device still belongs to the other customer.
-pub fn undone(transfers: &[Transfer], now: Timestamp) -> Option<String> {
-    let is_undo = |one: &&Transfer| {
-        one.cause == TransferCause::Undo && now.since(one.created_at) <= ANNOUNCED_FOR
-    };
-    let undo = transfers.first().filter(is_undo)?;
-    let former = transfers
-        .iter()
-        .find(|one| undo.undoes == Some(one.transfer_id));
-    let is_by_login = former.is_some_and(|one| one.cause == TransferCause::Login);
-    let again = if is_by_login { LOG_IN_AGAIN } else { "" };
-    Some(format!(
-        "The transfer was undone. The purchases belong to {} again.{again}",
-        called(&undo.to)
-    ))
+/// How a side of a transfer is called in a sentence.
+pub fn called(side: &TransferSide) -> &str {
+    side.external_id
+        .as_deref()
+        .unwrap_or("the customer without a login")
 }
 
 /// Why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
-fn why(one: &Transfer) -> String {
+pub fn summary(one: &Transfer) -> String {
     let what = match one.cause {
         TransferCause::Login => {
             let subject = one
@@ -234,7 +99,7 @@ fn why(one: &Transfer) -> String {
 
 #[cfg(test)]
 pub mod tests {
-    use super::{away, keys, next_move, undone, why};
+    use super::{away, keys, next, summary};
     use crate::resources::transfers::{Transfer, TransferSide};
     use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
     use storage::{MAX_TRANSFERS, TransferCause};
@@ -260,6 +125,7 @@ pub mod tests {
             undoes: None,
             undone_by: None,
             can_undo: true,
+            summary: String::new(),
             created_at: "2026-11-25T10:00:00Z".parse::<Timestamp>().unwrap(),
             warnings: Vec::new(),
         }
@@ -316,7 +182,7 @@ pub mod tests {
             at("2026-10-20T12:00:05Z", None),
         ];
         let payer = |paid: &str| {
-            let found = next_move(&all, key, time(paid));
+            let found = next(&all, key, time(paid));
             found.and_then(|one| one.from.external_id.clone())
         };
         assert_eq!(
@@ -334,7 +200,7 @@ pub mod tests {
             ..at("2026-11-01T00:00:00Z", None)
         }];
         assert!(
-            next_move(&erased, key, time("2026-10-20T12:00:00Z")).is_some(),
+            next(&erased, key, time("2026-10-20T12:00:00Z")).is_some(),
             "the former holder paid"
         );
         let by_hand = [Transfer {
@@ -342,11 +208,11 @@ pub mod tests {
             ..at("2026-11-01T00:00:00Z", None)
         }];
         assert!(
-            next_move(&by_hand, key, time("2026-10-20T12:00:00Z")).is_some(),
+            next(&by_hand, key, time("2026-10-20T12:00:00Z")).is_some(),
             "no login"
         );
         assert!(
-            next_move(
+            next(
                 &all,
                 CollapseKey::new(Uuid::from_u128(5)),
                 time("2026-11-20T12:00:00Z")
@@ -356,60 +222,18 @@ pub mod tests {
     }
 
     #[test]
-    fn after_the_undo_of_a_login_the_customer_logs_in_again() {
-        let undo = |undone: TransferCause| {
-            let former = Transfer {
-                transfer_id: TransferId::new(Uuid::from_u128(7)),
-                ..transfer(undone, Some("quinn@example.com"))
-            };
-            let undoes = Some(former.transfer_id);
-            [
-                Transfer {
-                    undoes,
-                    ..transfer(TransferCause::Undo, None)
-                },
-                former,
-            ]
-        };
-        let at = |time: &str| time.parse::<Timestamp>().unwrap();
-        let undone = |transfers: &[Transfer]| {
-            undone(transfers, at("2026-11-25T10:01:00Z")).unwrap_or_default()
-        };
-        assert_eq!(
-            undone(&undo(TransferCause::Login)),
-            "The transfer was undone. The purchases belong to robin@example.com again. The customer must log in again \
-             on the device, such as the TV."
-        );
-        let by_hand = undone(&undo(TransferCause::Admin));
-        assert!(
-            by_hand.ends_with("belong to robin@example.com again."),
-            "{by_hand}"
-        );
-        let [undo, former] = undo(TransferCause::Admin);
-        assert_eq!(undone(&[former, undo]), "", "another move is the latest");
-        assert_eq!(undone(&[]), "", "nothing was undone");
-        let [undo, former] =
-            [TransferCause::Undo, TransferCause::Admin].map(|cause| transfer(cause, None));
-        assert_eq!(
-            super::undone(&[undo, former], at("2026-11-25T10:06:00Z")),
-            None,
-            "minutes later"
-        );
-    }
-
-    #[test]
     fn a_transfer_by_login_names_who_logged_in() {
-        let known = why(&transfer(TransferCause::Login, Some("quinn@example.com")));
+        let known = summary(&transfer(TransferCause::Login, Some("quinn@example.com")));
         assert_eq!(
             known,
             "robin@example.com logged in on a device that held these purchases."
         );
-        let first = why(&transfer(TransferCause::Login, None));
+        let first = summary(&transfer(TransferCause::Login, None));
         assert!(
             first.ends_with("which is normal at a first login."),
             "{first}"
         );
-        let erased = why(&Transfer {
+        let erased = summary(&Transfer {
             is_from_erased: true,
             ..transfer(TransferCause::Login, None)
         });
@@ -421,6 +245,6 @@ pub mod tests {
             by: Some("anna".to_owned()),
             ..transfer(TransferCause::Admin, None)
         };
-        assert_eq!(why(&by_hand), "Moved by anna.");
+        assert_eq!(summary(&by_hand), "Moved by anna.");
     }
 }

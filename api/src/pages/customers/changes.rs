@@ -1,0 +1,128 @@
+//! What the forms of a customer's page change. Each is a call of the API; a merge and a move are shown first.
+
+use super::address::PATH;
+use super::forms::RECEIPT;
+use super::page::show_user;
+use super::{merge, moving};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Id, Ids};
+use crate::pages::act::{above, act, upper};
+use crate::pages::change::Mistakes;
+use crate::pages::form::Sent;
+use crate::pages::visit::Visit;
+use crate::resources::{naming, transfers};
+use crate::route::Route;
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use domain::TransferId;
+use serde_json::{Map, Value, json};
+use storage::Role;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::page(
+            Role::Support,
+            "POST",
+            "/ui/customers/{app_id}/{user_id}",
+            act(naming::name, merge::confirm)
+                .body(only_as_shown)
+                .then(named_page),
+        )
+        .twin("PUT /v1/apps/{app_id}/customers")
+        .summary("Names a customer; a merge with another one is shown first."),
+        Route::page(
+            Role::Support,
+            "POST",
+            "/ui/customers/{app_id}/{user_id}/move",
+            act(transfers::move_customer, moving::confirm)
+                .body(set_source)
+                .then(|visit, answer| above(visit, 1) + other_case(answer)),
+        )
+        .twin("POST /v1/apps/{app_id}/customers/move")
+        .summary("Moves purchases to another customer; the move is shown first."),
+        Route::page(
+            Role::Support,
+            "POST",
+            "/ui/transfers/{transfer_id}/undo",
+            act(transfers::undo, of_transfer).then(undone_page),
+        )
+        .twin("POST /v1/transfers/{transfer_id}/undo")
+        .summary("Takes a transfer back."),
+    ]
+}
+
+/// Merges two customers only as the preview showed it, and none without one.
+fn only_as_shown(
+    _: &Shared,
+    _: &Visit,
+    sent: &Sent,
+    body: &mut Map<String, Value>,
+) -> Result<(), Error> {
+    body.insert("merge".to_owned(), sent.get("preview").is_some().into());
+    Ok(())
+}
+
+/// The end of what was done, where another customer's id differs only by case.
+fn other_case(answer: &Value) -> &'static str {
+    if answer["warnings"].is_array() {
+        "-other-case"
+    } else {
+        ""
+    }
+}
+
+/// The page of a customer that was named: that of another one, who had the name already.
+fn named_page(visit: &Visit, answer: &Value) -> String {
+    let user = answer["user_id"].as_str().unwrap_or_default();
+    visit.to(&format!(
+        "{}/{user}?done=named{}",
+        upper(visit.uri.path(), 1),
+        other_case(answer)
+    ))
+}
+
+/// What moves, as the API has it, and only as the preview showed it.
+fn set_source(
+    _: &Shared,
+    _: &Visit,
+    sent: &Sent,
+    body: &mut Map<String, Value>,
+) -> Result<(), Error> {
+    body.remove("from");
+    body.remove(RECEIPT);
+    let Some((key, id)) = moving::source(sent) else {
+        return Err(Error::invalid(RECEIPT, "the receipt of the purchase"));
+    };
+    body.insert("from".to_owned(), json!({ key: id }));
+    moving::only_as_shown(sent, body);
+    Ok(())
+}
+
+/// The page from which a transfer was taken back, or that of the customer who has the purchases again.
+fn undone_page(visit: &Visit, answer: &Value) -> String {
+    let of = visit
+        .query("of")
+        .or_else(|| answer["to"]["user_id"].as_str().map(str::to_owned))
+        .unwrap_or_default();
+    visit.to(&format!(
+        "{PATH}/{}/{of}?done=undone",
+        answer["app_id"].as_str().unwrap_or_default()
+    ))
+}
+
+/// The page from which a transfer was to be taken back, with what stands against it.
+async fn of_transfer(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Id(id): Id<TransferId>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
+    let Json(transfer) = transfers::show(State(edge.clone()), Id(id)).await?;
+    let of = visit
+        .query("of")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(transfer.to.user_id);
+    show_user(&edge, &visit, Ids(transfer.app_id, of), mistakes).await
+}

@@ -1,0 +1,301 @@
+//! What a customer paid, in words: a line for each payment, with what a sales report changed of its price, and one for
+//! each refund; and the totals. Pure.
+
+#[cfg(test)]
+mod tests;
+mod totals;
+
+pub use totals::{PaidTotal, total, total_before};
+
+use crate::resources::payments::{kind, not_known, rate_of, unknown};
+use crate::resources::refunds::estimate;
+use crate::resources::transfers::{Transfer, TransferSide, moves};
+use domain::payment::{EntryKind, Total};
+use domain::{AppId, CollapseKey, Environment, Timestamp, UserId};
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::Serialize;
+use storage::PaymentView;
+
+/// What stands at a test purchase.
+pub const NO_MONEY: &str = "test purchase, no money";
+/// What stands at an amount that no sales report has yet.
+const UNCONFIRMED: &str = "not confirmed by a sales report yet";
+
+/// A payment of a customer in words, or a refund.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StatementLine {
+    /// The purchase.
+    pub collapse_key: CollapseKey,
+    /// When it happened, by the store where the store says so.
+    pub occurred_at: Timestamp,
+    /// What it is.
+    pub title: &'static str,
+    /// The SKU that was paid.
+    pub sku: Option<String>,
+    /// Whether it was paid with money or in the store's test environment.
+    pub environment: Environment,
+    /// What was charged or refunded, or why that is not known; null when not even that is known.
+    pub amount: Option<String>,
+    /// The amount in USD of a payment in another currency, or why that is not known; null of others.
+    pub amount_in_usd: Option<String>,
+    /// Where the amount is from; null when it is not known.
+    pub source: Option<String>,
+    /// The store's id of the transaction in the sales report that has the amount; null while there is none.
+    pub transaction_id: Option<String>,
+    /// The exchange rate that converts the amount; null where none does.
+    pub rate: Option<String>,
+    /// The move of the purchase after the payment, if it was from or to another customer.
+    pub moved: Option<PaymentMove>,
+}
+
+/// The move of a purchase from or to another customer, after a payment for it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PaymentMove {
+    /// The app.
+    pub app_id: AppId,
+    /// Whether the other customer has the purchase now; else they had it.
+    pub is_away: bool,
+    /// The other customer.
+    pub other: TransferSide,
+}
+
+impl PaymentMove {
+    /// The login of the other customer, else their id.
+    pub fn login(&self) -> String {
+        moves::login(&self.other)
+    }
+}
+
+/// A payment with the corrections of its price, or a refund, or a refund that was reversed.
+pub struct PaymentRow {
+    pub entry: PaymentView,
+    corrections: Vec<PaymentView>,
+    /// When the payment was made that a refund changes, else when this was.
+    pub paid_at: Timestamp,
+    moved: Option<PaymentMove>,
+}
+
+/// The lines of rows, the newest in front.
+pub fn lines(rows: &[PaymentRow]) -> Vec<StatementLine> {
+    let mut lines: Vec<StatementLine> = rows.iter().map(StatementLine::from).collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.occurred_at));
+    lines
+}
+
+impl From<&PaymentRow> for StatementLine {
+    fn from(row: &PaymentRow) -> Self {
+        let transaction = row.transaction().filter(|_| !row.is_test());
+        Self {
+            collapse_key: row.entry.collapse_key,
+            occurred_at: row.entry.occurred_at,
+            title: kind(row.entry.kind),
+            sku: row.entry.sku.clone(),
+            environment: row.entry.environment,
+            amount: row.amount().or_else(|| row.unknown()),
+            amount_in_usd: row.in_usd(),
+            source: Some(row.source()).filter(|source| !source.is_empty()),
+            transaction_id: transaction.map(str::to_owned),
+            rate: row.rate(),
+            moved: row.moved.clone(),
+        }
+    }
+}
+
+/// The payments of the purchases that a customer has, each with the former holder where the purchase moved after it.
+pub fn of_owned(entries: &[PaymentView], transfers: &[Transfer], user: UserId) -> Vec<PaymentRow> {
+    let with_move = |row: PaymentRow| {
+        let moved = moves::next(transfers, row.entry.collapse_key, row.paid_at);
+        let moved = moved.filter(|one| one.from.user_id != user);
+        row.before(moved.map(|one| PaymentMove {
+            app_id: one.app_id,
+            is_away: false,
+            other: one.from.clone(),
+        }))
+    };
+    rows(entries).into_iter().map(with_move).collect()
+}
+
+/// The payments of a customer for purchases that moved away since, each with its present holder.
+pub fn before_moves(
+    entries: &[PaymentView],
+    transfers: &[Transfer],
+    user: UserId,
+) -> Vec<PaymentRow> {
+    let own = |row: PaymentRow| {
+        let moved = moves::next(transfers, row.entry.collapse_key, row.paid_at)?;
+        let is_payer = moved.from.user_id == user;
+        is_payer.then(|| {
+            row.before(Some(PaymentMove {
+                app_id: moved.app_id,
+                is_away: true,
+                other: moved.to.clone(),
+            }))
+        })
+    };
+    rows(entries).into_iter().filter_map(own).collect()
+}
+
+/// The lines of ledger entries, the newest in front.
+pub fn of_entries(entries: &[PaymentView]) -> Vec<StatementLine> {
+    lines(&rows(entries))
+}
+
+/// The rows of ledger entries, in their order.
+fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
+    let is_correction = |one: &PaymentView| one.kind == EntryKind::Correction;
+    let of_same = |one: &PaymentView, other: &PaymentView| {
+        (one.collapse_key, one.number) == (other.collapse_key, other.number)
+    };
+    let payment = |one: &PaymentView| {
+        entries
+            .iter()
+            .find(|other| other.kind.is_payment() && of_same(one, other))
+    };
+    let row = |one: &PaymentView| {
+        let is_payment = one.kind.is_payment();
+        let corrections = entries
+            .iter()
+            .filter(|other| is_payment && is_correction(other) && of_same(one, other));
+        PaymentRow {
+            corrections: corrections.cloned().collect(),
+            paid_at: payment(one).map_or(one.occurred_at, |payment| payment.occurred_at),
+            entry: one.clone(),
+            moved: None,
+        }
+    };
+    // A correction is a row of its own only if its payment is not among the entries.
+    entries
+        .iter()
+        .filter(|one| !is_correction(one) || payment(one).is_none())
+        .map(row)
+        .collect()
+}
+
+impl PaymentRow {
+    /// With the move after the payment.
+    fn before(self, moved: Option<PaymentMove>) -> Self {
+        Self { moved, ..self }
+    }
+
+    fn is_test(&self) -> bool {
+        self.entry.environment == Environment::Sandbox
+    }
+
+    const fn is_payment(&self) -> bool {
+        self.entry.kind.is_payment()
+    }
+
+    /// The amount in USD after all corrections; `None` where none is known.
+    fn usd(&self) -> Option<Decimal> {
+        let mut total = Total::default();
+        let all = std::iter::once(&self.entry).chain(&self.corrections);
+        all.for_each(|one| total.add(one.usd.as_ref().and_then(|usd| usd.parse().ok())));
+        total.usd()
+    }
+
+    /// The transaction of the sales report that has the amount.
+    fn transaction(&self) -> Option<&str> {
+        let corrected = self
+            .corrections
+            .iter()
+            .find_map(|one| one.transaction_id.as_deref());
+        corrected.or(self.entry.transaction_id.as_deref())
+    }
+
+    /// The exchange rate of the last amount that one converts.
+    fn rate(&self) -> Option<String> {
+        let mut newest_first = self.corrections.iter().chain(std::iter::once(&self.entry));
+        newest_first.find_map(rate_of).filter(|_| !self.is_test())
+    }
+
+    /// The price before any correction.
+    fn price(&self) -> Option<String> {
+        Some(format!(
+            "{} {}",
+            self.entry.price.as_ref()?,
+            self.entry.currency.as_ref()?
+        ))
+    }
+
+    fn is_in_usd(&self) -> bool {
+        self.entry.currency.as_deref() == Some("USD")
+    }
+
+    /// What was charged or refunded; `None` where it is not known.
+    fn amount(&self) -> Option<String> {
+        let usd = if self.is_test() {
+            Some(Decimal::ZERO)
+        } else {
+            self.usd()
+        };
+        let in_usd = || usd.map(|usd| format!("{} USD", signed(usd)));
+        match self.entry.kind {
+            EntryKind::Refund if estimate(&self.entry).is_some() => {
+                in_usd().map(|amount| format!("{amount} estimated"))
+            }
+            EntryKind::Refund => in_usd().map(|amount| format!("{amount} refunded")),
+            EntryKind::Restored | EntryKind::Correction => in_usd(),
+            _ if self.is_test() || !self.corrections.is_empty() => in_usd(),
+            _ => self.price().or_else(in_usd),
+        }
+    }
+
+    /// That the amount is not known, with the reason.
+    fn unknown(&self) -> Option<String> {
+        self.entry
+            .unknown_because
+            .map(|why| not_known(&self.entry, why))
+    }
+
+    /// The amount in USD of a payment in another currency.
+    fn in_usd(&self) -> Option<String> {
+        let is_foreign =
+            self.is_payment() && self.corrections.is_empty() && self.entry.price.is_some();
+        let usd = self.usd().map(|usd| format!("{} USD", signed(usd)));
+        let why = self.entry.unknown_because;
+        let text = usd
+            .or_else(|| why.map(|why| format!("not known in USD: {}", unknown(&self.entry, why))));
+        text.filter(|_| is_foreign && !self.is_in_usd() && !self.is_test())
+    }
+
+    /// Where the amount is from, and the list price if it is another; empty where no amount is known.
+    fn source(&self) -> String {
+        if self.is_test() {
+            return NO_MONEY.to_owned();
+        }
+        if !self.is_payment() {
+            let is_reported = self.entry.source == "report" || self.transaction().is_some();
+            let other = estimate(&self.entry).unwrap_or("list price");
+            return if is_reported { "sales report" } else { other }.to_owned();
+        }
+        let (is_listed, is_reported) =
+            (self.entry.source != "report", self.transaction().is_some());
+        let list = if self.entry.source == "device" {
+            "price on the device"
+        } else {
+            "list price"
+        };
+        // In the currency of the amount, which is USD after a correction.
+        let price = self
+            .entry
+            .price
+            .clone()
+            .filter(|_| self.is_in_usd())
+            .or_else(|| self.price());
+        let was = price
+            .filter(|_| is_listed && !self.corrections.is_empty())
+            .map(|price| format!("{list} {price}"));
+        match (was, is_reported) {
+            (Some(was), true) => format!("{was} \u{b7} sales report"),
+            (_, true) => "sales report".to_owned(),
+            (_, false) if self.usd().is_none() && self.price().is_none() => String::new(),
+            (_, false) => format!("{list}, {UNCONFIRMED}"),
+        }
+    }
+}
+
+/// An amount with a minus sign that is not a hyphen.
+fn signed(usd: Decimal) -> String {
+    usd.to_string().replace('-', "\u{2212}")
+}
