@@ -179,6 +179,42 @@ fn only_the_commands_know_the_activities() {
     );
 }
 
+/// Where code uses the database by itself: a call on the field `store` of the edge, or the type `Store`.
+fn uses_the_database(code: &str) -> Vec<usize> {
+    let mut found = any_of(&[".store.", "edge.store"])(code);
+    let is_part = |one: char| one.is_alphanumeric() || "_\"".contains(one);
+    let types = code.match_indices("Store").map(|(at, _)| at);
+    found.extend(types.filter(|at| {
+        let (before, after) = (&code[..*at], &code[at + "Store".len()..]);
+        !before.ends_with(is_part) && !after.starts_with(char::is_alphanumeric)
+    }));
+    found
+}
+
+#[test]
+fn the_page_reads_and_changes_through_resources_alone() {
+    for direct in [
+        "let app = edge.store.app(id).await?;",
+        "let store = &edge.store;",
+        "use storage::{Role, Store};",
+        "fn read(store: &storage::Store) {",
+    ] {
+        assert!(!uses_the_database(direct).is_empty(), "{direct}");
+    }
+    for other in [
+        "let topics = edge.topics(&of.platform.store);",
+        "use storage::{SilentStore, StoreName};",
+        "(\"platform_type\", \"Store\"),",
+    ] {
+        assert!(uses_the_database(other).is_empty(), "{other}");
+    }
+    let is_other = |source: &Source| !source.path.starts_with("api/src/pages/");
+    none(
+        "a page shows what resources answer: read it there, where the API has it, too",
+        outside(is_other, uses_the_database),
+    );
+}
+
 #[test]
 fn a_store_is_named_in_its_own_folders_only() {
     let lists = [

@@ -1,5 +1,6 @@
 //! The rooms, which are the top folders and files of `activities/storage/src`, `activities/protocols/src` and `api/src`:
-//! each imports only from those below it. In storage a cycle of imports has at most two files, and destinations have none.
+//! each imports only from those below it, as do the files of the page of customers. In storage a cycle of imports has at
+//! most two files, and destinations have none.
 //!
 //! Imports are read from the sources: `use` lines, paths that begin with `crate`, `super` or `self`, and the child
 //! modules that a file uses. Unit tests are left out.
@@ -86,6 +87,23 @@ const API: House = House {
         "main",
     ],
 };
+/// The files of the page of customers, bottom-up.
+const CUSTOMERS: [&str; 14] = [
+    "address",
+    "record",
+    "statement",
+    "list",
+    "transfers",
+    "environment",
+    "day",
+    "forms",
+    "view",
+    "page",
+    "find",
+    "merge",
+    "moving",
+    "changes",
+];
 /// Maximum number of files in a cycle of imports.
 const MAX_CYCLE: usize = 2;
 
@@ -320,6 +338,31 @@ fn imports_between_rooms_run_in_one_direction() {
         }
         none("a room imports only from the rooms below it", upwards);
     }
+}
+
+#[test]
+fn imports_between_the_files_of_customers_run_in_one_direction() {
+    let folder: Module = ["pages", "customers"].map(str::to_owned).to_vec();
+    let is_within = |module: &Module| module.starts_with(&folder);
+    let is_file = |module: &Module| is_within(module) && module.len() > folder.len();
+    let floor = |module: &Module| {
+        let file = module.get(folder.len());
+        CUSTOMERS
+            .iter()
+            .position(|known| file.is_some_and(|file| file == known))
+    };
+    let modules = modules(&API);
+    let files = modules.keys().filter(|module| is_file(module));
+    let unknown = files.filter(|module| floor(module).is_none());
+    none("these have no place in the order", unknown.map(name));
+    let mut upwards = Vec::new();
+    for (from, to) in arrows(&modules).iter().filter(|(from, _)| is_file(from)) {
+        let above = to
+            .iter()
+            .filter(|to| is_within(to) && (floor(to).is_none() || floor(to) > floor(from)));
+        upwards.extend(above.map(|to| format!("{} imports {}", name(from), name(to))));
+    }
+    none("a file imports only from those below it", upwards);
 }
 
 #[test]
