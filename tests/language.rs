@@ -249,9 +249,8 @@ fn is_forbidden(name: &str) -> bool {
 /// Whether a line of a doc comment is a short sentence that does not name what it describes.
 fn is_vague(line: &str) -> bool {
     let line = line.trim();
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let is_short = words.len() <= MAX_SHORT && line.ends_with('.');
-    let first = words.first().copied().unwrap_or_default();
+    let is_short = line.split_whitespace().count() <= MAX_SHORT && line.ends_with('.');
+    let first = line.split_whitespace().next().unwrap_or_default();
     is_short && (VAGUE.contains(&first) || EMPTY.contains(&line))
 }
 

@@ -182,10 +182,13 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/transfer-reviews/{review_id}", reviews::show)
             .summary("Get a transfer review, decided or not."),
         key(Support, "POST", "/v1/transfer-reviews/{review_id}/approve", reviews::approve).summary(
-            "Move the purchases to the customer who logged in, now and at later logins. 409 if already approved.",
+            "Approve a transfer review: the purchases move to the customer who logged in, now and at later logins. 409 \
+             if already approved.",
         ),
-        key(Support, "POST", "/v1/transfer-reviews/{review_id}/refuse", reviews::refuse)
-            .summary("Leave the purchases with their owner, now and at later logins. 409 if already refused."),
+        key(Support, "POST", "/v1/transfer-reviews/{review_id}/refuse", reviews::refuse).summary(
+            "Refuse a transfer review: the purchases stay with their owner, now and at later logins. 409 if already \
+             refused.",
+        ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("Get what a customer may use now or, with `at`, what had been announced by that time."),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_detail::detail).summary(

@@ -20,10 +20,10 @@ pub struct SignOfLife {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It is not stored, or that is not known.
+    /// Not stored, or not known to be.
     Missing,
     Stored,
-    /// It is removed, and not stored again.
+    /// Removed, and never stored again.
     Over,
 }
 

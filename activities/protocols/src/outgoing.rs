@@ -1,5 +1,5 @@
-//! What is sent to a destination, and the reply, whatever protocol it takes. A protocol other than HTTP and SMTP is a
-//! transport of `activities::http`: what it sends is a [`wire::Message`].
+//! A message to a destination and the reply, independent of the protocol. A protocol other than HTTP and SMTP is a
+//! transport of `activities::http`, which sends a [`wire::Message`].
 
 use crate::http::{self, Failure};
 use crate::smtp;
@@ -35,7 +35,7 @@ pub struct AnswerRecord {
 }
 
 impl Outgoing {
-    /// This, as one of an app.
+    /// Assigns the message to an app.
     #[must_use]
     pub fn of(self, app: AppId) -> Self {
         match self {

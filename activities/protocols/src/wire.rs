@@ -1,5 +1,5 @@
-//! What is sent over a protocol that is neither HTTP nor SMTP, and the reply. The scheme of the address names the protocol;
-//! `activities::http` has its transport.
+//! A message over a protocol other than HTTP and SMTP, and the reply. The scheme of the address names the protocol;
+//! `activities::http` contains its transport.
 
 use crate::http::Failure;
 use domain::AppId;
@@ -7,7 +7,7 @@ use std::fmt;
 use storage::AttemptClass;
 use url::Url;
 
-/// What is sent to a destination, in the form of its protocol.
+/// A message to a destination, in the format of its protocol.
 #[derive(Clone)]
 pub struct Message {
     /// Scheme, host and port of the server. Its path can hold a secret.
@@ -18,7 +18,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// This, as one of an app.
+    /// Assigns the message to an app.
     #[must_use]
     pub fn of(self, app: AppId) -> Self {
         Self {

@@ -104,8 +104,8 @@ async fn resolve(wanted: LookupRequest, lookup: &Lookup) -> Result<Vec<IpAddr>, 
     }
 }
 
-/// The failure to show: a name of a private network gets the same failure as one that does not exist, so that nobody
-/// can probe our network for names.
+/// The failure to show. A name in a private network gets the same failure as one that does not exist, so that the local
+/// network cannot be probed for names.
 fn public_failure<T: AsRef<str>>(failure: Failure, host: Host<T>) -> Failure {
     match (failure, host) {
         (Failure::Forbidden, Host::Domain(name)) if !is_localhost(name.as_ref()) => {

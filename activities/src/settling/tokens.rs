@@ -22,7 +22,7 @@ pub struct TokenSource {
     platforms: Mutex<HashMap<PlatformId, Platform>>,
 }
 
-/// What a token is issued for.
+/// The credential for which a token is issued.
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {
     pub platform: PlatformId,
@@ -45,10 +45,10 @@ struct Token {
     ends_at: Instant,
 }
 
-/// Where a check gets its token from.
+/// Source of a check's token.
 pub enum Found<'a> {
     Valid(SecretString),
-    /// From a request of its own, which no other check of the platform makes meanwhile.
+    /// A new request, which no other check of the platform makes in the meantime.
     Flight(Flight<'a>),
 }
 

@@ -1,5 +1,4 @@
-//! What a program adds to the stores and the kinds of destinations of a release, and to the protocols that these are
-//! reached by.
+//! Additions of a program to the stores and the kinds of destinations of a release, and to their protocols.
 
 use activities::http::{self, Transport};
 use anyhow::ensure;
@@ -7,7 +6,7 @@ use domain::stores::Policy;
 use protocols::destinations::{self, Kind};
 use crate::stores::{self, StoreEntry};
 
-/// What a program adds to what the release has. `settle` adds nothing.
+/// Additions of a program to the release. `settle` adds nothing.
 #[derive(Clone, Copy, Default)]
 pub struct Additions {
     pub stores: &'static [StoreEntry],

@@ -154,7 +154,7 @@ pub fn main() -> ExitCode {
     main_with(Additions::default())
 }
 
-/// As [`main`], of a program with more kinds of destinations.
+/// As [`main`], for a program with additions.
 pub fn main_with(additions: Additions) -> ExitCode {
     if let Err(error) = additions.add() {
         return failed(&error);

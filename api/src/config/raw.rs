@@ -111,7 +111,7 @@ pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
 /// The settings, read and not checked yet.
 pub(super) struct Gathered {
     pub(super) raw: Raw,
-    /// Those of the stores, in the order of the list of stores.
+    /// Raw settings of the stores, in the order of the list of stores.
     pub(super) stores: Vec<Arc<dyn StoreConfig>>,
     /// The origins that may replace those of vendors.
     pub(super) origins: Vec<RawOrigins>,

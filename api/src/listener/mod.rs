@@ -2,7 +2,7 @@
 //! for each step, all have a maximum number, their bodies a maximum size, and at a maximum the oldest connection
 //! without a request is closed for the next one.
 //!
-//! What is requested, and by whom, is not decided here.
+//! Routing and permissions are not decided here.
 
 mod body;
 mod connection;

@@ -25,7 +25,7 @@ use storage::{App, Page, Paged, PlatformChange, PlatformSettings, Role, StorePar
 /// Maximum number of platforms of an app among which one for the same package is looked for.
 const TWINS: i64 = 100;
 
-/// The field with the fields that a store alone has.
+/// The request field for fields that only one store has.
 const OWN_FIELDS: &str = "store_settings";
 
 /// Default number of hours for which an old notification URL takes messages.
@@ -48,7 +48,7 @@ pub struct NewPlatform {
     shared_secret: Option<SecretString>,
     /// ARN of the topic that may send to the platform, if known in advance.
     topic_arn: Option<String>,
-    /// The fields that its store alone has, its credentials among them.
+    /// Fields that only the platform's store has, including its credentials.
     store_settings: Option<Map<String, Value>>,
     #[serde(flatten)]
     settings: PlatformSettings,
@@ -65,7 +65,7 @@ pub struct PlatformPatch {
     /// ARN of another topic that may send to the platform.
     #[schemars(extend("x-nullIsAbsent" = true))]
     topic_arn: Option<String>,
-    /// The fields that its store alone has, all of them; its credentials stay if they are not among them.
+    /// Fields that only the platform's store has, complete. The stored credentials stay if none are included.
     #[schemars(extend("x-nullIsAbsent" = true))]
     store_settings: Option<Map<String, Value>>,
     #[serde(flatten)]
@@ -99,7 +99,7 @@ pub struct Platform {
     old_notification_url: Option<OldUrl>,
     /// Key that devices report with. Every copy of the app contains it, so it is not secret.
     publishable_key: String,
-    /// The fields that its store alone has, without its credentials; absent without any.
+    /// Fields that only the platform's store has, without credentials; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_settings: Option<Map<String, Value>>,
     /// When the credentials among these fields were set; absent without any.
@@ -432,7 +432,7 @@ async fn view(
     })
 }
 
-/// What a store makes of the fields that it alone has; `None` without them, or if some are wrong.
+/// Settings and credentials from the fields of a store's own form; `None` without any, or if some are wrong.
 fn store_part(
     edge: &Edge,
     wrong: &mut FieldErrors,

@@ -1,5 +1,6 @@
-//! What is the same at the ingress of every store: it finds the platform of a request, stores what a message says, passes
-//! that on, and counts and raises alarms. What a request proves and says is for the folder of the store.
+//! The common part of every store's ingress: it finds the platform of a request, stores the notifications of a message,
+//! passes them to the dispatcher, and counts and raises alarms. The store's folder authenticates and parses the
+//! request.
 
 use super::ingress::{Answer, Intake, StoreRequest};
 use super::recipient::{NoRecipient, Recipients};
@@ -32,7 +33,7 @@ pub struct Inbox {
     not_stored_at: Mutex<Option<Instant>>,
 }
 
-/// What a message says.
+/// The parsed content of a message.
 pub struct Message {
     /// The store's id of it.
     pub id: String,
@@ -45,11 +46,11 @@ pub struct Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alarm {
     pub kind: &'static str,
-    /// Nothing in it was written by the sender.
+    /// Reason of the refusal. It contains no text of the sender.
     pub detail: &'static str,
 }
 
-/// What was stored of a message.
+/// The stored notifications of a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Whether one of its notifications is new.
@@ -236,7 +237,7 @@ impl Inbox {
     }
 }
 
-/// Inserts the rows, in a span of its own.
+/// Inserts the rows, in a separate span.
 async fn insert(
     store: &Store,
     rows: Vec<NewNotification>,

@@ -23,15 +23,15 @@ pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sal
 /// The transactions of a sales report, or every wrong place of it.
 pub type SalesResult = Result<SalesReport, Vec<WrongSale>>;
 
-/// A wrong field among those that a store alone has.
+/// An invalid field of a store's own form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongOwnField {
     pub field: &'static str,
-    /// What is expected there.
+    /// Expected value of the field.
     pub expected: String,
 }
 
-/// Reads the fields that a store alone has: what is shown again, and the credentials, which are not.
+/// Reads the fields of a store's own form: settings, which are shown again, and credentials, which are not.
 pub type ReadOwnFields = fn(&Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>>;
 
 /// What settle knows of a store, beside its ingress.
@@ -44,7 +44,7 @@ pub struct StoreEntry {
     pub since: &'static str,
     /// The form of its platforms, with the steps at the store.
     pub form: fn() -> Form,
-    /// Reads the fields of platforms that this store alone has, if it has some.
+    /// Reads the fields of platforms that only this store has, if there are any.
     pub own_fields: Option<ReadOwnFields>,
     /// Maximum size of a message, in bytes.
     pub max_body_bytes: usize,

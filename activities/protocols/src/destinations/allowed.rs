@@ -23,9 +23,9 @@ pub struct Allowed {
 /// The operator's setting of a kind with the origins that may replace a vendor's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OriginsSetting {
-    /// Its name in the file: `allowed_urls` in the table of the kind's name.
+    /// Name of the setting in the file: `allowed_urls` in the table named like the kind.
     pub field: &'static str,
-    /// Its environment variable.
+    /// Name of the environment variable.
     pub variable: &'static str,
 }
 

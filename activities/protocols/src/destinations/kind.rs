@@ -34,7 +34,7 @@ pub trait Kind: Sync {
     /// The form for creating a destination of this kind.
     fn form(&self) -> Form;
 
-    /// What the help of the command line says of it.
+    /// The command line's help texts for the kind.
     fn help_text(&self) -> HelpText;
 
     /// Builds the settings and secrets of a new destination. Unknown fields are refused.

@@ -14,9 +14,9 @@ pub struct RenderNotes {
 pub struct VolumeAlarm {
     /// The kind of the alarm.
     pub alarm: &'static str,
-    /// How many requests of an app in a day raise it.
+    /// Number of an app's requests per day that raises the alarm.
     pub bound: u64,
-    /// What is sent, in the plural.
+    /// Name of the sent items, in the plural.
     pub what: &'static str,
 }
 

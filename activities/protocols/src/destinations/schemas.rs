@@ -12,7 +12,7 @@ pub struct KindSchemas {
     pub required: &'static [&'static str],
     /// Fields of `created` that cannot be changed later.
     pub on_creation: &'static [&'static str],
-    /// What a request has to be beside its schema: fields that a new destination sets, and rules.
+    /// Additional requirements that the schema cannot express: fields of a new destination, and rules.
     pub rules: &'static [(&'static str, &'static str)],
     /// The rules of a change that differ from those of a new destination.
     pub change_rules: &'static [(&'static str, &'static str)],

@@ -43,7 +43,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// This, as one of an app.
+    /// Assigns the request to an app.
     #[must_use]
     pub fn of(self, app: AppId) -> Self {
         Self {

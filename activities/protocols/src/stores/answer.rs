@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Verification(Verification),
-    /// Like [`Self::Verification`], with the store's id of the customer.
+    /// Like [`Self::Verification`], with the store's id for the customer.
     Named(Verification, CustomerName),
     /// The store refuses the platform's credential.
     Refused,

@@ -25,7 +25,7 @@ pub struct Subject {
     pub receipt_id: String,
     /// The shared secret; empty for a store without one.
     pub secret: SecretString,
-    /// What the platform has of its store alone.
+    /// The platform's settings and credentials of its store's own form.
     pub own: StorePart,
 }
 

@@ -4,11 +4,11 @@ use secrecy::SecretString;
 use std::fmt;
 use std::time::Duration;
 
-/// An access token. It has no debug output of its own.
+/// An access token. It has no debug output.
 #[derive(Clone)]
 pub struct AccessToken {
     pub token: SecretString,
-    /// How long it is valid, from the request of it on.
+    /// How long the token is valid, counted from its request.
     pub lifetime: Duration,
 }
 

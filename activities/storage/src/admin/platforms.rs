@@ -115,7 +115,7 @@ pub struct NewPlatform {
     pub ingress_key: SecretString,
     /// The key with which its devices report; it is no secret.
     pub publishable_key: String,
-    /// What it has of its store alone.
+    /// Settings and credentials of the store's own form.
     pub of_store: StorePart,
 }
 
@@ -152,7 +152,7 @@ pub struct PlatformChange {
     pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
     pub topic_arn: Option<String>,
-    /// Other settings of its store alone. Without credentials the stored ones stay.
+    /// New settings of the store's own form. Without credentials the stored ones stay.
     pub of_store: Option<StorePart>,
 }
 

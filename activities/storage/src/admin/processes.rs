@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How long a sign counts after it was renewed.
+/// How long a sign counts after its renewal.
 const LIFE: Duration = MINUTE;
 /// Maximum number of processes that an error names.
 const MAX_NAMED: usize = 10;
@@ -34,7 +34,7 @@ pub struct Process {
     pub role: String,
     /// The release of its program.
     pub version: String,
-    /// Its number and its host.
+    /// Number of the process, and its host.
     pub host: String,
     /// The names of the stores that it knows.
     pub stores: Vec<String>,

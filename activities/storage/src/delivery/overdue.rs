@@ -67,7 +67,7 @@ pub struct Due {
 pub enum DueReason {
     /// A window ended, and no settling followed.
     Unsettled,
-    /// Its wake is due.
+    /// The next wake is due.
     Wake,
 }
 

@@ -330,7 +330,7 @@ impl Pending {
         }
     }
 
-    /// The claim, as one of the customer whom the store's answer names, where that customer counts.
+    /// The claim, assigned to the customer in the store's answer, if the answer identifies the customer.
     fn named(
         self,
         write: &mut Write<'_>,

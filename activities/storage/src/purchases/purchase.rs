@@ -188,7 +188,7 @@ const CUSTOMER: Sql = statement! {hot "notifications_open_of_key", "
     LIMIT 1
 "};
 
-/// The customer whom a query about a purchase names.
+/// The customer in a query about a purchase.
 pub struct QueriedCustomer {
     /// The store's id of the customer; absent where it is not known and the store needs none.
     pub app_user_id: Option<String>,
@@ -203,8 +203,8 @@ impl Origin {
         StorePolicy::of(&self.store).map_err(|unknown| Error::corrupt(unknown.to_string()))
     }
 
-    /// The customer whom a query about a purchase names: of the store's last answer, or that of the newest open
-    /// notification, else the last known one. `None` if the store cannot be queried, or needs an id and none is known.
+    /// The customer in a query about a purchase: of the store's last answer, or that of the newest open notification,
+    /// or else the last known one. `None` if the store cannot be queried, or needs an id and none is known.
     pub fn queried_customer(
         &self,
         connection: &mut AnyConnection,
@@ -238,7 +238,7 @@ const NAME_CUSTOMER: Sql = statement! {"
     WHERE collapse_key = ? AND (answered_customer IS NULL OR answered_customer <> ?)
 "};
 
-/// Stores the store's id of the customer whom an answer names. The next record gives the purchase to this customer.
+/// Stores the store's id for the customer in an answer. The next record assigns the purchase to this customer.
 pub fn name_customer(write: &mut Write<'_>, key: CollapseKey, name: &str) -> Result<(), Error> {
     let named = sql(NAME_CUSTOMER).bind(name).bind(key).bind(name);
     named.run(write.connection).map(drop)

@@ -1,5 +1,5 @@
 //! The events of a customer that destinations do not have, for display: what is sent next, and why it was not accepted
-//! yet. An event belongs to the customer for whom it was recorded, regardless of the purchase's current owner.
+//! yet. An event belongs to the customer at its recording, regardless of the purchase's current owner.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -1,4 +1,4 @@
-//! What the store of a platform is queried with: a shared secret, or the credentials that the store's own form has.
+//! Credentials for queries of a platform's store: a shared secret, or the credentials of the store's own form.
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
@@ -7,9 +7,9 @@ use domain::PlatformId;
 use secrecy::SecretString;
 use serde_json::Value;
 
-/// What a shared secret is encrypted for, beside the platform.
+/// Purpose of the encryption of a shared secret, besides the platform.
 pub const SHARED_SECRET: &str = "platforms";
-/// What the credentials of a store's own form are encrypted for, beside the platform.
+/// Purpose of the encryption of the credentials in a store's own form, besides the platform.
 pub const STORE_CREDENTIALS: &str = "platforms.store_credentials";
 
 /// Whether the store of a platform can be queried: it has a credential that the store has not refused.
@@ -19,16 +19,16 @@ pub const IS_USABLE: &str =
 pub const IS_USABLE_F: &str =
     "(COALESCE(f.shared_secret, f.store_credentials) IS NOT NULL AND f.secret_refused_at IS NULL)";
 
-/// What a platform has of its store alone, by the fields of the store's own form.
+/// A platform's settings and credentials that only its store has, by the fields of the store's own form.
 #[derive(Debug, Clone, Default)]
 pub struct StorePart {
-    /// What is shown again.
+    /// Settings, which are shown again.
     pub settings: Option<Value>,
-    /// What is never shown again, in a form of the store's own.
+    /// Credentials of the store's own form, which are never shown again.
     pub credentials: Option<SecretString>,
 }
 
-/// What a platform's store is queried with.
+/// The credential for queries of a platform's store.
 #[derive(Default)]
 pub struct Credential {
     /// The shared secret; empty for a store without one.

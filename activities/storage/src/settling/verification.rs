@@ -42,7 +42,7 @@ pub struct StoreQuery {
     pub settling: i64,
     /// The shared secret; empty for a store without one.
     pub secret: SecretString,
-    /// What the platform has of its store alone.
+    /// The platform's settings and credentials of its store's own form.
     pub of_store: StorePart,
     /// The stored form of the credential, to detect whether the platform has another one by now.
     sealed: String,
@@ -280,7 +280,7 @@ impl Store {
             .await
     }
 
-    /// Stores the store's id of the customer whom an answer about a purchase names; of one who was erased, the tombstone.
+    /// Stores the store's id for the customer in an answer about a purchase; for an erased customer, the tombstone.
     pub async fn name_customer(&self, key: CollapseKey, app_user_id: &str) -> Result<(), Error> {
         let (secrets, name) = (self.secrets.clone(), clean(app_user_id).into_owned());
         self.write(move |write| {

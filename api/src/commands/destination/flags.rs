@@ -61,7 +61,7 @@ struct FieldFlag {
     argument: Argument,
 }
 
-/// The label of the kind that alone has a field; `None` where several have it.
+/// The label of the kind that has a field exclusively; `None` if several have it.
 fn only_kind(forms: &[Form], name: &str) -> Option<&'static str> {
     let has = |form: &&Form| form.fields.iter().any(|field| field.name == name);
     let mut having = forms.iter().filter(has);

@@ -1,4 +1,4 @@
-//! What the help of `settle destination` says of the kinds, which describe themselves.
+//! The help of `settle destination` about the kinds, which describe themselves.
 
 use protocols::destinations::{self, HelpText, Kind};
 

@@ -297,7 +297,7 @@ impl Argument {
         }
     }
 
-    /// The same argument, but optional.
+    /// Makes the argument optional.
     pub fn optional(self) -> Self {
         Self {
             is_required: false,

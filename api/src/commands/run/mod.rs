@@ -64,8 +64,8 @@ pub struct Options {
     /// The program `temporal` of the version that settle would download; its checksum is compared.
     #[arg(long, value_name = "FILE")]
     temporal_cli: Option<PathBuf>,
-    /// Serve the UI of Temporal's dev server. It has no login, and does not check for which host a request is: a web page
-    /// in a browser on this machine can read and change what is in Temporal.
+    /// Serve the UI of Temporal's dev server. It has no login and does not check the host of a request: any web page in a
+    /// browser on this machine can read and change Temporal's data.
     #[arg(long)]
     temporal_ui: bool,
     /// Print the whole log here, as with SETTLE_LOG, instead of writing it to `settle.log` in the data directory. Warnings

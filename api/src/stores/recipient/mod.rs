@@ -251,7 +251,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Looks up keys, and remembers what is found unless something changed meanwhile.
+    /// Looks up keys, and caches the results unless something changed in the meantime.
     async fn look_up(
         self,
         store: &Store,

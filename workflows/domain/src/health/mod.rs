@@ -1,9 +1,9 @@
 //! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when
 //! it is disabled, and when its deliveries are due.
 //!
-//! A destination is disabled after some days without a success (`disable_after` of its kind). A failed request disables
-//! it then, if the first failure since the last success is at least 12 hours old. An answer that refuses everything for
-//! good, such as an unknown key, disables it at once.
+//! After a period without a success that depends on the kind (`disable_after`), a failed request disables the
+//! destination, provided that the first failure since the last success is at least [`MIN_FAILURE_SPAN`] old. A response
+//! that permanently refuses everything, such as an unknown key, disables it immediately.
 //!
 //! Each result of a request updates the health. `storage` stores it; the destination's kind interprets the response.
 //! Decisions use [`Health::as_of`] the present, which drops times that became meaningless when the clock was set back.

@@ -58,7 +58,7 @@ impl StorePolicy {
 }
 
 impl Default for StorePolicy {
-    /// That of records without a store's name.
+    /// The store of records without a store's name.
     fn default() -> Self {
         Self(UNNAMED)
     }
@@ -81,7 +81,7 @@ impl PartialEq for StorePolicy {
 impl Eq for StorePolicy {}
 
 impl Serialize for StorePolicy {
-    /// As the store's name.
+    /// Serializes as the store's name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.store)
     }

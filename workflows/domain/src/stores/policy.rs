@@ -1,4 +1,4 @@
-//! What a store's answers and reports mean for a purchase.
+//! The meaning of a store's answers and reports for a purchase.
 
 use crate::decide::wake;
 use crate::notification::NotificationKind;
@@ -13,15 +13,15 @@ use std::time::Duration;
 pub struct Policy {
     /// The store's name on platforms, in URLs and in the database.
     pub store: &'static str,
-    /// What identifies the customer of a purchase.
+    /// How the customer of a purchase is identified.
     pub customer: CustomerSource,
-    /// What proves that a device's user owns a purchase.
+    /// Proof that a device's user owns a purchase.
     pub proof: Proof,
-    /// What a report proves beside an answer.
+    /// Evidence of a report besides an answer.
     pub reports: Reports,
     /// Whether terms are counted by the calendar, from the length of one; else the dates of answers alone count.
     pub has_calendar_terms: bool,
-    /// What it means that the store no longer knows a purchase.
+    /// Meaning of an answer that the store no longer knows a purchase.
     pub gone: Gone,
     /// Whether a purchase runs again after its end as soon as an answer shows it running.
     pub can_leave_end: bool,
@@ -31,7 +31,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What counts of an answer: without the length of a term where terms are not counted by the calendar.
+    /// The relevant part of an answer: without the length of a term if terms are not counted by the calendar.
     pub(crate) fn read<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
         if self.has_calendar_terms || snapshot.term.is_none() {
             return Cow::Borrowed(snapshot);
@@ -43,7 +43,7 @@ impl Policy {
     }
 }
 
-/// What identifies the customer of a purchase.
+/// How the customer of a purchase is identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CustomerSource {
     /// Notifications name the customer, and a query needs the name.
@@ -52,7 +52,7 @@ pub enum CustomerSource {
     Answer,
 }
 
-/// What proves that a device's user owns a purchase.
+/// Proof that a device's user owns a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
     /// The store confirms the pair of customer and purchase.
@@ -61,7 +61,7 @@ pub enum Proof {
     Possession,
 }
 
-/// What a report proves beside an answer.
+/// Evidence of a report besides an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reports {
     /// Answers lag behind the store's own notifications: a recent report is believed over an answer.
@@ -70,12 +70,12 @@ pub enum Reports {
     Hints,
 }
 
-/// What it means that the store no longer knows a purchase.
+/// Meaning of an answer that the store no longer knows a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
     /// The purchase is over.
     Over,
-    /// What was known last stays true.
+    /// The last known state stays true.
     LastKnown,
 }
 

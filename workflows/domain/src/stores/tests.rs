@@ -37,7 +37,7 @@ fn first() -> StorePolicy {
     StorePolicy::default()
 }
 
-/// What is decided of one notification.
+/// The decision about one notification.
 fn settle(
     policy: StorePolicy,
     known: &Purchase,

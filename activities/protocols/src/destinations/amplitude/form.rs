@@ -5,7 +5,7 @@ use crate::destinations::help::HelpText;
 use crate::destinations::unnamed;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
 
-/// What the help says of Amplitude integrations.
+/// Help texts for Amplitude integrations.
 pub const HELP: HelpText = HelpText {
     examples: &[
         "settle destination create --app ID --name analytics --kind amplitude --endpoint standard --api-key @api-key.txt",

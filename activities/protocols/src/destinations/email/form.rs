@@ -3,7 +3,7 @@
 use crate::destinations::help::HelpText;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
 
-/// What the help says of destinations of mails.
+/// Help texts for email destinations.
 pub const HELP: HelpText = HelpText {
     examples: &[
         "settle destination create --app ID --name on-call --kind email --to ops@example.com --event alarm.*",

@@ -67,7 +67,7 @@ pub struct ScheduleText {
 }
 
 impl ScheduleText {
-    /// That of [`DEFAULT_WAITS_SECONDS`].
+    /// The default schedule, from [`DEFAULT_WAITS_SECONDS`].
     pub const USUAL: Self = Self {
         usual: "10 attempts over 75 h 35 m",
         end: "",

@@ -4,7 +4,7 @@ use crate::destinations::help::HelpText;
 use crate::destinations::unnamed;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
 
-/// What the help says of webhooks.
+/// Help texts for webhooks.
 pub const HELP: HelpText = HelpText {
     examples: &[
         "settle destination create --app ID --name backend --url https://example.com/hooks",

@@ -22,8 +22,8 @@ pub enum JobKind {
     /// Works on the owners of this app's customers and devices. The first of the users that the job locks, if known:
     /// the jobs of a group lock apps, and the users of each, in order of their ids.
     People(AppId, Option<UserId>),
-    /// It adds what this process counted to rows of this table, or that the process lives. The jobs of a group do so in
-    /// the order of the tables.
+    /// Adds this process's counts to rows of this table, or renews its sign of life. The jobs of a group do so in the
+    /// order of the tables.
     Count(&'static str),
     Other,
 }
