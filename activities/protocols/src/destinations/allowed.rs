@@ -25,7 +25,7 @@ pub struct Allowed {
 pub struct OriginsSetting {
     /// Its name in the file: `allowed_urls` in the table of the kind's name.
     pub field: &'static str,
-    /// Its environment variable.
+    /// The environment variable of the setting.
     pub variable: &'static str,
 }
 
