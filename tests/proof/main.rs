@@ -4,24 +4,27 @@
 mod additions;
 
 use std::process::{Command, Output};
+use std::sync::Once;
 use system_tests::process::program;
 
-/// The variables of a program that has the additions.
+/// The variables of a program that has the additions. What it answers is checked against a document that has them too.
 pub fn variables() -> Vec<(String, String)> {
+    static ADDED: Once = Once::new();
+    ADDED.call_once(|| additions::ALL.add().expect("the first use of the kinds"));
     vec![("SETTLE_TEST_ADDITIONS".to_owned(), "proof".to_owned())]
 }
 
-/// The words of the help of `settle destination create`, of a program with these variables.
+/// The unwrapped help of `settle destination create`, of a program with these variables.
 fn help(variables: Vec<(String, String)>) -> String {
     let mut command = Command::new(program());
     command.args(["destination", "create", "--help"]);
     let Output { status, stdout, .. } = command.envs(variables).output().expect("settle starts");
     assert!(status.success(), "{status}");
-    words(&String::from_utf8(stdout).expect("a text"))
+    unwrapped(&String::from_utf8(stdout).expect("a text"))
 }
 
 /// A text without the places where it is wrapped.
-fn words(text: &str) -> String {
+fn unwrapped(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -33,7 +36,7 @@ fn an_added_kind_is_offered_by_the_program_that_adds_it_alone() {
         assert!(with.contains(&named), "{with}");
         assert!(!usual.contains(&named), "{usual}");
         for example in kind.help_text().examples {
-            assert!(with.contains(&words(example)), "{example}: {with}");
+            assert!(with.contains(&unwrapped(example)), "{example}: {with}");
         }
     }
     for text in [&usual, &with] {

@@ -23,9 +23,9 @@ pub struct Allowed {
 /// The operator's setting of a kind with the origins that may replace a vendor's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OriginsSetting {
-    /// Name of the setting in the file: `allowed_urls` in the table named like the kind.
+    /// Its name in the file: `allowed_urls` in the table of the kind's name.
     pub field: &'static str,
-    /// Name of the environment variable.
+    /// The environment variable of the setting.
     pub variable: &'static str,
 }
 

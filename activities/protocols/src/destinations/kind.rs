@@ -147,7 +147,7 @@ pub trait Kind: Sync {
 }
 
 /// A kind whose requests are signed.
-pub trait Signer {
+pub trait Signer: Sync {
     /// The secret that signs requests, as a receiver needs it: the newest one.
     fn newest_secret(&self, secret: &SecretString) -> Option<SecretString>;
 

@@ -59,7 +59,7 @@ async fn reply(rules: Rules, address: &str, payload: &str) -> (Reply, Vec<Socket
 }
 
 #[tokio::test]
-async fn a_message_goes_to_the_checked_addresses_and_its_reply_comes_back() {
+async fn a_message_goes_to_the_checked_addresses_and_is_answered() {
     let long = "a".repeat(5000);
     for (sent, answered) in [("taken", "taken"), (long.as_str(), &long[..4096])] {
         let (reply, reached) = reply(allowing_this_machine(), "echo://127.0.0.1:9/x", sent).await;
