@@ -28,7 +28,6 @@ mod metrics;
 mod namespaces;
 mod operators;
 mod orders;
-mod proof_store;
 mod recovery;
 mod refused;
 mod restored;

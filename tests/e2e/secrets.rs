@@ -6,12 +6,11 @@
 //! there.
 
 use super::seeds::{Seeds, cover_each_column};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::Path;
 use system_tests::collector::Collector;
+use system_tests::decoded;
 use system_tests::http::{Api, post_as_sns};
 use system_tests::receiver::Reply;
 use system_tests::rvs::{self, Receipt};
@@ -30,8 +29,7 @@ const RECEIPT: &str = "secrets";
 /// A description of a secret, and the secret itself, which must not be found.
 pub type Secret = (&'static str, String);
 
-/// A description of a searched place, and its bytes.
-pub type Place = (String, Vec<u8>);
+pub use system_tests::decoded::Place;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_leaks() {
@@ -92,7 +90,7 @@ async fn no_secret_leaks() {
     let spans = spans(&collector).await;
     present("RunActivity:verify", &spans);
     absent(&secrets, &spans);
-    let histories = histories(&world).await;
+    let histories = decoded::histories(&world).await;
     present(&key, &histories);
     absent(&secrets, &histories);
     let temporal = files(world.temporal.file().parent().expect("its folder"), "");
@@ -362,33 +360,6 @@ async fn request_wrongly(world: &World) -> Vec<Place> {
 
 async fn text(world: &World, path: &str) -> Vec<u8> {
     world.api.get(path).await.ok().to_string().into_bytes()
-}
-
-/// The histories of all runs of all workflows, with their payloads decoded.
-pub async fn histories(world: &World) -> Vec<Place> {
-    let runs = world
-        .temporal
-        .list("WorkflowType IN ('purchase', 'sweep', 'destination', 'stream', 'claims')")
-        .await;
-    assert!(runs.len() >= 2, "{} runs are too few", runs.len());
-    let mut histories = Vec::new();
-    for run in runs.into_iter().filter_map(|run| run.execution) {
-        let mut bytes = world.temporal.run_history_json(&run).await;
-        let json: Value = serde_json::from_slice(&bytes).expect("a history as JSON");
-        decode(&json, &mut bytes);
-        histories.push((format!("the history of {}", run.workflow_id), bytes));
-    }
-    histories
-}
-
-/// Adds the decoded form of every base64 text: in JSON, payloads are base64.
-fn decode(json: &Value, found: &mut Vec<u8>) {
-    match json {
-        Value::String(text) => found.extend(STANDARD.decode(text).unwrap_or_default()),
-        Value::Array(items) => items.iter().for_each(|item| decode(item, found)),
-        Value::Object(fields) => fields.values().for_each(|field| decode(field, found)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
 
 /// The files of a folder whose names end with `ending`.

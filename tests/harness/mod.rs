@@ -11,6 +11,7 @@ pub mod clock;
 pub mod collector;
 pub mod compose;
 pub mod contract;
+pub mod decoded;
 pub mod deliveries;
 pub mod destinations;
 pub mod devices;

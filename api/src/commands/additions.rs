@@ -1,10 +1,10 @@
 //! Additions of a program to the stores and the kinds of destinations of a release, and to their protocols.
 
+use crate::stores::{self, StoreEntry};
 use activities::http::{self, Transport};
 use anyhow::ensure;
 use domain::stores::Policy;
 use protocols::destinations::{self, Kind};
-use crate::stores::{self, StoreEntry};
 
 /// Additions of a program to the release. `settle` adds nothing.
 #[derive(Clone, Copy, Default)]

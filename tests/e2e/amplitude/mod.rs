@@ -470,7 +470,7 @@ async fn secrets_stay(own: &Analysts) {
         ),
         ("a wrong key", settings::WRONG_KEY.to_owned()),
     ];
-    secrets::absent(&keys, &secrets::histories(world).await);
+    secrets::absent(&keys, &system_tests::decoded::histories(world).await);
     let logs = secrets::files(world.installation.folder(), ".log");
     secrets::present("attempted a delivery", &logs);
     secrets::absent(&keys, &logs);

@@ -259,7 +259,7 @@ async fn no_secret_or_customer_is_in_the_log_or_a_history() {
         log.contains("queried the store about a purchase"),
         "the log is not what it should be"
     );
-    let histories = super::secrets::histories(&world).await;
+    let histories = system_tests::decoded::histories(&world).await;
     let history: String = histories
         .iter()
         .map(|(_, bytes)| String::from_utf8_lossy(bytes))

@@ -42,7 +42,8 @@ impl ProofProtocol {
     /// A request of a path, whose parts need no encoding.
     fn get(&self, folder: &str, id: &str) -> Result<Request, Answer> {
         let url = self.base.join(&format!("{folder}/{id}"));
-        let url = url.map_err(|_| Answer::Verification(Verification::Parked(Parked::UnknownReceipt)))?;
+        let url =
+            url.map_err(|_| Answer::Verification(Verification::Parked(Parked::UnknownReceipt)))?;
         Ok(Request {
             method: Method::Get,
             url,
@@ -55,7 +56,10 @@ impl ProofProtocol {
 
     fn step(&self, subject: &Subject, replies: &[Replied]) -> Result<(Request, Bucket), Answer> {
         let Some(first) = replies.first() else {
-            return Ok((self.get("purchases", &subject.receipt_id)?, bucket("purchases")));
+            return Ok((
+                self.get("purchases", &subject.receipt_id)?,
+                bucket("purchases"),
+            ));
         };
         let purchase: Purchase = body(&first.reply)?;
         let Some(second) = replies.get(1) else {
@@ -92,10 +96,14 @@ fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) ->
 
 fn body<T: for<'de> Deserialize<'de>>(reply: &Reply) -> Result<T, Answer> {
     match reply {
-        Reply::Answer { status: 200, body, .. } => serde_json::from_str(body)
+        Reply::Answer {
+            status: 200, body, ..
+        } => serde_json::from_str(body)
             .map_err(|_| Answer::Retry(Retry::new("unreadable", "the store's answer is no JSON"))),
         Reply::Answer { status: 404, .. } => Err(Answer::Verification(Verification::Gone)),
-        Reply::Answer { status: 401 | 403, .. } => Err(Answer::Refused),
+        Reply::Answer {
+            status: 401 | 403, ..
+        } => Err(Answer::Refused),
         Reply::Answer { .. } => Err(Answer::Retry(Retry::new("status", "the store failed"))),
         Reply::Failure { class, message } => {
             Err(Answer::Retry(Retry::new(class.as_str(), message.clone())))

@@ -124,7 +124,9 @@ impl Store {
         };
         let rows = new
             .iter()
-            .map(|(key, purchase)| NewNotification::of(platform.id, purchase.notification(*key, at, times(*key))))
+            .map(|(key, purchase)| {
+                NewNotification::of(platform.id, purchase.notification(*key, at, times(*key)))
+            })
             .collect();
         let mut adopted_before = Vec::new();
         for ((key, _), accepted) in new.into_iter().zip(self.accept(rows).await?) {

@@ -1,6 +1,7 @@
-//! A store that only the tests have (`tests/proof/store`): the real processes settle its purchases as those of any other.
+//! The added store: the real processes settle its purchases as those of any other.
 //! A check takes two requests with an access token, an answer alone names the customer, and ends can be left.
 
+use crate::variables;
 use api::clock;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -9,6 +10,7 @@ use axum::{Json, Router};
 use domain::{CollapseKey, PlatformId};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
+use system_tests::decoded;
 use system_tests::http::{Api, text};
 use system_tests::process::Backend;
 use system_tests::rvs::millis;
@@ -52,7 +54,10 @@ async fn serve(shared: Shared) -> String {
     format!("http://{address}")
 }
 
-async fn issue(State(shared): State<Shared>, Path(secret): Path<String>) -> Result<Json<Value>, StatusCode> {
+async fn issue(
+    State(shared): State<Shared>,
+    Path(secret): Path<String>,
+) -> Result<Json<Value>, StatusCode> {
     if secret != SECRET {
         return Err(StatusCode::FORBIDDEN);
     }
@@ -69,7 +74,10 @@ fn check(headers: &HeaderMap) -> Result<(), StatusCode> {
     is_valid.then_some(()).ok_or(StatusCode::UNAUTHORIZED)
 }
 
-async fn purchase(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
+async fn purchase(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, StatusCode> {
     check(&headers)?;
     let ended_ms = shown(&shared).ended_ms;
     Ok(Json(json!({
@@ -78,11 +86,16 @@ async fn purchase(State(shared): State<Shared>, headers: HeaderMap) -> Result<Js
     })))
 }
 
-async fn order(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
+async fn order(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, StatusCode> {
     check(&headers)?;
     let mut shown = shown(&shared);
     shown.orders += 1;
-    Ok(Json(json!({ "country": "DE", "paid_until_ms": shown.paid_until_ms })))
+    Ok(Json(
+        json!({ "country": "DE", "paid_until_ms": shown.paid_until_ms }),
+    ))
 }
 
 /// A day so many days from now, in milliseconds.
@@ -145,23 +158,33 @@ async fn is_settled_as_any_other(backend: Backend) {
     let shared = Shared::default();
     shown(&shared).paid_until_ms = in_days(20);
     let url = serve(Arc::clone(&shared)).await;
-    let variables = [
-        ("SETTLE_TEST_ADDITIONS".to_owned(), "1".to_owned()),
-        ("SETTLE_PROOF_URL".to_owned(), url),
-    ];
+    let mut added = variables();
+    added.push(("SETTLE_PROOF_URL".to_owned(), url));
     let setting = Setting {
         backend,
-        variables: variables.to_vec(),
+        variables: added,
         ..Setting::default()
     };
     let mut world = World::start(setting).await;
     let proof = Proof::new(&world).await;
 
-    assert_eq!(proof.send("BOUGHT", 1_700_000_000_000, "somebody else").await, 401);
-    assert_eq!(proof.send("BOUGHT", 1_700_000_000_000, "genuine").await, 204);
+    assert_eq!(
+        proof
+            .send("BOUGHT", 1_700_000_000_000, "somebody else")
+            .await,
+        401
+    );
+    assert_eq!(
+        proof.send("BOUGHT", 1_700_000_000_000, "genuine").await,
+        204
+    );
     let bought = proof.wait_state("active").await;
     assert!(bought.to_string().contains(CUSTOMER), "{bought}");
-    assert_eq!((shown(&shared).issued, shown(&shared).orders), (2, 1), "one token was refused");
+    assert_eq!(
+        (shown(&shared).issued, shown(&shared).orders),
+        (2, 1),
+        "one token was refused"
+    );
 
     // An exact answer ends the purchase at once.
     shown(&shared).ended_ms = Some(in_days(-1));
@@ -174,7 +197,7 @@ async fn is_settled_as_any_other(backend: Backend) {
     proof.wait_state("active").await;
     assert_eq!(shown(&shared).issued, 2, "the token serves all checks");
 
-    let histories = crate::secrets::histories(&world).await;
+    let histories = decoded::histories(&world).await;
     let workflow = workflows::contract::workflow_id(proof.key);
     let own = histories.iter().find(|(name, _)| name.contains(&workflow));
     assert!(own.is_some(), "the history of {workflow}");
