@@ -73,7 +73,10 @@ impl Query<'_> {
             Answer::Verification(verification) => self.answered(verification).await,
             // The run learns only that the store answered.
             Answer::Named(verification, CustomerName(name)) => {
-                self.context.store.name_customer(self.key, &name).await?;
+                self.context
+                    .store
+                    .note_answered_customer(self.key, &name)
+                    .await?;
                 self.answered(verification).await
             }
             Answer::Refused => self.refuse_secret().await,

@@ -232,15 +232,19 @@ impl Origin {
     }
 }
 
-const NAME_CUSTOMER: Sql = statement! {"
+const NOTE_ANSWERED_CUSTOMER: Sql = statement! {"
     UPDATE purchases
     SET answered_customer = ?
     WHERE collapse_key = ? AND (answered_customer IS NULL OR answered_customer <> ?)
 "};
 
 /// Stores the store's id for the customer in an answer. The next record assigns the purchase to this customer.
-pub fn name_customer(write: &mut Write<'_>, key: CollapseKey, name: &str) -> Result<(), Error> {
-    let named = sql(NAME_CUSTOMER).bind(name).bind(key).bind(name);
+pub fn note_answered_customer(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    name: &str,
+) -> Result<(), Error> {
+    let named = sql(NOTE_ANSWERED_CUSTOMER).bind(name).bind(key).bind(name);
     named.run(write.connection).map(drop)
 }
 

@@ -281,7 +281,11 @@ impl Store {
     }
 
     /// Stores the store's id for the customer in an answer about a purchase; for an erased customer, the tombstone.
-    pub async fn name_customer(&self, key: CollapseKey, app_user_id: &str) -> Result<(), Error> {
+    pub async fn note_answered_customer(
+        &self,
+        key: CollapseKey,
+        app_user_id: &str,
+    ) -> Result<(), Error> {
         let (secrets, name) = (self.secrets.clone(), clean(app_user_id).into_owned());
         self.write(move |write| {
             let Some(origin) = purchase::origin(write.connection, key)? else {
@@ -295,7 +299,7 @@ impl Store {
             };
             let name = tombstones::or_tombstone(write.connection, &secrets, customer)?;
             purchase::lock(write, key)?;
-            purchase::name_customer(write, key, &name)
+            purchase::note_answered_customer(write, key, &name)
         })
         .await
     }
