@@ -27,7 +27,7 @@ const FIXED: [&str; 1] = ["store"];
 
 /// The form of a platform's store, as far as it can be changed.
 fn form_of(edge: &Edge, platform: &Platform) -> Option<Form> {
-    let mut form = of_stores(edge.known)
+    let mut form = of_stores(&edge.known)
         .into_iter()
         .find(|form| form.name == platform.store)?;
     form.fields.retain(|field| !FIXED.contains(&field.name));

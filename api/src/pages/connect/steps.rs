@@ -111,7 +111,7 @@ pub async fn console(
     let (State(edge), visit, _) = &at;
     let value = as_api(&at, &platform).await?;
     let of = Connected::of(edge, platform).await?;
-    let form = of_stores(edge.known)
+    let form = of_stores(&edge.known)
         .into_iter()
         .find(|form| form.name == of.platform.store);
     let place = PageAddress {
