@@ -70,15 +70,14 @@ story! {
         for one in [&crashed, &live] {
             world.store.sign_of_life(one.clone()).await.unwrap();
         }
-        world.pass(40_000);
-        world.store.sign_of_life(live).await.unwrap();
+        world.pass(30_000);
         assert_eq!(world.store.forget_processes().await.unwrap(), 0);
         refused(connect(&world, "one").await);
         world.store.sign_of_life(crashed).await.unwrap();
         assert_eq!(number_of_signs(&world), 2, "a renewed sign stays one");
-        world.pass(40_000);
+        world.pass(30_000);
         refused(connect(&world, "one").await);
-        world.pass(21_000);
+        world.pass(31_000);
         connect(&world, "one").await.expect("neither lives");
         assert_eq!(world.store.forget_processes().await.unwrap(), 2);
         assert_eq!(number_of_signs(&world), 0);

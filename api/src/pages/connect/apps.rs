@@ -190,7 +190,7 @@ pub async fn create_platform(
     sent: Sent,
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
-    let forms = of_stores(shared.known);
+    let forms = of_stores(&shared.known);
     let form = sent
         .get("store")
         .and_then(|name| forms.iter().find(|form| form.name == name));
