@@ -26,7 +26,7 @@ mod resources;
 pub mod route;
 pub mod router;
 pub mod routes;
-mod setting;
+pub mod setting;
 mod shell;
 mod signs;
 pub mod silence;

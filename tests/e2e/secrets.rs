@@ -7,7 +7,7 @@
 
 use super::seeds::{Seeds, cover_each_column};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::Path;
 use system_tests::collector::Collector;
 use system_tests::decoded;

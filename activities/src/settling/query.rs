@@ -132,12 +132,12 @@ impl Check<'_> {
         let tokens = &self.context.verifier.tokens;
         let credential = Credential {
             platform: self.subject.platform,
-            secret: &self.subject.secret,
+            secret: self.subject.credential(),
         };
         let ends_at = *self
             .ends_at
             .get_or_insert_with(|| Instant::now() + CHECK_TIMEOUT);
-        let flight = match timeout_at(ends_at, tokens.find(credential)).await {
+        let flight = match timeout_at(ends_at, tokens.find(credential, Instant::now())).await {
             Ok(Found::Valid(token)) => return Ok(Ok(token)),
             Ok(Found::Flight(flight)) => flight,
             Err(_) => return Ok(Err(None)),

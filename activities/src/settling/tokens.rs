@@ -62,12 +62,12 @@ pub struct Flight<'a> {
 impl TokenSource {
     /// A valid token of the credential, or the flight that requests one. Waits for another flight where there is no valid
     /// token.
-    pub async fn find<'a>(&'a self, credential: Credential<'a>) -> Found<'a> {
+    pub async fn find<'a>(&'a self, credential: Credential<'a>, now: Instant) -> Found<'a> {
         let flight = {
             let mut platforms = self.platforms();
             let platform = platforms.entry(credential.platform).or_default();
             let flight = Arc::clone(&platform.flight);
-            let valid = platform.valid(credential, Instant::now());
+            let valid = platform.valid(credential, now);
             match valid {
                 Some((token, Freshness::Fresh)) => return Found::Valid(token),
                 // Another check renews it.
@@ -82,7 +82,7 @@ impl TokenSource {
         let landed = {
             let mut platforms = self.platforms();
             let platform = platforms.entry(credential.platform).or_default();
-            platform.valid(credential, Instant::now())
+            platform.valid(credential, now)
         };
         match landed {
             Some((token, _)) => Found::Valid(token),
@@ -159,7 +159,7 @@ impl Flight<'_> {
         };
         let mut platforms = self.source.platforms();
         if platforms.len() >= SWEPT_FROM {
-            let now = Instant::now();
+            let now = requested_at;
             // One that waits for a flight has the lock of the flight.
             platforms.retain(|_, platform| {
                 Arc::strong_count(&platform.flight) > 1
@@ -193,103 +193,117 @@ mod tests {
         }
     }
 
-    /// The token of a check; counts the requests of one.
-    async fn token(source: &TokenSource, secret: &SecretString, requests: &AtomicU32) -> String {
-        match source.find(credential(secret)).await {
-            Found::Valid(token) => token.expose_secret().to_owned(),
-            Found::Flight(flight) => {
-                let requested_at = Instant::now();
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                let number = requests.fetch_add(1, Ordering::Relaxed);
-                let issued = AccessToken {
-                    token: format!("token {number}").into(),
-                    lifetime: HOUR,
-                };
-                let token = flight.land(issued, requested_at);
-                token.expose_secret().to_owned()
+    /// Checks of a platform that need a token.
+    struct Checks {
+        source: TokenSource,
+        began: Instant,
+        /// Number of tokens that were requested.
+        requests: AtomicU32,
+    }
+
+    impl Checks {
+        fn new() -> Self {
+            Self {
+                source: TokenSource::default(),
+                began: Instant::now(),
+                requests: AtomicU32::new(0),
             }
+        }
+
+        /// The token of a check so long after the beginning.
+        async fn token(&self, secret: &SecretString, after: Duration) -> String {
+            let now = self.began + after;
+            match self.source.find(credential(secret), now).await {
+                Found::Valid(token) => token.expose_secret().to_owned(),
+                Found::Flight(flight) => {
+                    // The request is under way, and other checks go on.
+                    tokio::task::yield_now().await;
+                    let number = self.requests.fetch_add(1, Ordering::Relaxed);
+                    let token = flight.land(issued(&format!("token {number}")), now);
+                    token.expose_secret().to_owned()
+                }
+            }
+        }
+
+        /// The tokens of many checks at once, in order.
+        async fn tokens(&self, secret: &SecretString, after: Duration) -> Vec<String> {
+            let mut all = join_all((0..50).map(|_| self.token(secret, after))).await;
+            all.sort_unstable();
+            all
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    fn issued(token: &str) -> AccessToken {
+        AccessToken {
+            token: token.into(),
+            lifetime: HOUR,
+        }
+    }
+
+    #[tokio::test]
     async fn one_flight_serves_all_checks_and_renews_early() {
-        let (source, secret) = (TokenSource::default(), SecretString::from("a"));
-        let requests = AtomicU32::new(0);
-        let all = join_all((0..50).map(|_| token(&source, &secret, &requests))).await;
-        assert!(all.iter().all(|token| token == "token 0"), "{all:?}");
-        tokio::time::advance(HOUR * 4 / 5).await;
-        // One of them renews it, and the others use it meanwhile.
-        let mut all = join_all((0..50).map(|_| token(&source, &secret, &requests))).await;
-        all.sort_unstable();
-        assert_eq!(all.last().map(String::as_str), Some("token 1"));
-        assert_eq!(all.iter().filter(|token| *token == "token 0").count(), 49);
-        assert_eq!(token(&source, &secret, &requests).await, "token 1");
-        tokio::time::advance(HOUR * 2).await;
-        assert_eq!(token(&source, &secret, &requests).await, "token 2");
-        assert_eq!(requests.load(Ordering::Relaxed), 3);
+        let (checks, secret) = (Checks::new(), SecretString::from("a"));
+        assert_eq!(
+            checks.tokens(&secret, Duration::ZERO).await,
+            ["token 0"; 50]
+        );
+        // One of them renews it, and the others use it in the meantime.
+        let renewed = checks.tokens(&secret, HOUR * 4 / 5).await;
+        assert_eq!(renewed[..49], ["token 0"; 49]);
+        assert_eq!(renewed[49], "token 1");
+        assert_eq!(checks.token(&secret, HOUR * 4 / 5).await, "token 1");
+        assert_eq!(checks.token(&secret, HOUR * 2).await, "token 2");
+        assert_eq!(checks.requests.load(Ordering::Relaxed), 3);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_flight_that_fails_leaves_the_next_one() {
-        let (source, secret) = (TokenSource::default(), SecretString::from("a"));
-        let Found::Flight(failed) = source.find(credential(&secret)).await else {
-            panic!("there is no token");
-        };
-        drop(failed);
-        let requests = AtomicU32::new(0);
-        assert_eq!(token(&source, &secret, &requests).await, "token 0");
+        let (checks, secret) = (Checks::new(), SecretString::from("a"));
+        let found = checks.source.find(credential(&secret), checks.began).await;
+        assert!(matches!(found, Found::Flight(_)));
+        drop(found);
+        assert_eq!(checks.token(&secret, Duration::ZERO).await, "token 0");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_token_is_dropped_when_it_is_refused_or_of_another_credential() {
-        let (source, secret) = (TokenSource::default(), SecretString::from("a"));
-        let requests = AtomicU32::new(0);
-        let first: SecretString = token(&source, &secret, &requests).await.into();
-        source.discard(platform(1), &"another".into());
-        assert_eq!(token(&source, &secret, &requests).await, "token 0");
-        source.discard(platform(1), &first);
-        assert_eq!(token(&source, &secret, &requests).await, "token 1");
-        source.discard(platform(1), &first);
-        assert_eq!(token(&source, &secret, &requests).await, "token 1");
+        let (checks, secret) = (Checks::new(), SecretString::from("a"));
+        let now = Duration::ZERO;
+        let first: SecretString = checks.token(&secret, now).await.into();
+        checks.source.discard(platform(1), &"another".into());
+        assert_eq!(checks.token(&secret, now).await, "token 0");
+        checks.source.discard(platform(1), &first);
+        assert_eq!(checks.token(&secret, now).await, "token 1");
+        checks.source.discard(platform(1), &first);
+        assert_eq!(checks.token(&secret, now).await, "token 1");
         let other = SecretString::from("b");
-        assert_eq!(token(&source, &other, &requests).await, "token 2");
-        assert_eq!(token(&source, &secret, &requests).await, "token 3");
+        assert_eq!(checks.token(&other, now).await, "token 2");
+        assert_eq!(checks.token(&secret, now).await, "token 3");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn ended_tokens_of_many_platforms_are_forgotten() {
         let (source, secret) = (TokenSource::default(), SecretString::from("a"));
-        let issue = async |number: u16| {
-            let [high, low] = number.to_be_bytes();
-            let mut id = [high; 16];
-            id[15] = low;
+        let began = Instant::now();
+        for number in 0..400_u16 {
+            let mut id = [0; 16];
+            id[..2].copy_from_slice(&number.to_be_bytes());
             let credential = Credential {
                 platform: PlatformId::new(uuid::Uuid::from_bytes(id)),
                 secret: &secret,
             };
-            let Found::Flight(flight) = source.find(credential).await else {
+            let now = began + HOUR * u32::from(number);
+            let Found::Flight(flight) = source.find(credential, now).await else {
                 panic!("each platform has its own token");
             };
-            let issued = AccessToken {
-                token: "token".into(),
-                lifetime: HOUR,
-            };
-            flight.land(issued, Instant::now());
-        };
-        for number in 0..400 {
-            issue(number).await;
-            tokio::time::advance(HOUR).await;
+            flight.land(issued("token"), now);
         }
         assert!(source.platforms().len() <= SWEPT_FROM);
     }
 
     #[test]
     fn no_token_is_in_debug_output() {
-        let issued = AccessToken {
-            token: "secret token".into(),
-            lifetime: HOUR,
-        };
-        let source = TokenSource::default();
-        assert!(!format!("{issued:?} {source:?}").contains("secret"));
+        let issued = issued("hidden token");
+        assert!(!format!("{issued:?}").contains("hidden"));
     }
 }

@@ -47,6 +47,7 @@ pub fn check(data: &[u8]) {
                 at,
             );
         }
+        Answer::Named(..) => panic!("RVS names no customer: {body}"),
         Answer::Verification(_) | Answer::Refused => assert_ne!(status, 200, "{body}"),
         Answer::Retry(retry) => {
             assert!(

@@ -215,6 +215,6 @@ story! {
         assert_eq!(stored(), "pending unanswered 1", "its two days begin when the database takes it");
         assert_eq!(world.store.explain_purchase(key).await.unwrap().claims[0].failure, None);
         let shown = snapshot(world.store.now().await.unwrap());
-        assert!(matches!(world.finish_claim(1, "r1", Confirmed(Box::new(shown))).await, ClaimResult::Reported(_)));
+        assert!(matches!(world.finish_claim(1, "r1", Confirmed { snapshot: Box::new(shown), customer: None }).await, ClaimResult::Reported(_)));
     }
 }

@@ -168,7 +168,7 @@ story! {
             let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId(own_id.clone()))).await.unwrap();
             proceed(&world, &begun, until).await;
             let query = world.store.claim_query(here, key).await.unwrap().unwrap();
-            assert_eq!(query.app_user_id, store_id, "the store is queried by its own id");
+            assert_eq!(query.app_user_id.as_ref(), Some(&store_id), "the store is queried by its own id");
             let answer = confirmed(world.store.now().await.unwrap());
             let result = world.store.finish_claim(here, key, answer).await.unwrap();
             assert!(matches!(result, ClaimResult::Reported(_)), "{until:?}: {result:?}");

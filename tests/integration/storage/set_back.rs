@@ -167,7 +167,7 @@ story! {
         assert_eq!(world.store.make_stored_ahead_due().await.unwrap(), 2);
         assert_eq!(drained(&world, hook).await, [world.key("sent")]);
         world.pass(20_000);
-        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: world.key("open"), why: "unsettled" }]);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: world.key("open"), why: storage::DueReason::Unsettled }]);
         world.store.sweep_finished().await.unwrap();
         assert_eq!(world.store.make_stored_ahead_due().await.unwrap(), 0);
     }

@@ -76,7 +76,7 @@ story! {
         world.pass(MISSED_MS);
         for (wakes, minutes) in [1, 2, 4, 8, 16, 32, 64, 64].into_iter().enumerate() {
             let swept = world.sweep(MANY).await;
-            assert_eq!(swept.found, [Due { collapse_key: stuck[0], why: "unsettled" }]);
+            assert_eq!(swept.found, [Due { collapse_key: stuck[0], why: storage::DueReason::Unsettled }]);
             assert_eq!(swept.unfollowed.is_empty(), wakes < 3, "after three wakes its run is ended");
             world.pass(minutes * MINUTE_MS - 30_000);
             let other = world.second_process().await;

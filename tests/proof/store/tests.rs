@@ -165,7 +165,7 @@ async fn is_settled_as_any_other(backend: Backend) {
         variables: added,
         ..Setting::default()
     };
-    let mut world = World::start(setting).await;
+    let world = World::start(setting).await;
     let proof = Proof::new(&world).await;
 
     assert_eq!(

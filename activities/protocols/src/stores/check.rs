@@ -29,6 +29,13 @@ pub struct Subject {
     pub own: StorePart,
 }
 
+impl Subject {
+    /// What the store knows the platform by: its own credentials, else the shared secret.
+    pub fn credential(&self) -> &SecretString {
+        self.own.credentials.as_ref().unwrap_or(&self.secret)
+    }
+}
+
 /// The next step of a check.
 #[derive(Debug)]
 pub enum CheckStep {
