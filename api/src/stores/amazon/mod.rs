@@ -44,7 +44,7 @@ use sample::Samples;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
 use storage::{Counted, Fate, Platform, Recipient, Series, Store};
-use topic::{Arn, Course, TopicStatus};
+use topic::{Arn, TopicAction, TopicStatus};
 
 /// This store's name on a platform.
 pub const STORE: &str = "amazon";
@@ -236,7 +236,7 @@ impl Amazon {
             &arn,
             &self.settings.auto_confirm_accounts,
         );
-        let course = topic::course(&envelope, topic_status, approval)?;
+        let action = topic::action(&envelope, topic_status, approval)?;
         let signer = self
             .keyring
             .key(&envelope.certificate_url, arn.region, now)
@@ -252,15 +252,15 @@ impl Amazon {
             is_sample: false,
             now,
         };
-        match course {
-            Course::Accept => {
+        match action {
+            TopicAction::Accept => {
                 log_age(&recipient.platform, &envelope, now);
                 self.accept(received, Fate::Open).await
             }
-            Course::AcceptWaiting(topic) => self.accept_waiting(received, topic).await,
-            Course::Confirm => self.confirm(received).await,
-            Course::RequestApproval => self.request_approval(received, now).await,
-            Course::Unsubscribe => subscription::end(received).await,
+            TopicAction::AcceptWaiting(topic) => self.accept_waiting(received, topic).await,
+            TopicAction::Confirm => self.confirm(received).await,
+            TopicAction::RequestApproval => self.request_approval(received, now).await,
+            TopicAction::Unsubscribe => subscription::end(received).await,
         }
     }
 }
