@@ -186,23 +186,15 @@ pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option
         .iter()
         .filter(|topic| topic.state == TopicState::Pending)
         .map(|topic| (owner(topic), topic.id));
-    let strangers: Vec<(String, TopicId)> = pending
+    let unknown: Vec<(String, TopicId)> = pending
         .filter(|(owner, _)| !known.contains(owner))
         .collect();
     if known.iter().any(|account| account == new.account) {
-        return strangers.first().map(|(_, id)| *id);
+        return unknown.first().map(|(_, id)| *id);
     }
-    let count = |account: &str| {
-        strangers
-            .iter()
-            .filter(|(owner, _)| owner == account)
-            .count()
-    };
+    let count = |account: &str| unknown.iter().filter(|(owner, _)| owner == account).count();
     // Of equal ones the last of the reversed list, which is the oldest.
-    let (owner, id) = strangers
-        .iter()
-        .rev()
-        .max_by_key(|(owner, _)| count(owner))?;
+    let (owner, id) = unknown.iter().rev().max_by_key(|(owner, _)| count(owner))?;
     (count(owner) >= count(new.account) + 2).then_some(*id)
 }
 
