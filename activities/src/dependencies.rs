@@ -1,7 +1,7 @@
 //! The dependencies of the activities.
 
 use crate::delivery::in_flight::InFlight;
-use crate::delivery::prompt::Prompt;
+use crate::delivery::local_attempts::LocalAttempts;
 use crate::delivery::refused::RefusedLanes;
 use crate::delivery::slots::DeliverySlots;
 use crate::delivery::volume::Volume;
@@ -44,7 +44,7 @@ pub struct Context {
     /// Subjects of the requests in flight.
     pub in_flight: InFlight,
     /// Which destinations answer promptly, and attempts that a workflow task could not wait for.
-    pub prompt: Prompt,
+    pub local_attempts: LocalAttempts,
     /// The lanes that the database refuses, and that this process leaves alone.
     pub refused: RefusedLanes,
     /// The alarms about failing activities that this process raised lately.

@@ -18,7 +18,7 @@ pub mod worker;
 
 pub use actions::Actions;
 pub use delivery::in_flight::InFlight;
-pub use delivery::prompt::Prompt;
+pub use delivery::local_attempts::LocalAttempts;
 pub use delivery::refused::RefusedLanes;
 pub use delivery::slots::DeliverySlots;
 pub use delivery::volume::Volume;

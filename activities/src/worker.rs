@@ -132,7 +132,7 @@ pub fn run(
             }
         }
         context.stopping.store(true, Ordering::Relaxed);
-        context.prompt.finish().await;
+        context.local_attempts.finish().await;
         Ok(())
     })
 }

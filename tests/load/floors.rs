@@ -8,7 +8,8 @@ use domain::{CollapseKey, PlatformId};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Config, Database, Fate, Key, NewNotification, NewPlatform, Platform, PlatformSettings, Store,
+    Config, Database, Handling, Key, NewNotification, NewPlatform, Platform, PlatformSettings,
+    Store,
 };
 use system_tests::folder::Folder;
 use system_tests::sns::{REGION, Rtn, Sns};
@@ -163,7 +164,7 @@ fn row(platform_id: PlatformId) -> NewNotification {
         store_time: Some(api::clock::now()),
         app_user_id: Some("floor".to_owned()),
         body: "{}".repeat(200),
-        fate: Fate::Open,
+        handling: Handling::Open,
         traceparent: None,
     }
 }

@@ -15,7 +15,7 @@ use clap::Parser;
 use domain::{CollapseKey, DestinationId, PlatformId};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Database, Fate, Store};
+use storage::{Database, Handling, Store};
 use system_tests::distance::Distance;
 use system_tests::postgres::{self, Fsync};
 use tokio::time::Instant;
@@ -115,7 +115,7 @@ async fn accept(
             &format!("customer-{receipt}"),
             1,
         );
-        notification.fate = Fate::AtOnce;
+        notification.handling = Handling::AtOnce;
         notifications.push(notification);
     }
     store.accept(notifications).await?;

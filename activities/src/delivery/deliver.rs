@@ -63,12 +63,12 @@ pub async fn within_task(
     if fault::is_planted("deliver.stand_still") {
         tokio::time::sleep(PROMPT_ATTEMPT.saturating_mul(4)).await;
     }
-    let (prompt, input) = (context.prompt.clone(), lane.clone());
+    let (local_attempts, input) = (context.local_attempts.clone(), lane.clone());
     let mut attempting = tokio::spawn(async move { deliver(&context, &token, &input).await });
     match tokio::time::timeout(PROMPT_ATTEMPT, &mut attempting).await {
         Ok(result) => result.unwrap_or_else(|error| Err(later(LEASE_RETRY, error.to_string()))),
         Err(_) => {
-            prompt.leave(&lane, attempting);
+            local_attempts.leave(&lane, attempting);
             Ok(Delivered {
                 last_seq: 0,
                 more: true,
@@ -83,7 +83,10 @@ pub async fn within_task(
 /// An attempt failed, or the next one is due later: Temporal runs the activity again at that time.
 pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     // The result of an attempt that has ended is in storage, and may be old: another worker may have gone on with it.
-    if let Some(left) = context.prompt.take(lane).filter(|left| !left.is_finished())
+    if let Some(left) = context
+        .local_attempts
+        .take(lane)
+        .filter(|left| !left.is_finished())
         && let Ok(result) = left.await
     {
         return result;

@@ -6,7 +6,7 @@ pub mod chart_counts;
 pub mod deliver;
 pub mod drain;
 pub mod in_flight;
-pub mod prompt;
+pub mod local_attempts;
 pub mod refused;
 pub mod slots;
 pub mod stream;

@@ -53,20 +53,22 @@ pub struct NamespaceTaken {
 enum Holder {
     Installation(String),
     /// A sweep's that was started by hand.
-    Nobody,
+    Unnamed,
     /// A sweep's that was started by hand, on a task queue that is not ours.
-    Elsewhere,
+    OtherQueue,
     /// A workflow other than the sweep.
-    Stranger,
+    OtherProgram,
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Installation(id) => write!(f, "the installation {id}"),
-            Self::Nobody => f.write_str("a sweep of no installation"),
-            Self::Elsewhere => f.write_str("a sweep on another task queue"),
-            Self::Stranger => write!(f, "another program with a workflow `{}`", contract::SWEEP),
+            Self::Unnamed => f.write_str("a sweep of no installation"),
+            Self::OtherQueue => f.write_str("a sweep on another task queue"),
+            Self::OtherProgram => {
+                write!(f, "another program with a workflow `{}`", contract::SWEEP)
+            }
         }
     }
 }
@@ -158,11 +160,11 @@ fn step(run: Option<&Run>, standing: StepContext<'_>) -> NamespaceStep {
     match (holder, is_open) {
         (Holder::Installation(_), true) if is_own => NamespaceStep::Keep,
         // An operator replaced the sweep of this installation by hand, and by one that nothing serves.
-        (Holder::Elsewhere, true) if had_namespace => NamespaceStep::Terminate(id.clone()),
-        (Holder::Installation(_) | Holder::Elsewhere | Holder::Stranger, true) => {
+        (Holder::OtherQueue, true) if had_namespace => NamespaceStep::Terminate(id.clone()),
+        (Holder::Installation(_) | Holder::OtherQueue | Holder::OtherProgram, true) => {
             NamespaceStep::Leave(holder.clone())
         }
-        (Holder::Nobody, true) => NamespaceStep::Terminate(id.clone()),
+        (Holder::Unnamed, true) => NamespaceStep::Terminate(id.clone()),
         (Holder::Installation(_), false) if !is_own && gone_for < TAKE_OVER_AFTER => {
             NamespaceStep::Wait
         }
@@ -184,9 +186,9 @@ impl Run {
         let holder = match installation.and_then(text) {
             // Also on a queue without pollers: the process that notices this starts another one.
             Some(id) => Holder::Installation(id),
-            None if is_sweep && is_served => Holder::Nobody,
-            None if is_sweep => Holder::Elsewhere,
-            None => Holder::Stranger,
+            None if is_sweep && is_served => Holder::Unnamed,
+            None if is_sweep => Holder::OtherQueue,
+            None => Holder::OtherProgram,
         };
         let is_open = matches!(
             info.status(),
@@ -389,8 +391,8 @@ mod tests {
         );
         for standing in [newcomer(NEVER), holder()] {
             assert_eq!(
-                step(Some(&run(Holder::Stranger, true)), standing),
-                NamespaceStep::Leave(Holder::Stranger)
+                step(Some(&run(Holder::OtherProgram, true)), standing),
+                NamespaceStep::Leave(Holder::OtherProgram)
             );
         }
     }
@@ -414,29 +416,29 @@ mod tests {
     #[test]
     fn a_sweep_of_no_installation_is_replaced() {
         assert_eq!(
-            step(Some(&run(Holder::Nobody, true)), newcomer(NEVER)),
+            step(Some(&run(Holder::Unnamed, true)), newcomer(NEVER)),
             NamespaceStep::Terminate("run".to_owned())
         );
         assert_eq!(
-            step(Some(&run(Holder::Nobody, false)), newcomer(NEVER)),
+            step(Some(&run(Holder::Unnamed, false)), newcomer(NEVER)),
             NamespaceStep::Start
         );
         assert_eq!(
-            step(Some(&run(Holder::Stranger, false)), newcomer(NEVER)),
+            step(Some(&run(Holder::OtherProgram, false)), newcomer(NEVER)),
             NamespaceStep::Start
         );
     }
 
     #[test]
     fn a_sweep_elsewhere_is_replaced_only_by_who_had_the_namespace() {
-        let elsewhere = run(Holder::Elsewhere, true);
+        let elsewhere = run(Holder::OtherQueue, true);
         assert_eq!(
             step(Some(&elsewhere), holder()),
             NamespaceStep::Terminate("run".to_owned())
         );
         assert_eq!(
             step(Some(&elsewhere), newcomer(NEVER)),
-            NamespaceStep::Leave(Holder::Elsewhere)
+            NamespaceStep::Leave(Holder::OtherQueue)
         );
     }
 
@@ -500,14 +502,14 @@ mod tests {
             Run::of(info.clone()),
             Run {
                 id: String::new(),
-                holder: Holder::Nobody,
+                holder: Holder::Unnamed,
                 is_open: false
             }
         );
         info.task_queue = "another".to_owned();
-        assert_eq!(Run::of(info.clone()).holder, Holder::Elsewhere);
+        assert_eq!(Run::of(info.clone()).holder, Holder::OtherQueue);
         info.r#type = None;
-        assert_eq!(Run::of(info).holder, Holder::Stranger);
+        assert_eq!(Run::of(info).holder, Holder::OtherProgram);
     }
 
     #[test]

@@ -79,7 +79,7 @@ async fn write(context: &Context, decided: Record, trace: &Settling) -> Result<R
     {
         trace.finish();
         *answered = context
-            .prompt
+            .local_attempts
             .among(lanes.iter().map(|lane| lane.destination_id));
     }
     Ok(recorded)

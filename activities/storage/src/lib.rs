@@ -87,7 +87,7 @@ pub use devices::claims::due::ClaimPage;
 pub use devices::secret::SecretHash;
 pub use events::alarms::{STORE_SILENT, VERIFICATION_WAITS};
 pub use events::status::DeliveryStatus;
-pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
+pub use inbox::notifications::{Accepted, Handling, NewNotification, Open};
 pub use inbox::requests::{GivesWay, PendingTopic, TopicRequest};
 pub use inbox::topics::{Released, Topic, TopicState};
 pub use inbox::traces::SettlingTrace;

@@ -113,8 +113,8 @@ impl Whole {
                 .entry(["destination_id", "month", "environment", "sku"].map(field))
                 .or_default();
             sums.ledger = sums.ledger.saturating_add(decimal(&line["ledger"]));
-            for (fate, usd) in line["sent"].as_object().into_iter().flatten() {
-                let sum = sums.sent.entry(fate.clone()).or_default();
+            for (status, usd) in line["sent"].as_object().into_iter().flatten() {
+                let sum = sums.sent.entry(status.clone()).or_default();
                 *sum = sum.saturating_add(decimal(usd));
             }
             if !line["differs"].is_null() {
@@ -125,7 +125,7 @@ impl Whole {
 
     fn rows(&self) -> Vec<Value> {
         let row = |([id, month, environment, sku], sums): (&[String; 4], &Sums)| {
-            let sent = |fate: &str| sums.sent.get(fate).copied().unwrap_or_default();
+            let sent = |status: &str| sums.sent.get(status).copied().unwrap_or_default();
             json!({
                 "destination_id": id, "integration": self.names.get(id), "month": month,
                 "environment": environment, "sku": sku,

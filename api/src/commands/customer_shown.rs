@@ -1,4 +1,4 @@
-//! How `settle customer show`, `access` and `explain` print what support sees of a customer, in the words of the page.
+//! How `settle customer show`, `access` and `explain` print a customer, in the words of the dashboard.
 
 use super::client::Client;
 use super::drawn::Exchange;
@@ -41,8 +41,8 @@ const SECTIONS: [&str; 11] = [
     "devices",
 ];
 
-/// Prints a customer: what to know first, what they may use, bought and paid, and what moved; then the ids. Found by
-/// another id than settle's, they are shown by their ids alone.
+/// Prints a customer: warnings first, then access, purchases, payments and transfers; then the ids. A customer found by
+/// another id than settle's is shown by ids only.
 pub fn print_customer(_: &Client, exchange: &Exchange) {
     let customer = &exchange.answer;
     if !customer["standings"].is_array() {
@@ -92,7 +92,7 @@ fn details(exchange: &Exchange) -> String {
     )
 }
 
-/// Prints what the customer may use in one environment.
+/// Prints the customer's access in one environment.
 fn access(title: &str, of: &Value) {
     heading(title);
     let entitlements = json!({ "items": of["active_entitlements"] });
@@ -104,7 +104,7 @@ fn access(title: &str, of: &Value) {
     sentence(of, "next_charge");
 }
 
-/// Prints each purchase, and below it what each destination got last.
+/// Prints each purchase, and below it what each destination last received.
 fn purchases(standings: &Value) {
     if each(standings).is_empty() {
         table::line("No purchases.");
@@ -144,7 +144,7 @@ fn transfer(one: &Value) {
     ));
 }
 
-/// Prints what a customer had at the end of a day.
+/// Prints a customer's access at the end of a day.
 pub fn print_day(_: &Client, exchange: &Exchange) {
     let day = &exchange.answer;
     let at = text(day, "at");
@@ -171,7 +171,7 @@ pub fn print_day(_: &Client, exchange: &Exchange) {
     }
 }
 
-/// Prints why a destination got an event about a customer, or did not.
+/// Prints why a destination received an event about a customer, or did not.
 pub fn print_explained(_: &Client, exchange: &Exchange) {
     let found = &exchange.answer;
     let (name, destination) = (text(found, "type"), text(found, "destination"));
@@ -192,7 +192,7 @@ pub fn print_explained(_: &Client, exchange: &Exchange) {
     }
 }
 
-/// A line above the next ones.
+/// Prints a heading above the next lines.
 fn heading(text: &str) {
     table::line("");
     table::line(text);

@@ -321,7 +321,10 @@ fn no_customer(id: &str, meant: Option<&str>) -> String {
 
 /// Error for a typed customer id that is unknown, with the id that was probably meant; `None` if the id is known, or
 /// none was typed.
-pub async fn nobody(client: &Client, typed: &Map<String, Value>) -> anyhow::Result<Option<String>> {
+pub async fn unknown_customer(
+    client: &Client,
+    typed: &Map<String, Value>,
+) -> anyhow::Result<Option<String>> {
     let text = |field: &str| typed.get(field).and_then(Value::as_str);
     let Some(id) = text("external_id").or_else(|| text("app_user_id")) else {
         return Ok(None);

@@ -12,7 +12,9 @@ use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{DeliverySlots, InFlight, Prompt, RaisedAlarms, RefusedLanes, Verifier, Volume};
+use activities::{
+    DeliverySlots, InFlight, LocalAttempts, RaisedAlarms, RefusedLanes, Verifier, Volume,
+};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -193,7 +195,7 @@ pub fn context(parts: Parts<'_>) -> activities::Context {
         dashboard: config.dashboard().map(Arc::from),
         slots: DeliverySlots::default(),
         in_flight: InFlight::default(),
-        prompt: Prompt::default(),
+        local_attempts: LocalAttempts::default(),
         refused: RefusedLanes::default(),
         raised: RaisedAlarms::default(),
         volume: Volume::default(),

@@ -47,7 +47,7 @@ impl Listener {
     pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
         let (stopping, stopped) = watch::channel(false);
         let connections = Arc::new(Connections::new(self.name, self.limits));
-        let door = Door {
+        let acceptor = Acceptor {
             connections: connections.clone(),
             router,
             stopped,
@@ -55,7 +55,7 @@ impl Listener {
         };
         tokio::select! {
             () = stop => {}
-            never = door.admit_all(self.socket) => match never {},
+            never = acceptor.admit_all(self.socket) => match never {},
             never = close_late(&connections) => match never {},
         }
         // Without a receiver no connection is open.
@@ -76,14 +76,14 @@ async fn close_late(connections: &Connections) -> Infallible {
     }
 }
 
-struct Door {
+struct Acceptor {
     connections: Arc<Connections>,
     router: Router,
     stopped: watch::Receiver<bool>,
     warned_at: Option<Instant>,
 }
 
-impl Door {
+impl Acceptor {
     async fn admit_all(mut self, socket: TcpListener) -> Infallible {
         loop {
             match socket.accept().await {

@@ -69,11 +69,11 @@ const RULES: [(&str, &[&str]); 32] = [
         &["DestinationPatch.rate"],
     ),
     (
-        "As for a new destination of the kind, and not the one in use.",
+        "In the format for a new destination of the kind, and not the current secret.",
         &["RotateSecret.secret"],
     ),
     (
-        "An event that has a schema and is sent to the destination.",
+        "An event type that has a schema and is sent to the destination.",
         &["TestRequest.event_type"],
     ),
     (

@@ -11,7 +11,7 @@ use domain::device::claim::CLAIM_STORE_TYPE;
 use serde_json::Value;
 
 /// Something that happened to the purchase.
-pub struct Chapter {
+pub struct TimelineEntry {
     pub at: Moment,
     pub badge: Badge,
     pub sentence: Sentence,
@@ -29,7 +29,7 @@ pub struct Chapter {
     order: Timestamp,
 }
 
-impl Chapter {
+impl TimelineEntry {
     /// Whether a notification of it was searched.
     pub fn is_cause_marked(&self) -> bool {
         self.causes.iter().any(|cause| cause.is_marked)
@@ -93,7 +93,7 @@ pub struct Attempt {
 }
 
 /// The chapters of the tree of a purchase, newest first. `mark` is an id that was searched.
-pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> {
+pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<TimelineEntry> {
     let marks = Marks { mark, visit };
     let notifications: Vec<&Node> = below(tree, "notifications")
         .flat_map(|node| below(node, "notification"))
@@ -103,7 +103,7 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> 
             text(one, "outcome") == Some("settled") && number(one, "revision") == Some(revision)
         })
     };
-    let mut chapters: Vec<Chapter> = below(tree, "revision")
+    let mut chapters: Vec<TimelineEntry> = below(tree, "revision")
         .map(|node| {
             let revision = number(node, "revision").unwrap_or(0);
             marks.revision(node, settled_in(revision))
@@ -160,7 +160,7 @@ impl Marks<'_> {
         self.mark.is_some() && id == self.mark
     }
 
-    fn revision<'n>(&self, node: &Node, settled: impl Iterator<Item = &'n Node>) -> Chapter {
+    fn revision<'n>(&self, node: &Node, settled: impl Iterator<Item = &'n Node>) -> TimelineEntry {
         let events: Vec<&Node> = below(node, "event").collect();
         let order = events
             .first()
@@ -172,7 +172,7 @@ impl Marks<'_> {
             .flat_map(changes)
             .collect();
         let revision = number(node, "revision").unwrap_or(0);
-        Chapter {
+        TimelineEntry {
             at: Moment::at(order),
             badge: Badge::new(Tone::Good, format!("Revision {revision}")),
             sentence: Sentence::new(&capital(&node.summary)),
@@ -195,7 +195,7 @@ impl Marks<'_> {
         }
     }
 
-    fn notification(&self, node: &Node) -> Chapter {
+    fn notification(&self, node: &Node) -> TimelineEntry {
         let order = time(node, "accepted_at").unwrap_or(Timestamp::from_micros(0));
         let waits = text(node, "waiting_for");
         let (tone, label) = match (text(node, "outcome"), waits) {
@@ -216,7 +216,7 @@ impl Marks<'_> {
             }
             (Some(_), _) => (Tone::Idle, "Notification"),
         };
-        Chapter {
+        TimelineEntry {
             at: Moment::at(order),
             badge: Badge::new(tone, label),
             sentence: Sentence::new(&capital(&node.summary)),
@@ -230,10 +230,10 @@ impl Marks<'_> {
         }
     }
 
-    fn claim(&self, node: &Node) -> Chapter {
+    fn claim(&self, node: &Node) -> TimelineEntry {
         let order = time(node, "occurred_at").or_else(|| time(node, "created_at"));
         let order = order.unwrap_or(Timestamp::from_micros(0));
-        Chapter {
+        TimelineEntry {
             at: Moment::at(order),
             badge: Badge::new(Tone::Idle, "Device"),
             sentence: Sentence::new(&capital(&node.summary)),

@@ -71,7 +71,7 @@ impl Visit {
         let Some(sign_in) = sign_ins::opened(edge, &secret, now).await? else {
             return Ok(None);
         };
-        // What a page reads by itself while nobody is there is no use of the sign-in.
+        // Automatic requests of an open page do not count as use of the sign-in.
         let is_by_itself = headers.contains_key("hx-request") || uri.path() == "/ui/live";
         if !is_by_itself && sign_in.used_at.plus(NOTED_EVERY) <= now {
             sign_ins::note_used(edge, &sign_in);

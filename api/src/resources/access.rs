@@ -51,16 +51,17 @@ fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
     Some((sku, sentence))
 }
 
-/// A product that was bought and gives no access, because it is not in the catalogue.
+/// A bought product that gives no access because it is not in the catalogue.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UnlistedProduct {
-    /// Its SKU.
+    /// SKU of the product.
     pub sku: String,
-    /// That it gives no access, without a full stop.
+    /// Statement that the product gives no access, without a full stop.
     pub summary: String,
 }
 
-/// What a customer bought in an environment and is not in the catalogue, each product once; see [`no_access`].
+/// Products that a customer bought in an environment and that are not in the catalogue, without duplicates; see
+/// [`no_access`].
 pub fn unlisted_products(
     environment: Environment,
     views: &[PurchaseView],

@@ -36,7 +36,7 @@ pub async fn list(
     Ok(Json(chosen(&edge, filter, page.page()).await?))
 }
 
-/// A page of the alarms that a filter chooses, the last raised first.
+/// A page of the alarms that match a filter, most recently raised first.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -45,7 +45,7 @@ pub async fn list(
     Ok(Json(reached(&edge, caller.app, query.page()).await?))
 }
 
-/// A page of all apps, the oldest in front; or the only app that is reached.
+/// A page of all apps, oldest first; or the only accessible app.
 ///
 /// # Errors
 /// 404 when there is no such app.

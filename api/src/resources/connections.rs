@@ -1,4 +1,4 @@
-//! How far platforms are connected, from the first message of the store to the first delivery.
+//! Progress of connecting platforms, from the first message of the store to the first delivery.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -16,7 +16,7 @@ pub struct ConnectedPlatform {
     pub takes_samples: bool,
 }
 
-/// Reads how far each of these platforms is connected.
+/// Reads the progress of connecting these platforms.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -40,7 +40,7 @@ pub async fn of_platforms(
     Ok(platforms.into_iter().map(connected).collect())
 }
 
-/// The latest purchase of a platform, with what explains it.
+/// The latest purchase of a platform, with its explanation.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -54,17 +54,17 @@ pub struct CustomerDetail {
     pub purchases: Vec<CustomerPurchase>,
     /// Descriptions of the most recently settled purchases: at most 50, those with access first.
     pub standings: Vec<PurchaseStanding>,
-    /// What to know before all else, such as destinations that do not have the customer's events.
+    /// Warnings about the customer, such as destinations that do not have the customer's events.
     pub warnings: Vec<CustomerWarning>,
-    /// What the customer paid for the purchases that they have; null when no amount is known.
+    /// Total that the customer paid for purchases that they own now; null if no amount is known.
     pub paid: Option<PaidTotal>,
-    /// What the customer paid for purchases that belong to another customer now; null when no amount is known.
+    /// Total that the customer paid for purchases that belong to another customer now; null if no amount is known.
     pub paid_before_moves: Option<PaidTotal>,
-    /// The latest payments and refunds in words, the newest in front.
+    /// Latest payments and refunds in words, newest first.
     pub payments: Vec<StatementLine>,
-    /// The latest transfers from and to the customer, the newest in front.
+    /// Latest transfers from or to the customer, newest first.
     pub transfers: Vec<CustomerTransfer>,
-    /// What to know before the customer is erased.
+    /// Information for erasing the customer.
     pub erasure: ErasureNotes,
 }
 
@@ -81,9 +81,9 @@ pub struct Access {
     pub paid_usd: Option<String>,
     /// Why there is no active entitlement, in a sentence; null if there is one.
     pub no_access: Option<String>,
-    /// When money is charged next, in a sentence; null when that is not known, and of test purchases.
+    /// When the customer is next charged, in a sentence; null if not known, and for test purchases.
     pub next_charge: Option<String>,
-    /// What was bought and gives no access, because it is not in the catalogue: each product once.
+    /// Bought products that give no access because they are not in the catalogue, without duplicates.
     pub unlisted: Vec<UnlistedProduct>,
 }
 
@@ -100,19 +100,19 @@ pub struct PurchaseStanding {
 /// A transfer from or to a customer.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CustomerTransfer {
-    /// The transfer.
+    /// Data of the transfer.
     #[serde(flatten)]
     pub transfer: Transfer,
-    /// The purchases in it that gave access: those of the latest transfers.
+    /// Moved purchases that gave access; for the latest transfers only.
     pub products: Vec<MovedPurchase>,
 }
 
-/// A purchase that moved.
+/// A purchase that moved in a transfer.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MovedPurchase {
-    /// Its key.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// Its product, for people.
+    /// Display name of the product.
     pub product: String,
 }
 
@@ -148,7 +148,7 @@ pub async fn destinations_of(edge: &Edge, app: AppId) -> Result<Vec<Destination>
 struct ReadStates {
     real: CustomerStatus,
     test: CustomerStatus,
-    /// What the customer paid with money by now.
+    /// Total that the customer paid in production to date.
     paid_usd: Option<String>,
 }
 
@@ -169,14 +169,14 @@ impl ReadStates {
     }
 }
 
-/// The transfers from and to a customer, and what they moved.
+/// The transfers from and to a customer, with the moved purchases.
 struct ReadMoves {
     transfers: Vec<Transfer>,
-    /// The purchases that moved in them.
+    /// Purchases that moved in the transfers.
     purchases: Vec<PurchaseView>,
-    /// The payments of those that belong to another customer now, the newest in front.
+    /// Payments of purchases that belong to another customer now, newest first.
     payments: Vec<PaymentView>,
-    /// Whether no payment of a purchase that moved away is left out.
+    /// Whether the payments of purchases that moved away are complete.
     has_all: bool,
 }
 
@@ -262,7 +262,7 @@ const fn first(limit: i64) -> Page {
     }
 }
 
-/// What is stored of a customer, beside the customer.
+/// Stored data about a customer, besides the customer.
 struct CustomerFacts {
     states: ReadStates,
     purchases: Paged<PurchaseView>,
@@ -319,7 +319,7 @@ impl CustomerFacts {
         })
     }
 
-    /// What the purchases of an environment give.
+    /// Access granted by the purchases of an environment.
     fn access(&self, environment: Environment, now: Timestamp) -> Access {
         let (status, paid_usd, next_charge) = match environment {
             Environment::Production => (
@@ -338,7 +338,7 @@ impl CustomerFacts {
         access.explained(|| no_access(environment, views, counted, &self.unlisted))
     }
 
-    /// What to know before all else.
+    /// Warnings about the customer.
     fn warnings(&self, now: Timestamp) -> Vec<CustomerWarning> {
         let together = renewing_together(&self.purchases.items, &self.counted);
         let undelivered = self.undelivered.warnings(&self.destinations, now);
@@ -348,7 +348,7 @@ impl CustomerFacts {
             .collect()
     }
 
-    /// The answer about this customer.
+    /// The detail of this customer.
     fn detail(self, customer: Customer, now: Timestamp) -> ReadCustomer {
         let user = customer.user_id;
         let known = Known {

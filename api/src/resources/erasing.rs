@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::Destination;
 
-/// What erasing a customer does not end, and what the destinations get of it.
+/// What erasing a customer does not end, and what the destinations receive.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ErasureNotes {
-    /// That the store goes on charging the customer; null if it does not.
+    /// Warning that the store continues to charge the customer; null if it does not.
     pub charged: Option<String>,
-    /// What the destinations get, one sentence for all of the same kind.
+    /// What the destinations receive, one sentence for all of the same kind.
     pub destinations: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The first steps with settle: what is left to do until a notification reaches a destination.
+//! The first steps with settle: what remains until a notification reaches a destination.
 
 use super::{apps, overview, platforms};
 use crate::config::Demo;
@@ -10,24 +10,23 @@ use storage::{App, Overview, Page};
 /// Maximum number of apps whose platforms are looked for.
 const APPS: i64 = 20;
 
-/// The steps of connecting that are done.
+/// Which steps of connecting are done.
 #[derive(Debug, Clone, Copy)]
 pub struct FirstSteps {
     pub has_app: bool,
-    /// It is connected to a store.
+    /// Whether an app is connected to a store.
     pub has_platform: bool,
     pub has_notification: bool,
     pub has_destination: bool,
 }
 
 impl FirstSteps {
-    /// Whether nothing is left to do.
+    /// Whether all steps are done.
     pub const fn are_done(self) -> bool {
         self.has_app && self.has_platform && self.has_notification && self.has_destination
     }
 
-    /// The steps while some are left; `None` when all are done, and for the demo. What the demo created counts for no
-    /// step.
+    /// The remaining steps; `None` if all are done, and for the demo. What the demo created counts for no step.
     ///
     /// # Errors
     /// 503 when the database does not answer.
@@ -66,7 +65,7 @@ impl FirstSteps {
     }
 }
 
-/// The apps without that of the demo.
+/// The apps other than the demo's.
 struct Own {
     apps: Vec<AppId>,
     demo: Option<AppId>,

@@ -60,7 +60,7 @@ pub enum Sweep {
     Late,
 }
 
-/// What is wrong with the engine and its workers.
+/// Problems of the engine and its workers.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineHealth {
     pub is_connected: bool,
@@ -71,7 +71,7 @@ pub struct EngineHealth {
 }
 
 impl EngineHealth {
-    /// Reads how the engine and its workers stand.
+    /// Reads the state of the engine and its workers.
     ///
     /// # Errors
     /// 503 when the database does not answer.

@@ -252,7 +252,7 @@ pub async fn name(
     }))
 }
 
-/// What naming a customer would do.
+/// The effects of naming a customer.
 ///
 /// # Errors
 /// 404 when the owner of the receipt is not known, 409 when the customer has another name.

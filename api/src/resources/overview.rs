@@ -28,7 +28,7 @@ pub async fn show(
     Ok(Json(of(&edge, app).await?))
 }
 
-/// How an app stands, or all of them.
+/// The overview of an app, or of all.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -50,7 +50,7 @@ pub async fn list(
     Ok(Json(edge.store.payments(app, subject, page.page()).await?))
 }
 
-/// What an entry is called.
+/// Display name of an entry's kind.
 pub const fn kind(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Initial => "Payment",

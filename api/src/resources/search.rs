@@ -71,15 +71,15 @@ pub async fn meant(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Option<St
     Ok(None)
 }
 
-/// How a hit was found whose id only begins with what was searched.
+/// Value of `found_by` for a result that matches by prefix.
 pub const BEGINNING: &str = "beginning";
 
-/// Whether nothing has the whole id that was searched.
+/// Whether no result has the complete id.
 pub fn is_beginning(found: &[SearchHit]) -> bool {
     found.iter().any(|one| one.found_by == BEGINNING)
 }
 
-/// The things with an id in an app, or in all.
+/// Search results in an app, or in all.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -87,7 +87,7 @@ pub async fn hits(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Vec<Search
     Ok(edge.store.search(q, app).await?)
 }
 
-/// The purchases among what was found, by their ids: people know them by receipt and customer.
+/// The purchases among the results by their ids, to show receipt and customer.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -108,18 +108,18 @@ pub async fn purchases(
     Ok(all)
 }
 
-/// The customers that an id names.
+/// The customers that an id identifies.
 #[derive(Default)]
 pub struct FoundCustomers {
-    /// Each with the app.
+    /// Customers, each with the app.
     pub all: Vec<(App, Customer)>,
-    /// Whether none has the whole id that was searched.
+    /// Whether no customer has the complete id.
     pub is_beginning: bool,
-    /// If there are none: the id that was probably meant, and that something has.
+    /// Existing id that was probably meant, if there are no results.
     pub did_you_mean: Option<String>,
 }
 
-/// The customers that an id names in an app or in all: by the stores' ids, and by the search.
+/// The customers that an id identifies in an app or in all: by the stores' ids, and by the search.
 ///
 /// # Errors
 /// 503 when the database does not answer.

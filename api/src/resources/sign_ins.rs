@@ -120,7 +120,7 @@ pub async fn of_app(edge: &Edge, app: Option<AppId>, page: Page) -> Result<Paged
     Ok(edge.store.sign_ins(app, page).await?)
 }
 
-/// Those of these sign-ins that hold.
+/// The sign-ins among these that are still valid.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -135,7 +135,7 @@ pub async fn holding(edge: &Edge, all: &[SignIn], now: Timestamp) -> Result<Vec<
     Ok(holding)
 }
 
-/// The sign-in that a secret opens, if it holds.
+/// The sign-in with this secret, if it is still valid.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -149,7 +149,7 @@ pub async fn opened(
     Ok(found.map(|found| found.sign_in))
 }
 
-/// Signs a person in, who has proved a key.
+/// Signs in a person who proved a key.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -168,7 +168,7 @@ pub async fn link_of(edge: &Edge, code: &SecretString) -> Result<Result<Link, Li
     Ok(edge.store.sign_in_link(code, token).await?)
 }
 
-/// Signs a person in by a link, which works once; or why it does not work.
+/// Signs in a person by a link, which works once; or returns why it does not work.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -181,7 +181,7 @@ pub async fn take_link(
     Ok(edge.store.take_sign_in_link(code, token, secret).await?)
 }
 
-/// Signs a person out, who does that themselves.
+/// Signs out a person at their own request.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -194,7 +194,7 @@ pub async fn leave(edge: &Edge, sign_in: &SignIn) -> Result<(), Error> {
     Ok(())
 }
 
-/// Notes the use of a sign-in without holding its request up.
+/// Records the use of a sign-in without delaying its request.
 pub fn note_used(edge: &Edge, sign_in: &SignIn) {
     let (store, id) = (edge.store.clone(), sign_in.id);
     tokio::spawn(async move {

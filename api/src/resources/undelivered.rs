@@ -10,19 +10,19 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use storage::{Destination, FailedDelivery, PendingDeliveries, Repair};
 
-/// What to know about a customer before all else.
+/// A warning about a customer.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CustomerWarning {
-    /// The sentences.
+    /// Warning in sentences.
     pub summary: String,
-    /// The destination that it is about; null of others.
+    /// Id of the affected destination; null if the warning concerns none.
     pub destination_id: Option<DestinationId>,
-    /// Its name.
+    /// Name of the affected destination.
     pub destination: Option<String>,
 }
 
 impl From<String> for CustomerWarning {
-    /// A warning about no destination.
+    /// A warning that concerns no particular destination.
     fn from(summary: String) -> Self {
         Self {
             summary,
@@ -32,11 +32,11 @@ impl From<String> for CustomerWarning {
     }
 }
 
-/// The deliveries that a customer's destinations do not have.
+/// Events of a customer that destinations have not received.
 pub struct Undelivered {
-    /// The pending ones, of each destination.
+    /// Pending deliveries of each destination.
     pub pending: Vec<PendingDeliveries>,
-    /// Those that failed: of each type the newest.
+    /// Failed deliveries: the newest of each type.
     pub failed: Vec<FailedDelivery>,
     /// Whether these are of all purchases of the customer.
     pub is_all: bool,
@@ -71,7 +71,7 @@ impl Undelivered {
     }
 }
 
-/// The destinations that learn of a change only later, in sentences; `None` where all learn of it at once.
+/// Destinations that receive a change late, in sentences; `None` if all receive it at once.
 pub fn delayed(destinations: &[Destination]) -> Option<String> {
     let disabled = |one: &Destination| {
         (!one.enabled).then(|| {
@@ -89,8 +89,8 @@ pub fn delayed(destinations: &[Destination]) -> Option<String> {
     (!all.is_empty()).then(|| all.join(" "))
 }
 
-/// That a destination gets something only later, because it fails now; `None` where it gets it at once, or nothing about
-/// customers. A disabled one is disabled on purpose.
+/// That a destination receives something late, because it is failing; `None` if it receives it at once, or nothing
+/// about customers. A disabled destination is disabled on purpose.
 fn late(one: &Destination, what: &str) -> Option<String> {
     let is_failing = one.enabled && matches!(one.state, State::Failing | State::Open);
     (is_failing && is_about_customers(one)).then(|| {

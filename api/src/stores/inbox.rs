@@ -9,7 +9,9 @@ use domain::{PlatformId, Timestamp, TopicId};
 use metrics::counter;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use storage::{Accepted, Fate, NewNotification, Open, Platform, Recipient, Series, Store, chain};
+use storage::{
+    Accepted, Handling, NewNotification, Open, Platform, Recipient, Series, Store, chain,
+};
 use tokio::time::Instant;
 use traces::{Span, SpanKind};
 
@@ -165,7 +167,7 @@ impl Inbox {
         let fates: Vec<_> = message
             .notifications
             .iter()
-            .map(|row| (row.collapse_key, row.fate.clone()))
+            .map(|row| (row.collapse_key, row.handling.clone()))
             .collect();
         let trace = traces::current();
         traces::annotate("messaging.message.id", || message.id.clone());
@@ -191,10 +193,10 @@ impl Inbox {
                     counter!("settle_notifications_accepted_total").increment(1);
                     store.count(Series::Accepted, platform.app_id);
                     match row {
-                        (Some(key), Fate::Open) => {
+                        (Some(key), Handling::Open) => {
                             dispatch.notify(key, seq, settings.window_ms, settings.max_wait_ms)
                         }
-                        (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
+                        (Some(key), Handling::AtOnce) => dispatch.flush(key, seq),
                         _ => {}
                     }
                     continue;

@@ -10,7 +10,7 @@ use diesel::connection::{Connection, SimpleConnection};
 use diesel::sqlite::SqliteConnection;
 use domain::{CollapseKey, Outcome};
 use std::sync::Arc;
-use storage::{Fate, NewNotification, PlatformChange, PlatformSettings};
+use storage::{Handling, NewNotification, PlatformChange, PlatformSettings};
 use system_tests::wait;
 use tower::ServiceExt;
 
@@ -359,7 +359,7 @@ async fn a_repeat_signals_a_row_that_nobody_signalled() {
         store_time: None,
         app_user_id: None,
         body: "{}".to_owned(),
-        fate: Fate::Open,
+        handling: Handling::Open,
         traceparent: None,
     };
     world

@@ -6,7 +6,7 @@ use super::{
 };
 use domain::{CollapseKey, Outcome};
 use secrecy::{ExposeSecret, SecretString};
-use storage::{Fate, NewNotification, Page, TopicState};
+use storage::{Handling, NewNotification, Page, TopicState};
 
 const CONFIRMED: (u16, &str) = (200, "subscription confirmed");
 const NEEDS_APPROVAL: (u16, &str) = (200, "topic waits for approval");
@@ -457,7 +457,7 @@ async fn a_full_queue_of_a_topic_makes_sns_retry() {
         store_time: None,
         app_user_id: None,
         body: "{}".to_owned(),
-        fate: Fate::WaitTopic(topic),
+        handling: Handling::WaitTopic(topic),
         traceparent: None,
     };
     world

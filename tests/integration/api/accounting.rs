@@ -3,7 +3,7 @@
 use super::edge::{Service, accept};
 use domain::{CollapseKey, DestinationId};
 use serde_json::{Value, json};
-use storage::Fate;
+use storage::Handling;
 use workflows::failing::FailingActivity;
 use workflows::signal::DestinationSignal;
 
@@ -16,7 +16,7 @@ async fn with_purchases(
     let service = Service::start(name).await;
     let (app, platform) = service.platform().await;
     for receipt in receipts {
-        accept(&service.store, platform, receipt, Fate::Open).await;
+        accept(&service.store, platform, receipt, Handling::Open).await;
     }
     let keys = service.seed(receipts).await;
     service.raw(

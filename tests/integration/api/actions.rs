@@ -3,12 +3,12 @@
 use super::edge::{Service, accept};
 use domain::CollapseKey;
 use serde_json::{Value, json};
-use storage::Fate;
+use storage::Handling;
 use workflows::signal::{Admin, Discard, Hold, Signal};
 
 async fn purchase(service: &Service) -> (CollapseKey, i64) {
     let (_, platform) = service.platform().await;
-    accept(&service.store, platform, "receipt", Fate::Open).await
+    accept(&service.store, platform, "receipt", Handling::Open).await
 }
 
 /// The recorded signals, without `notified`, which the dispatcher sends.

@@ -6,7 +6,7 @@ use domain::{CollapseKey, PlatformId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Fate, NewPlatform, PlatformSettings, Store};
+use storage::{Handling, NewPlatform, PlatformSettings, Store};
 use system_tests::folder::Folder;
 use system_tests::wait;
 use tokio::time::Instant;
@@ -65,7 +65,13 @@ async fn wait_signalled(engine: &Recording, expected: &BTreeMap<CollapseKey, i64
 async fn fill(store: &Store, platform: PlatformId, count: usize) -> BTreeMap<CollapseKey, i64> {
     let mut rows = BTreeMap::new();
     for number in 0..count {
-        let (key, seq) = accept(store, platform, &format!("receipt {number}"), Fate::Open).await;
+        let (key, seq) = accept(
+            store,
+            platform,
+            &format!("receipt {number}"),
+            Handling::Open,
+        )
+        .await;
         rows.insert(key, seq);
     }
     rows

@@ -28,7 +28,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
+use storage::{Accepted, Config, Database, Handling, Key, NewNotification, Store};
 use system_tests::contract::{self, Answered};
 use system_tests::folder::Folder;
 use system_tests::raw::Raw;
@@ -525,7 +525,7 @@ pub async fn accept(
     store: &Store,
     platform: PlatformId,
     receipt: &str,
-    fate: Fate,
+    handling: Handling,
 ) -> (CollapseKey, i64) {
     let notification = notification(platform, receipt);
     let row = NewNotification {
@@ -537,7 +537,7 @@ pub async fn accept(
         store_time: Some(notification.store_time),
         app_user_id: notification.app_user_id.clone(),
         body: serde_json::to_string(&notification).expect("JSON"),
-        fate,
+        handling,
         traceparent: None,
     };
     match store

@@ -5,7 +5,7 @@ use super::edge::{Service, TOKEN, accept};
 use super::pages::visitor::{Visitor, send};
 use domain::KeyId;
 use serde_json::{Value, json};
-use storage::Fate;
+use storage::Handling;
 use workflows::signal::Signal;
 
 /// A key with the role `support`: its id, and as requests carry it.
@@ -28,7 +28,7 @@ async fn help_desk(service: &Service) -> (KeyId, String) {
 async fn no_by_hides_the_key_behind_it() {
     let service = Service::start("by").await;
     let (app, platform) = service.platform().await;
-    let (key, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
+    let (key, _) = accept(&service.store, platform, "receipt", Handling::Open).await;
     let hook =
         json!({ "kind": "webhook", "name": "hook", "url": "https://receiver.invalid/hooks" });
     let hook = service

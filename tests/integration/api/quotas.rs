@@ -4,7 +4,7 @@ use super::edge::{Answer, DEVICE_SECRET, Service};
 use api::devices::quota::{Kind, Quotas, Reporter};
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use serde_json::{Value, json};
-use storage::{DeviceUsage, Fate, Page, Platform};
+use storage::{DeviceUsage, Handling, Page, Platform};
 use uuid::Uuid;
 
 const QUOTA: &str = "urn:settle:problem:device_quota";
@@ -131,7 +131,13 @@ async fn a_platforms_devices_have_a_quota_of_bytes() {
         200,
         "a login reports nothing"
     );
-    super::edge::accept(&setup.service.store, setup.platform, "receipt", Fate::Open).await;
+    super::edge::accept(
+        &setup.service.store,
+        setup.platform,
+        "receipt",
+        Handling::Open,
+    )
+    .await;
     for _ in 0..2 {
         assert_eq!(
             setup.alarms().await,

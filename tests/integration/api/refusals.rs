@@ -177,7 +177,7 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
         .await;
     let destination = created.body["id"].as_str().expect("an id").to_owned();
     let (key, _) =
-        super::edge::accept(&service.store, platform, "receipt", storage::Fate::Open).await;
+        super::edge::accept(&service.store, platform, "receipt", storage::Handling::Open).await;
     let mut bodies = vec![
         ("POST", "/v1/apps".to_owned(), json!({ "name": "another" })),
         ("PATCH", format!("/v1/apps/{app}"), json!({})),

@@ -3,7 +3,7 @@
 use super::world::{WINDOW_MS, World, is_missing, renewal, story};
 use domain::{Outcome, PlatformId};
 use std::time::Duration;
-use storage::{Accepted, Error, Fate, NewNotification, Page};
+use storage::{Accepted, Error, Handling, NewNotification, Page};
 
 story! {
     async fn a_repeated_message_names_its_row_while_it_is_open(world: World) {
@@ -132,7 +132,7 @@ story! {
 story! {
     async fn a_notification_with_an_outcome_is_never_open(world: World) {
         let mut refused = renewal(world.platform.id, "m1", "r1", 1);
-        refused.fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
+        refused.handling = Handling::Final(Outcome::Refused, "another app's".to_owned());
         let mut unreadable = renewal(world.platform.id, "m2", "", 1);
         (unreadable.collapse_key, unreadable.store_time) = (None, None);
         unreadable.body = "not \0 JSON".to_owned();
@@ -276,7 +276,7 @@ story! {
         world.notify("m1", "r1", 1).await;
         assert!(!world.store.load(key, 0, 500).await.unwrap().quiet.is_zero());
         let mut row = renewal(world.platform.id, "m2", "r1", 2);
-        row.fate = Fate::AtOnce;
+        row.handling = Handling::AtOnce;
         world.accept(row).await;
         assert!(world.store.load(key, 0, 500).await.unwrap().quiet.is_zero());
         world.notify("m3", "r1", 3).await;

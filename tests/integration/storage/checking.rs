@@ -5,8 +5,8 @@ use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, new_destination, new_platform, record, renewal, story};
 use domain::{Decision, Outcome, RedeliverySelector, TransitionKind};
 use storage::{
-    Accepted, EndpointSignal, Fate, Filter, LeaseResult, Mode, NewNotification, Owner, Page, Run,
-    SecretString, TopicRequest, Verdict,
+    Accepted, EndpointSignal, Filter, Handling, LeaseResult, Mode, NewNotification, Owner, Page,
+    Run, SecretString, TopicRequest, Verdict,
 };
 
 /// Two destinations and purchases whose deliveries are delivered, superseded, failed and redelivered.
@@ -87,10 +87,10 @@ async fn otherwise(world: &World) {
     let duplicate = world.accept(renewal(platform, "duplicate", "r3", 5)).await;
     assert!(matches!(duplicate, Accepted::Duplicate { .. }));
     world.notify("successor", "r3", 6).await;
-    let fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
+    let handling = Handling::Final(Outcome::Refused, "another app's".to_owned());
     world
         .accept(NewNotification {
-            fate,
+            handling,
             ..renewal(platform, "refused", "r3", 7)
         })
         .await;
@@ -109,10 +109,10 @@ async fn otherwise(world: &World) {
         .add_pending_topic(TopicRequest::new(platform, "arn:1", link, later))
         .await
         .unwrap();
-    let fate = Fate::WaitTopic(world.store.topics(platform).await.unwrap()[0].id);
+    let handling = Handling::WaitTopic(world.store.topics(platform).await.unwrap()[0].id);
     world
         .accept(NewNotification {
-            fate,
+            handling,
             ..renewal(platform, "waiting", "r4", 9)
         })
         .await;

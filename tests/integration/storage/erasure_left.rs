@@ -10,7 +10,7 @@ use domain::{NotificationKind, Outcome, RedeliverySelector};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use storage::{
-    Accepted, Actor, CustomerName, Erase, ErasureStage, Fate, NewNotification, Owner, Page,
+    Accepted, Actor, CustomerName, Erase, ErasureStage, Handling, NewNotification, Owner, Page,
     RequestOutcome, RunMode,
 };
 
@@ -105,7 +105,7 @@ fn foreign(world: &World, number: u32) -> NewNotification {
         collapse_key: None,
         store_time: None,
         body: "{}".to_owned(),
-        fate: Fate::Final(Outcome::Refused, reason),
+        handling: Handling::Final(Outcome::Refused, reason),
         ..reported(
             world.platform.id,
             &format!("foreign-{number}"),
@@ -124,7 +124,7 @@ fn unreadable(world: &World, number: u32, body: &str) -> NewNotification {
         store_type: "unreadable".to_owned(),
         app_user_id: None,
         body: body.to_owned(),
-        fate: Fate::Final(Outcome::Unknown, "it is not a JSON object".to_owned()),
+        handling: Handling::Final(Outcome::Unknown, "it is not a JSON object".to_owned()),
         ..foreign(world, number)
     }
 }
@@ -171,8 +171,8 @@ story! {
         world.accept(other).await;
         // Refused with its topic, which was not approved; its purchase was never known.
         let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
-        let fate = Fate::Final(Outcome::Refused, "its topic was refused".to_owned());
-        let refused = NewNotification { fate, ..reported(world.platform.id, "refused", "r9", 1000, report) };
+        let handling = Handling::Final(Outcome::Refused, "its topic was refused".to_owned());
+        let refused = NewNotification { handling, ..reported(world.platform.id, "refused", "r9", 1000, report) };
         world.accept(refused).await;
         assert!(left(&world, &PARTS).len() > 6, "{:?}", left(&world, &PARTS));
 

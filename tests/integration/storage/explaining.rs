@@ -8,7 +8,7 @@ use domain::payment::SaleKind;
 use domain::time::duration;
 use domain::{EventId, Outcome, TransitionKind};
 use storage::{
-    Actor, Author, CauseKind, CustomerKey, CustomerMove, EndpointSignal, Fate, Owner,
+    Actor, Author, CauseKind, CustomerKey, CustomerMove, EndpointSignal, Handling, Owner,
     RevisionCause, RevisionCauses, Run, TopicRequest, Verdict,
 };
 
@@ -104,7 +104,7 @@ story! {
         world.store.add_pending_topic(TopicRequest::new(world.platform.id, "arn:aws:sns:topic", url, expires)).await.unwrap();
         let topic = world.store.topics(world.platform.id).await.unwrap()[0].id;
         let mut waiting = renewal(world.platform.id, "m3", "r3", 1);
-        waiting.fate = Fate::WaitTopic(topic);
+        waiting.handling = Handling::WaitTopic(topic);
         world.accept(waiting).await;
         let notification = async |message: &str| world.store.explain_message(message).await.unwrap().notifications.remove(0).0;
         let window = notification("m1").await;

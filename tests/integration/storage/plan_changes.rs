@@ -2,7 +2,7 @@
 
 use super::world::{Raw, Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, NotificationKind, TopicId, TransitionKind};
-use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString, TopicRequest};
+use storage::{Accepted, Due, Handling, NewNotification, Recorded, SecretString, TopicRequest};
 
 /// The notification that `new` replaced `old`.
 fn changed(world: &World, message: &str, old: &str, new: &str) -> NewNotification {
@@ -45,7 +45,7 @@ story! {
 story! {
     async fn what_is_not_accepted_open_links_nothing(world: World) {
         let mut refused = changed(&world, "m1", "old", "new");
-        refused.fate = Fate::Final(domain::Outcome::Refused, "another app's".to_owned());
+        refused.handling = Handling::Final(domain::Outcome::Refused, "another app's".to_owned());
         world.accept(refused).await;
         let mut other = reported(
             world.platform.id,
@@ -69,7 +69,7 @@ story! {
         world.store.add_pending_topic(TopicRequest::new(world.platform.id, "arn:1", url, expires_at)).await.unwrap();
         let topic: TopicId = world.store.topics(world.platform.id).await.unwrap().remove(0).id;
         let mut waiting = changed(&world, "m1", "old", "new");
-        waiting.fate = Fate::WaitTopic(topic);
+        waiting.handling = Handling::WaitTopic(topic);
         world.accept(waiting).await;
         assert_eq!(links(&mut world.raw()), Vec::<String>::new());
         world.store.approve_topic(topic).await.unwrap();

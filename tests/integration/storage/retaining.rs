@@ -5,7 +5,7 @@ use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{lease, must_send, rendering};
 use super::world::{LEASE_MS, World, renewal, story};
 use domain::{Outcome, RedeliverySelector, TransitionKind};
-use storage::{Fate, Lease, NewNotification, Page, Rendered, Run, Skipped, Verdict};
+use storage::{Handling, Lease, NewNotification, Page, Rendered, Run, Skipped, Verdict};
 
 const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
 
@@ -94,8 +94,8 @@ story! {
         world.settle(world.key("r1")).await;
         world.accept(renewal(platform, "again", "r1", 1)).await;
         assert_eq!(left(&world, "notifications"), 0, "a duplicate has neither body nor trace");
-        let fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
-        world.accept(NewNotification { fate, ..renewal(platform, "refused", "r1", 2) }).await;
+        let handling = Handling::Final(Outcome::Refused, "another app's".to_owned());
+        world.accept(NewNotification { handling, ..renewal(platform, "refused", "r1", 2) }).await;
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         assert_eq!(left(&world, "notifications"), 1, "what was refused");
         for verdict in [Verdict::Failed, Verdict::Delivered] {

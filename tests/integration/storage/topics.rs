@@ -4,7 +4,7 @@ use super::world::{World, is_missing, new_platform, renewal, story};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
 use std::sync::Arc;
 use storage::{
-    Accepted, Error, Fate, GivesWay, NewNotification, PendingTopic, PlatformChange,
+    Accepted, Error, GivesWay, Handling, NewNotification, PendingTopic, PlatformChange,
     PlatformSettings, SecretString, Store, Topic, TopicRequest, TopicState,
 };
 
@@ -42,7 +42,7 @@ pub async fn pending(world: &World, receipts: &[&str]) -> TopicId {
             receipt,
             number.try_into().unwrap(),
         );
-        waiting.fate = Fate::WaitTopic(topic.id);
+        waiting.handling = Handling::WaitTopic(topic.id);
         assert!(matches!(world.accept(waiting).await, Accepted::New { .. }));
     }
     topic.id
@@ -82,7 +82,7 @@ story! {
             let newest = topics.iter().find(|topic| topic.arn == format!("arn:{number}")).unwrap().id;
             let waiting = (0..50).map(|message| {
                 let id = format!("{number}-{message}");
-                NewNotification { fate: Fate::WaitTopic(newest), ..renewal(platform, &id, &id, message) }
+                NewNotification { handling: Handling::WaitTopic(newest), ..renewal(platform, &id, &id, message) }
             });
             world.store.accept(waiting.collect()).await.unwrap();
             world.notify(&format!("genuine-{number}"), "r", number).await;
@@ -166,7 +166,7 @@ story! {
         let topic = pending(&world, &[]).await;
         world.store.reject_topic(topic, TopicState::Pending).await.unwrap();
         let mut late = renewal(world.platform.id, "late", "r1", 1);
-        late.fate = Fate::WaitTopic(topic);
+        late.handling = Handling::WaitTopic(topic);
         world.accept(late).await;
         let now = world.store.now().await.unwrap();
         assert_eq!(world.store.expire_topics(now).await.unwrap(), 1);
@@ -178,11 +178,11 @@ story! {
     async fn a_repetition_after_the_decision_is_released(world: World) {
         let topic = pending(&world, &[]).await;
         let mut late = renewal(world.platform.id, "late", "r1", 1);
-        late.fate = Fate::WaitTopic(topic);
+        late.handling = Handling::WaitTopic(topic);
         world.store.approve_topic(topic).await.unwrap();
         // The request that stores it dies before it applies the decision.
         assert!(matches!(world.accept(late.clone()).await, Accepted::New { .. }));
-        late.fate = Fate::Open;
+        late.handling = Handling::Open;
         assert_eq!(world.accept(late.clone()).await, Accepted::Waiting { topic });
         assert_eq!(world.store.end_waiting(topic).await.unwrap().released.len(), 1);
         assert!(matches!(world.accept(late).await, Accepted::Repeated { open: Some(_) }));
@@ -264,7 +264,7 @@ story! {
         let topic = pending(&world, &[]).await;
         let waiting = |number: i64| {
             let mut row = renewal(world.platform.id, &format!("many-{number}"), &format!("r{number}"), number);
-            row.fate = Fate::WaitTopic(topic);
+            row.handling = Handling::WaitTopic(topic);
             row
         };
         world.store.accept((0..2_000).map(waiting).collect()).await.unwrap();
@@ -308,7 +308,7 @@ story! {
         let topic = pending(&world, &[]).await;
         let waiting = |number: i64| {
             let mut row = renewal(world.platform.id, &format!("many-{number}"), &format!("r{}", number % 7), number);
-            row.fate = Fate::WaitTopic(topic);
+            row.handling = Handling::WaitTopic(topic);
             row
         };
         world.store.accept((1..2000).map(waiting).collect()).await.unwrap();

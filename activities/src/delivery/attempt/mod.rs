@@ -230,7 +230,7 @@ async fn carry_out(
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency = began.elapsed();
     context
-        .prompt
+        .local_attempts
         .note(lease.destination, &sent.result.endpoint_signal, latency);
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
     let next = next.and_then(|next| next.lease(lease, &sent.result));

@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
 use crate::{
-    Actions, DeliverySlots, InFlight, Prompt, RaisedAlarms, RefusedLanes, Verifier, Volume,
+    Actions, DeliverySlots, InFlight, LocalAttempts, RaisedAlarms, RefusedLanes, Verifier, Volume,
 };
 use domain::time::MINUTE;
 use domain::{
@@ -81,7 +81,7 @@ impl World {
             dashboard: None,
             slots: DeliverySlots::default(),
             in_flight: InFlight::default(),
-            prompt: Prompt::default(),
+            local_attempts: LocalAttempts::default(),
             refused: RefusedLanes::default(),
             raised: RaisedAlarms::default(),
             volume: Volume::default(),

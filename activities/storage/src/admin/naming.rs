@@ -159,7 +159,8 @@ impl Store {
         let (secrets, names) = (self.secrets.clone(), names.into());
         self.read(move |connection| {
             let owner = owner.or_tombstone(connection, &secrets, app)?;
-            let known = owner_of(connection, app, &owner)?.ok_or_else(|| nobody(&owner))?;
+            let known =
+                owner_of(connection, app, &owner)?.ok_or_else(|| unknown_customer(&owner))?;
             naming(connection, &known, &names)
         })
         .await
@@ -180,7 +181,7 @@ pub fn name(
         condition,
     } = order;
     let external_id = names.external_id.as_str();
-    let known = owner_of(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
+    let known = owner_of(write.connection, app, owner)?.ok_or_else(|| unknown_customer(owner))?;
     app_lock::share(write, app)?;
     let user = known_or_new(write, &known)?;
     let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
@@ -356,7 +357,7 @@ fn called_otherwise(called: &str, wanted: &str) -> Error {
     }
 }
 
-fn nobody(owner: &Owner) -> Error {
+fn unknown_customer(owner: &Owner) -> Error {
     match owner {
         Owner::AppUser(_) => {
             let detail = "the app has no platform yet, so no store can know this customer: create a platform first";

@@ -74,7 +74,7 @@ impl Store {
         let installation = self.installation;
         self.change("transfer.approve", move |write| {
             let review = answer(write, id, true, &author)?;
-            let transfer = let_go(write, installation, &review, &author)?;
+            let transfer = move_claimed(write, installation, &review, &author)?;
             let entry = entry(&review).after(json!({
                 "is_approved": true, "transfer_id": transfer.as_ref().map(|transfer| transfer.id),
             }));
@@ -153,7 +153,7 @@ fn answer(
 }
 
 /// Moves what the devices of the new owner have receipts of. Both users are locked.
-fn let_go(
+fn move_claimed(
     write: &mut Write<'_>,
     installation: Installation,
     review: &Review,

@@ -13,7 +13,7 @@ use crate::db::writer::Write;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 use crate::settings::{app_lock, rates};
-use crate::settling::payments::{SaleRow, booked, sales_of};
+use crate::settling::payments::{SaleRow, ledger_entries, sales_of};
 use domain::payment::{self, Adjustment, Day, EntryKind, Sale, SaleKind};
 use domain::{AppId, CollapseKey, Timestamp};
 use schemars::JsonSchema;
@@ -265,7 +265,7 @@ fn compare(
     let mut affected = Vec::new();
     for row in &purchases {
         let known = purchase::read(&row.purchase)?;
-        let booked = booked(connection, row.collapse_key)?;
+        let booked = ledger_entries(connection, row.collapse_key)?;
         let reach = payment::reach(&known);
         let matched = Matched {
             sales: &sales,

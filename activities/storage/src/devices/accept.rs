@@ -202,7 +202,7 @@ fn conceal_and_accept(
     let proved: Vec<&DeviceRequest> = proved.map(|(request, _)| *request).collect();
     let mut accepted = accept(
         write,
-        &Around {
+        &WriteContext {
             org,
             epoch,
             origins: &origins,
@@ -223,7 +223,7 @@ fn conceal_and_accept(
 }
 
 /// Data that all requests of a write share.
-struct Around<'a> {
+struct WriteContext<'a> {
     org: OrgId,
     epoch: i64,
     origins: &'a Origins,
@@ -233,16 +233,16 @@ struct Around<'a> {
 /// Accepts requests that prove their devices.
 fn accept(
     write: &mut Write<'_>,
-    around: &Around<'_>,
+    context: &WriteContext<'_>,
     Admission(devices): &Admission,
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
-    let Around {
+    let WriteContext {
         org,
         epoch,
         origins,
         backlogs,
-    } = *around;
+    } = *context;
     let received = requests
         .iter()
         .map(|one| one.received_at(write))
@@ -269,7 +269,7 @@ fn accept(
         let owner = &known.owner;
         new.push(request.event(
             report,
-            &Circumstances {
+            &BodyContext {
                 origin,
                 owner,
                 org,
@@ -485,7 +485,7 @@ const fn step(kind: DeviceEventKind) -> Step {
 }
 
 /// The data of an event's body besides its report.
-struct Circumstances<'a> {
+struct BodyContext<'a> {
     origin: &'a Origin,
     owner: &'a DeviceOwner,
     org: OrgId,
@@ -525,15 +525,15 @@ impl DeviceRequest {
         }
     }
 
-    fn event(&self, report: &DeviceReport, circumstances: &Circumstances<'_>) -> NewEvent {
-        let Circumstances {
+    fn event(&self, report: &DeviceReport, context: &BodyContext<'_>) -> NewEvent {
+        let BodyContext {
             origin,
             owner,
             org,
             epoch,
             received_at,
             began,
-        } = *circumstances;
+        } = *context;
         let place = self.place();
         let happened = Happened::Reported(&report.content);
         let event = DeviceEvent {

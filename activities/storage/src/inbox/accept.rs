@@ -14,7 +14,7 @@ use crate::db::store::Store;
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
 use crate::inbox::conceal;
-use crate::inbox::notifications::{Accepted, Fate, NewNotification, OpenRow};
+use crate::inbox::notifications::{Accepted, Handling, NewNotification, OpenRow};
 use crate::purchases::replacements;
 use crate::settings::tombstones::HAS_ERASED;
 use domain::notification::MAX_ID_BYTES;
@@ -235,12 +235,12 @@ const WINDOWS: Sql = statement! {"
 
 impl<'n> Incoming<'n> {
     fn of(notification: &'n NewNotification, window: &Window, now: Timestamp) -> Self {
-        let outcome = match &notification.fate {
-            Fate::Final(outcome, reason) => Some((*outcome, clean(reason))),
-            Fate::Open | Fate::AtOnce if notification.collapse_key.is_none() => {
+        let outcome = match &notification.handling {
+            Handling::Final(outcome, reason) => Some((*outcome, clean(reason))),
+            Handling::Open | Handling::AtOnce if notification.collapse_key.is_none() => {
                 Some((Outcome::Unknown, Cow::Borrowed("it names no purchase")))
             }
-            Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => None,
+            Handling::Open | Handling::AtOnce | Handling::WaitTopic(_) => None,
         };
         let mut incoming = Self {
             notification,
@@ -250,7 +250,7 @@ impl<'n> Incoming<'n> {
                 store_type: clean(&notification.store_type).into_owned(),
                 platform_id: notification.platform_id,
             },
-            due_at: if matches!(notification.fate, Fate::AtOnce) {
+            due_at: if matches!(notification.handling, Handling::AtOnce) {
                 now
             } else {
                 now.plus(window.length)
@@ -273,9 +273,9 @@ impl<'n> Incoming<'n> {
 
     /// The topic whose approval it waits for.
     const fn topic(&self) -> Option<TopicId> {
-        match self.notification.fate {
-            Fate::WaitTopic(topic) => Some(topic),
-            Fate::Open | Fate::AtOnce | Fate::Final(..) => None,
+        match self.notification.handling {
+            Handling::WaitTopic(topic) => Some(topic),
+            Handling::Open | Handling::AtOnce | Handling::Final(..) => None,
         }
     }
 

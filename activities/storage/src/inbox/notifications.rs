@@ -31,7 +31,7 @@ pub struct NewNotification {
     /// JSON of [`domain::Notification`], or the raw message when unreadable.
     pub body: String,
     /// What happens to it after it is accepted.
-    pub fate: Fate,
+    pub handling: Handling,
     pub traceparent: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl NewNotification {
             store_type: notification.store_type,
             store_time: Some(notification.store_time),
             app_user_id: notification.app_user_id,
-            fate: Fate::Open,
+            handling: Handling::Open,
             traceparent: None,
         }
     }
@@ -56,7 +56,7 @@ impl NewNotification {
 
 /// What happens to a notification after it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Handling {
     /// Open until the window of its purchase ends; restarts that window.
     Open,
     /// Ends the window: settled at once, with the other open notifications of its purchase.

@@ -17,7 +17,7 @@ use crate::people::transfers::MovedRows;
 use crate::purchases::cause::RevisionCause;
 use crate::purchases::users::{self, UserRow};
 use crate::settings::app_lock;
-use crate::settling::transferred::Handover;
+use crate::settling::transferred::CompletedTransfer;
 use domain::{AppId, CollapseKey, TransferId, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -187,7 +187,7 @@ fn announce(
             by: seen.author.clone(),
         };
         let (app, owners) = (seen.app_id, &rows);
-        Handover {
+        CompletedTransfer {
             installation,
             app,
             id,

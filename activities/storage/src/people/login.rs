@@ -14,10 +14,10 @@ use crate::db::writer::{JobKind, Write};
 use crate::devices::secret::{self, SecretHash};
 use crate::people::device_moves::{self, Order};
 use crate::people::device_users;
+use crate::people::login_context::{Found, LoginContext, LoginContextAhead};
 use crate::people::moves::{self, Cause, Merge, Moved};
 use crate::people::names;
 use crate::people::reviews;
-use crate::people::situation::{Found, Situation, SituationAhead};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{self, Raced, UserRow};
 use crate::settings::app_lock;
@@ -55,15 +55,15 @@ impl Store {
         let (found, login) = self
             .read_for_devices(move |connection| {
                 let found = connection.at_one_moment(|connection| {
-                    SituationAhead::begin(connection, &login, 0)?.fetch(connection, &login)
+                    LoginContextAhead::begin(connection, &login, 0)?.fetch(connection, &login)
                 })?;
                 Ok((found, login))
             })
             .await?;
-        let Found { app, situation, .. } = &found;
-        let kind = JobKind::People(*app, situation.involved(&login).first().copied());
+        let Found { app, context, .. } = &found;
+        let kind = JobKind::People(*app, context.involved(&login).first().copied());
         if found.is_stored(&login)? {
-            let user = situation.target(&login);
+            let user = context.target(&login);
             let (user_id, device_user_id) = (
                 user.id(login.place),
                 UserId::of_device(login.place, user.logouts),
@@ -79,7 +79,7 @@ impl Store {
                 transfers: Vec::new(),
             });
         }
-        let (app, logouts) = (*app, situation.device.logouts);
+        let (app, logouts) = (*app, context.device.logouts);
         self.writer
             .write(kind, move |write| {
                 log_in(write, installation, app, logouts, &login)
@@ -129,9 +129,9 @@ fn log_in(
 ) -> Result<LoggedIn, Error> {
     let place = login.place;
     app_lock::share(write, app)?;
-    let seen = SituationAhead::begin(write.connection, login, logouts)?
+    let seen = LoginContextAhead::begin(write.connection, login, logouts)?
         .fetch(write.connection, login)?
-        .situation;
+        .context;
     let user = seen.target(login);
     if seen.named.is_none() {
         users::create(write, app, user.id(place))?;
@@ -139,7 +139,7 @@ fn log_in(
     let involved = seen.involved(login);
     let locked = moves::lock_users_ahead(write, &involved)?;
     let device = device_users::store_ahead(write, place, &login.device, &login.secret)?;
-    let present = SituationAhead::begin(write.connection, login, seen.device.logouts)?;
+    let present = LoginContextAhead::begin(write.connection, login, seen.device.logouts)?;
     let mut rows: BTreeMap<UserId, UserRow> = BTreeMap::new();
     for row in locked {
         rows.extend(row.first(write.connection)?.map(|row| (row.id, row)));
@@ -148,7 +148,7 @@ fn log_in(
         .first(write.connection)?
         .ok_or(Error::Missing { what: "device" })?;
     device.proved(&login.secret)?;
-    if present.fetch(write.connection, login)?.situation != seen {
+    if present.fetch(write.connection, login)?.context != seen {
         return Err(Error::unavailable(Raced));
     }
     let target = user.id(place);
@@ -205,7 +205,7 @@ fn log_in(
 struct Taking<'a> {
     app: AppId,
     place: DevicePlace,
-    seen: &'a Situation,
+    seen: &'a LoginContext,
     /// The users whose purchases the device has, and its own before.
     from: &'a [&'a UserRow],
     /// Row of the customer who logged in.

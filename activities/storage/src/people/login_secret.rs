@@ -6,7 +6,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::{JobKind, Write};
-use crate::people::situation::APP;
+use crate::people::login_context::APP;
 use crate::settings::app_lock;
 use domain::{AppId, PlatformId};
 use secrecy::SecretString;

@@ -14,7 +14,7 @@ use crate::people::transfers::{self, MovedRows, NewTransfer};
 use crate::purchases::cause::{CauseKind, RevisionCause};
 use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{self, RECEIPT_PREFIX, StoreCustomer, UserRow};
-use crate::settling::transferred::{self, Handover};
+use crate::settling::transferred::{self, CompletedTransfer};
 use domain::{AppId, CollapseKey, DevicePlace, TransferId, UserId};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -242,7 +242,7 @@ pub fn carry_out(
         to_revision = to.revision;
         let cause = RevisionCause::of(request.cause.kind(), write);
         let owners = BTreeMap::from([(to.id, to.clone())]);
-        let handover = Handover {
+        let completed = CompletedTransfer {
             installation,
             app: request.app,
             id,
@@ -251,7 +251,7 @@ pub fn carry_out(
             to: &to,
             owners: &owners,
         };
-        handover.announce(write, &announced)?;
+        completed.announce(write, &announced)?;
     }
     purchase::recheck_each(
         write,

@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A transfer that was carried out: its purchases belong to the new owner, or to another one if they moved on since.
-pub struct Handover<'a> {
+pub struct CompletedTransfer<'a> {
     pub installation: Installation,
     pub app: AppId,
     pub id: TransferId,
@@ -137,7 +137,7 @@ const UPDATE: Sql = statement! {"
     WHERE collapse_key = ?
 "};
 
-impl Handover<'_> {
+impl CompletedTransfer<'_> {
     /// Announces purchases after their move, whose users are locked. The states are computed once, whatever their number.
     pub fn announce(&self, write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
         if keys.is_empty() {

@@ -139,10 +139,10 @@ impl Verb {
             }
         }
         if table::items(&exchange.answer).is_empty() && !client.json {
-            let nobody = names::nobody(client, &exchange.typed)
+            let unknown_customer = names::unknown_customer(client, &exchange.typed)
                 .await
                 .unwrap_or_default();
-            nothing = nobody.map_or(nothing, |text| {
+            nothing = unknown_customer.map_or(nothing, |text| {
                 text.replacen("no customer", "No customer", 1)
             });
         }

@@ -541,10 +541,12 @@ async fn unknown_customer(
     typed: &Map<String, Value>,
 ) -> anyhow::Error {
     match error.downcast::<Refused>() {
-        Ok(refused) if refused.is_unknown_customer() => match names::nobody(client, typed).await {
-            Ok(Some(why)) => refused.because(&why).into(),
-            Ok(None) | Err(_) => refused.into(),
-        },
+        Ok(refused) if refused.is_unknown_customer() => {
+            match names::unknown_customer(client, typed).await {
+                Ok(Some(why)) => refused.because(&why).into(),
+                Ok(None) | Err(_) => refused.into(),
+            }
+        }
         Ok(refused) => refused.into(),
         Err(error) => error,
     }

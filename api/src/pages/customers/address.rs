@@ -1,4 +1,4 @@
-//! Where the pages of customers stand.
+//! The addresses of the customer pages.
 
 use crate::pages::visit::Visit;
 use domain::{AppId, CollapseKey, UserId};
@@ -6,12 +6,12 @@ use domain::{AppId, CollapseKey, UserId};
 /// The search for a customer.
 pub const PATH: &str = "/ui/customers";
 
-/// The page of a customer.
+/// Address of a customer's page.
 pub fn path(app: AppId, user: UserId) -> String {
     format!("{PATH}/{app}/{user}")
 }
 
-/// The page of a purchase.
+/// Address of a purchase's page.
 pub fn purchase_path(visit: &Visit, key: CollapseKey) -> String {
     visit.to(&format!("/ui/purchases/{key}"))
 }

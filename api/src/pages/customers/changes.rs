@@ -1,4 +1,4 @@
-//! What the forms of a customer's page change. Each is a call of the API; a merge and a move are shown first.
+//! The changes by the forms of a customer's page. Each is a call of the API; a merge and a move are shown first.
 
 use super::address::PATH;
 use super::forms::RECEIPT;
@@ -64,7 +64,7 @@ fn only_as_shown(
     Ok(())
 }
 
-/// The end of what was done, where another customer's id differs only by case.
+/// The end of the notice if another customer's id differs only by case.
 fn other_case(answer: &Value) -> &'static str {
     if answer["warnings"].is_array() {
         "-other-case"
@@ -73,7 +73,7 @@ fn other_case(answer: &Value) -> &'static str {
     }
 }
 
-/// The page of a customer that was named: that of another one, who had the name already.
+/// The page of a customer after naming: the page of another customer who already had the id, after a merge.
 fn named_page(visit: &Visit, answer: &Value) -> String {
     let user = answer["user_id"].as_str().unwrap_or_default();
     visit.to(&format!(
@@ -83,7 +83,7 @@ fn named_page(visit: &Visit, answer: &Value) -> String {
     ))
 }
 
-/// What moves, as the API has it, and only as the preview showed it.
+/// Sets the customer to move, as the API names it, and only as the preview showed it.
 fn set_source(
     _: &Shared,
     _: &Visit,
@@ -100,7 +100,7 @@ fn set_source(
     Ok(())
 }
 
-/// The page from which a transfer was taken back, or that of the customer who has the purchases again.
+/// The page on which a transfer was undone, or that of the customer who has the purchases again.
 fn undone_page(visit: &Visit, answer: &Value) -> String {
     let of = visit
         .query("of")
@@ -112,7 +112,7 @@ fn undone_page(visit: &Visit, answer: &Value) -> String {
     ))
 }
 
-/// The page from which a transfer was to be taken back, with what stands against it.
+/// The page on which a transfer was to be undone, with the error.
 async fn of_transfer(
     State(edge): State<Shared>,
     visit: Visit,

@@ -1,4 +1,4 @@
-//! What a customer had at the end of a day, on the page. Pure.
+//! The view of a customer's access at the end of a day. Pure.
 
 use super::address::purchase_path;
 use super::environment::title;
@@ -7,41 +7,41 @@ use crate::pages::visit::Visit;
 use crate::resources::customer_day::{CustomerDay, DayAccess, DayPurchase};
 use crate::times::to_second;
 
-/// The day that was entered, and what was announced until its end.
+/// The entered day, and the announcements until its end.
 pub struct PastDay {
     pub on: String,
-    /// As of when it is shown, in a sentence: its end, or now.
+    /// Time of the state, in a sentence: the end of the day, or now.
     pub until: String,
-    /// What is expected, if it is no day.
+    /// Expected value, if the text is no day.
     pub wrong: Option<String>,
     pub environments: Vec<PastAccess>,
 }
 
-/// What was announced in one environment.
+/// Announcements in one environment.
 pub struct PastAccess {
-    /// Which access, and as of when.
+    /// Title with the environment and the time.
     pub title: String,
     /// The entitlements with their ends.
     pub entitlements: Vec<(String, Option<String>)>,
-    /// What stands where there is no entitlement.
+    /// Text if there is no entitlement.
     pub none: &'static str,
     /// The access before and after each change of the day; `None` without one.
     pub changes: Option<String>,
     pub purchases: Vec<PastPurchase>,
     pub note: Sentence,
-    /// The destinations that received the state more than a minute after it was announced, or not yet.
+    /// Destinations that received the state more than a minute after its announcement, or not yet.
     pub received: Vec<String>,
 }
 
 pub struct PastPurchase {
     pub path: String,
     pub sku: String,
-    /// What it gave at that time.
+    /// Access that the purchase gave at that time.
     pub gives: Sentence,
 }
 
 impl PastDay {
-    /// A text that is no day, with what is expected.
+    /// A text that is no day, with the expected value.
     pub fn wrong(on: String, expected: &str) -> Self {
         Self {
             on,

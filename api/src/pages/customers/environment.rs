@@ -1,4 +1,4 @@
-//! What a customer may use in an environment, on the page. Pure.
+//! The view of a customer's access in an environment. Pure.
 
 use super::record::CustomerRecord;
 use crate::pages::catalogue::product_path;
@@ -10,36 +10,36 @@ use crate::resources::customer_detail::Access;
 use domain::user::{ActiveEntitlement, Journey};
 use storage::Role;
 
-/// What the customer may use in one environment.
+/// Access of the customer in one environment.
 pub struct Environment {
     pub title: &'static str,
     pub stands: Vec<Badge>,
     pub entitlements: Vec<Entitlement>,
-    /// Why there is no access.
+    /// Sentence that explains why there is no access.
     pub none: Sentence,
     pub skus: Vec<Code>,
-    /// What was bought and is not in the catalogue.
+    /// Bought products that are not in the catalogue.
     pub missing: Vec<Missing>,
     pub next_charge: Option<Sentence>,
-    /// What was paid and refunded in all, and what before purchases moved away.
+    /// Total of payments and refunds, and the part before purchases moved away.
     pub paid: Vec<String>,
 }
 
 /// A product that gives no access, because it is not in the catalogue.
 pub struct Missing {
     pub sentence: Sentence,
-    /// The form in which it is added, for those who may.
+    /// Path of the form that adds it, for visitors who may.
     pub path: Option<String>,
 }
 
 pub struct Entitlement {
     pub name: String,
-    /// Its name in the owner's own system, where that differs by more than case.
+    /// Reference id of the entitlement, if it differs from the name by more than case.
     pub reference: Option<Code>,
     pub until: Option<Moment>,
 }
 
-/// What an environment is called.
+/// Display name of an environment.
 pub const fn title(environment: domain::Environment) -> &'static str {
     match environment {
         domain::Environment::Production => "Access",
@@ -76,8 +76,8 @@ impl Environment {
     }
 }
 
-/// What the customer has in production, with what they paid, and what they have in the sandbox, if anything. `is_gone`:
-/// all that they had belongs to another customer now.
+/// The customer's production access and payments, and the sandbox access, if there is any. `is_gone`: all purchases
+/// belong to another customer now.
 pub fn environments(
     frame: &Frame,
     visit: &Visit,
@@ -113,7 +113,7 @@ fn reference(one: &ActiveEntitlement) -> Option<Code> {
     differs.then(|| Code::short(&one.entitlement_ref_id))
 }
 
-/// Where a customer stands, in a few texts; none when nothing of it is so.
+/// The customer's journey in short texts; none if nothing applies.
 fn stands(journey: &Journey) -> Vec<&'static str> {
     let all = [
         (journey.in_trial_period, "in a trial"),

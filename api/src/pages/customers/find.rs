@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::json;
 
-/// Where the search stands, with what was searched.
+/// Address of the search page, with the searched text.
 fn place(sent: Option<&Sent>) -> PageAddress {
     let q = sent.and_then(|sent| sent.get("q")).unwrap_or("ID");
     let app = sent.and_then(|sent| sent.get("app_id")?.parse().ok());

@@ -103,7 +103,7 @@ const fn is_refund(one: &PaymentView) -> bool {
     matches!(one.kind, EntryKind::Refund | EntryKind::Restored)
 }
 
-/// The page of the purchase.
+/// Address of the purchase's page.
 fn purchase(one: &PaymentView) -> String {
     format!("/ui/purchases/{}", one.collapse_key)
 }

@@ -1,4 +1,4 @@
-//! What the page of a customer is shown from.
+//! The data of a customer's page.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -14,7 +14,7 @@ const SHOWN: i64 = 50;
 pub struct CustomerRecord {
     pub app: App,
     pub read: ReadCustomer,
-    /// The newest in front.
+    /// Events, newest first.
     pub events: Paged<EventView>,
 }
 

@@ -33,7 +33,7 @@ fn title(line: &StatementLine, visit: &Visit) -> Cell {
     what.under(moved.collect())
 }
 
-/// Before which move it was paid, with the page of the other customer.
+/// The move after the payment, with the page of the other customer.
 fn moved(visit: &Visit, one: &PaymentMove) -> [CellPart; 2] {
     let text = match one.is_away {
         true => "before the move to",

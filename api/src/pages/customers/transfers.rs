@@ -1,4 +1,4 @@
-//! Transfers on the page of a customer: what moved, and between which customers. Pure.
+//! The view of transfers on the page of a customer: what moved, and between which customers. Pure.
 
 use super::address::{path, purchase_path};
 use crate::pages::action::Action;
@@ -11,10 +11,10 @@ use domain::{Timestamp, UserId};
 use std::time::Duration;
 use storage::TransferCause;
 
-/// What is left to do after the undo of a move by a login.
+/// Remaining step after undoing a move by a login.
 pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
 
-/// How long after an undo the page announces it.
+/// How long the page shows a notice after an undo.
 const ANNOUNCED_FOR: Duration = Duration::from_secs(300);
 
 /// A transfer from or to the customer.
@@ -22,19 +22,19 @@ pub struct TransferItem {
     pub id: Code,
     /// The pages and products of the purchases that gave access.
     pub products: Vec<(String, String)>,
-    /// Why it happened, with who caused it and the reason that was entered.
+    /// Cause of the transfer, with its author and the entered reason.
     pub why: String,
     pub is_away: bool,
     /// The page and the login of the other customer.
     pub other: (String, Code),
     pub at: Moment,
     pub undone: Option<Badge>,
-    /// The form that takes it back.
+    /// Form that undoes the transfer.
     pub undo: Option<Action>,
 }
 
 impl TransferItem {
-    /// The transfer on the page of this customer.
+    /// The transfer, on the page of this customer.
     pub fn new(visit: &Visit, of: &CustomerTransfer, user: UserId) -> Self {
         let one = &of.transfer;
         let is_away = one.from.user_id == user;
@@ -53,7 +53,7 @@ impl TransferItem {
         }
     }
 
-    /// The products that moved; none where no purchase gave access.
+    /// The products that moved; none if no purchase gave access.
     pub fn names(&self) -> Vec<&str> {
         self.products
             .iter()
@@ -62,21 +62,21 @@ impl TransferItem {
     }
 }
 
-/// The transfer after which the customer's purchases belong to another one: the latest, if nobody took it back.
+/// The transfer after which the customer's purchases belong to another one: the latest, unless it was undone.
 pub fn gone(all: &[TransferItem]) -> Option<&TransferItem> {
     all.first()
         .filter(|one| one.is_away && one.undone.is_none())
 }
 
-/// The login of a side, else its id.
+/// The external id of a side, or its user id.
 fn login(side: &TransferSide) -> Code {
     side.external_id
         .as_ref()
         .map_or_else(|| Code::short(side.user_id), Code::short)
 }
 
-/// What an undo did, in a sentence: who has the purchases again; `None` if the latest transfer is no undo of the last
-/// minutes. After a move by a login the device still belongs to the other customer.
+/// The effect of an undo, in a sentence: who has the purchases again; `None` if the latest transfer is no undo of the
+/// last minutes. After a move by a login the device still belongs to the other customer.
 pub fn undone<'a>(
     transfers: impl Iterator<Item = &'a Transfer> + Clone,
     now: Timestamp,

@@ -36,10 +36,10 @@ pub struct CustomerListRow {
     stores: Vec<Code>,
 }
 
-/// What to know before all else.
+/// A warning at the top of a page.
 pub struct Warning {
     pub sentence: Sentence,
-    /// The name and the page of the destination that it is about.
+    /// Name and page of the affected destination.
     pub destination: Option<(String, String)>,
 }
 
@@ -54,13 +54,13 @@ impl Warning {
     }
 }
 
-/// What to know before a customer is erased. The page erases nobody.
+/// Information before a customer is erased. The page itself does not erase.
 pub struct Erasing {
-    /// The command, for an administrator.
+    /// Command for an administrator.
     pub command: String,
-    /// That the store goes on charging the customer, if it does.
+    /// Warning that the store continues to charge the customer, if it does.
     pub charged: Option<Sentence>,
-    /// What the destinations get of it, one sentence for all of the same kind.
+    /// What the destinations receive, one sentence for all of the same kind.
     pub learns: Vec<Sentence>,
 }
 

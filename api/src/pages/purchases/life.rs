@@ -11,7 +11,7 @@ const WIDTH: i64 = 600;
 /// The least width of a state, so that each can be seen.
 const LEAST: i64 = 8;
 
-pub struct Stretch {
+pub struct BarSegment {
     pub left: i64,
     pub width: i64,
     pub tone: &'static str,
@@ -20,7 +20,7 @@ pub struct Stretch {
 }
 
 /// The states of a purchase by its events, oldest first; nothing for one that never changed.
-pub fn line(facts: &PurchaseExplanation) -> Vec<Stretch> {
+pub fn line(facts: &PurchaseExplanation) -> Vec<BarSegment> {
     let mut states: Vec<(Timestamp, State)> = Vec::new();
     for event in facts.events.iter().map(|one| &one.event) {
         let Some(kind) = TransitionKind::ALL
@@ -80,7 +80,7 @@ const fn tone(state: State) -> &'static str {
     }
 }
 
-fn stretches(states: &[(Timestamp, State)], now: Timestamp) -> Vec<Stretch> {
+fn stretches(states: &[(Timestamp, State)], now: Timestamp) -> Vec<BarSegment> {
     let begin = states.first().map_or(now, |(at, _)| *at);
     let whole = now.micros().saturating_sub(begin.micros()).max(1);
     let spare = WIDTH - LEAST * i64::try_from(states.len()).unwrap_or(0);
@@ -91,7 +91,7 @@ fn stretches(states: &[(Timestamp, State)], now: Timestamp) -> Vec<Stretch> {
         let share = i128::from(lasted) * i128::from(spare.max(0)) / i128::from(whole);
         let width = LEAST + i64::try_from(share).unwrap_or(0);
         left += width;
-        Stretch {
+        BarSegment {
             left: left - width,
             width,
             tone: tone(*state),

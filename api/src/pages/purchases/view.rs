@@ -1,6 +1,6 @@
 //! The view of a purchase. Pure.
 
-use super::life::{Stretch, line};
+use super::life::{BarSegment, line};
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::cell::{CellPart, Fact};
 use crate::pages::change::Mistakes;
@@ -9,7 +9,7 @@ use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::requeued::{Requeued, UNSENT, is_resent_alone};
-use crate::pages::story::{Chapter, chapters};
+use crate::pages::story::{TimelineEntry, chapters};
 use crate::pages::text::{capital, purchase_state};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
@@ -62,8 +62,8 @@ pub struct DetailPage<'a> {
     is_held: bool,
     is_unverified: bool,
     facts: Vec<Fact>,
-    life: Vec<Stretch>,
-    chapters: Vec<Chapter>,
+    life: Vec<BarSegment>,
+    chapters: Vec<TimelineEntry>,
     has_older: bool,
     actions: Vec<Action>,
     temporal: Option<String>,

@@ -228,7 +228,7 @@ pub async fn unmapped(
     }))
 }
 
-/// The SKUs that were bought and are not in the catalogue of an app, the most bought in front; and whether there are more.
+/// SKUs that were bought but are not in the catalogue of an app, most bought first; and whether there are more.
 ///
 /// # Errors
 /// 503 when the database does not answer.

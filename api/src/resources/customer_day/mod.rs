@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers/{user_id}/access`: what a customer had at the end of a day. The day and all times in
+//! `/v1/apps/{app_id}/customers/{user_id}/access`: a customer's access at the end of a day. The day and all times in
 //! sentences are in UTC.
 
 #[cfg(test)]
@@ -30,54 +30,54 @@ const IN_TIME: Duration = Duration::from_secs(60);
 /// Maximum number of announcements that are read of one day and environment.
 const MAX_SPANS: usize = 10;
 
-/// Which day.
+/// Day of the state.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct DayQuery {
-    /// A day in UTC, such as `2026-10-03`: today or one in the past.
+    /// Day in UTC, such as `2026-10-03`: today or a past day.
     #[schemars(length(min = 1, max = 10))]
     on: String,
 }
 
-/// What a customer had at the end of a day, by what had been announced until then.
+/// A customer's access at the end of a day, according to the announcements until then.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CustomerDay {
-    /// The day.
+    /// Day of the state, such as `2026-10-03`.
     pub on: String,
-    /// The moment that is shown: the end of the day in UTC, or now.
+    /// Time of the state: the end of the day in UTC, or now.
     pub at: Timestamp,
     /// Whether the day is over.
     pub is_over: bool,
-    /// The purchases for money, then those of the store's test environment if anything is known of them.
+    /// Production first, then the sandbox if anything is known about it.
     pub environments: Vec<DayAccess>,
 }
 
-/// What was announced in one environment.
+/// Access in one environment, according to the announcements.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DayAccess {
-    /// The environment.
+    /// Environment of the purchases.
     pub environment: Environment,
-    /// The active entitlements.
+    /// Active entitlements at that time.
     pub active_entitlements: Vec<ActiveEntitlement>,
-    /// What is known where there is none; null where there is one.
+    /// Why no entitlement is listed; null if there is one.
     pub no_access: Option<&'static str>,
     /// The access before and after each change of the day, in sentences; null without a change.
     pub changes: Option<String>,
-    /// The purchases.
+    /// Purchases at that time.
     pub purchases: Vec<DayPurchase>,
-    /// Which event announced this, in a sentence.
+    /// The event that announced the state, in a sentence.
     pub announcement: String,
-    /// The destinations that received the announcement more than a minute later, or not yet: a sentence for each.
+    /// One sentence for each destination that received the announcement more than a minute later, or not yet.
     pub late: Vec<String>,
 }
 
 /// A purchase at that time.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DayPurchase {
-    /// Its key.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// Its SKU; null while it was not known.
+    /// SKU of the purchase; null if not known at that time.
     pub sku: Option<String>,
-    /// What it gave.
+    /// Access that the purchase gave, in a sentence.
     pub summary: String,
 }
 
@@ -90,18 +90,18 @@ pub async fn show(
     Ok(Json(CustomerDay::of(&edge, app, user, on).await?))
 }
 
-/// A customer and the moment that is shown of them.
+/// A customer and the time of the state.
 #[derive(Clone, Copy)]
 struct Moment {
     app: AppId,
     user: UserId,
     past: Past,
-    /// Whether the day is over. Of the current one, what is true now is shown, in the present tense.
+    /// Whether the day is over. For the current day, the current state is shown, in the present tense.
     is_over: bool,
 }
 
 impl CustomerDay {
-    /// What a customer had at the end of a day.
+    /// A customer's access at the end of a day.
     ///
     /// # Errors
     /// 400 when it is no day, or one in the future; 404 when the app has no such customer.
@@ -175,7 +175,7 @@ impl DayAccess {
     }
 }
 
-/// What had been announced of a customer by a time, with so many purchases.
+/// Announcements about a customer by a time, with at most this many purchases.
 async fn state_at(
     edge: &Edge,
     of: Moment,
@@ -192,7 +192,7 @@ async fn state_at(
     found.map_err(unknown_customer)
 }
 
-/// What was announced of the access, and since when; the newest in front.
+/// A span of time with the announced access, newest first.
 struct AccessSpan {
     since: Option<Timestamp>,
     access: String,
@@ -220,7 +220,7 @@ impl AccessSpan {
     }
 }
 
-/// The destinations that received an announcement of the day late, or not yet; none where it was announced before.
+/// Destinations that received an announcement of the day late, or not yet; none if it was announced before the day.
 async fn late_destinations(
     edge: &Edge,
     of: Moment,
@@ -250,8 +250,8 @@ async fn late_destinations(
         .collect())
 }
 
-/// That a destination received an announcement late, with the time, or not yet; `None` where it was in time, or the
-/// delivery has another end, which the purchase's page explains.
+/// That a destination received an announcement late, with the time, or not yet; `None` if it was in time, or if the
+/// delivery ended otherwise, which the purchase's page explains.
 fn late(name: &str, one: &DeliveryView, announced_at: Timestamp) -> Option<String> {
     match (one.status, one.finished_at) {
         (DeliveryStatus::Delivered, Some(at)) if at > announced_at.plus(IN_TIME) => {
@@ -272,7 +272,8 @@ fn late(name: &str, one: &DeliveryView, announced_at: Timestamp) -> Option<Strin
     }
 }
 
-/// What was announced on the day of a time until then, and before the day; at most [`MAX_SPANS`], the latest ones.
+/// Announcements on the day of a time until then, and the last one before the day; at most [`MAX_SPANS`], the latest
+/// ones.
 async fn spans(edge: &Edge, of: Moment, status: &CustomerStatus) -> Result<Vec<AccessSpan>, Error> {
     let begin = beginning(of.past.at);
     let mut all = vec![AccessSpan::of(status)];
@@ -329,14 +330,14 @@ fn beginning(at: Timestamp) -> Option<Timestamp> {
     format!("{day}T00:00:00Z").parse().ok()
 }
 
-/// The time of the day in UTC, without seconds that are none.
+/// The time of the day in UTC, without seconds if they are zero.
 fn clock_time(at: Timestamp) -> String {
     let text = to_second(at);
     let time = text.split_once(' ').map_or(text.as_str(), |(_, time)| time);
     time.strip_suffix(":00").unwrap_or(time).to_owned()
 }
 
-/// The last moment of a day in UTC, until `now`; else what is expected of the day.
+/// The last moment of a day in UTC, until `now`; otherwise the expected value.
 fn past_end(day: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
     match (
         end_of_day(day),
@@ -354,7 +355,7 @@ fn end_of_day(day: &str) -> Option<Timestamp> {
     Some(begin.plus(DAY.saturating_sub(Duration::from_micros(1))))
 }
 
-/// Which event announced the state, if one did.
+/// The event that announced the state, if there is one, in a sentence.
 fn announced(announcement: Option<&Announcement>) -> String {
     let known = announcement.and_then(|one| {
         Some((
@@ -376,7 +377,7 @@ fn announced(announcement: Option<&Announcement>) -> String {
     }
 }
 
-/// What is known of a time without an entitlement.
+/// Text for a time without an entitlement.
 fn none(announcement: Option<&Announcement>) -> &'static str {
     match announcement.map(|one| one.status) {
         Some(AnnouncementStatus::Announced) => "No access.",
@@ -385,7 +386,8 @@ fn none(announcement: Option<&Announcement>) -> &'static str {
     }
 }
 
-/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known.
+/// The access that a purchase gave at a time, by the SKUs that granted an entitlement then; `None` if these are not
+/// known.
 fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>, is_over: bool) -> String {
     let (gave, had) = if is_over {
         ("gave", "had")

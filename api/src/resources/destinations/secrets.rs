@@ -39,7 +39,8 @@ pub struct RotateSecret {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "event_type": "user.subscription.renewed" }]))]
 pub struct TestRequest {
-    /// Send a made-up event of this type, marked as a test, if the destination's kind takes one. No event when absent.
+    /// Event type of the sample event to send, marked as a test, if the destination's kind supports it; no event by
+    /// default.
     event_type: Option<String>,
 }
 
@@ -124,8 +125,8 @@ async fn replace(
     Ok(Json(CreatedDestination::new(detail, shown, &[])))
 }
 
-/// `POST …/test`: sends one request that carries no event, or a made-up one, and is not stored. The answer is 200 even
-/// if the test fails; `ok` and `detail` show the result.
+/// `POST …/test`: sends one request without an event, or with a sample event, which is not stored. The response is 200
+/// even if the test fails; `ok` and `detail` show the result.
 pub async fn test(
     edge: Acting,
     Stored(destination): Stored<Destination>,

@@ -13,7 +13,7 @@ use storage::{Destination, DestinationHealth, ShownState};
 /// A destination with its health.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DestinationDetail {
-    /// The destination.
+    /// Data of the destination.
     #[serde(flatten)]
     destination: Destination,
     /// State of the destination, as displayed.
@@ -74,15 +74,15 @@ impl DestinationDetail {
     }
 }
 
-/// How a destination stands, and what is pending for it.
+/// State of a destination, with its pending deliveries.
 pub struct DestinationStanding {
-    /// Its state as people see it.
+    /// State of the destination, as displayed.
     pub shown_state: ShownState,
     pub health: DestinationHealth,
 }
 
 impl DestinationStanding {
-    /// Reads how a destination stands.
+    /// Reads the state of a destination.
     ///
     /// # Errors
     /// 404 when there is no such destination.

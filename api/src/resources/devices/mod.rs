@@ -21,7 +21,7 @@ use axum::extract::State;
 use client::Client;
 use domain::user::ActiveEntitlement;
 use domain::{DeviceId, DevicePlace, Timestamp, UserId};
-use request::{Checked, DeviceEvents, EVENTS, Receipt, Reception};
+use request::{Checked, DeviceEvents, EVENTS, Receipt, ReportContext};
 use schemars::JsonSchema;
 use secret::{Proof, Secret};
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ pub async fn report(
     } else {
         Claiming::Dropped
     };
-    let reception = Reception {
+    let context = ReportContext {
         platform,
         secret,
         at: received_at,
@@ -125,12 +125,12 @@ pub async fn report(
         let counted = devices
             .devices
             .limits
-            .check_device(place, reception.secret.clone());
+            .check_device(place, context.secret.clone());
         counted.map_err(|wait| Error::TooMany {
             what: "this device",
             wait,
         })?;
-        request::check(reception, listed)
+        request::check(context, listed)
     });
     let Checked {
         request,

@@ -94,7 +94,7 @@ pub struct Checked {
 }
 
 #[derive(Debug)]
-pub struct Reception {
+pub struct ReportContext {
     /// The platform whose key it has.
     pub platform: PlatformId,
     pub secret: Option<SecretHash>,
@@ -108,7 +108,7 @@ pub struct Reception {
 ///
 /// # Errors
 /// A field outside of the events is wrong.
-pub fn check(reception: Reception, listed: Listed<'_, DeviceEvents>) -> Result<Checked, Error> {
+pub fn check(context: ReportContext, listed: Listed<'_, DeviceEvents>) -> Result<Checked, Error> {
     let Listed {
         draft:
             Draft {
@@ -153,13 +153,13 @@ pub fn check(reception: Reception, listed: Listed<'_, DeviceEvents>) -> Result<C
             None => rejected.push(RejectedEvent { index, errors }),
         }
     }
-    let Reception {
+    let ReportContext {
         platform,
         secret,
         at: received_at,
         claiming,
         address,
-    } = reception;
+    } = context;
     let network = site(address).to_string();
     let request = DeviceRequest {
         platform,

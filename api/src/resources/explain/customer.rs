@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers/{user_id}/explain`: why a destination got an event about a customer, or did not.
+//! `/v1/apps/{app_id}/customers/{user_id}/explain`: why a destination received an event about a customer, or did not.
 
 use super::node::Node;
 use super::story;
@@ -17,43 +17,43 @@ use storage::{Destination, EventFilter, Page, PurchaseFilter};
 /// Maximum number of events or purchases that are explained.
 const EXPLAINED: i64 = 5;
 
-/// Which destination, and which event.
+/// Destination and type of event to explain.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CustomerEventQuery {
-    /// The destination, one of the app.
+    /// Id of the destination, which must belong to the app.
     destination_id: DestinationId,
-    /// The type of the event.
+    /// Type of the event.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 200))]
     event_type: String,
 }
 
-/// Why a destination got events of a type about a customer, or did not.
+/// Why a destination received events of a type about a customer, or did not.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ExplainedCustomer {
-    /// The destination.
+    /// Id of the destination.
     pub destination_id: DestinationId,
-    /// Its name.
+    /// Name of the destination.
     pub destination: String,
-    /// The type of the event.
+    /// Type of the event.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// Whether such an event was recorded; else the items are about the customer's purchases.
+    /// Whether such an event was recorded. If not, the items are about the customer's purchases.
     pub is_recorded: bool,
-    /// The latest such events; without any, the purchases that were settled last.
+    /// Latest events of the type or, if there are none, the most recently settled purchases.
     pub items: Vec<ExplainedItem>,
 }
 
-/// An event or a purchase with the sentences about it.
+/// An event or a purchase, explained in sentences.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ExplainedItem {
-    /// The purchase.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// The event; null of a purchase.
+    /// Id of the event; null for a purchase.
     pub event_id: Option<EventId>,
-    /// When the event was recorded; null of a purchase.
+    /// When the event was recorded; null for a purchase.
     pub recorded_at: Option<Timestamp>,
-    /// The sentences, without full stops.
+    /// Explanation in sentences without full stops.
     pub sentences: Vec<String>,
 }
 
@@ -72,8 +72,8 @@ pub async fn show(
     Ok(Json(found))
 }
 
-/// The latest events of a type about a customer with what a destination of the app got of them; without any, what became
-/// of each purchase.
+/// The latest events of a type about a customer, with their deliveries to a destination of the app or, if there are
+/// none, the state of each purchase.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -124,7 +124,7 @@ async fn events(
     Ok(items)
 }
 
-/// The purchases of a customer that were settled last.
+/// The most recently settled purchases of a customer.
 async fn purchases(edge: &Edge, app: AppId, user: UserId) -> Result<Vec<ExplainedItem>, Error> {
     let owned = PurchaseFilter {
         app_id: Some(app),
@@ -178,7 +178,7 @@ fn about(tree: &Node, destination: &Destination) -> Vec<String> {
     sentences
 }
 
-/// The sentences about a purchase of which no such event was recorded: how it stands, and its latest notification.
+/// The sentences about a purchase without such an event: its state, and its latest notification.
 fn without(tree: &Node) -> Vec<String> {
     let notifications = tree.then.iter().find(|node| node.what == "notifications");
     let newest = notifications

@@ -20,7 +20,7 @@ use domain::{CollapseKey, DestinationId, EventId, PlatformId};
 use node::Node;
 use storage::{Destination, DestinationExplanation, EventExplanation, PurchaseExplanation};
 
-/// What is stored about something, and the sentences about it.
+/// Stored facts about a resource, and the sentences about it.
 pub struct Explained<F> {
     pub facts: F,
     pub tree: Node,
@@ -64,12 +64,12 @@ pub async fn event(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Js
     Ok(Json(ExplainedEvent::of(&edge, id).await?.tree))
 }
 
-/// An explained event, with who can get it again.
+/// An explained event, with the destinations that can receive it again.
 pub struct ExplainedEvent {
     pub tree: Node,
-    /// Whether a device reported it.
+    /// Whether a device reported the event.
     pub is_of_device: bool,
-    /// The destinations that were not deleted.
+    /// Destinations that are not deleted.
     pub destinations: Vec<Destination>,
     pub platform: Option<PlatformId>,
 }

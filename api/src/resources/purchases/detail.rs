@@ -1,4 +1,4 @@
-//! One purchase for people: how it stands, what was paid for it, and what explains it.
+//! One purchase for display: its state, its payments, and its explanation.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -12,12 +12,12 @@ use storage::{Destination, Page, PaymentSubject, PaymentView, Platform, Purchase
 /// Maximum number of payments that are read: the latest ones.
 const PAYMENTS: i64 = 100;
 
-/// A purchase, and what it is put into sentences from.
+/// A purchase, and the data for its sentences.
 pub struct ReadPurchase {
     pub explained: Explained<PurchaseExplanation>,
-    /// How it stands; `None` before it is settled.
+    /// State of the purchase in sentences; `None` before it is settled.
     pub standing: Option<Standing>,
-    /// The latest payments and their changes, the newest in front.
+    /// Latest payments and their changes, newest first.
     pub payments: Vec<PaymentView>,
     pub platform: Option<Platform>,
 }
@@ -57,7 +57,7 @@ impl ReadPurchase {
     }
 }
 
-/// How a purchase stands.
+/// The state of a purchase in sentences.
 async fn standing(
     edge: &Edge,
     key: CollapseKey,

@@ -1,5 +1,5 @@
-//! What a customer paid, in words: a line for each payment, with what a sales report changed of its price, and one for
-//! each refund; and the totals. Pure.
+//! A customer's payments in words: a line for each payment, with the correction of its price by a sales report, and one
+//! for each refund; and the totals. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -17,51 +17,51 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::PaymentView;
 
-/// What stands at a test purchase.
+/// Label of a test purchase.
 pub const NO_MONEY: &str = "test purchase, no money";
-/// What stands at an amount that no sales report has yet.
+/// Label of an amount that no sales report contains yet.
 const UNCONFIRMED: &str = "not confirmed by a sales report yet";
 
-/// A payment of a customer in words, or a refund.
+/// A payment or refund of a customer, in words.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StatementLine {
-    /// The purchase.
+    /// Key of the purchase.
     pub collapse_key: CollapseKey,
-    /// When it happened, by the store where the store says so.
+    /// When the payment or refund occurred, by the store's clock where the store reports it.
     pub occurred_at: Timestamp,
-    /// What it is.
+    /// Name of the kind of line.
     pub title: &'static str,
-    /// The SKU that was paid.
+    /// SKU that was paid for.
     pub sku: Option<String>,
-    /// Whether it was paid with money or in the store's test environment.
+    /// Whether the payment was real or in the store's test environment.
     pub environment: Environment,
-    /// What was charged or refunded, or why that is not known; null when not even that is known.
+    /// Charged or refunded amount, or why it is not known; null if not even that is known.
     pub amount: Option<String>,
-    /// The amount in USD of a payment in another currency, or why that is not known; null of others.
+    /// Amount in USD of a payment in another currency, or why it is not known; null for others.
     pub amount_in_usd: Option<String>,
-    /// Where the amount is from; null when it is not known.
+    /// Source of the amount; null if the amount is not known.
     pub source: Option<String>,
-    /// The store's id of the transaction in the sales report that has the amount; null while there is none.
+    /// The store's id of the sales report's transaction that contains the amount; null if there is none.
     pub transaction_id: Option<String>,
-    /// The exchange rate that converts the amount; null where none does.
+    /// Exchange rate that converts the amount; null if none does.
     pub rate: Option<String>,
-    /// The move of the purchase after the payment, if it was from or to another customer.
+    /// Move of the purchase after the payment, from or to another customer; null if there was none.
     pub moved: Option<PaymentMove>,
 }
 
 /// The move of a purchase from or to another customer, after a payment for it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PaymentMove {
-    /// The app.
+    /// Id of the app.
     pub app_id: AppId,
-    /// Whether the other customer has the purchase now; else they had it.
+    /// Whether the other customer owns the purchase now; if false, they owned it before.
     pub is_away: bool,
-    /// The other customer.
+    /// The other customer of the move.
     pub other: TransferSide,
 }
 
 impl PaymentMove {
-    /// The login of the other customer, else their id.
+    /// The external id of the other customer, or their user id.
     pub fn login(&self) -> String {
         moves::login(&self.other)
     }
@@ -71,12 +71,12 @@ impl PaymentMove {
 pub struct PaymentRow {
     pub entry: PaymentView,
     corrections: Vec<PaymentView>,
-    /// When the payment was made that a refund changes, else when this was.
+    /// When the payment was made; for a refund, when the refunded payment was made.
     pub paid_at: Timestamp,
     moved: Option<PaymentMove>,
 }
 
-/// The lines of rows, the newest in front.
+/// The lines of rows, newest first.
 pub fn lines(rows: &[PaymentRow]) -> Vec<StatementLine> {
     let mut lines: Vec<StatementLine> = rows.iter().map(StatementLine::from).collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.occurred_at));
@@ -102,7 +102,7 @@ impl From<&PaymentRow> for StatementLine {
     }
 }
 
-/// The payments of the purchases that a customer has, each with the former holder where the purchase moved after it.
+/// The payments of the purchases that a customer owns, each with the former owner if the purchase moved after it.
 pub fn of_owned(entries: &[PaymentView], transfers: &[Transfer], user: UserId) -> Vec<PaymentRow> {
     let with_move = |row: PaymentRow| {
         let moved = moves::next(transfers, row.entry.collapse_key, row.paid_at);
@@ -116,7 +116,7 @@ pub fn of_owned(entries: &[PaymentView], transfers: &[Transfer], user: UserId) -
     rows(entries).into_iter().map(with_move).collect()
 }
 
-/// The payments of a customer for purchases that moved away since, each with its present holder.
+/// The payments of a customer for purchases that have moved away since, each with its current owner.
 pub fn before_moves(
     entries: &[PaymentView],
     transfers: &[Transfer],
@@ -136,7 +136,7 @@ pub fn before_moves(
     rows(entries).into_iter().filter_map(own).collect()
 }
 
-/// The lines of ledger entries, the newest in front.
+/// The lines of ledger entries, newest first.
 pub fn of_entries(entries: &[PaymentView]) -> Vec<StatementLine> {
     lines(&rows(entries))
 }
@@ -173,7 +173,7 @@ fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
 }
 
 impl PaymentRow {
-    /// With the move after the payment.
+    /// Adds the move after the payment.
     fn before(self, moved: Option<PaymentMove>) -> Self {
         Self { moved, ..self }
     }
@@ -194,7 +194,7 @@ impl PaymentRow {
         total.usd()
     }
 
-    /// The transaction of the sales report that has the amount.
+    /// The transaction of the sales report that contains the amount.
     fn transaction(&self) -> Option<&str> {
         let corrected = self
             .corrections
@@ -203,13 +203,13 @@ impl PaymentRow {
         corrected.or(self.entry.transaction_id.as_deref())
     }
 
-    /// The exchange rate of the last amount that one converts.
+    /// The exchange rate of the last amount that was converted.
     fn rate(&self) -> Option<String> {
         let mut newest_first = self.corrections.iter().chain(std::iter::once(&self.entry));
         newest_first.find_map(rate_of).filter(|_| !self.is_test())
     }
 
-    /// The price before any correction.
+    /// Price before any correction.
     fn price(&self) -> Option<String> {
         Some(format!(
             "{} {}",
@@ -222,7 +222,7 @@ impl PaymentRow {
         self.entry.currency.as_deref() == Some("USD")
     }
 
-    /// What was charged or refunded; `None` where it is not known.
+    /// Charged or refunded amount; `None` if not known.
     fn amount(&self) -> Option<String> {
         let usd = if self.is_test() {
             Some(Decimal::ZERO)
@@ -259,7 +259,7 @@ impl PaymentRow {
         text.filter(|_| is_foreign && !self.is_in_usd() && !self.is_test())
     }
 
-    /// Where the amount is from, and the list price if it is another; empty where no amount is known.
+    /// Source of the amount, and the list price if it differs; empty if no amount is known.
     fn source(&self) -> String {
         if self.is_test() {
             return NO_MONEY.to_owned();

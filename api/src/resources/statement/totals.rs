@@ -1,4 +1,4 @@
-//! What the lines of a statement add up to. Pure.
+//! The totals of a statement. Pure.
 
 use super::{PaymentRow, UNCONFIRMED};
 use crate::resources::refunds::estimate;
@@ -8,36 +8,36 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What a customer paid in USD.
+/// Total that a customer paid, in USD.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PaidTotal {
-    /// All of it in a sentence.
+    /// Total in a sentence.
     pub summary: String,
-    /// What was charged: what was refunded is in it, if all payments are counted (`is_whole`).
+    /// Charged amount in USD, including refunded payments if all payments are counted (`is_whole`).
     pub charged_usd: String,
-    /// What of it was refunded.
+    /// Refunded amount in USD.
     pub refunded_usd: String,
-    /// Whether a part of the refunds is settle's estimate.
+    /// Whether part of the refunds is settle's estimate.
     pub is_refund_estimated: bool,
-    /// What of it no sales report has yet.
+    /// Amount in USD that no sales report contains yet.
     pub unconfirmed_usd: String,
-    /// What of it other customers paid, before the purchases moved.
+    /// Amount in USD that other customers paid before the purchases moved.
     pub paid_by_others_usd: String,
-    /// Whether all payments are counted; else the latest, and each amount is a lower bound.
+    /// Whether all payments are counted. If not, only the latest are, and each amount is a lower bound.
     pub is_whole: bool,
 }
 
-/// What the rows of one environment add up to, of payments for money.
+/// Sums of the rows of one environment, for real payments.
 #[derive(Default)]
 struct Sums {
     refunded: Decimal,
-    /// Whether a part of that is an estimate.
+    /// Whether part of the refunds is an estimate.
     is_estimated: bool,
-    /// What no sales report has yet.
+    /// Amount that no sales report contains yet.
     unconfirmed: Decimal,
-    /// Whether all of that is by list prices.
+    /// Whether the unconfirmed amount consists of list prices only.
     is_listed: bool,
-    /// What others paid before the purchases moved, also where it was refunded, and who did.
+    /// Amount that others paid before the purchases moved, including refunded payments, and their names.
     others: Decimal,
     logins: BTreeSet<String>,
 }
@@ -80,7 +80,7 @@ impl Sums {
         }
     }
 
-    /// How what came back is called.
+    /// Word for the returned amount.
     const fn returned(&self) -> &'static str {
         if self.is_estimated {
             "refunded by settle's estimate"
@@ -89,7 +89,7 @@ impl Sums {
         }
     }
 
-    /// Which part of the payments no sales report has.
+    /// The part of the payments that no sales report contains.
     fn doubt(&self, paid: Decimal, is_whole: bool) -> Option<String> {
         let what = if self.is_listed {
             "list price"
@@ -105,8 +105,8 @@ impl Sums {
     }
 }
 
-/// What a customer paid by now, where `usd` is that less what was refunded. Refunds are not shown where not all
-/// payments are read (`is_whole`).
+/// Total that a customer paid, where `usd` is that less refunds. Refunds are shown only if all payments are read
+/// (`is_whole`).
 pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> PaidTotal {
     let sums = Sums::of(rows);
     let left: Decimal = usd.parse().unwrap_or_default();
@@ -140,8 +140,8 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> PaidTotal {
     sums.paid(summary, paid, is_whole)
 }
 
-/// What a customer paid for purchases that moved away, and what of that was refunded; at least that where not all of it
-/// is read (`is_whole`). `None` where no amount is known.
+/// Total that a customer paid for purchases that moved away, and the refunded part; a minimum if not all of it is read
+/// (`is_whole`). `None` if no amount is known.
 pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<PaidTotal> {
     let mut total = Total::default();
     rows.iter()

@@ -191,7 +191,7 @@ pub struct Transfer {
     pub undone_by: Option<TransferId>,
     /// Whether the transfer can be undone: it has not been, and its customers still belong to the new owner.
     pub can_undo: bool,
-    /// Why it happened, in a sentence.
+    /// Cause of the transfer, in a sentence.
     pub summary: String,
     /// When the transfer occurred.
     pub created_at: Timestamp,
@@ -302,7 +302,7 @@ pub async fn preview_move(
     Ok(Json(planned(&edge, app.id, customer, external_id).await?))
 }
 
-/// What moving a customer to the user with another external id would do.
+/// The effects of moving a customer to the user with another external id.
 ///
 /// # Errors
 /// 404 when there is no such customer, 409 when nothing would move.
@@ -328,7 +328,7 @@ pub async fn list(
     }))
 }
 
-/// The latest transfers from and to a user, in an app or in all, the newest in front.
+/// The latest transfers from and to a user, in an app or in all, newest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.

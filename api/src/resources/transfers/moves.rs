@@ -1,4 +1,4 @@
-//! What transfers say about a customer: which purchases moved, since when another customer has them, and why. Pure.
+//! Facts about a customer from transfers: which purchases moved, since when another customer owns them, and why. Pure.
 
 use super::{Transfer, TransferSide};
 use domain::{CollapseKey, Timestamp};
@@ -46,14 +46,14 @@ fn is_first_login(one: &Transfer) -> bool {
     is_by_login && one.from.external_id.is_none() && !one.is_from_erased
 }
 
-/// The login of a side, else its id.
+/// The external id of a side, or its user id.
 pub fn login(side: &TransferSide) -> String {
     side.external_id
         .clone()
         .unwrap_or_else(|| side.user_id.to_string())
 }
 
-/// How a side of a transfer is called in a sentence.
+/// Name of a side of a transfer in a sentence.
 pub fn called(side: &TransferSide) -> &str {
     side.external_id
         .as_deref()

@@ -4,7 +4,7 @@ use super::envelope::{Envelope, MAX_AHEAD_MS};
 use super::notification::{Rtn, Unreadable};
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, Timestamp};
 use serde_json::Value;
-use storage::{Fate, NewNotification, Platform, STATED_TIME};
+use storage::{Handling, NewNotification, Platform, STATED_TIME};
 
 /// How many bytes of a message that cannot be read are stored; a notification of Amazon has one or two thousand.
 const MAX_RAW_BYTES: usize = 16 * 1024;
@@ -41,19 +41,20 @@ pub fn rows(
     platform: &Platform,
     envelope: &Envelope<'_>,
     rtn: &Rtn,
-    fate: &Fate,
+    handling: &Handling,
     now: Timestamp,
 ) -> Vec<NewNotification> {
     if rtn.package_name != platform.settings.package_name {
         return vec![foreign(platform, envelope, rtn)];
     }
     let kind = kind(&rtn.store_type);
-    let at_once = platform.settings.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
+    let at_once =
+        platform.settings.flush_on_revoke && *handling == Handling::Open && is_revocation(kind);
     let builder = RowBuilder {
         platform,
         envelope,
         rtn,
-        fate: if at_once { &Fate::AtOnce } else { fate },
+        handling: if at_once { &Handling::AtOnce } else { handling },
         now,
     };
     let old = rtn
@@ -79,7 +80,7 @@ struct RowBuilder<'a> {
     platform: &'a Platform,
     envelope: &'a Envelope<'a>,
     rtn: &'a Rtn,
-    fate: &'a Fate,
+    handling: &'a Handling,
     now: Timestamp,
 }
 
@@ -108,7 +109,7 @@ impl RowBuilder<'_> {
         };
         let stated = self.stated(&notification);
         let mut row = NewNotification::of(self.platform.id, notification);
-        row.fate = self.fate.clone();
+        row.handling = self.handling.clone();
         row.body = stated.unwrap_or(row.body);
         row
     }
@@ -146,7 +147,7 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
             platform,
             envelope,
             rtn.store_type.clone(),
-            Fate::Final(Outcome::Refused, reason),
+            Handling::Final(Outcome::Refused, reason),
         )
     }
 }
@@ -168,7 +169,7 @@ pub fn unreadable(
             platform,
             envelope,
             why.store_type,
-            Fate::Final(Outcome::Unknown, why.reason.to_owned()),
+            Handling::Final(Outcome::Unknown, why.reason.to_owned()),
         )
     }
 }
@@ -178,7 +179,7 @@ fn closed_row(
     platform: &Platform,
     envelope: &Envelope<'_>,
     store_type: String,
-    fate: Fate,
+    handling: Handling,
 ) -> NewNotification {
     NewNotification {
         platform_id: platform.id,
@@ -189,7 +190,7 @@ fn closed_row(
         store_time: None,
         app_user_id: None,
         body: "{}".to_owned(),
-        fate,
+        handling,
         traceparent: None,
     }
 }

@@ -43,8 +43,8 @@ use notification::Rtn;
 use sample::Samples;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
-use storage::{Counted, Fate, Platform, Recipient, Series, Store};
-use topic::{Arn, Course, TopicStatus};
+use storage::{Counted, Handling, Platform, Recipient, Series, Store};
+use topic::{Arn, TopicAction, TopicStatus};
 
 /// This store's name on a platform.
 pub const STORE: &str = "amazon";
@@ -218,7 +218,7 @@ impl Amazon {
                 is_sample: true,
                 now,
             };
-            return self.accept(received, Fate::Open).await;
+            return self.accept(received, Handling::Open).await;
         }
         if arn.text == sample::TOPIC_ARN {
             return Err(sample::FOREIGN);
@@ -236,7 +236,7 @@ impl Amazon {
             &arn,
             &self.settings.auto_confirm_accounts,
         );
-        let course = topic::course(&envelope, topic_status, approval)?;
+        let action = topic::action(&envelope, topic_status, approval)?;
         let signer = self
             .keyring
             .key(&envelope.certificate_url, arn.region, now)
@@ -252,15 +252,15 @@ impl Amazon {
             is_sample: false,
             now,
         };
-        match course {
-            Course::Accept => {
+        match action {
+            TopicAction::Accept => {
                 log_age(&recipient.platform, &envelope, now);
-                self.accept(received, Fate::Open).await
+                self.accept(received, Handling::Open).await
             }
-            Course::AcceptWaiting(topic) => self.accept_waiting(received, topic).await,
-            Course::Confirm => self.confirm(received).await,
-            Course::RequestApproval => self.request_approval(received, now).await,
-            Course::Unsubscribe => subscription::end(received).await,
+            TopicAction::AcceptWaiting(topic) => self.accept_waiting(received, topic).await,
+            TopicAction::Confirm => self.confirm(received).await,
+            TopicAction::RequestApproval => self.request_approval(received, now).await,
+            TopicAction::Unsubscribe => subscription::end(received).await,
         }
     }
 }
@@ -314,7 +314,11 @@ impl Amazon {
     /// Stores the notifications of a message, then passes them to the dispatcher. Every message of a topic that may send is
     /// stored and answered 200, even if its content cannot be read. Of a topic that waits for approval, only messages about
     /// the platform's own app are stored.
-    async fn accept(&self, received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
+    async fn accept(
+        &self,
+        received: Received<'_>,
+        handling: Handling,
+    ) -> Result<&'static str, Refusal> {
         let Received {
             intake,
             recipient,
@@ -331,14 +335,14 @@ impl Amazon {
         let is_ours = rtn
             .as_ref()
             .is_ok_and(|rtn| rtn.package_name == settings.package_name);
-        if !is_ours && matches!(fate, Fate::WaitTopic(_)) {
+        if !is_ours && matches!(handling, Handling::WaitTopic(_)) {
             return Err(Refusal::TopicNotAllowed(
                 "topic is not approved, and the message is not of this platform's app",
             ));
         }
         let (notifications, alarm) = match rtn {
             Ok(rtn) => (
-                mapping::rows(platform, envelope, &rtn, &fate, now),
+                mapping::rows(platform, envelope, &rtn, &handling, now),
                 (!is_ours).then_some(FOREIGN_PACKAGE),
             ),
             Err(why) => {
@@ -388,7 +392,7 @@ impl Amazon {
                 "too many notifications wait for the topic's approval",
             ));
         }
-        let reason = self.accept(received, Fate::WaitTopic(topic)).await?;
+        let reason = self.accept(received, Handling::WaitTopic(topic)).await?;
         subscription::catch_up(received, topic).await?;
         Ok(reason)
     }

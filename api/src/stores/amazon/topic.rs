@@ -186,29 +186,21 @@ pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option
         .iter()
         .filter(|topic| topic.state == TopicState::Pending)
         .map(|topic| (owner(topic), topic.id));
-    let strangers: Vec<(String, TopicId)> = pending
+    let unknown: Vec<(String, TopicId)> = pending
         .filter(|(owner, _)| !known.contains(owner))
         .collect();
     if known.iter().any(|account| account == new.account) {
-        return strangers.first().map(|(_, id)| *id);
+        return unknown.first().map(|(_, id)| *id);
     }
-    let count = |account: &str| {
-        strangers
-            .iter()
-            .filter(|(owner, _)| owner == account)
-            .count()
-    };
+    let count = |account: &str| unknown.iter().filter(|(owner, _)| owner == account).count();
     // Of equal ones the last of the reversed list, which is the oldest.
-    let (owner, id) = strangers
-        .iter()
-        .rev()
-        .max_by_key(|(owner, _)| count(owner))?;
+    let (owner, id) = unknown.iter().rev().max_by_key(|(owner, _)| count(owner))?;
     (count(owner) >= count(new.account) + 2).then_some(*id)
 }
 
 /// What to do with a message after its signature is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
+pub enum TopicAction {
     Accept,
     /// Store it until the topic is approved or rejected.
     AcceptWaiting(TopicId),
@@ -225,24 +217,24 @@ pub enum Course {
 ///
 /// # Errors
 /// The topic may not send this message to the platform.
-pub fn course(
+pub fn action(
     envelope: &Envelope<'_>,
     status: TopicStatus,
     approval: Approval,
-) -> Result<Course, Refusal> {
+) -> Result<TopicAction, Refusal> {
     match (&envelope.kind, status) {
         (_, TopicStatus::Rejected) => Err(Refusal::TopicNotAllowed("topic was rejected")),
-        (Kind::Notification { .. }, TopicStatus::Pinned) => Ok(Course::Accept),
+        (Kind::Notification { .. }, TopicStatus::Pinned) => Ok(TopicAction::Accept),
         (Kind::Notification { .. }, TopicStatus::Pending(topic)) => {
-            Ok(Course::AcceptWaiting(topic))
+            Ok(TopicAction::AcceptWaiting(topic))
         }
-        (Kind::SubscriptionConfirmation(_), TopicStatus::Pinned) => Ok(Course::Confirm),
+        (Kind::SubscriptionConfirmation(_), TopicStatus::Pinned) => Ok(TopicAction::Confirm),
         (Kind::SubscriptionConfirmation(_), _) => Ok(match approval {
-            Approval::NotNeeded => Course::Confirm,
-            Approval::Needed => Course::RequestApproval,
+            Approval::NotNeeded => TopicAction::Confirm,
+            Approval::Needed => TopicAction::RequestApproval,
         }),
         (Kind::UnsubscribeConfirmation(_), TopicStatus::Pinned | TopicStatus::Pending(_)) => {
-            Ok(Course::Unsubscribe)
+            Ok(TopicAction::Unsubscribe)
         }
         (_, TopicStatus::Unknown) => Err(Refusal::TopicNotAllowed(
             "topic is not known to this platform",

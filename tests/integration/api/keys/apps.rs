@@ -5,7 +5,7 @@ use crate::api::edge::{Service, accept};
 use api::keys::scope::Scope;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use storage::Fate;
+use storage::Handling;
 
 /// Nothing of the other app is sent again, whatever names it.
 async fn check_resends(service: &Service, bearer: &str, own: &Shop, other: &Shop) {
@@ -124,7 +124,7 @@ async fn what_is_of_another_app_is_as_if_it_did_not_exist() {
         &service.store,
         other.ids["platform_id"].parse().expect("an id"),
         "new",
-        Fate::Open,
+        Handling::Open,
     )
     .await;
     for query in [

@@ -13,7 +13,7 @@ use api::routes::routes;
 use domain::{AlarmId, PlatformId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use storage::{Fate, Role};
+use storage::{Handling, Role};
 use system_tests::rows;
 
 /// Routes that show no list, or none here.
@@ -73,7 +73,7 @@ impl Shop {
             &service.store,
             of_platform,
             &format!("receipt of {name}"),
-            Fate::Open,
+            Handling::Open,
         )
         .await;
         let message = service

@@ -7,7 +7,7 @@ use super::edge::{Service, accept};
 use api::route::Surface;
 use api::router::router_of;
 use serde_json::{Value, json};
-use storage::Fate;
+use storage::Handling;
 
 const ARN: &str = "arn:aws:sns:us-east-1:123456789012:reader";
 
@@ -85,7 +85,7 @@ async fn a_list_is_read_page_by_page_without_gap_or_repetition() {
 async fn a_message_is_shown_with_its_outcome() {
     let service = Service::start("message-view").await;
     let (_, platform) = service.platform().await;
-    let (key, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
+    let (key, _) = accept(&service.store, platform, "receipt", Handling::Open).await;
     let rows = service
         .get(&format!("/v1/purchases/{key}/notifications"))
         .await

@@ -6,7 +6,7 @@ use domain::TopicId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use storage::{Fate, TopicRequest, TopicState};
+use storage::{Handling, TopicRequest, TopicState};
 use system_tests::wait;
 use system_tests::world::SOON;
 
@@ -34,7 +34,13 @@ async fn pending(service: &Service) -> (domain::PlatformId, TopicId, String) {
 async fn an_approved_topic_is_confirmed_and_what_waited_is_signalled() {
     let service = Service::start("approve").await;
     let (platform, topic, topics) = pending(&service).await;
-    let (key, seq) = accept(&service.store, platform, "receipt", Fate::WaitTopic(topic)).await;
+    let (key, seq) = accept(
+        &service.store,
+        platform,
+        "receipt",
+        Handling::WaitTopic(topic),
+    )
+    .await;
     let listed = service.get(&topics).await.body;
     assert_eq!(
         (&listed["items"][0]["state"], &listed["items"][0]["arn"]),
@@ -103,7 +109,13 @@ async fn a_confirmation_that_fails_leaves_the_topic_pending() {
 async fn a_rejected_topic_stays_rejected_and_its_rows_are_refused() {
     let service = Service::start("reject").await;
     let (platform, topic, topics) = pending(&service).await;
-    let (key, _) = accept(&service.store, platform, "receipt", Fate::WaitTopic(topic)).await;
+    let (key, _) = accept(
+        &service.store,
+        platform,
+        "receipt",
+        Handling::WaitTopic(topic),
+    )
+    .await;
     let rejected = service
         .send_json("POST", &format!("{topics}/{topic}/reject"), &Value::Null)
         .await;
@@ -135,7 +147,13 @@ async fn a_rejected_topic_stays_rejected_and_its_rows_are_refused() {
 async fn a_rejection_while_the_approval_visits_stands() {
     let service = Service::start("overtaken").await;
     let (platform, topic, topics) = pending(&service).await;
-    accept(&service.store, platform, "receipt", Fate::WaitTopic(topic)).await;
+    accept(
+        &service.store,
+        platform,
+        "receipt",
+        Handling::WaitTopic(topic),
+    )
+    .await;
     let store = service.store.clone();
     *service.sns.meanwhile.lock().expect("no test panicked") = Some(Box::pin(async move {
         store

@@ -11,7 +11,7 @@ use super::topics::pending;
 use super::world::{BEGINNING, Raw, Report, World, happened, record, renewal, reported};
 use domain::{Lane, NotificationKind, Outcome, Timestamp, TransitionKind};
 use std::sync::atomic::{AtomicI64, Ordering};
-use storage::{Accepted, Fate, Loaded, NewNotification, Record, Recorded, Store};
+use storage::{Accepted, Handling, Loaded, NewNotification, Record, Recorded, Store};
 use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::task::JoinHandle;
@@ -257,7 +257,7 @@ async fn a_notification_accepted_during_an_approval_is_released() {
     let (world, second) = two_processes().await;
     let topic = pending(&world, &[]).await;
     let waiting = NewNotification {
-        fate: Fate::WaitTopic(topic),
+        handling: Handling::WaitTopic(topic),
         ..renewal(world.platform.id, "waiting", "r1", 1_000)
     };
     let stall = Stall::next_acceptance(&world);

@@ -19,7 +19,7 @@ const MAX_EARLY_PAYMENT: Duration = HOUR.saturating_mul(84);
 
 /// Whether a snapshot is the first one of its purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(super) enum Occurrence {
     First,
     Later,
 }
@@ -135,13 +135,15 @@ impl Purchase {
     }
 
     /// Stores the row of terms, corrected by the shown renewal date.
-    pub(super) fn store_terms(&mut self, sight: Sight) {
+    pub(super) fn store_terms(&mut self, occurrence: Occurrence) {
         if self.is_converted_first() {
             self.seen.terms = None;
         }
         let Some(row) = self.terms() else { return };
-        let shown = self.shown_end(row, sight).filter(|_| !self.is_changing());
-        let counted = shown.and_then(|end| Some((end, self.number(row, end, sight)?)));
+        let shown = self
+            .shown_end(row, occurrence)
+            .filter(|_| !self.is_changing());
+        let counted = shown.and_then(|end| Some((end, self.number(row, end, occurrence)?)));
         self.seen.terms = Some(match counted {
             Some((end, number)) if !row.is_end(end) || row.ending(end) != Some(number) => Terms {
                 anchor: end,
@@ -161,7 +163,7 @@ impl Purchase {
             .filter(|_| self.stage.runs() && !self.stage.in_trial);
         let Some(row) = row else { return };
         let Some(end) = self
-            .shown_end(row, Sight::Later)
+            .shown_end(row, Occurrence::Later)
             .filter(|_| !self.is_changing())
         else {
             return;
@@ -220,7 +222,7 @@ impl Purchase {
     }
 
     /// The shown end of the running paid period; `None` if that date may be no boundary of terms.
-    fn shown_end(&self, row: Terms, sight: Sight) -> Option<Timestamp> {
+    fn shown_end(&self, row: Terms, occurrence: Occurrence) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let in_trial = snapshot.trial_ends_at.is_some_and(|end| end > snapshot.at);
         if in_trial || self.is_one_time() {
@@ -231,7 +233,7 @@ impl Purchase {
             // a known row is better.
             return snapshot
                 .renews_at
-                .filter(|due| sight == Sight::First && *due <= snapshot.at);
+                .filter(|due| occurrence == Occurrence::First && *due <= snapshot.at);
         }
         match snapshot.ends_at {
             None => snapshot.renews_at,
@@ -241,20 +243,20 @@ impl Purchase {
                 let nearest = || row.end(row.ending(end)?);
                 let is_boundary =
                     || nearest().is_some_and(|near| near.distance(end) <= MAX_EARLY_PAYMENT);
-                Some(end).filter(|_| sight == Sight::First || is_boundary())
+                Some(end).filter(|_| occurrence == Occurrence::First || is_boundary())
             }
             Some(_) => None,
         }
     }
 
     /// The number of the term that ends at this date; `None` if an accelerated term cannot be counted.
-    fn number(&self, row: Terms, end: Timestamp, sight: Sight) -> Option<u64> {
+    fn number(&self, row: Terms, end: Timestamp, occurrence: Occurrence) -> Option<u64> {
         let at = self.snapshot.as_ref()?.at;
         let is_shortened = self.is_sandbox() || end.since(row.anchor) <= MAX_ACCELERATED;
         let nearest = row
             .ending(end)
             .or_else(|| (!is_shortened).then(|| row.before.saturating_add(1)))?;
-        if sight == Sight::First && !row.is_end(end) {
+        if occurrence == Occurrence::First && !row.is_end(end) {
             // The time that whole terms leave over is the trial.
             let whole = row.begun(end).saturating_sub(1).max(1);
             return Some(
@@ -266,7 +268,7 @@ impl Purchase {
         let last = self
             .seen
             .period_ends_at
-            .filter(|_| sight == Sight::Later)
+            .filter(|_| occurrence == Occurrence::Later)
             .and_then(|last| Some((last, row.ending(last)?)));
         let (has_moved, known) = match last {
             Some((last, number)) => (end.since(last) > SAME_DATE, number),

@@ -27,7 +27,7 @@ use crate::notification::{Notification, NotificationKind};
 use crate::time::{DAY, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::{LAG, Product, SAME, Snapshot};
-use anchor::Sight;
+use anchor::Occurrence;
 use plan::PreviousPlan;
 use reports::{NewestText, ReportTimes};
 use schemars::JsonSchema;
@@ -208,9 +208,9 @@ impl Purchase {
             .or_else(|| self.unshown_trial_end(snapshot));
         let last = self.snapshot.replace(snapshot.clone());
         self.store_terms(if last.is_some() {
-            Sight::Later
+            Occurrence::Later
         } else {
-            Sight::First
+            Occurrence::First
         });
         if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
             self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);

@@ -9,19 +9,19 @@ use serde_json::json;
 const RULES: &[(&str, &str)] = &[
     (
         "endpoint",
-        "`standard`, `eu`, or a URL that a setting of the configuration allows.",
+        "`standard`, `eu`, or a URL that the settings allow.",
     ),
     (
         "api_key",
-        "Letters, digits, `-`, `_` and `.`, at most 128; one of the two API keys.",
+        "At most 128 letters, digits, `-`, `_` and `.`. One of the two API keys is required.",
     ),
     (
         "secret_key",
-        "Letters, digits, `-`, `_` and `.`, at most 128.",
+        "At most 128 letters, digits, `-`, `_` and `.`.",
     ),
     (
         "sandbox_api_key",
-        "In the form of `api_key`, and of another project.",
+        "In the format of `api_key`, from another project.",
     ),
 ];
 

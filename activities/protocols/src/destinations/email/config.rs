@@ -95,7 +95,7 @@ pub fn ready(destination: &Destination, allowed: &Allowed) -> Result<Config, Inv
         .collect::<Result<Vec<Address>, _>>();
     let to = to.map_err(|_| Invalid::new("to", "addresses"))?;
     unsendable(&settings)
-        .or_else(|| strangers(&server, &settings))
+        .or_else(|| refused_recipients(&server, &settings))
         .map_or(Ok(()), Err)?;
     let schedule = Schedule::new(destination.schedule.as_deref());
     Ok(Config {
@@ -111,7 +111,7 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
     let Some(server) = &allowed.mail else {
         return Some(missing());
     };
-    strangers(server, &settings::read(&destination.settings).ok()?)
+    refused_recipients(server, &settings::read(&destination.settings).ok()?)
 }
 
 /// Why mails do not go to one of the recipients: none can be built for the address. `None` when they go to all.
@@ -129,8 +129,8 @@ fn unsendable(settings: &Settings) -> Option<Invalid> {
 }
 
 /// Why mails do not go to one of the recipients: the operator allows other domains. `None` when they go to all.
-fn strangers(server: &Server, settings: &Settings) -> Option<Invalid> {
-    let is_stranger = |text: &String| {
+fn refused_recipients(server: &Server, settings: &Settings) -> Option<Invalid> {
+    let is_refused = |text: &String| {
         text.parse()
             .is_ok_and(|address: Address| !server.allows(&address))
     };
@@ -143,7 +143,7 @@ fn strangers(server: &Server, settings: &Settings) -> Option<Invalid> {
     settings
         .to
         .iter()
-        .any(is_stranger)
+        .any(is_refused)
         .then(|| Invalid::new("to", expected()))
 }
 
@@ -205,13 +205,13 @@ fn apply(
         wrong.push(Invalid::new("subject_prefix", "a text without a link"));
     }
     if fields.contains_key("to") && !wrong.iter().any(|one| one.field == "to") {
-        let stranger = || {
+        let refused = || {
             allowed
                 .mail
                 .as_ref()
-                .and_then(|server| strangers(server, &settings))
+                .and_then(|server| refused_recipients(server, &settings))
         };
-        wrong.extend(unsendable(&settings).or_else(stranger));
+        wrong.extend(unsendable(&settings).or_else(refused));
     }
     settings
 }

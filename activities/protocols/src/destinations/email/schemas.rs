@@ -7,12 +7,9 @@ use serde_json::json;
 
 /// The rules of a new destination of mails that its schema does not state.
 const RULES: &[(&str, &str)] = &[
-    ("kind", "Needs the settings `mail.url` and `mail.from`."),
-    ("subject_prefix", "Without a link."),
-    (
-        "to",
-        "Different addresses of ASCII characters that the settings allow.",
-    ),
+    ("kind", "Requires the settings `mail.url` and `mail.from`."),
+    ("subject_prefix", "Contains no link."),
+    ("to", "Distinct ASCII addresses that the settings allow."),
 ];
 
 /// The fields that a destination of mails takes and shows.

@@ -9,25 +9,25 @@ use serde_json::{Value, json};
 const RULES: &[(&str, &str)] = &[
     (
         "url",
-        "With `https`, and a host that is public or allowed by the settings.",
+        "An HTTPS URL whose host is public or allowed by the settings.",
     ),
     (
         "headers",
-        "Tokens of RFC 9110 that settle and the connection do not set; visible ASCII values.",
+        "Names are RFC 9110 tokens, except headers that settle or HTTP sets. Values are visible ASCII.",
     ),
     (
         "secret",
-        "`whsec_` and base64 of 24 to 64 bytes, where `signature` has `v1`.",
+        "`whsec_` followed by 24 to 64 bytes in base64; only with `v1` in `signature`.",
     ),
     (
         "private_key",
-        "`whsk_` and base64 of an Ed25519 key, where `signature` has `v1a`.",
+        "`whsk_` followed by an Ed25519 key in base64; only with `v1a` in `signature`.",
     ),
 ];
 /// The rules of a change that differ.
 const CHANGE_RULES: &[(&str, &str)] = &[(
     "secret_url",
-    "True, unless there is another `url`: the present one is a secret.",
+    "False only together with a new `url`: the current one is secret.",
 )];
 
 /// The fields that a webhook takes and shows.

@@ -82,7 +82,10 @@ pub fn confirmed(
         entry,
     } in sql(ENTRIES).uncached().bind_list(keys()).all(connection)?
     {
-        booked.entry(collapse_key).or_default().push(entry.booked());
+        booked
+            .entry(collapse_key)
+            .or_default()
+            .push(entry.into_entry());
     }
     let purchases: Vec<PurchaseRow> = sql(PURCHASES)
         .uncached()

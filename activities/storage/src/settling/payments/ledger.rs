@@ -101,10 +101,13 @@ pub fn ledger_ahead(
 }
 
 /// The ledger of a purchase, as `domain` needs it: the entries of each payment in their order.
-pub fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<LedgerEntry>, Error> {
+pub fn ledger_entries(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+) -> Result<Vec<LedgerEntry>, Error> {
     Ok(entries(connection, key)?
         .into_iter()
-        .map(EntryRow::booked)
+        .map(EntryRow::into_entry)
         .collect())
 }
 
@@ -196,7 +199,7 @@ impl EntryRow {
     }
 
     /// The entry as `domain` needs it.
-    pub fn booked(self) -> LedgerEntry {
+    pub fn into_entry(self) -> LedgerEntry {
         LedgerEntry {
             number: self.number,
             kind: self.kind,

@@ -11,7 +11,7 @@ mod price;
 
 pub use confirmed::confirmed;
 pub use earned::{Earned, changes, earned, is_implied};
-pub use ledger::{Ledger, SaleRow, Source, booked, ledger_ahead, sales_of};
+pub use ledger::{Ledger, SaleRow, Source, ledger_ahead, ledger_entries, sales_of};
 pub use paid::paid_by;
 
 use crate::db::error::Error;
@@ -72,7 +72,7 @@ impl Booking {
             .iter()
             .filter_map(|entry| entry.foreign_price(purchase).transpose());
         let foreign: Vec<ForeignPrice> = foreign.collect::<Result<_, _>>()?;
-        let mut booked: Vec<LedgerEntry> = entries.into_iter().map(EntryRow::booked).collect();
+        let mut booked: Vec<LedgerEntry> = entries.into_iter().map(EntryRow::into_entry).collect();
         let numbers: BTreeSet<i64> = booked.iter().map(|entry| entry.number).collect();
         let new = payment::payments(&settling.record.decision.transitions, purchase, &numbers);
         if booked.is_empty() && new.is_empty() {
@@ -87,7 +87,7 @@ impl Booking {
         };
         let mut payments: Vec<PricedPayment> = new.into_iter().map(priced).collect();
         let already = booked.len();
-        booked.extend(payments.iter().map(|paid| paid.booked(now)));
+        booked.extend(payments.iter().map(|paid| paid.ledger_entry(now)));
         let sales = ledger
             .sales
             .all(write.connection)?
@@ -232,7 +232,7 @@ impl PricedPayment {
         self.transaction_id = Some(charge.transaction_id.clone());
     }
 
-    fn booked(&self, now: Timestamp) -> LedgerEntry {
+    fn ledger_entry(&self, now: Timestamp) -> LedgerEntry {
         let Payment {
             number, kind, at, ..
         } = self.payment;

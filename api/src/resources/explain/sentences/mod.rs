@@ -272,7 +272,7 @@ pub fn notification(notification: &ReceivedNotification, now: Timestamp) -> Stri
     sentence([
         Some(format!("{} {}", view.accepted_at, view.store_type)),
         view.is_of_device().then(|| ", reported by a device".to_owned()),
-        Some(format!(": {}", fate(notification, now))),
+        Some(format!(": {}", progress(notification, now))),
         notification.stated_time.as_ref().map(|stated| {
             format!("; its message states the time {}, which cannot be true: the time of publishing counts", stated.0)
         }),
@@ -282,7 +282,7 @@ pub fn notification(notification: &ReceivedNotification, now: Timestamp) -> Stri
 }
 
 /// The outcome of a notification, or what it waits for.
-fn fate(notification: &ReceivedNotification, now: Timestamp) -> String {
+fn progress(notification: &ReceivedNotification, now: Timestamp) -> String {
     let at_revision = notification
         .view
         .revision

@@ -7,7 +7,7 @@ use super::{SIGNER, at, header, now};
 use domain::{
     AppId, CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp, TopicId,
 };
-use storage::{Fate, NewNotification, Platform, PlatformSettings};
+use storage::{Handling, NewNotification, Platform, PlatformSettings};
 use uuid::Uuid;
 
 const SUBSCRIPTION: &str = r#"{"appPackageName":"com.example.amazonsdkapivalidator3","notificationType":"SUBSCRIPTION_PURCHASED","appUserId":"io9oFdzmCSMuKk_pp9pYccoIHRfc6kSAAYaNo51xZrg=","receiptId":"koxIn_LO2u7rc-_MF40hKz1vqSSJSlitfTNDeH_JAs8=:3:11","relatedReceipts":{},"timestamp":1600701569824,"betaProductTransaction":false}"#;
@@ -31,11 +31,11 @@ fn platform(package_name: &str) -> Platform {
 }
 
 /// The rows of a message, signed and read like one that arrives.
-fn mapped(package_name: &str, message: &str, fate: &Fate) -> Vec<NewNotification> {
-    mapped_for(&platform(package_name), message, fate)
+fn mapped(package_name: &str, message: &str, handling: &Handling) -> Vec<NewNotification> {
+    mapped_for(&platform(package_name), message, handling)
 }
 
-fn mapped_for(platform: &Platform, message: &str, fate: &Fate) -> Vec<NewNotification> {
+fn mapped_for(platform: &Platform, message: &str, handling: &Handling) -> Vec<NewNotification> {
     let document = SIGNER
         .sign_notification(&header(Version::One), None, message)
         .expect("signed");
@@ -43,7 +43,7 @@ fn mapped_for(platform: &Platform, message: &str, fate: &Fate) -> Vec<NewNotific
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(envelope.message, message);
     match read(&envelope.message) {
-        Ok(rtn) => rows(platform, &envelope, &rtn, fate, now()),
+        Ok(rtn) => rows(platform, &envelope, &rtn, handling, now()),
         Err(why) => vec![unreadable(platform, &envelope, why)],
     }
 }
@@ -57,7 +57,7 @@ fn with(fields: &str) -> NewNotification {
     let message = format!(
         r#"{{"appPackageName":"com.example.app","receiptId":"r1","notificationType":"SUBSCRIPTION_RENEWED"{fields}}}"#
     );
-    let mut rows = mapped("com.example.app", &message, &Fate::Open);
+    let mut rows = mapped("com.example.app", &message, &Handling::Open);
     assert_eq!(rows.len(), 1, "{message}");
     rows.remove(0)
 }
@@ -85,10 +85,10 @@ fn the_three_examples_of_amazons_page_are_read() {
     let read: Vec<_> = cases
         .iter()
         .map(|(message, package, kind)| {
-            let rows = mapped(package, message, &Fate::Open);
+            let rows = mapped(package, message, &Handling::Open);
             assert_eq!(
-                (rows.len(), notification(&rows[0]).kind, &rows[0].fate),
-                (1, *kind, &Fate::Open)
+                (rows.len(), notification(&rows[0]).kind, &rows[0].handling),
+                (1, *kind, &Handling::Open)
             );
             serde_json::to_value(notification(&rows[0])).expect("JSON")
         })
@@ -139,15 +139,19 @@ fn a_notification_of_an_unknown_type_stays_open() {
     let rows = mapped(
         "com.example.app",
         r#"{"appPackageName":"com.example.app","receiptId":"r1","notificationType":"SUBSCRIPTION_PAUSED"}"#,
-        &Fate::Open,
+        &Handling::Open,
     );
     assert_eq!(
         (
-            rows[0].fate.clone(),
+            rows[0].handling.clone(),
             notification(&rows[0]).kind,
             rows[0].store_type.as_str()
         ),
-        (Fate::Open, NotificationKind::Unknown, "SUBSCRIPTION_PAUSED")
+        (
+            Handling::Open,
+            NotificationKind::Unknown,
+            "SUBSCRIPTION_PAUSED"
+        )
     );
 }
 
@@ -201,8 +205,8 @@ fn odd_fields_are_read_or_left_out() {
         assert_eq!(notification(&with(field)).is_test, is_test, "{field}");
     }
     assert_eq!(
-        with(r#","country":"US","more":{"a":[1,2,{}]}"#).fate,
-        Fate::Open
+        with(r#","country":"US","more":{"a":[1,2,{}]}"#).handling,
+        Handling::Open
     );
     assert_eq!(with(r#","appUserId":null"#).app_user_id, None);
     assert_eq!(
@@ -219,7 +223,7 @@ fn trailing_commas_are_forgiven_outside_of_strings_only() {
         r#","relatedReceipts":{"x":[1,2,],},"#,
         r#","a":"\"},",}"#.trim_end_matches('}'),
     ] {
-        assert_eq!(with(fields).fate, Fate::Open, "{fields}");
+        assert_eq!(with(fields).handling, Handling::Open, "{fields}");
     }
     let inside = with(r#","appUserId":"a,}\\\",]","#);
     assert_eq!(inside.app_user_id.as_deref(), Some(r#"a,}\",]"#));
@@ -271,7 +275,7 @@ fn an_unreadable_message_is_stored_unchanged() {
         ),
     ];
     for (message, reason, store_type) in cases {
-        let rows = mapped("com.example.app", &message, &Fate::Open);
+        let rows = mapped("com.example.app", &message, &Handling::Open);
         let row = &rows[0];
         assert_eq!(
             (
@@ -284,16 +288,16 @@ fn an_unreadable_message_is_stored_unchanged() {
             "{message}"
         );
         assert_eq!(
-            row.fate,
-            Fate::Final(Outcome::Unknown, reason.to_owned()),
+            row.handling,
+            Handling::Final(Outcome::Unknown, reason.to_owned()),
             "{message}"
         );
         assert_eq!(row.body, message.replace('\0', "\u{fffd}"));
     }
     let longest = ids("receiptId", &format!("\"{}\"", "\u{fc}".repeat(200)));
     assert_eq!(
-        mapped("com.example.app", &longest, &Fate::Open)[0].fate,
-        Fate::Open
+        mapped("com.example.app", &longest, &Handling::Open)[0].handling,
+        Handling::Open
     );
 }
 
@@ -304,11 +308,11 @@ fn an_immediate_plan_change_concerns_two_purchases() {
             r#"{{"appPackageName":"com.example.app","receiptId":"new","notificationType":"SUBSCRIPTION_MODIFIED_IMMEDIATE","appUserId":"u","timestamp":1600701569824,"relatedReceipts":{related}}}"#
         )
     };
-    let fate = Fate::WaitTopic(TopicId::new(Uuid::from_u128(9)));
+    let handling = Handling::WaitTopic(TopicId::new(Uuid::from_u128(9)));
     let rows = mapped(
         "com.example.app",
         &message(r#"{"cancelledReceiptId":"old"}"#),
-        &fate,
+        &handling,
     );
     let concerned: Vec<_> = rows
         .iter()
@@ -329,7 +333,7 @@ fn an_immediate_plan_change_concerns_two_purchases() {
     );
     let platform = PlatformId::new(Uuid::from_u128(1));
     assert_eq!(rows[1].collapse_key, Some(CollapseKey::of(platform, "old")));
-    assert!(rows.iter().all(|row| row.fate == fate
+    assert!(rows.iter().all(|row| row.handling == handling
         && row.message_id == rows[0].message_id
         && row.app_user_id.as_deref() == Some("u")));
     for related in [
@@ -337,7 +341,7 @@ fn an_immediate_plan_change_concerns_two_purchases() {
         r#"{"cancelledReceiptId":"new"}"#,
         r#"{"cancelledReceiptId":""}"#,
     ] {
-        let rows = mapped("com.example.app", &message(related), &fate);
+        let rows = mapped("com.example.app", &message(related), &handling);
         assert_eq!(
             (
                 rows.len(),
@@ -349,18 +353,18 @@ fn an_immediate_plan_change_concerns_two_purchases() {
         );
     }
     let other = message(r#"{"cancelledReceiptId":"old"}"#).replace("MODIFIED_IMMEDIATE", "RENEWED");
-    assert_eq!(mapped("com.example.app", &other, &fate).len(), 1);
+    assert_eq!(mapped("com.example.app", &other, &handling).len(), 1);
 }
 
 #[test]
 fn a_notification_of_another_app_is_stored_as_refused() {
-    let rows = mapped("com.example.app", SUBSCRIPTION, &Fate::Open);
+    let rows = mapped("com.example.app", SUBSCRIPTION, &Handling::Open);
     let reason =
         "appPackageName is `com.example.amazonsdkapivalidator3`, expected `com.example.app`"
             .to_owned();
     assert_eq!(
-        (rows.len(), &rows[0].fate, rows[0].collapse_key),
-        (1, &Fate::Final(Outcome::Refused, reason), None)
+        (rows.len(), &rows[0].handling, rows[0].collapse_key),
+        (1, &Handling::Final(Outcome::Refused, reason), None)
     );
     assert_eq!((rows[0].body.as_str(), rows[0].store_time), ("{}", None));
 }
@@ -435,18 +439,18 @@ fn a_revocation_is_settled_at_once_where_the_platform_wants_it() {
         "ENTITLEMENT_CANCELLED",
     ] {
         assert_eq!(
-            mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate,
-            Fate::AtOnce,
+            mapped_for(&eager, &message(store_type), &Handling::Open)[0].handling,
+            Handling::AtOnce,
             "{store_type}"
         );
         assert_eq!(
-            mapped("com.example.app", &message(store_type), &Fate::Open)[0].fate,
-            Fate::Open,
+            mapped("com.example.app", &message(store_type), &Handling::Open)[0].handling,
+            Handling::Open,
             "off by default"
         );
-        let waiting = Fate::WaitTopic(TopicId::new(Uuid::from_u128(9)));
+        let waiting = Handling::WaitTopic(TopicId::new(Uuid::from_u128(9)));
         assert_eq!(
-            mapped_for(&eager, &message(store_type), &waiting)[0].fate,
+            mapped_for(&eager, &message(store_type), &waiting)[0].handling,
             waiting,
             "the topic is not trusted yet"
         );
@@ -457,8 +461,8 @@ fn a_revocation_is_settled_at_once_where_the_platform_wants_it() {
         "SUBSCRIPTION_RENEWED",
     ] {
         assert_eq!(
-            mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate,
-            Fate::Open,
+            mapped_for(&eager, &message(store_type), &Handling::Open)[0].handling,
+            Handling::Open,
             "{store_type}"
         );
     }

@@ -2,7 +2,7 @@
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{
-    self, Approval, Arn, Course, TopicStatus, approval, check_link, course, gives_way,
+    self, Approval, Arn, TopicAction, TopicStatus, action, approval, check_link, gives_way,
     is_subscribe_url, status,
 };
 use super::{ARN, SIGNER, TOKEN, header, now};
@@ -177,38 +177,38 @@ fn what_is_done_is_one_table() {
         (
             Some(TopicState::Configured),
             [
-                Ok(Course::Accept),
-                Ok(Course::Confirm),
-                Ok(Course::Unsubscribe),
+                Ok(TopicAction::Accept),
+                Ok(TopicAction::Confirm),
+                Ok(TopicAction::Unsubscribe),
             ],
         ),
         (
             Some(TopicState::Confirmed),
             [
-                Ok(Course::Accept),
-                Ok(Course::Confirm),
-                Ok(Course::Unsubscribe),
+                Ok(TopicAction::Accept),
+                Ok(TopicAction::Confirm),
+                Ok(TopicAction::Unsubscribe),
             ],
         ),
         (
             Some(TopicState::Unsubscribed),
             [
-                Ok(Course::Accept),
-                Ok(Course::Confirm),
-                Ok(Course::Unsubscribe),
+                Ok(TopicAction::Accept),
+                Ok(TopicAction::Confirm),
+                Ok(TopicAction::Unsubscribe),
             ],
         ),
         (
             Some(TopicState::Pending),
             [
-                Ok(Course::AcceptWaiting(id)),
-                Ok(Course::RequestApproval),
-                Ok(Course::Unsubscribe),
+                Ok(TopicAction::AcceptWaiting(id)),
+                Ok(TopicAction::RequestApproval),
+                Ok(TopicAction::Unsubscribe),
             ],
         ),
         (
             Some(TopicState::Expired),
-            [Err(unknown), Ok(Course::RequestApproval), Err(unknown)],
+            [Err(unknown), Ok(TopicAction::RequestApproval), Err(unknown)],
         ),
         (
             Some(TopicState::Rejected),
@@ -216,14 +216,14 @@ fn what_is_done_is_one_table() {
         ),
         (
             None,
-            [Err(unknown), Ok(Course::RequestApproval), Err(unknown)],
+            [Err(unknown), Ok(TopicAction::RequestApproval), Err(unknown)],
         ),
     ];
     for (state, courses) in expected {
         let topics: Vec<Topic> = state.map(known).into_iter().collect();
         for (document, wanted) in documents.iter().zip(courses) {
             let envelope = parse(document.as_bytes()).expect("a document");
-            let found = course(&envelope, status(&topics, ARN), Approval::Needed)
+            let found = action(&envelope, status(&topics, ARN), Approval::Needed)
                 .map_err(|why| why.reason());
             assert_eq!(found, wanted, "{state:?} {:?}", envelope.kind);
         }
@@ -259,11 +259,11 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
         .expect("signed");
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(
-        course(&envelope, TopicStatus::Unknown, Approval::NotNeeded),
-        Ok(Course::Confirm)
+        action(&envelope, TopicStatus::Unknown, Approval::NotNeeded),
+        Ok(TopicAction::Confirm)
     );
     assert_eq!(
-        course(
+        action(
             &envelope,
             topic::status(&[known(TopicState::Rejected)], ARN),
             Approval::NotNeeded

@@ -6,7 +6,7 @@ use crate::api::pages::visitor::{Visitor, form, send};
 use domain::PlatformId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use storage::{Fate, TopicState};
+use storage::{Handling, TopicState};
 
 #[tokio::test]
 async fn unsigned_logins_are_shown_with_what_they_move() {
@@ -281,7 +281,7 @@ async fn each_platform_stands_as_its_own_store_and_deliveries_show() {
             .status,
         201
     );
-    let (key, _) = accept(&service.store, quiet, "receipt", Fate::Open).await;
+    let (key, _) = accept(&service.store, quiet, "receipt", Handling::Open).await;
     for platform in [quiet, busy] {
         service.store.count_arrival(platform, "");
     }
@@ -291,7 +291,7 @@ async fn each_platform_stands_as_its_own_store_and_deliveries_show() {
             &service.store,
             busy,
             &format!("receipt-{number}"),
-            Fate::Open,
+            Handling::Open,
         )
         .await;
     }
@@ -372,7 +372,7 @@ async fn each_page_of_a_platform_is_data_too() {
             &[&format!("$SETTLE_URL{api}&#34;")],
         );
     }
-    let (key, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
+    let (key, _) = accept(&service.store, platform, "receipt", Handling::Open).await;
     has(
         &visitor.get(&service, &format!("{console}/first")).await,
         &[&format!("/v1/explain/purchases/{key}")],

@@ -5,7 +5,7 @@ use crate::api::edge::{Service, accept};
 use crate::api::pages::visitor::Visitor;
 use domain::PlatformId;
 use serde_json::json;
-use storage::Fate;
+use storage::Handling;
 use system_tests::rows;
 use system_tests::sns::Sns;
 
@@ -201,7 +201,7 @@ async fn first_event(
         &visitor.get(service, &first).await,
         &["Nothing received yet", "not yet"],
     );
-    let (key, _) = accept(&service.store, id, "receipt", Fate::Open).await;
+    let (key, _) = accept(&service.store, id, "receipt", Handling::Open).await;
     has(
         &visitor.get(service, &first).await,
         &["window open", &format!("/ui/purchases/{key}")],
@@ -423,7 +423,7 @@ async fn a_script_in_a_name_is_harmless_on_each_step() {
         &service.store,
         platform.parse().expect("an id"),
         hostile,
-        Fate::Open,
+        Handling::Open,
     )
     .await;
     let visitor = signed_in(&service).await;

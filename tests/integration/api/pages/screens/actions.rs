@@ -4,7 +4,7 @@ use super::{purchase, signed_in};
 use crate::api::edge::{Service, accept};
 use crate::api::pages::visitor::Visitor;
 use serde_json::{Value, json};
-use storage::Fate;
+use storage::Handling;
 use workflows::signal::Signal;
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn who_may_not_act_sees_no_action() {
         "nothing waits: {}",
         settled.text
     );
-    accept(&service.store, platform, "receipt", Fate::Open).await;
+    accept(&service.store, platform, "receipt", Handling::Open).await;
     let waits = signed_in(&service)
         .await
         .get(&service, &format!("/ui/purchases/{key}"))

@@ -7,7 +7,7 @@ use super::visitor::{Answer, Visitor};
 use crate::api::edge::{Service, TOKEN, accept};
 use domain::{CollapseKey, PlatformId};
 use serde_json::{Value, json};
-use storage::Fate;
+use storage::Handling;
 use system_tests::rows;
 
 /// A text that is a script where it is not escaped.
@@ -30,7 +30,7 @@ pub async fn purchase(
         .await;
     assert_eq!(hook.status, 201, "{}", hook.body);
     let hook = hook.body["id"].as_str().expect("an id").to_owned();
-    let (key, _) = accept(&service.store, platform, text, Fate::Open).await;
+    let (key, _) = accept(&service.store, platform, text, Handling::Open).await;
     let [event, delivery] = [0; 2].map(|_| api::clock::random_uuid());
     let quoted = text.replace('\'', "''");
     let body = json!({ "data": { "product_ref_id": text, "last_seen_external_id": text } });
@@ -210,9 +210,9 @@ async fn the_overview_counts_what_waits_and_what_is_pending() {
         (&json!(0), &Value::Null)
     );
     purchase(&service, &app, platform, "receipt").await;
-    let (held, _) = accept(&service.store, platform, "held", Fate::Open).await;
-    let (open, _) = accept(&service.store, platform, "open", Fate::Open).await;
-    accept(&service.store, platform, "open", Fate::Open).await;
+    let (held, _) = accept(&service.store, platform, "held", Handling::Open).await;
+    let (open, _) = accept(&service.store, platform, "open", Handling::Open).await;
+    accept(&service.store, platform, "open", Handling::Open).await;
     service.seed(&["held"]).await;
     service.raw(&format!(
         "UPDATE purchases SET held_until = 9000000000000000 WHERE collapse_key = '{held}'"

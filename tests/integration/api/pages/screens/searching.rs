@@ -5,7 +5,7 @@ use crate::api::edge::{Service, accept};
 use crate::api::pages::visitor::Visitor;
 use domain::CollapseKey;
 use serde_json::{Value, json};
-use storage::Fate;
+use storage::Handling;
 
 #[tokio::test]
 async fn a_support_case_is_answered_in_two_requests() {
@@ -68,8 +68,8 @@ async fn a_search_finds_each_kind_of_id() {
     let service = Service::start("search").await;
     let (app, platform) = service.platform().await;
     let key = purchase(&service, &app, platform, "receipt-1").await;
-    let (waiting, _) = accept(&service.store, platform, "receipt-2", Fate::Open).await;
-    let (unsettled, _) = accept(&service.store, platform, "receipt-3", Fate::Open).await;
+    let (waiting, _) = accept(&service.store, platform, "receipt-2", Handling::Open).await;
+    let (unsettled, _) = accept(&service.store, platform, "receipt-3", Handling::Open).await;
     service.raw("UPDATE notifications SET outcome = 'given_up', finished_at = 1 WHERE receipt_id = 'receipt-3'");
     let visitor = signed_in(&service).await;
     let message = service

@@ -4,7 +4,7 @@ use super::{link, page};
 use crate::api::edge::{Service, TOKEN, accept};
 use crate::api::pages::visitor::{OURS, Visitor, form, send};
 use serde_json::json;
-use storage::Fate;
+use storage::Handling;
 
 #[tokio::test]
 async fn a_form_of_two_million_fields_costs_nothing() {
@@ -73,7 +73,7 @@ async fn a_form_of_two_million_fields_costs_nothing() {
 async fn a_forged_form_changes_nothing() {
     let service = Service::start("forged").await;
     let (_, platform) = service.platform().await;
-    let (purchase, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
+    let (purchase, _) = accept(&service.store, platform, "receipt", Handling::Open).await;
     let victim = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let other = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let path = format!("/ui/purchases/{purchase}/flush");

@@ -180,13 +180,13 @@ fn pay(
 /// Sees it first in this term, and then each payment in its way. What is wrong, if anything is.
 fn live(
     sold: Sold,
-    sight: NotificationKind,
+    occurrence: NotificationKind,
     first: i64,
     way: impl Fn(i64) -> Way,
 ) -> Result<(), String> {
     let begun = sold.boundary(first - 1);
-    let reports = [report(sight, begun.plus_millis(7_000))];
-    let at = if sight == NotificationKind::Adopted {
+    let reports = [report(occurrence, begun.plus_millis(7_000))];
+    let at = if occurrence == NotificationKind::Adopted {
         begun.plus_millis(2 * DAY)
     } else {
         begun.plus_millis(2 * MINUTE)
@@ -203,7 +203,7 @@ fn live(
         })
         .count();
     let is_payment = matches!(
-        sight,
+        occurrence,
         NotificationKind::Renewed | NotificationKind::OutOfGrace
     );
     if payments != usize::from(is_payment) {
@@ -259,15 +259,17 @@ fn lives_of(year: i64) -> (usize, Vec<String>) {
                     term,
                     keeps_day: (count + place).is_multiple_of(3),
                 };
-                let sight = SIGHTS[count % SIGHTS.len()];
+                let occurrence = SIGHTS[count % SIGHTS.len()];
                 let middle = 1 + i64::try_from(count % 5).unwrap();
                 let ways = count / 7;
                 let way = |number: i64| match ways % 6 {
                     mixture @ 0..=3 => WAYS[mixture],
                     _ => WAYS[(usize::try_from(number).unwrap() * 7 + ways / 3) % WAYS.len()],
                 };
-                if let Err(error) = live(sold, sight, middle, way) {
-                    wrong.push(format!("{sold:?}, {sight:?} in term {middle}: {error}"));
+                if let Err(error) = live(sold, occurrence, middle, way) {
+                    wrong.push(format!(
+                        "{sold:?}, {occurrence:?} in term {middle}: {error}"
+                    ));
                 }
             }
         }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the result of a login depends on.
 #[derive(PartialEq, Eq)]
-pub struct Situation {
+pub struct LoginContext {
     pub device: DeviceUser,
     /// Whether that user has an external id, and which.
     name: Option<String>,
@@ -24,10 +24,10 @@ pub struct Situation {
     pub owners: BTreeMap<StoreCustomer, UserId>,
 }
 
-/// A situation, and what else is stored of the device.
+/// The context of a login, and what else is stored of the device.
 pub struct Found {
     pub app: AppId,
-    pub situation: Situation,
+    pub context: LoginContext,
     /// How the device described itself last; `None` while it is unknown.
     described: Option<String>,
 }
@@ -80,8 +80,8 @@ const OWNERS: Sql = statement! {"
     WHERE c.platform_id = ? AND c.device_id = ? AND c.status = 'verified' AND c.absent_since IS NULL
 "};
 
-/// The statements of a situation, on their way to the database.
-pub struct SituationAhead {
+/// The statements of a login context, on their way to the database.
+pub struct LoginContextAhead {
     /// The number of logouts that the device is expected to have.
     logouts: i64,
     app: Ahead<'static, Single<AppId>>,
@@ -90,7 +90,7 @@ pub struct SituationAhead {
     owners: Ahead<'static, OwnerRow>,
 }
 
-impl SituationAhead {
+impl LoginContextAhead {
     /// Reads in a transaction, with the next statement whose result is needed.
     pub fn begin(
         connection: &mut AnyConnection,
@@ -174,7 +174,7 @@ impl SituationAhead {
         };
         Ok(Found {
             app,
-            situation: Situation {
+            context: LoginContext {
                 device,
                 name,
                 named,
@@ -189,20 +189,19 @@ impl Found {
     /// Whether a login is stored, so that it changes nothing but the time: this customer is logged in on the device,
     /// which describes itself as before, and owns everything that it claimed.
     pub fn is_stored(&self, login: &Login) -> Result<bool, Error> {
-        let Situation {
+        let LoginContext {
             device,
             named,
             owners,
             ..
-        } = &self.situation;
+        } = &self.context;
         let is_owner = owners.values().all(|owner| Some(*owner) == *named);
-        let is_same =
-            self.situation.is_repeated() && device.is_signed == login.is_signed && is_owner;
+        let is_same = self.context.is_repeated() && device.is_signed == login.is_signed && is_owner;
         Ok(is_same && self.described.as_ref() == Some(&device_users::description(&login.device)?))
     }
 }
 
-impl Situation {
+impl LoginContext {
     /// Whose the device is after the login. The first one by this external id gives it to the device's anonymous user;
     /// on a device of another customer, to the anonymous user after a logout.
     pub fn target(&self, login: &Login) -> DeviceUser {

@@ -18,17 +18,17 @@ type Attempting = JoinHandle<Result<Delivered, Failed>>;
 
 /// This process's knowledge about the attempts it made. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Prompt(Arc<Mutex<PromptState>>);
+pub struct LocalAttempts(Arc<Mutex<LocalAttemptsState>>);
 
 #[derive(Debug, Default)]
-struct PromptState {
+struct LocalAttemptsState {
     /// The destinations whose last answer was a prompt success.
     destinations: BTreeSet<DestinationId>,
     /// The attempts that took longer than their workflow task could wait.
     unfinished: HashMap<Lane, Attempting>,
 }
 
-impl Prompt {
+impl LocalAttempts {
     /// Notes what an attempt showed of its destination.
     pub fn note(&self, destination: DestinationId, signal: &EndpointSignal, latency: Duration) {
         let mut known = self.known();
@@ -81,7 +81,7 @@ impl Prompt {
         futures::future::join_all(left).await;
     }
 
-    fn known(&self) -> MutexGuard<'_, PromptState> {
+    fn known(&self) -> MutexGuard<'_, LocalAttemptsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,21 +100,23 @@ mod tests {
         }
     }
 
-    fn is_prompt(prompt: &Prompt) -> bool {
-        !prompt.among([lane().destination_id].into_iter()).is_empty()
+    fn is_prompt(local_attempts: &LocalAttempts) -> bool {
+        !local_attempts
+            .among([lane().destination_id].into_iter())
+            .is_empty()
     }
 
     #[test]
     fn only_the_last_answer_counts_and_only_a_quick_success() {
-        let prompt = Prompt::default();
-        assert!(!is_prompt(&prompt), "nothing is known yet");
+        let local_attempts = LocalAttempts::default();
+        assert!(!is_prompt(&local_attempts), "nothing is known yet");
         let note = |signal: EndpointSignal, millis| {
-            prompt.note(
+            local_attempts.note(
                 lane().destination_id,
                 &signal,
                 Duration::from_millis(millis),
             );
-            is_prompt(&prompt)
+            is_prompt(&local_attempts)
         };
         assert!(note(EndpointSignal::Success, 1000));
         assert!(!note(EndpointSignal::Success, 1001));
@@ -124,13 +126,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_attempt_that_was_left_is_taken_once() {
-        let prompt = Prompt::default();
-        prompt.note(
+        let local_attempts = LocalAttempts::default();
+        local_attempts.note(
             lane().destination_id,
             &EndpointSignal::Success,
             Duration::ZERO,
         );
-        prompt.leave(
+        local_attempts.leave(
             &lane(),
             tokio::spawn(async {
                 Ok(Delivered {
@@ -139,9 +141,9 @@ mod tests {
                 })
             }),
         );
-        assert!(!is_prompt(&prompt));
-        let attempting = prompt.take(&lane()).expect("the attempt");
+        assert!(!is_prompt(&local_attempts));
+        let attempting = local_attempts.take(&lane()).expect("the attempt");
         assert_eq!(attempting.await.unwrap().unwrap().last_seq, 7);
-        assert!(prompt.take(&lane()).is_none());
+        assert!(local_attempts.take(&lane()).is_none());
     }
 }
