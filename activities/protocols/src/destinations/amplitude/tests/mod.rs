@@ -44,7 +44,7 @@ fn allowed() -> Allowed {
         "https://proxy.example.com/any".parse().unwrap(),
     ];
     Allowed {
-        origins,
+        origins: [(super::KIND, origins)].into(),
         ..Allowed::default()
     }
 }
