@@ -12,6 +12,24 @@ const PARTS: &[&str] = &[
     "tended", "tending", "recall", "recalled", "look", "looks", "looked", "reading", "readings",
 ];
 
+/// Forbidden names in production code: metaphors in place of terms such as context, action, entry or acceptor.
+const METAPHORS: &[&str] = &[
+    "Chapter",
+    "Circumstances",
+    "Course",
+    "Door",
+    "Fate",
+    "Handover",
+    "Portrait",
+    "Prompt",
+    "Reception",
+    "Sight",
+    "Situation",
+    "Stranger",
+    "Stretch",
+    "let_go",
+];
+
 /// Exceptions: identifiers that may have such a part.
 const ALLOWED: &[Allowed] = &[
     Allowed {
@@ -265,7 +283,8 @@ fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
     for region in regions(text) {
         if region.kind == Kind::Code {
             for (line, name) in names(&region) {
-                if is_forbidden(&name) {
+                let is_metaphor = !is_test(path) && METAPHORS.contains(&name.as_str());
+                if is_forbidden(&name) || is_metaphor {
                     found.push((line, format!("the identifier `{name}`")));
                 }
                 if follows_fn && name.chars().count() > MAX_NAME {
@@ -395,6 +414,16 @@ fn a_forbidden_identifier_is_noticed() {
         "fn f<'a>(x: &'a str, c: char) { c == '\"'; tell() }",
         &[1],
     );
+}
+
+#[test]
+fn a_metaphor_is_noticed_in_production_code() {
+    check(
+        "api/src/a.rs",
+        "struct Door;\nfn let_go() {}\nstruct Doorway;",
+        &[1, 2],
+    );
+    check("tests/a.rs", "struct Door;", &[]);
 }
 
 #[test]
