@@ -85,8 +85,8 @@ pub struct Ui {
     /// `ui.sign_in_lifetime`, `SETTLE_UI_SIGN_IN_LIFETIME`: how long a sign-in may last, from 1 minute to 7 days;
     /// default 12 hours.
     pub sign_in_lifetime: Duration,
-    /// `ui.hosts`, `SETTLE_UI_HOSTS` (by comma): host names, beside that of `public_url`, at which the page and the API are
-    /// reached; none by default. Addresses and names without a dot need not be named.
+    /// `ui.hosts`, `SETTLE_UI_HOSTS` (by comma): host names, besides that of `public_url`, at which the page and the
+    /// API are reached; none by default. Addresses and names without a dot need not be named.
     pub hosts: Vec<String>,
     /// `ui.temporal_url`, `SETTLE_UI_TEMPORAL_URL`: the address of Temporal's own UI, to which the page links; none by
     /// default. `run` knows that of the dev server that it starts.

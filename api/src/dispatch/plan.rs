@@ -293,7 +293,7 @@ impl Plan {
     /// begins the first pause of all keys.
     pub fn failed(&mut self, now: i64, key: CollapseKey) -> bool {
         let mut pauses = false;
-        // A call that fails during a pause began before it, beside those that caused it.
+        // A call that fails during a pause began before it, alongside those that caused it.
         if self.paused_until <= now {
             self.failures = self.failures.saturating_add(1);
             if self.failures >= FAILURES_BEFORE_PAUSE {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::fmt::{self, Formatter};
 
-/// Maximum size in bytes of what a body has beside its list, as it is written; also of a body without a list.
+/// Maximum size in bytes of what a body has besides its list, as it is written; also of a body without a list.
 pub const MAX_BESIDE_BYTES: usize = 64 * 1024;
 
 /// A body whose list is not read yet.

@@ -92,7 +92,7 @@ pub struct Attempt {
     pub answer: Option<String>,
 }
 
-/// The chapters of the tree of a purchase, newest first. `mark` is an id that was searched.
+/// The timeline of a purchase from its tree, newest first. `mark` is an id that was searched.
 pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<TimelineEntry> {
     let marks = Marks { mark, visit };
     let notifications: Vec<&Node> = below(tree, "notifications")

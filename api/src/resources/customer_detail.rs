@@ -419,7 +419,7 @@ fn is_active(counted: &[CustomerPurchase], key: CollapseKey) -> Option<bool> {
         .and_then(|one| one.is_active)
 }
 
-/// How each purchase stands, those with access in front.
+/// How each purchase stands, those with access first.
 fn standings(
     purchases: &[PurchaseView],
     counted: &[CustomerPurchase],

@@ -80,7 +80,7 @@ pub async fn show(
     }
 }
 
-/// A page of the events of a user of an app, the newest in front.
+/// A page of the events of a user of an app, newest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -112,7 +112,7 @@ pub async fn list(
     Ok(Json(of_app(&edge, app, page.page()).await?))
 }
 
-/// A page of the sign-ins to an app, or of all, the oldest in front.
+/// A page of the sign-ins to an app, or of all, oldest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -34,7 +34,7 @@ pub struct WrongOwnField {
 /// Reads the fields of a store's own form: settings, which are shown again, and credentials, which are not.
 pub type ReadOwnFields = fn(&Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>>;
 
-/// What settle knows of a store, beside its ingress.
+/// What settle knows of a store, besides its ingress.
 pub struct StoreEntry {
     /// Name of the store on platforms, in URLs and in the database.
     pub name: &'static str,

@@ -148,7 +148,7 @@ pub fn spellings(id: &str) -> Vec<String> {
 pub const SPELLINGS: usize = 13;
 
 /// Other ids that a reader may have meant, since letters and digits look alike (O and 0; I, l and 1): at most
-/// [`MISREADINGS`], the probable ones in front. Letters of another script are read as Latin ones.
+/// [`MISREADINGS`], probable ones first. Letters of another script are read as Latin ones.
 pub fn misread(id: &str) -> Vec<String> {
     let digits = |part: &str| {
         part.chars()

@@ -13,7 +13,7 @@ const HTTP_PORT: u16 = 80;
 /// The name that always resolves to the machine itself (RFC 6761 6.3), like all its subdomains.
 const LOCALHOST: &str = "localhost";
 
-/// The servers that the operator allows beside public HTTPS servers.
+/// The servers that the operator allows besides public HTTPS servers.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     /// Networks that are allowed although they are not public, on any port.

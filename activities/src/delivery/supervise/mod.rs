@@ -1,8 +1,8 @@
 //! `supervise`: probes a destination's open breaker or drains its backlog, and returns the time of the next check.
 //! Storage decides what the destination needs next.
 //!
-//! At most [`MAX_LANES`] lanes are in memory, beside those that are left alone; while the breaker is open, only the probed
-//! one.
+//! At most [`MAX_LANES`] lanes are in memory, besides those that are left alone; while the breaker is open, only the
+//! probed one.
 
 pub mod run;
 

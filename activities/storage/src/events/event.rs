@@ -6,7 +6,7 @@ use crate::db::writer::Write;
 use crate::events::deliveries::Event;
 use domain::{AppId, Environment, Timestamp, UserId};
 
-/// The columns of an event beside those that a delivery needs.
+/// The columns of an event besides those that a delivery needs.
 #[derive(Clone)]
 pub struct StoredEvent {
     /// The app of its purchase, its destination or its user.
@@ -27,7 +27,7 @@ pub struct StoredEvent {
     /// State and attributes for destinations that want certain platforms only, or both environments, see
     /// [`crate::settling::views`].
     pub views: Option<String>,
-    /// Why its revision was settled, beside the notifications: see [`crate::purchases::cause`].
+    /// Why its revision was settled, besides the notifications: see [`crate::purchases::cause`].
     pub causes: Option<String>,
 }
 

@@ -62,7 +62,7 @@ pub struct RevisionCause {
     pub by: Option<String>,
 }
 
-/// The causes of a revision beside its notifications. Stored as JSON.
+/// The causes of a revision besides its notifications. Stored as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevisionCauses(pub Vec<RevisionCause>);
 

@@ -389,7 +389,7 @@ fn waiting(connection: &mut AnyConnection, platforms: Option<&[PlatformId]>) -> 
     }
 }
 
-/// Each purchase once, the first window to end in front.
+/// Each purchase once, earliest end first.
 fn next_windows(found: Vec<OpenWindow>) -> Vec<OpenWindow> {
     let by_key: BTreeMap<CollapseKey, Timestamp> = found
         .into_iter()

@@ -110,7 +110,7 @@ impl Accesses {
         })
     }
 
-    /// The devices, those that claimed it first in front; and the price.
+    /// The devices, earliest claim first; and the price.
     pub fn fetch(
         self,
         write: &mut Write<'_>,

@@ -172,7 +172,7 @@ impl Comparison<'_> {
         all.map(|(seq, _)| *seq).collect()
     }
 
-    /// Why it was settled beside the notifications: what it was rechecked for, else the time of its next check.
+    /// Why it was settled besides the notifications: what it was rechecked for, else the time of its next check.
     pub fn causes(&self, write: &mut Write<'_>, record: &Record) -> Result<RevisionCauses, Error> {
         let mut causes = self.row.causes.clone().unwrap_or_default();
         let is_due = self

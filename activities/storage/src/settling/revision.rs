@@ -47,7 +47,7 @@ pub struct Announcement<'a> {
     pub revision: i64,
     /// Number of the store's notifications that were settled in it.
     pub coalesced: i64,
-    /// The stored form of the causes beside the notifications.
+    /// The stored form of the causes besides the notifications.
     pub causes: Option<String>,
     pub description: &'a Description,
     pub destinations: &'a [Destination],

@@ -46,7 +46,7 @@ pub enum Hook {
 /// Runs a command that is more than one call.
 pub type Run =
     for<'a> fn(&'a ArgMatches, &'a Client) -> LocalBoxFuture<'a, anyhow::Result<ExitCode>>;
-/// Runs before a call; returns what its body has beside what was typed.
+/// Runs before a call; returns what its body has besides what was typed.
 pub type Before = for<'a> fn(
     &'a Client,
     &'a Planned<'a>,

@@ -1,7 +1,8 @@
 //! The demo of `settle run`: an app that is ready to try, with trusted samples and a receiver of its events.
 //!
-//! Created by the first run and reused by every later one. What it needs beside the settings: a receiver on this machine by
-//! plain `http`, for its own destination alone; and the certificate of samples and the simulated store, for samples alone.
+//! Created by the first run and reused by every later one. What it needs besides the settings: a receiver on this
+//! machine by plain `http`, for its own destination alone; and the certificate of samples and the simulated store, for
+//! samples alone.
 
 use crate::clock;
 use crate::commands::data;

@@ -317,7 +317,7 @@ pub struct TopicsPage<'a> {
 }
 
 impl<'a> TopicsPage<'a> {
-    /// The topics of a platform, those that wait in front.
+    /// The topics of a platform, waiting ones first.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

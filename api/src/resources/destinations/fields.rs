@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use storage::{DestinationSettings, Filter};
 
-/// A new destination. Each kind has fields of its own beside these.
+/// A new destination. Each kind has fields of its own besides these.
 #[derive(Deserialize, JsonSchema)]
 pub struct NewDestination {
     /// Kind of the destination.

@@ -4,7 +4,7 @@ use super::{Transfer, TransferSide};
 use domain::{CollapseKey, Timestamp};
 use storage::{MAX_TRANSFERS, TransferCause};
 
-/// The purchases that moved, each once, those of the latest transfer in front.
+/// The purchases that moved, each once, those of the latest transfer first.
 pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
     let mut keys = Vec::new();
     for key in transfers.iter().flat_map(|one| &one.announced) {
@@ -15,8 +15,8 @@ pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
     keys
 }
 
-/// At most `at_most` purchases in these transfers that the customer does not have now, those of the latest transfer in
-/// front; and whether that is all of them.
+/// At most `at_most` purchases in these transfers that the customer does not have now, those of the latest transfer
+/// first; and whether that is all of them.
 pub fn away(
     transfers: &[Transfer],
     is_own: impl Fn(&CollapseKey) -> bool,

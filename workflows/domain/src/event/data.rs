@@ -35,7 +35,7 @@ pub struct RecordSource<'a> {
     pub usd_rate: Option<Decimal>,
     /// The SKU of the purchase that this one replaced in a change of plan, by `product_ref`.
     pub replaced_sku: Option<&'a str>,
-    /// The devices that have access, those that claimed it first in front.
+    /// Devices with access, earliest claim first.
     pub devices: &'a [DeviceAccess],
     /// The price that the device reported on which the purchase was made, by the first verified claim with one.
     pub device_price: Option<&'a DevicePrice>,

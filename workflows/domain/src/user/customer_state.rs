@@ -18,7 +18,7 @@ pub struct CustomerState {
     /// SKUs of all purchases that grant an active entitlement, without duplicates.
     pub active_skus: Vec<String>,
     pub customer_journey_state: Journey,
-    /// The user's devices, the one that was seen last in front.
+    /// The user's devices, most recently seen first.
     pub devices: Vec<CustomerDevice>,
 }
 

@@ -91,7 +91,7 @@ pub struct UserEvent<'a> {
     pub user_revision: i64,
     /// The state of the user after this settling, in the environment of the purchase.
     pub state: &'a UserState,
-    /// The user's devices, the one that was seen last in front.
+    /// The user's devices, most recently seen first.
     pub devices: &'a [UserDevice],
     pub transfer: Option<TransferId>,
 }

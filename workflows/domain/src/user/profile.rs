@@ -46,7 +46,7 @@ pub enum Attributes {
 
 names!(Attributes { Documented = "documented", Extended = "extended", });
 
-/// The attributes beside the documented ones. `None` when they are not known.
+/// The attributes besides the documented ones. `None` when they are not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Extended {
     /// Whether the subscription that gives access longest will renew; false when there is none.
@@ -68,7 +68,7 @@ pub(super) struct Extended {
 pub struct Profile {
     /// The state, as in the body of a `user.*` event.
     state: Value,
-    /// The attributes beside the documented ones.
+    /// The attributes besides the documented ones.
     extended: Extended,
 }
 
@@ -85,7 +85,7 @@ pub struct ProfileUpdated<'a> {
     /// The environment of the platform whose purchase caused it.
     pub platform_environment: Environment,
     pub profile: &'a Profile,
-    /// The user's devices, the one that was seen last in front. They are sent with a profile and are no reason for one.
+    /// The user's devices, most recently seen first. They are sent with a profile and are no reason for one.
     pub devices: &'a [UserDevice],
 }
 
@@ -99,7 +99,7 @@ impl Profile {
         }
     }
 
-    /// The attributes beside the documented ones, as JSON with null for what is not known.
+    /// The attributes besides the documented ones, as JSON with null for what is not known.
     pub fn extended(&self) -> Value {
         // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(&self.extended).unwrap_or_default()

@@ -142,7 +142,7 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
     endpoint.urls(allowed).is_none().then(not_allowed)
 }
 
-/// The URLs that the operator allows beside the regions, as they are stored.
+/// The URLs that the operator allows besides the regions, as they are stored.
 pub fn endpoints(allowed: &Allowed) -> Vec<String> {
     Endpoint::of_operator(allowed)
 }

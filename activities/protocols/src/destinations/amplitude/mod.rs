@@ -35,7 +35,7 @@ pub const SCHEDULE: ScheduleText = ScheduleText {
 };
 /// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "amplitude";
-/// The operator's setting of origins beside Amplitude's.
+/// The operator's setting of origins besides Amplitude's.
 pub const ALLOWED_URLS: OriginsSetting = OriginsSetting {
     field: "amplitude.allowed_urls",
     variable: "SETTLE_AMPLITUDE_ALLOWED_URLS",

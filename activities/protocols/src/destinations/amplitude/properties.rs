@@ -133,7 +133,7 @@ pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<Str
 }
 
 /// The operations of a `$identify`: `$set` of the known attributes, `$unset` of the unknown ones. Amplitude does not
-/// allow operations beside plain values (<https://amplitude.com/docs/apis/analytics/identify>).
+/// allow operations besides plain values (<https://amplitude.com/docs/apis/analytics/identify>).
 pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Value {
     let unknown = extended(settings, unsent)
         .into_iter()
@@ -183,7 +183,7 @@ fn documented(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<Stri
     ];
     let lists =
         lists.map(|(attribute, list, part)| (attribute, caps.list(texts(state, list, part))));
-    // `devices` has the newest ones in front.
+    // `devices` has the newest ones first.
     let devices = OF_DEVICES.map(|(attribute, part)| {
         (
             attribute,

@@ -157,7 +157,7 @@ impl Endpoint {
         Ok(Self::Other(url))
     }
 
-    /// The URLs that the operator allows beside the regions, as they are stored.
+    /// The URLs that the operator allows besides the regions, as they are stored.
     pub fn of_operator(allowed: &Allowed) -> Vec<String> {
         let urls = allowed.origins_of(KIND).iter().filter_map(|origin| {
             let endpoint = Self::parse(&Value::from(origin.as_str()), allowed).ok()?;

@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// Takes one step of the requests to erase a customer, which changes at most `limit` rows of a table. Returns
-    /// whether more steps remain, beside those of destinations.
+    /// whether more steps remain, besides those of destinations.
     pub async fn continue_erasure(&self, limit: i64) -> Result<bool, Error> {
         let secrets = self.secrets.clone();
         self.write(move |write| steps::step(write, &secrets, limit))

@@ -74,7 +74,7 @@ row! {
         pub concerned: Concerned,
         /// The entry of the ledger that it announces.
         pub payment: Option<PaymentFacts>,
-        /// Why its revision was settled, beside the notifications.
+        /// Why its revision was settled, besides the notifications.
         pub causes: Option<RevisionCauses>,
     }
 }

@@ -38,7 +38,7 @@ pub struct PurchaseExplanation {
     pub store: String,
     pub notifications: Vec<ReceivedNotification>,
     pub events: Vec<AnnouncedEvent>,
-    /// The claims of devices to it, the verified ones in front.
+    /// The claims of devices to it, verified ones first.
     pub claims: Vec<ClaimView>,
     /// Whether older notifications or events are not shown.
     pub has_older: bool,

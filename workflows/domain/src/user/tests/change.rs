@@ -58,7 +58,7 @@ fn kinds(decision: &Decision) -> Vec<TransitionKind> {
     decision.transitions.iter().map(|one| one.kind).collect()
 }
 
-/// The decision about `new` beside these purchases.
+/// The decision about `new` besides these purchases.
 fn beside(new: &Decision, others: &[OwnedPurchase]) -> Decision {
     announce_change(new.clone(), &owned("new", new.purchase.clone()), others)
 }

@@ -16,13 +16,13 @@ use crate::user::{
 use crate::verification::Snapshot;
 use serde_json::{Value, json};
 
-/// The attributes beside the documented ones, with nothing in the ledger.
+/// The attributes besides the documented ones, with nothing in the ledger.
 fn extended(owned: &[OwnedPurchase]) -> Value {
     let without = owned.iter().map(|one| (one.clone(), None));
     entered(&without.collect::<Vec<_>>())
 }
 
-/// The attributes beside the documented ones, with these entries of the ledger for each purchase.
+/// The attributes besides the documented ones, with these entries of the ledger for each purchase.
 fn entered(owned: &[(OwnedPurchase, Option<&[Option<&str>]>)]) -> Value {
     let total = |entries: &[Option<&str>]| {
         let mut total = Total::default();

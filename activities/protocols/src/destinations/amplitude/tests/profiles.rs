@@ -1,9 +1,9 @@
-//! Profiles, which carry a changed state without an event, and the attributes beside the documented ones.
+//! Profiles, which carry a changed state without an event, and the attributes besides the documented ones.
 
 use super::*;
 use domain::user::{Attributes, PROFILE_UPDATED};
 
-/// The user's attributes beside the documented ones.
+/// The user's attributes besides the documented ones.
 fn known() -> Value {
     json!({
         "will_renew": true, "expires_at": "2026-04-01T12:00:00.000000Z", "subscription_state": "active", "renewals": 1,
