@@ -28,7 +28,7 @@ pub struct StateQuery {
     app_user_id: Option<String>,
     /// settle's id for the customer.
     user_id: Option<UserId>,
-    /// The environment whose purchases count; `production` when absent.
+    /// Environment of the purchases to count; `production` by default.
     environment: Option<Environment>,
     /// Past time. Shows what had been announced by then.
     at: Option<Timestamp>,

@@ -23,7 +23,7 @@ pub struct Notification {
     pub app_user_id: Option<String>,
     /// The other receipt of a plan change: the old one on `PlanChanged`, the new one on `Replaced`.
     pub related_receipt_id: Option<String>,
-    /// Whether the purchase was made in the store's live test programme, not for money.
+    /// Whether the purchase was made in the store's live test programme.
     pub is_test: bool,
 }
 

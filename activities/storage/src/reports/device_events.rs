@@ -36,7 +36,7 @@ pub struct DeviceEventFilter {
     pub client_id: Option<String>,
     /// Only events that were queued for this destination.
     pub destination_id: Option<DestinationId>,
-    /// Only those whose delivery, to `destination_id` or else to any destination, is in this status.
+    /// Only events with a delivery of this status, to `destination_id` if given or otherwise to any destination.
     pub status: Option<StreamStatus>,
 }
 

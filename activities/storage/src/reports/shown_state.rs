@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::ops::Deref;
 
 stored! {
-    /// The state of a destination as people see it.
+    /// Displayed state of a destination.
     #[derive(Serialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[schemars(inline)]

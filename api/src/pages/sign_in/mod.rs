@@ -87,7 +87,7 @@ struct Credentials {
     /// A key of the API, or the admin token.
     #[schemars(length(min = 1, max = 512))]
     key: String,
-    /// The name of the person, beside that of the key.
+    /// Name of the person, in addition to the name of the key.
     #[schemars(length(min = 1, max = 100))]
     name: Option<String>,
     /// Path to continue at.

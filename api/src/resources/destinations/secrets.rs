@@ -29,8 +29,8 @@ pub struct RotateSecret {
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     secret: Option<SecretString>,
-    /// Number of hours for which the old secret also signs; 24 when absent. With 0, no old secret signs any longer, not
-    /// even one of an earlier rotation.
+    /// Number of hours for which the old secret also signs; 24 by default. With 0, no old secret signs any longer,
+    /// including those of earlier rotations.
     #[schemars(range(min = 0, max = 168))]
     overlap_hours: Option<i64>,
 }

@@ -35,7 +35,7 @@ pub struct CreatedDestination {
     /// Subscribed events that are not sent yet, or that the destination skips.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The names of the fields that this answer alone shows.
+    /// Names of the fields that only this response shows.
     #[serde(skip)]
     pub shown_once: Vec<&'static str>,
 }

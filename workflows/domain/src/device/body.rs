@@ -159,7 +159,7 @@ struct ReceiptData {
     /// The store's id of the receipt.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     receipt_id: String,
-    /// The store's id of the customer who is signed in to the store on the device.
+    /// The store's id for the customer who is signed in to the store on the device.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     app_user_id: String,
 }

@@ -105,7 +105,7 @@ pub struct DeviceReceipt {
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
-    /// The store's id of the customer who is signed in to the store on the device.
+    /// The store's id for the customer who is signed in to the store on the device.
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub app_user_id: String,

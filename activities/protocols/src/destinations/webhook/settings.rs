@@ -20,7 +20,7 @@ pub struct Settings {
     /// never shown. Releases before 0.1.1 cannot read such a URL: its events wait for a newer process.
     #[serde(skip_serializing_if = "is_false")]
     pub secret_url: bool,
-    /// The URL as people see it, where it is encrypted.
+    /// The displayed part of the URL, if the URL is encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub sealed_url: Option<String>,

@@ -35,7 +35,7 @@ pub struct RuleFindings {
     pub description: &'static str,
     /// Number of rows that violate the rule.
     pub violations: i64,
-    /// The names of the first of them.
+    /// Names of the first of these rows.
     pub examples: Vec<String>,
 }
 
