@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_dropped_when_it_is_refused_or_of_another_credential() {
+    async fn a_token_is_dropped_when_refused_or_of_another_credential() {
         let (checks, secret) = (Checks::new(), SecretString::from("a"));
         let now = Duration::ZERO;
         let first: SecretString = checks.token(&secret, now).await.into();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ended_tokens_of_many_platforms_are_forgotten() {
+    async fn expired_tokens_of_many_platforms_are_forgotten() {
         let (source, secret) = (TokenSource::default(), SecretString::from("a"));
         let began = Instant::now();
         for number in 0..400_u16 {

@@ -183,7 +183,7 @@ async fn the_page_has_the_confirmation_where_it_is_needed() {
 }
 
 #[tokio::test]
-async fn a_store_has_fields_of_its_own_and_its_credentials_are_never_shown() {
+async fn a_store_has_own_fields_and_never_shows_its_credentials() {
     let (service, path) = started("own-fields").await;
     let mut new = confirmed("one");
     new["store_settings"] = json!({ "region": "eu", "key": "open-sesame" });

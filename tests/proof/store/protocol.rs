@@ -23,7 +23,7 @@ struct Purchase {
     customer: String,
     sku: String,
     began_ms: i64,
-    ended_ms: Option<i64>,
+    expired_ms: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -83,9 +83,9 @@ fn answer(subject: &Subject, purchase: Purchase, order: Order, at: Timestamp) ->
         product: Product::Subscription,
         product_id: Some(purchase.sku),
         purchased_at: Some(Timestamp::from_millis(purchase.began_ms)),
-        renews_at: purchase.ended_ms.is_none().then_some(paid_until),
-        ends_at: purchase.ended_ms.map(Timestamp::from_millis),
-        auto_renewing: Some(purchase.ended_ms.is_none()),
+        renews_at: purchase.expired_ms.is_none().then_some(paid_until),
+        ends_at: purchase.expired_ms.map(Timestamp::from_millis),
+        auto_renewing: Some(purchase.expired_ms.is_none()),
         country: Some(order.country),
         environment: subject.environment,
         ..Snapshot::default()

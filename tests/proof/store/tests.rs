@@ -26,7 +26,7 @@ const TOKEN: &str = "access-token-of-the-proof-store";
 /// What the store shows, and what it was asked for.
 #[derive(Default)]
 struct Shown {
-    ended_ms: Option<i64>,
+    expired_ms: Option<i64>,
     paid_until_ms: i64,
     /// Number of tokens that were issued. The first one is refused.
     issued: usize,
@@ -79,10 +79,10 @@ async fn purchase(
     headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
     check(&headers)?;
-    let ended_ms = shown(&shared).ended_ms;
+    let expired_ms = shown(&shared).expired_ms;
     Ok(Json(json!({
         "order": "order-1", "customer": CUSTOMER, "sku": "monthly", "began_ms": 1_700_000_000_000_i64,
-        "ended_ms": ended_ms,
+        "expired_ms": expired_ms,
     })))
 }
 
@@ -187,12 +187,12 @@ async fn is_settled_as_any_other(backend: Backend) {
     );
 
     // An exact answer ends the purchase at once.
-    shown(&shared).ended_ms = Some(in_days(-1));
+    shown(&shared).expired_ms = Some(in_days(-1));
     assert_eq!(proof.send("ENDED", in_days(-1), "genuine").await, 204);
     proof.wait_state("expired").await;
 
     // The end is left, as the answer shows.
-    shown(&shared).ended_ms = None;
+    shown(&shared).expired_ms = None;
     assert_eq!(proof.send("PAID", in_days(0), "genuine").await, 204);
     proof.wait_state("active").await;
     assert_eq!(shown(&shared).issued, 2, "the token serves all checks");

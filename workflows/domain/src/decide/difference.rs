@@ -21,8 +21,8 @@ pub enum PaidAt {
 impl Walk<'_> {
     /// Runs again after an end with a payment, since the store shows it running.
     pub fn leave_end(&mut self, goal: &Stage) {
-        let is_ended = matches!(self.stage.life, Life::Cut | Life::Expired);
-        if is_ended && goal.runs() && !goal.in_grace && goal.terms <= self.stage.terms {
+        let is_over = matches!(self.stage.life, Life::Cut | Life::Expired);
+        if is_over && goal.runs() && !goal.in_grace && goal.terms <= self.stage.terms {
             self.run_again();
             self.announced.unannounced.remove(&TransitionKind::Expired);
             self.announce_unreported(

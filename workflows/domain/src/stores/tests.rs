@@ -81,15 +81,15 @@ fn bought(policy: StorePolicy) -> Purchase {
 }
 
 /// Like [`bought`], and it ended on day 10.
-fn ended(policy: StorePolicy) -> Purchase {
-    let ended = Snapshot {
+fn expired(policy: StorePolicy) -> Purchase {
+    let over = Snapshot {
         at: day(11),
         renews_at: None,
         ends_at: Some(day(10)),
         auto_renewing: Some(false),
         ..monthly()
     };
-    let decision = settle(policy, &bought(policy), &[], &shown(ended), day(11));
+    let decision = settle(policy, &bought(policy), &[], &shown(over), day(11));
     assert_eq!(decision.purchase.state(), State::Expired);
     decision.purchase
 }
@@ -188,7 +188,7 @@ fn an_end_is_left_where_the_store_s_ends_can_be() {
     ] {
         let decision = settle(
             policy,
-            &ended(policy),
+            &expired(policy),
             &[],
             &shown(running.clone()),
             day(12),
@@ -213,7 +213,7 @@ fn the_length_of_a_term_counts_where_terms_follow_the_calendar() {
 }
 
 #[test]
-fn notifications_wait_as_long_as_the_store_says() {
+fn notifications_wait_as_long_as_the_policy_allows() {
     let begun = report(NotificationKind::SubscriptionPurchased, day(0));
     let unanswered = Verification::Unreachable { since: day(0) };
     for (policy, settled) in [(first(), 0), (exact(), 1)] {
