@@ -15,11 +15,11 @@ const LONGEST: Duration = Duration::from_secs(2);
 pub struct SignOfLife {
     store: Store,
     process: Process,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<SignState>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SignState {
     /// Not stored, or not known to be.
     Missing,
     Stored,
@@ -31,7 +31,7 @@ impl SignOfLife {
     /// Stores the sign of a process. One that could not be stored is stored by a later [`Self::renew`]: the process starts
     /// without it.
     pub async fn begin(store: Store, process: Process) -> Self {
-        let state = Arc::new(Mutex::new(State::Missing));
+        let state = Arc::new(Mutex::new(SignState::Missing));
         let sign = Self {
             store,
             process,
@@ -45,24 +45,24 @@ impl SignOfLife {
 
     /// Whether it is not stored although the process runs.
     pub async fn is_missing(&self) -> bool {
-        *self.state.lock().await == State::Missing
+        *self.state.lock().await == SignState::Missing
     }
 
     /// Stores it again, unless it is removed already.
     pub async fn renew(&self) {
         let mut state = self.state.lock().await;
-        if *state == State::Over {
+        if *state == SignState::Over {
             return;
         }
         let stored = self.store.sign_of_life(self.process.clone()).await;
         *state = match stored {
-            Ok(()) => State::Stored,
+            Ok(()) => SignState::Stored,
             Err(error) => {
                 tracing::debug!(
                     error = chain(&error),
                     "the sign of life was not stored; it is tried again soon"
                 );
-                State::Missing
+                SignState::Missing
             }
         };
     }
@@ -71,7 +71,7 @@ impl SignOfLife {
     pub async fn end(&self) {
         let removed = async {
             let mut state = self.state.lock().await;
-            *state = State::Over;
+            *state = SignState::Over;
             self.store.remove_process(self.process.id).await
         };
         let removed: Result<Result<(), Error>, _> = timeout(LONGEST, removed).await;

@@ -6,7 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::Error;
 use crate::db::statement::{Statement, Value};
-use crate::db::writer::NextTransaction;
+use crate::db::writer::failures::NextTransaction;
 use domain::{AppId, DestinationId, Timestamp};
 use std::any::Any;
 use std::collections::BTreeSet;
