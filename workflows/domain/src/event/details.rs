@@ -26,7 +26,7 @@ pub struct Details {
     previous_sku_ref_id: Option<String>,
     /// Source of the price; null if there is no price.
     pub price_source: Option<PriceSource>,
-    /// Kind of product.
+    /// Kind of product that was bought.
     product_type: Option<ProductType>,
 }
 
