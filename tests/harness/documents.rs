@@ -41,7 +41,10 @@ pub fn root() -> &'static Path {
 pub fn settings() -> String {
     let stores = std::fs::read_dir(root().join("api/src/stores")).expect("the stores");
     let of_stores = stores.map(|entry| entry.expect("an entry").path().join("config.rs"));
-    let all = of_stores.filter(|path| path.is_file());
+    let kinds = std::fs::read_dir(root().join("activities/protocols/src/destinations"));
+    let of_kinds = kinds.expect("the kinds of destinations");
+    let of_kinds = of_kinds.map(|entry| entry.expect("an entry").path().join("mod.rs"));
+    let all = of_stores.chain(of_kinds).filter(|path| path.is_file());
     all.chain([root().join("api/src/config/raw.rs")])
         .map(|path| std::fs::read_to_string(path).expect("the settings"))
         .collect()

@@ -100,6 +100,7 @@ pub fn no_access(
     }
     let because = match own().map(|one| one.is_active).max() {
         None if counted.is_empty() => "No purchase is known.",
+        None if environment == Environment::Sandbox => "No test purchase is known.",
         None => "Only test purchases are known.",
         Some(Some(true)) => "The catalogue has no entitlements for the active products.",
         Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",

@@ -266,7 +266,7 @@ fn name_everywhere(world: &World, hook: DestinationId, user: UserId) {
         "data": { "placement": format!("for {STORE_ID}"), "device": { "app_version": OWN_ID }, "user_id": user },
     });
     world.raw().run(&format!(
-        "UPDATE purchases SET held_by = '{text}', held_reason = '{text}', unverified_because = '{text}',
+        "UPDATE purchases SET answered_customer = app_user_id, held_by = '{text}', held_reason = '{text}', unverified_because = '{text}',
              causes = '{causes}';
          UPDATE notifications SET app_user_id = '{STORE_ID}', body = '{body}', reason = '{text}';
          UPDATE events SET state_apart = '{body}', profile = '{body}', views = '{body}', causes = '{causes}';

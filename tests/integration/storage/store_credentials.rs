@@ -2,6 +2,7 @@
 
 use super::world::{World, key_of_all_ones, new_platform, renewal, story};
 use domain::CollapseKey;
+use domain::stores::{Policy, amazon};
 use serde_json::json;
 use storage::{
     Accepted, AuditLogFilter, Config, ExposeSecret, Key, NewPlatform, Page, Platform,
@@ -9,6 +10,12 @@ use storage::{
 };
 
 const RECEIPT: &str = "r1";
+/// The rules of the store that the tests add.
+const POLICY: Policy = Policy {
+    store: "proof",
+    ..amazon::POLICY
+};
+
 const CREDENTIALS: &str = "private-key-of-the-account";
 const OTHERS: &str = "another-private-key";
 
@@ -22,11 +29,12 @@ fn part(project: &str, credentials: Option<&str>) -> StorePart {
 /// A platform without a shared secret, with a purchase.
 async fn connected(world: &World) -> Platform {
     let new = NewPlatform {
-        store: "proof".to_owned(),
+        store: POLICY.store.to_owned(),
         shared_secret: None,
         of_store: part("one", Some(CREDENTIALS)),
         ..new_platform(&world.app, "proof")
     };
+    domain::stores::add(&[&POLICY]);
     let platform = world.store.new_platform(new).await.unwrap();
     let accepted = world
         .store

@@ -46,7 +46,7 @@ mod tests {
     use protocols::destinations::{Kind, kinds};
 
     #[test]
-    fn the_help_has_what_each_kind_says_of_itself() {
+    fn the_help_has_the_text_of_each_kind() {
         let table = include_str!("../verbs/destination.toml");
         let filled = fill(table);
         for kind in kinds() {

@@ -91,7 +91,10 @@ fn expired(policy: StorePolicy) -> Purchase {
     };
     let seen = settle(policy, &bought(policy), &[], &shown(over.clone()), day(11));
     // An end that no notification named, and that an answer which may lag shows in part, waits for a second one.
-    let over = Snapshot { at: day(12), ..over };
+    let over = Snapshot {
+        at: day(12),
+        ..over
+    };
     let decision = settle(policy, &seen.purchase, &[], &shown(over), day(12));
     assert_eq!(decision.purchase.state(), State::Expired);
     decision.purchase

@@ -82,7 +82,9 @@ impl Desk {
         let answer = self.printed(&[line, &["--json"]].concat());
         let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
         // The page leaves out what nothing is known of, and names the customer who has the purchases now.
-        if answer["sandbox"]["customer_journey_state"].is_null() {
+        let is_test = |one: &Value| one["environment"] == "sandbox";
+        let purchases = answer["purchases"].as_array().expect("purchases");
+        if !purchases.iter().any(is_test) {
             answer["sandbox"] = Value::Null;
         }
         if answer["purchases"] == json!([]) && answer["transfers"] != json!([]) {
