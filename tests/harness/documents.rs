@@ -34,16 +34,17 @@ pub fn root() -> &'static Path {
         .expect("the work tree")
 }
 
-/// The code that names the settings: those of the installation, and those of each store.
+/// The code that names the settings: those of the installation, of each store and of each kind of destination.
 ///
 /// # Panics
 /// When a file cannot be read.
 pub fn settings() -> String {
-    let stores = std::fs::read_dir(root().join("api/src/stores")).expect("the stores");
-    let of_stores = stores.map(|entry| entry.expect("an entry").path().join("config.rs"));
-    let kinds = std::fs::read_dir(root().join("activities/protocols/src/destinations"));
-    let of_kinds = kinds.expect("the kinds of destinations");
-    let of_kinds = of_kinds.map(|entry| entry.expect("an entry").path().join("mod.rs"));
+    let files = |folder: &str, file: &'static str| {
+        let entries = std::fs::read_dir(root().join(folder)).expect("a folder of folders");
+        entries.map(move |entry| entry.expect("an entry").path().join(file))
+    };
+    let of_stores = files("api/src/stores", "config.rs");
+    let of_kinds = files("activities/protocols/src/destinations", "mod.rs");
     let all = of_stores.chain(of_kinds).filter(|path| path.is_file());
     all.chain([root().join("api/src/config/raw.rs")])
         .map(|path| std::fs::read_to_string(path).expect("the settings"))

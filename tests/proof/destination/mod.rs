@@ -51,14 +51,14 @@ impl Kind for Line {
             kind: "line",
             created: Map::from_iter([
                 ("address".to_owned(), address.clone()),
-                ("token".to_owned(), token),
+                ("password".to_owned(), token),
             ]),
-            required: &["address", "token"],
+            required: &["address", "password"],
             on_creation: &[],
             rules: &[("address", "With a port.")],
             change_rules: &[],
             shown: Map::from_iter([("address".to_owned(), address)]),
-            example: json!({ "kind": "line", "name": "bus", "address": "line://bus.internal:9000", "token": "c0ffee" }),
+            example: json!({ "kind": "line", "name": "bus", "address": "line://bus.internal:9000", "password": "c0ffee" }),
         }
     }
 
@@ -66,7 +66,7 @@ impl Kind for Line {
         let own = [
             NAME,
             Entry::new("address", "Address", Input::Text),
-            Entry::new("token", "Token", Input::Password).help("The server compares it."),
+            Entry::new("password", "Password", Input::Password).help("The server compares it."),
             ENABLED,
             EVENTS,
         ];
@@ -83,7 +83,7 @@ impl Kind for Line {
     fn help_text(&self) -> HelpText {
         HelpText {
             examples: &[
-                "settle destination create --app ID --name bus --kind line --address line://bus:9000 --token @token.txt",
+                "settle destination create --app ID --name bus --kind line --address line://bus:9000 --password @password.txt",
             ],
             flags: &[],
             sample: None,
@@ -116,7 +116,7 @@ impl Kind for Line {
         for (name, value) in fields {
             match (name.as_str(), value.as_str()) {
                 ("address", Some(_)) => settings["address"] = value.clone(),
-                ("token", Some(token)) => secret = token.into(),
+                ("password", Some(token)) => secret = token.into(),
                 _ => return Err(vec![Invalid::new(name, "a text of this kind")]),
             }
         }

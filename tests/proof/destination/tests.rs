@@ -15,9 +15,9 @@ const PRIVATE: &str = "line://10.1.2.3:9000";
 
 /// Creates a destination at an address by the command line, and returns it as it is shown.
 fn create(world: &World, address: &str) -> Value {
-    std::fs::write(world.installation.folder().join("token.txt"), TOKEN).expect("a file");
+    std::fs::write(world.installation.folder().join("password.txt"), TOKEN).expect("a file");
     let line = [
-        "destination create --kind line --name bus --token @token.txt --event purchase.updated --schedule 1s,1h --json",
+        "destination create --kind line --name bus --password @password.txt --event purchase.updated --schedule 1s,1h --json",
         &format!("--app {} --address {address}", world.app_id),
     ];
     let arguments: Vec<&str> = line.iter().flat_map(|part| part.split(' ')).collect();
@@ -152,6 +152,6 @@ async fn an_added_kind_is_in_the_forms_and_in_the_document() {
     let document = world.api.get("/openapi.json").await.ok();
     let schema = &document["components"]["schemas"]["NewLine"];
     assert_eq!(schema["properties"]["address"]["x-rule"], "With a port.");
-    assert_eq!(schema["properties"]["token"]["writeOnly"], true);
+    assert_eq!(schema["properties"]["password"]["writeOnly"], true);
     world.finish().await;
 }
