@@ -29,7 +29,6 @@ fn part(project: &str, credentials: Option<&str>) -> StorePart {
 /// A platform without a shared secret, with a purchase.
 async fn connected(world: &World) -> Platform {
     let new = NewPlatform {
-        store: POLICY.store.to_owned(),
         shared_secret: None,
         of_store: part("one", Some(CREDENTIALS)),
         ..new_platform(&world.app, "proof")
@@ -101,7 +100,7 @@ story! {
         let platform = connected(&world).await;
         change(&world.store, &platform, part("one", Some(OTHERS))).await;
         let stored = |world: &World| {
-            let sealed = "SELECT COALESCE(store_credentials, '') AS value FROM platforms WHERE store = 'proof'";
+            let sealed = "SELECT COALESCE(store_credentials, '') AS value FROM platforms WHERE name = 'platform proof'";
             world.raw().texts(sealed).remove(0)
         };
         let sealed = stored(&world);
