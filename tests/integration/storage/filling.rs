@@ -442,7 +442,7 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         "event_id" | "other_event_id" | "id" => text("e"),
         "delivery_id" => text("d"),
         "user_id" => text("u"),
-        "app_user_id" => "'x'".to_owned(),
+        "app_user_id" | "answered_customer" => "'x'".to_owned(),
         "store" => "'amazon'".to_owned(),
         "external_id" => text("x"),
         "analytics_device_id" => text("a"),
