@@ -83,8 +83,8 @@ impl Desk {
         let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
         // The page leaves out what nothing is known of, and names the customer who has the purchases now.
         let is_test = |one: &Value| one["environment"] == "sandbox";
-        let purchases = answer["purchases"].as_array().expect("purchases");
-        if !purchases.iter().any(is_test) {
+        let mut purchases = answer["purchases"].as_array().into_iter().flatten();
+        if !purchases.any(is_test) {
             answer["sandbox"] = Value::Null;
         }
         if answer["purchases"] == json!([]) && answer["transfers"] != json!([]) {
@@ -303,7 +303,7 @@ async fn a_customer_wants_to_be_erased() {
     let learns = "because they do not subscribe to `user.erased` by its name: `*` and `user.*` leave it out: Billing.";
     let shown = desk.show(&[learns]).await;
     let charged = shown["erasure"]["charged"].as_str().unwrap_or_default();
-    assert!(charged.contains("7.99 EUR"), "{shown}");
+    assert!(charged.contains("Gold monthly"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
