@@ -165,8 +165,7 @@ const AMAZON_ACCOUNT: &str = "033616359524";
 /// - only an unknown topic gives way;
 /// - the oldest of them gives way to a known topic;
 /// - to an unknown one, the oldest topic of the account with most unknown topics gives way, if that account still has
-/// as
-///   many as the new one's then. So an account's only topic never gives way to an unknown one, however many there are.
+///   as many as the new one's then. So an account's only topic never gives way to an unknown one, however many there are.
 pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option<TopicId> {
     let owner = |topic: &Topic| {
         Arn::read(&topic.arn)
