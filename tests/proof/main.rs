@@ -2,6 +2,12 @@
 
 #[path = "additions.rs"]
 mod additions;
+#[path = "destination/tests.rs"]
+mod destination;
+#[path = "destination/server.rs"]
+mod server;
+#[path = "store/tests.rs"]
+mod store;
 
 use std::process::{Command, Output};
 use std::sync::Once;

@@ -2,11 +2,6 @@
 
 mod transport;
 
-#[cfg(test)]
-mod server;
-#[cfg(test)]
-mod tests;
-
 pub use transport::Lines;
 
 use domain::Timestamp;

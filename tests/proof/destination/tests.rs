@@ -1,7 +1,7 @@
 //! A destination of the added kind: created by the command line, delivered to by real processes on both databases, through
 //! the same lanes, rules of addresses, attempts, redaction and explanations as any other.
 
-use super::server::Server;
+use crate::server::Server;
 use crate::variables;
 use axum::http::Method;
 use serde_json::{Value, json};

@@ -3,8 +3,6 @@
 
 mod ingress;
 mod protocol;
-#[cfg(test)]
-mod tests;
 
 use api::setting::{Invalid, Section, Variable, origin};
 use api::stores::StoreEntry;

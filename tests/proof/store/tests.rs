@@ -4,14 +4,14 @@
 use crate::variables;
 use api::clock;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use domain::{CollapseKey, PlatformId};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use system_tests::decoded;
-use system_tests::http::{Api, text};
+use system_tests::http::{Api, send_raw, text};
 use system_tests::process::Backend;
 use system_tests::rvs::millis;
 use system_tests::wait;
@@ -105,7 +105,6 @@ fn in_days(days: i64) -> i64 {
 
 /// A platform of the store, and the purchase that the messages are about.
 struct Proof {
-    client: reqwest::Client,
     api: Api,
     url: String,
     key: CollapseKey,
@@ -121,7 +120,6 @@ impl Proof {
         let created = world.api.post(&path, &platform).await.ok();
         let id: PlatformId = text(&created, "id").parse().expect("a platform");
         Self {
-            client: reqwest::Client::new(),
             api: world.api.clone(),
             url: text(&created, "notification_url"),
             key: CollapseKey::of(id, "purchase-1"),
@@ -134,9 +132,10 @@ impl Proof {
             "id": format!("{happened}-{at_ms}"), "package": PACKAGE, "purchase": "purchase-1", "happened": happened,
             "at_ms": at_ms,
         });
-        let request = self.client.post(&self.url).header("proof-sender", sender);
-        let answer = request.body(body.to_string()).send().await;
-        answer.expect("an answer").status().as_u16()
+        let headers = [("proof-sender", sender.to_owned())];
+        let body = body.to_string().into_bytes();
+        let answer = send_raw(Method::POST, &self.url, &headers, body).await;
+        answer.expect("an answer").status
     }
 
     /// Waits for this state, and returns the purchase.
