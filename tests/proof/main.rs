@@ -29,9 +29,10 @@ fn help(variables: Vec<(String, String)>) -> String {
     unwrapped(&String::from_utf8(stdout).expect("a text"))
 }
 
-/// A text without the places where it is wrapped.
+/// A text without the places where it is wrapped, also those of a command that continues in the next line.
 fn unwrapped(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let parts = text.split_whitespace().filter(|part| *part != "\\");
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 #[test]
