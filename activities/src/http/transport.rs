@@ -46,6 +46,9 @@ pub fn capped(reply: Reply) -> Reply {
             status,
             text: text.chars().take(TEXT_CAP).collect(),
         },
-        failure @ Reply::Failure { .. } => failure,
+        Reply::Failure { class, message } => Reply::Failure {
+            class,
+            message: message.chars().take(TEXT_CAP).collect(),
+        },
     }
 }

@@ -7,7 +7,9 @@ use crate::settling::tokens::{Credential, Found};
 use crate::spans;
 use domain::{Parked, PlatformId, Verification};
 use protocols::http::{Reply, Request};
-use protocols::stores::{Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol, Subject};
+use protocols::stores::{
+    AccessToken, Answer, Bucket, CheckStep, Replied, Retry, StoreProtocol, Subject,
+};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use storage::{AttemptClass, Error, StoreQuery};
@@ -130,9 +132,10 @@ impl Check<'_> {
         store: &dyn StoreProtocol,
     ) -> Result<Result<SecretString, Option<Answer>>, Error> {
         let tokens = &self.context.verifier.tokens;
+        let issued_for = self.subject.issued_for();
         let credential = Credential {
             platform: self.subject.platform,
-            secret: self.subject.credential(),
+            issued_for: &issued_for,
         };
         let ends_at = *self
             .ends_at
@@ -142,8 +145,21 @@ impl Check<'_> {
             Ok(Found::Flight(flight)) => flight,
             Err(_) => return Ok(Err(None)),
         };
-        let at = self.context.store.now().await?;
         let requested_at = Instant::now();
+        Ok(match self.request_token(store).await? {
+            Ok(issued) => Ok(flight.land(issued, requested_at)),
+            // The store refuses the credential, so it will refuse the present token too.
+            Err(Some(Answer::Refused)) => Err(Some(Answer::Refused)),
+            Err(not_issued) => flight.postpone(requested_at).ok_or(not_issued),
+        })
+    }
+
+    /// Requests an access token. The error is the answer to the check.
+    async fn request_token(
+        &mut self,
+        store: &dyn StoreProtocol,
+    ) -> Result<Result<AccessToken, Option<Answer>>, Error> {
+        let at = self.context.store.now().await?;
         let (request, bucket) = match store.token_request(self.subject, at) {
             Ok((request, bucket)) => (*request, bucket),
             Err(answer) => return Ok(Err(Some(answer))),
@@ -152,10 +168,8 @@ impl Check<'_> {
             Sent::Replied(replied) => replied.reply,
             Sent::Not(answer) => return Ok(Err(answer)),
         };
-        Ok(match store.token(self.subject, &reply) {
-            Ok(issued) => Ok(flight.land(issued, requested_at)),
-            Err(answer) => Err(Some(self.finish(answer))),
-        })
+        let issued = store.token(self.subject, &reply);
+        Ok(issued.map_err(|answer| Some(self.finish(answer))))
     }
 
     async fn request(&mut self, request: Request, bucket: Bucket) -> Result<Sent, Error> {

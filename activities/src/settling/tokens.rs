@@ -1,5 +1,5 @@
 //! The access tokens of the platforms. Each platform has one, in memory alone. One flight at a time requests a token:
-//! others wait for it, or use the present token while it is renewed. A token is renewed after four fifths of its life,
+//! others wait for it, or use the present token while it is renewed, also while it cannot be. A token is renewed after four fifths of its life,
 //! dropped at the store's first refusal, and never outlives the credential that it was issued for.
 
 use domain::PlatformId;
@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// Number of platforms above which those without a valid token are dropped.
 const SWEPT_FROM: usize = 256;
+/// How long until a renewal that failed is tried again.
+const RENEWED_AGAIN: Duration = Duration::from_secs(30);
 /// The longest life that a token is believed to have.
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,7 +28,7 @@ pub struct TokenSource {
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {
     pub platform: PlatformId,
-    pub secret: &'a SecretString,
+    pub issued_for: &'a SecretString,
 }
 
 /// A platform's token, and the lock of the flight that requests one.
@@ -56,6 +58,8 @@ pub enum Found<'a> {
 pub struct Flight<'a> {
     source: &'a TokenSource,
     credential: Credential<'a>,
+    /// The token that is renewed.
+    present: Option<SecretString>,
     _guard: OwnedMutexGuard<()>,
 }
 
@@ -72,7 +76,9 @@ impl TokenSource {
                 Some((token, Freshness::Fresh)) => return Found::Valid(token),
                 // Another check renews it.
                 Some((token, Freshness::Due)) => match Arc::clone(&flight).try_lock_owned() {
-                    Ok(guard) => return Found::Flight(self.flight(credential, guard)),
+                    Ok(guard) => {
+                        return Found::Flight(self.flight(credential, Some(token), guard));
+                    }
                     Err(_) => return Found::Valid(token),
                 },
                 None => flight,
@@ -86,7 +92,7 @@ impl TokenSource {
         };
         match landed {
             Some((token, _)) => Found::Valid(token),
-            None => Found::Flight(self.flight(credential, guard)),
+            None => Found::Flight(self.flight(credential, None, guard)),
         }
     }
 
@@ -100,14 +106,16 @@ impl TokenSource {
         }
     }
 
-    const fn flight<'a>(
+    fn flight<'a>(
         &'a self,
         credential: Credential<'a>,
+        present: Option<SecretString>,
         guard: OwnedMutexGuard<()>,
     ) -> Flight<'a> {
         Flight {
             source: self,
             credential,
+            present,
             _guard: guard,
         }
     }
@@ -133,7 +141,7 @@ impl Platform {
         credential: Credential<'_>,
         now: Instant,
     ) -> Option<(SecretString, Freshness)> {
-        let secret = credential.secret.expose_secret();
+        let secret = credential.issued_for.expose_secret();
         let is_valid =
             |token: &Token| now < token.ends_at && token.issued_for.expose_secret() == secret;
         self.token = self.token.take().filter(is_valid);
@@ -148,12 +156,25 @@ impl Platform {
 }
 
 impl Flight<'_> {
+    /// No token was issued: the present one goes on serving, and is renewed a little later. `None` if there is none.
+    pub fn postpone(self, now: Instant) -> Option<SecretString> {
+        let present = self.present?;
+        let mut platforms = self.source.platforms();
+        let token = platforms
+            .get_mut(&self.credential.platform)
+            .and_then(|platform| platform.token.as_mut());
+        if let Some(token) = token {
+            token.renewed_at = now + RENEWED_AGAIN;
+        }
+        Some(present)
+    }
+
     /// Takes in the token that was issued, for a request that was sent at `requested_at`.
     pub fn land(self, issued: AccessToken, requested_at: Instant) -> SecretString {
         let lifetime = issued.lifetime.min(MAX_LIFETIME);
         let token = Token {
             token: issued.token.clone(),
-            issued_for: self.credential.secret.clone(),
+            issued_for: self.credential.issued_for.clone(),
             renewed_at: requested_at + lifetime * 4 / 5,
             ends_at: requested_at + lifetime,
         };
@@ -189,7 +210,7 @@ mod tests {
     fn credential(secret: &SecretString) -> Credential<'_> {
         Credential {
             platform: platform(1),
-            secret,
+            issued_for: secret,
         }
     }
 
@@ -266,6 +287,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_token_serves_while_it_cannot_be_renewed() {
+        let (checks, secret) = (Checks::new(), SecretString::from("a"));
+        checks.token(&secret, Duration::ZERO).await;
+        let due = checks.began + HOUR * 4 / 5;
+        let Found::Flight(flight) = checks.source.find(credential(&secret), due).await else {
+            panic!("it is to be renewed");
+        };
+        let present = flight.postpone(due).expect("the present token");
+        assert_eq!(present.expose_secret(), "token 0");
+        assert_eq!(checks.token(&secret, HOUR * 4 / 5).await, "token 0");
+        let again = HOUR * 4 / 5 + RENEWED_AGAIN;
+        assert_eq!(checks.token(&secret, again).await, "token 1");
+    }
+
+    #[tokio::test]
     async fn a_token_is_dropped_when_refused_or_of_another_credential() {
         let (checks, secret) = (Checks::new(), SecretString::from("a"));
         let now = Duration::ZERO;
@@ -290,7 +326,7 @@ mod tests {
             id[..2].copy_from_slice(&number.to_be_bytes());
             let credential = Credential {
                 platform: PlatformId::new(uuid::Uuid::from_bytes(id)),
-                secret: &secret,
+                issued_for: &secret,
             };
             let now = began + HOUR * u32::from(number);
             let Found::Flight(flight) = source.find(credential, now).await else {

@@ -3,14 +3,14 @@
 //! request.
 
 use super::ingress::{Answer, Intake, StoreRequest};
-use super::recipient::{NoRecipient, Recipients};
+use super::recipient::{MISSING_KEY, NoRecipient, Recipients, UNKNOWN_KEY};
 use domain::time::millis;
 use domain::{PlatformId, Timestamp, TopicId};
 use metrics::counter;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use storage::{
-    Accepted, Handling, NewNotification, Open, Platform, Recipient, Series, Store, chain,
+    Accepted, Counted, Handling, NewNotification, Open, Platform, Recipient, Series, Store, chain,
 };
 use tokio::time::Instant;
 use traces::{Span, SpanKind};
@@ -110,14 +110,14 @@ impl Inbox {
         let store = intake.store;
         let recipient = match self.find(store, request.ingress_key, now).await {
             Ok(recipient) => recipient,
-            Err(missing) => return missing.into(),
+            Err(missing) => return refused(self.store, missing.into()),
         };
         let platform = &recipient.platform;
         let stored = match read(platform, request) {
             Ok(message) => self.accept(intake, platform, message).await,
-            Err(refused) => {
-                self.count_refused(store, platform, refused.reason).await;
-                return refused;
+            Err(answer) => {
+                self.count_refused(store, platform, answer.reason).await;
+                return refused(self.store, answer);
             }
         };
         match stored {
@@ -127,12 +127,27 @@ impl Inbox {
             }
             Err(reason) => {
                 self.count_refused(store, platform, reason).await;
-                Answer {
-                    status: 503,
-                    reason,
-                }
+                let status = 503;
+                refused(self.store, Answer { status, reason })
             }
         }
+    }
+
+    /// Checks that a platform has an ingress key, before the body of a request is read.
+    ///
+    /// # Errors
+    /// The answer to a message with this key, which is counted.
+    pub async fn check_key(
+        &self,
+        store: &Store,
+        ingress_key: &str,
+        now: Timestamp,
+    ) -> Result<(), Answer> {
+        let found = self.find(store, ingress_key, now).await;
+        found.map(drop).map_err(|missing| {
+            store.count(Series::Refused, Counted::default());
+            refused(self.store, missing.into())
+        })
     }
 
     /// Counts a request of a platform that was accepted.
@@ -237,6 +252,19 @@ impl Inbox {
         }
         is_due
     }
+}
+
+/// Counts and logs an answer by which the message to the ingress of a store is refused. Unknown keys can be sent without
+/// limit.
+pub fn refused(store: &'static str, answer: Answer) -> Answer {
+    let Answer { status, reason } = answer;
+    counter!("settle_notifications_refused_total", "reason" => reason).increment(1);
+    if [UNKNOWN_KEY, MISSING_KEY].contains(&reason) {
+        tracing::debug!(store, status, reason, "a message to an ingress was refused");
+    } else {
+        tracing::info!(store, status, reason, "a message to an ingress was refused");
+    }
+    answer
 }
 
 /// Inserts the rows, in a separate span.

@@ -132,7 +132,7 @@ fn run_prints_results_and_its_log_is_in_a_file() {
                 std::fs::read_to_string(&file).unwrap_or_default(),
                 log(&folder),
             );
-            let line = "a message to the Amazon ingress was refused";
+            let line = "a message to an ingress was refused";
             let is_found = if is_printed {
                 printed.contains(line)
             } else {

@@ -44,11 +44,9 @@ impl Ingress for ProofIngress {
         intake: Intake<'a>,
         ingress_key: &'a str,
     ) -> BoxFuture<'a, Result<(), Answer>> {
-        async move {
-            let found = self.0.find(intake.store, ingress_key, clock::now()).await;
-            found.map(drop).map_err(Answer::from)
-        }
-        .boxed()
+        self.0
+            .check_key(intake.store, ingress_key, clock::now())
+            .boxed()
     }
 
     fn receive<'a>(

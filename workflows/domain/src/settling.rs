@@ -200,7 +200,7 @@ impl Record {
             is_replaced: loaded.is_replaced,
             settings_version: loaded.settings_version,
             is_queried: loaded.verify,
-            is_answer: verification.is_answer(),
+            is_answer: loaded.policy.is_answer(verification),
             is_real: verification.is_real() || is_believed,
             traceparent: None,
         }

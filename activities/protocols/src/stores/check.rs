@@ -6,7 +6,7 @@ use super::token::AccessToken;
 use crate::http::{Reply, Request};
 use domain::stores::UnknownStore;
 use domain::{Environment, PlatformId, Timestamp};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +30,17 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// What the store knows the platform by: its own credentials, else the shared secret.
-    pub fn credential(&self) -> &SecretString {
-        self.own.credentials.as_ref().unwrap_or(&self.secret)
+    /// What an access token is issued for: the environment, the settings and the credentials of the platform. A token does
+    /// not outlive a change of one of them.
+    pub fn issued_for(&self) -> SecretString {
+        let settings = self.own.settings.as_ref().map(ToString::to_string);
+        let credentials = self.own.credentials.as_ref().unwrap_or(&self.secret);
+        let parts = [
+            self.environment.as_str(),
+            settings.as_deref().unwrap_or_default(),
+            credentials.expose_secret(),
+        ];
+        parts.join("\n").into()
     }
 }
 

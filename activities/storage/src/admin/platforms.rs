@@ -590,6 +590,8 @@ const SET_STORE_CREDENTIALS: Sql = statement! {"
     WHERE id = ?
 "};
 
+const USE_AGAIN: Sql = statement!("UPDATE platforms SET secret_refused_at = NULL WHERE id = ?");
+
 /// Replaces the settings of a platform's store alone and, if there are others, its credentials, and notes a recheck then.
 fn set_store_part(
     write: &mut Write<'_>,
@@ -603,6 +605,11 @@ fn set_store_part(
         .run(write.connection)?;
     let credentials = part.credentials.as_ref();
     let Some(sealed) = seal(write, secrets, STORE_CREDENTIALS, before.id, credentials)? else {
+        // What the store refused may have been wrong by a setting alone.
+        if part.settings != before.store_settings {
+            sql(USE_AGAIN).bind(before.id).run(write.connection)?;
+            rechecks::recheck_secret(write, before.id, before.secret_refused_at)?;
+        }
         return Ok(());
     };
     sql(SET_STORE_CREDENTIALS)

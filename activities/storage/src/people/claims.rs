@@ -21,7 +21,7 @@ use crate::people::join::join;
 use crate::people::{device_users, moves};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
-use crate::purchases::users::StoreUser;
+use crate::purchases::users::{RECEIPT_PREFIX, StoreUser};
 use crate::settings::app_lock;
 use crate::settings::tombstones::{self, ConcealedName};
 use domain::device::claim::{
@@ -161,7 +161,11 @@ impl Store {
                 return Ok(ClaimStep::Done(ClaimStatus::Verified));
             };
             let row = purchase::find(write.connection, key)?;
-            let status = match claimed_purchase(write.connection, key, row.as_ref())? {
+            let unnamed = match pending.proof()? {
+                Proof::Pair => None,
+                Proof::Possession => Some(pending.unnamed_customer()),
+            };
+            let status = match claimed_purchase(write.connection, key, row.as_ref(), unnamed)? {
                 ClaimedPurchase::Verified(customer) if pending.is_proved_for(&customer)? => {
                     let pending = pending.of(customer);
                     return pending.verify_known(write, installation, &secrets);
@@ -255,9 +259,11 @@ fn claimed_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
     row: Option<&PurchaseRow>,
+    unnamed: Option<String>,
 ) -> Result<ClaimedPurchase, Error> {
     if let Some(row) = row.filter(|row| row.revision > 0) {
-        let customer = row.app_user_id.clone().filter(|_| row.waits_for.is_none());
+        let customer = row.app_user_id.clone().or(unnamed);
+        let customer = customer.filter(|_| row.waits_for.is_none());
         let verified =
             customer.map(|customer| row.known().map(|known| (customer, !known.is_unverified())));
         return Ok(match verified.transpose()? {
@@ -322,6 +328,11 @@ impl Pending {
         Ok(policy.proof)
     }
 
+    /// The key of the customer of a purchase whose customer the store did not name.
+    fn unnamed_customer(&self) -> String {
+        format!("{RECEIPT_PREFIX}{}", self.row.receipt_id)
+    }
+
     /// The claim, as one of this customer.
     fn of(self, app_user_id: String) -> Self {
         Self {
@@ -337,9 +348,13 @@ impl Pending {
         secrets: &Secrets,
         customer: Option<&str>,
     ) -> Result<Self, Error> {
-        let counts = self.proof()? == Proof::Possession;
-        let Some(name) = customer.filter(|_| counts) else {
+        if self.proof()? == Proof::Pair {
             return Ok(self);
+        }
+        // Only the store may name the customer, not the device: without a name the purchase stands for its customer.
+        let Some(name) = customer else {
+            let unnamed = self.unnamed_customer();
+            return Ok(self.of(unnamed));
         };
         let name = clean(name);
         let customer = ConcealedName {
@@ -401,7 +416,9 @@ impl Pending {
         at: Timestamp,
     ) -> Result<Option<Open>, Error> {
         // The customer of a known purchase is known, and stays.
-        let app_user_id = (kind != NotificationKind::Claimed).then(|| self.app_user_id.clone());
+        let is_named = !self.app_user_id.starts_with(RECEIPT_PREFIX);
+        let is_new = kind != NotificationKind::Claimed && is_named;
+        let app_user_id = is_new.then(|| self.app_user_id.clone());
         let notification = Notification {
             message_id: claim::message_id(self.place.device, self.key),
             collapse_key: self.key,

@@ -25,7 +25,7 @@ row! {
     /// A purchase as it is stored.
     pub struct PurchaseRow {
         pub app_user_id: Option<String>,
-        /// The store's id of the customer in the store's last answer.
+        /// The store's id of the customer in the last answer that named one.
         pub answered_customer: Option<String>,
         pub user_id: Option<UserId>,
         pub revision: i64,

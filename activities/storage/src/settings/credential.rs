@@ -14,10 +14,10 @@ pub const STORE_CREDENTIALS: &str = "platforms.store_credentials";
 
 /// Whether the store of a platform can be queried: it has a credential that the store has not refused.
 pub const IS_USABLE: &str =
-    "(COALESCE(shared_secret, store_credentials) IS NOT NULL AND secret_refused_at IS NULL)";
+    "(COALESCE(store_credentials, shared_secret) IS NOT NULL AND secret_refused_at IS NULL)";
 /// [`IS_USABLE`], of the platform `f`.
 pub const IS_USABLE_F: &str =
-    "(COALESCE(f.shared_secret, f.store_credentials) IS NOT NULL AND f.secret_refused_at IS NULL)";
+    "(COALESCE(f.store_credentials, f.shared_secret) IS NOT NULL AND f.secret_refused_at IS NULL)";
 
 /// A platform's settings and credentials that only its store has, by the fields of the store's own form.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +58,7 @@ impl SealedCredential {
         };
         let secret = open(SHARED_SECRET, self.shared_secret.as_ref())?;
         let credentials = open(STORE_CREDENTIALS, self.store_credentials.as_ref())?;
-        let sealed = self.shared_secret.or(self.store_credentials);
+        let sealed = self.store_credentials.or(self.shared_secret);
         Ok(sealed.map(|sealed| Credential {
             secret: secret.unwrap_or_default(),
             of_store: StorePart {

@@ -125,14 +125,14 @@ const SCHEDULE: Sql = statement! {"
 const USES_SECRET: Sql = statement! {"
     SELECT app_id AS value
     FROM platforms
-    WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(shared_secret, store_credentials) = ?
+    WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(store_credentials, shared_secret) = ?
 "};
 
 /// A decision that knows of the refusal follows, so it raises no `settings_version`.
 const REFUSE_SECRET: Sql = statement! {"
     UPDATE platforms
     SET secret_refused_at = ?
-    WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(shared_secret, store_credentials) = ?
+    WHERE id = ? AND secret_refused_at IS NULL AND COALESCE(store_credentials, shared_secret) = ?
 "};
 
 const FIND_PLATFORM: Sql =

@@ -38,12 +38,11 @@ use certificate::SigningKey;
 use domain::{Timestamp, TopicId};
 use envelope::{Envelope, Kind};
 use keyring::Keyring;
-use metrics::counter;
 use notification::Rtn;
 use sample::Samples;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
-use storage::{Counted, Handling, Platform, Recipient, Series, Store};
+use storage::{Handling, Platform, Recipient, Store};
 use topic::{Arn, TopicAction, TopicStatus};
 
 /// This store's name on a platform.
@@ -170,11 +169,7 @@ impl Amazon {
     /// The answer to a message with this key.
     pub async fn check_key(&self, store: &Store, ingress_key: &str) -> Result<(), Answer> {
         let now = (self.settings.clock)();
-        let found = self.inbox.find(store, ingress_key, now).await;
-        found.map(drop).map_err(|missing| {
-            store.count(Series::Refused, Counted::default());
-            refused(missing.into())
-        })
+        self.inbox.check_key(store, ingress_key, now).await
     }
 
     /// Confirms a subscription: sends a GET to its subscribe URL.
@@ -281,25 +276,13 @@ pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Res
     envelope.check_time(at)
 }
 
-/// Counts and logs a refusal, and returns its answer. Unknown keys can be sent without limit.
+/// The answer to a message that is refused, which is counted and logged.
 fn refused(refusal: Refusal) -> Answer {
-    let (status, reason) = (refusal.status(), refusal.reason());
-    counter!("settle_notifications_refused_total", "reason" => reason).increment(1);
-    match refusal {
-        Refusal::UnknownIngress | Refusal::MissingKey => {
-            tracing::debug!(
-                status,
-                reason,
-                "a message to the Amazon ingress was refused"
-            );
-        }
-        _ => tracing::info!(
-            status,
-            reason,
-            "a message to the Amazon ingress was refused"
-        ),
-    }
-    Answer { status, reason }
+    let answer = Answer {
+        status: refusal.status(),
+        reason: refusal.reason(),
+    };
+    inbox::refused(STORE, answer)
 }
 
 /// Logs a message that is older than SNS repeats.

@@ -330,9 +330,8 @@ impl Merged {
                 let shown = truth::shown(before, &merged.after, &snapshot, context.policy);
                 merged.assessment = Some(merged.assess(before, context, shown));
             }
-            Verification::Gone if context.policy.gone == Gone::LastKnown => {
-                merged.assessment = Some(Assessment::exact(before.stage.clone()));
-            }
+            // It says nothing of the state: the reports are walked, as without an answer.
+            Verification::Gone if context.policy.gone == Gone::LastKnown => {}
             // The purchase is over. `truth::gone` sets the state; `invalidate` dates the end, unless it was over before.
             Verification::Gone => {
                 let gone = truth::gone(&merged.after);

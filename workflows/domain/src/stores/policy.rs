@@ -4,7 +4,7 @@ use crate::decide::wake;
 use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
-use crate::verification::Snapshot;
+use crate::verification::{Snapshot, Verification};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub struct Policy {
     pub has_calendar_terms: bool,
     /// Meaning of an answer that the store no longer knows a purchase.
     pub gone: Gone,
-    /// Whether a purchase runs again after its end as soon as an answer shows it running.
+    /// Whether a purchase runs again after its end as soon as an answer shows it running. Each end that is left so counts
+    /// as a payment.
     pub can_leave_end: bool,
     pub schedules: Schedules,
     /// When to recheck a purchase that the store answered about.
@@ -31,6 +32,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether the store answered about the state of a purchase.
+    pub fn is_answer(&self, verification: &Verification) -> bool {
+        let is_lost = *verification == Verification::Gone && self.gone == Gone::LastKnown;
+        verification.is_answer() && !is_lost
+    }
+
     /// The relevant part of an answer: without the length of a term if terms are not counted by the calendar.
     pub(crate) fn read<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
         if self.has_calendar_terms || snapshot.term.is_none() {

@@ -166,7 +166,33 @@ fn what_is_gone_is_over_or_stays_as_it_was() {
         let announced = if state == State::Active { 0 } else { 1 };
         assert_eq!(kinds(&decision).len(), announced, "{}", policy.store);
     }
+    // Reports count as without an answer, and nothing becomes verified by it.
+    let over = report(NotificationKind::Expired, day(20));
+    let decision = settle(
+        exact(),
+        &bought(exact()),
+        &[over],
+        &Verification::Gone,
+        day(20),
+    );
+    assert_eq!(decision.purchase.state(), State::Expired);
     let begun = report(NotificationKind::SubscriptionPurchased, day(0));
+    let unverified = settle(
+        exact(),
+        &Purchase::default(),
+        std::slice::from_ref(&begun),
+        &Verification::Unverifiable,
+        day(0),
+    );
+    let later = settle(
+        exact(),
+        &unverified.purchase,
+        &[],
+        &Verification::Gone,
+        day(1),
+    );
+    assert!(unverified.purchase.is_unverified() && later.purchase.is_unverified());
+    assert!(first().is_answer(&Verification::Gone) && !exact().is_answer(&Verification::Gone));
     let unknown = settle(
         exact(),
         &Purchase::default(),
