@@ -1,6 +1,7 @@
 //! The access tokens of the platforms. Each platform has one, in memory alone. One flight at a time requests a token:
-//! others wait for it, or use the present token while it is renewed, also while it cannot be. A token is renewed after four fifths of its life,
-//! dropped at the store's first refusal, and never outlives the credential that it was issued for.
+//! others wait for it, or use the present token while it is renewed, also while it cannot be. A token is renewed after
+//! four fifths of its life, dropped at the store's first refusal, and never outlives the credential that it was issued
+//! for.
 
 use domain::PlatformId;
 use protocols::stores::AccessToken;

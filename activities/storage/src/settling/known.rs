@@ -12,7 +12,7 @@ pub struct Known {
     /// Row of the purchase, if there is one.
     pub row: Option<PurchaseRow>,
     pub origin: Origin,
-    /// The store's id of the customer in the last answer that named one, or in the newest settled notification with one.
+    /// The store's id of the customer: in the last answer with one, else in the newest settled notification with one.
     pub named: Option<String>,
 }
 
