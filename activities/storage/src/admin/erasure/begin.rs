@@ -403,7 +403,7 @@ pub fn rename(
                 .bind(name.tombstone.as_str())
                 .bind(app_user_id)
                 .bind(app)
-                .run(write.connection)?;
+                .later(write.connection)?;
         }
     }
     sql(MOVE_OTHERS)
