@@ -23,7 +23,7 @@ const CUSTOMER: &str = "customer-of-the-proof-store";
 const SECRET: &str = "account-key-of-the-proof-store";
 const TOKEN: &str = "access-token-of-the-proof-store";
 
-/// What the store shows, and what it was asked for.
+/// What the store shows, and the requests that it counted.
 #[derive(Default)]
 struct Shown {
     expired_ms: Option<i64>,
