@@ -2,7 +2,7 @@
 
 use super::cell::CellPart;
 use super::parts::Sentence;
-use super::text::capital;
+use super::text::{PURCHASE_ID, capital};
 use serde_json::Value;
 
 /// A field that changed. Its name for machines is a hint.
@@ -36,7 +36,7 @@ const LABELS: &[(&str, &str)] = &[
     ("previous_sku_ref_id", "SKU before"),
     ("price_in_usd", "Price in USD"),
     ("product_ref_id", "SKU"),
-    ("purchase_guid", "Receipt"),
+    ("purchase_guid", PURCHASE_ID),
     ("transaction_id", "Latest payment"),
     ("verified", "Confirmed by the store"),
 ];

@@ -12,6 +12,9 @@ use storage::{DeliveryStatus, ShownState};
 /// Shortest length of an instant in a sentence.
 const INSTANT_CHARS: usize = "2026-01-31T12:00:00Z".len();
 
+/// Label of the store's id of a purchase, for a purchase of any store.
+pub const PURCHASE_ID: &str = "Store's purchase id";
+
 /// Length of an id of ours.
 const ID_CHARS: usize = 36;
 /// How much of it is shown in a sentence.

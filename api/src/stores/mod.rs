@@ -40,6 +40,8 @@ pub struct StoreEntry {
     pub name: &'static str,
     /// Display name of the store.
     pub title: &'static str,
+    /// Label of a purchase's id, in the store's own term.
+    pub purchase_id: &'static str,
     /// The first release that knew it.
     pub since: &'static str,
     /// The form of its platforms, with the steps at the store.
@@ -98,6 +100,12 @@ pub fn forms(stores: &[&StoreEntry]) -> Vec<Form> {
 pub fn name(store: &str) -> &str {
     let known = all().find(|known| known.name == store);
     known.map_or(store, |known| known.title)
+}
+
+/// Label of a purchase's id in the store's own term; `None` for a store that this program does not know.
+pub fn purchase_id(store: &str) -> Option<&'static str> {
+    let known = all().find(|known| known.name == store);
+    known.map(|known| known.purchase_id)
 }
 
 /// Maximum size of a message of any store, in bytes.

@@ -25,6 +25,7 @@ const STORE: &str = "proof";
 pub const ENTRY: StoreEntry = StoreEntry {
     name: STORE,
     title: "Proof Store",
+    purchase_id: "Order id",
     since: "0.2.0",
     form,
     own_fields: None,

@@ -7,8 +7,9 @@ use super::view::Head;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::parts::Sentence;
-use crate::pages::text::capital;
+use crate::pages::text::{PURCHASE_ID, capital};
 use crate::pages::visit::Visit;
+use crate::stores::purchase_id;
 use askama::Template;
 use domain::CollapseKey;
 use storage::Role;
@@ -30,10 +31,12 @@ pub struct SamplePage<'a> {
     why: Option<Sentence>,
     may_send: bool,
     sent: Option<String>,
-    receipt: String,
+    /// Label of a purchase's id.
+    purchase_id: &'static str,
+    purchase: String,
     customer: String,
     wrong_type: Option<String>,
-    wrong_receipt: Option<String>,
+    wrong_purchase: Option<String>,
     wrong_customer: Option<String>,
     reason: String,
     wrong_reason: Option<String>,
@@ -62,10 +65,11 @@ impl<'a> SamplePage<'a> {
             why: why.map(|why| Sentence::new(&capital(&why))),
             may_send: frame.may(Role::Operator),
             sent: None,
-            receipt: String::new(),
+            purchase_id: purchase_id(&of.platform.store).unwrap_or(PURCHASE_ID),
+            purchase: String::new(),
             customer: String::new(),
             wrong_type: None,
-            wrong_receipt: None,
+            wrong_purchase: None,
             wrong_customer: None,
             reason: String::new(),
             wrong_reason: None,
@@ -82,10 +86,10 @@ impl<'a> SamplePage<'a> {
         }
         Self {
             sent: sent.map(|key| format!("/ui/purchases/{key}")),
-            receipt: entered(&mistakes.sent, "receipt_id"),
+            purchase: entered(&mistakes.sent, "receipt_id"),
             customer: entered(&mistakes.sent, "app_user_id"),
             wrong_type: mistakes.refused.wrong("type"),
-            wrong_receipt: mistakes.refused.wrong("receipt_id"),
+            wrong_purchase: mistakes.refused.wrong("receipt_id"),
             wrong_customer: mistakes.refused.wrong("app_user_id"),
             reason: entered(&mistakes.sent, "reason"),
             wrong_reason: mistakes.refused.wrong("reason"),

@@ -10,11 +10,12 @@ use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::requeued::{Requeued, UNSENT, is_resent_alone};
 use crate::pages::story::{TimelineEntry, chapters};
-use crate::pages::text::{capital, purchase_state};
+use crate::pages::text::{PURCHASE_ID, capital, purchase_state};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
 use crate::resources::standing::Standing;
 use crate::resources::statement::of_entries;
+use crate::stores::purchase_id;
 use askama::Template;
 use domain::CollapseKey;
 use domain::event::PURCHASE_UPDATED;
@@ -136,8 +137,10 @@ fn is_held(facts: &PurchaseExplanation) -> bool {
 
 fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit) -> Vec<Fact> {
     let mut all = Vec::new();
+    let id_label = platform.and_then(|one| purchase_id(&one.store));
+    let id = |id: &str| Fact::new(id_label.unwrap_or(PURCHASE_ID), Code::short(id));
     if let Some(view) = &facts.purchase {
-        all.push(Fact::new("Receipt", Code::short(&view.receipt_id)));
+        all.push(id(&view.receipt_id));
         all.extend(
             field(&view.data, "product_ref_id").map(|sku| Fact::new("SKU", Code::short(sku))),
         );
@@ -174,7 +177,7 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit)
         );
         all.push(Fact::new("Revision", view.revision));
     } else if let Some(one) = facts.notifications.first() {
-        all.push(Fact::new("Receipt", Code::short(&one.view.receipt_id)));
+        all.push(id(&one.view.receipt_id));
     }
     if let Some(platform) = platform {
         let path = visit.to(&format!("/ui/connect/platforms/{}", platform.id));

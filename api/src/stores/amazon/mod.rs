@@ -52,6 +52,7 @@ pub const STORE: &str = "amazon";
 pub const ENTRY: StoreEntry = StoreEntry {
     name: STORE,
     title: "Amazon",
+    purchase_id: "Receipt id",
     since: "0.1.0",
     form: form::form,
     own_fields: None,

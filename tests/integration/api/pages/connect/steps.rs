@@ -355,6 +355,10 @@ async fn the_last_step_sends_a_sample_under_run_alone() {
         &visitor.get(&service, &first).await,
         &[&format!("action=\"{console}/sample?from=first\"")],
     );
+    has(
+        &visitor.get(&service, &format!("{console}/sample")).await,
+        &["Receipt id"],
+    );
     let again = visitor
         .post(&service, &format!("{console}/sample?from=first"), &[REASON])
         .await;

@@ -162,6 +162,16 @@ async fn a_script_in_any_text_is_shown_as_text() {
 }
 
 #[tokio::test]
+async fn a_purchase_has_its_id_in_the_term_of_its_store() {
+    let service = Service::start("page-purchase-id").await;
+    service.platform().await;
+    let key = service.seed(&["r1"]).await[0];
+    let visitor = signed_in(&service).await;
+    let shown = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
+    assert!(shown.text.contains("Receipt id"), "{}", shown.text);
+}
+
+#[tokio::test]
 async fn every_screen_is_data_too() {
     let service = Service::start("as-json").await;
     let (app, platform) = service.platform().await;
