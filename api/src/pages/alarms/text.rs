@@ -56,8 +56,8 @@ mod tests {
                 Some("if known, use `settle a`; or wait"),
             ),
             (
-                "the store rejects the shared secret: set it",
-                "the store rejects the shared secret: set it",
+                "the store rejects the credentials: set them",
+                "the store rejects the credentials: set them",
                 None,
             ),
             ("`settle check` found it", "`settle check` found it", None),

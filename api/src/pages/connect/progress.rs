@@ -285,7 +285,7 @@ fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
             Some(Moment::at(since)),
         ),
         (None, None) if !can_verify => {
-            let sentence = "the platform has no valid shared secret, so nothing is verified";
+            let sentence = "the platform has no valid credentials, so nothing is verified";
             tick((Tone::Warn, "off"), title, Some(sentence.to_owned()), None)
         }
         (None, None) => tick(OPEN, title, None, None),

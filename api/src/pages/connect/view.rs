@@ -189,8 +189,8 @@ impl<'a> ConsolePage<'a> {
                 .map(|count| (Badge::new(Tone::Warn, "decision needed"), count)),
             topics_path: of.path(visit, "/topics"),
             unverified: match value["verification"]["state"].as_str() {
-                Some("off") => Some("No shared secret is set"),
-                Some("refused") => Some("The store rejects the shared secret"),
+                Some("off") => Some("No credentials are set"),
+                Some("refused") => Some("The store rejects the credentials"),
                 _ => None,
             }
             .map(|why| (Badge::new(Tone::Warn, "not verified"), why)),
@@ -227,8 +227,8 @@ fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
     let is_open = platform.unsigned_login_at.is_some() && !platform.has_login_secret;
     let moves = match platform.transfers() {
         TransferPolicy::Immediate => {
-            "anyone who has a receipt and the store's id of its customer can take over the \
-             purchases by logging in"
+            "anyone who has the store's proof of a purchase can take over its customer's purchases by \
+             logging in"
         }
         TransferPolicy::Review => {
             "a login takes over another customer's purchases only after a person approves it"
@@ -274,8 +274,7 @@ fn actions(
     let parked = action(
         "retry-parked",
         "Verify parked purchases",
-        "Retries the verification of purchases whose receipt the store did not know or that belong to another \
-         customer.",
+        "Retries the verification of purchases that the store did not know or that belong to another customer.",
     );
     let retire_old = has_old.then(|| (Role::Operator, retire_old.irrevocable()));
     let all = [
