@@ -104,7 +104,7 @@ async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn why_a_receipt_has_no_event_is_one_click_away() {
+async fn why_a_purchase_has_no_event_is_one_click_away() {
     let mut stage = Stage::start().await;
     stage.purchase("receipt-4711").await;
     stage.open("/ui/").await;

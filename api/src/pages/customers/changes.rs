@@ -1,7 +1,7 @@
 //! The changes by the forms of a customer's page. Each is a call of the API; a merge and a move are shown first.
 
 use super::address::PATH;
-use super::forms::RECEIPT;
+use super::forms::STORE_PURCHASE;
 use super::page::show_user;
 use super::{merge, moving};
 use crate::edge::Shared;
@@ -91,9 +91,12 @@ fn set_source(
     body: &mut Map<String, Value>,
 ) -> Result<(), Error> {
     body.remove("from");
-    body.remove(RECEIPT);
+    body.remove(STORE_PURCHASE);
     let Some((key, id)) = moving::source(sent) else {
-        return Err(Error::invalid(RECEIPT, "the receipt of the purchase"));
+        return Err(Error::invalid(
+            STORE_PURCHASE,
+            "the store's id of the purchase",
+        ));
     };
     body.insert("from".to_owned(), json!({ key: id }));
     moving::only_as_shown(sent, body);

@@ -4,6 +4,7 @@ use super::address::path;
 use super::transfers::LOG_IN_AGAIN;
 use crate::pages::action::{Action, Input};
 use crate::pages::change::Mistakes;
+use crate::pages::text::PURCHASE_ID;
 use crate::pages::visit::Visit;
 use crate::resources::customers::Customer;
 use crate::resources::standing::product;
@@ -16,10 +17,10 @@ use storage::{PurchaseView, TransferCause};
 const ALL: &str = "external_id";
 /// Advice before purchases move, including that the move can be undone.
 const ONE_PERSON: &str = "Make sure that both customers are the same person. You can undo a move.";
-/// The field with the receipt of a purchase.
-pub const RECEIPT: &str = "receipt_id";
+/// The field with the store's id of a purchase.
+pub const STORE_PURCHASE: &str = "receipt_id";
 
-/// The form that names a customer, by an id of the store or a receipt; none where neither is known.
+/// The form that names a customer, by the store's id of the customer or of a purchase; none where neither is known.
 pub fn name(
     app: AppId,
     customer: &Customer,
@@ -33,7 +34,7 @@ pub fn name(
     let (field, value) = of_store.or_else(|| {
         purchases
             .first()
-            .map(|one| ("receipt_id", one.receipt_id.as_str()))
+            .map(|one| (STORE_PURCHASE, one.receipt_id.as_str()))
     })?;
     let what = "If another customer already has this login, you see both before anything is merged. If this customer \
                 already has a different login, nothing is changed.";
@@ -74,14 +75,14 @@ pub fn move_to(
         .app_user_ids
         .iter()
         .map(|id| (format!("app_user_id/{id}"), format!("Store customer {id}")));
-    let of_receipts = purchases.iter().map(|one| {
+    let of_purchases = purchases.iter().map(|one| {
         (
-            format!("receipt_id/{}", one.receipt_id),
-            format!("{}, receipt {}", product(one), one.receipt_id),
+            format!("{STORE_PURCHASE}/{}", one.receipt_id),
+            format!("{}, id {}", product(one), one.receipt_id),
         )
     });
     let choices: Vec<(String, String)> = match customer.app_user_ids.is_empty() {
-        true => all.chain(of_receipts).collect(),
+        true => all.chain(of_purchases).collect(),
         false => all.chain(of_store).collect(),
     };
     let choices: Vec<(&str, &str)> = choices
@@ -108,11 +109,11 @@ pub fn move_to(
     Some(action.with(Input::text("external_id", "To the customer with the login").required()))
 }
 
-/// The form that moves the purchase of a receipt to this customer; none for a customer without a login.
+/// The form that moves a purchase to this customer, by the store's id of it; none for a customer without a login.
 pub fn bring(app: AppId, customer: &Customer, mistakes: &Mistakes) -> Option<Action> {
     let own = customer.external_id.as_deref()?;
     let what = format!(
-        "All purchases of the store customer who has the receipt then belong to {own}. Whoever has them now loses \
+        "All purchases of the store customer who made the purchase then belong to {own}. Whoever has them now loses \
          their access: in settle's answers at once, in your systems when they get the events. {ONE_PERSON}"
     );
     let action = Action::new(
@@ -123,7 +124,7 @@ pub fn bring(app: AppId, customer: &Customer, mistakes: &Mistakes) -> Option<Act
         mistakes,
     );
     let action = action.with(Input::text("external_id", "").of("hidden").value(own));
-    Some(action.with(Input::text(RECEIPT, "Receipt").required()))
+    Some(action.with(Input::text(STORE_PURCHASE, PURCHASE_ID).required()))
 }
 
 fn move_path(app: AppId, customer: &Customer) -> String {

@@ -1,6 +1,7 @@
 //! Naming a customer by the id of another one: both are shown, and merged only as shown.
 
 use super::address::{PATH, path};
+use super::forms::STORE_PURCHASE;
 use super::page::{late_now, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -23,7 +24,7 @@ use storage::{CustomerNames, Owner};
 /// The fields of the form that the next one repeats.
 const REPEATED: [&str; 4] = [
     "app_user_id",
-    "receipt_id",
+    STORE_PURCHASE,
     "external_id",
     "analytics_device_id",
 ];
@@ -175,7 +176,7 @@ fn wanted(sent: &Sent) -> Option<(Owner, CustomerNames)> {
         .get("app_user_id")
         .map(|id| Owner::AppUser(id.to_owned()));
     let owner = owner.or_else(|| {
-        sent.get("receipt_id")
+        sent.get(STORE_PURCHASE)
             .map(|id| Owner::Receipt(id.to_owned()))
     })?;
     Some((owner, CustomerNames::from(sent.get("external_id")?)))
@@ -185,7 +186,7 @@ fn command(app: AppId, sent: &Sent) -> String {
     let id = |name: &str| quoted(sent.get(name).unwrap_or_default());
     let owner = match sent.get("app_user_id") {
         Some(_) => format!("--app-user-id={}", id("app_user_id")),
-        None => format!("--receipt={}", id("receipt_id")),
+        None => format!("--receipt={}", id(STORE_PURCHASE)),
     };
     format!(
         "settle customer name --app {app} --external-id={} {owner} --dry-run",

@@ -2,6 +2,7 @@
 //! only if the visitor ticks a box: usually an unknown id is mistyped.
 
 use super::address::{PATH, path};
+use super::forms::STORE_PURCHASE;
 use super::page::{late_now, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -23,7 +24,7 @@ use serde_json::{Map, Value, json};
 use storage::{CustomerKey, Owner};
 
 /// The fields of the form that the next one repeats.
-const REPEATED: [&str; 3] = ["from", "receipt_id", "external_id"];
+const REPEATED: [&str; 3] = ["from", STORE_PURCHASE, "external_id"];
 /// Stands for no preview: the first form shows one, whatever it would do.
 const NONE: &str = "none";
 
@@ -126,13 +127,11 @@ pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
     );
 }
 
-/// The customer to move, as the API names it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a
-/// receipt.
+/// The customer to move, as the API names it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or the
+/// store's id of a purchase.
 pub fn source(sent: &Sent) -> Option<(&str, &str)> {
-    let receipt = sent
-        .get("receipt_id")
-        .map(|receipt| ("receipt_id", receipt));
-    receipt.or_else(|| Some(sent.get("from")?.split_once('/').unwrap_or_default()))
+    let purchase = sent.get(STORE_PURCHASE).map(|id| (STORE_PURCHASE, id));
+    purchase.or_else(|| Some(sent.get("from")?.split_once('/').unwrap_or_default()))
 }
 
 /// The move that a form would make, with the form that makes it; where nothing can be moved, the page of the customer with
@@ -187,7 +186,7 @@ fn key(field: &str, id: &str) -> Option<CustomerKey> {
     Some(match field {
         "external_id" => CustomerKey::ExternalId(id.to_owned()),
         "app_user_id" => CustomerKey::Owner(Owner::AppUser(id.to_owned())),
-        "receipt_id" => CustomerKey::Owner(Owner::Receipt(id.to_owned())),
+        STORE_PURCHASE => CustomerKey::Owner(Owner::Receipt(id.to_owned())),
         _ => return None,
     })
 }

@@ -138,7 +138,8 @@ pub struct Purchase {
     path: String,
     product: String,
     badges: Vec<Badge>,
-    receipt: Option<Code>,
+    /// The store's id of the purchase.
+    id: Option<Code>,
     summary: Sentence,
     /// Each destination, and what it got last.
     reached: Vec<(String, Sentence)>,
@@ -422,7 +423,7 @@ fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purch
         path: purchase_path(visit, *collapse_key),
         product: standing.product.clone(),
         badges: state.chain(refunded).chain(test).collect(),
-        receipt: stored.map(|stored| Code::short(&stored.receipt_id)),
+        id: stored.map(|stored| Code::short(&stored.receipt_id)),
         summary: Sentence::new(&standing.summary),
         reached: standing.destinations.iter().map(reached).collect(),
     }

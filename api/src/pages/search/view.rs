@@ -149,11 +149,10 @@ fn hit(found: &SearchHit, purchase: Option<&PurchaseView>) -> Hit {
     // People know a customer by the id of the app.
     let own = Some(found.label.as_str())
         .filter(|label| found.kind == FoundKind::Customer && !label.is_empty());
-    let is_plain = matches!(found.found_by.as_str(), "id" | BEGINNING);
-    let by = if is_plain {
-        String::new()
-    } else {
-        format!("by {}", found.found_by)
+    let by = match found.found_by.as_str() {
+        "id" | BEGINNING => String::new(),
+        "receipt" => "by the store's id".to_owned(),
+        other => format!("by {other}"),
     };
     Hit {
         kind: name(found.kind),

@@ -133,6 +133,7 @@ async fn check_moved(service: &Service, visitor: &Visitor, page: &str) {
         &[
             "They <a href=\"#transfers-title\">moved to another customer",
             "Bring purchases here",
+            "Store&#39;s purchase id",
         ],
     );
     assert!(

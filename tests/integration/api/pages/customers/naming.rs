@@ -113,7 +113,7 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
         &[
             "An administrator can erase this customer:",
             "settle customer erase --app ",
-            "What stays: receipt numbers, amounts",
+            "What stays: the store’s ids of the purchases, amounts",
         ],
     );
 }
