@@ -78,7 +78,7 @@ pub struct Sending {
     /// Whether it was delivered, or replaced by a newer state.
     pub is_done: bool,
     pub sentence: Sentence,
-    /// Id of the delivery, which is the `webhook-id`.
+    /// Id of the delivery, by which its receiver finds duplicates.
     pub id: Option<Code>,
     pub attempts: Vec<Attempt>,
     /// Whether this is what was searched.

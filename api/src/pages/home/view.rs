@@ -140,7 +140,7 @@ fn list(of: FirstSteps) -> Vec<Step> {
             of.has_destination,
             "Add a destination",
             (
-                "A webhook or an integration that receives the events.",
+                "A service that receives the events: your own or another.",
                 "settle destination create --help",
             ),
             "/ui/destinations/new",
