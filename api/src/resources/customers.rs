@@ -71,7 +71,7 @@ pub struct Customer {
     #[serde(rename = "type")]
     #[schemars(extend("enum" = ["uuid", "sha256", "custom", null]))]
     pub id_type: Option<&'static str>,
-    /// Id of the customer's device in Amplitude: the configured one, or else that of the device with the first verified
+    /// Id of the customer's device in analytics: the configured one, or else that of the device with the first verified
     /// claim before the customer's first event.
     pub analytics_device_id: Option<String>,
     /// The store's ids for the customer.

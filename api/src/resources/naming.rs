@@ -37,7 +37,7 @@ pub struct NamedCustomer {
     /// Receipt of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512), extend("x-trimmed" = true))]
     receipt_id: Option<String>,
-    /// The app's own id for the customer's device in Amplitude; unchanged if absent.
+    /// The app's own id for the customer's device in analytics; unchanged if absent.
     #[schemars(length(min = 1, max = 128))]
     analytics_device_id: Option<String>,
     /// Whether to merge with another customer who already has the id; true by default. If false, such a conflict

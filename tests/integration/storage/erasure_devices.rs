@@ -16,7 +16,7 @@ use storage::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The app's own ids of the device in Amplitude: by the app's server, and by the device itself.
+/// The app's own ids of the device in analytics: by the app's server, and by the device itself.
 const OWN_DEVICE: &str = "tv-4711-of-anna";
 const REPORTED_DEVICE: &str = "amplitude-device-of-anna";
 

@@ -122,7 +122,7 @@ pub(crate) struct Common {
 /// A device that reports events.
 #[derive(Debug, Serialize, JsonSchema)]
 struct DeviceData {
-    /// The app's own Amplitude device id, if reported.
+    /// The app's own id of the device in analytics, if reported.
     analytics_device_id: Option<String>,
     /// Version of the app.
     app_version: String,

@@ -27,7 +27,7 @@ pub struct Device {
     /// Version of the SDK that reports.
     #[schemars(length(min = 1, max = 64))]
     pub sdk_version: String,
-    /// The app's own Amplitude device id, if the app uses Amplitude itself.
+    /// The app's own id of the device in analytics, if the app itself reports to an analytics service.
     #[serde(default)]
     #[schemars(length(min = 1, max = 128))]
     pub analytics_device_id: Option<String>,
