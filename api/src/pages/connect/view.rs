@@ -227,8 +227,7 @@ fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
     let is_open = platform.unsigned_login_at.is_some() && !platform.has_login_secret;
     let moves = match platform.transfers() {
         TransferPolicy::Immediate => {
-            "anyone who has the store's proof of a purchase can take over its customer's purchases by \
-             logging in"
+            "anyone who has a customer's proof of purchase from the store can take over the purchases by logging in"
         }
         TransferPolicy::Review => {
             "a login takes over another customer's purchases only after a person approves it"
