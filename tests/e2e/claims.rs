@@ -179,7 +179,7 @@ async fn the_devices_of_a_household_are_one_update() {
         wait::until(SOON, "a verified claim", async || {
             let explained = world.api.get(&path).await.ok().to_string();
             let verified = explained
-                .matches("reported this receipt (present): the store confirmed it")
+                .matches("reported this purchase (present): the store confirmed it")
                 .count();
             if verified == number as usize {
                 Ok(())
@@ -454,7 +454,7 @@ async fn eighteen_addresses_hold_up_no_claim() {
     let path = format!("/v1/explain/purchases/{}", world.key("known"));
     let explained = world.api.get(&path).await.ok().to_string();
     assert!(
-        explained.contains("reported this receipt (present): the store confirmed it"),
+        explained.contains("reported this purchase (present): the store confirmed it"),
         "before the answer: {explained}"
     );
     let before_claim = world.rvs().all().len();

@@ -42,7 +42,7 @@ fn the_reason_is_printed_as_the_api_sends_it() {
     let (desk, destination) = desk("cli-explain");
     let story = text(&desk, &["explain", "purchase", "r0"]);
     assert!(
-        story.starts_with(&format!("purchase {FIRST} (receipt r0")),
+        story.starts_with(&format!("purchase {FIRST} (store's id r0")),
         "{story}"
     );
     assert!(
@@ -167,7 +167,7 @@ fn resends_are_counted_before_and_after() {
         "{explained}"
     );
     let explained = text(&desk, &["explain", "destination", &destination]);
-    let line = format!("    purchase.updated {FIRST} of purchase {FIRST} (receipt r0): pending");
+    let line = format!("    purchase.updated {FIRST} of purchase {FIRST} (store's id r0): pending");
     assert!(
         explained.lines().any(|one| one.starts_with(&line)),
         "{explained}"
@@ -437,7 +437,7 @@ fn what_waits_after_a_sample_is_found_by_the_printed_line() {
             .unwrap_or_else(|| panic!("{printed}"));
         assert_eq!(flags, format!("--service {url} --data data"));
         let (_, rest) = printed
-            .split_once("(receipt ")
+            .split_once("(store's id ")
             .unwrap_or_else(|| panic!("{printed}"));
         let minted = rest
             .split_once(')')

@@ -543,7 +543,8 @@ fn a_receipt_stands_for_its_purchase_in_lists() {
     );
     let unknown = desk.run(&["event", "list", "--purchase", "r9"]);
     assert!(
-        stderr_of(&unknown).contains("`r9` is neither a collapse key nor a known receipt"),
+        stderr_of(&unknown)
+            .contains("`r9` is neither a collapse key nor the store's id of a known purchase"),
         "{}",
         stderr_of(&unknown)
     );

@@ -115,7 +115,7 @@ struct MoveKey {
     /// The store's id for the customer.
     #[arg(long, value_name = "ID")]
     app_user_id: Option<String>,
-    /// A receipt that the customer owns.
+    /// The store's id of a purchase that the customer owns.
     #[arg(long, value_name = "ID")]
     receipt: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Values that begin with a hyphen, such as one in 64 receipts of a store: `settle explain purchase -3kd…`, `--receipt -x`.
+//! Values that begin with a hyphen, such as one in 64 ids of a store: `settle explain purchase -3kd…`, `--receipt -x`.
 //!
 //! A line is read by the strict grammar first, in which such a text is a flag. Only if that fails, it is read again with
 //! every value free to begin so. What looks like a mistyped flag is none of these values unless it is behind `--` or `=`.

@@ -98,19 +98,21 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
     })
 }
 
-/// Refuses an import without a shared secret, and warns when the store refused it: only the store knows the dates and
-/// the state of an adopted purchase. Without a secret each would end without a change, and be known to a later import.
+/// Refuses an import without credentials of the store, and warns when the store refused them: only the store knows the
+/// dates and the state of an adopted purchase. Without them each would end without a change, and be known to a later
+/// import.
 fn check_verification(platform: &Value) -> anyhow::Result<()> {
     let state = table::field(platform, "verification.state");
     let next = format!(
-        "set the correct secret with `settle platform update {} --shared-secret @FILE`",
+        "set them with `settle platform update {} --shared-secret @FILE`",
         table::field(platform, "id")
     );
     match state.as_str() {
         "on" => {}
-        "off" => bail!("nothing was imported: this platform has no shared secret; {next}"),
+        "off" => bail!("nothing was imported: this platform has no credentials; {next}"),
         _ => eprintln!(
-            "Warning: the verification of this platform is `{state}`, so these purchases cannot be verified: {next}."
+            "Warning: the store refuses this platform's credentials (verification is `{state}`), so these purchases cannot \
+             be verified: {next}."
         ),
     }
     Ok(())

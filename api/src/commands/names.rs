@@ -1,5 +1,5 @@
 //! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the id
-//! of an app, platform, destination or key with a name, the purchase of a receipt, and the event of a delivery.
+//! of an app, platform, destination or key with a name, the purchase of a store's id, and the event of a delivery.
 
 use super::client::{Client, Refused, segment};
 use super::table::{self, Column};
@@ -55,7 +55,7 @@ pub async fn app_id(client: &Client, text: &str) -> anyhow::Result<String> {
 }
 
 /// What a text means in this field of the API: the id of what it names, where the field holds the id of an app, a
-/// platform, a destination or a key; the collapse key of a receipt; else the text.
+/// platform, a destination or a key; the collapse key of a purchase; else the text.
 pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Result<String> {
     let kind = match field {
         "collapse_key" => return collapse_key(client, named.text).await,
@@ -227,7 +227,7 @@ async fn name(client: &Client, named: Named, id: &str) -> Option<String> {
     Some(table::field(&found, "name")).filter(|name| !name.is_empty())
 }
 
-/// Resolves a collapse key, a receipt id, or the name of a sample to the collapse key.
+/// Resolves a collapse key, the store's id of a purchase, or the name of a sample to the collapse key.
 pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<CollapseKey>().is_ok() {
         return Ok(text.to_owned());
@@ -240,16 +240,16 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
         [] => match of_sample(client, text).await? {
             Some(key) => Ok(key),
             None => bail!(
-                "`{text}` is neither a collapse key nor a known receipt: see `settle purchase list`"
+                "`{text}` is neither a collapse key nor the store's id of a known purchase: see `settle purchase list`"
             ),
         },
         _ => bail!(
-            "several platforms have a receipt `{text}`: use the collapse key (see `settle purchase list --receipt`)"
+            "several platforms have a purchase `{text}`: use the collapse key (see `settle purchase list --receipt`)"
         ),
     }
 }
 
-/// The collapse key of the only purchase of `settle sample --receipt NAME`: its receipt begins with the name.
+/// The collapse key of the only purchase of `settle sample --receipt NAME`: its id begins with the name.
 async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>> {
     let wanted = json!({ "q": format!("{SAMPLE_RECEIPT}{name}.") });
     let found = client.post("/v1/search", &wanted).await?;

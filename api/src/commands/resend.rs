@@ -51,11 +51,11 @@ Next: `settle explain event EVENT_ID` shows the result.")]
     /// Resend the latest state of a purchase and all its `user.*` events.
     #[command(after_help = "\
 Example:
-  settle resend purchase RECEIPT --destination ID
-  settle resend purchase RECEIPT --failed --now --reason \"they are back\"
-Next: `settle explain purchase RECEIPT` shows the result.")]
+  settle resend purchase ID --destination ID
+  settle resend purchase ID --failed --now --reason \"they are back\"
+Next: `settle explain purchase ID` shows the result.")]
     Purchase {
-        /// The collapse key, or the store's receipt id.
+        /// The collapse key, or the store's id of the purchase.
         collapse_key: String,
         /// Resend only those `user.*` events that failed.
         #[arg(long)]

@@ -112,7 +112,7 @@ fn print(client: &Client, whole: &Value) {
         ));
     }
     table::line(&format!(
-        "{} new, {} known and {} changed transactions, {} matched; skipped {} trials and {} lines without a receipt.",
+        "{} new, {} known and {} changed transactions, {} matched; skipped {} trials and {} lines without a purchase id.",
         count("new"),
         count("known"),
         count("changed"),

@@ -38,7 +38,7 @@ pub struct Options {
     /// The platform, by id or name [default: the app's only one].
     #[arg(long, value_name = "ID")]
     platform: Option<String>,
-    /// The purchase: a name of your choice, or the receipt of an earlier sample [default: a new purchase].
+    /// The purchase: a name of your choice, or the id of an earlier sample [default: a new purchase].
     #[arg(long, value_name = "NAME")]
     receipt: Option<String>,
     /// The other purchase of a plan change, like --receipt.
@@ -81,7 +81,7 @@ fn help() -> String {
         "With `modified-immediate`, `--related` names the purchase that the plan replaces.\n\
          \nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \
          settle sample --app Radio\n\
-         Next: when the window has ended, `settle purchase explain RECEIPT` shows the result.",
+         Next: when the window has ended, `settle purchase explain ID` shows the result.",
     );
     help
 }
@@ -174,7 +174,7 @@ async fn conclude(
         );
         return Ok(None);
     }
-    table::line(&format!("purchase {key}  (receipt {})", target.receipt));
+    table::line(&format!("purchase {key}  (store's id {})", target.receipt));
     table::line(&format!(
         "settles in {}, at {}, as a test purchase",
         times::countdown(window),

@@ -356,7 +356,7 @@ impl Minutes {
             async || {
                 let explained = self.world().api.try_get(&path).await?.body.to_string();
                 let verified = explained
-                    .matches("reported this receipt (purchased): the store confirmed it")
+                    .matches("reported this purchase (purchased): the store confirmed it")
                     .count();
                 if verified == life.reports() {
                     Ok(())

@@ -249,7 +249,7 @@ fn of_path(field: &str) -> Option<&'static str> {
     Some(match field {
         "alarm_id" => "The alarm's id",
         "app_id" => "The app's id or name",
-        "collapse_key" => "The collapse key, or the store's receipt id",
+        "collapse_key" => "The collapse key, or the store's id of the purchase",
         "delivery_id" => "The delivery's id, which receivers see as `webhook-id`",
         "destination_id" => "The destination's id or name",
         "erasure_id" => "The report's id",

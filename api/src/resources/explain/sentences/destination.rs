@@ -168,11 +168,11 @@ pub fn unchosen(destination: &Destination, of: &UnchosenType) -> String {
 /// The sentence about one of those payments.
 pub fn unchosen_payment(of: &DestinationExplanation, one: &UnchosenPayment) -> String {
     let key = one.collapse_key;
-    let receipt = of
+    let store_id = of
         .receipts
         .get(&key)
-        .map_or_else(String::new, |id| format!(" (receipt {id})"));
-    format!("{} of purchase {key}{receipt}", payment(one))
+        .map_or_else(String::new, |id| format!(" (store's id {id})"));
+    format!("{} of purchase {key}{store_id}", payment(one))
 }
 
 /// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".

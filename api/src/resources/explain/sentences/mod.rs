@@ -48,7 +48,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
         .map_or_else(String::new, |name| format!(", customer {name}"));
     let (state, store) = (state_for_people(&view.state), stores::name(&of.store));
     sentence([
-        Some(format!("purchase {key} (receipt {}{customer}): {state}, revision {}", view.receipt_id, view.revision)),
+        Some(format!("purchase {key} (store's id {}{customer}): {state}, revision {}", view.receipt_id, view.revision)),
         view.held_until.filter(|until| *until > of.now).map(|until| {
             let hold = hold(until, view.held_by.as_deref(), view.held_reason.as_deref());
             format!(". On {hold}: nothing is settled before then, unless it is released")
@@ -60,12 +60,12 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
         }),
         of.is_believed.then(|| {
             let unknown = unknown(&view.receipt_id, store);
-            format!(". Unverified: {unknown}, and the platform accepts such receipts (`unknown_receipts`)")
+            format!(". Unverified: {unknown}, and the platform accepts such purchases (`unknown_receipts`)")
         }),
         of.successor_missing_since.map(|since| {
             format!(
-                ". Replaced by an unknown receipt, as {store} has shown since {since}: \
-                 SUBSCRIPTION_MODIFIED_IMMEDIATE was lost. The new receipt is linked when it becomes known; after a \
+                ". Replaced by an unknown purchase, as {store} has shown since {since}: \
+                 SUBSCRIPTION_MODIFIED_IMMEDIATE was lost. The new purchase is linked when it becomes known; after a \
                  week without it, expired is sent"
             )
         }),
@@ -84,13 +84,13 @@ fn confirmer<'a>(receipt_id: &str, store: &'a str) -> &'a str {
     }
 }
 
-/// Why a store does not confirm a receipt. Samples are confirmed only where they are made.
+/// Why a store does not confirm a purchase. Samples are confirmed only where they are made.
 fn unknown(receipt_id: &str, store: &str) -> String {
     match is_sample_receipt(receipt_id) {
         true => format!(
             "it is a sample, which {store} does not confirm; only `settle run` with its demo does"
         ),
-        false => format!("{store} does not know the receipt"),
+        false => format!("{store} does not know the purchase"),
     }
 }
 
@@ -133,7 +133,7 @@ pub fn claim(of: &ClaimView) -> String {
         other => other,
     };
     format!(
-        "device {} reported this receipt ({}): {result}{why}",
+        "device {} reported this purchase ({}): {result}{why}",
         of.device_id, of.kind
     )
 }
@@ -157,7 +157,7 @@ pub fn transfer(of: &Transfer) -> String {
     });
     let why = match (of.cause, of.undoes) {
         (TransferCause::Login, _) => {
-            "the customer logged in on a device whose receipt the store confirmed".to_owned()
+            "the customer logged in on a device whose purchase the store confirmed".to_owned()
         }
         (TransferCause::Naming, _) => {
             "the customer was given the id of another customer".to_owned()
@@ -226,13 +226,13 @@ fn cause(RevisionCause { kind, by }: &RevisionCause) -> String {
         CauseKind::Login => "login",
         CauseKind::Transfer => "moved to another customer",
         CauseKind::TransferUndone => "transfer undone",
-        CauseKind::Device => "receipt reported by a device",
+        CauseKind::Device => "purchase reported by a device",
         CauseKind::Erasure => "customer erased",
-        CauseKind::SharedSecret => "shared secret changed",
+        CauseKind::SharedSecret => "store's credentials changed",
         CauseKind::Environment => "platform's environment changed",
         CauseKind::ProductRef => "platform's product naming changed",
         CauseKind::Retry => "verification requested again",
-        CauseKind::PlanChange => "change of plan on another receipt",
+        CauseKind::PlanChange => "change of plan on another purchase",
         CauseKind::Profile => "user profile not delivered",
         CauseKind::Flush => "settled on request",
     };

@@ -285,14 +285,14 @@ pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
         collapse_key,
         ..
     } = &one.delivery;
-    let receipt = of
+    let store_id = of
         .receipts
         .get(collapse_key)
-        .map_or_else(String::new, |id| format!(" (receipt {id})"));
+        .map_or_else(String::new, |id| format!(" (store's id {id})"));
     let about = match group(event_type) {
         "alarm" => String::new(),
         "destination" => format!(" about destination {collapse_key}"),
-        _ => format!(" of purchase {collapse_key}{receipt}"),
+        _ => format!(" of purchase {collapse_key}{store_id}"),
     };
     let state = delivery_state(one, &of.addressee, of.now);
     format!("{event_type} {event_id}{about}: {state}")

@@ -105,7 +105,7 @@ fn a_destination_shows_its_backlog() {
     let pending =
         sentences::delivery_of(&explanation(hook(), 0), &sending(DeliveryStatus::Pending));
     let named = format!(
-        "purchase.updated {ID} of purchase {ID} (receipt r1): pending. 2 attempts failed ("
+        "purchase.updated {ID} of purchase {ID} (store's id r1): pending. 2 attempts failed ("
     );
     assert!(pending.starts_with(&named), "{pending}");
     let many = explanation(hook(), DestinationExplanation::MAX_COUNTED);

@@ -203,7 +203,7 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     let mut parked = notification(None, Some(WaitingFor::Parked));
     assert_eq!(
         sentence(&parked),
-        "parked: Amazon does not know the receipt"
+        "parked: Amazon does not know the purchase"
     );
     parked.view.receipt_id = "sample.mine.0a1b".to_owned();
     let sample = "parked: it is a sample, which Amazon does not confirm; only `settle run` with its demo does";

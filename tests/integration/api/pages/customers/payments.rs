@@ -343,7 +343,7 @@ async fn a_payment_that_is_not_chosen_is_not_shown_as_delivered() {
         &counted,
         &[
             &format!("<a href=\"/ui/purchases/{key}\">Purchase and customer</a>"),
-            "(receipt receipt-1)",
+            "(store&#39;s id receipt-1)",
         ],
     );
     has(
