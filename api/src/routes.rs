@@ -160,8 +160,8 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers", customers::show)
             .summary("Get a customer by exactly one of `external_id`, `app_user_id` and `receipt_id`."),
         key(Support, "PUT", "/v1/apps/{app_id}/customers", naming::name).summary(
-            "Set a customer's external id, by the store's id or a receipt, and merge with the customer who already \
-             has it. 409 if the customer has another external id, or if `merge` or `preview` rules the change out.",
+            "Set a customer's external id, by the store's id of the customer or a purchase, and merge with the customer \
+             who already has it. 409 if the customer has another external id, or if `merge` or `preview` rules the change out.",
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
             "Move a customer's purchases to the user with another external id. 409 if that user already owns them, or \
@@ -177,7 +177,7 @@ fn customer_routes() -> Vec<Route> {
             "Undo a transfer by a new transfer. 409 if it is already undone, or if a customer was moved again since.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/transfer-reviews", reviews::list).summary(
-            "List the logins that await a decision because the device has another customer's receipts, oldest first.",
+            "List the logins that await a decision because the device has another customer's purchases, oldest first.",
         ),
         key(Read, "GET", "/v1/transfer-reviews/{review_id}", reviews::show)
             .summary("Get a transfer review, decided or not."),

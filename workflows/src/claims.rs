@@ -1,5 +1,5 @@
-//! The workflow `claims`: a run verifies what the devices of one platform report of receipts, for as long as claims are due
-//! soon. No claim has a workflow or a signal of its own: one long activity takes those that are due from storage, and the
+//! The workflow `claims`: a run verifies what the devices of one platform report of purchases, for as long as claims are
+//! due soon. No claim has a workflow or a signal of its own: one long activity takes those that are due from storage, and the
 //! signal `pending` stands for any number of them.
 
 use crate::activities::{Activities, VerifiedClaims, VerifyClaims};

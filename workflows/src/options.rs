@@ -203,6 +203,6 @@ pub fn verify_claims(token: WorkflowCancellationToken) -> ActivityOptions {
         .retry_policy(retried(20))
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
         .cancellation_token(token)
-        .summary("verify what devices report of receipts".to_owned())
+        .summary("verify what devices report of purchases".to_owned())
         .build()
 }

@@ -31,7 +31,7 @@ impl Engine {
 
     /// Signals the run that verifies a platform's claims, starting it if there is none.
     pub(super) async fn signal_claims(&self, id: PlatformId) -> Result<(), TemporalError> {
-        let summary = "what the devices of one platform report of receipts";
+        let summary = "what the devices of one platform report of purchases";
         self.signal_pending(contract::CLAIMS, contract::claims_workflow_id(id), summary)
             .await
     }

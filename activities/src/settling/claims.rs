@@ -1,9 +1,9 @@
-//! `verify_claims`: verifies what the devices of a platform report of receipts. One run takes the claims that are due
+//! `verify_claims`: verifies what the devices of a platform report of purchases. One run takes the claims that are due
 //! page by page, until it has run for a while, or none is due soon.
 //!
 //! A claim of a known purchase costs no query; a claim of another one costs at most one, unless the store did not
 //! answer. The queries have a part of the platform's rate, so that anyone with the publishable key, who can claim any
-//! receipt, cannot delay the verification of purchases. Due claims exist in storage alone.
+//! purchase, cannot delay the verification of purchases. Due claims exist in storage alone.
 
 use crate::dependencies::Context;
 use crate::failing::Work;
@@ -290,11 +290,11 @@ fn judged(verification: Verification, customer: Option<String>) -> ClaimAnswer {
     }
 }
 
-/// The store refused the shared secret: it is not used again, and the claims of the platform wait for another one.
+/// The store refused the credentials: they are not used again, and the claims of the platform wait for others.
 async fn refuse_secret(context: &Context, known: &StoreQuery) -> Result<(), Error> {
     let platform: PlatformId = known.platform_id;
     if context.store.refuse_secret(known).await? {
-        tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
+        tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
     }
     Ok(())
 }

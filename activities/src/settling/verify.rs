@@ -104,17 +104,17 @@ impl Query<'_> {
         Ok(verified(verification))
     }
 
-    /// The store refused the shared secret: it is not used again. If another secret was set in the meantime, queries
+    /// The store refused the credentials: they are not used again. If others were set in the meantime, queries
     /// again.
     async fn refuse_secret(&self) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
         if store.refuse_secret(self.known).await? {
-            tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
+            tracing::warn!(platform.id = %platform, "the store refuses the platform's credentials; they are not used again");
         } else if store.store_query(self.key).await?.is_some() {
             return self
                 .later(
                     self.spread(FIRST_RETRY),
-                    "another shared secret was set meanwhile",
+                    "other credentials were set meanwhile",
                 )
                 .await;
         }

@@ -1,5 +1,5 @@
-//! How many requests a device and an address may send, and how many bytes and new claims of receipts an address: the key of
-//! their requests is public.
+//! How many requests a device and an address may send, and how many bytes and new claims of purchases an address: the key
+//! of their requests is public.
 //!
 //! Each process counts by itself. What is counted is bounded in memory: a device or address that has been quiet for a while
 //! is forgotten, which changes nothing for it.
@@ -36,8 +36,8 @@ pub struct Limits {
     checks: AtomicU64,
 }
 
-/// New claims of receipts of an address, or of a whole site with IPv6: two a second, and 600 at once, as many as the devices
-/// of a small company report when they are first updated. Storage bounds how many of them wait.
+/// New claims of purchases of an address, or of a whole site with IPv6: two a second, and 600 at once, as many as the
+/// devices of a small company report when they are first updated. Storage bounds how many of them wait.
 const CLAIMS: Rate = Rate {
     per_second: NonZeroU32::new(2).unwrap(),
     burst: NonZeroU32::new(600).unwrap(),

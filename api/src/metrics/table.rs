@@ -96,7 +96,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "settle_claims_total",
         &["result"],
-        "New claims of receipts by devices; result is stored, known, dropped or displaced.",
+        "New claims of purchases by devices; result is stored, known, dropped or displaced.",
     ),
     gauge("settle_connections", &["listener"], "Open connections."),
     counter(
@@ -224,7 +224,7 @@ pub const METRICS: &[Metric] = &[
         "Requests with X-Forwarded-For from an address that is no trusted proxy: all its clients count as one.",
     ),
     gauge("settle_verification_seconds", &[], "Duration of a request to a store.").seconds().samples(),
-    counter("settle_verifications_total", &["answer"], "Queries of a store about a receipt."),
+    counter("settle_verifications_total", &["answer"], "Queries of a store about a purchase."),
     gauge("settle_workers", &[], "Workers that poll Temporal, as this process found last."),
 ];
 

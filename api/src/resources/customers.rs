@@ -20,7 +20,7 @@ pub struct CustomerQuery {
     /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// Receipt of a purchase that the customer owns.
+    /// The store's id of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
 }
@@ -34,7 +34,7 @@ pub struct CustomerChoice {
     /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// Receipt of a purchase that the customer owns.
+    /// The store's id of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
 }

@@ -20,7 +20,7 @@ pub const MAX_PURCHASES: usize = 500;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "purchases": [{ "receipt_id": "r1", "app_user_id": "u1" }] }]))]
 pub struct Import {
-    /// Purchases to import, each by its receipt.
+    /// Purchases to import, each by the store's id.
     #[schemars(extend("maxItems" = MAX_PURCHASES))]
     purchases: Vec<ImportedPurchase>,
 }

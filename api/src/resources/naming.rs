@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::{App, CustomerNames, CustomerPurchases, Naming, NamingCondition, Owner, Run};
 
-/// A customer to name, by the store's customer id or by a receipt.
+/// A customer to name, by the store's id of the customer or of a purchase.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "external_id": "anna@example.com", "app_user_id": "u1", "analytics_device_id": "tv-4711"
@@ -34,7 +34,7 @@ pub struct NamedCustomer {
     /// The store's id for the customer. Cannot be combined with `receipt_id`.
     #[schemars(length(min = 1, max = 512), extend("x-identifies" = true, "x-trimmed" = true))]
     app_user_id: Option<String>,
-    /// Receipt of a purchase that the customer owns.
+    /// The store's id of a purchase that the customer owns.
     #[schemars(length(min = 1, max = 512), extend("x-trimmed" = true))]
     receipt_id: Option<String>,
     /// The app's own id for the customer's device in analytics; unchanged if absent.
@@ -182,8 +182,8 @@ pub fn hidden_in(external_id: &str) -> Option<String> {
     ))
 }
 
-/// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id or by a receipt.
-/// A repetition changes nothing and gets the same answer. With `?dry_run=true` it only says what it would do.
+/// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id of the user or of
+/// a purchase. A repetition changes nothing and gets the same answer. `?dry_run=true` shows the effects alone.
 pub async fn name(
     edge: Acting,
     Stored(app): Stored<App>,
@@ -255,7 +255,7 @@ pub async fn name(
 /// The effects of naming a customer.
 ///
 /// # Errors
-/// 404 when the owner of the receipt is not known, 409 when the customer has another name.
+/// 404 when the owner of the purchase is not known, 409 when the customer has another name.
 pub async fn planned(
     edge: &Edge,
     app: AppId,
@@ -303,7 +303,7 @@ pub fn counted(purchases: usize) -> String {
     }
 }
 
-/// The error of setting the id: the receipt is unknown, or the user has another id.
+/// The error of setting the id: the purchase is unknown, or the user has another id.
 pub fn naming_error(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { what } => Error::Missing(format!(

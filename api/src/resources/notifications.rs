@@ -18,7 +18,7 @@ pub struct Message {
     message_id: String,
     /// When the message was accepted.
     accepted_at: Timestamp,
-    /// Notifications in the message: one for each receipt and type.
+    /// Notifications in the message: one for each purchase and type.
     notifications: Vec<Notification>,
 }
 
@@ -126,12 +126,12 @@ impl From<NotificationView> for PurchaseNotification {
     }
 }
 
-/// A notification with its platform and receipt.
+/// A notification with its platform and the store's id of the purchase.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ListedNotification {
     /// Id of the platform.
     platform_id: PlatformId,
-    /// The store's id of the receipt; empty if the notification could not be read.
+    /// The store's id of the purchase; empty if the notification could not be read.
     receipt_id: String,
     /// The notification.
     #[serde(flatten)]

@@ -42,7 +42,7 @@ pub struct NewPlatform {
     /// such a process would not settle its purchases.
     #[serde(default)]
     no_older_process: bool,
-    /// The store's shared secret, for verification.
+    /// Credential for verification with a store that has one secret. Others are in `store_settings`.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<SecretString>,
@@ -58,7 +58,7 @@ pub struct NewPlatform {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "fire", "window_seconds": 60, "max_wait_seconds": null }]))]
 pub struct PlatformPatch {
-    /// Shared secret of the store, used for verification; null removes it.
+    /// Credential for verification with a store that has one secret; null removes it.
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<Option<String>>,
@@ -82,7 +82,7 @@ pub struct Platform {
     /// Store of the platform.
     #[schemars(extend("enum" = stores::names()))]
     store: String,
-    /// Whether a shared secret is stored.
+    /// Whether the credential `shared_secret` is stored.
     has_shared_secret: bool,
     /// Whether the platform's purchases are verified.
     verification: Verification,
@@ -132,17 +132,17 @@ pub struct RotateIngressKey {
     overlap_hours: Option<u64>,
 }
 
-/// Verification of purchases with the store. It needs the shared secret, and the store must accept it.
+/// Verification of purchases with the store. It needs credentials that the store accepts.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Verification {
-    /// Not verified: no secret is stored.
+    /// Not verified: no credentials are stored.
     Off,
     /// Verified.
     On,
-    /// Not verified: the store refuses the secret.
+    /// Not verified: the store refuses the credentials.
     Refused {
-        /// When the store first refused the secret.
+        /// When the store first refused the credentials.
         since: Timestamp,
     },
 }
@@ -378,7 +378,7 @@ pub async fn remove_login_secret(edge: Acting, Id(id): Id<PlatformId>) -> Result
     Ok(NoContent)
 }
 
-/// `POST /v1/platforms/{platform_id}/retry-parked`: verifies purchases again whose receipt the store did not know, or
+/// `POST /v1/platforms/{platform_id}/retry-parked`: verifies purchases again which the store did not know, or
 /// which belong to another customer.
 pub async fn retry_parked(
     edge: Acting,

@@ -12,10 +12,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::{App, Paged};
 
-/// A login on a device with another named customer's receipts, on a platform that requires a review.
+/// A login on a device with another named customer's purchases, on a platform that requires a review.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TransferReview {
-    /// Id of the review, the same for every login of this customer with receipts of that owner.
+    /// Id of the review, the same for every login of this customer with purchases of that owner.
     review_id: ReviewId,
     /// Id of the app.
     app_id: AppId,
@@ -23,7 +23,7 @@ pub struct TransferReview {
     platform_id: PlatformId,
     /// Owner of the purchases.
     from: TransferSide,
-    /// Customer who logged in on a device with the owner's receipts.
+    /// Customer who logged in on a device with the owner's purchases.
     to: TransferSide,
     /// When the review was recorded.
     requested_at: Timestamp,
@@ -50,7 +50,7 @@ pub struct AnsweredReview {
     #[serde(flatten)]
     review: TransferReview,
     /// Transfer caused by the decision; null if the review was refused, or if no device of the other customer currently
-    /// has receipts of the owner, for example after a logout.
+    /// has purchases of the owner, for example after a logout.
     transfer: Option<Transfer>,
 }
 

@@ -40,7 +40,7 @@ pub struct SalesImport {
     imported: ImportedSales,
     /// Number of lines for trials.
     trials: u64,
-    /// Number of lines without a receipt.
+    /// Number of lines without an id of a purchase.
     without_receipt: u64,
     /// Whether this was a dry run, which changes nothing.
     dry_run: bool,

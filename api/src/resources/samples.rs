@@ -17,7 +17,7 @@ pub struct SampleRequest {
     /// Type of the notification: the store's name or a short form; by default, the start of a subscription.
     #[serde(rename = "type")]
     store_type: Option<String>,
-    /// Name of the purchase: any text, or the receipt of an earlier sample; a new purchase by default.
+    /// Name of the purchase: any text, or the id of an earlier sample; a new purchase by default.
     #[schemars(length(min = 1, max = 200))]
     receipt_id: Option<String>,
     /// The store's id for the customer.

@@ -21,9 +21,9 @@ use storage::{App, FoundKind, PurchaseView, SearchHit};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "q": "6b275a67-0bbb-4f3a-99b9-6600bf711993" }]))]
 pub struct Search {
-    /// Id of a purchase, event, delivery (`webhook-id`), destination, platform, app, user or device; a receipt; a
-    /// store's message; or a customer by the store's or the app's own id, ignoring case. If no id matches, ids with
-    /// this prefix are found: at least 3 characters, or 8 for ids of settle and devices. Messages and unsettled
+    /// Id of a purchase, event, delivery (`webhook-id`), destination, platform, app, user or device; a purchase or
+    /// message by the store's id; or a customer by the store's or the app's own id, ignoring case. If no id matches,
+    /// ids with this prefix are found: at least 3 characters, or 8 for ids of settle and devices. Messages and unsettled
     /// purchases need the complete id.
     #[schemars(length(min = 1, max = 2048))]
     pub q: String,
@@ -87,7 +87,7 @@ pub async fn hits(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Vec<Search
     Ok(edge.store.search(q, app).await?)
 }
 
-/// The purchases among the results by their ids, to show receipt and customer.
+/// The purchases among the results by their ids, to show the store's ids of purchase and customer.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -141,7 +141,7 @@ pub fn receipt_id(mint: &Mint, name: Option<&str>) -> String {
 pub struct SampleSettings {
     /// The store's name for the type of the notification; by default, the start of a subscription.
     pub store_type: Option<&'static str>,
-    /// A name for the purchase, or the receipt of an earlier sample; a new purchase when absent.
+    /// A name for the purchase, or the id of an earlier sample; a new purchase when absent.
     pub receipt_id: Option<String>,
     pub app_user_id: Option<String>,
 }

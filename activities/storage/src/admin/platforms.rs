@@ -56,8 +56,8 @@ written_row! {
         /// Whether a revocation is settled immediately, without a window.
         #[serde(default)]
         pub flush_on_revoke: bool,
-        /// What to do with a receipt that the store still does not know after a day: give up, or trust its
-        /// notifications and mark the purchase as unverified.
+        /// What to do with a purchase that the store still does not know after a day: give up, or trust its
+        /// notifications and mark it as unverified.
         #[serde(default)]
         pub unknown_receipts: UnknownReceipts,
         /// Whether a login on a device takes over another named customer's purchases: immediately, after review, or

@@ -28,7 +28,7 @@ row! {
         pub platform_id: PlatformId,
         pub from_user_id: UserId,
         pub from_external_id: Option<String>,
-        /// Customer who logged in on a device with the owner's receipts.
+        /// Customer who logged in on a device with the owner's purchases.
         pub to_user_id: UserId,
         pub to_external_id: Option<String>,
         pub requested_at: Timestamp,
@@ -155,8 +155,7 @@ fn full(from: UserId) -> String {
 /// The text of the alarm: ids alone, since names may be erased.
 fn detail(id: ReviewId, from: UserId, to: UserId) -> String {
     format!(
-        "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason \
-         WHY` moves what those receipts bought, `settle customer refuse {id} --reason WHY` does not; nothing moves \
-         until you decide"
+        "the user {to} logged in on a device with purchases of the user {from}: `settle customer approve {id} --reason \
+         WHY` moves them, `settle customer refuse {id} --reason WHY` does not; nothing moves until you decide"
     )
 }

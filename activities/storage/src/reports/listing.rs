@@ -24,7 +24,7 @@ pub struct PurchaseFilter {
     pub app_id: Option<AppId>,
     /// Only purchases of this platform.
     pub platform_id: Option<PlatformId>,
-    /// Only the purchase with this receipt.
+    /// Only the purchase with this id of the store.
     pub receipt_id: Option<String>,
     /// Only purchases of this customer, by the store's id.
     pub app_user_id: Option<String>,

@@ -137,7 +137,7 @@ impl Settling<'_> {
 }
 
 /// Why notifications were abandoned.
-pub const ABANDONED: &str = "the store did not accept their receipts in the time allowed";
+pub const ABANDONED: &str = "the store did not accept their purchases in the time allowed";
 
 const END: Sql = statement! {"
     UPDATE notifications

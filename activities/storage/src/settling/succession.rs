@@ -45,9 +45,9 @@ const UNLINKED: Sql = statement! {"
 "};
 
 /// The detail of the alarm. It names no purchase, so that a platform has one such alarm, which is counted.
-const ALARM: &str = "a subscription ended by an immediate change of plan, but no notification names its new receipt, \
-     so SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if you know the new receipt, import it with `settle app import`; \
-     settle then links it and sends sku_change. After a week without it, settle sends expired";
+const ALARM: &str = "a subscription ended by an immediate change of plan, but no notification names the new purchase, \
+     so SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if you know the store's id of the new one, import it with `settle app \
+     import`; settle then links it and sends sku_change. After a week without it, settle sends expired";
 
 /// Links a replaced purchase to its successor and rechecks the successor, if no notification names it and it is known
 /// already. Returns whether it did: the decision is outdated then, since it did not know the successor.

@@ -319,8 +319,8 @@ impl Store {
                 return Ok(false);
             }
             rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
-            let detail = "the store rejects the shared secret: set the right one on the platform; until then its \
-                 purchases are announced unverified";
+            let detail = "the store rejects the platform's credentials: set the right ones; until then its purchases are \
+                 announced unverified";
             alarms::raise(write, About::Platform(platform), "secret_refused", detail)?;
             Ok(true)
         })

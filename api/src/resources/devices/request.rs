@@ -99,7 +99,7 @@ pub struct ReportContext {
     pub platform: PlatformId,
     pub secret: Option<SecretHash>,
     pub at: Instant,
-    /// Whether its new claims of receipts are stored.
+    /// Whether its new claims of purchases are stored.
     pub claiming: Claiming,
     pub address: IpAddr,
 }

@@ -152,7 +152,7 @@ async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
     }
 }
 
-/// The purchases of a receipt that may have notifications without an outcome: with a platform, the one purchase there.
+/// The purchases of a store's id that may have notifications without an outcome: with a platform, the one there.
 async fn open_of_receipt(
     edge: &Edge,
     platform: Option<PlatformId>,

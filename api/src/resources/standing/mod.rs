@@ -269,7 +269,7 @@ pub fn last_end(
             .iter()
             .find(|view| view.collapse_key == one.collapse_key);
         let known = view.map_or_else(|| named(one.state.as_deref().unwrap_or_default()), state);
-        // A purchase that another receipt replaced gives no access in any state.
+        // A purchase that another one replaced gives no access in any state.
         let is_replaced = one.is_active == Some(false) && known.is_active() != Some(false);
         (
             view.map(Record::of).unwrap_or_default(),

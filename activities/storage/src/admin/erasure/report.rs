@@ -28,7 +28,7 @@ stored! {
         DeviceEvents = "device_events",
         /// Remove the names from notifications that still have a body.
         Notifications = "notifications",
-        /// Remove the names from claims of receipts on all devices.
+        /// Remove the names from claims of purchases on all devices.
         Claims = "claims",
         /// Remove the names from alarms.
         Alarms = "alarms",

@@ -381,8 +381,8 @@ fn warn_without_secret<'r>(
     let unable = claims.filter(|claim| waits_for(claim, origins).is_some());
     let platforms: BTreeSet<PlatformId> = unable.map(|claim| claim.place.platform).collect();
     for platform in platforms {
-        let detail = "devices report receipts, but the platform has no shared secret that the store accepts: until you \
-             set one, reported receipts are not verified and give no access";
+        let detail = "devices report purchases, but the platform has no credentials that the store accepts: until you set \
+             them, reported purchases are not verified and give no access";
         alarms::raise(
             write,
             About::Platform(platform),

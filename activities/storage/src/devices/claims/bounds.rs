@@ -339,12 +339,12 @@ fn displace(write: &mut Write<'_>, platform: PlatformId, network: &str) -> Resul
 
 fn warn(write: &mut Write<'_>, platform: PlatformId, bound: &str) -> Result<(), Error> {
     let detail = if bound == "platform" {
-        "too many receipts are waiting for verification: those from the networks that reported the most are dropped; \
-         their events are stored"
+        "too many purchases of devices are waiting for verification: those from the networks that reported the most are \
+         dropped; their events are stored"
             .to_owned()
     } else {
         format!(
-            "a {bound} reported more receipts than may wait for verification: the excess ones were dropped; their \
+            "a {bound} reported more purchases than may wait for verification: the excess ones were dropped; their \
              events are stored"
         )
     };

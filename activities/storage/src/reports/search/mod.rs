@@ -72,8 +72,8 @@ row! {
         pub label: String,
         /// When the result was recorded or last changed.
         pub at: Timestamp,
-        /// What matched: the result's own `id`, a `receipt`, a `customer` or a `device`; `beginning` if the text is a
-        /// prefix of one of these.
+        /// What matched: the result's own `id`, a purchase's `receipt`, a `customer` or a `device`; `beginning` if the text
+        /// is a prefix of one of these.
         #[schemars(extend("enum" = ["id", "receipt", "customer", "device", "beginning"]))]
         pub found_by: String,
     }
