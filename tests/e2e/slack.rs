@@ -51,7 +51,8 @@ async fn an_event_arrives_as_a_message_until_the_setting_changes() {
     let text = first[0].body["text"].as_str().expect("a text");
     assert_eq!(first[0].body, json!({ "text": text }));
     assert!(
-        text.starts_with("*A purchase's record changed") && text.contains("\nReceipt: chatty"),
+        text.starts_with("*A purchase's record changed")
+            && text.contains("\nStore's purchase id: chatty"),
         "{text}"
     );
     assert_eq!(

@@ -143,20 +143,19 @@ struct DeviceData {
 pub(crate) struct SessionStartData {
     #[serde(flatten)]
     common: Common,
-    /// Keys of the purchases whose receipts are on the device, in the order of the receipts. The app reported them;
-    /// none is verified.
+    /// Keys of the purchases on the device, in the order of `receipts`. The app reported them; none is verified.
     collapse_key: Vec<Uuid>,
-    /// Receipts on the device, each with the store's customer; only if `device_receipts` of the destination is set.
+    /// Purchases on the device, each with the store's customer; only if `device_receipts` of the destination is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<ReceiptData>", extend("x-setting" = "device_receipts"))]
     receipts: Option<Vec<ReceiptData>>,
 }
 
-/// A receipt on a device.
+/// A purchase on a device, by the store's ids.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "DeviceReceipt")]
 struct ReceiptData {
-    /// The store's id of the receipt.
+    /// The store's id for the purchase.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     receipt_id: String,
     /// The store's id for the customer who is signed in to the store on the device.
@@ -165,7 +164,7 @@ struct ReceiptData {
 }
 
 impl ReceiptData {
-    /// The receipt; `None` where an id is longer than the schema that release 0.1.0 published allows. Its purchase has a
+    /// The ids; `None` where one is longer than the schema that release 0.1.0 published allows. The purchase has a
     /// `collapse_key` in the event all the same.
     fn of(receipt: &DeviceReceipt) -> Option<Self> {
         let fits = |id: &str| id.chars().count() <= MAX_PUBLISHED_CHARS;
@@ -177,7 +176,7 @@ impl ReceiptData {
     }
 }
 
-/// Maximum length of the ids of a receipt in an event, in characters.
+/// Maximum length of a store's ids in an event, in characters.
 const MAX_PUBLISHED_CHARS: usize = 500;
 
 /// A session of the app ended.
@@ -249,7 +248,7 @@ pub(crate) struct TransactionData {
     /// ISO 4217 code of the price's currency.
     #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
     purchase_currency: Option<String>,
-    /// Receipt id; only if `device_receipts` of the destination is set.
+    /// The store's id for the purchase; only if `device_receipts` of the destination is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("x-setting" = "device_receipts"))]
     purchase_guid: Option<String>,
@@ -316,7 +315,7 @@ impl DeviceEvent<'_> {
         data.unwrap_or_default()
     }
 
-    /// The collapse key of the purchase with this receipt.
+    /// The collapse key of the purchase with this id of the store.
     fn purchase(&self, receipt_id: &str) -> Uuid {
         CollapseKey::of(self.place.platform, receipt_id).uuid()
     }
@@ -418,11 +417,11 @@ impl TransactionData {
     }
 }
 
-/// The fields of `data` with a receipt or its customer of the store. Both together are all that a device needs to claim a
-/// purchase, so they leave the installation only by a setting; `collapse_key` names the purchase everywhere.
+/// The fields of `data` with the store's id of a purchase or customer. Both together are all that a device needs to
+/// claim a purchase, so they leave the installation only by a setting; `collapse_key` names the purchase everywhere.
 const PROOFS: [&str; 3] = ["app_user_id", "purchase_guid", "receipts"];
 
-/// The body without receipts and the store's customers of them.
+/// The body without the store's ids of purchases and their customers.
 pub fn without_receipts(mut body: Value) -> Value {
     if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
         data.retain(|name, _| !PROOFS.contains(&name.as_str()));

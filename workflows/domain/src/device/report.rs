@@ -85,7 +85,7 @@ pub struct ReportedEvent {
     /// Id of the session; required for `device.session.start` and `device.session.end`.
     #[serde(default)]
     pub session_id: Option<SessionId>,
-    /// Receipts on the device; for `device.session.start` only. They identify the store's customers on the device, so
+    /// Purchases on the device; for `device.session.start` only. They identify the store's customers on the device, so
     /// that a login does not take over another customer's purchases. Leave out if unknown.
     #[serde(default)]
     #[schemars(length(max = 50))]
@@ -98,10 +98,10 @@ pub struct ReportedEvent {
     pub transaction: Option<DeviceTransaction>,
 }
 
-/// A receipt on a device.
+/// A purchase on a device, by the store's ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceReceipt {
-    /// The store's id of the receipt.
+    /// The store's id for the purchase.
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
@@ -159,7 +159,7 @@ pub struct OfferedProduct {
 pub struct DeviceTransaction {
     /// Whether the purchase was made or restored.
     pub kind: TransactionKind,
-    /// The store's id of the receipt.
+    /// The store's id for the purchase.
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
@@ -204,7 +204,7 @@ pub enum TransactionKind {
 pub enum Content {
     SessionStart {
         session: SessionId,
-        /// The receipts on the device; `None` where the report does not say which there are.
+        /// The purchases on the device; `None` where the report does not say which there are.
         receipts: Option<Vec<DeviceReceipt>>,
     },
     SessionEnd {

@@ -22,7 +22,7 @@ pub struct RecordSource<'a> {
     pub purchase: &'a Purchase,
     /// The name of the store, as in `platforms.store`.
     pub platform_type: &'a str,
-    /// The store's id of the receipt.
+    /// The store's id of the purchase.
     pub receipt_id: &'a str,
     pub environment: Environment,
     /// The buyer's id in the company's own system, if known.
@@ -78,7 +78,7 @@ pub(super) struct Data<'a> {
     last_seen_external_id: Option<&'a str>,
     /// When the purchase began.
     not_before: Option<Timestamp>,
-    /// Receipt id of the purchase that this one replaced in a change of plan.
+    /// The store's id for the purchase that this one replaced in a change of plan.
     original_purchase_guid: Option<&'a str>,
     /// When the payment failed, if that was not resolved since.
     payment_issues_began_at: Option<Timestamp>,
@@ -94,7 +94,7 @@ pub(super) struct Data<'a> {
     /// ISO 4217 code of the price's currency.
     #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
     purchase_currency: Option<String>,
-    /// The store's receipt id.
+    /// The store's id for the purchase.
     purchase_guid: &'a str,
     /// Price of one term, in the purchase's currency.
     purchase_price: Option<Decimal>,
@@ -108,7 +108,7 @@ pub(super) struct Data<'a> {
     refunded_at: Option<Timestamp>,
     /// When the purchase was revoked.
     revoked_at: Option<Timestamp>,
-    /// Latest payment: receipt id and number of renewals, or the id in the store's sales report.
+    /// Latest payment: the store's id for the purchase and number of renewals, or the id in the store's sales report.
     transaction_id: String,
     /// Additional data.
     #[serde(flatten)]
@@ -172,8 +172,8 @@ impl<'a> Data<'a> {
     }
 }
 
-/// The id of the newest payment. The store gives renewals no id of their own, so it is the receipt id, and from the
-/// second term on the receipt id with the number of renewals. If that number is not known, it is the receipt id alone.
+/// The id of the newest payment. The store gives renewals no id of their own, so it is that of the purchase, from the
+/// second term on with the number of renewals if that is known.
 fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
     match purchase.billing_cycles() {
         Some(cycles) if cycles > 1 => format!("{receipt_id}..{}", cycles.saturating_sub(1)),

@@ -195,9 +195,9 @@ fn revenue(event_type: &str, body: &Value) -> Sentence {
 fn purchase(event_type: &str, body: &Value) -> Sentence {
     let data = body.get("data").unwrap_or(&Value::Null);
     let environment = text(data, "/environment");
-    let receipt = text(data, "/purchase_guid");
+    let store_id = text(data, "/purchase_guid");
     let transaction =
-        text(data, "/transaction_id").filter(|transaction| Some(transaction) != receipt.as_ref());
+        text(data, "/transaction_id").filter(|transaction| Some(transaction) != store_id.as_ref());
     Sentence::about(event_type, environment.as_deref())
         .line("Customer", text(data, "/last_seen_external_id"))
         .line("Product", text(data, "/product_ref_id"))
@@ -207,7 +207,7 @@ fn purchase(event_type: &str, body: &Value) -> Sentence {
         .line("Country", text(data, "/purchase_country"))
         .line("Platform", text(data, "/platform_type"))
         .line("Environment", environment)
-        .line("Receipt", receipt)
+        .line("Store's purchase id", store_id)
         .line("Transaction", transaction)
 }
 
@@ -230,7 +230,7 @@ fn user(event_type: &str, body: &Value) -> Sentence {
         .line("Happened", time(body, "/occurred_at"))
         .line("Platform", text(body, "/event_platform"))
         .line("Environment", environment)
-        .line("Receipt", external_id(body, "receipt_id"))
+        .line("Store's purchase id", external_id(body, "receipt_id"))
 }
 
 fn device(event_type: &str, body: &Value) -> Sentence {
@@ -271,7 +271,7 @@ fn device(event_type: &str, body: &Value) -> Sentence {
         .line("Device", Some(shown.collect::<Vec<_>>().join(", ")))
         .line("Platform", text(data, "/device/platform_type"))
         .line("Happened", time(body, "/attributes/event_time"))
-        .line("Receipt", text(data, "/purchase_guid"))
+        .line("Store's purchase id", text(data, "/purchase_guid"))
         .line("Verified", Some("no, the app reported it".to_owned()))
 }
 

@@ -189,7 +189,7 @@ fn a_purchase_shows_customer_product_price_and_state() {
         "Country: US",
         "Platform: store",
         "Environment: production",
-        "Receipt: receipt",
+        "Store's purchase id: receipt",
     ];
     assert_eq!(lines(&all), expected);
     for (more, state) in [
@@ -258,7 +258,7 @@ fn a_user_event_has_the_customer_and_their_state() {
         "Happened: 2026-03-02 12:00 UTC",
         "Platform: store",
         "Environment: sandbox",
-        "Receipt: receipt",
+        "Store's purchase id: receipt",
     ];
     assert_eq!(lines(&all), expected);
     let erased = sentence(
@@ -302,7 +302,10 @@ fn an_event_of_a_device_names_that_nobody_verified_it() {
     let mut whole = bought();
     whole["data"]["purchase_guid"] = json!("receipt");
     assert_eq!(
-        value(&sentence("device.transaction", &whole), "Receipt"),
+        value(
+            &sentence("device.transaction", &whole),
+            "Store's purchase id"
+        ),
         "receipt"
     );
 }

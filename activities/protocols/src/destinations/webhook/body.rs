@@ -47,7 +47,8 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     )
 }
 
-/// Renders the body of an event of a device, which every attempt sends: without receipts, unless a setting wants them.
+/// Renders the body of an event of a device, which every attempt sends: without the store's ids, unless a setting wants
+/// them.
 pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rendered {
     match serde_json::from_str(&event.body) {
         Ok(body) => {

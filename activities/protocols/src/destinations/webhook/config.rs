@@ -270,7 +270,7 @@ pub fn body_shape(settings: &Value) -> BodyShape {
         .unwrap_or_default()
 }
 
-/// Whether events of devices carry receipts, by the stored settings.
+/// Whether events of devices carry the store's ids of purchases, by the stored settings.
 pub fn has_device_receipts(settings: &Value) -> bool {
     settings
         .get("device_receipts")

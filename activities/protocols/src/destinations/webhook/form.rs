@@ -41,10 +41,12 @@ pub fn form() -> Form {
         Entry::new("device_batch", "Device events per request", Input::Number).folded(),
         Entry::new(
             "device_receipts",
-            "Send the receipts that devices report",
+            "Send the store's ids that devices report",
             Input::Switch,
         )
-        .help("Only for your own backend: a receipt with its store customer proves the purchase.")
+        .help(
+            "Only for your own backend: the ids of a purchase and its customer together prove it.",
+        )
         .folded(),
     ];
     let url =

@@ -39,8 +39,8 @@ pub struct Settings {
     /// chat message always covers one event.
     #[schemars(range(min = 1, max = 100))]
     pub device_batch: usize,
-    /// Whether device events include the receipts that apps report, with the store's customer ids. Knowing both is
-    /// enough to claim the purchase on a device.
+    /// Whether device events include the store's ids of purchases and customers that apps report. Knowing both is enough
+    /// to claim the purchase on a device.
     pub device_receipts: bool,
     /// Public key `whpk_…` for verifying `v1a` signatures.
     #[serde(skip_serializing_if = "Option::is_none")]

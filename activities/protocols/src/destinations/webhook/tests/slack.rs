@@ -130,7 +130,7 @@ fn receipts_of_devices_are_in_no_message_without_the_setting() {
         let message: Value = serde_json::from_str(&message).unwrap();
         assert!(text(&message).contains("Product: month"), "{message}");
         assert_eq!(
-            text(&message).contains("Receipt: r1"),
+            text(&message).contains("Store's purchase id: r1"),
             is_shown,
             "{message}"
         );

@@ -1,4 +1,4 @@
-//! The bodies of events of devices: receipts by a setting alone.
+//! The bodies of events of devices: the store's ids by a setting alone.
 
 use super::{created, destination, fields};
 use crate::destinations::tests::of_device;
