@@ -5,7 +5,7 @@ use super::client::{Client, Refused, segment};
 use super::table::{self, Column};
 use crate::near::did_you_mean;
 use anyhow::bail;
-use domain::notification::SAMPLE_RECEIPT;
+use domain::notification::SAMPLE_PREFIX;
 use domain::{CollapseKey, DeliveryId};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -251,7 +251,7 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
 
 /// The collapse key of the only purchase of `settle sample --receipt NAME`: its id begins with the name.
 async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>> {
-    let wanted = json!({ "q": format!("{SAMPLE_RECEIPT}{name}.") });
+    let wanted = json!({ "q": format!("{SAMPLE_PREFIX}{name}.") });
     let found = client.post("/v1/search", &wanted).await?;
     let mut keys = table::items(&found)
         .iter()

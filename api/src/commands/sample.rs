@@ -8,7 +8,7 @@ use super::{data, settings, table};
 use crate::clock;
 use crate::near::did_you_mean;
 use crate::stores;
-use crate::stores::samples::{DemoStore, NewSample, SampleSigner, receipt_id};
+use crate::stores::samples::{DemoStore, NewSample, SampleSigner, sample_id};
 use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -311,8 +311,11 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
             .parse()
             .with_context(|| format!("`{url}` is not a URL"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
-        receipt: receipt_id(&mint, options.receipt.as_deref()),
-        related: options.related.as_deref().map(|name| mint.receipt_id(name)),
+        receipt: sample_id(&mint, options.receipt.as_deref()),
+        related: options
+            .related
+            .as_deref()
+            .map(|name| mint.purchase_id(name)),
         signer,
         client,
     })

@@ -130,10 +130,10 @@ pub struct SignedSample {
 }
 
 /// The id of a sample's purchase: that of a name, or a new one.
-pub fn receipt_id(mint: &Mint, name: Option<&str>) -> String {
+pub fn sample_id(mint: &Mint, name: Option<&str>) -> String {
     name.map_or_else(
-        || mint.receipt_id(&storage::hex(&clock::random_bytes::<8>())),
-        |name| mint.receipt_id(name),
+        || mint.purchase_id(&storage::hex(&clock::random_bytes::<8>())),
+        |name| mint.purchase_id(name),
     )
 }
 

@@ -53,7 +53,7 @@ async fn world() -> World {
 }
 
 fn minted(name: &str) -> String {
-    SIGNER.mint().expect("a mint").receipt_id(name)
+    SIGNER.mint().expect("a mint").purchase_id(name)
 }
 
 fn signed(signer: &Signer, topic: &str, sample: &Sample<'_>) -> String {
@@ -134,7 +134,7 @@ async fn a_sample_is_about_minted_receipts_alone() {
     let world = world().await;
     let (own, other) = (
         minted("own"),
-        OTHER.mint().expect("a mint").receipt_id("own"),
+        OTHER.mint().expect("a mint").purchase_id("own"),
     );
     for receipt in ["receipt", "sample.receipt", &other, &own[..own.len() - 1]] {
         let body = signed(

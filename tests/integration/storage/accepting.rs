@@ -237,9 +237,9 @@ story! {
     async fn a_receipts_purchases_are_found_before_they_are_settled(world: World) {
         world.notify("m1", "r1", 1).await;
         world.notify("m2", "r1", 2).await;
-        assert_eq!(world.store.open_of_receipt("r1").await.unwrap(), [world.key("r1")]);
+        assert_eq!(world.store.open_of_store_id("r1").await.unwrap(), [world.key("r1")]);
         world.settle(world.key("r1")).await;
-        assert_eq!(world.store.open_of_receipt("r1").await.unwrap(), []);
+        assert_eq!(world.store.open_of_store_id("r1").await.unwrap(), []);
     }
 }
 

@@ -46,7 +46,7 @@ story! {
             latest: vec![UnchosenPayment { usd: usd("8.49"), ..one.clone() }],
         };
         let explained = world.store.explain_destination(renewals).await.unwrap();
-        assert_eq!(explained.receipts.get(&world.key("r1")).map(String::as_str), Some("r1"));
+        assert_eq!(explained.store_ids.get(&world.key("r1")).map(String::as_str), Some("r1"));
         assert_eq!(world.counted(renewals).await, std::slice::from_ref(&expected));
         world.show("r1", monthly(), &[(TransitionKind::Renewed, 2)]).await;
         world.show("r2", monthly(), &[(TransitionKind::TrialStarted, 1), (TransitionKind::Purchased, 1)]).await;

@@ -32,11 +32,11 @@ pub struct Notification {
 pub const MAX_ID_BYTES: usize = 1000;
 
 /// The beginning of the receipt ids of samples. No store has such ids, so that a sample is never a purchase for money.
-pub const SAMPLE_RECEIPT: &str = "sample.";
+pub const SAMPLE_PREFIX: &str = "sample.";
 
 /// Whether a receipt is that of a sample, regardless of who created it.
-pub fn is_sample_receipt(receipt_id: &str) -> bool {
-    receipt_id.starts_with(SAMPLE_RECEIPT)
+pub fn is_sample_purchase(receipt_id: &str) -> bool {
+    receipt_id.starts_with(SAMPLE_PREFIX)
 }
 
 /// What happened. Notifications with equal store times are read in the order of these variants.

@@ -23,7 +23,7 @@ pub struct Subject {
     pub app_user_id: Option<String>,
     /// The store's id of the purchase.
     pub receipt_id: String,
-    /// The shared secret; empty for a store without one.
+    /// The credential of a store that has one secret; empty for others.
     pub secret: SecretString,
     /// The platform's settings and credentials of its store's own form.
     pub own: StorePart,

@@ -1,11 +1,11 @@
-//! The receipt ids of samples. Only the sample key of a data directory can mint them.
+//! The store's ids of samples. Only the sample key of a data directory can mint them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::notification::{SAMPLE_RECEIPT, is_sample_receipt};
+use domain::notification::{SAMPLE_PREFIX, is_sample_purchase};
 use ring::hmac;
 
-/// Mints receipt ids, `sample.{name}.{MAC of the name}`, and recognizes its own.
+/// Mints ids of purchases, `sample.{name}.{MAC of the name}`, and recognizes its own.
 #[derive(Debug, Clone)]
 pub struct Mint {
     key: hmac::Key,
@@ -19,18 +19,18 @@ impl Mint {
         }
     }
 
-    /// The receipt id of a name, always the same. The receipt id of a sample stays as it is.
-    pub fn receipt_id(&self, name: &str) -> String {
-        if is_sample_receipt(name) {
+    /// The id of a name, always the same. The id of a sample stays as it is.
+    pub fn purchase_id(&self, name: &str) -> String {
+        if is_sample_purchase(name) {
             return name.to_owned();
         }
         let mark = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, name.as_bytes()));
-        format!("{SAMPLE_RECEIPT}{name}.{mark}")
+        format!("{SAMPLE_PREFIX}{name}.{mark}")
     }
 
-    pub fn is_minted(&self, receipt_id: &str) -> bool {
-        let parts = receipt_id
-            .strip_prefix(SAMPLE_RECEIPT)
+    pub fn is_minted(&self, purchase_id: &str) -> bool {
+        let parts = purchase_id
+            .strip_prefix(SAMPLE_PREFIX)
             .and_then(|rest| rest.rsplit_once('.'));
         let Some((name, mark)) = parts else {
             return false;
@@ -45,30 +45,24 @@ mod tests {
     use super::Mint;
 
     #[test]
-    fn a_mint_recognizes_its_own_receipts_alone() {
+    fn a_mint_recognizes_its_own_ids_alone() {
         let (own, other) = (Mint::new(b"own"), Mint::new(b"other"));
         for name in ["a", "with.points", "/ü ~", ""] {
-            let receipt = own.receipt_id(name);
-            assert!(
-                own.is_minted(&receipt) && !other.is_minted(&receipt),
-                "{receipt}"
-            );
+            let id = own.purchase_id(name);
+            assert!(own.is_minted(&id) && !other.is_minted(&id), "{id}");
             assert_eq!(
-                own.receipt_id(&receipt),
-                receipt,
-                "an earlier sample is named by its receipt"
+                own.purchase_id(&id),
+                id,
+                "an earlier sample is named by its id"
             );
             assert!(
-                !own.is_minted(&receipt.replacen("sample.", "sample.b", 1)),
-                "{receipt}"
+                !own.is_minted(&id.replacen("sample.", "sample.b", 1)),
+                "{id}"
             );
-            assert!(
-                !own.is_minted(receipt.trim_start_matches("sample.")),
-                "{receipt}"
-            );
+            assert!(!own.is_minted(id.trim_start_matches("sample.")), "{id}");
         }
-        for receipt in ["", "sample.", "sample.a", "sample.a.", "sample.a.b", "a"] {
-            assert!(!own.is_minted(receipt), "{receipt}");
+        for id in ["", "sample.", "sample.a", "sample.a.", "sample.a.b", "a"] {
+            assert!(!own.is_minted(id), "{id}");
         }
     }
 }

@@ -5,12 +5,12 @@ use super::mint::Mint;
 use domain::PlatformId;
 use url::Url;
 
-/// A simulated store. It replaces a real one for one platform, and for the receipts of samples on all others.
+/// A simulated store. It replaces a real one for one platform, and for samples on all others.
 #[derive(Debug, Clone)]
 pub struct Simulated {
     /// The platform that has no other store.
     pub platform: PlatformId,
-    /// Recognizes the receipts of samples.
+    /// Recognizes samples.
     pub mint: Mint,
     /// Scheme, host and port of the simulated store.
     pub base: Url,

@@ -2,13 +2,13 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_RECEIPT_N;
+use crate::db::partial::OPEN_OF_STORE_ID_N;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase;
-use crate::purchases::users::{self, RECEIPT_PREFIX};
+use crate::purchases::users::{self, PURCHASE_PREFIX};
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::text::spellings;
 use domain::{AppId, UserId};
@@ -160,15 +160,15 @@ pub fn owner_of(
                 app_user_id,
             }))
         }
-        Owner::Receipt(receipt) => {
-            let receipt = clean(receipt);
-            let found = of_receipt(connection, app_id, &receipt)?;
+        Owner::Receipt(store_id) => {
+            let store_id = clean(store_id);
+            let found = of_store_id(connection, app_id, &store_id)?;
             Ok(found.map(|found| users::StoreUser {
                 app_id,
                 store: found.store,
                 app_user_id: found
                     .app_user_id
-                    .unwrap_or_else(|| format!("{RECEIPT_PREFIX}{receipt}")),
+                    .unwrap_or_else(|| format!("{PURCHASE_PREFIX}{store_id}")),
             }))
         }
     }
@@ -187,20 +187,20 @@ const OWNER_BY_NOTIFICATION: Sql = statement! {"
     SELECT f.store, n.app_user_id
     FROM notifications n
     JOIN platforms f ON f.id = n.platform_id
-    WHERE n.receipt_id = ? AND f.app_id = ? AND {OPEN_OF_RECEIPT_N} AND n.waiting_topic_id IS NULL
+    WHERE n.receipt_id = ? AND f.app_id = ? AND {OPEN_OF_STORE_ID_N} AND n.waiting_topic_id IS NULL
     ORDER BY n.app_user_id IS NULL, n.seq
     LIMIT 1
 "};
 
-/// The owner of a receipt, by its purchase or else by an open notification.
-fn of_receipt(
+/// The owner of a purchase by the store's id, by its record or else by an open notification.
+fn of_store_id(
     connection: &mut AnyConnection,
     app: AppId,
-    receipt: &str,
+    store_id: &str,
 ) -> Result<Option<StoreUser>, Error> {
     let mut found: Option<StoreUser> = None;
     for owner in [OWNER_BY_PURCHASE, OWNER_BY_NOTIFICATION] {
-        let row: Option<StoreUser> = sql(owner).bind(receipt).bind(app).first(connection)?;
+        let row: Option<StoreUser> = sql(owner).bind(store_id).bind(app).first(connection)?;
         match row {
             Some(row) if row.app_user_id.is_some() => return Ok(Some(row)),
             row => found = found.or(row),
@@ -238,9 +238,9 @@ pub fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Er
     })
 }
 
-/// The stores' ids of a customer, without what stands for a receipt or an erased one.
+/// The stores' ids of a customer, without what stands for a purchase or an erased one.
 pub fn shown_ids(mut app_user_ids: Vec<String>) -> Vec<String> {
-    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
+    app_user_ids.retain(|name| !name.starts_with(PURCHASE_PREFIX) && !is_tombstone(name));
     app_user_ids
 }
 

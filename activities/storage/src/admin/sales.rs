@@ -116,7 +116,7 @@ struct Lines<'a> {
     has_news: bool,
 }
 
-/// The sales of a receipt, each with the number of its payment in the ledger of one purchase; `None` without one.
+/// The sales of a purchase, each with the number of its payment in the ledger of one purchase; `None` without one.
 struct Matched<'a> {
     sales: &'a [Sale],
     numbers: Vec<Option<i64>>,
@@ -156,7 +156,7 @@ fn import(
     let latest: BTreeMap<Identity<'_>, &NewSale> =
         sales.iter().map(|sale| (sale.identity(), sale)).collect();
     let mut answer = ImportedSales::default();
-    let mut receipts: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
+    let mut by_store_id: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
     for sale in latest.into_values() {
         let is_same = is_same(write.connection, app, sale)?;
         match is_same {
@@ -168,12 +168,12 @@ fn import(
         if is_news && run == Run::Real {
             upsert(write, app, sale)?;
         }
-        let of_receipt = receipts.entry(&sale.receipt_id).or_default();
-        of_receipt.all.push(sale);
-        of_receipt.has_news |= is_news;
+        let of_purchase = by_store_id.entry(&sale.receipt_id).or_default();
+        of_purchase.all.push(sale);
+        of_purchase.has_news |= is_news;
     }
     let mut affected = BTreeSet::new();
-    for lines in receipts.values() {
+    for lines in by_store_id.values() {
         affected.extend(compare(write.connection, app, lines, &mut answer)?);
     }
     answer.purchases = i64::try_from(affected.len()).unwrap_or(i64::MAX);
@@ -232,14 +232,14 @@ fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error
 }
 
 /// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
-const PURCHASES_OF_RECEIPT: Sql = statement! {"
+const PURCHASES_OF_STORE_ID: Sql = statement! {"
     SELECT collapse_key, purchase
     FROM purchases
     WHERE receipt_id = ? AND app_id || '' = ?
     ORDER BY collapse_key
 "};
 
-/// Compares the lines about a receipt with the ledger of its purchases. Returns the purchases to recheck.
+/// Compares the lines about a store's id with the ledger of its purchases. Returns the purchases to recheck.
 fn compare(
     connection: &mut AnyConnection,
     app: AppId,
@@ -249,7 +249,7 @@ fn compare(
     let Some(receipt_id) = lines.all.first().map(|line| line.receipt_id.as_str()) else {
         return Ok(Vec::new());
     };
-    let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_RECEIPT)
+    let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_STORE_ID)
         .bind(receipt_id)
         .bind(app)
         .all(connection)?;

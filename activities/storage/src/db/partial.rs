@@ -66,9 +66,9 @@ pub const OPEN_DUE: &str = "(n.outcome IS NULL OR n.outcome = 'due') AND n.waiti
 /// `notifications_open_woken (sweep_at)`, of the open notification `n`, whose `wakes` must not be NULL.
 pub const OPEN_WOKEN: &str = "(n.outcome IS NULL OR n.outcome = 'woken') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
 /// `notifications_open_of_receipt (receipt_id)`.
-pub const OPEN_OF_RECEIPT: &str = "(outcome IS NULL OR outcome = 'of receipt')";
-/// [`OPEN_OF_RECEIPT`], of the notification `n`.
-pub const OPEN_OF_RECEIPT_N: &str = "(n.outcome IS NULL OR n.outcome = 'of receipt')";
+pub const OPEN_OF_STORE_ID: &str = "(outcome IS NULL OR outcome = 'of receipt')";
+/// [`OPEN_OF_STORE_ID`], of the notification `n`.
+pub const OPEN_OF_STORE_ID_N: &str = "(n.outcome IS NULL OR n.outcome = 'of receipt')";
 /// `notifications_named (seq)`: a notification that has ended, and may still name a customer.
 pub const FINISHED_WITH_NAMES: &str =
     "outcome || '' IS NOT NULL AND (app_user_id IS NOT NULL OR body <> '{}')";

@@ -2,7 +2,7 @@
 
 use crate::db::error::Error;
 use crate::db::partial::{
-    OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN_OF_RECEIPT,
+    OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN_OF_STORE_ID,
 };
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
@@ -155,10 +155,10 @@ const OLDEST_OPEN: Sql = statement! {hot "notifications_open_in_order", "
     LIMIT 1
 "};
 
-const OF_RECEIPT: Sql = statement! {hot "notifications_open_of_receipt", "
+const OF_STORE_ID: Sql = statement! {hot "notifications_open_of_receipt", "
     SELECT DISTINCT collapse_key AS value
     FROM notifications
-    WHERE receipt_id = ? AND {OPEN_OF_RECEIPT} AND collapse_key IS NOT NULL
+    WHERE receipt_id = ? AND {OPEN_OF_STORE_ID} AND collapse_key IS NOT NULL
     ORDER BY collapse_key
     LIMIT ?
 "};
@@ -204,10 +204,10 @@ impl Store {
     }
 
     /// The purchases of the open notifications about a receipt, on any platform.
-    pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
+    pub async fn open_of_store_id(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
         self.read(move |connection| {
-            sql(OF_RECEIPT)
+            sql(OF_STORE_ID)
                 .bind(receipt_id)
                 .bind(MAX_NAMED)
                 .values(connection)

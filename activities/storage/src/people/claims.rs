@@ -21,7 +21,7 @@ use crate::people::join::join;
 use crate::people::{device_users, moves};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
-use crate::purchases::users::{RECEIPT_PREFIX, StoreUser};
+use crate::purchases::users::{PURCHASE_PREFIX, StoreUser};
 use crate::settings::app_lock;
 use crate::settings::tombstones::{self, ConcealedName};
 use domain::device::claim::{
@@ -330,7 +330,7 @@ impl Pending {
 
     /// The key of the customer of a purchase whose customer the store did not name.
     fn unnamed_customer(&self) -> String {
-        format!("{RECEIPT_PREFIX}{}", self.row.receipt_id)
+        format!("{PURCHASE_PREFIX}{}", self.row.receipt_id)
     }
 
     /// The claim, as one of this customer.
@@ -416,7 +416,7 @@ impl Pending {
         at: Timestamp,
     ) -> Result<Option<Open>, Error> {
         // The customer of a known purchase is known, and stays.
-        let is_named = !self.app_user_id.starts_with(RECEIPT_PREFIX);
+        let is_named = !self.app_user_id.starts_with(PURCHASE_PREFIX);
         let is_new = kind != NotificationKind::Claimed && is_named;
         let app_user_id = is_new.then(|| self.app_user_id.clone());
         let notification = Notification {

@@ -7,7 +7,7 @@ use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::people::moves::{self, Author, Cause, Move};
-use crate::purchases::users::{RECEIPT_PREFIX, StoreCustomer};
+use crate::purchases::users::{PURCHASE_PREFIX, StoreCustomer};
 use domain::{AppId, CollapseKey, DevicePlace, Timestamp, TransferId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ impl MovedRows {
     /// The store's ids of the customers, without receipts whose customer is unknown.
     pub fn app_user_ids(&self) -> Vec<String> {
         let ids = self.customers.iter().map(|one| &one.app_user_id);
-        ids.filter(|id| !id.starts_with(RECEIPT_PREFIX))
+        ids.filter(|id| !id.starts_with(PURCHASE_PREFIX))
             .cloned()
             .collect()
     }

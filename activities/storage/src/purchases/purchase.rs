@@ -11,7 +11,7 @@ use crate::settings::app_lock;
 use crate::settings::credential::IS_USABLE_F;
 use const_format::formatcp;
 use domain::catalogue::ProductRef;
-use domain::notification::SAMPLE_RECEIPT;
+use domain::notification::SAMPLE_PREFIX;
 use domain::stores::CustomerSource;
 use domain::{
     AppId, CollapseKey, Environment, PlatformId, Purchase, State, StorePolicy, Timestamp,
@@ -78,8 +78,8 @@ const SELECT: &str = "
 
 /// Compares the whole prefix, because SQLite's `LIKE` ignores case.
 const IS_SAMPLE: &str = formatcp!(
-    "substr(o.receipt_id, 1, {}) = '{SAMPLE_RECEIPT}'",
-    SAMPLE_RECEIPT.len()
+    "substr(o.receipt_id, 1, {}) = '{SAMPLE_PREFIX}'",
+    SAMPLE_PREFIX.len()
 );
 
 const ORIGIN: &str = formatcp!(

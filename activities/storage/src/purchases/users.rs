@@ -29,7 +29,7 @@ pub struct StoreUser {
     pub app_id: AppId,
     /// The store, such as `amazon`.
     pub store: String,
-    /// The store's id of the customer; while it is unknown, [`RECEIPT_PREFIX`] and the receipt.
+    /// The store's id of the customer; while it is unknown, [`PURCHASE_PREFIX`] and the receipt.
     pub app_user_id: String,
 }
 
@@ -120,7 +120,7 @@ impl Customer<'_> {
     }
 
     fn receipt(&self) -> StoreUser {
-        self.store_user_named(format!("{RECEIPT_PREFIX}{}", self.origin.receipt_id))
+        self.store_user_named(format!("{PURCHASE_PREFIX}{}", self.origin.receipt_id))
     }
 
     fn store_user_named(&self, app_user_id: String) -> StoreUser {
@@ -172,7 +172,7 @@ impl LockedUser {
 }
 
 /// The prefix of the key of a customer whose id at the store is unknown; the receipt follows it.
-pub const RECEIPT_PREFIX: &str = "receipt/";
+pub const PURCHASE_PREFIX: &str = "receipt/";
 
 const FIND_STORE_USER: Sql = statement! {"
     SELECT user_id AS value

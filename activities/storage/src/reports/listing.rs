@@ -188,7 +188,7 @@ const COUNT: Sql = statement! {"
     SELECT COUNT(*) AS value FROM (SELECT 1 FROM purchases p WHERE {{which}} LIMIT ?) x
 "};
 const BY_INDEX: &[Sql] = &[PURCHASES_UNORDERED, COUNT];
-const OF_RECEIPT: Clause = clause!(BY_INDEX, hot "purchases_receipt", "p.receipt_id = ?");
+const OF_STORE_ID: Clause = clause!(BY_INDEX, hot "purchases_receipt", "p.receipt_id = ?");
 const OF_CUSTOMER: Clause = clause!(BY_INDEX, hot "purchases_customer", "p.app_user_id = ?");
 const OF_NAMED: Clause = clause! {BY_INDEX, hot "users_external", "
     p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)
@@ -206,7 +206,7 @@ const LISTS: &[Sql] = &[
     PURCHASES_UNORDERED,
 ];
 const ON_PLATFORMS: Clause = clause!(LISTS, "p.platform_id || '' IN (?*)");
-const HAS_RECEIPT: Clause = clause!(LISTS, "p.receipt_id || '' IN (?*)");
+const HAS_STORE_ID: Clause = clause!(LISTS, "p.receipt_id || '' IN (?*)");
 const HAS_CUSTOMER: Clause = clause!(LISTS, "p.app_user_id || '' IN (?*)");
 const IS_NAMED: Clause = clause! {LISTS, "
     p.user_id || '' IN (SELECT u.id FROM users u WHERE u.external_id IN (?*))
@@ -357,7 +357,7 @@ impl PurchaseFilter {
         let storable = |text: String| Value::from(clean(&text).into_owned());
         let held = self.held.filter(|held| *held).map(|_| now);
         let entities: [(Clause, Clause, Option<Value<'static>>); 5] = [
-            (OF_RECEIPT, HAS_RECEIPT, self.receipt_id.map(storable)),
+            (OF_STORE_ID, HAS_STORE_ID, self.receipt_id.map(storable)),
             (OF_CUSTOMER, HAS_CUSTOMER, self.app_user_id.map(storable)),
             (OF_NAMED, IS_NAMED, self.external_id.map(storable)),
             (OF_USER, HAS_USER, self.user_id.map(Into::into)),

@@ -10,7 +10,7 @@ use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::purchases::purchase;
 use crate::reports::listing::Filtered;
-use domain::notification::is_sample_receipt;
+use domain::notification::is_sample_purchase;
 use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -169,7 +169,7 @@ fn last_answer(
         .all(connection)?;
     let real = recorded
         .iter()
-        .filter(|one| !is_sample_receipt(&one.receipt_id));
+        .filter(|one| !is_sample_purchase(&one.receipt_id));
     Ok(real
         .filter_map(|one| purchase::read(&one.purchase).ok()?.last_verified())
         .filter(|at| *at > since)

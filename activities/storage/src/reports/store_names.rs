@@ -1,11 +1,11 @@
 //! Finds customers in all apps at once by the store's ids, or by one of their receipts.
 
 use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_RECEIPT_N;
+use crate::db::partial::OPEN_OF_STORE_ID_N;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
-use crate::purchases::users::RECEIPT_PREFIX;
+use crate::purchases::users::PURCHASE_PREFIX;
 use crate::reports::listing::Filtered;
 use crate::settings::tombstones::ConcealedName;
 use domain::{AppId, UserId};
@@ -43,8 +43,8 @@ const FOUND: Sql = statement! {"
         FROM notifications n
         JOIN platforms f ON f.id = n.platform_id
         JOIN store_users s ON s.app_id = f.app_id AND s.store = f.store
-            AND s.app_user_id = COALESCE(n.app_user_id, '{RECEIPT_PREFIX}' || n.receipt_id)
-        WHERE n.receipt_id = ? AND {OPEN_OF_RECEIPT_N} AND n.waiting_topic_id IS NULL
+            AND s.app_user_id = COALESCE(n.app_user_id, '{PURCHASE_PREFIX}' || n.receipt_id)
+        WHERE n.receipt_id = ? AND {OPEN_OF_STORE_ID_N} AND n.waiting_topic_id IS NULL
     ) x
     WHERE {{which}}
     ORDER BY x.app_id, x.user_id

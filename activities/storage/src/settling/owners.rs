@@ -7,7 +7,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::db::writer::order::{Owner as AppUser, Owners, Settled};
-use crate::purchases::users::{self, RECEIPT_PREFIX, StoreUser};
+use crate::purchases::users::{self, PURCHASE_PREFIX, StoreUser};
 use crate::settings::app_lock;
 use domain::{AppId, CollapseKey, UserId};
 use std::collections::{BTreeSet, HashMap};
@@ -45,7 +45,7 @@ const NAMED: Sql = statement! {"
     FROM notifications n
     JOIN platforms p ON p.id = n.platform_id
     LEFT JOIN store_users u ON u.app_id = p.app_id AND u.store = p.store
-        AND u.app_user_id = COALESCE(n.app_user_id, '{RECEIPT_PREFIX}' || n.receipt_id)
+        AND u.app_user_id = COALESCE(n.app_user_id, '{PURCHASE_PREFIX}' || n.receipt_id)
     WHERE n.seq IN (?*) AND n.collapse_key IS NOT NULL
 "};
 
@@ -73,7 +73,7 @@ fn find(
     users.extend(named.into_iter().map(|one| {
         let app_user_id = one
             .app_user_id
-            .unwrap_or_else(|| format!("{RECEIPT_PREFIX}{}", one.receipt_id));
+            .unwrap_or_else(|| format!("{PURCHASE_PREFIX}{}", one.receipt_id));
         let customer = StoreUser {
             app_id: one.app_id,
             store: one.store,

@@ -16,7 +16,7 @@ use crate::settings::app_lock;
 use crate::settings::credential::{Credential, IS_USABLE_F, SealedCredential, StorePart};
 use crate::settings::tombstones::{self, ConcealedName};
 use crate::settling::rechecks::{self, RecheckReason};
-use domain::notification::is_sample_receipt;
+use domain::notification::is_sample_purchase;
 use domain::time::MINUTE;
 use domain::{
     AppId, CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts,
@@ -159,7 +159,7 @@ impl Store {
                 sql(CREDENTIAL).bind(origin.platform_id).first(connection)?;
             let credential = match stored {
                 // It is never sent to the store.
-                _ if is_sample_receipt(&origin.receipt_id) => Some(Credential::default()),
+                _ if is_sample_purchase(&origin.receipt_id) => Some(Credential::default()),
                 Some(stored) => stored.open(&secrets, origin.platform_id)?,
                 None => None,
             };

@@ -126,7 +126,7 @@ pub fn destination(of: &DestinationExplanation) -> Node {
     let addressee = &of.addressee;
     let sending = |one: &Sending| {
         let node = delivery(one, addressee, of.now)
-            .fact("receipt_id", of.receipts.get(&one.delivery.collapse_key));
+            .fact("receipt_id", of.store_ids.get(&one.delivery.collapse_key));
         Node {
             summary: sentences::delivery_of(of, one),
             ..node
@@ -187,7 +187,7 @@ pub fn destination(of: &DestinationExplanation) -> Node {
             .then(one.latest.iter().map(|payment| {
                 Node::new("payment", sentences::unchosen_payment(of, payment))
                     .fact("collapse_key", payment.collapse_key)
-                    .fact("receipt_id", of.receipts.get(&payment.collapse_key))
+                    .fact("receipt_id", of.store_ids.get(&payment.collapse_key))
                     .fact("occurred_at", payment.occurred_at)
                     .fact("usd", payment.usd.map(|usd| usd.to_string()))
             }))

@@ -77,8 +77,9 @@ pub async fn list(
     let may_be_unsettled =
         page.cursor.is_none() && filter.app_user_id.is_none() && filter.external_id.is_none();
     let mut found = edge.store.purchases(filter.clone(), page).await?;
-    if let (Some(receipt), true, None) = (filter.receipt_id, may_be_unsettled, &found.next_cursor) {
-        for key in open_of_receipt(&edge, filter.platform_id, &receipt).await? {
+    if let (Some(store_id), true, None) = (filter.receipt_id, may_be_unsettled, &found.next_cursor)
+    {
+        for key in open_of_store_id(&edge, filter.platform_id, &store_id).await? {
             if !found.items.iter().any(|item| item.collapse_key == key) {
                 let waiting = unsettled(&edge, key).await?;
                 found
@@ -153,14 +154,14 @@ async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
 }
 
 /// The purchases of a store's id that may have notifications without an outcome: with a platform, the one there.
-async fn open_of_receipt(
+async fn open_of_store_id(
     edge: &Edge,
     platform: Option<PlatformId>,
-    receipt: &str,
+    store_id: &str,
 ) -> Result<Vec<CollapseKey>, Error> {
     match platform {
-        Some(platform) => Ok(vec![CollapseKey::of(platform, receipt)]),
-        None => Ok(edge.store.open_of_receipt(receipt).await?),
+        Some(platform) => Ok(vec![CollapseKey::of(platform, store_id)]),
+        None => Ok(edge.store.open_of_store_id(store_id).await?),
     }
 }
 

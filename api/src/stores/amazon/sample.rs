@@ -10,7 +10,7 @@ use crate::clock;
 use crate::stores::ingress::{Answer, Intake};
 use crate::stores::samples::{
     DemoStore, KeyPem, NewSample, NoSample, SampleSettings, SampleSigner, SentSample, SignedSample,
-    receipt_id,
+    sample_id,
 };
 use domain::{CollapseKey, Timestamp};
 use protocols::stores::Mint;
@@ -190,7 +190,7 @@ impl Amazon {
     ) -> Result<SentSample, NoSample> {
         let Samples { signer, mint, .. } = self.samples.as_ref().ok_or(NoSample::NotTrusted)?;
         let store_type = wanted.store_type.unwrap_or(TYPES[0].0);
-        let receipt_id = receipt_id(mint, wanted.receipt_id.as_deref());
+        let receipt_id = sample_id(mint, wanted.receipt_id.as_deref());
         let sample = NewSample {
             package_name: &platform.settings.package_name,
             store_type,

@@ -147,14 +147,14 @@ pub(crate) struct SessionStartData {
     collapse_key: Vec<Uuid>,
     /// Purchases on the device, each with the store's customer; only if `device_receipts` of the destination is set.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Vec<ReceiptData>", extend("x-setting" = "device_receipts"))]
-    receipts: Option<Vec<ReceiptData>>,
+    #[schemars(with = "Vec<PurchaseIds>", extend("x-setting" = "device_receipts"))]
+    receipts: Option<Vec<PurchaseIds>>,
 }
 
 /// A purchase on a device, by the store's ids.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "DeviceReceipt")]
-struct ReceiptData {
+struct PurchaseIds {
     /// The store's id for the purchase.
     #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     receipt_id: String,
@@ -163,7 +163,7 @@ struct ReceiptData {
     app_user_id: String,
 }
 
-impl ReceiptData {
+impl PurchaseIds {
     /// The ids; `None` where one is longer than the schema that release 0.1.0 published allows. The purchase has a
     /// `collapse_key` in the event all the same.
     fn of(receipt: &DeviceReceipt) -> Option<Self> {
@@ -298,7 +298,7 @@ impl DeviceEvent<'_> {
                 serde_json::to_value(SessionStartData {
                     common,
                     collapse_key: receipts.iter().map(key).collect(),
-                    receipts: Some(receipts.iter().filter_map(ReceiptData::of).collect()),
+                    receipts: Some(receipts.iter().filter_map(PurchaseIds::of).collect()),
                 })
             }
             Happened::Reported(Content::Impression(impression)) => {

@@ -11,7 +11,7 @@ mod tests;
 
 use crate::http::Request;
 use crate::stores::{Answer, Bucket, CheckStep, Replied, Simulated, StoreProtocol, Subject};
-use domain::notification::is_sample_receipt;
+use domain::notification::is_sample_purchase;
 use domain::{Environment, Parked, Verification};
 use std::time::Duration;
 use storage::StorePart;
@@ -81,7 +81,7 @@ impl Amazon {
     fn request(&self, subject: &Subject) -> Result<Request, Answer> {
         let Some(settings) = self.simulated(subject) else {
             // The sample of another data directory, or of one that is under `serve` now: no store knows it.
-            if is_sample_receipt(&subject.receipt_id) {
+            if is_sample_purchase(&subject.receipt_id) {
                 let unknown = Verification::Parked(Parked::UnknownReceipt);
                 return Err(Answer::Verification(unknown));
             }

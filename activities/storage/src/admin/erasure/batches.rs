@@ -10,7 +10,7 @@ use super::report::ErasureStage as Stage;
 use super::{finished, written};
 use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_RECEIPT;
+use crate::db::partial::OPEN_OF_STORE_ID;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, clean, row, sql};
@@ -283,7 +283,7 @@ const PLATFORMS: Sql =
     statement!("SELECT id AS value FROM platforms WHERE app_id = ? AND store = ? ORDER BY id");
 // The first two conditions make the index of what is open usable.
 const OPEN_NOTIFICATIONS: Clause = clause! {&[NOTIFICATIONS.select], hot "notifications_open_of_receipt", "
-    receipt_id >= '' AND {OPEN_OF_RECEIPT} AND app_user_id = ? AND platform_id = ?
+    receipt_id >= '' AND {OPEN_OF_STORE_ID} AND app_user_id = ? AND platform_id = ?
     ORDER BY seq
     FOR UPDATE
 "};

@@ -16,7 +16,7 @@ use crate::events::user_leases;
 use crate::people::announcing;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
-use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, StoreUser, UserRow};
+use crate::purchases::users::{self, PURCHASE_PREFIX, Raced, StoreUser, UserRow};
 use crate::reports::customer::{self, CustomerName};
 use crate::settings::destinations;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
@@ -173,7 +173,7 @@ fn names(
     let names: Vec<StoreName> = sql(STORE_NAMES).bind(user).all(write.connection)?;
     let names = names
         .into_iter()
-        .filter(|name| !name.app_user_id.starts_with(RECEIPT_PREFIX));
+        .filter(|name| !name.app_user_id.starts_with(PURCHASE_PREFIX));
     let names = names.filter(|name| !is_tombstone(&name.app_user_id));
     let all = names.map(|StoreName { store, app_user_id }| {
         let tombstone = ConcealedName {

@@ -16,7 +16,7 @@ use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
 use crate::purchases::owned;
 use crate::purchases::user_devices;
-use crate::purchases::users::{self, RECEIPT_PREFIX};
+use crate::purchases::users::{self, PURCHASE_PREFIX};
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
 use domain::{AppId, Environment, Timestamp, UserId};
@@ -223,7 +223,7 @@ fn status(
     let row =
         users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
     let mut app_user_ids = users::app_user_ids(connection, user)?;
-    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
+    app_user_ids.retain(|name| !name.starts_with(PURCHASE_PREFIX) && !is_tombstone(name));
     Ok(CustomerStatus {
         user_id: user,
         user_revision: row.revision,

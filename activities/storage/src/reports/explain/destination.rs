@@ -58,8 +58,8 @@ pub struct DestinationExplanation {
     pub skipped: Vec<Sending>,
     /// The payments that it did not get because of its choice of events, if it counts revenue and is not deleted.
     pub unchosen: Vec<UnchosenType>,
-    /// The receipt ids of the purchases of all that is shown.
-    pub receipts: HashMap<CollapseKey, String>,
+    /// The store's ids of the purchases of all that is shown.
+    pub store_ids: HashMap<CollapseKey, String>,
     pub now: Timestamp,
 }
 
@@ -135,7 +135,7 @@ pub fn find(
         .iter()
         .flat_map(|one| &one.latest)
         .map(|one| one.collapse_key);
-    let receipts = receipts(connection, shown.chain(paid))?;
+    let store_ids = store_ids(connection, shown.chain(paid))?;
     Ok(Some(DestinationExplanation {
         addressee,
         shown_state,
@@ -144,23 +144,23 @@ pub fn find(
         failed,
         skipped,
         unchosen,
-        receipts,
+        store_ids,
         now,
     }))
 }
 
 row! {
-    struct Receipt {
+    struct PurchaseId {
         collapse_key: CollapseKey,
         receipt_id: String,
     }
 }
 
-const RECEIPTS: Sql =
+const STORE_IDS: Sql =
     statement!("SELECT collapse_key, receipt_id FROM purchases WHERE collapse_key IN (?*)");
 
-/// The receipt ids of these purchases.
-fn receipts(
+/// The store's ids of these purchases.
+fn store_ids(
     connection: &mut AnyConnection,
     keys: impl Iterator<Item = CollapseKey>,
 ) -> Result<HashMap<CollapseKey, String>, Error> {
@@ -168,7 +168,7 @@ fn receipts(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<Receipt> = sql(RECEIPTS).uncached().bind_list(keys).all(connection)?;
+    let rows: Vec<PurchaseId> = sql(STORE_IDS).uncached().bind_list(keys).all(connection)?;
     Ok(rows
         .into_iter()
         .map(|row| (row.collapse_key, row.receipt_id))

@@ -5,7 +5,7 @@ mod range;
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::partial::OPEN_OF_RECEIPT_N;
+use crate::db::partial::OPEN_OF_STORE_ID_N;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql, stored};
 use crate::db::store::Store;
@@ -122,7 +122,7 @@ const SEARCH: Sql = statement! {"
         SELECT {OPEN}, 'receipt' AS found_by
         FROM (SELECT n.collapse_key, n.platform_id, n.store_type, n.accepted_at
             FROM notifications n
-            WHERE n.receipt_id >= ? AND n.receipt_id <= ? AND {OPEN_OF_RECEIPT_N}
+            WHERE n.receipt_id >= ? AND n.receipt_id <= ? AND {OPEN_OF_STORE_ID_N}
             ORDER BY n.receipt_id DESC
             LIMIT {WALKED}) n
         CROSS JOIN platforms f

@@ -117,7 +117,7 @@ pub const SALE: &str = "s.transaction_id, s.kind, s.sold_at, s.price, s.currency
             ORDER BY r.day DESC LIMIT 1) AS rate,
         (SELECT r.day FROM rates r WHERE r.app_id = s.app_id AND r.currency = s.currency AND r.day <= s.day
             ORDER BY r.day DESC LIMIT 1) AS rate_day";
-const SALES_OF_RECEIPT: Sql = statement! {hot "sales_receipt", "
+const SALES_OF_STORE_ID: Sql = statement! {hot "sales_receipt", "
     SELECT {SALE}
     FROM sales s
     WHERE s.app_id = ? AND s.receipt_id = ?
@@ -140,7 +140,7 @@ fn sales_ahead(
     app: AppId,
     receipt_id: &str,
 ) -> Result<Ahead<'static, SaleRow>, Error> {
-    sql(SALES_OF_RECEIPT)
+    sql(SALES_OF_STORE_ID)
         .bind(app)
         .bind(receipt_id.to_owned())
         .ahead(connection)

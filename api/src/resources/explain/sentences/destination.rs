@@ -169,7 +169,7 @@ pub fn unchosen(destination: &Destination, of: &UnchosenType) -> String {
 pub fn unchosen_payment(of: &DestinationExplanation, one: &UnchosenPayment) -> String {
     let key = one.collapse_key;
     let store_id = of
-        .receipts
+        .store_ids
         .get(&key)
         .map_or_else(String::new, |id| format!(" (store's id {id})"));
     format!("{} of purchase {key}{store_id}", payment(one))

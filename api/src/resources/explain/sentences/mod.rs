@@ -15,7 +15,7 @@ pub use sent::{
 
 use crate::resources::purchases::state_for_people;
 use crate::stores;
-use domain::notification::is_sample_receipt;
+use domain::notification::is_sample_purchase;
 use domain::{CollapseKey, Outcome, Timestamp, UserId};
 use phrases::{because, count, sentence};
 use storage::{
@@ -78,7 +78,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
 
 /// Name of the confirming store: samples are only confirmed by the demo's.
 fn confirmer<'a>(receipt_id: &str, store: &'a str) -> &'a str {
-    match is_sample_receipt(receipt_id) {
+    match is_sample_purchase(receipt_id) {
         true => "the simulated store",
         false => store,
     }
@@ -86,7 +86,7 @@ fn confirmer<'a>(receipt_id: &str, store: &'a str) -> &'a str {
 
 /// Why a store does not confirm a purchase. Samples are confirmed only where they are made.
 fn unknown(receipt_id: &str, store: &str) -> String {
-    match is_sample_receipt(receipt_id) {
+    match is_sample_purchase(receipt_id) {
         true => format!(
             "it is a sample, which {store} does not confirm; only `settle run` with its demo does"
         ),

@@ -286,7 +286,7 @@ pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
         ..
     } = &one.delivery;
     let store_id = of
-        .receipts
+        .store_ids
         .get(collapse_key)
         .map_or_else(String::new, |id| format!(" (store's id {id})"));
     let about = match group(event_type) {

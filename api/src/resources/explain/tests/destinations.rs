@@ -20,7 +20,7 @@ fn explanation(addressee: Addressee, failed: i64) -> DestinationExplanation {
         failed: Vec::new(),
         skipped: Vec::new(),
         unchosen: Vec::new(),
-        receipts: [(id(), "r1".to_owned())].into(),
+        store_ids: [(id(), "r1".to_owned())].into(),
         now: at(30),
     }
 }

@@ -31,19 +31,19 @@ fn simulating() -> Amazon {
 #[test]
 fn a_simulated_store_serves_its_platform_and_minted_receipts() {
     let (with, without) = (simulating(), Amazon::new(Settings::default(), None));
-    let minted = Mint::new(b"own").receipt_id("r");
+    let minted = Mint::new(b"own").purchase_id("r");
     let is_simulated = |number, id: &str| {
         assert!(without.simulated(&subject(number, id)).is_none());
         with.simulated(&subject(number, id)).is_some()
     };
     assert!(is_simulated(DEMO, "r") && is_simulated(OWN, &minted) && !is_simulated(OWN, "r"));
-    assert!(!is_simulated(OWN, &Mint::new(b"other").receipt_id("r")));
+    assert!(!is_simulated(OWN, &Mint::new(b"other").purchase_id("r")));
 }
 
 #[test]
 fn a_sample_is_a_test_and_never_sent_to_the_store() {
     let store = simulating();
-    let minted = subject(OWN, &Mint::new(b"own").receipt_id("r"));
+    let minted = subject(OWN, &Mint::new(b"own").purchase_id("r"));
     let request = store.request(&minted).unwrap();
     let prefix = format!(
         "http://127.0.0.1:1/sandbox/version/1.0/verifyReceiptId/developer/{}/",
@@ -69,7 +69,7 @@ fn a_sample_is_a_test_and_never_sent_to_the_store() {
     }
     let unknown = Answer::Verification(Verification::Parked(Parked::UnknownReceipt));
     let unsimulated = Amazon::new(Settings::default(), None);
-    for of in [minted, subject(OWN, &Mint::new(b"other").receipt_id("r"))] {
+    for of in [minted, subject(OWN, &Mint::new(b"other").purchase_id("r"))] {
         assert_eq!(unsimulated.request(&of).err(), Some(unknown.clone()));
     }
 }
