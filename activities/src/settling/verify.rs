@@ -89,7 +89,7 @@ impl Query<'_> {
         query::send(self.context, self.store, &query::subject(self.known)).await
     }
 
-    /// Returns the verification. Where the platform's setting says so, a receipt that the store does not know is
+    /// Returns the verification. Where the platform's setting says so, a purchase that the store does not know is
     /// believed.
     async fn answered(&self, verification: Verification) -> Result<Verified, Error> {
         let verification = match (verification, self.known.unknown_receipts) {

@@ -56,7 +56,7 @@ uuid_ids! {
     TopicId = "a topic id";
     /// Id of a destination, which receives events.
     DestinationId = "a destination id";
-    /// Key of a purchase: UUIDv5 of platform and receipt.
+    /// Key of a purchase: UUIDv5 of platform and the store's id.
     CollapseKey = "a collapse key";
     /// Id of an event, the same for every destination.
     EventId = "an event id";

@@ -12,7 +12,7 @@ pub struct Notification {
     /// The id that the store gave to the message; several notifications can come from one message.
     pub message_id: String,
     pub collapse_key: CollapseKey,
-    /// The store's id of that receipt.
+    /// The store's id of that purchase.
     pub receipt_id: String,
     pub kind: NotificationKind,
     /// The store's own name of the type; for people, and to recognize a duplicate notification.
@@ -21,7 +21,7 @@ pub struct Notification {
     pub store_time: Timestamp,
     /// The store's id of the customer.
     pub app_user_id: Option<String>,
-    /// The other receipt of a plan change: the old one on `PlanChanged`, the new one on `Replaced`.
+    /// The other purchase of a plan change: the old one on `PlanChanged`, the new one on `Replaced`.
     pub related_receipt_id: Option<String>,
     /// Whether the purchase was made in the store's live test programme.
     pub is_test: bool,
@@ -31,10 +31,10 @@ pub struct Notification {
 /// whose entries are bounded (<https://www.postgresql.org/docs/current/btree.html>).
 pub const MAX_ID_BYTES: usize = 1000;
 
-/// The beginning of the receipt ids of samples. No store has such ids, so that a sample is never a purchase for money.
+/// The beginning of the ids of samples. No store has such ids, so that a sample is never a purchase for money.
 pub const SAMPLE_PREFIX: &str = "sample.";
 
-/// Whether a receipt is that of a sample, regardless of who created it.
+/// Whether a purchase is a sample, by its id, regardless of who created it.
 pub fn is_sample_purchase(receipt_id: &str) -> bool {
     receipt_id.starts_with(SAMPLE_PREFIX)
 }
@@ -56,7 +56,7 @@ pub enum NotificationKind {
     /// A trial became a paid subscription.
     TrialConverted,
     Renewed,
-    /// The plan changed at once: this receipt is the new one.
+    /// The plan changed at once: this purchase is the new one.
     PlanChanged,
     /// The plan will change at the next renewal.
     PlanChangeScheduled,
@@ -74,7 +74,7 @@ pub enum NotificationKind {
     SubscriptionCancelled,
     ConsumableCancelled,
     EntitlementCancelled,
-    /// The plan changed at once: this receipt is the old one.
+    /// The plan changed at once: this purchase is the old one.
     Replaced,
     Expired,
     /// A type that is not known.

@@ -52,7 +52,7 @@ pub struct Loaded {
     /// Whether the store must be queried before deciding.
     #[serde(default)]
     pub verify: bool,
-    /// Whether another receipt that is known to be real replaced it.
+    /// Whether another purchase that is known to be real replaced it.
     #[serde(default)]
     pub is_replaced: bool,
     /// The number of its platform's settings; absent when the purchase is not known.

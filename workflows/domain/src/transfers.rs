@@ -3,13 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What happens at a login on a device with verified receipts of another named customer. Purchases of an anonymous user
+/// What happens at a login on a device with verified purchases of another named customer. Purchases of an anonymous user
 /// always move to the customer who logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransferPolicy {
-    /// The purchases move immediately. Anyone who logs in with a receipt and its store customer is treated as that
-    /// customer.
+    /// The purchases move immediately. Anyone who logs in with the store's ids of a purchase and its customer is
+    /// treated as that customer.
     Immediate,
     /// The purchases move only after a person approves.
     Review,
@@ -20,7 +20,7 @@ pub enum TransferPolicy {
 impl TransferPolicy {
     pub const ALL: &[Self] = &[Self::Immediate, Self::Review, Self::Never];
 
-    /// Policy if none is set: signed logins identify the customer, so a receipt is no reason to move purchases.
+    /// Policy if none is set: signed logins identify the customer, so having a purchase is no reason to move it.
     pub const fn usual(signs_logins: bool) -> Self {
         if signs_logins {
             Self::Review

@@ -1,4 +1,4 @@
-//! The result of querying the store about a receipt, in settle's own terms.
+//! The result of querying the store about a purchase, in settle's own terms.
 //!
 //! The names that a store uses stay in that store's folder. `decide` holds what an answer means for a purchase.
 
@@ -14,16 +14,16 @@ pub(crate) const LAG: Duration = HOUR.saturating_mul(2);
 /// Two dates in snapshots that are less than a minute apart are the same date.
 pub(crate) const SAME: Duration = MINUTE;
 
-/// The result of querying the store about a receipt.
+/// The result of querying the store about a purchase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verification {
     Verified(Box<Snapshot>),
-    /// The store answers that the receipt is no longer valid.
+    /// The store answers that the purchase is no longer valid.
     Gone,
-    /// The store does not accept the receipt. It is queried again later, a limited number of times.
+    /// The store does not accept the purchase. It is queried again later, a limited number of times.
     Parked(Parked),
-    /// The store cannot be queried: the platform has no shared secret, or the store refused it.
+    /// The store cannot be queried: the platform has no credentials, or the store refused them.
     Unverifiable,
     /// The store could not be reached for longer than a settling waits.
     Unreachable {
@@ -42,7 +42,7 @@ impl Verification {
         self
     }
 
-    /// Whether the store answered about this receipt.
+    /// Whether the store answered about this purchase.
     pub const fn is_answer(&self) -> bool {
         matches!(self, Self::Verified(_) | Self::Gone)
     }
@@ -53,19 +53,19 @@ impl Verification {
     }
 }
 
-/// Why the store does not accept a receipt.
+/// Why the store does not accept a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parked {
-    /// The store does not know the receipt (yet).
+    /// The store does not know the purchase (yet).
     UnknownReceipt,
-    /// The store does not know the receipt, on a platform that believes such receipts: [`UnknownReceipts::Believe`].
+    /// The store does not know the purchase, on a platform that believes such purchases: [`UnknownReceipts::Believe`].
     Believable,
-    /// The receipt belongs to another customer.
+    /// The purchase belongs to another customer.
     WrongCustomer,
 }
 
-/// What to do with notifications whose receipt the store still does not know after the last scheduled check.
+/// What to do with notifications about a purchase that the store still does not know after the last scheduled check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownReceipts {
@@ -101,7 +101,7 @@ impl std::str::FromStr for UnknownReceipts {
     }
 }
 
-/// A receipt as the store showed it at one moment. What it did not show is `None`.
+/// A purchase as the store showed it at one moment. What it did not show is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Snapshot {
@@ -163,7 +163,7 @@ pub enum Offer {
     Other,
 }
 
-/// Kind of product of a receipt.
+/// Kind of product of a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Product {
@@ -185,7 +185,7 @@ pub enum EndReason {
     Store,
     /// The store ended it for an internal reason.
     Internal,
-    /// A change of plan put another receipt in its place.
+    /// A change of plan put another purchase in its place.
     Replaced,
     /// An unknown reason, with the store's number for it.
     Other(i64),

@@ -238,7 +238,7 @@ impl Adoption {
     }
 }
 
-/// The id of the message that adopts a purchase. It has the receipt, or where an index has no room for that, the key.
+/// The id of the message that adopts a purchase. It has the store's id, or where an index has no room for that, the key.
 fn message_id(receipt_id: &str, key: CollapseKey, abandoned: usize) -> String {
     let of = |name: &str| match abandoned {
         0 => format!("import/{name}"),

@@ -146,7 +146,7 @@ impl Store {
             .await
     }
 
-    /// Whether a device belongs to a customer: one is logged in on it, or the store confirmed one of its receipts.
+    /// Whether a device belongs to a customer: one is logged in on it, or the store confirmed one of its purchases.
     pub async fn has_customer(&self, place: DevicePlace) -> Result<bool, Error> {
         self.read_for_devices(move |connection| device_users::has_customer(connection, place))
             .await

@@ -107,7 +107,7 @@ pub struct NewPlatform {
     /// The store's name, such as `amazon`.
     pub store: String,
     pub settings: PlatformSettings,
-    /// Shared secret of the store, used for verification.
+    /// Credential for verification with a store that has one secret.
     pub shared_secret: Option<SecretString>,
     /// The only topic that may send to it, if already known.
     pub topic_arn: Option<String>,
@@ -126,13 +126,13 @@ row! {
         pub app_id: AppId,
         pub store: String,
         pub settings: PlatformSettings,
-        /// Whether a shared secret is stored.
+        /// Whether that credential is stored.
         pub has_shared_secret: bool,
         /// Whether logins on its devices need a token of the customer's own server.
         pub has_login_secret: bool,
         /// When a login without a token was stored first.
         pub unsigned_login_at: Option<Timestamp>,
-        /// When the store began to refuse the shared secret; `None` while it accepts it.
+        /// When the store began to refuse the credentials; `None` while it accepts them.
         pub secret_refused_at: Option<Timestamp>,
         /// The key with which its devices report; it is no secret.
         pub publishable_key: String,
@@ -147,7 +147,7 @@ row! {
 /// A change of what is no setting of a platform; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct PlatformChange {
-    /// A new shared secret; `Some(None)` removes it.
+    /// A new credential of a store that has one secret; `Some(None)` removes it.
     pub shared_secret: Option<Option<SecretString>>,
     pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
@@ -370,7 +370,7 @@ impl Store {
         .await
     }
 
-    /// The store's shared secret of a platform, for verification.
+    /// The credential of a platform whose store has one secret.
     pub async fn platform_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
@@ -562,7 +562,7 @@ fn update(write: &mut Write<'_>, before: &Platform, after: &Platform) -> Result<
     Ok(())
 }
 
-/// Replaces or removes the shared secret, and notes a recheck. Without a secret the store cannot be queried, so removing
+/// Replaces or removes the credential, and notes a recheck. Without it the store cannot be queried, so removing
 /// it rechecks none: it only sets their counts of failed queries back to 0.
 fn set_secret(
     write: &mut Write<'_>,

@@ -41,7 +41,7 @@ const LIST: Sql = statement! {"
 const ANSWER: Sql =
     statement!("UPDATE transfer_reviews SET is_approved = ?, answered_at = ? WHERE id = ?");
 
-/// The owner's customers whose receipts the devices of the other user have, on platforms where something may move.
+/// The owner's customers whose purchases the devices of the other user have, on platforms where something may move.
 const HELD: Sql = statement! {"
     SELECT DISTINCT f.store, c.app_user_id
     FROM devices d
@@ -152,7 +152,7 @@ fn answer(
     reviews::find(write.connection, id)
 }
 
-/// Moves what the devices of the new owner have receipts of. Both users are locked.
+/// Moves what the devices of the new owner have purchases of. Both users are locked.
 fn move_claimed(
     write: &mut Write<'_>,
     installation: Installation,

@@ -155,7 +155,7 @@ const WITH_PLANNED: Sql = statement! {hot "purchases_wake", "
 "};
 
 /// How long before a query that was put off its purchase counts as woken: its run needs the store's rate then. A later
-/// one does not count, so that receipts which the store does not know for days never stop the calendar.
+/// one does not count, so that purchases which the store does not know for days never stop the calendar.
 const AHEAD: Duration = Duration::from_secs(10);
 
 /// The purchases of platforms that are due by a change of settings and by the calendar.

@@ -53,7 +53,7 @@ pub struct DeviceRequest {
     pub received_at: Instant,
     /// The events, in the device's order.
     pub reports: Vec<DeviceReport>,
-    /// Whether its new claims of receipts are stored.
+    /// Whether its new claims of purchases are stored.
     pub claiming: Claiming,
     /// The network that sent it, for the bounds of claims. Only a keyed hash of it is stored.
     pub network: String,
@@ -81,7 +81,7 @@ pub struct AcceptedReports {
     pub stored_bytes: usize,
     /// The enabled destinations for which some of the new events were queued.
     pub queued_for: BTreeSet<DestinationId>,
-    /// The claims of receipts in the new events.
+    /// The claims of purchases in the new events.
     pub claims: ClaimCounts,
     /// Claims of known purchases: `examine_claim` decides them at once.
     pub known: Vec<ClaimKey>,

@@ -1,5 +1,5 @@
 //! What devices report: their descriptions, sessions and events, and the destinations for which these are queued; and
-//! the claims of receipts in it.
+//! the claims of purchases in it.
 //!
 //! Nothing here starts a workflow for an event: the run of a destination's stream takes pending events in batches.
 

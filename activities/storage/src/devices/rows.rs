@@ -144,7 +144,7 @@ pub struct KnownDevice {
     pub owner: DeviceOwner,
     /// The secret with which it was created.
     pub secret: Option<SecretHash>,
-    /// When the newest list of its receipts was valid.
+    /// When the newest list of its purchases was valid.
     pub listed_at: Option<Timestamp>,
 }
 

@@ -62,7 +62,7 @@ row! {
 
 row! {
     /// What identifies a notification: the same identity again is a repeated message. The store type belongs to it,
-    /// because Amazon's own samples have one message id and one receipt with two types
+    /// because a store's samples may have one message id and one purchase with two types
     /// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
     #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
     struct Identity {
@@ -374,7 +374,7 @@ fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepte
     }))
 }
 
-/// `|| ''` keeps the planner from using the index of open receipts.
+/// `|| ''` keeps the planner from using the index of open notifications by the store's id.
 const FIND_STORED: Sql = statement! {hot "notifications_identity", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent, n.waiting_topic_id,
         n.outcome IS NULL AS is_unsettled, n.waits_since

@@ -18,7 +18,7 @@ pub struct NewNotification {
     pub platform_id: PlatformId,
     /// The store's id of the message.
     pub message_id: String,
-    /// The receipt id; empty when unreadable.
+    /// The store's id of the purchase; empty when unreadable.
     pub receipt_id: String,
     /// The purchase; `None` when unreadable.
     pub collapse_key: Option<CollapseKey>,
@@ -72,7 +72,7 @@ pub enum Handling {
 pub enum Accepted {
     /// Stored in a row of its own.
     New { seq: i64 },
-    /// This message again: it is stored already for this receipt, store type and platform. Nothing was written.
+    /// This message again: it is stored already for this purchase, store type and platform. Nothing was written.
     Repeated {
         /// The stored row, if it is open: the process that stored it may have stopped before it signalled the purchase.
         open: Option<Open>,
@@ -105,7 +105,7 @@ row! {
     }
 }
 
-/// Maximum number of purchases of one receipt. A receipt is of one platform, or of a few that have the same one.
+/// Maximum number of purchases of one id of a store. An id is of one platform, or of a few that have the same one.
 const MAX_NAMED: i64 = 100;
 
 /// A notification is open: it has no outcome, and waits neither for a topic nor for the next wake of its purchase. For
@@ -203,7 +203,7 @@ impl Store {
         .await
     }
 
-    /// The purchases of the open notifications about a receipt, on any platform.
+    /// The purchases of the open notifications about a store's id, on any platform.
     pub async fn open_of_store_id(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
         self.read(move |connection| {

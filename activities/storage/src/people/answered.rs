@@ -97,7 +97,7 @@ impl Store {
     }
 }
 
-/// A pending claim of the purchase, if the store knows its receipt; it is fetched later.
+/// A pending claim of the purchase, if the store knows it; it is fetched later.
 fn pending_ahead(
     write: &mut Write<'_>,
     record: &Record,
@@ -111,7 +111,7 @@ fn pending_ahead(
     is_known_to_store.then(pending).transpose()
 }
 
-/// Verifies the claims of the customer whose receipt the store knows it to be, and joins their devices with this customer's
+/// Verifies the claims of the customer who owns the purchase at the store, and joins their devices with this customer's
 /// user. Returns the number of claims.
 fn verify(
     write: &mut Write<'_>,

@@ -141,7 +141,7 @@ const REFUSED: Sql = statement! {hot "claims_of_key", "
 "};
 
 row! {
-    /// The store's answer about a receipt and a customer.
+    /// The store's answer about a purchase and a customer.
     struct RefusedRow {
         reason: ClaimReason,
         due_at: Timestamp,
@@ -491,7 +491,7 @@ impl Pending {
         moves::lock_users(write, &BTreeSet::from([of_device, of_customer])).map(drop)
     }
 
-    /// Refuses the claim if the store refused the same receipt of the same customer on another device, as long as that
+    /// Refuses the claim if the store refused the same purchase of the same customer on another device, as long as that
     /// claim is stored: the key is public, and devices cost nothing.
     fn was_refused(&self, write: &mut Write<'_>) -> Result<bool, Error> {
         let claim = sql(REFUSED)

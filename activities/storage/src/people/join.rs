@@ -47,7 +47,7 @@ pub fn join(
 ///
 /// * An anonymous device becomes the owner's. If both have purchases, the user with the lower id stays.
 /// * On a device with a login the customer's purchases move to the customer who logged in, where they may.
-/// * A device after a logout is not made another customer's again by the receipts that are still on it.
+/// * A device after a logout is not made another customer's again by the purchases that are still on it.
 fn unite(
     write: &mut Write<'_>,
     installation: Installation,

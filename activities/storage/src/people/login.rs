@@ -1,11 +1,11 @@
 //! What a login on a device moves, and what a logout leaves.
 //!
-//! A login assigns the device to its customer, and with it the store's customers whose receipts the device has by
+//! A login assigns the device to its customer, and with it the store's customers whose purchases the device has by
 //! verified claims, unless its newest list leaves them out: their purchases move to the customer who logged in. A
 //! former owner without an external id was an anonymous user, who becomes the customer. From a customer with another
 //! external id the purchases are transferred, if `reviews::may_move` allows it: the platform's `TransferPolicy` and a
 //! person's answer. Both are announced, the former if a state of the anonymous user ever was. A claim that the store
-//! has not confirmed moves nothing, so the public key and another customer's receipt are not enough.
+//! has not confirmed moves nothing, so the public key and another customer's purchase are not enough.
 
 use crate::db::config::Installation;
 use crate::db::error::Error;

@@ -70,7 +70,7 @@ const NAMED: Sql = statement! {"
     WHERE f.id = ?
 "};
 
-/// The owners of the customers of the store whose receipts the device has: those of its verified claims, without those
+/// The owners of the customers of the store whose purchases the device has: those of its verified claims, without those
 /// who are absent by its newest list.
 const OWNERS: Sql = statement! {"
     SELECT DISTINCT s.store, s.app_user_id, s.user_id

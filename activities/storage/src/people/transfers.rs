@@ -30,7 +30,7 @@ pub struct MovedRows {
 }
 
 impl MovedRows {
-    /// The store's ids of the customers, without receipts whose customer is unknown.
+    /// The store's ids of the customers, without purchases whose customer is unknown.
     pub fn app_user_ids(&self) -> Vec<String> {
         let ids = self.customers.iter().map(|one| &one.app_user_id);
         ids.filter(|id| !id.starts_with(PURCHASE_PREFIX))

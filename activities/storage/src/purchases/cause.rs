@@ -37,15 +37,15 @@ stored! {
         Device = "device",
         /// The customer was erased.
         Erasure = "erasure",
-        /// The platform has a new shared secret.
+        /// The platform has new credentials.
         SharedSecret = "shared_secret",
         /// The environment of its platform was changed.
         Environment = "environment",
         /// `product_ref` of its platform was changed.
         ProductRef = "product_ref",
-        /// Another query was requested about the receipts that the store did not accept.
+        /// Another query was requested about the purchases that the store did not accept.
         Retry = "retry",
-        /// Another receipt took its place, or it took the place of another one.
+        /// Another purchase took its place, or it took the place of another one.
         PlanChange = "plan_change",
         /// The profile of its customer did not arrive at an integration.
         Profile = "profile",

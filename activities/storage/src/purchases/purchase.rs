@@ -56,7 +56,7 @@ row! {
         pub environment: Environment,
         pub product_ref: ProductRef,
         pub max_wait: Option<Duration>,
-        /// What to do if the store does not know its receipt.
+        /// What to do if the store does not know the purchase.
         pub unknown_receipts: UnknownReceipts,
         /// The number of the platform's settings, which each change raises.
         pub settings_version: i64,
@@ -498,7 +498,7 @@ stored! {
         Verification = "verification",
         /// A later answer of the store, which shows what they report: the last one did not show it yet.
         Confirmation = "confirmation",
-        /// A person, or the end of the time allowed: the store does not accept the receipt.
+        /// A person, or the end of the time allowed: the store does not accept the purchase.
         Parked = "parked",
     }
 }

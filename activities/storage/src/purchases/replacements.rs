@@ -1,4 +1,4 @@
-//! Changes of plan over two receipts: which purchase replaced which.
+//! Changes of plan over two purchases: which purchase replaced which.
 //!
 //! The link is stored with the notification that reports it, before either purchase is settled. It takes effect when
 //! the new purchase is known to be real. `domain` decides the state of a replaced purchase.

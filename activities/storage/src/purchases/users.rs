@@ -29,7 +29,7 @@ pub struct StoreUser {
     pub app_id: AppId,
     /// The store, such as `amazon`.
     pub store: String,
-    /// The store's id of the customer; while it is unknown, [`PURCHASE_PREFIX`] and the receipt.
+    /// The store's id of the customer; while it is unknown, [`PURCHASE_PREFIX`] and that of the purchase.
     pub app_user_id: String,
 }
 
@@ -37,7 +37,7 @@ pub struct StoreUser {
 pub struct StoreCustomer {
     /// The store, such as `amazon`.
     pub store: String,
-    /// The store's id of the customer, or the prefix of receipts without one, and the receipt.
+    /// The store's id of the customer, or the prefix of purchases without one, and that of the purchase.
     pub app_user_id: String,
 }
 
@@ -75,7 +75,7 @@ impl Customer<'_> {
         if let Some(id) = known.value(write.connection)? {
             return Ok(FoundUser { id, is_known: true });
         }
-        // An admin may have named the user of this receipt before the store's id of its customer was known: both are
+        // An admin may have named the user of this purchase before the store's id of its customer was known: both are
         // the same person.
         let named = named.map_or(Ok(None), |named| named.value(write.connection))?;
         Ok(FoundUser {
@@ -111,7 +111,7 @@ impl Customer<'_> {
         })
     }
 
-    /// The customer's key: the store's id of the customer, else the receipt.
+    /// The customer's key: the store's id of the customer, else that of the purchase.
     fn store_user(&self) -> StoreUser {
         match self.app_user_id {
             Some(name) => self.store_user_named(name.to_owned()),
@@ -171,7 +171,7 @@ impl LockedUser {
     }
 }
 
-/// The prefix of the key of a customer whose id at the store is unknown; the receipt follows it.
+/// The prefix of the key of a customer whose id at the store is unknown; the store's id of the purchase follows it.
 pub const PURCHASE_PREFIX: &str = "receipt/";
 
 const FIND_STORE_USER: Sql = statement! {"
@@ -338,7 +338,7 @@ const APP_USER_IDS: Sql = statement! {"
     ORDER BY app_user_id
 "};
 
-/// The stores' ids of a user, with those that stand for a receipt.
+/// The stores' ids of a user, with those that stand for a purchase.
 pub fn app_user_ids(connection: &mut AnyConnection, user: UserId) -> Result<Vec<String>, Error> {
     sql(APP_USER_IDS).bind(user).values(connection)
 }

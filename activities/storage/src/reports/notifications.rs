@@ -30,7 +30,7 @@ stored! {
         Verification = "verification",
         /// A later answer of the store, which confirms what the last one does not show yet.
         Confirmation = "confirmation",
-        /// A person: the store does not know the receipt.
+        /// A person: the store does not know the purchase.
         Parked = "parked",
     }
 }

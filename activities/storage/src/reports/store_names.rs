@@ -1,4 +1,4 @@
-//! Finds customers in all apps at once by the store's ids, or by one of their receipts.
+//! Finds customers in all apps at once by the store's ids, or by one of their purchases.
 
 use crate::db::error::Error;
 use crate::db::partial::OPEN_OF_STORE_ID_N;
@@ -54,7 +54,7 @@ const IN_APP: Clause = clause!(&[FOUND], "x.app_id = ?");
 const OF_APP: Clause = clause!(&[STORES], "f.app_id = ?");
 
 impl Store {
-    /// The customers with this id at a store, erased ones too, and the owners of this receipt: in an app or in all, at
+    /// The customers with this id at a store, erased ones too, and the owners of this purchase: in an app or in all, at
     /// most 50.
     pub async fn customers_of_store_id(
         &self,

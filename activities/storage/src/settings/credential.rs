@@ -1,4 +1,4 @@
-//! Credentials for queries of a platform's store: a shared secret, or the credentials of the store's own form.
+//! Credentials for queries of a platform's store: one secret, or those of the store's own form.
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
@@ -7,7 +7,7 @@ use domain::PlatformId;
 use secrecy::SecretString;
 use serde_json::Value;
 
-/// Purpose of the encryption of a shared secret, besides the platform.
+/// Purpose of the encryption of a store's one secret, besides the platform.
 pub const SHARED_SECRET: &str = "platforms";
 /// Purpose of the encryption of the credentials in a store's own form, besides the platform.
 pub const STORE_CREDENTIALS: &str = "platforms.store_credentials";
@@ -31,7 +31,7 @@ pub struct StorePart {
 /// The credential for queries of a platform's store.
 #[derive(Default)]
 pub struct Credential {
-    /// The shared secret; empty for a store without one.
+    /// The credential of a store that has one secret; empty for others.
     pub secret: SecretString,
     pub of_store: StorePart,
     /// The stored form, to detect whether the platform has another one by now.

@@ -41,7 +41,7 @@ const NEWEST_CUSTOMER: Sql = statement! {"
 "};
 
 /// The store's id of the customer in the newest settled notification with one; else the known one counts. Abandoned
-/// notifications, whose receipts the store does not accept, are left out unless the store answered.
+/// notifications, of purchases that the store does not accept, are left out unless the store answered.
 fn newest_customer_ahead(
     write: &mut Write<'_>,
     record: &Record,

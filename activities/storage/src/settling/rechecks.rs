@@ -35,7 +35,7 @@ stored! {
         Environment = "environment",
         /// `product_ref` of their platform was changed: another SKU is their product.
         ProductRef = "product_ref",
-        /// An admin requested another query about the receipts that the store did not accept.
+        /// An admin requested another query about the purchases that the store did not accept.
         Parked = "parked",
         /// The listing of their product in the catalogue was changed.
         Catalogue = "catalogue",
@@ -320,7 +320,7 @@ const COUNT_PARKED: Sql = statement! {"
     WHERE waits_for = 'parked'
 "};
 
-/// Number of purchases of a platform whose receipts the store did not accept, counted up to [`MAX_COUNTED`].
+/// Number of purchases of a platform that the store did not accept, counted up to [`MAX_COUNTED`].
 pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
     Ok(sql(COUNT_PARKED.of(WAITING))
         .uncached()

@@ -3,7 +3,7 @@
 //! The purchase's row has the number of its last settling, and a fingerprint of the notifications that it settled. A
 //! record with both is a repeated one and gets the same answer. One with the next number is written, unless something that
 //! its decision relied on has changed. All others are answered `Moved`. Locks are taken in this order: that of the
-//! app, the user, the receipt in its place, the purchase.
+//! app, the user, the purchase that replaced it, the purchase.
 
 use crate::db::alarm::About;
 use crate::db::config::Installation;

@@ -1,7 +1,7 @@
-//! Changes of plan over two receipts whose notification was lost: the settling of either receipt finds the other one.
+//! Changes of plan over two purchases whose notification was lost: the settling of either purchase finds the other one.
 //!
-//! Everything happens in the transaction of a record, with the owner of both receipts locked. `domain` decides which
-//! receipt succeeds which, and what is announced.
+//! Everything happens in the transaction of a record, with the owner of both purchases locked. `domain` decides which
+//! purchase succeeds which, and what is announced.
 
 use crate::db::alarm::About;
 use crate::db::connection::AnyConnection;
@@ -78,7 +78,7 @@ pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<
     Ok(true)
 }
 
-/// Announces a change of plan if the settled receipt succeeds another one and its own beginning was not announced
+/// Announces a change of plan if the settled purchase succeeds another one and its own beginning was not announced
 /// before. Links the two and rechecks the other one. Returns whether it does.
 pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<bool, Error> {
     let (key, new) = (

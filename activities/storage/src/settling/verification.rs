@@ -36,11 +36,11 @@ pub struct StoreQuery {
     /// The store's id of the customer; absent where it is not known and the store needs none.
     pub app_user_id: Option<String>,
     pub receipt_id: String,
-    /// What to do if the store does not know the receipt.
+    /// What to do if the store does not know the purchase.
     pub unknown_receipts: UnknownReceipts,
     /// The number of the settling before this query, which a recheck raises.
     pub settling: i64,
-    /// The shared secret; empty for a store without one.
+    /// The credential of a store that has one secret; empty for others.
     pub secret: SecretString,
     /// The platform's settings and credentials of its store's own form.
     pub of_store: StorePart,
@@ -49,7 +49,7 @@ pub struct StoreQuery {
 }
 
 impl fmt::Debug for StoreQuery {
-    /// Without the secret, the customer and the receipt.
+    /// Without the secret, the customer and the purchase.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreQuery")
             .field("platform_id", &self.platform_id)
@@ -77,7 +77,7 @@ const CREDENTIAL: Sql = statement! {"
 "};
 
 row! {
-    /// The receipt of a claim, and the platform whose store is queried about it.
+    /// The purchase of a claim, and the platform whose store is queried about it.
     struct ClaimedRow {
         receipt_id: String,
         app_user_id: String,
@@ -166,7 +166,7 @@ impl Store {
             let Some(credential) = credential else {
                 return Ok(None);
             };
-            // A receipt of the other environment is not known in that of the platform: it may have been switched since.
+            // A purchase of the other environment is not known in that of the platform: it may have been switched since.
             let known_in = row
                 .as_ref()
                 .map(PurchaseRow::known)
@@ -188,7 +188,7 @@ impl Store {
         .await
     }
 
-    /// The parameters to query the store about the receipt of a claim, of which nothing else is known; `None` when the
+    /// The parameters to query the store about the purchase of a claim, of which nothing else is known; `None` when the
     /// claim is decided, or the platform has no usable secret.
     pub async fn claim_query(
         &self,
@@ -327,7 +327,7 @@ impl Store {
         .await
     }
 
-    /// Rechecks the purchases of a platform whose receipts the store did not accept; returns their number, counted up
+    /// Rechecks the purchases of a platform that the store did not accept; returns their number, counted up
     /// to 100,000.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
         let parked = self

@@ -1,4 +1,4 @@
-//! Optional parts of an event: prices, places, and single receipts of a list. An unreadable part is left out, so that
+//! Optional parts of an event: prices, places, and single purchases of a list. An unreadable part is left out, so that
 //! the event and its claims are still stored.
 
 use crate::error::Field;
@@ -56,7 +56,7 @@ pub fn without(event: &Map<String, Value>, wrong: &[Field]) -> Option<Map<String
     paths
         .iter()
         .for_each(|(path, place)| remove(&mut left, path, *place));
-    // A list whose receipts cannot be read does not say that there are none.
+    // A list whose purchases cannot be read does not say that there are none.
     let is_empty = left
         .get(RECEIPTS)
         .and_then(Value::as_array)
@@ -116,7 +116,7 @@ mod tests {
     use super::{Field, RECEIPTS, without};
     use serde_json::{Map, Value, json};
 
-    /// The receipts of a session's start, without the one at a place.
+    /// The purchases of a session's start, without the one at a place.
     fn left(receipts: &Value, place: &str) -> Option<Value> {
         let event = Map::from_iter([(RECEIPTS.to_owned(), receipts.clone())]);
         let wrong = Field {

@@ -34,7 +34,7 @@ pub struct SettlingContext<'a> {
     /// The rules of the purchase's store.
     pub policy: StorePolicy,
     pub verification: &'a Verification,
-    /// Whether a change of plan put another receipt in place of this one, and the other receipt is known to be
+    /// Whether a change of plan put another purchase in place of this one, and the other purchase is known to be
     /// real.
     pub is_replaced: bool,
     /// The time of the settling, by the database's clock.
@@ -94,7 +94,7 @@ pub enum Waits {
     Verification,
     /// The store does not show it yet.
     Confirmation,
-    /// The store does not accept the receipt.
+    /// The store does not accept the purchase.
     Parked(Parked),
 }
 

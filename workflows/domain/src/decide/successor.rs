@@ -16,7 +16,7 @@ pub(super) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestam
 }
 
 impl Walk<'_> {
-    /// Announces the end of a purchase that was replaced a week ago by a receipt that is still unknown, since no known
+    /// Announces the end of a purchase that was replaced a week ago by a purchase that is still unknown, since no known
     /// purchase gives the customer access. The purchase stays replaced.
     pub fn end_without_successor(&mut self) {
         let since = self.known.successor_missing_since();

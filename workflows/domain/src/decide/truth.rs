@@ -1,4 +1,4 @@
-//! The stage of a purchase by one source: the snapshot, the answer that the receipt is no longer valid, or the reports
+//! The stage of a purchase by one source: the snapshot, the answer that the purchase is no longer valid, or the reports
 //! since the store's last answer. `lag` then corrects the stage of a snapshot by recent notifications.
 
 use super::walk::Walk;
@@ -134,7 +134,7 @@ impl Observation<'_> {
     }
 
     /// Whether a trial is all that it had so far: nothing was paid. A running trial counts, and a past one if no date
-    /// of the receipt lies beyond it and no payment was reported or announced.
+    /// of the purchase lies beyond it and no payment was reported or announced.
     fn in_trial(&self) -> bool {
         let Some(trial_end) = self.after.trial_end() else {
             return false;

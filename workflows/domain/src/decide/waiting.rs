@@ -1,4 +1,4 @@
-//! Which notifications wait for the store: until it can be reached, until it accepts the receipt, or until it shows
+//! Which notifications wait for the store: until it can be reached, until it accepts the purchase, or until it shows
 //! what they report.
 
 use super::{Decision, SettlingContext, Waits, outcome};
@@ -58,7 +58,7 @@ pub(super) fn postpone(
     }
 }
 
-/// Whether a receipt that the store does not know is believed: the platform's setting allows it, and the last scheduled
+/// Whether a purchase that the store does not know is believed: the platform's setting allows it, and the last scheduled
 /// recheck is over now or was over before. For later notifications the store is still queried, once each; if it
 /// answers, the answer counts as usual.
 pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> bool {
@@ -75,7 +75,7 @@ pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> 
     ) && (purchase.is_believed || is_over())
 }
 
-/// All notifications wait while the store does not accept the receipt. After the last scheduled recheck they are given
+/// All notifications wait while the store does not accept the purchase. After the last scheduled recheck they are given
 /// up.
 pub(super) fn park(
     purchase: &Purchase,

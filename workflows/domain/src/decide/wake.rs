@@ -1,6 +1,6 @@
 //! The next wake of a purchase: when it is rechecked without a notification, so that a lost notification does no harm.
 //!
-//! Other delays are elsewhere: of a receipt that the store refuses in its policy, of a receipt whose successor is not
+//! Other delays are elsewhere: of a purchase that the store refuses in its policy, of a purchase whose successor is not
 //! known in `successor.rs`, and of a store that cannot be reached in the first minutes in the activity `verify`, which
 //! repeats its query by itself.
 
@@ -14,7 +14,7 @@ const WEEK: Duration = DAY.saturating_mul(7);
 /// How long after an event a snapshot certainly shows it: the maximum lag, two hours, and a
 /// margin of five minutes.
 const CAUGHT_UP: Duration = LAG.saturating_add(MINUTE.saturating_mul(5));
-/// The first rechecks, counted from a date of the receipt or from a notification that the store does not show yet.
+/// The first rechecks, counted from a date of the purchase or from a notification that the store does not show yet.
 const FIRST_RECHECKS: [Duration; 3] = [MINUTE.saturating_mul(10), HOUR, CAUGHT_UP];
 /// The time between two rechecks after the first ones.
 const RECHECK_EVERY: Duration = HOUR.saturating_mul(6);

@@ -221,7 +221,7 @@ impl<'a> Walk<'a> {
         self.truth.as_ref().is_some_and(Stage::runs)
     }
 
-    /// Applies the report of a beginning: the first report of a receipt, a new purchase after its end, or a change of
+    /// Applies the report of a beginning: the first report of a purchase, a new purchase after its end, or a change of
     /// plan.
     fn begin(&mut self, time: Timestamp, kind: NotificationKind) {
         // Without the store, a report of a purchase that was taken back is a late one: money does not come back by it.
@@ -250,7 +250,7 @@ impl<'a> Walk<'a> {
             }
             return;
         }
-        // A receipt that began with a change of plan is announced as such a change, even if a purchase is reported too.
+        // A purchase that began with a change of plan is announced as such a change, even if a purchase is reported too.
         let is_known_change = kind == NotificationKind::SubscriptionPurchased
             && self.known.was_reported(NotificationKind::PlanChanged);
         if !begins_again && (is_known_change || !self.stage.is_unknown()) {
@@ -338,7 +338,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Applies the first report of a receipt when it is not a beginning. Only the transitions that the report names are
+    /// Applies the first report of a purchase when it is not a beginning. Only the transitions that the report names are
     /// announced, and the payment that a converted trial implies.
     fn begin_midway(&mut self, time: Timestamp, kind: NotificationKind) {
         if kind == NotificationKind::OutOfGrace && self.store_shows_end() {
@@ -565,7 +565,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Announces an end without an answer of the store. If another receipt is known to have replaced this one, the
+    /// Announces an end without an answer of the store. If another purchase is known to have replaced this one, the
     /// purchase is replaced and nothing is announced.
     fn end_unverified(&mut self, time: Timestamp, kind: NotificationKind) {
         let is_cancelled = kind == NotificationKind::SubscriptionCancelled;

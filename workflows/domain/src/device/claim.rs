@@ -1,5 +1,5 @@
-//! Claims: that a receipt of a customer of the store is on a device, as the device reports it. A claim counts only once
-//! the store confirmed that the receipt is this customer's; until then it grants and moves nothing. Decided
+//! Claims: that a purchase of a customer of the store is on a device, as the device reports it. A claim counts only once
+//! the store confirmed that the purchase is this customer's; until then it grants and moves nothing. Decided
 //! in storage: `people/claims.rs` by what is known or the store's answer (read by `judged` in the activities'
 //! `settling/claims.rs`), `people/answered.rs` by a settling.
 
@@ -36,22 +36,22 @@ names!(ClaimStatus, "the status of a claim" { Pending = "pending", Verified = "v
 /// Why a claim is refused, or still pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimReason {
-    /// Pending: the platform has no shared secret that the store accepts, so it verifies no claim.
+    /// Pending: the platform has no credentials that the store accepts, so it verifies no claim.
     NoSecret,
     /// Pending: the purchase is known, and an answer of the store about it does not stand yet.
     Unsettled,
     /// Pending: the store did not answer.
     Unanswered,
-    /// Refused: the receipt belongs to another customer of the store.
+    /// Refused: the purchase belongs to another customer of the store.
     WrongCustomer,
-    /// Refused: the store does not know the receipt. A later notification of the store about it takes the claim up again.
+    /// Refused: the store does not know the purchase. A later notification of the store about it takes the claim up again.
     UnknownReceipt,
-    /// Refused: the receipt is no longer valid.
+    /// Refused: the purchase is no longer valid.
     Invalid,
     /// Refused: it could not be verified in two days.
     Abandoned,
     /// Refused: it gave way to the claim of another network, because as many waited as may. A further report takes it up
-    /// again, and so does an answer of the store about the receipt.
+    /// again, and so does an answer of the store about the purchase.
     Displaced,
 }
 
@@ -86,9 +86,9 @@ const NEW_FOR: Duration = DAY.saturating_mul(7);
 /// notification of its beginning may still be on its way, and announces nothing after an adoption.
 const JUST_BEGUN_FOR: Duration = Duration::from_secs(600);
 /// The age before which the store is not queried about a claim: its own notification of a new purchase arrives within
-/// seconds, and a receipt that is that young may be unknown there yet.
+/// seconds, and a purchase that is that young may be unknown there yet.
 const QUERIED_FROM: Duration = Duration::from_secs(5);
-/// How long a refused claim is stored, so that its receipt is not queried again.
+/// How long a refused claim is stored, so that its purchase is not queried again.
 pub const REFUSED_FOR: Duration = DAY.saturating_mul(7);
 
 /// When a claim that cannot be decided at `now` is examined next; `None` when it is given up.
@@ -108,7 +108,7 @@ pub fn may_query(claimed_at: Timestamp, now: Timestamp) -> bool {
     now.since(claimed_at) >= QUERIED_FROM
 }
 
-/// The report of a verified claim of an unknown receipt about its purchase: when and how it began. A purchase that was
+/// The report of a verified claim of an unknown purchase: when and how it began. A purchase that was
 /// not just made on the device is adopted, which announces nothing.
 pub fn reported(
     kind: ClaimKind,

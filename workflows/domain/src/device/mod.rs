@@ -1,5 +1,5 @@
 //! What the app on a device reports about itself: sessions, impressions of paywalls, transactions. The bodies are in
-//! `body.rs`, the rules of sessions in `session.rs`, the correction of a device's clock in `clock.rs`, claims of receipts
+//! `body.rs`, the rules of sessions in `session.rs`, the correction of a device's clock in `clock.rs`, claims of purchases
 //! in `claim.rs`.
 //!
 //! The key with which devices report is public. So nothing here is evidence of a purchase before its store confirmed it.

@@ -41,7 +41,7 @@ pub enum EntryKind {
     TrialConversion,
     /// A term whose payment had failed before.
     Recovery,
-    /// The first term of a new plan: of a receipt that an immediate change of plan made, or of a purchase beside another
+    /// The first term of a new plan: of a purchase that an immediate change of plan made, or of a purchase beside another
     /// one with a shared entitlement.
     PlanChange,
     /// All or a part of a payment is refunded.
@@ -236,7 +236,7 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     found
 }
 
-/// Whether a change of plan is the first payment of a new receipt. An immediate change begins a new receipt, and its
+/// Whether a change of plan is the first payment of a new purchase. An immediate change begins a new purchase, and its
 /// first term is paid at once unless it is a trial. A scheduled change happens with a renewal, and that renewal is the
 /// payment.
 fn is_first_of_new_plan(

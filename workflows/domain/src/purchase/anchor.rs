@@ -60,7 +60,7 @@ impl Purchase {
         })
     }
 
-    /// The end of a trial whose field the first snapshot lacks: within two hours of a purchase whose receipt the store
+    /// The end of a trial whose field the first snapshot lacks: within two hours of a purchase that the store
     /// did not know at first, it renews at the end of a trial that the store sells, and not at the end of a term. A
     /// store that lags shows each field on its own, so that a refunded trial can be gone before its end is shown.
     pub(super) fn unshown_trial_end(&self, snapshot: &Snapshot) -> Option<Timestamp> {
@@ -90,7 +90,7 @@ impl Purchase {
         (is_fresh && is_plain && !self.is_sandbox() && !is_term && is_trial()).then_some(renews_at)
     }
 
-    /// The row that a change of the term's length begins, if this receipt shows one.
+    /// The row that a change of the term's length begins, if this purchase shows one.
     pub(super) fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
         let old = self.terms().filter(|_| self.stage.runs())?;
         let term = snapshot
@@ -193,7 +193,7 @@ impl Purchase {
         })
     }
 
-    /// Whether the payment of the change failed and was repaired late: the receipt still shows the change as scheduled,
+    /// Whether the payment of the change failed and was repaired late: the purchase still shows the change as scheduled,
     /// or a payment of the last two hours was reported.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self

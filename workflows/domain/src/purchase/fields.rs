@@ -48,7 +48,7 @@ impl Purchase {
         self.stage.state()
     }
 
-    /// When the store last showed this receipt, or answered that it is no longer valid.
+    /// When the store last showed this purchase, or answered that it is no longer valid.
     pub fn last_verified(&self) -> Option<Timestamp> {
         self.answered_at()
     }
@@ -61,7 +61,7 @@ impl Purchase {
     }
 
     /// The SKU that identifies the product, of the term or the parent; `None` before the store first showed the
-    /// receipt. A one-time purchase has only one SKU.
+    /// purchase. A one-time purchase has only one SKU.
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;
         // The stage can have the SKU of a new plan before the snapshot shows it.
@@ -150,7 +150,7 @@ impl Purchase {
         Some(self.snapshot.as_ref()?.in_intro_offer)
     }
 
-    /// Whether the store never knew the receipt, and the platform's setting believes such receipts.
+    /// Whether the store never knew the purchase, and the platform's setting believes such purchases.
     pub const fn is_believed(&self) -> bool {
         self.is_believed
     }
@@ -171,7 +171,7 @@ impl Purchase {
         self.is_one_time()
     }
 
-    /// The receipt that this one replaced in a change of plan.
+    /// The purchase that this one replaced in a change of plan.
     pub fn original_receipt_id(&self) -> Option<&str> {
         self.original_receipt_id.as_ref().map(NewestText::value)
     }
@@ -196,7 +196,7 @@ impl Purchase {
         }
     }
 
-    /// The environment of the store that knows its receipt: it is queried there again. `None` before the first answer.
+    /// The environment of the store that knows it: it is queried there again. `None` before the first answer.
     pub fn known_in(&self) -> Option<Environment> {
         self.snapshot.as_ref().map(|snapshot| snapshot.environment)
     }
@@ -340,7 +340,7 @@ impl Purchase {
             .filter(|_| snapshot.end_reason == Some(EndReason::Pending))
     }
 
-    /// Whether its beginning was reported, and the store showed the receipt at least once.
+    /// Whether its beginning was reported, and the store showed the purchase at least once.
     pub(super) fn is_beginning_known(&self) -> bool {
         self.snapshot.is_some()
             && NotificationKind::BEGINNINGS

@@ -46,13 +46,13 @@ pub struct Purchase {
     reports: BTreeMap<NotificationKind, ReportTimes>,
     original_receipt_id: Option<NewestText>,
     is_test: bool,
-    /// Whether another receipt took its place. Once true, it stays true.
+    /// Whether another purchase took its place. Once true, it stays true.
     is_replaced: bool,
     /// The last snapshot of the store.
     pub(crate) snapshot: Option<Snapshot>,
-    /// When the store first answered that the receipt is no longer valid, unless it was over before.
+    /// When the store first answered that the purchase is no longer valid, unless it was over before.
     gone_at: Option<Timestamp>,
-    /// When the store last answered that the receipt is no longer valid.
+    /// When the store last answered that the purchase is no longer valid.
     gone_again_at: Option<Timestamp>,
     seen: Seen,
     /// The plan before the last change of plan.
@@ -62,15 +62,15 @@ pub struct Purchase {
     /// from there.
     pub(crate) verified: Option<Verified>,
     pub(crate) announced: Announced,
-    /// The time of the first query in which the store did not accept the receipt; `None` when it was accepted since.
+    /// The time of the first query in which the store did not accept the purchase; `None` when it was accepted since.
     pub(crate) parked_since: Option<Timestamp>,
-    /// Whether the store never knew the receipt, and the platform's setting believes such receipts.
+    /// Whether the store never knew the purchase, and the platform's setting believes such purchases.
     pub(crate) is_believed: bool,
     /// The notification, or the incomplete change, that the last answer contradicts.
     pub(crate) behind: Option<Behind>,
     /// When it ended, by a notification that waits for the store.
     reported_end_at: Option<Timestamp>,
-    /// When the store first showed that another receipt took its place, while that receipt is unknown.
+    /// When the store first showed that another purchase took its place, while that purchase is unknown.
     successor_missing_since: Option<Timestamp>,
 }
 
@@ -220,14 +220,14 @@ impl Purchase {
         self.gone_again_at = None;
     }
 
-    /// Records the answer that the receipt is no longer valid. A purchase that was over before keeps its end.
+    /// Records the answer that the purchase is no longer valid. A purchase that was over before keeps its end.
     pub(crate) fn invalidate(&mut self, now: Timestamp) {
         let was_over = matches!(self.stage.life, Life::Expired | Life::Replaced);
         self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
         self.gone_again_at = Some(now);
     }
 
-    /// Records the answer that the receipt is no longer valid, while a newer notification reports that it runs.
+    /// Records the answer that the purchase is no longer valid, while a newer notification reports that it runs.
     pub(crate) const fn invalidate_unconfirmed(&mut self, now: Timestamp) {
         self.gone_again_at = Some(now);
     }
@@ -277,7 +277,7 @@ impl Purchase {
         self.seen.change_at
     }
 
-    /// Records that another receipt took its place.
+    /// Records that another purchase took its place.
     pub(crate) const fn replace(&mut self) {
         self.is_replaced = true;
     }
@@ -296,7 +296,7 @@ impl Purchase {
         }
     }
 
-    /// Whether another receipt took its place, even if the store still shows this one as running.
+    /// Whether another purchase took its place, even if the store still shows this one as running.
     pub(crate) const fn is_replaced(&self) -> bool {
         self.is_replaced
     }
@@ -482,7 +482,7 @@ impl Purchase {
             .is_some_and(|grace| renews_at.is_some_and(|due| grace.since(due) <= SAME))
     }
 
-    /// Whether it is a consumable or an entitlement. A receipt never changes between these and a subscription.
+    /// Whether it is a consumable or an entitlement. A purchase never changes between these and a subscription.
     pub(crate) fn is_one_time(&self) -> bool {
         match self.snapshot.as_ref().map(|snapshot| snapshot.product) {
             Some(Product::Subscription) => false,

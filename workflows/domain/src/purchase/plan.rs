@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The plan that a receipt had before its last change of plan.
+/// The plan that a purchase had before its last change of plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct PreviousPlan {
@@ -54,7 +54,7 @@ impl Purchase {
         Some((left.term_sku.as_ref()?, left.noticed_at))
     }
 
-    /// The SKU before the last change of plan of this receipt; `None` if no change was seen, or the change kept this
+    /// The SKU before the last change of plan of this purchase; `None` if no change was seen, or the change kept this
     /// SKU.
     pub fn previous_sku(&self, by: ProductRef) -> Option<&str> {
         self.left_plan

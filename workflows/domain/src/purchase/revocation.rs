@@ -55,7 +55,7 @@ impl Purchase {
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
     }
 
-    /// Whether the store answered before the end of what was paid that the receipt is no longer valid. A later answer
+    /// Whether the store answered before the end of what was paid that the purchase is no longer valid. A later answer
     /// proves nothing: the purchase may have ended normally before.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
         let counted = || {

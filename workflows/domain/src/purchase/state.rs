@@ -21,7 +21,7 @@ pub enum State {
     Expired,
     /// A one-time purchase was taken back (refunded or cancelled).
     Revoked,
-    /// A change of plan put another receipt in its place. Final.
+    /// A change of plan put another purchase in its place. Final.
     Replaced,
 }
 

@@ -1,9 +1,9 @@
-//! The successor: the receipt that took the place of this one in an immediate change of plan, if no notification names
+//! The successor: the purchase that took the place of this one in an immediate change of plan, if no notification names
 //! it.
 //!
-//! The store shows the reason of the end on the old receipt, but no reference between the two receipts
+//! The store shows the reason of the end on the old purchase, but no reference between the two purchases
 //! (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>); only the notification links
-//! them. If that was lost, the successor is the same customer's receipt of another SKU that begins when this one ends.
+//! them. If that was lost, the successor is the same customer's purchase of another SKU that begins when this one ends.
 
 use super::{Life, Purchase};
 use crate::catalogue::ProductRef;
@@ -13,16 +13,16 @@ use crate::transition::TransitionKind;
 use crate::verification::EndReason;
 use std::time::Duration;
 
-/// Maximum time between the end of a receipt and the beginning of its successor.
+/// Maximum time between the end of a purchase and the beginning of its successor.
 const MAX_GAP: Duration = MINUTE.saturating_mul(10);
 
 impl Purchase {
-    /// When the store first showed that another receipt took its place, while that receipt is unknown.
+    /// When the store first showed that another purchase took its place, while that purchase is unknown.
     pub const fn successor_missing_since(&self) -> Option<Timestamp> {
         self.successor_missing_since
     }
 
-    /// Records after a settling whether its successor is unknown. A receipt that was replaced before it was imported is
+    /// Records after a settling whether its successor is unknown. A purchase that was replaced before it was imported is
     /// not recorded.
     pub(crate) fn record_missing_successor(&mut self, before: &Self, now: Timestamp) {
         let reason = self
@@ -45,7 +45,7 @@ impl Purchase {
             .filter(|_| is_missing);
     }
 
-    /// Whether `new`, a receipt of the same customer and platform, is the missing successor: it began within ten
+    /// Whether `new`, a purchase of the same customer and platform, is the missing successor: it began within ten
     /// minutes of the end of this one, with another SKU.
     pub fn is_succeeded_by(&self, new: &Self) -> bool {
         let Some((end, beginning)) = self.expires_at().zip(new.not_before()) else {

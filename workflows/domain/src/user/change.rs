@@ -1,4 +1,4 @@
-//! A purchase of another SKU with an entitlement of a running purchase: a change of plan over two receipts that no
+//! A purchase of another SKU with an entitlement of a running purchase: a change of plan over two purchases that no
 //! notification links. The vendor's documentation: "User has purchased a different SKU that grants the same
 //! entitlement."
 

@@ -66,7 +66,7 @@ pub struct CustomerPurchase {
     pub collapse_key: CollapseKey,
     /// Current state of the purchase; null for a past time, which shows the announced record.
     pub state: Option<String>,
-    /// Whether the purchase grants access. A purchase replaced by another receipt grants none.
+    /// Whether the purchase grants access. A purchase replaced by another one grants none.
     pub is_active: Option<bool>,
     /// When the purchase expires or renews; null if it does neither, or if the store has not confirmed it yet.
     pub expires_at: Option<Timestamp>,

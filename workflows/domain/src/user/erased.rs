@@ -247,7 +247,7 @@ impl ErasedNames {
             || (DESCRIPTIONS.contains(&field) && self.long_ones_are_in(text))
     }
 
-    /// Removes the customer's names from a list of names; a receipt stays.
+    /// Removes the customer's names from a list of names; a purchase's id stays.
     fn remove_external_ids(&self, list: &mut Value) {
         let is_name = |one: &Value| {
             let text = one.get("value").and_then(Value::as_str).unwrap_or_default();

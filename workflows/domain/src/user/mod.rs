@@ -56,7 +56,7 @@ pub struct OwnedPurchase {
     /// The environment it was made in.
     pub environment: Environment,
     pub purchase: Purchase,
-    /// Whether another receipt replaced it: then it never counts.
+    /// Whether another purchase replaced it: then it never counts.
     pub is_replaced: bool,
     pub product_ref: ProductRef,
     /// The catalogue's entry for its product.
@@ -80,7 +80,7 @@ pub struct UserEvent<'a> {
     pub event_type: &'a str,
     /// The store of the purchase that it is about.
     pub event_platform: &'a str,
-    /// The store's id of that receipt.
+    /// The store's id of that purchase.
     pub receipt_id: &'a str,
     pub details: &'a Details,
     /// When it happened, by the store.
@@ -368,7 +368,7 @@ fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
     skus.into_iter().map(str::to_owned).collect()
 }
 
-/// The customer's own id when it is known, the store's name of the customer, and the purchase's receipt.
+/// The customer's own id when it is known, the store's name of the customer, and that of the purchase.
 fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
     let mut names = customer_ids(
         customer.external_id.as_deref(),

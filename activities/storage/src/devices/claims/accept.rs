@@ -425,7 +425,7 @@ const RENEW: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
-/// Takes up a refused claim again for another customer. Its price is ignored, because a receipt is paid for only once.
+/// Takes up a refused claim again for another customer. Its price is ignored, because a purchase is paid for only once.
 fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) -> Result<(), Error> {
     let (place, key) = claim.key();
     sql(RENEW)

@@ -92,8 +92,8 @@ const REMOVE: Sql = statement! {"
     DELETE FROM claims WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
-/// A claim `c` that an answer of the store about its receipt verifies: it is pending, or the store did not know the receipt
-/// before, or was never queried.
+/// A claim `c` that an answer of the store about its purchase verifies: it is pending, or the store did not know the
+/// purchase before, or was never queried.
 pub const AWAITS_ANSWER: &str = "(c.status = 'pending' OR (c.status = 'refused' AND c.reason IN ('unknown_receipt', 'displaced')))";
 
 const TAKE_UP: Sql = statement! {hot "claims_of_key", "
@@ -165,7 +165,7 @@ impl Store {
         .await
     }
 
-    /// Removes at most `limit` refused claims whose time is over: their receipts may be claimed again. Returns their
+    /// Removes at most `limit` refused claims whose time is over: their purchases may be claimed again. Returns their
     /// number.
     pub async fn forget_refused_claims(&self, limit: i64) -> Result<usize, Error> {
         let clock = self.clock;

@@ -1,7 +1,7 @@
-//! Which customers of the store are on a device: those whose receipts its newest list contains. A person may sell the
+//! Which customers of the store are on a device: those whose purchases its newest list contains. A person may sell the
 //! device, or switch the account of the store: a login takes over nothing of a previous customer.
 //!
-//! A device may list only some of the receipts, so what counts is their customer. All claims of a customer who is not
+//! A device may list only some of the purchases, so what counts is their customer. All claims of a customer who is not
 //! listed are marked as absent, until the customer is listed again or buys something. A session without a list changes
 //! nothing. Claims that release 0.1.0 stored are present until the next list.
 

@@ -43,9 +43,9 @@ pub struct PurchaseExplanation {
     /// Whether older notifications or events are not shown.
     pub has_older: bool,
     pub addressees: Vec<Addressee>,
-    /// Whether the store does not know its receipt, and the platform's setting is to believe such receipts.
+    /// Whether the store does not know the purchase, and the platform's setting is to believe such purchases.
     pub is_believed: bool,
-    /// When the store began to show that another receipt replaced it; `None` if that receipt is known.
+    /// When the store began to show that another purchase replaced it; `None` if that purchase is known.
     pub successor_missing_since: Option<Timestamp>,
     pub now: Timestamp,
 }

@@ -222,7 +222,7 @@ const PLACES: [Place; 18] = [
     Place::Begins(Compared::Theirs),
 ];
 
-/// Number of platforms whose receipts and devices are looked up at once.
+/// Number of platforms whose purchases and devices are looked up at once.
 const PAGE: usize = 1000;
 const PLATFORMS: Sql = statement! {"
     SELECT f.id AS value
@@ -304,8 +304,8 @@ fn of_tables(
     search.statement().uncached().all(connection)
 }
 
-/// Finds resources that have no index without their platform: a receipt whose notifications all ended without a
-/// purchase, by the key derived from platform and receipt; and devices.
+/// Finds resources that have no index without their platform: a store's id whose notifications all ended without a
+/// purchase, by the key derived from platform and id; and devices.
 fn of_platforms(
     connection: &mut AnyConnection,
     receipt: &str,

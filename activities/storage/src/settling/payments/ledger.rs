@@ -81,7 +81,7 @@ fn entries(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Entry
     sql(ENTRIES).bind(key).all(connection)
 }
 
-/// The ledger of a purchase, and the lines of sales reports about its receipt. Both are fetched later.
+/// The ledger of a purchase, and the lines of sales reports about it. Both are fetched later.
 pub struct Ledger {
     pub entries: Ahead<'static, EntryRow>,
     pub sales: Ahead<'static, SaleRow>,
@@ -124,7 +124,7 @@ const SALES_OF_STORE_ID: Sql = statement! {hot "sales_receipt", "
     ORDER BY s.sold_at, s.transaction_id, s.kind
 "};
 
-/// The lines of sales reports about a receipt.
+/// The lines of sales reports about a purchase.
 pub fn sales_of(
     connection: &mut AnyConnection,
     app: AppId,

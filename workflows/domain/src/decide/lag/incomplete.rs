@@ -155,7 +155,7 @@ impl Evidence<'_> {
     }
 
     /// Whether the snapshot shows the end that was reported at `time`, and that end is ten minutes old or more. Its
-    /// reason may be missing: a refund and an immediate change of plan look alike until the reason or the new receipt
+    /// reason may be missing: a refund and an immediate change of plan look alike until the reason or the new purchase
     /// is known, so the end waits ten minutes for them.
     pub(super) fn shows_end_of(&self, time: Timestamp) -> bool {
         self.snapshot.is_some_and(|snapshot| {

@@ -28,7 +28,7 @@ const RECHECKED_FOR: Duration = DAY.saturating_mul(2);
 /// Maximum time by which the store's clock may be ahead of ours.
 const MAX_CLOCK_SKEW: Duration = HOUR;
 /// How long an end that a notification reports and a snapshot shows may wait for its reason. A change of plan names its
-/// new receipt within that time.
+/// new purchase within that time.
 const REASON_WAIT: Duration = MINUTE.saturating_mul(10);
 /// Maximum time between the report of an end and the end itself.
 const MAX_EARLY_REPORT: Duration = MINUTE.saturating_mul(10);
@@ -78,7 +78,7 @@ pub(in crate::decide) struct Evidence<'a> {
     pub fresh: &'a [Moment],
     /// The other new reports of this settling: a newer one was settled before them.
     pub late: &'a [Moment],
-    /// The snapshot; `None` if the store answered that the receipt is no longer valid.
+    /// The snapshot; `None` if the store answered that the purchase is no longer valid.
     pub snapshot: Option<&'a Snapshot>,
     pub at: Timestamp,
 }
@@ -198,7 +198,7 @@ impl Evidence<'_> {
         self.newest(&NotificationKind::ENDS)
     }
 
-    /// Whether the snapshot shows a paid period that lasts beyond `time`. Also true for a receipt that never showed the
+    /// Whether the snapshot shows a paid period that lasts beyond `time`. Also true for a purchase that never showed the
     /// end of a period: it cannot contradict a payment.
     fn is_paid_beyond(&self, time: Timestamp) -> bool {
         let margin = self

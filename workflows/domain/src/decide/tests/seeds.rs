@@ -43,7 +43,7 @@ fn a_recovery_without_a_reported_grace_is_one_renewal() {
     );
 }
 
-/// Seed 2040232537: the store knew the receipt only after an hour, when the trial had been refunded. It no longer showed
+/// Seed 2040232537: the store knew the purchase only after an hour, when the trial had been refunded. It no longer showed
 /// the trial and did not show the end yet, so that a first term seemed to be paid.
 #[test]
 fn a_trial_that_the_first_answer_lacks_is_no_payment() {
@@ -79,7 +79,7 @@ fn a_trial_that_the_first_answer_lacks_is_no_payment() {
         [TransitionKind::TrialDidNotConvert, TransitionKind::Expired]
     );
 
-    // Such a date says nothing where the store knew the receipt at once, days later, of a month that is a term, or of a
+    // Such a date says nothing where the store knew the purchase at once, days later, of a month that is a term, or of a
     // discount.
     let known = read(&Purchase::default(), &purchased, fortnight(at));
     let later = read(&parked, &purchased, fortnight(day(1)));
@@ -97,7 +97,7 @@ fn a_trial_that_the_first_answer_lacks_is_no_payment() {
     }
 }
 
-/// Seed 1995147262: the store knew the receipt only when auto-renewal had just been switched off, and still showed it as
+/// Seed 1995147262: the store knew the purchase only when auto-renewal had just been switched off, and still showed it as
 /// on, some seconds after the switch. SCHEDULED_TO_END was the only report of it.
 #[test]
 fn a_first_answer_that_lags_behind_a_switch_leaves_its_time() {

@@ -548,7 +548,7 @@ proptest! {
             let verification = Verification::Verified(Box::new(snapshot.clone()));
             let decision = settle_with(&known, &[reported.clone(), reported.clone()], &verification, snapshot.at);
             prop_assert!(decision.transitions.iter().filter(|announce| announce.kind == TransitionKind::Renewed).count() <= 36);
-            // A receipt that contradicts its own reports is settled once more with what is known then.
+            // A purchase that contradicts its own reports is settled once more with what is known then.
             let reported = [reported];
             let once_more = settle_with(&decision.purchase, &reported, &verification, snapshot.at).purchase;
             let again = settle_with(&once_more, &reported, &verification, snapshot.at);

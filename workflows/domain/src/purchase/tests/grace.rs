@@ -186,7 +186,7 @@ fn a_trial_whose_payment_failed_does_not_convert() {
             assert_eq!(grace.purchase.is_free_trial_conversion(), Some(false));
         }
     }
-    // All three dates are one, as in the public sample, but the receipt is for money.
+    // All three dates are one, as in the public sample, but the purchase is for money.
     let sample = Snapshot {
         trial_ends_at: Some(day(7)),
         ..failed(day(7).plus_millis(-HOUR), day(7))

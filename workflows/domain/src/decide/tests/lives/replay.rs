@@ -42,7 +42,7 @@ pub struct Replay {
     unreachable_since: Option<Timestamp>,
     /// What has no outcome yet.
     waiting: Vec<(i64, Notification)>,
-    /// Whether the receipt is no longer valid: the time of that answer is in the record.
+    /// Whether the purchase is no longer valid: the time of that answer is in the record.
     pub is_gone: bool,
 }
 
@@ -172,7 +172,7 @@ pub fn settle_life(life: &Life, arrivals: &Arrivals, can_query: bool) -> Replay 
     )
 }
 
-/// Settles it while the store cannot be reached or does not accept the receipt now and then.
+/// Settles it while the store cannot be reached or does not accept the purchase now and then.
 pub fn settle_with_faults(life: &Life, arrivals: &Arrivals, seed: u64) -> Replay {
     settle_all(
         life,
@@ -221,7 +221,7 @@ fn settle_all(life: &Life, arrivals: &Arrivals, mut replay: Replay) -> Replay {
         .unwrap_or(life.ends)
         .max(life.ends)
         .plus_millis(16 * DAY);
-    // What links a receipt to the one it replaced wakes it.
+    // What links a purchase to the one it replaced wakes it.
     let mut linked = life.replaced_at.map(|at| at.plus_millis(3 * MINUTE));
     let mut wake: Option<Timestamp> = None;
     let mut window = Vec::new();

@@ -41,7 +41,7 @@ impl Times<'_> {
     }
 
     /// Whether a transition that no notification dates has a time of the life: its own, or a later one where the store
-    /// shows no date. A receipt that is no longer valid ended by the time of that answer.
+    /// shows no date. A purchase that is no longer valid ended by the time of that answer.
     fn is_true(&self, transition: Transition, at: Timestamp, answered_at: Timestamp) -> bool {
         // A trial that was paid before it was first seen has no other date.
         let alike = |kind: TransitionKind| {

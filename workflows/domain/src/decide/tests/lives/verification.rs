@@ -5,11 +5,11 @@ use super::store::{HOUR, Life};
 use crate::time::Timestamp;
 use crate::verification::{Parked, Snapshot, Verification};
 
-/// How many fields of a receipt can lag, each by itself.
+/// How many fields of a purchase can lag, each by itself.
 const FIELDS: u64 = 10;
 
 impl Life {
-    /// What a store shows that lags by up to an hour, each field by itself and each time again, by this seed. A receipt
+    /// What a store shows that lags by up to an hour, each field by itself and each time again, by this seed. A purchase
     /// is not known before it is shown for the first time.
     pub fn show_late(&self, at: Timestamp, seed: u64) -> Verification {
         let lag = |field: u64, change: usize| {

@@ -1,4 +1,4 @@
-//! The store does not answer, does not accept the receipt, or is behind; and when it is queried again.
+//! The store does not answer, does not accept the purchase, or is behind; and when it is queried again.
 
 mod inferred;
 mod unverified;
@@ -306,7 +306,7 @@ pub fn off(at: Timestamp) -> Snapshot {
     }
 }
 
-/// One receipt is one product: Amazon's own samples report it as a consumable and as an entitlement, in one message.
+/// One purchase is one product: Amazon's own samples report it as a consumable and as an entitlement, in one message.
 #[test]
 fn a_receipt_with_two_types_is_bought_once() {
     let reports = [

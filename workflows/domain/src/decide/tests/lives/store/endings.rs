@@ -51,7 +51,7 @@ impl Author {
             self.shown.end_reason = Some(EndReason::Replaced);
             self.shown.renews_at = None;
             self.show();
-            // No notification names the new receipt: a week later the end is announced.
+            // No notification names the new purchase: a week later the end is announced.
             self.announce_end();
             if self.chance.percent(50) {
                 self.report(NotificationKind::SubscriptionCancelled);

@@ -1,4 +1,4 @@
-//! A simulated store: what is true of one receipt over time, its notifications, and the transitions to announce.
+//! A simulated store: what is true of one purchase over time, its notifications, and the transitions to announce.
 
 mod endings;
 
@@ -13,7 +13,7 @@ pub const MINUTE: i64 = 60_000;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
 
-/// How a receipt is first reported.
+/// How a purchase is first reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
     Bought,
@@ -27,9 +27,9 @@ pub struct Life {
     pub reports: Vec<Notification>,
     /// The transitions to announce, in order, and since when they are true.
     pub transitions: Vec<(Timestamp, TransitionKind)>,
-    /// What a snapshot shows from then on; `None` when the receipt is no longer valid.
+    /// What a snapshot shows from then on; `None` when the purchase is no longer valid.
     pub shows: Vec<(Timestamp, Option<Snapshot>)>,
-    /// When another receipt that is real took its place.
+    /// When another purchase that is real took its place.
     pub replaced_at: Option<Timestamp>,
     /// Reports that may not get lost: nothing else would ever show what they report.
     pub vital: Vec<(Timestamp, NotificationKind)>,
