@@ -308,7 +308,7 @@ fn the_api_has_an_address_of_its_own_unless_a_setting_shares_it() {
 }
 
 #[test]
-fn how_receipts_are_verified_can_be_set() {
+fn how_purchases_are_verified_can_be_set() {
     let fields = ["amazon.rvs_url", "amazon.patience", "amazon.rvs_per_second"];
     let config = load(&Flags::default(), &Variables::new()).expect("defaults are valid");
     assert_eq!(

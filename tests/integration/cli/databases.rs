@@ -157,7 +157,7 @@ async fn a_killed_rekey_goes_on_and_names_the_key_to_drop() {
     assert!(printed(&mut lines).contains("up to date"));
     let begun = printed(&mut lines);
     assert!(
-        begun.contains("350 ingress keys, 350 shared secrets"),
+        begun.contains("350 ingress keys, 350 secrets of stores"),
         "{begun}"
     );
     for done in [
@@ -180,7 +180,7 @@ async fn a_killed_rekey_goes_on_and_names_the_key_to_drop() {
     );
     let finished = stdout_of(&migrated(&folder, &both, &["--rekey"]));
     assert!(
-        !finished.contains("350 ingress keys") && finished.contains("350 shared secrets"),
+        !finished.contains("350 ingress keys") && finished.contains("350 secrets of stores"),
         "{finished}"
     );
     assert!(

@@ -84,7 +84,7 @@ const COLUMNS: [Column; 10] = [
         "old_ingress_key"
     ),
     column!(
-        "shared secrets",
+        "secrets of stores",
         SHARED_SECRET,
         "platforms",
         "id",

@@ -68,7 +68,7 @@ impl Customer<'_> {
             self.app_user_id.is_some() && self.row.is_none_or(|row| row.app_user_id.is_none());
         let known = store_user.find_ahead(write.connection)?;
         let named = if may_be_named {
-            Some(self.receipt().find_named_ahead(write.connection)?)
+            Some(self.by_purchase().find_named_ahead(write.connection)?)
         } else {
             None
         };
@@ -115,11 +115,11 @@ impl Customer<'_> {
     fn store_user(&self) -> StoreUser {
         match self.app_user_id {
             Some(name) => self.store_user_named(name.to_owned()),
-            None => self.receipt(),
+            None => self.by_purchase(),
         }
     }
 
-    fn receipt(&self) -> StoreUser {
+    fn by_purchase(&self) -> StoreUser {
         self.store_user_named(format!("{PURCHASE_PREFIX}{}", self.origin.receipt_id))
     }
 

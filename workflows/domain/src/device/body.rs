@@ -166,12 +166,12 @@ struct PurchaseIds {
 impl PurchaseIds {
     /// The ids; `None` where one is longer than the schema that release 0.1.0 published allows. The purchase has a
     /// `collapse_key` in the event all the same.
-    fn of(receipt: &DeviceReceipt) -> Option<Self> {
+    fn of(reported: &DeviceReceipt) -> Option<Self> {
         let fits = |id: &str| id.chars().count() <= MAX_PUBLISHED_CHARS;
-        let is_published = fits(&receipt.receipt_id) && fits(&receipt.app_user_id);
+        let is_published = fits(&reported.receipt_id) && fits(&reported.app_user_id);
         is_published.then(|| Self {
-            receipt_id: receipt.receipt_id.clone(),
-            app_user_id: receipt.app_user_id.clone(),
+            receipt_id: reported.receipt_id.clone(),
+            app_user_id: reported.app_user_id.clone(),
         })
     }
 }
@@ -293,7 +293,7 @@ impl DeviceEvent<'_> {
                 })
             }
             Happened::Reported(Content::SessionStart { receipts, .. }) => {
-                let key = |receipt: &DeviceReceipt| self.purchase(&receipt.receipt_id);
+                let key = |one: &DeviceReceipt| self.purchase(&one.receipt_id);
                 let receipts = receipts.as_deref().unwrap_or_default();
                 serde_json::to_value(SessionStartData {
                     common,

@@ -244,7 +244,7 @@ fn is_first_of_new_plan(
     transitions: &[Transition],
     purchase: &Purchase,
 ) -> bool {
-    let is_of_new_receipt = purchase.was_reported(NotificationKind::PlanChanged)
+    let is_of_new_purchase = purchase.was_reported(NotificationKind::PlanChanged)
         || purchase.original_receipt_id().is_some();
     // A purchase beside another one with a shared entitlement is announced as a change of plan that no notification
     // named.
@@ -252,7 +252,7 @@ fn is_first_of_new_plan(
     let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
     let in_trial = purchase.stage.in_trial && purchase.stage.runs();
-    is_first && (is_of_new_receipt || takes_up()) && !in_trial
+    is_first && (is_of_new_purchase || takes_up()) && !in_trial
 }
 
 /// The transitions that pay a term whether or not the plan changes.

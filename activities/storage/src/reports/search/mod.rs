@@ -308,13 +308,13 @@ fn of_tables(
 /// purchase, by the key derived from platform and id; and devices.
 fn of_platforms(
     connection: &mut AnyConnection,
-    receipt: &str,
+    store_id: &str,
     app: Option<AppId>,
     wanted: Wanted<'_>,
 ) -> Result<Vec<SearchHit>, Error> {
     // Most texts are no id of a device.
     let devices = wanted(Compared::Ours).filter(|range| uuid::Uuid::try_parse(&range.low).is_ok());
-    if receipt.is_empty() && devices.is_none() {
+    if store_id.is_empty() && devices.is_none() {
         return Ok(Vec::new());
     }
     let (mut found, mut after): (Vec<SearchHit>, _) = (Vec::new(), String::new());
@@ -325,10 +325,10 @@ fn of_platforms(
             return Ok(found);
         };
         after = last.to_string();
-        if !receipt.is_empty() {
+        if !store_id.is_empty() {
             let keys = platforms
                 .iter()
-                .map(|platform| CollapseKey::of(*platform, receipt));
+                .map(|platform| CollapseKey::of(*platform, store_id));
             found.extend(
                 sql(OF_KEYS)
                     .uncached()

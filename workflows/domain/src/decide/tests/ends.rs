@@ -96,7 +96,7 @@ fn unreported_renewals_precede_the_end_in_time() {
 }
 
 #[test]
-fn an_invalid_receipt_is_over_by_the_time_of_that_answer() {
+fn an_invalid_purchase_is_over_by_the_time_of_that_answer() {
     let gone = settle_with(&bought(), &[], &Verification::Gone, day(5));
     assert_eq!(times(&gone), [(TransitionKind::Expired, Some(day(5)))]);
     let late = settle_with(&bought(), &[], &Verification::Gone, day(40));

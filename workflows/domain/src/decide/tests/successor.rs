@@ -103,7 +103,7 @@ fn it_is_checked_daily_for_a_week_and_then_expires_once() {
 }
 
 #[test]
-fn a_link_or_the_old_receipt_s_notification_ends_the_search() {
+fn a_link_or_the_old_purchase_s_notification_ends_the_search() {
     let known = replaced().purchase;
     assert_eq!(known.successor_missing_since(), Some(at(READ)));
     let verification = shown(READ + 8 * DAY, Some(EndReason::Replaced));

@@ -242,7 +242,7 @@ fn a_scheduled_change_is_shown_with_its_date_until_it_happens() {
 }
 
 #[test]
-fn the_previous_sku_is_of_this_receipt_or_the_replaced_one() {
+fn the_previous_sku_is_of_this_purchase_or_the_replaced_one() {
     let changed = read(&read(&bought(monthly()), &scheduled()), &changed());
     let previous = |purchase: &Purchase, product_ref, replaced_sku| {
         data(RecordSource {

@@ -374,7 +374,7 @@ fn a_record_with_a_changed_row_keeps_it() {
 }
 
 #[test]
-fn an_answer_without_a_receipt_raises_no_row() {
+fn an_answer_without_a_purchase_raises_no_row() {
     let known = settle_with(
         &bought(),
         &notifications(&[(NotificationKind::Renewed, "2026-02-28")]),

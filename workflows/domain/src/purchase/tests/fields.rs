@@ -469,7 +469,7 @@ fn a_one_time_purchase_has_no_term_no_end_and_no_cycles() {
 }
 
 #[test]
-fn a_receipt_that_shows_little_changes_nothing() {
+fn a_purchase_that_shows_little_changes_nothing() {
     let off = read(
         &bought(),
         &[report(NotificationKind::AutoRenewalOff, "2026-02-02")],
@@ -538,7 +538,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn no_receipt_is_too_strange(
+    fn no_purchase_is_too_strange(
         snapshots in proptest::collection::vec((any_snapshot(), any_date(), 0_usize..19), 1..8),
     ) {
         let mut known = Purchase::default();

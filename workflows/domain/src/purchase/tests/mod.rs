@@ -265,7 +265,7 @@ fn a_one_time_purchase_is_revoked_and_cancelled_at_once() {
 }
 
 #[test]
-fn a_plan_change_names_the_old_receipt_and_no_customer() {
+fn a_plan_change_names_the_old_purchase_and_no_customer() {
     let old = Notification {
         related_receipt_id: Some("old receipt".to_owned()),
         ..notification(NotificationKind::PlanChanged, 20)

@@ -278,7 +278,7 @@ fn a_410_does_not_date_an_end_again() {
 }
 
 #[test]
-fn each_answer_that_a_receipt_is_no_longer_valid_verifies_it() {
+fn each_answer_that_a_purchase_is_no_longer_valid_verifies_it() {
     let gone = settle_with(&bought(), &[], &Verification::Gone, day(2)).purchase;
     let again = settle_with(&gone, &[], &Verification::Gone, day(9)).purchase;
     assert_eq!(

@@ -150,7 +150,7 @@ fn an_unverified_end_with_a_link_or_report_is_a_replacement() {
 }
 
 #[test]
-fn an_end_after_a_report_of_the_new_receipt_is_a_replacement() {
+fn an_end_after_a_report_of_the_new_purchase_is_a_replacement() {
     let reported = read(
         &bought(),
         &[report(NotificationKind::Replaced, day(2))],

@@ -78,7 +78,7 @@ fn what_runs_again_after_its_end_is_a_payment_or_a_resumption() {
 }
 
 #[test]
-fn a_receipt_that_is_no_longer_valid_runs_again_by_a_payment() {
+fn a_purchase_that_is_no_longer_valid_runs_again_by_a_payment() {
     let gone = settle_with(&bought(), &[], &Verification::Gone, day(20)).purchase;
     let paid = settle_with(
         &gone,

@@ -72,7 +72,7 @@ pub fn kinds(decision: &Decision) -> Vec<TransitionKind> {
 }
 
 #[test]
-fn a_refused_receipt_is_checked_by_its_schedule_then_abandoned() {
+fn a_refused_purchase_is_checked_by_its_schedule_then_abandoned() {
     let schedules: [(Parked, &[i64]); 2] = [
         (
             Parked::UnknownReceipt,
@@ -114,7 +114,7 @@ fn a_refused_receipt_is_checked_by_its_schedule_then_abandoned() {
 }
 
 #[test]
-fn a_never_known_receipt_is_believed_if_its_platform_does() {
+fn a_never_known_purchase_is_believed_if_its_platform_does() {
     let reports = [report(NotificationKind::SubscriptionPurchased, day(0))];
     let believable = Verification::Parked(Parked::Believable);
     let (mut known, mut now) = (Purchase::default(), day(0));
@@ -191,7 +191,7 @@ fn a_never_known_receipt_is_believed_if_its_platform_does() {
 }
 
 #[test]
-fn an_accepted_receipt_ends_the_schedule() {
+fn an_accepted_purchase_ends_the_schedule() {
     let parked = settle_with(
         &bought(),
         &[],
@@ -308,7 +308,7 @@ pub fn off(at: Timestamp) -> Snapshot {
 
 /// One purchase is one product: Amazon's own samples report it as a consumable and as an entitlement, in one message.
 #[test]
-fn a_receipt_with_two_types_is_bought_once() {
+fn a_purchase_with_two_types_is_bought_once() {
     let reports = [
         report(NotificationKind::ConsumablePurchased, day(0)),
         report(NotificationKind::EntitlementPurchased, day(0)),
