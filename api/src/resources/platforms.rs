@@ -42,7 +42,7 @@ pub struct NewPlatform {
     /// such a process would not settle its purchases.
     #[serde(default)]
     no_older_process: bool,
-    /// Credential for verification with a store that has one secret. Others are in `store_settings`.
+    /// Credential for verification with a store that has one secret.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<SecretString>,
