@@ -2,6 +2,7 @@
 //! number of its events, and how many requests a device and an address may send.
 
 pub mod address;
+pub mod admission;
 mod checks;
 pub mod limits;
 mod places;
@@ -13,17 +14,18 @@ pub mod token;
 use crate::config;
 use crate::error::Error;
 use address::{TrustedProxies, UnknownProxies};
+use admission::Gate;
 use axum::http::HeaderName;
 use checks::Checks;
+use domain::DevicePlace;
 use limits::Limits;
-use metrics::counter;
 use places::{Places, RequestPlace};
 use publishable_keys::PublishableKeys;
 use quota::Quotas;
 use room::Room;
 use std::net::IpAddr;
 use std::sync::Arc;
-use storage::Store;
+use storage::{SecretHash, Store};
 use tokio::time::Instant;
 
 /// The body limit of a device's request, in bytes: five hundred events of two kilobytes.
@@ -78,13 +80,16 @@ impl Devices {
     ) -> Result<RequestPlace, Error> {
         self.room.check(store.disk(), Instant::now())?;
         let counted = self.limits.check_bytes(address, bytes);
-        counted.map_err(|wait| {
-            counter!("settle_device_requests_refused_total", "reason" => "bytes").increment(1);
-            Error::TooMany {
-                what: "this address",
-                wait,
-            }
-        })?;
+        counted.map_err(|wait| Gate::AddressBytes.refuse(wait))?;
         self.places.take(address)
+    }
+
+    /// Counts a request that shows this secret for a device, before the secret is checked.
+    ///
+    /// # Errors
+    /// Too many requests show it.
+    pub fn count(&self, place: DevicePlace, shown: Option<SecretHash>) -> Result<(), Error> {
+        let counted = self.limits.check_device(place, shown);
+        counted.map_err(|wait| Gate::DeviceRequests.refuse(wait))
     }
 }

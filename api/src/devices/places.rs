@@ -2,6 +2,7 @@
 //! requests, and neither an address nor a network can take all of them.
 
 use super::address::networks;
+use super::admission::{Gate, PLACES, PLACES_OF_NETWORK as OF_NETWORK};
 use crate::error::Error;
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -10,11 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Maximum number of requests that are carried out at once; further ones are answered 503.
-const PLACES: usize = 128;
-/// Maximum numbers of these of one address, and with IPv6 of the whole site. Further ones are answered 429.
-const OF_NETWORK: [usize; 2] = [8, 32];
-/// When an address that has all its places may try again.
+/// The gates of an address, and with IPv6 of the whole site.
+const GATES_OF_NETWORK: [Gate; 2] = [Gate::AddressPlaces, Gate::SitePlaces];
+/// When a request without a place may be sent again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
@@ -47,17 +46,14 @@ impl Places {
     /// All places of its address or its network are taken, or all places of the process.
     pub fn take(&self, address: IpAddr) -> Result<RequestPlace, Error> {
         let mut taken = self.taken();
-        let is_full = |(network, most)| taken.get(&network).is_some_and(|count| *count >= most);
-        if networks(address).zip(OF_NETWORK).any(is_full) {
-            return Err(Error::TooMany {
-                what: "this address",
-                wait: RETRY_AFTER,
-            });
+        let bounds = OF_NETWORK.into_iter().zip(GATES_OF_NETWORK);
+        for (network, (most, gate)) in networks(address).zip(bounds) {
+            if taken.get(&network).is_some_and(|count| *count >= most) {
+                return Err(gate.refuse(RETRY_AFTER));
+            }
         }
         let permit = self.free.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            Error::Unavailable("too many devices are reporting; try again".to_owned())
-        })?;
+        let permit = permit.map_err(|_| Gate::Places.refuse(RETRY_AFTER))?;
         networks(address).for_each(|network| *taken.entry(network).or_default() += 1);
         drop(taken);
         Ok(RequestPlace {

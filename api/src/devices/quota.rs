@@ -9,11 +9,11 @@
 //! processes added: so together they may exceed a bound by what comes within that second, and after a start what was
 //! counted before is known a second after the first request.
 
+use super::admission::{Gate, PLATFORM_USED, Row};
 use crate::error::Error;
 use domain::time::DAY;
 use domain::{DevicePlace, PlatformId, Timestamp};
 use ipnet::IpNet;
-use metrics::counter;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,24 +49,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Bytes => "bytes",
-            Self::Devices => "new devices",
-            Self::Users => "new customers",
-        }
-    }
-
-    const fn setting(self) -> &'static str {
-        match self {
-            Self::Events => "device_events_per_day",
-            Self::Bytes => "device_bytes_per_day",
-            Self::Devices => "new_devices_per_day",
-            Self::Users => "new_users_per_day",
-        }
-    }
-
     /// The share of one network in a bound.
     fn share(self, bounds: &DeviceUsage) -> i64 {
         (self.of(bounds) / SHARE).max(self.of(&LEAST))
@@ -117,7 +99,7 @@ impl Holder {
     /// The beginning of the sentence with which a request is refused.
     const fn who(self) -> &'static str {
         match self {
-            Self::Platform(Part::Whole) => "the devices of this platform used up their",
+            Self::Platform(Part::Whole) => PLATFORM_USED,
             Self::Platform(Part::Anonymous) => {
                 "the devices of this platform without a signed login or a verified claim used up their"
             }
@@ -254,12 +236,7 @@ impl Quotas {
         {
             locked(&self.alarms).insert((at, reached));
         }
-        counter!("settle_device_requests_refused_total", "reason" => "quota").increment(1);
-        Error::Quota {
-            who: reached.holder.who(),
-            what: reached.kind.name(),
-            wait: until_next_day(now),
-        }
+        Gate::Day(reached.kind).refuse_part(reached.holder.who(), until_next_day(now))
     }
 
     /// Whether a device is new, and may be.
@@ -391,22 +368,26 @@ fn detail(reached: Reached, number: i64) -> String {
         kind,
         bound,
     } = reached;
-    let (name, setting) = (kind.name(), kind.setting());
+    let Row {
+        what,
+        bound: setting,
+        ..
+    } = Gate::Day(kind).row();
     match holder {
         Holder::Platform(Part::Whole) => format!(
-            "the devices of this platform used up their {bound} {name} for {date} (`{setting}`): until the next day (UTC) \
+            "the devices of this platform used up their {bound} {what} for {date} ({setting}): until the next day (UTC) \
              they get 429; raise the limit if the traffic is legitimate"
         ),
         Holder::Platform(Part::Anonymous) => format!(
-            "the devices of this platform used nine tenths of their {bound} {name} for {date} (`{setting}`): until the next \
+            "the devices of this platform used nine tenths of their {bound} {what} for {date} ({setting}): until the next \
              day (UTC) those without a signed login or a verified claim get 429; raise the limit if the traffic is \
              legitimate"
         ),
         Holder::Network(_) => format!(
-            "one network used up its share ({bound} {name}) of this platform's limit for {date}. Until the next day (UTC) \
+            "one network used up its share ({bound} {what}) of this platform's limit for {date}. Until the next day (UTC) \
              its devices get 429, first those without a signed login or a verified claim. Find the address in your proxy's \
              access log. If it is your proxy, add it to `devices.trusted_proxies`; if it is many real customers, raise \
-             `{setting}`; otherwise block it"
+             {setting}; otherwise block it"
         ),
     }
 }

@@ -4,10 +4,11 @@
 //! A task checks once a second, and tries to write while the disk is full: so requests only read flags in memory, and
 //! everything continues without traffic when there is space again.
 
+use super::admission::Gate;
 use crate::config::Reserve;
 use crate::error::Error;
 use domain::time::HOUR;
-use metrics::{counter, gauge};
+use metrics::gauge;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -59,8 +60,7 @@ impl Room {
     pub fn check(&self, disk: &Disk, now: Instant) -> Result<(), Error> {
         if self.is_low.load(Ordering::Relaxed) || disk.is_full() || disk.was_full(now, REFUSED_FOR)
         {
-            counter!("settle_device_requests_refused_total", "reason" => "disk").increment(1);
-            return Err(Error::NoRoom(REFUSED_FOR));
+            return Err(Gate::Disk.refuse(REFUSED_FOR));
         }
         Ok(())
     }

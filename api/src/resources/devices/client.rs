@@ -1,6 +1,7 @@
 //! The sender of a device's request: an address within its limits, with the publishable key of a platform.
 
 use crate::devices::address::{Peer, site};
+use crate::devices::admission::Gate;
 use crate::devices::quota::Reporter;
 use crate::edge::Shared;
 use crate::error::Error;
@@ -14,9 +15,6 @@ use tokio::time::Instant;
 
 /// The longest text that is looked up as a key.
 const MAX_KEY_BYTES: usize = 100;
-
-/// An address that has not sent too many requests, with this one.
-pub struct Address(pub IpAddr);
 
 /// The platform whose publishable key a request has as its bearer token, and the address that sends it.
 pub struct Client {
@@ -34,7 +32,7 @@ impl Client {
     }
 }
 
-impl FromRequestParts<Shared> for Address {
+impl FromRequestParts<Shared> for Client {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
@@ -51,19 +49,7 @@ impl FromRequestParts<Shared> for Address {
         devices
             .limits
             .check_address(address)
-            .map_err(|wait| Error::TooMany {
-                what: "this address",
-                wait,
-            })?;
-        Ok(Self(address))
-    }
-}
-
-impl FromRequestParts<Shared> for Client {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
-        let Address(address) = Address::from_request_parts(parts, edge).await?;
+            .map_err(|wait| Gate::AddressRequests.refuse(wait))?;
         let shown = parts
             .headers
             .get(header::AUTHORIZATION)
@@ -73,17 +59,12 @@ impl FromRequestParts<Shared> for Client {
             scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES
         });
         let (_, key) = key.ok_or(Error::PublishableKey)?;
-        let platform = edge
-            .devices
+        let platform = devices
             .publishable_keys
             .platform(&edge.store, key.trim())
             .await?;
         Ok(Self { platform, address })
     }
-}
-
-impl Input for Address {
-    fn describe(_: &mut Operation, _: &mut Schemas) {}
 }
 
 impl Input for Client {

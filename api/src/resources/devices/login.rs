@@ -186,14 +186,7 @@ fn place(
         platform: platform.id,
         device,
     };
-    let counted = edge
-        .devices
-        .limits
-        .check_device(place, Some(secret.clone()));
-    counted.map_err(|wait| Error::TooMany {
-        what: "this device",
-        wait,
-    })?;
+    edge.devices.count(place, Some(secret.clone()))?;
     Ok(place)
 }
 

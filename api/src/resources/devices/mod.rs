@@ -122,14 +122,7 @@ pub async fn report(
             platform,
             device: listed.draft.body.device.id,
         };
-        let counted = devices
-            .devices
-            .limits
-            .check_device(place, context.secret.clone());
-        counted.map_err(|wait| Error::TooMany {
-            what: "this device",
-            wait,
-        })?;
+        devices.devices.count(place, context.secret.clone())?;
         request::check(context, listed)
     });
     let Checked {
@@ -211,14 +204,7 @@ pub async fn entitlements(
         platform: client.platform.id,
         device: query.device_id,
     };
-    let counted = edge
-        .devices
-        .limits
-        .check_device(place, Some(secret.clone()));
-    counted.map_err(|wait| Error::TooMany {
-        what: "this device",
-        wait,
-    })?;
+    edge.devices.count(place, Some(secret.clone()))?;
     let access = edge
         .store
         .device_access(client.platform.app_id, place, secret)

@@ -1,5 +1,6 @@
 //! What devices report over HTTP: the key, CORS, limits, and a wrong event among right ones.
 
+mod admission;
 mod limits;
 mod wrong;
 
