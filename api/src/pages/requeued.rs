@@ -8,9 +8,6 @@ use super::visit::Visit;
 use crate::error::Error;
 use crate::resources::resends::Resent;
 use domain::event::{PURCHASE_UPDATED, is_for_operators, is_implied};
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error as Unknown;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use storage::Skipped;
@@ -123,8 +120,7 @@ impl Requeued {
         let pending = parts.next()?.parse().ok().filter(|pending| *pending >= 0)?;
         let skipped = parts.filter_map(|part| {
             let (name, number) = part.split_once('-')?;
-            let name = IntoDeserializer::<Unknown>::into_deserializer(name);
-            Some((Skipped::deserialize(name).ok()?, number.parse().ok()?))
+            Some((Skipped::named(name)?, number.parse().ok()?))
         });
         Some(Self {
             pending,
@@ -149,26 +145,8 @@ impl Requeued {
     pub fn reasons(&self) -> Vec<String> {
         self.skipped
             .iter()
-            .map(|(reason, number)| format!("{number}: {}", sentence(*reason)))
+            .map(|(reason, number)| format!("{number}: {}", reason.text()))
             .collect()
-    }
-}
-
-/// Why something is not sent again.
-const fn sentence(reason: Skipped) -> &'static str {
-    match reason {
-        Skipped::Superseded => "a newer state of the same purchase is sent instead",
-        Skipped::NotChosen => {
-            "the destination is not subscribed to such events, or not for this platform or environment"
-        }
-        Skipped::AlreadyPending => "it is already pending, or was queued before",
-        Skipped::Acknowledged => "the destination acknowledged it, or a newer state",
-        Skipped::Counted => "the destination acknowledged it and would count it twice",
-        Skipped::MayBeCounted => "the destination may have it and could count it twice",
-        Skipped::Pruned => "retention removed its body",
-        Skipped::Operators => "events for operators are sent only once",
-        Skipped::Deleted => "the destination was deleted",
-        Skipped::Unknown => "no event of the purchase was recorded yet",
     }
 }
 

@@ -19,34 +19,49 @@ use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;
 use domain::{DestinationId, Environment, EventId, Timestamp};
 use schemars::JsonSchema;
+use serde::de::{IntoDeserializer, value};
 use serde::{Deserialize, Serialize};
 
-/// Why an event was not queued again.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Skipped {
-    /// A newer state of the same purchase is sent instead.
-    Superseded,
-    /// The destination does not choose such events, or those of this platform or environment.
-    NotChosen,
-    /// Already pending, or queued before where only what was never queued is sent.
-    AlreadyPending,
-    /// The destination acknowledged it, or a newer state.
-    Acknowledged,
-    /// The destination acknowledged it, and would drop it or count it twice.
-    Counted,
-    /// The destination may have it, and so long after its first attempt would count it twice.
-    MayBeCounted,
-    /// The body was removed because of its age.
-    Pruned,
-    /// An operator event, about a destination or an alarm, which is sent only once.
-    Operators,
-    /// The destination was deleted.
-    Deleted,
-    /// There is no such purchase, or no event of it was announced yet.
-    Unknown,
+/// Declares the reasons, each with its text. The text stands after a number of events, after `cannot be resent`, and in
+/// the API's description.
+macro_rules! reasons {
+    ($($reason:ident: $text:literal,)*) => {
+        /// Why an event was not queued again.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+        )]
+        #[serde(rename_all = "snake_case")]
+        pub enum Skipped {
+            $(#[doc = concat!($text, ".")] $reason,)*
+        }
+
+        impl Skipped {
+            /// Returns the reason for people, on the dashboard, in `settle resend` and in `settle explain`.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $text,)*
+                }
+            }
+
+            /// Parses the reason's name in the API. `None` for a name of a later release.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::deserialize(IntoDeserializer::<value::Error>::into_deserializer(name)).ok()
+            }
+        }
+    };
+}
+
+reasons! {
+    Superseded: "a newer state of the purchase is sent instead",
+    NotChosen: "the destination is not subscribed to such events, or not for this platform or environment",
+    AlreadyPending: "already pending, or queued before",
+    Acknowledged: "the destination acknowledged it, or a newer state",
+    Counted: "the destination acknowledged it and would count it twice",
+    MayBeCounted: "the destination may have it and would no longer recognize it, so it might be counted twice",
+    Pruned: "retention removed its body",
+    Operators: "events for operators are sent only once",
+    Deleted: "the destination was deleted",
+    Unknown: "no event of the purchase was recorded yet",
 }
 
 /// The condition on which an event is queued again.

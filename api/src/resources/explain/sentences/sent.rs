@@ -325,31 +325,20 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
 
 /// The command that sends a failed event again, or why a resend would skip it.
 fn resend(one: &Sending) -> String {
-    let why = match one.not_again {
+    match one.not_again {
         None => {
             let DeliveryView {
                 event_id,
                 destination_id,
                 ..
             } = &one.delivery;
-            return format!(
+            format!(
                 "; resend it with `settle resend event {event_id} --destination {destination_id}`"
-            );
+            )
         }
-        Some(Skipped::AlreadyPending) => return ", but queued again since".to_owned(),
-        Some(Skipped::Superseded) => "a newer state of the purchase replaces it",
-        Some(Skipped::NotChosen) => "the destination is no longer subscribed to it",
-        Some(Skipped::Acknowledged) => "this or a newer state was delivered",
-        Some(Skipped::Counted) => "the destination has it, so it might be counted twice",
-        Some(Skipped::MayBeCounted) => {
-            "the destination may have it and would no longer recognize it, so it might be counted twice"
-        }
-        Some(Skipped::Pruned) => "retention removed its body",
-        Some(Skipped::Operators) => "an event for operators is sent only once",
-        Some(Skipped::Deleted) => "the destination was deleted",
-        Some(Skipped::Unknown) => "no event of its purchase was recorded",
-    };
-    format!(", and cannot be resent: {why}")
+        Some(Skipped::AlreadyPending) => ", but queued again since".to_owned(),
+        Some(why) => format!(", and cannot be resent: {}", why.text()),
+    }
 }
 
 /// The sentence about a superseded delivery, with the state of its successor.

@@ -32,7 +32,7 @@ fn a_delivery_shows_its_final_status() {
         ),
         (
             Skipped::Operators,
-            "cannot be resent: an event for operators is sent only once",
+            "cannot be resent: events for operators are sent only once",
         ),
         (Skipped::AlreadyPending, "but queued again since"),
     ] {
