@@ -397,6 +397,9 @@ fn request(
     connector.request(at, events)
 }
 
+/// The reason why an expired event is not sent.
+pub const EXPIRED: &str = "so long after its first attempt a repetition could be counted twice";
+
 /// Whether the destination takes the event no more: too much time has passed since its first attempt.
 pub fn is_event_expired(
     first: Option<Timestamp>,
@@ -419,8 +422,7 @@ fn partition(
         if let Some(why) = connector.lacks_key(attempt) {
             unsendable.push(failed(attempt, AttemptClass::NoKey, why));
         } else if is_event_expired(attempt.first_tried_at, connector.gives_up_after(), now) {
-            let why = "so long after its first attempt a repetition could be counted twice";
-            unsendable.push(failed(attempt, AttemptClass::TooLate, why.to_owned()));
+            unsendable.push(failed(attempt, AttemptClass::TooLate, EXPIRED.to_owned()));
         } else {
             sendable.push(attempt.clone());
         }

@@ -1,7 +1,7 @@
 //! Sending a page of a stream: the channels of its devices, and the requests of each.
 
 use super::StreamRun;
-use crate::delivery::attempt::{is_event_expired, publish_operator_events};
+use crate::delivery::attempt::{EXPIRED, is_event_expired, publish_operator_events};
 use crate::delivery::chart_counts::Counts;
 use crate::dependencies::Context;
 use crate::spans;
@@ -378,8 +378,7 @@ impl Page<'_> {
                     self.batch.at,
                 ) =>
                 {
-                    let why = "so long after its first attempt a repetition could be counted twice";
-                    (StreamVerdict::Failed, why.to_owned())
+                    (StreamVerdict::Failed, EXPIRED.to_owned())
                 }
                 Rendered::Body(body) | Rendered::Revenue { body, .. } => {
                     attempts.push((event, attempt(destination.id, event, body)));

@@ -1,11 +1,9 @@
 //! Sentences about device events: the delivery of an event to each destination.
 
-use super::phrases::{environments, error_beside, label, sentence};
-use super::sent::{Unsent, attempts, held_back, not_subscribed};
+use super::phrases::{error_beside, label, sentence};
+use super::sent::{Unqueued, Unsent, attempts, held_back};
 use domain::Timestamp;
-use storage::{
-    Addressee, Destination, DestinationSettings, DeviceDeliveryView, DeviceEventFacts, StreamStatus,
-};
+use storage::{Addressee, DeviceDeliveryView, DeviceEventFacts, StreamStatus};
 
 /// The sentence about an event of a device.
 pub fn device_event(event: &DeviceEventFacts) -> String {
@@ -88,48 +86,24 @@ fn last(view: &DeviceDeliveryView) -> String {
 /// The reason why nothing of an event of a device was queued for a destination. `None` if the destination was deleted
 /// before the event was received: then it is not mentioned.
 pub fn device_event_unsent(event: &DeviceEventFacts, addressee: &Addressee) -> Option<Unsent> {
-    let Addressee {
-        destination,
-        chosen_at,
-        deleted_at,
-        ..
-    } = addressee;
-    let Destination {
-        common: DestinationSettings { filter, .. },
-        created_at,
-        ..
-    } = destination;
-    let (code, why) = match (chosen_at, deleted_at) {
-        (_, Some(at)) if *at <= event.created_at => return None,
-        _ if *created_at > event.created_at => (
-            "created_later",
-            format!("the destination was created later, at {created_at}"),
-        ),
-        _ if !destination.chose(&event.event_type) => (
-            "type_not_chosen",
-            not_subscribed(destination, &event.event_type),
-        ),
-        _ if !filter.platforms.is_empty() && !filter.platforms.contains(&event.platform_id) => (
-            "filtered_by_platform",
-            "the destination is limited to other platforms".to_owned(),
-        ),
-        _ if !filter.wants(event.platform_id, event.environment) => (
-            "filtered_by_environment",
-            format!(
-                "the destination is limited to environment {}",
-                environments(filter)
-            ),
-        ),
-        (Some(at), _) if *at > event.created_at => (
-            "chosen_later",
-            format!("not subscribed then; the subscription was changed at {at}"),
-        ),
-        (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
-        _ => (
-            "unexplained",
-            "no reason found: it should have been queued (`settle check` reports it too)"
-                .to_owned(),
-        ),
+    let destination = &addressee.destination;
+    if addressee
+        .deleted_at
+        .is_some_and(|at| at <= event.created_at)
+    {
+        return None;
+    }
+    let created_at = destination.created_at;
+    let (code, why) = if created_at > event.created_at {
+        let why = format!("the destination was created later, at {created_at}");
+        ("created_later", why)
+    } else {
+        Unqueued {
+            event_type: &event.event_type,
+            origin: Some((event.platform_id, event.environment)),
+            created_at: event.created_at,
+        }
+        .reason(addressee)
     };
     Some(Unsent {
         code,

@@ -7,12 +7,12 @@ use super::phrases::{
 use crate::resources::destinations::CHECKED;
 use crate::resources::rates::{RateDay, rate_sentence};
 use crate::resources::refunds::STATE;
-use domain::Timestamp;
 use domain::event::{
     Change, PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards, chooses, group, is_for_operators,
     is_of_all,
 };
 use domain::user::{PROFILE_UPDATED, TRANSFERS};
+use domain::{Environment, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
     Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, DestinationExplanation,
@@ -38,15 +38,10 @@ pub struct Unsent {
 pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee {
         destination,
-        chosen_at,
         deleted_at,
         ..
     } = addressee;
-    let Destination {
-        common: DestinationSettings { filter, .. },
-        created_at,
-        ..
-    } = destination;
+    let created_at = &destination.created_at;
     let is_profile = event.event_type == PROFILE_UPDATED;
     let (code, why) = match event.origin {
         None if event.collapse_key.uuid() == destination.id.uuid() || event.concerned.0 == Some(destination.id) => {
@@ -69,27 +64,71 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
         _ if is_of_payment(event, destination) => {
             ("follows_from_nothing", "the payment that it corrects was never sent there".to_owned())
         }
-        _ if !destination.chose(&event.event_type) => {
-            ("type_not_chosen", not_subscribed(destination, &event.event_type))
+        _ => Unqueued {
+            event_type: &event.event_type,
+            origin: event.origin.map(|(_, platform, environment)| (platform, environment)),
+            created_at: event.created_at,
         }
-        Some((_, platform, _)) if !filter.platforms.is_empty() && !filter.platforms.contains(&platform) => {
-            ("filtered_by_platform", "the destination is limited to other platforms".to_owned())
-        }
-        Some((_, platform, environment)) if !filter.wants(platform, environment) => {
-            ("filtered_by_environment", format!("the destination is limited to environment {}", environments(filter)))
-        }
-        _ => match (chosen_at, deleted_at) {
-            (Some(at), _) if *at > event.created_at => {
-                ("chosen_later", format!("not subscribed then; the subscription was changed at {at}"))
-            }
-            (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
-            _ => ("unexplained", "no reason found: the delivery is missing (`settle check` reports it too)".to_owned()),
-        },
+        .reason(addressee),
     };
     Some(Unsent {
         code,
         sentence: format!("not to {}: {why}", label(destination)),
     })
+}
+
+/// An event that was not queued for a destination that existed.
+pub struct Unqueued<'a> {
+    pub event_type: &'a str,
+    /// The platform and the environment; `None` if it is for operators.
+    pub origin: Option<(PlatformId, Environment)>,
+    pub created_at: Timestamp,
+}
+
+impl Unqueued<'_> {
+    /// The code and the text of what left the event out: the destination's settings, or its times.
+    pub fn reason(&self, addressee: &Addressee) -> (&'static str, String) {
+        let Addressee {
+            destination,
+            chosen_at,
+            deleted_at,
+            ..
+        } = addressee;
+        let filter = &destination.filter;
+        if !destination.chose(self.event_type) {
+            return (
+                "type_not_chosen",
+                not_subscribed(destination, self.event_type),
+            );
+        }
+        if let Some((platform, environment)) = self.origin {
+            if !filter.platforms.is_empty() && !filter.platforms.contains(&platform) {
+                return (
+                    "filtered_by_platform",
+                    "the destination is limited to other platforms".to_owned(),
+                );
+            }
+            if !filter.wants(platform, environment) {
+                let environments = environments(filter);
+                return (
+                    "filtered_by_environment",
+                    format!("the destination is limited to environment {environments}"),
+                );
+            }
+        }
+        match (chosen_at, deleted_at) {
+            (Some(at), _) if *at > self.created_at => (
+                "chosen_later",
+                format!("not subscribed then; the subscription was changed at {at}"),
+            ),
+            (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
+            _ => (
+                "unexplained",
+                "no reason found: the delivery is missing (`settle check` reports it too)"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 /// Whether a destination gets an event with the payment that it corrects.
