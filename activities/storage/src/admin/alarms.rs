@@ -64,10 +64,7 @@ impl Store {
 pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, by: &str, note: &str) -> Result<(), Error> {
     let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
     sql(ACKNOWLEDGE)
-        .bind(write.now()?)
-        .bind(by)
-        .bind(note)
-        .bind(id)
+        .bind((write.now()?, by, note, id))
         .run(write.connection)
         .map(drop)
 }

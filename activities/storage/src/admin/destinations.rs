@@ -100,11 +100,7 @@ impl Store {
         self.read_now(move |connection, now| {
             page.read(
                 connection,
-                sql(LIST)
-                    .bind_all(since(now))
-                    .bind(app)
-                    .bind(after)
-                    .bind(id),
+                sql(LIST).bind_all(since(now)).bind((app, after, id)),
             )
         })
         .await
@@ -429,21 +425,23 @@ fn update(
         )?;
     }
     sql(UPDATE)
-        .bind(common.name.as_str())
-        .bind(json(&common.events)?)
-        .bind(json(&common.filter)?)
-        .bind(common.rate)
-        .bind(common.concurrency)
-        .bind(common.schedule.as_ref().map(json).transpose()?)
-        .bind(json(change.settings.as_ref().unwrap_or(&row.settings))?)
-        .bind(change.profile.or(row.profile))
-        .bind(secret)
-        .bind(common.enabled)
-        .bind(common.both_environments)
-        .bind(state)
-        .bind(reason)
-        .bind(since)
-        .bind(row.id)
+        .bind((
+            common.name.as_str(),
+            json(&common.events)?,
+            json(&common.filter)?,
+            common.rate,
+            common.concurrency,
+            common.schedule.as_ref().map(json).transpose()?,
+            json(change.settings.as_ref().unwrap_or(&row.settings))?,
+            change.profile.or(row.profile),
+            secret,
+            common.enabled,
+            common.both_environments,
+            state,
+            reason,
+            since,
+            row.id,
+        ))
         .run(write.connection)
         .map(drop)
         .map_err(|error| error.or_taken("destination", &common.name))

@@ -165,9 +165,7 @@ impl Store {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
             sql(USE_OLD)
-                .bind(write.now()?)
-                .bind(id)
-                .bind(noted)
+                .bind((write.now()?, id, noted))
                 .run(write.connection)
                 .map(drop)
         })
@@ -260,12 +258,14 @@ fn replace(
     let overlaps = until > write.now()?;
     let (hash, sealed) = seal(write, secrets, id, key)?;
     sql(REPLACE)
-        .bind(hash)
-        .bind(sealed)
-        .bind(overlaps.then(|| secrets.newest_hash(INGRESS, old.expose_secret())))
-        .bind(overlaps.then_some(old_sealed))
-        .bind(overlaps.then_some(until))
-        .bind(id)
+        .bind((
+            hash,
+            sealed,
+            overlaps.then(|| secrets.newest_hash(INGRESS, old.expose_secret())),
+            overlaps.then_some(old_sealed),
+            overlaps.then_some(until),
+            id,
+        ))
         .run(write.connection)
         .map(drop)
 }

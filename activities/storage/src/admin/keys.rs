@@ -198,9 +198,7 @@ impl Store {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
             sql(USE)
-                .bind(write.now()?)
-                .bind(id)
-                .bind(noted)
+                .bind((write.now()?, id, noted))
                 .run(write.connection)
                 .map(drop)
         })

@@ -259,7 +259,7 @@ impl Store {
     /// The platforms of an app, oldest first.
     pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id)))
+        self.read(move |connection| page.read(connection, sql(LIST).bind((app, after, id))))
             .await
     }
 
@@ -462,17 +462,19 @@ fn insert(
     let credentials_at = credentials.is_some().then(|| write.now()).transpose()?;
     let (ingress_hash, ingress_key) = ingress_key::seal(write, secrets, id, &new.ingress_key)?;
     sql(INSERT)
-        .bind(id)
-        .bind(new.app_id)
-        .bind(new.store.as_str())
-        .bind(sealed)
-        .bind(ingress_hash)
-        .bind(ingress_key)
-        .bind(new.publishable_key.as_str())
-        .bind(part.settings.as_ref().map(Value::to_string))
-        .bind(credentials)
-        .bind(credentials_at)
-        .bind(write.now()?)
+        .bind((
+            id,
+            new.app_id,
+            new.store.as_str(),
+            sealed,
+            ingress_hash,
+            ingress_key,
+            new.publishable_key.as_str(),
+            part.settings.as_ref().map(Value::to_string),
+            credentials,
+            credentials_at,
+            write.now()?,
+        ))
         .bind_all(new.settings.values())
         .run(write.connection)
         .map_err(|error| error.or_taken("platform", &new.settings.name))
@@ -498,10 +500,11 @@ fn check_package(connection: &mut AnyConnection, platform: &Platform) -> Result<
     if *shares_package {
         return Ok(());
     }
-    let twin = sql(TWIN)
-        .bind(platform.app_id)
-        .bind(platform.store.as_str())
-        .bind(package_name.as_str());
+    let twin = sql(TWIN).bind((
+        platform.app_id,
+        platform.store.as_str(),
+        package_name.as_str(),
+    ));
     let Some(twin) = twin
         .bind(*environment)
         .bind(platform.id)
@@ -613,9 +616,7 @@ fn set_store_part(
         return Ok(());
     };
     sql(SET_STORE_CREDENTIALS)
-        .bind(sealed)
-        .bind(write.now()?)
-        .bind(before.id)
+        .bind((sealed, write.now()?, before.id))
         .run(write.connection)?;
     rechecks::recheck_secret(write, before.id, before.secret_refused_at)
 }

@@ -46,10 +46,7 @@ impl Store {
             purchase::lock(write, key)?;
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(HOLD)
-                .bind(until)
-                .bind(by.as_str())
-                .bind(reason.as_str())
-                .bind(key)
+                .bind((until, by.as_str(), reason.as_str(), key))
                 .run(write.connection)?;
             notifications::sweep_anew(write, key)?;
             Ok(((), Some(entry(write, key, before)?)))
@@ -91,11 +88,13 @@ impl Store {
         self.change("purchase.discard", move |write| {
             purchase::lock(write, key)?;
             let discarded = sql(DISCARD)
-                .bind(Outcome::Discarded)
-                .bind(why.as_str())
-                .bind(write.now()?)
-                .bind(key)
-                .bind(through.unwrap_or(i64::MAX))
+                .bind((
+                    Outcome::Discarded,
+                    why.as_str(),
+                    write.now()?,
+                    key,
+                    through.unwrap_or(i64::MAX),
+                ))
                 .run(write.connection)?;
             let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
             let entry = AuditEntry::on(app, key)

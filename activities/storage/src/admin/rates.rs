@@ -190,11 +190,7 @@ impl Store {
     async fn recheck_undated(&self, app: AppId, currency: &str) -> Result<(), Error> {
         let mut after = String::new();
         loop {
-            let page = sql(UNDATED)
-                .bind(app)
-                .bind(currency.to_owned())
-                .bind(after)
-                .bind(RECHECKED);
+            let page = sql(UNDATED).bind((app, currency.to_owned(), after, RECHECKED));
             let found: Vec<CollapseKey> =
                 self.read(move |connection| page.values(connection)).await?;
             let Some(last) = found.last() else {
@@ -225,7 +221,7 @@ impl Store {
         let currency = currency.to_owned();
         self.read(move |connection| {
             let after = page.cursor.clone().unwrap_or_default();
-            page.read(connection, sql(LIST).bind(app).bind(currency).bind(after))
+            page.read(connection, sql(LIST).bind((app, currency, after)))
         })
         .await
     }
@@ -274,11 +270,12 @@ fn purchases_of(
     let mut purchases = BTreeSet::new();
     for (currency, new) in by_currency {
         let of_days = |text, days: &RangeInclusive<Day>| {
-            sql(text)
-                .bind(app)
-                .bind(currency)
-                .bind(days.start().to_string())
-                .bind(days.end().to_string())
+            sql(text).bind((
+                app,
+                currency,
+                days.start().to_string(),
+                days.end().to_string(),
+            ))
         };
         let Some(days) = payment::days_of(&new) else {
             continue;

@@ -322,9 +322,7 @@ fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<T
     };
     let (sealed, _) = secrets.newest_patterns();
     let page: Vec<Sealed> = sql(column.page)
-        .bind(sealed)
-        .bind(from.after.as_str())
-        .bind(PAGE)
+        .bind((sealed, from.after.as_str(), PAGE))
         .all(write.connection)?;
     let mut count = 0;
     for row in &page {
@@ -362,10 +360,7 @@ fn turn_one(
 ) -> Result<i64, Error> {
     let plain = secrets.open(column.purpose, &row.id, &row.sealed)?;
     let sealed = secrets.seal(write, (column.purpose, &row.id), &plain)?;
-    let replace = sql(column.replace)
-        .bind(sealed)
-        .bind(row.id.as_str())
-        .bind(row.sealed.as_str());
+    let replace = sql(column.replace).bind((sealed, row.id.as_str(), row.sealed.as_str()));
     let mut changed = replace.run(write.connection)?;
     let set_hash = match column.purpose {
         INGRESS => Some(SET_HASH),
@@ -376,9 +371,7 @@ fn turn_one(
         let (_, hashed) = secrets.newest_patterns();
         let hash = secrets.newest_hash(INGRESS, plain.expose_secret());
         changed += sql(set_hash)
-            .bind(hash)
-            .bind(row.id.as_str())
-            .bind(hashed)
+            .bind((hash, row.id.as_str(), hashed))
             .run(write.connection)?;
     }
     Ok(i64::try_from(changed).unwrap_or(i64::MAX))

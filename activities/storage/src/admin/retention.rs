@@ -108,9 +108,7 @@ impl Store {
             .read(move |connection| {
                 let from = sql(THROUGH).value(connection)?.unwrap_or(0);
                 let rows: Vec<Candidate> = sql(NEXT_EVENTS)
-                    .bind(before)
-                    .bind(from)
-                    .bind(limit)
+                    .bind((before, from, limit))
                     .all(connection)?;
                 Ok((from, rows))
             })
@@ -187,9 +185,7 @@ fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     let mut removed = 0;
     for event in events {
         removed += sql(REDUCE_EVENT)
-            .bind(reduced(&event.body))
-            .bind(write.now()?)
-            .bind(event.seq)
+            .bind((reduced(&event.body), write.now()?, event.seq))
             .run(write.connection)?;
     }
     Ok(removed)

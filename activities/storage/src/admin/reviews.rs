@@ -57,7 +57,7 @@ impl Store {
     /// The open reviews of an app, oldest first.
     pub async fn reviews(&self, app: AppId, page: Page) -> Result<Paged<Review>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id)))
+        self.read(move |connection| page.read(connection, sql(LIST).bind((app, after, id))))
             .await
     }
 
@@ -132,9 +132,7 @@ fn answer(
         });
     }
     sql(ANSWER)
-        .bind(approves)
-        .bind(write.now()?)
-        .bind(id)
+        .bind((approves, write.now()?, id))
         .run(write.connection)?;
     if review.is_approved.is_none() {
         reviews::make_room(write, &review)?;

@@ -196,15 +196,17 @@ fn is_same(
     sale: &NewSale,
 ) -> Result<Option<bool>, Error> {
     sql(IS_SAME)
-        .bind(sale.at)
-        .bind(sale.price.as_str())
-        .bind(sale.currency.as_str())
-        .bind(statement::clean(&sale.receipt_id).as_ref())
-        .bind(statement::clean(&sale.sku).as_ref())
-        .bind(app)
-        .bind(statement::clean(&sale.transaction_id).as_ref())
-        .bind(sale.kind.as_str())
-        .bind(sale.returned_at())
+        .bind((
+            sale.at,
+            sale.price.as_str(),
+            sale.currency.as_str(),
+            statement::clean(&sale.receipt_id).as_ref(),
+            statement::clean(&sale.sku).as_ref(),
+            app,
+            statement::clean(&sale.transaction_id).as_ref(),
+            sale.kind.as_str(),
+            sale.returned_at(),
+        ))
         .value(connection)
 }
 

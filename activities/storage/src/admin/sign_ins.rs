@@ -280,9 +280,7 @@ impl Store {
                 Err(end) => return Ok(Err(end)),
             };
             let taken = sql(TAKE_LINK)
-                .bind(write.now()?)
-                .bind(hash.as_str())
-                .bind(write.now()?)
+                .bind((write.now()?, hash.as_str(), write.now()?))
                 .run(write.connection)?;
             if taken == 0 {
                 return Ok(Err(LinkEnd::Taken));
@@ -346,9 +344,7 @@ impl Store {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
             sql(USE)
-                .bind(write.now()?)
-                .bind(id)
-                .bind(noted)
+                .bind((write.now()?, id, noted))
                 .run(write.connection)
                 .map(drop)
         })
@@ -368,16 +364,18 @@ fn begin(
         .bind(write.now()?.minus(STORED))
         .run(write.connection)?;
     sql(INSERT)
-        .bind(id)
-        .bind(sha256(secret.expose_secret()))
-        .bind(person.name.as_str())
-        .bind(person.role)
-        .bind(person.app_id)
-        .bind(person.key_id)
-        .bind(person.token_hash.as_deref())
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .bind(write.now()?.plus(lifetime))
+        .bind((
+            id,
+            sha256(secret.expose_secret()),
+            person.name.as_str(),
+            person.role,
+            person.app_id,
+            person.key_id,
+            person.token_hash.as_deref(),
+            write.now()?,
+            write.now()?,
+            write.now()?.plus(lifetime),
+        ))
         .run(write.connection)?;
     let sign_in: SignIn = find(write.connection, id)?;
     let actor = Actor {

@@ -80,22 +80,13 @@ impl NewAlarm<'_> {
     pub fn statement(&self, now: Timestamp) -> Statement<'static> {
         let (detail, id) = self.identity();
         let (platform, destination) = self.about.ids();
-        let raise = sql(RAISE)
-            .bind(now)
-            .bind(now)
-            .bind(platform)
-            .bind(destination)
-            .bind(self.kind.to_owned());
-        raise.bind(detail).bind(id).bind(platform).bind(destination)
+        let raise = sql(RAISE).bind((now, now, platform, destination, self.kind.to_owned()));
+        raise.bind((detail, id, platform, destination))
     }
 
     /// Closes it, if it is open, because its cause is gone.
     pub fn closing(&self, now: Timestamp, why: &str) -> Statement<'static> {
-        sql(CLOSE)
-            .bind(now)
-            .bind(SYSTEM)
-            .bind(why.to_owned())
-            .bind(self.id())
+        sql(CLOSE).bind((now, SYSTEM, why.to_owned(), self.id()))
     }
 
     /// Id of the alarm, the same each time it is raised.

@@ -39,11 +39,40 @@ pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
     }
 }
 
+/// What [`Statement::bind`] takes: one value, or a tuple of values.
+pub trait Bind<'a> {
+    /// Appends each value.
+    fn push_to(self, values: &mut Vec<Value<'a>>);
+}
+
+impl<'a, V: Into<Value<'a>>> Bind<'a> for V {
+    fn push_to(self, values: &mut Vec<Value<'a>>) {
+        values.push(self.into());
+    }
+}
+
+/// Implements [`Bind`] for the tuple of all these types, and for that of the first, the first two, and so on.
+macro_rules! bind_tuples {
+    ([$($done:tt)*]) => {};
+    ([$($kind:ident $index:tt)*] $next:ident $last:tt $($rest:tt)*) => {
+        impl<'a, $($kind: Into<Value<'a>>,)* $next: Into<Value<'a>>> Bind<'a> for ($($kind,)* $next,) {
+            fn push_to(self, values: &mut Vec<Value<'a>>) {
+                $(values.push(self.$index.into());)*
+                values.push(self.$last.into());
+            }
+        }
+
+        bind_tuples!([$($kind $index)* $next $last] $($rest)*);
+    };
+}
+
+bind_tuples!([] A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11 M 12 N 13 O 14);
+
 impl<'a> Statement<'a> {
-    /// Binds a value to the next `?`.
+    /// Binds a value to the next `?`, or a tuple of values to the next `?`s.
     #[must_use]
-    pub fn bind(mut self, value: impl Into<Value<'a>>) -> Self {
-        self.values.push(value.into());
+    pub fn bind(mut self, values: impl Bind<'a>) -> Self {
+        values.push_to(&mut self.values);
         self
     }
 
@@ -290,6 +319,15 @@ pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterat
 mod tests {
     use super::*;
     use crate::db::config::Database;
+
+    #[test]
+    fn a_tuple_binds_each_of_its_values_in_order() {
+        let bound = sql("SELECT ? - ? - ?").bind((7_i64, "a", None::<i64>));
+        assert!(matches!(
+            bound.values.as_slice(),
+            [Value::Int(Some(7)), Value::Text(Some(text)), Value::Int(None)] if text == "a"
+        ));
+    }
 
     #[test]
     fn a_value_too_many_or_too_few_is_refused() {

@@ -255,12 +255,7 @@ fn announce_some(
         .announced_through
         .map(|app| app.to_string())
         .unwrap_or_default();
-    let noted = sql(ANNOUNCED_THROUGH)
-        .bind(alarm.is_open)
-        .bind(through)
-        .bind(alarm.id)
-        .bind(was_open)
-        .bind(before);
+    let noted = sql(ANNOUNCED_THROUGH).bind((alarm.is_open, through, alarm.id, was_open, before));
     if noted.run(write.connection)? == 0 {
         return Err(Error::Conflict {
             what: "alarm",

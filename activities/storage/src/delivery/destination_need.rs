@@ -128,10 +128,7 @@ impl Store {
         self.write(move |write| {
             let latest = write.now()?.plus(OVERLAP);
             sql(NOTE_CANCELLED)
-                .bind(through)
-                .bind(id)
-                .bind(through)
-                .bind(latest)
+                .bind((through, id, through, latest))
                 .run(write.connection)
                 .map(drop)
         })
@@ -189,10 +186,7 @@ fn lanes_in_backoff(
         return Ok(None);
     };
     let keys: Vec<Key> = sql(IN_BACKOFF)
-        .bind(destination.id)
-        .bind(after)
-        .bind(through)
-        .bind(now.plus(SOON))
+        .bind((destination.id, after, through, now.plus(SOON)))
         .all(connection)?;
     Ok(Some(LanesInBackoff {
         keys: keys.into_iter().map(|row| row.collapse_key).collect(),
@@ -223,10 +217,7 @@ impl Tried {
         limit: i64,
     ) -> Result<Option<Timestamp>, Error> {
         let tried: Vec<Timestamp> = sql(TRIED)
-            .bind(self.destination)
-            .bind(self.after)
-            .bind(self.until)
-            .bind(limit)
+            .bind((self.destination, self.after, self.until, limit))
             .values(connection)?;
         Ok(tried.last().copied())
     }

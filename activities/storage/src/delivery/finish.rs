@@ -245,18 +245,20 @@ impl Finished<'_> {
             Verdict::Delivered | Verdict::Failed => None,
         };
         sql(NOTE)
-            .bind(write.now()?)
-            .bind(finish.started_at)
-            .bind(millis(finish.latency))
-            .bind(finish.status.map(i64::from))
-            .bind(result.class)
-            .bind(storable(&result.error))
-            .bind(storable(&headers))
-            .bind(storable(&finish.response))
-            .bind(result.counts && !self.is_extra())
-            .bind(next_due_at)
-            .bind(result.delivery_id)
-            .bind(self.attempt.number)
+            .bind((
+                write.now()?,
+                finish.started_at,
+                millis(finish.latency),
+                finish.status.map(i64::from),
+                result.class,
+                storable(&result.error),
+                storable(&headers),
+                storable(&finish.response),
+                result.counts && !self.is_extra(),
+                next_due_at,
+                result.delivery_id,
+                self.attempt.number,
+            ))
             .later(write.connection)
     }
 
@@ -285,10 +287,12 @@ impl Finished<'_> {
                 )
             }
             Verdict::Retry { delay } if self.holds_lease => sql(RETRY)
-                .bind(self.next_due_at(write.now()?.plus(delay)))
-                .bind(self.attempt.started_at)
-                .bind(error(self.result))
-                .bind(delivery.id)
+                .bind((
+                    self.next_due_at(write.now()?.plus(delay)),
+                    self.attempt.started_at,
+                    error(self.result),
+                    delivery.id,
+                ))
                 .later(write.connection),
             Verdict::Failed | Verdict::Retry { .. } => Ok(()),
         }
@@ -302,10 +306,7 @@ impl Finished<'_> {
         error: Option<String>,
     ) -> Result<(), Error> {
         sql(END)
-            .bind(status)
-            .bind(error)
-            .bind(write.now()?)
-            .bind(self.delivery.id)
+            .bind((status, error, write.now()?, self.delivery.id))
             .later(write.connection)
     }
 
@@ -317,10 +318,12 @@ impl Finished<'_> {
             return self.state.map_or(Ok(()), |state| state.acknowledge(write));
         }
         sql(ACKNOWLEDGE)
-            .bind(delivery.revision)
-            .bind(delivery.destination_id)
-            .bind(delivery.collapse_key)
-            .bind(delivery.revision)
+            .bind((
+                delivery.revision,
+                delivery.destination_id,
+                delivery.collapse_key,
+                delivery.revision,
+            ))
             .later(write.connection)
     }
 
@@ -332,9 +335,11 @@ impl Finished<'_> {
             return Ok(());
         };
         sql(JOIN)
-            .bind(delivery.destination_id)
-            .bind(delivery.collapse_key)
-            .bind(device.as_str())
+            .bind((
+                delivery.destination_id,
+                delivery.collapse_key,
+                device.as_str(),
+            ))
             .later(write.connection)
     }
 

@@ -406,20 +406,22 @@ const STORE: Sql = statement! {"
 
 fn store(write: &mut Write<'_>, id: DestinationId, health: &Health) -> Result<(), Error> {
     sql(STORE)
-        .bind(health.failures)
-        .bind(health.last_failed_subject)
-        .bind(health.last_error.as_deref())
-        .bind(health.first_failure_at)
-        .bind(health.last_failure_at)
-        .bind(health.last_success_at)
-        .bind(health.opened_at)
-        .bind(health.probed_at)
-        .bind(health.recovered_at)
-        .bind(health.retry_requested_at)
-        .bind(health.paused_until)
-        .bind(health.warned)
-        .bind(health.is_announced)
-        .bind(id)
+        .bind((
+            health.failures,
+            health.last_failed_subject,
+            health.last_error.as_deref(),
+            health.first_failure_at,
+            health.last_failure_at,
+            health.last_success_at,
+            health.opened_at,
+            health.probed_at,
+            health.recovered_at,
+            health.retry_requested_at,
+            health.paused_until,
+            health.warned,
+            health.is_announced,
+            id,
+        ))
         .later(write.connection)
 }
 

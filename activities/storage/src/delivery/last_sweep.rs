@@ -103,10 +103,7 @@ impl Store {
     /// process has noted that.
     pub async fn engine_emptied(&self, before: String, run_id: String) -> Result<bool, Error> {
         self.write(move |write| {
-            let emptied = sql(EMPTIED)
-                .bind(run_id.clone())
-                .bind(write.now()?)
-                .bind(before.clone());
+            let emptied = sql(EMPTIED).bind((run_id.clone(), write.now()?, before.clone()));
             Ok(emptied.run(write.connection)? > 0)
         })
         .await
@@ -173,12 +170,7 @@ impl Store {
             insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;
             let before = write.now()?.minus(LATE);
             let after = write.now()?.plus(OVERLAP);
-            let times = sql(TAKE_RESTART)
-                .bind(write.now()?)
-                .bind(before)
-                .bind(after)
-                .bind(before)
-                .bind(after);
+            let times = sql(TAKE_RESTART).bind((write.now()?, before, after, before, after));
             Ok(times.run(write.connection)? > 0)
         })
         .await

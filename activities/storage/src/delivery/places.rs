@@ -91,14 +91,16 @@ const ROOM: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
 pub fn room_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease) -> Result<Ahead<'c, Room>, Error> {
     let now = write.now_value();
     sql(ROOM)
-        .bind(lease.token.as_str())
-        .bind(lease.key)
-        .bind(now.clone())
-        .bind(lease.token.as_str())
-        .bind(now.clone())
-        .bind(lease.token.as_str())
-        .bind(now)
-        .bind(lease.destination)
+        .bind((
+            lease.token.as_str(),
+            lease.key,
+            now.clone(),
+            lease.token.as_str(),
+            now.clone(),
+            lease.token.as_str(),
+            now,
+            lease.destination,
+        ))
         .ahead(write.connection)
 }
 
@@ -124,15 +126,17 @@ impl<'a> PlaceRequest<'a> {
     fn take_ahead(self, write: &mut Write<'_>) -> Result<Ahead<'a, Number>, Error> {
         let now = write.now_value();
         sql(TAKE)
-            .bind(self.destination)
-            .bind(self.range.start)
-            .bind(self.range.end)
-            .bind(now.clone())
-            .bind(now.clone())
-            .bind(self.token)
-            .bind(now)
-            .bind(self.range.end)
-            .bind(self.at_most)
+            .bind((
+                self.destination,
+                self.range.start,
+                self.range.end,
+                now.clone(),
+                now.clone(),
+                self.token,
+                now,
+                self.range.end,
+                self.at_most,
+            ))
             .ahead(write.connection)
     }
 }
@@ -202,12 +206,14 @@ impl FreePlace {
     /// Leases it to a lane that is locked and has no lease.
     pub fn lease(self, write: &mut Write<'_>, lease: &PlaceLease<'_>) -> Result<(), Error> {
         sql(LEASE)
-            .bind(lease.key)
-            .bind(lease.user)
-            .bind(lease.token)
-            .bind(lease.until)
-            .bind(self.destination)
-            .bind(self.number)
+            .bind((
+                lease.key,
+                lease.user,
+                lease.token,
+                lease.until,
+                self.destination,
+                self.number,
+            ))
             .later(write.connection)
     }
 }
@@ -249,9 +255,7 @@ pub fn end_ahead<'t>(
     token: &'t str,
 ) -> Result<Ahead<'t, LeaseUser>, Error> {
     sql(END)
-        .bind(lane.destination)
-        .bind(lane.key)
-        .bind(token)
+        .bind((lane.destination, lane.key, token))
         .ahead(write.connection)
 }
 
@@ -268,9 +272,7 @@ pub fn live_until(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Error> {
     sql(LIVE_UNTIL)
-        .bind(lane.destination)
-        .bind(lane.key)
-        .bind(now)
+        .bind((lane.destination, lane.key, now))
         .value(connection)
 }
 
@@ -287,11 +289,7 @@ pub fn is_held(
     token: &str,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let held = sql(HELD)
-        .bind(lane.destination)
-        .bind(lane.key)
-        .bind(token)
-        .bind(now);
+    let held = sql(HELD).bind((lane.destination, lane.key, token, now));
     Ok(held.value::<i64>(connection)?.unwrap_or_default() > 0)
 }
 
@@ -340,9 +338,7 @@ pub fn lease_several(
         let taken = taken.into_iter().map(|place| place.value);
         let lease = sql(LEASE_SEVERAL)
             .uncached()
-            .bind(token)
-            .bind(until)
-            .bind(destination)
+            .bind((token, until, destination))
             .bind_list(taken);
         lease.run(write.connection)?;
     }

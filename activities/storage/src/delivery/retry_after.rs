@@ -43,10 +43,12 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
         until: write.now()?.plus(pause),
     };
     sql(BEGIN)
-        .bind(retry_after.received_at)
-        .bind(retry_after.until)
-        .bind(finish.destination)
-        .bind(finish.key)
+        .bind((
+            retry_after.received_at,
+            retry_after.until,
+            finish.destination,
+            finish.key,
+        ))
         .run(write.connection)?;
     let health = health::find(
         write.connection,
@@ -102,11 +104,13 @@ pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<usize, Error> {
         .value(write.connection)?;
     let Some(until) = until else { return Ok(0) };
     let released = sql(RELEASE)
-        .bind(write.now()?)
-        .bind(lane.key)
-        .bind(lane.destination)
-        .bind(until)
-        .bind(write.now()?)
+        .bind((
+            write.now()?,
+            lane.key,
+            lane.destination,
+            until,
+            write.now()?,
+        ))
         .run(write.connection)?;
     sql(END)
         .bind(lane.destination)
@@ -133,14 +137,16 @@ pub fn hold_back(
     error: Option<&str>,
 ) -> Result<usize, Error> {
     sql(HOLD_BACK)
-        .bind(retry_after.until)
-        .bind(retry_after.received_at)
-        .bind(error)
-        .bind(PAUSED)
-        .bind(lane.key)
-        .bind(lane.destination)
-        .bind(write.now()?)
-        .bind(health.due_since().unwrap_or(Timestamp::EARLIEST))
-        .bind(write.now()?.plus(OVERLAP))
+        .bind((
+            retry_after.until,
+            retry_after.received_at,
+            error,
+            PAUSED,
+            lane.key,
+            lane.destination,
+            write.now()?,
+            health.due_since().unwrap_or(Timestamp::EARLIEST),
+            write.now()?.plus(OVERLAP),
+        ))
         .run(write.connection)
 }

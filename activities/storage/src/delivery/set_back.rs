@@ -89,10 +89,7 @@ fn page(
     let now = write.now()?;
     let ahead = now.plus(OVERLAP);
     let changed = sql(make_due)
-        .bind(now)
-        .bind(after)
-        .bind(through)
-        .bind(ahead)
+        .bind((now, after, through, ahead))
         .run(write.connection)?;
     Ok(Some((through, changed)))
 }

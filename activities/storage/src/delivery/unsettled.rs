@@ -205,10 +205,7 @@ fn first_of(
     waiting: &Waiting,
 ) -> Result<Vec<Fresh>, Error> {
     marks.read(Queue::of_all(waiting.name), now, |start: &Beginning| {
-        let due = sql(waiting.rows)
-            .bind(waiting.due_by)
-            .bind(start.from)
-            .bind(ROWS);
+        let due = sql(waiting.rows).bind((waiting.due_by, start.from, ROWS));
         let rows: Vec<Fresh> = due.all(connection)?;
         let first = rows.first().map_or(waiting.due_by, |row| row.sweep_at);
         Ok(QueueRead {

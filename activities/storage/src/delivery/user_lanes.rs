@@ -60,12 +60,7 @@ pub struct Locked {
 /// then reads the leases. `None` if another process has a row locked.
 pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<Locked>, Error> {
     let mut lock = |environment: Environment| -> Result<Ahead<'static, UserLaneRow>, Error> {
-        let of_user = |text: Sql| {
-            sql(text)
-                .bind(lane.destination)
-                .bind(lane.user)
-                .bind(environment)
-        };
+        let of_user = |text: Sql| sql(text).bind((lane.destination, lane.user, environment));
         of_user(INSERT).later(write.connection)?;
         of_user(LOCK_FREE).ahead(write.connection)
     };
@@ -137,10 +132,7 @@ impl UserState {
             environment,
         } = self.lane;
         sql(text)
-            .bind(destination)
-            .bind(user)
-            .bind(environment)
-            .bind(self.revision)
+            .bind((destination, user, environment, self.revision))
             .later(write.connection)
     }
 

@@ -287,11 +287,7 @@ pub fn by_platform(
     let limit = platforms.share(quota.per_store.max(quota.others));
     let soon = now.plus(FIRST_BACKOFF + AHEAD);
     let pages = platforms.read(|ids| {
-        let planned = sql(PLANNED)
-            .uncached()
-            .bind(now)
-            .bind(soon)
-            .bind(quota.unfollowed);
+        let planned = sql(PLANNED).uncached().bind((now, soon, quota.unfollowed));
         let planned = (0..3).fold(planned, |planned, _| planned.bind(now).bind(limit));
         planned.bind_list(ids).all(connection)
     })?;

@@ -114,9 +114,7 @@ fn remove(
     } in sessions
     {
         sql(REMOVE_SESSION)
-            .bind(*platform_id)
-            .bind(*device_id)
-            .bind(*id)
+            .bind((*platform_id, *device_id, *id))
             .later(write.connection)?;
         devices.insert(DevicePlace {
             platform: *platform_id,
@@ -125,9 +123,7 @@ fn remove(
     }
     for DevicePlace { platform, device } in devices {
         sql(REMOVE_DEVICE)
-            .bind(platform)
-            .bind(device)
-            .bind(before)
+            .bind((platform, device, before))
             .later(write.connection)?;
     }
     Ok(())

@@ -96,11 +96,7 @@ fn end(
             continue;
         };
         for session in sessions {
-            let end = sql(END)
-                .bind(place.platform)
-                .bind(place.device)
-                .bind(*session)
-                .bind(write.now()?);
+            let end = sql(END).bind((place.platform, place.device, *session, write.now()?));
             let closed: Option<ClosedSession> = end.first(write.connection)?;
             new.extend(closed.map(|closed| {
                 let timeout = Timeout {

@@ -273,9 +273,7 @@ fn end_of_batch(
     after: i64,
 ) -> Result<Option<i64>, Error> {
     sql(END_OF_BATCH.of(in_status(status)))
-        .bind(destination)
-        .bind(after)
-        .bind(BATCH)
+        .bind((destination, after, BATCH))
         .value(connection)
 }
 
@@ -318,10 +316,7 @@ pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<O
         after,
     )?;
     let reconsidered = sql(RELEASE.of(OF_BATCH))
-        .bind(write.now()?)
-        .bind(destination)
-        .bind(after)
-        .bind(last.unwrap_or(after))
+        .bind((write.now()?, destination, after, last.unwrap_or(after)))
         .run(write.connection)?;
     sql(NOTE_RECONSIDERED)
         .bind(last)
@@ -426,11 +421,7 @@ pub fn end_deleted(
         return Ok(None);
     };
     let finished = sql(END_BATCH.of(in_status(status)))
-        .bind(DELETED)
-        .bind(write.now()?)
-        .bind(destination)
-        .bind(after)
-        .bind(last)
+        .bind((DELETED, write.now()?, destination, after, last))
         .run(write.connection)?;
     Ok(Some((last, i64::try_from(finished).unwrap_or(i64::MAX))))
 }
@@ -448,10 +439,7 @@ pub fn end_deleted_lane(
     destination: DestinationId,
 ) -> Result<(), Error> {
     sql(END_LANE)
-        .bind(DELETED)
-        .bind(write.now()?)
-        .bind(key)
-        .bind(destination)
+        .bind((DELETED, write.now()?, key, destination))
         .run(write.connection)
         .map(drop)
 }

@@ -102,11 +102,7 @@ pub fn pause(
 ) -> Result<(), Error> {
     let now = write.now_value();
     sql(PAUSE)
-        .bind(environment)
-        .bind(until)
-        .bind(destination)
-        .bind(token)
-        .bind(now)
+        .bind((environment, until, destination, token, now))
         .later(write.connection)
 }
 
@@ -162,15 +158,10 @@ pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) ->
         .bind(from)
         .values::<String>(write.connection)?;
     sql(HAND_OVER)
-        .bind(to)
-        .bind(app)
-        .bind(from)
-        .bind(now)
+        .bind((to, app, from, now))
         .later(write.connection)?;
     sql(HAND_PAUSES_OVER)
-        .bind(to)
-        .bind(app)
-        .bind(from)
+        .bind((to, app, from))
         .bind_all([now; 2])
         .later(write.connection)
 }

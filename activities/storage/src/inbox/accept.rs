@@ -427,10 +427,12 @@ impl StoredRow {
 impl Identity {
     fn stored(&self, write: &mut Write<'_>) -> Result<Option<StoredRow>, Error> {
         sql(FIND_STORED)
-            .bind(self.message_id.as_str())
-            .bind(self.receipt_id.as_str())
-            .bind(self.store_type.as_str())
-            .bind(self.platform_id)
+            .bind((
+                self.message_id.as_str(),
+                self.receipt_id.as_str(),
+                self.store_type.as_str(),
+                self.platform_id,
+            ))
             .first(write.connection)
     }
 }

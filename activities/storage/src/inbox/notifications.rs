@@ -182,11 +182,7 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let rows: Vec<OpenRow> = sql(NEWEST_OPEN)
-                .bind(seq)
-                .bind(now)
-                .bind(limit)
-                .all(connection)?;
+            let rows: Vec<OpenRow> = sql(NEWEST_OPEN).bind((seq, now, limit)).all(connection)?;
             Ok(rows.into_iter().map(|row| row.open(now)).collect())
         })
         .await

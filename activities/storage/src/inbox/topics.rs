@@ -206,9 +206,7 @@ impl Store {
         let arn = arn.to_owned();
         self.write(move |write| {
             sql(UNSUBSCRIBE)
-                .bind(write.now()?)
-                .bind(platform)
-                .bind(arn.as_str())
+                .bind((write.now()?, platform, arn.as_str()))
                 .run(write.connection)
                 .map(drop)
         })
@@ -268,11 +266,13 @@ fn put(
     upsert: Sql,
 ) -> Result<Topic, Error> {
     sql(upsert)
-        .bind(TopicId::new(random_uuid()?))
-        .bind(platform)
-        .bind(arn)
-        .bind(write.now()?)
-        .bind(write.now()?)
+        .bind((
+            TopicId::new(random_uuid()?),
+            platform,
+            arn,
+            write.now()?,
+            write.now()?,
+        ))
         .run(write.connection)?;
     by_arn(write.connection, platform, arn)?.ok_or(Error::Missing { what: "topic" })
 }
@@ -326,10 +326,7 @@ fn decide(
         return Err(decided_otherwise(now));
     }
     let decided = sql(DECIDE)
-        .bind(to)
-        .bind(write.now()?)
-        .bind(id)
-        .bind(from)
+        .bind((to, write.now()?, id, from))
         .run(write.connection)?;
     if decided == 0 {
         Err(decided_otherwise(by_id(write.connection, id)?.state))

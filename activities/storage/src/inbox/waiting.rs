@@ -136,10 +136,7 @@ const REFUSE_BATCH: Sql = statement! {"
 
 fn refuse(write: &mut Write<'_>, topic: &Topic, reason: &str) -> Result<PageResult, Error> {
     let refused = sql(REFUSE_BATCH)
-        .bind(Outcome::Refused)
-        .bind(reason)
-        .bind(write.now()?)
-        .bind(topic.id)
+        .bind((Outcome::Refused, reason, write.now()?, topic.id))
         .run(write.connection)?;
     if refused > 0 {
         remove_surplus(write, topic.platform_id)?;
@@ -229,10 +226,7 @@ const END: Sql = statement! {"
 
 fn end(write: &mut Write<'_>, seq: i64, outcome: Outcome, reason: &str) -> Result<(), Error> {
     sql(END)
-        .bind(outcome)
-        .bind(reason)
-        .bind(write.now()?)
-        .bind(seq)
+        .bind((outcome, reason, write.now()?, seq))
         .run(write.connection)
         .map(drop)
 }

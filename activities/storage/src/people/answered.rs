@@ -166,11 +166,7 @@ fn verify(
     };
     let mut verified = 0;
     for place in claims {
-        let claim = sql(VERIFY)
-            .bind(write.now()?)
-            .bind(place.platform)
-            .bind(place.device)
-            .bind(key);
+        let claim = sql(VERIFY).bind((write.now()?, place.platform, place.device, key));
         if claim
             .bind(customer.app_user_id.as_str())
             .run(write.connection)?

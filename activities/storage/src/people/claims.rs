@@ -234,11 +234,13 @@ impl Store {
             };
             let wait = refused_wait(write.now()?.since(pending.row.created_at));
             sql(NOTE_FAILURE)
-                .bind(write.now()?.plus(wait))
-                .bind(why.as_str())
-                .bind(place.platform)
-                .bind(place.device)
-                .bind(key)
+                .bind((
+                    write.now()?.plus(wait),
+                    why.as_str(),
+                    place.platform,
+                    place.device,
+                    key,
+                ))
                 .run(write.connection)
                 .map(drop)
         })
@@ -295,9 +297,7 @@ impl Pending {
         key: CollapseKey,
     ) -> Result<Option<Self>, Error> {
         let row: Option<ClaimRow> = sql(FIND)
-            .bind(place.platform)
-            .bind(place.device)
-            .bind(key)
+            .bind((place.platform, place.device, key))
             .first(connection)?;
         let Some(row) = row else { return Ok(None) };
         let customer = ConcealedName {
@@ -467,12 +467,13 @@ impl Pending {
         };
         self.lock_users(write, &customer)?;
         device_users::lock(write, self.place)?;
-        let verify = sql(VERIFY)
-            .bind(self.app_user_id.as_str())
-            .bind(write.now()?)
-            .bind(self.place.platform)
-            .bind(self.place.device)
-            .bind(self.key);
+        let verify = sql(VERIFY).bind((
+            self.app_user_id.as_str(),
+            write.now()?,
+            self.place.platform,
+            self.place.device,
+            self.key,
+        ));
         if verify.bind(app_user_id.as_str()).run(write.connection)? == 0 {
             return Ok(false);
         }
@@ -494,10 +495,7 @@ impl Pending {
     /// Refuses the claim if the store refused the same purchase of the same customer on another device, as long as that
     /// claim is stored: the key is public, and devices cost nothing.
     fn was_refused(&self, write: &mut Write<'_>) -> Result<bool, Error> {
-        let claim = sql(REFUSED)
-            .bind(self.key)
-            .bind(self.row.app_user_id.as_str())
-            .bind(write.now()?);
+        let claim = sql(REFUSED).bind((self.key, self.row.app_user_id.as_str(), write.now()?));
         let refused: Option<RefusedRow> = claim.first(write.connection)?;
         let Some(RefusedRow { reason, due_at }) = refused else {
             return Ok(false);
@@ -518,13 +516,15 @@ impl Pending {
         until: Timestamp,
     ) -> Result<ClaimStatus, Error> {
         sql(REFUSE)
-            .bind(self.app_user_id.as_str())
-            .bind(reason)
-            .bind(until)
-            .bind(self.place.platform)
-            .bind(self.place.device)
-            .bind(self.key)
-            .bind(self.row.app_user_id.as_str())
+            .bind((
+                self.app_user_id.as_str(),
+                reason,
+                until,
+                self.place.platform,
+                self.place.device,
+                self.key,
+                self.row.app_user_id.as_str(),
+            ))
             .run(write.connection)?;
         Ok(ClaimStatus::Refused)
     }
@@ -548,15 +548,17 @@ impl Pending {
             return self.refuse(write, ClaimReason::Abandoned);
         };
         sql(POSTPONE)
-            .bind(self.app_user_id.as_str())
-            .bind(next.max(write.now()?.plus(wait)))
-            .bind(i64::from(reason == Some(ClaimReason::Unanswered)))
-            .bind(claimed_at)
-            .bind(reason)
-            .bind(self.place.platform)
-            .bind(self.place.device)
-            .bind(self.key)
-            .bind(self.row.app_user_id.as_str())
+            .bind((
+                self.app_user_id.as_str(),
+                next.max(write.now()?.plus(wait)),
+                i64::from(reason == Some(ClaimReason::Unanswered)),
+                claimed_at,
+                reason,
+                self.place.platform,
+                self.place.device,
+                self.key,
+                self.row.app_user_id.as_str(),
+            ))
             .run(write.connection)?;
         Ok(ClaimStatus::Pending)
     }

@@ -198,10 +198,7 @@ const SEEN: Sql = statement!("UPDATE devices SET seen_at = ? WHERE platform_id =
 
 /// Stores that a device which proved itself was seen, at the end of the transaction.
 pub fn note_seen(write: &mut Write<'_>, place: DevicePlace) {
-    let seen = sql(SEEN)
-        .bind(write.now_value())
-        .bind(place.platform)
-        .bind(place.device);
+    let seen = sql(SEEN).bind((write.now_value(), place.platform, place.device));
     write.run_last(format!("devices {} {}", place.platform, place.device), seen);
 }
 
@@ -214,11 +211,13 @@ const SET: Sql = statement! {"
 /// Sets whose a device is. The device is locked.
 pub fn set(write: &mut Write<'_>, place: DevicePlace, user: &DeviceUser) -> Result<(), Error> {
     sql(SET)
-        .bind(user.user_id)
-        .bind(user.logouts)
-        .bind(user.is_signed)
-        .bind(place.platform)
-        .bind(place.device)
+        .bind((
+            user.user_id,
+            user.logouts,
+            user.is_signed,
+            place.platform,
+            place.device,
+        ))
         .later(write.connection)
 }
 
@@ -302,11 +301,7 @@ pub fn move_back(
 ) -> Result<BTreeSet<DevicePlace>, Error> {
     let mut moving: Vec<Ahead<'static, Moved>> = Vec::with_capacity(devices.len());
     for place in devices {
-        let back = sql(MOVE_BACK)
-            .bind(to)
-            .bind(place.platform)
-            .bind(place.device)
-            .bind(from);
+        let back = sql(MOVE_BACK).bind((to, place.platform, place.device, from));
         moving.push(back.ahead(write.connection)?);
     }
     let mut moved = BTreeSet::new();

@@ -103,9 +103,7 @@ impl LoginContextAhead {
             logouts,
             app: sql(APP).bind(place.platform).value_ahead(connection)?,
             device: sql(DEVICE)
-                .bind(anonymous)
-                .bind(place.platform)
-                .bind(place.device)
+                .bind((anonymous, place.platform, place.device))
                 .ahead(connection)?,
             named: sql(NAMED)
                 .bind(login.external_id.clone())

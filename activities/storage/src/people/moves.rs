@@ -298,11 +298,13 @@ fn move_rows(
     let (from, to) = (request.from, request.to);
     for customer in customers {
         sql(MOVE_CUSTOMER)
-            .bind(to.id)
-            .bind(request.app)
-            .bind(customer.store.as_str())
-            .bind(customer.app_user_id.as_str())
-            .bind(from.id)
+            .bind((
+                to.id,
+                request.app,
+                customer.store.as_str(),
+                customer.app_user_id.as_str(),
+                from.id,
+            ))
             .later(write.connection)?;
     }
     write.forget_shared();

@@ -109,12 +109,7 @@ pub fn may_move(
     }
     let open: Option<i64> = sql(COUNT_OPEN).bind(from).value(write.connection)?;
     if open.unwrap_or(0) < MAX_OPEN {
-        let request = sql(REQUEST)
-            .bind(id)
-            .bind(app)
-            .bind(platform)
-            .bind(from)
-            .bind(to);
+        let request = sql(REQUEST).bind((id, app, platform, from, to));
         request.bind(write.now()?).later(write.connection)?;
         alarms::raise(
             write,

@@ -144,7 +144,7 @@ pub fn page(
     let rows = owned_by(
         connection,
         app,
-        sql(PAGE).bind(user).bind(page.key()?).bind(page.size() + 1),
+        sql(PAGE).bind((user, page.key()?, page.size() + 1)),
     )?;
     Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), Ok)
 }

@@ -244,7 +244,7 @@ pub fn note_answered_customer(
     key: CollapseKey,
     name: &str,
 ) -> Result<(), Error> {
-    let named = sql(NOTE_ANSWERED_CUSTOMER).bind(name).bind(key).bind(name);
+    let named = sql(NOTE_ANSWERED_CUSTOMER).bind((name, key, name));
     named.run(write.connection).map(drop)
 }
 
@@ -345,11 +345,7 @@ const RECHECK_BY: Sql = statement! {"
 /// Rechecks a purchase at `at`, unless it is checked earlier. A settling that is recorded before then replaces the
 /// recheck.
 pub fn recheck_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
-    sql(RECHECK_BY)
-        .bind(at)
-        .bind(key)
-        .bind(at)
-        .later(write.connection)
+    sql(RECHECK_BY).bind((at, key, at)).later(write.connection)
 }
 
 /// Locks the row until the end of the transaction, if there is one.

@@ -63,11 +63,7 @@ pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> 
     }
     for link in links {
         sql(INSERT)
-            .bind(link.old)
-            .bind(link.new)
-            .bind(write.now()?)
-            .bind(link.new)
-            .bind(link.old)
+            .bind((link.old, link.new, write.now()?, link.new, link.old))
             .later(write.connection)?;
     }
     Ok(())
@@ -85,12 +81,7 @@ const INFER: Sql = statement! {"
 pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<bool, Error> {
     Link { old, new }.lock(write)?;
     let linked = sql(INFER)
-        .bind(old)
-        .bind(new)
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .bind(new)
-        .bind(old)
+        .bind((old, new, write.now()?, write.now()?, new, old))
         .run(write.connection)?;
     if linked > 0 {
         note_changed(write, None, old);

@@ -221,10 +221,7 @@ impl StoreUser {
     }
 
     fn of(&self, text: Sql) -> Statement<'static> {
-        sql(text)
-            .bind(self.app_id)
-            .bind(self.store.clone())
-            .bind(self.app_user_id.clone())
+        sql(text).bind((self.app_id, self.store.clone(), self.app_user_id.clone()))
     }
 
     /// Assigns a user to the customer, unless one is assigned already; creates the user if there is none with this id.
@@ -266,9 +263,7 @@ pub fn lock_ahead(write: &mut Write<'_>, id: UserId) -> Result<Ahead<'static, Us
 /// Creates an anonymous user, unless there is one with this id.
 pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
     sql(INSERT)
-        .bind(id)
-        .bind(app)
-        .bind(write.now()?)
+        .bind((id, app, write.now()?))
         .later(write.connection)
 }
 

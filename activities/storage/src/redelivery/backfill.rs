@@ -142,9 +142,7 @@ fn users_of(
         };
         let Some(owner) = row.user_id else { continue };
         let former: Vec<UserId> = sql(FORMER_OWNERS)
-            .bind(key)
-            .bind(destination.id)
-            .bind(owner)
+            .bind((key, destination.id, owner))
             .values(connection)?;
         users.extend([owner].into_iter().chain(former).map(|user| (key, user)));
     }

@@ -224,10 +224,7 @@ fn of_purchase(
     page: &Page,
 ) -> Result<Paged<Candidate>, Error> {
     purchase::find(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
-    let statement = sql(OF_PURCHASE)
-        .bind(key)
-        .bind(page.number_or(0)?)
-        .bind(page.size() + 1);
+    let statement = sql(OF_PURCHASE).bind((key, page.number_or(0)?, page.size() + 1));
     let rows: Vec<CandidateRow> = statement.all(connection)?;
     cut(rows, page, |row| row.seq.to_string())
 }
@@ -285,14 +282,7 @@ fn in_range(
         Some(_) => page.numbers_or(0)?,
         None => (range.start.micros().saturating_sub(1), i64::MAX),
     };
-    let list = |which| {
-        sql(IN_RANGE.of(which))
-            .bind(range.end)
-            .bind(at)
-            .bind(seq)
-            .bind(at)
-            .bind(range.end)
-    };
+    let list = |which| sql(IN_RANGE.of(which)).bind((range.end, at, seq, at, range.end));
     let cursor = |row: &CandidateRow| format!("{}_{}", row.at.micros(), row.seq);
     let Some(app) = app else {
         return cut(
@@ -301,21 +291,13 @@ fn in_range(
             cursor,
         );
     };
-    let end = sql(END_OF_RANGE)
-        .bind(at)
-        .bind(seq)
-        .bind(at)
-        .bind(range.end)
-        .bind(WALKED - 1);
+    let end = sql(END_OF_RANGE).bind((at, seq, at, range.end, WALKED - 1));
     let end: Option<RangePlace> = end.first(connection)?;
     let (last_at, last_seq) = end
         .as_ref()
         .map_or((i64::MAX, i64::MAX), |end| (end.at, end.seq));
     let rows = list(OF_APP)
-        .bind(app)
-        .bind(last_at)
-        .bind(last_seq)
-        .bind(page.size() + 1)
+        .bind((app, last_at, last_seq, page.size() + 1))
         .all(connection)?;
     let mut found = cut(rows, page, cursor)?;
     found.next_cursor = found
@@ -388,16 +370,12 @@ fn failed(
     };
     let end: Option<i64> = match receivers {
         Receivers::App(_) => sql(END_OF_FAILED)
-            .bind(seq)
-            .bind(through)
-            .bind(WALKED - 1)
+            .bind((seq, through, WALKED - 1))
             .value(connection)?,
         Receivers::All | Receivers::One(_) => None,
     };
     let statement = sql(FAILED.of(which))
-        .bind(through)
-        .bind(seq)
-        .bind(end.unwrap_or(through))
+        .bind((through, seq, end.unwrap_or(through)))
         .bind_all(id);
     let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
     let mut found = cut(rows, page, |row| format!("{}_{through}", row.seq))?;
@@ -435,10 +413,7 @@ fn of_lanes(
     }
     let mut found = single_page(vec![key]);
     for lane in lanes {
-        let statement = sql(FAILED_IN_LANE)
-            .bind(key)
-            .bind(lane.id)
-            .bind(PURCHASE_UPDATED);
+        let statement = sql(FAILED_IN_LANE).bind((key, lane.id, PURCHASE_UPDATED));
         found.items.extend(
             statement
                 .all::<CandidateRow>(connection)?

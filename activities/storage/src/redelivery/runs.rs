@@ -169,9 +169,7 @@ pub fn once<T: Serialize + DeserializeOwned>(
     let answer = serde_json::to_string(&done)
         .map_err(|error| Error::corrupt_by("an answer is not JSON", error))?;
     sql(FINISH)
-        .bind(answer)
-        .bind(run)
-        .bind(cursor)
+        .bind((answer, run, cursor))
         .run(write.connection)?;
     Ok(done)
 }
@@ -184,9 +182,11 @@ fn answered<T: DeserializeOwned>(
     place: &PageOfRun,
 ) -> Result<Option<T>, Error> {
     let row: Option<Answered> = sql(ANSWER)
-        .bind(place.run.as_str())
-        .bind(place.tombstone.as_str())
-        .bind(place.cursor.as_str())
+        .bind((
+            place.run.as_str(),
+            place.tombstone.as_str(),
+            place.cursor.as_str(),
+        ))
         .first(connection)?;
     let Some(row) = row else { return Ok(None) };
     if row.request_digest != place.request_digest {
@@ -239,7 +239,7 @@ pub fn conceal(
     for run in runs.iter().map(String::as_str).filter(|run| is_named(run)) {
         let tombstone = tombstone(secrets, run);
         let (to, rename) = (tombstone.as_str(), sql(RENAME));
-        concealed += rename.bind(to).bind(run).bind(to).run(write.connection)?;
+        concealed += rename.bind((to, run, to)).run(write.connection)?;
         concealed += sql(REMOVE).bind(run).run(write.connection)?;
     }
     Ok(concealed)

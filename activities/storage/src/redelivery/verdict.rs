@@ -293,11 +293,7 @@ fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(
     let Some(since) = unclear_since(write.connection, event.id, destination.id)? else {
         return Ok(());
     };
-    let statement = sql(SET_FIRST_TRY)
-        .bind(since)
-        .bind(event.id)
-        .bind(destination.id)
-        .bind(i64::from(n));
+    let statement = sql(SET_FIRST_TRY).bind((since, event.id, destination.id, i64::from(n)));
     statement.run(write.connection).map(drop)
 }
 
@@ -321,9 +317,11 @@ fn sources(
     which: Sql,
 ) -> Result<Vec<Pruned>, Error> {
     sql(which)
-        .bind(event.collapse_key)
-        .bind(event.id)
-        .bind(event.revision)
-        .bind(PURCHASE_UPDATED)
+        .bind((
+            event.collapse_key,
+            event.id,
+            event.revision,
+            PURCHASE_UPDATED,
+        ))
         .all(connection)
 }

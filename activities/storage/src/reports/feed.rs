@@ -82,9 +82,7 @@ impl Store {
                 None
             } else {
                 sql(FLOOR)
-                    .bind(app)
-                    .bind(after.as_str())
-                    .bind(WALKED - 1)
+                    .bind((app, after.as_str(), WALKED - 1))
                     .value(connection)?
             };
             let list = Filtered::new(FEED, [to.into(), app.into(), after.into()])

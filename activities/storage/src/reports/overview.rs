@@ -363,13 +363,7 @@ fn windows(
     .max(1);
     let (mut open, mut next) = (0, Vec::new());
     for platform in platforms {
-        let on = |list: Sql| {
-            sql(list)
-                .bind(*platform)
-                .bind(*platform)
-                .bind(each)
-                .bind(now)
-        };
+        let on = |list: Sql| sql(list).bind((*platform, *platform, each, now));
         open += number(connection, on(WINDOWS_ON))?;
         next.extend(on(NEXT_WINDOWS_ON).all::<OpenWindow>(connection)?);
     }

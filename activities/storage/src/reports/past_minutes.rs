@@ -79,9 +79,7 @@ impl Store {
         for series in SERIES {
             let remove = move |write: &mut Write<'_>| {
                 sql(REMOVE)
-                    .bind(series)
-                    .bind(before)
-                    .bind(MAX_ROWS)
+                    .bind((series, before, MAX_ROWS))
                     .run(write.connection)
             };
             removed += self.writer.write(JobKind::Count(TABLE), remove).await?;
@@ -119,17 +117,14 @@ impl Store {
 
 fn roll_up(write: &mut Write<'_>, series: Series, hour: Timestamp) -> Result<usize, Error> {
     let end = Timestamp::from_micros(hour.micros().saturating_add(HOUR_MICROS));
-    let apps = sql(APPS).bind(series).bind(hour).bind(end).bind(MAX_FOUND);
+    let apps = sql(APPS).bind((series, hour, end, MAX_FOUND));
     let apps: Vec<String> = apps.values(write.connection)?;
     if apps.is_empty() {
         return Ok(0);
     }
     let take = sql(TAKE)
         .bind_list(apps)
-        .bind(series)
-        .bind(hour)
-        .bind(end)
-        .bind(MAX_ROWS);
+        .bind((series, hour, end, MAX_ROWS));
     let taken: Vec<TakenRow> = take.all(write.connection)?;
     let rows = taken.len();
     let mut sums: BTreeMap<MinuteKey, Sum> = BTreeMap::new();

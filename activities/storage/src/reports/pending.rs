@@ -152,9 +152,7 @@ impl Store {
             sql(RECORDED)
                 .uncached()
                 .bind_list(ids)
-                .bind(user)
-                .bind(user)
-                .bind(user)
+                .bind((user, user, user))
                 .all(connection)
         };
         let rows: Vec<RecordedRow> = self.read(read).await?;
@@ -183,9 +181,7 @@ fn pending(
     let own = sql(PENDING_OF_KEYS)
         .uncached()
         .bind_list(keys())
-        .bind(user)
-        .bind(user)
-        .bind(user);
+        .bind((user, user, user));
     let rows: Vec<PendingRow> = own.all(connection)?;
     if rows.is_empty() {
         return Ok(Vec::new());

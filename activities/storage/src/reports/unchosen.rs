@@ -134,11 +134,12 @@ pub fn by_type(
         let payments = sql(PAYMENTS.of(OF_TYPE))
             .bind(destination.id)
             .bind(destination.created_at);
-        let payments = payments
-            .bind(destination.app_id)
-            .bind(event_type)
-            .bind(destination.app_id)
-            .bind(event_type);
+        let payments = payments.bind((
+            destination.app_id,
+            event_type,
+            destination.app_id,
+            event_type,
+        ));
         let rows: Vec<UnchosenRow> = payments.all(connection)?;
         let found = unchosen(&rows, destination);
         if found.is_empty() {

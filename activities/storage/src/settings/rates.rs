@@ -32,10 +32,7 @@ pub fn conversion(
     currency: &str,
     on: Day,
 ) -> Result<Option<Conversion>, Error> {
-    let newest = sql(NEWEST)
-        .bind(app)
-        .bind(currency.to_ascii_uppercase())
-        .bind(on.to_string());
+    let newest = sql(NEWEST).bind((app, currency.to_ascii_uppercase(), on.to_string()));
     let newest: Option<RateRow> = newest.first(connection)?;
     let rate = newest
         .map(|RateRow { day, usd }| rate(&day, usd))

@@ -94,13 +94,7 @@ impl Accesses {
         let limit = i64::try_from(MAX_DEVICES).unwrap_or(i64::MAX);
         let claimed = sql(CLAIMED).bind(key).bind(limit).ahead(write.connection)?;
         let signed = user
-            .map(|user| {
-                sql(SIGNED)
-                    .bind(key)
-                    .bind(user)
-                    .bind(limit)
-                    .ahead(write.connection)
-            })
+            .map(|user| sql(SIGNED).bind((key, user, limit)).ahead(write.connection))
             .transpose()?;
         let price = sql(PRICE).bind(key).ahead(write.connection)?;
         Ok(Self {

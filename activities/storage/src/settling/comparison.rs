@@ -209,10 +209,12 @@ impl Comparison<'_> {
         let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
         sql(END.of(if is_settled { SETTLED } else { NOT_SETTLED }))
             .uncached()
-            .bind(outcome)
-            .bind(is_settled.then_some(self.revision))
-            .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))
-            .bind(write.now()?)
+            .bind((
+                outcome,
+                is_settled.then_some(self.revision),
+                (outcome == Outcome::Abandoned).then_some(ABANDONED),
+                write.now()?,
+            ))
             .bind_list(seqs)
             .later(write.connection)
     }

@@ -231,9 +231,6 @@ fn extent_ahead(
     through: i64,
 ) -> Result<Ahead<'static, Extent>, Error> {
     sql(EXTENT)
-        .bind(through)
-        .bind(through)
-        .bind(key)
-        .bind(key)
+        .bind((through, through, key, key))
         .ahead(connection)
 }

@@ -386,9 +386,7 @@ fn batch(write: &mut Write<'_>, note: &NoteKey) -> Result<Option<i64>, Error> {
         BATCH
     };
     let range: Option<BatchRow> = sql(END_OF_BATCH)
-        .bind(row.app_id)
-        .bind(row.after_key.as_str())
-        .bind(size)
+        .bind((row.app_id, row.after_key.as_str(), size))
         .first(write.connection)?;
     let BatchRow { purchases, last } = range.unwrap_or(BatchRow {
         purchases: 0,
@@ -399,9 +397,7 @@ fn batch(write: &mut Write<'_>, note: &NoteKey) -> Result<Option<i64>, Error> {
     }
     match last.filter(|_| purchases >= size) {
         Some(last) => sql(CONTINUE_NOTE)
-            .bind(last)
-            .bind(note.why)
-            .bind(note.subject_id.as_str())
+            .bind((last, note.why, note.subject_id.as_str()))
             .run(write.connection)
             .map(drop)?,
         None => row.finish(write, note)?,

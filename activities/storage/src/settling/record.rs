@@ -326,32 +326,36 @@ impl Settling<'_> {
         }
         note_changed(write, owner, record.collapse_key);
         sql(UPDATE)
-            .bind(found.revision)
-            .bind(decision.purchase.state())
-            .bind(self.environment())
-            .bind(purchase::json(&decision.purchase)?)
-            .bind(found.digest.as_str())
-            .bind(found.content_digest.as_str())
-            .bind(sku(ProductRef::Term).as_deref())
-            .bind(sku(ProductRef::Parent).as_deref())
-            .bind(record.settling)
-            .bind(fingerprint(&record.seqs))
-            .bind(self.app_user_id)
-            .bind(owner)
-            .bind(owner)
-            .bind(waits_for)
-            .bind(self.waiting().last().copied())
-            .bind(record.ends_failures())
-            .bind(record.ends_failures())
-            .bind(record.ends_failures())
-            .bind(decision.wake)
-            .bind(if found.changed {
-                found.booking.entries()
-            } else {
-                0
-            })
-            .bind(write.now()?)
-            .bind(record.collapse_key)
+            .bind((
+                found.revision,
+                decision.purchase.state(),
+                self.environment(),
+                purchase::json(&decision.purchase)?,
+                found.digest.as_str(),
+                found.content_digest.as_str(),
+                sku(ProductRef::Term).as_deref(),
+                sku(ProductRef::Parent).as_deref(),
+            ))
+            .bind((
+                record.settling,
+                fingerprint(&record.seqs),
+                self.app_user_id,
+                owner,
+                owner,
+                waits_for,
+                self.waiting().last().copied(),
+                record.ends_failures(),
+                record.ends_failures(),
+                record.ends_failures(),
+                decision.wake,
+                if found.changed {
+                    found.booking.entries()
+                } else {
+                    0
+                },
+                write.now()?,
+                record.collapse_key,
+            ))
             .later(write.connection)?;
         if !found.row.is_product_known && decision.purchase.sku(self.origin.product_ref).is_some() {
             replacements::recheck_successor(write, record.collapse_key)?;
@@ -471,8 +475,6 @@ fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
         }
     };
     sql(NOTE_LAG)
-        .bind(reason)
-        .bind(record.collapse_key)
-        .bind(since)
+        .bind((reason, record.collapse_key, since))
         .later(write.connection)
 }

@@ -157,9 +157,7 @@ fn candidates_ahead(
 ) -> Result<Ahead<'static, Candidate>, Error> {
     let platform = settling.origin.platform_id;
     sql(candidates)
-        .bind(owner.id)
-        .bind(platform)
-        .bind(settling.record.collapse_key)
+        .bind((owner.id, platform, settling.record.collapse_key))
         .ahead(connection)
 }
 

@@ -224,13 +224,15 @@ impl CompletedTransfer<'_> {
         events::announce(write, &announcement, &booking)?;
         sql(UPDATE)
             .bind_all(cause::noted(&noted))
-            .bind(announcement.revision)
-            .bind(event::state_digest(&description.data))
-            .bind(content_digest)
-            .bind(write.now()?)
-            .bind(Urgency::Person)
-            .bind(write.now()?)
-            .bind(key)
+            .bind((
+                announcement.revision,
+                event::state_digest(&description.data),
+                content_digest,
+                write.now()?,
+                Urgency::Person,
+                write.now()?,
+                key,
+            ))
             .later(write.connection)?;
         if !compared.insert(origin.platform_id) {
             return Ok(());

@@ -150,12 +150,7 @@ const CUSTOMERS: Sql = statement! {"
 
 /// Number of customers with a running purchase of this SKU, for money; among the first 10,000 purchases.
 pub fn customers(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<i64, Error> {
-    let counted = sql(CUSTOMERS)
-        .uncached()
-        .bind(app)
-        .bind(sku)
-        .bind(app)
-        .bind(sku);
+    let counted = sql(CUSTOMERS).uncached().bind((app, sku, app, sku));
     Ok(counted.value(connection)?.unwrap_or(0))
 }
 

@@ -197,10 +197,7 @@ impl Store {
     ) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let claimed = sql(CLAIMED)
-                .bind(place.platform)
-                .bind(place.device)
-                .bind(key);
+            let claimed = sql(CLAIMED).bind((place.platform, place.device, key));
             let Some(row) = claimed.first::<ClaimedRow>(connection)? else {
                 return Ok(None);
             };
@@ -230,10 +227,7 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             rechecks::reset_noted_failures(write, key)?;
-            let count = sql(COUNT_FAILURE)
-                .bind(write.now()?)
-                .bind(why.as_str())
-                .bind(key);
+            let count = sql(COUNT_FAILURE).bind((write.now()?, why.as_str(), key));
             count.one(write.connection, "purchase")
         })
         .await
@@ -256,13 +250,7 @@ impl Store {
                 .bind(write.now()?)
                 .values(write.connection)?;
             let newest = waiting.iter().max().copied();
-            let schedule = sql(SCHEDULE)
-                .bind(at)
-                .bind(at)
-                .bind(at.plus(LOST))
-                .bind(newest)
-                .bind(key)
-                .bind(settling);
+            let schedule = sql(SCHEDULE).bind((at, at, at.plus(LOST), newest, key, settling));
             let through: Option<Option<i64>> = schedule.value(write.connection)?;
             let Some(through) = through else {
                 return Ok(false);
@@ -314,7 +302,7 @@ impl Store {
             let Some(app) = app else { return Ok(false) };
             app_lock::take(write, app)?;
             let refused =
-                sql(REFUSE_SECRET).bind(write.now()?).bind(platform).bind(sealed.as_str()).run(write.connection)?;
+                sql(REFUSE_SECRET).bind((write.now()?, platform, sealed.as_str())).run(write.connection)?;
             if refused == 0 {
                 return Ok(false);
             }

@@ -66,9 +66,7 @@ pub fn count(
         )?;
         let of_product: Vec<TermCount> = sql(COUNT_TERMS_OF_PRODUCT)
             .uncached()
-            .bind(app)
-            .bind(sku.as_str())
-            .bind(rechecks::MAX_COUNTED - count)
+            .bind((app, sku.as_str(), rechecks::MAX_COUNTED - count))
             .all(connection)?;
         // A purchase whose term has one of the SKUs is counted with that SKU.
         let is_counted_by_term = |row: &&TermCount| {

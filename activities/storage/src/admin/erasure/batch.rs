@@ -80,9 +80,7 @@ impl ErasureBatch<'_> {
     ) -> Result<Removed, Error> {
         let select = columns
             .of(of_purchases)
-            .bind(self.who.anonymous)
-            .bind(self.after)
-            .bind(self.limit);
+            .bind((self.who.anonymous, self.after, self.limit));
         let rows: Vec<RowTexts> = select.all(write.connection)?;
         let seqs = seqs(columns, &rows);
         let changed = columns.remove(write, self.who, rows)?.len();

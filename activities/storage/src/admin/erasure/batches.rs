@@ -166,10 +166,7 @@ const ATTEMPTS_OF: Clause = clause! {&[ATTEMPTS.select], "
 
 /// Deliveries' bodies that were not sent yet (each is rendered again later), and destinations' answers.
 fn deliveries(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
-    let select = sql(DELIVERIES_OF_PURCHASES)
-        .bind(batch.who.anonymous)
-        .bind(batch.after)
-        .bind(batch.limit);
+    let select = sql(DELIVERIES_OF_PURCHASES).bind((batch.who.anonymous, batch.after, batch.limit));
     let seqs: Vec<i64> = select.values(write.connection)?;
     let changed = remove_from_deliveries(write, batch.who, &seqs)?;
     Ok(batch.removed(changed, &seqs))
@@ -218,12 +215,11 @@ fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Remov
     };
     let names = batch.who.names.texts();
     let patterns = names.iter().map(|name| [Value::from(json_pattern(name))]);
-    let select = DEVICE_EVENTS
-        .of(EVENTS_NAMING_CUSTOMER)
-        .uncached()
-        .bind(batch.after)
-        .bind(end)
-        .bind(batch.who.app);
+    let select =
+        DEVICE_EVENTS
+            .of(EVENTS_NAMING_CUSTOMER)
+            .uncached()
+            .bind((batch.after, end, batch.who.app));
     let rows: Vec<RowTexts> = select
         .bind_rows(patterns)
         .bind(batch.limit)
@@ -248,9 +244,7 @@ fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Remov
     if long.peek().is_some() {
         let remove = sql(REMOVE_CLIENT_IDS)
             .uncached()
-            .bind(batch.after)
-            .bind(end)
-            .bind(batch.who.app);
+            .bind((batch.after, end, batch.who.app));
         remove.bind_rows(long).run(write.connection)?;
     }
     let Removed {
@@ -373,10 +367,7 @@ const ALARM_NOTES: Clause = clause!(&[ALARMS.select], "seq IN (?*)");
 
 /// The alarms of the app, or of none. One whose detail has a name in it gets another detail, of which there is one alarm.
 fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
-    let select = sql(ALARMS_OF_APP)
-        .bind(batch.who.app)
-        .bind(batch.after)
-        .bind(batch.limit);
+    let select = sql(ALARMS_OF_APP).bind((batch.who.app, batch.after, batch.limit));
     let rows: Vec<AlarmRow> = select.all(write.connection)?;
     let mut changed = 0;
     // A customer's name may occur in the placeholder `REMOVED`.
@@ -391,11 +382,7 @@ fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Err
             detail: REMOVED,
         }
         .id();
-        let replace = sql(REPLACE_DETAIL)
-            .bind(REMOVED)
-            .bind(id)
-            .bind(row.seq)
-            .bind(id);
+        let replace = sql(REPLACE_DETAIL).bind((REMOVED, id, row.seq, id));
         if replace.run(write.connection)? == 0 {
             sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
         }
@@ -434,9 +421,7 @@ fn destinations_and_transfers(
     let who = batch.who;
     let select = EVENTS
         .of(EVENTS_FOR_OPERATORS)
-        .bind(who.app)
-        .bind(batch.after)
-        .bind(batch.limit);
+        .bind((who.app, batch.after, batch.limit));
     let rows = select.all(write.connection)?;
     let found = seqs(EVENTS, &rows);
     let changed = seqs(EVENTS, &EVENTS.remove(write, who, rows)?);

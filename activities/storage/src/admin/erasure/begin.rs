@@ -115,18 +115,20 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<
             error: None,
         });
     sql(STORE)
-        .bind(id)
-        .bind(request(secrets, erase))
-        .bind(erase.app)
-        .bind(anonymous)
-        .bind(written(&erase.by))
-        .bind(written(&erase.reason))
-        .bind(sealed)
-        .bind(ErasureStage::Events)
-        .bind(json(&counts)?)
-        .bind(json(&pending.collect::<Vec<_>>())?)
-        .bind(write.now()?)
-        .bind(write.now()?)
+        .bind((
+            id,
+            request(secrets, erase),
+            erase.app,
+            anonymous,
+            written(&erase.by),
+            written(&erase.reason),
+            sealed,
+            ErasureStage::Events,
+            json(&counts)?,
+            json(&pending.collect::<Vec<_>>())?,
+            write.now()?,
+            write.now()?,
+        ))
         .run(write.connection)?;
     sql(STORED)
         .bind(id)
@@ -308,9 +310,7 @@ pub fn lock(
         anonymous,
     } = renamed;
     sql(CREATE)
-        .bind(anonymous)
-        .bind(write.now()?)
-        .bind(user)
+        .bind((anonymous, write.now()?, user))
         .run(write.connection)?;
     let app_users = names(write, secrets, app, user)?;
     let of_names = app_users
@@ -388,21 +388,14 @@ pub fn rename(
                 app_user_id,
             },
         )?;
-        let replaced = sql(REPLACE_NAME)
-            .bind(app)
-            .bind(store)
-            .bind(name.tombstone.as_str());
+        let replaced = sql(REPLACE_NAME).bind((app, store, name.tombstone.as_str()));
         replaced.bind(anonymous).run(write.connection)?;
         sql(DELETE_NAME)
-            .bind(app)
-            .bind(store)
-            .bind(app_user_id)
+            .bind((app, store, app_user_id))
             .run(write.connection)?;
         for statement in [MOVE_CUSTOMER, MOVE_ANSWERED] {
             sql(statement)
-                .bind(name.tombstone.as_str())
-                .bind(app_user_id)
-                .bind(app)
+                .bind((name.tombstone.as_str(), app_user_id, app))
                 .later(write.connection)?;
         }
     }

@@ -156,15 +156,17 @@ impl ErasureRow {
             self.names = None;
         }
         sql(NOTE)
-            .bind(self.names.as_deref())
-            .bind(self.report.stage)
-            .bind(self.after_seq)
-            .bind(json(&self.report.counts)?)
-            .bind(json(&self.report.destinations)?)
-            .bind(self.due_at)
-            .bind(self.report.removed_at)
-            .bind(self.report.finished_at)
-            .bind(self.report.id)
+            .bind((
+                self.names.as_deref(),
+                self.report.stage,
+                self.after_seq,
+                json(&self.report.counts)?,
+                json(&self.report.destinations)?,
+                self.due_at,
+                self.report.removed_at,
+                self.report.finished_at,
+                self.report.id,
+            ))
             .run(write.connection)
             .map(drop)
     }

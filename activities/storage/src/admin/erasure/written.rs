@@ -58,9 +58,7 @@ pub fn remove(
     let select = AUDIT_LOG
         .of(ENTRIES_NAMING_CUSTOMER)
         .uncached()
-        .bind(batch.after)
-        .bind(end)
-        .bind(who.app);
+        .bind((batch.after, end, who.app));
     let rows: Vec<RowTexts> = select
         .bind_rows(patterns)
         .bind(batch.limit)

@@ -214,9 +214,7 @@ impl Lane<'_> {
         }
         if let Some(device) = nameless_device_id.filter(|_| self.row.nameless_device_id.is_none()) {
             sql(NAMELESS)
-                .bind(device)
-                .bind(lease.destination)
-                .bind(lease.key)
+                .bind((device, lease.destination, lease.key))
                 .later(write.connection)?;
         }
         let user = self.user.map(|lane| lane.user);
@@ -314,14 +312,16 @@ fn begin(write: &mut Write<'_>, lease: &Lease, frozen: Frozen) -> Result<Attempt
     .later(write.connection)?;
     let first_tried_at = row.first_tried_at.unwrap_or(write.now()?);
     sql(FREEZE)
-        .bind(begun)
-        .bind(body.as_str())
-        .bind(environment)
-        .bind(revenue)
-        .bind(analytics_device_id)
-        .bind(joined_device_id)
-        .bind(first_tried_at)
-        .bind(row.id)
+        .bind((
+            begun,
+            body.as_str(),
+            environment,
+            revenue,
+            analytics_device_id,
+            joined_device_id,
+            first_tried_at,
+            row.id,
+        ))
         .later(write.connection)?;
     if lease.mode == Mode::Probe {
         sql(PROBED)

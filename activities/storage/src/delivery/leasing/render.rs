@@ -231,11 +231,7 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
         Rendered::Refuse { why } => (DeliveryStatus::Failed, why),
     };
     let finished_at = (status != DeliveryStatus::Waiting).then_some(write.now()?);
-    let end = sql(PUT_ASIDE)
-        .bind(status)
-        .bind(why.as_str())
-        .bind(finished_at)
-        .bind(row.id);
+    let end = sql(PUT_ASIDE).bind((status, why.as_str(), finished_at, row.id));
     let changed = end.run(write.connection)?;
     if finished_at.is_some() && changed > 0 {
         profiles::note_failure(write, row, Failure::Unwanted)?;
@@ -599,9 +595,7 @@ fn siblings(
     row: &DeliveryRow,
 ) -> Result<Ahead<'static, SiblingRow>, Error> {
     sql(SIBLINGS)
-        .bind(row.destination_id)
-        .bind(row.collapse_key)
-        .bind(row.revision)
+        .bind((row.destination_id, row.collapse_key, row.revision))
         .ahead(connection)
 }
 

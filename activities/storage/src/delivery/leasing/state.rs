@@ -58,12 +58,14 @@ pub fn state(
     }
     let owner = lane.user.map(|lane| lane.user);
     let revisions: Option<StateRevisions> = sql(AGE)
-        .bind(destination)
-        .bind(environment)
-        .bind(destination)
-        .bind(owner)
-        .bind(environment)
-        .bind(event)
+        .bind((
+            destination,
+            environment,
+            destination,
+            owner,
+            environment,
+            event,
+        ))
         .first(connection)?;
     let Some(revisions) = revisions else {
         return Ok(State::None);

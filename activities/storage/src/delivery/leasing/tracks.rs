@@ -154,10 +154,7 @@ pub fn followers(
 ) -> Result<Vec<DeliveryRow>, Error> {
     let LaneKey { key, destination } = lane.lease.lane();
     let rows: Vec<DeliveryRow> = sql(FOLLOWERS)
-        .bind(key)
-        .bind(destination)
-        .bind(head.seq)
-        .bind(at_most)
+        .bind((key, destination, head.seq, at_most))
         .all(write.connection)?;
     // The body of a change of a payment depends on whether the payment was delivered, so they never share a request.
     let may_follow = |row: &DeliveryRow| row.event_type != REVENUE_ADJUSTED;
@@ -221,11 +218,13 @@ pub fn supersede(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
     } else {
         SUPERSEDE
     })
-    .bind(write.now()?)
-    .bind(lease.key)
-    .bind(lease.destination)
-    .bind(lease.key)
-    .bind(lease.destination)
+    .bind((
+        write.now()?,
+        lease.key,
+        lease.destination,
+        lease.key,
+        lease.destination,
+    ))
     .later(write.connection)
 }
 
@@ -239,10 +238,12 @@ const SUPERSEDE_WAITING: Sql = statement! {hot "deliveries_unnamed_of_lane", "
 /// as `superseded`: of the states of a purchase only the newest one waits.
 pub fn supersede_waiting(write: &mut Write<'_>, newer: &DeliveryRow) -> Result<(), Error> {
     sql(SUPERSEDE_WAITING)
-        .bind(write.now()?)
-        .bind(newer.collapse_key)
-        .bind(newer.destination_id)
-        .bind(newer.seq)
+        .bind((
+            write.now()?,
+            newer.collapse_key,
+            newer.destination_id,
+            newer.seq,
+        ))
         .later(write.connection)
 }
 
@@ -265,11 +266,13 @@ const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending_of_lane", "
 /// transfer a lane has profiles of both users.
 pub fn supersede_profiles(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
     sql(SUPERSEDE_PROFILES)
-        .bind(NEWER_PROFILE)
-        .bind(write.now()?)
-        .bind(lease.key)
-        .bind(lease.destination)
-        .bind(PROFILE_UPDATED)
+        .bind((
+            NEWER_PROFILE,
+            write.now()?,
+            lease.key,
+            lease.destination,
+            PROFILE_UPDATED,
+        ))
         .later(write.connection)
 }
 
@@ -282,8 +285,6 @@ const SUPERSEDE_PROFILE: Sql = statement! {hot "deliveries_id", "
 /// Ends a `profile.updated` as `superseded`, because a newer state of its user was sent.
 pub fn supersede_profile(write: &mut Write<'_>, row: &DeliveryRow) -> Result<(), Error> {
     sql(SUPERSEDE_PROFILE)
-        .bind(NEWER_PROFILE)
-        .bind(write.now()?)
-        .bind(row.id)
+        .bind((NEWER_PROFILE, write.now()?, row.id))
         .later(write.connection)
 }

@@ -123,11 +123,7 @@ pub fn find(
         .after
         .map(|device| device.to_string())
         .unwrap_or_default();
-    let devices = sql(DEVICES)
-        .bind(lease.destination)
-        .bind(after)
-        .bind(lease.destination)
-        .bind(MAX_DEVICES);
+    let devices = sql(DEVICES).bind((lease.destination, after, lease.destination, MAX_DEVICES));
     let devices: Vec<DeviceId> = devices.values(connection)?;
     let mut found = DuePage {
         events: Vec::new(),
@@ -138,12 +134,8 @@ pub fn find(
         if found.events.len() >= PAGE {
             break;
         }
-        let of = |device: &DeviceId, limit: i64| {
-            sql(EVENTS)
-                .bind(lease.destination)
-                .bind(*device)
-                .bind(limit)
-        };
+        let of =
+            |device: &DeviceId, limit: i64| sql(EVENTS).bind((lease.destination, *device, limit));
         let heads: Vec<_> = some
             .iter()
             .map(|device| of(device, 1).ahead(connection))

@@ -247,27 +247,21 @@ fn note(
             let is_refusal =
                 counts && tried.is_some_and(|tried| tried.class == AttemptClass::Refused);
             let due_at = now.plus(delay);
-            sql(RETRY)
-                .bind(due_at)
-                .bind(error)
-                .bind(i64::from(counts))
-                .bind(i64::from(is_refusal))
+            sql(RETRY).bind((due_at, error, i64::from(counts), i64::from(is_refusal)))
         }
-        _ => sql(END)
-            .bind(status)
-            .bind(error)
-            .bind(now)
-            .bind(i64::from(tried.is_some())),
+        _ => sql(END).bind((status, error, now, i64::from(tried.is_some()))),
     };
     let tried_at = tried.map(|_| now);
     statement
-        .bind(tried_at)
-        .bind(tried_at)
-        .bind(tried.map(|tried| tried.class))
-        .bind(tried.is_some())
-        .bind(tried.and_then(|tried| tried.status))
-        .bind(tried.map(|tried| tried.latency))
-        .bind(id)
-        .bind(*seq)
+        .bind((
+            tried_at,
+            tried_at,
+            tried.map(|tried| tried.class),
+            tried.is_some(),
+            tried.and_then(|tried| tried.status),
+            tried.map(|tried| tried.latency),
+            id,
+            *seq,
+        ))
         .later(write.connection)
 }

@@ -112,10 +112,7 @@ fn take(write: &mut Write<'_>, lease: &StreamLease, concurrency: i64) -> Result<
         write.now()?.plus(PLACE_HELD)
     };
     sql(TAKE)
-        .bind(token)
-        .bind(until)
-        .bind(channels == 0)
-        .bind(id)
+        .bind((token, until, channels == 0, id))
         .later(write.connection)?;
     if channels > 0 {
         return Ok(Room::Channels(channels));

@@ -429,16 +429,18 @@ const RENEW: Sql = statement! {"
 fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) -> Result<(), Error> {
     let (place, key) = claim.key();
     sql(RENEW)
-        .bind(claim.app_user_id)
-        .bind(claim.kind)
-        .bind(waits_for(claim, origins))
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .bind(claim.network)
-        .bind(claim.occurred_at)
-        .bind(place.platform)
-        .bind(place.device)
-        .bind(key)
+        .bind((
+            claim.app_user_id,
+            claim.kind,
+            waits_for(claim, origins),
+            write.now()?,
+            write.now()?,
+            claim.network,
+            claim.occurred_at,
+            place.platform,
+            place.device,
+            key,
+        ))
         .later(write.connection)
 }
 
@@ -456,12 +458,14 @@ fn take_back(
 ) -> Result<(), Error> {
     let (place, key) = claim.key();
     sql(TAKE_BACK)
-        .bind(waits_for(claim, origins))
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .bind(claim.network)
-        .bind(place.platform)
-        .bind(place.device)
-        .bind(key)
+        .bind((
+            waits_for(claim, origins),
+            write.now()?,
+            write.now()?,
+            claim.network,
+            place.platform,
+            place.device,
+            key,
+        ))
         .later(write.connection)
 }

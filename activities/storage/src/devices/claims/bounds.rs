@@ -330,9 +330,7 @@ fn displace(write: &mut Write<'_>, platform: PlatformId, network: &str) -> Resul
         .bind(ClaimReason::Displaced)
         .bind(write.now()?.plus(REFUSED_FOR));
     Ok(displace
-        .bind(platform)
-        .bind(device_id)
-        .bind(collapse_key)
+        .bind((platform, device_id, collapse_key))
         .run(write.connection)?
         > 0)
 }

@@ -106,10 +106,7 @@ const TAKE_UP: Sql = statement! {hot "claims_of_key", "
 /// customer.
 pub fn take_up(write: &mut Write<'_>, key: CollapseKey, app_user_id: &str) -> Result<(), Error> {
     sql(TAKE_UP)
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .bind(key)
-        .bind(app_user_id)
+        .bind((write.now()?, write.now()?, key, app_user_id))
         .later(write.connection)
 }
 
@@ -138,7 +135,7 @@ impl Store {
             if verifies.is_none() {
                 return Ok(None);
             }
-            let due = sql(DUE).bind(platform).bind(now).bind(network).bind(limit);
+            let due = sql(DUE).bind((platform, now, network, limit));
             let due: Vec<DueRow> = due.all(connection)?;
             let next: Option<Timestamp> =
                 sql(NEXT_DUE).bind(platform).bind(now).value(connection)?;
@@ -179,10 +176,8 @@ impl Store {
         if removed > 0 {
             self.write(move |write| {
                 old.iter().try_for_each(|row| {
-                    let remove = sql(REMOVE)
-                        .bind(row.platform_id)
-                        .bind(row.device_id)
-                        .bind(row.collapse_key);
+                    let remove =
+                        sql(REMOVE).bind((row.platform_id, row.device_id, row.collapse_key));
                     remove.later(write.connection)
                 })
             })

@@ -82,9 +82,7 @@ pub fn is_absent(
     app_user_id: &str,
 ) -> Result<bool, Error> {
     let found: Option<Timestamp> = sql(ABSENT)
-        .bind(place.platform)
-        .bind(place.device)
-        .bind(app_user_id)
+        .bind((place.platform, place.device, app_user_id))
         .value(connection)?;
     Ok(found.is_some())
 }
@@ -219,18 +217,12 @@ pub fn note(
                 .and_then(|standing| standing.absent_since);
             // A new claim of an absent customer is stored as present.
             if *absent_since != noted || (absent_since.is_some() && named.contains(name.as_str())) {
-                let note = sql(NOTE)
-                    .bind(*absent_since)
-                    .bind(place.platform)
-                    .bind(place.device);
+                let note = sql(NOTE).bind((*absent_since, place.platform, place.device));
                 note.bind(name.as_str()).later(write.connection)?;
             }
         }
         if after.listed_at != before.listed_at {
-            let note = sql(NOTE_LIST)
-                .bind(after.listed_at)
-                .bind(place.platform)
-                .bind(place.device);
+            let note = sql(NOTE_LIST).bind((after.listed_at, place.platform, place.device));
             note.later(write.connection)?;
         }
     }

@@ -179,11 +179,7 @@ pub fn find(
         CustomerName::ExternalId(name) => users::named(connection, app, &clean(name)),
         CustomerName::AppUser(name) => {
             let name = app_user(connection, secrets, app, name)?;
-            sql(OF_APP_USER)
-                .bind(app)
-                .bind(app)
-                .bind(name)
-                .value(connection)
+            sql(OF_APP_USER).bind((app, app, name)).value(connection)
         }
         CustomerName::User(user) => Ok(Some(*user)),
     }

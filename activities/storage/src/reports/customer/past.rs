@@ -100,9 +100,7 @@ pub fn user_of_app_user(
     at: Timestamp,
 ) -> Result<Option<UserId>, Error> {
     sql(USER_THEN)
-        .bind(&*clean(app_user_id))
-        .bind(app)
-        .bind(at)
+        .bind((&*clean(app_user_id), app, at))
         .value(connection)
 }
 
@@ -149,16 +147,9 @@ pub fn status(
 ) -> Result<CustomerStatus, Error> {
     let (user, Past { at, environment }) = (now.user_id, seen);
     let newest: Option<AnnouncedState> = sql(STATE_THEN)
-        .bind(user)
-        .bind(environment)
-        .bind(at)
+        .bind((user, environment, at))
         .first(connection)?;
-    let records = sql(PURCHASES_THEN)
-        .bind(user)
-        .bind(environment)
-        .bind(at)
-        .bind(at)
-        .bind(page.key()?);
+    let records = sql(PURCHASES_THEN).bind((user, environment, at, at, page.key()?));
     let records: Vec<AnnouncedPurchase> = records.bind(page.size() + 1).all(connection)?;
     let records = Paged::<AnnouncedPurchase>::cut(
         records,
@@ -167,10 +158,7 @@ pub fn status(
         Ok,
     )?;
     let moved_since = sql(MOVES)
-        .bind(user)
-        .bind(user)
-        .bind(at)
-        .bind(MAX_MOVES)
+        .bind((user, user, at, MAX_MOVES))
         .all(connection)?;
     let purchases = records
         .items

@@ -316,10 +316,12 @@ fn changed(
     };
     let with_one_before = i64::try_from(states.count() + 1).unwrap_or(i64::MAX);
     let newest_first: Vec<StateRow> = sql(STATES)
-        .bind(newest.facts.collapse_key)
-        .bind(PURCHASE_UPDATED)
-        .bind(newest.seq)
-        .bind(with_one_before)
+        .bind((
+            newest.facts.collapse_key,
+            PURCHASE_UPDATED,
+            newest.seq,
+            with_one_before,
+        ))
         .all(connection)?;
     let read =
         |row: &StateRow| serde_json::from_str::<serde_json::Value>(&row.body).unwrap_or_default();
@@ -382,9 +384,11 @@ fn successor(
     delivery: &DeliveryView,
 ) -> Result<Option<Successor>, Error> {
     sql(SUCCESSOR)
-        .bind(delivery.collapse_key)
-        .bind(delivery.destination_id)
-        .bind(PURCHASE_UPDATED)
-        .bind(delivery.id)
+        .bind((
+            delivery.collapse_key,
+            delivery.destination_id,
+            PURCHASE_UPDATED,
+            delivery.id,
+        ))
         .first(connection)
 }

@@ -113,10 +113,7 @@ pub fn of_purchase(
     key: CollapseKey,
     now: Timestamp,
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    read(
-        connection,
-        sql(OF_PURCHASE).bind(now).bind(key).bind(MAX_ROWS + 1),
-    )
+    read(connection, sql(OF_PURCHASE).bind((now, key, MAX_ROWS + 1)))
 }
 
 const OF_REVISION: Sql = statement! {"
@@ -135,11 +132,7 @@ pub fn of_revision(
 ) -> Result<Vec<ReceivedNotification>, Error> {
     let mut newest = read(
         connection,
-        sql(OF_REVISION)
-            .bind(now)
-            .bind(key)
-            .bind(revision)
-            .bind(MAX_ROWS),
+        sql(OF_REVISION).bind((now, key, revision, MAX_ROWS)),
     )?;
     newest.reverse();
     Ok(newest)

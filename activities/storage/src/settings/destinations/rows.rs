@@ -136,12 +136,14 @@ pub fn set_state(
     reason: Option<&str>,
 ) -> Result<(), Error> {
     sql(SET_STATE)
-        .bind(state)
-        .bind(write.now()?)
-        .bind(state)
-        .bind(reason)
-        .bind(state != State::Disabled)
-        .bind(id)
+        .bind((
+            state,
+            write.now()?,
+            state,
+            reason,
+            state != State::Disabled,
+            id,
+        ))
         .run(write.connection)
         .map(drop)
 }

@@ -153,13 +153,15 @@ impl OpenPayment {
         price: &KnownPrice,
     ) -> Result<Option<Adjustment>, Error> {
         sql(SET_PRICE)
-            .bind(price.amount)
-            .bind(price.currency.as_deref())
-            .bind(price.unknown.unwrap_or(self.why))
-            .bind(price.source())
-            .bind(price.priced_on.map(|on| on.to_string()))
-            .bind(key)
-            .bind(self.number)
+            .bind((
+                price.amount,
+                price.currency.as_deref(),
+                price.unknown.unwrap_or(self.why),
+                price.source(),
+                price.priced_on.map(|on| on.to_string()),
+                key,
+                self.number,
+            ))
             .later(write.connection)?;
         let (kind, at, conversion) = (EntryKind::Correction, Some(self.at), price.conversion);
         Ok(price.usd.map(|usd| Adjustment {
@@ -205,10 +207,7 @@ pub fn converted(
     } in foreign
     {
         if !is_dated {
-            let note = sql(NOTE_DAY)
-                .bind(on.to_string())
-                .bind(settling.record.collapse_key)
-                .bind(number);
+            let note = sql(NOTE_DAY).bind((on.to_string(), settling.record.collapse_key, number));
             note.later(write.connection)?;
         }
         let conversion = match known.get(&(currency.clone(), on)) {

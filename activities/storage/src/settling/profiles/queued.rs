@@ -143,10 +143,7 @@ pub fn find(
     lane: Option<CollapseKey>,
 ) -> Result<ProfileOfLane, Error> {
     let found: FoundRow = sql(FIND)
-        .bind(key.user)
-        .bind(key.environment)
-        .bind(lane)
-        .bind(key.destination)
+        .bind((key.user, key.environment, lane, key.destination))
         .one(connection, "destination")?;
     let profile = match (found.digest, found.arrival, found.shown) {
         (Some(digest), Some(arrival), Some(shown)) => Some(QueuedProfile {
@@ -194,12 +191,14 @@ pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<b
         environment,
     } = key;
     let displaced: Option<i64> = sql(IS_DISPLACED)
-        .bind(user)
-        .bind(environment)
-        .bind(destination)
-        .bind(user)
-        .bind(environment)
-        .bind(destination)
+        .bind((
+            user,
+            environment,
+            destination,
+            user,
+            environment,
+            destination,
+        ))
         .value(connection)?;
     Ok(displaced.is_some_and(|displaced| displaced > 0))
 }
@@ -284,9 +283,7 @@ fn record_failure(
         return Ok(());
     }
     let failures: Option<i64> = sql(COUNT_FAILURE)
-        .bind(key.destination)
-        .bind(key.user)
-        .bind(key.environment)
+        .bind((key.destination, key.user, key.environment))
         .value(write.connection)?;
     let before = failures
         .and_then(|failures| usize::try_from(failures - 1).ok())
@@ -309,11 +306,7 @@ const SET_ARRIVAL: Sql = statement! {"
 /// Notes the arrival of the profile that was queued last; returns whether that was new.
 fn set_arrival(write: &mut Write<'_>, key: ProfileKey, arrival: Arrival) -> Result<bool, Error> {
     let changed = sql(SET_ARRIVAL)
-        .bind(arrival)
-        .bind(key.destination)
-        .bind(key.user)
-        .bind(key.environment)
-        .bind(arrival)
+        .bind((arrival, key.destination, key.user, key.environment, arrival))
         .run(write.connection)?;
     Ok(changed > 0)
 }
@@ -352,11 +345,7 @@ pub fn note_all_lost(
         [id.into(), after.into(), at_most.into()],
     )?;
     sql(LOSE_ALL)
-        .bind(Arrival::Lost)
-        .bind(id)
-        .bind(id)
-        .bind(after)
-        .bind(at_most)
+        .bind((Arrival::Lost, id, id, after, at_most))
         .run(write.connection)
         .map(drop)
 }
