@@ -3,23 +3,12 @@
 use super::{Source, any_of, has_identifier, none, outside, root, sources};
 use std::collections::BTreeMap;
 
-/// Types with a meaning in each command, and those with more than four meanings, which should become fewer.
-const MANY_MEANINGS: &[(&str, usize)] = &[
-    ("Answer", 8),
-    ("Choice", 5),
-    ("Config", 6),
-    ("Key", 6),
-    ("Kind", 5),
-    ("Next", 5),
-    ("Options", usize::MAX),
-    ("Request", 5),
-    ("Settings", 7),
-    ("Start", 7),
-    ("State", 7),
-    ("Step", 9),
-    ("Subject", 5),
-    ("Verb", usize::MAX),
-];
+/// Maximum number of types of one name in production code.
+const MAX_MEANINGS: usize = 4;
+
+/// Conventional names of siblings, each used with its module: of commands, kinds of destinations, stores, packages and
+/// workflows.
+const CONVENTIONAL: [&str; 4] = ["Config", "Options", "Settings", "Start"];
 
 /// Maximum number of lines of a file.
 const MAX_LINES: usize = 650;
@@ -57,42 +46,51 @@ fn parameters_are_no_tuples() {
     none("these are parameters", outside(of_tests, tuples));
 }
 
-/// The name of the type that a line declares.
+/// The name of the type, trait or alias that a line declares. An indented alias belongs to a trait.
 fn declared(line: &str) -> Option<&str> {
-    let line = line
+    let item = line
         .trim_start()
         .trim_start_matches("pub(crate) ")
-        .trim_start_matches("pub(super) ");
-    let line = line.trim_start_matches("pub ");
-    let name = line
+        .trim_start_matches("pub(super) ")
+        .trim_start_matches("pub ");
+    let name = item
         .strip_prefix("struct ")
-        .or_else(|| line.strip_prefix("enum "))?;
-    name.split(|one: char| !one.is_alphanumeric()).next()
+        .or_else(|| item.strip_prefix("enum "))
+        .or_else(|| item.strip_prefix("trait "))
+        .or_else(|| {
+            item.strip_prefix("type ")
+                .filter(|_| !line.starts_with(' '))
+        })?;
+    name.split(|one: char| !one.is_alphanumeric())
+        .next()
+        .filter(|name| name.starts_with(char::is_uppercase))
 }
 
 #[test]
 fn the_name_of_a_type_has_few_meanings() {
-    assert_eq!(
-        declared("    pub(crate) struct Row<'a>(&'a str);"),
-        Some("Row")
-    );
-    assert_eq!(declared("let structure = 1;"), None);
-    let mut meanings: BTreeMap<String, usize> = BTreeMap::new();
+    for (line, name) in [
+        ("    pub(crate) struct Row<'a>(&'a str);", Some("Row")),
+        ("pub type Row<'a> = &'a str;", Some("Row")),
+        ("    type Row = String;", None),
+        ("let structure = 1;", None),
+    ] {
+        assert_eq!(declared(line), name, "{line}");
+    }
+    let mut meanings: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for source in sources().iter().filter(|source| !source.is_test()) {
-        for name in source.code().filter_map(|(_, line)| declared(line)) {
-            *meanings.entry(name.to_owned()).or_default() += 1;
+        for (at, line) in source.code() {
+            if let Some(name) = declared(line).filter(|name| !CONVENTIONAL.contains(name)) {
+                let place = format!("{}:{at}", source.path);
+                meanings.entry(name.to_owned()).or_default().push(place);
+            }
         }
     }
-    let most = |name: &str| {
-        MANY_MEANINGS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map_or(4, |(_, most)| *most)
-    };
-    let surplus = meanings.iter().filter(|(name, count)| **count > most(name));
+    let surplus = meanings
+        .iter()
+        .filter(|(_, places)| places.len() > MAX_MEANINGS);
     none(
         "these have too many meanings",
-        surplus.map(|(name, count)| format!("{name}: {count}")),
+        surplus.map(|(name, places)| format!("{name}: {}", places.join(", "))),
     );
 }
 
