@@ -3,9 +3,9 @@
 use super::client::{Client, segment};
 use super::names;
 use super::progress::{Pace, bar, complain};
-use super::rows::{self, ImportRow};
+use super::rows::{self, ImportRow, Rows};
 use super::{settings, table};
-use crate::resources::import::{ImportedPurchase, MAX_PURCHASES};
+use crate::resources::import::{self, MAX_PURCHASES};
 use anyhow::bail;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
@@ -18,8 +18,8 @@ const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 /// The file to import, and the rate.
 #[derive(Debug, clap::Args)]
 pub struct Import {
-    /// CSV with the columns receipt_id, app_user_id and optionally external_id, or one JSON object per line. Without a
-    /// file, shows the progress of this platform's imports.
+    /// CSV with the columns receipt_id, app_user_id (unless the store identifies a purchase by its receipt alone) and
+    /// optionally external_id, or one JSON object per line. Without a file, shows the progress of this platform's imports.
     file: Option<PathBuf>,
     /// The platform's id or name.
     #[arg(long, value_name = "ID")]
@@ -48,6 +48,8 @@ struct Tally {
 struct Importer<'a> {
     client: &'a Client,
     path: &'a str,
+    /// The platform's store.
+    store: String,
     bar: ProgressBar,
     tally: Tally,
     /// The line numbers of the purchases in the next request.
@@ -67,11 +69,22 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
     .await?;
     let platform = format!("/v1/platforms/{}", segment(&platform));
     let path = format!("{platform}/import");
-    if options.file.is_some() {
-        check_verification(&client.get(&platform, &[]).await?)?;
-    }
     let tally = match &options.file {
-        Some(file) => Some(send_all(client, &path, file, options.rate).await?),
+        Some(file) => {
+            let shown = client.get(&platform, &[]).await?;
+            check_verification(&shown)?;
+            let (rows, bar) = rows_of(file)?;
+            let importer = Importer {
+                client,
+                path: &path,
+                store: table::field(&shown, "store"),
+                bar,
+                tally: Tally::default(),
+                lines: Vec::new(),
+                purchases: Vec::new(),
+            };
+            Some(importer.send_all(rows, options.rate).await?)
+        }
         None => None,
     };
     let mut state = client.get(&path, &[]).await?;
@@ -118,37 +131,34 @@ fn check_verification(platform: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow::Result<Tally> {
+/// The rows of the file, and the bar of their import.
+fn rows_of(file: &Path) -> anyhow::Result<(Rows, ProgressBar)> {
     let rows = rows::read(file, COLUMNS)?;
     let bar = bar("importing", Some(rows.count));
-    let mut importer = Importer {
-        client,
-        path,
-        bar,
-        tally: Tally::default(),
-        lines: Vec::new(),
-        purchases: Vec::new(),
-    };
-    let size = usize::try_from(rate)
-        .unwrap_or(MAX_PURCHASES)
-        .clamp(1, MAX_PURCHASES);
-    let mut pace = Pace::new(rate);
-    for row in rows.rows {
-        importer.take(row);
-        if importer.lines.len() == size {
-            pace.did(importer.send().await?).await;
-        }
-    }
-    importer.send().await?;
-    importer.bar.finish_and_clear();
-    Ok(importer.tally)
+    Ok((rows, bar))
 }
 
 impl Importer<'_> {
+    async fn send_all(mut self, rows: Rows, rate: u32) -> anyhow::Result<Tally> {
+        let size = usize::try_from(rate)
+            .unwrap_or(MAX_PURCHASES)
+            .clamp(1, MAX_PURCHASES);
+        let mut pace = Pace::new(rate);
+        for row in rows.rows {
+            self.take(row);
+            if self.lines.len() == size {
+                pace.did(self.send().await?).await;
+            }
+        }
+        self.send().await?;
+        self.bar.finish_and_clear();
+        Ok(self.tally)
+    }
+
     fn take(&mut self, row: ImportRow) {
-        let checked = row
-            .fields
-            .and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
+        let checked = row.fields.and_then(|fields| {
+            rows::explained(import::check(fields.clone(), &self.store)).map(|()| fields)
+        });
         match checked {
             Ok(fields) => {
                 self.lines.push(row.line);

@@ -55,7 +55,12 @@ pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Row
 
 /// Checks a row against the schema of the API. The error names each wrong field and what was expected there.
 pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
-    checked(row.clone()).map_err(|error| match error {
+    explained(checked(row.clone()))
+}
+
+/// The error of a row as a text.
+pub fn explained<T>(checked: Result<T, Error>) -> Result<T, String> {
+    checked.map_err(|error| match error {
         Error::Invalid(wrong) => {
             let parts = wrong
                 .iter()

@@ -1,7 +1,7 @@
 //! The body of a request.
 
 use super::check;
-use super::fields::{Draft, Fields, drafted, schema};
+use super::fields::{Draft, Fields, drafted_by, schema};
 use super::listed::{Listed, MAX_BESIDE_BYTES, listed};
 use crate::error::Error;
 use crate::listener::Crowded;
@@ -50,7 +50,7 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Draft<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        read(&whole(request, state).await?)
+        read(&whole(request, state).await?, schema::<T>())
     }
 }
 
@@ -79,7 +79,15 @@ impl<T: Fields> Unread<T> {
         if self.bytes.len() > MAX_BESIDE_BYTES {
             return Err(Error::too_large(MAX_BESIDE_BYTES));
         }
-        read(&self.bytes)
+        self.read_by(schema::<T>())
+    }
+
+    /// Checks all of it against a schema that may be stricter than that of its type.
+    ///
+    /// # Errors
+    /// It is no JSON object, or cannot be deserialized.
+    pub fn read_by(&self, schema: &Value) -> Result<Draft<T>, Error> {
+        read(&self.bytes, schema)
     }
 
     /// Checks it against the schema of its type but for the items of a list, which are checked one by one.
@@ -102,14 +110,14 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(u8::is_ascii_whitespace)
 }
 
-/// Checks a body against the schema of its type. An empty one counts as an empty object.
-fn read<T: Fields>(bytes: &[u8]) -> Result<Draft<T>, Error> {
+/// Checks a body against a schema of its type. An empty one counts as an empty object.
+fn read<T: Fields>(bytes: &[u8], schema: &Value) -> Result<Draft<T>, Error> {
     if is_blank(bytes) {
-        return drafted(Map::new());
+        return drafted_by(Map::new(), schema);
     }
     // The parser limits nesting to 128 levels.
     match serde_json::from_slice(bytes) {
-        Ok(Value::Object(fields)) => drafted(fields),
+        Ok(Value::Object(fields)) => drafted_by(fields, schema),
         Ok(other) => Err(Error::invalid(
             "body",
             format!("a JSON object, but it is {}", check::name_of(&other)),

@@ -49,16 +49,31 @@ pub fn checked<T: Fields>(fields: Map<String, Value>) -> Result<T, Error> {
 /// # Errors
 /// The object cannot be deserialized although each field fits its schema.
 pub fn drafted<T: Fields>(fields: Map<String, Value>) -> Result<Draft<T>, Error> {
+    drafted_by(fields, schema::<T>())
+}
+
+/// Deserializes an object, as [`drafted`], after a check against a stricter schema than that of its type.
+///
+/// # Errors
+/// The object cannot be deserialized although each field fits its schema.
+pub fn drafted_by<T: Fields>(
+    fields: Map<String, Value>,
+    schema: &Value,
+) -> Result<Draft<T>, Error> {
     let mut wrong = FieldErrors::default();
-    match part(fields, &mut wrong) {
+    match part_by(fields, schema, &mut wrong) {
         Some(body) => Ok(Draft { body, wrong }),
         None => Err(Error::Invalid(wrong.into_fields())),
     }
 }
 
-/// Deserializes an object, as [`drafted`]; `None` with a wrong field when it cannot be deserialized.
-pub fn part<T: Fields>(mut fields: Map<String, Value>, wrong: &mut FieldErrors) -> Option<T> {
-    check::object(&mut fields, schema::<T>(), "", wrong);
+/// Deserializes an object, as [`drafted_by`]; `None` with a wrong field when it cannot be deserialized.
+pub fn part_by<T: Fields>(
+    mut fields: Map<String, Value>,
+    schema: &Value,
+    wrong: &mut FieldErrors,
+) -> Option<T> {
+    check::object(&mut fields, schema, "", wrong);
     let body = serde_json::from_value(Value::Object(fields));
     let refuse = |error: &serde_json::Error| {
         if wrong.is_empty() {

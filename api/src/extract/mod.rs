@@ -15,7 +15,7 @@ mod tests;
 
 pub use body::{Body, BodyLimit, Csv, Message, Unread};
 pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain, no_id, none_of, object};
-pub use fields::{Draft, Fields, checked, drafted, nullable, part, schema, secret};
+pub use fields::{Draft, Fields, checked, drafted, drafted_by, nullable, part_by, schema, secret};
 pub use listed::Listed;
 pub use patch::{Patch, admit_null};
 pub use path::{Id, Ids, Stored};

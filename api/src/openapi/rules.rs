@@ -15,7 +15,7 @@ const CURSOR: &str = "`next_cursor` of the previous page.";
 
 /// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
 /// field of `NewDestination` is that of each kind that has it; the rules of what one kind alone has are in its schemas.
-const RULES: [(&str, &[&str]); 32] = [
+const RULES: [(&str, &[&str]); 33] = [
     (
         "A time in the future.",
         &["Hold.until", "NewKey.expires_at"],
@@ -110,6 +110,14 @@ const RULES: [(&str, &[&str]); 32] = [
     (
         "At most one price for each country and `since`.",
         &["NewProduct.prices", "Product.prices"],
+    ),
+    (
+        "An id, not a placeholder such as `null`. Required if the platform's store confirms pairs of customer and receipt; else absent.",
+        &[
+            "DeviceReceipt.app_user_id",
+            "DeviceTransaction.app_user_id",
+            "ImportedPurchase.app_user_id",
+        ],
     ),
     (
         "Exactly one of `external_id`, `app_user_id` and `user_id`.",

@@ -1,20 +1,30 @@
 //! `/v1/platforms/{platform_id}/import`: adopts purchases that were made before the platform was connected.
 
+use super::store_customer::{self, NO_CUSTOMER, requiring_customers};
 use crate::answer::Accepted;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Body, Stored, no_id};
+use crate::extract::{Draft, Stored, Unread, drafted, drafted_by, no_id, schema};
 use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
-use domain::Outcome;
 use domain::notification::MAX_ID_BYTES;
+use domain::stores::Proof;
+use domain::{Outcome, StorePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::LazyLock;
 use storage::{Adoption, Platform};
 
 /// Maximum number of purchases in one request.
 pub const MAX_PURCHASES: usize = 500;
+
+/// The schema of an import to a platform whose store confirms pairs of customer and receipt.
+static WITH_CUSTOMERS: LazyLock<Value> = LazyLock::new(requiring_customers::<Import>);
+/// The schema of one of these purchases.
+static PURCHASE_WITH_CUSTOMER: LazyLock<Value> =
+    LazyLock::new(requiring_customers::<ImportedPurchase>);
 
 /// Purchases to import.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -35,7 +45,7 @@ pub struct ImportedPurchase {
     /// The store's id for the customer.
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
-    app_user_id: String,
+    app_user_id: Option<String>,
     /// The customer's external id, if known. If the id stands for "no value", the purchase is imported without it.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
@@ -109,8 +119,9 @@ impl From<ImportedPurchase> for Adoption {
 pub async fn start(
     edge: Acting,
     Stored(platform): Stored<Platform>,
-    Body(import): Body<Import>,
+    body: Unread<Import>,
 ) -> Result<Accepted<Imported>, Error> {
+    let import = read(&body, store_customer::proof(&platform)?)?;
     let mut purchases: Vec<Adoption> = import.purchases.into_iter().map(Adoption::from).collect();
     let nobody = purchases
         .iter_mut()
@@ -145,6 +156,38 @@ pub async fn start(
         waiting,
         unnamed,
     }))
+}
+
+/// Reads an import to a platform of a store with this proof.
+fn read(body: &Unread<Import>, proof: Proof) -> Result<Import, Error> {
+    if proof == Proof::Pair {
+        return body.read_by(&WITH_CUSTOMERS)?.finish();
+    }
+    let Draft { body, mut wrong } = body.read_by(schema::<Import>())?;
+    for (at, purchase) in body.purchases.iter().enumerate() {
+        if purchase.app_user_id.is_some() {
+            wrong.add(&format!("purchases[{at}].app_user_id"), NO_CUSTOMER);
+        }
+    }
+    wrong.finish()?;
+    Ok(body)
+}
+
+/// Checks a purchase of an import to a platform of this store; of an unknown one, only what holds for every store.
+///
+/// # Errors
+/// With each wrong field and what was expected there.
+pub fn check(purchase: Map<String, Value>, store: &str) -> Result<(), Error> {
+    let proof = StorePolicy::of(store).map(|policy| policy.proof).ok();
+    let draft = match proof {
+        Some(Proof::Pair) => drafted_by(purchase, &PURCHASE_WITH_CUSTOMER),
+        Some(Proof::Possession) | None => drafted::<ImportedPurchase>(purchase),
+    };
+    let Draft { body, mut wrong } = draft?;
+    if proof == Some(Proof::Possession) && body.app_user_id.is_some() {
+        wrong.add("app_user_id", NO_CUSTOMER);
+    }
+    wrong.finish()
 }
 
 /// Takes away a customer's id that is none, so that the purchase is imported without it. Returns what is wrong with it.

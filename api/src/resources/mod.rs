@@ -52,6 +52,7 @@ pub mod sign_ins;
 pub mod signals;
 pub mod standing;
 pub mod statement;
+pub mod store_customer;
 pub mod stores;
 pub mod topics;
 pub mod transfers;

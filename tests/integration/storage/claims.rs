@@ -22,7 +22,7 @@ const CUSTOMER: &str = "customer-1";
 pub fn session(number: u128, receipts: &[(&str, &str)]) -> Content {
     let receipt = |(receipt_id, app_user_id): &(&str, &str)| DeviceReceipt {
         receipt_id: (*receipt_id).to_owned(),
-        app_user_id: (*app_user_id).to_owned(),
+        app_user_id: Some((*app_user_id).to_owned()),
     };
     let receipts = Some(receipts.iter().map(receipt).collect());
     Content::SessionStart {

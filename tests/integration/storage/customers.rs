@@ -138,7 +138,7 @@ story! {
 fn adoption(receipt: &str, user: &str, external: Option<&str>) -> Adoption {
     Adoption {
         receipt_id: receipt.to_owned(),
-        app_user_id: user.to_owned(),
+        app_user_id: Some(user.to_owned()),
         external_id: external.map(str::to_owned),
     }
 }

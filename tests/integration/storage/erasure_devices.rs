@@ -30,7 +30,7 @@ fn described(place: DevicePlace) -> Device {
 fn receipt(receipt_id: &str, app_user_id: &str) -> DeviceReceipt {
     DeviceReceipt {
         receipt_id: receipt_id.to_owned(),
-        app_user_id: app_user_id.to_owned(),
+        app_user_id: Some(app_user_id.to_owned()),
     }
 }
 

@@ -11,6 +11,7 @@ use domain::{CollapseKey, PlatformId};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use system_tests::decoded;
+use system_tests::devices::{Device, Devices};
 use system_tests::http::{Api, send_raw, text};
 use system_tests::process::Backend;
 use system_tests::rvs::millis;
@@ -18,6 +19,8 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 const PACKAGE: &str = "com.example.proof";
+/// The only purchase that the store knows.
+const PURCHASE: &str = "purchase-1";
 /// What must be in no history and no log.
 const CUSTOMER: &str = "customer-of-the-proof-store";
 const SECRET: &str = "account-key-of-the-proof-store";
@@ -76,9 +79,13 @@ fn check(headers: &HeaderMap) -> Result<(), StatusCode> {
 
 async fn purchase(
     State(shared): State<Shared>,
+    Path(purchase): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
     check(&headers)?;
+    if purchase != PURCHASE {
+        return Err(StatusCode::NOT_FOUND);
+    }
     let expired_ms = shown(&shared).expired_ms;
     Ok(Json(json!({
         "order": "order-1", "customer": CUSTOMER, "sku": "monthly", "began_ms": 1_700_000_000_000_i64,
@@ -106,6 +113,7 @@ fn in_days(days: i64) -> i64 {
 /// A platform of the store, and the purchase that the messages are about.
 struct Proof {
     api: Api,
+    id: PlatformId,
     url: String,
     key: CollapseKey,
 }
@@ -121,15 +129,16 @@ impl Proof {
         let id: PlatformId = text(&created, "id").parse().expect("a platform");
         Self {
             api: world.api.clone(),
+            id,
             url: text(&created, "notification_url"),
-            key: CollapseKey::of(id, "purchase-1"),
+            key: CollapseKey::of(id, PURCHASE),
         }
     }
 
     /// The status of the answer to a message.
     async fn send(&self, happened: &str, at_ms: i64, sender: &str) -> u16 {
         let body = json!({
-            "id": format!("{happened}-{at_ms}"), "package": PACKAGE, "purchase": "purchase-1", "happened": happened,
+            "id": format!("{happened}-{at_ms}"), "package": PACKAGE, "purchase": PURCHASE, "happened": happened,
             "at_ms": at_ms,
         });
         let headers = [("proof-sender", sender.to_owned())];
@@ -153,10 +162,10 @@ impl Proof {
     }
 }
 
-async fn is_settled_as_any_other(backend: Backend) {
-    let shared = Shared::default();
-    shown(&shared).paid_until_ms = in_days(20);
-    let url = serve(Arc::clone(&shared)).await;
+/// The installation, with the store that shows this.
+async fn start(backend: Backend, shared: &Shared) -> World {
+    shown(shared).paid_until_ms = in_days(20);
+    let url = serve(Arc::clone(shared)).await;
     let mut added = variables();
     added.push(("SETTLE_PROOF_URL".to_owned(), url));
     let setting = Setting {
@@ -164,7 +173,12 @@ async fn is_settled_as_any_other(backend: Backend) {
         variables: added,
         ..Setting::default()
     };
-    let world = World::start(setting).await;
+    World::start(setting).await
+}
+
+async fn is_settled_as_any_other(backend: Backend) {
+    let shared = Shared::default();
+    let world = start(backend, &shared).await;
     let proof = Proof::new(&world).await;
 
     assert_eq!(
@@ -217,4 +231,93 @@ async fn a_store_of_the_tests_is_settled_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_the_tests_is_settled_on_postgres() {
     is_settled_as_any_other(Backend::Postgres).await;
+}
+
+/// A claim of a purchase by its id alone.
+fn claim(device: Device, event: &str, purchase: &str) -> Value {
+    let transaction = json!({ "kind": "purchased", "receipt_id": purchase, "sku": "monthly" });
+    device.event(
+        event,
+        "device.transaction",
+        &json!({ "transaction": transaction }),
+    )
+}
+
+/// The purchases on a device.
+fn listed(device: Device, event: &str, receipts: &Value) -> Value {
+    device.event(
+        event,
+        "device.session.start",
+        &json!({ "receipts": receipts }),
+    )
+}
+
+/// Waits until the device may use what the purchase grants.
+async fn wait_access(devices: &Devices, device: Device) {
+    let path = format!("/v1/device/entitlements?device_id={}", device.id());
+    wait::until(SOON, "the entitlement", async || {
+        let shown = devices.client(device).try_get(&path).await?.body;
+        let granted = &shown["entitlements"][0]["entitlement_ref_id"];
+        (granted == "premium")
+            .then_some(())
+            .ok_or(shown.to_string())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_is_claimed_by_possession_of_its_id() {
+    let shared = Shared::default();
+    let mut world = start(Backend::Sqlite, &shared).await;
+    world.let_sweep_help("it starts the verification of claims that become due later");
+    let proof = Proof::new(&world).await;
+    let (granted, sold) = (
+        json!({ "name": "Premium" }),
+        json!({ "entitlements": ["premium"] }),
+    );
+    for (path, body) in [
+        ("entitlements/premium", granted),
+        ("products/monthly", sold),
+    ] {
+        let path = format!("/v1/apps/{}/{path}", world.app_id);
+        drop(world.api.call(Method::PUT, &path, &body).await.ok());
+    }
+    let devices = Devices::of_platform(&world.api, proof.id).await;
+    let (owner, guest) = (Device(1), Device(2));
+    let of_owner = [claim(owner, "1", PURCHASE), claim(owner, "2", "invented")];
+    let reported = devices.report(owner, &of_owner).await.ok();
+    assert_eq!(
+        reported,
+        json!({ "accepted": 2, "repeated": 0, "rejected": [] })
+    );
+
+    let claimed = proof.wait_state("active").await;
+    assert!(claimed.to_string().contains(CUSTOMER), "{claimed}");
+    wait_access(&devices, owner).await;
+    let invented = CollapseKey::of(proof.id, "invented");
+    let path = format!("/v1/explain/purchases/{invented}");
+    wait::until(SOON, "the refusal of another id", async || {
+        let explained = world.api.try_get(&path).await?.body.to_string();
+        let is_refused = explained.contains("refused (invalid)");
+        is_refused.then_some(()).ok_or(explained)
+    })
+    .await;
+
+    // The list names the customer whom the store named, although it does not say so.
+    let receipts = json!([{ "receipt_id": PURCHASE }]);
+    let list = [listed(owner, "3", &receipts)];
+    assert_eq!(devices.report(owner, &list).await.ok()["accepted"], 1);
+    wait_access(&devices, owner).await;
+
+    // A customer that a device names counts for nothing.
+    let receipts = json!([{ "receipt_id": PURCHASE, "app_user_id": "another customer" }]);
+    let list = [listed(guest, "1", &receipts)];
+    let left_out = devices.report(guest, &list).await.ok();
+    assert_eq!(left_out["accepted"], 1, "{left_out}");
+    assert_eq!(
+        left_out["left_out"][0]["errors"][0]["field"], "receipts[0].app_user_id",
+        "{left_out}"
+    );
+    wait_access(&devices, guest).await;
+    world.finish().await;
 }

@@ -13,6 +13,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
 use crate::inbox::notifications::{Accepted, NewNotification};
+use crate::settings::unnamed::unnamed;
 use domain::notification::MAX_ID_BYTES;
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
 use serde_json::json;
@@ -26,8 +27,8 @@ const STORE_TYPE: &str = "IMPORTED";
 pub struct Adoption {
     /// The store's id of the purchase.
     pub receipt_id: String,
-    /// The store's id of the customer.
-    pub app_user_id: String,
+    /// The store's id of the customer; absent where the store identifies a purchase by its receipt alone.
+    pub app_user_id: Option<String>,
     /// The app's own id of the customer, if known.
     pub external_id: Option<String>,
 }
@@ -184,7 +185,7 @@ impl Store {
                 let Some(external_id) = &purchase.external_id else {
                     continue;
                 };
-                let owner = Owner::AppUser(purchase.app_user_id.clone());
+                let owner = purchase.owner();
                 let owner = owner.or_tombstone(write.connection, &secrets, app)?;
                 let names = CustomerNames::from(external_id);
                 let order = NameOrder {
@@ -222,6 +223,12 @@ fn within<T: Field + 'static>(
 }
 
 impl Adoption {
+    /// The customer, or the key of the purchase: who is named by it is its customer once the store names one.
+    fn owner(&self) -> Owner {
+        let name = self.app_user_id.clone();
+        Owner::AppUser(name.unwrap_or_else(|| unnamed(&self.receipt_id)))
+    }
+
     /// The notification of the purchase, after its adoption was abandoned this many times.
     fn notification(&self, key: CollapseKey, at: Timestamp, abandoned: usize) -> Notification {
         Notification {
@@ -231,7 +238,7 @@ impl Adoption {
             kind: NotificationKind::Adopted,
             store_type: STORE_TYPE.to_owned(),
             store_time: at,
-            app_user_id: Some(self.app_user_id.clone()),
+            app_user_id: self.app_user_id.clone(),
             related_receipt_id: None,
             is_test: false,
         }

@@ -8,8 +8,9 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase;
-use crate::purchases::users::{self, PURCHASE_PREFIX};
+use crate::purchases::users;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
+use crate::settings::unnamed::{PURCHASE_PREFIX, unnamed};
 use domain::text::spellings;
 use domain::{AppId, UserId};
 
@@ -166,9 +167,7 @@ pub fn owner_of(
             Ok(found.map(|found| users::StoreUser {
                 app_id,
                 store: found.store,
-                app_user_id: found
-                    .app_user_id
-                    .unwrap_or_else(|| format!("{PURCHASE_PREFIX}{store_id}")),
+                app_user_id: found.app_user_id.unwrap_or_else(|| unnamed(&receipt)),
             }))
         }
     }

@@ -282,7 +282,8 @@ fn accept(
     let inserted = events::insert(write, &new, origins)?;
     let mut new_sessions = gathered.new_sessions(&new);
     gathered.store_sessions(write, &new, &inserted)?;
-    let presences = gathered.presences(&new, &inserted);
+    let mut presences = gathered.presences(&new, &inserted);
+    present::identify(write.connection, &mut presences)?;
     let before = present::on_devices(write.connection, devices, &presences)?;
     let claims = gathered.claims(requests, &new, &inserted);
     let mut stored = claims::store(write, &claims, origins, backlogs)?;

@@ -21,9 +21,10 @@ use crate::people::join::join;
 use crate::people::{device_users, moves};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
-use crate::purchases::users::{PURCHASE_PREFIX, StoreUser};
+use crate::purchases::users::StoreUser;
 use crate::settings::app_lock;
 use crate::settings::tombstones::{self, ConcealedName};
+use crate::settings::unnamed::{PURCHASE_PREFIX, unnamed};
 use domain::device::claim::{
     self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR,
 };
@@ -330,7 +331,7 @@ impl Pending {
 
     /// The key of the customer of a purchase whose customer the store did not name.
     fn unnamed_customer(&self) -> String {
-        format!("{PURCHASE_PREFIX}{}", self.row.receipt_id)
+        unnamed(&self.row.receipt_id)
     }
 
     /// The claim, as one of this customer.

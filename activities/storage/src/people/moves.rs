@@ -13,7 +13,8 @@ use crate::people::gathering::{Held, Parties};
 use crate::people::transfers::{self, MovedRows, NewTransfer};
 use crate::purchases::cause::{CauseKind, RevisionCause};
 use crate::purchases::purchase::{self, Urgency};
-use crate::purchases::users::{self, PURCHASE_PREFIX, StoreCustomer, UserRow};
+use crate::purchases::users::{self, StoreCustomer, UserRow};
+use crate::settings::unnamed::unnamed;
 use crate::settling::transferred::{self, CompletedTransfer};
 use domain::{AppId, CollapseKey, DevicePlace, TransferId, UserId};
 use serde::Serialize;
@@ -326,7 +327,7 @@ fn move_rows(
 impl OwnedKey {
     /// The customer whose purchase it is.
     fn customer(&self) -> StoreCustomer {
-        let unknown = || format!("{PURCHASE_PREFIX}{}", self.receipt_id);
+        let unknown = || unnamed(&self.receipt_id);
         StoreCustomer {
             store: self.store.clone(),
             app_user_id: self.app_user_id.clone().unwrap_or_else(unknown),

@@ -9,6 +9,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Single, Statement, row, sql};
 use crate::db::writer::Write;
 use crate::purchases::purchase::{Origin, PurchaseRow};
+use crate::settings::unnamed::unnamed;
 use domain::{AppId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ pub struct StoreUser {
     pub app_id: AppId,
     /// The store, such as `amazon`.
     pub store: String,
-    /// The store's id of the customer; while it is unknown, [`PURCHASE_PREFIX`] and that of the purchase.
+    /// The store's id of the customer; while it is unknown, the key of the purchase (`settings::unnamed`).
     pub app_user_id: String,
 }
 
@@ -120,7 +121,7 @@ impl Customer<'_> {
     }
 
     fn by_purchase(&self) -> StoreUser {
-        self.store_user_named(format!("{PURCHASE_PREFIX}{}", self.origin.receipt_id))
+        self.store_user_named(unnamed(&self.origin.receipt_id))
     }
 
     fn store_user_named(&self, app_user_id: String) -> StoreUser {
@@ -170,9 +171,6 @@ impl LockedUser {
         Ok(user)
     }
 }
-
-/// The prefix of the key of a customer whose id at the store is unknown; the store's id of the purchase follows it.
-pub const PURCHASE_PREFIX: &str = "receipt/";
 
 const FIND_STORE_USER: Sql = statement! {"
     SELECT user_id AS value

@@ -5,9 +5,9 @@ use crate::db::partial::OPEN_OF_STORE_ID_N;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
-use crate::purchases::users::PURCHASE_PREFIX;
 use crate::reports::listing::Filtered;
 use crate::settings::tombstones::ConcealedName;
+use crate::settings::unnamed::PURCHASE_PREFIX;
 use domain::{AppId, UserId};
 
 row! {

@@ -6,6 +6,7 @@ pub mod destinations;
 pub mod listing;
 pub mod rates;
 pub mod tombstones;
+pub mod unnamed;
 
 use schemars::Schema;
 

@@ -7,8 +7,9 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::db::writer::order::{Owner as AppUser, Owners, Settled};
-use crate::purchases::users::{self, PURCHASE_PREFIX, StoreUser};
+use crate::purchases::users::{self, StoreUser};
 use crate::settings::app_lock;
+use crate::settings::unnamed::{PURCHASE_PREFIX, unnamed};
 use domain::{AppId, CollapseKey, UserId};
 use std::collections::{BTreeSet, HashMap};
 
@@ -71,9 +72,7 @@ fn find(
     }
     let named: Vec<Named> = sql(NAMED).uncached().bind_list(seqs).all(connection)?;
     users.extend(named.into_iter().map(|one| {
-        let app_user_id = one
-            .app_user_id
-            .unwrap_or_else(|| format!("{PURCHASE_PREFIX}{}", one.receipt_id));
+        let app_user_id = one.app_user_id.unwrap_or_else(|| unnamed(&one.receipt_id));
         let customer = StoreUser {
             app_id: one.app_id,
             store: one.store,

@@ -21,6 +21,7 @@ use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::purchases::{replacements, user_devices};
 use crate::settings::listing::Listings;
+use crate::settings::unnamed::unnamed;
 use crate::settling::comparison::{ABANDONED, Compared, Comparison};
 use crate::settling::facts::Facts;
 use crate::settling::known::Known;
@@ -233,7 +234,8 @@ impl Settling<'_> {
             .app_user_id
             .filter(|_| found.changed && record.is_answer)
         {
-            due::take_up(write, record.collapse_key, customer)?;
+            let unnamed = unnamed(&self.origin.receipt_id);
+            due::take_up(write, record.collapse_key, customer, &unnamed)?;
         }
         let realized = if record.is_real {
             Some(replacements::realize_ahead(write, record.collapse_key)?)

@@ -15,6 +15,7 @@ use crate::purchases::purchase::{self, PurchaseRow, QueriedCustomer};
 use crate::settings::app_lock;
 use crate::settings::credential::{Credential, IS_USABLE_F, SealedCredential, StorePart};
 use crate::settings::tombstones::{self, ConcealedName};
+use crate::settings::unnamed::unnamed;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::notification::is_sample_purchase;
 use domain::time::MINUTE;
@@ -204,6 +205,9 @@ impl Store {
             let Some(credential) = row.credential.open(&secrets, place.platform)? else {
                 return Ok(None);
             };
+            let is_named = row.app_user_id != unnamed(&row.receipt_id);
+            let customer = is_named.then_some(row.app_user_id);
+            let reveal = |name| tombstones::reveal(connection, &secrets, name);
             Ok(Some(StoreQuery {
                 secret: credential.secret,
                 of_store: credential.of_store,
@@ -213,7 +217,7 @@ impl Store {
                 environment: row.environment,
                 unknown_receipts: row.unknown_receipts,
                 settling: 0,
-                app_user_id: Some(tombstones::reveal(connection, &secrets, row.app_user_id)?),
+                app_user_id: customer.map(reveal).transpose()?,
                 receipt_id: row.receipt_id,
             }))
         })

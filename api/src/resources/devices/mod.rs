@@ -16,6 +16,7 @@ use crate::devices::quota::{DEVICE_BYTES, Kind};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Query, Unread};
+use crate::resources::store_customer;
 use axum::Json;
 use axum::extract::State;
 use client::Client;
@@ -109,6 +110,7 @@ pub async fn report(
     };
     let context = ReportContext {
         platform,
+        proof: store_customer::proof(&client.platform)?,
         secret,
         at: received_at,
         claiming,

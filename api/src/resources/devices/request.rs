@@ -5,14 +5,17 @@
 use super::ornaments;
 use crate::devices::address::site;
 use crate::error::{Error, Field};
-use crate::extract::{Budget, Draft, FieldErrors, Listed, part};
+use crate::extract::{Budget, Draft, FieldErrors, Listed, part_by, schema};
+use crate::resources::store_customer::{self, NO_CUSTOMER, requiring_customers};
 use domain::device::{Content, Device, ReportedEvent};
+use domain::stores::Proof;
 use domain::{DeviceId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use storage::{Claiming, DeviceReport, DeviceRequest, SecretHash};
 use tokio::time::Instant;
 
@@ -23,6 +26,9 @@ const MAX_EVENT_BYTES: usize = 16 * 1024;
 const MAX_WRITTEN_BYTES: usize = 4 * MAX_EVENT_BYTES;
 /// The list of a request, whose items are read one by one.
 pub const EVENTS: &str = "events";
+
+/// The schema of an event on a platform whose store confirms pairs of customer and receipt.
+static WITH_CUSTOMERS: LazyLock<Value> = LazyLock::new(requiring_customers::<ReportedEvent>);
 
 /// The field of a device that its reports can do without.
 pub const ANALYTICS_DEVICE_ID: &str = "device.analytics_device_id";
@@ -97,6 +103,8 @@ pub struct Checked {
 pub struct ReportContext {
     /// The platform whose key it has.
     pub platform: PlatformId,
+    /// What proves a purchase at the platform's store.
+    pub proof: Proof,
     pub secret: Option<SecretHash>,
     pub at: Instant,
     /// Whether its new claims of purchases are stored.
@@ -137,7 +145,7 @@ pub fn check(context: ReportContext, listed: Listed<'_, DeviceEvents>) -> Result
     let mut budget = Budget::default();
     for (index, event) in events.into_iter().enumerate() {
         let mut wrong = FieldErrors::within(budget);
-        let report = report(event, &mut wrong);
+        let report = report(event, context.proof, &mut wrong);
         budget = wrong.budget();
         let errors = wrong.into_fields();
         match report {
@@ -155,6 +163,7 @@ pub fn check(context: ReportContext, listed: Listed<'_, DeviceEvents>) -> Result
     }
     let ReportContext {
         platform,
+        proof: _,
         secret,
         at: received_at,
         claiming,
@@ -184,8 +193,16 @@ pub fn is_random(id: DeviceId) -> bool {
 }
 
 /// An event without its optional parts that are wrong, which are noted; `None` with its errors when it is wrong.
-fn report(event: &RawValue, wrong: &mut FieldErrors) -> Option<DeviceReport> {
-    let event = readable(fields(event.get(), wrong)?, wrong)?;
+fn report(event: &RawValue, proof: Proof, wrong: &mut FieldErrors) -> Option<DeviceReport> {
+    let mut fields = fields(event.get(), wrong)?;
+    let (schema, unproving) = match proof {
+        Proof::Pair => (&*WITH_CUSTOMERS, Vec::new()),
+        Proof::Possession => (schema::<ReportedEvent>(), take_customers(&mut fields)),
+    };
+    let event = readable(fields, schema, wrong)?;
+    for field in unproving {
+        wrong.add(&field, NO_CUSTOMER);
+    }
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
     if !event.id.chars().all(is_plain) {
         wrong.add("id", "only letters, digits and `-_.:`");
@@ -230,15 +247,35 @@ fn fields(event: &str, wrong: &mut FieldErrors) -> Option<Map<String, Value>> {
     None
 }
 
+/// Takes the store's customers out of an event, and returns the fields that had one.
+fn take_customers(event: &mut Map<String, Value>) -> Vec<String> {
+    let mut fields = Vec::new();
+    let receipts = event.get_mut("receipts").and_then(Value::as_array_mut);
+    for (index, receipt) in receipts.into_iter().flatten().enumerate() {
+        if receipt.as_object_mut().is_some_and(store_customer::take) {
+            fields.push(format!("receipts[{index}].app_user_id"));
+        }
+    }
+    let transaction = event.get_mut("transaction").and_then(Value::as_object_mut);
+    if transaction.is_some_and(store_customer::take) {
+        fields.push("transaction.app_user_id".to_owned());
+    }
+    fields
+}
+
 /// Reads an event, if need be without its optional parts that are wrong.
-fn readable(fields: Map<String, Value>, wrong: &mut FieldErrors) -> Option<ReportedEvent> {
+fn readable(
+    fields: Map<String, Value>,
+    schema: &Value,
+    wrong: &mut FieldErrors,
+) -> Option<ReportedEvent> {
     let whole = fields.clone();
-    let event = part(fields, wrong);
+    let event = part_by(fields, schema, wrong);
     if wrong.is_empty() {
         return event;
     }
     let rest = ornaments::without(&whole, wrong.fields())?;
     let mut still_wrong = FieldErrors::within(wrong.budget());
-    let event = part(rest, &mut still_wrong);
+    let event = part_by(rest, schema, &mut still_wrong);
     if still_wrong.is_empty() { event } else { None }
 }

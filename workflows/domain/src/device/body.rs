@@ -164,14 +164,14 @@ struct PurchaseIds {
 }
 
 impl PurchaseIds {
-    /// The ids; `None` where one is longer than the schema that release 0.1.0 published allows. The purchase has a
-    /// `collapse_key` in the event all the same.
+    /// The ids; `None` where the schema that release 0.1.0 published does not allow it: an id is longer, or its store
+    /// needs no customer. Its purchase has a `collapse_key` in the event all the same.
     fn of(reported: &DeviceReceipt) -> Option<Self> {
         let fits = |id: &str| id.chars().count() <= MAX_PUBLISHED_CHARS;
-        let is_published = fits(&reported.receipt_id) && fits(&reported.app_user_id);
-        is_published.then(|| Self {
+        let app_user_id = reported.app_user_id.as_deref().filter(|id| fits(id))?;
+        fits(&reported.receipt_id).then(|| Self {
             receipt_id: reported.receipt_id.clone(),
-            app_user_id: reported.app_user_id.clone(),
+            app_user_id: app_user_id.to_owned(),
         })
     }
 }
@@ -404,7 +404,7 @@ impl TransactionData {
         } = transaction.clone();
         Self {
             common,
-            app_user_id: Some(app_user_id),
+            app_user_id,
             collapse_key: key,
             impression_event_id: impression.map(EventId::uuid),
             kind,

@@ -106,9 +106,10 @@ pub struct DeviceReceipt {
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
     /// The store's id for the customer who is signed in to the store on the device.
+    #[serde(default)]
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
-    pub app_user_id: String,
+    pub app_user_id: Option<String>,
 }
 
 /// A paywall that was shown.
@@ -164,9 +165,10 @@ pub struct DeviceTransaction {
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
     /// The store's id of the customer.
+    #[serde(default)]
     #[schemars(length(min = 1, max = 1000))]
     #[schemars(extend("x-maxBytes" = MAX_ID_BYTES, "x-identifies" = true, "x-trimmed" = true))]
-    pub app_user_id: String,
+    pub app_user_id: Option<String>,
     /// SKU of the subscription's term, or of the product.
     #[schemars(length(min = 1, max = 200), extend("x-trimmed" = true))]
     pub sku: String,
@@ -226,8 +228,8 @@ impl Content {
         let of_receipts = receipts
             .into_iter()
             .flatten()
-            .map(|receipt| &mut receipt.app_user_id);
-        of_receipts.chain(transaction.map(|transaction| &mut transaction.app_user_id))
+            .filter_map(|receipt| receipt.app_user_id.as_mut());
+        of_receipts.chain(transaction.and_then(|transaction| transaction.app_user_id.as_mut()))
     }
 
     /// The texts that the app chooses.

@@ -12,9 +12,11 @@ use crate::db::statement::{Value, batches, clean, row, sql};
 use crate::db::writer::Write;
 use crate::devices::rows::{Origins, SIZES};
 use crate::events::alarms;
+use crate::settings::unnamed::unnamed;
 use domain::device::claim::{ClaimKind, ClaimReason, ClaimStatus};
 use domain::device::{Content, DeviceReceipt, DeviceTransaction, TransactionKind};
 use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId, Timestamp};
+use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +42,8 @@ pub struct ReportedClaim<'r> {
     /// Whether it is stored if it is new.
     pub claiming: Claiming,
     receipt_id: &'r str,
-    app_user_id: &'r str,
+    /// The store's id of the customer, if the report names one: the store proves pairs of both.
+    app_user_id: Option<&'r str>,
     kind: ClaimKind,
     transaction: Option<&'r DeviceTransaction>,
     /// When it happened, by our clock.
@@ -124,12 +127,13 @@ impl<'r> ClaimSource<'r> {
             Content::SessionEnd { .. } | Content::Impression(_) => Vec::new(),
         };
         let fits = |claim: &ReportedClaim<'_>| {
-            claim.receipt_id.len().max(claim.app_user_id.len()) <= MAX_ID_BYTES
+            let customer = claim.app_user_id.map_or(0, str::len);
+            claim.receipt_id.len().max(customer) <= MAX_ID_BYTES
         };
         all.into_iter().filter(fits).collect()
     }
 
-    const fn present(self, receipt: &'r DeviceReceipt) -> ReportedClaim<'r> {
+    fn present(self, receipt: &'r DeviceReceipt) -> ReportedClaim<'r> {
         let Self {
             request,
             place,
@@ -137,7 +141,8 @@ impl<'r> ClaimSource<'r> {
             claiming,
             occurred_at,
         } = self;
-        let (receipt_id, app_user_id) = (receipt.receipt_id.as_str(), receipt.app_user_id.as_str());
+        let (receipt_id, app_user_id) =
+            (receipt.receipt_id.as_str(), receipt.app_user_id.as_deref());
         let (kind, transaction) = (ClaimKind::Present, None);
         ReportedClaim {
             request,
@@ -152,7 +157,7 @@ impl<'r> ClaimSource<'r> {
         }
     }
 
-    const fn transacted(self, transaction: &'r DeviceTransaction) -> ReportedClaim<'r> {
+    fn transacted(self, transaction: &'r DeviceTransaction) -> ReportedClaim<'r> {
         let Self {
             request,
             place,
@@ -166,7 +171,7 @@ impl<'r> ClaimSource<'r> {
         };
         let (receipt_id, app_user_id) = (
             transaction.receipt_id.as_str(),
-            transaction.app_user_id.as_str(),
+            transaction.app_user_id.as_deref(),
         );
         let transaction = Some(transaction);
         ReportedClaim {
@@ -183,7 +188,21 @@ impl<'r> ClaimSource<'r> {
     }
 }
 
-impl ReportedClaim<'_> {
+impl<'r> ReportedClaim<'r> {
+    /// The customer as it is stored: the store's id, else the key of the purchase.
+    fn customer(&self) -> Cow<'r, str> {
+        match self.app_user_id {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(unnamed(self.receipt_id)),
+        }
+    }
+
+    /// Whether a stored claim is of the same customer. Without a name it is: the purchase alone counts.
+    fn is_of_customer(&self, row: &KnownRow) -> bool {
+        self.app_user_id
+            .is_none_or(|name| *clean(name) == row.app_user_id)
+    }
+
     fn key(&self) -> ClaimKey {
         (
             self.place,
@@ -202,7 +221,7 @@ impl ReportedClaim<'_> {
             return None;
         }
         // Only what is refused takes another customer than before.
-        if *clean(self.app_user_id) != row.app_user_id {
+        if !self.is_of_customer(row) {
             return Some(Start::Renewed);
         }
         (row.reason == Some(ClaimReason::Displaced)).then_some(Start::Returned)
@@ -218,7 +237,7 @@ impl ReportedClaim<'_> {
             place.device.into(),
             key.into(),
             self.receipt_id.into(),
-            self.app_user_id.into(),
+            self.customer().into(),
             ClaimStatus::Pending.into(),
             reason.into(),
             self.kind.into(),
@@ -273,9 +292,7 @@ pub fn store(
             row.map_or(Some(Start::New), |row| claim.start(row))
                 .map(|start| WaitingClaim { claim, start }),
         );
-        let is_filled = |row: &KnownRow| {
-            claim.outranks(row.kind) && *clean(claim.app_user_id) == row.app_user_id
-        };
+        let is_filled = |row: &KnownRow| claim.outranks(row.kind) && claim.is_of_customer(row);
         filled.extend(row.is_some_and(is_filled).then_some(claim));
     }
     let (free, wanted) = set_apart(write, wanted, origins)?;
@@ -430,7 +447,7 @@ fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) ->
     let (place, key) = claim.key();
     sql(RENEW)
         .bind((
-            claim.app_user_id,
+            claim.customer(),
             claim.kind,
             waits_for(claim, origins),
             write.now()?,

@@ -99,14 +99,19 @@ pub const AWAITS_ANSWER: &str = "(c.status = 'pending' OR (c.status = 'refused' 
 const TAKE_UP: Sql = statement! {hot "claims_of_key", "
     UPDATE claims AS c
     SET status = 'pending', reason = NULL, failure = NULL, due_at = ?, created_at = ?
-    WHERE c.collapse_key = ? AND c.app_user_id = ? AND {AWAITS_ANSWER}
+    WHERE c.collapse_key = ? AND c.app_user_id IN (?, ?) AND {AWAITS_ANSWER}
 "};
 
-/// Lets the claims of a purchase that its settling left be examined at once: the store answered about the purchase of this
-/// customer.
-pub fn take_up(write: &mut Write<'_>, key: CollapseKey, app_user_id: &str) -> Result<(), Error> {
+/// Lets the claims of a purchase that its settling left be examined at once: the store answered about the purchase, which
+/// is that of this customer. Some claims name the purchase in place of its customer, by its key.
+pub fn take_up(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    app_user_id: &str,
+    unnamed: &str,
+) -> Result<(), Error> {
     sql(TAKE_UP)
-        .bind((write.now()?, write.now()?, key, app_user_id))
+        .bind((write.now()?, write.now()?, key, app_user_id, unnamed))
         .later(write.connection)
 }
 

@@ -3,16 +3,19 @@
 //!
 //! A device may list only some of the purchases, so what counts is their customer. All claims of a customer who is not
 //! listed are marked as absent, until the customer is listed again or buys something. A session without a list changes
-//! nothing. Claims that release 0.1.0 stored are present until the next list.
+//! nothing. Receipts without a customer stand for those of the device's claims of them. Claims that release 0.1.0 stored
+//! are present until the next list.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{batches, clean, row, sql};
 use crate::db::writer::Write;
+use crate::devices::claims::accept::ClaimKey;
 use crate::devices::rows::{KnownDevice, SIZES};
+use crate::settings::unnamed::unnamed;
 use domain::device::Content;
-use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
+use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The customers of the store on a device, according to an event.
@@ -21,6 +24,8 @@ pub struct Presence {
     /// When it happened, by our clock.
     at: Timestamp,
     customers: BTreeSet<String>,
+    /// The receipts whose customers the event does not name; [`identify`] takes them away.
+    unnamed: BTreeSet<String>,
     /// Whether no other customer is on the device.
     is_list: bool,
 }
@@ -51,6 +56,22 @@ row! {
         newest: Timestamp,
     }
 }
+
+row! {
+    /// The customer of a claim.
+    struct ClaimedRow {
+        platform_id: PlatformId,
+        device_id: DeviceId,
+        collapse_key: CollapseKey,
+        app_user_id: String,
+    }
+}
+
+const CLAIMED: Sql = statement! {"
+    SELECT c.platform_id, c.device_id, c.collapse_key, c.app_user_id
+    FROM claims c
+    WHERE (c.platform_id, c.device_id, c.collapse_key) IN (VALUES ?*)
+"};
 
 const CUSTOMERS: Sql = statement! {"
     SELECT c.platform_id, c.device_id, c.app_user_id, MAX(c.absent_since) AS absent_since, MAX(c.occurred_at) AS newest
@@ -90,32 +111,80 @@ pub fn is_absent(
 impl Presence {
     /// The customers that an event lists, if it contains a list.
     pub fn of(content: &Content, at: Timestamp) -> Option<Self> {
-        let name = |app_user_id: &str| clean(app_user_id).into_owned();
+        let empty = |is_list| Self {
+            at,
+            customers: BTreeSet::new(),
+            unnamed: BTreeSet::new(),
+            is_list,
+        };
         match content {
             Content::SessionStart {
                 receipts: Some(receipts),
                 ..
             } => {
-                let customers = receipts
-                    .iter()
-                    .map(|receipt| name(&receipt.app_user_id))
-                    .collect();
-                Some(Self {
-                    at,
-                    customers,
-                    is_list: true,
-                })
+                let mut list = empty(true);
+                for receipt in receipts {
+                    list.add(receipt.app_user_id.as_deref(), &receipt.receipt_id);
+                }
+                Some(list)
             }
-            Content::Transaction(transaction) => Some(Self {
-                at,
-                customers: BTreeSet::from([name(&transaction.app_user_id)]),
-                is_list: false,
-            }),
+            Content::Transaction(transaction) => {
+                let mut one = empty(false);
+                one.add(transaction.app_user_id.as_deref(), &transaction.receipt_id);
+                Some(one)
+            }
             Content::SessionStart { receipts: None, .. }
             | Content::SessionEnd { .. }
             | Content::Impression(_) => None,
         }
     }
+
+    fn add(&mut self, customer: Option<&str>, receipt_id: &str) {
+        match customer {
+            Some(name) => self.customers.insert(clean(name).into_owned()),
+            None => self.unnamed.insert(clean(receipt_id).into_owned()),
+        };
+    }
+}
+
+/// Names the customers of the receipts that events list without one: the customer of the device's claim of the receipt,
+/// or for a new claim the key of the purchase, with which it is stored. The devices are locked.
+pub fn identify(
+    connection: &mut AnyConnection,
+    presences: &mut [(DevicePlace, Presence)],
+) -> Result<(), Error> {
+    let claims: BTreeSet<ClaimKey> = presences
+        .iter()
+        .flat_map(|(place, presence)| {
+            let key = move |receipt: &String| (*place, CollapseKey::of(place.platform, receipt));
+            presence.unnamed.iter().map(key)
+        })
+        .collect();
+    let claims: Vec<ClaimKey> = claims.into_iter().collect();
+    let mut known = BTreeMap::new();
+    for batch in batches(&claims, &SIZES) {
+        let keys = batch
+            .iter()
+            .map(|(place, key)| [place.platform.into(), place.device.into(), (*key).into()]);
+        let rows: Vec<ClaimedRow> = sql(CLAIMED).bind_rows(keys).all(connection)?;
+        known.extend(rows.into_iter().map(|row| {
+            let place = DevicePlace {
+                platform: row.platform_id,
+                device: row.device_id,
+            };
+            ((place, row.collapse_key), row.app_user_id)
+        }));
+    }
+    for (place, presence) in presences {
+        for receipt in std::mem::take(&mut presence.unnamed) {
+            let key = (*place, CollapseKey::of(place.platform, &receipt));
+            let customer = known.get(&key).cloned();
+            presence
+                .customers
+                .insert(customer.unwrap_or_else(|| unnamed(&receipt)));
+        }
+    }
+    Ok(())
 }
 
 impl OnDevice {
@@ -242,6 +311,7 @@ mod tests {
         Presence {
             at: at(seconds),
             customers,
+            unnamed: BTreeSet::new(),
             is_list: true,
         }
     }

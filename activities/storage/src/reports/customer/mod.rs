@@ -16,8 +16,9 @@ use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
 use crate::purchases::owned;
 use crate::purchases::user_devices;
-use crate::purchases::users::{self, PURCHASE_PREFIX};
+use crate::purchases::users;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
+use crate::settings::unnamed::PURCHASE_PREFIX;
 use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
 use domain::{AppId, Environment, Timestamp, UserId};
 
