@@ -5,17 +5,19 @@ mod ingress;
 mod protocol;
 
 use api::setting::{Invalid, Section, Variable, origin};
-use api::stores::StoreEntry;
 use api::stores::config::StoreConfig;
 use api::stores::inbox::Inbox;
 use api::stores::ingress::Ingress;
 use api::stores::samples::SampleKey;
+use api::stores::{StoreEntry, WrongOwnField};
 use domain::stores::{CustomerSource, Gone, Policy, Proof, Reports, Schedules, wake_by_dates};
 use domain::time::{DAY, MINUTE};
 use protocols::form::{Entry, Form, Input, NAME};
 use protocols::stores::{Simulated, StoreProtocol};
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use storage::StorePart;
 use url::Url;
 
 /// The store's name on platforms.
@@ -28,7 +30,7 @@ pub const ENTRY: StoreEntry = StoreEntry {
     purchase_id: "Order id",
     since: "0.2.0",
     form,
-    own_fields: None,
+    own_fields: Some(own_fields),
     max_body_bytes: 4096,
     sales_report: None,
     variables: &[Variable::one("proof.url", "SETTLE_PROOF_URL")],
@@ -65,6 +67,22 @@ fn form() -> Form {
         events: &[],
         guide: Vec::new(),
     }
+}
+
+/// A region, which is shown, and a signing key, which is not.
+fn own_fields(fields: &Map<String, Value>) -> Result<StorePart, Vec<WrongOwnField>> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let (region, key) = (text("region"), text("key"));
+    if fields.len() != usize::from(region.is_some()) + usize::from(key.is_some()) {
+        return Err(vec![WrongOwnField {
+            field: "region",
+            expected: "a region, and beside it a key alone".to_owned(),
+        }]);
+    }
+    Ok(StorePart {
+        settings: region.map(|region| json!({ "region": region })),
+        credentials: key.map(Into::into),
+    })
 }
 
 #[derive(Default, Deserialize)]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use system_tests::decoded;
 use system_tests::devices::{Device, Devices};
 use system_tests::http::{Api, send_raw, text};
-use system_tests::process::Backend;
+use system_tests::process::{Backend, Variable};
 use system_tests::rvs::millis;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
@@ -319,5 +319,55 @@ async fn a_purchase_is_claimed_by_possession_of_its_id() {
         "{left_out}"
     );
     wait_access(&devices, guest).await;
+    world.finish().await;
+}
+
+/// The platform after a command about it, or the error of the command.
+fn call(world: &World, line: &str) -> Result<Value, String> {
+    let arguments: Vec<&str> = line.split(' ').collect();
+    let variables = variables();
+    let variables: Vec<Variable<'_>> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let output = world.installation.call_with(&arguments, &variables);
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() {
+        Ok(serde_json::from_str(&text).expect("a platform"))
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_fields_of_a_store_are_typed_by_their_names() {
+    let world = start(Backend::Sqlite, &Shared::default()).await;
+    std::fs::write(world.installation.folder().join("key.txt"), SECRET).expect("a file");
+    let create = format!(
+        "platform create --store proof --app {} --name own --package-name {PACKAGE} --no-older-process --json \
+         --store-setting region=eu --store-setting key=@key.txt",
+        world.app_id
+    );
+    let created = call(&world, &create).expect("a platform");
+    assert_eq!(created["store_settings"], json!({ "region": "eu" }));
+    assert!(created["store_credentials_at"].is_string(), "{created}");
+    assert!(!created.to_string().contains(SECRET), "{created}");
+
+    let update = format!("platform update {} --json", text(&created, "id"));
+    let moved = call(&world, &format!("{update} --store-setting region=us")).expect("a platform");
+    assert_eq!(moved["store_settings"], json!({ "region": "us" }));
+    let at = &created["store_credentials_at"];
+    assert_eq!(&moved["store_credentials_at"], at, "the key stays");
+    for (pair, expected) in [
+        ("colour=red", "--store-setting region: expected a region"),
+        ("region", "expected NAME=VALUE"),
+        ("key=@none.txt", "cannot read --store-setting key"),
+    ] {
+        let refused = call(&world, &format!("{update} --store-setting {pair}"));
+        let refused = refused.expect_err("an error");
+        assert!(refused.contains(expected), "{pair}: {refused}");
+    }
+    let removed = call(&world, &format!("{update} --store-setting region=")).expect("a platform");
+    assert!(removed["store_settings"].is_null(), "{removed}");
     world.finish().await;
 }

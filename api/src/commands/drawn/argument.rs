@@ -1,5 +1,6 @@
 //! The arguments of a command, derived from the description of its route.
 
+use super::pairs::{self, Pair};
 use crate::clock;
 use crate::commands::secret::Source;
 use crate::extract::shape::{admits_null, choices, is_required, present, type_of};
@@ -116,6 +117,8 @@ enum ArgumentKind {
     Secret,
     /// List of texts.
     Many,
+    /// Object whose fields have any names.
+    Pairs,
 }
 
 /// Marks the schema of a field that null resets.
@@ -416,6 +419,7 @@ impl Argument {
                 .value_parser(parse)
                 .value_delimiter(',')
                 .action(ArgAction::Append),
+            ArgumentKind::Pairs => arg.value_parser(pairs::parse).action(ArgAction::Append),
             ArgumentKind::Text => arg.value_parser(parse),
         };
         let arg = match &self.flag.requires {
@@ -449,6 +453,23 @@ impl Argument {
     /// Whether its value is a secret.
     pub const fn is_secret(&self) -> bool {
         matches!(self.kind, ArgumentKind::Secret)
+    }
+
+    /// Whether its value may be shown again: it neither is nor contains a secret.
+    pub const fn is_open(&self) -> bool {
+        !matches!(self.kind, ArgumentKind::Secret | ArgumentKind::Pairs)
+    }
+
+    /// A field of the API that is this argument or a part of it, as it is typed: `--flag`, or `--flag NAME`.
+    pub fn typed_part(&self, field: &str) -> String {
+        let part = field
+            .strip_prefix(&self.field)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .filter(|_| matches!(self.kind, ArgumentKind::Pairs));
+        match part {
+            Some(name) => format!("{} {name}", self.typed()),
+            None => self.typed(),
+        }
     }
 
     /// Whether it can be a name that stands for an id.
@@ -486,6 +507,10 @@ impl Argument {
                         text => text.into(),
                     })
             }
+            ArgumentKind::Pairs => match matches.get_many::<Pair>(id) {
+                Some(typed) => Some(pairs::fields(&self.typed(), typed)?.into()),
+                None => None,
+            },
             ArgumentKind::Text => matches.get_one::<Value>(id).cloned(),
         })
     }
@@ -593,6 +618,7 @@ impl ArgumentKind {
             "boolean" if field == "dry_run" => Self::Switch,
             "boolean" => Self::Bool,
             "array" => Self::Many,
+            "object" if schema["additionalProperties"] == true => Self::Pairs,
             _ => Self::Text,
         }
     }

@@ -3,6 +3,7 @@
 //! [`Hook`].
 
 mod argument;
+mod pairs;
 mod print;
 #[cfg(test)]
 mod tests;

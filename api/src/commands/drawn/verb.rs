@@ -459,7 +459,7 @@ fn typed_values<'a>(
         let Some(value) = argument.value(matches)? else {
             continue;
         };
-        if !argument.is_secret() {
+        if argument.is_open() {
             typed.insert(argument.field.clone(), value.clone());
         }
         values.push((argument, value));
@@ -584,7 +584,7 @@ fn in_flags(error: anyhow::Error, arguments: &[Argument]) -> anyhow::Error {
         arguments
             .iter()
             .find(|argument| argument.field == name)
-            .map(Argument::typed)
+            .map(|argument| argument.typed_part(field))
     };
     match error.downcast::<Refused>() {
         Ok(refused) => refused.rename(flag).into(),
