@@ -35,7 +35,7 @@ pub use admin::ingress_key::{OldIngressKey, Recipient, Recipients};
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
 pub use admin::naming::{CustomerNames, CustomerPurchases, Naming, NamingCondition};
 pub use admin::platforms::{NewPlatform, Platform, PlatformChange, PlatformSettings};
-pub use admin::processes::Process;
+pub use admin::processes::{Process, ShownProcesses};
 pub use admin::rates::Rate;
 #[cfg(feature = "fail-points")]
 pub use admin::rekey::secret_columns;
@@ -133,6 +133,7 @@ pub use reports::overview::{
 };
 pub use reports::payments::{PaymentSubject, PaymentView};
 pub use reports::pending::{FailedDelivery, PendingDeliveries};
+pub use reports::processes::RunningProcess;
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};

@@ -6,11 +6,14 @@ use super::layout;
 use super::table::{self, field, items};
 use crate::clock;
 use crate::resources::destinations::shown_state_for_people;
+use crate::resources::overview;
 use crate::stores::name;
+use crate::times;
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use storage::ShownState;
+use std::time::Duration;
+use storage::{RunningProcess, ShownState};
 
 /// An alarm is recent for 24 hours.
 const RECENT_MS: i64 = 24 * 3600 * 1000;
@@ -23,7 +26,7 @@ const SKIPPING: &str = shown_state_for_people(ShownState::SkipsEverything);
 /// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
 
-/// Show settle's health: inbox, Temporal, sweep, destinations with pending deliveries, alarms of the last day.
+/// Show settle's health: inbox, Temporal, processes, sweep, destinations with pending deliveries, alarms of the last day.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The exit code is 1 if the inbox does not accept, Temporal does not answer, no worker runs, no sweep finished for five
@@ -76,6 +79,7 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
         Err(error) => (json!(error.to_string()), Value::Null),
     };
     let overview = client.get("/v1/overview", &[]).await.unwrap_or_default();
+    let processes = processes(&overview);
     let (temporal, sweep, workers) = (&ready["temporal"], &ready["sweep"], &ready["workers"]);
     let since = clock::now().plus_millis(-RECENT_MS);
     let is_recent = |alarm: &&Value| {
@@ -92,12 +96,27 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
         "inbox": inbox,
         "temporal": temporal,
         "workers": workers,
+        "processes": processes,
         "silent_stores": overview["silent_stores"],
         "sweep": sweep,
         "last_sweep_at": ready["last_sweep_at"],
         "destinations": destinations,
         "alarms": recent,
     }))
+}
+
+/// The running processes, each with how long ago it was seen; null if the service shows none.
+fn processes(overview: &Value) -> Value {
+    let now = overview["now"].as_str().and_then(time);
+    let mut processes = overview["processes"].clone();
+    for one in processes.as_array_mut().into_iter().flatten() {
+        let seen_at = one["seen_at"].as_str().and_then(time);
+        let ago = now
+            .zip(seen_at)
+            .map(|(now, seen_at)| now.since(seen_at).as_secs());
+        one["seen_seconds_ago"] = json!(ago);
+    }
+    processes
 }
 
 fn time(text: &str) -> Option<Timestamp> {
@@ -196,6 +215,7 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
                 .to_owned(),
         ));
     }
+    lines.extend(process_lines(&found["processes"]));
     lines.push(("Sweep", sweep(found)));
     lines.extend(
         items(&found["silent_stores"])
@@ -219,6 +239,27 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     });
     lines.extend(alarms.iter().map(|one| ("", alarm(one))));
     lines
+}
+
+/// The lines about the running processes; none without any.
+fn process_lines(found: &Value) -> Vec<(&'static str, String)> {
+    let running = serde_json::from_value::<Option<Vec<RunningProcess>>>(found.clone());
+    let running = running.ok().flatten().unwrap_or_default();
+    if running.is_empty() {
+        return Vec::new();
+    }
+    let summary = overview::older(&running)
+        .unwrap_or_else(|| format!("{} running, all of one release", running.len()));
+    let lines = running.iter().zip(items(found)).map(|(one, shown)| {
+        let ago = shown["seen_seconds_ago"]
+            .as_u64()
+            .map(|seconds| times::compact(Duration::from_secs(seconds)));
+        let seen = ago.map_or_else(String::new, |ago| format!(", seen {ago} ago"));
+        ("", format!("{}{seen}", overview::process(one)))
+    });
+    std::iter::once(("Processes", summary))
+        .chain(lines)
+        .collect()
 }
 
 /// The line about a store that does not answer, at all or about some purchases.
@@ -432,6 +473,36 @@ mod tests {
         };
         assert!(named(json!(0)).is_some_and(|text| text.contains("none is running")));
         assert_eq!((named(json!(1)), named(json!(null))), (None, None));
+    }
+
+    #[test]
+    fn the_running_processes_are_listed_and_an_older_one_is_named() {
+        let process = |role: &str, version: &str, is_older: bool| {
+            json!({ "role": role, "version": version, "host": "a", "pid": 7, "seen_at": "2026-01-31T12:00:00Z",
+                "is_older": is_older })
+        };
+        let lines = |all: &[serde_json::Value]| {
+            let overview = json!({ "now": "2026-01-31T12:00:12Z", "processes": all });
+            super::process_lines(&super::processes(&overview))
+        };
+        let all = [
+            process("serve", "0.2.0", false),
+            process("worker", "0.1.1", true),
+        ];
+        let line = |name, text: &str| (name, text.to_owned());
+        let expected = [
+            line(
+                "Processes",
+                "an older process runs: worker 0.1.1 at a (process 7); upgrade or stop it",
+            ),
+            line("", "serve 0.2.0 at a (process 7), seen 12s ago"),
+            line("", "worker 0.1.1 at a (process 7), seen 12s ago"),
+        ];
+        assert_eq!(lines(&all), expected);
+        let of_one = lines(&all[..1]);
+        assert_eq!(of_one[0].1, "1 running, all of one release");
+        assert!(lines(&[]).is_empty());
+        assert!(super::process_lines(&super::processes(&json!({}))).is_empty());
     }
 
     #[test]

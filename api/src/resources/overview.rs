@@ -9,7 +9,7 @@ use axum::extract::State;
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use storage::Overview;
+use storage::{Overview, RunningProcess};
 
 /// App of the overview.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
@@ -26,6 +26,31 @@ pub async fn show(
 ) -> Result<Json<Overview>, Error> {
     let app = caller.app(&edge, app_id).await?;
     Ok(Json(of(&edge, app).await?))
+}
+
+/// The processes of an older release than others that run, in a sentence without its full stop; `None` without any.
+pub fn older(processes: &[RunningProcess]) -> Option<String> {
+    let older: Vec<String> = processes
+        .iter()
+        .filter(|one| one.is_older)
+        .map(process)
+        .collect();
+    match older.as_slice() {
+        [] => None,
+        [one] => Some(format!("an older process runs: {one}; upgrade or stop it")),
+        all => Some(format!(
+            "older processes run: {}; upgrade or stop them",
+            all.join(", ")
+        )),
+    }
+}
+
+/// A process, by its command, release, host and number.
+pub fn process(one: &RunningProcess) -> String {
+    let number = one
+        .pid
+        .map_or_else(String::new, |pid| format!(" (process {pid})"));
+    format!("{} {} at {}{number}", one.role, one.version, one.host)
 }
 
 /// The overview of an app, or of all.

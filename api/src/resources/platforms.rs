@@ -20,7 +20,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
-use storage::{App, Page, Paged, PlatformChange, PlatformSettings, Role, StorePart};
+use storage::{
+    App, Page, Paged, PlatformChange, PlatformSettings, Role, ShownProcesses, StorePart,
+};
 
 /// Maximum number of platforms of an app among which one for the same package is looked for.
 const TWINS: i64 = 100;
@@ -180,7 +182,12 @@ pub async fn create(
         publishable_key: publishable_key(&edge),
         of_store: of_store.unwrap_or_default(),
     };
-    let platform = edge.store.new_platform(new).await?;
+    // A key of one app learns nothing of the hosts of the installation.
+    let shown = match edge.caller.app {
+        Some(_) => ShownProcesses::Counted,
+        None => ShownProcesses::Named,
+    };
+    let platform = edge.store.new_platform_for(new, shown).await?;
     let mut warnings: Vec<String> = package_warning(&platform.settings.package_name)
         .into_iter()
         .collect();

@@ -153,6 +153,68 @@ async fn live_processes_that_do_not_know_the_store_are_named() {
 }
 
 #[tokio::test]
+async fn a_key_of_one_app_learns_no_host() {
+    let (service, path) = started("process-hosts").await;
+    for (number, role, version, stores) in [
+        (
+            1,
+            "serve",
+            "0.2.0",
+            vec!["amazon".to_owned(), PROOF.to_owned()],
+        ),
+        (2, "worker", "0.1.1", vec!["amazon".to_owned()]),
+    ] {
+        let process = Process {
+            id: Uuid::from_u128(number),
+            role: role.to_owned(),
+            version: version.to_owned(),
+            host: format!("{number}@host-of-all"),
+            stores,
+        };
+        service.store.sign_of_life(process).await.expect("a sign");
+    }
+    let overview = service.get("/v1/overview").await.body;
+    let shown = |index: usize, name: &str| overview["processes"][index][name].clone();
+    let fields = ["role", "version", "host", "pid", "is_older"];
+    assert_eq!(
+        fields.map(|name| shown(0, name)).to_vec(),
+        [
+            json!("serve"),
+            json!("0.2.0"),
+            json!("host-of-all"),
+            json!(1),
+            json!(false)
+        ]
+    );
+    assert_eq!(
+        fields.map(|name| shown(1, name)).to_vec(),
+        [
+            json!("worker"),
+            json!("0.1.1"),
+            json!("host-of-all"),
+            json!(2),
+            json!(true)
+        ]
+    );
+    let app = path.split('/').nth(3).expect("an app");
+    let key = json!({ "name": "own", "role": "admin", "app_id": app });
+    let key = service.send_json("POST", "/v1/keys", &key).await.body;
+    let bearer = format!("Bearer {}", key["key"].as_str().expect("a key"));
+    let own = service
+        .send("GET", "/v1/overview", Some(&bearer), Vec::new())
+        .await;
+    assert_eq!((own.status, &own.body["processes"]), (200, &json!(null)));
+    let body = confirmed("one").to_string().into_bytes();
+    let refused = service.send("POST", &path, Some(&bearer), body).await;
+    let text = detail(&refused);
+    assert!(
+        text.contains("do not know: 1 of settle 0.1.1. They have to be upgraded or stopped first"),
+        "{text}"
+    );
+    assert!(!text.contains("host-of-all"), "{text}");
+}
+
+#[tokio::test]
 async fn the_page_has_the_confirmation_where_it_is_needed() {
     let (service, path) = started("new-store-page").await;
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");

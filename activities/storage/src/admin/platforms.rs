@@ -2,7 +2,7 @@
 
 use super::device_quota::DeviceQuota;
 use super::ingress_key;
-use super::processes;
+use super::processes::{self, ShownProcesses};
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -234,12 +234,24 @@ impl Store {
     /// [`Error::Conflict`] if another platform of the app has its package and environment, and it may not share them, or if
     /// it is the first one of its store and a running process does not know that store.
     pub async fn new_platform(&self, new: NewPlatform) -> Result<Platform, Error> {
+        self.new_platform_for(new, ShownProcesses::Named).await
+    }
+
+    /// Creates a platform, as [`Self::new_platform`], for a caller to whom a refusal shows this of the processes.
+    ///
+    /// # Errors
+    /// Those of [`Self::new_platform`].
+    pub async fn new_platform_for(
+        &self,
+        new: NewPlatform,
+        shown: ShownProcesses,
+    ) -> Result<Platform, Error> {
         let id = PlatformId::new(random_uuid()?);
         let secrets = self.secrets.clone();
         self.change("platform.create", move |write| {
             require_app(write, new.app_id)?;
             app_lock::take(write, new.app_id)?;
-            processes::check_store(write, &new.store)?;
+            processes::check_store(write, &new.store, shown)?;
             insert(write, &secrets, id, &new)?;
             if let Some(arn) = &new.topic_arn {
                 topics::configure(write, id, arn)?;

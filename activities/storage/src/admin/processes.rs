@@ -8,17 +8,16 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::shared_lock;
 use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::{JobKind, Write};
+use crate::reports::processes::{LIFE, Sign, signs};
 use domain::Timestamp;
-use domain::time::{MINUTE, OVERLAP};
-use serde_json::{Value, json};
-use std::time::Duration;
+use domain::time::OVERLAP;
+use serde_json::json;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// How long a sign counts after its renewal.
-const LIFE: Duration = MINUTE;
 /// Maximum number of processes that an error names.
 const MAX_NAMED: usize = 10;
 /// The lock of the signs on PostgreSQL. Who stores a sign shares it, and the first platform of a store takes it alone: a
@@ -40,36 +39,14 @@ pub struct Process {
     pub stores: Vec<String>,
 }
 
-row! {
-    /// A stored sign of life.
-    #[derive(Clone)]
-    struct Sign {
-        role: String,
-        version: String,
-        host: String,
-        stores: Value,
-        seen_at: Timestamp,
-    }
+/// What a refusal shows of the processes that cause it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShownProcesses {
+    /// The command, release, number and host of each.
+    Named,
+    /// Their number and their releases: the caller reaches one app alone.
+    Counted,
 }
-
-impl Sign {
-    /// Whether it counts. One that is ahead of the clock does not: the clock was set back since.
-    fn is_live(&self, now: Timestamp) -> bool {
-        let seen_at = self.seen_at.unless_ahead(Duration::ZERO, now);
-        seen_at.is_some_and(|at| now.since(at) < LIFE)
-    }
-
-    fn knows(&self, store: &str) -> bool {
-        let mut known = self.stores.as_array().into_iter().flatten();
-        known.any(|one| one == store)
-    }
-}
-
-const ALL: Sql = statement! {"
-    SELECT role, version, host, stores, seen_at
-    FROM processes
-    ORDER BY role, host, id
-"};
 
 const REMOVE: Sql = statement!("DELETE FROM processes WHERE id = ?");
 
@@ -139,13 +116,18 @@ fn has_platform(connection: &mut AnyConnection, store: &str) -> Result<bool, Err
 
 /// Refuses the first platform of a store while a process lives that does not know the store. Another one of the same
 /// store waits for nothing. The job must be the only one of its transaction.
-pub fn check_store(write: &mut Write<'_>, store: &str) -> Result<(), Error> {
+pub fn check_store(write: &mut Write<'_>, store: &str, shown: ShownProcesses) -> Result<(), Error> {
     if has_platform(write.connection, store)? {
         return Ok(());
     }
     shared_lock::take(write.connection, LOCK)?;
-    let signs: Vec<Sign> = sql(ALL).all(write.connection)?;
-    match refusal(&signs, store, write.now()?) {
+    let signs = signs(write.connection)?;
+    let now = write.now()?;
+    let unaware: Vec<&Sign> = signs
+        .iter()
+        .filter(|sign| sign.is_live(now) && !sign.knows(store))
+        .collect();
+    match refusal(&unaware, store, shown) {
         Some(detail) => Err(Error::Conflict {
             what: "platform",
             detail,
@@ -154,30 +136,47 @@ pub fn check_store(write: &mut Write<'_>, store: &str) -> Result<(), Error> {
     }
 }
 
-/// Why a store can have no platform yet, and what to do; `None` if every live process knows it.
-fn refusal(signs: &[Sign], store: &str, now: Timestamp) -> Option<String> {
-    let unaware = signs
-        .iter()
-        .filter(|sign| sign.is_live(now) && !sign.knows(store));
+/// Why a store can have no platform while these processes run, and what to do; `None` without any.
+fn refusal(unaware: &[&Sign], store: &str, shown: ShownProcesses) -> Option<String> {
+    if unaware.is_empty() {
+        return None;
+    }
+    Some(match shown {
+        ShownProcesses::Named => named(unaware, store),
+        ShownProcesses::Counted => counted(unaware, store),
+    })
+}
+
+fn counted(unaware: &[&Sign], store: &str) -> String {
+    let versions: BTreeSet<&str> = unaware.iter().map(|sign| sign.version.as_str()).collect();
+    let versions: Vec<&str> = versions.into_iter().take(MAX_NAMED).collect();
+    format!(
+        "it is the first one of the store `{store}`, which running processes do not know: {} of settle {}. They have to be \
+         upgraded or stopped first; a process that crashed is forgotten after a minute",
+        unaware.len(),
+        versions.join(", ")
+    )
+}
+
+fn named(unaware: &[&Sign], store: &str) -> String {
     let names: Vec<String> = unaware
+        .iter()
         .map(|sign| format!("{} {} at {}", sign.role, sign.version, sign.host))
         .collect();
     let mut shown = names.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>();
-    match names.len().checked_sub(MAX_NAMED) {
-        Some(others @ 1..) => shown.push(format!("{others} more")),
-        _ if names.is_empty() => return None,
-        _ => {}
+    if let Some(others @ 1..) = names.len().checked_sub(MAX_NAMED) {
+        shown.push(format!("{others} more"));
     }
-    Some(format!(
+    format!(
         "it is the first one of the store `{store}`, which these running processes do not know: {}. Upgrade or stop them, \
          then try again; a process that crashed is forgotten after a minute",
         shown.join(", ")
-    ))
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_NAMED, Sign, refusal};
+    use super::{MAX_NAMED, ShownProcesses, Sign, refusal};
     use domain::Timestamp;
     use domain::time::{MINUTE, OVERLAP};
     use serde_json::json;
@@ -201,21 +200,32 @@ mod tests {
             sign("1@a", &["old"], NOW),
             sign("2@b", &["old", "new"], NOW),
         ];
-        assert_eq!(refusal(&all, "old", NOW), None);
-        assert_eq!(refusal(&[], "new", NOW), None);
-        let refused = refusal(&all, "new", NOW).unwrap();
+        assert!(all.iter().all(|sign| sign.knows("old")));
+        let [unaware, aware] = &all;
+        assert!(!unaware.knows("new") && aware.knows("new"));
+        assert_eq!(refusal(&[], "new", ShownProcesses::Named), None);
+        let refused = refusal(&[unaware], "new", ShownProcesses::Named).unwrap();
         let named = "of the store `new`, which these running processes do not know: worker 0.1.1 at 1@a. Upgrade";
         assert!(refused.contains(named), "{refused}");
     }
 
     #[test]
+    fn a_caller_of_one_app_learns_no_host() {
+        let [one, other] = ["1@a", "2@b"].map(|host| sign(host, &[], NOW));
+        let refused = refusal(&[&one, &other], "new", ShownProcesses::Counted).unwrap();
+        let counted = "running processes do not know: 2 of settle 0.1.1. They";
+        assert!(refused.contains(counted), "{refused}");
+        assert!(!refused.contains('@'), "{refused}");
+    }
+
+    #[test]
     fn a_sign_counts_for_a_minute_and_not_ahead_of_the_clock() {
         let second = Duration::from_secs(1);
-        let is_refused = |seen_at| refusal(&[sign("1@a", &[], seen_at)], "new", NOW).is_some();
-        assert!(is_refused(NOW.minus(MINUTE - second)));
-        assert!(!is_refused(NOW.minus(MINUTE)));
-        assert!(is_refused(NOW.plus(OVERLAP)));
-        assert!(!is_refused(NOW.plus(OVERLAP + second)));
+        let counts = |seen_at| sign("1@a", &[], seen_at).is_live(NOW);
+        assert!(counts(NOW.minus(MINUTE - second)));
+        assert!(!counts(NOW.minus(MINUTE)));
+        assert!(counts(NOW.plus(OVERLAP)));
+        assert!(!counts(NOW.plus(OVERLAP + second)));
     }
 
     #[test]
@@ -223,12 +233,13 @@ mod tests {
         let all: Vec<Sign> = (0..MAX_NAMED + 3)
             .map(|number| sign(&format!("{number}@a"), &[], NOW))
             .collect();
-        let few = refusal(&all[..MAX_NAMED], "new", NOW).unwrap();
+        let all: Vec<&Sign> = all.iter().collect();
+        let few = refusal(&all[..MAX_NAMED], "new", ShownProcesses::Named).unwrap();
         assert!(
             few.contains("9@a. Upgrade") && !few.contains("more"),
             "{few}"
         );
-        let many = refusal(&all, "new", NOW).unwrap();
+        let many = refusal(&all, "new", ShownProcesses::Named).unwrap();
         assert!(many.contains("9@a, 3 more. Upgrade"), "{many}");
     }
 }

@@ -22,6 +22,7 @@ pub mod overview;
 mod past_minutes;
 pub mod payments;
 pub mod pending;
+pub mod processes;
 pub mod revenue;
 pub mod scope;
 pub mod search;

@@ -12,6 +12,7 @@ use crate::db::statement::{Field, Statement, row, sql};
 use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::reports::listing::Filtered;
+use crate::reports::processes::{self, RunningProcess};
 use crate::reports::scope::platforms;
 use crate::reports::shown_state::{SHOWN_STATE, ShownState, since};
 use crate::reports::silent::{self, SilentStore};
@@ -59,6 +60,9 @@ pub struct Overview {
     pub failed: i64,
     /// Destinations, those with problems first; at most 50.
     pub destinations: Vec<DestinationOverview>,
+    /// Running processes, without those of release 0.1.0; absent in the overview of one app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Vec<RunningProcess>>,
 }
 
 row! {
@@ -319,6 +323,10 @@ impl Store {
             let destinations =
                 Filtered::new(DESTINATIONS, since(now).map(Into::into)).and(OWNED, app);
             let (windows, next_windows) = windows(connection, platforms.as_deref(), now)?;
+            let processes = match app {
+                Some(_) => None,
+                None => Some(processes::running(processes::signs(connection)?, now)),
+            };
             Ok(Overview {
                 now,
                 last_accepted_at: last_accepted
@@ -333,6 +341,7 @@ impl Store {
                 oldest_pending_at: oldest.value::<Option<Timestamp>>(connection)?.flatten(),
                 failed: number(connection, all_or_by(FAILED, FAILED_BY))?.min(MAX_COUNTED),
                 destinations: destinations.statement().all(connection)?,
+                processes,
             })
         })
         .await

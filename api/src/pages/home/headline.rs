@@ -1,8 +1,9 @@
 //! The headline of the home page: the overall state, the largest problem first. Pure.
 
 use crate::pages::parts::Tone;
-use crate::pages::text::{amount, counted, lasting};
+use crate::pages::text::{amount, capital, counted, lasting};
 use crate::resources::health::EngineHealth;
+use crate::resources::overview::older;
 use crate::stores::name;
 use domain::Timestamp;
 use domain::health::State;
@@ -53,6 +54,10 @@ pub fn headline(found: &Overview, health: EngineHealth, alarms: usize) -> (Tone,
             }
             .to_owned(),
         );
+    }
+    let processes = found.processes.as_deref().unwrap_or_default();
+    if let Some(older) = older(processes) {
+        return (Tone::Warn, capital(&older));
     }
     if found.last_accepted_at.is_none() {
         return (Tone::Idle, "No notifications received yet".to_owned());
@@ -181,7 +186,7 @@ fn deliveries(number: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storage::NamedDestination;
+    use storage::{NamedDestination, RunningProcess};
 
     const WELL: EngineHealth = EngineHealth {
         is_connected: true,
@@ -202,6 +207,7 @@ mod tests {
             oldest_pending_at: None,
             failed: 0,
             destinations,
+            processes: None,
         }
     }
 
@@ -259,6 +265,17 @@ mod tests {
             Tone::Warn,
             "an alarm is open"
         );
+        let older = |found: &mut Overview| {
+            found.processes = Some(vec![RunningProcess {
+                role: "worker".to_owned(),
+                version: "0.1.1".to_owned(),
+                host: "a".to_owned(),
+                pid: Some(7),
+                seen_at: Timestamp::from_micros(0),
+                is_older: true,
+            }]);
+        };
+        assert_eq!(changed(older), Tone::Warn, "an older process runs");
         assert_eq!(changed(|found| found.held = 1), Tone::Warn);
         assert_eq!(changed(|found| found.waiting = 2), Tone::Warn);
         assert_eq!(changed(|found| found.last_accepted_at = None), Tone::Idle);
