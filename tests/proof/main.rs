@@ -9,6 +9,8 @@ mod server;
 #[path = "store/tests.rs"]
 mod store;
 
+use api::Additions;
+use api::stores::StoreEntry;
 use std::process::{Command, Output};
 use std::sync::Once;
 use system_tests::process::program;
@@ -33,6 +35,73 @@ fn help(variables: Vec<(String, String)>) -> String {
 fn unwrapped(text: &str) -> String {
     let parts = text.split_whitespace().filter(|part| *part != "\\");
     parts.collect::<Vec<_>>().join(" ")
+}
+
+/// Two of each of these.
+fn doubled<T: Copy + 'static>(all: &[T]) -> &'static [T] {
+    Box::leak(all.repeat(2).into_boxed_slice())
+}
+
+/// The error of additions whose names do not fit.
+fn refused(additions: Additions) -> String {
+    let refused = additions.add().expect_err("an error");
+    refused.to_string()
+}
+
+#[test]
+fn additions_with_wrong_names_are_refused_by_the_name() {
+    let own = additions::ALL;
+    let [store] = own.stores else {
+        panic!("one store");
+    };
+    let twins = [store, store].map(|store| StoreEntry {
+        demo: None,
+        ..*store
+    });
+    for (wrong, part) in [
+        (
+            Additions {
+                stores: Box::leak(Box::new(twins)),
+                ..own
+            },
+            "two stores have the name `proof`",
+        ),
+        (
+            Additions {
+                policies: doubled(own.policies),
+                ..own
+            },
+            "two policies are of the store `proof`",
+        ),
+        (
+            Additions {
+                kinds: doubled(own.kinds),
+                ..own
+            },
+            "two kinds of destinations have the name `line`",
+        ),
+        (
+            Additions {
+                transports: doubled(own.transports),
+                ..own
+            },
+            "two transports have the scheme `line`",
+        ),
+        (
+            Additions {
+                policies: &[],
+                ..own
+            },
+            "the store `proof` has no policy",
+        ),
+        (
+            Additions { stores: &[], ..own },
+            "a policy of the store `proof`, but no such store",
+        ),
+    ] {
+        let refused = refused(wrong);
+        assert!(refused.contains(part), "{refused}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ mod transport;
 mod tests;
 
 pub use lookup::{Lookup, LookupRequest, of_this_machine};
-pub use transport::{Transport, add};
+pub use transport::{Transport, add, of_release};
 
 use clients::Clients;
 use protocols::http::{Failure, Method, Reply, Request, Rules};

@@ -27,6 +27,11 @@ pub trait Transport: Send + Sync {
     ) -> BoxFuture<'a, Result<Reply, Failure>>;
 }
 
+/// The transports of the release, without those that a program adds.
+pub const fn of_release() -> &'static [&'static dyn Transport] {
+    &OF_RELEASE
+}
+
 /// Adds transports to those of the release. Returns whether they were added: not after the first use.
 #[must_use]
 pub fn add(more: &[&'static dyn Transport]) -> bool {

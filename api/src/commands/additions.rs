@@ -2,9 +2,10 @@
 
 use crate::stores::{self, StoreEntry};
 use activities::http::{self, Transport};
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use domain::stores::Policy;
 use protocols::destinations::{self, Kind};
+use std::collections::BTreeSet;
 
 /// Additions of a program to the release. `settle` adds nothing.
 #[derive(Clone, Copy, Default)]
@@ -19,15 +20,55 @@ pub struct Additions {
 
 impl Additions {
     /// Adds them, before anything reads the lists.
+    ///
+    /// # Errors
+    /// Two of them, or one and one of the release, have the same name; a store has no policy, or a policy no store; or the
+    /// lists were read before.
     pub fn add(self) -> anyhow::Result<()> {
+        self.check()?;
         let are_added = destinations::add(self.kinds)
             && http::add(self.transports)
             && domain::stores::add(self.policies)
             && stores::add(self.stores);
         ensure!(
             are_added,
-            "stores and kinds of destinations are added once, each with a name of its own"
+            "stores and kinds of destinations are added once, before the first use of the lists"
         );
         Ok(())
     }
+
+    /// Checks the names beside those of the release.
+    fn check(&self) -> anyhow::Result<()> {
+        let stores = stores::ALL.iter().chain(self.stores);
+        let stores: Vec<&str> = stores.map(|store| store.name).collect();
+        let policies = domain::stores::ALL.iter().chain(self.policies);
+        let policies: Vec<&str> = policies.map(|policy| policy.store).collect();
+        let kinds = destinations::of_release().iter().chain(self.kinds);
+        let kinds: Vec<&str> = kinds.map(|kind| kind.name()).collect();
+        let transports = http::of_release().iter().chain(self.transports);
+        let schemes: Vec<&str> = transports.map(|transport| transport.scheme()).collect();
+        for (what, names) in [
+            ("stores have the name", &stores),
+            ("policies are of the store", &policies),
+            ("kinds of destinations have the name", &kinds),
+            ("transports have the scheme", &schemes),
+        ] {
+            if let Some(name) = twice(names) {
+                bail!("two {what} `{name}`");
+            }
+        }
+        if let Some(store) = stores.iter().find(|store| !policies.contains(store)) {
+            bail!("the store `{store}` has no policy");
+        }
+        if let Some(store) = policies.iter().find(|store| !stores.contains(store)) {
+            bail!("there is a policy of the store `{store}`, but no such store");
+        }
+        Ok(())
+    }
+}
+
+/// A name that occurs twice.
+fn twice<'n>(names: &[&'n str]) -> Option<&'n str> {
+    let mut known = BTreeSet::new();
+    names.iter().copied().find(|name| !known.insert(*name))
 }

@@ -22,6 +22,11 @@ pub fn kinds() -> impl Iterator<Item = &'static dyn Kind> + Clone {
     ALL.get_or_init(|| OF_RELEASE.to_vec()).iter().copied()
 }
 
+/// The kinds of the release, without those that a program adds.
+pub const fn of_release() -> &'static [&'static dyn Kind] {
+    &OF_RELEASE
+}
+
 /// Adds kinds to those of the release. Returns whether they were added: not after the first use of the list, nor under a
 /// name of the release.
 #[must_use]

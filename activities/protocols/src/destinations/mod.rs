@@ -31,8 +31,8 @@ pub use help::HelpText;
 pub use invalid::Invalid;
 pub use kind::{Connector, Kind, SecretUrl, Signer};
 pub use kinds::{
-    add, expected_events, fields, kind, kinds, names, ready, refusal, rotate, schemas, shown_kind,
-    signing,
+    add, expected_events, fields, kind, kinds, names, of_release, ready, refusal, rotate, schemas,
+    shown_kind, signing,
 };
 pub use notes::{RenderNotes, TestNotes, VolumeAlarm};
 pub use schedule::{ScheduleText, check_schedule};
