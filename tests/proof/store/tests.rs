@@ -303,7 +303,7 @@ async fn a_purchase_is_claimed_by_possession_of_its_id() {
     })
     .await;
 
-    // The list names the customer whom the store named, although it does not say so.
+    // A list without customers stands for the customer that the store named.
     let receipts = json!([{ "receipt_id": PURCHASE }]);
     let list = [listed(owner, "3", &receipts)];
     assert_eq!(devices.report(owner, &list).await.ok()["accepted"], 1);
@@ -319,6 +319,17 @@ async fn a_purchase_is_claimed_by_possession_of_its_id() {
         "{left_out}"
     );
     wait_access(&devices, guest).await;
+
+    let path = format!("/v1/platforms/{}/import", proof.id);
+    let import = |purchase: Value| json!({ "purchases": [purchase] });
+    let known = import(json!({ "receipt_id": PURCHASE }));
+    assert_eq!(world.api.post(&path, &known).await.ok()["known"], 1);
+    let named = import(json!({ "receipt_id": PURCHASE, "app_user_id": "another customer" }));
+    let refused = world.api.post(&path, &named).await;
+    assert_eq!(
+        (refused.status, &refused.body["errors"][0]["field"]),
+        (400, &json!("purchases[0].app_user_id"))
+    );
     world.finish().await;
 }
 

@@ -237,7 +237,7 @@ impl Store {
         self.new_platform_for(new, ShownProcesses::Named).await
     }
 
-    /// Creates a platform, as [`Self::new_platform`], for a caller to whom a refusal shows this of the processes.
+    /// Creates a platform, as [`Self::new_platform`]. A refusal shows this of the processes.
     ///
     /// # Errors
     /// Those of [`Self::new_platform`].

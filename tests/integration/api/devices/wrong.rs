@@ -176,6 +176,30 @@ async fn an_optional_part_that_cannot_be_read_is_left_out_and_named() {
 }
 
 #[tokio::test]
+async fn a_store_that_confirms_pairs_needs_the_customer() {
+    let (service, key) = service("device-customers", &[]).await;
+    let mut bought = transaction("a");
+    let fields = bought["transaction"].as_object_mut().expect("an object");
+    fields.remove("app_user_id");
+    let receipts = json!([{ "receipt_id": "r1" }, { "receipt_id": "r2", "app_user_id": "u1" }]);
+    let listed = changed(start("b"), "/receipts", receipts);
+    let null = changed(transaction("c"), "/transaction/app_user_id", Value::Null);
+    let answer = service
+        .report(&key, &request(&json!([bought, listed, null])))
+        .await;
+    let wrong = |field: &str| json!([{ "field": field, "expected": "text of 1 to 1000 characters; it is required" }]);
+    let expected = json!({
+        "accepted": 1, "repeated": 0,
+        "rejected": [
+            { "index": 0, "errors": wrong("transaction.app_user_id") },
+            { "index": 2, "errors": wrong("transaction.app_user_id") },
+        ],
+        "left_out": [{ "index": 1, "errors": wrong("receipts[0].app_user_id") }],
+    });
+    assert_eq!(answer.body, expected);
+}
+
+#[tokio::test]
 async fn ids_of_the_store_are_as_long_as_an_index_allows() {
     let (service, key) = service("device-long-ids", &[]).await;
     let (longest, longer) = ("\u{fc}".repeat(500), "\u{fc}".repeat(501));

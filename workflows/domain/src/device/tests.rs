@@ -153,6 +153,34 @@ fn an_id_longer_than_the_published_schema_allows_is_left_out() {
 }
 
 #[test]
+fn a_receipt_without_a_customer_is_a_purchase_alone() {
+    let receipts = json!([{ "receipt_id": "r1" }, { "receipt_id": "r2", "app_user_id": "u1" }]);
+    let bought = json!({ "kind": "purchased", "receipt_id": "r1", "sku": "month" });
+    let key = |id: &str| json!(CollapseKey::of(place().platform, id).uuid());
+    let of = |report: ReportedEvent| {
+        let body = body(Happened::Reported(
+            &report.content().expect("fitting parts"),
+        ));
+        check(&body);
+        body["data"].clone()
+    };
+    let start = of(report(
+        "device.session.start",
+        &json!({ "receipts": receipts }),
+    ));
+    assert_eq!(start["receipts"], json!([receipts[1]]));
+    assert_eq!(start["collapse_key"], json!([key("r1"), key("r2")]));
+    let transaction = of(report(
+        "device.transaction",
+        &json!({ "transaction": bought }),
+    ));
+    assert_eq!(
+        (&transaction["collapse_key"], transaction.get("app_user_id")),
+        (&key("r1"), None)
+    );
+}
+
+#[test]
 fn the_schema_of_a_type_refuses_another_type() {
     let [start, ..] = reports();
     let mut body = body(Happened::Reported(&start.content().expect("fitting parts")));
