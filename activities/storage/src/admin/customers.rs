@@ -167,7 +167,7 @@ pub fn owner_of(
             Ok(found.map(|found| users::StoreUser {
                 app_id,
                 store: found.store,
-                app_user_id: found.app_user_id.unwrap_or_else(|| unnamed(&receipt)),
+                app_user_id: found.app_user_id.unwrap_or_else(|| unnamed(&store_id)),
             }))
         }
     }
